@@ -1,0 +1,183 @@
+"""Site settings: one YAML file, validated when it is read; credentials stay outside it.
+
+A password is named, not written: ``password_env`` or ``password_file``.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pacsgrid.errors import ConfigError
+from pacsgrid.model import ProjectSettings, SourceSettings, ZoneSettings
+
+SITE_ENV = "PACSGRID_SITE"
+_T = TypeVar("_T")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class _Source(_Strict):
+    kind: str = Field(pattern="^(dimse|folder)$")
+    host: str = ""
+    port: int = Field(0, ge=0, le=65535)
+    ae_title: str = Field("", max_length=16)
+    calling_ae_title: str = Field("PACSGRID", max_length=16)
+    retrieve: str = Field("get", pattern="^(get|move)$")
+    move_port: int = Field(0, ge=0, le=65535)
+    folder: Path | None = None
+    max_associations: int = Field(1, ge=1, le=64)
+
+
+class _Zone(_Strict):
+    host: str
+    port: int = Field(ge=1, le=65535)
+    user: str
+    password_env: str = ""
+    password_file: Path | None = None
+    resource: str = "demoResc"
+    copies: int = Field(1, ge=1, le=16)
+
+
+class _Project(_Strict):
+    profile: str
+    home_zone: str
+    partner_zones: list[str] = []
+    key_file: Path
+
+
+class _Site(_Strict):
+    staging: Path
+    outbox: Path
+    quarantine: Path
+    ledger_dsn_env: str = "PACSGRID_LEDGER_DSN"
+    vault_key_file: Path
+    batch_size: int = Field(8, ge=1, le=1000)
+    sources: dict[str, _Source]
+    zones: dict[str, _Zone]
+    projects: dict[str, _Project]
+
+
+@dataclass(frozen=True)
+class Site:
+    """Everything a site's YAML says, with its secrets resolved.
+
+    ``staging`` and ``quarantine`` hold identified files and are private to the service account.
+    """
+
+    staging: Path
+    outbox: Path
+    quarantine: Path
+    ledger_dsn: str
+    vault_key: bytes
+    batch_size: int
+    sources: dict[str, SourceSettings]
+    zones: dict[str, ZoneSettings]
+    projects: dict[str, ProjectSettings]
+
+    def source(self, name: str) -> SourceSettings:
+        """Return the named source; raises ConfigError listing those there are."""
+        return _pick(self.sources, "source", name)
+
+    def zone(self, name: str) -> ZoneSettings:
+        """Return the named zone; raises ConfigError listing those there are."""
+        return _pick(self.zones, "zone", name)
+
+    def project(self, name: str) -> ProjectSettings:
+        """Return the named project; raises ConfigError listing those there are."""
+        return _pick(self.projects, "project", name)
+
+
+def _pick(table: dict[str, _T], kind: str, name: str) -> _T:
+    if name not in table:
+        known = ", ".join(sorted(table)) or "none"
+        raise ConfigError(f"no {kind} named {name!r} in the site file; it has: {known}")
+    return table[name]
+
+
+def _secret(where: str, env: str, file: Path | None) -> str:
+    if file is not None:
+        return read_key(where, file).decode().strip()
+    if env and env in os.environ:
+        return os.environ[env]
+    raise ConfigError(
+        f"{where}: no password; set password_file, or password_env to a variable that is set"
+    )
+
+
+def read_key(where: str, path: Path) -> bytes:
+    """Return the bytes of a key file; raises ConfigError naming the setting and the file."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{where}: cannot read {path}: {error.strerror}") from None
+
+
+def load_site(path: str | os.PathLike[str] | None = None) -> Site:
+    """Read and validate the site file.
+
+    Parameters
+    ----------
+    path
+        The YAML file; by default the one that the environment's ``PACSGRID_SITE`` names.
+
+    Raises
+    ------
+    ConfigError
+        Naming the file, the setting and what is wrong with it.
+    """
+    name = path or os.environ.get(SITE_ENV)
+    if not name:
+        raise ConfigError(f"no site file: set the environment variable {SITE_ENV} to its path")
+    file = Path(name)
+    try:
+        raw: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
+        site = _Site.model_validate(raw)
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{file}: not YAML: {error}") from None
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors()
+        )
+        raise ConfigError(f"{file}: {wrong}") from None
+    for project_name, project in site.projects.items():
+        for zone in (project.home_zone, *project.partner_zones):
+            if zone not in site.zones:
+                raise ConfigError(f"{file}: projects.{project_name}: no zone named {zone!r}")
+    if site.ledger_dsn_env not in os.environ:
+        raise ConfigError(f"{file}: the environment lacks {site.ledger_dsn_env} (ledger_dsn_env)")
+    zones = {
+        n: ZoneSettings(
+            name=n,
+            host=z.host,
+            port=z.port,
+            user=z.user,
+            password=_secret(f"{file}: zones.{n}", z.password_env, z.password_file),
+            resource=z.resource,
+            copies=z.copies,
+        )
+        for n, z in site.zones.items()
+    }
+    return Site(
+        staging=site.staging,
+        outbox=site.outbox,
+        quarantine=site.quarantine,
+        ledger_dsn=os.environ[site.ledger_dsn_env],
+        vault_key=read_key(f"{file}: vault_key_file", site.vault_key_file),
+        batch_size=site.batch_size,
+        sources={n: SourceSettings(name=n, **s.model_dump()) for n, s in site.sources.items()},
+        zones=zones,
+        projects={
+            n: ProjectSettings(n, p.profile, p.home_zone, tuple(p.partner_zones), p.key_file)
+            for n, p in site.projects.items()
+        },
+    )

@@ -1,0 +1,127 @@
+"""Profiles: a base, options, overrides with a reason, safe private elements; hashed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydicom.datadict import tag_for_keyword
+
+from ..errors import ConfigError
+
+OPTIONS = frozenset(
+    {
+        "uids",
+        "device",
+        "institution",
+        "patient",
+        "full",
+        "modified",
+        "descriptors",
+        "structured",
+        "private",
+    }
+)
+_KEYS = frozenset(
+    {
+        "name",
+        "version",
+        "description",
+        "options",
+        "overrides",
+        "safe_private",
+        "held_modalities",
+        "hold_burned_in",
+        "hold_documents",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A validated profile; `hash` changes when anything that matters does."""
+
+    name: str
+    version: str
+    hash: str
+    options: frozenset[str]
+    overrides: dict[int, str]
+    safe_private: frozenset[tuple[str, int, int]]
+    held_modalities: frozenset[str]
+    hold_burned_in: bool = True
+    hold_documents: bool = True
+
+
+def _tag(text: str) -> int:
+    if re.fullmatch(r"[0-9A-Fa-f]{8}", text):
+        return int(text, 16)
+    tag = tag_for_keyword(text)
+    if tag is None:
+        raise ConfigError(f"profile: {text!r} is neither a keyword nor eight hex digits")
+    return int(tag)
+
+
+def load_profile(name_or_path: str) -> Profile:
+    """Load a ready profile by name, or a site's own by path.
+
+    Raises
+    ------
+    ConfigError
+        When it cannot be read or holds a key, option or action that is not known: a typing
+        error in a profile must not quietly become a leak.
+    """
+    path = Path(name_or_path)
+    if re.fullmatch(r"[a-z0-9_-]+", name_or_path):
+        path = Path(__file__).parent / "profiles" / f"{name_or_path}.yaml"
+    try:
+        raw: Any = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        raise ConfigError(f"profile {name_or_path!r}: cannot be read as YAML") from None
+    if not isinstance(raw, dict) or not isinstance(raw.get("name"), str):
+        raise ConfigError(f"profile {name_or_path!r}: needs a mapping with a name")
+    return _validated(raw)
+
+
+def _validated(raw: dict[str, Any]) -> Profile:
+    name = raw["name"]
+    if unknown := set(raw) - _KEYS:
+        raise ConfigError(f"profile {name}: unknown keys {sorted(map(str, unknown))}")
+    options = frozenset(raw.get("options") or ())
+    if bad := options - OPTIONS:
+        raise ConfigError(f"profile {name}: unknown options {sorted(map(str, bad))}")
+    if {"full", "modified"} <= options:
+        raise ConfigError(f"profile {name}: options full and modified exclude each other")
+    for flag in ("hold_burned_in", "hold_documents"):
+        if not isinstance(raw.get(flag, True), bool):
+            raise ConfigError(f"profile {name}: {flag} must be true or false")
+    overrides: dict[int, str] = {}
+    private: set[tuple[str, int, int]] = set()
+    try:
+        for item in raw.get("overrides") or ():
+            if item["action"] not in {"X", "Z", "D", "K", "C"} or not item["reason"]:
+                raise ConfigError(f"profile {name}: an override needs X, Z, D, K or C and a reason")
+            overrides[_tag(str(item["tag"]))] = item["action"]
+        for item in raw.get("safe_private") or ():
+            element = int(str(item["element"]), 16)
+            private.add((str(item["creator"]), int(str(item["group"]), 16), element & 0xFF))
+    except (KeyError, TypeError, ValueError):
+        raise ConfigError(f"profile {name}: a bad entry in overrides or safe_private") from None
+    table = Path(__file__).with_name("table.csv").read_bytes()
+    text = json.dumps(raw, sort_keys=True, default=str).encode()
+    return Profile(
+        name=name,
+        version=str(raw.get("version", "1")),
+        # The table is part of what the profile means.
+        hash=hashlib.sha256(text + b"\0" + table).hexdigest(),
+        options=options,
+        overrides=overrides,
+        safe_private=frozenset(private),
+        held_modalities=frozenset(raw.get("held_modalities") or ()),
+        hold_burned_in=raw.get("hold_burned_in", True),
+        hold_documents=raw.get("hold_documents", True),
+    )

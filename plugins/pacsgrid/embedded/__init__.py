@@ -1,0 +1,1 @@
+"""Servers and sample data for trying and testing pacsgrid."""

@@ -1,0 +1,259 @@
+"""A PACS to try and test against: Debian's Orthanc, else pynetdicom's qrscp application."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import TracebackType
+
+from pydicom import dcmread
+from pynetdicom import AE, build_context
+from pynetdicom.association import Association
+from pynetdicom.sop_class import Verification
+
+from pacsgrid.errors import SourceError, SourceUnavailable
+from pacsgrid.model import SourceSettings
+
+ORTHANC = Path("/usr/sbin/Orthanc")
+_START_SECONDS = 20.0
+_STOP_SECONDS = 5.0
+_CLASSES_AT_ONCE = 128
+
+
+def free_port() -> int:
+    """Give a TCP port that was free on loopback a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _die_with_parent() -> Callable[[], None]:
+    """Give a preexec function that makes the kernel kill the child with its parent.
+
+    libc is loaded before the fork; after it only async-signal-safe calls are left.
+    """
+    libc = ctypes.CDLL(None)
+    parent = os.getpid()
+
+    def set_it() -> None:
+        libc.prctl(1, int(signal.SIGKILL))  # PR_SET_PDEATHSIG
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return set_it
+
+
+def _send(assoc: Association, path: Path) -> int | None:
+    try:
+        code = assoc.send_c_store(path).get("Status")
+    except ValueError:  # no context for its SOP class: qrscp takes no retired ones
+        return None
+    return None if code is None else int(code)
+
+
+class EmbeddedPacs:
+    """A PACS on loopback that lives as long as the context; its directory keeps the studies.
+
+    Parameters
+    ----------
+    directory
+        Own directory for configuration, storage and log; started again it serves the same.
+    dicom_port, http_port, move_port
+        0 for free ones; ``move_port`` is where the AE ``calling`` is moved to.
+    engine
+        ``orthanc``, ``qrscp`` or empty for Orthanc where it is installed.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        dicom_port: int = 0,
+        http_port: int = 0,
+        move_port: int = 0,
+        calling: str = "PACSGRID",
+        engine: str = "",
+    ) -> None:
+        self.directory = directory
+        self.engine = engine or ("orthanc" if ORTHANC.exists() else "qrscp")
+        self.ae_title = "ORTHANC"
+        self.dicom_port = dicom_port or free_port()
+        self.http_port = http_port or free_port()
+        self.move_port = move_port or free_port()
+        self.calling = calling
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> EmbeddedPacs:
+        """Start and wait for the first C-ECHO that is answered."""
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop for sure."""
+        self.stop()
+
+    @property
+    def pid(self) -> int:
+        """The server's process id; 0 when it isn't running."""
+        return self._process.pid if self._process else 0
+
+    def start(self) -> None:
+        """Start the server; it dies with this thread's process."""
+        if self._process:
+            return
+        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        command = self._orthanc() if self.engine == "orthanc" else self._qrscp()
+        with (self.directory / "server.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                command,
+                cwd=self.directory,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=_die_with_parent(),
+            )
+        try:
+            self._wait()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Ask the process group to end, then kill it."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+            try:
+                process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    def settings(self, retrieve: str = "get") -> SourceSettings:
+        """Give the settings under which this PACS is a source."""
+        return SourceSettings(
+            name="embedded",
+            kind="dimse",
+            host="127.0.0.1",
+            port=self.dicom_port,
+            ae_title=self.ae_title,
+            calling_ae_title=self.calling,
+            retrieve=retrieve,
+            move_port=self.move_port,
+        )
+
+    def load(self, paths: Iterable[Path]) -> int:
+        """Push files by C-STORE in their own transfer syntax; give how many were taken."""
+        by_kind: dict[tuple[str, str], list[Path]] = {}
+        for path in paths:
+            meta = dcmread(path, stop_before_pixels=True).file_meta
+            kind = (str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID))
+            by_kind.setdefault(kind, []).append(path)
+        kinds = sorted(by_kind)
+        taken = 0
+        for start in range(0, len(kinds), _CLASSES_AT_ONCE):
+            part = kinds[start : start + _CLASSES_AT_ONCE]
+            taken += self._push(part, [path for kind in part for path in by_kind[kind]])
+        return taken
+
+    def _push(self, kinds: list[tuple[str, str]], paths: list[Path]) -> int:
+        entity = AE(ae_title=self.calling)
+        assoc = entity.associate(
+            "127.0.0.1",
+            self.dicom_port,
+            contexts=[build_context(*kind) for kind in kinds],
+            ae_title=self.ae_title,
+        )
+        if not assoc.is_established:
+            raise SourceUnavailable("embedded PACS: no association for C-STORE")
+        try:
+            # By path, pynetdicom sends a file's bytes as they are.
+            codes = [_send(assoc, path) for path in paths]
+        finally:
+            assoc.release()
+        return sum(1 for code in codes if code is not None and code in (0x0000, 0xB000))
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + _START_SECONDS
+        while time.monotonic() < deadline:
+            if self._process is None or self._process.poll() is not None:
+                raise SourceError("embedded PACS: server ended at once; see server.log")
+            try:
+                socket.create_connection(("127.0.0.1", self.dicom_port), 0.5).close()
+            except OSError:
+                time.sleep(0.05)
+                continue
+            assoc = AE(ae_title=self.calling).associate(
+                "127.0.0.1",
+                self.dicom_port,
+                contexts=[build_context(Verification)],
+                ae_title=self.ae_title,
+            )
+            if assoc.is_established:
+                answered = assoc.send_c_echo().get("Status") == 0
+                assoc.release()
+                if answered:
+                    return
+            time.sleep(0.05)
+        raise SourceUnavailable("embedded PACS: no answer to C-ECHO in time")
+
+    def _orthanc(self) -> list[str]:
+        config = {
+            "Name": "pacsgrid",
+            "StorageDirectory": str(self.directory / "storage"),
+            "IndexDirectory": str(self.directory / "storage"),
+            "Plugins": [],
+            "HttpPort": self.http_port,
+            # Off: only loopback reaches it.
+            "RemoteAccessAllowed": False,
+            "AuthenticationEnabled": False,
+            "DicomServerEnabled": True,
+            "DicomAet": self.ae_title,
+            "DicomPort": self.dicom_port,
+            "DicomCheckCalledAet": True,
+            "DicomAlwaysAllowEcho": True,
+            "DicomAlwaysAllowStore": True,
+            "DicomAlwaysAllowFind": True,
+            "DicomAlwaysAllowGet": True,
+            "DicomAlwaysAllowMove": True,
+            "UnknownSopClassAccepted": True,
+            "DefaultEncoding": "Utf8",
+            "OverwriteInstances": False,
+            "StorageCompression": False,
+            "TcpNoDelay": True,
+            "DicomModalities": {"pacsgrid": [self.calling, "127.0.0.1", self.move_port]},
+        }
+        path = self.directory / "orthanc.json"
+        path.write_text(json.dumps(config, indent=1))
+        return [str(ORTHANC), str(path)]
+
+    def _qrscp(self) -> list[str]:
+        path = self.directory / "qrscp.ini"
+        storage = self.directory / "instances"
+        storage.mkdir(exist_ok=True)
+        path.write_text(
+            "[DEFAULT]\n"
+            f"ae_title: {self.ae_title}\nport: {self.dicom_port}\nmax_pdu: 0\n"
+            "acse_timeout: 30\ndimse_timeout: 30\nnetwork_timeout: 30\n"
+            "bind_address: 127.0.0.1\n"
+            f"instance_location: {storage}\n"
+            f"database_location: {self.directory / 'instances.sqlite'}\n"
+            f"[{self.calling}]\nae_title: {self.calling}\n"
+            f"address: 127.0.0.1\nport: {self.move_port}\n"
+        )
+        return [sys.executable, "-m", "pynetdicom", "qrscp", "-c", str(path), "-q"]

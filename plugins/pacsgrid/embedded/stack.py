@@ -1,0 +1,323 @@
+"""The whole of pacsgrid on one machine: PostgreSQL, a PACS, two federated zones, Airflow.
+
+Used by the demo and by the tests. A directory keeps everything; started again over the same
+directory, it goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import requests
+import yaml
+
+from pacsgrid.config import SITE_ENV, Site, load_site
+from pacsgrid.embedded.pacs import EmbeddedPacs
+from pacsgrid.embedded.postgres import EmbeddedPostgres
+from pacsgrid.embedded.process import Child, accepts, free_port
+from pacsgrid.grid import Zone
+from pacsgrid.grid.admin import prepare_zone
+
+ROOT = Path(__file__).resolve().parents[3]
+STEWARD = "steward"
+DSN_ENV = "PACSGRID_LEDGER_DSN"
+ZONES = ("brno", "praha")
+# Two good replicas at home, one copy at the partner's.
+COPIES = {"brno": 2, "praha": 1}
+
+
+class Stack:
+    """Every service embedded, below one directory.
+
+    Parameters
+    ----------
+    directory
+        Where everything is kept; made when absent.
+    airflow
+        Whether Airflow is started too.
+    say
+        Called with one line of progress at a time.
+    """
+
+    def __init__(
+        self, directory: Path, airflow: bool = True, say: Callable[[str], None] = print
+    ) -> None:
+        self.dir = directory.resolve()
+        self.dir.mkdir(parents=True, exist_ok=True)
+        self._airflow, self._say = airflow, say
+        self._secrets = self._keep_secrets()
+        self.ports: dict[str, int] = {}
+        self.zones: dict[str, Child] = {}
+        self.airflow: Child | None = None
+        self.postgres = EmbeddedPostgres(self.dir / "postgres")
+        self.pacs = EmbeddedPacs(self.dir / "pacs")
+        self.logs = self.dir / "logs"
+        self.logs.mkdir(exist_ok=True)
+        self.drop = self.dir / "drop"
+        self.drop.mkdir(exist_ok=True)
+
+    def _keep_secrets(self) -> dict[str, str]:
+        path = self.dir / "secrets.json"
+        if not path.exists():
+            names = ("steward", "zone", "federation", "jwt", "web")
+            made = {name: secrets.token_hex(16) for name in names}
+            for key in ("vault.key", "project.key"):
+                _private(self.dir / key, secrets.token_bytes(32))
+            _private(path, json.dumps(made).encode())
+        loaded: dict[str, str] = json.loads(path.read_text())
+        return loaded
+
+    # -- starting and stopping ------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start everything; raises RuntimeError naming the part and its log."""
+        self._say("starting PostgreSQL")
+        self.postgres.__enter__()
+        for database in ("ledger", "airflow"):
+            self.postgres.create_database(database)
+        self._say("starting the PACS")
+        self.pacs.__enter__()
+        self._say("starting the zones brno and praha, federated")
+        for zone in ZONES:
+            self.ports[zone] = free_port()
+        for zone in ZONES:
+            self.start_zone(zone)
+        self.write_site()
+        for name in ZONES:
+            with Zone(self.site.zone(name)) as client:
+                leaves = [f"{name}_disk{n}" for n in range(1, COPIES[name] + 1)]
+                prepare_zone(client, {f"{name}_root": leaves}, str(self.dir / "vaults" / name))
+        if self._airflow:
+            self._say("starting Airflow")
+            self.start_airflow()
+
+    def start_zone(self, zone: str) -> None:
+        """Start one zone's server on the port it has."""
+        command = [sys.executable, "-m", "pacsgrid.embedded.zone", "--zone", zone]
+        command += ["--port", str(self.ports[zone]), "--dir", str(self.dir / "zones" / zone)]
+        command += ["--admin", "rods", "--password", self._secrets["zone"]]
+        for other in ZONES:
+            if other != zone:
+                address = f"{other}=127.0.0.1:{self.ports[other]}:{self._secrets['federation']}"
+                command += ["--federate", address]
+        env = {**os.environ, "PYTHONPATH": str(ROOT / "plugins")}
+        child = Child(f"zone {zone}", command, self.logs / f"zone-{zone}.log", env)
+        child.start()
+        self.zones[zone] = child
+        child.wait_ready(lambda: accepts(self.ports[zone]), 30)
+
+    def start_airflow(self) -> None:
+        """Start Airflow with its metadata in the embedded PostgreSQL; returns when it answers."""
+        self.ports["airflow"] = free_port()
+        env = self.airflow_env()
+        child = Child(
+            "Airflow",
+            [str(Path(sys.executable).parent / "airflow"), "standalone"],
+            self.logs / "airflow.log",
+            env,
+        )
+        child.start()
+        self.airflow = child
+        child.wait_ready(self._airflow_ready, 180)
+
+    def _airflow_ready(self) -> bool:
+        try:
+            health = requests.get(f"{self.url}/api/v2/monitor/health", timeout=5).json()
+            if any(
+                health[part]["status"] != "healthy"
+                for part in ("metadatabase", "scheduler", "dag_processor")
+            ):
+                return False
+            return self.api("GET", "/dags/ingest_studies").status_code == 200
+        except (requests.RequestException, ValueError, KeyError):
+            return False
+
+    def stop(self) -> None:
+        """Stop everything that was started, the last first."""
+        if self.airflow:
+            self.airflow.stop(30)
+        for child in self.zones.values():
+            child.stop()
+        self.pacs.__exit__(None, None, None)
+        self.postgres.__exit__(None, None, None)
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    # -- settings -------------------------------------------------------------------------
+
+    def write_site(self) -> None:
+        """Write the site file for the ports in use now."""
+        pacs = self.pacs.settings()
+        zone_password = self.dir / "zone.password"
+        _private(zone_password, self._secrets["zone"].encode())
+        site: dict[str, Any] = {
+            "staging": str(self.dir / "staging"),
+            "outbox": str(self.dir / "outbox"),
+            "quarantine": str(self.dir / "quarantine"),
+            "vault_key_file": str(self.dir / "vault.key"),
+            "batch_size": 4,
+            "sources": {
+                "pacs": {
+                    "kind": "dimse",
+                    "host": pacs.host,
+                    "port": pacs.port,
+                    "ae_title": pacs.ae_title,
+                },
+                "drop": {"kind": "folder", "folder": str(self.drop)},
+            },
+            "zones": {
+                name: {
+                    "host": "127.0.0.1",
+                    "port": self.ports[name],
+                    "user": "rods",
+                    "password_file": str(zone_password),
+                    "resource": f"{name}_root",
+                    "copies": COPIES[name],
+                }
+                for name in ZONES
+            },
+            "projects": {
+                "demo": {
+                    "profile": "basic",
+                    "home_zone": "brno",
+                    "partner_zones": ["praha"],
+                    "key_file": str(self.dir / "project.key"),
+                }
+            },
+        }
+        (self.dir / "site.yaml").write_text(yaml.safe_dump(site, sort_keys=False))
+
+    @property
+    def site(self) -> Site:
+        """The site settings as every task reads them."""
+        os.environ[DSN_ENV] = self.postgres.dsn("ledger")
+        return load_site(self.dir / "site.yaml")
+
+    def airflow_env(self) -> dict[str, str]:
+        """Return the environment that Airflow's own processes run in."""
+        home = self.dir / "airflow"
+        home.mkdir(exist_ok=True)
+        passwords = home / "passwords.json"
+        _private(passwords, json.dumps({STEWARD: self._secrets["steward"]}).encode())
+        port = self.ports["airflow"]
+        settings = {
+            "CORE__DAGS_FOLDER": str(ROOT / "dags"),
+            "CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
+            "CORE__LOAD_EXAMPLES": "False",
+            "CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+            "CORE__EXECUTOR": "LocalExecutor",
+            # One worker a core, and one for what waits on the network.
+            "CORE__PARALLELISM": str((os.cpu_count() or 1) + 1),
+            "CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
+            "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{STEWARD}:admin",
+            "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
+            "DATABASE__SQL_ALCHEMY_CONN": self.postgres.url("airflow"),
+            "API__HOST": "127.0.0.1",
+            "API__PORT": str(port),
+            "API__BASE_URL": f"http://127.0.0.1:{port}",
+            "API__WORKERS": "1",
+            "API__SECRET_KEY": self._secrets["web"],
+            "API_AUTH__JWT_SECRET": self._secrets["jwt"],
+            "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
+            # A task whose process was killed is given back to the scheduler soon.
+            "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
+            "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
+            "LOGGING__LOGGING_LEVEL": "INFO",
+        }
+        return {
+            **os.environ,
+            **{f"AIRFLOW__{name}": value for name, value in settings.items()},
+            "AIRFLOW_HOME": str(home),
+            "PYTHONPATH": str(ROOT / "plugins"),
+            "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",
+            DSN_ENV: self.postgres.dsn("ledger"),
+            SITE_ENV: str(self.dir / "site.yaml"),
+        }
+
+    # -- Airflow's REST API ---------------------------------------------------------------
+
+    @property
+    def url(self) -> str:
+        """Where the Airflow UI is."""
+        return f"http://127.0.0.1:{self.ports['airflow']}"
+
+    @property
+    def password(self) -> str:
+        """The steward's password for the Airflow UI."""
+        return self._secrets["steward"]
+
+    def api(self, method: str, path: str, body: object = None) -> requests.Response:
+        """Call Airflow's REST API as the steward."""
+        login = requests.post(
+            f"{self.url}/auth/token",
+            json={"username": STEWARD, "password": self.password},
+            timeout=30,
+        )
+        login.raise_for_status()
+        headers = {"Authorization": f"Bearer {login.json()['access_token']}"}
+        return requests.request(
+            method, f"{self.url}/api/v2{path}", json=body, headers=headers, timeout=30
+        )
+
+    def trigger(self, conf: dict[str, Any]) -> str:
+        """Trigger `ingest_studies`; returns the run's id. Raises ValueError when refused."""
+        answer = self.api(
+            "POST", "/dags/ingest_studies/dagRuns", {"logical_date": None, "conf": conf}
+        )
+        if answer.status_code >= 400:
+            raise ValueError(f"Airflow refused the run: {answer.text}")
+        run_id: str = answer.json()["dag_run_id"]
+        return run_id
+
+    def watch(self, run_id: str, seconds: float = 900, every: float = 2) -> str:
+        """Follow a run until it ends, telling each change; returns its final state."""
+        until, told = time.monotonic() + seconds, ""
+        while True:
+            state: str = self.api("GET", f"/dags/ingest_studies/dagRuns/{run_id}").json()["state"]
+            tasks = self.api(
+                "GET", f"/dags/ingest_studies/dagRuns/{run_id}/taskInstances?limit=100"
+            ).json()["task_instances"]
+            done: dict[str, list[int]] = {}
+            for task in tasks:
+                if task["state"] == "removed" or (task["map_index"] < 0 and "." in task["task_id"]):
+                    continue
+                counts = done.setdefault(task["task_id"].removeprefix("batch."), [0, 0])
+                counts[0] += task["state"] == "success"
+                counts[1] += 1
+            line = "  ".join(f"{name} {a}/{b}" for name, (a, b) in done.items())
+            if line != told:
+                self._say(f"  {line}")
+                told = line
+            if state in ("success", "failed"):
+                return state
+            if time.monotonic() > until:
+                raise TimeoutError(f"run {run_id} is {state} after {seconds:.0f} s")
+            time.sleep(every)
+
+
+def _private(path: Path, content: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(content)

@@ -1,0 +1,40 @@
+"""Run a zone in the foreground."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import threading
+from pathlib import Path
+
+from .server import ZoneServer
+
+
+def main() -> None:
+    """Parse the arguments, serve until a signal comes."""
+    p = argparse.ArgumentParser(prog="python -m pacsgrid.embedded.zone", description=__doc__)
+    p.add_argument("--zone", required=True)
+    p.add_argument("--port", type=int, default=1247)
+    p.add_argument("--dir", type=Path, required=True)
+    p.add_argument("--admin", default="rods")
+    p.add_argument("--password", default="rods")
+    p.add_argument("--host", default="127.0.0.1")
+    p.add_argument("--federate", action="append", default=[], metavar="ZONE=HOST:PORT:KEY")
+    a = p.parse_args()
+    federate: dict[str, tuple[str, int, str]] = {}
+    for text in a.federate:
+        zone, _, rest = text.partition("=")
+        parts = rest.split(":", 2)
+        if len(parts) != 3 or not parts[1].isdigit():
+            p.error(f"--federate {text}: expected ZONE=HOST:PORT:KEY")
+        federate[zone] = (parts[0], int(parts[1]), parts[2])
+    done = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: done.set())
+    with ZoneServer(a.zone, a.dir, a.port, a.admin, a.password, a.host, federate) as server:
+        print(f"zone {a.zone} accepts connections on {a.host}:{server.port}", flush=True)
+        done.wait()
+
+
+if __name__ == "__main__":
+    main()

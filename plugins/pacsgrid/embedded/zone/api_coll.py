@@ -1,0 +1,151 @@
+"""Collections: create, remove, rename, trash."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from .catalog import OWN, WRITE, clean, now, split
+from .objects import forget, inside_vault, need, remove, unlink
+from .server import Reply, Request, Session, api
+from .wire import IrodsError, pack
+
+
+def under(path: str) -> tuple[str, str]:
+    """Bounds of the names below a collection, for a range query that uses the index."""
+    return path + "/", path + "0"  # "0" follows "/"
+
+
+def make(s: Session, path: str, recursive: bool) -> None:
+    """Create a collection, and its parents if asked."""
+    with s.cat.tx() as db:
+        if s.cat.coll(path) is not None:
+            if recursive:
+                return
+            raise IrodsError(-809000, path)
+        if s.cat.replicas(path):
+            raise IrodsError(-834000, path)
+        parent, _ = split(path)
+        above = s.cat.coll(parent)
+        if above is None:
+            if not recursive or parent == path:
+                raise IrodsError(-814000, parent)
+            make(s, parent, True)
+            above = s.cat.coll(parent)
+        need(s, above["id"], WRITE, -818000)
+        s.cat.add_coll(db, path, s.name, s.zone, s.uid)
+
+
+@api(681)
+def coll_create(s: Session, r: Request) -> Reply:
+    """Create a collection."""
+    make(s, clean(r.node.get("collName")), "recursiveOpr" in r.node.keywords())
+    return Reply()
+
+
+def protected(s: Session, path: str) -> bool:
+    """Collections that a zone cannot do without."""
+    z = f"/{s.server.zone}"
+    return path in ("/", z, f"{z}/home", f"{z}/trash", f"{z}/trash/home")
+
+
+@api(679)
+def coll_remove(s: Session, r: Request) -> Reply:
+    """Remove a collection."""
+    path, kw = clean(r.node.get("collName")), r.node.keywords()
+    coll = s.cat.coll(path)
+    if coll is None:
+        raise IrodsError(-814000, path)
+    if protected(s, path):
+        raise IrodsError(-818000, path)
+    need(s, coll["id"], OWN)
+    inner = s.cat.rows("SELECT id FROM coll WHERE name>=? AND name<?", *under(path))
+    ids = [coll["id"], *(c["id"] for c in inner)]
+    marks = ",".join("?" * len(ids))
+    rows = s.cat.rows(f"SELECT * FROM data WHERE coll_id IN ({marks}) ORDER BY id, repl", *ids)
+    if (rows or inner) and "recursiveOpr" not in kw:
+        raise IrodsError(-79000, path)
+    trash = f"/{s.server.zone}/trash/"
+    if "forceFlag" not in kw and not path.startswith(trash) and r.node.num("oprType") != 26:
+        to_trash(s, path)
+        return Reply()
+    objects: dict[int, list[Any]] = {}
+    for row in rows:
+        objects.setdefault(row["id"], []).append(row)
+    doomed: list[str] = []
+    with s.cat.tx(durable=True) as db:
+        for replicas in objects.values():
+            need(s, replicas[0]["id"], OWN)
+            keep = {x["path"] for x in replicas if not inside_vault(s, x)}
+            doomed += [p for p in remove(s, db, replicas) if p not in keep]
+        for cid in ids:
+            forget(db, cid)
+        db.execute(f"DELETE FROM coll WHERE id IN ({marks})", ids)
+    if r.node.num("oprType") != 26:
+        unlink(doomed)
+    return Reply(0, pack(
+        "CollOprStat_PI", filesCnt=len(objects), totalFileCnt=0, bytesWritten=0, lastObjPath=""
+    ))  # fmt: skip
+
+
+def to_trash(s: Session, path: str) -> None:
+    """Move something to the user's trash."""
+    owner = s.name if s.zone == s.server.zone else f"{s.name}#{s.zone}"
+    home = f"/{s.server.zone}/trash/home/{owner}"
+    rest = path.removeprefix(f"/{s.server.zone}/home/{owner}/").lstrip("/")
+    target = f"{home}/{rest}"
+    if s.cat.coll(target) is not None or s.cat.replicas(target):
+        target += f".{secrets.randbelow(10**10)}"
+    with s.cat.tx() as db:
+        root = s.cat.coll(home)
+        if root is None:
+            s.cat.add_coll(db, home, s.name, s.zone, s.uid)
+        make(s, split(target)[0], True)
+        move(s, path, target)
+
+
+def move(s: Session, old: str, new: str) -> None:
+    """Rename; vault files are named by number and stay where they are."""
+    parent, name = split(new)
+    with s.cat.tx(durable=True) as db:
+        if s.cat.replicas(new):
+            raise IrodsError(-834000 if s.cat.coll(old) is not None else -809000, new)
+        if s.cat.coll(new) is not None:
+            raise IrodsError(-833000, new)
+        above = s.cat.coll(parent)
+        if above is None:
+            raise IrodsError(-814000, parent)
+        need(s, above["id"], WRITE)
+        coll = s.cat.coll(old)
+        if coll is None:
+            rows = s.cat.replicas(old)
+            if not rows:
+                raise IrodsError(-358000, old)
+            need(s, rows[0]["id"], OWN)
+            db.execute(
+                "UPDATE data SET coll_id=?, name=?, mtime=? WHERE id=?",
+                (above["id"], name, now(), rows[0]["id"]),
+            )
+            return
+        if protected(s, old) or (new + "/").startswith(old + "/"):
+            raise IrodsError(-818000, old)
+        need(s, coll["id"], OWN)
+        db.execute(
+            "UPDATE coll SET name=?, parent=?, mtime=? WHERE id=?", (new, parent, now(), coll["id"])
+        )
+        n = len(old) + 1
+        db.execute(
+            "UPDATE coll SET name=?||substr(name,?), parent=?||substr(parent,?)"
+            " WHERE name>=? AND name<?", (new, n, new, n, *under(old)),
+        )  # fmt: skip
+
+
+@api(627)
+def rename(s: Session, r: Request) -> Reply:
+    """Rename a data object or collection."""
+    a, b = r.node.children[0], r.node.children[1]
+    old, new = clean(a.get("objPath")), clean(b.get("objPath"))
+    if new.split("/")[1] != s.server.zone:
+        raise IrodsError(-93000, "across zones")
+    move(s, old, new)
+    return Reply()

@@ -1,0 +1,192 @@
+"""Metadata and rights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .api_coll import under
+from .catalog import LEVELS, OWN, READ, WRITE, clean, now
+from .objects import need
+from .server import Reply, Request, Session, api, json_reply
+from .wire import IrodsError
+
+_KINDS = {"-d": "data_object", "-C": "collection", "-c": "collection", "-R": "resource",
+          "-r": "resource", "-u": "user"}  # fmt: skip
+
+
+def entity(s: Session, kind: str, name: str, level: int, admin: bool = False) -> int:
+    """Id of what carries metadata, if the user may do this to it."""
+    if kind in ("data_object", "collection"):
+        path = clean(name)
+        if kind == "collection":
+            row, missing = s.cat.coll(path), -814000
+        else:
+            row, missing = next(iter(s.cat.replicas(path)), None), -814000
+            if s.cat.coll(path.rpartition("/")[0] or "/") is not None:
+                missing = -817000
+        if row is None:
+            raise IrodsError(missing, name)
+        if not (admin and s.admin):
+            need(s, row["id"], level, -818000)
+        return int(row["id"])
+    if level > READ and not s.admin:
+        raise IrodsError(-830000, "administrators only")
+    if kind == "resource":
+        try:
+            return int(s.cat.resource(name)["id"])
+        except IrodsError:
+            raise IrodsError(-831000, name) from None
+    user, _, zone = name.partition("#")
+    row = s.cat.user(user, zone or s.server.zone)
+    if row is None:
+        raise IrodsError(-827000, name)
+    return int(row["id"])
+
+
+def add(db: Any, s: Session, oid: int, avu: tuple[str, str, str], strict: bool = True) -> None:
+    """Attach an AVU."""
+    if not avu[0] or not avu[1]:
+        raise IrodsError(-816000, "empty attribute or value")
+    row = db.execute("SELECT id FROM meta WHERE attr=? AND value=? AND units=?", avu).fetchone()
+    t = now()
+    if row is None:
+        mid = s.cat.new_id(db)
+        db.execute("INSERT INTO meta VALUES(?,?,?,?,?,?)", (mid, *avu, t, t))
+    else:
+        mid = row["id"]
+    cur = db.execute("INSERT OR IGNORE INTO objt VALUES(?,?,?,?)", (oid, mid, t, t))
+    if not cur.rowcount and strict:
+        raise IrodsError(-809000, "AVU is there already")
+
+
+def rm(db: Any, oid: int, avu: tuple[str, str, str | None], wild: bool = False) -> int:
+    """Detach AVUs; units None means any."""
+    op = "LIKE" if wild else "="
+    sql = f"m.attr {op} ? AND m.value {op} ?"
+    args: list[Any] = [oid, avu[0], avu[1]]
+    if avu[2] is not None:
+        sql += f" AND m.units {op} ?"
+        args.append(avu[2])
+    cur = db.execute(
+        "DELETE FROM objt WHERE object_id=? AND meta_id IN (SELECT m.id FROM meta m WHERE "
+        + sql + ")", args,
+    )  # fmt: skip
+    return int(cur.rowcount)
+
+
+@api(706)
+def mod_avu(s: Session, r: Request) -> Reply:
+    """Single AVU operations."""
+    a = [r.node.get(f"arg{i}") for i in range(10)]
+    kw = r.node.keywords()
+    op, kind, admin = a[0], _KINDS.get(a[1]), "irodsAdmin" in kw
+    if kind is None:
+        raise IrodsError(-816000, f"type {a[1]}")
+    if op == "cp":
+        other = _KINDS.get(a[2])
+        if other is None:
+            raise IrodsError(-816000, f"type {a[2]}")
+        source = entity(s, kind, a[3], READ, admin)
+        target = entity(s, other, a[4], WRITE, admin)
+        with s.cat.tx(durable=True) as db:
+            db.execute(
+                "INSERT OR IGNORE INTO objt SELECT ?,meta_id,?,? FROM objt WHERE object_id=?",
+                (target, now(), now(), source),
+            )
+        return Reply()
+    oid = entity(s, kind, a[2], WRITE, admin)
+    with s.cat.tx(durable=True) as db:
+        if op in ("add", "adda"):
+            add(db, s, oid, (a[3], a[4], a[5]))
+        elif op == "set":
+            db.execute(
+                "DELETE FROM objt WHERE object_id=? AND meta_id IN"
+                " (SELECT id FROM meta WHERE attr=?)", (oid, a[3]),
+            )  # fmt: skip
+            add(db, s, oid, (a[3], a[4], a[5]), strict=False)
+        elif op in ("rm", "rmw"):
+            units = a[5] if a[5] or op == "rm" else None
+            if not rm(db, oid, (a[3], a[4], units), op == "rmw"):
+                raise IrodsError(-819000, "no such AVU")
+        elif op == "rmi":
+            db.execute("DELETE FROM objt WHERE object_id=? AND meta_id=?", (oid, a[3]))
+        elif op == "mod":
+            news = dict(x.split(":", 1) for x in a[5:9] if x[:2] in ("n:", "v:", "u:"))
+            units = "" if a[5][:2] in ("n:", "v:", "u:") else a[5]
+            if not rm(db, oid, (a[3], a[4], units)):
+                raise IrodsError(-819000, "no such AVU")
+            add(db, s, oid, (news.get("n", a[3]), news.get("v", a[4]), news.get("u", units)))
+        else:
+            raise IrodsError(-816000, f"operation {op}")
+    return Reply()
+
+
+@api(20002)
+def atomic(s: Session, r: Request) -> Reply:
+    """Several AVU operations, all or none."""
+    data = r.json()
+    oid = entity(
+        s, str(data.get("entity_type")), str(data.get("entity_name")), WRITE,
+        bool(data.get("admin_mode")),
+    )  # fmt: skip
+    with s.cat.tx(durable=True) as db:
+        for op in data.get("operations") or []:
+            avu = (str(op["attribute"]), str(op["value"]), str(op.get("units") or ""))
+            if op.get("operation") == "add":
+                add(db, s, oid, avu, strict=False)
+            elif op.get("operation") == "remove":
+                rm(db, oid, avu)
+            else:
+                raise IrodsError(-816000, "operation")
+    return json_reply({})
+
+
+@api(707)
+def mod_access(s: Session, r: Request) -> Reply:
+    """Give, take, or pass on rights."""
+    word = r.node.get("accessLevel")
+    admin = word.startswith("admin:")
+    word = word.removeprefix("admin:")
+    if admin and not s.admin:
+        raise IrodsError(-830000, "administrators only")
+    path = clean(r.node.get("path"))
+    coll = s.cat.coll(path)
+    rows = s.cat.replicas(path) if coll is None else []
+    if coll is None and not rows:
+        raise IrodsError(-814000 if not rows else -817000, path)
+    oid = coll["id"] if coll is not None else rows[0]["id"]
+    if not admin:
+        need(s, oid, OWN)
+    ids, colls = [oid], [oid] if coll is not None else []
+    if r.node.num("recursiveFlag") and coll is not None:
+        colls += [
+            c["id"]
+            for c in s.cat.rows("SELECT id FROM coll WHERE name>=? AND name<?", *under(path))
+        ]
+        marks = ",".join("?" * len(colls))
+        ids = colls + [
+            d["id"]
+            for d in s.cat.rows(f"SELECT DISTINCT id FROM data WHERE coll_id IN ({marks})", *colls)
+        ]
+    with s.cat.tx(durable=True) as db:
+        if word in ("inherit", "noinherit"):
+            if coll is None:
+                raise IrodsError(-814000, path)
+            flag = "1" if word == "inherit" else "0"
+            db.executemany("UPDATE coll SET inherit=? WHERE id=?", [(flag, c) for c in colls])
+            return Reply()
+        level = LEVELS.get(word)
+        if level is None:
+            raise IrodsError(-816000, word)
+        user = s.cat.user(r.node.get("userName"), r.node.get("zone") or s.server.zone)
+        if user is None:
+            raise IrodsError(-827000, r.node.get("userName"))
+        if level == 1000:
+            db.executemany(
+                "DELETE FROM access WHERE object_id=? AND user_id=?", [(i, user["id"]) for i in ids]
+            )
+        else:
+            db.executemany(
+                "INSERT OR REPLACE INTO access VALUES(?,?,?)", [(i, user["id"], level) for i in ids]
+            )
+    return Reply()

@@ -1,0 +1,11 @@
+"""Imports every module that registers API handlers."""
+
+from __future__ import annotations
+
+import importlib
+
+
+def load() -> None:
+    """Register all handlers."""
+    for name in ("api_auth", "api_coll", "api_data", "api_admin", "api_meta"):
+        importlib.import_module(f"{__package__}.{name}")

@@ -1,0 +1,331 @@
+"""Replicas: where they lie, how they are written, finished, copied and removed."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import random
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .catalog import READ, WRITE, now, split
+from .server import Session
+from .wire import IrodsError
+
+STALE, GOOD, INTERMEDIATE = 0, 1, 2
+
+
+def need(s: Session, object_id: int, level: int, hidden: int = -818000) -> None:
+    """Refuse unless the user has this right; hidden is the code if he sees nothing at all."""
+    if s.admin and level <= READ:
+        return
+    got = s.cat.level(object_id, s.uid)
+    if got < level:
+        raise IrodsError(hidden if got < READ else -818000, "no right")
+
+
+def leaves(s: Session, row: Any) -> list[Any]:
+    """Leaf resources that a new object on this resource goes to; the first is written first."""
+    if row["status"] == "down":
+        raise IrodsError(-32000, f"{row['name']} is down")
+    if row["type"] == "unixfilesystem":
+        return [row]
+    children = s.cat.children(row["id"])
+    if not children:
+        raise IrodsError(-1803000, f"{row['name']} has no children")
+    if row["type"] == "replication":
+        return [leaf for c in children for leaf in leaves(s, c)]
+    if row["type"] == "random":
+        return leaves(s, random.choice(children))
+    return leaves(s, children[0])
+
+
+def root_of(s: Session, resc_id: int) -> int:
+    """The root of the tree a resource is in."""
+    row = s.cat.resources[resc_id]
+    while row["parent"]:
+        row = s.cat.resources[int(row["parent"])]
+    return int(row["id"])
+
+
+def named_root(s: Session, name: str) -> Any:
+    """The root resource a client named; children cannot be addressed."""
+    row = s.cat.resource(name)
+    if row["parent"]:
+        raise IrodsError(-1816000, "child resource")
+    return row
+
+
+def chosen(s: Session, kw: dict[str, str], default: bool = True) -> Any:
+    """The resource that keywords name, or the default one."""
+    name = kw.get("destRescName") or kw.get("rescName") or kw.get("defRescName")
+    if not name and default:
+        name = s.server.default_resource
+    return named_root(s, name) if name else None
+
+
+def vault_file(vault: str, data_id: int, repl: int) -> str:
+    """Where a replica lies. Built from numbers alone, so no name can lead out of the vault."""
+    return os.path.join(vault, f"{data_id % 256:02x}", f"{data_id}.{repl}")
+
+
+def create_file(path: str) -> int:
+    """Create a vault file for reading and writing."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, 0o600)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        return os.open(path, flags, 0o600)
+
+
+def checksum_fd(fd: int, kind: str = "sha2") -> str:
+    """Checksum of an open file from its start, as iRODS writes it."""
+    digest = hashlib.md5() if kind == "md5" else hashlib.sha256()
+    at = 0
+    while block := os.pread(fd, 1 << 20, at):
+        digest.update(block)
+        at += len(block)
+    if kind == "md5":
+        return digest.hexdigest()
+    return "sha2:" + base64.b64encode(digest.digest()).decode()
+
+
+def checksum_file(path: str, kind: str = "sha2") -> str:
+    """Checksum of a vault file."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as e:
+        raise IrodsError(-510000 - (e.errno or 0), path) from None
+    try:
+        return checksum_fd(fd, kind)
+    finally:
+        os.close(fd)
+
+
+def sync_file(fd: int, path: str, created: bool) -> None:
+    """Data, and for a new file its directory entry, reach the disk."""
+    os.fdatasync(fd)
+    if created:
+        directory = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+
+def check_expected(expected: str, found: str, path: str) -> None:
+    """Compare a client's checksum with what was stored."""
+    if expected and not expected.startswith("sha2:"):
+        found = checksum_file(path, "md5")
+    if expected and expected != found:
+        raise IrodsError(-314000, "checksum differs")
+
+
+@dataclass
+class Handle:
+    """An opened replica."""
+
+    session: Session
+    fd: int
+    path: str
+    data_id: int
+    repl: int
+    write: bool
+    created: bool
+    logical: str
+    offset: int = 0
+    dirty: bool = False
+    shared: bool = False
+    token: str = ""
+    targets: tuple[int, ...] = ()
+
+    def abandon(self) -> None:
+        """The client went away: what it was writing is not good."""
+        os.close(self.fd)
+        s = self.session
+        s.handles = {k: h for k, h in s.handles.items() if h is not self}
+        if self.write and not self.shared:
+            with s.cat.tx() as db:
+                db.execute(
+                    "UPDATE data SET status=0, mtime=? WHERE id=? AND repl=? AND status=2",
+                    (now(), self.data_id, self.repl),
+                )
+        self.unlock()
+
+    def unlock(self) -> None:
+        """Others may write again."""
+        if self.write and not self.shared:
+            with self.session.server.lock:
+                self.session.server.locks.pop(self.data_id, None)
+
+
+def lock(s: Session, data_id: int, token: str = "") -> None:
+    """One writer per object."""
+    with s.server.lock:
+        if data_id in s.server.locks:
+            raise IrodsError(-406000, "object is locked")
+        s.server.locks[data_id] = token
+
+
+def pick(s: Session, rows: list[Any], kw: dict[str, str], write: bool = False) -> Any:
+    """The replica to open."""
+    if kw.get("replNum"):
+        rows = [r for r in rows if r["repl"] == int(kw["replNum"])]
+        if not rows:
+            raise IrodsError(-164000, "no such replica")
+        return rows[0]
+    root = chosen(s, kw, default=False) if not kw.get("resc_hier") else None
+    if root is not None:
+        here = [r for r in rows if root_of(s, r["resc_id"]) == root["id"]]
+        if not here and write:
+            raise IrodsError(-164000, "no replica there")
+        rows = here or rows
+    good = [r for r in rows if r["status"] == GOOD]
+    return (good or rows)[0]
+
+
+def insert(
+    s: Session, db: Any, path: str, leaf: Any, status: int, kw: dict[str, str]
+) -> tuple[int, str]:
+    """A new data object's first row: its id and vault file."""
+    parent, name = split(path)
+    coll = s.cat.coll(parent)
+    if coll is None:
+        raise IrodsError(-358000, parent)
+    need(s, coll["id"], WRITE, -818000)
+    if s.cat.coll(path) is not None:
+        raise IrodsError(-833000, path)
+    data_id, t = s.cat.new_id(db), now()
+    file = vault_file(leaf["vault"], data_id, 0)
+    db.execute(
+        "INSERT INTO data(id,repl,coll_id,name,size,type,resc_id,path,owner,ozone,status,"
+        "ctime,mtime,atime) VALUES(?,0,?,?,0,?,?,?,?,?,?,?,?,?)",
+        (data_id, coll["id"], name, kw.get("dataType") or "generic", leaf["id"], file, s.name,
+         s.zone, status, t, t, t),
+    )  # fmt: skip
+    s.cat.grant_new(db, data_id, s.uid, coll)
+    return data_id, file
+
+
+def copy_replica(s: Session, source: Any, leaf: Any, target: Any = None) -> None:
+    """Make or refresh a replica on a leaf from a good one."""
+    with s.cat.tx() as db:
+        if target is None:
+            repl = (
+                1
+                + db.execute("SELECT max(repl) FROM data WHERE id=?", (source["id"],)).fetchone()[0]
+            )
+            file = vault_file(leaf["vault"], source["id"], repl)
+            t = now()
+            db.execute(
+                "INSERT INTO data SELECT id,?,coll_id,name,size,type,?,?,owner,ozone,2,"
+                "'',expiry,comments,mode,?,?,? FROM data WHERE id=? AND repl=?",
+                (repl, leaf["id"], file, t, t, t, source["id"], source["repl"]),
+            )
+        else:
+            repl, file = target["repl"], target["path"]
+            db.execute("UPDATE data SET status=2 WHERE id=? AND repl=?", (source["id"], repl))
+    try:
+        fd = create_file(file)
+        try:
+            with open(source["path"], "rb") as src, os.fdopen(os.dup(fd), "wb") as dst:
+                shutil.copyfileobj(src, dst, 1 << 20)
+            sync_file(fd, file, True)
+            size = os.fstat(fd).st_size
+            checksum = ""
+            if source["checksum"]:
+                checksum = checksum_fd(fd, "sha2" if source["checksum"][:5] == "sha2:" else "md5")
+                if checksum != source["checksum"]:
+                    raise IrodsError(-314000, "the source is not what its checksum says")
+        finally:
+            os.close(fd)
+    except BaseException:
+        with s.cat.tx() as db:
+            if target is None:
+                Path(file).unlink(missing_ok=True)
+                db.execute("DELETE FROM data WHERE id=? AND repl=?", (source["id"], repl))
+            else:
+                db.execute("UPDATE data SET status=0 WHERE id=? AND repl=?", (source["id"], repl))
+        raise
+    with s.cat.tx(durable=True) as db:
+        db.execute(
+            "UPDATE data SET status=1, size=?, checksum=?, mtime=? WHERE id=? AND repl=?",
+            (size, checksum, now(), source["id"], repl),
+        )
+
+
+def finish(s: Session, h: Handle, kw: dict[str, str], data_size: int | None = None) -> None:
+    """A written replica is complete: sync, checksum, commit, and bring the tree along."""
+    size = os.fstat(h.fd).st_size
+    checksum, bad = "", None
+    if "regChksum" in kw or "verifyChksum" in kw:
+        checksum = checksum_fd(h.fd)
+        try:
+            check_expected(kw.get("verifyChksum", ""), checksum, h.path)
+        except IrodsError as e:
+            bad = e
+    sync_file(h.fd, h.path, h.created)
+    status = GOOD if bad is None else STALE
+    with s.cat.tx(durable=True) as db:
+        t = now()
+        db.execute(
+            "UPDATE data SET status=?, size=?, checksum=?, mtime=? WHERE id=? AND repl=?",
+            (status, size, checksum if bad is None else "", t, h.data_id, h.repl),
+        )
+        if bad is None:
+            db.execute("UPDATE data SET status=0 WHERE id=? AND repl<>?", (h.data_id, h.repl))
+    if bad is not None:
+        raise bad
+    spread(s, h.data_id, h.repl)
+
+
+def spread(s: Session, data_id: int, repl: int) -> None:
+    """Under a replication resource every leaf holds a good replica."""
+    rows = s.cat.rows("SELECT * FROM data WHERE id=? ORDER BY repl", data_id)
+    source = next(r for r in rows if r["repl"] == repl)
+    root = s.cat.resources[root_of(s, source["resc_id"])]
+    if root["id"] == source["resc_id"]:
+        return
+    wanted = list(leaves(s, root)) if root["type"] != "random" else []
+    node = s.cat.resources[source["resc_id"]]
+    if not any(w["id"] == node["id"] for w in wanted):
+        return
+    for leaf in wanted:
+        if leaf["id"] == source["resc_id"]:
+            continue
+        target = next((r for r in rows if r["resc_id"] == leaf["id"]), None)
+        if target is None or target["status"] != GOOD:
+            copy_replica(s, source, leaf, target)
+
+
+def remove(s: Session, db: Any, rows: list[Any]) -> list[str]:
+    """Take a data object out of the catalog; the files to delete after the commit."""
+    data_id = rows[0]["id"]
+    if data_id in s.server.locks:
+        raise IrodsError(-406000, "object is locked")
+    db.execute("DELETE FROM data WHERE id=?", (data_id,))
+    forget(db, data_id)
+    return [r["path"] for r in rows]
+
+
+def forget(db: Any, object_id: int) -> None:
+    """Rights and metadata of an object that is gone."""
+    db.execute("DELETE FROM access WHERE object_id=?", (object_id,))
+    db.execute("DELETE FROM objt WHERE object_id=?", (object_id,))
+    db.execute("DELETE FROM ticket WHERE object_id=?", (object_id,))
+
+
+def inside_vault(s: Session, row: Any) -> bool:
+    """Only vault files are ever deleted, not files that were registered in place."""
+    resc = s.cat.resources.get(row["resc_id"])
+    return resc is not None and row["path"] == vault_file(resc["vault"], row["id"], row["repl"])
+
+
+def unlink(paths: list[str]) -> None:
+    """Delete vault files."""
+    for path in paths:
+        Path(path).unlink(missing_ok=True)

@@ -1,0 +1,36 @@
+"""Undoing iRODS's obfuscation of new passwords on the wire."""
+
+from __future__ import annotations
+
+import hashlib
+import string
+
+_WHEEL = string.digits + string.ascii_uppercase + string.ascii_lowercase + "!\"#$%&'()*+,-./"
+_PADDING = "1gCBizHWbwIYyWLoysGzTe6SyzqFKMniZX05faZHWAwQKXf6Fs"
+
+
+def _ring(key: str) -> bytes:
+    first = hashlib.md5(key.ljust(100, "\0")[:100].encode()).digest()
+    second = hashlib.md5(first).digest()
+    third = hashlib.md5(first + second).digest()
+    return first + second + third + third
+
+
+def reveal(text: str, password: str, signature: str) -> str:
+    """The new password inside an obfuscated one; empty if it was made with another key."""
+    key = (password[:90] + signature[:100]).ljust(100, "\0")
+    ring = _ring(hashlib.md5(key.encode()).hexdigest())
+    out, chain = [], 0
+    for i, c in enumerate(text):
+        at = _WHEEL.find(c)
+        if at < 0:
+            out.append(c)
+            continue
+        out.append(_WHEEL[(at - ring[i % 61] - chain) % len(_WHEEL)])
+        chain = ord(c) & 0xFF
+    plain = "".join(out)
+    if plain[1:7] != ".ObfV2":
+        return ""
+    plain = plain[7:]
+    cut = plain.find(_PADDING[:10])
+    return plain[:cut] if cut >= 0 else plain

@@ -1,0 +1,178 @@
+"""Messages of the iRODS XML protocol: framing, parsing and packing."""
+
+from __future__ import annotations
+
+import re
+import socket
+import struct
+from dataclasses import dataclass, field
+from html import unescape
+from xml.etree import ElementTree
+
+MAX_HEADER = 4096
+MAX_BODY = 1 << 28
+
+_HEADER = re.compile(
+    rb"<type>([^<]*)</type>\s*<msgLen>(-?\d+)</msgLen>\s*<errorLen>(-?\d+)</errorLen>"
+    rb"\s*<bsLen>(-?\d+)</bsLen>\s*<intInfo>(-?\d+)</intInfo>"
+)
+
+
+class IrodsError(Exception):
+    """An error that goes to the client with iRODS's own code."""
+
+    def __init__(self, code: int, message: str = "") -> None:
+        super().__init__(message or str(code))
+        self.code = code
+        self.message = message
+
+
+class Disconnected(Exception):
+    """The peer went away, or speaks something else."""
+
+
+@dataclass
+class Message:
+    """One framed message."""
+
+    type: str
+    int_info: int = 0
+    body: bytes = b""
+    error: bytes = b""
+    bs: bytes | bytearray = b""
+
+
+def read_exact(sock: socket.socket, size: int) -> bytearray:
+    """Read exactly size bytes."""
+    buf = bytearray(size)
+    view = memoryview(buf)
+    got = 0
+    while got < size:
+        n = sock.recv_into(view[got:], size - got)
+        if n == 0:
+            raise Disconnected("end of stream")
+        got += n
+    return buf
+
+
+def receive(sock: socket.socket) -> Message:
+    """Read one message."""
+    (size,) = struct.unpack(">i", read_exact(sock, 4))
+    if not 0 < size <= MAX_HEADER:
+        raise Disconnected("bad header length")
+    found = _HEADER.search(bytes(read_exact(sock, size)))
+    if not found:
+        raise Disconnected("bad header")
+    lengths = [int(found[i]) for i in (2, 3, 4)]
+    if any(not 0 <= n <= MAX_BODY for n in lengths):
+        raise Disconnected("bad length")
+    body, error, bs = (read_exact(sock, n) if n else bytearray() for n in lengths)
+    return Message(found[1].decode(), int(found[5]), bytes(body), bytes(error), bs)
+
+
+def send(sock: socket.socket, msg: Message) -> None:
+    """Write one message."""
+    head = (
+        f"<MsgHeader_PI><type>{msg.type}</type><msgLen>{len(msg.body)}</msgLen>"
+        f"<errorLen>{len(msg.error)}</errorLen><bsLen>{len(msg.bs)}</bsLen>"
+        f"<intInfo>{msg.int_info}</intInfo></MsgHeader_PI>"
+    ).encode()
+    parts = struct.pack(">i", len(head)) + head + msg.body + msg.error
+    if len(msg.bs) < 65536:
+        sock.sendall(parts + msg.bs)
+    else:
+        sock.sendall(parts)
+        sock.sendall(msg.bs)
+
+
+def esc(value: object) -> str:
+    """Escape a value for the XML protocol."""
+    text = str(value)
+    if "&" in text:
+        text = text.replace("&", "&amp;")
+    for raw, entity in (("<", "&lt;"), (">", "&gt;"), ('"', "&quot;"), ("'", "&apos;")):
+        if raw in text:
+            text = text.replace(raw, entity)
+    return text
+
+
+def pack(name: str, **fields: object) -> bytes:
+    """Pack a flat structure."""
+    inner = "".join(f"<{k}>{esc(v)}</{k}>\n" for k, v in fields.items())
+    return f"<{name}>\n{inner}</{name}>\n".encode()
+
+
+def parse(body: bytes) -> Node:
+    """Parse a packed structure; falls back for characters that XML forbids."""
+    try:
+        return _node(ElementTree.fromstring(body))
+    except ElementTree.ParseError:
+        return _loose(body.decode("utf-8", "surrogateescape"))
+
+
+@dataclass
+class Node:
+    """One element: text or children, repeated children kept in order."""
+
+    tag: str
+    text: str = ""
+    children: list[Node] = field(default_factory=list)
+
+    def get(self, tag: str, default: str = "") -> str:
+        """Text of the first child with this tag."""
+        for child in self.children:
+            if child.tag == tag:
+                return child.text
+        return default
+
+    def num(self, tag: str, default: int = 0) -> int:
+        """Integer of the first child with this tag."""
+        text = self.get(tag).strip()
+        try:
+            return int(text) if text else default
+        except ValueError:
+            raise IrodsError(-130000, f"{tag} is not a number") from None
+
+    def child(self, tag: str) -> Node:
+        """First child with this tag, or an empty one."""
+        for child in self.children:
+            if child.tag == tag:
+                return child
+        return Node(tag)
+
+    def all(self, tag: str) -> list[str]:
+        """Texts of all children with this tag."""
+        return [c.text for c in self.children if c.tag == tag]
+
+    def keywords(self) -> dict[str, str]:
+        """The KeyValPair_PI of this structure."""
+        pairs = self.child("KeyValPair_PI")
+        return dict(zip(pairs.all("keyWord"), pairs.all("svalue"), strict=False))
+
+
+def _node(element: ElementTree.Element) -> Node:
+    return Node(element.tag, element.text or "", [_node(e) for e in element])
+
+
+_TAG = re.compile(r"<(/?)([A-Za-z_][\w.]*)>")
+
+
+def _loose(text: str) -> Node:
+    root = Node("")
+    stack = [root]
+    at = 0
+    for found in _TAG.finditer(text):
+        if found[1]:
+            if len(stack) < 2 or stack[-1].tag != found[2]:
+                raise IrodsError(-15000, "unbalanced message")
+            node = stack.pop()
+            if not node.children:
+                node.text = unescape(text[at : found.start()])
+        else:
+            node = Node(found[2])
+            stack[-1].children.append(node)
+            stack.append(node)
+        at = found.end()
+    if not root.children:
+        raise IrodsError(-15000, "empty message")
+    return root.children[0]

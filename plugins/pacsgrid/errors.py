@@ -1,0 +1,61 @@
+"""The one exception tree of pacsgrid.
+
+Every error says whether trying again can help (`retryable`); the pipeline turns the
+others into a held study or a clear message. No message may carry an identifying value.
+"""
+
+from __future__ import annotations
+
+
+class PacsgridError(Exception):
+    """Base of all errors pacsgrid raises on purpose."""
+
+    retryable = False
+
+
+class RetryableError(PacsgridError):
+    """The same call may succeed later: a peer is down, busy or was cut off."""
+
+    retryable = True
+
+
+class ConfigError(PacsgridError):
+    """A setting is missing or wrong; the message names the setting and what to do."""
+
+
+class SourceError(PacsgridError):
+    """A DICOM source refused for good (unknown AE title, no accepted context)."""
+
+
+class SourceUnavailable(RetryableError):
+    """A DICOM source did not answer, was busy or dropped the association."""
+
+
+class ZoneError(PacsgridError):
+    """An iRODS zone refused for good."""
+
+
+class ZoneUnavailable(RetryableError):
+    """An iRODS zone did not answer or dropped the connection."""
+
+
+class ConflictError(PacsgridError):
+    """An object with other content already stands where this one belongs."""
+
+
+class HeldError(PacsgridError):
+    """An instance or a study that cannot go on and waits for a steward.
+
+    Parameters
+    ----------
+    code
+        Short stable reason, such as ``not-dicom``, ``truncated``, ``no-study-uid``,
+        ``duplicate-conflict``, ``identity-left``.
+    detail
+        What was seen and what to do, free of identifying values.
+    """
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail

@@ -1,0 +1,53 @@
+"""What a zone's catalog says of a study: one query for all replicas."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from irods.column import Like
+from irods.models import Collection, DataObject
+
+from pacsgrid.grid.zone import Zone, translated
+
+GOOD = "1"
+
+
+@dataclass(frozen=True)
+class CatalogReplica:
+    """A replica as the catalog has it; `status` '1' is good, `checksum` iRODS's spelling."""
+
+    path: str
+    number: int
+    status: str
+    checksum: str
+    size: int
+    resource: str
+
+
+def replicas_below(zone: Zone, collection: str) -> dict[str, list[CatalogReplica]]:
+    """Return every replica in the series collections of a study, by object path."""
+    columns = (
+        Collection.name,
+        DataObject.name,
+        DataObject.replica_number,
+        DataObject.replica_status,
+        DataObject.checksum,
+        DataObject.size,
+        DataObject.resc_hier,
+    )
+    found: dict[str, list[CatalogReplica]] = {}
+    with translated(zone.settings.name):
+        query = zone.session.query(*columns).filter(Like(Collection.name, f"{collection}/%"))
+        for row in query.get_results():
+            path = f"{row[Collection.name]}/{row[DataObject.name]}"
+            found.setdefault(path, []).append(
+                CatalogReplica(
+                    path,
+                    int(row[DataObject.replica_number]),
+                    str(row[DataObject.replica_status]),
+                    row[DataObject.checksum] or "",
+                    int(row[DataObject.size]),
+                    row[DataObject.resc_hier],
+                )
+            )
+    return found

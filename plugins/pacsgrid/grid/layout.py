@@ -1,0 +1,43 @@
+"""Where things stand in a zone: one project, one collection."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from pacsgrid.grid.zone import Zone, translated
+
+
+class Deposited(Protocol):
+    """What is needed to know of an instance in a zone."""
+
+    @property
+    def study_uid(self) -> str: ...
+    @property
+    def series_uid(self) -> str: ...
+    @property
+    def sop_uid(self) -> str: ...
+    @property
+    def subject(self) -> str: ...
+    @property
+    def sha256(self) -> str: ...
+    @property
+    def size(self) -> int: ...
+
+
+def study_collection(zone: str, project: str, subject: str, study_uid: str) -> str:
+    """Return the collection of a study."""
+    return f"/{zone}/home/{project}/data/{subject}/{study_uid}"
+
+
+def object_path(zone: str, project: str, instance: Deposited) -> str:
+    """Return the data object of an instance."""
+    study = study_collection(zone, project, instance.subject, instance.study_uid)
+    return f"{study}/{instance.series_uid}/{instance.sop_uid}.dcm"
+
+
+def ensure_project(zone: Zone, project: str) -> None:
+    """Make the project's data collection when it is not there."""
+    path = f"/{zone.settings.name}/home/{project}/data"
+    with translated(zone.settings.name):
+        if not zone.session.collections.exists(path):
+            zone.session.collections.create(path)

@@ -1,0 +1,120 @@
+"""Replicas inside a zone: made, recomputed from storage, repaired from a proven one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import irods.keywords as kw
+from irods.exception import NetworkException, iRODSException
+
+from pacsgrid.grid.catalog import GOOD, CatalogReplica, replicas_below
+from pacsgrid.grid.layout import Deposited, object_path, study_collection
+from pacsgrid.grid.zone import Zone, hex_checksum
+from pacsgrid.model import ReplicaProof
+
+
+def _of_study(
+    zone: Zone, project: str, instances: Sequence[Deposited]
+) -> dict[str, list[CatalogReplica]]:
+    first = instances[0]
+    return replicas_below(
+        zone, study_collection(zone.settings.name, project, first.subject, first.study_uid)
+    )
+
+
+def replicate_home(
+    zone: Zone, project: str, instances: Sequence[Deposited], connections: int = 4
+) -> int:
+    """Make the replicas that a zone's policy asks for and that are missing; returns how many.
+
+    A put to a replication resource has made them already; this finds the exceptions.
+    """
+    if not instances:
+        return 0
+    there = _of_study(zone, project, instances)
+    name = zone.settings.name
+    lacking = [
+        path
+        for path in (object_path(name, project, one) for one in instances)
+        if sum(r.status == GOOD for r in there.get(path, [])) < zone.settings.copies
+    ]
+    zone.each(lambda path: _replicate(zone, there.get(path, []), path), lacking, connections)
+    return len(lacking)
+
+
+def _replicate(zone: Zone, replicas: Sequence[CatalogReplica], path: str) -> None:
+    # A stale replica is brought up to date; a missing one is made.
+    options = (
+        {kw.UPDATE_REPL_KW: "", kw.ALL_KW: ""} if any(r.status != GOOD for r in replicas) else {}
+    )
+    zone.session.data_objects.replicate(path, resource=zone.settings.resource, **options)
+
+
+def verify(
+    zone: Zone, project: str, instances: Sequence[Deposited], connections: int = 4
+) -> list[ReplicaProof]:
+    """Let the zone's server recompute every replica's checksum from storage.
+
+    Returns
+    -------
+    list of ReplicaProof
+        One for each replica in the catalog; for an object that is not there, one proof with
+        replica -1 and no checksum.
+    """
+    if not instances:
+        return []
+    there = _of_study(zone, project, instances)
+    name = zone.settings.name
+    work: list[tuple[Deposited, CatalogReplica | None]] = []
+    for one in instances:
+        replicas = there.get(object_path(name, project, one), [])
+        work += [(one, replica) for replica in replicas] or [(one, None)]
+
+    def prove(item: tuple[Deposited, CatalogReplica | None]) -> ReplicaProof:
+        one, replica = item
+        if replica is None:
+            return ReplicaProof(one.sop_uid, name, "", -1, "", False)
+        try:
+            answer = zone.session.data_objects.chksum(
+                replica.path,
+                **{kw.FORCE_CHKSUM_KW: "", kw.REPL_NUM_KW: str(replica.number)},
+            )
+        except NetworkException:
+            raise
+        except iRODSException:
+            # The server could not read it from storage: that is the finding.
+            answer = ""
+        sha256 = hex_checksum(answer)
+        good = sha256 == one.sha256 and replica.status == GOOD
+        return ReplicaProof(one.sop_uid, name, replica.resource, replica.number, sha256, good)
+
+    return zone.each(prove, work, connections)
+
+
+def repair(
+    zone: Zone, project: str, proofs: Sequence[ReplicaProof], instances: Sequence[Deposited]
+) -> int:
+    """Replace bad replicas by copies of a proven good one in the same zone; returns how many.
+
+    An object without any good replica is left as it is.
+    """
+    by_uid = {one.sop_uid: one for one in instances}
+    repaired = 0
+    for uid in sorted({proof.sop_uid for proof in proofs}):
+        mine = [proof for proof in proofs if proof.sop_uid == uid]
+        bad = [proof for proof in mine if not proof.good and proof.replica >= 0]
+        good = [proof for proof in mine if proof.good]
+        if not bad or not good:
+            continue
+        path = object_path(zone.settings.name, project, by_uid[uid])
+
+        def mend(path: str = path, bad: list[ReplicaProof] = bad) -> None:
+            for proof in bad:
+                zone.session.data_objects.trim(
+                    path, **{kw.REPL_NUM_KW: str(proof.replica), kw.COPIES_KW: "1"}
+                )
+            zone.session.data_objects.replicate(path, resource=zone.settings.resource)
+
+        zone.each(lambda run: run(), [mend], 1)
+        repaired += len(bad)
+    return repaired

@@ -1,0 +1,155 @@
+"""The words every package shares: frozen values, no behaviour that touches the world."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+
+class StudyState(StrEnum):
+    """Where a study is on its way; a study is in exactly one of these."""
+
+    FOUND = "found"
+    RETRIEVED = "retrieved"
+    ANONYMISED = "anonymised"
+    DEPOSITED = "deposited"
+    REPLICATED = "replicated"
+    VERIFIED = "verified"
+    HELD = "held"
+    WITHDRAWN = "withdrawn"
+
+
+@dataclass(frozen=True)
+class StudyQuery:
+    """What a steward asks a source for (PS3.4 C.4.1, Study Root).
+
+    Attributes
+    ----------
+    date_from, date_to
+        Inclusive limits of StudyDate, ``YYYYMMDD`` or empty.
+    modalities
+        ModalitiesInStudy values, any of which may match; empty for all.
+    """
+
+    date_from: str = ""
+    date_to: str = ""
+    modalities: tuple[str, ...] = ()
+    patient_ids: tuple[str, ...] = ()
+    accession_numbers: tuple[str, ...] = ()
+    study_uids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class FoundStudy:
+    """One answer of a source. Identified: lives in memory and the sealed vault only."""
+
+    study_uid: str
+    patient_id: str
+    instances: int | None = None
+    modalities: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class StagedFile:
+    """One file as it came from a source, identified, in the private staging room."""
+
+    path: Path
+    sop_uid: str = ""
+
+
+@dataclass(frozen=True)
+class AnonymisedInstance:
+    """One instance as it left the anonymiser; the unit of proof.
+
+    ``sha256`` is the lower-case hex digest of the whole file, ``size`` its bytes,
+    ``path`` the file in the outbox; all UIDs are pseudonyms.
+    """
+
+    study_uid: str
+    series_uid: str
+    sop_uid: str
+    subject: str
+    modality: str
+    sop_class_uid: str
+    sha256: str
+    size: int
+    path: Path
+
+
+@dataclass(frozen=True)
+class HeldItem:
+    """A file or study kept back, with its reason; free of identifying values."""
+
+    code: str
+    detail: str
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
+class ReplicaProof:
+    """A checksum that a zone's server recomputed from storage.
+
+    ``replica`` is iRODS's replica number, ``resource`` the leaf resource's hierarchy,
+    ``sha256`` lower-case hex as recomputed, ``good`` whether it equals the anonymiser's.
+    """
+
+    sop_uid: str
+    zone: str
+    resource: str
+    replica: int
+    sha256: str
+    good: bool
+
+
+@dataclass(frozen=True)
+class AVU:
+    """An iRODS attribute-value-unit triple."""
+
+    attribute: str
+    value: str
+    units: str = ""
+
+
+@dataclass(frozen=True)
+class ZoneSettings:
+    """How to reach one zone and where it keeps replicas.
+
+    ``resource`` is the root resource deposits name; ``copies`` how many good replicas the
+    policy asks for under it.
+    """
+
+    name: str
+    host: str
+    port: int
+    user: str
+    password: str = field(repr=False)
+    resource: str = "demoResc"
+    copies: int = 1
+
+
+@dataclass(frozen=True)
+class SourceSettings:
+    """One place studies come from: a PACS (``kind='dimse'``) or a drop folder (``'folder'``)."""
+
+    name: str
+    kind: str
+    host: str = ""
+    port: int = 0
+    ae_title: str = ""
+    calling_ae_title: str = "PACSGRID"
+    retrieve: str = "get"
+    move_port: int = 0
+    folder: Path | None = None
+    max_associations: int = 1
+
+
+@dataclass(frozen=True)
+class ProjectSettings:
+    """One project: one pseudonym space, one collection, one replication policy."""
+
+    name: str
+    profile: str
+    home_zone: str
+    partner_zones: tuple[str, ...]
+    key_file: Path

@@ -1,0 +1,373 @@
+"""A PACS as a source over DIMSE: C-ECHO, C-FIND, C-GET and C-MOVE (PS3.4 annex C)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+from pydicom.dataset import Dataset
+from pynetdicom import AE, build_context, build_role, evt
+from pynetdicom.association import Association
+from pynetdicom.presentation import PresentationContext
+from pynetdicom.sop_class import (
+    StudyRootQueryRetrieveInformationModelFind,
+    StudyRootQueryRetrieveInformationModelGet,
+    StudyRootQueryRetrieveInformationModelMove,
+    Verification,
+)
+
+from pacsgrid.errors import ConfigError, PacsgridError, SourceError, SourceUnavailable
+from pacsgrid.model import FoundStudy, SourceSettings, StagedFile, StudyQuery
+from pacsgrid.pacs import status as st
+from pacsgrid.pacs.contexts import (
+    CLASSES_AT_ONCE,
+    SYNTAXES,
+    know_as_storage,
+    likely_classes,
+    storage_contexts,
+)
+from pacsgrid.pacs.quiet import hush
+from pacsgrid.pacs.receive import Receiver
+from pacsgrid.pacs.staging import name_for, prepare, sync_directory
+
+hush()
+
+CONNECT_SECONDS = 10.0
+ANSWER_SECONDS = 600.0  # a source may fetch from slow storage before its first answer
+IDLE_SECONDS = 60.0
+UIDS_AT_ONCE = 100  # keeps the C-GET identifier small for sources with short buffers
+
+_FIND = StudyRootQueryRetrieveInformationModelFind
+_GET = StudyRootQueryRetrieveInformationModelGet
+_MOVE = StudyRootQueryRetrieveInformationModelMove
+
+_limits: dict[tuple[str, int, str], threading.BoundedSemaphore] = {}
+_move_ports: dict[int, threading.Lock] = {}
+_registry = threading.Lock()
+
+
+@dataclass(frozen=True)
+class _Instance:
+    series_uid: str
+    sop_uid: str
+    classes: tuple[str, ...]
+
+
+def _text(data: Dataset, keyword: str) -> str:
+    return str(data.get(keyword) or "").strip("\0 ")
+
+
+def _many(data: Dataset, keyword: str) -> tuple[str, ...]:
+    value = data.get(keyword)
+    if not value:
+        return ()
+    return (str(value),) if isinstance(value, str) else tuple(str(one) for one in value)
+
+
+def _number(data: Dataset, keyword: str) -> int | None:
+    text = _text(data, keyword)
+    return int(text) if text.isdigit() else None
+
+
+def _identifiers(query: StudyQuery) -> Iterator[Dataset]:
+    """Give one identifier per combination of values: many SCPs match single values only."""
+    dates = f"{query.date_from}-{query.date_to}" if query.date_from or query.date_to else ""
+    for modality, patient, accession, uid in product(
+        query.modalities or ("",),
+        query.patient_ids or ("",),
+        query.accession_numbers or ("",),
+        query.study_uids or ("",),
+    ):
+        data = Dataset()
+        data.SpecificCharacterSet = "ISO_IR 192"
+        data.QueryRetrieveLevel = "STUDY"
+        data.StudyDate = dates
+        data.ModalitiesInStudy = modality
+        data.PatientID = patient
+        data.AccessionNumber = accession
+        data.StudyInstanceUID = uid
+        data.NumberOfStudyRelatedInstances = ""
+        yield data
+
+
+class DimseSource:
+    """Studies of a PACS; each call opens the associations it needs and closes them."""
+
+    def __init__(self, settings: SourceSettings) -> None:
+        if settings.retrieve not in ("get", "move"):
+            raise ConfigError(f"source {settings.name}: retrieve must be 'get' or 'move'")
+        if settings.retrieve == "move" and not settings.move_port:
+            raise ConfigError(f"source {settings.name}: move_port is not set")
+        self._settings = settings
+        self._name = settings.name
+        key = (settings.host, settings.port, settings.ae_title)
+        with _registry:
+            self._limit = _limits.setdefault(
+                key, threading.BoundedSemaphore(max(1, settings.max_associations))
+            )
+            self._port_lock = _move_ports.setdefault(settings.move_port, threading.Lock())
+
+    def echo(self) -> None:
+        """Return if the source answers a C-ECHO (PS3.4 annex A)."""
+        with self._associate([build_context(Verification)]) as assoc:
+            self._check(st.code_of(assoc.send_c_echo()))
+
+    def find_studies(self, query: StudyQuery) -> Iterator[FoundStudy]:
+        """Give each matching study once, asked for before the first is given.
+
+        The answers are collected first, so a slow reader never holds an association open.
+        """
+        found: dict[str, FoundStudy] = {}
+        with self._find_association() as assoc:
+            for identifier in _identifiers(query):
+                for data in self._find(assoc, identifier):
+                    study = FoundStudy(
+                        _text(data, "StudyInstanceUID"),
+                        _text(data, "PatientID"),
+                        _number(data, "NumberOfStudyRelatedInstances"),
+                        _many(data, "ModalitiesInStudy"),
+                    )
+                    # ModalitiesInStudy is optional (PS3.4 C.6.2.1.2): some ignore the key.
+                    asked = set(query.modalities)
+                    if asked and study.modalities and not asked & set(study.modalities):
+                        continue
+                    found.setdefault(study.study_uid, study)
+        found.pop("", None)
+        return iter(found.values())
+
+    def list_instances(self, study: FoundStudy) -> set[str]:
+        """Give the SOP Instance UIDs the source lists at image level, series by series."""
+        return {one.sop_uid for one in self._instances(study)}
+
+    def strays(self) -> list[Path]:
+        """Give nothing: a PACS has no instance without a study."""
+        return []
+
+    def retrieve(self, study: FoundStudy, into: Path) -> list[StagedFile]:
+        """Bring what is missing of the study, compare with the source's list, retry once."""
+        listed = self._instances(study)
+        if not listed:
+            raise SourceError(f"source {self._name}: lists no instance of the study")
+        prepare(into)
+        error: PacsgridError | None = None
+        for _ in range(2):
+            missing = _missing(listed, into)
+            if not missing:
+                break
+            try:
+                self._fetch(study, missing, listed, into)
+                error = None
+            except SourceUnavailable as problem:
+                error = problem
+        sync_directory(into)
+        missing = _missing(listed, into)
+        if missing:
+            raise error or SourceUnavailable(
+                f"source {self._name}: {len(missing)} of {len(listed)} instances did not arrive"
+            )
+        uids = sorted({one.sop_uid for one in listed})
+        return [StagedFile(into / name_for(uid), uid) for uid in uids]
+
+    def _check(self, code: int | None) -> None:
+        if code != st.SUCCESS:
+            raise st.failure(self._name, code)
+
+    @contextmanager
+    def _associate(
+        self,
+        contexts: list[PresentationContext],
+        receiver: Receiver | None = None,
+        roles: Sequence[str] = (),
+    ) -> Iterator[Association]:
+        """Open an association within the source's limit; release or abort it for sure."""
+        entity = AE(ae_title=self._settings.calling_ae_title)
+        entity.connection_timeout = CONNECT_SECONDS
+        entity.acse_timeout = CONNECT_SECONDS
+        entity.dimse_timeout = ANSWER_SECONDS
+        entity.network_timeout = IDLE_SECONDS
+        handlers = [(evt.EVT_C_STORE, receiver.store)] if receiver else []
+        with self._limit:
+            assoc = entity.associate(
+                self._settings.host,
+                self._settings.port,
+                contexts=contexts,
+                ae_title=self._settings.ae_title,
+                ext_neg=[build_role(uid, scp_role=True) for uid in roles] or None,
+                evt_handlers=handlers,
+            )
+            try:
+                if not assoc.is_established:
+                    raise st.not_established(self._name, assoc)
+                yield assoc
+            except ValueError:
+                # pynetdicom says so for a message without an accepted context.
+                raise SourceError(
+                    f"source {self._name}: accepted no context for the operation"
+                ) from None
+            except RuntimeError:
+                raise SourceUnavailable(f"source {self._name}: association was lost") from None
+            finally:
+                if assoc.is_established:
+                    assoc.release()
+
+    @contextmanager
+    def _find_association(self) -> Iterator[Association]:
+        with self._associate([build_context(_FIND)]) as assoc:
+            yield assoc
+
+    def _find(self, assoc: Association, identifier: Dataset) -> list[Dataset]:
+        answers = []
+        for status, data in assoc.send_c_find(identifier, _FIND):
+            code = st.code_of(status)
+            if code in st.PENDING:
+                if data is not None:
+                    answers.append(data)
+            else:
+                self._check(code)
+        return answers
+
+    def _instances(self, study: FoundStudy) -> list[_Instance]:
+        """List the study at series and image level (PS3.4 C.6.2.1)."""
+        instances: dict[str, _Instance] = {}
+        with self._find_association() as assoc:
+            series = Dataset()
+            series.QueryRetrieveLevel = "SERIES"
+            series.StudyInstanceUID = study.study_uid
+            series.SeriesInstanceUID = ""
+            series.Modality = ""
+            for answer in self._find(assoc, series):
+                image = Dataset()
+                image.QueryRetrieveLevel = "IMAGE"
+                image.StudyInstanceUID = study.study_uid
+                image.SeriesInstanceUID = _text(answer, "SeriesInstanceUID")
+                image.SOPInstanceUID = ""
+                image.SOPClassUID = ""
+                likely = likely_classes(_text(answer, "Modality"))
+                for found in self._find(assoc, image):
+                    told = _text(found, "SOPClassUID")
+                    uid = _text(found, "SOPInstanceUID")
+                    if not uid:
+                        raise SourceError(f"source {self._name}: instance without a UID")
+                    instances[uid] = _Instance(
+                        image.SeriesInstanceUID, uid, (told,) if told else likely
+                    )
+        return list(instances.values())
+
+    def _fetch(
+        self, study: FoundStudy, missing: list[_Instance], listed: list[_Instance], into: Path
+    ) -> None:
+        """Retrieve per series; an error of one series doesn't keep the others from coming."""
+        receiver = Receiver(into, {one.sop_uid for one in missing})
+        sizes: dict[str, int] = {}
+        for one in listed:
+            sizes[one.series_uid] = sizes.get(one.series_uid, 0) + 1
+        errors: list[PacsgridError] = []
+        for classes, group in _groups(missing):
+            requests = list(_requests(study.study_uid, group, sizes))
+            try:
+                errors += self._run(classes, requests, receiver)
+            except SourceUnavailable as problem:
+                errors.append(problem)
+        if errors:
+            raise next((e for e in errors if not e.retryable), errors[0])
+
+    def _run(
+        self, classes: list[str], requests: list[Dataset], receiver: Receiver
+    ) -> list[PacsgridError]:
+        """Send the requests over one association; sub-operations that failed are no error here.
+
+        Whether everything came is decided by the files, not by the source's counters.
+        """
+        errors: list[PacsgridError] = []
+        with ExitStack() as stack:
+            if self._settings.retrieve == "move":
+                stack.enter_context(self._storage(classes, receiver))
+                assoc = stack.enter_context(self._associate([build_context(_MOVE)]))
+            else:
+                contexts = [build_context(_GET), *storage_contexts(classes)]
+                assoc = stack.enter_context(self._associate(contexts, receiver, classes))
+                accepted = {str(c.abstract_syntax) for c in assoc.accepted_contexts}
+                if not accepted & set(classes):
+                    raise SourceError(f"source {self._name}: no storage context accepted")
+            for request in requests:
+                code = self._request(assoc, request)
+                if code not in (st.SUCCESS, st.SOME_FAILED):
+                    errors.append(st.failure(self._name, code))
+                    if code is None:
+                        break
+        return errors
+
+    def _request(self, assoc: Association, request: Dataset) -> int | None:
+        if self._settings.retrieve == "move":
+            answers = assoc.send_c_move(request, self._settings.calling_ae_title, _MOVE)
+        else:
+            answers = assoc.send_c_get(request, _GET)
+        code: int | None = None
+        for status, _ in answers:
+            code = st.code_of(status)
+        return code
+
+    @contextmanager
+    def _storage(self, classes: list[str], receiver: Receiver) -> Iterator[None]:
+        """Listen as the move destination while the association asks (PS3.4 C.4.2)."""
+        entity = AE(ae_title=self._settings.calling_ae_title)
+        entity.require_called_aet = True
+        entity.network_timeout = IDLE_SECONDS
+        entity.dimse_timeout = ANSWER_SECONDS
+        for uid in classes:
+            know_as_storage(uid)
+            entity.add_supported_context(uid, list(SYNTAXES))
+        entity.add_supported_context(Verification)
+        with self._port_lock:
+            try:
+                server = entity.start_server(
+                    ("", self._settings.move_port),
+                    block=False,
+                    evt_handlers=[(evt.EVT_C_STORE, receiver.store)],
+                )
+            except OSError:
+                raise SourceUnavailable(f"source {self._name}: move_port is in use") from None
+            try:
+                yield
+            finally:
+                server.shutdown()
+
+
+def _missing(listed: list[_Instance], into: Path) -> list[_Instance]:
+    return [one for one in listed if not (into / name_for(one.sop_uid)).exists()]
+
+
+def _groups(missing: list[_Instance]) -> Iterator[tuple[list[str], list[_Instance]]]:
+    """Split so that each group's SOP classes fit into one association."""
+    classes: dict[str, None] = {}
+    group: list[_Instance] = []
+    for one in sorted(missing, key=lambda item: (item.classes, item.series_uid)):
+        joined = {**classes, **dict.fromkeys(one.classes)}
+        if group and len(joined) > CLASSES_AT_ONCE:
+            yield list(classes), group
+            joined, group = dict.fromkeys(one.classes), []
+        classes = joined
+        group.append(one)
+    if group:
+        yield list(classes), group
+
+
+def _requests(study_uid: str, group: list[_Instance], sizes: dict[str, int]) -> Iterator[Dataset]:
+    """Ask for whole series where all is missing, else for the instances (PS3.4 C.4.3.1.3)."""
+    by_series: dict[str, list[str]] = {}
+    for one in group:
+        by_series.setdefault(one.series_uid, []).append(one.sop_uid)
+    for series_uid, uids in by_series.items():
+        whole = len(uids) == sizes[series_uid]
+        for start in range(0, 1 if whole else len(uids), UIDS_AT_ONCE):
+            data = Dataset()
+            data.QueryRetrieveLevel = "SERIES" if whole else "IMAGE"
+            data.StudyInstanceUID = study_uid
+            data.SeriesInstanceUID = series_uid
+            if not whole:
+                data.SOPInstanceUID = uids[start : start + UIDS_AT_ONCE]
+            yield data

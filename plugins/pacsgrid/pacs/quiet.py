@@ -1,0 +1,13 @@
+"""Keeps pydicom and pynetdicom from telling values: their warnings and logs quote them."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+
+
+def hush() -> None:
+    """Silence both libraries in this process; what matters is raised as our own errors."""
+    logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", module=r"pydicom(\..*)?$")

@@ -1,0 +1,57 @@
+"""DIMSE status codes and association ends, sorted into retryable and final (PS3.7 annex C)."""
+
+from __future__ import annotations
+
+from pydicom.dataset import Dataset
+from pynetdicom.association import Association
+
+from pacsgrid.errors import PacsgridError, SourceError, SourceUnavailable
+
+SUCCESS = 0x0000
+PENDING = (0xFF00, 0xFF01)
+SOME_FAILED = 0xB000
+
+_FINAL = {
+    0x0112: "no such SOP instance",
+    0x0118: "no such SOP class",
+    0x0122: "SOP class not supported",
+    0x0124: "not authorised",
+    0x0211: "operation not recognised",
+    0xA801: "move destination unknown to the source",
+    0xA900: "the query does not match the SOP class",
+}
+
+
+def code_of(status: Dataset) -> int | None:
+    """Give the status code; None when no answer came (timeout, abort)."""
+    value = status.get("Status")
+    return None if value is None else int(value)
+
+
+def failure(name: str, code: int | None) -> PacsgridError:
+    """Turn a status that is neither success nor pending into the right error."""
+    if code is None:
+        return SourceUnavailable(f"source {name}: no answer in time or connection lost")
+    if code in _FINAL:
+        return SourceError(f"source {name}: refused with 0x{code:04X}, {_FINAL[code]}")
+    return SourceUnavailable(f"source {name}: failed with status 0x{code:04X}")
+
+
+def not_established(name: str, assoc: Association) -> PacsgridError:
+    """Say why there is no association (PS3.8 9.3.4: result, source, reason)."""
+    if assoc.is_rejected:
+        answer = assoc.acceptor.primitive
+        result = getattr(answer, "result", None)
+        source = getattr(answer, "result_source", None)
+        reason = getattr(answer, "diagnostic", None)
+        where = f"association rejected (result {result}, source {source}, reason {reason})"
+        if result == 1 and source == 1 and reason in (3, 7):
+            which = "calling" if reason == 3 else "called"
+            return SourceError(f"source {name}: {which} AE title not recognised; {where}")
+        if result == 1:
+            return SourceError(f"source {name}: {where}")
+        return SourceUnavailable(f"source {name}: {where}")
+    contexts = assoc.rejected_contexts
+    if contexts and not assoc.accepted_contexts:
+        return SourceError(f"source {name}: no presentation context accepted")
+    return SourceUnavailable(f"source {name}: no association; host down, port closed or aborted")

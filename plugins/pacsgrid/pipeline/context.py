@@ -1,0 +1,107 @@
+"""What every step needs of one project at one site, opened once per task."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from pacsgrid.config import Site, read_key
+from pacsgrid.deid import Profile, Pseudonyms, load_profile
+from pacsgrid.grid import Zone
+from pacsgrid.ledger import Ledger, Vault, migrate
+from pacsgrid.model import ProjectSettings
+
+
+@dataclass(frozen=True)
+class Rooms:
+    """The directories one study passes through, all named by its opaque reference."""
+
+    staging: Path
+    outbox: Path
+    quarantine: Path
+
+    def wipe(self) -> None:
+        """Remove what staging and outbox hold of the study; the quarantine stays."""
+        for room in (self.staging, self.outbox):
+            shutil.rmtree(room, ignore_errors=True)
+
+
+class Line:
+    """One project's line from source to verified replicas.
+
+    Parameters
+    ----------
+    site
+        The validated site settings.
+    project
+        A project's name in them.
+    actor
+        Who acts, for the audit trail.
+
+    Raises
+    ------
+    ConfigError
+        The project, its key file or its profile is missing or wrong.
+    """
+
+    def __init__(self, site: Site, project: str, actor: str = "pipeline") -> None:
+        self.site = site
+        self.project: ProjectSettings = site.project(project)
+        self.profile: Profile = load_profile(self.project.profile)
+        key = read_key(f"projects.{project}.key_file", self.project.key_file)
+        self.pseudonyms = Pseudonyms(key, project)
+        self.vault = Vault(site.vault_key)
+        for room in (site.staging, site.outbox, site.quarantine):
+            room.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._actor = actor
+        self._zones: dict[str, Zone] = {}
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The ledger, its schema brought up to date first."""
+        migrate(self.site.ledger_dsn)
+        return Ledger(self.site.ledger_dsn, self._actor)
+
+    def zone(self, name: str) -> Zone:
+        """Return the client of a zone, one per line."""
+        if name not in self._zones:
+            self._zones[name] = Zone(self.site.zone(name))
+        return self._zones[name]
+
+    @property
+    def home(self) -> Zone:
+        """The project's home zone."""
+        return self.zone(self.project.home_zone)
+
+    @property
+    def partners(self) -> list[Zone]:
+        """The zones that hold a copy each."""
+        return [self.zone(name) for name in self.project.partner_zones]
+
+    def rooms(self, ref: str) -> Rooms:
+        """Return the directories of one study."""
+        return Rooms(self.site.staging / ref, self.site.outbox / ref, self.site.quarantine / ref)
+
+    def close(self) -> None:
+        """Close every connection this line opened."""
+        for zone in self._zones.values():
+            zone.close()
+        self._zones.clear()
+        if "ledger" in self.__dict__:
+            self.ledger.close()
+            del self.__dict__["ledger"]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,97 @@
+"""Find: ask a source, write what it has into the ledger, hand out opaque references."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+from pathlib import Path
+
+import pydicom
+
+from pacsgrid.model import StudyQuery, StudyState
+from pacsgrid.pacs import open_source
+from pacsgrid.pipeline.context import Line
+
+log = logging.getLogger(__name__)
+
+FINISHED = frozenset({StudyState.VERIFIED, StudyState.HELD, StudyState.WITHDRAWN})
+
+
+def find_studies(line: Line, source_name: str, query: StudyQuery) -> list[str]:
+    """Ask a source for studies and return the references of those that still have a way to go.
+
+    A study known and finished is not taken again, unless the source now holds more instances
+    than the ledger: then it is reopened. Files of a drop folder that belong to no study are
+    held, each with its reason.
+
+    Raises
+    ------
+    ConfigError
+        No such source.
+    SourceError, SourceUnavailable
+        The source refused, or did not answer.
+    """
+    source = open_source(line.site.source(source_name))
+    todo: list[str] = []
+    known = 0
+    for study in source.find_studies(query):
+        ref = line.pseudonyms.reference(source_name, study.study_uid)
+        identity = {
+            "study_uid": study.study_uid,
+            "patient_id": study.patient_id,
+            "source": source_name,
+        }
+        state = line.ledger.found(
+            ref, line.project.name, source_name, line.profile.hash, line.vault.seal(ref, identity)
+        )
+        if state is StudyState.VERIFIED and study.instances is not None:
+            items = [h for h in line.ledger.held(line.project.name) if h.ref == ref]
+            if study.instances > len(line.ledger.instances(ref)) + len(items):
+                log.info("%s: the source has new instances, taking it up again", ref)
+                line.ledger.reopen(ref)
+                state = StudyState.FOUND
+        if state in FINISHED:
+            known += 1
+        else:
+            todo.append(ref)
+    for path in source.strays():
+        _hold_stray(line, source_name, path)
+    log.info("found %d studies to take; %d are settled or held already", len(todo), known)
+    return todo
+
+
+def _hold_stray(line: Line, source_name: str, path: Path) -> None:
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    ref = line.pseudonyms.reference(source_name, f"stray:{digest}")
+    state = line.ledger.found(
+        ref,
+        line.project.name,
+        source_name,
+        line.profile.hash,
+        line.vault.seal(ref, {"study_uid": "", "patient_id": "", "file": path.name}),
+    )
+    if state is StudyState.HELD:
+        return
+    room = line.rooms(ref).quarantine
+    room.mkdir(parents=True, exist_ok=True, mode=0o700)
+    partial = room / f"{digest}.part"
+    shutil.copyfile(path, partial)
+    os.replace(partial, room / f"{digest}.dcm")
+    if _is_dicom(path):
+        code = "no-study-uid"
+        detail = "the file has no StudyInstanceUID (0020,000D); correct it at its origin"
+    else:
+        code, detail = "not-dicom", "the file is not DICOM (PS3.10); remove it from the folder"
+    line.ledger.hold(ref, code, detail, digest)
+    log.warning("%s: held, %s", ref, code)
+
+
+def _is_dicom(path: Path) -> bool:
+    try:
+        pydicom.dcmread(path, stop_before_pixels=True)
+    except Exception:
+        return False
+    return True
