@@ -1,1 +1,1 @@
-"""pacsgrid: medical images from hospital PACS into a federated iRODS grid, anonymised and proven."""
+"""pacsgrid: medical images from PACS into a federated iRODS grid, anonymised and proven."""

@@ -55,7 +55,7 @@ def test_same_instance_with_other_bytes_is_a_conflict(ledger: Ledger) -> None:
     assert ledger.add_instances("a", [INSTANCE]) == ["3"]
     assert ledger.add_instances("a", [INSTANCE]) == []
     other = replace(INSTANCE, sha256="cd" * 32)
-    with pytest.raises(ConflictError, match="ab.*cd"):
+    with pytest.raises(ConflictError, match=r"ab.*cd"):
         ledger.add_instances("a", [replace(INSTANCE, sop_uid="5"), other])
     assert [row.sop_uid for row in ledger.instances("a")] == ["3"]
 

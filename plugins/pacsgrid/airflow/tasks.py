@@ -16,9 +16,13 @@ from pacsgrid.errors import PacsgridError
 def _translate(error: Exception) -> Exception:
     # Nothing of a foreign error's text reaches Airflow's log or database: it may quote a dataset.
     if isinstance(error, PacsgridError):
-        kind = AirflowException if error.retryable else AirflowFailException
-        return kind(str(error))
-    return AirflowException(f"unexpected {type(error).__name__}; see the error's place in the code")
+        text = str(error)
+        made: Exception = AirflowException(text) if error.retryable else AirflowFailException(text)
+        return made
+    unknown: Exception = AirflowException(
+        f"unexpected {type(error).__name__}; see the error's place in the code"
+    )
+    return unknown
 
 
 def find_batches(params: Mapping[str, Any]) -> list[list[str]]:

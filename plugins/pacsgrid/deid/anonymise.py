@@ -143,7 +143,7 @@ def _refuse(ds: Any, profile: Profile) -> None:
 
 def _clean(ds: Any, context: Context) -> None:
     pseudonyms, profile = context.pseudonyms, context.profile
-    uids = (ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.SOPInstanceUID)
+    uids: tuple[Any, ...] = (ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.SOPInstanceUID)
     clean_dataset(ds, context)
     # Decoded by now; what is written again is UTF-8 throughout.
     ds.walk(_drop_character_set)

@@ -35,6 +35,21 @@ def _install() -> Path:
     return Path(spec.origin).parent / "pginstall"
 
 
+def _copied(install: Path, base: Path) -> Path:
+    """Copy the wheel's binaries, and the libraries that it keeps beside its package."""
+    package = install.parent
+    target = base / "install"
+    if not target.exists():
+        partial = base / "install.part"
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(install, partial / package.name / install.name, symlinks=True)
+        libs = package.with_name(f"{package.name}.libs")
+        if libs.exists():
+            shutil.copytree(libs, partial / libs.name, symlinks=True)
+        partial.rename(target)
+    return target / package.name / install.name
+
+
 def _reachable(path: Path) -> bool:
     return all(parent.stat().st_mode & 0o001 for parent in (path, *path.parents))
 
@@ -67,11 +82,7 @@ class EmbeddedPostgres:
                 base = Path("/var/tmp") / f"pacsgrid-postgres-{name}"
                 base.mkdir(exist_ok=True)
                 base.chmod(0o711)
-                if not (base / "install").exists():
-                    shutil.rmtree(base / "install.part", ignore_errors=True)
-                    shutil.copytree(install, base / "install.part", symlinks=True)
-                    (base / "install.part").rename(base / "install")
-                install = base / "install"
+                install = _copied(install, base)
         self._bin = install / "bin"
         data = base / "data"
         self._password = self._keep_password()
@@ -113,7 +124,10 @@ class EmbeddedPostgres:
                 os.fchown(descriptor, self._owner["user"], self._owner["group"])
         try:
             subprocess.run(
-                [str(self._bin / "initdb"), "-D", str(data), "-U", _USER, "-A", "scram-sha-256", f"--pwfile={name}", "-E", "UTF8", "--locale=C"],
+                [
+                    *(str(self._bin / "initdb"), "-D", str(data), "-U", _USER),
+                    *("-A", "scram-sha-256", f"--pwfile={name}", "-E", "UTF8", "--locale=C"),
+                ],
                 check=True,
                 stdout=subprocess.DEVNULL,
                 cwd="/",

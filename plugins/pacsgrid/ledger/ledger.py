@@ -318,13 +318,17 @@ class Ledger:
             " WHERE project = coalesce(%s, project) AND (%s OR state = ANY(%s)) ORDER BY ref",
             (project, not states, [state.value for state in states]),
         )
-        return [StudyRow(*row[:4], StudyState(row[4]), row[5]) for row in rows]
+        return [
+            StudyRow(ref, owner, source, profile, StudyState(state), at)
+            for ref, owner, source, profile, state, at in rows
+        ]
 
     def summary(self, project: str) -> dict[str, int]:
         """Return how many of a project's studies are in each state that occurs."""
         return dict(
             self._all(
-                "SELECT state, count(*) FROM pacsgrid.study WHERE project = %s GROUP BY 1 ORDER BY 1",
+                "SELECT state, count(*) FROM pacsgrid.study WHERE project = %s"
+                " GROUP BY 1 ORDER BY 1",
                 (project,),
             )
         )

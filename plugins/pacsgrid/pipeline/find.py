@@ -37,6 +37,9 @@ def find_studies(line: Line, source_name: str, query: StudyQuery) -> list[str]:
     todo: list[str] = []
     known = 0
     for study in source.find_studies(query):
+        if not study.study_uid:
+            _hold_nameless(line, source_name, study.patient_id)
+            continue
         ref = line.pseudonyms.reference(source_name, study.study_uid)
         identity = {
             "study_uid": study.study_uid,
@@ -87,6 +90,17 @@ def _hold_stray(line: Line, source_name: str, path: Path) -> None:
         code, detail = "not-dicom", "the file is not DICOM (PS3.10); remove it from the folder"
     line.ledger.hold(ref, code, detail, digest)
     log.warning("%s: held, %s", ref, code)
+
+
+def _hold_nameless(line: Line, source_name: str, patient_id: str) -> None:
+    if line.site.source(source_name).kind == "folder":
+        return  # its files come one by one, as strays
+    ref = line.pseudonyms.reference(source_name, f"nameless:{patient_id}")
+    sealed = line.vault.seal(ref, {"study_uid": "", "patient_id": patient_id})
+    state = line.ledger.found(ref, line.project.name, source_name, line.profile.hash, sealed)
+    if state is not StudyState.HELD:
+        detail = "the source lists a study without StudyInstanceUID; correct it there"
+        line.ledger.hold(ref, "no-study-uid", detail)
 
 
 def _is_dicom(path: Path) -> bool:

@@ -1,0 +1,106 @@
+"""The line without Airflow: a drop folder, PostgreSQL and two zones."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from dicom import ct
+from pacsgrid.embedded.stack import Stack
+from pacsgrid.errors import RetryableError
+from pacsgrid.model import StudyQuery, StudyState
+from pacsgrid.pipeline import STEPS, Line, find_studies, run_step, settle
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Iterator[Stack]:
+    with Stack(tmp_path / "stack", airflow=False, say=lambda text: None) as stack:
+        yield stack
+
+
+def go(line: Line) -> None:
+    refs = find_studies(line, "drop", StudyQuery())
+    for name in STEPS:
+        refs = run_step(line, name, refs).refs
+    settle(line, refs)
+
+
+def proven_once(line: Line, ref: str) -> bool:
+    """Whether every instance has two good replicas at home and one at the partner's, no more."""
+    proofs = line.ledger.proofs(ref)
+    rows = line.ledger.instances(ref)
+    expected = sorted((row.sop_uid, zone) for row in rows for zone in ("brno", "brno", "praha"))
+    return sorted((p.sop_uid, p.zone) for p in proofs if p.good) == expected
+
+
+def test_bad_files_are_held_with_their_reason_and_the_others_go_through(stack: Stack) -> None:
+    drop = stack.drop
+    for number in range(3):
+        ct(drop / f"good{number}.dcm", "1.2.3.4", f"1.2.3.4.1.{number}", fill=number)
+    cut = ct(drop / "cut.dcm", "1.2.3.4", "1.2.3.4.1.9")
+    cut.write_bytes(cut.read_bytes()[:-500])
+    ct(drop / "twin1.dcm", "1.2.3.4", "1.2.3.4.1.8", fill=1)
+    ct(drop / "twin2.dcm", "1.2.3.4", "1.2.3.4.1.8", fill=2)
+    ct(drop / "lost.dcm", "", "1.2.3.5.1.1")
+    (drop / "letter.txt").write_text("Dear colleague")
+    ct(drop / "other.dcm", "1.2.3.6", "1.2.3.6.1.1")
+    with Line(stack.site, "demo") as line:
+        go(line)
+        held = sorted((row.whole, row.code) for row in line.ledger.held("demo"))
+        assert held == [
+            (False, "duplicate-conflict"),
+            (False, "duplicate-conflict"),
+            (False, "truncated"),
+            (True, "no-study-uid"),
+            (True, "not-dicom"),
+        ]
+        verified = line.ledger.studies("demo", [StudyState.VERIFIED])
+        assert sorted(len(line.ledger.instances(row.ref)) for row in verified) == [1, 3]
+        assert all(proven_once(line, row.ref) for row in verified)
+        assert not any(stack.site.staging.rglob("*.dcm"))
+        before = [line.ledger.audit(row.ref) for row in line.ledger.studies("demo")]
+        go(line)
+        assert before == [line.ledger.audit(row.ref) for row in line.ledger.studies("demo")]
+
+
+def test_a_study_that_grew_is_taken_up_again(stack: Stack) -> None:
+    ct(stack.drop / "a.dcm", "1.2.3.4", "1.2.3.4.1.1")
+    with Line(stack.site, "demo") as line:
+        go(line)
+        ct(stack.drop / "b.dcm", "1.2.3.4", "1.2.3.4.1.2")
+        go(line)
+        (study,) = line.ledger.studies("demo")
+        assert study.state is StudyState.VERIFIED
+        assert len(line.ledger.instances(study.ref)) == 2
+        assert proven_once(line, study.ref)
+
+
+def test_a_zone_killed_in_the_middle_loses_and_doubles_nothing(stack: Stack) -> None:
+    for study in range(4):
+        for number in range(25):
+            uid = f"1.2.3.{study}"
+            ct(stack.drop / f"{study}-{number}.dcm", uid, f"{uid}.1.{number}", fill=number)
+    interrupted = 0
+    for delay in (0.3, 0.8, 1.5):
+        killer = threading.Timer(delay, stack.zones["brno"].kill)
+        with Line(stack.site, "demo") as line:
+            refs = find_studies(line, "drop", StudyQuery())
+            for name in ("retrieve", "anonymise"):
+                refs = run_step(line, name, refs).refs
+            killer.start()
+            try:
+                for name in ("deposit", "replicate", "verify"):
+                    refs = run_step(line, name, refs).refs
+            except RetryableError:
+                interrupted += 1
+        killer.join()
+        stack.start_zone("brno")
+    assert interrupted
+    with Line(stack.site, "demo") as line:
+        go(line)
+        studies = line.ledger.studies("demo")
+        assert {row.state for row in studies} == {StudyState.VERIFIED} and len(studies) == 4
+        assert all(len(line.ledger.instances(row.ref)) == 25 for row in studies)
+        assert all(proven_once(line, row.ref) for row in studies)
