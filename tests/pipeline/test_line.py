@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from dicom import ct
 from pacsgrid.embedded.stack import Stack
 from pacsgrid.errors import RetryableError

@@ -139,7 +139,10 @@ def _apply(ds: Dataset, element: DataElement, action: str, context: Context) -> 
             element.value = None if action != "text" or vr == "PN" else _removed(vr)
     elif action == "enum":
         values = _strings(element.value)
-        if not all(_CS.fullmatch(value) for value in values):
+        legal = all(_CS.fullmatch(value) for value in values)
+        # Group 0028 describes the pixels: its terms are fixed, and without them nothing decodes.
+        named = tag.group != 0x0028 and context.identifiers.found_in(" ".join(values))
+        if named or not legal:
             element.value = None
     elif (
         action == "number"

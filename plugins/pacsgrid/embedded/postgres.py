@@ -186,6 +186,11 @@ class EmbeddedPostgres:
                 if cursor.fetchone() is None:
                     cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
 
+    def dump(self, database: str) -> bytes:
+        """Return the database as pg_dump writes it."""
+        command = [str(self._bin / "pg_dump"), "--inserts", self.dsn(database)]
+        return subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
+
     def __enter__(self) -> Self:
         self.start()
         return self

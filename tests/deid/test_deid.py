@@ -1,0 +1,158 @@
+"""What comes out of the anonymiser, held against the table and against real files."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pydicom
+import pytest
+from pydicom import config, dcmread
+from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset
+
+from dicom import ct, save
+from pacsgrid.deid import (
+    Pseudonyms,
+    anonymise_file,
+    check_file,
+    collect_identifiers,
+    load_profile,
+)
+from pacsgrid.deid.table import rows
+from pacsgrid.errors import ConfigError, HeldError
+from pacsgrid.model import AnonymisedInstance
+
+PSEUDONYMS = Pseudonyms(b"k" * 32, "demo")
+TEXT = {"LO", "SH", "PN", "ST", "LT", "UT", "UC"}
+TESTFILES = Path(pydicom.__file__).parent / "data" / "test_files"
+
+
+def run(path: Path, out: Path, profile: str = "basic") -> AnonymisedInstance:
+    made, identifiers = load_profile(profile), collect_identifiers([path])
+    result = anonymise_file(path, out, PSEUDONYMS, made, identifiers)
+    check_file(path, result.path, identifiers, made)
+    return result
+
+
+def test_the_table_is_whole() -> None:
+    assert len(rows()) == 621
+
+
+@pytest.mark.parametrize("depth", [0, 1, 3])
+def test_no_canary_in_any_row_survives(tmp_path: Path, depth: int) -> None:
+    path = ct(tmp_path / "in.dcm", "1.2.3", "1.2.3.4")
+    ds = dcmread(path)
+    carrier, planted = (Dataset() if depth else ds), 0
+    with config.disable_value_validation():
+        for pattern in rows():
+            if pattern == "private" or "x" in pattern:
+                continue
+            tag = int(pattern, 16)
+            vr = dictionary_VR(tag)
+            if tag >> 16 > 2 and vr in TEXT:
+                carrier.add(DataElement(tag, vr, "kanarek"))
+                planted += 1
+        for level in range(depth):
+            outer = Dataset() if level < depth - 1 else ds
+            outer.DerivationCodeSequence = [carrier]
+            carrier = outer
+        save(ds, path)
+    assert planted > 200
+    assert path.read_bytes().count(b"kanarek") >= planted
+    assert b"kanarek" not in run(path, tmp_path / "out").path.read_bytes()
+
+
+@pytest.mark.parametrize("profile", ["basic", "research", "strict"])
+def test_real_files_come_out_checked_or_are_held(tmp_path: Path, profile: str) -> None:
+    files = sorted(path for path in TESTFILES.rglob("*") if path.is_file())
+    out = 0
+    for path in files:
+        try:
+            run(path, tmp_path, profile)
+            out += 1
+        except HeldError as error:
+            assert error.code not in ("identity-left", "private-left", "required-missing")
+    assert out > 20
+
+
+def test_pixels_are_copied_as_they_were(tmp_path: Path) -> None:
+    for name in ("CT_small.dcm", "JPEG2000.dcm", "ExplVR_BigEnd.dcm"):
+        made = run(TESTFILES / name, tmp_path)
+        assert dcmread(made.path).PixelData == dcmread(TESTFILES / name).PixelData
+
+
+def test_the_same_in_any_order_gives_the_same(tmp_path: Path) -> None:
+    paths = [ct(tmp_path / f"{n}.dcm", "1.2.3", f"1.2.3.{n}", fill=n) for n in range(5)]
+    first = {run(path, tmp_path / "a").sha256 for path in paths}
+    random.shuffle(paths)
+    assert {run(path, tmp_path / "b").sha256 for path in paths} == first
+
+
+def test_references_stay_whole_and_projects_apart(tmp_path: Path) -> None:
+    target = run(ct(tmp_path / "a.dcm", "1.2.3", "1.2.3.1"), tmp_path)
+    path = ct(tmp_path / "b.dcm", "1.2.3", "1.2.3.2")
+    ds = dcmread(path)
+    item = Dataset()
+    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = ds.SOPClassUID, "1.2.3.1"
+    ds.ReferencedImageSequence = [item]
+    made = dcmread(run(save(ds, path), tmp_path).path)
+    assert made.ReferencedImageSequence[0].ReferencedSOPInstanceUID == target.sop_uid
+    assert Pseudonyms(b"k" * 32, "other").uid("1.2.3.1") != target.sop_uid
+
+
+def test_dates_move_together_in_research(tmp_path: Path) -> None:
+    made = dcmread(run(ct(tmp_path / "a.dcm", "1.2.3", "1.2.3.1"), tmp_path, "research").path)
+    days = PSEUDONYMS.shift_days("756203/1234")
+    moved = pydicom.valuerep.DA(made.StudyDate) - pydicom.valuerep.DA("20240102")
+    assert -365 <= days <= -1 and moved.days == days
+    assert made.LongitudinalTemporalInformationModified == "MODIFIED"
+
+
+def test_private_elements_go(tmp_path: Path) -> None:
+    path = ct(tmp_path / "a.dcm", "1.2.3", "1.2.3.1")
+    ds = dcmread(path)
+    ds.private_block(0x0009, "ACME", create=True).add_new(1, "LO", "Nováková")
+    made = dcmread(run(save(ds, path), tmp_path).path)
+    assert not any(element.tag.is_private for element in made.iterall())
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code"),
+    [
+        (lambda data: b"Dear colleague", "not-dicom"),
+        (lambda data: data[:-100], "truncated"),
+        (lambda data: data[:700], "truncated"),
+    ],
+)
+def test_bad_files_are_held(tmp_path: Path, spoil, code: str) -> None:
+    path = ct(tmp_path / "a.dcm", "1.2.3", "1.2.3.1")
+    path.write_bytes(spoil(path.read_bytes()))
+    with pytest.raises(HeldError) as caught:
+        run(path, tmp_path / "out")
+    assert caught.value.code == code
+    assert not list((tmp_path / "out").rglob("*.*"))
+
+
+def test_the_checker_sees_what_the_actions_missed(tmp_path: Path) -> None:
+    path = ct(tmp_path / "a.dcm", "1.2.3", "1.2.3.1")
+    profile, identifiers = load_profile("basic"), collect_identifiers([path])
+    for keyword, value in (
+        ("SeriesDescription", "pro Zofii NOVAKOVOU, novakova"),
+        ("FrameOfReferenceUID", "1.2.3"),
+    ):
+        made = anonymise_file(path, tmp_path / "out", PSEUDONYMS, profile, identifiers)
+        ds = dcmread(made.path)
+        setattr(ds, keyword, value)
+        ds.save_as(made.path)
+        with pytest.raises(HeldError, match="identity-left") as caught:
+            check_file(path, made.path, identifiers, profile)
+        assert "ovak" not in str(caught.value).lower()
+
+
+def test_a_wrong_profile_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text("name: x\noptions: [retain-everything]\n")
+    with pytest.raises(ConfigError, match="retain-everything"):
+        load_profile(str(path))

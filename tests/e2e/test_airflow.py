@@ -1,0 +1,145 @@
+"""The whole line, driven by a real Airflow through its REST API as a steward would."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydicom import config, dcmread
+from pydicom.datadict import DicomDictionary
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset
+
+from dicom import ct, save
+from pacsgrid.embedded.sample_data import make_samples
+from pacsgrid.embedded.stack import Stack
+from pacsgrid.model import StudyState
+from pacsgrid.pipeline import Line
+
+pytestmark = pytest.mark.e2e
+CANARY = "Kanarek7f3a"
+TEXT = {"AE", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT", "CS"}
+# Without these as they are the file is no CT image any more.
+STRUCTURE = {0x00080005, 0x00080060, 0x00280004}
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with Stack(tmp_path_factory.mktemp("e2e") / "stack", say=print) as stack:
+        yield stack
+
+
+def _with_canaries(path: Path, depth: int) -> None:
+    """A CT slice with a canary in every text element, private ones too, `depth` levels down."""
+    ct(path, "1.2.826.4242.1", f"1.2.826.4242.1.1.{depth}", patient=f"{CANARY}^Pavla")
+    ds = dcmread(path)
+    with config.disable_value_validation():
+        carrier = Dataset() if depth else ds
+        for tag, entry in DicomDictionary.items():
+            if entry[0] in TEXT and tag >> 16 > 2 and tag not in STRUCTURE:
+                carrier.add(DataElement(tag, entry[0], f"{CANARY}{tag:08x}"[:16]))
+        carrier.add(DataElement(0x00090010, "LO", CANARY))
+        carrier.add(DataElement(0x00091001, "LT", CANARY))
+        for _ in range(depth):
+            outer = Dataset() if _ < depth - 1 else ds
+            outer.RequestAttributesSequence = [carrier]
+            outer.AcquisitionContextSequence = [carrier]
+            outer.DerivationCodeSequence = [carrier]
+            carrier = outer
+        save(ds, path)
+
+
+def _kill_one_task(stack: Stack, killed: list[int]) -> None:
+    """Kill -9 the first task process that deposits."""
+    until = time.monotonic() + 120
+    while time.monotonic() < until:
+        path = "/dags/ingest_studies/dagRuns/~/taskInstances?state=running&task_id=batch.deposit"
+        running = [task["id"] for task in stack.api("GET", path).json()["task_instances"]]
+        listing = subprocess.run(
+            ["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True
+        ).stdout
+        for line in listing.splitlines()[1:]:
+            pid, args = line.split(None, 1)
+            if any(args.strip() == f"airflow worker -- {task}" for task in running):
+                os.kill(int(pid), signal.SIGKILL)
+                killed.append(int(pid))
+                return
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    "conf",
+    [
+        {"source": "pacs; rm"},
+        {"date_from": "yesterday"},
+        {"modalities": ["ct scans"]},
+        {"modalities": "CT"},
+    ],
+)
+def test_the_form_refuses_wrong_input(stack: Stack, conf: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=next(iter(conf))):
+        stack.trigger(conf)
+
+
+def test_a_pacs_is_ingested_though_a_task_is_killed(stack: Stack) -> None:
+    samples = make_samples(stack.dir / "samples")
+    stack.pacs.load(samples)
+    killed: list[int] = []
+    killer = threading.Thread(target=_kill_one_task, args=(stack, killed))
+    killer.start()
+    state = stack.watch(stack.trigger({"source": "pacs", "project": "demo"}))
+    killer.join()
+    assert killed and state == "success"
+    with Line(stack.site, "demo") as line:
+        studies = line.ledger.studies("demo")
+        rows = [(study.ref, row) for study in studies for row in line.ledger.instances(study.ref)]
+        assert {study.state for study in studies} == {StudyState.VERIFIED}
+        assert len(rows) + len(line.ledger.held("demo")) == len(samples)
+        for study in studies:
+            proofs = [(p.sop_uid, p.zone) for p in line.ledger.proofs(study.ref) if p.good]
+            expected = [
+                (row.sop_uid, zone)
+                for row in line.ledger.instances(study.ref)
+                for zone in ("brno", "brno", "praha")
+            ]
+            assert sorted(proofs) == sorted(expected)
+
+
+def test_no_identifying_value_gets_out(stack: Stack) -> None:
+    for depth in (0, 1, 3):
+        _with_canaries(stack.drop / f"{CANARY}{depth}.dcm", depth)
+    (stack.drop / f"{CANARY}.txt").write_text(f"Letter about {CANARY}")
+    state = stack.watch(stack.trigger({"source": "drop", "project": "demo"}))
+    assert state == "success"
+    with Line(stack.site, "demo") as line:
+        codes = sorted(row.code for row in line.ledger.held("demo"))
+        assert codes == ["not-dicom"]
+        mine = [study for study in line.ledger.studies("demo") if study.source == "drop"]
+        assert sum(len(line.ledger.instances(study.ref)) for study in mine) == 3
+    words = {CANARY.lower().encode(), b"1.2.826.4242"}
+    for sample in (stack.dir / "samples").rglob("*.dcm"):
+        header = dcmread(sample, stop_before_pixels=True)
+        words.add(str(header.StudyInstanceUID).encode())
+        words.add(str(header.PatientID).lower().encode())
+    places = [stack.dir / name for name in ("zones", "logs", "airflow", "outbox")]
+    dumps = stack.dir / "dumps"
+    dumps.mkdir()
+    for database in ("ledger", "airflow"):
+        (dumps / database).write_bytes(stack.postgres.dump(database))
+        assert (dumps / database).stat().st_size > 10_000
+    found = []
+    for place in [*places, dumps]:
+        for path in place.rglob("*"):
+            if any(word in str(path.relative_to(stack.dir)).lower().encode() for word in words):
+                found.append(("path", path.parent.name))
+            if path.is_file():
+                content = path.read_bytes().lower()
+                found += [(path.name, word) for word in words if word in content]
+    assert not found
+    assert not any((stack.dir / "staging").rglob("*.dcm"))
