@@ -42,7 +42,7 @@ format: $(VENV)/.ready
 	$(BIN)/ruff format .
 
 bench: $(VENV)/.ready system
-	$(BIN)/python -m pacsgrid.embedded.demo --dir var/bench --keep 0 --bench 500
+	$(BIN)/python tests/benchmarks/bench_line.py
 
 requirements: $(VENV)/.ready
 	$(BIN)/uv pip compile -q --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 requirements.in -o requirements.txt

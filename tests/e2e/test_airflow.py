@@ -37,7 +37,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 def _with_canaries(path: Path, depth: int) -> None:
     """A CT slice with a canary in every text element, private ones too, `depth` levels down."""
-    ct(path, "1.2.826.4242.1", f"1.2.826.4242.1.1.{depth}", patient=f"{CANARY}^Pavla")
+    ct(path, f"1.2.826.4242.{depth}", f"1.2.826.4242.{depth}.1.1", patient=f"{CANARY}^Pavla")
     ds = dcmread(path)
     with config.disable_value_validation():
         carrier = Dataset() if depth else ds

@@ -157,6 +157,8 @@ def test_an_absent_object_is_no_proof(grid: Grid) -> None:
 
 
 def test_a_zone_that_is_down_may_be_tried_again() -> None:
-    with Zone(ZoneSettings("brno", "127.0.0.1", free_port(), "rods", "x")) as zone:
-        with pytest.raises(ZoneUnavailable, match="brno"):
-            zone.ping()
+    with (
+        Zone(ZoneSettings("brno", "127.0.0.1", free_port(), "rods", "x")) as zone,
+        pytest.raises(ZoneUnavailable, match="brno"),
+    ):
+        zone.ping()

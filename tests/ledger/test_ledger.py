@@ -79,9 +79,12 @@ def test_held_items_are_listed_once(ledger: Ledger) -> None:
 
 
 def test_audit_cannot_be_changed(ledger: Ledger, dsn: str) -> None:
-    with psycopg2.connect(dsn) as connection, connection.cursor() as cursor:
-        with pytest.raises(psycopg2.Error, match="append-only"):
-            cursor.execute("DELETE FROM pacsgrid.audit")
+    with (
+        psycopg2.connect(dsn) as connection,
+        connection.cursor() as cursor,
+        pytest.raises(psycopg2.Error, match="append-only"),
+    ):
+        cursor.execute("DELETE FROM pacsgrid.audit")
 
 
 def test_one_worker_a_study(ledger: Ledger, dsn: str) -> None:

@@ -13,6 +13,7 @@ from pacsgrid.embedded.stack import Stack
 from pacsgrid.errors import RetryableError
 from pacsgrid.model import StudyQuery, StudyState
 from pacsgrid.pipeline import STEPS, Line, find_studies, run_step, settle
+from pydicom import dcmread
 
 
 @pytest.fixture
@@ -64,6 +65,20 @@ def test_bad_files_are_held_with_their_reason_and_the_others_go_through(stack: S
         before = [line.ledger.audit(row.ref) for row in line.ledger.studies("demo")]
         go(line)
         assert before == [line.ledger.audit(row.ref) for row in line.ledger.studies("demo")]
+
+
+def test_a_study_of_two_patients_is_held(stack: Stack) -> None:
+    ct(stack.drop / "a.dcm", "1.2.3.4", "1.2.3.4.1.1")
+    path = ct(stack.drop / "b.dcm", "1.2.3.4", "1.2.3.4.1.2")
+    ds = dcmread(path)
+    ds.PatientID = "801101/0022"
+    ds.save_as(path)
+    with Line(stack.site, "demo") as line:
+        go(line)
+        assert [(row.whole, row.code) for row in line.ledger.held("demo")] == [
+            (True, "patient-mismatch")
+        ]
+        assert not line.ledger.instances(line.ledger.held("demo")[0].ref)
 
 
 def test_a_study_that_grew_is_taken_up_again(stack: Stack) -> None:

@@ -27,7 +27,7 @@ def anonymise(line: Line, ref: str) -> None:
     Raises
     ------
     HeldError
-        The checker refused, or no instance is left.
+        The checker refused, the files name several patients, or no instance is left.
     """
     rooms = line.rooms(ref)
     shutil.rmtree(rooms.outbox, ignore_errors=True)
@@ -54,6 +54,12 @@ def anonymise(line: Line, ref: str) -> None:
         done.append(made)
     if not done:
         raise first or HeldError("empty", "no file of this study was left to anonymise")
+    if len({made.subject for made in done}) > 1:
+        raise HeldError(
+            "patient-mismatch",
+            "the files of this study bear different PatientIDs (0010,0020); correct it at the "
+            "source",
+        )
     line.ledger.add_instances(ref, done)
     log.info("%s: %d instances anonymised, %d held", ref, len(done), len(files) - len(done))
 
