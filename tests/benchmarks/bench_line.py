@@ -15,10 +15,11 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
+from pydicom import dcmread
+
 from pacsgrid.embedded.stack import Stack
 from pacsgrid.model import StudyQuery, StudyState
 from pacsgrid.pipeline import STEPS, Line, find_studies, run_step, settle
-from pydicom import dcmread
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
