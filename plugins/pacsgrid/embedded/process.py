@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
 import socket
@@ -13,12 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-_PR_SET_PDEATHSIG = 1
-
-
-def _die_with_parent() -> None:
-    # SIGTERM lets the child stop its own children; a kill -9 of the parent is covered too.
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+# Waits until the pipe from the starting program closes, however that ended, then ends the group.
+_GUARD = "cat >/dev/null; kill -TERM -$0; sleep 5; kill -KILL -$0"
 
 
 class Child:
@@ -44,6 +39,7 @@ class Child:
         self._owner = dict(owner or {})
         self._command, self._env = list(command), dict(env or os.environ)
         self._process: subprocess.Popen[bytes] | None = None
+        self._guard: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it."""
@@ -55,10 +51,17 @@ class Child:
                 stderr=subprocess.STDOUT,
                 env=self._env,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
                 cwd="/" if self._owner else None,
                 **self._owner,
             )
+
+        self._guard = subprocess.Popen(
+            ["/bin/sh", "-c", _GUARD, str(self._process.pid)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
 
     @property
     def pid(self) -> int:
@@ -85,6 +88,7 @@ class Child:
         self._signal(signal.SIGKILL)
         if self._process:
             self._process.wait()
+        self._dismiss_guard()
 
     def stop(self, seconds: float = 15, signal_number: int = signal.SIGTERM) -> None:
         """Ask it to end, and end the whole group when it does not."""
@@ -96,6 +100,14 @@ class Child:
             self._process.wait(seconds)
         self._signal(signal.SIGKILL)
         self._process.wait()
+        self._dismiss_guard()
+
+    def _dismiss_guard(self) -> None:
+        # Before its pipe closes: the group's number may be another's by then.
+        if self._guard is not None:
+            os.killpg(self._guard.pid, signal.SIGKILL)
+            self._guard.communicate()
+            self._guard = None
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process is None:
