@@ -9,8 +9,9 @@ import pydicom
 import pytest
 from pydicom import config, dcmread
 from pydicom.datadict import dictionary_VR
-from pydicom.dataelem import DataElement
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 
 from dicom import ct, save
 from pacsgrid.deid import (
@@ -133,6 +134,33 @@ def test_bad_files_are_held(tmp_path: Path, spoil, code: str) -> None:
         run(path, tmp_path / "out")
     assert caught.value.code == code
     assert not list((tmp_path / "out").rglob("*.*"))
+
+
+@pytest.mark.parametrize("name", ["test-SR.dcm", "rtplan.dcm", "CT_small.dcm"])
+def test_a_file_cut_anywhere_is_held(tmp_path: Path, name: str) -> None:
+    whole = (TESTFILES / name).read_bytes()
+    ds = dcmread(TESTFILES / name)
+    # Without pixels a cut between two elements leaves a shorter file that is whole by itself.
+    explicit = not ds.original_encoding[0]
+    starts = set()
+    for element in map(ds.get_item, ds.keys()):
+        tell = element.value_tell if isinstance(element, RawDataElement) else element.file_tell
+        starts.add(tell - (12 if explicit and element.VR in EXPLICIT_VR_LENGTH_32 else 8))
+    missed, path = [], tmp_path / "cut.dcm"
+    for size in range(0, len(whole), max(1, len(whole) // 400)):
+        path.write_bytes(whole[:size])
+        try:
+            run(path, tmp_path / "out")
+        except HeldError:
+            continue
+        missed.append(size)
+    if "PixelData" in ds:
+        # Behind the pixel data stands only padding, which is dropped anyway.
+        end = whole.index(ds.PixelData) + len(ds.PixelData)
+        assert all(size >= end for size in missed)
+    else:
+        assert starts.issuperset(missed)
+    run(TESTFILES / name, tmp_path / "out")
 
 
 def test_the_checker_sees_what_the_actions_missed(tmp_path: Path) -> None:

@@ -21,10 +21,11 @@ from ..errors import HeldError
 from ..model import AnonymisedInstance
 from .actions import Context, clean_dataset, new_uid
 from .identifiers import StudyIdentifiers
-from .pixels import PIXELS, Span, pixel_span
+from .pixels import PIXELS, Span, pixel_span, truncated
 from .profile import Profile
 from .pseudonyms import Pseudonyms
 from .quiet import quiet
+from .whole import check_whole
 
 IMPLEMENTATION_CLASS_UID = "2.25.186234175296380211716029837127403219451"
 IMPLEMENTATION_VERSION_NAME = "PACSGRID_0_1"
@@ -97,33 +98,34 @@ def _read(stream: BinaryIO) -> tuple[Any, Span | None]:
     """Read the header, and find the pixel data behind it without reading that."""
     try:
         ds = dcmread(stream, stop_before_pixels=True)
-        syntax = ds.file_meta.get("TransferSyntaxUID")
+        position = stream.tell()
+        syntax = UID(ds.file_meta.get("TransferSyntaxUID") or "")
+        if not syntax:
+            raise HeldError("no-transfer-syntax", "the file meta lacks (0002,0010)")
+        if not syntax.is_transfer_syntax:
+            raise HeldError("unreadable", "the transfer syntax (0002,0010) is not a standard one")
         if syntax == DeflatedExplicitVRLittleEndian:
             stream.seek(0)
             ds = dcmread(stream)  # its pixels are not bytes of the file: taken in whole
             list(ds.iterall())
             return ds, None
-        position = stream.tell()
+        # Before the values are decoded: of a cut file that would only say that it failed.
+        check_whole(stream, syntax.is_little_endian, syntax.is_implicit_VR)
         list(ds.iterall())
-        stream.seek(position)
+    except HeldError:
+        raise
     except InvalidDicomError:
         raise HeldError(
             "not-dicom", "the file is not DICOM (PS3.10); remove it from the source"
         ) from None
     except EOFError:
-        raise HeldError(
-            "truncated", "the file ends inside its header; fetch it from its origin again"
-        ) from None
+        raise truncated() from None
     except Exception as error:
         raise HeldError(
             "unreadable", f"the header cannot be read ({type(error).__name__})"
         ) from None
-    if not syntax:
-        raise HeldError("no-transfer-syntax", "the file meta lacks (0002,0010)")
-    if not UID(syntax).is_transfer_syntax:
-        raise HeldError("unreadable", "the transfer syntax (0002,0010) is not a standard one")
-    uid = UID(syntax)
-    return ds, pixel_span(stream, ds, uid.is_little_endian, uid.is_implicit_VR)
+    stream.seek(position)
+    return ds, pixel_span(stream, ds, syntax.is_little_endian, syntax.is_implicit_VR)
 
 
 def _refuse(ds: Any, profile: Profile) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from pydicom.dataset import Dataset
+from pydicom.uid import UID
 
 from ..errors import HeldError
 
@@ -43,8 +44,9 @@ def pixel_span(stream: BinaryIO, header: Dataset, little: bool, implicit: bool) 
         group, element = struct.unpack(order + "HH", head[:4])
         tag = group << 16 | element
     if tag not in PIXELS:
-        if header.get("Rows") and header.get("Columns"):
-            raise _truncated()
+        image = UID(str(header.get("SOPClassUID", ""))).name.endswith("Image Storage")
+        if image or (header.get("Rows") and header.get("Columns")):
+            raise truncated()
         return None
     if implicit:
         (length,) = struct.unpack(order + "L", head[4:8])
@@ -53,11 +55,11 @@ def pixel_span(stream: BinaryIO, header: Dataset, little: bool, implicit: bool) 
         (length,) = struct.unpack(order + "L", head[8:12])
         value = start + 12
     else:
-        raise _truncated()
+        raise truncated()
     if length == _UNDEFINED:
         return Span(start, _end_of_items(stream, value, size))
     if value + length > size or length < _expected(header):
-        raise _truncated()
+        raise truncated()
     return Span(start, value + length)
 
 
@@ -66,13 +68,13 @@ def _end_of_items(stream: BinaryIO, position: int, size: int) -> int:
         stream.seek(position)
         head = stream.read(8)
         if len(head) < 8:
-            raise _truncated()
+            raise truncated()
         group, element, length = struct.unpack("<HHL", head)
         position += 8
         if (group, element) == (0xFFFE, 0xE0DD):
             return position
         if (group, element) != (0xFFFE, 0xE000) or position + length > size:
-            raise _truncated()
+            raise truncated()
         position += length
 
 
@@ -87,7 +89,8 @@ def _expected(header: Dataset) -> int:
     return bits // 8
 
 
-def _truncated() -> HeldError:
+def truncated() -> HeldError:
+    """Return the reason for a file that is not all there."""
     return HeldError(
-        "truncated", "the file ends before its pixel data does; fetch it from its origin again"
+        "truncated", "the file ends before its last element does; fetch it from its origin again"
     )

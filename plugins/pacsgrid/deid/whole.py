@@ -1,0 +1,95 @@
+"""Whether a header is all there: pydicom takes a value that the file cuts short without a word."""
+
+from __future__ import annotations
+
+import struct
+from typing import BinaryIO
+
+from .pixels import PIXELS, truncated
+
+_UNDEFINED = 0xFFFFFFFF
+# Explicit VRs with a 32-bit length (PS3.5 7.1.2).
+_LONG = frozenset(
+    {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
+)
+_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+_PREAMBLE = 132
+
+
+class _Walker:
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.size = stream.seek(0, 2)
+
+    def _read(self, position: int, count: int) -> bytes:
+        self._stream.seek(position)
+        data = self._stream.read(count)
+        if len(data) < count:
+            raise truncated()
+        return data
+
+    def element(self, at: int, little: bool, implicit: bool) -> tuple[int, bytes, int, int]:
+        """Return tag, VR (empty when implicit), the value's position and its length."""
+        order = "<" if little else ">"
+        head = self._read(at, 8)
+        group, low = struct.unpack(order + "HH", head[:4])
+        tag, vr = group << 16 | low, head[4:6]
+        if implicit or group == 0xFFFE or not (vr.isalpha() and vr.isupper()):
+            return tag, b"", at + 8, struct.unpack(order + "L", head[4:8])[0]
+        if vr not in _LONG:
+            return tag, vr, at + 8, struct.unpack(order + "H", head[6:8])[0]
+        return tag, vr, at + 12, struct.unpack(order + "L", self._read(at + 8, 4))[0]
+
+    def dataset(self, at: int, little: bool, implicit: bool, nested: bool) -> int:
+        """Walk to the pixel data, to the end of the file or of the item; return where that is."""
+        while True:
+            left = self.size - at
+            # Some writers pad a file to an even or round length.
+            if not nested and left < 8 and not self._read(at, left).strip(b"\0"):
+                return at
+            tag, vr, value, length = self.element(at, little, implicit)
+            if nested and tag == _ITEM_END:
+                return value
+            if not nested and tag in PIXELS:
+                return at
+            if length == _UNDEFINED:
+                # What is UN with an undefined length is implicit VR little endian (PS3.5 6.2.2).
+                unknown = vr == b"UN"
+                at = self._items(value, little or unknown, implicit or unknown)
+            else:
+                at = value + length
+            if at > self.size:
+                raise truncated()
+
+    def _items(self, at: int, little: bool, implicit: bool) -> int:
+        while True:
+            tag, _, value, length = self.element(at, little, implicit)
+            if tag == _SEQUENCE_END:
+                return value
+            if tag != _ITEM:
+                raise truncated()
+            if length == _UNDEFINED:
+                at = self.dataset(value, little, implicit, nested=True)
+            else:
+                at = value + length
+
+
+def check_whole(stream: BinaryIO, little: bool, implicit: bool) -> None:
+    """Walk the lengths of a file's elements up to its pixel data (PS3.5 7, PS3.10 7.1).
+
+    A file cut exactly between two elements has no mark of it; for an image `pixel_span` misses
+    the pixels then.
+
+    Raises
+    ------
+    HeldError
+        ``truncated``: an element, item or sequence does not end inside the file.
+    """
+    walker = _Walker(stream)
+    at = _PREAMBLE
+    while at < walker.size:
+        tag, _, value, length = walker.element(at, little=True, implicit=False)
+        if tag >> 16 != 2:
+            break
+        at = value + length
+    walker.dataset(at, little, implicit, nested=False)
