@@ -78,15 +78,6 @@ class AnonymisedInstance:
 
 
 @dataclass(frozen=True)
-class HeldItem:
-    """A file or study kept back, with its reason; free of identifying values."""
-
-    code: str
-    detail: str
-    sha256: str = ""
-
-
-@dataclass(frozen=True)
 class ReplicaProof:
     """A checksum that a zone's server recomputed from storage.
 

@@ -9,9 +9,13 @@ from pathlib import Path
 
 import pytest
 from pydicom import dcmread
+from pydicom.dataset import Dataset
 from pydicom.filereader import read_file_meta_info
+from pynetdicom import AE, evt
+from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind
 
-from pacsgrid.embedded.pacs import ORTHANC, EmbeddedPacs, free_port
+from pacsgrid.embedded.pacs import ORTHANC, EmbeddedPacs
+from pacsgrid.embedded.process import free_port
 from pacsgrid.embedded.sample_data import make_samples
 from pacsgrid.errors import SourceError, SourceUnavailable
 from pacsgrid.model import SourceSettings, StudyQuery
@@ -126,3 +130,24 @@ def test_folder(samples: list[Path], tmp_path: Path) -> None:
     assert len(items) == 2 and len({item.sop_uid for item in items}) == 1
     for item in items:
         assert hashlib.sha256(item.path.read_bytes()).hexdigest()[:32] == item.path.stem
+
+
+def test_a_study_without_a_uid_is_told_and_not_dropped() -> None:
+    def answer(event: evt.Event) -> Iterator[tuple[int, Dataset]]:
+        for patient, uid in (("1", "1.2.3"), ("2", ""), ("3", "")):
+            data = Dataset()
+            data.QueryRetrieveLevel, data.PatientID, data.StudyInstanceUID = "STUDY", patient, uid
+            yield 0xFF00, data
+
+    entity = AE(ae_title="ODD")
+    entity.add_supported_context(StudyRootQueryRetrieveInformationModelFind)
+    server = entity.start_server(
+        ("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_FIND, answer)]
+    )
+    try:
+        port = server.socket.getsockname()[1]
+        source = open_source(SourceSettings("odd", "dimse", "127.0.0.1", port, "ODD"))
+        found = [(s.study_uid, s.patient_id) for s in source.find_studies(StudyQuery())]
+    finally:
+        server.shutdown()
+    assert found == [("1.2.3", "1"), ("", "2"), ("", "3")]

@@ -14,6 +14,7 @@ from pacsgrid.embedded.stack import Stack
 from pacsgrid.errors import RetryableError
 from pacsgrid.model import StudyQuery, StudyState
 from pacsgrid.pipeline import STEPS, Line, find_studies, run_step, settle
+from proof import proven_once
 
 
 @pytest.fixture
@@ -27,14 +28,6 @@ def go(line: Line) -> None:
     for name in STEPS:
         refs = run_step(line, name, refs).refs
     settle(line, refs)
-
-
-def proven_once(line: Line, ref: str) -> bool:
-    """Whether every instance has two good replicas at home and one at the partner's, no more."""
-    proofs = line.ledger.proofs(ref)
-    rows = line.ledger.instances(ref)
-    expected = sorted((row.sop_uid, zone) for row in rows for zone in ("brno", "brno", "praha"))
-    return sorted((p.sop_uid, p.zone) for p in proofs if p.good) == expected
 
 
 def test_bad_files_are_held_with_their_reason_and_the_others_go_through(stack: Stack) -> None:

@@ -136,7 +136,7 @@ def _apply(ds: Dataset, element: DataElement, action: str, context: Context) -> 
     elif action in ("C", "text", "U"):
         if not _harmless(int(tag), element.value, action, context):
             # Emptied, not deleted: a type 2 attribute stays present.
-            element.value = None if action != "text" or vr == "PN" else _removed(vr)
+            element.value = None
     elif action == "enum":
         values = _strings(element.value)
         legal = all(_CS.fullmatch(value) for value in values)
@@ -153,10 +153,6 @@ def _apply(ds: Dataset, element: DataElement, action: str, context: Context) -> 
         and context.identifiers.found_in(" ".join(_strings(element.value)))
     ):
         element.value = None
-
-
-def _removed(vr: str) -> Any:
-    return None if vr in ("UR", "AE") else ""
 
 
 def _harmless(tag: int, value: Any, action: str, context: Context) -> bool:

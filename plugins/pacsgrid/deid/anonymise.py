@@ -21,11 +21,11 @@ from ..errors import HeldError
 from ..model import AnonymisedInstance
 from .actions import Context, clean_dataset, new_uid
 from .identifiers import StudyIdentifiers
-from .pixels import PIXELS, Span, pixel_span, truncated
+from .pixels import Span, pixel_span
 from .profile import Profile
 from .pseudonyms import Pseudonyms
 from .quiet import quiet
-from .whole import check_whole
+from .whole import PIXELS, check_whole, truncated
 
 IMPLEMENTATION_CLASS_UID = "2.25.186234175296380211716029837127403219451"
 IMPLEMENTATION_VERSION_NAME = "PACSGRID_0_1"
@@ -98,7 +98,6 @@ def _read(stream: BinaryIO) -> tuple[Any, Span | None]:
     """Read the header, and find the pixel data behind it without reading that."""
     try:
         ds = dcmread(stream, stop_before_pixels=True)
-        position = stream.tell()
         syntax = UID(ds.file_meta.get("TransferSyntaxUID") or "")
         if not syntax:
             raise HeldError("no-transfer-syntax", "the file meta lacks (0002,0010)")
@@ -110,7 +109,7 @@ def _read(stream: BinaryIO) -> tuple[Any, Span | None]:
             list(ds.iterall())
             return ds, None
         # Before the values are decoded: of a cut file that would only say that it failed.
-        check_whole(stream, syntax.is_little_endian, syntax.is_implicit_VR)
+        position = check_whole(stream, syntax.is_little_endian, syntax.is_implicit_VR)
         list(ds.iterall())
     except HeldError:
         raise
@@ -124,8 +123,7 @@ def _read(stream: BinaryIO) -> tuple[Any, Span | None]:
         raise HeldError(
             "unreadable", f"the header cannot be read ({type(error).__name__})"
         ) from None
-    stream.seek(position)
-    return ds, pixel_span(stream, ds, syntax.is_little_endian, syntax.is_implicit_VR)
+    return ds, pixel_span(stream, ds, position, syntax.is_little_endian, syntax.is_implicit_VR)
 
 
 def _refuse(ds: Any, profile: Profile) -> None:
@@ -196,8 +194,9 @@ def _encode(ds: Any, source_meta: Any) -> bytes:
     out.is_little_endian = syntax.is_little_endian
     out.is_implicit_VR = syntax.is_implicit_VR
     # Digital signatures and padding behind the pixel data do not survive the rewriting.
-    for tag in [tag for tag in list(ds.keys()) if int(tag) > max(PIXELS)]:
-        del ds[tag]
+    for tag in list(ds.keys()):
+        if int(tag) > max(PIXELS):
+            del ds[tag]
     write_dataset(out, ds)
     encoded: bytes = out.getvalue()
     return encoded

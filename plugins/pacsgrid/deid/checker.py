@@ -30,8 +30,8 @@ def check_file(src: Path, out: Path, identifiers: StudyIdentifiers, profile: Pro
     Raises
     ------
     HeldError
-        ``identity-left``, ``private-left``, ``required-missing`` or ``pixels-changed``; the text
-        names a tag, never a value.
+        ``identity-left``, ``private-left`` or ``required-missing``; the text names a tag, never
+        a value.
     """
     with quiet():
         made = dcmread(out, stop_before_pixels=True)
@@ -49,7 +49,9 @@ def check_file(src: Path, out: Path, identifiers: StudyIdentifiers, profile: Pro
                     raise HeldError("private-left", f"private element {element.tag} is left")
             if element.VR in _TEXT and identifiers.found_in(_text(element.value)):
                 raise HeldError("identity-left", f"element {element.tag} identifies the patient")
-        if out.read_bytes()[:128].strip(b"\0"):
+        with out.open("rb") as stream:
+            preamble = stream.read(128)
+        if preamble.strip(b"\0"):
             raise HeldError("identity-left", "the preamble is not empty")
 
 

@@ -10,8 +10,15 @@ from pydicom.sr._concepts_dict import concepts
 
 from .pseudonyms import Pseudonyms
 
-# Schemes whose values are public terms; a value of any other scheme may be anything.
-PUBLIC = frozenset({"DCM", "SCT", "SRT", "SNM3", "UCUM", "LN", "RADLEX", "FMA", "NCIt", "99SDM"})
+# Public schemes, and the shape each gives to its codes; a value of another scheme may be anything.
+_SHAPES = {
+    "SCT": r"\d{6,18}",
+    "DCM": r"\d{6}",
+    "SRT": r"[A-Z]-[0-9A-F]{4,6}",
+    "SNM3": r"[A-Z]-[0-9A-F]{4,6}",
+    "LN": r"\d{1,6}-\d",
+    "RADLEX": r"RID\d{1,6}",
+}
 
 
 @lru_cache(maxsize=1)
@@ -35,22 +42,10 @@ def clean_code(ds: Dataset, pseudonyms: Pseudonyms) -> None:
     scheme = str(ds.get("CodingSchemeDesignator", "") or "")
     value = str(ds.get("CodeValue", "") or "")
     meaning = _meanings().get((scheme, value))
-    if meaning is not None or (scheme in PUBLIC and _public(scheme, value)):
+    shape = _SHAPES.get(scheme)
+    if meaning is not None or (shape and re.fullmatch(shape, value)):
         ds.CodeMeaning = (meaning or "not stated")[:64]
         return
     ds.CodeValue = pseudonyms.code(scheme, value)
     ds.CodingSchemeDesignator = "99PACSGRID"
     ds.CodeMeaning = "removed"
-
-
-def _public(scheme: str, value: str) -> bool:
-    """Whether an unlisted value at least has the shape that its scheme gives to codes."""
-    shapes = {
-        "SCT": r"\d{6,18}",
-        "DCM": r"\d{6}",
-        "SRT": r"[A-Z]-[0-9A-F]{4,6}",
-        "SNM3": r"[A-Z]-[0-9A-F]{4,6}",
-        "LN": r"\d{1,6}-\d",
-        "RADLEX": r"RID\d{1,6}",
-    }
-    return scheme in shapes and re.fullmatch(shapes[scheme], value) is not None

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
 from typing import BinaryIO
 
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
-from ..errors import HeldError
-
-_UNDEFINED = 0xFFFFFFFF
-_LONG = frozenset({b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"UN"})
-PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
+from .whole import ITEM, LONG, SEQUENCE_END, UNDEFINED, Walker, truncated
 
 
 @dataclass(frozen=True)
@@ -24,58 +19,42 @@ class Span:
     end: int
 
 
-def pixel_span(stream: BinaryIO, header: Dataset, little: bool, implicit: bool) -> Span | None:
-    """Locate the pixel data that starts where the header ended (PS3.5 8, A.4).
+def pixel_span(
+    stream: BinaryIO, header: Dataset, start: int, little: bool, implicit: bool
+) -> Span | None:
+    """Locate the pixel data at `start`, where `check_whole` stopped (PS3.5 8, A.4).
 
-    Returns None when the file ends there or something else follows.
+    Returns None when the file ends there.
 
     Raises
     ------
     HeldError
         ``truncated``: the file ends before its pixel data does, or lacks it.
     """
-    start = stream.tell()
-    size = stream.seek(0, 2)
-    order = "<" if little else ">"
-    stream.seek(start)
-    head = stream.read(12)
-    tag = 0
-    if len(head) >= 8:
-        group, element = struct.unpack(order + "HH", head[:4])
-        tag = group << 16 | element
-    if tag not in PIXELS:
+    walker = Walker(stream)
+    if walker.size - start < 8:
         image = UID(str(header.get("SOPClassUID", ""))).name.endswith("Image Storage")
         if image or (header.get("Rows") and header.get("Columns")):
             raise truncated()
         return None
-    if implicit:
-        (length,) = struct.unpack(order + "L", head[4:8])
-        value = start + 8
-    elif head[4:6] in _LONG and len(head) == 12:
-        (length,) = struct.unpack(order + "L", head[8:12])
-        value = start + 12
-    else:
+    _, vr, value, length = walker.element(start, little, implicit)
+    if not implicit and vr not in LONG:
         raise truncated()
-    if length == _UNDEFINED:
-        return Span(start, _end_of_items(stream, value, size))
-    if value + length > size or length < _expected(header):
+    if length == UNDEFINED:
+        return Span(start, _end_of_items(walker, value))
+    if value + length > walker.size or length < _expected(header):
         raise truncated()
     return Span(start, value + length)
 
 
-def _end_of_items(stream: BinaryIO, position: int, size: int) -> int:
+def _end_of_items(walker: Walker, at: int) -> int:
     while True:
-        stream.seek(position)
-        head = stream.read(8)
-        if len(head) < 8:
+        tag, _, value, length = walker.element(at, little=True, implicit=True)
+        if tag == SEQUENCE_END:
+            return value
+        if tag != ITEM or value + length > walker.size:
             raise truncated()
-        group, element, length = struct.unpack("<HHL", head)
-        position += 8
-        if (group, element) == (0xFFFE, 0xE0DD):
-            return position
-        if (group, element) != (0xFFFE, 0xE000) or position + length > size:
-            raise truncated()
-        position += length
+        at = value + length
 
 
 def _expected(header: Dataset) -> int:
@@ -87,10 +66,3 @@ def _expected(header: Dataset) -> int:
     except (AttributeError, TypeError, ValueError):
         return 0
     return bits // 8
-
-
-def truncated() -> HeldError:
-    """Return the reason for a file that is not all there."""
-    return HeldError(
-        "truncated", "the file ends before its last element does; fetch it from its origin again"
-    )

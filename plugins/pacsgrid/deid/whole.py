@@ -5,18 +5,28 @@ from __future__ import annotations
 import struct
 from typing import BinaryIO
 
-from .pixels import PIXELS, truncated
+from ..errors import HeldError
 
-_UNDEFINED = 0xFFFFFFFF
+PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
+UNDEFINED = 0xFFFFFFFF
 # Explicit VRs with a 32-bit length (PS3.5 7.1.2).
-_LONG = frozenset(
+LONG = frozenset(
     {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
 )
-_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+ITEM, _ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _PREAMBLE = 132
 
 
-class _Walker:
+def truncated() -> HeldError:
+    """Return the reason for a file that is not all there."""
+    return HeldError(
+        "truncated", "the file ends before its last element does; fetch it from its origin again"
+    )
+
+
+class Walker:
+    """Steps over a file's elements by their lengths alone."""
+
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self.size = stream.seek(0, 2)
@@ -36,7 +46,7 @@ class _Walker:
         tag, vr = group << 16 | low, head[4:6]
         if implicit or group == 0xFFFE or not (vr.isalpha() and vr.isupper()):
             return tag, b"", at + 8, struct.unpack(order + "L", head[4:8])[0]
-        if vr not in _LONG:
+        if vr not in LONG:
             return tag, vr, at + 8, struct.unpack(order + "H", head[6:8])[0]
         return tag, vr, at + 12, struct.unpack(order + "L", self._read(at + 8, 4))[0]
 
@@ -52,7 +62,7 @@ class _Walker:
                 return value
             if not nested and tag in PIXELS:
                 return at
-            if length == _UNDEFINED:
+            if length == UNDEFINED:
                 # What is UN with an undefined length is implicit VR little endian (PS3.5 6.2.2).
                 unknown = vr == b"UN"
                 at = self._items(value, little or unknown, implicit or unknown)
@@ -64,18 +74,18 @@ class _Walker:
     def _items(self, at: int, little: bool, implicit: bool) -> int:
         while True:
             tag, _, value, length = self.element(at, little, implicit)
-            if tag == _SEQUENCE_END:
+            if tag == SEQUENCE_END:
                 return value
-            if tag != _ITEM:
+            if tag != ITEM:
                 raise truncated()
-            if length == _UNDEFINED:
+            if length == UNDEFINED:
                 at = self.dataset(value, little, implicit, nested=True)
             else:
                 at = value + length
 
 
-def check_whole(stream: BinaryIO, little: bool, implicit: bool) -> None:
-    """Walk the lengths of a file's elements up to its pixel data (PS3.5 7, PS3.10 7.1).
+def check_whole(stream: BinaryIO, little: bool, implicit: bool) -> int:
+    """Walk a file's elements up to its pixel data or end; return where (PS3.5 7, PS3.10 7.1).
 
     A file cut exactly between two elements has no mark of it; for an image `pixel_span` misses
     the pixels then.
@@ -85,11 +95,11 @@ def check_whole(stream: BinaryIO, little: bool, implicit: bool) -> None:
     HeldError
         ``truncated``: an element, item or sequence does not end inside the file.
     """
-    walker = _Walker(stream)
+    walker = Walker(stream)
     at = _PREAMBLE
     while at < walker.size:
         tag, _, value, length = walker.element(at, little=True, implicit=False)
         if tag >> 16 != 2:
             break
         at = value + length
-    walker.dataset(at, little, implicit, nested=False)
+    return walker.dataset(at, little, implicit, nested=False)

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
-import os
-import signal
-import socket
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
@@ -19,36 +13,14 @@ from pynetdicom import AE, build_context
 from pynetdicom.association import Association
 from pynetdicom.sop_class import Verification
 
-from pacsgrid.errors import SourceError, SourceUnavailable
+from pacsgrid.embedded.process import Child, accepts, free_port
+from pacsgrid.errors import SourceUnavailable
 from pacsgrid.model import SourceSettings
 
 ORTHANC = Path("/usr/sbin/Orthanc")
 _START_SECONDS = 20.0
 _STOP_SECONDS = 5.0
 _CLASSES_AT_ONCE = 128
-
-
-def free_port() -> int:
-    """Give a TCP port that was free on loopback a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _die_with_parent() -> Callable[[], None]:
-    """Give a preexec function that makes the kernel kill the child with its parent.
-
-    libc is loaded before the fork; after it only async-signal-safe calls are left.
-    """
-    libc = ctypes.CDLL(None)
-    parent = os.getpid()
-
-    def set_it() -> None:
-        libc.prctl(1, int(signal.SIGKILL))  # PR_SET_PDEATHSIG
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return set_it
 
 
 def _send(assoc: Association, path: Path) -> int | None:
@@ -81,14 +53,14 @@ class EmbeddedPacs:
         calling: str = "PACSGRID",
         engine: str = "",
     ) -> None:
-        self.directory = directory
+        self.directory = directory.resolve()
         self.engine = engine or ("orthanc" if ORTHANC.exists() else "qrscp")
         self.ae_title = "ORTHANC"
         self.dicom_port = dicom_port or free_port()
         self.http_port = http_port or free_port()
         self.move_port = move_port or free_port()
         self.calling = calling
-        self._process: subprocess.Popen[bytes] | None = None
+        self._server: Child | None = None
 
     def __enter__(self) -> EmbeddedPacs:
         """Start and wait for the first C-ECHO that is answered."""
@@ -104,45 +76,25 @@ class EmbeddedPacs:
         """Stop for sure."""
         self.stop()
 
-    @property
-    def pid(self) -> int:
-        """The server's process id; 0 when it isn't running."""
-        return self._process.pid if self._process else 0
-
     def start(self) -> None:
-        """Start the server; it dies with this thread's process."""
-        if self._process:
+        """Start the server; it ends with this process."""
+        if self._server:
             return
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         command = self._orthanc() if self.engine == "orthanc" else self._qrscp()
-        with (self.directory / "server.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                command,
-                cwd=self.directory,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                preexec_fn=_die_with_parent(),
-            )
+        self._server = Child("embedded PACS", command, self.directory / "server.log")
         try:
-            self._wait()
+            self._server.start()
+            self._server.wait_ready(self._answers, _START_SECONDS)
         except BaseException:
             self.stop()
             raise
 
     def stop(self) -> None:
-        """Ask the process group to end, then kill it."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGTERM)
-            try:
-                process.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        """Stop it for sure."""
+        if self._server:
+            self._server.stop(_STOP_SECONDS)
+            self._server = None
 
     def settings(self, retrieve: str = "get") -> SourceSettings:
         """Give the settings under which this PACS is a source."""
@@ -188,29 +140,20 @@ class EmbeddedPacs:
             assoc.release()
         return sum(1 for code in codes if code is not None and code in (0x0000, 0xB000))
 
-    def _wait(self) -> None:
-        deadline = time.monotonic() + _START_SECONDS
-        while time.monotonic() < deadline:
-            if self._process is None or self._process.poll() is not None:
-                raise SourceError("embedded PACS: server ended at once; see server.log")
-            try:
-                socket.create_connection(("127.0.0.1", self.dicom_port), 0.5).close()
-            except OSError:
-                time.sleep(0.05)
-                continue
-            assoc = AE(ae_title=self.calling).associate(
-                "127.0.0.1",
-                self.dicom_port,
-                contexts=[build_context(Verification)],
-                ae_title=self.ae_title,
-            )
-            if assoc.is_established:
-                answered = assoc.send_c_echo().get("Status") == 0
-                assoc.release()
-                if answered:
-                    return
-            time.sleep(0.05)
-        raise SourceUnavailable("embedded PACS: no answer to C-ECHO in time")
+    def _answers(self) -> bool:
+        if not accepts(self.dicom_port):
+            return False
+        assoc = AE(ae_title=self.calling).associate(
+            "127.0.0.1",
+            self.dicom_port,
+            contexts=[build_context(Verification)],
+            ae_title=self.ae_title,
+        )
+        if not assoc.is_established:
+            return False
+        answered: bool = assoc.send_c_echo().get("Status") == 0
+        assoc.release()
+        return answered
 
     def _orthanc(self) -> list[str]:
         config = {

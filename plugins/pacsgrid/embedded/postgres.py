@@ -109,12 +109,9 @@ class EmbeddedPostgres:
             "logging_collector=off",
         ):
             command += ["-c", setting]
-        self._server = Child("PostgreSQL", command, self._dir / "server.log", **self._child_owner())
+        self._server = Child("PostgreSQL", command, self._dir / "server.log", owner=self._owner)
         self._server.start()
         self._server.wait_ready(self._answers, 60)
-
-    def _child_owner(self) -> dict[str, Any]:
-        return {"owner": self._owner} if self._owner else {}
 
     def _keep_password(self) -> str:
         path = self._dir / "password"

@@ -57,6 +57,7 @@ class Stack:
         self.ports: dict[str, int] = {}
         self.zones: dict[str, Child] = {}
         self.airflow: Child | None = None
+        self._token = ""
         self.postgres = EmbeddedPostgres(self.dir / "postgres")
         self.pacs = EmbeddedPacs(self.dir / "pacs")
         self.logs = self.dir / "logs"
@@ -116,6 +117,7 @@ class Stack:
 
     def start_airflow(self) -> None:
         """Start Airflow with its metadata in the embedded PostgreSQL; returns when it answers."""
+        self._token = ""
         self.ports["airflow"] = free_port()
         env = self.airflow_env()
         child = Child(
@@ -270,16 +272,24 @@ class Stack:
 
     def api(self, method: str, path: str, body: object = None) -> requests.Response:
         """Call Airflow's REST API as the steward."""
+        if not self._token:
+            self._token = self._login()
+        return requests.request(
+            method,
+            f"{self.url}/api/v2{path}",
+            json=body,
+            headers={"Authorization": f"Bearer {self._token}"},
+            timeout=30,
+        )
+
+    def _login(self) -> str:
         login = requests.post(
             f"{self.url}/auth/token",
             json={"username": STEWARD, "password": self.password},
             timeout=30,
         )
         login.raise_for_status()
-        headers = {"Authorization": f"Bearer {login.json()['access_token']}"}
-        return requests.request(
-            method, f"{self.url}/api/v2{path}", json=body, headers=headers, timeout=30
-        )
+        return str(login.json()["access_token"])
 
     def trigger(self, conf: dict[str, Any]) -> str:
         """Trigger `ingest_studies`; returns the run's id. Raises ValueError when refused."""

@@ -9,7 +9,7 @@ from irods.exception import NetworkException, iRODSException
 
 from pacsgrid.grid.catalog import GOOD, CatalogReplica, replicas_below
 from pacsgrid.grid.layout import Deposited, object_path, study_collection
-from pacsgrid.grid.zone import Zone, hex_checksum
+from pacsgrid.grid.zone import Zone, hex_checksum, translated
 from pacsgrid.model import ReplicaProof
 
 
@@ -107,14 +107,11 @@ def repair(
         if not bad or not good:
             continue
         path = object_path(zone.settings.name, project, by_uid[uid])
-
-        def mend(path: str = path, bad: list[ReplicaProof] = bad) -> None:
+        with translated(zone.settings.name):
             for proof in bad:
                 zone.session.data_objects.trim(
                     path, **{kw.REPL_NUM_KW: str(proof.replica), kw.COPIES_KW: "1"}
                 )
             zone.session.data_objects.replicate(path, resource=zone.settings.resource)
-
-        zone.each(lambda run: run(), [mend], 1)
         repaired += len(bad)
     return repaired

@@ -241,6 +241,15 @@ class Ledger:
             )
         ]
 
+    def known(self, ref: str) -> int:
+        """Return how many of the study's files were taken or are held."""
+        ((count,),) = self._all(
+            "SELECT (SELECT count(*) FROM pacsgrid.instance WHERE ref = %s)"
+            " + (SELECT count(*) FROM pacsgrid.held_item WHERE ref = %s)",
+            (ref, ref),
+        )
+        return int(count)
+
     def add_proofs(self, ref: str, proofs: Sequence[ReplicaProof]) -> None:
         """Enter what servers recomputed; the newest proof of a replica stands, bad ones are kept.
 

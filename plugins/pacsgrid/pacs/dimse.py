@@ -135,8 +135,8 @@ class DimseSource:
                     asked = set(query.modalities)
                     if asked and study.modalities and not asked & set(study.modalities):
                         continue
-                    found.setdefault(study.study_uid, study)
-        found.pop("", None)
+                    # One without a UID is told too: it is for the steward, not to be dropped.
+                    found.setdefault(study.study_uid or f"patient {study.patient_id}", study)
         return iter(found.values())
 
     def list_instances(self, study: FoundStudy) -> set[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import shutil
 from collections import defaultdict
@@ -79,10 +78,6 @@ def _clashing(files: list[Path]) -> set[Path]:
 
 
 def _hold_file(line: Line, ref: str, path: Path, error: HeldError) -> None:
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    room = line.rooms(ref).quarantine
-    room.mkdir(parents=True, exist_ok=True, mode=0o700)
-    shutil.copyfile(path, room / path.name)
+    digest = line.rooms(ref).keep(path)
     line.ledger.hold_item(ref, error.code, error.detail, digest)
     log.warning("%s: one file held, %s", ref, error.code)

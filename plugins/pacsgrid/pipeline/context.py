@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import shutil
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +25,16 @@ class Rooms:
     staging: Path
     outbox: Path
     quarantine: Path
+
+    def keep(self, path: Path) -> str:
+        """Copy a file into the quarantine, whole or not at all; returns its SHA-256 in hex."""
+        with path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        self.quarantine.mkdir(parents=True, exist_ok=True, mode=0o700)
+        partial = self.quarantine / f"{digest}.part"
+        shutil.copyfile(path, partial)
+        os.replace(partial, self.quarantine / f"{digest}.dcm")
+        return digest
 
     def wipe(self) -> None:
         """Remove what staging and outbox hold of the study; the quarantine stays."""

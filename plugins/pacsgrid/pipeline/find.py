@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
-import shutil
 from pathlib import Path
 
 import pydicom
@@ -46,15 +44,11 @@ def find_studies(line: Line, source_name: str, query: StudyQuery) -> list[str]:
             "patient_id": study.patient_id,
             "source": source_name,
         }
-        state = line.ledger.found(
-            ref, line.project.name, source_name, line.profile.hash, line.vault.seal(ref, identity)
-        )
-        if state is StudyState.VERIFIED and study.instances is not None:
-            items = [h for h in line.ledger.held(line.project.name) if h.ref == ref]
-            if study.instances > len(line.ledger.instances(ref)) + len(items):
-                log.info("%s: the source has new instances, taking it up again", ref)
-                line.ledger.reopen(ref)
-                state = StudyState.FOUND
+        state = _enter(line, source_name, ref, identity)
+        if state is StudyState.VERIFIED and (study.instances or 0) > line.ledger.known(ref):
+            log.info("%s: the source has new instances, taking it up again", ref)
+            line.ledger.reopen(ref)
+            state = StudyState.FOUND
         if state in FINISHED:
             known += 1
         else:
@@ -65,24 +59,20 @@ def find_studies(line: Line, source_name: str, query: StudyQuery) -> list[str]:
     return todo
 
 
+def _enter(line: Line, source_name: str, ref: str, identity: dict[str, str]) -> StudyState:
+    return line.ledger.found(
+        ref, line.project.name, source_name, line.profile.hash, line.vault.seal(ref, identity)
+    )
+
+
 def _hold_stray(line: Line, source_name: str, path: Path) -> None:
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     ref = line.pseudonyms.reference(source_name, f"stray:{digest}")
-    state = line.ledger.found(
-        ref,
-        line.project.name,
-        source_name,
-        line.profile.hash,
-        line.vault.seal(ref, {"study_uid": "", "patient_id": "", "file": path.name}),
-    )
-    if state is StudyState.HELD:
+    identity = {"study_uid": "", "patient_id": "", "file": path.name}
+    if _enter(line, source_name, ref, identity) is StudyState.HELD:
         return
-    room = line.rooms(ref).quarantine
-    room.mkdir(parents=True, exist_ok=True, mode=0o700)
-    partial = room / f"{digest}.part"
-    shutil.copyfile(path, partial)
-    os.replace(partial, room / f"{digest}.dcm")
+    line.rooms(ref).keep(path)
     if _is_dicom(path):
         code = "no-study-uid"
         detail = "the file has no StudyInstanceUID (0020,000D); correct it at its origin"
@@ -96,9 +86,8 @@ def _hold_nameless(line: Line, source_name: str, patient_id: str) -> None:
     if line.site.source(source_name).kind == "folder":
         return  # its files come one by one, as strays
     ref = line.pseudonyms.reference(source_name, f"nameless:{patient_id}")
-    sealed = line.vault.seal(ref, {"study_uid": "", "patient_id": patient_id})
-    state = line.ledger.found(ref, line.project.name, source_name, line.profile.hash, sealed)
-    if state is not StudyState.HELD:
+    identity = {"study_uid": "", "patient_id": patient_id}
+    if _enter(line, source_name, ref, identity) is not StudyState.HELD:
         detail = "the source lists a study without StudyInstanceUID; correct it there"
         line.ledger.hold(ref, "no-study-uid", detail)
 

@@ -62,6 +62,13 @@ def _outgoing(line: Line, ref: str) -> list[AnonymisedInstance]:
     ]
 
 
+def _collection(line: Line, zone: grid.Zone, rows: Sequence[InstanceRow]) -> str:
+    first = rows[0]
+    return grid.study_collection(
+        zone.settings.name, line.project.name, first.subject, first.study_uid
+    )
+
+
 def _avus(line: Line, collection: str, rows: Sequence[InstanceRow]) -> dict[str, list[AVU]]:
     first = rows[0]
     modalities = sorted({row.modality for row in rows if row.modality})
@@ -87,9 +94,7 @@ def deposit(line: Line, ref: str) -> None:
     rows = line.ledger.instances(ref)
     name = line.project.name
     grid.ensure_project(line.home, name)
-    collection = grid.study_collection(
-        line.home.settings.name, name, rows[0].subject, rows[0].study_uid
-    )
+    collection = _collection(line, line.home, rows)
     report = grid.deposit(line.home, name, _outgoing(line, ref), _avus(line, collection, rows))
     grid.put_text(line.home, f"{collection}/manifest.json", _manifest(line, rows))
     log.info("%s: %d instances deposited, %d were there", ref, report.put, report.skipped)
@@ -115,13 +120,10 @@ def replicate(line: Line, ref: str) -> None:
     rows = line.ledger.instances(ref)
     name = line.project.name
     made = grid.replicate_home(line.home, name, rows)
-    collection = grid.study_collection(
-        line.home.settings.name, name, rows[0].subject, rows[0].study_uid
-    )
     for partner in line.partners:
         grid.ensure_project(partner, name)
         made += grid.copy_to_partner(line.home, partner, name, rows)
-        there = collection.replace(f"/{line.home.settings.name}/", f"/{partner.settings.name}/", 1)
+        there = _collection(line, partner, rows)
         grid.put_text(partner, f"{there}/manifest.json", _manifest(line, rows))
     log.info("%s: %d replicas made", ref, made)
 
