@@ -6,11 +6,12 @@ DEMO_KEEP ?= 1
 DEMO_DIR ?= var/demo
 export PYTHONPATH := $(CURDIR)/plugins
 
-.PHONY: help demo test lint format bench requirements system clean
+.PHONY: help demo test irods-test lint format bench requirements system clean
 
 help:
 	@echo "make demo      set up everything and run the main job on real DICOM files (DEMO_KEEP=0 ends by itself)"
 	@echo "make test      set up and run every test"
+	@echo "make irods-test  python-irodsclient's own tests against the embedded zone (some minutes)"
 	@echo "make lint      ruff, mypy --strict and the import rules"
 	@echo "make bench     time of each step for 500 instances of 512 KiB (slow)"
 	@echo "make requirements  resolve requirements*.in anew"
@@ -30,6 +31,9 @@ demo: $(VENV)/.ready system
 
 test: $(VENV)/.ready system
 	$(BIN)/python -m pytest
+
+irods-test: $(VENV)/.ready
+	$(BIN)/python tests/irods_suite/run.py
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .
