@@ -9,6 +9,8 @@ from .catalog import READ, Catalog
 from .wire import IrodsError, Node, esc
 
 NO_ROWS = -808000
+_HIERARCHY, _WIDTH, _SLOTS = 422, 50, 50
+_UNUSED = "<SqlResult_PI>\n<attriInx>0</attriInx>\n<reslen>0</reslen>\n</SqlResult_PI>\n"
 _DISTINCT_OFF, _UPPER, _TOTAL = 0x40, 0x200, 0x20
 
 # column -> (table alias, SQL, numeric)
@@ -317,12 +319,15 @@ def reply(columns: list[int], rows: list[tuple[Any, ...]], more: int, total: int
     ]
     for i, number in enumerate(columns):
         values = ["" if r[i] is None else esc(r[i]) for r in rows]
-        size = max(50, max(map(len, values), default=0) + 1)
+        # A hierarchy is made by the server, not a database column, and has no least width.
+        least = 0 if number == _HIERARCHY else _WIDTH
+        size = max(least, max(map(len, values), default=0) + 1)
         inner = "".join(f"<value>{v}</value>\n" for v in values)
         out.append(
             f"<SqlResult_PI>\n<attriInx>{number}</attriInx>\n<reslen>{size}</reslen>\n{inner}"
             "</SqlResult_PI>\n"
         )
+    out.append(_UNUSED * (_SLOTS - len(columns)))
     out.append("</GenQueryOut_PI>\n")
     return "".join(out).encode()
 
@@ -330,6 +335,6 @@ def reply(columns: list[int], rows: list[tuple[Any, ...]], more: int, total: int
 EMPTY = (
     "<GenQueryOut_PI>\n<rowCnt>0</rowCnt>\n<attriCnt>0</attriCnt>\n<continueInx>0</continueInx>\n"
     "<totalRowCount>0</totalRowCount>\n"
-    + "<SqlResult_PI>\n<attriInx>0</attriInx>\n<reslen>0</reslen>\n</SqlResult_PI>\n" * 50
+    + _UNUSED * _SLOTS
     + "</GenQueryOut_PI>\n"
 ).encode()

@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Any
 
 from .catalog import Catalog
+from .native import REQUESTS, from_xml, to_xml
 from .setup import populate
 from .wire import Disconnected, IrodsError, Message, Node, pack, parse, receive, send
 
@@ -107,6 +108,7 @@ class Session:
     far: dict[int, tuple[str, int]] = field(default_factory=dict)
     ticket: str = ""
     signature: str = ""
+    native: bool = False
 
     @property
     def cat(self) -> Catalog:
@@ -153,6 +155,7 @@ class Session:
         self.name, self.zone = node.get("clientUser"), node.get("clientRcatZone")
         self.proxy = (node.get("proxyUser"), node.get("proxyRcatZone"))
         self.zone = self.zone or self.server.zone
+        self.native = node.get("irodsProt").strip() == "0"
         if "request_server_negotiation" in node.get("option"):
             send(self.sock, Message(
                 "RODS_CS_NEG_T", 0, pack("CS_NEG_PI", status=1, result="CS_NEG_REFUSE")
@@ -168,13 +171,14 @@ class Session:
     def _api(self, msg: Message) -> None:
         try:
             handler = HANDLERS.get(msg.int_info)
-            if handler is None:
+            if handler is None or (self.native and msg.body and msg.int_info not in REQUESTS):
                 raise IrodsError(-12000, "unknown API")
             if self.user is None and msg.int_info not in (110000, 703, 704, 700):
                 raise IrodsError(-830000, "not authenticated")
-            request = Request(
-                msg.int_info, parse(msg.body) if msg.body else Node(""), msg.bs, msg.body
-            )
+            body = msg.body
+            if self.native and body:
+                body = to_xml(REQUESTS[msg.int_info], body)
+            request = Request(msg.int_info, parse(body) if body else Node(""), msg.bs, body)
             reply = self._forward(request) if self.server.federate else None
             if reply is None:
                 reply = handler(self, request)
@@ -191,7 +195,12 @@ class Session:
         except Exception:
             log.exception("api %s", msg.int_info)
             reply = Reply(-154000)
-        send(self.sock, Message("RODS_API_REPLY", reply.status, reply.body, b"", reply.bs))
+        self.reply(reply)
+
+    def reply(self, reply: Reply) -> None:
+        """Send an answer in the client's protocol."""
+        body = from_xml(reply.body) if self.native else reply.body
+        send(self.sock, Message("RODS_API_REPLY", reply.status, body, b"", reply.bs))
 
     def _end(self) -> None:
         for handle in list(self.handles.values()):
@@ -253,6 +262,8 @@ class Session:
         if zone == "" or zone == self.server.zone or zone not in self.server.federate:
             return None
         reply = self._ask(zone, request, request.raw)
+        if request.api == 679:
+            reply.body = b""  # counts of a removal do not cross zones
         if request.api in (601, 602) and reply.status > 2:
             local = self.free_fd()
             self.far[local] = (zone, reply.status)

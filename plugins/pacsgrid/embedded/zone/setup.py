@@ -21,7 +21,7 @@ def populate(
                 " VALUES(?,?,?,'rodsadmin',?,?,?)", (uid, admin, zone, password, t, t),
             )  # fmt: skip
             groups = {}
-            for name in ("rodsadmin", "public"):
+            for name in ("public",):
                 groups[name] = cat.new_id(db)
                 db.execute(
                     "INSERT INTO user(id,name,zone,type,ctime,mtime) VALUES(?,?,?,'rodsgroup',?,?)",
