@@ -8,7 +8,9 @@ from typing import Any
 from .catalog import OWN, WRITE, clean, now, split
 from .objects import forget, inside_vault, need, remove, unlink
 from .server import Reply, Request, Session, api
-from .wire import IrodsError, pack
+from .wire import PROGRESS, PROGRESS_SEEN, Disconnected, IrodsError, pack, read_exact
+
+FILES_PER_REPORT = 10  # a client that removes much hears of it this often, and must answer
 
 
 def under(path: str) -> tuple[str, str]:
@@ -59,7 +61,7 @@ def coll_remove(s: Session, r: Request) -> Reply:
     if protected(s, path):
         raise IrodsError(-818000, path)
     need(s, coll["id"], OWN)
-    inner = s.cat.rows("SELECT id FROM coll WHERE name>=? AND name<?", *under(path))
+    inner = s.cat.rows("SELECT id, name FROM coll WHERE name>=? AND name<?", *under(path))
     ids = [coll["id"], *(c["id"] for c in inner)]
     marks = ",".join("?" * len(ids))
     rows = s.cat.rows(f"SELECT * FROM data WHERE coll_id IN ({marks}) ORDER BY id, repl", *ids)
@@ -83,9 +85,19 @@ def coll_remove(s: Session, r: Request) -> Reply:
         db.execute(f"DELETE FROM coll WHERE id IN ({marks})", ids)
     if r.node.num("oprType") != 26:
         unlink(doomed)
-    return Reply(0, pack(
-        "CollOprStat_PI", filesCnt=len(objects), totalFileCnt=0, bytesWritten=0, lastObjPath=""
-    ))  # fmt: skip
+    names = {c["id"]: c["name"] for c in (coll, *inner)}
+    gone = [f"{names[x[0]['coll_id']]}/{x[0]['name']}" for x in objects.values()]
+    while len(gone) >= FILES_PER_REPORT:
+        s.reply(Reply(PROGRESS, counted(FILES_PER_REPORT, gone[FILES_PER_REPORT - 1])))
+        if read_exact(s.sock, 4) != PROGRESS_SEEN:
+            raise Disconnected("no answer to a progress report")
+        gone = gone[FILES_PER_REPORT:]
+    return Reply(0, counted(len(gone), ""))
+
+
+def counted(files: int, last: str) -> bytes:
+    """How much of a collection operation is done."""
+    return pack("CollOprStat_PI", filesCnt=files, totalFileCnt=0, bytesWritten=0, lastObjPath=last)
 
 
 def to_trash(s: Session, path: str) -> None:

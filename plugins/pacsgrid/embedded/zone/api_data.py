@@ -41,7 +41,9 @@ def existing(s: Session, path: str, level: int, missing: int = -817000) -> list[
     return rows
 
 
-def open_object(s: Session, path: str, flags: int, kw: dict[str, str], create: bool) -> Handle:
+def open_object(s: Session, path: str, flags: int, kw: dict[str, str], create: bool,
+    mode: int = 0,
+) -> Handle:  # fmt: skip
     """Open a replica, creating the object if asked."""
     write = (flags & os.O_ACCMODE) != os.O_RDONLY
     rows = s.cat.replicas(path)
@@ -55,7 +57,7 @@ def open_object(s: Session, path: str, flags: int, kw: dict[str, str], create: b
             raise IrodsError(-358000, path)
         leaf = leaves(s, chosen(s, kw))[0]
         with s.cat.tx() as db:
-            data_id, file = insert(s, db, path, leaf, INTERMEDIATE, kw)
+            data_id, file = insert(s, db, path, leaf, INTERMEDIATE, kw, mode)
             lock(s, data_id)
         try:
             fd = create_file(file)
@@ -98,8 +100,9 @@ def open_object(s: Session, path: str, flags: int, kw: dict[str, str], create: b
 def data_open(s: Session, r: Request) -> Reply:
     """Open or create."""
     h = open_object(
-        s, clean(r.node.get("objPath")), r.node.num("openFlags"), r.node.keywords(), r.api == 601
-    )
+        s, clean(r.node.get("objPath")), r.node.num("openFlags"), r.node.keywords(), r.api == 601,
+        r.node.num("createMode"),
+    )  # fmt: skip
     fd = s.free_fd()
     s.handles[fd] = h
     return Reply(fd)
@@ -194,7 +197,8 @@ def data_put(s: Session, r: Request) -> Reply:
     path = clean(r.node.get("objPath"))
     if s.cat.replicas(path) and "forceFlag" not in kw:
         raise IrodsError(-312000, path)
-    h = open_object(s, path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, kw, False)
+    h = open_object(s, path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, kw, False,
+                    r.node.num("createMode"))  # fmt: skip
     fd = s.free_fd()
     s.handles[fd] = h
     view, done = memoryview(r.bs), 0
@@ -212,13 +216,18 @@ def data_put(s: Session, r: Request) -> Reply:
 @api(608)
 def data_get(s: Session, r: Request) -> Reply:
     """Get in a single buffer."""
-    h = open_object(s, clean(r.node.get("objPath")), 0, r.node.keywords(), False)
+    kw = r.node.keywords()
+    h = open_object(s, clean(r.node.get("objPath")), 0, kw, False)
     try:
         data = os.pread(h.fd, os.fstat(h.fd).st_size, 0)
+        checksum = ""
+        if "verifyChksum" in kw:
+            row = s.cat.one("SELECT checksum FROM data WHERE id=? AND repl=?", h.data_id, h.repl)
+            checksum = row["checksum"] or checksum_file(h.path)
     finally:
         os.close(h.fd)
-    return Reply(0, pack(
-        "PortalOprOut_PI", status=0, l1descInx=0, numThreads=0, chksum=""
+    return Reply(len(data), pack(
+        "PortalOprOut_PI", status=0, l1descInx=0, numThreads=0, chksum=checksum
     ).replace(b"</PortalOprOut_PI>", b"<PortList_PI><portNum>0</portNum><cookie>0</cookie>"
               b"<sock>0</sock><windowSize>0</windowSize><hostAddr></hostAddr></PortList_PI>"
               b"</PortalOprOut_PI>"), data)  # fmt: skip
@@ -437,7 +446,7 @@ def touch(s: Session, r: Request) -> Reply:
             raise IrodsError(-358000, path)
         kw = {"destRescName": str(opt.get("leaf_resource_name") or "")}
         number = s.free_fd()
-        s.handles[number] = open_object(s, path, os.O_RDWR | os.O_CREAT, kw, False)
+        s.handles[number] = open_object(s, path, os.O_RDWR | os.O_CREAT, kw, False, 0o644)
         close(s, number, {})
         rows = s.cat.replicas(path)
         if "seconds_since_epoch" not in opt:

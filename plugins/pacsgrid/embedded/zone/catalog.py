@@ -45,6 +45,7 @@ CREATE INDEX IF NOT EXISTS data_open ON data(status) WHERE status > 1;
 CREATE TABLE IF NOT EXISTS user(id INTEGER PRIMARY KEY, name TEXT, zone TEXT, type TEXT,
   info TEXT DEFAULT '', comment TEXT DEFAULT '', password TEXT DEFAULT '', ctime TEXT, mtime TEXT,
   UNIQUE(name, zone));
+CREATE TABLE IF NOT EXISTS user_auth(user_id INTEGER, dn TEXT, ctime TEXT);
 CREATE TABLE IF NOT EXISTS member(group_id INTEGER, user_id INTEGER,
   PRIMARY KEY(group_id, user_id)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS resc(id INTEGER PRIMARY KEY, name TEXT UNIQUE, type TEXT,

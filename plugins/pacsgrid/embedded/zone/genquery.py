@@ -66,8 +66,9 @@ for _base, _alias in ((700, "da"), (710, "ca")):
     COLUMNS[_base + 4] = (_alias, f"{_alias}.object_id", True)
 _columns("grp", {900: "id", 901: "name"}, {900})
 _columns("cu", {1300: "name", 1301: "zone"})
+_columns("du", {1310: "name", 1311: "zone"})
 COLUMNS[1600] = ("user", "user.id", True)
-COLUMNS[1601] = ("user", "('')", False)
+COLUMNS[1601] = ("ua", "ua.dn", False)
 _columns(
     "ticket",
     {2200: "id", 2201: "string", 2202: "type", 2203: "user_id", 2204: "object_id",
@@ -89,6 +90,10 @@ _JOINS: list[tuple[str, str, str, str]] = [
     ("user", "da", "JOIN user", "user.id=da.user_id"),
     ("cu", "ca", "JOIN user cu", "cu.id=ca.user_id"),
     ("user", "ca", "JOIN user", "user.id=ca.user_id"),
+    ("du", "da", "JOIN user du", "du.id=da.user_id"),
+    ("da", "du", "JOIN access da", "du.id=da.user_id"),
+    ("ca", "cu", "JOIN access ca", "cu.id=ca.user_id"),
+    ("ua", "user", "JOIN user_auth ua", "ua.user_id=user.id"),
     ("data", "da", "JOIN data", "da.object_id=data.id"),
     ("coll", "ca", "JOIN coll", "ca.object_id=coll.id"),
     ("da", "user", "JOIN access da", "user.id=da.user_id"),
@@ -101,7 +106,8 @@ _JOINS: list[tuple[str, str, str, str]] = [
 _META_OF = {"dm": "data", "cm": "coll", "rm": "resc", "um": "user"}
 _NAMES = {
     "zone": "zone", "user": "user", "resc": "resc", "data": "data", "coll": "coll",
-    "grp": "user grp", "cu": "user cu", "da": "access da", "ca": "access ca",
+    "grp": "user grp", "cu": "user cu", "du": "user du", "ua": "user_auth ua",
+    "da": "access da", "ca": "access ca",
     "ticket": "ticket", "quota": "quota",
 }  # fmt: skip
 
@@ -252,8 +258,9 @@ class Query:
         )
 
     def _from(self, needed: list[str], extra: list[str]) -> str:
-        if "cu" in needed and "ca" not in needed:
-            needed.append("ca")
+        for names, rights in (("cu", "ca"), ("du", "da")):
+            if names in needed and rights not in needed:
+                needed.append(rights)
         if "user" in needed and "data" in needed and not {"da", "ca", "ticket"} & set(needed):
             needed.append("da")
         elif "user" in needed and "coll" in needed and not {"da", "ca", "ticket"} & set(needed):
@@ -334,7 +341,5 @@ def reply(columns: list[int], rows: list[tuple[Any, ...]], more: int, total: int
 
 EMPTY = (
     "<GenQueryOut_PI>\n<rowCnt>0</rowCnt>\n<attriCnt>0</attriCnt>\n<continueInx>0</continueInx>\n"
-    "<totalRowCount>0</totalRowCount>\n"
-    + _UNUSED * _SLOTS
-    + "</GenQueryOut_PI>\n"
+    "<totalRowCount>0</totalRowCount>\n" + _UNUSED * _SLOTS + "</GenQueryOut_PI>\n"
 ).encode()

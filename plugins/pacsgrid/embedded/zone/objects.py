@@ -189,7 +189,7 @@ def pick(s: Session, rows: list[Any], kw: dict[str, str], write: bool = False) -
 
 
 def insert(
-    s: Session, db: Any, path: str, leaf: Any, status: int, kw: dict[str, str]
+    s: Session, db: Any, path: str, leaf: Any, status: int, kw: dict[str, str], mode: int = 0
 ) -> tuple[int, str]:
     """A new data object's first row: its id and vault file."""
     parent, name = split(path)
@@ -203,9 +203,9 @@ def insert(
     file = vault_file(leaf["vault"], data_id, 0)
     db.execute(
         "INSERT INTO data(id,repl,coll_id,name,size,type,resc_id,path,owner,ozone,status,"
-        "ctime,mtime,atime) VALUES(?,0,?,?,0,?,?,?,?,?,?,?,?,?)",
+        "mode,ctime,mtime,atime) VALUES(?,0,?,?,0,?,?,?,?,?,?,?,?,?,?)",
         (data_id, coll["id"], name, kw.get("dataType") or "generic", leaf["id"], file, s.name,
-         s.zone, status, t, t, t),
+         s.zone, status, str(mode), t, t, t),
     )  # fmt: skip
     s.cat.grant_new(db, data_id, s.uid, coll)
     return data_id, file

@@ -23,7 +23,18 @@ from typing import Any
 from .catalog import Catalog
 from .native import REQUESTS, from_xml, to_xml
 from .setup import populate
-from .wire import Disconnected, IrodsError, Message, Node, pack, parse, receive, send
+from .wire import (
+    PROGRESS,
+    PROGRESS_SEEN,
+    Disconnected,
+    IrodsError,
+    Message,
+    Node,
+    pack,
+    parse,
+    receive,
+    send,
+)
 
 log = logging.getLogger(__name__)
 
@@ -284,6 +295,9 @@ class Session:
                 sock = self.partners[zone] = self._partner(zone)
             send(sock, Message("RODS_API_REQ", request.api, body, b"", request.bs))
             msg = receive(sock)
+            while msg.int_info == PROGRESS:
+                sock.sendall(PROGRESS_SEEN)
+                msg = receive(sock)
         except (OSError, Disconnected) as e:
             dead = self.partners.pop(zone, None)
             if dead is not None:

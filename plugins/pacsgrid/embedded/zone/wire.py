@@ -11,6 +11,8 @@ from xml.etree import ElementTree
 
 MAX_HEADER = 4096
 MAX_BODY = 1 << 28
+PROGRESS = 99999996  # SYS_SVR_TO_CLI_COLL_STAT: the status of a report between request and reply
+PROGRESS_SEEN = struct.pack(">i", 99999997)  # SYS_CLI_TO_SVR_COLL_STAT_REPLY, sent without frame
 
 _HEADER = re.compile(
     rb"<type>([^<]*)</type>\s*<msgLen>(-?\d+)</msgLen>\s*<errorLen>(-?\d+)</errorLen>"
