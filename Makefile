@@ -6,7 +6,7 @@ DEMO_KEEP ?= 1
 DEMO_DIR ?= var/demo
 export PYTHONPATH := $(CURDIR)/plugins
 
-.PHONY: help demo test irods-test lint format bench requirements system clean
+.PHONY: help demo test lint format bench irods-test bench-deid-score requirements system clean
 
 help:
 	@echo "make demo      set up everything and run the main job on real DICOM files (DEMO_KEEP=0 ends by itself)"
@@ -14,6 +14,7 @@ help:
 	@echo "make irods-test  python-irodsclient's own tests against the embedded zone (some minutes)"
 	@echo "make lint      ruff, mypy --strict and the import rules"
 	@echo "make bench     time of each step for 500 instances of 512 KiB (slow)"
+	@echo "make bench-deid-score  de-identification scored on known answers beside its peers (installs them in var/)"
 	@echo "make requirements  resolve requirements*.in anew"
 
 $(VENV)/.ready: requirements.txt requirements-dev.txt
@@ -47,6 +48,9 @@ format: $(VENV)/.ready
 
 bench: $(VENV)/.ready system
 	$(BIN)/python tests/benchmarks/bench_line.py
+
+bench-deid-score: $(VENV)/.ready
+	$(BIN)/python tests/benchmarks/bench_deid_score.py
 
 requirements: $(VENV)/.ready
 	$(BIN)/uv pip compile -q --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 requirements.in -o requirements.txt

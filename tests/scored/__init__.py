@@ -1,0 +1,1 @@
+"""A de-identification benchmark with known answers, in the manner of MIDI-B."""
