@@ -33,7 +33,7 @@ TESTFILES = Path(pydicom.__file__).parent / "data" / "test_files"
 def run(path: Path, out: Path, profile: str = "basic") -> AnonymisedInstance:
     made, identifiers = load_profile(profile), collect_identifiers([path])
     result = anonymise_file(path, out, PSEUDONYMS, made, identifiers)
-    check_file(path, result.path, identifiers, made)
+    check_file(path, result.path, made)
     return result
 
 
@@ -161,22 +161,6 @@ def test_a_file_cut_anywhere_is_held(tmp_path: Path, name: str) -> None:
     else:
         assert starts.issuperset(missed)
     run(TESTFILES / name, tmp_path / "out")
-
-
-def test_the_checker_sees_what_the_actions_missed(tmp_path: Path) -> None:
-    path = ct(tmp_path / "a.dcm", "1.2.3", "1.2.3.1")
-    profile, identifiers = load_profile("basic"), collect_identifiers([path])
-    for keyword, value in (
-        ("SeriesDescription", "pro Zofii NOVAKOVOU, novakova"),
-        ("FrameOfReferenceUID", "1.2.3"),
-    ):
-        made = anonymise_file(path, tmp_path / "out", PSEUDONYMS, profile, identifiers)
-        ds = dcmread(made.path)
-        setattr(ds, keyword, value)
-        ds.save_as(made.path)
-        with pytest.raises(HeldError, match="identity-left") as caught:
-            check_file(path, made.path, identifiers, profile)
-        assert "ovak" not in str(caught.value).lower()
 
 
 def test_a_wrong_profile_is_refused(tmp_path: Path) -> None:

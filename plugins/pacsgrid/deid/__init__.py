@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from .anonymise import anonymise_file
-from .checker import check_file
+from .check import Checker, check_file
 from .identifiers import StudyIdentifiers, collect_identifiers
 from .profile import Profile, load_profile
 from .pseudonyms import Pseudonyms
 
 __all__ = [
+    "Checker",
     "Profile",
     "Pseudonyms",
     "StudyIdentifiers",

@@ -41,6 +41,21 @@ _MAKERS = frozenset(
 )  # fmt: skip
 _KERNEL = re.compile(r"[A-Z]{1,3}\d{1,3}[a-z]{0,2}|STANDARD|BONE|BONEPLUS|SOFT|LUNG|DETAIL|EDGE")
 _MANUFACTURER, _KERNEL_TAG = 0x00080070, 0x00181210
+# ValueType, RelationshipType, ContinuityOfContent, CompletionFlag, VerificationFlag (PS3.3 C.17):
+# a physician called Text must not take the structure of a report away.
+_REPORT_TERMS = {
+    0x0040A040: frozenset(
+        ("CODE", "COMPOSITE", "CONTAINER", "DATE", "DATETIME", "IMAGE", "NUM", "PNAME", "SCOORD",
+         "SCOORD3D", "TABLE", "TCOORD", "TEXT", "TIME", "UIDREF", "WAVEFORM")
+    ),
+    0x0040A010: frozenset(
+        ("CONTAINS", "HAS ACQ CONTEXT", "HAS CONCEPT MOD", "HAS OBS CONTEXT", "HAS PROPERTIES",
+         "INFERRED FROM", "SELECTED FROM")
+    ),
+    0x0040A050: frozenset(("SEPARATE", "CONTINUOUS")),
+    0x0040A491: frozenset(("PARTIAL", "COMPLETE")),
+    0x0040A493: frozenset(("UNVERIFIED", "VERIFIED")),
+}  # fmt: skip
 _IDENTIFYING_SHAPE = re.compile(r"\d{4,}|\d+[./-]\d+|@|https?:|\^")
 
 
@@ -141,7 +156,10 @@ def _apply(ds: Dataset, element: DataElement, action: str, context: Context) -> 
         values = _strings(element.value)
         legal = all(_CS.fullmatch(value) for value in values)
         # Group 0028 describes the pixels: its terms are fixed, and without them nothing decodes.
-        named = tag.group != 0x0028 and context.identifiers.found_in(" ".join(values))
+        structure = tag.group == 0x0028 or _REPORT_TERMS.get(int(tag), frozenset()).issuperset(
+            values
+        )
+        named = not structure and context.identifiers.found_in(" ".join(values))
         if named or not legal:
             element.value = None
     elif (

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pydicom
 
-from pacsgrid.deid import anonymise_file, check_file, collect_identifiers
+from pacsgrid.deid import Checker, anonymise_file, collect_identifiers
 from pacsgrid.errors import HeldError
 from pacsgrid.model import AnonymisedInstance
 from pacsgrid.pipeline.context import Line
@@ -33,6 +33,8 @@ def anonymise(line: Line, ref: str) -> None:
     rooms.outbox.mkdir(parents=True, mode=0o700)
     files = sorted(path for path in rooms.staging.iterdir() if path.suffix == ".dcm")
     identifiers = collect_identifiers(files)
+    checker = Checker(line.profile)
+    checker.learn(files)
     clashing = _clashing(files)
     done: list[AnonymisedInstance] = []
     first: HeldError | None = None
@@ -49,7 +51,7 @@ def anonymise(line: Line, ref: str) -> None:
             first = first or error
             _hold_file(line, ref, path, error)
             continue
-        check_file(path, made.path, identifiers, line.profile)
+        checker.check(path, made.path)
         done.append(made)
     if not done:
         raise first or HeldError("empty", "no file of this study was left to anonymise")

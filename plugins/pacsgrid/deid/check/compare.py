@@ -1,0 +1,253 @@
+"""One result against its source, element by element, at every depth."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from ...errors import HeldError
+from ..profile import Profile
+from .findings import ADDED, EMPTIED, KEPT, REMOVED, REPLACED, identity_left, name
+from .identity import ALWAYS_NEW, STANDARD_UID, Identity, allowed
+from .reader import Element, Header, Items
+from .references import References
+from .required import TYPE_1, TYPE_1_IN_ITEMS, TYPE_2
+from .search import Search, dates_in
+from .text import charset, decode
+
+_TEXT = frozenset(("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT", "AS"))
+_TIMES = frozenset(("DA", "DT"))
+_BYTES = frozenset(("UN", "OB"))
+_CHARSET, _METHOD = 0x00080005, 0x00120063
+# Larger binary values are tables of numbers.
+_BYTES_LIMIT = 1 << 16
+_UTF8, _DEFAULT = ("utf-8",), ("iso8859",)
+# The words of a report's structure and of pixels' description (PS3.3 C.17.3, C.7.6.3) name nobody.
+_TERMS = frozenset(
+    (
+        b"CODE", b"COMPOSITE", b"CONTAINER", b"DATE", b"DATETIME", b"IMAGE", b"NUM", b"PNAME",
+        b"SCOORD", b"SCOORD3D", b"TABLE", b"TCOORD", b"TEXT", b"TIME", b"UIDREF", b"WAVEFORM",
+        b"CONTAINS", b"HAS ACQ CONTEXT", b"HAS CONCEPT MOD", b"HAS OBS CONTEXT",
+        b"HAS PROPERTIES", b"INFERRED FROM", b"SELECTED FROM", b"SEPARATE", b"CONTINUOUS",
+        b"PARTIAL", b"COMPLETE", b"UNVERIFIED", b"VERIFIED", b"MONOCHROME1", b"MONOCHROME2",
+        b"RGB", b"PALETTE COLOR", b"YBR_FULL", b"YBR_FULL_422", b"YBR_ICT", b"YBR_RCT",
+    )
+)  # fmt: skip
+_STATES = (
+    (0x00120062, b"YES", "PatientIdentityRemoved (0012,0062)"),
+    (_METHOD, b"", "DeidentificationMethod (0012,0063)"),
+)
+
+
+class Comparison:
+    """Compares one pair of headers; `fates` counts what became of each element."""
+
+    def __init__(
+        self,
+        profile: Profile,
+        identity: Identity,
+        search: Search,
+        clean: set[tuple[str, bytes]],
+        references: References,
+    ) -> None:
+        self._profile = profile
+        self._identity = identity
+        self._search = search
+        self._clean = clean
+        self._references = references
+        self._kept = allowed(profile)
+        self._method = f"pacsgrid {profile.name} {profile.hash[:16]}".encode()
+        self.fates: Counter[tuple[int, str]] = Counter()
+
+    def run(self, before: Header, after: Header) -> None:
+        """Compare; raises HeldError at the first thing that is wrong."""
+        for tag, wanted, what in _STATES:
+            element = after.elements.get(tag)
+            value = element.value.strip(b"\0 ") if element else b""
+            if not value or (wanted and value != wanted):
+                raise HeldError("required-missing", f"{what} does not say what was done")
+        self._required(before.elements, after.elements, TYPE_1)
+        for tag in TYPE_2:
+            if tag in before.elements and tag not in after.elements:
+                raise _missing(tag)
+        self._dataset(before.elements, after.elements, _DEFAULT, _DEFAULT)
+
+    def _required(self, before: Items, after: Items, tags: frozenset[int]) -> None:
+        for tag in tags & before.keys():
+            if _worth(before[tag]) and tag not in self._profile.overrides:
+                made = after.get(tag)
+                if made is None or not made.value.strip(b"\0 "):
+                    raise _missing(tag)
+
+    def _dataset(
+        self, before: Items | None, after: Items, was: tuple[str, ...], now: tuple[str, ...]
+    ) -> None:
+        """Compare two datasets; without `before` everything in `after` is judged by itself."""
+        now = charset(after, now)
+        was = charset(before, was) if before is not None else was
+        fates = self.fates
+        for tag, element in after.items():
+            old = before.get(tag) if before is not None else None
+            if tag & 0xFFFF == 0:
+                raise HeldError("not-clean", f"a group length {name(tag)} is left")
+            if tag >> 16 & 1:
+                self._private(tag, after, now)
+            if element.items is not None:
+                self._sequence(tag, old, element.items, was, now)
+            else:
+                self._value(tag, old, element, was, now)
+            fates[tag, _fate(old, element)] += 1
+        if before is not None:
+            for tag in before.keys() - after.keys():
+                fates[tag, REMOVED] += 1
+
+    def _sequence(
+        self,
+        tag: int,
+        old: Element | None,
+        items: list[Items],
+        was: tuple[str, ...],
+        now: tuple[str, ...],
+    ) -> None:
+        previous = old.items if old is not None else None
+        if previous is None or len(previous) != len(items):
+            for item in items:
+                self._dataset(None, item, was, now)
+            return
+        for source, item in zip(previous, items, strict=True):
+            self._required(source, item, TYPE_1_IN_ITEMS)
+            self._dataset(source, item, was, now)
+
+    def _private(self, tag: int, items: Items, now: tuple[str, ...]) -> None:
+        group, low = tag >> 16, tag & 0xFFFF
+        safe = self._profile.safe_private
+        if 0x10 <= low <= 0xFF:
+            creator = decode(items[tag].value, now)
+            if not any(c == creator and g == group for c, g, _ in safe):
+                raise HeldError("private-left", f"private creator {name(tag)} is left")
+            return
+        block = items.get(group << 16 | low >> 8)
+        creator = decode(block.value, now) if block is not None else ""
+        if (creator, group, low & 0xFF) not in safe:
+            raise HeldError("private-left", f"private element {name(tag)} is left")
+
+    def _value(
+        self,
+        tag: int,
+        old: Element | None,
+        element: Element,
+        was: tuple[str, ...],
+        now: tuple[str, ...],
+    ) -> None:
+        vr, value = element.vr, element.value
+        if not value or tag in self._kept:
+            return
+        if vr == "UI":
+            self._uid(tag, old, value)
+        elif vr in _TIMES:
+            self._time(tag, old, value)
+        elif vr in _TEXT:
+            self._text(tag, old, element, was, now)
+        elif vr in _BYTES and len(value) <= _BYTES_LIMIT:
+            self._judged(tag, vr, value, self._search.bytes)
+        elif vr == "IS" and value.strip(b"\0 ") in self._search.numbers:
+            raise identity_left(name(tag), "an identifier")
+
+    def _judged(
+        self, tag: int, vr: str, value: bytes, judge: Callable[[bytes], str | None]
+    ) -> None:
+        """Judge a value once a study: a header's values are the same in most of its slices."""
+        if (vr, value) in self._clean:
+            return
+        if found := judge(value):
+            raise identity_left(name(tag), found)
+        self._clean.add((vr, value))
+
+    def _uid(self, tag: int, old: Element | None, value: bytes) -> None:
+        if "uids" in self._profile.options:
+            return
+        made = [part.strip(b"\0 ") for part in value.split(b"\\")]
+        for uid in made:
+            if uid in self._identity.origins:
+                raise identity_left(name(tag), "an original UID")
+        if old is None:
+            return
+        source = [part.strip(b"\0 ") for part in old.value.split(b"\\")]
+        if len(source) != len(made):
+            raise _changed(tag)
+        for was, uid in zip(source, made, strict=True):
+            if was.startswith(STANDARD_UID) or not was:
+                if uid != was:
+                    raise _changed(tag)
+            elif not self._references.agree(was, uid):
+                raise _changed(tag)
+
+    def _time(self, tag: int, old: Element | None, value: bytes) -> None:
+        for part in value.split(b"\\"):
+            date = part[:8].decode("latin-1")
+            known = self._search.births if "full" in self._profile.options else self._search.dates
+            # After a shift one of the study's dates may fall on another of them.
+            if len(date) == 8 and date in known and (old is None or part[:8] in old.value):
+                raise identity_left(name(tag), "a full date")
+
+    def _text(
+        self,
+        tag: int,
+        old: Element | None,
+        element: Element,
+        was: tuple[str, ...],
+        now: tuple[str, ...],
+    ) -> None:
+        value = element.value
+        if tag == _METHOD and value.strip(b"\0 ") == self._method:
+            return
+        if element.vr == "CS" and value.strip(b"\0 ") in _TERMS:
+            return
+        if tag in ALWAYS_NEW and old is not None and value == old.value:
+            raise identity_left(name(tag), "the source's own value")
+        if (element.vr, value) not in self._clean:
+            text = decode(value, now)
+            if found := self._search.text(text):
+                raise identity_left(name(tag), found)
+            if dates := set(dates_in(text)) & self._dates:
+                source = set(dates_in(decode(old.value, was))) if old is not None else dates
+                if dates & source:
+                    raise identity_left(name(tag), "a full date")
+                return  # another element may hold the same text and be wrong
+            self._clean.add((element.vr, value))
+
+    @property
+    def _dates(self) -> set[str] | frozenset[str]:
+        return self._search.births if "full" in self._profile.options else self._search.dates
+
+
+def _worth(element: Element) -> bool:
+    """Say whether the source had a value there, one that its VR allows (PS3.5 6.2)."""
+    value = element.value.strip(b"\0 ")
+    if element.vr == "IS" and value:
+        return all(part.strip(b" ").lstrip(b"+-").isdigit() for part in value.split(b"\\"))
+    return bool(value)
+
+
+def _fate(old: Element | None, new: Element) -> str:
+    if old is None:
+        return ADDED
+    if new.items is not None:
+        return KEPT if new.items or not old.items else EMPTIED
+    if old.value == new.value or old.value.strip(b"\0 ") == new.value.strip(b"\0 "):
+        return KEPT
+    return REPLACED if new.value.strip(b"\0 ") else EMPTIED
+
+
+def _missing(tag: int) -> HeldError:
+    return HeldError(
+        "required-missing",
+        f"{name(tag)} is required, the source had it and the result has not; mend the profile",
+    )
+
+
+def _changed(tag: int) -> HeldError:
+    return HeldError(
+        "reference-changed",
+        f"{name(tag)} does not lead to what it led to in the source; mend the profile",
+    )

@@ -1,0 +1,108 @@
+"""What stands outside the elements: preamble, file meta, pixel data, trailing bytes, the name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import BinaryIO
+
+from ...errors import HeldError
+from .findings import identity_left, name
+from .identity import Identity
+from .reader import Header
+from .search import Search, dates_in
+
+# PS3.10 7.1 without the senders' AE titles and private information.
+_META = frozenset(
+    (0x00020000, 0x00020001, 0x00020002, 0x00020003, 0x00020010, 0x00020012, 0x00020013)
+)
+_CHUNK = 1 << 20
+_DEFLATED = "1.2.840.10008.1.2.1.99"
+
+
+def check_structure(made: Header) -> None:
+    """Refuse what could carry something unseen, and a file meta that belongs to another object."""
+    if made.preamble.strip(b"\0"):
+        raise HeldError("not-clean", "the preamble is not empty")
+    for tag in made.meta.keys() - _META:
+        raise HeldError("not-clean", f"the file meta holds {name(tag)}")
+    for there, here in ((0x00020002, 0x00080016), (0x00020003, 0x00080018)):
+        meta, element = made.meta.get(there), made.elements.get(here)
+        if meta is None or element is None or not meta.value.strip(b"\0 "):
+            raise HeldError("required-missing", f"{name(there)} or {name(here)} is missing")
+        if meta.value.strip(b"\0 ") != element.value.strip(b"\0 "):
+            raise HeldError("reference-changed", f"{name(there)} and {name(here)} differ")
+
+
+def check_name(result: Path, search: Search, identity: Identity) -> None:
+    """Refuse a file or folder name of the result that identifies."""
+    for part in (result.parent.name, result.stem):
+        if part.encode() in identity.origins:
+            raise identity_left("the file's name", "an original UID")
+        # A derived UID has 39 digits: any short number stands in some of them.
+        if not part.startswith("2.25.") and (
+            search.text(part) or search.births.intersection(dates_in(part))
+        ):
+            raise identity_left("the file's name", "an identifying value")
+
+
+def check_pixels(source: Path, before: Header, result: Path, after: Header, search: Search) -> None:
+    """Refuse pixel data that is not the source's, byte by byte, and what stands behind it."""
+    if before.syntax == _DEFLATED:
+        return
+    if (before.pixels is None) != (after.pixels is None):
+        raise HeldError("pixels-changed", "the pixel data was lost")
+    if before.pixels is None or after.pixels is None:
+        return
+    with source.open("rb") as old, result.open("rb") as new:
+        old.seek(before.pixels)
+        new.seek(after.pixels)
+        left = after.size - after.pixels
+        if after.pixel_length is not None:
+            if after.pixel_value + after.pixel_length != after.size:
+                raise HeldError("not-clean", "something stands behind the pixel data")
+            if before.pixel_length != after.pixel_length:
+                raise HeldError("pixels-changed", "the pixel data has another length")
+        else:
+            _check_comments(new, after, search)
+            new.seek(after.pixels)
+        while left:
+            made = new.read(min(_CHUNK, left))
+            if not made or old.read(len(made)) != made:
+                raise HeldError("pixels-changed", "the pixel data is not the source's")
+            left -= len(made)
+
+
+def _check_comments(stream: BinaryIO, made: Header, search: Search) -> None:
+    """Look into the comments of compressed frames (JPEG: ITU-T T.81 B.2.4.5, B.2.4.6)."""
+    at = made.pixel_value
+    while at + 8 <= made.size:
+        stream.seek(at)
+        head = stream.read(8)
+        length = int.from_bytes(head[4:8], "little")
+        if head[:4] == b"\xfe\xff\xdd\xe0":
+            if at + 8 != made.size:
+                raise HeldError("not-clean", "something stands behind the pixel data")
+            return
+        if head[:4] != b"\xfe\xff\x00\xe0" or at + 8 + length > made.size:
+            raise HeldError("not-clean", "the pixel data's fragments are broken")
+        for comment in _comments(stream.read(min(length, 1 << 16))):
+            if found := search.bytes(comment):
+                raise identity_left("a comment inside the pixel data", found)
+        at += 8 + length
+
+
+def _comments(data: bytes) -> list[bytes]:
+    """List the comment and application segments in front of a frame's coded data."""
+    found: list[bytes] = []
+    if data[:2] not in (b"\xff\xd8", b"\xff\x4f"):
+        return found
+    at = 2
+    while at + 4 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker in (0xDA, 0x90, 0x93):  # the coded data begins: SOS, SOT, SOD
+            break
+        length = int.from_bytes(data[at + 2 : at + 4], "big")
+        if marker in (0xFE, 0x64) or 0xE0 <= marker <= 0xEF:
+            found.append(data[at + 4 : at + 2 + length])
+        at += 2 + length
+    return found

@@ -1,0 +1,49 @@
+"""What the checker says: refusals that quote no value, and counts for the study's report."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from ...errors import HeldError
+
+KEPT, REPLACED, EMPTIED, REMOVED, ADDED = "kept", "replaced", "emptied", "removed", "added"
+
+
+@dataclass
+class Counts:
+    """How many elements of which tag were kept, replaced, emptied, removed or added."""
+
+    by_tag: Counter[tuple[int, str]] = field(default_factory=Counter)
+    instances: int = 0
+
+    def merge(self, other: Counts) -> None:
+        """Add another's counts."""
+        self.by_tag.update(other.by_tag)
+        self.instances += other.instances
+
+    def totals(self) -> dict[str, int]:
+        """Return the number of elements by what became of them."""
+        sums = Counter[str]()
+        for (_, fate), count in self.by_tag.items():
+            sums[fate] += count
+        return {fate: sums[fate] for fate in (KEPT, REPLACED, EMPTIED, REMOVED, ADDED)}
+
+    def tags(self) -> dict[str, dict[str, int]]:
+        """Return the counts of each tag, written ``(gggg,eeee)``."""
+        found: dict[str, dict[str, int]] = {}
+        for (tag, fate), count in sorted(self.by_tag.items()):
+            found.setdefault(name(tag), {})[fate] = count
+        return found
+
+
+def name(tag: int) -> str:
+    """Write a tag as the standard does."""
+    return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
+
+
+def identity_left(where: str, what: str) -> HeldError:
+    """Return the refusal of a result that still identifies."""
+    return HeldError(
+        "identity-left", f"{where} holds {what} of the study's own headers; mend the profile"
+    )

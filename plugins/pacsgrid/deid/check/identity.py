@@ -1,0 +1,118 @@
+"""What identifies: the values of a study's own headers that may not come out again."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from ..profile import Profile
+from .reader import Items
+from .text import charset, readings
+
+# DICOM's own UIDs: SOP classes, transfer syntaxes, well-known instances (PS3.6 Annex A).
+STANDARD_UID = b"1.2.840.10008."
+_VRS = frozenset(("AE", "DA", "DT", "LO", "LT", "PN", "SH", "ST", "UC", "UI", "UT"))
+# Patient, visit, order, trial and report identifiers (PS3.3 C.2, C.3, C.4, C.7); SH, LO and AE.
+_IDS = frozenset(
+    (
+        0x00080050, 0x00100020, 0x00101000, 0x00101090, 0x00120040, 0x00120042, 0x00181000,
+        0x00200010, 0x00380010, 0x00380060, 0x00400009, 0x00400253, 0x00401001, 0x00402016,
+        0x00402017, 0x0040A123, 0x00081010, 0x00400241, 0x00400242, 0x00020016, 0x00101080,
+    )
+)  # fmt: skip
+_PERSONAL_IDS = frozenset((0x00100020, 0x00101000))
+_PHONES = frozenset((0x00080094, 0x00102154, 0x00102155, 0x00401103, 0x00401104))
+_ADDRESSES = frozenset((0x00080081, 0x00080092, 0x00101040, 0x00401102, 0x00081190))
+_INSTITUTIONS = frozenset((0x00080080, 0x00080082))
+_NAMES_AS_TEXT = frozenset((0x00100212, 0x00380300, 0x00104001))
+_BIRTH = frozenset((0x00100030, 0x00100032, 0x00100033))
+# What the profile's options let through (PS3.15 E.3.2 to E.3.4).
+_KEPT_BY = {
+    "device": frozenset((0x00181000, 0x00081010, 0x00400241, 0x00400242)),
+    "institution": _INSTITUTIONS | {0x00080081},
+}
+# Elements whose value as a whole is always another one in the output, however short.
+ALWAYS_NEW = _IDS - {0x00200010} | _PHONES | _ADDRESSES
+_DATE = re.compile(rb"(\d{8})")
+
+
+@dataclass
+class Identity:
+    """A study's identifying values as they stood. Identified: lives in memory only.
+
+    ``origins`` are the original UIDs, ``dates`` whole dates as ``YYYYMMDD``.
+    """
+
+    names: set[str] = field(default_factory=set)
+    ids: set[str] = field(default_factory=set)
+    places: set[str] = field(default_factory=set)
+    phones: set[str] = field(default_factory=set)
+    dates: set[str] = field(default_factory=set)
+    births: set[str] = field(default_factory=set)
+    origins: set[bytes] = field(default_factory=set)
+    _seen: set[tuple[int, bytes]] = field(default_factory=set, repr=False)
+
+    def __repr__(self) -> str:
+        return f"Identity({len(self.names)} names, {len(self.ids)} ids)"
+
+    def add(self, items: Items, profile: Profile, outer: tuple[str, ...] = ("iso8859",)) -> bool:
+        """Take in one dataset at every depth; says whether there was anything new."""
+        kept = allowed(profile)
+        before = len(self._seen)
+        self._add(items, kept, outer)
+        return len(self._seen) > before
+
+    def _add(self, items: Items, kept: frozenset[int], outer: tuple[str, ...]) -> None:
+        encodings = charset(items, outer)
+        for tag, element in items.items():
+            if element.items is not None:
+                for item in element.items:
+                    self._add(item, kept, encodings)
+            elif element.vr in _VRS and element.value and tag not in kept:
+                self._one(tag, element.vr, element.value, encodings)
+
+    def _one(self, tag: int, vr: str, value: bytes, encodings: tuple[str, ...]) -> None:
+        if vr == "UI":
+            for part in value.split(b"\\"):
+                uid = part.strip(b"\0 ")
+                if uid and not uid.startswith(STANDARD_UID):
+                    self.origins.add(uid)
+            return
+        kind = self._kind(tag, vr)
+        if kind is None or (tag, value) in self._seen:
+            return
+        self._seen.add((tag, value))
+        if kind == "dates":
+            found = {match.decode() for match in _DATE.findall(value)}
+            (self.births if tag in _BIRTH else self.dates).update(found)
+            return
+        target: set[str] = getattr(self, kind)
+        for text in readings(value, encodings):
+            parts = {part for part in text.split("\\") if part.strip("\0 ")}
+            target |= parts
+            if tag in _PERSONAL_IDS:
+                # An ID without a digit is as good as a name.
+                self.names |= {part for part in parts if part.isalpha() and len(part) >= 6}
+
+    @staticmethod
+    def _kind(tag: int, vr: str) -> str | None:
+        if vr == "PN" or tag in _NAMES_AS_TEXT:
+            return "names"
+        if vr in ("DA", "DT"):
+            return "dates"
+        if tag in _IDS:
+            return "ids"
+        if tag in _PHONES:
+            return "phones"
+        if tag in _ADDRESSES or tag in _INSTITUTIONS:
+            return "places"
+        return None
+
+
+def allowed(profile: Profile) -> frozenset[int]:
+    """Return the elements that the profile keeps as they are, on purpose."""
+    tags = {tag for tag, action in profile.overrides.items() if action == "K"}
+    for option, kept in _KEPT_BY.items():
+        if option in profile.options:
+            tags |= kept
+    return frozenset(tags)

@@ -1,0 +1,225 @@
+"""The checker's own reading of a DICOM file: bytes to elements, nothing interpreted twice.
+
+It shares no parser with what wrote the file, so that one misreading cannot hide another.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from pydicom.datadict import DicomDictionary, dictionary_VR
+
+Items = dict[int, "Element"]
+
+_LONG = frozenset(("OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"))
+_VRS = {
+    vr.encode(): vr
+    for vr in (
+        *_LONG, "AE", "AS", "AT", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "LO", "LT", "PN",
+        "SH", "SL", "SS", "ST", "TM", "UI", "UL", "US",
+    )
+}  # fmt: skip
+_UNDEFINED = 0xFFFFFFFF
+_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+_PIXELS = frozenset((0x7FE00008, 0x7FE00009, 0x7FE00010))
+_IMPLICIT, _DEFLATED = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1.99"
+_BIG = "1.2.840.10008.1.2.2"
+_FIRST_READ = 1 << 16
+
+
+class MalformedError(Exception):
+    """The bytes do not follow PS3.5 or PS3.10; the text quotes none of them."""
+
+
+class _Short(Exception):
+    """More bytes of the file are needed."""
+
+
+class Element:
+    """One data element: its VR, its value's bytes, or its items when it is a sequence."""
+
+    __slots__ = ("items", "value", "vr")
+
+    def __init__(self, vr: str, value: bytes, items: list[Items] | None = None) -> None:
+        self.vr = vr
+        self.value = value
+        self.items = items
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A file up to its pixel data.
+
+    ``pixels`` is the position of the pixel data element in the file, None without one;
+    ``pixel_value`` where its value starts and ``pixel_length`` that value's length in bytes,
+    None when it is encapsulated (PS3.5 A.4).
+    """
+
+    preamble: bytes
+    meta: Items
+    elements: Items
+    syntax: str
+    size: int
+    pixels: int | None
+    pixel_value: int = 0
+    pixel_length: int | None = None
+
+    @property
+    def little(self) -> bool:
+        """Whether numbers stand with their lowest byte first."""
+        return self.syntax != _BIG
+
+
+def read_header(path: Path) -> Header:
+    """Read a file's preamble, file meta and elements up to its pixel data.
+
+    Raises
+    ------
+    MalformedError
+        It is not DICOM, or its elements do not fit into it.
+    OSError
+        It cannot be read.
+    """
+    with path.open("rb") as stream:
+        size = stream.seek(0, 2)
+        stream.seek(0)
+        data = stream.read(_FIRST_READ)
+        while True:
+            try:
+                return _header(data, size)
+            except _Short:
+                if len(data) >= size:
+                    raise MalformedError("the file ends inside an element") from None
+                data += stream.read(max(len(data), _FIRST_READ))
+
+
+def _header(data: bytes, size: int) -> Header:
+    if len(data) < 132 or data[128:132] != b"DICM":
+        raise MalformedError("no DICM prefix")
+    meta: Items = {}
+    at = 132
+    while data[at : at + 2] == b"\x02\x00":
+        tag, vr, start, length = _explicit(data, at, "<")
+        at = start + length
+        if at > len(data):
+            raise _Short
+        meta[tag] = Element(vr, data[start:at])
+    syntax = meta[0x00020010].value.rstrip(b"\0 ").decode("latin-1") if 0x00020010 in meta else ""
+    if syntax == _DEFLATED:
+        if len(data) < size:
+            raise _Short
+        body = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data[at:])
+        elements, end = _dataset(body, 0, len(body), "<", True, False)
+        # Its pixels are no bytes of the file.
+        return Header(data[:128], meta, elements, syntax, size, None)
+    order, explicit = ">" if syntax == _BIG else "<", syntax != _IMPLICIT
+    elements, end = _dataset(data, at, size, order, explicit, False)
+    if end >= size:
+        return Header(data[:128], meta, elements, syntax, size, None)
+    if end + 12 > len(data):
+        raise _Short
+    _, _, start, length = (_explicit if explicit else _implicit)(data, end, order)
+    return Header(
+        data[:128], meta, elements, syntax, size, end, start,
+        None if length == _UNDEFINED else length,
+    )  # fmt: skip
+
+
+def _explicit(data: bytes, at: int, order: str) -> tuple[int, str, int, int]:
+    head = data[at : at + 8]
+    if len(head) < 8:
+        raise _Short
+    group, low, code, short = struct.unpack(order + "HH2sH", head)
+    tag = group << 16 | low
+    vr = _VRS.get(code)
+    if vr is None:
+        if group == 0xFFFE or not (code.isalpha() and code.isupper()):
+            return _implicit(data, at, order)
+        # A VR of a later edition has a 32-bit length (PS3.5 7.1.2).
+        vr = "UN"
+    elif vr not in _LONG:
+        return tag, vr, at + 8, short
+    if at + 12 > len(data):
+        raise _Short
+    return tag, vr, at + 12, int(struct.unpack_from(order + "L", data, at + 8)[0])
+
+
+def _implicit(data: bytes, at: int, order: str) -> tuple[int, str, int, int]:
+    if at + 8 > len(data):
+        raise _Short
+    group, low, length = struct.unpack_from(order + "HHL", data, at)
+    tag = group << 16 | low
+    return tag, _known_vr(tag), at + 8, length
+
+
+@lru_cache(maxsize=8192)
+def _known_vr(tag: int) -> str:
+    if tag >> 16 & 1:
+        return "LO" if tag & 0xFF00 == 0 and tag & 0xFF else "UN"
+    entry = DicomDictionary.get(tag)
+    try:
+        vr = str(entry[0]) if entry else str(dictionary_VR(tag))
+    except KeyError:
+        return "UN"
+    return vr[:2]  # of "US or SS" either reads the same bytes
+
+
+def _dataset(
+    data: bytes, at: int, end: int, order: str, explicit: bool, nested: bool
+) -> tuple[Items, int]:
+    found: Items = {}
+    read = _explicit if explicit else _implicit
+    while at < end:
+        if end - at < 8 and not nested and not data[at:end].strip(b"\0"):
+            return found, end  # padded to an even or round length
+        tag, vr, start, length = read(data, at, order)
+        if nested and tag == _ITEM_END:
+            return found, start
+        if not nested and tag in _PIXELS:
+            return found, at
+        if vr == "UN" and length != _UNDEFINED:
+            vr = _known_vr(tag)
+        if length == _UNDEFINED:
+            # What is UN with an undefined length is implicit VR little endian (PS3.5 6.2.2).
+            unknown = explicit and vr == "UN"
+            items, at = _items(
+                data, start, end, "<" if unknown else order, explicit and not unknown
+            )
+            found[tag] = Element("SQ", b"", items)
+            continue
+        at = start + length
+        if at > end:
+            raise MalformedError("an element does not fit into what holds it")
+        if at > len(data):
+            raise _Short
+        if vr == "SQ":
+            coded = data[start - 4 : start] if explicit else b""
+            unknown = explicit and data[start - 8 : start - 6] == b"UN" and len(coded) == 4
+            items, _ = _items(data, start, at, "<" if unknown else order, explicit and not unknown)
+            found[tag] = Element("SQ", b"", items)
+        else:
+            found[tag] = Element(vr, data[start:at])
+    return found, at
+
+
+def _items(data: bytes, at: int, end: int, order: str, explicit: bool) -> tuple[list[Items], int]:
+    found: list[Items] = []
+    while at < end:
+        tag, _, start, length = _implicit(data, at, order)
+        if tag == _SEQUENCE_END:
+            return found, start
+        if tag != _ITEM:
+            raise MalformedError("a sequence holds something that is no item")
+        if length == _UNDEFINED:
+            item, at = _dataset(data, start, end, order, explicit, True)
+        else:
+            at = start + length
+            if at > len(data):
+                raise _Short
+            item, _ = _dataset(data, start, at, order, explicit, True)
+        found.append(item)
+    return found, at

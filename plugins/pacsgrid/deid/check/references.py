@@ -1,0 +1,22 @@
+"""How UIDs were replaced: each always by the same, no two by one."""
+
+from __future__ import annotations
+
+
+class References:
+    """The replacements seen so far; originals live in memory only."""
+
+    def __init__(self) -> None:
+        self._new: dict[bytes, bytes] = {}
+        self._old: dict[bytes, bytes] = {}
+
+    def __repr__(self) -> str:
+        return f"References({len(self._new)})"
+
+    def agree(self, old: bytes, new: bytes) -> bool:
+        """Note a replacement; False when it contradicts one that was seen."""
+        return self._new.setdefault(old, new) == new and self._old.setdefault(new, old) == old
+
+    def merge(self, other: References) -> bool:
+        """Take in what was seen elsewhere; False when the two contradict each other."""
+        return all([self.agree(old, new) for old, new in other._new.items()])

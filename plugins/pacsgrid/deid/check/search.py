@@ -1,0 +1,158 @@
+"""Finding a study's identifying values in what came out, whatever form they took."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from .identity import Identity
+from .text import fold, folded
+
+# Titles, and what stands where a name was taken out before.
+_NO_NAMES = frozenset(
+    (
+        "anonym", "anonymous", "anonymised", "anonymized", "bsc", "csc", "deidentified", "doc",
+        "doctor", "drsc", "ing", "mbchb", "mgr", "mudr", "mvdr", "none", "null", "patient",
+        "phantom", "phd", "prof", "removed", "rndr", "sir", "unknown", "unspecified", "withheld",
+    )
+)  # fmt: skip
+_MONTHS = {
+    name: number
+    for number, names in enumerate(
+        ("jan leden ledna", "feb unor unora", "mar brezen brezna", "apr duben dubna",
+         "may mai kveten kvetna", "jun cerven cervna", "jul cervenec cervence",
+         "aug srpen srpna", "sep zari", "oct okt rijen rijna", "nov listopad listopadu",
+         "dec dez prosinec prosince"),
+        1,
+    )
+    for name in names.split()
+}  # fmt: skip
+_DATES = re.compile(
+    r"(?<!\d)(?:(?P<y>\d{4})[-./ ]?(?P<m>\d{2})[-./ ]?(?P<d>\d{2})"
+    r"|(?P<a>\d{1,2})[-./]\s?(?P<b>\d{1,2})[-./]\s?(?P<c>\d{4}))(?!\d{3})"
+)
+_SPELLED_DATES = re.compile(
+    r"(?<!\d)(\d{1,2}) ([a-z]{3,9}) (\d{4})(?!\d)|([a-z]{3,9}) (\d{1,2}) (\d{4})"
+)
+_DIALLED = re.compile(r"\d[\d\s()./+-]{5,}\d")
+_SPECIAL = re.compile(r"[^\x00-\x7f]")
+
+
+class Search:
+    """Looks for one study's identifying values in texts and bytes."""
+
+    def __init__(self, identity: Identity) -> None:
+        self._words = {
+            word for name in identity.names for form in folded(name) for word in form.split()
+            if (len(word) >= 3 or (len(word) == 2 and _SPECIAL.match(word)))
+            and word not in _NO_NAMES and not word.isdigit()
+        }  # fmt: skip
+        # A name's ending changes with its case: Nováková, Novákovou.
+        self._stems: dict[str, set[str]] = {}
+        for word in self._words:
+            if len(word) >= 5:
+                stem = word[:-1] if len(word) >= 6 else word
+                self._stems.setdefault(stem[:5], set()).add(stem)
+        compact = {fold(value).replace(" ", "") for value in identity.ids}
+        self._short = {c for c in compact if 4 <= len(c) < 6 and not c.isalpha()}
+        long = {c for c in compact if len(c) >= 6 and not c.isalpha()}
+        long |= {part for place in identity.places for part in _parts(place)}
+        long |= {
+            fold(phone).replace(" ", "") for phone in identity.phones if "@" in phone
+        }  # fmt: skip
+        self._long = _alternatives(long)
+        self._joined = _alternatives({word for word in self._words if len(word) >= 5})
+        self._symbols = _alternatives({word for word in self._words if _SPECIAL.search(word)})
+        self._phones = {
+            digits[-9:] for phone in identity.phones
+            if len(digits := re.sub(r"\D", "", phone)) >= 7
+        }  # fmt: skip
+        # Shorter numbers are counts and positions as often as not.
+        self.numbers = {c.encode() for c in long if c.isdigit()}
+        self.dates = identity.dates | identity.births
+        self.births = frozenset(identity.births)
+
+    def text(self, text: str) -> str | None:
+        """Say what kind of identifying value a text holds, None when it holds none.
+
+        Dates are not looked for: `dates_in` lists them.
+        """
+        form = fold(text)
+        if not form:
+            return None
+        words = form.split()
+        if self._named(words, form):
+            return "a name"
+        if not self._short.isdisjoint(words):
+            return "an identifier"
+        squeezed = form.replace(" ", "")
+        if self._long and self._long.search(squeezed):
+            return "an identifier or address"
+        if self._phones:
+            for match in _DIALLED.finditer(text):
+                digits = re.sub(r"\D", "", match[0])
+                if any(phone in digits for phone in self._phones):
+                    return "a phone number"
+        return None
+
+    def _named(self, words: list[str], form: str) -> bool:
+        if not self._words.isdisjoint(words):
+            return True
+        for word in words:
+            for stem in self._stems.get(word[:5], ()):
+                if word.startswith(stem) and len(word) <= len(stem) + 4:
+                    return True
+        if self._symbols and self._symbols.search(form):
+            return True
+        if not self._joined:
+            return False
+        # `thorakal` does not name Mr Horák; `janhorak` and `h o r a k` do.
+        edges = {0}
+        at = 0
+        for word in words:
+            at += len(word)
+            edges.add(at)
+        squeezed = form.replace(" ", "")
+        return any(
+            match.end() in edges or (match.start() in edges and len(words) > 1)
+            for match in self._joined.finditer(squeezed)
+        )
+
+    def bytes(self, value: bytes) -> str | None:
+        """Say what a binary value holds, read as text in the usual encodings."""
+        for encoding in ("utf-8", "cp1250", "utf-16-le", "utf-16-be"):
+            text = value.decode(encoding, "replace")
+            for run in re.findall(r"[^\W_][\w .^,/@+-]{4,}", text):
+                words = fold(run)
+                if any(len(word) >= 5 for word in words.split()) and (found := self.text(run)):
+                    return found
+        return None
+
+
+def dates_in(text: str) -> Iterator[str]:
+    """List the whole dates that a text holds, as ``YYYYMMDD``, both readings of 1/2/2024."""
+    for match in _DATES.finditer(text):
+        if match["y"]:
+            yield match["y"] + match["m"] + match["d"]
+        else:
+            for day, month in ((match["a"], match["b"]), (match["b"], match["a"])):
+                yield f"{match['c']}{int(month):02}{int(day):02}"
+    for match in _SPELLED_DATES.finditer(fold(text)):
+        day, name, year = match[1] or match[5], match[2] or match[4], match[3] or match[6]
+        month = _MONTHS.get(name) or _MONTHS.get(name[:3])
+        if month:
+            yield f"{year}{month:02}{int(day):02}"
+
+
+def _parts(place: str) -> Iterator[str]:
+    """List the parts of an address that lead there: street with number, code with town."""
+    for part in [place, *re.split(r"[\r\n,;\\^]", place)]:
+        compact = fold(part).replace(" ", "")
+        if len(compact) >= 8 and not compact.isdigit():
+            yield compact
+
+
+def _alternatives(values: set[str]) -> re.Pattern[str] | None:
+    if not values:
+        return None
+    return re.compile("|".join(re.escape(value) for value in sorted(values)))
