@@ -45,7 +45,6 @@ CREATE INDEX IF NOT EXISTS data_open ON data(status) WHERE status > 1;
 CREATE TABLE IF NOT EXISTS user(id INTEGER PRIMARY KEY, name TEXT, zone TEXT, type TEXT,
   info TEXT DEFAULT '', comment TEXT DEFAULT '', password TEXT DEFAULT '', ctime TEXT, mtime TEXT,
   UNIQUE(name, zone));
-CREATE TABLE IF NOT EXISTS user_auth(user_id INTEGER, dn TEXT, ctime TEXT);
 CREATE TABLE IF NOT EXISTS member(group_id INTEGER, user_id INTEGER,
   PRIMARY KEY(group_id, user_id)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS resc(id INTEGER PRIMARY KEY, name TEXT UNIQUE, type TEXT,
@@ -66,7 +65,16 @@ CREATE TABLE IF NOT EXISTS ticket(id INTEGER PRIMARY KEY, string TEXT UNIQUE, ty
   uses_count INTEGER DEFAULT 0, expiry TEXT DEFAULT '', wfile_count INTEGER DEFAULT 0,
   wfile_limit INTEGER DEFAULT 10, wbyte_count INTEGER DEFAULT 0, wbyte_limit INTEGER DEFAULT 0,
   ctime TEXT, mtime TEXT);
-CREATE TABLE IF NOT EXISTS quota(user_id, resc_id, lim, over, mtime);
+CREATE TABLE IF NOT EXISTS ticket_limit(ticket_id INTEGER, kind TEXT, name TEXT,
+  PRIMARY KEY(ticket_id, kind, name)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS quota(user_id INTEGER, resc_id INTEGER, lim INTEGER, over INTEGER,
+  mtime TEXT);
+CREATE TABLE IF NOT EXISTS quota_usage(user_id INTEGER, resc_id INTEGER, usage INTEGER,
+  mtime TEXT);
+CREATE TABLE IF NOT EXISTS user_auth(user_id INTEGER, dn TEXT, ctime TEXT,
+  PRIMARY KEY(user_id, dn)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS temp_password(user_id INTEGER, password TEXT, expires INTEGER);
+CREATE TABLE IF NOT EXISTS specific(alias TEXT, sql TEXT, ctime TEXT);
 """
 
 

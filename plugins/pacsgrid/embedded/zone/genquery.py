@@ -11,7 +11,7 @@ from .wire import IrodsError, Node, esc
 NO_ROWS = -808000
 _HIERARCHY, _WIDTH, _SLOTS = 422, 50, 50
 _UNUSED = "<SqlResult_PI>\n<attriInx>0</attriInx>\n<reslen>0</reslen>\n</SqlResult_PI>\n"
-_DISTINCT_OFF, _UPPER, _TOTAL = 0x40, 0x200, 0x20
+_DISTINCT_OFF, _UPPER, TOTAL = 0x40, 0x200, 0x20
 
 # column -> (table alias, SQL, numeric)
 COLUMNS: dict[int, tuple[str, str, bool]] = {}
@@ -67,8 +67,14 @@ for _base, _alias in ((700, "da"), (710, "ca")):
 _columns("grp", {900: "id", 901: "name"}, {900})
 _columns("cu", {1300: "name", 1301: "zone"})
 _columns("du", {1310: "name", 1311: "zone"})
-COLUMNS[1600] = ("user", "user.id", True)
-COLUMNS[1601] = ("ua", "ua.dn", False)
+_columns("ua", {1600: "user_id", 1601: "dn"}, {1600})
+_columns(
+    "rule",
+    {1000: "rule_exec_id", 1001: "rule_name", 1002: "rei_file_path", 1003: "user_name",
+     1004: "exe_address", 1005: "exe_time", 1006: "exe_frequency", 1007: "priority",
+     1008: "estimated_exe_time", 1009: "notification_addr", 1010: "last_exe_time",
+     1011: "exe_status", 1012: "exe_context"}, {1000},
+)  # fmt: skip
 _columns(
     "ticket",
     {2200: "id", 2201: "string", 2202: "type", 2203: "user_id", 2204: "object_id",
@@ -76,7 +82,12 @@ _columns(
      2210: "mtime", 2211: "wfile_count", 2212: "wfile_limit", 2213: "wbyte_count",
      2214: "wbyte_limit"}, {2200, 2203, 2204, 2206, 2207, 2211, 2212, 2213, 2214},
 )  # fmt: skip
-_columns("quota", {2000: "user_id", 2001: "resc_id", 2002: "lim", 2003: "over", 2004: "mtime"})
+_columns(
+    "quota", {2000: "user_id", 2001: "resc_id", 2002: "lim", 2003: "over", 2004: "mtime"},
+    {2000, 2001, 2002, 2003},
+)  # fmt: skip
+_columns("usage", {2010: "user_id", 2011: "resc_id", 2012: "usage", 2013: "mtime"},
+         {2010, 2011, 2012})  # fmt: skip
 
 # A table joins the first of these that is already in the query; order matters.
 _JOINS: list[tuple[str, str, str, str]] = [
@@ -99,6 +110,7 @@ _JOINS: list[tuple[str, str, str, str]] = [
     ("da", "user", "JOIN access da", "user.id=da.user_id"),
     ("ca", "user", "JOIN access ca", "user.id=ca.user_id"),
     ("user", "ticket", "JOIN user", "user.id=ticket.user_id"),
+    ("user", "ua", "JOIN user", "ua.user_id=user.id"),
     ("ticket", "user", "JOIN ticket", "user.id=ticket.user_id"),
     ("data", "ticket", "JOIN data", "data.id=ticket.object_id"),
     ("coll", "ticket", "JOIN coll", "coll.id=ticket.object_id"),
@@ -106,9 +118,9 @@ _JOINS: list[tuple[str, str, str, str]] = [
 _META_OF = {"dm": "data", "cm": "coll", "rm": "resc", "um": "user"}
 _NAMES = {
     "zone": "zone", "user": "user", "resc": "resc", "data": "data", "coll": "coll",
-    "grp": "user grp", "cu": "user cu", "du": "user du", "ua": "user_auth ua",
-    "da": "access da", "ca": "access ca",
-    "ticket": "ticket", "quota": "quota",
+    "grp": "user grp", "cu": "user cu", "du": "user du", "da": "access da", "ca": "access ca",
+    "ticket": "ticket", "quota": "quota", "usage": "quota_usage usage", "ua": "user_auth ua",
+    "rule": "R_RULE_EXEC rule",
 }  # fmt: skip
 
 _QUOTED = r"'((?:[^']|'(?!\s*(?:$|,|\)|'|\|\||&&)))*)'"

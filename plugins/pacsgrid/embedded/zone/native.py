@@ -58,6 +58,8 @@ _LAYOUT = {
     "authResponseInp_PI": "bin *response(16); str *username",
     "BinBytesBuf_PI": "int buflen; bin *buf(buflen)",
     "BytesBuf_PI": "int buflen; bin *buf(buflen)",
+    "RErrMsg_PI": "int status; str msg",
+    "RError_PI": "int count; struct *RErrMsg_PI[count]",
     "STR_PI": "str myStr",
     "INT_PI": "int myInt",
     "fileLseekOut_PI": "double offset",

@@ -16,10 +16,7 @@ def _ring(key: str) -> bytes:
     return first + second + third + third
 
 
-def reveal(text: str, password: str, signature: str) -> str:
-    """The new password inside an obfuscated one; empty if it was made with another key."""
-    key = (password[:90] + signature[:100]).ljust(100, "\0")
-    ring = _ring(hashlib.md5(key.encode()).hexdigest())
+def _turn_back(text: str, ring: bytes, chained: bool) -> str:
     out, chain = [], 0
     for i, c in enumerate(text):
         at = _WHEEL.find(c)
@@ -27,10 +24,22 @@ def reveal(text: str, password: str, signature: str) -> str:
             out.append(c)
             continue
         out.append(_WHEEL[(at - ring[i % 61] - chain) % len(_WHEEL)])
-        chain = ord(c) & 0xFF
-    plain = "".join(out)
-    if plain[1:7] != ".ObfV2":
-        return ""
-    plain = plain[7:]
-    cut = plain.find(_PADDING[:10])
-    return plain[:cut] if cut >= 0 else plain
+        chain = ord(c) & 0xFF if chained else 0
+    return "".join(out)
+
+
+def _unpad(text: str) -> str:
+    cut = text.find(_PADDING[:10])
+    return text[:cut] if cut >= 0 else text
+
+
+def reveal(text: str, password: str, signature: str) -> str:
+    """The new password inside an obfuscated one; empty if it was made with another key."""
+    key = (password[:90] + signature[:100]).ljust(100, "\0")
+    plain = _turn_back(text, _ring(hashlib.md5(key.encode()).hexdigest()), chained=True)
+    return _unpad(plain[7:]) if plain[1:7] == ".ObfV2" else ""
+
+
+def reveal_with_key(text: str, password: str) -> str:
+    """The password of a new user, obfuscated with its maker's own password alone."""
+    return _unpad(_turn_back(text, _ring(password), chained=False))

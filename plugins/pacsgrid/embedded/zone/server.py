@@ -14,6 +14,7 @@ import secrets
 import socket
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,6 +69,7 @@ class Reply:
     status: int = 0
     body: bytes = b""
     bs: bytes | bytearray = b""
+    error: bytes = b""
 
 
 Handler = Callable[["Session", Request], Reply]
@@ -89,6 +91,12 @@ def json_reply(value: object) -> Reply:
     """JSON in a BinBytesBuf_PI, ended by a NUL as the server does."""
     data = json.dumps(value, separators=(",", ":"), sort_keys=True).encode() + b"\0"
     return Reply(0, pack("BinBytesBuf_PI", buflen=len(data), buf=base64.b64encode(data).decode()))
+
+
+def json_string(value: object, raw: bool = False) -> Reply:
+    """JSON in an STR_PI; with raw the string as it is."""
+    text = str(value) if raw else json.dumps(value, separators=(",", ":"))
+    return Reply(0, pack("STR_PI", myStr=text))
 
 
 def response_digest(challenge: bytes, password: str) -> bytes:
@@ -195,7 +203,7 @@ class Session:
                 reply = handler(self, request)
         except IrodsError as e:
             log.debug("api %s: %s %s", msg.int_info, e.code, e.message)
-            reply = Reply(e.code)
+            reply = Reply(e.code, e.body, error=e.stack())
         except (Disconnected, ConnectionError):
             raise
         except sqlite3.IntegrityError:  # two clients made the same thing at once
@@ -210,8 +218,10 @@ class Session:
 
     def reply(self, reply: Reply) -> None:
         """Send an answer in the client's protocol."""
-        body = from_xml(reply.body) if self.native else reply.body
-        send(self.sock, Message("RODS_API_REPLY", reply.status, body, b"", reply.bs))
+        body, error = reply.body, reply.error
+        if self.native:
+            body, error = from_xml(body), from_xml(error)
+        send(self.sock, Message("RODS_API_REPLY", reply.status, body, error, reply.bs))
 
     def _end(self) -> None:
         for handle in list(self.handles.values()):
@@ -241,11 +251,9 @@ class Session:
             return False
         if row["password"]:
             passwords.append(row["password"])
-        passwords.extend(self.server.temporary.get((name, zone), ()))
-        for password in passwords:
-            if hmac.compare_digest(response_digest(challenge, password), digest):
-                break
-        else:
+        if not any(
+            hmac.compare_digest(response_digest(challenge, p), digest) for p in passwords
+        ) and not self._temporary_ok(row["id"], challenge, digest):
             return False
         if (name, zone) == (self.name, self.zone):
             self.user = row
@@ -253,6 +261,17 @@ class Session:
             self.user = self.cat.user(self.name, self.zone)
         self.signature = "".join(f"{c:02x}" for c in challenge[:16])
         return self.user is not None
+
+    def _temporary_ok(self, user_id: int, challenge: bytes, digest: bytes) -> bool:
+        """Whether the answer was made with a temporary password; each is good for one login."""
+        for row in self.cat.rows("SELECT * FROM temp_password WHERE user_id=?", user_id):
+            if hmac.compare_digest(response_digest(challenge, row["password"]), digest):
+                with self.cat.tx(durable=True) as db:
+                    db.execute("DELETE FROM temp_password WHERE password=?", (row["password"],))
+                if row["expires"] < time.time():
+                    raise IrodsError(-840000, "password expired")
+                return True
+        return False
 
     # federation
 
@@ -394,7 +413,6 @@ class ZoneServer:
         self.admin = admin
         self.password = password
         self.federate = dict(federate or {})
-        self.temporary: dict[tuple[str, str], list[str]] = {}
         self.catalog: Catalog
         self.locks: dict[int, Any] = {}
         self.default_resource = "demoResc"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from . import views
 from .catalog import OWN, READ, Catalog, now
 
 
@@ -13,6 +14,7 @@ def populate(
     """Fill a new catalog; in an old one only add new partner zones."""
     t = now()
     with cat.tx(durable=True) as db:
+        views.create(db)
         if cat.one("SELECT id FROM zone WHERE type='local'") is None:
             db.execute("INSERT INTO zone VALUES(?,?,'local','','')", (cat.new_id(db), zone))
             uid = cat.new_id(db)

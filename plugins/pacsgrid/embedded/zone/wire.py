@@ -21,12 +21,24 @@ _HEADER = re.compile(
 
 
 class IrodsError(Exception):
-    """An error that goes to the client with iRODS's own code."""
+    """An error that goes to the client with iRODS's own code.
 
-    def __init__(self, code: int, message: str = "") -> None:
+    ``tell`` sends the message along with the code; ``body`` is what some APIs answer besides.
+    """
+
+    def __init__(self, code: int, message: str = "", tell: bool = False, body: bytes = b"") -> None:
         super().__init__(message or str(code))
         self.code = code
         self.message = message
+        self.tell = tell
+        self.body = body
+
+    def stack(self) -> bytes:
+        """The RError_PI of a reply: what the client is told in words."""
+        if not self.tell:
+            return b""
+        inner = pack("RErrMsg_PI", status=self.code, msg=self.message).decode()
+        return f"<RError_PI>\n<count>1</count>\n{inner}</RError_PI>\n".encode()
 
 
 class Disconnected(Exception):

@@ -1,0 +1,114 @@
+"""Administration of resources and their trees."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from .catalog import now
+from .objects import GOOD, root_of, spread
+from .server import Session
+from .wire import IrodsError
+
+TREES = ("replication", "random", "passthru", "compound", "deferred")
+_COLUMNS = {
+    "comment": "comment", "info": "info", "status": "status", "context": "context",
+    "free_space": "free", "freespace": "free", "name": "name", "host": "loc", "type": "type",
+}  # fmt: skip
+
+
+def _vault(s: Session, name: str, asked: str) -> str:
+    """The client's path is only a wish: vaults stay inside the zone's own directory."""
+    base = s.server.directory.resolve() / "vault"
+    wish = Path(asked).resolve() if asked else base / name
+    vault = str(wish if base in wish.parents else base / name)
+    os.makedirs(vault, mode=0o700, exist_ok=True)
+    return vault
+
+
+def add_resource(s: Session, db: Any, a: list[str]) -> None:
+    """A storage or coordinating resource."""
+    name, kind, place, context = a[2], a[3], a[4], a[5]
+    if not re.fullmatch(r"[\w-]+", name) or name in ("root", "null"):
+        raise IrodsError(-831000, name)
+    if any(r["name"] == name for r in s.cat.resources.values()):
+        raise IrodsError(-809000, name)
+    if not re.fullmatch(r"[\w ]+", kind):
+        raise IrodsError(-810000, kind)
+    kind = kind.replace(" ", "")
+    host, _, vault = place.partition(":")
+    if kind == "unixfilesystem":
+        host, vault = host or s.server.host, _vault(s, name, vault)
+    t = now()
+    db.execute(
+        "INSERT INTO resc(id,name,type,loc,vault,context,ctime,mtime) VALUES(?,?,?,?,?,?,?,?)",
+        (s.cat.new_id(db), name, kind, host or "EMPTY_RESC_HOST", vault or "EMPTY_RESC_PATH",
+         context, t, t),
+    )  # fmt: skip
+
+
+def rm_resource(s: Session, db: Any, name: str) -> None:
+    """Remove a resource that holds nothing."""
+    row = s.cat.resource(name)
+    if s.cat.children(row["id"]) or row["parent"]:
+        raise IrodsError(-835000, name)
+    if s.cat.one("SELECT 1 FROM data WHERE resc_id=?", row["id"]) is not None:
+        raise IrodsError(-835000, name)
+    db.execute("DELETE FROM resc WHERE id=?", (row["id"],))
+    db.execute("DELETE FROM objt WHERE object_id=?", (row["id"],))
+
+
+def add_child(s: Session, db: Any, a: list[str]) -> None:
+    """Tie a resource into a tree."""
+    parent, kid = s.cat.resource(a[2]), s.cat.resource(a[3])
+    if kid["parent"]:
+        raise IrodsError(-1801000, "child has a parent")
+    if s.cat.hier(parent["id"]).split(";")[0] == kid["name"]:
+        raise IrodsError(-1803000, "a circle")
+    if parent["type"] not in TREES:
+        raise IrodsError(-1803000, "storage takes no children")
+    if parent["type"] == "passthru" and s.cat.children(parent["id"]):
+        raise IrodsError(-1803000, "passthru takes one child")
+    db.execute(
+        "UPDATE resc SET parent=?, parent_ctx=? WHERE id=?", (str(parent["id"]), a[4], kid["id"])
+    )
+
+
+def rm_child(s: Session, db: Any, a: list[str]) -> None:
+    """Take a resource out of a tree."""
+    parent, kid = s.cat.resource(a[2]), s.cat.resource(a[3])
+    if kid["parent"] != str(parent["id"]):
+        raise IrodsError(-1802000, "not a child")
+    db.execute("UPDATE resc SET parent='', parent_ctx='' WHERE id=?", (kid["id"],))
+
+
+def modify_resource(s: Session, db: Any, a: list[str]) -> None:
+    """A property of a resource, or ``rebalance``."""
+    row = s.cat.resource(a[2])
+    if a[3] == "rebalance":
+        rebalance(s, row)
+        return
+    column = _COLUMNS.get(a[3])
+    if column is None:
+        raise IrodsError(-816000, a[3])
+    if column == "name" and any(r["name"] == a[4] for r in s.cat.resources.values()):
+        raise IrodsError(-809000, a[4])
+    t = now()
+    db.execute(f"UPDATE resc SET {column}=?, mtime=? WHERE id=?", (a[4], t, row["id"]))
+    if column == "free":
+        db.execute("UPDATE resc SET free_time=? WHERE id=?", (t, row["id"]))
+
+
+def rebalance(s: Session, root: Any) -> None:
+    """Every object with a good replica below this root gets its full set of good ones."""
+    if root["parent"]:
+        raise IrodsError(-1816000, root["name"])
+    leaves = [i for i in s.cat.resources if root_of(s, i) == root["id"]]
+    marks = ",".join("?" * len(leaves))
+    for row in s.cat.rows(
+        f"SELECT id, min(repl) AS repl FROM data WHERE status={GOOD} AND resc_id IN ({marks})"
+        " GROUP BY id", *leaves,
+    ):  # fmt: skip
+        spread(s, row["id"], row["repl"])

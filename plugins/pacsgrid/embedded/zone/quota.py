@@ -1,0 +1,47 @@
+"""Quotas of groups: set, and compared with what the members' files take up.
+
+As on the real server they are advice unless a policy enforces them; there is none here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .admin_users import the_group
+from .catalog import now
+from .server import Session
+from .wire import IrodsError
+
+
+def set_quota(s: Session, db: Any, kind: str, name: str, resource: str, amount: str) -> None:
+    """Set the bytes a group may hold on a resource, or ``total``; 0 takes the quota away."""
+    if kind != "group":
+        raise IrodsError(-816000, kind)  # quotas of single users ended with iRODS 4.3
+    if not amount.isdigit():
+        raise IrodsError(-130000, f"quota {amount}")
+    group = the_group(s, name)
+    resc_id = 0 if resource == "total" else int(s.cat.resource(resource)["id"])
+    db.execute("DELETE FROM quota WHERE user_id=? AND resc_id=?", (group["id"], resc_id))
+    if int(amount):
+        db.execute(
+            "INSERT INTO quota VALUES(?,?,?,?,?)", (group["id"], resc_id, int(amount), 0, now())
+        )
+        _compare(db)
+
+
+def calculate_usage(db: Any) -> None:
+    """Sum up what each user owns on each resource, and compare with the quotas."""
+    db.execute("DELETE FROM quota_usage")
+    db.execute(
+        "INSERT INTO quota_usage SELECT u.id, d.resc_id, sum(d.size), ? FROM data d"
+        " JOIN user u ON u.name=d.owner AND u.zone=d.ozone GROUP BY u.id, d.resc_id", (now(),),
+    )  # fmt: skip
+    _compare(db)
+
+
+def _compare(db: Any) -> None:
+    db.execute(
+        "UPDATE quota SET mtime=?, over=coalesce((SELECT sum(q.usage) FROM quota_usage q"
+        " JOIN member m ON m.user_id=q.user_id WHERE m.group_id=quota.user_id"
+        " AND (quota.resc_id=0 OR quota.resc_id=q.resc_id)), 0)-lim", (now(),),
+    )  # fmt: skip
