@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import irods.exception as ex
 import pytest
+from irods.access import iRODSAccess
 from irods.message import _do_GeneralAdminRequest as general_admin
+from irods.meta import AVUOperation, iRODSMeta
 from irods.session import iRODSSession
 
-from embedded.zone.replay import Replay, content, load
+from embedded.zone.replay import Replay, checksum, content, load
 from pacsgrid.embedded.zone import ZoneServer
 
 HOME = "/brno/home/rods"
@@ -83,3 +86,64 @@ def test_icommands(grid: ZoneServer) -> None:
             assert not differences, "\n".join(differences)
             assert replay.compared == 503
             half.close()
+
+
+def test_python_client_scenario(grid: ZoneServer, tmp_path: Path) -> None:
+    """The recorded scenario driven by the client itself, with the results that it had there."""
+    file, scen = tmp_path / "sc.bin", f"{HOME}/scen"
+    file.write_bytes(content(5000))
+    with connect(grid.port) as s:
+        s.collections.create(f"{scen}/a/b")
+        one = f"{scen}/one.dcm"
+        s.data_objects.put(str(file), one, regChksum="", destRescName="demoResc")
+        s.data_objects.put(str(file), f"{scen}/two.dcm", verifyChksum="", destRescName="replResc")
+        s.data_objects.put(str(file), one)
+        assert s.data_objects.get(one).checksum is None, "an overwrite drops the checksum"
+        s.data_objects.replicate(one, resource="replResc")
+        assert [(r.number, r.status) for r in s.data_objects.get(one).replicas] == [
+            (0, "1"), (1, "1"), (2, "1")
+        ]  # fmt: skip
+        assert s.data_objects.chksum(one, ChksumAll="") == checksum(content(5000))
+        obj = s.data_objects.get(one)
+        obj.metadata.add("Modality", "CT")
+        obj.metadata.add("StudyDate", "20240101", "date")
+        obj.metadata.apply_atomic_operations(
+            AVUOperation(operation="add", avu=iRODSMeta("A", "1", "u")),
+            AVUOperation(operation="remove", avu=iRODSMeta("Modality", "CT")),
+        )
+        assert sorted((m.name, m.value, m.units) for m in obj.metadata.items()) == [
+            ("A", "1", "u"), ("StudyDate", "20240101", "date")
+        ]  # fmt: skip
+        s.acls.set(iRODSAccess("read", scen, "researcher", "brno"), recursive=True)
+        s.acls.set(iRODSAccess("inherit", scen))
+        rights = {(a.user_name, a.access_name) for a in s.acls.get(obj)}
+        assert rights == {("researcher", "read_object"), ("rods", "own")}
+        with s.data_objects.open(f"{scen}/three.txt", "w") as f:
+            f.write(b"abc")
+        with s.data_objects.open(f"{scen}/three.txt", "r+") as f:
+            f.seek(1)
+            assert f.read() == b"bc"
+            f.seek(0, 2)
+            f.write(b"def")
+        s.data_objects.move(f"{scen}/three.txt", f"{scen}/a/moved.txt")
+        s.data_objects.copy(one, f"{scen}/a/copy.dcm")
+        with connect(grid.port, "researcher") as r:
+            with r.data_objects.open(one, "r") as f:
+                assert f.read() == content(5000)
+            with pytest.raises(ex.CAT_NO_ACCESS_PERMISSION):
+                r.data_objects.unlink(one, force=True)
+            with pytest.raises(ex.CAT_NO_ACCESS_PERMISSION):
+                r.collections.create(f"{scen}/nope")
+            with pytest.raises(ex.CollectionDoesNotExist):
+                r.data_objects.get(f"{HOME}/x.dcm")
+            with pytest.raises(ex.OBJ_PATH_DOES_NOT_EXIST):
+                r.data_objects.open("/brno/home/steward/absent", "r")
+        s.data_objects.trim(one, replNum="0", copies="1")
+        assert [r.number for r in s.data_objects.get(one).replicas] == [1, 2]
+        far = "/praha/home/rods#brno/scen"
+        s.collections.create(far)
+        s.data_objects.put(str(file), f"{far}/x.dcm", regChksum="")
+        assert s.data_objects.get(f"{far}/x.dcm").checksum == checksum(content(5000))
+        s.collections.remove(far, force=True)
+        assert not s.collections.exists(far)
+        s.collections.remove(scen, force=True)
