@@ -1,17 +1,21 @@
-"""Run a zone in the foreground."""
+"""Run a zone in the foreground, or check one: see ``check --help``."""
 
 from __future__ import annotations
 
 import argparse
 import signal
+import sys
 import threading
 from pathlib import Path
 
+from . import check
 from .server import ZoneServer
 
 
 def main() -> None:
     """Parse the arguments, serve until a signal comes."""
+    if sys.argv[1:2] == ["check"]:
+        sys.exit(check.main(sys.argv[2:]))
     p = argparse.ArgumentParser(prog="python -m pacsgrid.embedded.zone", description=__doc__)
     p.add_argument("--zone", required=True)
     p.add_argument("--port", type=int, default=1247)
