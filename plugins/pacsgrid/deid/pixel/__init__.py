@@ -1,0 +1,8 @@
+"""Clean Pixel Data (PS3.15 E.3.1): burned-in text found and blanked, the rest of the bytes kept."""
+
+from __future__ import annotations
+
+from .boxes import Box
+from .detect import find_text
+
+__all__ = ["Box", "find_text"]

@@ -1,0 +1,54 @@
+"""Rectangles in a frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, order=True)
+class Box:
+    """A rectangle of pixels: columns `left` to `right`, rows `top` to `bottom`, ends excluded."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    def clipped(self, rows: int, columns: int) -> Box | None:
+        """Return the part of it inside a frame, None when there is none."""
+        box = Box(
+            max(0, self.left), max(0, self.top), min(columns, self.right), min(rows, self.bottom)
+        )
+        return box if box.left < box.right and box.top < box.bottom else None
+
+    def grown(self, across: int, down: int) -> Box:
+        """Return it with a margin of that many pixels on each side."""
+        return Box(self.left - across, self.top - down, self.right + across, self.bottom + down)
+
+    def holds(self, other: Box) -> bool:
+        """Tell whether the other lies inside this one."""
+        return (
+            self.left <= other.left
+            and self.top <= other.top
+            and self.right >= other.right
+            and self.bottom >= other.bottom
+        )
+
+    def touches(self, other: Box) -> bool:
+        """Tell whether the two share a pixel."""
+        return (
+            self.left < other.right
+            and other.left < self.right
+            and self.top < other.bottom
+            and other.top < self.bottom
+        )
+
+
+def without_inner(boxes: Iterable[Box]) -> list[Box]:
+    """Return the boxes in order, leaving out each that lies inside another."""
+    kept: list[Box] = []
+    for box in sorted(set(boxes), key=lambda b: (b.left - b.right) * (b.bottom - b.top)):
+        if not any(other.holds(box) for other in kept):
+            kept.append(box)
+    return sorted(kept)
