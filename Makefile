@@ -6,7 +6,7 @@ DEMO_KEEP ?= 1
 DEMO_DIR ?= var/demo
 export PYTHONPATH := $(CURDIR)/plugins
 
-.PHONY: help demo test lint format bench irods-test bench-deid-score requirements system clean
+.PHONY: help demo test lint format bench bench-zone irods-test bench-deid-score requirements system clean
 
 help:
 	@echo "make demo      set up everything and run the main job on real DICOM files (DEMO_KEEP=0 ends by itself)"
@@ -14,6 +14,7 @@ help:
 	@echo "make irods-test  python-irodsclient's own tests against the embedded zone (some minutes)"
 	@echo "make lint      ruff, mypy --strict and the import rules"
 	@echo "make bench     time of each step for 500 instances of 512 KiB (slow)"
+	@echo "make bench-zone  objects a second into the embedded zone, on 1 and on 4 connections"
 	@echo "make bench-deid-score  de-identification scored on known answers beside its peers (installs them in var/)"
 	@echo "make requirements  resolve requirements*.in anew"
 
@@ -48,6 +49,9 @@ format: $(VENV)/.ready
 
 bench: $(VENV)/.ready system
 	$(BIN)/python tests/benchmarks/bench_line.py
+
+bench-zone: $(VENV)/.ready
+	$(BIN)/python tests/benchmarks/bench_zone.py
 
 bench-deid-score: $(VENV)/.ready
 	$(BIN)/python tests/benchmarks/bench_deid_score.py
