@@ -7,5 +7,13 @@ import importlib
 
 def load() -> None:
     """Register all handlers."""
-    for name in ("api_auth", "api_coll", "api_data", "api_admin", "api_meta", "api_query"):
+    for name in (
+        "api_auth",
+        "api_coll",
+        "api_data",
+        "api_replica",
+        "api_admin",
+        "api_meta",
+        "api_query",
+    ):
         importlib.import_module(f"{__package__}.{name}")
