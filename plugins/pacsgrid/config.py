@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -25,13 +25,28 @@ class _Strict(BaseModel):
 
 
 class _Source(_Strict):
-    kind: str = Field(pattern="^(dimse|folder)$")
+    kind: str = Field(pattern="^(dimse|dicomweb|folder)$")
     host: str = ""
     port: int = Field(0, ge=0, le=65535)
     ae_title: str = Field("", max_length=16)
     calling_ae_title: str = Field("PACSGRID", max_length=16)
-    retrieve: str = Field("get", pattern="^(get|move)$")
+    retrieve: str = Field("", pattern="^(get|move|web)?$")
+    fall_back: list[Literal["get", "move", "web"]] = []
+    move_bind: str = ""
     move_port: int = Field(0, ge=0, le=65535)
+    url: str = ""
+    user: str = ""
+    password_env: str = ""
+    password_file: Path | None = None
+    token_env: str = ""
+    token_file: Path | None = None
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    page_size: int = Field(500, ge=1, le=100_000)
+    connect_seconds: float = Field(10.0, gt=0)
+    answer_seconds: float = Field(600.0, gt=0)
+    idle_seconds: float = Field(60.0, gt=0)
     folder: Path | None = None
     max_associations: int = Field(1, ge=1, le=64)
 
@@ -102,14 +117,30 @@ def _pick(table: dict[str, _T], kind: str, name: str) -> _T:
     return table[name]
 
 
-def _secret(where: str, env: str, file: Path | None) -> str:
+def _secret(where: str, env: str, file: Path | None, what: str = "password") -> str:
     if file is not None:
         return read_key(where, file).decode().strip()
     if env and env in os.environ:
         return os.environ[env]
     raise ConfigError(
-        f"{where}: no password; set password_file, or password_env to a variable that is set"
+        f"{where}: no {what}; set {what}_file, or {what}_env to a variable that is set"
     )
+
+
+def _source(where: str, name: str, given: _Source) -> SourceSettings:
+    values = given.model_dump(
+        exclude={"password_env", "password_file", "token_env", "token_file", "fall_back"}
+    )
+    values["retrieve"] = given.retrieve or ("web" if given.kind == "dicomweb" else "get")
+    if given.password_env or given.password_file:
+        values["password"] = _secret(where, given.password_env, given.password_file)
+    if given.token_env or given.token_file:
+        values["token"] = _secret(where, given.token_env, given.token_file, "token")
+    if given.user and "password" not in values:
+        raise ConfigError(f"{where}: user without password; set password_env or password_file")
+    if given.kind == "dicomweb" and not given.url:
+        raise ConfigError(f"{where}: url is not set; give the DICOMweb service's root")
+    return SourceSettings(name=name, fall_back=tuple(given.fall_back), **values)
 
 
 def read_key(where: str, path: Path) -> bytes:
@@ -174,7 +205,7 @@ def load_site(path: str | os.PathLike[str] | None = None) -> Site:
         ledger_dsn=os.environ[site.ledger_dsn_env],
         vault_key=read_key(f"{file}: vault_key_file", site.vault_key_file),
         batch_size=site.batch_size,
-        sources={n: SourceSettings(name=n, **s.model_dump()) for n, s in site.sources.items()},
+        sources={n: _source(f"{file}: sources.{n}", n, s) for n, s in site.sources.items()},
         zones=zones,
         projects={
             n: ProjectSettings(n, p.profile, p.home_zone, tuple(p.partner_zones), p.key_file)

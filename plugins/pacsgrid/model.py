@@ -121,7 +121,26 @@ class ZoneSettings:
 
 @dataclass(frozen=True)
 class SourceSettings:
-    """One place studies come from: a PACS (``kind='dimse'``) or a drop folder (``'folder'``)."""
+    """One place studies come from.
+
+    Attributes
+    ----------
+    kind
+        ``dimse`` or ``dicomweb`` for a PACS, ``folder`` for a drop folder.
+    retrieve
+        How a PACS is read: ``get`` (C-GET), ``move`` (C-MOVE) or ``web`` (DICOMweb).
+    fall_back
+        The ways to go on with, in this order, when that one fails.
+    move_bind, move_port
+        Address of the interface and port where C-MOVE's instances are received.
+    url
+        DICOMweb service root; ``user`` and ``password``, or ``token``, are its credentials.
+    page_size
+        Answers asked for at once from a DICOMweb service.
+    connect_seconds, answer_seconds, idle_seconds
+        How long to wait for the connection and association, for the next DIMSE answer (a source
+        may fetch from slow storage first), and for the next bytes.
+    """
 
     name: str
     kind: str
@@ -130,7 +149,20 @@ class SourceSettings:
     ae_title: str = ""
     calling_ae_title: str = "PACSGRID"
     retrieve: str = "get"
+    fall_back: tuple[str, ...] = ()
+    move_bind: str = ""
     move_port: int = 0
+    url: str = ""
+    user: str = ""
+    password: str = field(default="", repr=False)
+    token: str = field(default="", repr=False)
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    page_size: int = 500
+    connect_seconds: float = 10.0
+    answer_seconds: float = 600.0
+    idle_seconds: float = 60.0
     folder: Path | None = None
     max_associations: int = 1
 

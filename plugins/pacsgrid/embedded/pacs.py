@@ -18,6 +18,7 @@ from pacsgrid.errors import SourceUnavailable
 from pacsgrid.model import SourceSettings
 
 ORTHANC = Path("/usr/sbin/Orthanc")
+DICOMWEB = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 _START_SECONDS = 20.0
 _STOP_SECONDS = 5.0
 _CLASSES_AT_ONCE = 128
@@ -97,10 +98,11 @@ class EmbeddedPacs:
             self._server = None
 
     def settings(self, retrieve: str = "get") -> SourceSettings:
-        """Give the settings under which this PACS is a source."""
+        """Give the settings under which this PACS is a source, read by get, move or web."""
         return SourceSettings(
             name="embedded",
             kind="dimse",
+            url=f"http://127.0.0.1:{self.http_port}/dicom-web",
             host="127.0.0.1",
             port=self.dicom_port,
             ae_title=self.ae_title,
@@ -160,7 +162,8 @@ class EmbeddedPacs:
             "Name": "pacsgrid",
             "StorageDirectory": str(self.directory / "storage"),
             "IndexDirectory": str(self.directory / "storage"),
-            "Plugins": [],
+            "Plugins": [str(DICOMWEB)] if DICOMWEB.exists() else [],
+            "DicomWeb": {"Enable": True, "Root": "/dicom-web/", "EnableWado": False},
             "HttpPort": self.http_port,
             # Off: only loopback reaches it.
             "RemoteAccessAllowed": False,

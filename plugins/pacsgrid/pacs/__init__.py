@@ -1,6 +1,8 @@
-"""DICOM in: one interface over DIMSE sources and drop folders."""
+"""DICOM in: one interface over DIMSE and DICOMweb sources and drop folders."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from pacsgrid.errors import ConfigError
 from pacsgrid.model import SourceSettings
@@ -8,15 +10,41 @@ from pacsgrid.pacs.base import Source
 
 __all__ = ["Source", "open_source"]
 
+_WAYS = ("get", "move", "web")
+
 
 def open_source(settings: SourceSettings) -> Source:
-    """Give the source the settings describe; nothing is connected yet."""
-    if settings.kind == "dimse":
-        from pacsgrid.pacs.dimse import DimseSource
+    """Give the source the settings describe; nothing is connected yet.
 
-        return DimseSource(settings)
+    Raises
+    ------
+    ConfigError
+        The settings do not fit together; names the source and the setting.
+    """
     if settings.kind == "folder":
         from pacsgrid.pacs.folder import FolderSource
 
         return FolderSource(settings)
-    raise ConfigError(f"source {settings.name}: kind must be 'dimse' or 'folder'")
+    if settings.kind not in ("dimse", "dicomweb"):
+        raise ConfigError(f"source {settings.name}: kind must be 'dimse', 'dicomweb' or 'folder'")
+    ways = list(dict.fromkeys((settings.retrieve, *settings.fall_back)))
+    sources = [_open_way(replace(settings, retrieve=way)) for way in ways]
+    if len(sources) == 1:
+        return sources[0]
+    from pacsgrid.pacs.fallback import FallbackSource
+
+    return FallbackSource(settings.name, dict(zip(ways, sources, strict=True)))
+
+
+def _open_way(settings: SourceSettings) -> Source:
+    if settings.retrieve not in _WAYS:
+        raise ConfigError(
+            f"source {settings.name}: retrieve and fall_back must be among 'get', 'move', 'web'"
+        )
+    if settings.retrieve == "web":
+        from pacsgrid.pacs.dicomweb import WebSource
+
+        return WebSource(settings)
+    from pacsgrid.pacs.dimse import DimseSource
+
+    return DimseSource(settings)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 
 from pydicom.dataset import Dataset
@@ -32,13 +30,11 @@ from pacsgrid.pacs.contexts import (
 )
 from pacsgrid.pacs.quiet import hush
 from pacsgrid.pacs.receive import Receiver
-from pacsgrid.pacs.staging import name_for, prepare, sync_directory
+from pacsgrid.pacs.retrieval import Instance, bring, collect, single_values
+from pacsgrid.pacs.staging import WriteGroup
 
 hush()
 
-CONNECT_SECONDS = 10.0
-ANSWER_SECONDS = 600.0  # a source may fetch from slow storage before its first answer
-IDLE_SECONDS = 60.0
 UIDS_AT_ONCE = 100  # keeps the C-GET identifier small for sources with short buffers
 
 _FIND = StudyRootQueryRetrieveInformationModelFind
@@ -48,13 +44,6 @@ _MOVE = StudyRootQueryRetrieveInformationModelMove
 _limits: dict[tuple[str, int, str], threading.BoundedSemaphore] = {}
 _move_ports: dict[int, threading.Lock] = {}
 _registry = threading.Lock()
-
-
-@dataclass(frozen=True)
-class _Instance:
-    series_uid: str
-    sop_uid: str
-    classes: tuple[str, ...]
 
 
 def _text(data: Dataset, keyword: str) -> str:
@@ -74,14 +63,8 @@ def _number(data: Dataset, keyword: str) -> int | None:
 
 
 def _identifiers(query: StudyQuery) -> Iterator[Dataset]:
-    """Give one identifier per combination of values: many SCPs match single values only."""
     dates = f"{query.date_from}-{query.date_to}" if query.date_from or query.date_to else ""
-    for modality, patient, accession, uid in product(
-        query.modalities or ("",),
-        query.patient_ids or ("",),
-        query.accession_numbers or ("",),
-        query.study_uids or ("",),
-    ):
+    for modality, patient, accession, uid in single_values(query):
         data = Dataset()
         data.SpecificCharacterSet = "ISO_IR 192"
         data.QueryRetrieveLevel = "STUDY"
@@ -131,12 +114,7 @@ class DimseSource:
                         _number(data, "NumberOfStudyRelatedInstances"),
                         _many(data, "ModalitiesInStudy"),
                     )
-                    # ModalitiesInStudy is optional (PS3.4 C.6.2.1.2): some ignore the key.
-                    asked = set(query.modalities)
-                    if asked and study.modalities and not asked & set(study.modalities):
-                        continue
-                    # One without a UID is told too: it is for the steward, not to be dropped.
-                    found.setdefault(study.study_uid or f"patient {study.patient_id}", study)
+                    collect(found, study, query)
         return iter(found.values())
 
     def list_instances(self, study: FoundStudy) -> set[str]:
@@ -150,27 +128,11 @@ class DimseSource:
     def retrieve(self, study: FoundStudy, into: Path) -> list[StagedFile]:
         """Bring what is missing of the study, compare with the source's list, retry once."""
         listed = self._instances(study)
-        if not listed:
-            raise SourceError(f"source {self._name}: lists no instance of the study")
-        prepare(into)
-        error: PacsgridError | None = None
-        for _ in range(2):
-            missing = _missing(listed, into)
-            if not missing:
-                break
-            try:
-                self._fetch(study, missing, listed, into)
-                error = None
-            except SourceUnavailable as problem:
-                error = problem
-        sync_directory(into)
-        missing = _missing(listed, into)
-        if missing:
-            raise error or SourceUnavailable(
-                f"source {self._name}: {len(missing)} of {len(listed)} instances did not arrive"
-            )
-        uids = sorted({one.sop_uid for one in listed})
-        return [StagedFile(into / name_for(uid), uid) for uid in uids]
+
+        def fetch(rest: list[Instance]) -> None:
+            self._fetch(study, rest, listed, into)
+
+        return bring(self._name, listed, into, fetch)
 
     def _check(self, code: int | None) -> None:
         if code != st.SUCCESS:
@@ -185,10 +147,10 @@ class DimseSource:
     ) -> Iterator[Association]:
         """Open an association within the source's limit; release or abort it for sure."""
         entity = AE(ae_title=self._settings.calling_ae_title)
-        entity.connection_timeout = CONNECT_SECONDS
-        entity.acse_timeout = CONNECT_SECONDS
-        entity.dimse_timeout = ANSWER_SECONDS
-        entity.network_timeout = IDLE_SECONDS
+        entity.connection_timeout = self._settings.connect_seconds
+        entity.acse_timeout = self._settings.connect_seconds
+        entity.dimse_timeout = self._settings.answer_seconds
+        entity.network_timeout = self._settings.idle_seconds
         handlers = [(evt.EVT_C_STORE, receiver.store)] if receiver else []
         with self._limit:
             assoc = entity.associate(
@@ -230,9 +192,9 @@ class DimseSource:
                 self._check(code)
         return answers
 
-    def _instances(self, study: FoundStudy) -> list[_Instance]:
+    def _instances(self, study: FoundStudy) -> list[Instance]:
         """List the study at series and image level (PS3.4 C.6.2.1)."""
-        instances: dict[str, _Instance] = {}
+        instances: dict[str, Instance] = {}
         with self._find_association() as assoc:
             series = Dataset()
             series.QueryRetrieveLevel = "SERIES"
@@ -252,26 +214,28 @@ class DimseSource:
                     uid = _text(found, "SOPInstanceUID")
                     if not uid:
                         raise SourceError(f"source {self._name}: instance without a UID")
-                    instances[uid] = _Instance(
+                    instances[uid] = Instance(
                         image.SeriesInstanceUID, uid, (told,) if told else likely
                     )
         return list(instances.values())
 
     def _fetch(
-        self, study: FoundStudy, missing: list[_Instance], listed: list[_Instance], into: Path
+        self, study: FoundStudy, missing: list[Instance], listed: list[Instance], into: Path
     ) -> None:
         """Retrieve per series; an error of one series doesn't keep the others from coming."""
-        receiver = Receiver(into, {one.sop_uid for one in missing})
+        wanted = {one.sop_uid for one in missing}
         sizes: dict[str, int] = {}
         for one in listed:
             sizes[one.series_uid] = sizes.get(one.series_uid, 0) + 1
         errors: list[PacsgridError] = []
-        for classes, group in _groups(missing):
-            requests = list(_requests(study.study_uid, group, sizes))
-            try:
-                errors += self._run(classes, requests, receiver)
-            except SourceUnavailable as problem:
-                errors.append(problem)
+        with WriteGroup() as writing:
+            receiver = Receiver(into, wanted, writing)
+            for classes, group in _groups(missing):
+                requests = list(_requests(study.study_uid, group, sizes))
+                try:
+                    errors += self._run(classes, requests, receiver)
+                except SourceUnavailable as problem:
+                    errors.append(problem)
         if errors:
             raise next((e for e in errors if not e.retryable), errors[0])
 
@@ -316,8 +280,8 @@ class DimseSource:
         """Listen as the move destination while the association asks (PS3.4 C.4.2)."""
         entity = AE(ae_title=self._settings.calling_ae_title)
         entity.require_called_aet = True
-        entity.network_timeout = IDLE_SECONDS
-        entity.dimse_timeout = ANSWER_SECONDS
+        entity.network_timeout = self._settings.idle_seconds
+        entity.dimse_timeout = self._settings.answer_seconds
         for uid in classes:
             know_as_storage(uid)
             entity.add_supported_context(uid, list(SYNTAXES))
@@ -325,26 +289,24 @@ class DimseSource:
         with self._port_lock:
             try:
                 server = entity.start_server(
-                    ("", self._settings.move_port),
+                    (self._settings.move_bind, self._settings.move_port),
                     block=False,
                     evt_handlers=[(evt.EVT_C_STORE, receiver.store)],
                 )
             except OSError:
-                raise SourceUnavailable(f"source {self._name}: move_port is in use") from None
+                raise SourceUnavailable(
+                    f"source {self._name}: move_port is in use, or move_bind is no address here"
+                ) from None
             try:
                 yield
             finally:
                 server.shutdown()
 
 
-def _missing(listed: list[_Instance], into: Path) -> list[_Instance]:
-    return [one for one in listed if not (into / name_for(one.sop_uid)).exists()]
-
-
-def _groups(missing: list[_Instance]) -> Iterator[tuple[list[str], list[_Instance]]]:
+def _groups(missing: list[Instance]) -> Iterator[tuple[list[str], list[Instance]]]:
     """Split so that each group's SOP classes fit into one association."""
     classes: dict[str, None] = {}
-    group: list[_Instance] = []
+    group: list[Instance] = []
     for one in sorted(missing, key=lambda item: (item.classes, item.series_uid)):
         joined = {**classes, **dict.fromkeys(one.classes)}
         if group and len(joined) > CLASSES_AT_ONCE:
@@ -356,7 +318,7 @@ def _groups(missing: list[_Instance]) -> Iterator[tuple[list[str], list[_Instanc
         yield list(classes), group
 
 
-def _requests(study_uid: str, group: list[_Instance], sizes: dict[str, int]) -> Iterator[Dataset]:
+def _requests(study_uid: str, group: list[Instance], sizes: dict[str, int]) -> Iterator[Dataset]:
     """Ask for whole series where all is missing, else for the instances (PS3.4 C.4.3.1.3)."""
     by_series: dict[str, list[str]] = {}
     for one in group:

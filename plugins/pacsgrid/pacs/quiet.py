@@ -1,4 +1,4 @@
-"""Keeps pydicom and pynetdicom from telling values: their warnings and logs quote them."""
+"""Keeps libraries from telling values: their warnings and logs quote datasets and addresses."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import warnings
 
 
 def hush() -> None:
-    """Silence both libraries in this process; what matters is raised as our own errors."""
+    """Silence the libraries in this process; what matters is raised as our own errors."""
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+    logging.getLogger("urllib3").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", module=r"pydicom(\..*)?$")

@@ -9,7 +9,7 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_file_meta_info
 from pynetdicom.events import Event
 
-from pacsgrid.pacs.staging import name_for, write_whole
+from pacsgrid.pacs.staging import WriteGroup, name_for
 
 log = logging.getLogger(__name__)
 
@@ -30,24 +30,29 @@ class Receiver:
     """Writes the instances that were asked for into one directory.
 
     Only listed SOP instances are taken: the storage SCP of a C-MOVE listens for anybody.
+    Success is said after the write; that all is on disk under its name is for the caller to
+    see to, who holds the group and compares the files with the source's list.
     """
 
-    def __init__(self, into: Path, wanted: set[str]) -> None:
+    def __init__(self, into: Path, wanted: set[str], group: WriteGroup) -> None:
         self._into = into
-        self._wanted = wanted
+        self._wanted = set(wanted)
+        self._taken: set[str] = set()
+        self._group = group
 
     def store(self, event: Event) -> int:
-        """Handle one C-STORE; success is said only after fsync and rename."""
+        """Handle one C-STORE; one that came before is not written again."""
         request = event.request
         sop_uid = str(request.AffectedSOPInstanceUID or "")
         if sop_uid not in self._wanted or request.DataSet is None:
             return REFUSED_UNASKED
-        target = self._into / name_for(sop_uid)
-        if target.exists():
+        if sop_uid in self._taken:
             return STORED
         try:
-            write_whole(target, (file_head(event), request.DataSet.getbuffer()))
+            chunks = (file_head(event), request.DataSet.getbuffer())
+            self._group.write(self._into / name_for(sop_uid), chunks)
         except OSError as error:
             log.error("cannot write to staging: errno %s", error.errno)
             return OUT_OF_RESOURCES
+        self._taken.add(sop_uid)
         return STORED

@@ -1,0 +1,342 @@
+"""A PACS as a source over DICOMweb: QIDO-RS and WADO-RS (PS3.18 sections 10.4 and 10.6)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError as TransportError
+from urllib3.util import Retry
+
+from pacsgrid.errors import ConfigError, PacsgridError, SourceError, SourceUnavailable
+from pacsgrid.model import FoundStudy, SourceSettings, StagedFile, StudyQuery
+from pacsgrid.pacs.multipart import (
+    MultipartCut,
+    MultipartError,
+    MultipartReader,
+    boundary_of,
+)
+from pacsgrid.pacs.part10 import HEAD, MOST_META, read_meta
+from pacsgrid.pacs.quiet import hush
+from pacsgrid.pacs.retrieval import Instance, bring, collect, single_values
+from pacsgrid.pacs.staging import WriteGroup, name_for
+
+hush()
+
+TRIES = 5
+LONGEST_WAIT = 120  # seconds a Retry-After may make us wait
+PIECE = 1 << 20
+
+_JSON = "application/dicom+json"
+# As stored is what we want (PS3.18 8.7.3.5.2); sources older than `*` get the plain form.
+_AS_STORED = 'multipart/related; type="application/dicom"; transfer-syntax=*'
+_PLAIN = 'multipart/related; type="application/dicom"'
+
+_STUDY_UID, _SERIES_UID, _SOP_UID = "0020000D", "0020000E", "00080018"
+_PATIENT_ID, _MODALITIES, _COUNT = "00100020", "00080061", "00201208"
+
+
+class _Bearer(requests.auth.AuthBase):
+    """Bearer token (RFC 6750 2.1)."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
+def _values(item: dict[str, Any], tag: str) -> tuple[str, ...]:
+    """Give an attribute's values as text (PS3.18 F.2.2)."""
+    attribute = item.get(tag)
+    values = attribute.get("Value") if isinstance(attribute, dict) else None
+    if not isinstance(values, list):
+        return ()
+    return tuple(str(value).strip("\0 ") for value in values if value not in (None, ""))
+
+
+def _first(item: dict[str, Any], tag: str) -> str:
+    return next(iter(_values(item, tag)), "")
+
+
+def _page(limit: int, offset: int) -> list[tuple[str, str]]:
+    return [("limit", str(limit)), ("offset", str(offset))]
+
+
+class WebSource:
+    """Studies of a PACS that speaks DICOMweb; connections are kept and used again."""
+
+    def __init__(self, settings: SourceSettings) -> None:
+        if not settings.url.startswith(("http://", "https://")):
+            raise ConfigError(f"source {settings.name}: url must start with http:// or https://")
+        self._name = settings.name
+        self._url = settings.url.rstrip("/")
+        self._page = settings.page_size
+        self._timeout = (settings.connect_seconds, settings.idle_seconds)
+        self._session = requests.Session()
+        # Proxies and netrc of the environment are not meant for a PACS in the house.
+        self._session.trust_env = False
+        if settings.token:
+            self._session.auth = _Bearer(settings.token)
+        elif settings.user:
+            self._session.auth = (settings.user, settings.password)
+        if settings.ca_file:
+            self._session.verify = str(settings.ca_file)
+        if settings.cert_file:
+            self._session.cert = (str(settings.cert_file), str(settings.key_file))
+        retry = Retry(
+            total=TRIES,
+            connect=1,  # a host that is down is left to the next way, or the next run
+            status_forcelist=(429, 502, 503, 504),
+            backoff_factor=0.2,
+            backoff_jitter=0.2,
+            raise_on_status=False,
+            respect_retry_after_header=True,
+            retry_after_max=LONGEST_WAIT,
+        )
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, HTTPAdapter(max_retries=retry))
+
+    def echo(self) -> None:
+        """Return if the source answers a query for one study."""
+        self._get_json("/studies", [("limit", "1")])
+
+    def find_studies(self, query: StudyQuery) -> Iterator[FoundStudy]:
+        """Give each matching study once (QIDO-RS, PS3.18 10.6.1.1)."""
+        dates = f"{query.date_from}-{query.date_to}" if query.date_from or query.date_to else ""
+        found: dict[str, FoundStudy] = {}
+        for modality, patient, accession, uid in single_values(query):
+            keys = {
+                "StudyDate": dates,
+                "ModalitiesInStudy": modality,
+                "PatientID": patient,
+                "AccessionNumber": accession,
+                "StudyInstanceUID": uid,
+            }
+            params = [(key, value) for key, value in keys.items() if value]
+            params += [("includefield", tag) for tag in (_COUNT, _MODALITIES)]
+            for item in self._query("/studies", params, (_STUDY_UID, _PATIENT_ID)):
+                count = _first(item, _COUNT)
+                study = FoundStudy(
+                    _first(item, _STUDY_UID),
+                    _first(item, _PATIENT_ID),
+                    int(count) if count.isdigit() else None,
+                    _values(item, _MODALITIES),
+                )
+                collect(found, study, query)
+        return iter(found.values())
+
+    def list_instances(self, study: FoundStudy) -> set[str]:
+        """Give the SOP Instance UIDs the source lists for the study."""
+        return {one.sop_uid for one in self._instances(study)}
+
+    def strays(self) -> list[Path]:
+        """Give nothing: a PACS has no instance without a study."""
+        return []
+
+    def retrieve(self, study: FoundStudy, into: Path) -> list[StagedFile]:
+        """Bring what is missing of the study, compare with the source's list, retry once."""
+        listed = self._instances(study)
+
+        def fetch(rest: list[Instance]) -> None:
+            self._fetch(study.study_uid, rest, listed, into)
+
+        return bring(self._name, listed, into, fetch)
+
+    # -- queries --------------------------------------------------------------------------
+
+    def _instances(self, study: FoundStudy) -> list[Instance]:
+        """List series by series: not every server lists a study's instances at once."""
+        base = f"/studies/{quote(study.study_uid, safe='')}/series"
+        instances: dict[str, Instance] = {}
+        for series in self._query(base, [], (_SERIES_UID,)):
+            series_uid = _first(series, _SERIES_UID)
+            for item in self._query(
+                f"{base}/{quote(series_uid, safe='')}/instances", [], (_SOP_UID,)
+            ):
+                uid = _first(item, _SOP_UID)
+                if not uid or not series_uid:
+                    raise SourceError(f"source {self._name}: instance or series without a UID")
+                instances[uid] = Instance(series_uid, uid)
+        return list(instances.values())
+
+    def _query(
+        self, path: str, params: list[tuple[str, str]], key: tuple[str, ...]
+    ) -> Iterator[dict[str, Any]]:
+        """Give every answer once, page by page (PS3.18 8.3.4.4).
+
+        A page shorter than asked need not be the last: servers set limits of their own. The
+        last is the one that brings nothing new. Some answer wrongly or not at all from an
+        offset, so when full pages ended the list it is asked for once more from its start.
+        """
+        seen: set[tuple[str, ...]] = set()
+
+        def new(items: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+            for item in items:
+                mark = tuple(_first(item, tag) for tag in key)
+                if mark not in seen:
+                    seen.add(mark)
+                    yield item
+
+        offset, full = 0, False
+        while True:
+            items, _ = self._get_json(path, [*params, *_page(self._page, offset)])
+            fresh = list(new(items))
+            if not fresh:
+                break
+            yield from fresh
+            offset += len(items)
+            full = len(items) >= self._page
+        limit, cut = offset, False
+        while full:
+            limit *= 2
+            items, cut = self._get_json(path, [*params, *_page(limit, 0)])
+            yield from new(items)
+            full = len(items) >= limit
+        if cut:
+            raise SourceError(
+                f"source {self._name}: the server says that it has more answers than it gives, "
+                "and ignores 'offset'; ask for less at once"
+            )
+
+    def _get_json(
+        self, path: str, params: list[tuple[str, str]]
+    ) -> tuple[list[dict[str, Any]], bool]:
+        """Give the answers, and whether the server warns that there are more."""
+        with self._get(path, _JSON, params) as answer:
+            if answer.status_code == 204:
+                return [], False
+            cut = answer.headers.get("Warning", "").startswith("299")
+            try:
+                items = answer.json()
+            except ValueError:
+                raise SourceError(f"source {self._name}: answered a query without JSON") from None
+        if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+            raise SourceError(f"source {self._name}: answered a query with other than a list")
+        return items, cut
+
+    @contextmanager
+    def _get(
+        self, path: str, accept: str, params: list[tuple[str, str]] | None = None
+    ) -> Iterator[requests.Response]:
+        """Open an answer; only good ones are given. No message quotes the address or the cause.
+
+        Both may hold what identifies a patient.
+        """
+        try:
+            with self._session.get(
+                self._url + path,
+                params=params,
+                headers={"Accept": accept},
+                timeout=self._timeout,
+                stream=True,
+            ) as answer:
+                if answer.status_code not in (200, 204, 206):
+                    raise _failure(self._name, answer.status_code)
+                yield answer
+        except requests.exceptions.SSLError:
+            raise SourceError(
+                f"source {self._name}: its certificate is not trusted; check ca_file"
+            ) from None
+        except (requests.RequestException, TransportError):
+            raise SourceUnavailable(
+                f"source {self._name}: no answer in time or connection lost"
+            ) from None
+
+    # -- retrieval ------------------------------------------------------------------------
+
+    def _fetch(
+        self, study_uid: str, rest: list[Instance], listed: list[Instance], into: Path
+    ) -> None:
+        """Ask for series of which much is missing, else for instances (PS3.18 10.4.1.1)."""
+        sizes: dict[str, int] = {}
+        for one in listed:
+            sizes[one.series_uid] = sizes.get(one.series_uid, 0) + 1
+        by_series: dict[str, list[str]] = {}
+        for one in rest:
+            by_series.setdefault(one.series_uid, []).append(one.sop_uid)
+        errors: list[PacsgridError] = []
+        with WriteGroup() as group:
+            for series_uid, uids in by_series.items():
+                path = f"/studies/{quote(study_uid, safe='')}/series/{quote(series_uid, safe='')}"
+                wanted = set(uids)
+                if len(uids) * 4 >= sizes[series_uid]:
+                    paths = [path]
+                else:
+                    paths = [f"{path}/instances/{quote(uid, safe='')}" for uid in uids]
+                for one_path in paths:
+                    try:
+                        self._take(one_path, wanted, into, group)
+                    except (SourceError, SourceUnavailable) as problem:
+                        errors.append(problem)
+        if errors:
+            raise next((e for e in errors if e.retryable), errors[0])
+
+    def _take(self, path: str, wanted: set[str], into: Path, group: WriteGroup) -> None:
+        try:
+            self._take_as(_AS_STORED, path, wanted, into, group)
+        except _NotAcceptable:
+            self._take_as(_PLAIN, path, wanted, into, group)
+
+    def _take_as(
+        self, accept: str, path: str, wanted: set[str], into: Path, group: WriteGroup
+    ) -> None:
+        """Write each part to a file of its own as it comes; parts not wanted are passed over."""
+        with self._get(path, accept) as answer:
+            try:
+                boundary = boundary_of(answer.headers.get("Content-Type", ""))
+                reader = MultipartReader(answer.raw.stream(PIECE, decode_content=True), boundary)
+                for _, content in reader.parts():
+                    self._write(content, wanted, into, group)
+            except MultipartCut:
+                raise SourceUnavailable(
+                    f"source {self._name}: an answer ended in its middle"
+                ) from None
+            except MultipartError as error:
+                raise SourceError(f"source {self._name}: {error}") from None
+
+    def _write(
+        self, content: Iterator[memoryview], wanted: set[str], into: Path, group: WriteGroup
+    ) -> None:
+        head = b""
+        meta = None
+        while meta is None and len(head) < HEAD + MOST_META:
+            piece = next(content, None)
+            if piece is None:
+                break
+            head += piece
+            meta = read_meta(head)
+        if meta is None:
+            raise SourceError(f"source {self._name}: a part is no DICOM file")
+        if meta.sop_uid not in wanted:
+            return
+
+        def pieces() -> Iterator[bytes | memoryview]:
+            yield head
+            yield from content
+
+        group.write(into / name_for(meta.sop_uid), pieces())
+        wanted.discard(meta.sop_uid)
+
+
+class _NotAcceptable(SourceError):
+    """The source does not know the transfer syntax ``*``."""
+
+
+def _failure(name: str, status: int) -> PacsgridError:
+    """Sort an HTTP status into try again and give up (PS3.18 8.5, RFC 9110 15)."""
+    if status in (401, 403):
+        return SourceError(
+            f"source {name}: refused the credentials (HTTP {status}); check user, password or token"
+        )
+    if status == 406:
+        return _NotAcceptable(f"source {name}: cannot give what was asked for (HTTP 406)")
+    if status in (408, 425, 429) or (status >= 500 and status != 501):
+        return SourceUnavailable(f"source {name}: busy or failing (HTTP {status})")
+    return SourceError(f"source {name}: refused (HTTP {status})")

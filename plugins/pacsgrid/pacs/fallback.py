@@ -1,0 +1,57 @@
+"""Several ways into one PACS: when one fails, the next goes on where it stopped."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from pacsgrid.errors import SourceError, SourceUnavailable
+from pacsgrid.model import FoundStudy, StagedFile, StudyQuery
+from pacsgrid.pacs.base import Source
+
+log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+
+class FallbackSource:
+    """Asks each way in turn until one answers.
+
+    All ways name an instance's file alike, so a retrieval that one began another completes.
+    The first way's error is raised when all fail, unless only a later one may be tried again.
+    """
+
+    def __init__(self, name: str, ways: Mapping[str, Source]) -> None:
+        self._name = name
+        self._ways = ways
+
+    def echo(self) -> None:
+        """Return if one way answers."""
+        self._try(lambda source: source.echo())
+
+    def find_studies(self, query: StudyQuery) -> Iterator[FoundStudy]:
+        """Give each study once, from the first way that answers the whole query."""
+        return iter(self._try(lambda source: list(source.find_studies(query))))
+
+    def list_instances(self, study: FoundStudy) -> set[str]:
+        """Give the SOP Instance UIDs the source holds for the study."""
+        return self._try(lambda source: source.list_instances(study))
+
+    def retrieve(self, study: FoundStudy, into: Path) -> list[StagedFile]:
+        """Bring the study; what an earlier way brought is not fetched again."""
+        return self._try(lambda source: source.retrieve(study, into))
+
+    def strays(self) -> list[Path]:
+        """Give nothing: a PACS has no instance without a study."""
+        return []
+
+    def _try(self, call: Callable[[Source], _T]) -> _T:
+        errors: list[SourceError | SourceUnavailable] = []
+        for way, source in self._ways.items():
+            try:
+                return call(source)
+            except (SourceError, SourceUnavailable) as error:
+                log.warning("source %s: %s failed: %s", self._name, way, error)
+                errors.append(error)
+        raise next((error for error in errors if error.retryable), errors[0])

@@ -1,0 +1,132 @@
+"""Reading multipart/related as it arrives (RFC 2046 5.1, PS3.18 8.6.1.2), never whole in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from email.message import Message
+
+MOST_HEADER = 64 * 1024  # bytes of one part's header lines, or of a preamble
+
+
+class MultipartError(ValueError):
+    """The body is not well-formed multipart."""
+
+
+class MultipartCut(MultipartError):
+    """The body ended before its closing boundary: asking again may bring it whole."""
+
+
+def boundary_of(content_type: str) -> bytes:
+    """Give the boundary that a Content-Type names; raises MultipartError when it names none."""
+    message = Message()
+    message["Content-Type"] = content_type
+    boundary = message.get_boundary()
+    if message.get_content_maintype() != "multipart" or not boundary:
+        raise MultipartError("the answer is not multipart with a boundary")
+    return boundary.encode("ascii", "replace")
+
+
+class MultipartReader:
+    """Parts of a body that comes in pieces of any size.
+
+    Parameters
+    ----------
+    pieces
+        The body as it arrives. At most one piece and a boundary's length are kept.
+    boundary
+        As `boundary_of` gives it.
+    """
+
+    def __init__(self, pieces: Iterable[bytes], boundary: bytes) -> None:
+        self._pieces = iter(pieces)
+        self._mark = b"\r\n--" + boundary
+        # The first boundary may stand at the very start, without the line end before it.
+        self._held = b"\r\n"
+        self._in_part = False
+
+    def parts(self) -> Iterator[tuple[dict[str, str], Iterator[memoryview]]]:
+        """Give each part's headers (names in lower case) and the pieces of its content.
+
+        A part that was not read to its end is skipped when the next is asked for.
+
+        Raises
+        ------
+        MultipartCut
+            The body ended early; what was given of the last part is not whole.
+        MultipartError
+            Header lines are too long or not header lines.
+        """
+        self._skip_preamble()
+        while self._next():
+            content = self._content(self._headers())
+            yield self._last_headers, content
+            for _ in content:
+                pass
+
+    def _more(self) -> None:
+        try:
+            piece = next(self._pieces)
+        except StopIteration:
+            raise MultipartCut("the answer ended before its closing boundary") from None
+        self._held = self._held + piece if self._held else bytes(piece)
+
+    def _skip_preamble(self) -> None:
+        while (at := self._held.find(self._mark)) < 0:
+            if len(self._held) > MOST_HEADER:
+                raise MultipartError("no boundary where the first part should start")
+            self._more()
+        self._held = self._held[at + len(self._mark) :]
+
+    def _next(self) -> bool:
+        """Behind a boundary: whether a part follows it; ``--`` closes the body."""
+        while len(self._held) < 2:
+            self._more()
+        return self._held[:2] != b"--"
+
+    def _headers(self) -> dict[str, str]:
+        # The boundary's own line end serves as the one before the first header line.
+        while (end := self._held.find(b"\r\n\r\n")) < 0:
+            if len(self._held) > MOST_HEADER:
+                raise MultipartError("a part's header lines are too long")
+            self._more()
+        headers: dict[str, str] = {}
+        for line in self._held[:end].split(b"\r\n"):
+            if line.strip(b" \t"):
+                name, colon, value = line.decode("latin-1").partition(":")
+                if not colon:
+                    raise MultipartError("a part has a line that is no header")
+                headers[name.strip().lower()] = value.strip()
+        # The empty line's end may belong to the boundary of a part without content.
+        self._held = self._held[end + 2 :]
+        self._last_headers = headers
+        return headers
+
+    def _content(self, headers: dict[str, str]) -> Iterator[memoryview]:
+        """Give what stands before the next boundary.
+
+        The length a part tells is used to look past content quickly, never believed: the
+        boundary must stand behind it.
+        """
+        text = headers.get("content-length", "")
+        told = int(text) + 2 if text.isdigit() else 0  # with the empty line's end
+        skip = 2
+        passed = 0
+        while True:
+            held = self._held
+            usable = len(held) - len(self._mark) + 1
+            if told - passed > len(held):
+                at, usable = -1, len(held)
+            else:
+                at = held.find(self._mark, max(0, told - passed))
+            end = at if at >= 0 else max(0, usable)
+            if end > skip:
+                yield memoryview(held)[skip:end]
+            skip = max(0, skip - end)
+            passed += end
+            if at >= 0:
+                if told and passed != told:
+                    raise MultipartError("a part is not as long as its header says")
+                self._held = held[at + len(self._mark) :]
+                return
+            self._held = held[end:]
+            self._more()
