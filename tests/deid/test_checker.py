@@ -22,6 +22,7 @@ from pacsgrid.deid import (
     collect_identifiers,
     load_profile,
 )
+from pacsgrid.deid.check import scan
 from pacsgrid.errors import HeldError
 
 PSEUDONYMS = Pseudonyms(b"k" * 32, "demo")
@@ -121,8 +122,8 @@ def test_what_another_file_of_the_study_knows_is_looked_for(tmp_path: Path) -> N
     ds.ImageComments = "sebestova"
     ds.save_as(made)
     check_file(first, made, profile)
-    checker = Checker(profile)
-    checker.learn([first, second])
+    identity, _ = scan([first, second], profile)
+    checker = Checker(profile, identity)
     with pytest.raises(HeldError, match="identity-left"):
         checker.check(first, made)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ from pydicom import dcmread
 from dicom import ct
 from pacsgrid.embedded.stack import Stack
 from pacsgrid.errors import RetryableError
+from pacsgrid.grid import study_collection
 from pacsgrid.model import StudyQuery, StudyState
 from pacsgrid.pipeline import STEPS, Line, find_studies, run_step, settle
 from proof import proven_once
@@ -58,6 +61,29 @@ def test_bad_files_are_held_with_their_reason_and_the_others_go_through(stack: S
         before = [line.ledger.audit(row.ref) for row in line.ledger.studies("demo")]
         go(line)
         assert before == [line.ledger.audit(row.ref) for row in line.ledger.studies("demo")]
+
+
+def test_the_report_stands_beside_the_study_in_every_zone(stack: Stack) -> None:
+    for number in range(2):
+        ct(stack.drop / f"{number}.dcm", "1.2.3.4", f"1.2.3.4.1.{number}")
+    with Line(stack.site, "demo") as line:
+        go(line)
+        (study,) = line.ledger.studies("demo")
+        row = line.ledger.instances(study.ref)[0]
+        for zone in (line.home, *line.partners):
+            where = study_collection(zone.settings.name, "demo", row.subject, row.study_uid)
+            with zone.session.data_objects.open(f"{where}/deidentification.json", "r") as stream:
+                text = stream.read()
+            with zone.session.data_objects.open(f"{where}/manifest.json", "r") as stream:
+                manifest = json.loads(stream.read())
+            assert hashlib.sha256(text).hexdigest() == manifest["report"]["sha256"]
+            report = json.loads(text)
+            assert report["checker"] == {"verdict": "passed", "instances": 2}
+            assert report["profile"]["hash"] == line.profile.hash
+            assert report["tags"]["(0010,0010)"] == {"replaced": 2}
+            assert not any(
+                value in text for value in (b"ovak", b"756203", b"ACC-77123", b"1.2.3.4")
+            )
 
 
 def test_a_study_of_two_patients_is_held(stack: Stack) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
@@ -240,6 +241,21 @@ class Ledger:
                 (ref,),
             )
         ]
+
+    def set_report(self, ref: str, report: bytes) -> None:
+        """Enter the report of a study's de-identification; the newest stands."""
+        with self._transaction() as cursor:
+            cursor.execute(
+                "INSERT INTO pacsgrid.deid_report (ref, sha256, body) VALUES (%s, %s, %s)"
+                " ON CONFLICT (ref) DO UPDATE SET sha256 = excluded.sha256,"
+                " body = excluded.body, made_at = now()",
+                (ref, hashlib.sha256(report).hexdigest(), report.decode()),
+            )
+
+    def report(self, ref: str) -> tuple[bytes, str] | None:
+        """Return the study's report and its SHA-256 in hex, None when it has none."""
+        rows = self._all("SELECT body, sha256 FROM pacsgrid.deid_report WHERE ref = %s", (ref,))
+        return (rows[0][0].encode(), rows[0][1]) if rows else None
 
     def known(self, ref: str) -> int:
         """Return how many of the study's files were taken or are held."""

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections import defaultdict
 from pathlib import Path
 
-import pydicom
-
-from pacsgrid.deid import Checker, anonymise_file, collect_identifiers
+from pacsgrid.deid import Workshop, study_report
 from pacsgrid.errors import HeldError
-from pacsgrid.model import AnonymisedInstance
 from pacsgrid.pipeline.context import Line
 
 log = logging.getLogger(__name__)
@@ -32,29 +28,17 @@ def anonymise(line: Line, ref: str) -> None:
     shutil.rmtree(rooms.outbox, ignore_errors=True)
     rooms.outbox.mkdir(parents=True, mode=0o700)
     files = sorted(path for path in rooms.staging.iterdir() if path.suffix == ".dcm")
-    identifiers = collect_identifiers(files)
-    checker = Checker(line.profile)
-    checker.learn(files)
-    clashing = _clashing(files)
-    done: list[AnonymisedInstance] = []
-    first: HeldError | None = None
-    for path in files:
-        try:
-            if path in clashing:
-                raise HeldError(
-                    "duplicate-conflict",
-                    "several files of this study bear the same SOPInstanceUID (0008,0018) with "
-                    "different content; keep the right one at the source",
-                )
-            made = anonymise_file(path, rooms.outbox, line.pseudonyms, line.profile, identifiers)
-        except HeldError as error:
-            first = first or error
-            _hold_file(line, ref, path, error)
-            continue
-        checker.check(path, made.path)
-        done.append(made)
+    with Workshop(line.pseudonyms, line.profile) as workshop:
+        batch = workshop.study(files, rooms.outbox)
+    for outcome in batch.held:
+        if outcome.refused:
+            raise outcome.error()
+        _hold_file(line, ref, outcome.source, outcome.error())
+    done = batch.made
     if not done:
-        raise first or HeldError("empty", "no file of this study was left to anonymise")
+        if batch.held:
+            raise batch.held[0].error()
+        raise HeldError("empty", "no file of this study was left to anonymise")
     if len({made.subject for made in done}) > 1:
         raise HeldError(
             "patient-mismatch",
@@ -62,21 +46,15 @@ def anonymise(line: Line, ref: str) -> None:
             "source",
         )
     line.ledger.add_instances(ref, done)
-    log.info("%s: %d instances anonymised, %d held", ref, len(done), len(files) - len(done))
-
-
-def _clashing(files: list[Path]) -> set[Path]:
-    by_uid: dict[str, list[Path]] = defaultdict(list)
-    for path in files:
-        try:
-            header = pydicom.dcmread(
-                path, specific_tags=["SOPInstanceUID"], stop_before_pixels=True
-            )
-        except Exception:
-            continue  # anonymise_file names what is wrong with it
-        if uid := str(header.get("SOPInstanceUID", "")):
-            by_uid[uid].append(path)
-    return {path for paths in by_uid.values() if len(paths) > 1 for path in paths}
+    report = study_report(
+        done[0].subject,
+        done[0].study_uid,
+        line.profile,
+        batch.counts,
+        (outcome.code for outcome in batch.held),
+    )
+    line.ledger.set_report(ref, report)
+    log.info("%s: %d instances anonymised, %d held", ref, len(done), len(batch.held))
 
 
 def _hold_file(line: Line, ref: str, path: Path, error: HeldError) -> None:

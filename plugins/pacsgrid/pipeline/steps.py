@@ -6,7 +6,6 @@ continued by calling it again.
 
 from __future__ import annotations
 
-import json
 import logging
 import traceback
 from collections.abc import Callable, Sequence
@@ -19,6 +18,7 @@ from pacsgrid.model import AVU, AnonymisedInstance, FoundStudy, ReplicaProof, St
 from pacsgrid.pacs import open_source
 from pacsgrid.pipeline.anonymise import anonymise
 from pacsgrid.pipeline.context import Line
+from pacsgrid.pipeline.documents import put_documents
 
 log = logging.getLogger(__name__)
 
@@ -90,29 +90,14 @@ def _avus(line: Line, collection: str, rows: Sequence[InstanceRow]) -> dict[str,
 
 
 def deposit(line: Line, ref: str) -> None:
-    """Put the study's instances, AVUs and manifest into the home zone."""
+    """Put the study's instances, AVUs, manifest and report into the home zone."""
     rows = line.ledger.instances(ref)
     name = line.project.name
     grid.ensure_project(line.home, name)
     collection = _collection(line, line.home, rows)
     report = grid.deposit(line.home, name, _outgoing(line, ref), _avus(line, collection, rows))
-    grid.put_text(line.home, f"{collection}/manifest.json", _manifest(line, rows))
+    put_documents(line, ref, line.home, collection, rows)
     log.info("%s: %d instances deposited, %d were there", ref, report.put, report.skipped)
-
-
-def _manifest(line: Line, rows: Sequence[InstanceRow]) -> bytes:
-    manifest = {
-        "project": line.project.name,
-        "subject": rows[0].subject,
-        "study": rows[0].study_uid,
-        "profile": line.profile.name,
-        "profile_hash": line.profile.hash,
-        "instances": [
-            {"series": r.series_uid, "sop": r.sop_uid, "sha256": r.sha256, "size": r.size}
-            for r in sorted(rows, key=lambda r: (r.series_uid, r.sop_uid))
-        ],
-    }
-    return json.dumps(manifest, indent=1).encode()
 
 
 def replicate(line: Line, ref: str) -> None:
@@ -123,8 +108,7 @@ def replicate(line: Line, ref: str) -> None:
     for partner in line.partners:
         grid.ensure_project(partner, name)
         made += grid.copy_to_partner(line.home, partner, name, rows)
-        there = _collection(line, partner, rows)
-        grid.put_text(partner, f"{there}/manifest.json", _manifest(line, rows))
+        put_documents(line, ref, partner, _collection(line, partner, rows), rows)
     log.info("%s: %d replicas made", ref, made)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from .checker import Checker, check_file
+from .checker import Checker, Seen, check_file, scan
 from .findings import Counts
+from .identity import Identity
+from .references import References
 
-__all__ = ["Checker", "Counts", "check_file"]
+__all__ = ["Checker", "Counts", "Identity", "References", "Seen", "check_file", "scan"]

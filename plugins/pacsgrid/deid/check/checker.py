@@ -7,6 +7,7 @@ there, what must, and what must not have changed.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import HeldError
@@ -27,17 +28,19 @@ class Checker:
     ----------
     profile
         What the results were made with: it says what may stay.
+    identity
+        What identifies in all of the study's sources, from `scan`: what one header knows is
+        looked for in every result. Each checked source adds to it.
 
     Notes
     -----
-    Every source is first shown with `learn`; what one file's header knows is looked for in all
-    of them. `check` remembers how each UID was replaced, so that a reference that no longer
-    leads to its object is found across files. Holds identifying values in memory only.
+    `check` remembers how each UID was replaced, so that a reference that no longer leads to its
+    object is found across files. Holds identifying values in memory only.
     """
 
-    def __init__(self, profile: Profile) -> None:
+    def __init__(self, profile: Profile, identity: Identity | None = None) -> None:
         self._profile = profile
-        self._identity = Identity()
+        self._identity = Identity() if identity is None else identity
         self._search: Search | None = None
         self._clean: set[tuple[str, bytes]] = set()
         self.references = References()
@@ -46,23 +49,11 @@ class Checker:
     def __repr__(self) -> str:
         return f"Checker({self._profile.name}, {self.counts.instances} instances)"
 
-    def learn(self, sources: Iterable[Path]) -> None:
-        """Take in what identifies in the headers of the study's files; unreadable ones are passed.
-
-        An unreadable file has no result that could be checked.
-        """
-        for path in sources:
-            try:
-                header = read_header(path)
-            except (MalformedError, OSError):
-                continue
-            self._take(header)
-
     def _take(self, header: Header) -> None:
         new = self._identity.add(header.meta, self._profile)
         new |= self._identity.add(header.elements, self._profile)
         if new or self._search is None:
-            self._search = None
+            self._search = Search(self._identity)
             self._clean.clear()
 
     def check(self, source: Path, result: Path) -> Counts:
@@ -81,8 +72,7 @@ class Checker:
         """
         before, after = _read(source, "source"), _read(result, "result")
         self._take(before)
-        if self._search is None:
-            self._search = Search(self._identity)
+        assert self._search is not None
         files.check_structure(after)
         files.check_name(result, self._search, self._identity)
         comparison = Comparison(
@@ -94,19 +84,36 @@ class Checker:
         self.counts.merge(counts)
         return counts
 
-    def merge(self, references: References, counts: Counts) -> None:
-        """Take in what another checker of the same study found.
 
-        Raises
-        ------
-        HeldError
-            ``reference-changed``: the two saw one UID replaced in two ways.
-        """
-        if not self.references.merge(references):
-            raise HeldError(
-                "reference-changed", "one UID was replaced in two ways within this study"
-            )
-        self.counts.merge(counts)
+@dataclass(frozen=True)
+class Seen:
+    """Whose header was read: the file, and the UIDs that it bears. Identified: memory only."""
+
+    path: Path
+    study_uid: str
+    sop_uid: str
+
+
+def scan(sources: Iterable[Path], profile: Profile) -> tuple[Identity, list[Seen]]:
+    """Read what identifies in the headers of files; files that cannot be read are passed over.
+
+    Of an unreadable file there is no result to check.
+    """
+    identity, found = Identity(), []
+    for path in sources:
+        try:
+            header = read_header(path)
+        except (MalformedError, OSError):
+            continue
+        identity.add(header.meta, profile)
+        identity.add(header.elements, profile)
+        found.append(Seen(path, _uid(header, 0x0020000D), _uid(header, 0x00080018)))
+    return identity, found
+
+
+def _uid(header: Header, tag: int) -> str:
+    element = header.elements.get(tag)
+    return element.value.strip(b"\0 ").decode("latin-1") if element else ""
 
 
 def _read(path: Path, which: str) -> Header:

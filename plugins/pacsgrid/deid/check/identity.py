@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from ..profile import Profile
 from .reader import Items
@@ -54,6 +54,11 @@ class Identity:
 
     def __repr__(self) -> str:
         return f"Identity({len(self.names)} names, {len(self.ids)} ids)"
+
+    def __or__(self, other: Identity) -> Identity:
+        return Identity(
+            *(getattr(self, part.name) | getattr(other, part.name) for part in fields(self))
+        )
 
     def add(self, items: Items, profile: Profile, outer: tuple[str, ...] = ("iso8859",)) -> bool:
         """Take in one dataset at every depth; says whether there was anything new."""

@@ -1,0 +1,7 @@
+-- What was done to a study and that the checker passed it; tags and numbers, nothing identifying.
+CREATE TABLE pacsgrid.deid_report (
+    ref text PRIMARY KEY REFERENCES pacsgrid.study,
+    sha256 text NOT NULL,
+    body text NOT NULL,
+    made_at timestamptz NOT NULL DEFAULT now()
+);
