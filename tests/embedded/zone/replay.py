@@ -19,8 +19,8 @@ from typing import Any
 
 from irods.password_obfuscation import obfuscate_new_password
 
+from pacsgrid.embedded.zone.login import response_digest
 from pacsgrid.embedded.zone.native import to_xml
-from pacsgrid.embedded.zone.server import response_digest
 from pacsgrid.embedded.zone.wire import Message, Node, esc, parse, receive, send
 
 FILES = Path(__file__).parent / "transcripts"

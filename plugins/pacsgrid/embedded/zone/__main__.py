@@ -24,7 +24,12 @@ def main() -> None:
     p.add_argument("--password", default="rods")
     p.add_argument("--host", default="127.0.0.1")
     p.add_argument("--federate", action="append", default=[], metavar="ZONE=HOST:PORT:KEY")
+    p.add_argument("--tls-cert", type=Path, help="certificate chain (PEM); offers TLS")
+    p.add_argument("--tls-key", type=Path, help="its key, if it is not in the same file")
+    p.add_argument("--tls-required", action="store_true", help="refuse clients without TLS")
     a = p.parse_args()
+    if (a.tls_key or a.tls_required) and not a.tls_cert:
+        p.error("--tls-key and --tls-required need --tls-cert")
     federate: dict[str, tuple[str, int, str]] = {}
     for text in a.federate:
         zone, _, rest = text.partition("=")
@@ -35,7 +40,10 @@ def main() -> None:
     done = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: done.set())
-    with ZoneServer(a.zone, a.dir, a.port, a.admin, a.password, a.host, federate) as server:
+    tls = (a.tls_cert, a.tls_key) if a.tls_cert else None
+    with ZoneServer(
+        a.zone, a.dir, a.port, a.admin, a.password, a.host, federate, tls, a.tls_required
+    ) as server:
         print(f"zone {a.zone} accepts connections on {a.host}:{server.port}", flush=True)
         done.wait()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 
+from .login import password_ok
 from .server import Reply, Request, Session, api, json_reply
 from .wire import IrodsError, pack
 
@@ -21,7 +22,7 @@ def authenticate(s: Session, r: Request) -> Reply:
             digest = base64.b64decode(str(data.get("digest", "")))
         except ValueError:
             digest = b""
-        if not s.password_ok(digest):
+        if not password_ok(s, digest):
             raise IrodsError(-826000, "wrong password")
     else:
         raise IrodsError(-1105000, "unknown step")
@@ -42,6 +43,6 @@ def response(s: Session, r: Request) -> Reply:
         digest = base64.b64decode(r.node.get("response"))
     except ValueError:
         digest = b""
-    if not s.password_ok(digest):
+    if not password_ok(s, digest):
         raise IrodsError(-826000, "wrong password")
     return Reply()

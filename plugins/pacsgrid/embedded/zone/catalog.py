@@ -139,7 +139,8 @@ class Catalog:
         conn: sqlite3.Connection | None = getattr(self._local, "conn", None)
         if conn is not None:
             with self._write:
-                self._all.remove(conn)
+                if conn in self._all:
+                    self._all.remove(conn)
             conn.close()
             self._local.conn = None
 

@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 MAX_HEADER = 4096
 MAX_BODY = 1 << 28
+RELEASE = "rods5.0.2"  # the release whose behaviour is copied
 PROGRESS = 99999996  # SYS_SVR_TO_CLI_COLL_STAT: the status of a report between request and reply
 PROGRESS_SEEN = struct.pack(">i", 99999997)  # SYS_CLI_TO_SVR_COLL_STAT_REPLY, sent without frame
 
@@ -69,19 +70,34 @@ def read_exact(sock: socket.socket, size: int) -> bytearray:
     return buf
 
 
-def receive(sock: socket.socket) -> Message:
-    """Read one message."""
+@dataclass
+class Header:
+    """A message's header: its type, the lengths of body, error and byte stream, its number."""
+
+    type: str
+    lengths: tuple[int, int, int]
+    int_info: int
+
+
+def receive_header(sock: socket.socket) -> Header:
+    """Read a header alone."""
     (size,) = struct.unpack(">i", read_exact(sock, 4))
     if not 0 < size <= MAX_HEADER:
         raise Disconnected("bad header length")
     found = _HEADER.search(bytes(read_exact(sock, size)))
     if not found:
         raise Disconnected("bad header")
-    lengths = [int(found[i]) for i in (2, 3, 4)]
-    if any(not 0 <= n <= MAX_BODY for n in lengths):
+    lengths = (int(found[2]), int(found[3]), int(found[4]))
+    return Header(found[1].decode("latin1"), lengths, int(found[5]))
+
+
+def receive(sock: socket.socket, limit: int = MAX_BODY) -> Message:
+    """Read one message; raises `Disconnected` if one of its parts is longer than the limit."""
+    head = receive_header(sock)
+    if any(not 0 <= n <= limit for n in head.lengths):
         raise Disconnected("bad length")
-    body, error, bs = (read_exact(sock, n) if n else bytearray() for n in lengths)
-    return Message(found[1].decode(), int(found[5]), bytes(body), bytes(error), bs)
+    body, error, bs = (read_exact(sock, n) if n else bytearray() for n in head.lengths)
+    return Message(head.type, head.int_info, bytes(body), bytes(error), bs)
 
 
 def send(sock: socket.socket, msg: Message) -> None:
