@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from .catalog import now
-from .objects import GOOD, root_of, spread
+from .objects import GOOD, spread
 from .server import Session
+from .tree import STORAGE, root_of
 from .wire import IrodsError
 
 TREES = ("replication", "random", "passthru", "compound", "deferred")
@@ -39,7 +40,7 @@ def add_resource(s: Session, db: Any, a: list[str]) -> None:
         raise IrodsError(-810000, kind)
     kind = kind.replace(" ", "")
     host, _, vault = place.partition(":")
-    if kind == "unixfilesystem":
+    if kind == STORAGE:
         host, vault = host or s.server.host, _vault(s, name, vault)
     t = now()
     db.execute(
@@ -49,13 +50,15 @@ def add_resource(s: Session, db: Any, a: list[str]) -> None:
     )  # fmt: skip
 
 
-def rm_resource(s: Session, db: Any, name: str) -> None:
-    """Remove a resource that holds nothing."""
+def rm_resource(s: Session, db: Any, name: str, dry_run: bool) -> None:
+    """Remove a resource that holds nothing; a dry run only says whether that would do."""
     row = s.cat.resource(name)
     if s.cat.children(row["id"]) or row["parent"]:
         raise IrodsError(-835000, name)
     if s.cat.one("SELECT 1 FROM data WHERE resc_id=?", row["id"]) is not None:
         raise IrodsError(-835000, name)
+    if dry_run:
+        return
     db.execute("DELETE FROM resc WHERE id=?", (row["id"],))
     db.execute("DELETE FROM objt WHERE object_id=?", (row["id"],))
 

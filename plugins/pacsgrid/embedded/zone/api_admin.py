@@ -56,7 +56,7 @@ def _admin(s: Session, db: Any, a: list[str]) -> None:
         case "add", "resource":
             resources.add_resource(s, db, a)
         case "rm", "resource":
-            resources.rm_resource(s, db, a[2])
+            resources.rm_resource(s, db, a[2], a[3] == "--dryrun")
         case "modify", "resource":
             resources.modify_resource(s, db, a)
         case "add", "childtoresc":

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import secrets
 
+from . import tickets
 from .catalog import OWN, READ, clean
 from .objects import (
     Handle,
+    asked,
     checksum_file,
     inside_vault,
     need,
@@ -16,17 +18,20 @@ from .objects import (
     unlink,
 )  # fmt: skip
 from .opening import close, existing, open_object
-from .server import Reply, Request, Session, api, json_reply
+from .server import Reply, Request, Session, api, json_reply, json_string
+from .tree import target
 from .wire import IrodsError, pack
 
 
 @api(601, 602)
 def data_open(s: Session, r: Request) -> Reply:
-    """Open or create."""
-    h = open_object(
-        s, clean(r.node.get("objPath")), r.node.num("openFlags"), r.node.keywords(), r.api == 601,
-        r.node.num("createMode"),
-    )  # fmt: skip
+    """Open, or create what is then empty."""
+    path, flags = r.node.get("objPath"), r.node.num("openFlags")
+    if not path.startswith("/"):
+        raise IrodsError(-31000, path)
+    if r.api == 601:
+        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC
+    h = open_object(s, clean(path), flags, r.node.keywords(), r.node.num("createMode"))
     fd = s.free_fd()
     s.handles[fd] = h
     return Reply(fd)
@@ -46,6 +51,8 @@ def data_write(s: Session, r: Request) -> Reply:
     h = handle(s, r)
     if not h.write:
         raise IrodsError(-19000, "not open for writing")
+    if h.lent:
+        tickets.spend_bytes(s, len(r.bs))
     view, done = memoryview(r.bs), 0
     while done < len(view):
         done += os.pwrite(h.fd, view[done:], h.offset + done)
@@ -94,16 +101,16 @@ def data_put(s: Session, r: Request) -> Reply:
     path = clean(r.node.get("objPath"))
     if s.cat.replicas(path) and "forceFlag" not in kw:
         raise IrodsError(-312000, path)
-    h = open_object(s, path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, kw, False,
-                    r.node.num("createMode"))  # fmt: skip
+    h = open_object(s, path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, kw, r.node.num("createMode"))
     fd = s.free_fd()
     s.handles[fd] = h
     view, done = memoryview(r.bs), 0
     try:
+        if h.lent:
+            tickets.spend_bytes(s, len(view))
         while done < len(view):
             done += os.pwrite(h.fd, view[done:], done)
-    except OSError:
-        del s.handles[fd]
+    except BaseException:
         h.abandon()
         raise
     close(s, fd, kw)
@@ -114,7 +121,7 @@ def data_put(s: Session, r: Request) -> Reply:
 def data_get(s: Session, r: Request) -> Reply:
     """Get in a single buffer."""
     kw = r.node.keywords()
-    h = open_object(s, clean(r.node.get("objPath")), 0, kw, False)
+    h = open_object(s, clean(r.node.get("objPath")), 0, kw)
     try:
         data = os.pread(h.fd, os.fstat(h.fd).st_size, 0)
         checksum = ""
@@ -190,6 +197,22 @@ def descriptor_info(s: Session, r: Request) -> Reply:
             "replica_status": row["status"], "file_path": h.path, "checksum": row["checksum"],
         },
     })  # fmt: skip
+
+
+@api(10220)
+def resource_for_operation(s: Session, r: Request) -> Reply:
+    """The host and hierarchy that an open or create would go to, for clients that go there."""
+    path, kw = clean(r.node.get("objPath")), r.node.keywords()
+    kind = kw.get("getResourceInfoOpType") or kw.get("get_resource_info_op_type") or ""
+    rows = s.cat.replicas(path)
+    row = next(iter(asked(s, rows, kw)), None) if rows else None
+    if kind.upper() == "OPEN":
+        if not rows:
+            raise IrodsError(-358000, path)
+        need(s, rows[0]["id"], READ, -358000)
+        row = pick(s, rows, kw)
+    leaf = target(s, kw) if row is None else s.cat.resources[row["resc_id"]]
+    return json_string({"host": leaf["loc"], "resource_hierarchy": s.cat.hier(leaf["id"])})
 
 
 @api(20004)

@@ -74,6 +74,23 @@ def rm(db: Any, oid: int, avu: tuple[str, str, str | None], wild: bool = False) 
     return int(cur.rowcount)
 
 
+def replace(db: Any, s: Session, oid: int, avu: tuple[str, str, str]) -> None:
+    """Make this the only AVU of its attribute; a single one before it is modified in place."""
+    old = db.execute(
+        "SELECT o.ctime, o.meta_id FROM objt o JOIN meta m ON m.id=o.meta_id"
+        " WHERE o.object_id=? AND m.attr=?", (oid, avu[0]),
+    ).fetchall()  # fmt: skip
+    db.executemany(
+        "DELETE FROM objt WHERE object_id=? AND meta_id=?", [(oid, r["meta_id"]) for r in old]
+    )
+    add(db, s, oid, avu, strict=False)
+    if len(old) == 1:
+        db.execute(
+            "UPDATE objt SET ctime=? WHERE object_id=? AND meta_id IN"
+            " (SELECT id FROM meta WHERE attr=?)", (old[0]["ctime"], oid, avu[0]),
+        )  # fmt: skip
+
+
 @api(706)
 def mod_avu(s: Session, r: Request) -> Reply:
     """Single AVU operations."""
@@ -99,11 +116,7 @@ def mod_avu(s: Session, r: Request) -> Reply:
         if op in ("add", "adda"):
             add(db, s, oid, (a[3], a[4], a[5]))
         elif op == "set":
-            db.execute(
-                "DELETE FROM objt WHERE object_id=? AND meta_id IN"
-                " (SELECT id FROM meta WHERE attr=?)", (oid, a[3]),
-            )  # fmt: skip
-            add(db, s, oid, (a[3], a[4], a[5]), strict=False)
+            replace(db, s, oid, (a[3], a[4], a[5]))
         elif op in ("rm", "rmw"):
             units = a[5] if a[5] or op == "rm" else None
             if not rm(db, oid, (a[3], a[4], units), op == "rmw"):
@@ -125,20 +138,37 @@ def mod_avu(s: Session, r: Request) -> Reply:
 def atomic(s: Session, r: Request) -> Reply:
     """Several AVU operations, all or none."""
     data = r.json()
-    oid = entity(
-        s, str(data.get("entity_type")), str(data.get("entity_name")), WRITE,
-        bool(data.get("admin_mode")),
-    )  # fmt: skip
+    name = str(data.get("entity_name"))
+    try:
+        oid = entity(s, str(data.get("entity_type")), name, WRITE, bool(data.get("admin_mode")))
+    except IrodsError as e:
+        if e.code in (-818000, -830000):
+            raise _refused(e.code, "User not allowed to modify metadata") from None
+        raise _refused(-130000, f"Entity does not exist [entity_name={name}]") from None
     with s.cat.tx(durable=True) as db:
-        for op in data.get("operations") or []:
-            avu = (str(op["attribute"]), str(op["value"]), str(op.get("units") or ""))
+        for number, op in enumerate(data.get("operations") or []):
+            try:
+                avu = (str(op["attribute"]), str(op["value"]), str(op.get("units") or ""))
+            except (KeyError, TypeError):
+                raise _refused(-167000, "Operation is not complete.", op, number) from None
+            if not avu[0] or not avu[1]:
+                said = (
+                    f"Empty metadata attribute name or value [attribute={avu[0]}, value={avu[1]}]"
+                )
+                raise _refused(-130000, said, op, number)
             if op.get("operation") == "add":
                 add(db, s, oid, avu, strict=False)
             elif op.get("operation") == "remove":
                 rm(db, oid, avu)
             else:
-                raise IrodsError(-816000, "operation")
+                raise _refused(-169000, "Invalid metadata operation.", op, number)
     return json_reply({})
+
+
+def _refused(code: int, message: str, operation: object = None, number: int = 0) -> IrodsError:
+    """An error that says in JSON which operation failed and why."""
+    note = {"operation": operation or {}, "operation_index": number, "error_message": message}
+    return IrodsError(code, message, body=json_reply(note).body)
 
 
 @api(707)

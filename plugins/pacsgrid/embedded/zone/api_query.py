@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-from . import genquery, genquery2, specific
+from . import genquery, genquery2, specific, tickets
 from .server import Reply, Request, Session, api, json_string
 from .wire import IrodsError
 
@@ -48,7 +48,7 @@ def gen_query(s: Session, r: Request) -> Reply:
     reply = _continued(s, r)
     if reply is None:
         query = genquery.Query(r.node)
-        rows = genquery.run(s.cat, query, None if s.admin else s.uid)
+        rows = genquery.run(s.cat, query, None if s.admin else tickets.visible(s))
         reply = _page(s, r, query.columns, rows, r.node.num("partialStartIndex"), 0)
     return reply
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from typing import Any
@@ -10,19 +11,20 @@ from .catalog import OWN, READ, WRITE, clean, now, split
 from .objects import (
     GOOD,
     INTERMEDIATE,
+    asked,
     checksum_file,
-    chosen,
     copy_replica,
     inside_vault,
-    leaves,
     need,
     pick,
-    root_of,
     unlink,
-)  # fmt: skip
+)
 from .opening import close, existing, open_object
-from .server import Reply, Request, Session, api, json_reply
+from .server import Reply, Request, Session, api, json_reply, json_string
+from .tree import chosen, leaves, root_of
 from .wire import IrodsError, pack
+
+UNREGISTER = 26  # the operation type of clients that want the file kept
 
 
 @api(629)
@@ -43,7 +45,9 @@ def data_chksum(s: Session, r: Request) -> Reply:
         or kw.get("rescName")
         or ("ChksumAll" not in kw and "verifyChksum" not in kw)
     ):
-        rows = [pick(s, rows, kw)]
+        rows = asked(s, rows, kw)[:1]
+        if not rows:
+            raise IrodsError(-164000, "no such replica")
     if any(x["status"] == INTERMEDIATE for x in rows):
         raise IrodsError(-406000, "replica is being written")
     if "verifyChksum" in kw:
@@ -65,27 +69,41 @@ def data_chksum(s: Session, r: Request) -> Reply:
 
 
 def verify(s: Session, rows: list[Any]) -> Reply:
-    """Recompute every replica; say what does not agree."""
-    found = []
+    """Recompute every good replica; say what does not agree."""
+    found: list[dict[str, object]] = []
     for row in rows:
-        if row["status"] != GOOD:
-            continue
-        note = {"resource_hierarchy": s.cat.hier(row["resc_id"]), "replica_number": row["repl"]}
-        if not row["checksum"]:
-            found.append({"error_code": -862000, "message": "No checksum available", **note})
-            continue
-        try:
-            kind = "sha2" if row["checksum"].startswith("sha2:") else "md5"
-            same = checksum_file(row["path"], kind) == row["checksum"]
-            if os.stat(row["path"]).st_size != row["size"]:
-                found.append({"error_code": -131000, "message": "Size mismatch", **note})
-        except (OSError, IrodsError):
-            same = False
-        if not same:
-            found.append({"error_code": -314000, "message": "Checksum mismatch", **note})
+        if row["status"] == GOOD:
+            _verify_one(row, found)
+    if len({row["checksum"] for row in rows if row["status"] == GOOD and row["checksum"]}) > 1:
+        _note(found, -314000, "WARNING: Data object has replicas with different checksums.")
     if not found:
         return Reply()
     return Reply(-407000, pack("STR_PI", myStr=json.dumps(found)))
+
+
+def _note(found: list[dict[str, object]], code: int, message: str) -> None:
+    severity = message.partition(":")[0].lower()
+    found.append({"error_code": code, "message": message, "severity": severity})
+
+
+def _verify_one(row: Any, found: list[dict[str, object]]) -> None:
+    which = f"replica [{row['repl']}]."
+    try:
+        size = os.stat(row["path"]).st_size
+    except OSError as e:
+        _note(found, -516000 - (e.errno or 0), f"ERROR: Could not stat file of {which}")
+        return
+    if size != row["size"]:
+        _note(found, -401000, f"ERROR: Physical size does not match size in catalog for {which}")
+    elif not row["checksum"]:
+        _note(found, -862000, f"WARNING: No checksum available for {which}")
+    elif checksum_file(row["path"], _kind(row["checksum"])) != row["checksum"]:
+        said = "Computed checksum does not match what is in the catalog for"
+        _note(found, -314000, f"ERROR: {said} {which}")
+
+
+def _kind(checksum: str) -> str:
+    return "sha2" if checksum.startswith("sha2:") else "md5"
 
 
 @api(695)
@@ -155,7 +173,8 @@ def data_trim(s: Session, r: Request) -> Reply:
         with s.cat.tx(durable=True) as db:
             for row in gone:
                 db.execute("DELETE FROM data WHERE id=? AND repl=?", (row["id"], row["repl"]))
-        unlink(doomed)
+        if r.node.num("oprType") != UNREGISTER and kw.get("oprType") != str(UNREGISTER):
+            unlink(doomed)
     return Reply(1 if gone else 0)
 
 
@@ -164,14 +183,17 @@ def data_copy(s: Session, r: Request) -> Reply:
     """Copy a data object inside the zone."""
     a, b = r.node.children[0], r.node.children[1]
     target, kw = clean(b.get("objPath")), b.keywords()
+    for path in (target, a.get("objPath")):
+        if s.cat.one("SELECT 1 FROM zone WHERE name=?", clean(path).split("/")[1]) is None:
+            raise IrodsError(-317000, path)
     if s.cat.replicas(target) and "forceFlag" not in kw:
         raise IrodsError(-312000, target)
-    src = open_object(s, clean(a.get("objPath")), 0, a.keywords(), False)
+    src = open_object(s, clean(a.get("objPath")), 0, a.keywords())
     try:
         row = s.cat.one("SELECT * FROM data WHERE id=? AND repl=?", src.data_id, src.repl)
         if row["checksum"]:
             kw.setdefault("regChksum", "")
-        h = open_object(s, target, os.O_RDWR | os.O_CREAT | os.O_TRUNC, kw, False)
+        h = open_object(s, target, os.O_RDWR | os.O_CREAT | os.O_TRUNC, kw)
         fd = s.free_fd()
         s.handles[fd] = h
         at = 0
@@ -197,7 +219,7 @@ def touch(s: Session, r: Request) -> Reply:
             raise IrodsError(-358000, path)
         kw = {"destRescName": str(opt.get("leaf_resource_name") or "")}
         number = s.free_fd()
-        s.handles[number] = open_object(s, path, os.O_RDWR | os.O_CREAT, kw, False, 0o644)
+        s.handles[number] = open_object(s, path, os.O_RDWR | os.O_CREAT, kw, 0o644)
         close(s, number, {})
         rows = s.cat.replicas(path)
         if "seconds_since_epoch" not in opt:
@@ -215,19 +237,30 @@ def touch(s: Session, r: Request) -> Reply:
 
 @api(652, 802)
 def truncate(s: Session, r: Request) -> Reply:
-    """Cut or extend a replica."""
+    """Cut or extend a replica; the others of the object become stale."""
     path, kw = clean(r.node.get("objPath")), r.node.keywords()
     size = r.node.num("dataSize")
+    rows = s.cat.replicas(path)
+    if not rows:
+        raise _refused(-358000, "Data object does not exist.")
+    need(s, rows[0]["id"], WRITE, -358000)
+    row = next(iter(asked(s, rows, kw)), None)
+    if row is None:
+        raise _refused(-168000, "No replica on the named resource.")
+    note = {"replica_number": row["repl"], "resource_hierarchy": s.cat.hier(row["resc_id"]),
+            "message": ""}  # fmt: skip
     if size < 0:
-        raise IrodsError(-130000, "negative size")
+        raise _refused(-529000 - errno.EINVAL, "Size is negative.", note)
     number = s.free_fd()
-    h = s.handles[number] = open_object(s, path, os.O_RDWR, kw, False)
-    row = s.cat.one("SELECT * FROM data WHERE id=? AND repl=?", h.data_id, h.repl)
+    h = s.handles[number] = open_object(s, path, os.O_RDWR, {"replNum": str(row["repl"])})
     os.ftruncate(h.fd, size)
     h.dirty = True
     close(s, number, {})
-    if r.api == 652:
-        return Reply()
-    note = {"replica_number": row["repl"], "resource_hierarchy": s.cat.hier(row["resc_id"]),
-            "message": ""}  # fmt: skip
-    return Reply(0, pack("STR_PI", myStr=json.dumps(note)))
+    return Reply() if r.api == 652 else json_string(note)
+
+
+def _refused(code: int, message: str, note: dict[str, Any] | None = None) -> IrodsError:
+    """An error that says in JSON what is the matter."""
+    body = json.dumps({"replica_number": -1, "resource_hierarchy": "", **(note or {}),
+                       "message": message})  # fmt: skip
+    return IrodsError(code, message, body=pack("STR_PI", myStr=body))

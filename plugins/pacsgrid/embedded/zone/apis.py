@@ -15,5 +15,7 @@ def load() -> None:
         "api_admin",
         "api_meta",
         "api_query",
+        "api_ticket",
+        "api_register",
     ):
         importlib.import_module(f"{__package__}.{name}")

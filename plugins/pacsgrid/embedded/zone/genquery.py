@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Any
 
 from .catalog import READ, Catalog
@@ -50,8 +51,10 @@ _columns(
      512: "('')"}, {500, 505},
 )  # fmt: skip
 for _base, _alias in ((600, "dm"), (610, "cm"), (630, "rm"), (640, "um")):
-    for _i, _c in enumerate(("attr", "value", "units", "id", "ctime", "mtime")):
+    for _i, _c in enumerate(("attr", "value", "units", "id")):
         COLUMNS[_base + _i] = (_alias, f"{_alias}.{_c}", _c == "id")
+    for _i, _c in enumerate(("ctime", "mtime")):  # of its attachment to the object
+        COLUMNS[_base + 4 + _i] = (_alias, f"o_{_alias}.{_c}", False)
 _LEVEL = (
     "CASE {a}.level WHEN 1000 THEN 'null' WHEN 1040 THEN 'read_metadata' WHEN 1050 THEN"
     " 'read_object' WHEN 1070 THEN 'create_metadata' WHEN 1080 THEN 'modify_metadata' WHEN 1090"
@@ -68,6 +71,11 @@ _columns("grp", {900: "id", 901: "name"}, {900})
 _columns("cu", {1300: "name", 1301: "zone"})
 _columns("du", {1310: "name", 1311: "zone"})
 _columns("ua", {1600: "user_id", 1601: "dn"}, {1600})
+for _i, _kind in enumerate(("host", "user", "group")):
+    _columns(f"t{_kind}", {2220 + 2 * _i: "ticket_id", 2221 + 2 * _i: "name"}, {2220 + 2 * _i})
+_columns("tdata", {2226: "name", 2227: "coll"})
+_columns("tcoll", {2228: "name"})
+_columns("towner", {2229: "name", 2230: "zone"})
 _columns(
     "rule",
     {1000: "rule_exec_id", 1001: "rule_name", 1002: "rei_file_path", 1003: "user_name",
@@ -109,9 +117,25 @@ _JOINS: list[tuple[str, str, str, str]] = [
     ("coll", "ca", "JOIN coll", "ca.object_id=coll.id"),
     ("da", "user", "JOIN access da", "user.id=da.user_id"),
     ("ca", "user", "JOIN access ca", "user.id=ca.user_id"),
-    ("user", "ticket", "JOIN user", "user.id=ticket.user_id"),
     ("user", "ua", "JOIN user", "ua.user_id=user.id"),
-    ("ticket", "user", "JOIN ticket", "user.id=ticket.user_id"),
+    *(
+        (
+            f"t{k}",
+            "ticket",
+            f"JOIN ticket_limit t{k}",
+            f"t{k}.ticket_id=ticket.id AND t{k}.kind='{k}'",
+        )
+        for k in ("host", "user", "group")
+    ),
+    (
+        "tdata",
+        "ticket",
+        "JOIN (SELECT DISTINCT d.id, d.name, c.name AS coll FROM data d"
+        " JOIN coll c ON c.id=d.coll_id) tdata",
+        "tdata.id=ticket.object_id",
+    ),
+    ("tcoll", "ticket", "JOIN coll tcoll", "tcoll.id=ticket.object_id"),
+    ("towner", "ticket", "JOIN user towner", "towner.id=ticket.user_id"),
     ("data", "ticket", "JOIN data", "data.id=ticket.object_id"),
     ("coll", "ticket", "JOIN coll", "coll.id=ticket.object_id"),
 ]
@@ -178,6 +202,15 @@ def _condition(sql: str, text: str, numeric: bool, args: list[Any], upper: bool)
     return f"{left} {op} ?"
 
 
+@dataclass(frozen=True)
+class Visible:
+    """What a query may show: to a user, and by a ticket an object or all ``below`` a path."""
+
+    user_id: int
+    object_id: int | None = None
+    below: str = ""
+
+
 class Query:
     """One GenQuery1 request turned to SQL."""
 
@@ -194,8 +227,8 @@ class Query:
             if number not in COLUMNS:
                 raise IrodsError(-812000, f"unknown column {number}")
 
-    def sql(self, user_id: int | None) -> tuple[str, list[Any]]:
-        """SQL and its values; with user_id only what this user may see."""
+    def sql(self, who: Visible | None) -> tuple[str, list[Any]]:
+        """SQL and its values; for somebody only what he may see."""
         upper = bool(self.options & _UPPER)
         args: list[Any] = []
         needed: list[str] = []
@@ -213,7 +246,7 @@ class Query:
                 seen[number] = nth + 1
                 if nth:
                     fresh = f"{alias}{nth}"
-                    sql = sql.replace(f"{alias}.", f"{fresh}.")
+                    sql = re.sub(rf"\b(o_)?{alias}\.", rf"\1{fresh}.", sql)
                     self._need(needed, _META_OF[alias])
                     join = self._meta_join(fresh, _META_OF[alias])
                     if join not in extra:
@@ -225,8 +258,8 @@ class Query:
             conditions.append(_condition(sql, text, numeric, args, upper))
         where.extend(conditions)
         frm = self._from(needed, extra)
-        if user_id is not None:
-            self._restrict(needed, where, args, user_id)
+        if who is not None:
+            self._restrict(needed, where, args, who)
         out, group, order = self._select()
         distinct = "" if self.options & _DISTINCT_OFF else "DISTINCT "
         text = f"SELECT {distinct}{', '.join(out)} FROM {frm}"
@@ -277,6 +310,10 @@ class Query:
             needed.append("da")
         elif "user" in needed and "coll" in needed and not {"da", "ca", "ticket"} & set(needed):
             needed.append("ca")
+        if any(a.startswith("t") and a != "ticket" for a in needed) or "ticket" in needed:
+            needed[:] = ["ticket", *(a for a in needed if a != "ticket")]
+            if "user" in needed:  # the users with rights on the ticket's data object
+                needed.extend(a for a in ("data", "da") if a not in needed)
         both = "coll" in needed and ("resc" in needed or "da" in needed)
         if both and "data" not in needed:
             needed.append("data")
@@ -313,20 +350,32 @@ class Query:
         return " ".join([*parts, *extra])
 
     @staticmethod
-    def _restrict(needed: list[str], where: list[str], args: list[Any], uid: int) -> None:
+    def _restrict(needed: list[str], where: list[str], args: list[Any], who: Visible) -> None:
+        if "ticket" in needed:
+            where.append("ticket.user_id=?")
+            args.append(who.user_id)
         target = "data" if "data" in needed else "coll" if "coll" in needed else None
         if target is None:
             return
-        where.append(
+        seen = (
             f"EXISTS(SELECT 1 FROM access x WHERE x.object_id={target}.id AND x.level>={READ}"
             " AND (x.user_id=? OR x.user_id IN (SELECT group_id FROM member WHERE user_id=?)))"
         )
-        args.extend((uid, uid))
+        args.extend((who.user_id, who.user_id))
+        if who.object_id is not None:
+            seen = f"({seen} OR {target}.id=?"
+            args.append(who.object_id)
+            if who.below:
+                column = "data.coll_id" if target == "data" else "coll.id"
+                seen += f" OR {column} IN (SELECT id FROM coll WHERE name=? OR name>? AND name<?)"
+                args.extend((who.below, who.below + "/", who.below + "0"))
+            seen += ")"
+        where.append(seen)
 
 
-def run(cat: Catalog, query: Query, user_id: int | None) -> list[tuple[Any, ...]]:
-    """All rows of a query."""
-    sql, args = query.sql(user_id)
+def run(cat: Catalog, query: Query, who: Visible | None) -> list[tuple[Any, ...]]:
+    """All rows of a query, or those that a user may see."""
+    sql, args = query.sql(who)
     return [tuple(r) for r in cat.db.execute(sql, args)]
 
 

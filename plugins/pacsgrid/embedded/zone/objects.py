@@ -5,66 +5,33 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-import random
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from . import tickets
 from .catalog import READ, WRITE, now, split
 from .server import Session
+from .tree import chosen, companions, root_of
 from .wire import IrodsError
 
 STALE, GOOD, INTERMEDIATE = 0, 1, 2
 
 
-def need(s: Session, object_id: int, level: int, hidden: int = -818000) -> None:
-    """Refuse unless the user has this right; hidden is the code if he sees nothing at all."""
+def need(s: Session, object_id: int, level: int, hidden: int = -818000) -> bool:
+    """Refuse unless the user has this right; hidden is the code if he sees nothing at all.
+
+    True if it is a ticket that lends the right.
+    """
     if s.admin and level <= READ:
-        return
+        return False
     got = s.cat.level(object_id, s.uid)
-    if got < level:
-        raise IrodsError(hidden if got < READ else -818000, "no right")
-
-
-def leaves(s: Session, row: Any) -> list[Any]:
-    """Leaf resources that a new object on this resource goes to; the first is written first."""
-    if row["status"] == "down":
-        raise IrodsError(-32000, f"{row['name']} is down")
-    if row["type"] == "unixfilesystem":
-        return [row]
-    children = s.cat.children(row["id"])
-    if not children:
-        raise IrodsError(-1803000, f"{row['name']} has no children")
-    if row["type"] == "replication":
-        return [leaf for c in children for leaf in leaves(s, c)]
-    if row["type"] == "random":
-        return leaves(s, random.choice(children))
-    return leaves(s, children[0])
-
-
-def root_of(s: Session, resc_id: int) -> int:
-    """The root of the tree a resource is in."""
-    row = s.cat.resources[resc_id]
-    while row["parent"]:
-        row = s.cat.resources[int(row["parent"])]
-    return int(row["id"])
-
-
-def named_root(s: Session, name: str) -> Any:
-    """The root resource a client named; children cannot be addressed."""
-    row = s.cat.resource(name)
-    if row["parent"]:
-        raise IrodsError(-1816000, "child resource")
-    return row
-
-
-def chosen(s: Session, kw: dict[str, str], default: bool = True) -> Any:
-    """The resource that keywords name, or the default one."""
-    name = kw.get("destRescName") or kw.get("rescName") or kw.get("defRescName")
-    if not name and default:
-        name = s.server.default_resource
-    return named_root(s, name) if name else None
+    if got >= level:
+        return False
+    if s.ticket and tickets.lends(s, object_id, level):
+        return True
+    raise IrodsError(hidden if got < READ else -818000, "no right")
 
 
 def vault_file(vault: str, data_id: int, repl: int) -> str:
@@ -141,7 +108,7 @@ class Handle:
     dirty: bool = False
     shared: bool = False
     token: str = ""
-    targets: tuple[int, ...] = ()
+    lent: bool = False  # by a ticket, whose limits count what is written
 
     def abandon(self) -> None:
         """The client went away: what it was writing is not good."""
@@ -171,21 +138,27 @@ def lock(s: Session, data_id: int, token: str = "") -> None:
         s.server.locks[data_id] = token
 
 
-def pick(s: Session, rows: list[Any], kw: dict[str, str], write: bool = False) -> Any:
-    """The replica to open."""
-    if kw.get("replNum"):
-        rows = [r for r in rows if r["repl"] == int(kw["replNum"])]
-        if not rows:
+def pick(s: Session, rows: list[Any], kw: dict[str, str]) -> Any:
+    """The replica to read: a good one, on the named resource if there is one."""
+    here = asked(s, rows, kw)
+    if kw.get("replNum") or kw.get("resc_hier"):
+        if not here:
             raise IrodsError(-164000, "no such replica")
-        return rows[0]
-    root = chosen(s, kw, default=False) if not kw.get("resc_hier") else None
-    if root is not None:
-        here = [r for r in rows if root_of(s, r["resc_id"]) == root["id"]]
-        if not here and write:
-            raise IrodsError(-164000, "no replica there")
-        rows = here or rows
+        return here[0]
     good = [r for r in rows if r["status"] == GOOD]
-    return (good or rows)[0]
+    return ([r for r in here if r["status"] == GOOD] or good or here or rows)[0]
+
+
+def asked(s: Session, rows: list[Any], kw: dict[str, str]) -> list[Any]:
+    """The replicas that keywords name, good ones first; all if they name none."""
+    if kw.get("replNum"):
+        return [r for r in rows if str(r["repl"]) == kw["replNum"].strip()]
+    if kw.get("resc_hier"):
+        return [r for r in rows if s.cat.hier(r["resc_id"]) == kw["resc_hier"]]
+    root = chosen(s, kw, default=False)
+    if root is not None:
+        rows = [r for r in rows if root_of(s, r["resc_id"]) == root["id"]]
+    return sorted(rows, key=lambda r: r["status"] != GOOD)
 
 
 def insert(
@@ -211,21 +184,23 @@ def insert(
     return data_id, file
 
 
+def add_replica(db: Any, source: Any, leaf: Any) -> tuple[int, str]:
+    """The row of one more replica, not yet written: its number and vault file."""
+    last = db.execute("SELECT max(repl) FROM data WHERE id=?", (source["id"],)).fetchone()[0]
+    file, t = vault_file(leaf["vault"], source["id"], last + 1), now()
+    db.execute(
+        "INSERT INTO data SELECT id,?,coll_id,name,size,type,?,?,owner,ozone,2,"
+        "'',expiry,comments,mode,?,?,? FROM data WHERE id=? AND repl=?",
+        (last + 1, leaf["id"], file, t, t, t, source["id"], source["repl"]),
+    )
+    return last + 1, file
+
+
 def copy_replica(s: Session, source: Any, leaf: Any, target: Any = None) -> None:
     """Make or refresh a replica on a leaf from a good one."""
     with s.cat.tx() as db:
         if target is None:
-            repl = (
-                1
-                + db.execute("SELECT max(repl) FROM data WHERE id=?", (source["id"],)).fetchone()[0]
-            )
-            file = vault_file(leaf["vault"], source["id"], repl)
-            t = now()
-            db.execute(
-                "INSERT INTO data SELECT id,?,coll_id,name,size,type,?,?,owner,ozone,2,"
-                "'',expiry,comments,mode,?,?,? FROM data WHERE id=? AND repl=?",
-                (repl, leaf["id"], file, t, t, t, source["id"], source["repl"]),
-            )
+            repl, file = add_replica(db, source, leaf)
         else:
             repl, file = target["repl"], target["path"]
             db.execute("UPDATE data SET status=2 WHERE id=? AND repl=?", (source["id"], repl))
@@ -284,19 +259,10 @@ def finish(s: Session, h: Handle, kw: dict[str, str], data_size: int | None = No
 
 
 def spread(s: Session, data_id: int, repl: int) -> None:
-    """Under a replication resource every leaf holds a good replica."""
+    """Where a tree replicates, every branch gets a good replica."""
     rows = s.cat.rows("SELECT * FROM data WHERE id=? ORDER BY repl", data_id)
     source = next(r for r in rows if r["repl"] == repl)
-    root = s.cat.resources[root_of(s, source["resc_id"])]
-    if root["id"] == source["resc_id"]:
-        return
-    wanted = list(leaves(s, root)) if root["type"] != "random" else []
-    node = s.cat.resources[source["resc_id"]]
-    if not any(w["id"] == node["id"] for w in wanted):
-        return
-    for leaf in wanted:
-        if leaf["id"] == source["resc_id"]:
-            continue
+    for leaf in companions(s, source["resc_id"], [r["resc_id"] for r in rows]):
         target = next((r for r in rows if r["resc_id"] == leaf["id"]), None)
         if target is None or target["status"] != GOOD:
             copy_replica(s, source, leaf, target)

@@ -5,21 +5,24 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from .catalog import READ, WRITE
+from . import tickets
+from .catalog import READ, WRITE, split
 from .objects import (
     INTERMEDIATE,
     Handle,
-    chosen,
+    add_replica,
+    asked,
     create_file,
     finish,
     forget,
     insert,
-    leaves,
+    inside_vault,
     lock,
     need,
     pick,
-)  # fmt: skip
+)
 from .server import Session
+from .tree import target
 from .wire import IrodsError
 
 
@@ -32,59 +35,90 @@ def existing(s: Session, path: str, level: int, missing: int = -817000) -> list[
     return rows
 
 
-def open_object(s: Session, path: str, flags: int, kw: dict[str, str], create: bool,
-    mode: int = 0,
-) -> Handle:  # fmt: skip
-    """Open a replica, creating the object if asked."""
-    write = (flags & os.O_ACCMODE) != os.O_RDONLY
+def open_object(s: Session, path: str, flags: int, kw: dict[str, str], mode: int = 0) -> Handle:
+    """Open a replica with the flags of open(2); O_CREAT makes object or replica if need be."""
     rows = s.cat.replicas(path)
-    if rows and not create and not write:
-        need(s, rows[0]["id"], READ, -358000)
-        row = pick(s, rows, kw)
-        fd = os.open(row["path"], os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        return Handle(s, fd, row["path"], row["id"], row["repl"], False, False, path)
-    if not rows:
-        if (not write and not create) or (not flags & os.O_CREAT and not create):
-            raise IrodsError(-358000, path)
-        leaf = leaves(s, chosen(s, kw))[0]
-        with s.cat.tx() as db:
-            data_id, file = insert(s, db, path, leaf, INTERMEDIATE, kw, mode)
-            lock(s, data_id)
-        try:
-            fd = create_file(file)
-        except BaseException:
-            s.server.locks.pop(data_id, None)
-            with s.cat.tx() as db:
-                db.execute("DELETE FROM data WHERE id=?", (data_id,))
-                forget(db, data_id)
-            raise
-        return Handle(s, fd, file, data_id, 0, True, True, path, dirty=True)
-    if create and "forceFlag" not in kw and not flags & os.O_TRUNC:
-        raise IrodsError(-312000, path)
-    need(s, rows[0]["id"], WRITE, -818000)
-    token = kw.get("replicaToken", "")
-    shared = bool(token) and s.server.locks.get(rows[0]["id"]) == token
-    row = pick(s, rows, kw, write=True)
-    if not shared:
-        lock(s, row["id"])
+    if rows and (flags & os.O_ACCMODE) == os.O_RDONLY:
+        return _read(s, path, rows, kw)
+    if rows:
+        return _write(s, path, rows, flags, kw)
+    if flags & os.O_CREAT:
+        return _create(s, path, kw, mode)
+    raise IrodsError(-358000, path)
+
+
+def _read(s: Session, path: str, rows: list[Any], kw: dict[str, str]) -> Handle:
+    lent = need(s, rows[0]["id"], READ, -358000)
+    row = pick(s, rows, kw)
+    if lent:
+        tickets.spend(s, write=False)
+    fd = os.open(row["path"], os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    return Handle(s, fd, row["path"], row["id"], row["repl"], False, False, path, lent=lent)
+
+
+def _create(s: Session, path: str, kw: dict[str, str], mode: int) -> Handle:
+    above = s.cat.coll(split(path)[0])
+    lent = above is not None and need(s, above["id"], WRITE)
+    leaf = target(s, kw)
+    if lent:
+        tickets.spend(s, write=True)
+    with s.cat.tx() as db:
+        data_id, file = insert(s, db, path, leaf, INTERMEDIATE, kw, mode)
+        lock(s, data_id)
     try:
-        fd = os.open(row["path"], os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        h = Handle(s, fd, row["path"], row["id"], row["repl"], True, False, path, shared=shared)
-        if not shared:
-            with s.cat.tx() as db:
-                db.execute(
-                    "UPDATE data SET status=2 WHERE id=? AND repl=?", (row["id"], row["repl"])
-                )
-            if flags & os.O_TRUNC or create:
-                os.ftruncate(fd, 0)
-                h.dirty = True
+        fd = create_file(file)
+    except BaseException:
+        s.server.locks.pop(data_id, None)
+        with s.cat.tx() as db:
+            db.execute("DELETE FROM data WHERE id=?", (data_id,))
+            forget(db, data_id)
+        raise
+    return Handle(s, fd, file, data_id, 0, True, True, path, dirty=True, lent=lent)
+
+
+def _write(s: Session, path: str, rows: list[Any], flags: int, kw: dict[str, str]) -> Handle:
+    data_id = rows[0]["id"]
+    lent = need(s, data_id, WRITE, -818000)
+    token = kw.get("replicaToken", "")
+    shared = bool(token) and s.server.locks.get(data_id) == token
+    row = next(iter(asked(s, rows, kw)), None)
+    if row is None and (kw.get("replNum") or not flags & os.O_CREAT):
+        raise IrodsError(-164000, "no such replica")
+    leaf = target(s, kw) if row is None else None
+    if lent:
+        tickets.spend(s, write=True)
+    if not shared:
+        lock(s, data_id)
+    try:
+        with s.cat.tx() as db:
+            if row is None:
+                repl, file = add_replica(db, rows[0], leaf)
+            else:
+                repl, file = row["repl"], row["path"]
+            if not shared:
+                db.execute("UPDATE data SET status=2 WHERE id=? AND repl=?", (data_id, repl))
+        h = Handle(
+            s, _open_file(s, row, file), file, data_id, repl, True, row is None, path,
+            shared=shared, lent=lent, dirty=row is None,
+        )  # fmt: skip
+        if flags & os.O_TRUNC and not shared:
+            os.ftruncate(h.fd, 0)
+            h.dirty = True
         if flags & os.O_APPEND:
-            h.offset = os.fstat(fd).st_size
+            h.offset = os.fstat(h.fd).st_size
     except BaseException:
         if not shared:
-            s.server.locks.pop(row["id"], None)
+            s.server.locks.pop(data_id, None)
         raise
     return h
+
+
+def _open_file(s: Session, row: Any, file: str) -> int:
+    """A vault file that is gone is made again; one that was registered in place is not."""
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+    if row is None:
+        return create_file(file)
+    return os.open(file, flags | (os.O_CREAT if inside_vault(s, row) else 0), 0o600)
 
 
 def close(s: Session, number: int, kw: dict[str, str]) -> None:

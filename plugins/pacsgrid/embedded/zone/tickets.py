@@ -1,0 +1,150 @@
+"""Tickets: rights lent by a string, within the limits that its maker set."""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import Any
+
+from .catalog import READ, WRITE, now
+from .genquery import Visible
+from .server import Session
+from .wire import IrodsError
+
+EXPIRED, USES, USER, HOST, GROUP = -891000, -892000, -893000, -894000, -895000
+WRITE_FILES, WRITE_BYTES = -896000, -897000
+
+
+def current(s: Session) -> Any:
+    """The ticket that this connection uses, or None."""
+    return s.cat.one("SELECT * FROM ticket WHERE string=?", s.ticket) if s.ticket else None
+
+
+def covers(s: Session, ticket: Any, object_id: int) -> bool:
+    """Whether a ticket is about this object, or about a collection above it."""
+    if ticket["object_id"] == object_id:
+        return True
+    if ticket["object_type"] != "collection":
+        return False
+    found = s.cat.one(
+        "SELECT 1 FROM coll t JOIN coll c ON c.name=t.name OR (c.name>t.name||'/' AND"
+        " c.name<t.name||'0') WHERE t.id=? AND (c.id=? OR c.id=(SELECT coll_id FROM data"
+        " WHERE data.id=?))", ticket["object_id"], object_id, object_id,
+    )  # fmt: skip
+    return found is not None
+
+
+def lends(s: Session, object_id: int, level: int) -> bool:
+    """Whether the connection's ticket gives this right; raises if only a limit forbids it."""
+    ticket = current(s)
+    wanted = ("read", "write") if level <= READ else ("write",) if level <= WRITE else ()
+    if ticket is None or ticket["type"] not in wanted or not covers(s, ticket, object_id):
+        return False
+    check(s, ticket)
+    return True
+
+
+def visible(s: Session) -> Visible:
+    """What this connection's queries may show."""
+    ticket = current(s)
+    if ticket is None:
+        return Visible(s.uid)
+    try:
+        check(s, ticket)
+    except IrodsError:
+        return Visible(s.uid)
+    row = s.cat.one("SELECT name FROM coll WHERE id=?", ticket["object_id"])
+    return Visible(s.uid, ticket["object_id"], "" if row is None else row["name"])
+
+
+def check(s: Session, ticket: Any) -> None:
+    """Refuse a ticket that has expired or is not for this user or host."""
+    if ticket["expiry"] and int(ticket["expiry"]) < time.time():
+        raise IrodsError(EXPIRED, "ticket expired")
+    limits: dict[str, set[str]] = {}
+    for row in s.cat.rows("SELECT kind, name FROM ticket_limit WHERE ticket_id=?", ticket["id"]):
+        limits.setdefault(row["kind"], set()).add(row["name"])
+    if "user" in limits and not limits["user"] & {s.name, f"{s.name}#{s.zone}"}:
+        raise IrodsError(USER, "ticket is for other users")
+    if "host" in limits and s.sock.getpeername()[0] not in limits["host"]:
+        raise IrodsError(HOST, "ticket is for other hosts")
+    if "group" in limits:
+        groups = s.cat.rows(
+            "SELECT g.name FROM member m JOIN user g ON g.id=m.group_id WHERE m.user_id=?", s.uid
+        )
+        if not limits["group"] & {g["name"] for g in groups}:
+            raise IrodsError(GROUP, "ticket is for other groups")
+
+
+def spend(s: Session, write: bool) -> None:
+    """Count one opening against the ticket's limits."""
+    ticket = current(s)
+    if ticket["uses_limit"] and ticket["uses_count"] >= ticket["uses_limit"]:
+        raise IrodsError(USES, "ticket used up")
+    if write and ticket["wfile_limit"] and ticket["wfile_count"] >= ticket["wfile_limit"]:
+        raise IrodsError(WRITE_FILES, "ticket used up for writing")
+    with s.cat.tx() as db:
+        db.execute(
+            "UPDATE ticket SET uses_count=uses_count+1, wfile_count=wfile_count+? WHERE id=?",
+            (int(write), ticket["id"]),
+        )
+
+
+def spend_bytes(s: Session, size: int) -> None:
+    """Count bytes before they are written."""
+    ticket = current(s)
+    if ticket is None:
+        raise IrodsError(-890000, "ticket is gone")
+    if ticket["wbyte_limit"] and ticket["wbyte_count"] + size > ticket["wbyte_limit"]:
+        raise IrodsError(WRITE_BYTES, "ticket used up")
+    with s.cat.tx() as db:
+        db.execute("UPDATE ticket SET wbyte_count=wbyte_count+? WHERE id=?", (size, ticket["id"]))
+
+
+def expiry(text: str) -> str:
+    """A time as the catalog stores it, from epoch seconds or a date; empty for 0."""
+    if text.isdigit():
+        return f"{int(text):011d}" if int(text) else ""
+    for form in ("%Y-%m-%d.%H:%M:%S", "%Y-%m-%d.%H:%M", "%Y-%m-%d"):
+        try:
+            return f"{int(time.mktime(time.strptime(text, form))):011d}"
+        except ValueError:
+            continue
+    raise IrodsError(-130000, f"time {text}")
+
+
+def limit_name(kind: str, name: str) -> str:
+    """What a limit is stored as: hosts by address, since that is what a connection shows."""
+    if kind != "host":
+        return name
+    try:
+        return socket.gethostbyname(name)
+    except OSError:
+        raise IrodsError(-816000, f"host {name}") from None
+
+
+def modify(s: Session, db: Any, ticket: Any, a: list[str]) -> None:
+    """Change limits: ``uses|write-file|write-bytes|expire VALUE``, ``add|remove KIND NAME``."""
+    column = {"uses": "uses_limit", "write-file": "wfile_limit", "write-bytes": "wbyte_limit",
+              "write-byte": "wbyte_limit"}.get(a[0])  # fmt: skip
+    value: object
+    if column is not None:
+        if not a[1].isdigit():
+            raise IrodsError(-130000, a[1])
+        value = int(a[1])
+    elif a[0].startswith("expire"):
+        column, value = "expiry", expiry(a[1])
+    elif a[0] in ("add", "remove") and a[1] in ("user", "host", "group"):
+        column, value = "mtime", now()
+        row = (ticket["id"], a[1], limit_name(a[1], a[2]))
+        if a[0] == "add":
+            if a[1] != "host" and s.cat.user(a[2].partition("#")[0], s.server.zone) is None:
+                raise IrodsError(-827000 if a[1] == "user" else -829000, a[2])
+            db.execute("INSERT OR IGNORE INTO ticket_limit VALUES(?,?,?)", row)
+        else:
+            sql = "DELETE FROM ticket_limit WHERE ticket_id=? AND kind=? AND name=?"
+            if not db.execute(sql, row).rowcount:
+                raise IrodsError(-808000, a[2])
+    else:
+        raise IrodsError(-816000, " ".join(a).strip())
+    db.execute(f"UPDATE ticket SET {column}=?, mtime=? WHERE id=?", (value, now(), ticket["id"]))
