@@ -1,8 +1,20 @@
 """The ledger: every study's state, every proof, the audit trail and the sealed vault."""
 
+from pacsgrid.ledger.access import note_access
 from pacsgrid.ledger.ledger import Ledger
 from pacsgrid.ledger.migrate import migrate
+from pacsgrid.ledger.overview import Overview
 from pacsgrid.ledger.rows import AuditRow, HeldRow, InstanceRow, StudyRow
 from pacsgrid.ledger.vault import Vault
 
-__all__ = ["AuditRow", "HeldRow", "InstanceRow", "Ledger", "StudyRow", "Vault", "migrate"]
+__all__ = [
+    "AuditRow",
+    "HeldRow",
+    "InstanceRow",
+    "Ledger",
+    "Overview",
+    "StudyRow",
+    "Vault",
+    "migrate",
+    "note_access",
+]
