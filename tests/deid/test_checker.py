@@ -122,8 +122,7 @@ def test_what_another_file_of_the_study_knows_is_looked_for(tmp_path: Path) -> N
     ds.ImageComments = "sebestova"
     ds.save_as(made)
     check_file(first, made, profile)
-    identity, _ = scan([first, second], profile)
-    checker = Checker(profile, identity)
+    checker = Checker(profile, scan([first, second], profile)["1.2.3"][0])
     with pytest.raises(HeldError, match="identity-left"):
         checker.check(first, made)
 

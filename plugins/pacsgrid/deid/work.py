@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -121,11 +123,15 @@ class Workshop:
         self._processes = processes or len(os.sched_getaffinity(0))
         self._pool: ProcessPoolExecutor | None = None
 
-    def know(self, files: Sequence[Path]) -> Known:
-        """Read the headers of files; of unreadable ones `batches` tells why."""
-        known = Known()
+    def know(self, files: Sequence[Path]) -> dict[str, Known]:
+        """Read the headers of files, apart by their original StudyInstanceUID.
+
+        Files that cannot be read are in none of them; `batches` tells why.
+        """
+        known: dict[str, Known] = {}
         for some in self._each(_know, [(part,) for part in self._parts(files)], len(files)):
-            known |= some
+            for study, what in some.items():
+                known[study] = known[study] | what if study in known else what
         return known
 
     def batches(self, files: Sequence[Path], known: Known, out: Path) -> Iterator[Batch]:
@@ -163,7 +169,8 @@ class Workshop:
     def study(self, files: Sequence[Path], out: Path) -> Batch:
         """Take a study's files through all of it; see `batches`."""
         total = Batch()
-        for batch in self.batches(files, self.know(files), out):
+        known = reduce(or_, self.know(files).values(), Known())
+        for batch in self.batches(files, known, out):
             total.outcomes += batch.outcomes
             total.counts.merge(batch.counts)
         return total
@@ -224,9 +231,11 @@ def _in_process(work: Callable[..., _R], task: tuple[object, ...]) -> _R:
     return work(_tools, *task)
 
 
-def _know(tools: _Tools, files: Sequence[Path]) -> Known:
-    identity, headers = scan(files, tools.profile)
-    return Known(collect_identifiers(files), identity, tuple(headers))
+def _know(tools: _Tools, files: Sequence[Path]) -> dict[str, Known]:
+    return {
+        study: Known(collect_identifiers(one.path for one in headers), identity, tuple(headers))
+        for study, (identity, headers) in scan(files, tools.profile).items()
+    }
 
 
 def _do(tools: _Tools, study: _Study, files: Sequence[Path]) -> Batch:

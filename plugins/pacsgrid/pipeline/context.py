@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import shutil
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +11,7 @@ from typing import Self
 
 from pacsgrid.config import Site, read_key
 from pacsgrid.deid import Profile, Pseudonyms, load_profile
+from pacsgrid.deid.quarantine import keep
 from pacsgrid.grid import Zone
 from pacsgrid.ledger import Ledger, Vault, migrate
 from pacsgrid.model import ProjectSettings
@@ -28,13 +27,7 @@ class Rooms:
 
     def keep(self, path: Path) -> str:
         """Copy a file into the quarantine, whole or not at all; returns its SHA-256 in hex."""
-        with path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        self.quarantine.mkdir(parents=True, exist_ok=True, mode=0o700)
-        partial = self.quarantine / f"{digest}.part"
-        shutil.copyfile(path, partial)
-        os.replace(partial, self.quarantine / f"{digest}.dcm")
-        return digest
+        return keep(path, self.quarantine)
 
     def wipe(self) -> None:
         """Remove what staging and outbox hold of the study; the quarantine stays."""

@@ -94,21 +94,23 @@ class Seen:
     sop_uid: str
 
 
-def scan(sources: Iterable[Path], profile: Profile) -> tuple[Identity, list[Seen]]:
-    """Read what identifies in the headers of files; files that cannot be read are passed over.
+def scan(sources: Iterable[Path], profile: Profile) -> dict[str, tuple[Identity, list[Seen]]]:
+    """Read what identifies in the headers of files, apart by original StudyInstanceUID.
 
-    Of an unreadable file there is no result to check.
+    Files that cannot be read are passed over: of those there is no result to check.
     """
-    identity, found = Identity(), []
+    found: dict[str, tuple[Identity, list[Seen]]] = {}
     for path in sources:
         try:
             header = read_header(path)
         except (MalformedError, OSError):
             continue
+        seen = Seen(path, _uid(header, 0x0020000D), _uid(header, 0x00080018))
+        identity, headers = found.setdefault(seen.study_uid, (Identity(), []))
         identity.add(header.meta, profile)
         identity.add(header.elements, profile)
-        found.append(Seen(path, _uid(header, 0x0020000D), _uid(header, 0x00080018)))
-    return identity, found
+        headers.append(seen)
+    return found
 
 
 def _uid(header: Header, tag: int) -> str:

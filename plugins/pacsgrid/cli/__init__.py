@@ -1,0 +1,37 @@
+"""The command line: one module per sub-command, each with `add` and `run`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from pacsgrid.cli import deid
+from pacsgrid.errors import PacsgridError
+
+COMMANDS = (deid,)
+WRONG, HELD, AGAIN = 2, 3, 75  # 75 is EX_TEMPFAIL of sysexits.h
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one sub-command; return the exit status.
+
+    0: all done. 1: something of the machine failed. 2: arguments or settings are wrong.
+    3: done, but something is held. 75: try again later.
+    """
+    parser = argparse.ArgumentParser(prog="pacsgrid", description="DICOM into the grid.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for module in COMMANDS:
+        module.add(commands)
+    given = parser.parse_args(arguments)
+    try:
+        status: int = given.run(given)
+    except PacsgridError as error:
+        print(f"pacsgrid {given.command}: {error}", file=sys.stderr)
+        return AGAIN if error.retryable else WRONG
+    except OSError as error:
+        print(f"pacsgrid {given.command}: {error.strerror}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return status

@@ -1,0 +1,30 @@
+"""Where held files wait, each under its checksum, with their reasons beside them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+
+
+def keep(path: Path, room: Path) -> str:
+    """Copy a file into a quarantine, whole or not at all; returns its SHA-256 in hex."""
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    room.mkdir(parents=True, exist_ok=True, mode=0o700)
+    partial = room / f"{digest}.part"
+    shutil.copyfile(path, partial)
+    os.replace(partial, room / f"{digest}.dcm")
+    return digest
+
+
+def keep_with_reason(path: Path, room: Path, code: str, detail: str) -> None:
+    """Keep a file and write its reason into ``reasons.jsonl``, once."""
+    digest = keep(path, room)
+    line = json.dumps({"sha256": digest, "code": code, "detail": detail}) + "\n"
+    reasons = room / "reasons.jsonl"
+    if not reasons.exists() or line not in reasons.read_text("utf-8"):
+        with reasons.open("a", encoding="utf-8") as stream:
+            stream.write(line)
