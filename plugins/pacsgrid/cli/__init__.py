@@ -6,10 +6,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from pacsgrid.cli import deid
+from pacsgrid.cli import deid, reidentify
 from pacsgrid.errors import PacsgridError
 
-COMMANDS = (deid,)
+COMMANDS = (deid, reidentify)
 WRONG, HELD, AGAIN = 2, 3, 75  # 75 is EX_TEMPFAIL of sysexits.h
 
 

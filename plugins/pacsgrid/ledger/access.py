@@ -9,7 +9,7 @@ import psycopg2
 from pacsgrid.errors import RetryableError
 
 
-def note_access(dsn: str, who: str, ref: str, what: str) -> None:
+def note_access(dsn: str, who: str, ref: str, what: str, reason: str = "") -> None:
     """Enter that `who` (a user name) is about to see `what` of a study.
 
     Raises
@@ -23,5 +23,6 @@ def note_access(dsn: str, who: str, ref: str, what: str) -> None:
         raise RetryableError("the ledger's database does not answer") from None
     with closing(connection), connection, connection.cursor() as cursor:
         cursor.execute(
-            "INSERT INTO pacsgrid.access (who, ref, what) VALUES (%s, %s, %s)", (who, ref, what)
+            "INSERT INTO pacsgrid.access (who, ref, what, reason) VALUES (%s, %s, %s, %s)",
+            (who, ref, what, reason),
         )

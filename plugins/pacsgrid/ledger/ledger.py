@@ -99,6 +99,21 @@ class Ledger:
             raise PacsgridError(f"{ref}: the ledger does not know this study")
         return bytes(row[0])
 
+    def references(self, project: str, pseudonym: str) -> list[str]:
+        """Return the studies that a pseudonym stands for.
+
+        That is a subject, a study, series or SOP instance UID, or a study's own reference.
+        """
+        return [
+            ref
+            for (ref,) in self._all(
+                "SELECT ref FROM pacsgrid.study WHERE project = %(project)s AND ref = %(what)s"
+                " UNION SELECT ref FROM pacsgrid.instance WHERE project = %(project)s"
+                " AND %(what)s IN (subject, study_uid, series_uid, sop_uid) ORDER BY 1",
+                {"project": project, "what": pseudonym},
+            )
+        ]
+
     def state(self, ref: str) -> StudyState:
         """Return the study's state; raises PacsgridError when it is not known."""
         with self._transaction() as cursor:
@@ -369,7 +384,7 @@ class Ledger:
             )
         ]
 
-    def _all(self, sql: str, values: tuple[Any, ...]) -> list[Any]:
+    def _all(self, sql: str, values: tuple[Any, ...] | dict[str, Any]) -> list[Any]:
         with self._transaction() as cursor:
             cursor.execute(sql, values)
             rows: list[Any] = cursor.fetchall()

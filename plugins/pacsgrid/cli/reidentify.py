@@ -1,0 +1,43 @@
+"""``pacsgrid reidentify``: from a pseudonym back to the patient, recorded."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import json
+from pathlib import Path
+
+from pacsgrid.config import load_site
+from pacsgrid.ledger import migrate
+from pacsgrid.pipeline.reidentify import reidentify
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the sub-command."""
+    parser = commands.add_parser(
+        "reidentify",
+        help="open the vault for a pseudonym; recorded in the ledger",
+        description="Prints what identifies the studies of a pseudonym, a JSON object per line. "
+        "Who asked and why is in the ledger's append-only record before the vault is opened.",
+    )
+    parser.add_argument("pseudonym", help="a subject, a study, series or SOP UID, or a reference")
+    parser.add_argument("--project", required=True)
+    parser.add_argument("--who", required=True, help="the authorised person who asks")
+    parser.add_argument("--reason", required=True, help="why, in a sentence")
+    parser.add_argument("--site", type=Path, help="site file, by default that of PACSGRID_SITE")
+    parser.set_defaults(run=run)
+
+
+def run(given: argparse.Namespace) -> int:
+    """Carry the sub-command out."""
+    site = load_site(given.site)
+    site.project(given.project)
+    migrate(site.ledger_dsn)
+    # The account is what the machine knows; the name is what its user says.
+    who = f"{given.who.strip()} ({getpass.getuser()})" if given.who.strip() else ""
+    opened = reidentify(
+        site.ledger_dsn, site.vault_key, given.project, given.pseudonym, who, given.reason
+    )
+    for ref, identity in opened:
+        print(json.dumps({"ref": ref, **identity}, ensure_ascii=False), flush=True)
+    return 0

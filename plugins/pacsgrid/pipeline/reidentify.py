@@ -1,0 +1,49 @@
+"""The way back from a pseudonym, for those who may: with a reason, and never unseen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pacsgrid.errors import ConfigError
+from pacsgrid.ledger import Ledger, Vault, note_access
+
+_REASON = 10
+
+
+def reidentify(
+    dsn: str, vault_key: bytes, project: str, pseudonym: str, who: str, reason: str
+) -> Iterator[tuple[str, dict[str, str]]]:
+    """Open the vault for a pseudonym; yields each study's reference and what identifies it.
+
+    Who asked, why and for which study is in the ledger's append-only record before anything is
+    opened, so that an attempt with a wrong key is there too.
+
+    Parameters
+    ----------
+    pseudonym
+        A subject, a study, series or SOP instance UID, or a study's reference.
+    who
+        Who asks: a name that the site's register of authorised persons has.
+    reason
+        Why, in a sentence of at least ten characters.
+
+    Raises
+    ------
+    ConfigError
+        `who` or `reason` is missing, the pseudonym is not known, or the key is not the vault's.
+    RetryableError
+        The ledger does not answer; nothing is opened then.
+    """
+    who, reason = who.strip(), reason.strip()
+    if not who:
+        raise ConfigError("who asks? give the name of an authorised person")
+    if len(reason) < _REASON:
+        raise ConfigError(f"why? give a reason of at least {_REASON} characters")
+    vault = Vault(vault_key)
+    with Ledger(dsn, who) as ledger:
+        refs = ledger.references(project, pseudonym)
+        if not refs:
+            raise ConfigError(f"project {project} has no pseudonym {pseudonym!r}")
+        for ref in refs:
+            note_access(dsn, who, ref, "identity", reason)
+            yield ref, vault.open(ref, ledger.sealed(ref))
