@@ -11,6 +11,7 @@ def load() -> None:
         "api_auth",
         "api_coll",
         "api_data",
+        "api_bulk",
         "api_replica",
         "api_admin",
         "api_meta",

@@ -50,6 +50,8 @@ def password_ok(s: Session, digest: bytes) -> bool:
         s.user = row
     elif row["type"] == "rodsadmin":
         s.user = s.cat.user(s.name, s.zone)
+    else:
+        raise IrodsError(-39000, f"{name} may not act as {s.name}")
     s.signature = "".join(f"{c:02x}" for c in challenge[:16])
     return s.user is not None
 
