@@ -20,9 +20,7 @@ _NO_COLUMN, _TOO_MANY, _BAD_ENDS = -313000, -113000, -27000
 def columns(array: Node) -> dict[int, list[str]]:
     """The columns of a GenQueryOut_PI by number; each has as many values as there are rows."""
     count = array.num("rowCnt")
-    found = {
-        c.num("attriInx"): c.all("value") for c in array.children if c.tag == "SqlResult_PI"
-    }
+    found = {c.num("attriInx"): c.all("value") for c in array.children if c.tag == "SqlResult_PI"}
     return {inx: values for inx, values in found.items() if inx and len(values) == count}
 
 

@@ -167,12 +167,12 @@ class Partners:
             writing = self._need(602, _object(target.get("objPath"), keywords, flags)).status
             try:
                 size = self._stream(reading, writing)
+                expected = {"verifyChksum": checksum} if checksum else {}
+                self._need(673, _opened(writing, keywords=expected))
             except BaseException:
                 self._call(673, _opened(writing))
                 self._call(615, _object(target.get("objPath"), {"forceFlag": ""}))
                 raise
-            expected = {"verifyChksum": checksum} if checksum else {}
-            self._need(673, _opened(writing, keywords=expected))
         finally:
             self._call(673, _opened(reading))
         return Reply(0, pack("TransferStat_PI", numThreads=0, flags=0, bytesWritten=size))
