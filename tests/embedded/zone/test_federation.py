@@ -55,7 +55,7 @@ def read(s: iRODSSession, path: str) -> bytes:
 
 
 def test_everything_in_the_other_zone(zones: tuple[ZoneServer, ZoneServer]) -> None:
-    brno, praha = zones
+    brno, _ = zones
     data = os.urandom(300_000)
     with connect(brno) as s:
         s.collections.create(f"{FAR}/a/b")
