@@ -212,7 +212,8 @@ def judge(every: Outcomes, whole: bool) -> int:
     rate = passed / len(every) if every else 0.0
     print(f"\n{passed}/{len(every)} pass ({rate:.1%})")
     new = sorted(set(bad) - set(reasons))
-    gone = sorted(k for k in reasons if k in every and k not in bad)
+    firm = {k for k, reason in reasons.items() if not reason.startswith("skipped:")}
+    gone = sorted(k for k in firm if k in every and k not in bad)
     if whole:
         gone += sorted(set(reasons) - set(every))
     if new:

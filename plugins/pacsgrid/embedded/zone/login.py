@@ -24,6 +24,9 @@ def partner_password(key: str, user: str, zone: str) -> str:
     return hmac.new(key.encode(), f"{user}#{zone}".encode(), "sha256").hexdigest()[:48]
 
 
+ANONYMOUS = "anonymous"  # needs no password, if the administrator made such a user
+
+
 def password_ok(s: Session, digest: bytes) -> bool:
     """Check a client's answer to the session's challenge, and say who the session's user is.
 
@@ -42,6 +45,8 @@ def password_ok(s: Session, digest: bytes) -> bool:
         return False
     if row["password"]:
         passwords.append(row["password"])
+    if name == ANONYMOUS and row["type"] == "rodsuser":
+        passwords.append("")
     if not any(
         hmac.compare_digest(response_digest(challenge, p), digest) for p in passwords
     ) and not _temporary_ok(s, row["id"], challenge, digest):

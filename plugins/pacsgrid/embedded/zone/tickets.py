@@ -45,14 +45,11 @@ def lends(s: Session, object_id: int, level: int) -> bool:
 
 
 def visible(s: Session) -> Visible:
-    """What this connection's queries may show."""
+    """What this connection's queries may show; raises if its ticket is not for it any more."""
     ticket = current(s)
     if ticket is None:
         return Visible(s.uid)
-    try:
-        check(s, ticket)
-    except IrodsError:
-        return Visible(s.uid)
+    check(s, ticket)
     row = s.cat.one("SELECT name FROM coll WHERE id=?", ticket["object_id"])
     return Visible(s.uid, ticket["object_id"], "" if row is None else row["name"])
 

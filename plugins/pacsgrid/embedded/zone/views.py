@@ -84,6 +84,11 @@ BUILT_IN = {
     "listQueryByAliasLike": "SELECT alias, sqlStr FROM R_SPECIFIC_QUERY WHERE alias LIKE ?",
     "findQueryByAlias": "SELECT alias, sqlStr FROM R_SPECIFIC_QUERY WHERE alias = ?",
     "ShowCollAcls": _ACLS,
+    "listSharedCollectionsOwnedByUser": "SELECT DISTINCT c.parent_coll_name, c.coll_name,"
+    " c.create_ts, c.modify_ts, c.coll_id, c.coll_owner_name, c.coll_owner_zone, c.coll_type"
+    " FROM R_COLL_MAIN c JOIN R_OBJT_ACCESS a ON a.object_id = c.coll_id JOIN R_USER_MAIN u"
+    " ON u.user_id = a.user_id WHERE c.coll_owner_name = ?1 AND c.coll_owner_zone = ?2"
+    " AND u.user_name <> ?1 AND a.access_type_id >= 1050 ORDER BY c.coll_name LIMIT ?4 OFFSET ?3",
     "DataObjInCollReCur": "SELECT d.data_id, c.coll_name, d.data_name FROM R_DATA_MAIN d"
     " JOIN R_COLL_MAIN c ON c.coll_id = d.coll_id WHERE c.coll_name = ?1"
     " OR c.coll_name LIKE ?1 || '/%' ORDER BY c.coll_name, d.data_name",
