@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pacsgrid.errors import ConfigError
 from pacsgrid.model import ProjectSettings, SourceSettings, ZoneSettings
+from pacsgrid.receiver_settings import ReceiverSettings
 
 SITE_ENV = "PACSGRID_SITE"
 _T = TypeVar("_T")
@@ -25,7 +26,7 @@ class _Strict(BaseModel):
 
 
 class _Source(_Strict):
-    kind: str = Field(pattern="^(dimse|dicomweb|folder)$")
+    kind: str = Field(pattern="^(dimse|dicomweb|folder|received)$")
     host: str = ""
     port: int = Field(0, ge=0, le=65535)
     ae_title: str = Field("", max_length=16)
@@ -78,6 +79,7 @@ class _Site(_Strict):
     sources: dict[str, _Source]
     zones: dict[str, _Zone]
     projects: dict[str, _Project]
+    receiver: ReceiverSettings | None = None
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ class Site:
     sources: dict[str, SourceSettings]
     zones: dict[str, ZoneSettings]
     projects: dict[str, ProjectSettings]
+    receiver: ReceiverSettings | None = None
 
     def source(self, name: str) -> SourceSettings:
         """Return the named source; raises ConfigError listing those there are."""
@@ -141,6 +144,13 @@ def _source(where: str, name: str, given: _Source) -> SourceSettings:
     if given.kind == "dicomweb" and not given.url:
         raise ConfigError(f"{where}: url is not set; give the DICOMweb service's root")
     return SourceSettings(name=name, fall_back=tuple(given.fall_back), **values)
+
+
+def _receiver(where: str, given: ReceiverSettings) -> ReceiverSettings:
+    if not given.airflow_url:
+        return given
+    password = _secret(where, given.password_env, given.password_file)
+    return given.model_copy(update={"airflow_password": password})
 
 
 def read_key(where: str, path: Path) -> bytes:
@@ -211,4 +221,5 @@ def load_site(path: str | os.PathLike[str] | None = None) -> Site:
             n: ProjectSettings(n, p.profile, p.home_zone, tuple(p.partner_zones), p.key_file)
             for n, p in site.projects.items()
         },
+        receiver=_receiver(f"{file}: receiver", site.receiver) if site.receiver else None,
     )

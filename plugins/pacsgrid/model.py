@@ -126,7 +126,8 @@ class SourceSettings:
     Attributes
     ----------
     kind
-        ``dimse`` or ``dicomweb`` for a PACS, ``folder`` for a drop folder.
+        ``dimse`` or ``dicomweb`` for a PACS, ``folder`` for a drop folder, ``received`` for what
+        the receiver took in.
     retrieve
         How a PACS is read: ``get`` (C-GET), ``move`` (C-MOVE) or ``web`` (DICOMweb).
     fall_back

@@ -1,4 +1,4 @@
-"""DICOM in: one interface over DIMSE and DICOMweb sources and drop folders."""
+"""DICOM in: one interface over DIMSE and DICOMweb sources, drop folders and the receiver."""
 
 from __future__ import annotations
 
@@ -25,8 +25,14 @@ def open_source(settings: SourceSettings) -> Source:
         from pacsgrid.pacs.folder import FolderSource
 
         return FolderSource(settings)
+    if settings.kind == "received":
+        from pacsgrid.pacs.received import ReceivedSource
+
+        return ReceivedSource(settings)
     if settings.kind not in ("dimse", "dicomweb"):
-        raise ConfigError(f"source {settings.name}: kind must be 'dimse', 'dicomweb' or 'folder'")
+        raise ConfigError(
+            f"source {settings.name}: kind must be 'dimse', 'dicomweb', 'folder' or 'received'"
+        )
     ways = list(dict.fromkeys((settings.retrieve, *settings.fall_back)))
     sources = [_open_way(replace(settings, retrieve=way)) for way in ways]
     if len(sources) == 1:

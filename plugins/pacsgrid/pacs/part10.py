@@ -1,4 +1,4 @@
-"""The few things read of a DICOM file's head without decoding it (PS3.10 section 7.1)."""
+"""A DICOM file's head, read and written without the rest (PS3.10 section 7.1)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 HEAD = 132
 MOST_META = 64 * 1024
+IMPLEMENTATION_UID = "2.25.247114571690436208541329467013187351121"
+IMPLEMENTATION_NAME = "PACSGRID"
 _LONG = (b"OB", b"OW", b"UN", b"UT", b"SQ", b"OF", b"OD", b"OL", b"OV", b"UC", b"UR", b"SV", b"UV")
 
 
@@ -48,3 +50,20 @@ def read_meta(head: bytes) -> Meta | None:
     if not found.get(3) or not found.get(0x10):
         return None
     return Meta(found.get(2, ""), found[3], found[0x10])
+
+
+def write_head(sop_class: str, sop_uid: str, transfer_syntax: str) -> bytes:
+    """Give preamble, prefix and file meta information for a dataset that follows unchanged."""
+
+    def element(number: int, vr: bytes, value: str, pad: bytes = b"\0") -> bytes:
+        data = value.encode("ascii", "replace")
+        data += pad * (len(data) % 2)
+        return struct.pack("<HH2sH", 2, number, vr, len(data)) + data
+
+    body = struct.pack("<HH2sxxI2s", 2, 1, b"OB", 2, b"\0\1")
+    body += element(0x02, b"UI", sop_class) + element(0x03, b"UI", sop_uid)
+    body += element(0x10, b"UI", transfer_syntax)
+    body += element(0x12, b"UI", IMPLEMENTATION_UID)
+    body += element(0x13, b"SH", IMPLEMENTATION_NAME, b" ")
+    length = struct.pack("<HH2sHI", 2, 0, b"UL", 4, len(body))
+    return b"\0" * 128 + b"DICM" + length + body

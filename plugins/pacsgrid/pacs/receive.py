@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from pydicom.filebase import DicomBytesIO
-from pydicom.filewriter import write_file_meta_info
 from pynetdicom.events import Event
 
+from pacsgrid.pacs.part10 import write_head
 from pacsgrid.pacs.staging import WriteGroup, name_for
 
 log = logging.getLogger(__name__)
@@ -20,10 +19,12 @@ OUT_OF_RESOURCES = 0xA700
 
 def file_head(event: Event) -> bytes:
     """Give preamble, prefix and file meta information for the dataset of a request."""
-    buffer = DicomBytesIO()
-    buffer.write(b"\0" * 128 + b"DICM")
-    write_file_meta_info(buffer, event.file_meta)
-    return bytes(buffer.getvalue())
+    request = event.request
+    return write_head(
+        str(request.AffectedSOPClassUID),
+        str(request.AffectedSOPInstanceUID),
+        str(event.context.transfer_syntax),
+    )
 
 
 class Receiver:

@@ -1,0 +1,87 @@
+"""Telling Airflow that a study came: an asset event through its REST API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import requests
+
+from pacsgrid.errors import ConfigError, RetryableError
+from pacsgrid.pacs.receiver.watch import Complete
+
+_SECONDS = 10.0
+
+
+class AssetEvents:
+    """Creates events of one asset.
+
+    Parameters
+    ----------
+    url
+        Airflow's address, without path.
+    user, password
+        Who may create asset events.
+    asset
+        The asset's URI, as the DAG that ingests names it.
+    """
+
+    def __init__(self, url: str, user: str, password: str, asset: str) -> None:
+        self._url = url.rstrip("/")
+        self._login = {"username": user, "password": password}
+        self._asset = asset
+        self._id: int | None = None
+        self._session = requests.Session()
+        self._session.trust_env = False
+
+    def announce(self, study: Complete) -> None:
+        """Create one event; names the study by its opaque directory only.
+
+        Raises
+        ------
+        RetryableError
+            Airflow does not answer or does not know the asset yet.
+        ConfigError
+            Airflow refuses the user.
+        """
+        if self._id is None:
+            self._id = self._asset_id()
+        extra = {"study": study.directory, "instances": study.instances}
+        self._call("POST", "/api/v2/assets/events", json={"asset_id": self._id, "extra": extra})
+
+    def _asset_id(self) -> int:
+        found = self._call("GET", "/api/v2/assets", params={"uri_pattern": self._asset})
+        for asset in found.get("assets", []):
+            if asset.get("uri", "").rstrip("/") == self._asset.rstrip("/"):
+                return int(asset["id"])
+        raise RetryableError(f"Airflow knows no asset {self._asset}; is the ingest DAG there?")
+
+    def _call(self, method: str, path: str, **more: Any) -> dict[str, Any]:
+        for fresh in (False, True):
+            if fresh or "Authorization" not in self._session.headers:
+                self._log_in()
+            answer = self._request(method, path, **more)
+            if answer.status_code != 401:
+                break
+        if answer.status_code in (401, 403):
+            raise ConfigError("receiver: Airflow refuses airflow_user; give it the right to assets")
+        if answer.status_code == 404:
+            self._id = None
+        if not answer.ok:
+            raise RetryableError(f"Airflow answered an asset event with HTTP {answer.status_code}")
+        result: dict[str, Any] = answer.json()
+        return result
+
+    def _log_in(self) -> None:
+        self._session.headers.pop("Authorization", None)
+        answer = self._request("POST", "/auth/token", json=self._login)
+        if answer.status_code in (400, 401, 403):
+            raise ConfigError("receiver: Airflow refuses airflow_user or its password")
+        if not answer.ok:
+            raise RetryableError(f"Airflow answered the login with HTTP {answer.status_code}")
+        self._session.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+
+    def _request(self, method: str, path: str, **more: Any) -> requests.Response:
+        try:
+            return self._session.request(method, self._url + path, timeout=_SECONDS, **more)
+        except requests.RequestException:
+            raise RetryableError("Airflow does not answer") from None

@@ -1,0 +1,129 @@
+"""When a received study is complete, and telling the ingest so, once for what it holds."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydicom import dcmread
+
+from pacsgrid.errors import PacsgridError
+from pacsgrid.pacs.receiver.incoming import PARTS
+
+log = logging.getLogger(__name__)
+
+ANNOUNCED = ".announced"
+
+
+@dataclass(frozen=True)
+class Complete:
+    """A study that is complete: its opaque directory name and how many instances it has."""
+
+    directory: str
+    instances: int
+
+
+def announced(directory: Path) -> int:
+    """Give how many instances the study had when it was announced last; 0 for never."""
+    try:
+        return int(json.loads((directory / ANNOUNCED).read_text())["instances"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
+
+
+class Watcher:
+    """Looks over the folder and announces each study once it is complete.
+
+    All it knows is on disk, so it may be killed at any time. A study that gets more instances
+    is announced again.
+
+    Parameters
+    ----------
+    folder
+        The receiver's folder.
+    quiet_seconds, count_seconds
+        A study is complete when nothing came for `quiet_seconds`, or for `count_seconds` when
+        it holds as many instances as `count` says.
+    announce
+        Tells the ingest; an error means that it is told again later.
+    count
+        Gives the number of a study's instances by its UID, None where it is not known.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        quiet_seconds: float,
+        count_seconds: float,
+        announce: Callable[[Complete], None],
+        count: Callable[[str], int | None] | None = None,
+    ) -> None:
+        self._folder = folder
+        self._quiet = quiet_seconds
+        self._count_quiet = count_seconds if count else quiet_seconds
+        self._announce = announce
+        self._count = count
+        self._asked: dict[str, int] = {}
+
+    def look(self) -> int:
+        """Look once; gives how many studies were announced."""
+        done = 0
+        for directory in sorted(self._folder.iterdir()):
+            if directory.name == PARTS or not directory.is_dir():
+                continue
+            study = self._complete(directory)
+            if not study:
+                continue
+            try:
+                self._announce(study)
+            except PacsgridError as error:
+                log.warning("%s could not be announced: %s", study.directory, error)
+                continue
+            mark = directory / f"{ANNOUNCED}.part"
+            mark.write_text(json.dumps({"instances": study.instances}))
+            os.replace(mark, directory / ANNOUNCED)
+            log.info("%s is complete with %d instances", study.directory, study.instances)
+            done += 1
+        return done
+
+    def run(self, pause: float = 1.0) -> None:
+        """Look for ever, or until the service that started this process is no more."""
+        parent = os.getppid()
+        while os.getppid() == parent:
+            try:
+                self.look()
+            except OSError as error:
+                log.error("cannot look over the folder: errno %s", error.errno)
+            time.sleep(pause)
+
+    def _complete(self, directory: Path) -> Complete | None:
+        newest, files = 0.0, []
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                if entry.name.endswith(".dcm"):
+                    files.append(entry.path)
+                    newest = max(newest, entry.stat().st_mtime)
+        silence = time.time() - newest
+        if not files or silence < self._count_quiet or len(files) == announced(directory):
+            return None
+        if silence < self._quiet and not self._is_all(directory.name, files):
+            return None
+        return Complete(directory.name, len(files))
+
+    def _is_all(self, name: str, files: list[str]) -> bool:
+        if self._count is None or self._asked.get(name) == len(files):
+            return False
+        try:
+            header = dcmread(files[0], stop_before_pixels=True, specific_tags=["StudyInstanceUID"])
+            told = self._count(str(header.StudyInstanceUID))
+        except PacsgridError as error:
+            log.warning("%s: its source does not say how many instances it has: %s", name, error)
+            told = None
+        # Asked once for each number of files: the quiet time is there for the rest.
+        self._asked[name] = len(files)
+        return told is not None and len(files) >= told

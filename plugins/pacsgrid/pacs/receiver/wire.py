@@ -1,0 +1,195 @@
+"""The upper layer protocol of an acceptor: PDUs from a socket, within limits (PS3.8 section 9)."""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pacsgrid.pacs.part10 import IMPLEMENTATION_NAME, IMPLEMENTATION_UID
+
+ASSOCIATE_RQ, ASSOCIATE_AC, ASSOCIATE_RJ = 1, 2, 3
+P_DATA, RELEASE_RQ, RELEASE_RP, ABORT = 4, 5, 6, 7
+APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
+
+MOST_ASSOCIATE = 1 << 20  # bytes of an A-ASSOCIATE-RQ; 128 contexts of long UIDs fit
+_BUFFER = 1 << 18
+
+
+class ProtocolError(Exception):
+    """The peer does not keep to the protocol; the association is aborted."""
+
+
+class Gone(Exception):
+    """The peer went away or fell silent."""
+
+
+@dataclass(frozen=True)
+class Proposed:
+    """One presentation context as proposed (PS3.8 9.3.2.2)."""
+
+    number: int
+    abstract: str
+    transfers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What matters of an A-ASSOCIATE-RQ."""
+
+    called: str
+    calling: str
+    application_context: str
+    contexts: tuple[Proposed, ...]
+    max_pdu: int = 0
+    version: int = 1
+
+
+class Stream:
+    """Bytes of a connection; what arrived is given as views that the next read makes invalid."""
+
+    def __init__(self, connection: socket.socket, idle_seconds: float) -> None:
+        self._socket = connection
+        self._socket.settimeout(idle_seconds)
+        self._buffer = bytearray(_BUFFER)
+        self._view = memoryview(self._buffer)
+        self._start = self._end = 0
+        # A sender that waits for its last bytes to be acknowledged, as DCMTK by its defaults
+        # does, would wait 40 ms for each instance.
+        self._acknowledge = hasattr(socket, "TCP_QUICKACK") and connection.family in (
+            socket.AF_INET,
+            socket.AF_INET6,
+        )
+
+    def ready(self, seconds: float) -> bool:
+        """Wait for bytes; False when none came in time."""
+        if self._end > self._start:
+            return True
+        if isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
+            return True
+        return bool(select.select([self._socket], [], [], seconds)[0])
+
+    def _read(self) -> None:
+        if self._start == self._end:
+            self._start = self._end = 0
+        elif self._end == len(self._buffer):
+            rest = bytes(self._view[self._start : self._end])
+            self._view[: len(rest)] = rest
+            self._start, self._end = 0, len(rest)
+        try:
+            count = self._socket.recv_into(self._view[self._end :])
+            if self._acknowledge:
+                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        except OSError:
+            raise Gone from None
+        if not count:
+            raise Gone
+        self._end += count
+
+    def exactly(self, size: int) -> bytes:
+        """Take a few bytes, all at once."""
+        if size <= len(self._buffer) // 2:
+            while self._end - self._start < size:
+                self._read()
+            self._start += size
+            return bytes(self._view[self._start - size : self._start])
+        return b"".join(self.pieces(size))
+
+    def pieces(self, size: int) -> Iterator[memoryview]:
+        """Take many bytes, as they come."""
+        while size:
+            if self._start == self._end:
+                self._read()
+            end = min(self._end, self._start + size)
+            piece = self._view[self._start : end]
+            size -= end - self._start
+            self._start = end
+            yield piece
+
+    def send(self, data: bytes) -> None:
+        """Send all; raises Gone when the peer does not take it."""
+        try:
+            self._socket.sendall(data)
+        except OSError:
+            raise Gone from None
+
+
+def _items(data: bytes) -> Iterator[tuple[int, bytes]]:
+    at = 0
+    while at < len(data):
+        if at + 4 > len(data):
+            raise ProtocolError("an item is cut")
+        kind, length = data[at], struct.unpack_from(">H", data, at + 2)[0]
+        if at + 4 + length > len(data):
+            raise ProtocolError("an item is longer than what holds it")
+        yield kind, data[at + 4 : at + 4 + length]
+        at += 4 + length
+
+
+def _uid(data: bytes) -> str:
+    return data.decode("ascii", "replace").strip("\0 ")
+
+
+def parse_request(data: bytes) -> Request:
+    """Parse the body of an A-ASSOCIATE-RQ (PS3.8 9.3.2); raises ProtocolError."""
+    if len(data) < 68:
+        raise ProtocolError("an A-ASSOCIATE-RQ is too short")
+    (version,) = struct.unpack_from(">H", data, 0)
+    called = data[4:20].decode("ascii", "replace").strip("\0 ")
+    calling = data[20:36].decode("ascii", "replace").strip("\0 ")
+    application, max_pdu = "", 0
+    contexts: dict[int, Proposed] = {}
+    for kind, body in _items(data[68:]):
+        if kind == 0x10:
+            application = _uid(body)
+        elif kind == 0x20:
+            if len(body) < 4 or not body[0] % 2:
+                raise ProtocolError("a presentation context has no valid number")
+            parts = list(_items(body[4:]))
+            abstract = next((_uid(part) for sub, part in parts if sub == 0x30), "")
+            transfers = tuple(_uid(part) for sub, part in parts if sub == 0x40)
+            contexts[body[0]] = Proposed(body[0], abstract, transfers)
+        elif kind == 0x50:
+            for sub, part in _items(body):
+                if sub == 0x51 and len(part) == 4:
+                    (max_pdu,) = struct.unpack(">I", part)
+    return Request(called, calling, application, tuple(contexts.values()), max_pdu, version)
+
+
+def _item(kind: int, body: bytes) -> bytes:
+    return struct.pack(">BxH", kind, len(body)) + body
+
+
+def pdu(kind: int, body: bytes) -> bytes:
+    """Give a PDU."""
+    return struct.pack(">BxI", kind, len(body)) + body
+
+
+def accept(request: Request, chosen: dict[int, str], refused: dict[int, int], most: int) -> bytes:
+    """Give the A-ASSOCIATE-AC (PS3.8 9.3.3): transfer syntax or reason of refusal by context."""
+    body = struct.pack(">H2x", 1)
+    body += request.called.encode("ascii", "replace").ljust(16)[:16]
+    body += request.calling.encode("ascii", "replace").ljust(16)[:16] + bytes(32)
+    body += _item(0x10, APPLICATION_CONTEXT.encode())
+    for context in request.contexts:
+        reason = refused.get(context.number, 0)
+        # Where it is refused the syntax has no meaning, but some peers want one to be there.
+        syntax = chosen.get(context.number) or next(iter(context.transfers), "1.2.840.10008.1.2")
+        sub = _item(0x40, syntax.encode("ascii", "replace"))
+        body += _item(0x21, struct.pack("BxBx", context.number, reason) + sub)
+    user = _item(0x51, struct.pack(">I", most))
+    user += _item(0x52, IMPLEMENTATION_UID.encode()) + _item(0x55, IMPLEMENTATION_NAME.encode())
+    return pdu(ASSOCIATE_AC, body + _item(0x50, user))
+
+
+def reject(result: int, source: int, reason: int) -> bytes:
+    """Give the A-ASSOCIATE-RJ (PS3.8 9.3.4)."""
+    return pdu(ASSOCIATE_RJ, bytes((0, result, source, reason)))
+
+
+def abort(reason: int) -> bytes:
+    """Give the A-ABORT of the service provider (PS3.8 9.3.8)."""
+    return pdu(ABORT, bytes((0, 0, 2, reason)))

@@ -1,0 +1,111 @@
+"""The receiver as a process of its own, as a site runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+from pydicom import dcmread
+from pynetdicom import AE, build_context
+from pynetdicom.association import Association
+
+from pacsgrid.embedded.process import Child, accepts, free_port
+from pacsgrid.pacs.receiver.incoming import PARTS
+
+
+class RunningReceiver:
+    """A receiver on loopback that lives as long as the context."""
+
+    def __init__(self, directory: Path, folder: Path | None = None, **settings: object) -> None:
+        self.port = free_port()
+        self.folder = folder or directory / "incoming"
+        self.log = directory / "receiver.log"
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "key").write_text("key")
+        receiver = {
+            "folder": str(self.folder),
+            "bind": "127.0.0.1",
+            "port": self.port,
+            "reserve_mb": 0,
+            "quiet_seconds": 0.5,
+            "allow": [{"ae_title": "MODALITY", "address": "127.0.0.0/8"}],
+            **settings,
+        }
+        site = {
+            **{room: str(directory / room) for room in ("staging", "outbox", "quarantine")},
+            "vault_key_file": str(directory / "key"),
+            "zones": {},
+            "projects": {},
+            "sources": {},
+            "receiver": receiver,
+        }
+        self._site = directory / "site.yaml"
+        self._site.write_text(json.dumps(site))
+        self._child: Child | None = None
+
+    def __enter__(self) -> RunningReceiver:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._child:
+            self._child.stop(30)
+
+    def start(self) -> None:
+        env = {**os.environ, "PACSGRID_SITE": str(self._site), "PACSGRID_LEDGER_DSN": "unused"}
+        env["PYTHONPATH"] = os.pathsep.join(sys.path)
+        command = [sys.executable, "-m", "pacsgrid.pacs.receiver"]
+        self._child = Child("receiver", command, self.log, env)
+        self._child.start()
+        self._child.wait_ready(lambda: accepts(self.port), 20)
+
+    def kill(self) -> None:
+        """Kill -9 the listener and every process of it at once."""
+        assert self._child
+        self._child.kill()
+
+    def children(self) -> list[int]:
+        """Give the process ids of the watcher and of the associations under way."""
+        assert self._child
+        text = Path(f"/proc/{self._child.pid}/task/{self._child.pid}/children").read_text()
+        return [int(one) for one in text.split()]
+
+    def files(self) -> list[Path]:
+        return sorted(self.folder.glob("[!.]*/*.dcm"))
+
+    def unfinished(self) -> list[str]:
+        return sorted(path.name for path in (self.folder / PARTS).iterdir())
+
+
+def eventually(what: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Wait until it is so."""
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "did not happen in time"
+        time.sleep(0.02)
+
+
+def associate(
+    port: int, paths: list[Path], calling: str = "MODALITY", **more: object
+) -> Association:
+    """Open an association that can carry these files as they are."""
+    kinds = set()
+    for path in paths:
+        meta = dcmread(path, stop_before_pixels=True).file_meta
+        kinds.add((str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID)))
+    kinds.add(("1.2.840.10008.1.1", "1.2.840.10008.1.2"))
+    entity = AE(ae_title=calling)
+    entity.dimse_timeout = entity.network_timeout = 30
+    options = {"ae_title": "PACSGRID", **more}
+    contexts = [build_context(*kind) for kind in sorted(kinds)]
+    return entity.associate("127.0.0.1", port, contexts=contexts, **options)
