@@ -6,7 +6,7 @@ DEMO_KEEP ?= 1
 DEMO_DIR ?= var/demo
 export PYTHONPATH := $(CURDIR)/plugins
 
-.PHONY: help demo test lint format bench bench-zone irods-test bench-deid-score requirements system clean
+.PHONY: bench-grid help demo test lint format bench bench-zone irods-test bench-deid-score requirements system clean
 
 help:
 	@echo "make demo      set up everything and run the main job on real DICOM files (DEMO_KEEP=0 ends by itself)"
@@ -16,6 +16,7 @@ help:
 	@echo "make bench     time of each step for 500 instances of 512 KiB (slow)"
 	@echo "make bench-zone  objects a second into the embedded zone, on 1 and on 4 connections"
 	@echo "make bench-deid-score  de-identification scored on known answers beside its peers (installs them in var/)"
+	@echo "make bench-grid  deposit, fetch, verification and planning against one embedded zone"
 	@echo "make requirements  resolve requirements*.in anew"
 
 $(VENV)/.ready: requirements.txt requirements-dev.txt
@@ -55,6 +56,9 @@ bench-zone: $(VENV)/.ready
 
 bench-deid-score: $(VENV)/.ready
 	$(BIN)/python tests/benchmarks/bench_deid_score.py
+
+bench-grid: $(VENV)/.ready
+	$(BIN)/python tests/benchmarks/bench_grid.py
 
 requirements: $(VENV)/.ready
 	$(BIN)/uv pip compile -q --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 requirements.in -o requirements.txt

@@ -60,6 +60,7 @@ class _Zone(_Strict):
     password_file: Path | None = None
     resource: str = "demoResc"
     copies: int = Field(1, ge=1, le=16)
+    bundle: bool = False
 
 
 class _Project(_Strict):
@@ -205,6 +206,7 @@ def load_site(path: str | os.PathLike[str] | None = None) -> Site:
             password=_secret(f"{file}: zones.{n}", z.password_env, z.password_file),
             resource=z.resource,
             copies=z.copies,
+            bundle=z.bundle,
         )
         for n, z in site.zones.items()
     }

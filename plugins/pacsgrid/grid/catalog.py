@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from irods.column import Like
 from irods.models import Collection, DataObject
 
-from pacsgrid.grid.zone import Zone, translated
+from pacsgrid.grid.zone import Zone
 
 GOOD = "1"
 
 
 @dataclass(frozen=True)
 class CatalogReplica:
-    """A replica as the catalog has it; `status` '1' is good, `checksum` iRODS's spelling."""
+    """A replica as the catalog has it.
+
+    `status` '1' is good, `checksum` is in iRODS's spelling, `file` the place in the vault.
+    """
 
     path: str
     number: int
@@ -22,6 +25,7 @@ class CatalogReplica:
     checksum: str
     size: int
     resource: str
+    file: str
 
 
 def replicas_below(zone: Zone, collection: str) -> dict[str, list[CatalogReplica]]:
@@ -34,20 +38,20 @@ def replicas_below(zone: Zone, collection: str) -> dict[str, list[CatalogReplica
         DataObject.checksum,
         DataObject.size,
         DataObject.resc_hier,
+        DataObject.path,
     )
     found: dict[str, list[CatalogReplica]] = {}
-    with translated(zone.settings.name):
-        query = zone.session.query(*columns).filter(Like(Collection.name, f"{collection}/%"))
-        for row in query.get_results():
-            path = f"{row[Collection.name]}/{row[DataObject.name]}"
-            found.setdefault(path, []).append(
-                CatalogReplica(
-                    path,
-                    int(row[DataObject.replica_number]),
-                    str(row[DataObject.replica_status]),
-                    row[DataObject.checksum] or "",
-                    int(row[DataObject.size]),
-                    row[DataObject.resc_hier],
-                )
+    for row in zone.rows(columns, Like(Collection.name, f"{collection}/%")):
+        path = f"{row[Collection.name]}/{row[DataObject.name]}"
+        found.setdefault(path, []).append(
+            CatalogReplica(
+                path,
+                int(row[DataObject.replica_number]),
+                str(row[DataObject.replica_status]),
+                row[DataObject.checksum] or "",
+                int(row[DataObject.size]),
+                row[DataObject.resc_hier],
+                row[DataObject.path],
             )
+        )
     return found

@@ -1,25 +1,33 @@
-"""Deposit: many objects over several connections, never a bad one under its final name."""
+"""Deposit: what a zone lacks of a study, put and proven before it bears its final name.
+
+A series arrives in a collection beside its own (`<series UID>.part`, which no reader looks for)
+and gets its name in one operation when every checksum that the server computed equals ours.
+"""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import TypeVar
 
 import irods.keywords as kw
+from irods.exception import CAT_UNKNOWN_FILE, CollectionDoesNotExist, DataObjectDoesNotExist
 from irods.meta import AVUOperation, iRODSMeta
 from irods.models import Collection
 
 from pacsgrid.errors import ConflictError, ZoneUnavailable
-from pacsgrid.grid.catalog import CatalogReplica, replicas_below
+from pacsgrid.grid.bundle import put_bundles
+from pacsgrid.grid.catalog import GOOD, CatalogReplica, replicas_below
 from pacsgrid.grid.layout import Deposited, object_path, study_collection
-from pacsgrid.grid.zone import Zone, irods_checksum, translated
+from pacsgrid.grid.put import Opener, put_one
+from pacsgrid.grid.wire import put_buffer
+from pacsgrid.grid.zone import Zone, bytes_checksum, irods_checksum, translated
 from pacsgrid.model import AVU, AnonymisedInstance
 
-CHUNK = 4 << 20
-# Objects under this name are on their way; no reader's pattern `*.dcm` finds them.
 PARTIAL = ".part"
+CONNECTIONS = 8
+_D = TypeVar("_D", bound=Deposited)
+Catalog = Mapping[str, Sequence[CatalogReplica]]
 
 
 @dataclass(frozen=True)
@@ -36,7 +44,7 @@ def deposit(
     project: str,
     instances: Sequence[AnonymisedInstance],
     avus: Mapping[str, Sequence[AVU]],
-    connections: int = 4,
+    connections: int = CONNECTIONS,
 ) -> DepositReport:
     """Put a study's instances and AVUs into a zone; what is there already is not put again.
 
@@ -45,12 +53,9 @@ def deposit(
     ConflictError
         An object with other content stands where one belongs; nothing is overwritten.
     ZoneUnavailable, ZoneError
-        The zone did not answer, or refused.
+        The zone did not answer, or refused; or a file of the outbox was damaged meanwhile.
     """
-    by_uid = {instance.sop_uid: instance for instance in instances}
-    report = put_missing(
-        zone, project, instances, lambda one: by_uid[one.sop_uid].path.open("rb"), connections
-    )
+    report = put_missing(zone, project, instances, lambda one: one.path, connections)
     for collection, wanted in avus.items():
         add_avus(zone, collection, wanted)
     return report
@@ -59,8 +64,8 @@ def deposit(
 def put_missing(
     zone: Zone,
     project: str,
-    instances: Sequence[Deposited],
-    opener: Callable[[Deposited], BinaryIO],
+    instances: Sequence[_D],
+    opener: Opener[_D],
     connections: int,
 ) -> DepositReport:
     """Put those of a study's instances that the zone lacks, each read from what `opener` gives."""
@@ -71,36 +76,25 @@ def put_missing(
     study = study_collection(name, project, first.subject, first.study_uid)
     there = replicas_below(zone, study)
     missing = [one for one in instances if not _stands(there, object_path(name, project, one), one)]
-    with translated(name):
-        for series in sorted({one.series_uid for one in missing}):
-            zone.session.collections.create(f"{study}/{series}")
-
-    def put(one: Deposited) -> None:
-        final = object_path(name, project, one)
-        partial = final + PARTIAL
-        if partial in there:
-            zone.session.data_objects.unlink(partial, force=True)
-        with opener(one) as source:
-            write(zone, partial, source)
-
-    zone.each(put, missing, connections)
     if missing:
+        zone.allow(max(one.size for one in missing))
+        _bring(zone, study, missing, there, opener, connections)
         arrived = replicas_below(zone, study)
-
-        def settle(one: Deposited) -> None:
-            final = object_path(name, project, one)
-            replicas = arrived.get(final + PARTIAL, [])
-            expected = irods_checksum(one.sha256)
-            if not replicas or any(replica.checksum != expected for replica in replicas):
-                raise ZoneUnavailable(f"zone {name}: {final} arrived with another checksum")
-            zone.session.data_objects.move(final + PARTIAL, final)
-
-        zone.each(settle, missing, connections)
+        _complete(zone, study, missing, arrived, connections)
+        if any(_unfinished(arrived, _incoming(study, one)) for one in missing):
+            arrived = replicas_below(zone, study)
+        _insist(zone, study, missing, arrived)
+        for series in sorted({one.series_uid for one in missing}):
+            _name(zone, f"{study}/{series}", arrived, connections)
     put_bytes = sum(one.size for one in missing)
     return DepositReport(len(missing), len(instances) - len(missing), put_bytes)
 
 
-def _stands(there: Mapping[str, Sequence[CatalogReplica]], path: str, one: Deposited) -> bool:
+def _incoming(study: str, one: Deposited) -> str:
+    return f"{study}/{one.series_uid}{PARTIAL}/{one.sop_uid}.dcm"
+
+
+def _stands(there: Catalog, path: str, one: Deposited) -> bool:
     replicas = there.get(path)
     if not replicas:
         return False
@@ -113,12 +107,92 @@ def _stands(there: Mapping[str, Sequence[CatalogReplica]], path: str, one: Depos
     )
 
 
-def write(zone: Zone, path: str, source: BinaryIO) -> None:
-    """Write a new object under the zone's root resource, its checksum registered at close."""
-    options = {kw.REG_CHKSUM_KW: "", kw.RESC_NAME_KW: zone.settings.resource}
-    with zone.session.data_objects.open(path, "w", allow_redirect=False, **options) as target:
-        while chunk := source.read(CHUNK):
-            target.write(chunk)
+def _bring(
+    zone: Zone,
+    study: str,
+    missing: Sequence[_D],
+    there: Catalog,
+    opener: Opener[_D],
+    connections: int,
+) -> None:
+    """Put what is not in the incoming collections yet; what an interruption spoiled goes first."""
+    wanted = {_incoming(study, one): one for one in missing}
+    spoiled = [
+        path
+        for path, replicas in there.items()
+        if path.rsplit("/", 1)[0].endswith(PARTIAL)
+        and not (path in wanted and _usable(replicas, wanted[path]))
+    ]
+    zone.each(lambda path: remove_object(zone, path), spoiled, connections)
+    with translated(zone.settings.name):
+        for series in sorted({one.series_uid for one in missing}):
+            zone.session.collections.create(f"{study}/{series}{PARTIAL}")
+    todo = {path: one for path, one in wanted.items() if path in spoiled or not there.get(path)}
+    if zone.settings.bundle:
+        todo = put_bundles(zone, study, todo, opener, connections)
+    zone.each(lambda item: put_one(zone, *item, opener), todo.items(), connections)
+
+
+def _usable(replicas: Sequence[CatalogReplica], one: Deposited) -> bool:
+    expected = irods_checksum(one.sha256)
+    return all(
+        r.status == GOOD and r.size == one.size and r.checksum in ("", expected) for r in replicas
+    )
+
+
+def _unfinished(arrived: Catalog, path: str) -> bool:
+    return any(not replica.checksum for replica in arrived.get(path, ()))
+
+
+def _complete(
+    zone: Zone, study: str, missing: Sequence[Deposited], arrived: Catalog, connections: int
+) -> None:
+    """Let the server compute the checksums that unpacking a bundle does not, then replicate."""
+
+    def complete(one: Deposited) -> None:
+        path = _incoming(study, one)
+        answer = zone.session.data_objects.chksum(path, **{kw.CHKSUM_ALL_KW: ""})
+        if answer != irods_checksum(one.sha256):
+            raise ZoneUnavailable(f"zone {zone.settings.name}: {path} arrived damaged")
+        if len(arrived[path]) < zone.settings.copies:
+            zone.session.data_objects.replicate(path, resource=zone.settings.resource)
+
+    bare = [one for one in missing if _unfinished(arrived, _incoming(study, one))]
+    zone.each(complete, bare, connections)
+
+
+def _insist(zone: Zone, study: str, missing: Sequence[Deposited], arrived: Catalog) -> None:
+    for one in missing:
+        path = _incoming(study, one)
+        expected = irods_checksum(one.sha256)
+        replicas = arrived.get(path, [])
+        if not replicas or any(replica.checksum != expected for replica in replicas):
+            raise ZoneUnavailable(f"zone {zone.settings.name}: {path} arrived damaged")
+
+
+def _name(zone: Zone, series: str, arrived: Catalog, connections: int) -> None:
+    """Give what arrived its final name: the whole series at once where it is new."""
+    with translated(zone.settings.name):
+        if not zone.session.collections.exists(series):
+            zone.session.collections.move(series + PARTIAL, series)
+            return
+    paths = [path for path in arrived if path.startswith(f"{series}{PARTIAL}/")]
+
+    def move(path: str) -> None:
+        zone.session.data_objects.move(path, f"{series}/{path.rsplit('/', 1)[1]}")
+
+    zone.each(move, paths, connections)
+    with translated(zone.settings.name):
+        zone.session.collections.remove(series + PARTIAL, recurse=False, force=True)
+
+
+def remove_object(zone: Zone, path: str) -> None:
+    """Remove an object for good, if it is there."""
+    with translated(zone.settings.name):
+        try:
+            zone.session.data_objects.unlink(path, force=True)
+        except (CAT_UNKNOWN_FILE, DataObjectDoesNotExist, CollectionDoesNotExist):
+            return
 
 
 def put_text(zone: Zone, path: str, data: bytes) -> None:
@@ -129,10 +203,9 @@ def put_text(zone: Zone, path: str, data: bytes) -> None:
             with objects.open(path, "r", allow_redirect=False) as stream:
                 if stream.read() == data:
                     return
-            objects.unlink(path, force=True)
-        if objects.exists(path + PARTIAL):
-            objects.unlink(path + PARTIAL, force=True)
-        write(zone, path + PARTIAL, io.BytesIO(data))
+            remove_object(zone, path)
+        remove_object(zone, path + PARTIAL)
+        put_buffer(zone, path + PARTIAL, data, bytes_checksum(data))
         objects.move(path + PARTIAL, path)
 
 

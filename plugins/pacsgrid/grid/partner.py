@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from typing import BinaryIO
 
 from pacsgrid.errors import ZoneError
-from pacsgrid.grid.deposit import CHUNK, put_missing
+from pacsgrid.grid.deposit import CONNECTIONS, put_missing
 from pacsgrid.grid.layout import Deposited, object_path
+from pacsgrid.grid.put import CHUNK
 from pacsgrid.grid.zone import Zone, translated
 
 
@@ -41,7 +42,7 @@ def copy_to_partner(
     partner: Zone,
     project: str,
     instances: Sequence[Deposited],
-    connections: int = 4,
+    connections: int = CONNECTIONS,
 ) -> int:
     """Copy what the partner lacks of a study; returns how many objects.
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from threading import Lock
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -20,6 +22,8 @@ _R = TypeVar("_R")
 
 # Seconds without an answer after which a zone counts as away.
 TIMEOUT = 120
+# Bytes a second that the slowest storage is trusted to checksum and replicate.
+SLOWEST = 10 << 20
 
 _PASSING = (
     irods_errors.NetworkException,
@@ -56,23 +60,50 @@ class Zone:
     def __init__(self, settings: ZoneSettings) -> None:
         self.settings = settings
         self._session: Any = None
+        self._catalog: Any = None
+        self._asking = Lock()
+        self._timeout = TIMEOUT
+
+    def allow(self, size: int) -> None:
+        """Wait long enough for a server that checksums and replicates an object of `size` bytes."""
+        seconds = TIMEOUT + size // SLOWEST
+        if seconds > self._timeout:
+            self._timeout = seconds
+            self.close()  # the next session has the new limit
 
     @property
     def session(self) -> Any:
         """The python-irodsclient session, opened at first use."""
         if self._session is None:
-            s = self.settings
-            self._session = iRODSSession(
-                host=s.host,
-                port=s.port,
-                user=s.user,
-                password=s.password,
-                zone=s.name,
-                # Pooled connections that idled for hours are the classic stale ones.
-                refresh_time=600,
-            )
-            self._session.connection_timeout = TIMEOUT
+            self._session = self._open()
         return self._session
+
+    def _open(self) -> Any:
+        s = self.settings
+        session = iRODSSession(
+            host=s.host,
+            port=s.port,
+            user=s.user,
+            password=s.password,
+            zone=s.name,
+            # Pooled connections that idled for hours are the classic stale ones.
+            refresh_time=600,
+        )
+        session.connection_timeout = self._timeout
+        return session
+
+    def rows(self, columns: Sequence[Any], *criteria: Any) -> Iterator[dict[Any, Any]]:
+        """Yield the answers to a catalog query, however many pages they fill.
+
+        The pages of an answer belong to one connection, while python-irodsclient asks for each
+        on any idle one of its pool and takes the refusal for the end. So queries have a session
+        of their own, used by one thread at a time, which keeps its pool at one connection.
+        """
+        with self._asking, translated(self.settings.name):
+            if self._catalog is None:
+                self._catalog = self._open()
+            for batch in self._catalog.query(*columns).filter(*criteria).get_batches():
+                yield from batch
 
     def ping(self) -> None:
         """Ask the catalog something small; raises ZoneUnavailable or ZoneError."""
@@ -81,14 +112,33 @@ class Zone:
 
     def each(self, work: Callable[[_T], _R], items: Iterable[_T], connections: int) -> list[_R]:
         """Call `work` for every item over several connections; the first error is raised."""
+        failed = False
+
+        def guarded(item: _T) -> _R:
+            nonlocal failed
+            if failed:
+                raise ZoneUnavailable(f"zone {self.settings.name}: given up after an error")
+            try:
+                return work(item)
+            except BaseException:
+                failed = True
+                raise
+
         with translated(self.settings.name), ThreadPoolExecutor(max(1, connections)) as pool:
-            return list(pool.map(work, items))
+            done = [pool.submit(guarded, item) for item in items]
+            wait(done)
+            # The error that came first in time is the one worth telling.
+            errors = [e for e in (one.exception() for one in done) if e is not None]
+            if errors:
+                raise min(errors, key=lambda e: "given up" in str(e))
+            return [one.result() for one in done]
 
     def close(self) -> None:
         """Close every connection."""
-        if self._session is not None:
-            self._session.cleanup()
-            self._session = None
+        for session in (self._session, self._catalog):
+            if session is not None:
+                session.cleanup()
+        self._session = self._catalog = None
 
     def __enter__(self) -> Self:
         return self
@@ -100,6 +150,11 @@ class Zone:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def bytes_checksum(data: bytes) -> str:
+    """Return the SHA-256 of some bytes in iRODS's spelling."""
+    return irods_checksum(hashlib.sha256(data).hexdigest())
 
 
 def irods_checksum(sha256: str) -> str:

@@ -18,5 +18,6 @@ def load() -> None:
         "api_query",
         "api_ticket",
         "api_register",
+        "api_bundle",
     ):
         importlib.import_module(f"{__package__}.{name}")

@@ -68,6 +68,8 @@ _LAYOUT = {
     "PortalOprOut_PI": "int status; int l1descInx; int numThreads; str chksum; struct PortList_PI",
     "RodsObjStat_PI": "double objSize; int objType; int dataMode; str dataId; str chksum;"
     " str ownerName; str ownerZone; str createTime; str modifyTime; struct *SpecColl_PI",
+    "StructFileExtAndRegInp_PI": "str objPath; str collection; int oprType; int flags;"
+    " struct KeyValPair_PI",
     "MiscSvrInfo_PI": "int serverType; int serverBootTime; str relVersion; str apiVersion;"
     " str rodsZone",
 }
@@ -81,7 +83,8 @@ REQUESTS = {
     618: "BulkOprInp_PI", 701: "generalAdminInp_PI", 702: "GenQueryInp_PI",
     704: "authResponseInp_PI", 706: "ModAVUMetadataInp_PI", 707: "modAccessControlInp_PI",
     714: "userAdminInp_PI", 722: "specificQueryInp_PI", 723: "ticketAdminInp_PI",
-    724: "getTempPasswordForOtherInp_PI", 10221: "Genquery2Input_PI",
+    665: "StructFileExtAndRegInp_PI", 724: "getTempPasswordForOtherInp_PI",
+    10221: "Genquery2Input_PI",
     **dict.fromkeys((20000, 20002, 20004, 20007, 20008, 110000), "BinBytesBuf_PI"),
 }  # fmt: skip
 

@@ -1,0 +1,93 @@
+"""Rates of the grid against one embedded zone, beside loops of plain python-irodsclient calls.
+
+make bench-grid
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import irods.keywords as kw
+
+from pacsgrid.embedded.process import Child, accepts, free_port
+from pacsgrid.grid import Zone, deposit, ensure_project, verify
+from pacsgrid.grid.admin import prepare_zone
+from pacsgrid.model import AnonymisedInstance, ZoneSettings
+
+COUNT, SIZE = 1000, 512 << 10
+LOOP = 200  # the loops are slow and steady, so fewer objects tell their rate
+
+
+@contextmanager
+def zone_of(folder: Path) -> Iterator[Zone]:
+    """A zone in a process of its own, two replicas of everything."""
+    port = free_port()
+    command = [sys.executable, "-m", "pacsgrid.embedded.zone", "--zone", "bench"]
+    command += ["--port", str(port), "--dir", str(folder / "zone")]
+    command += ["--admin", "rods", "--password", "rods"]
+    server = Child("zone", command, folder / "zone.log", dict(os.environ))
+    server.start()
+    try:
+        server.wait_ready(lambda: accepts(port), 30)
+        with Zone(ZoneSettings("bench", "127.0.0.1", port, "rods", "rods", "pair", 2)) as zone:
+            prepare_zone(zone, {"pair": ["disk1", "disk2"]}, str(folder))
+            ensure_project(zone, "bench")
+            yield zone
+    finally:
+        server.stop()
+
+
+def instances(folder: Path, study: str, count: int, size: int) -> list[AnonymisedInstance]:
+    """One series of random objects."""
+    made = []
+    for number in range(count):
+        data = os.urandom(size)
+        path = folder / f"{study}-{number}"
+        path.write_bytes(data)
+        digest = hashlib.sha256(data).hexdigest()
+        made.append(
+            AnonymisedInstance(
+                study, f"{study}.1", f"{study}.1.{number}", "S1", "CT", "", digest, size, path
+            )
+        )
+    return made
+
+
+def rate(name: str, count: int, work: Callable[[], object]) -> float:
+    """Objects a second of `work` over `count` objects."""
+    start = time.perf_counter()
+    work()
+    seconds = time.perf_counter() - start
+    print(f"{name:<58}{count / seconds:10.0f} objects/s", flush=True)
+    return count / seconds
+
+
+def main() -> None:
+    """Run every measurement and print it."""
+    with tempfile.TemporaryDirectory(prefix="bench-grid-") as name, zone_of(Path(name)) as zone:
+        folder = Path(name)
+        made = instances(folder, "1.1", COUNT, SIZE)
+        objects = zone.session.data_objects
+        collection = "/bench/home/bench/loop"
+        zone.session.collections.create(collection)
+        options = {kw.REG_CHKSUM_KW: "", kw.DEST_RESC_NAME_KW: "pair"}
+
+        def put_loop() -> None:
+            for one in made[:LOOP]:
+                objects.put(str(one.path), f"{collection}/{one.sop_uid}", **options)
+
+        loop = rate("put loop of python-irodsclient, checksum, 2 replicas", LOOP, put_loop)
+        ours = rate("deposit", COUNT, lambda: deposit(zone, "bench", made, {}))
+        print(f"{'deposit / put loop':<58}{ours / loop:10.1f}")
+        rate("verify, both replicas recomputed", COUNT, lambda: verify(zone, "bench", made))
+
+
+if __name__ == "__main__":
+    main()

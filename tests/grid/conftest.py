@@ -1,0 +1,63 @@
+"""Two zones to test against: embedded ones, or those that PACSGRID_TEST_ZONES names.
+
+The variable is the path of a YAML file with `home` and `partner`, each with the fields of
+ZoneSettings (`name, host, port, user, password, resource, copies`); the account must be a
+rodsadmin and, for the tests that damage storage, the vaults' files writable here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from gridkit import Grid, make_instances
+from pacsgrid.embedded.zone import ZoneServer
+from pacsgrid.grid import Zone, ensure_project
+from pacsgrid.grid.admin import prepare_zone
+from pacsgrid.model import ZoneSettings
+
+
+@pytest.fixture
+def zones(tmp_path: Path) -> Iterator[tuple[Zone, Zone]]:
+    with ExitStack() as stack:
+        if named := os.environ.get("PACSGRID_TEST_ZONES"):
+            real = yaml.safe_load(Path(named).read_text())
+            settings = [ZoneSettings(**real[part]) for part in ("home", "partner")]
+        else:
+            settings = []
+            for name, resource, copies in (("brno", "pair", 2), ("praha", "demoResc", 1)):
+                server = ZoneServer(
+                    zone=name, directory=tmp_path / name, port=0, admin="rods", password="x"
+                )
+                stack.enter_context(server)
+                settings.append(
+                    ZoneSettings(name, "127.0.0.1", server.port, "rods", "x", resource, copies)
+                )
+        home, partner = (stack.enter_context(Zone(one)) for one in settings)
+        if not named:
+            for _ in range(2):
+                prepare_zone(home, {"pair": ["disk1", "disk2"]}, str(tmp_path / "vaults"))
+        for zone in (home, partner):
+            path = f"/{zone.settings.name}/home/demo"
+            if zone.session.collections.exists(path):
+                zone.session.collections.remove(path, recurse=True, force=True)
+            ensure_project(zone, "demo")
+        yield home, partner
+
+
+@pytest.fixture
+def grid(tmp_path: Path, zones: tuple[Zone, Zone]) -> Grid:
+    return Grid(*zones, tmp_path, make_instances(tmp_path / "outbox"))
+
+
+@pytest.fixture
+def bundling(grid: Grid) -> Iterator[Grid]:
+    """The same grid, its home zone set to bundles."""
+    with Zone(replace(grid.home.settings, bundle=True)) as home:
+        yield Grid(home, grid.partner, grid.dir, grid.instances)
