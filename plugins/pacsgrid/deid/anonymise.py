@@ -21,6 +21,8 @@ from ..errors import HeldError
 from ..model import AnonymisedInstance
 from .actions import Context, clean_dataset, new_uid
 from .identifiers import StudyIdentifiers
+from .pixel import holds
+from .pixel.clean import clean_pixels
 from .pixels import Span, pixel_span
 from .profile import Profile
 from .pseudonyms import Pseudonyms
@@ -30,8 +32,6 @@ from .whole import PIXELS, check_whole, truncated
 IMPLEMENTATION_CLASS_UID = "2.25.186234175296380211716029837127403219451"
 IMPLEMENTATION_VERSION_NAME = "PACSGRID_0_1"
 CHUNK = 1 << 20
-# Encapsulated PDF, CDA, STL, OBJ, MTL (PS3.4 B.5): documents whose pages nobody has read.
-_DOCUMENTS = "1.2.840.10008.5.1.4.1.1.104."
 _OPTION_CODES = {
     "uids": ("113110", "Retain UIDs Option"),
     "device": ("113109", "Retain Device Identity Option"),
@@ -60,8 +60,8 @@ def anonymise_file(
     ------
     HeldError
         ``not-dicom``, ``truncated``, ``no-study-uid``, ``no-sop-uid``, ``no-transfer-syntax``,
-        ``modality-held``, ``burned-in``, ``document`` or ``unreadable``. The text quotes no
-        value.
+        ``modality-held``, ``burned-in``, ``document``, ``secondary-capture``, ``photograph``,
+        ``face``, ``pixels-unreadable`` or ``unreadable``. The text quotes no value.
     """
     with quiet(), src.open("rb") as stream:
         ds, span = _read(stream)
@@ -71,8 +71,15 @@ def anonymise_file(
             pseudonyms, profile, study_identifiers, patient_id, pseudonyms.shift_days(patient_id)
         )
         meta = ds.file_meta
+        cleaned = clean_pixels(stream, ds, span, profile.pixels)
+        if cleaned.syntax:
+            meta.TransferSyntaxUID = cleaned.syntax
+        pixels = cleaned.element() if cleaned.element else _bytes(stream, span)
+        if span is None and cleaned.element:
+            ds.PixelData, pixels = b"".join(pixels), iter(())
         try:
             _clean(ds, context)
+            cleaned.declare(ds)
             head = _encode(ds, meta)
         except Exception as error:
             # Its text may quote a value; its type says enough to find the place.
@@ -80,7 +87,7 @@ def anonymise_file(
                 "unreadable", f"the header cannot be processed ({type(error).__name__})"
             ) from None
         target = out_dir / str(ds.SeriesInstanceUID) / f"{ds.SOPInstanceUID}.dcm"
-        sha256, size = _write(target, head, _bytes(stream, span))
+        sha256, size = _write(target, head, pixels)
     return AnonymisedInstance(
         study_uid=str(ds.StudyInstanceUID),
         series_uid=str(ds.SeriesInstanceUID),
@@ -135,8 +142,7 @@ def _refuse(ds: Any, profile: Profile) -> None:
         raise HeldError("no-series-uid", "no SeriesInstanceUID (0020,000E)")
     if str(ds.get("Modality", "")) in profile.held_modalities:
         raise HeldError("modality-held", "the profile wants this modality reviewed by a steward")
-    if profile.hold_documents and str(ds.SOPClassUID).startswith(_DOCUMENTS):
-        raise HeldError("document", "an encapsulated document has to be read by a steward")
+    holds.refuse(ds, profile.pixels)
     if profile.hold_burned_in and str(ds.get("BurnedInAnnotation", "")).strip() == "YES":
         raise HeldError("burned-in", "BurnedInAnnotation (0028,0301) is YES; a steward must look")
 

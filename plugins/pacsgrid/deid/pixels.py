@@ -13,10 +13,16 @@ from .whole import ITEM, LONG, SEQUENCE_END, UNDEFINED, Walker, truncated
 
 @dataclass(frozen=True)
 class Span:
-    """The bytes of the pixel data element in its file, header and delimiter included."""
+    """A pixel data element: where it and its value begin in the file, where it ends.
+
+    The end is that of the value, its delimiter included; `vr` is empty for implicit encoding.
+    """
 
     start: int
     end: int
+    value: int
+    tag: int
+    vr: str
 
 
 def pixel_span(
@@ -37,14 +43,14 @@ def pixel_span(
         if image or (header.get("Rows") and header.get("Columns")):
             raise truncated()
         return None
-    _, vr, value, length = walker.element(start, little, implicit)
+    tag, vr, value, length = walker.element(start, little, implicit)
     if not implicit and vr not in LONG:
         raise truncated()
     if length == UNDEFINED:
-        return Span(start, _end_of_items(walker, value))
+        return Span(start, _end_of_items(walker, value), value, tag, vr.decode())
     if value + length > walker.size or length < _expected(header):
         raise truncated()
-    return Span(start, value + length)
+    return Span(start, value + length, value, tag, vr.decode())
 
 
 def _end_of_items(walker: Walker, at: int) -> int:

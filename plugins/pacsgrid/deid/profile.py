@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import yaml
 from pydicom.datadict import tag_for_keyword
 
 from ..errors import ConfigError
+from .pixel.settings import PixelSettings, parse_settings
 
 OPTIONS = frozenset(
     {
@@ -37,7 +38,7 @@ _KEYS = frozenset(
         "safe_private",
         "held_modalities",
         "hold_burned_in",
-        "hold_documents",
+        "pixels",
     }
 )
 
@@ -54,7 +55,7 @@ class Profile:
     safe_private: frozenset[tuple[str, int, int]]
     held_modalities: frozenset[str]
     hold_burned_in: bool = True
-    hold_documents: bool = True
+    pixels: PixelSettings = field(default_factory=PixelSettings)
 
 
 def _tag(text: str) -> int:
@@ -96,9 +97,8 @@ def _validated(raw: dict[str, Any]) -> Profile:
         raise ConfigError(f"profile {name}: unknown options {sorted(map(str, bad))}")
     if {"full", "modified"} <= options:
         raise ConfigError(f"profile {name}: options full and modified exclude each other")
-    for flag in ("hold_burned_in", "hold_documents"):
-        if not isinstance(raw.get(flag, True), bool):
-            raise ConfigError(f"profile {name}: {flag} must be true or false")
+    if not isinstance(raw.get("hold_burned_in", True), bool):
+        raise ConfigError(f"profile {name}: hold_burned_in must be true or false")
     overrides: dict[int, str] = {}
     private: set[tuple[str, int, int]] = set()
     try:
@@ -111,6 +111,7 @@ def _validated(raw: dict[str, Any]) -> Profile:
             private.add((str(item["creator"]), int(str(item["group"]), 16), element & 0xFF))
     except (KeyError, TypeError, ValueError):
         raise ConfigError(f"profile {name}: a bad entry in overrides or safe_private") from None
+    pixels = parse_settings(raw.get("pixels", {}), f"profile {name}")
     table = Path(__file__).with_name("table.csv").read_bytes()
     text = json.dumps(raw, sort_keys=True, default=str).encode()
     return Profile(
@@ -122,6 +123,7 @@ def _validated(raw: dict[str, Any]) -> Profile:
         overrides=overrides,
         safe_private=frozenset(private),
         held_modalities=frozenset(raw.get("held_modalities") or ()),
-        hold_burned_in=raw.get("hold_burned_in", True),
-        hold_documents=raw.get("hold_documents", True),
+        # Where pixels are cleaned, an image that admits its text need not wait.
+        hold_burned_in=raw.get("hold_burned_in", pixels.look == "none"),
+        pixels=pixels,
     )

@@ -1,0 +1,138 @@
+"""A file's frames, one at a time: as stored for blanking, as shown for looking."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.pixels import apply_color_lut, convert_color_space, get_decoder
+from pydicom.pixels.utils import as_pixel_options
+from pydicom.uid import UID
+
+from ...errors import HeldError
+from ..pixels import Span
+
+_KEYWORDS = {
+    0x7FE00008: "FloatPixelData",
+    0x7FE00009: "DoubleFloatPixelData",
+    0x7FE00010: "PixelData",
+}
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One decoded frame: its stored values, and the photometric interpretation these are in."""
+
+    values: NDArray[Any]
+    photometric: str
+
+
+class Frames:
+    """The frames of one image.
+
+    Parameters
+    ----------
+    stream
+        The file, or the value of a pixel data element that is held in memory.
+    ds
+        The image's header.
+    syntax
+        Transfer syntax of the pixel data.
+    span
+        Where its pixel data element stands in the stream.
+
+    Raises
+    ------
+    HeldError
+        ``pixels-unreadable``: the header does not describe an image.
+    """
+
+    def __init__(self, stream: BinaryIO, ds: Any, syntax: UID, span: Span) -> None:
+        self.stream, self.ds, self.syntax, self.span = stream, ds, syntax, span
+        try:
+            self.options: dict[str, Any] = as_pixel_options(ds)
+            self.rows, self.columns = int(ds.Rows), int(ds.Columns)
+            self.count = int(self.options["number_of_frames"])
+            self.bits = int(ds.BitsAllocated)
+            self.samples = int(ds.get("SamplesPerPixel", 1) or 1)
+            self.photometric = str(ds.PhotometricInterpretation).strip()
+            self.planar = int(ds.get("PlanarConfiguration", 0) or 0)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            raise unreadable("the header does not describe the pixels", syntax) from None
+        if self.samples not in (1, 3):
+            raise unreadable(f"{self.samples} samples per pixel are not supported", syntax)
+        self.options["transfer_syntax_uid"] = syntax
+        self.options["pixel_keyword"] = _KEYWORDS[span.tag]
+        if span.vr:
+            self.options["pixel_vr"] = span.vr
+
+    @property
+    def native(self) -> bool:
+        """Whether the frames are stored uncompressed."""
+        return not self.syntax.is_encapsulated
+
+    @property
+    def subsampled(self) -> bool:
+        """Whether two pixels share their colour (YBR_FULL_422, stored uncompressed)."""
+        return self.native and self.photometric == "YBR_FULL_422"
+
+    @property
+    def frame_bytes(self) -> int:
+        """Length of an uncompressed frame."""
+        bits = self.rows * self.columns * self.samples * self.bits
+        return bits // 12 if self.subsampled else bits // 8
+
+    def decoded(self) -> Iterator[Frame]:
+        """Yield the frames' stored values; the stream must not be moved meanwhile.
+
+        Raises
+        ------
+        HeldError
+            ``pixels-unreadable``: a frame cannot be decoded, or frames are missing.
+        """
+        self.stream.seek(self.span.value)
+        done = 0
+        try:
+            # Some encoders add fragments behind the last frame.
+            frames = get_decoder(self.syntax).iter_array(self.stream, raw=True, **self.options)
+            for values, properties in islice(frames, self.count):
+                done += 1
+                yield Frame(values, str(properties["photometric_interpretation"]))
+        except GeneratorExit:
+            raise
+        except Exception as error:
+            raise unreadable(
+                f"frame {done + 1} cannot be decoded ({type(error).__name__})", self.syntax
+            ) from None
+        if done < self.count:
+            raise unreadable(f"it has {done} of {self.count} frames", self.syntax)
+
+    def shown(self) -> Iterator[NDArray[Any]]:
+        """Yield the frames as a viewer colours them: grey, or RGB."""
+        for frame in self.decoded():
+            yield self.as_shown(frame)
+
+    def as_shown(self, frame: Frame) -> NDArray[Any]:
+        """Colour one frame; raises `HeldError` ``pixels-unreadable`` where that fails."""
+        try:
+            if frame.photometric == "PALETTE COLOR":
+                return np.asarray(apply_color_lut(frame.values, self.ds))
+            if frame.photometric.startswith("YBR_FULL"):
+                return np.asarray(convert_color_space(frame.values, "YBR_FULL", "RGB"))
+        except Exception as error:
+            raise unreadable(
+                f"its colours cannot be made out ({type(error).__name__})", self.syntax
+            ) from None
+        return frame.values
+
+
+def unreadable(why: str, syntax: UID) -> HeldError:
+    """Return the reason for an image whose pixels nobody can look at."""
+    return HeldError(
+        "pixels-unreadable",
+        f"pixels ({syntax.name}) that must be searched for text: {why}; review it by hand",
+    )

@@ -1,0 +1,227 @@
+"""Burned-in text is gone, in every layout of pixels, and nothing else changed."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from pydicom import dcmread
+from pydicom.data import get_testdata_file
+from pydicom.dataset import Dataset
+from pydicom.pixels import apply_color_lut, pixel_array
+from pydicom.uid import (
+    UID,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGLSLossless,
+    RLELossless,
+)
+
+from burned_in import draw
+from images import header, write
+from pacsgrid.deid import (
+    Pseudonyms,
+    anonymise_file,
+    check_file,
+    collect_identifiers,
+    load_profile,
+)
+from pacsgrid.errors import HeldError
+
+PSEUDONYMS = Pseudonyms(b"k" * 32, "demo")
+
+
+def run(path: Path, profile: str = "research") -> Dataset:
+    settings = load_profile(profile)
+    made = anonymise_file(
+        path, path.parent / "out", PSEUDONYMS, settings, collect_identifiers([path])
+    )
+    check_file(path, made.path, settings)
+    return dcmread(made.path)
+
+
+def scan(dtype: Any, colour: bool, count: int = 1) -> NDArray[Any]:
+    """Frames of a real slice, enlarged to the size of a screen."""
+    small = pixel_array(get_testdata_file("CT_small.dcm", download=False)).astype(np.float64)
+    full = np.kron(small[20:108, 4:124], np.ones((3, 3)))
+    full = (full - full.min()) / (full.max() - full.min())
+    top = 200 if np.dtype(dtype).itemsize == 1 else 3000
+    frame = (full * top).astype(dtype)
+    if colour:
+        frame = np.stack((frame, frame * 9 // 10, frame * 8 // 10), axis=-1).astype(dtype)
+    return np.stack([frame] * count)
+
+
+def assert_hidden(before: NDArray[Any], after: NDArray[Any], masks: list[Any]) -> None:
+    """The drawn pixels are uniform now, and most of the frame is as it was, bit for bit."""
+    for frame, made, mask in zip(before, after, masks, strict=True):
+        hidden = made[mask].reshape(mask.sum(), -1)
+        assert (hidden == hidden[0]).all()
+        differs = frame != made
+        if differs.ndim == 3:
+            differs = differs.any(axis=2)
+        rows, columns = np.nonzero(mask)
+        differs[
+            max(0, rows.min() - 25) : rows.max() + 25,
+            max(0, columns.min() - 25) : columns.max() + 25,
+        ] = False
+        assert not differs.any()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "photometric", "syntax", "planar"),
+    [
+        (np.uint8, "MONOCHROME2", ExplicitVRLittleEndian, 0),
+        (np.uint16, "MONOCHROME1", ImplicitVRLittleEndian, 0),
+        (np.int16, "MONOCHROME2", ExplicitVRBigEndian, 0),
+        (np.uint32, "MONOCHROME2", ExplicitVRLittleEndian, 0),
+        (np.uint8, "RGB", ExplicitVRLittleEndian, 0),
+        (np.uint8, "RGB", ExplicitVRLittleEndian, 1),
+        (np.uint16, "RGB", ExplicitVRBigEndian, 1),
+        (np.uint8, "MONOCHROME2", RLELossless, 0),
+        (np.uint8, "RGB", RLELossless, 0),
+        (np.int16, "MONOCHROME2", JPEGLSLossless, 0),
+        (np.uint8, "RGB", JPEGLSLossless, 0),
+        (np.uint16, "MONOCHROME1", JPEG2000Lossless, 0),
+        (np.uint8, "RGB", JPEG2000Lossless, 0),
+    ],
+)
+def test_text_goes_and_the_rest_stays(
+    tmp_path: Path, dtype: Any, photometric: str, syntax: UID, planar: int
+) -> None:
+    frames = scan(dtype, photometric == "RGB", 2)
+    drawn = draw(frames[0], random.Random(5), 18, 0.3, "tl", False)
+    frames[1] = frames[0]
+    path = write(tmp_path / "in.dcm", header("OT"), frames, photometric, syntax, planar=planar)
+    made = run(path)
+    assert made.file_meta.TransferSyntaxUID == syntax
+    assert made.BurnedInAnnotation == "NO"
+    codes = [item.CodeValue for item in made.DeidentificationMethodCodeSequence]
+    assert codes.count("113101") == 1
+    assert_hidden(frames, pixel_array(made), [drawn.mask] * 2)
+
+
+def test_shared_colours_go_with_their_pixels(tmp_path: Path) -> None:
+    frames = np.stack((scan(np.uint8, False)[0],) * 3, axis=-1)[None].copy()
+    frames[..., 1:] = 128
+    drawn = draw(frames[0][..., 0], random.Random(5), 18, 0.3, "br", False)
+    made = run(write(tmp_path / "in.dcm", header("US"), frames, "YBR_FULL_422"))
+    assert_hidden(frames, pixel_array(made, raw=True)[None], [drawn.mask])
+
+
+@pytest.mark.parametrize("colour", [True, False])
+def test_lossy_becomes_lossless_and_stays_declared(tmp_path: Path, colour: bool) -> None:
+    frames = scan(np.uint8, colour)
+    drawn = draw(frames[0], random.Random(5), 18, 0.3, "tr", False)
+    photometric = "RGB" if colour else "MONOCHROME2"
+    path = write(tmp_path / "in.dcm", header("US"), frames, photometric, JPEGBaseline8Bit)
+    made = run(path)
+    assert made.file_meta.TransferSyntaxUID == JPEG2000Lossless
+    assert made.LossyImageCompression == "01"
+    before = pixel_array(path, raw=True)[None]
+    assert_hidden(before, pixel_array(made, raw=True)[None], [drawn.mask])
+
+
+def test_a_palette_goes_to_its_darkest_entry(tmp_path: Path) -> None:
+    ds = dcmread(get_testdata_file("examples_palette.dcm", download=False))
+    ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
+    frame = ds.pixel_array.copy()
+    colours = apply_color_lut(np.arange(256, dtype=np.uint8)[None], ds).sum(axis=2)[0]
+    # Indexes are no shades: the letters have hard edges.
+    mask = draw(frame.copy(), random.Random(3), 20, 0.9, "br", False).mask
+    frame[mask] = colours.argmax()
+    ds.PixelData = frame.tobytes()
+    ds.save_as(tmp_path / "in.dcm")
+    made = run(tmp_path / "in.dcm").pixel_array
+    assert set(made[mask]) == {int(colours.argmin())}
+
+
+def test_images_without_text_keep_their_bytes(tmp_path: Path) -> None:
+    path = write(tmp_path / "in.dcm", header("OT"), scan(np.uint8, False, 2), "MONOCHROME2")
+    made = run(path)
+    assert made.BurnedInAnnotation == "NO"
+    assert made.PixelData == dcmread(path).PixelData
+
+
+def test_only_what_can_carry_text_is_looked_at(tmp_path: Path) -> None:
+    frames = scan(np.int16, False)
+    draw(frames[0], random.Random(5), 18, 0.3, "tl", False)
+    ds = header("CT")
+    ds.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
+    path = write(tmp_path / "in.dcm", ds, frames, "MONOCHROME2")
+    made = run(path)
+    assert made.PixelData == dcmread(path).PixelData
+    # Nobody looked: the header may not promise anything.
+    assert "BurnedInAnnotation" not in made
+    assert run(path, "strict").BurnedInAnnotation == "NO"
+    ds.BurnedInAnnotation = "YES"
+    path = write(tmp_path / "in2.dcm", ds, frames, "MONOCHROME2")
+    assert run(path).PixelData != ds.PixelData
+
+
+def test_what_cannot_be_decoded_is_held(tmp_path: Path) -> None:
+    frames = scan(np.uint8, False)
+    path = write(tmp_path / "in.dcm", header("US"), frames, "MONOCHROME2", JPEG2000Lossless)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"\xff\x4f\xff\x51")
+    data[at : at + 60] = bytes(60)
+    path.write_bytes(data)
+    with pytest.raises(HeldError, match="pixels-unreadable"):
+        run(path)
+
+
+def test_outside_the_ultrasound_regions_all_is_blank(tmp_path: Path) -> None:
+    frames = scan(np.uint8, False)
+    ds = header("US")
+    region = Dataset()
+    region.RegionLocationMinX0, region.RegionLocationMinY0 = 40, 30
+    region.RegionLocationMaxX1, region.RegionLocationMaxY1 = 299, 219
+    ds.SequenceOfUltrasoundRegions = [region]
+    made = run(write(tmp_path / "in.dcm", ds, frames, "MONOCHROME2"), "basic").pixel_array
+    inside = np.zeros(made.shape, bool)
+    inside[30:220, 40:300] = True
+    assert (made[inside] == frames[0][inside]).all()
+    assert (made[~inside] == frames.min()).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7"}, "secondary-capture"),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.104.1"}, "document"),
+        ({"Modality": "XC"}, "photograph"),
+        (
+            {"Modality": "MR", "BodyPartExamined": "HEAD", "PixelSpacing": [1, 1],
+             "SliceThickness": 1},
+            "face",
+        ),
+        (
+            {"Modality": "CT", "StudyDescription": "CT mozku nativně", "PixelSpacing": [0.5, 0.5],
+             "SliceThickness": 5, "SpacingBetweenSlices": 0.75},
+            "face",
+        ),
+        ({"Modality": "CT", "BodyPartExamined": "CHEST", "PixelSpacing": [0.5, 0.5],
+          "SliceThickness": 1}, ""),
+        ({"Modality": "CT", "BodyPartExamined": "HEAD", "PixelSpacing": [0.5, 0.5],
+          "SliceThickness": 5}, ""),
+    ],
+)  # fmt: skip
+def test_what_a_steward_must_see_is_held(tmp_path: Path, change: dict[str, Any], code: str) -> None:
+    ds = header("CT")
+    for keyword, value in change.items():
+        setattr(ds, keyword, value)
+    path = write(tmp_path / "in.dcm", ds, scan(np.int16, False), "MONOCHROME2")
+    if code:
+        with pytest.raises(HeldError, match=code):
+            run(path, "basic")
+    else:
+        made = run(path, "basic")
+        chest = change["BodyPartExamined"] == "CHEST"
+        assert made.get("RecognizableVisualFeatures") == ("NO" if chest else None)
