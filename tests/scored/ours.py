@@ -1,4 +1,4 @@
-"""Our own side of the benchmark: each study collected, anonymised and written by itself."""
+"""Our own side of the benchmark: each study collected, anonymised and checked by itself."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydicom import dcmread
 
-from pacsgrid.deid import Pseudonyms, anonymise_file, collect_identifiers, load_profile
+from pacsgrid.deid import Checker, Pseudonyms, anonymise_file, collect_identifiers, load_profile
 from pacsgrid.errors import HeldError
 
 from .studies import Studies
@@ -22,9 +22,11 @@ def anonymise(studies: Studies, out: Path, profile_name: str) -> tuple[dict[str,
     outputs, held = {}, []
     for names in by_study.values():
         identifiers = collect_identifiers([studies.inputs[name] for name in names])
+        checker = Checker(profile)
         for name in names:
             try:
                 made = anonymise_file(studies.inputs[name], out, pseudonyms, profile, identifiers)
+                checker.check(studies.inputs[name], made.path)
                 outputs[name] = made.path
             except HeldError as error:
                 held.append(str(error))

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
-from pydicom.dataelem import DataElement
+from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
+from .attribute_types import attribute_type
+from .characteristics import binned
 from .codes import clean_code
-from .identifiers import StudyIdentifiers, fold
+from .dates import shift
+from .identifiers import StudyIdentifiers
+from .private import safe_elements
 from .profile import Profile
 from .pseudonyms import Pseudonyms
-from .table import rule_for
+from .rules import TEXT, TIMES, action_for
+from .text import TextCleaner
+from .vocabulary import STANDARD_UID, is_structure, is_term
 
-TEXT = frozenset({"LO", "SH", "ST", "LT", "UT", "UC", "PN", "AE", "UR"})
-TIMES = frozenset({"DA", "DT", "TM", "AS"})
-# DICOM's own UIDs: SOP classes, transfer syntaxes, well-known instances (PS3.6 Annex A).
-STANDARD_UID = "1.2.840.10008."
 _DUMMY: dict[str, Any] = {
     "AE": "REMOVED", "AS": "000Y", "CS": "REMOVED", "DA": "19000101", "DS": "0", "DT": "19000101",
     "IS": "0", "LO": "REMOVED", "LT": "REMOVED", "PN": "REMOVED", "SH": "REMOVED",
@@ -28,35 +31,14 @@ _DUMMY: dict[str, Any] = {
     "FL": 0.0, "FD": 0.0, "SL": 0, "SS": 0, "UL": 0, "US": 0, "SV": 0, "UV": 0,
     "OB": b"\0\0", "OW": b"\0\0", "UN": b"",
 }  # fmt: skip
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_NUMBERS = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
 _CS = re.compile(r"[A-Z0-9_ ]{0,16}")
-# Makers of equipment: the one text without a row in the table that research cannot do without.
-_MAKERS = frozenset(
-    {"agfa", "canon medical systems", "carestream", "carestream health", "esaote", "fujifilm",
-     "fujifilm corporation", "fuji photo film co ltd", "ge healthcare", "ge medical systems",
-     "hitachi", "hitachi medical corporation", "hologic inc", "konica minolta", "mindray",
-     "philips", "philips healthcare", "philips medical systems", "samsung medison co ltd",
-     "shimadzu", "siemens", "siemens healthineers", "siemens health services", "toshiba",
-     "toshiba mec", "varian medical systems", "elekta", "brainlab", "accuray"}
-)  # fmt: skip
-_KERNEL = re.compile(r"[A-Z]{1,3}\d{1,3}[a-z]{0,2}|STANDARD|BONE|BONEPLUS|SOFT|LUNG|DETAIL|EDGE")
-_MANUFACTURER, _KERNEL_TAG = 0x00080070, 0x00181210
-# ValueType, RelationshipType, ContinuityOfContent, CompletionFlag, VerificationFlag (PS3.3 C.17):
-# a physician called Text must not take the structure of a report away.
-_REPORT_TERMS = {
-    0x0040A040: frozenset(
-        ("CODE", "COMPOSITE", "CONTAINER", "DATE", "DATETIME", "IMAGE", "NUM", "PNAME", "SCOORD",
-         "SCOORD3D", "TABLE", "TCOORD", "TEXT", "TIME", "UIDREF", "WAVEFORM")
-    ),
-    0x0040A010: frozenset(
-        ("CONTAINS", "HAS ACQ CONTEXT", "HAS CONCEPT MOD", "HAS OBS CONTEXT", "HAS PROPERTIES",
-         "INFERRED FROM", "SELECTED FROM")
-    ),
-    0x0040A050: frozenset(("SEPARATE", "CONTINUOUS")),
-    0x0040A491: frozenset(("PARTIAL", "COMPLETE")),
-    0x0040A493: frozenset(("UNVERIFIED", "VERIFIED")),
-}  # fmt: skip
-_IDENTIFYING_SHAPE = re.compile(r"\d{4,}|\d+[./-]\d+|@|https?:|\^")
+_CHARACTER_SET, _ACCESSION = 0x00080005, 0x00080050
+_PATIENT_NAME, _PATIENT_ID, _AGE = 0x00100010, 0x00100020, 0x00101010
+# Bytes in one value; what is not a whole number of them cannot be read back.
+_WIDTH = {"US": 2, "SS": 2, "UL": 4, "SL": 4, "FL": 4, "FD": 8, "AT": 4, "SV": 8, "UV": 8}
+# Put right with the item that they belong to, by `clean_code`.
+_CODE = frozenset({0x00080100, 0x00080102, 0x00080104})
 
 
 @dataclass(frozen=True)
@@ -68,155 +50,242 @@ class Context:
     identifiers: StudyIdentifiers
     patient_id: str
     shift: int
+    sop_class: str = ""
+    cleaner: TextCleaner = field(init=False)
+
+    def __post_init__(self) -> None:
+        options = self.profile.options
+        days = self.shift if "modified" in options else 0 if "full" in options else None
+        object.__setattr__(
+            self,
+            "cleaner",
+            TextCleaner(self.identifiers, self.pseudonyms, days, "uids" in options),
+        )
+
+    def text(self, tag: int, text: str, vr: str) -> str:
+        """Clean the text of an unlisted attribute; empty when it may not stay."""
+        mode = self.profile.text
+        if is_term(tag, text):
+            return "" if self.identifiers.found_in(text) else text
+        if mode == "drop" or (mode == "harmless" and vr in ("ST", "LT", "UT", "UR")):
+            return ""
+        cleaned = self.cleaner.clean(text, vr)
+        return cleaned if mode == "clean" or cleaned == text else ""
 
 
-def action_for(tag: int, vr: str, profile: Profile) -> str:
-    """Return the action for an element: X, Z, D, U, K, C, or a rule of our own.
+def clean_dataset(ds: Dataset, context: Context, sequence: str = "", strict: bool = False) -> None:
+    """Apply the profile to every element of a dataset, in place, nested ones included.
 
-    ``text``, ``time``, ``enum``, ``number`` and ``walk`` are what becomes of a standard
-    element without a row in the table, by its VR: what can carry text is not trusted.
+    Parameters
+    ----------
+    sequence
+        Keyword of the sequence that holds this item, empty for the instance itself.
+    strict
+        Codes may identify as well: the items of a sequence that the table wants replaced.
     """
-    if tag in profile.overrides:
-        return profile.overrides[tag]
-    rule = rule_for(tag)
-    if rule is not None:
-        for option in sorted(profile.options & rule.options.keys()):
-            return rule.options[option]
-        # Of a choice the one that leaves a type 1 or 2 attribute valid, whatever the IOD.
-        for choice in ("U", "D", "Z", "X", "C", "K"):
-            if choice in rule.basic:
-                return choice
-    if vr == "SQ":
-        return "walk"
-    if vr == "UI":
-        return "U"
-    if vr in TEXT:
-        return "text"
-    if vr in TIMES:
-        return "C" if "modified" in profile.options else "K" if "full" in profile.options else "X"
-    if vr == "CS":
-        return "enum"
-    if vr in ("IS", "DS"):
-        return "number"
-    return "X" if vr == "UN" else "K"
-
-
-def clean_dataset(ds: Dataset, context: Context) -> None:
-    """Apply the profile to every element of a dataset, in place, nested ones included."""
-    clean_code(ds, context.pseudonyms)
+    clean_code(ds, context.pseudonyms, (lambda _text: "") if strict else _short(context))
+    private = safe_elements(ds, context.profile.safe_private)
     for tag in list(ds.keys()):
+        number = int(tag)
         if tag.is_private:
-            if not _safe_private(ds, tag, context.profile):
+            if number not in private:
                 del ds[tag]
-            continue
-        if tag.element == 0:
-            del ds[tag]
-            continue
-        element = ds[tag]
-        _apply(ds, element, action_for(int(tag), element.VR, context.profile), context)
-
-
-def _safe_private(ds: Dataset, tag: Any, profile: Profile) -> bool:
-    if tag.is_private_creator:
-        creator = str(ds[tag].value)
-        return any(c == creator and g == tag.group for c, g, _ in profile.safe_private)
-    creator = str(ds.get((tag.group, tag.element >> 8), DataElement(tag, "LO", "")).value)
-    if (creator, tag.group, tag.element & 0xFF) not in profile.safe_private:
-        return False
-    # Safe by name is not enough for text: only numbers and binary values are kept as they are.
-    return ds[tag].VR not in TEXT | TIMES | {"SQ", "UI", "UN"}
-
-
-def _apply(ds: Dataset, element: DataElement, action: str, context: Context) -> None:
-    tag, vr = element.tag, element.VR
-    if vr == "SQ":
-        if action == "X":
-            del ds[tag]
-        elif action == "Z":
-            element.value = Sequence()
+            elif not tag.is_private_creator:
+                _apply_private(ds, number, private[number], context)
+        elif number == _CHARACTER_SET or tag.element == 0:
+            del ds[tag]  # values are text by now, and written again as UTF-8
         else:
-            for item in element.value or []:
-                clean_dataset(item, context)
-        return
+            _apply(ds, number, context, sequence, strict)
+
+
+def _short(context: Context) -> Callable[[str], str]:
+    return lambda text: context.text(0, text, "LO")
+
+
+def _apply_private(ds: Dataset, tag: int, vr: str, context: Context) -> None:
+    """Clean a private element that is safe by name; its value still has to be."""
+    element = ds.get_item(tag)
+    if isinstance(element, RawDataElement) and vr != element.VR:
+        ds._dict[tag] = element._replace(VR=vr)  # type: ignore[index]
+    if vr == "SQ":
+        for item in ds[tag].value or []:
+            clean_dataset(item, context, "private")
+    elif vr == "UI":
+        _uid(ds, tag, context)
+    elif vr in TEXT:
+        _text(ds, tag, vr, lambda text: context.cleaner.clean(text, vr), "3")
+    elif vr in TIMES:
+        if "modified" in context.profile.options:
+            _times(ds, tag, vr, context.shift, "3")
+        elif "full" not in context.profile.options:
+            del ds[tag]
+
+
+def _apply(ds: Dataset, tag: int, context: Context, sequence: str, strict: bool) -> None:
+    element = ds.get_item(tag)
+    vr = element.VR
+    if isinstance(element, RawDataElement):
+        if vr is None and dictionary_has_tag(tag):
+            vr = dictionary_VR(tag)
+            vr = "OW" if " or " in vr else vr
+        elif vr in (None, "UN"):
+            element = ds[tag]  # the dictionary knows better than a careless writer
+            vr = element.VR
+    action = action_for(tag, vr, context.profile, context.sop_class, sequence)
+    if vr == "SQ":
+        _sequence(ds, tag, action, context, strict)
+    elif action == "X":
+        del ds[tag]
+    elif tag in _CODE:
+        pass
+    elif tag in (_PATIENT_ID, _PATIENT_NAME, _ACCESSION):
+        _identity(ds, tag, context)
+    elif action == "Z":
+        ds[tag].value = None
+    elif action == "D":
+        _dummy(ds, tag, vr)
+    elif vr == "UI":
+        _uid(ds, tag, context, keep=action == "K")
+    elif vr in TIMES:
+        days = context.shift if action == "C" else 0
+        _times(ds, tag, vr, days, attribute_type(tag, context.sop_class, sequence))
+        if tag == _AGE and tag in ds:
+            ds[tag].value = binned(tag, ds[tag].value, context.profile)
+    elif vr in TEXT:
+        kind = attribute_type(tag, context.sop_class, sequence)
+        if vr == "PN" and action != "K":
+            _empty(ds, tag, vr, kind)
+        elif action == "K":
+            _text(ds, tag, vr, _unless_found(context), kind)
+        elif action == "C":
+            _text(ds, tag, vr, lambda text: context.cleaner.clean(text, vr), kind)
+        else:
+            _text(ds, tag, vr, lambda text: context.text(tag, text, vr), kind)
+    elif vr == "CS":
+        _enumerated(ds, tag, context)
+    elif vr in ("IS", "DS"):
+        _numbers(ds, tag, vr, context)
+    else:
+        _check_bytes(element, vr)
+
+
+def _sequence(ds: Dataset, tag: int, action: str, context: Context, strict: bool) -> None:
     if action == "X":
         del ds[tag]
-    elif action == "Z":
-        element.value = None
-    elif action == "D":
-        element.value = _DUMMY.get(vr)
-    elif action == "U" and vr == "UI":
-        element.value = _each(element.value, lambda uid: new_uid(uid, context.pseudonyms))
-    elif action == "C" and vr in TIMES:
-        element.value = _each(element.value, lambda value: shift(value, vr, context.shift))
-    elif action in ("C", "text", "U"):
-        if not _harmless(int(tag), element.value, action, context):
-            # Emptied, not deleted: a type 2 attribute stays present.
-            element.value = None
-    elif action == "enum":
-        values = _strings(element.value)
-        legal = all(_CS.fullmatch(value) for value in values)
-        # Group 0028 describes the pixels: its terms are fixed, and without them nothing decodes.
-        structure = tag.group == 0x0028 or _REPORT_TERMS.get(int(tag), frozenset()).issuperset(
-            values
-        )
-        named = not structure and context.identifiers.found_in(" ".join(values))
-        if named or not legal:
-            element.value = None
-    elif (
-        action == "number"
-        and not all(_NUMBER.fullmatch(value.strip()) for value in _strings(element.value))
-    ) or (
-        action == "K"
-        and vr in TEXT
-        and context.identifiers.found_in(" ".join(_strings(element.value)))
+        return
+    element = ds[tag]
+    if action == "Z":
+        element.value = Sequence()
+        return
+    keyword = keyword_for_tag(tag)
+    # A person's or an institution's own codes say who it is.
+    named = strict or (action == "D" and tag not in (0x0040A730, 0x00700001))
+    for item in element.value or []:
+        clean_dataset(item, context, keyword or "unknown", named)
+
+
+def _identity(ds: Dataset, tag: int, context: Context) -> None:
+    """Give the patient's and the order's identifiers their pseudonyms, wherever they stand."""
+    value = " ".join(_strings(ds[tag].value)).strip(" \0")
+    if tag == _ACCESSION:
+        ds[tag].value = context.pseudonyms.accession(value) if value else None
+    else:
+        # A nested item can be about another patient (a donor, a mother).
+        original = context.patient_id if tag == _PATIENT_NAME or not value else value
+        ds[tag].value = context.pseudonyms.subject(original)
+
+
+def _dummy(ds: Dataset, tag: int, vr: str) -> None:
+    ds[tag] = DataElement(tag, vr, _DUMMY.get(vr))
+
+
+def _empty(ds: Dataset, tag: int, vr: str, kind: str) -> None:
+    """Take a value out as the attribute's type allows."""
+    if kind == "1":
+        _dummy(ds, tag, vr)
+    else:
+        ds[tag].value = None
+
+
+def _uid(ds: Dataset, tag: int, context: Context, keep: bool = False) -> None:
+    values = [uid.strip(" \0") for uid in _strings(ds[tag].value)]
+    if keep:
+        made = [uid if re.fullmatch(r"[0-9.]{0,64}", uid) else "" for uid in values]
+    else:
+        made = [new_uid(uid, context.pseudonyms) if uid else "" for uid in values]
+    ds[tag].value = _several(made)
+
+
+def _times(ds: Dataset, tag: int, vr: str, days: int, kind: str) -> None:
+    values = [shift(text, vr, days) for text in _strings(ds[tag].value)]
+    if any(values) or not _strings(ds[tag].value):
+        ds[tag].value = _several(values)
+    else:
+        _empty(ds, tag, vr, kind)
+
+
+def _text(ds: Dataset, tag: int, vr: str, clean: Callable[[str], str], kind: str) -> None:
+    values = _strings(ds[tag].value)
+    cleaned = [clean(text) if text.strip() else "" for text in values]
+    if any(cleaned):
+        if cleaned != values:
+            ds[tag].value = _several(cleaned)
+    elif any(values):
+        _empty(ds, tag, vr, kind)
+
+
+def _unless_found(context: Context) -> Callable[[str], str]:
+    # An institution that the profile keeps is named in its own attributes.
+    return lambda text: "" if context.identifiers.found_in(text, places=False) else text
+
+
+def _enumerated(ds: Dataset, tag: int, context: Context) -> None:
+    values = _strings(ds[tag].value)
+    legal = all(_CS.fullmatch(value.rstrip(" \0")) for value in values)
+    known = is_structure(tag, values)
+    if not legal or (not known and context.identifiers.found_in(" ".join(values))):
+        ds[tag].value = None
+
+
+def _numbers(ds: Dataset, tag: int, vr: str, context: Context) -> None:
+    element = ds.get_item(tag)
+    if isinstance(element, RawDataElement) and isinstance(element.value, bytes):
+        # Not decoded: a writer's "1.0e" would fail, and a right one costs time.
+        values = element.value.decode("latin-1").rstrip(" \0").split("\\")
+    else:
+        values = [str(getattr(v, "original_string", v)) for v in _list(element.value)]
+    if not all(not value or _NUMBERS.fullmatch(value) for value in values):
+        ds[tag] = DataElement(tag, vr, None)
+    elif keyword_for_tag(tag) in context.profile.bins:
+        ds[tag].value = binned(tag, ds[tag].value, context.profile)
+
+
+def _check_bytes(element: Any, vr: str) -> None:
+    """Refuse binary numbers that do not fill their width; as bytes they would pass unseen."""
+    if (
+        isinstance(element, RawDataElement)
+        and vr in _WIDTH
+        and len(element.value or b"") % _WIDTH[vr]
     ):
-        element.value = None
-
-
-def _harmless(tag: int, value: Any, action: str, context: Context) -> bool:
-    values = _strings(value)
-    if context.identifiers.found_in(" ".join(values)):
-        return False
-    if action == "C":
-        return not any(_IDENTIFYING_SHAPE.search(text) for text in values)
-    if tag == _MANUFACTURER:
-        return all(fold(text) in _MAKERS for text in values)
-    if tag == _KERNEL_TAG:
-        return all(_KERNEL.fullmatch(text) for text in values)
-    # A code that `clean_code` has put right already; a URN version of it is text.
-    return tag in (0x00080100, 0x00080102, 0x00080104)
+        raise ValueError("a binary value has a wrong length")
 
 
 def _strings(value: Any) -> list[str]:
+    return [str(item) for item in _list(value)]
+
+
+def _list(value: Any) -> list[Any]:
     if value is None or value == "":
         return []
     if isinstance(value, str) or not hasattr(value, "__iter__") or hasattr(value, "components"):
-        return [str(value)]
-    return [str(item) for item in value]
+        return [value]
+    return list(value)
 
 
-def _each(value: Any, change: Any) -> Any:
-    texts = [change(text) if text else text for text in _strings(value)]
-    return texts if len(texts) > 1 else texts[0] if texts else None
+def _several(values: list[str]) -> Any:
+    return values if len(values) > 1 else values[0] if values else None
 
 
 def new_uid(uid: str, pseudonyms: Pseudonyms) -> str:
     """Return the pseudonym of a UID; DICOM's own stay."""
     return uid if uid.startswith(STANDARD_UID) else pseudonyms.uid(uid)
-
-
-def shift(value: str, vr: str, days: int) -> str:
-    """Shift a DA or DT by whole days; times and ages stay, what is no date goes (PS3.5 6.2)."""
-    text = value.strip()
-    if vr == "TM":
-        return text if re.fullmatch(r"\d{2,6}(\.\d{1,6})?", text) else ""
-    if vr == "AS":
-        return text if re.fullmatch(r"\d{3}[DWMY]", text) else ""
-    match = re.fullmatch(r"(\d{8})(\d{0,6}(?:\.\d{1,6})?(?:[+-]\d{4})?)", text)
-    if match is None or (vr == "DA" and match[2]):
-        return ""  # a partial date cannot be shifted by days without lying
-    try:
-        moved = datetime.strptime(match[1], "%Y%m%d") + timedelta(days=days)
-    except (ValueError, OverflowError):
-        return ""
-    return f"{moved:%Y%m%d}{match[2]}"

@@ -42,6 +42,7 @@ _OPTION_CODES = {
     "descriptors": ("113105", "Clean Descriptors Option"),
     "structured": ("113104", "Clean Structured Content Option"),
     "private": ("113111", "Retain Safe Private Option"),
+    "graphics": ("113103", "Clean Graphics Option"),
 }
 
 
@@ -68,7 +69,12 @@ def anonymise_file(
         _refuse(ds, profile)
         patient_id = str(ds.get("PatientID", "") or ds.StudyInstanceUID)
         context = Context(
-            pseudonyms, profile, study_identifiers, patient_id, pseudonyms.shift_days(patient_id)
+            pseudonyms,
+            profile,
+            study_identifiers,
+            patient_id,
+            pseudonyms.shift_days(patient_id),
+            str(ds.SOPClassUID),
         )
         meta = ds.file_meta
         cleaned = clean_pixels(stream, ds, span, profile.pixels)
@@ -113,11 +119,9 @@ def _read(stream: BinaryIO) -> tuple[Any, Span | None]:
         if syntax == DeflatedExplicitVRLittleEndian:
             stream.seek(0)
             ds = dcmread(stream)  # its pixels are not bytes of the file: taken in whole
-            list(ds.iterall())
             return ds, None
         # Before the values are decoded: of a cut file that would only say that it failed.
         position = check_whole(stream, syntax.is_little_endian, syntax.is_implicit_VR)
-        list(ds.iterall())
     except HeldError:
         raise
     except InvalidDicomError:
@@ -151,8 +155,6 @@ def _clean(ds: Any, context: Context) -> None:
     pseudonyms, profile = context.pseudonyms, context.profile
     uids: tuple[Any, ...] = (ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.SOPInstanceUID)
     clean_dataset(ds, context)
-    # Decoded by now; what is written again is UTF-8 throughout.
-    ds.walk(_drop_character_set)
     ds.SpecificCharacterSet = "ISO_IR 192"
     if "uids" not in profile.options:
         uids = tuple(new_uid(str(uid), pseudonyms) for uid in uids)
@@ -170,11 +172,6 @@ def _clean(ds: Any, context: Context) -> None:
         if "modified" in profile.options
         else "REMOVED"
     )
-
-
-def _drop_character_set(ds: Dataset, element: Any) -> None:
-    if element.tag == 0x00080005:
-        del ds[element.tag]
 
 
 def _code(value: str, meaning: str) -> Dataset:

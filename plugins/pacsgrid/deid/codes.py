@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import lru_cache
 
 from pydicom.dataset import Dataset
@@ -31,21 +32,29 @@ def _meanings() -> dict[tuple[str, str], str]:
     return found
 
 
-def clean_code(ds: Dataset, pseudonyms: Pseudonyms) -> None:
+def clean_code(ds: Dataset, pseudonyms: Pseudonyms, clean: Callable[[str], str]) -> None:
     """Put a code sequence item right, in place; a dataset without a code is left alone.
 
-    A meaning is free text as far as a sender is concerned: only the one that the dictionary
-    gives for the value is written.
+    Parameters
+    ----------
+    clean
+        Takes what identifies out of a text, all of it when nothing may stay. A code of a public
+        scheme stays as it is; the meaning a sender gave to it is free text, and the dictionary's
+        stands in for one that does not come clean.
     """
     if "CodeMeaning" not in ds and "CodeValue" not in ds and "CodingSchemeDesignator" not in ds:
         return
     scheme = str(ds.get("CodingSchemeDesignator", "") or "")
     value = str(ds.get("CodeValue", "") or "")
+    stated = str(ds.get("CodeMeaning", "") or "")
     meaning = _meanings().get((scheme, value))
     shape = _SHAPES.get(scheme)
-    if meaning is not None or (shape and re.fullmatch(shape, value)):
-        ds.CodeMeaning = (meaning or "not stated")[:64]
+    public = meaning is not None or bool(shape and re.fullmatch(shape, value))
+    if public or (value and clean(value) == value and clean(scheme) == scheme):
+        harmless = stated if stated == meaning or clean(stated) == stated else ""
+        ds.CodeMeaning = (harmless or meaning or clean(stated) or "not stated")[:64]
         return
-    ds.CodeValue = pseudonyms.code(scheme, value)
-    ds.CodingSchemeDesignator = "99PACSGRID"
-    ds.CodeMeaning = "removed"
+    if value:
+        ds.CodeValue = pseudonyms.code(scheme, value)
+        ds.CodingSchemeDesignator = "99PACSGRID"
+    ds.CodeMeaning = clean(stated) or "removed"

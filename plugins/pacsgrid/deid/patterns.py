@@ -1,0 +1,54 @@
+"""What gives an identity away by its shape alone, whoever the patient is."""
+
+from __future__ import annotations
+
+import re
+
+_CAP = r"[^\W\d_a-zß-öø-ÿ][\w'’-]*[^\W\d_A-Z][\w'’-]*"
+_PERSON = rf"(?:[^\W\d_]\.\s*)*{_CAP}(?:\s+(?:(?:van|von|der|de|la|di|du|al)\s+)*{_CAP}){{0,2}}"
+_PHONE = r"\+?\(?\d[\d ()./-]{4,}\d"
+
+# Each pattern's last group, or all of it when it has none, is what goes.
+IDENTIFYING = tuple(
+    re.compile(pattern, flags)
+    for pattern, flags in (
+        (r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+", 0),
+        (r"\b(?:https?|ftp)://\S+|\bwww\.\S+", re.I),
+        (r"\b\d{1,3}(?:\.\d{1,3}){3}\b", 0),
+        # Family^Given, as the header writes it
+        (r"[^\W\d_][\w'’ -]*\^[\w'’ ^.-]*", 0),
+        # titles and roles in front of a name
+        (rf"\b(?:(?:MU|MV|PharmD|Ph|RN|Judr)?[Dd]r|MDDr|Doc|doc|Prof|prof|Mr|Mrs|Ms|Miss|Herr|Frau|"
+         rf"Ing|Mgr|[Pp]aní|[Pp]an)\.?\s+({_PERSON})", 0),
+        (rf"\b(?:[Rr]eferred|[Oo]rdered|[Rr]eported|[Ss]igned|[Ss]een|[Pp]erformed|[Rr]ead|"
+         rf"[Dd]ictated|[Vv]erified|[Aa]pproved|[Rr]eviewed)\s+by\s*:?\s+({_PERSON})", 0),
+        (rf"\b(?:[Pp]atient|[Pp]acient(?:ka)?|[Nn]ame|[Jj]méno|NAME|PATIENT|[Pp]hysician|"
+         rf"[Rr]adiologist|[Oo]perator|[Tt]echnologist|[Ll]ékař)\s*[:=]\s*({_PERSON})", 0),
+        # telephone numbers: after a word for it, international, or grouped
+        (rf"\b(?:tel|phone|call|mobile?|fax|pager|cell)\b\.?:?\s*({_PHONE})", re.I),
+        (r"(?<![\w.])(?:\+|00)\d[\d ()./-]{6,}\d", 0),
+        (r"\(\d{2,5}\)\s*\d[\d -]{4,}\d", 0),
+        (r"(?<![\w.-])\d{3}[-. ]\d{3}[-. ]\d{3,4}(?![\w.-])", 0),
+        (r"(?<![\w.-])0\d{2,4}[ /-]\d{5,}", 0),
+        # identifiers: birth numbers, social security, long digits with or without letters
+        (r"(?<!\d)\d{6}\s*/\s*\d{3,4}(?!\d)", 0),
+        (r"(?<![\d-])\d{3}-\d{2}-\d{4}(?![\d-])", 0),
+        (r"\b(?:MRN|PID|SSN|ID|NHS|RČ|r\.\s*č\.)\s*[:#=.]?\s*((?=\S*\d)[\w/-]{3,})", 0),
+        (r"(?<![\w.])[A-Za-z]{1,8}[-_/]?\d{5,}(?![\w.]*\d)", 0),
+        (r"(?<![\d.,])\d{6,}(?![\d]*[.,]\d)", 0),
+        # addresses
+        (r"\b\d{1,5}[a-z]?\s+(?:[^\W\d_]+['’-]?\s+){1,3}(?:Street|St|Avenue|Ave|Road|Rd|Lane|Ln|"
+         r"Drive|Boulevard|Blvd|Court|Square|Way|Place)\b\.?", 0),
+        (r"[^\W\d_][\w-]*(?:straße|strasse|str\.|gade|gatan|vej|veien|straat|laan|weg|platz|"
+         r"allee|gasse)\s+\d+[a-z]?", re.I),
+        (r"\b(?:Rue|Via|Calle|Avenida|Avda\.?|ul\.|ulice|nám\.|náměstí|třída|tř\.)\s+"
+         r"(?:[^\W\d_][\w'’-]*\s+){1,3}\d+[a-z]?", re.I),
+        (r"\bP\.?\s?O\.?\s?Box\s+\d+", re.I),
+        (r"(?<!\d)\d{3} \d{2}\s+[^\W\d_a-z][^\W\d_]{2,}", 0),
+    )
+)  # fmt: skip
+UID = re.compile(r"(?<![\d.])[0-2](?:\.\d+){5,}(?![\d.]*\d)")
+# Ages above 89 stand out (in the United States 45 CFR 164.514 names them).
+AGE = re.compile(
+    r"(?<![\d.])(9\d|1[0-3]\d)(?=[ -]*(?:years?\b|yrs?\b|y/?o\b|y\b|let\b|letý|letá|jahre))", re.I
+)

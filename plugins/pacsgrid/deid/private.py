@@ -1,0 +1,37 @@
+"""Private elements: safe by creator and element, never by group alone (PS3.15 E.3.10)."""
+
+from __future__ import annotations
+
+from pydicom.datadict import private_dictionary_VR
+from pydicom.dataset import Dataset
+
+
+def safe_elements(ds: Dataset, safe: frozenset[tuple[str, int, int]]) -> dict[int, str]:
+    """Find the safe private elements of one level of a dataset.
+
+    Returns tag and VR, that of the private dictionary where the file gives none; an element whose
+    VR nobody knows is not safe. The creators of the blocks that stay are among them.
+    """
+    if not safe:
+        return {}
+    found: dict[int, str] = {}
+    for tag in list(ds.keys()):
+        group, low = tag >> 16, tag & 0xFFFF
+        if not group & 1 or low < 0x1000:
+            continue
+        block = group << 16 | low >> 8
+        try:
+            creator = str(ds[block].value).strip(" \0") if block in ds else ""
+        except Exception:
+            continue  # a creator that cannot be decoded names nobody
+        if (creator, group, low & 0xFF) not in safe:
+            continue
+        vr = ds.get_item(tag).VR
+        if vr in (None, "UN"):
+            try:
+                vr = private_dictionary_VR(tag, creator)
+            except KeyError:
+                continue
+        found[int(tag)] = vr
+        found[block] = "LO"
+    return found

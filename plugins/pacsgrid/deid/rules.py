@@ -1,0 +1,65 @@
+"""Which action an element gets: the table, the options, and rules of our own for the rest."""
+
+from __future__ import annotations
+
+from pydicom.datadict import dictionary_has_tag
+
+from .attribute_types import attribute_type
+from .profile import Profile
+from .table import Rule, rule_for
+
+TEXT = frozenset({"LO", "SH", "ST", "LT", "UT", "UC", "PN", "AE", "UR"})
+TIMES = frozenset({"DA", "DT", "TM", "AS"})
+# The dates' options decide about dates even where another option keeps the element.
+_PRECEDENCE = ("modified", "full", "descriptors", "structured", "graphics", "private",
+               "uids", "device", "institution", "patient")  # fmt: skip
+
+
+def action_for(tag: int, vr: str, profile: Profile, sop_class: str = "", sequence: str = "") -> str:
+    """Return the action for an element: X, Z, D, U, K, C, or a rule of our own.
+
+    ``text``, ``time``, ``enum``, ``number`` and ``walk`` are what becomes of an element without a
+    row in the table, by its VR: what can carry text is not trusted.
+
+    Parameters
+    ----------
+    sop_class, sequence
+        Where the element stands; of X, Z and D the one is taken that leaves it valid there.
+    """
+    if tag in profile.overrides:
+        return profile.overrides[tag]
+    rule = rule_for(tag)
+    if rule is not None:
+        return _listed(tag, vr, rule, profile, sop_class, sequence)
+    if not dictionary_has_tag(tag) and (vr in TEXT | TIMES | {"UN", "UI", "SQ"}):
+        return "X"  # of a later edition, or of nobody's: nothing says what it holds
+    if vr == "SQ":
+        return "walk"
+    if vr == "UI":
+        return "K" if "uids" in profile.options else "U"
+    if vr in TIMES:
+        return "C" if "modified" in profile.options else "K" if "full" in profile.options else "X"
+    if vr in TEXT:
+        return "text"
+    if vr == "CS":
+        return "enum"
+    if vr in ("IS", "DS"):
+        return "number"
+    return "X" if vr == "UN" else "K"
+
+
+def _listed(tag: int, vr: str, rule: Rule, profile: Profile, sop_class: str, sequence: str) -> str:
+    if tag >> 24 in (0x50, 0x60):
+        return "X"  # curves and overlays are graphics burned beside the pixels, not cleaned here
+    for option in _PRECEDENCE:
+        if option in profile.options and option in rule.options:
+            return rule.options[option]
+    choices = rule.basic.rstrip("*").split("/")
+    if "U" in choices or vr == "SQ":
+        # A sequence whose items are cleaned keeps its references and stays valid.
+        return next(choice for choice in ("U", "D", "Z", "X") if choice in choices)
+    kind = attribute_type(tag, sop_class, sequence)
+    # X of what must be there would make an object invalid that was not.
+    order = {"1": "DZX", "2": "ZDX", "3": "XZD"}[kind]
+    allowed = choices if kind == "3" else {*choices, "Z", "D"}
+    return next(choice for choice in order if choice in allowed)

@@ -1,0 +1,91 @@
+"""Free text: what identifies goes, what research needs stays (PS3.15 E.3.5, Clean Descriptors)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .dates import dates_in, write
+from .identifiers import StudyIdentifiers, words_in
+from .patterns import AGE, IDENTIFYING, UID
+from .pseudonyms import Pseudonyms
+
+GONE = "***"
+_LIMITS = {"AE": 16, "SH": 16, "LO": 64, "ST": 1024, "LT": 10240}
+
+
+@dataclass(frozen=True)
+class TextCleaner:
+    """Cleans the texts of one study.
+
+    Parameters
+    ----------
+    identifiers
+        The values of the study's own headers; each goes in any order, case and spelling.
+    pseudonyms
+        Gives UIDs written in a text the pseudonym that they have elsewhere.
+    days
+        The patient's shift for dates in text: 0 keeps them, None takes them out.
+    """
+
+    identifiers: StudyIdentifiers
+    pseudonyms: Pseudonyms
+    days: int | None
+    keep_uids: bool = False
+
+    def clean(self, text: str, vr: str = "UT") -> str:
+        """Return the text without what identifies; empty when that cannot be told apart."""
+        spans: list[tuple[int, int, str]] = []
+
+        def take(start: int, end: int, becomes: str) -> None:
+            if start < end and not any(start < b and a < end for a, b, _ in spans):
+                spans.append((start, end, becomes))
+
+        births = {value[:8] for value in self.identifiers.birth_dates}
+        for start, end, day, form in dates_in(text):
+            if self.days is None or f"{day:%Y%m%d}" in births:
+                take(start, end, GONE)
+                continue
+            moved = day.toordinal() + self.days
+            take(start, end, write(day.fromordinal(moved), form) if moved > 0 else GONE)
+        for match in UID.finditer(text):
+            uid = match[0]
+            standard = uid.startswith("1.2.840.10008.") or self.keep_uids
+            take(*match.span(), uid if standard else self.pseudonyms.uid(uid))
+        known = _merge(self.identifiers.spans_in(text))
+        dated = list(spans)
+        for start, end in known:
+            # A known value inside a date or UID that was replaced is gone with it.
+            if not any(a <= start and end <= b and text[a:b] != c for a, b, c in dated):
+                spans[:] = [s for s in spans if s[1] <= start or end <= s[0]]
+                spans.append((start, end, GONE))
+        for pattern in IDENTIFYING:
+            for match in pattern.finditer(text):
+                take(*match.span(match.lastindex or 0), GONE)
+        for match in AGE.finditer(text):
+            take(*match.span(1), "90+")
+        cleaned = _replace(text, spans)
+        if self.identifiers.found_in(cleaned):
+            return ""
+        return cleaned[: _LIMITS.get(vr, len(cleaned))]
+
+
+def _merge(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    merged: list[tuple[int, int]] = []
+    for start, end in sorted(spans):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def _replace(text: str, spans: list[tuple[int, int, str]]) -> str:
+    pieces: list[str] = []
+    offset = 0
+    for start, end, becomes in sorted(spans):
+        between = text[offset:start]
+        # Two words of a name leave one mark.
+        if not (becomes == GONE and pieces and pieces[-1] == GONE and not words_in(between)):
+            pieces += [between, becomes]
+        offset = end
+    return "".join([*pieces, text[offset:]])
