@@ -9,7 +9,7 @@ from typing import Any
 
 from .catalog import now
 from .objects import GOOD, spread
-from .server import Session
+from .session import Session
 from .tree import STORAGE, root_of
 from .wire import IrodsError
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from .catalog import OWN, now
 from .secretbox import reveal
-from .server import Session
+from .session import Session
 from .wire import IrodsError
 
 USER_TYPES = ("rodsuser", "rodsadmin", "groupadmin")

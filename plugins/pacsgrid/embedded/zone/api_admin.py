@@ -10,9 +10,11 @@ from typing import Any
 from . import admin_resources as resources
 from . import admin_users as users
 from . import quota, specific
-from .catalog import LEVELS, OWN, now
+from .api_acl import grant, level_of
+from .catalog import now
+from .request import Reply, Request, api
 from .secretbox import reveal_with_key
-from .server import RELEASE, Reply, Request, Session, api, json_string
+from .session import Session
 from .wire import IrodsError, pack
 
 TEMPORARY = 120  # seconds, as max_temporary_password_lifetime allows at least
@@ -104,13 +106,10 @@ def _zone(s: Session, db: Any, a: list[str]) -> None:
 
 def _zone_acl(s: Session, db: Any, a: list[str]) -> None:
     """Rights on / and on the zone's own collection."""
-    level, coll = LEVELS.get(a[2]), s.cat.coll(a[4])
-    if level is None or a[4] not in ("/", f"/{s.server.zone}") or coll is None:
+    level, coll = level_of(a[2]), s.cat.coll(a[4])
+    if a[4] not in ("/", f"/{s.server.zone}") or coll is None:
         raise IrodsError(-816000, f"{a[2]} {a[4]}")
-    user = users.who(s, a[3])
-    db.execute("DELETE FROM access WHERE object_id=? AND user_id=?", (coll["id"], user["id"]))
-    if 1000 < level <= OWN:
-        db.execute("INSERT INTO access VALUES(?,?,?)", (coll["id"], user["id"], level))
+    grant(db, coll["id"], users.who(s, a[3])["id"], level)
 
 
 @api(714)
@@ -173,26 +172,3 @@ def temp_password_for_other(s: Session, r: Request) -> Reply:
     user = users.who(s, r.node.get("targetUser"))
     seed = _temporary(s, user, s.cat.user(*s.proxy)["password"])
     return Reply(0, pack("getTempPasswordForOtherOut_PI", stringToHashWith=seed))
-
-
-@api(700)
-def misc_info(s: Session, r: Request) -> Reply:
-    """Server type, version, zone."""
-    return Reply(0, pack(
-        "MiscSvrInfo_PI", serverType=1, serverBootTime=0, relVersion=RELEASE, apiVersion="d",
-        rodsZone=s.server.zone,
-    ))  # fmt: skip
-
-
-FEATURES = {
-    "IRODS_HAS_API_ENDPOINT_GENQUERY2": 1,
-    "IRODS_HAS_API_ENDPOINT_REPLICA_TRUNCATE": 1,
-    "IRODS_HAS_API_ENDPOINT_TOUCH": 1,
-    "IRODS_HAS_LIBRARY_TICKET_ADMINISTRATION": 2,
-}
-
-
-@api(801)
-def library_features(s: Session, r: Request) -> Reply:
-    """What this server can do beyond the oldest ones."""
-    return json_string(FEATURES)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 
 from .login import password_ok
-from .server import Reply, Request, Session, api, json_reply
+from .request import Reply, Request, api, json_reply
+from .session import Session
 from .wire import IrodsError, pack
 
 

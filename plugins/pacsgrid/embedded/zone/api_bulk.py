@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from .api_coll import make
 from .catalog import clean, split
-from .request import HANDLERS
-from .server import Reply, Request, Session, api
+from .request import HANDLERS, Reply, Request, api
+from .session import Session
 from .wire import IrodsError, Node
 
 MAX_FILES = 50  # MAX_NUM_BULK_OPR_FILES

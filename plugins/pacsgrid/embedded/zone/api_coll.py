@@ -7,7 +7,8 @@ from typing import Any
 
 from .catalog import OWN, WRITE, clean, now, split
 from .objects import forget, inside_vault, need, remove, unlink
-from .server import Reply, Request, Session, api
+from .request import Reply, Request, api
+from .session import Session
 from .wire import PROGRESS, PROGRESS_SEEN, Disconnected, IrodsError, pack, read_exact
 
 FILES_PER_REPORT = 10  # a client that removes much hears of it this often, and must answer
@@ -160,4 +161,19 @@ def rename(s: Session, r: Request) -> Reply:
     if new.split("/")[1] != s.server.zone:
         raise IrodsError(-93000, "across zones")
     move(s, old, new)
+    return Reply()
+
+
+@api(680)
+def modify_collection(s: Session, r: Request) -> Reply:
+    """Change a collection's comment."""
+    coll = s.cat.coll(clean(r.node.get("collName")))
+    if coll is None:
+        raise IrodsError(-814000, r.node.get("collName"))
+    need(s, coll["id"], WRITE)
+    comment = r.node.keywords().get("collComments")
+    if comment is None:
+        raise IrodsError(-816000, "only collComments can be changed")
+    with s.cat.tx(durable=True) as db:
+        db.execute("UPDATE coll SET comments=?, mtime=? WHERE id=?", (comment, now(), coll["id"]))
     return Reply()

@@ -18,7 +18,8 @@ from .objects import (
     unlink,
 )  # fmt: skip
 from .opening import close, existing, open_object
-from .server import Reply, Request, Session, api, json_reply, json_string
+from .request import Reply, Request, api, json_body, json_reply, json_string
+from .session import Session
 from .tree import target
 from .wire import IrodsError, pack
 
@@ -181,7 +182,18 @@ def data_unlink(s: Session, r: Request) -> Reply:
 @api(20000)
 def descriptor_info(s: Session, r: Request) -> Reply:
     """What a parallel writer must know to open the same replica again."""
-    number = int(r.json().get("fd", -1))
+    return json_reply(described(s, int(r.json().get("fd", -1))))
+
+
+@api(20003)
+def replica_open(s: Session, r: Request) -> Reply:
+    """Open a replica and describe it in one go."""
+    number = data_open(s, r).status
+    return Reply(number, json_body(described(s, number)))
+
+
+def described(s: Session, number: int) -> dict[str, object]:
+    """A descriptor's replica, with the token that lets other connections write to it."""
     h = s.handles.get(number)
     if h is None:
         raise IrodsError(-23000, "bad descriptor")
@@ -189,14 +201,14 @@ def descriptor_info(s: Session, r: Request) -> Reply:
         h.token = h.token or secrets.token_hex(16)
         s.server.locks[h.data_id] = h.token
     row = s.cat.one("SELECT * FROM data WHERE id=? AND repl=?", h.data_id, h.repl)
-    return json_reply({
+    return {
         "fd": number, "replica_token": h.token, "in_use": True,
         "data_object_info": {
             "replica_number": h.repl, "data_id": h.data_id, "object_path": h.logical,
             "resource_hierarchy": s.cat.hier(row["resc_id"]), "data_size": row["size"],
             "replica_status": row["status"], "file_path": h.path, "checksum": row["checksum"],
         },
-    })  # fmt: skip
+    }  # fmt: skip
 
 
 @api(10220)

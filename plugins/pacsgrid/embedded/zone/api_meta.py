@@ -1,13 +1,13 @@
-"""Metadata and rights."""
+"""Metadata: AVUs of data objects, collections, resources and users."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from .api_coll import under
-from .catalog import LEVELS, OWN, READ, WRITE, clean, now
+from .catalog import READ, WRITE, clean, now
 from .objects import need
-from .server import Reply, Request, Session, api, json_reply
+from .request import Reply, Request, api, json_reply
+from .session import Session
 from .wire import IrodsError
 
 _KINDS = {"-d": "data_object", "-C": "collection", "-c": "collection", "-R": "resource",
@@ -169,54 +169,3 @@ def _refused(code: int, message: str, operation: object = None, number: int = 0)
     """An error that says in JSON which operation failed and why."""
     note = {"operation": operation or {}, "operation_index": number, "error_message": message}
     return IrodsError(code, message, body=json_reply(note).body)
-
-
-@api(707)
-def mod_access(s: Session, r: Request) -> Reply:
-    """Give, take, or pass on rights."""
-    word = r.node.get("accessLevel")
-    admin = word.startswith("admin:")
-    word = word.removeprefix("admin:")
-    if admin and not s.admin:
-        raise IrodsError(-830000, "administrators only")
-    path = clean(r.node.get("path"))
-    coll = s.cat.coll(path)
-    rows = s.cat.replicas(path) if coll is None else []
-    if coll is None and not rows:
-        raise IrodsError(-814000 if not rows else -817000, path)
-    oid = coll["id"] if coll is not None else rows[0]["id"]
-    if not admin:
-        need(s, oid, OWN)
-    ids, colls = [oid], [oid] if coll is not None else []
-    if r.node.num("recursiveFlag") and coll is not None:
-        colls += [
-            c["id"]
-            for c in s.cat.rows("SELECT id FROM coll WHERE name>=? AND name<?", *under(path))
-        ]
-        marks = ",".join("?" * len(colls))
-        ids = colls + [
-            d["id"]
-            for d in s.cat.rows(f"SELECT DISTINCT id FROM data WHERE coll_id IN ({marks})", *colls)
-        ]
-    with s.cat.tx(durable=True) as db:
-        if word in ("inherit", "noinherit"):
-            if coll is None:
-                raise IrodsError(-814000, path)
-            flag = "1" if word == "inherit" else "0"
-            db.executemany("UPDATE coll SET inherit=? WHERE id=?", [(flag, c) for c in colls])
-            return Reply()
-        level = LEVELS.get(word)
-        if level is None:
-            raise IrodsError(-816000, word)
-        user = s.cat.user(r.node.get("userName"), r.node.get("zone") or s.server.zone)
-        if user is None:
-            raise IrodsError(-827000, r.node.get("userName"))
-        if level == 1000:
-            db.executemany(
-                "DELETE FROM access WHERE object_id=? AND user_id=?", [(i, user["id"]) for i in ids]
-            )
-        else:
-            db.executemany(
-                "INSERT OR REPLACE INTO access VALUES(?,?,?)", [(i, user["id"], level) for i in ids]
-            )
-    return Reply()

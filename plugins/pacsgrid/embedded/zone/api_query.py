@@ -6,7 +6,8 @@ import itertools
 from typing import Any
 
 from . import genquery, genquery2, specific, tickets
-from .server import Reply, Request, Session, api, json_string
+from .request import Reply, Request, api, json_string
+from .session import Session
 from .wire import IrodsError
 
 _counter = itertools.count(1)

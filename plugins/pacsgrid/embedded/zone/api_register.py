@@ -10,7 +10,8 @@ from typing import Any
 from .api_coll import make
 from .catalog import WRITE, clean, now
 from .objects import GOOD, asked, check_expected, checksum_file, insert, need
-from .server import Reply, Request, Session, api
+from .request import Reply, Request, api
+from .session import Session
 from .tree import target
 from .wire import IrodsError
 
@@ -98,7 +99,7 @@ _FIELDS: dict[str, tuple[str, bool, bool]] = {
 }  # fmt: skip
 
 
-@api(622)
+@api(622, 20001)
 def modify_data(s: Session, r: Request) -> Reply:
     """Change what the catalog says of one replica, or with ``all`` of every one."""
     info, changes = r.node.child("DataObjInfo_PI"), r.node.keywords()

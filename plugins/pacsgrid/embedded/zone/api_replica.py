@@ -20,7 +20,8 @@ from .objects import (
     unlink,
 )
 from .opening import close, existing, open_object
-from .server import Reply, Request, Session, api, json_reply, json_string
+from .request import Reply, Request, api, json_reply, json_string
+from .session import Session
 from .tree import chosen, leaves, root_of
 from .wire import IrodsError, pack
 
@@ -203,6 +204,30 @@ def data_copy(s: Session, r: Request) -> Reply:
     finally:
         os.close(src.fd)
     return Reply(0, pack("TransferStat_PI", numThreads=0, flags=0, bytesWritten=at))
+
+
+@api(697)
+def data_move(s: Session, r: Request) -> Reply:
+    """Move a replica to another resource: the file first, then the catalog."""
+    kw = r.node.keywords()
+    rows = existing(s, clean(r.node.get("objPath")), OWN)
+    source = pick(s, rows, {k: kw[k] for k in ("rescName", "replNum") if k in kw})
+    leaf = leaves(s, chosen(s, {"destRescName": kw.get("destRescName", "")}))[0]
+    if source["resc_id"] == leaf["id"]:
+        return Reply()
+    if any(x["resc_id"] == leaf["id"] for x in rows):
+        raise IrodsError(-46000, "a replica is there already")
+    copy_replica(s, source, leaf)
+    with s.cat.tx(durable=True) as db:
+        new = db.execute(
+            "SELECT * FROM data WHERE id=? AND resc_id=?", (source["id"], leaf["id"])
+        ).fetchone()
+        db.execute("DELETE FROM data WHERE id=? AND repl=?", (source["id"], source["repl"]))
+    if inside_vault(s, source):
+        unlink([source["path"]])
+    return Reply(0, pack(
+        "TransferStat_PI", numThreads=0, flags=0, bytesWritten=new["size"]
+    ))  # fmt: skip
 
 
 @api(20007)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from . import tickets
 from .catalog import OWN, clean, now
 from .objects import need
-from .server import Reply, Request, Session, api
+from .request import Reply, Request, api
+from .session import Session
 from .wire import IrodsError
 
 

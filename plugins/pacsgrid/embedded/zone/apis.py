@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import pkgutil
+from pathlib import Path
 
 
 def load() -> None:
-    """Register all handlers."""
-    for name in (
-        "api_auth",
-        "api_coll",
-        "api_data",
-        "api_bulk",
-        "api_replica",
-        "api_admin",
-        "api_meta",
-        "api_query",
-        "api_ticket",
-        "api_register",
-        "api_bundle",
-    ):
-        importlib.import_module(f"{__package__}.{name}")
+    """Register all handlers: those of the modules whose names begin with ``api_``."""
+    for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
+        if module.name.startswith("api_"):
+            importlib.import_module(f"{__package__}.{module.name}")

@@ -12,7 +12,7 @@ from typing import Any
 
 from . import tickets
 from .catalog import READ, WRITE, now, split
-from .server import Session
+from .session import Session
 from .tree import chosen, companions, root_of
 from .wire import IrodsError
 

@@ -21,7 +21,7 @@ from .objects import (
     need,
     pick,
 )
-from .server import Session
+from .session import Session
 from .tree import target
 from .wire import IrodsError
 

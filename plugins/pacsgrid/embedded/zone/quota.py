@@ -9,7 +9,7 @@ from typing import Any
 
 from .admin_users import the_group
 from .catalog import now
-from .server import Session
+from .session import Session
 from .wire import IrodsError
 
 

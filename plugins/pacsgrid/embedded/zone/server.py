@@ -16,14 +16,8 @@ from typing import Any
 
 from .catalog import Catalog
 from .negotiation import server_context
-from .request import Reply, Request, api, json_reply, json_string
 from .session import Session
 from .setup import populate
-from .wire import RELEASE
-
-__all__ = [
-    "RELEASE", "Reply", "Request", "Session", "ZoneServer", "api", "json_reply", "json_string",
-]  # fmt: skip
 
 
 class ZoneServer:

@@ -7,7 +7,7 @@ from typing import Any
 
 from . import views
 from .catalog import now
-from .server import Session
+from .session import Session
 from .wire import IrodsError
 
 

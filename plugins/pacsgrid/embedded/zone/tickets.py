@@ -8,7 +8,7 @@ from typing import Any
 
 from .catalog import READ, WRITE, now
 from .genquery import Visible
-from .server import Session
+from .session import Session
 from .wire import IrodsError
 
 EXPIRED, USES, USER, HOST, GROUP = -891000, -892000, -893000, -894000, -895000

@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection
 from typing import Any
 
-from .server import Session
+from .session import Session
 from .wire import IrodsError
 
 STORAGE = "unixfilesystem"
