@@ -22,7 +22,8 @@ from .objects import (
     unlink,
 )
 from .opening import existing
-from .server import Reply, Request, Session, api
+from .request import Reply, Request, api
+from .session import Session
 from .wire import IrodsError, pack
 
 _BAD_TAR = -70000  # SYS_TAR_EXTRACT_ALL_ERR
