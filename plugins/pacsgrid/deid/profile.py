@@ -13,11 +13,8 @@ import yaml
 from pydicom.datadict import tag_for_keyword
 
 from ..errors import ConfigError
-<<<<<<< HEAD
 from .pixel.settings import PixelSettings, parse_settings
-=======
 from .safe_private import standard_list
->>>>>>> 0a2888d (Anonymiser: text cleaned word by word, dates in any form, all options of Table E.1-1, types by IOD, safe private elements)
 
 OPTIONS = frozenset(
     {
@@ -43,13 +40,9 @@ _KEYS = frozenset(
         "safe_private",
         "held_modalities",
         "hold_burned_in",
-<<<<<<< HEAD
         "pixels",
-=======
-        "hold_documents",
         "text",
         "bins",
->>>>>>> 0a2888d (Anonymiser: text cleaned word by word, dates in any form, all options of Table E.1-1, types by IOD, safe private elements)
     }
 )
 
@@ -70,16 +63,12 @@ class Profile:
     safe_private: frozenset[tuple[str, int, int]]
     held_modalities: frozenset[str]
     hold_burned_in: bool = True
-<<<<<<< HEAD
     pixels: PixelSettings = field(default_factory=PixelSettings)
-=======
-    hold_documents: bool = True
     # Texts without a row in the table: ``drop``, ``harmless`` (kept when nothing in them
     # identifies) or ``clean``.
     text: str = "harmless"
     # Widths to which patient characteristics are rounded, by keyword.
     bins: dict[str, float] = field(default_factory=dict)
->>>>>>> 0a2888d (Anonymiser: text cleaned word by word, dates in any form, all options of Table E.1-1, types by IOD, safe private elements)
 
 
 def _tag(text: str) -> int:
@@ -121,13 +110,8 @@ def _validated(raw: dict[str, Any]) -> Profile:
         raise ConfigError(f"profile {name}: unknown options {sorted(map(str, bad))}")
     if {"full", "modified"} <= options:
         raise ConfigError(f"profile {name}: options full and modified exclude each other")
-<<<<<<< HEAD
     if not isinstance(raw.get("hold_burned_in", True), bool):
         raise ConfigError(f"profile {name}: hold_burned_in must be true or false")
-=======
-    for flag in ("hold_burned_in", "hold_documents"):
-        if not isinstance(raw.get(flag, True), bool):
-            raise ConfigError(f"profile {name}: {flag} must be true or false")
     text = raw.get("text", "clean" if "descriptors" in options else "harmless")
     if text not in _TEXT_MODES:
         raise ConfigError(f"profile {name}: text must be one of {', '.join(_TEXT_MODES)}")
@@ -137,7 +121,6 @@ def _validated(raw: dict[str, Any]) -> Profile:
         for keyword, width in bins.items()
     ):
         raise ConfigError(f"profile {name}: bins gives {', '.join(_BINNED)} a width above 0")
->>>>>>> 0a2888d (Anonymiser: text cleaned word by word, dates in any form, all options of Table E.1-1, types by IOD, safe private elements)
     overrides: dict[int, str] = {}
     private: set[tuple[str, int, int]] = set()
     try:
@@ -150,11 +133,7 @@ def _validated(raw: dict[str, Any]) -> Profile:
             private.add((str(item["creator"]), int(str(item["group"]), 16), element & 0xFF))
     except (KeyError, TypeError, ValueError):
         raise ConfigError(f"profile {name}: a bad entry in overrides or safe_private") from None
-<<<<<<< HEAD
     pixels = parse_settings(raw.get("pixels", {}), f"profile {name}")
-    table = Path(__file__).with_name("table.csv").read_bytes()
-    text = json.dumps(raw, sort_keys=True, default=str).encode()
-=======
     if "private" in options:
         private |= standard_list()
     # The tables are part of what the profile means.
@@ -163,7 +142,6 @@ def _validated(raw: dict[str, Any]) -> Profile:
         for table in ("table", "types", "safe_private")
     )
     source = json.dumps(raw, sort_keys=True, default=str).encode()
->>>>>>> 0a2888d (Anonymiser: text cleaned word by word, dates in any form, all options of Table E.1-1, types by IOD, safe private elements)
     return Profile(
         name=name,
         version=str(raw.get("version", "1")),
@@ -172,14 +150,9 @@ def _validated(raw: dict[str, Any]) -> Profile:
         overrides=overrides,
         safe_private=frozenset(private),
         held_modalities=frozenset(raw.get("held_modalities") or ()),
-<<<<<<< HEAD
         # Where pixels are cleaned, an image that admits its text need not wait.
         hold_burned_in=raw.get("hold_burned_in", pixels.look == "none"),
         pixels=pixels,
-=======
-        hold_burned_in=raw.get("hold_burned_in", True),
-        hold_documents=raw.get("hold_documents", True),
         text=text,
         bins={keyword: float(width) for keyword, width in bins.items()},
->>>>>>> 0a2888d (Anonymiser: text cleaned word by word, dates in any form, all options of Table E.1-1, types by IOD, safe private elements)
     )
