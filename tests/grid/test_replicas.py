@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
-from gridkit import SIZE, Grid
+from gridkit import SIZE, Grid, make_instances
 from pacsgrid.embedded.process import free_port
 from pacsgrid.errors import ZoneUnavailable
 from pacsgrid.grid import (
@@ -14,9 +16,13 @@ from pacsgrid.grid import (
     object_path,
     repair,
     replicate_home,
+    restore,
+    study_collection,
     verify,
 )
-from pacsgrid.model import ZoneSettings
+from pacsgrid.grid.catalog import replicas_below
+from pacsgrid.grid.repair import mark
+from pacsgrid.model import AnonymisedInstance, ZoneSettings
 
 
 def test_replicas_at_home_and_a_copy_at_the_partner_are_proven(grid: Grid) -> None:
@@ -39,7 +45,7 @@ def test_damage_is_found_and_repaired_from_the_good_replica(grid: Grid) -> None:
     gone.unlink()
     proofs = verify(grid.home, "demo", grid.instances)
     assert sum(not proof.good for proof in proofs) == 2
-    assert repair(grid.home, "demo", proofs, grid.instances) == 2
+    assert repair(grid.home, "demo", proofs, grid.instances).repaired == 2
     proofs = verify(grid.home, "demo", grid.instances)
     assert len(proofs) == 12 and all(proof.good for proof in proofs)
 
@@ -50,7 +56,8 @@ def test_nothing_is_repaired_from_nothing(grid: Grid) -> None:
         path.write_bytes(b"\0" * SIZE)
     proofs = verify(grid.partner, "demo", grid.instances)
     assert not any(proof.good for proof in proofs)
-    assert repair(grid.partner, "demo", proofs, grid.instances) == 0
+    done = repair(grid.partner, "demo", proofs, grid.instances)
+    assert done.repaired == 0 and len(done.lost) == 6
 
 
 def test_a_damaged_home_copy_does_not_reach_the_partner(grid: Grid) -> None:
@@ -78,3 +85,77 @@ def test_a_zone_that_is_down_may_be_tried_again() -> None:
         pytest.raises(ZoneUnavailable, match="brno"),
     ):
         zone.ping()
+
+
+def status_of(zone: Zone, one: AnonymisedInstance) -> list[str]:
+    study = study_collection(zone.settings.name, "demo", one.subject, one.study_uid)
+    path = object_path(zone.settings.name, "demo", one)
+    return [replica.status for replica in replicas_below(zone, study)[path]]
+
+
+def set_status(zone: Zone, one: AnonymisedInstance, number: int, status: str) -> None:
+    study = study_collection(zone.settings.name, "demo", one.subject, one.study_uid)
+    path = object_path(zone.settings.name, "demo", one)
+    (replica,) = [r for r in replicas_below(zone, study)[path] if r.number == number]
+    mark(zone, replica, status)
+
+
+def test_a_stale_replica_is_no_proof_and_is_renewed(grid: Grid) -> None:
+    deposit(grid.home, "demo", grid.instances, {})
+    set_status(grid.home, grid.instances[0], 1, "0")
+    proofs = verify(grid.home, "demo", grid.instances)
+    assert sum(not proof.good for proof in proofs) == 1
+    assert repair(grid.home, "demo", proofs, grid.instances).repaired == 1
+    assert all(proof.good for proof in verify(grid.home, "demo", grid.instances))
+
+
+def test_right_bytes_that_the_catalog_calls_stale_save_the_object(grid: Grid) -> None:
+    deposit(grid.home, "demo", grid.instances, {})
+    one = grid.instances[0]
+    grid.files(grid.home, f"{one.sop_uid}.dcm")[0].write_bytes(b"x" * SIZE)
+    set_status(grid.home, one, 1, "0")  # what is left is the damaged one alone
+    proofs = verify(grid.home, "demo", grid.instances)
+    assert not any(proof.good for proof in proofs if proof.sop_uid == one.sop_uid)
+    repair(grid.home, "demo", proofs, grid.instances)
+    assert all(proof.good for proof in verify(grid.home, "demo", grid.instances))
+    assert status_of(grid.home, one) == ["1", "1"]
+
+
+@pytest.mark.parametrize("status", ["2", "3", "4"])
+def test_a_replica_being_written_is_left_until_it_is_abandoned(grid: Grid, status: str) -> None:
+    deposit(grid.home, "demo", grid.instances, {})
+    one = grid.instances[0]
+    set_status(grid.home, one, 1, status)
+    proofs = verify(grid.home, "demo", grid.instances)
+    assert repair(grid.home, "demo", proofs, grid.instances).busy == [one.sop_uid]
+    later = datetime.now(UTC) + timedelta(days=2)
+    assert repair(grid.home, "demo", proofs, grid.instances, later).repaired == 1
+    assert all(proof.good for proof in verify(grid.home, "demo", grid.instances))
+
+
+def test_verification_does_not_bless_damage_in_the_catalog(grid: Grid) -> None:
+    deposit(grid.home, "demo", grid.instances, {})
+    for path in grid.vault_files(grid.home):
+        path.write_bytes(b"y" * SIZE)
+    for _ in range(2):
+        assert not any(proof.good for proof in verify(grid.home, "demo", grid.instances))
+
+
+def test_what_home_lost_comes_back_from_the_partner(grid: Grid) -> None:
+    deposit(grid.home, "demo", grid.instances, {})
+    copy_to_partner(grid.home, grid.partner, "demo", grid.instances)
+    gone = object_path(grid.home.settings.name, "demo", grid.instances[1])
+    grid.home.session.data_objects.unlink(gone, force=True)
+    for path in grid.files(grid.home, f"{grid.instances[2].sop_uid}.dcm"):
+        path.write_bytes(b"z" * SIZE)
+    lost = grid.instances[1:3]
+    assert len(restore(grid.partner, grid.home, "demo", lost)) == 2
+    proofs = verify(grid.home, "demo", grid.instances)
+    assert len(proofs) == 12 and all(proof.good for proof in proofs)
+
+
+def test_answers_of_many_pages_are_whole_with_many_connections(grid: Grid) -> None:
+    # python-irodsclient asks for a page on any idle connection, and the pages belong to one.
+    many = make_instances(grid.dir / "many", 600, 16)
+    deposit(grid.home, "demo", many, {})
+    assert deposit(grid.home, "demo", many, {}).skipped == 600

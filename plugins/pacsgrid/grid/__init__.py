@@ -3,11 +3,14 @@
 from pacsgrid.grid.deposit import DepositReport, deposit, put_text
 from pacsgrid.grid.layout import ensure_project, object_path, study_collection
 from pacsgrid.grid.partner import copy_to_partner
-from pacsgrid.grid.replicas import repair, replicate_home, verify
+from pacsgrid.grid.repair import Repair, repair
+from pacsgrid.grid.replicas import replicate_home, verify
+from pacsgrid.grid.restore import restore
 from pacsgrid.grid.zone import Zone
 
 __all__ = [
     "DepositReport",
+    "Repair",
     "Zone",
     "copy_to_partner",
     "deposit",
@@ -16,6 +19,7 @@ __all__ = [
     "put_text",
     "repair",
     "replicate_home",
+    "restore",
     "study_collection",
     "verify",
 ]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from irods.column import Like
 from irods.models import Collection, DataObject
 
 from pacsgrid.grid.zone import Zone
 
-GOOD = "1"
+STALE, GOOD = "0", "1"
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class CatalogReplica:
     size: int
     resource: str
     file: str
+    modified: datetime
 
 
 def replicas_below(zone: Zone, collection: str) -> dict[str, list[CatalogReplica]]:
@@ -39,6 +41,7 @@ def replicas_below(zone: Zone, collection: str) -> dict[str, list[CatalogReplica
         DataObject.size,
         DataObject.resc_hier,
         DataObject.path,
+        DataObject.modify_time,
     )
     found: dict[str, list[CatalogReplica]] = {}
     for row in zone.rows(columns, Like(Collection.name, f"{collection}/%")):
@@ -52,6 +55,11 @@ def replicas_below(zone: Zone, collection: str) -> dict[str, list[CatalogReplica
                 int(row[DataObject.size]),
                 row[DataObject.resc_hier],
                 row[DataObject.path],
+                _utc(row[DataObject.modify_time]),
             )
         )
     return found
+
+
+def _utc(at: datetime) -> datetime:
+    return at if at.tzinfo else at.replace(tzinfo=UTC)

@@ -10,7 +10,7 @@ from typing import BinaryIO
 from pacsgrid.errors import ZoneError
 from pacsgrid.grid.deposit import CONNECTIONS, put_missing
 from pacsgrid.grid.layout import Deposited, object_path
-from pacsgrid.grid.put import CHUNK
+from pacsgrid.grid.put import CHUNK, Opener
 from pacsgrid.grid.zone import Zone, translated
 
 
@@ -51,9 +51,14 @@ def copy_to_partner(
     ConflictError, ZoneUnavailable, ZoneError
         As in `deposit`; ZoneError too when the home copy does not have its checksum any more.
     """
+    return put_missing(partner, project, instances, opener_from(home, project), connections).put
+
+
+def opener_from(zone: Zone, project: str) -> Opener[Deposited]:
+    """Read instances from a zone; a read fails at its end when the bytes are not ours."""
 
     def opener(one: Deposited) -> BinaryIO:
-        path = object_path(home.settings.name, project, one)
-        return _Proven(home, path, one.sha256)  # type: ignore[return-value]
+        path = object_path(zone.settings.name, project, one)
+        return _Proven(zone, path, one.sha256)  # type: ignore[return-value]
 
-    return put_missing(partner, project, instances, opener, connections).put
+    return opener

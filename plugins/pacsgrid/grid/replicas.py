@@ -12,7 +12,7 @@ from irods.message import RErrorStack
 from pacsgrid.grid.catalog import GOOD, CatalogReplica, replicas_below
 from pacsgrid.grid.layout import Deposited, object_path, study_collection
 from pacsgrid.grid.wire import stored_checksum
-from pacsgrid.grid.zone import Zone, hex_checksum, irods_checksum, translated
+from pacsgrid.grid.zone import Zone, hex_checksum, irods_checksum
 from pacsgrid.model import ReplicaProof
 
 
@@ -116,29 +116,3 @@ def _compared(zone: Zone, one: Deposited, replica: CatalogReplica) -> str:
     except (iRODSException, Server_Checksum_Warning):
         return ""
     return replica.checksum
-
-
-def repair(
-    zone: Zone, project: str, proofs: Sequence[ReplicaProof], instances: Sequence[Deposited]
-) -> int:
-    """Replace bad replicas by copies of a proven good one in the same zone; returns how many.
-
-    An object without any good replica is left as it is.
-    """
-    by_uid = {one.sop_uid: one for one in instances}
-    repaired = 0
-    for uid in sorted({proof.sop_uid for proof in proofs}):
-        mine = [proof for proof in proofs if proof.sop_uid == uid]
-        bad = [proof for proof in mine if not proof.good and proof.replica >= 0]
-        good = [proof for proof in mine if proof.good]
-        if not bad or not good:
-            continue
-        path = object_path(zone.settings.name, project, by_uid[uid])
-        with translated(zone.settings.name):
-            for proof in bad:
-                zone.session.data_objects.trim(
-                    path, **{kw.REPL_NUM_KW: str(proof.replica), kw.COPIES_KW: "1"}
-                )
-            zone.session.data_objects.replicate(path, resource=zone.settings.resource)
-        repaired += len(bad)
-    return repaired

@@ -119,8 +119,10 @@ def verify(line: Line, ref: str) -> None:
         proofs = grid.verify(zone, line.project.name, rows)
         line.ledger.add_proofs(ref, proofs)
         if _bad(proofs):
-            repaired = grid.repair(zone, line.project.name, proofs, rows)
-            log.warning("%s: %d bad replicas repaired in %s", ref, repaired, zone.settings.name)
+            done = grid.repair(zone, line.project.name, proofs, rows)
+            log.warning(
+                "%s: %d bad replicas repaired in %s", ref, done.repaired, zone.settings.name
+            )
             proofs = grid.verify(zone, line.project.name, rows)
             line.ledger.add_proofs(ref, proofs)
         _insist(ref, zone, rows, proofs)
