@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import resource
 import signal
 import sys
 import threading
@@ -37,6 +38,9 @@ def main() -> None:
         if len(parts) != 3 or not parts[1].isdigit():
             p.error(f"--federate {text}: expected ZONE=HOST:PORT:KEY")
         federate[zone] = (parts[0], int(parts[1]), parts[2])
+    # Every connection takes a few files, and many systems begin with a limit of 1024.
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     done = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: done.set())

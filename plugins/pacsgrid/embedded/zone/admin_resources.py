@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from .catalog import now
-from .objects import GOOD, spread
+from .locks import GOOD
+from .objects import spread
 from .session import Session
 from .tree import STORAGE, root_of
 from .wire import IrodsError

@@ -10,9 +10,8 @@ from typing import Any
 
 from .api_coll import make
 from .catalog import READ, clean
+from .locks import GOOD, INTERMEDIATE
 from .objects import (
-    GOOD,
-    INTERMEDIATE,
     checksum_file,
     create_file,
     forget,

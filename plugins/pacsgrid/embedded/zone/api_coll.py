@@ -6,6 +6,7 @@ import secrets
 from typing import Any
 
 from .catalog import OWN, WRITE, clean, now, split
+from .locks import check_free
 from .objects import forget, inside_vault, need, remove, unlink
 from .request import Reply, Request, api
 from .session import Session
@@ -135,6 +136,7 @@ def move(s: Session, old: str, new: str) -> None:
             if not rows:
                 raise IrodsError(-358000, old)
             need(s, rows[0]["id"], OWN)
+            check_free(s, rows[0]["id"])
             db.execute(
                 "UPDATE data SET coll_id=?, name=?, mtime=? WHERE id=?",
                 (above["id"], name, now(), rows[0]["id"]),

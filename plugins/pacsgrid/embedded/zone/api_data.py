@@ -54,11 +54,11 @@ def data_write(s: Session, r: Request) -> Reply:
         raise IrodsError(-19000, "not open for writing")
     if h.lent:
         tickets.spend_bytes(s, len(r.bs))
+    h.written()
     view, done = memoryview(r.bs), 0
     while done < len(view):
         done += os.pwrite(h.fd, view[done:], h.offset + done)
     h.offset += done
-    h.dirty = True
     return Reply(done)
 
 
@@ -197,12 +197,11 @@ def described(s: Session, number: int) -> dict[str, object]:
     h = s.handles.get(number)
     if h is None:
         raise IrodsError(-23000, "bad descriptor")
-    if h.write and not h.shared:
-        h.token = h.token or secrets.token_hex(16)
-        s.server.locks[h.data_id] = h.token
+    if h.lock is not None:
+        h.lock.token = h.lock.token or secrets.token_hex(16)
     row = s.cat.one("SELECT * FROM data WHERE id=? AND repl=?", h.data_id, h.repl)
     return {
-        "fd": number, "replica_token": h.token, "in_use": True,
+        "fd": number, "replica_token": h.lock.token if h.lock else "", "in_use": True,
         "data_object_info": {
             "replica_number": h.repl, "data_id": h.data_id, "object_path": h.logical,
             "resource_hierarchy": s.cat.hier(row["resc_id"]), "data_size": row["size"],

@@ -9,7 +9,8 @@ from typing import Any
 
 from .api_coll import make
 from .catalog import WRITE, clean, now
-from .objects import GOOD, asked, check_expected, checksum_file, insert, need
+from .locks import GOOD
+from .objects import asked, check_expected, checksum_file, insert, need
 from .request import Reply, Request, api
 from .session import Session
 from .tree import target

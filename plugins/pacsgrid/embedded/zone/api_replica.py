@@ -8,17 +8,8 @@ import os
 from typing import Any
 
 from .catalog import OWN, READ, WRITE, clean, now, split
-from .objects import (
-    GOOD,
-    INTERMEDIATE,
-    asked,
-    checksum_file,
-    copy_replica,
-    inside_vault,
-    need,
-    pick,
-    unlink,
-)
+from .locks import GOOD, LOCKED_DATA_OBJECT_ACCESS, check_free, exclusive
+from .objects import asked, checksum_file, copy_replica, inside_vault, need, pick, unlink
 from .opening import close, existing, open_object
 from .request import Reply, Request, api, json_reply, json_string
 from .session import Session
@@ -49,8 +40,7 @@ def data_chksum(s: Session, r: Request) -> Reply:
         rows = asked(s, rows, kw)[:1]
         if not rows:
             raise IrodsError(-164000, "no such replica")
-    if any(x["status"] == INTERMEDIATE for x in rows):
-        raise IrodsError(-406000, "replica is being written")
+    check_free(s, rows[0]["id"])
     if "verifyChksum" in kw:
         return verify(s, rows)
     result = ""
@@ -59,14 +49,24 @@ def data_chksum(s: Session, r: Request) -> Reply:
             continue
         value = row["checksum"]
         if not value or "forceChksum" in kw:
-            value = checksum_file(row["path"])
-            with s.cat.tx(durable=True) as db:
-                db.execute(
-                    "UPDATE data SET checksum=? WHERE id=? AND repl=?",
-                    (value, row["id"], row["repl"]),
-                )
+            value = _register_checksum(s, row)
         result = result or value
     return Reply(0, pack("STR_PI", myStr=result))
+
+
+def _register_checksum(s: Session, row: Any) -> str:
+    """Compute a replica's checksum and keep it, unless the bytes changed while they were read."""
+    before = os.stat(row["path"])
+    value = checksum_file(row["path"])
+    with s.cat.tx(durable=True) as db:
+        check_free(s, row["id"])
+        after = os.stat(row["path"])
+        if (before.st_ino, before.st_mtime_ns) != (after.st_ino, after.st_mtime_ns):
+            raise IrodsError(LOCKED_DATA_OBJECT_ACCESS, "the replica changed meanwhile")
+        db.execute(
+            "UPDATE data SET checksum=? WHERE id=? AND repl=?", (value, row["id"], row["repl"])
+        )
+    return value
 
 
 def verify(s: Session, rows: list[Any]) -> Reply:
@@ -111,7 +111,16 @@ def _kind(checksum: str) -> str:
 def data_repl(s: Session, r: Request) -> Reply:
     """Replicate to a resource, or refresh stale replicas."""
     kw = r.node.keywords()
-    rows = existing(s, clean(r.node.get("objPath")), READ)
+    path = clean(r.node.get("objPath"))
+    with exclusive(s, existing(s, path, READ)[0]["id"]):
+        return Reply(0, pack(
+            "TransferStat_PI", numThreads=0, flags=0, bytesWritten=_replicate(s, path, kw)
+        ))  # fmt: skip
+
+
+def _replicate(s: Session, path: str, kw: dict[str, str]) -> int:
+    """Copy to wherever the keywords say a good replica is missing; the size of the object."""
+    rows = existing(s, path, READ)
     good = [x for x in rows if x["status"] == GOOD]
     if kw.get("replNum"):
         good = [x for x in good if x["repl"] == int(kw["replNum"])]
@@ -138,16 +147,21 @@ def data_repl(s: Session, r: Request) -> Reply:
                 fresh = True
         if not fresh and len(wanted) == 1 and wanted[0]["id"] == source["resc_id"]:
             raise IrodsError(-46000, "already there")
-    return Reply(0, pack(
-        "TransferStat_PI", numThreads=0, flags=0, bytesWritten=source["size"]
-    ))  # fmt: skip
+    return int(source["size"])
 
 
 @api(632)
 def data_trim(s: Session, r: Request) -> Reply:
     """Trim replicas, never the last good one; the number trimmed is the status."""
     kw = r.node.keywords()
-    rows = list(existing(s, clean(r.node.get("objPath")), OWN))
+    path = clean(r.node.get("objPath"))
+    with exclusive(s, existing(s, path, OWN)[0]["id"]):
+        return Reply(_trim(s, path, kw, r.node.num("oprType") == UNREGISTER))
+
+
+def _trim(s: Session, path: str, kw: dict[str, str], keep_files: bool) -> int:
+    """Take replicas away as the keywords say; 1 if any went."""
+    rows = existing(s, path, OWN)
     keep = int(kw.get("copies") or 2)
     pool = rows
     if kw.get("replNum"):
@@ -174,9 +188,9 @@ def data_trim(s: Session, r: Request) -> Reply:
         with s.cat.tx(durable=True) as db:
             for row in gone:
                 db.execute("DELETE FROM data WHERE id=? AND repl=?", (row["id"], row["repl"]))
-        if r.node.num("oprType") != UNREGISTER and kw.get("oprType") != str(UNREGISTER):
+        if not keep_files and kw.get("oprType") != str(UNREGISTER):
             unlink(doomed)
-    return Reply(1 if gone else 0)
+    return 1 if gone else 0
 
 
 @api(696)
@@ -278,8 +292,8 @@ def truncate(s: Session, r: Request) -> Reply:
         raise _refused(-529000 - errno.EINVAL, "Size is negative.", note)
     number = s.free_fd()
     h = s.handles[number] = open_object(s, path, os.O_RDWR, {"replNum": str(row["repl"])})
+    h.written()
     os.ftruncate(h.fd, size)
-    h.dirty = True
     close(s, number, {})
     return Reply() if r.api == 652 else json_string(note)
 

@@ -67,6 +67,8 @@ CREATE TABLE IF NOT EXISTS ticket(id INTEGER PRIMARY KEY, string TEXT UNIQUE, ty
   ctime TEXT, mtime TEXT);
 CREATE TABLE IF NOT EXISTS ticket_limit(ticket_id INTEGER, kind TEXT, name TEXT,
   PRIMARY KEY(ticket_id, kind, name)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS locked(id INTEGER, repl INTEGER, status INTEGER,
+  PRIMARY KEY(id, repl)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS quota(user_id INTEGER, resc_id INTEGER, lim INTEGER, over INTEGER,
   mtime TEXT);
 CREATE TABLE IF NOT EXISTS quota_usage(user_id INTEGER, resc_id INTEGER, usage INTEGER,
@@ -102,13 +104,15 @@ def clean(path: str) -> str:
 
 
 class Catalog:
-    """One SQLite file; a connection per thread, one writer at a time."""
+    """One SQLite file; a connection per busy thread, one writer at a time."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
         self._local = threading.local()
         self._write = threading.RLock()
+        self._pool = threading.Lock()
         self._all: list[sqlite3.Connection] = []
+        self._idle: list[sqlite3.Connection] = []
         self._tree: dict[int, sqlite3.Row] = {}
         with self._write:
             self.db.execute("PRAGMA journal_mode=WAL")
@@ -118,38 +122,40 @@ class Catalog:
 
     @property
     def db(self) -> sqlite3.Connection:
-        """This thread's connection."""
+        """This thread's connection, until it releases it."""
         conn: sqlite3.Connection | None = getattr(self._local, "conn", None)
         if conn is None:
-            conn = sqlite3.connect(
-                self.file, isolation_level=None, timeout=30, check_same_thread=False
-            )
-            conn.row_factory = sqlite3.Row
-            conn.execute("PRAGMA synchronous=NORMAL")
-            conn.execute("PRAGMA case_sensitive_like=ON")
-            conn.create_function("hier", 1, self.hier)
-            self._local.conn = conn
+            with self._pool:
+                conn = self._idle.pop() if self._idle else None
+            conn = self._local.conn = conn or self._connect()
             self._local.depth = 0
-            with self._write:
-                self._all.append(conn)
+        return conn
+
+    def _connect(self) -> sqlite3.Connection:
+        conn = sqlite3.connect(self.file, isolation_level=None, timeout=30, check_same_thread=False)
+        conn.row_factory = sqlite3.Row
+        conn.execute("PRAGMA synchronous=NORMAL")
+        conn.execute("PRAGMA case_sensitive_like=ON")
+        conn.create_function("hier", 1, self.hier)
+        with self._pool:
+            self._all.append(conn)
         return conn
 
     def release(self) -> None:
-        """Close this thread's connection."""
+        """Leave this thread's connection to others; a thread that waits needs none."""
         conn: sqlite3.Connection | None = getattr(self._local, "conn", None)
         if conn is not None:
-            with self._write:
-                if conn in self._all:
-                    self._all.remove(conn)
-            conn.close()
             self._local.conn = None
+            with self._pool:
+                self._idle.append(conn)
 
     def close(self) -> None:
         """Close every connection."""
-        with self._write:
+        with self._write, self._pool:
             for conn in self._all:
                 conn.close()
             self._all.clear()
+            self._idle.clear()
 
     @contextmanager
     def tx(self, durable: bool = False) -> Iterator[sqlite3.Connection]:

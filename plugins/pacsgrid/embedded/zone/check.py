@@ -17,7 +17,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from .objects import GOOD, checksum_file, vault_file
+from .locks import GOOD
+from .objects import checksum_file, vault_file
 from .wire import IrodsError
 
 

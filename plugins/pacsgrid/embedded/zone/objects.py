@@ -12,11 +12,18 @@ from typing import Any
 
 from . import tickets
 from .catalog import READ, WRITE, now, split
+from .locks import (
+    GOOD,
+    STALE,
+    WriteLock,
+    check_free,
+    give_back,
+    publish,
+    release,
+)
 from .session import Session
 from .tree import chosen, companions, root_of
 from .wire import IrodsError
-
-STALE, GOOD, INTERMEDIATE = 0, 1, 2
 
 
 def need(s: Session, object_id: int, level: int, hidden: int = -818000) -> bool:
@@ -106,36 +113,40 @@ class Handle:
     logical: str
     offset: int = 0
     dirty: bool = False
-    shared: bool = False
-    token: str = ""
+    lock: WriteLock | None = None
+    shared: bool = False  # writes along under another connection's lock
     lent: bool = False  # by a ticket, whose limits count what is written
+
+    def written(self) -> None:
+        """Note that bytes changed; raises `IrodsError` if the lock that allowed it is gone."""
+        if self.lock is not None:
+            if self.lock.released:
+                raise IrodsError(-23000, "the replica was closed by the one who opened it")
+            self.lock.dirty = True
 
     def abandon(self) -> None:
         """The client went away: what it was writing is not good."""
         os.close(self.fd)
-        s = self.session
+        s, held = self.session, self.lock
         s.handles = {k: h for k, h in s.handles.items() if h is not self}
-        if self.write and not self.shared:
+        if held is None:
+            return
+        if self.shared:
+            held.broken = True
+            return
+        try:
+            size = os.stat(self.path).st_size
             with s.cat.tx() as db:
+                if not held.dirty:
+                    give_back(db, held)
+                    return
                 db.execute(
-                    "UPDATE data SET status=0, mtime=? WHERE id=? AND repl=? AND status=2",
-                    (now(), self.data_id, self.repl),
+                    "UPDATE data SET size=?, checksum='', mtime=? WHERE id=? AND repl=?",
+                    (size, now(), held.data_id, held.repl),
                 )
-        self.unlock()
-
-    def unlock(self) -> None:
-        """Others may write again."""
-        if self.write and not self.shared:
-            with self.session.server.lock:
-                self.session.server.locks.pop(self.data_id, None)
-
-
-def lock(s: Session, data_id: int, token: str = "") -> None:
-    """One writer per object."""
-    with s.server.lock:
-        if data_id in s.server.locks:
-            raise IrodsError(-406000, "object is locked")
-        s.server.locks[data_id] = token
+                publish(db, held, STALE)
+        finally:
+            release(s, held)
 
 
 def pick(s: Session, rows: list[Any], kw: dict[str, str]) -> Any:
@@ -235,6 +246,7 @@ def copy_replica(s: Session, source: Any, leaf: Any, target: Any = None) -> None
 
 def finish(s: Session, h: Handle, kw: dict[str, str], data_size: int | None = None) -> None:
     """A written replica is complete: sync, checksum, commit, and bring the tree along."""
+    assert h.lock is not None
     size = os.fstat(h.fd).st_size
     checksum, bad = "", None
     if "regChksum" in kw or "verifyChksum" in kw:
@@ -244,15 +256,16 @@ def finish(s: Session, h: Handle, kw: dict[str, str], data_size: int | None = No
         except IrodsError as e:
             bad = e
     sync_file(h.fd, h.path, h.created)
+    if h.lock.broken:
+        bad = IrodsError(-27000, "a connection that wrote along was lost")  # SYS_COPY_LEN_ERR
     status = GOOD if bad is None else STALE
     with s.cat.tx(durable=True) as db:
         t = now()
         db.execute(
-            "UPDATE data SET status=?, size=?, checksum=?, mtime=? WHERE id=? AND repl=?",
-            (status, size, checksum if bad is None else "", t, h.data_id, h.repl),
+            "UPDATE data SET size=?, checksum=?, mtime=? WHERE id=? AND repl=?",
+            (size, checksum if bad is None else "", t, h.data_id, h.repl),
         )
-        if bad is None:
-            db.execute("UPDATE data SET status=0 WHERE id=? AND repl<>?", (h.data_id, h.repl))
+        publish(db, h.lock, status)
     if bad is not None:
         raise bad
     spread(s, h.data_id, h.repl)
@@ -271,8 +284,7 @@ def spread(s: Session, data_id: int, repl: int) -> None:
 def remove(s: Session, db: Any, rows: list[Any]) -> list[str]:
     """Take a data object out of the catalog; the files to delete after the commit."""
     data_id = rows[0]["id"]
-    if data_id in s.server.locks:
-        raise IrodsError(-406000, "object is locked")
+    check_free(s, data_id)
     db.execute("DELETE FROM data WHERE id=?", (data_id,))
     forget(db, data_id)
     return [r["path"] for r in rows]

@@ -7,8 +7,18 @@ from typing import Any
 
 from . import tickets
 from .catalog import READ, WRITE, split
-from .objects import (
+from .locks import (
     INTERMEDIATE,
+    STALE,
+    WriteLock,
+    acquire,
+    check_open,
+    give_back,
+    joined,
+    publish,
+    release,
+)
+from .objects import (
     Handle,
     add_replica,
     asked,
@@ -17,7 +27,6 @@ from .objects import (
     forget,
     insert,
     inside_vault,
-    lock,
     need,
     pick,
 )
@@ -50,6 +59,8 @@ def open_object(s: Session, path: str, flags: int, kw: dict[str, str], mode: int
 def _read(s: Session, path: str, rows: list[Any], kw: dict[str, str]) -> Handle:
     lent = need(s, rows[0]["id"], READ, -358000)
     row = pick(s, rows, kw)
+    if joined(s, row["id"], row["repl"], kw.get("replicaToken", "")) is None:
+        check_open(row)
     if lent:
         tickets.spend(s, write=False)
     fd = os.open(row["path"], os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -64,51 +75,68 @@ def _create(s: Session, path: str, kw: dict[str, str], mode: int) -> Handle:
         tickets.spend(s, write=True)
     with s.cat.tx() as db:
         data_id, file = insert(s, db, path, leaf, INTERMEDIATE, kw, mode)
-        lock(s, data_id)
+        held = acquire(s, db, data_id, 0)
+        held.dirty = True
     try:
         fd = create_file(file)
     except BaseException:
-        s.server.locks.pop(data_id, None)
         with s.cat.tx() as db:
             db.execute("DELETE FROM data WHERE id=?", (data_id,))
             forget(db, data_id)
+        release(s, held)
         raise
-    return Handle(s, fd, file, data_id, 0, True, True, path, dirty=True, lent=lent)
+    return Handle(s, fd, file, data_id, 0, True, True, path, lock=held, lent=lent)
 
 
 def _write(s: Session, path: str, rows: list[Any], flags: int, kw: dict[str, str]) -> Handle:
     data_id = rows[0]["id"]
     lent = need(s, data_id, WRITE, -818000)
-    token = kw.get("replicaToken", "")
-    shared = bool(token) and s.server.locks.get(data_id) == token
     row = next(iter(asked(s, rows, kw)), None)
     if row is None and (kw.get("replNum") or not flags & os.O_CREAT):
         raise IrodsError(-164000, "no such replica")
+    token = kw.get("replicaToken", "")
+    held = joined(s, data_id, row["repl"], token) if row is not None else None
+    if row is not None and held is not None:
+        fd = os.open(row["path"], os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        return Handle(s, fd, row["path"], data_id, row["repl"], True, False, path, lock=held,
+                      shared=True, lent=lent)  # fmt: skip
     leaf = target(s, kw) if row is None else None
     if lent:
         tickets.spend(s, write=True)
-    if not shared:
-        lock(s, data_id)
+    return _open_locked(s, path, row, rows[0], leaf, flags, lent)
+
+
+def _open_locked(
+    s: Session, path: str, row: Any, first: Any, leaf: Any, flags: int, lent: bool
+) -> Handle:
+    """Lock the object and open one replica, or a new one on a leaf if there is no row."""
+    data_id, held = first["id"], None
     try:
         with s.cat.tx() as db:
-            if row is None:
-                repl, file = add_replica(db, rows[0], leaf)
-            else:
-                repl, file = row["repl"], row["path"]
-            if not shared:
-                db.execute("UPDATE data SET status=2 WHERE id=? AND repl=?", (data_id, repl))
-        h = Handle(
-            s, _open_file(s, row, file), file, data_id, repl, True, row is None, path,
-            shared=shared, lent=lent, dirty=row is None,
-        )  # fmt: skip
-        if flags & os.O_TRUNC and not shared:
-            os.ftruncate(h.fd, 0)
-            h.dirty = True
-        if flags & os.O_APPEND:
-            h.offset = os.fstat(h.fd).st_size
+            # Only now nobody else changes it: it may have been removed, moved or opened meanwhile.
+            fresh = {r["repl"]: r for r in s.cat.replicas(path) if r["id"] == data_id}
+            if not fresh or (row is not None and row["repl"] not in fresh):
+                raise IrodsError(-358000, path)
+            if row is not None:
+                check_open(fresh[row["repl"]])
+            repl = row["repl"] if row is not None else max(fresh) + 1
+            held = acquire(s, db, data_id, repl)
+            file = row["path"] if row is not None else add_replica(db, first, leaf)[1]
+            fd = _open_file(s, row, file)
     except BaseException:
-        if not shared:
-            s.server.locks.pop(data_id, None)
+        if held is not None:
+            release(s, held)
+        raise
+    h = Handle(s, fd, file, data_id, repl, True, row is None, path, lock=held, lent=lent)
+    held.dirty = row is None
+    try:
+        if flags & os.O_TRUNC:
+            held.dirty = True
+            os.ftruncate(fd, 0)
+        if flags & os.O_APPEND:
+            h.offset = os.fstat(fd).st_size
+    except BaseException:
+        h.abandon()
         raise
     return h
 
@@ -122,27 +150,30 @@ def _open_file(s: Session, row: Any, file: str) -> int:
 
 
 def close(s: Session, number: int, kw: dict[str, str]) -> None:
-    """Finish a handle and forget it."""
-    h = s.handles[number]
+    """Finish a handle and forget it; what was written becomes good, or stale if that fails."""
+    h = s.handles.pop(number)
+    held = None if h.shared else h.lock
     try:
-        if (
-            h.write
-            and not h.shared
-            and (
-                h.dirty
-                or s.cat.one(
-                    "SELECT 1 FROM data WHERE id=? AND repl=? AND status=2", h.data_id, h.repl
-                )
-            )
-        ):
+        if held is None:
+            return
+        if held.dirty:
             finish(s, h, kw)
+        else:
+            with s.cat.tx() as db:
+                give_back(db, held)
     except BaseException:
-        with s.cat.tx() as db:
-            db.execute(
-                "UPDATE data SET status=0 WHERE id=? AND repl=? AND status=2", (h.data_id, h.repl)
-            )
+        if held is not None:
+            _fail(s, held)
         raise
     finally:
-        del s.handles[number]
         os.close(h.fd)
-        h.unlock()
+        if held is not None:
+            release(s, held)
+
+
+def _fail(s: Session, held: WriteLock) -> None:
+    """The replica is not good if nobody said so before the error."""
+    row = s.cat.one("SELECT status FROM data WHERE id=? AND repl=?", held.data_id, held.repl)
+    if row is not None and row["status"] == INTERMEDIATE:
+        with s.cat.tx() as db:
+            publish(db, held, STALE)

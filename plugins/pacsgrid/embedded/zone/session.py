@@ -150,6 +150,7 @@ class Session:
         except Exception:
             log.exception("api %s", msg.int_info)
             reply = Reply(-154000)
+        self.cat.release()
         if self.user is not None:
             self.sock.settimeout(None)
         self.reply(reply)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from . import views
 from .catalog import OWN, READ, Catalog, now
+from .locks import recover
 
 
 def populate(
@@ -53,6 +54,5 @@ def populate(
         for name in remotes:
             if cat.one("SELECT id FROM zone WHERE name=?", name) is None:
                 db.execute("INSERT INTO zone VALUES(?,?,'remote','','')", (cat.new_id(db), name))
-        # Whatever was open when the server died is not known to be whole.
-        db.execute("UPDATE data SET status=0 WHERE status IN (2,3,4)")
+        recover(db)
     cat.load_resources()
