@@ -64,7 +64,7 @@ class RunningReceiver:
     def start(self) -> None:
         env = {**os.environ, "PACSGRID_SITE": str(self._site), "PACSGRID_LEDGER_DSN": "unused"}
         env["PYTHONPATH"] = os.pathsep.join(sys.path)
-        command = [sys.executable, "-m", "pacsgrid.pacs.receiver"]
+        command = [sys.executable, "-m", "pacsgrid", "receive"]
         self._child = Child("receiver", command, self.log, env)
         self._child.start()
         self._child.wait_ready(lambda: accepts(self.port), 20)

@@ -53,6 +53,8 @@ class ReceiverSettings(BaseModel):
         How long a peer may be silent within an association.
     cert_file, key_file, ca_file
         TLS (PS3.15 B.12): own certificate and key, and whose clients are taken.
+    source, project
+        The source of kind `received` that reads `folder`, and the project its studies are for.
     airflow_url, airflow_user, password_env, password_file, asset
         Where complete studies are announced; without a URL nowhere. `airflow_password` is what
         the environment variable or file holds.
@@ -75,6 +77,8 @@ class ReceiverSettings(BaseModel):
     cert_file: Path | None = None
     key_file: Path | None = None
     ca_file: Path | None = None
+    source: str = "received"
+    project: str = ""
     airflow_url: str = ""
     airflow_user: str = ""
     password_env: str = ""
@@ -86,6 +90,8 @@ class ReceiverSettings(BaseModel):
     def _together(self) -> ReceiverSettings:
         if self.airflow_url and not (self.password_env or self.password_file):
             raise ValueError("airflow_url needs password_env or password_file")
+        if self.airflow_url and not self.project:
+            raise ValueError("airflow_url needs project: whose are the studies?")
         if self.key_file and not self.cert_file:
             raise ValueError("key_file needs cert_file")
         if self.ca_file and not self.cert_file:

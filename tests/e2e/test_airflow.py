@@ -18,10 +18,11 @@ from pydicom.dataset import Dataset
 
 from dicom import ct, save
 from pacsgrid.embedded.sample_data import make_samples
-from pacsgrid.embedded.stack import Stack
+from pacsgrid.embedded.stack import STEWARD, Stack
 from pacsgrid.model import StudyState
 from pacsgrid.pipeline import Line
 from proof import proven_once
+from receiving import RunningReceiver, associate, eventually
 
 pytestmark = pytest.mark.e2e
 CANARY = "Kanarek7f3a"
@@ -137,3 +138,25 @@ def test_no_identifying_value_gets_out(stack: Stack) -> None:
                 found += [(path.name, word) for word in words if word in content]
     assert not found
     assert not any((stack.dir / "staging").rglob("*.dcm"))
+
+
+def test_a_study_that_is_pushed_is_ingested(stack: Stack) -> None:
+    path = ct(stack.dir / "pushed.dcm", "1.2.826.4243", "1.2.826.4243.1.1")
+    (stack.dir / "steward.password").write_text(stack.password)
+    announcing = {
+        "airflow_url": stack.url,
+        "airflow_user": STEWARD,
+        "password_file": str(stack.dir / "steward.password"),
+        "project": "demo",
+    }
+    with RunningReceiver(stack.dir / "receiver", stack.dir / "incoming", **announcing) as receiver:
+        assoc = associate(receiver.port, [path])
+        assert assoc.send_c_store(path).get("Status") == 0
+        assoc.release()
+        with Line(stack.site, "demo") as line:
+            ref = line.pseudonyms.reference("received", "1.2.826.4243")
+            states = [StudyState.VERIFIED]
+            eventually(
+                lambda: ref in [s.ref for s in line.ledger.studies("demo", states)], seconds=180
+            )
+            assert proven_once(line, ref)

@@ -5,7 +5,7 @@ Heavy imports stand inside the functions: the DAG processor imports this module 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
@@ -47,6 +47,12 @@ def find_batches(params: Mapping[str, Any]) -> list[list[str]]:
         raise
     except Exception as error:
         raise _translate(error) from None
+
+
+def announced_pairs(extras: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """Give each source and project that asset events name, once."""
+    pairs = {(str(extra.get("source", "")), str(extra.get("project", ""))) for extra in extras}
+    return [{"source": s, "project": p} for s, p in sorted(pairs) if s and p]
 
 
 def do_step(name: str, project: str, refs: Sequence[str]) -> list[str]:

@@ -188,6 +188,7 @@ class Stack:
                     "ae_title": pacs.ae_title,
                 },
                 "drop": {"kind": "folder", "folder": str(self.drop)},
+                "received": {"kind": "received", "folder": str(self.dir / "incoming")},
             },
             "zones": {
                 name: {

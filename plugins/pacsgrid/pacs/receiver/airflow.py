@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import requests
@@ -23,12 +24,17 @@ class AssetEvents:
         Who may create asset events.
     asset
         The asset's URI, as the DAG that ingests names it.
+    extra
+        What every event says beside the study: the source and the project it is for.
     """
 
-    def __init__(self, url: str, user: str, password: str, asset: str) -> None:
+    def __init__(
+        self, url: str, user: str, password: str, asset: str, extra: Mapping[str, str]
+    ) -> None:
         self._url = url.rstrip("/")
         self._login = {"username": user, "password": password}
         self._asset = asset
+        self._extra = dict(extra)
         self._id: int | None = None
         self._session = requests.Session()
         self._session.trust_env = False
@@ -45,7 +51,7 @@ class AssetEvents:
         """
         if self._id is None:
             self._id = self._asset_id()
-        extra = {"study": study.directory, "instances": study.instances}
+        extra = {**self._extra, "study": study.directory, "instances": study.instances}
         self._call("POST", "/api/v2/assets/events", json={"asset_id": self._id, "extra": extra})
 
     def _asset_id(self) -> int:

@@ -113,7 +113,7 @@ class Association:
         """Take one PDU; False when it ended the association."""
         patience = self._incoming.patience()
         if patience is not None and not self._stream.ready(patience):
-            self._incoming.flush()
+            self._incoming.begin_flush()
         kind, length = struct.unpack(">BxI", self._stream.exactly(6))
         if kind == wire.P_DATA:
             if length > self._max_pdu:

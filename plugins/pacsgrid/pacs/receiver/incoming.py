@@ -14,6 +14,7 @@ import os
 import re
 import time
 import zlib
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -97,6 +98,8 @@ class Incoming:
         self._bytes = 0
         self._since = 0.0
         self._number = 0
+        self._disk: ThreadPoolExecutor | None = None
+        self._running: Future[None] | None = None
 
     def has_room(self) -> bool:
         """Whether the disk has more free than the reserve."""
@@ -104,7 +107,15 @@ class Incoming:
         return state.f_bavail * state.f_frsize > self._reserve
 
     def begin(self, sop_class: str, sop_uid: str, syntax: str) -> Arrival:
-        """Start a file with its preamble and file meta information (PS3.10 7.1)."""
+        """Start a file with its preamble and file meta information (PS3.10 7.1).
+
+        Raises
+        ------
+        OSError
+            The disk does not take it, or did not take earlier ones.
+        """
+        if len(self._waiting) >= MOST_WAITING or self._bytes >= MOST_BYTES:
+            self.begin_flush()
         self._number += 1
         path = self._parts / f"{os.getpid()}-{self._number}.part"
         handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
@@ -134,8 +145,6 @@ class Incoming:
             self._since = time.monotonic()
         self._waiting.append((arrival.handle, whole, target))
         self._bytes += arrival.size
-        if len(self._waiting) >= MOST_WAITING or self._bytes >= MOST_BYTES:
-            self.flush()
 
     def patience(self) -> float | None:
         """Seconds until what waits should be flushed; None when nothing waits."""
@@ -143,16 +152,42 @@ class Incoming:
             return None
         return max(0.0, self._since + MOST_SECONDS - time.monotonic())
 
-    def flush(self) -> None:
-        """Bring everything that is whole to disk and file it."""
+    def begin_flush(self) -> None:
+        """Start to bring what is whole to disk, while more may be written.
+
+        Raises
+        ------
+        OSError
+            What an earlier flush started could not be brought to disk.
+        """
+        self._wait()
         waiting, self._waiting, self._bytes = self._waiting, [], 0
-        for handle, _, _ in waiting:
+        if waiting:
+            # No thread before there is something to do: the process may have been forked.
+            self._disk = self._disk or ThreadPoolExecutor(1)
+            self._running = self._disk.submit(_to_disk, waiting)
+
+    def flush(self) -> None:
+        """Return when everything that is whole stands under its name, on disk."""
+        self.begin_flush()
+        self._wait()
+
+    def _wait(self) -> None:
+        running, self._running = self._running, None
+        if running:
+            running.result()
+
+
+def _to_disk(waiting: list[tuple[int, Path, Path]]) -> None:
+    for handle, _, _ in waiting:
+        try:
             os.fsync(handle)
+        finally:
             os.close(handle)
-        for _, whole, target in waiting:
-            file_under(whole, target)
-        for directory in {target.parent for _, _, target in waiting}:
-            sync_directory(directory)
+    for _, whole, target in waiting:
+        file_under(whole, target)
+    for directory in {target.parent for _, _, target in waiting}:
+        sync_directory(directory)
 
 
 def study_uid(head: bytes, path: Path, syntax: str) -> str:

@@ -1,19 +1,18 @@
-"""`python -m pacsgrid.pacs.receiver`: the receiver that the site file describes."""
+"""The receiver that the site file describes, put together from its parts."""
 
 from __future__ import annotations
 
 import logging
-import sys
 
-from pacsgrid.config import Site, load_site
-from pacsgrid.errors import ConfigError, PacsgridError
+from pacsgrid.config import Site
+from pacsgrid.errors import ConfigError
 from pacsgrid.model import StudyQuery
 from pacsgrid.pacs import open_source
 from pacsgrid.pacs.receiver.airflow import AssetEvents
 from pacsgrid.pacs.receiver.service import Service
 from pacsgrid.pacs.receiver.watch import Complete, Watcher
 
-log = logging.getLogger("pacsgrid.pacs.receiver")
+log = logging.getLogger(__name__)
 
 
 def serve(site: Site) -> None:
@@ -36,6 +35,7 @@ def serve(site: Site) -> None:
             settings.airflow_user,
             settings.airflow_password,
             settings.asset,
+            {"source": settings.source, "project": settings.project},
         )
 
         def announce(study: Complete) -> None:
@@ -58,18 +58,3 @@ def serve(site: Site) -> None:
     service = Service(settings, watch)
     log.info("%s listens on port %d", settings.ae_title, service.port)
     service.run()
-
-
-def main() -> int:
-    """Run the receiver; gives the exit status."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    try:
-        serve(load_site())
-    except PacsgridError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

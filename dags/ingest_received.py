@@ -1,0 +1,37 @@
+"""### Ingest what was received
+
+Runs when the receiver (`pacsgrid receive`) announces that a study is complete, and starts
+`ingest_studies` for each source and project that was announced. Several announcements at once
+make one run.
+"""
+
+from __future__ import annotations
+
+from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
+from airflow.sdk import Asset, dag, task
+
+from pacsgrid.airflow import tasks
+
+RECEIVED = Asset(name="pacsgrid_received", uri="pacsgrid://received")
+
+
+@dag(
+    schedule=[RECEIVED],
+    catchup=False,
+    doc_md=__doc__,
+    tags=["pacsgrid", "ingest"],
+    max_active_runs=1,
+    default_args={"owner": "data steward", "retries": 3},
+)
+def ingest_received():
+    @task
+    def announced(triggering_asset_events=None) -> list[dict[str, str]]:
+        events = (triggering_asset_events or {}).get(RECEIVED, [])
+        return tasks.announced_pairs(event.extra for event in events)
+
+    TriggerDagRunOperator.partial(task_id="ingest", trigger_dag_id="ingest_studies").expand(
+        conf=announced()
+    )
+
+
+ingest_received()
