@@ -6,7 +6,7 @@ DEMO_KEEP ?= 1
 DEMO_DIR ?= var/demo
 export PYTHONPATH := $(CURDIR)/plugins
 
-.PHONY: bench-grid help demo test lint format bench bench-zone irods-test bench-deid-score requirements system clean
+.PHONY: bench-grid help demo test lint format bench bench-zone zone-soak irods-test bench-deid-score requirements system clean
 
 help:
 	@echo "make demo      set up everything and run the main job on real DICOM files (DEMO_KEEP=0 ends by itself)"
@@ -14,6 +14,7 @@ help:
 	@echo "make irods-test  python-irodsclient's own tests against the embedded zone (some minutes)"
 	@echo "make lint      ruff, mypy --strict and the import rules"
 	@echo "make bench     time of each step for 500 instances of 512 KiB (slow)"
+	@echo "make zone-soak  100,000 operations on the embedded zone by clients that are killed at random (minutes)"
 	@echo "make bench-zone  objects a second into the embedded zone, on 1 and on 4 connections"
 	@echo "make bench-deid-score  de-identification scored on known answers beside its peers (installs them in var/)"
 	@echo "make bench-grid  deposit, fetch, verification and planning against one embedded zone"
@@ -50,6 +51,9 @@ format: $(VENV)/.ready
 
 bench: $(VENV)/.ready system
 	$(BIN)/python tests/benchmarks/bench_line.py
+
+zone-soak: $(VENV)/.ready
+	$(BIN)/python tests/embedded/zone/soak.py --operations 100000
 
 bench-zone: $(VENV)/.ready
 	$(BIN)/python tests/benchmarks/bench_zone.py

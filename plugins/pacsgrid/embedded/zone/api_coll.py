@@ -57,27 +57,27 @@ def protected(s: Session, path: str) -> bool:
 def coll_remove(s: Session, r: Request) -> Reply:
     """Remove a collection."""
     path, kw = clean(r.node.get("collName")), r.node.keywords()
-    coll = s.cat.coll(path)
-    if coll is None:
-        raise IrodsError(-814000, path)
-    if protected(s, path):
-        raise IrodsError(-818000, path)
-    need(s, coll["id"], OWN)
-    inner = s.cat.rows("SELECT id, name FROM coll WHERE name>=? AND name<?", *under(path))
-    ids = [coll["id"], *(c["id"] for c in inner)]
-    marks = ",".join("?" * len(ids))
-    rows = s.cat.rows(f"SELECT * FROM data WHERE coll_id IN ({marks}) ORDER BY id, repl", *ids)
-    if (rows or inner) and "recursiveOpr" not in kw:
-        raise IrodsError(-79000, path)
-    trash = f"/{s.server.zone}/trash/"
-    if "forceFlag" not in kw and not path.startswith(trash) and r.node.num("oprType") != 26:
-        to_trash(s, path)
-        return Reply()
-    objects: dict[int, list[Any]] = {}
-    for row in rows:
-        objects.setdefault(row["id"], []).append(row)
-    doomed: list[str] = []
     with s.cat.tx(durable=True) as db:
+        coll = s.cat.coll(path)
+        if coll is None:
+            raise IrodsError(-814000, path)
+        if protected(s, path):
+            raise IrodsError(-818000, path)
+        need(s, coll["id"], OWN)
+        inner = s.cat.rows("SELECT id, name FROM coll WHERE name>=? AND name<?", *under(path))
+        ids = [coll["id"], *(c["id"] for c in inner)]
+        marks = ",".join("?" * len(ids))
+        rows = s.cat.rows(f"SELECT * FROM data WHERE coll_id IN ({marks}) ORDER BY id, repl", *ids)
+        if (rows or inner) and "recursiveOpr" not in kw:
+            raise IrodsError(-79000, path)
+        trash = f"/{s.server.zone}/trash/"
+        if "forceFlag" not in kw and not path.startswith(trash) and r.node.num("oprType") != 26:
+            to_trash(s, path)
+            return Reply()
+        objects: dict[int, list[Any]] = {}
+        for row in rows:
+            objects.setdefault(row["id"], []).append(row)
+        doomed: list[str] = []
         for replicas in objects.values():
             need(s, replicas[0]["id"], OWN)
             keep = {x["path"] for x in replicas if not inside_vault(s, x)}

@@ -165,14 +165,14 @@ def data_unlink(s: Session, r: Request) -> Reply:
     """Remove a data object, or unregister it."""
     kw = r.node.keywords()
     path = clean(r.node.get("objPath"))
-    rows = existing(s, path, OWN)
-    if "forceFlag" not in kw and r.node.num("oprType") != 26:
-        from .api_coll import to_trash
-
-        to_trash(s, path)
-        return Reply()
-    doomed = [x["path"] for x in rows if inside_vault(s, x)]
     with s.cat.tx(durable=True) as db:
+        rows = existing(s, path, OWN)
+        if "forceFlag" not in kw and r.node.num("oprType") != 26:
+            from .api_coll import to_trash
+
+            to_trash(s, path)
+            return Reply()
+        doomed = [x["path"] for x in rows if inside_vault(s, x)]
         remove(s, db, rows)
     if r.node.num("oprType") != 26:
         unlink(doomed)

@@ -8,9 +8,9 @@ import os
 from typing import Any
 
 from .catalog import OWN, READ, WRITE, clean, now, split
-from .locks import GOOD, LOCKED_DATA_OBJECT_ACCESS, check_free, exclusive
+from .locks import GOOD, LOCKED_DATA_OBJECT_ACCESS, check_free
 from .objects import asked, checksum_file, copy_replica, inside_vault, need, pick, unlink
-from .opening import close, existing, open_object
+from .opening import close, exclusive, open_object, unreadable
 from .request import Reply, Request, api, json_reply, json_string
 from .session import Session
 from .tree import chosen, leaves, root_of
@@ -56,11 +56,17 @@ def data_chksum(s: Session, r: Request) -> Reply:
 
 def _register_checksum(s: Session, row: Any) -> str:
     """Compute a replica's checksum and keep it, unless the bytes changed while they were read."""
-    before = os.stat(row["path"])
-    value = checksum_file(row["path"])
+    try:
+        before = os.stat(row["path"])
+        value = checksum_file(row["path"])
+    except (OSError, IrodsError):
+        raise unreadable(s, row, FileNotFoundError(errno.ENOENT, "no file")) from None
     with s.cat.tx(durable=True) as db:
         check_free(s, row["id"])
-        after = os.stat(row["path"])
+        try:
+            after = os.stat(row["path"])
+        except OSError as e:
+            raise unreadable(s, row, e) from None
         if (before.st_ino, before.st_mtime_ns) != (after.st_ino, after.st_mtime_ns):
             raise IrodsError(LOCKED_DATA_OBJECT_ACCESS, "the replica changed meanwhile")
         db.execute(
@@ -112,15 +118,13 @@ def data_repl(s: Session, r: Request) -> Reply:
     """Replicate to a resource, or refresh stale replicas."""
     kw = r.node.keywords()
     path = clean(r.node.get("objPath"))
-    with exclusive(s, existing(s, path, READ)[0]["id"]):
-        return Reply(0, pack(
-            "TransferStat_PI", numThreads=0, flags=0, bytesWritten=_replicate(s, path, kw)
-        ))  # fmt: skip
+    with exclusive(s, path, READ) as rows:
+        done = _replicate(s, rows, kw)
+    return Reply(0, pack("TransferStat_PI", numThreads=0, flags=0, bytesWritten=done))
 
 
-def _replicate(s: Session, path: str, kw: dict[str, str]) -> int:
+def _replicate(s: Session, rows: list[Any], kw: dict[str, str]) -> int:
     """Copy to wherever the keywords say a good replica is missing; the size of the object."""
-    rows = existing(s, path, READ)
     good = [x for x in rows if x["status"] == GOOD]
     if kw.get("replNum"):
         good = [x for x in good if x["repl"] == int(kw["replNum"])]
@@ -155,13 +159,12 @@ def data_trim(s: Session, r: Request) -> Reply:
     """Trim replicas, never the last good one; the number trimmed is the status."""
     kw = r.node.keywords()
     path = clean(r.node.get("objPath"))
-    with exclusive(s, existing(s, path, OWN)[0]["id"]):
-        return Reply(_trim(s, path, kw, r.node.num("oprType") == UNREGISTER))
+    with exclusive(s, path, OWN) as rows:
+        return Reply(_trim(s, rows, kw, r.node.num("oprType") == UNREGISTER))
 
 
-def _trim(s: Session, path: str, kw: dict[str, str], keep_files: bool) -> int:
+def _trim(s: Session, rows: list[Any], kw: dict[str, str], keep_files: bool) -> int:
     """Take replicas away as the keywords say; 1 if any went."""
-    rows = existing(s, path, OWN)
     keep = int(kw.get("copies") or 2)
     pool = rows
     if kw.get("replNum"):
@@ -224,11 +227,16 @@ def data_copy(s: Session, r: Request) -> Reply:
 def data_move(s: Session, r: Request) -> Reply:
     """Move a replica to another resource: the file first, then the catalog."""
     kw = r.node.keywords()
-    rows = existing(s, clean(r.node.get("objPath")), OWN)
+    with exclusive(s, clean(r.node.get("objPath")), OWN) as rows:
+        size = _move(s, rows, kw)
+    return Reply(0, pack("TransferStat_PI", numThreads=0, flags=0, bytesWritten=size))
+
+
+def _move(s: Session, rows: list[Any], kw: dict[str, str]) -> int:
     source = pick(s, rows, {k: kw[k] for k in ("rescName", "replNum") if k in kw})
     leaf = leaves(s, chosen(s, {"destRescName": kw.get("destRescName", "")}))[0]
     if source["resc_id"] == leaf["id"]:
-        return Reply()
+        return 0
     if any(x["resc_id"] == leaf["id"] for x in rows):
         raise IrodsError(-46000, "a replica is there already")
     copy_replica(s, source, leaf)
@@ -239,9 +247,7 @@ def data_move(s: Session, r: Request) -> Reply:
         db.execute("DELETE FROM data WHERE id=? AND repl=?", (source["id"], source["repl"]))
     if inside_vault(s, source):
         unlink([source["path"]])
-    return Reply(0, pack(
-        "TransferStat_PI", numThreads=0, flags=0, bytesWritten=new["size"]
-    ))  # fmt: skip
+    return int(new["size"])
 
 
 @api(20007)

@@ -9,8 +9,6 @@ they know the token of the first one's lock; the first one's close decides.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -106,17 +104,11 @@ def release(s: Session, held: WriteLock) -> None:
         del s.server.locks[held.data_id]
 
 
-@contextmanager
-def exclusive(s: Session, data_id: int) -> Iterator[None]:
-    """Nobody opens the object for writing meanwhile; reading goes on."""
-    held = WriteLock(data_id, -1)
-    with s.cat.tx():
-        check_free(s, data_id)
-        s.server.locks[data_id] = held
-    try:
-        yield
-    finally:
-        release(s, held)
+def hold(s: Session, data_id: int) -> WriteLock:
+    """Lock an object against writing while readers go on; call it inside a transaction."""
+    check_free(s, data_id)
+    held = s.server.locks[data_id] = WriteLock(data_id, -1)
+    return held
 
 
 def recover(db: sqlite3.Connection) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from . import tickets
@@ -14,6 +16,7 @@ from .locks import (
     acquire,
     check_open,
     give_back,
+    hold,
     joined,
     publish,
     release,
@@ -44,6 +47,26 @@ def existing(s: Session, path: str, level: int, missing: int = -817000) -> list[
     return rows
 
 
+@contextmanager
+def exclusive(s: Session, path: str, level: int) -> Iterator[list[Any]]:
+    """The replicas of an object that nobody else writes, moves or removes meanwhile."""
+    with s.cat.tx():
+        rows = existing(s, path, level)
+        held = hold(s, rows[0]["id"])
+    try:
+        yield rows
+    finally:
+        release(s, held)
+
+
+def unreadable(s: Session, row: Any, error: OSError) -> IrodsError:
+    """Why a replica's file cannot be opened: it was just removed, or the vault is damaged."""
+    same = "SELECT 1 FROM data WHERE id=? AND repl=? AND path=?"  # numbers are used again
+    if s.cat.one(same, row["id"], row["repl"], row["path"]) is None:
+        return IrodsError(-358000, "removed meanwhile")
+    return IrodsError(-510000 - (error.errno or 0), "vault file cannot be opened")
+
+
 def open_object(s: Session, path: str, flags: int, kw: dict[str, str], mode: int = 0) -> Handle:
     """Open a replica with the flags of open(2); O_CREAT makes object or replica if need be."""
     rows = s.cat.replicas(path)
@@ -63,7 +86,10 @@ def _read(s: Session, path: str, rows: list[Any], kw: dict[str, str]) -> Handle:
         check_open(row)
     if lent:
         tickets.spend(s, write=False)
-    fd = os.open(row["path"], os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fd = os.open(row["path"], os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as e:
+        raise unreadable(s, row, e) from None
     return Handle(s, fd, row["path"], row["id"], row["repl"], False, False, path, lent=lent)
 
 
@@ -103,25 +129,28 @@ def _write(s: Session, path: str, rows: list[Any], flags: int, kw: dict[str, str
     leaf = target(s, kw) if row is None else None
     if lent:
         tickets.spend(s, write=True)
-    return _open_locked(s, path, row, rows[0], leaf, flags, lent)
+    return _open_locked(s, path, data_id, row, leaf, flags, lent)
 
 
 def _open_locked(
-    s: Session, path: str, row: Any, first: Any, leaf: Any, flags: int, lent: bool
+    s: Session, path: str, data_id: int, row: Any, leaf: Any, flags: int, lent: bool
 ) -> Handle:
     """Lock the object and open one replica, or a new one on a leaf if there is no row."""
-    data_id, held = first["id"], None
+    held = None
     try:
         with s.cat.tx() as db:
             # Only now nobody else changes it: it may have been removed, moved or opened meanwhile.
             fresh = {r["repl"]: r for r in s.cat.replicas(path) if r["id"] == data_id}
             if not fresh or (row is not None and row["repl"] not in fresh):
                 raise IrodsError(-358000, path)
+            if row is None:  # unless somebody has put one on this leaf meanwhile
+                row = next((r for r in fresh.values() if r["resc_id"] == leaf["id"]), None)
             if row is not None:
                 check_open(fresh[row["repl"]])
             repl = row["repl"] if row is not None else max(fresh) + 1
+            like = next(iter(fresh.values()))
             held = acquire(s, db, data_id, repl)
-            file = row["path"] if row is not None else add_replica(db, first, leaf)[1]
+            file = row["path"] if row is not None else add_replica(db, like, leaf)[1]
             fd = _open_file(s, row, file)
     except BaseException:
         if held is not None:

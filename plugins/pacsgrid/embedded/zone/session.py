@@ -7,6 +7,7 @@ import logging
 import socket
 import sqlite3
 import ssl
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,8 @@ log = logging.getLogger(__name__)
 
 START_SECONDS = 60  # to say who one is; afterwards a client may be idle for as long as it likes
 MAX_UNKNOWN = 1 << 20  # bytes in a message of a client that has not said who it is
+# These only read and change the catalog: in one transaction nobody gets in between.
+_ATOMIC = frozenset((627, 681, 706, 707, 20002, 20003))
 _BEFORE_LOGIN = (110000, 703, 704, 700)
 
 
@@ -136,7 +139,8 @@ class Session:
             request = Request(msg.int_info, parse(body) if body else Node(""), msg.bs, body)
             reply = self.partners.forward(request) if self.server.federate else None
             if reply is None:
-                reply = handler(self, request)
+                with self.cat.tx(durable=True) if msg.int_info in _ATOMIC else nullcontext():
+                    reply = handler(self, request)
         except IrodsError as e:
             log.debug("api %s: %s %s", msg.int_info, e.code, e.message)
             reply = Reply(e.code, e.body, error=e.stack())
