@@ -7,6 +7,7 @@ DEMO_DIR ?= var/demo
 export PYTHONPATH := $(CURDIR)/plugins
 
 .PHONY: bench-grid help demo test lint format bench bench-zone zone-soak irods-test bench-deid-score requirements system clean
+.PHONY: grid-nights bench-grid help demo test lint format bench bench-zone irods-test bench-deid-score requirements system clean
 
 help:
 	@echo "make demo      set up everything and run the main job on real DICOM files (DEMO_KEEP=0 ends by itself)"
@@ -17,6 +18,7 @@ help:
 	@echo "make zone-soak  100,000 operations on the embedded zone by clients that are killed at random (minutes)"
 	@echo "make bench-zone  objects a second into the embedded zone, on 1 and on 4 connections"
 	@echo "make bench-deid-score  de-identification scored on known answers beside its peers (installs them in var/)"
+	@echo "make grid-nights  a hundred simulated nights of faults, killed servers and absent partners"
 	@echo "make bench-grid  deposit, fetch, verification and planning against one embedded zone"
 	@echo "make requirements  resolve requirements*.in anew"
 
@@ -60,6 +62,9 @@ bench-zone: $(VENV)/.ready
 
 bench-deid-score: $(VENV)/.ready
 	$(BIN)/python tests/benchmarks/bench_deid_score.py
+
+grid-nights: $(VENV)/.ready
+	PACSGRID_NIGHTS=100 $(BIN)/python -m pytest -s tests/pipeline/test_nights.py
 
 bench-grid: $(VENV)/.ready
 	$(BIN)/python tests/benchmarks/bench_grid.py

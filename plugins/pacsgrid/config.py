@@ -6,6 +6,7 @@ A password is named, not written: ``password_env`` or ``password_file``.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -14,7 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pacsgrid.errors import ConfigError
-from pacsgrid.model import ProjectSettings, SourceSettings, ZoneSettings
+from pacsgrid.model import ProjectSettings, ReplicationPolicy, SourceSettings, ZoneSettings
 from pacsgrid.receiver_settings import ReceiverSettings
 
 SITE_ENV = "PACSGRID_SITE"
@@ -63,11 +64,23 @@ class _Zone(_Strict):
     bundle: bool = False
 
 
+class _Held(_Strict):
+    copies: int | None = Field(default=None, ge=1, le=16)
+    resource: str = ""
+
+
+class _Replication(_Strict):
+    zones: dict[str, _Held] = {}
+    within_hours: int = Field(default=72, ge=1)
+    reverify_days: int = Field(default=30, ge=1, le=3650)
+
+
 class _Project(_Strict):
     profile: str
     home_zone: str
     partner_zones: list[str] = []
     key_file: Path
+    replication: _Replication = _Replication()
 
 
 class _Site(_Strict):
@@ -162,6 +175,23 @@ def read_key(where: str, path: Path) -> bytes:
         raise ConfigError(f"{where}: cannot read {path}: {error.strerror}") from None
 
 
+def _policy(where: str, project: _Project, zones: Mapping[str, ZoneSettings]) -> ReplicationPolicy:
+    given = project.replication
+    owing = (project.home_zone, *project.partner_zones)
+    for zone in given.zones:
+        if zone not in owing:
+            raise ConfigError(
+                f"{where}.replication.zones: {zone!r} is neither home_zone nor in partner_zones"
+            )
+    held = {zone: given.zones.get(zone, _Held()) for zone in owing}
+    return ReplicationPolicy(
+        copies={zone: one.copies or zones[zone].copies for zone, one in held.items()},
+        resources={zone: one.resource or zones[zone].resource for zone, one in held.items()},
+        within_hours=given.within_hours,
+        reverify_days=given.reverify_days,
+    )
+
+
 def load_site(path: str | os.PathLike[str] | None = None) -> Site:
     """Read and validate the site file.
 
@@ -220,7 +250,14 @@ def load_site(path: str | os.PathLike[str] | None = None) -> Site:
         sources={n: _source(f"{file}: sources.{n}", n, s) for n, s in site.sources.items()},
         zones=zones,
         projects={
-            n: ProjectSettings(n, p.profile, p.home_zone, tuple(p.partner_zones), p.key_file)
+            n: ProjectSettings(
+                n,
+                p.profile,
+                p.home_zone,
+                tuple(p.partner_zones),
+                p.key_file,
+                _policy(f"{file}: projects.{n}", p, zones),
+            )
             for n, p in site.projects.items()
         },
         receiver=_receiver(f"{file}: receiver", site.receiver) if site.receiver else None,

@@ -171,6 +171,28 @@ class SourceSettings:
 
 
 @dataclass(frozen=True)
+class ReplicationPolicy:
+    """What a project is owed by its zones.
+
+    Attributes
+    ----------
+    copies
+        Good replicas of every instance, by zone; home first.
+    resources
+        The root resource a zone keeps them on, where it is not the zone's own setting.
+    within_hours
+        When all of them are to be proven, counted from the first proof at home.
+    reverify_days
+        How long a proof counts; then storage is read again.
+    """
+
+    copies: dict[str, int] = field(default_factory=dict)
+    resources: dict[str, str] = field(default_factory=dict)
+    within_hours: int = 72
+    reverify_days: int = 30
+
+
+@dataclass(frozen=True)
 class ProjectSettings:
     """One project: one pseudonym space, one collection, one replication policy."""
 
@@ -179,3 +201,4 @@ class ProjectSettings:
     home_zone: str
     partner_zones: tuple[str, ...]
     key_file: Path
+    policy: ReplicationPolicy = field(default_factory=ReplicationPolicy)

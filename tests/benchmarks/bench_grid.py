@@ -7,19 +7,23 @@ from __future__ import annotations
 
 import hashlib
 import os
+import resource
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import irods.keywords as kw
+import psycopg2
 
+from pacsgrid.embedded.postgres import EmbeddedPostgres
 from pacsgrid.embedded.process import Child, accepts, free_port
 from pacsgrid.grid import Zone, deposit, ensure_project, verify
 from pacsgrid.grid.admin import prepare_zone
-from pacsgrid.model import AnonymisedInstance, ZoneSettings
+from pacsgrid.ledger import Duties, migrate
+from pacsgrid.model import AnonymisedInstance, ReplicationPolicy, ZoneSettings
 
 COUNT, SIZE = 1000, 512 << 10
 LOOP = 200  # the loops are slow and steady, so fewer objects tell their rate
@@ -69,6 +73,40 @@ def rate(name: str, count: int, work: Callable[[], object]) -> float:
     return count / seconds
 
 
+def plan(folder: Path) -> None:
+    """Planning for a million instances in the ledger, three proofs each."""
+    policy = ReplicationPolicy(copies={"brno": 2, "praha": 1})
+    with EmbeddedPostgres(folder / "postgres") as server:
+        server.create_database("plan")
+        dsn = server.dsn("plan")
+        migrate(dsn)
+        with closing(psycopg2.connect(dsn)) as connection, connection.cursor() as cursor:
+            cursor.execute(_MILLION)
+            connection.commit()
+            connection.autocommit = True
+            cursor.execute("ANALYZE")
+        with Duties(dsn) as duties:
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            start = time.perf_counter()
+            count = sum(1 for _ in duties.all("demo", policy))
+            seconds = time.perf_counter() - start
+            grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    print(f"planning 1,000,000 instances: {count} duties in {seconds:.1f} s, memory +{grown} KiB")
+
+
+_MILLION = """
+INSERT INTO pacsgrid.study (ref, project, source, profile_hash, state)
+SELECT 'st-' || n, 'demo', 'pacs', 'hash', 'verified' FROM generate_series(1, 5000) n;
+INSERT INTO pacsgrid.instance
+SELECT 'demo', '1.' || s || '.' || n, 'st-' || s, '1.' || s, '1.' || s || '.1', 'S', 'CT',
+       repeat('a', 64), 524288 FROM generate_series(1, 5000) s, generate_series(1, 200) n;
+INSERT INTO pacsgrid.proof
+SELECT i.ref, i.sop_uid, z.zone, z.replica, 'disk', i.sha256, true,
+       now() - random() * interval '20 days'
+FROM pacsgrid.instance i, (VALUES ('brno', 0), ('brno', 1), ('praha', 0)) z (zone, replica);
+"""
+
+
 def main() -> None:
     """Run every measurement and print it."""
     with tempfile.TemporaryDirectory(prefix="bench-grid-") as name, zone_of(Path(name)) as zone:
@@ -86,6 +124,7 @@ def main() -> None:
         loop = rate("put loop of python-irodsclient, checksum, 2 replicas", LOOP, put_loop)
         ours = rate("deposit", COUNT, lambda: deposit(zone, "bench", made, {}))
         print(f"{'deposit / put loop':<58}{ours / loop:10.1f}")
+        plan(folder)
         rate("verify, both replicas recomputed", COUNT, lambda: verify(zone, "bench", made))
 
 

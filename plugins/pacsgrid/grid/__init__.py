@@ -1,6 +1,6 @@
 """iRODS zones: deposit, replicas, proofs and repair, through python-irodsclient."""
 
-from pacsgrid.grid.deposit import DepositReport, deposit, put_text
+from pacsgrid.grid.deposit import DepositReport, add_avus, deposit, put_text, set_avu
 from pacsgrid.grid.layout import ensure_project, object_path, study_collection
 from pacsgrid.grid.partner import copy_to_partner
 from pacsgrid.grid.repair import Repair, repair
@@ -12,6 +12,7 @@ __all__ = [
     "DepositReport",
     "Repair",
     "Zone",
+    "add_avus",
     "copy_to_partner",
     "deposit",
     "ensure_project",
@@ -20,6 +21,7 @@ __all__ = [
     "repair",
     "replicate_home",
     "restore",
+    "set_avu",
     "study_collection",
     "verify",
 ]

@@ -227,3 +227,20 @@ def add_avus(zone: Zone, collection: str, wanted: Sequence[AVU]) -> int:
                 ),
             )
     return len(missing)
+
+
+def set_avu(zone: Zone, collection: str, wanted: AVU) -> bool:
+    """Let a collection have one value of an attribute; returns whether that was a change."""
+    with translated(zone.settings.name):
+        metadata = zone.session.metadata
+        have = [m for m in metadata.get(Collection, collection) if m.name == wanted.attribute]
+        if [(m.value, m.units or "") for m in have] == [(wanted.value, wanted.units)]:
+            return False
+        new = iRODSMeta(wanted.attribute, wanted.value, wanted.units or None)
+        metadata.apply_atomic_operations(
+            Collection,
+            collection,
+            *(AVUOperation(operation="remove", avu=old) for old in have),
+            AVUOperation(operation="add", avu=new),
+        )
+    return True

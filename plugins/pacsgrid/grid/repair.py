@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import irods.keywords as kw
-from irods.exception import NetworkException, iRODSException
 
+from pacsgrid.errors import ZoneError
 from pacsgrid.grid.catalog import GOOD, STALE, CatalogReplica, replicas_below
 from pacsgrid.grid.layout import Deposited, object_path, study_collection
 from pacsgrid.grid.zone import Zone, translated
@@ -64,13 +64,11 @@ def repair(
     there = replicas_below(zone, study)
     for one in wanted:
         path = object_path(name, project, one)
-        with translated(name):
-            try:
+        try:
+            with translated(name):
                 _one(zone, done, one, there.get(path, []), by_uid[one.sop_uid], now)
-            except NetworkException:
-                raise
-            except iRODSException:
-                done.refused.append(one.sop_uid)
+        except ZoneError:
+            done.refused.append(one.sop_uid)
     return done
 
 

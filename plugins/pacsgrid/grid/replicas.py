@@ -30,7 +30,8 @@ def replicate_home(
 ) -> int:
     """Make the replicas that a zone's policy asks for and that are missing; returns how many.
 
-    A put to a replication resource has made them already; this finds the exceptions.
+    A put to a replication resource has made them already; this finds the exceptions. An object
+    without a good replica has nothing to replicate from.
     """
     if not instances:
         return 0
@@ -39,7 +40,7 @@ def replicate_home(
     lacking = [
         path
         for path in (object_path(name, project, one) for one in instances)
-        if sum(r.status == GOOD for r in there.get(path, [])) < zone.settings.copies
+        if 0 < sum(r.status == GOOD for r in there.get(path, [])) < zone.settings.copies
     ]
     zone.each(lambda path: _replicate(zone, there.get(path, []), path), lacking, connections)
     return len(lacking)

@@ -44,6 +44,11 @@ def translated(zone: str) -> Iterator[None]:
         raise ZoneUnavailable(f"zone {zone}: {type(error).__name__}") from None
     except irods_errors.iRODSException as error:
         raise ZoneError(f"zone {zone} refused: {type(error).__name__}: {error}") from None
+    except KeyError as error:
+        # python-irodsclient looks up a class for the server's code and has none.
+        if not (error.args and isinstance(error.args[0], int)):
+            raise
+        raise ZoneError(f"zone {zone} refused: iRODS error {error.args[0]}") from None
     except (OSError, EOFError) as error:
         raise ZoneUnavailable(f"zone {zone} does not answer: {type(error).__name__}") from None
 

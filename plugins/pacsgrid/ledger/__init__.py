@@ -1,6 +1,7 @@
 """The ledger: every study's state, every proof, the audit trail and the sealed vault."""
 
 from pacsgrid.ledger.access import note_access
+from pacsgrid.ledger.duties import Absence, Duties, Duty
 from pacsgrid.ledger.ledger import Ledger
 from pacsgrid.ledger.migrate import migrate
 from pacsgrid.ledger.overview import Overview
@@ -8,7 +9,10 @@ from pacsgrid.ledger.rows import AuditRow, HeldRow, InstanceRow, StudyRow
 from pacsgrid.ledger.vault import Vault
 
 __all__ = [
+    "Absence",
     "AuditRow",
+    "Duties",
+    "Duty",
     "HeldRow",
     "InstanceRow",
     "Ledger",

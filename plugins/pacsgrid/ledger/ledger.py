@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
@@ -281,16 +282,30 @@ class Ledger:
         )
         return int(count)
 
-    def add_proofs(self, ref: str, proofs: Sequence[ReplicaProof]) -> None:
+    def add_proofs(
+        self, ref: str, proofs: Sequence[ReplicaProof], now: datetime | None = None
+    ) -> None:
         """Enter what servers recomputed; the newest proof of a replica stands, bad ones are kept.
 
         A zone's earlier proofs of the same instances are replaced, so that a replica that was
-        trimmed leaves no proof behind.
+        trimmed leaves no proof behind. What was found bad before and was not repaired since is
+        not counted as going bad once more.
         """
         rows = [(ref, p.sop_uid, p.zone, p.replica, p.resource, p.sha256, p.good) for p in proofs]
         if not rows:
             return
         with self._transaction() as cursor:
+            if bad := [row[:-1] for row in rows if not row[-1] and row[3] >= 0]:
+                execute_values(
+                    cursor,
+                    "INSERT INTO pacsgrid.bad_replica"
+                    " (ref, sop_uid, zone, replica, resource, sha256)"
+                    " SELECT b.* FROM (VALUES %s) AS b (ref, sop_uid, zone, replica, resource,"
+                    " sha256) WHERE NOT EXISTS (SELECT FROM pacsgrid.proof p WHERE p.ref = b.ref"
+                    " AND p.sop_uid = b.sop_uid AND p.zone = b.zone AND p.resource = b.resource"
+                    " AND NOT p.good)",
+                    bad,
+                )
             execute_values(
                 cursor,
                 "DELETE FROM pacsgrid.proof p USING (VALUES %s) AS new (sop_uid, zone)"
@@ -300,17 +315,10 @@ class Ledger:
             )
             execute_values(
                 cursor,
-                "INSERT INTO pacsgrid.proof (ref, sop_uid, zone, replica, resource, sha256, good)"
-                " VALUES %s",
-                rows,
+                "INSERT INTO pacsgrid.proof (ref, sop_uid, zone, replica, resource, sha256, good,"
+                " verified_at) VALUES %s",
+                [(*row, now or datetime.now(UTC)) for row in rows],
             )
-            if bad := [row[:-1] for row in rows if not row[-1]]:
-                execute_values(
-                    cursor,
-                    "INSERT INTO pacsgrid.bad_replica"
-                    " (ref, sop_uid, zone, replica, resource, sha256) VALUES %s",
-                    bad,
-                )
 
     def proofs(self, ref: str) -> list[ReplicaProof]:
         """Return the newest proof of each replica."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +13,7 @@ from pacsgrid.config import Site, read_key
 from pacsgrid.deid import Profile, Pseudonyms, load_profile
 from pacsgrid.deid.quarantine import keep
 from pacsgrid.grid import Zone
-from pacsgrid.ledger import Ledger, Vault, migrate
+from pacsgrid.ledger import Duties, Ledger, Vault, migrate
 from pacsgrid.model import ProjectSettings
 
 
@@ -71,10 +71,23 @@ class Line:
         migrate(self.site.ledger_dsn)
         return Ledger(self.site.ledger_dsn, self._actor)
 
+    @cached_property
+    def duties(self) -> Duties:
+        """What the replication policy still asks for."""
+        migrate(self.site.ledger_dsn)
+        return Duties(self.site.ledger_dsn)
+
     def zone(self, name: str) -> Zone:
         """Return the client of a zone, one per line."""
         if name not in self._zones:
-            self._zones[name] = Zone(self.site.zone(name))
+            policy, settings = self.project.policy, self.site.zone(name)
+            self._zones[name] = Zone(
+                replace(
+                    settings,
+                    copies=policy.copies.get(name, settings.copies),
+                    resource=policy.resources.get(name, settings.resource),
+                )
+            )
         return self._zones[name]
 
     @property
@@ -96,9 +109,9 @@ class Line:
         for zone in self._zones.values():
             zone.close()
         self._zones.clear()
-        if "ledger" in self.__dict__:
-            self.ledger.close()
-            del self.__dict__["ledger"]
+        for name in ("ledger", "duties"):
+            if name in self.__dict__:
+                self.__dict__.pop(name).close()
 
     def __enter__(self) -> Self:
         return self

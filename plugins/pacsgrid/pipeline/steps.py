@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from pacsgrid import grid
 from pacsgrid.errors import ConflictError, HeldError, PacsgridError, RetryableError
 from pacsgrid.ledger import InstanceRow
-from pacsgrid.model import AVU, AnonymisedInstance, FoundStudy, ReplicaProof, StudyState
+from pacsgrid.model import AnonymisedInstance, FoundStudy, ReplicaProof, StudyState
 from pacsgrid.pacs import open_source
 from pacsgrid.pipeline.anonymise import anonymise
 from pacsgrid.pipeline.context import Line
 from pacsgrid.pipeline.documents import put_documents
+from pacsgrid.pipeline.studies import answers, copy_out, study_avus, study_of
 
 log = logging.getLogger(__name__)
 
@@ -62,60 +63,39 @@ def _outgoing(line: Line, ref: str) -> list[AnonymisedInstance]:
     ]
 
 
-def _collection(line: Line, zone: grid.Zone, rows: Sequence[InstanceRow]) -> str:
-    first = rows[0]
-    return grid.study_collection(
-        zone.settings.name, line.project.name, first.subject, first.study_uid
-    )
-
-
-def _avus(line: Line, collection: str, rows: Sequence[InstanceRow]) -> dict[str, list[AVU]]:
-    first = rows[0]
-    modalities = sorted({row.modality for row in rows if row.modality})
-    avus = {
-        collection: [
-            AVU("pacsgrid.project", line.project.name),
-            AVU("pacsgrid.subject", first.subject),
-            AVU("pacsgrid.profile", line.profile.hash),
-            AVU("StudyInstanceUID", first.study_uid),
-            *(AVU("Modality", modality) for modality in modalities),
-        ]
-    }
-    for row in rows:
-        avus.setdefault(
-            f"{collection}/{row.series_uid}",
-            [AVU("SeriesInstanceUID", row.series_uid), AVU("Modality", row.modality or "OT")],
-        )
-    return avus
-
-
 def deposit(line: Line, ref: str) -> None:
     """Put the study's instances, AVUs, manifest and report into the home zone."""
     rows = line.ledger.instances(ref)
     name = line.project.name
     grid.ensure_project(line.home, name)
-    collection = _collection(line, line.home, rows)
-    report = grid.deposit(line.home, name, _outgoing(line, ref), _avus(line, collection, rows))
+    collection = study_of(line, line.home, rows)
+    report = grid.deposit(line.home, name, _outgoing(line, ref), study_avus(line, collection, rows))
     put_documents(line, ref, line.home, collection, rows)
     log.info("%s: %d instances deposited, %d were there", ref, report.put, report.skipped)
 
 
 def replicate(line: Line, ref: str) -> None:
-    """Make the replicas that the home zone's policy and the partners still lack."""
+    """Make the replicas that the home zone's policy and the partners still lack.
+
+    A partner that does not answer gets its copies later (`keep.tend`).
+    """
     rows = line.ledger.instances(ref)
-    name = line.project.name
-    made = grid.replicate_home(line.home, name, rows)
+    made = grid.replicate_home(line.home, line.project.name, rows)
     for partner in line.partners:
-        grid.ensure_project(partner, name)
-        made += grid.copy_to_partner(line.home, partner, name, rows)
-        put_documents(line, ref, partner, _collection(line, partner, rows), rows)
+        if answers(line, partner):
+            made += copy_out(line, ref, partner, rows)
     log.info("%s: %d replicas made", ref, made)
 
 
 def verify(line: Line, ref: str) -> None:
-    """Let every zone recompute its replicas from storage; repair what is bad, once."""
+    """Let every zone recompute its replicas from storage; repair what is bad, once.
+
+    A partner that does not answer is verified later, unless home alone would be a single copy.
+    """
     rows = line.ledger.instances(ref)
     for zone in (line.home, *line.partners):
+        if zone is not line.home and line.home.settings.copies > 1 and not answers(line, zone):
+            continue
         proofs = grid.verify(zone, line.project.name, rows)
         line.ledger.add_proofs(ref, proofs)
         if _bad(proofs):

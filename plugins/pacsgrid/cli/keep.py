@@ -1,0 +1,45 @@
+"""``pacsgrid keep``: a night's duties of a project; ``pacsgrid report``: how its replicas stand."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from pacsgrid.config import load_site
+from pacsgrid.pipeline import Line
+from pacsgrid.pipeline.keep import tend
+from pacsgrid.pipeline.report import project_report
+
+
+def add(commands: Any) -> None:
+    """Declare both sub-commands."""
+    keep = commands.add_parser("keep", help="copy, verify and repair what the policy asks for")
+    keep.add_argument("project")
+    keep.set_defaults(run=run_keep)
+    report = commands.add_parser("report", help="replicas of a project, as JSON")
+    report.add_argument("project")
+    report.set_defaults(run=run_report)
+
+
+def run_keep(given: argparse.Namespace) -> int:
+    """Do one night's duties; 75 when something is to be tried again, 3 when something is lost."""
+    with Line(load_site(), given.project, "keep") as line:
+        night = tend(line)
+    print(
+        f"{night.studies} studies: {night.copied} objects copied, {night.repaired} replicas "
+        f"repaired, {night.restored} objects restored, {night.postponed} duties postponed"
+    )
+    for ref, uid in sorted(night.lost):
+        print(f"LOST {ref} {uid}: no good replica in any zone")
+    for text in night.again:
+        print(f"again: {text}")
+    return 3 if night.lost else 75 if night.again else 0
+
+
+def run_report(given: argparse.Namespace) -> int:
+    """Print the report; 3 when the policy is not met."""
+    with Line(load_site(), given.project, "report") as line:
+        report = project_report(line)
+    print(json.dumps(report.as_dict(), indent=1, default=str))
+    return 0 if report.settled else 3

@@ -1,0 +1,76 @@
+"""The state of a project's replicas, for its steward."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pacsgrid.pipeline.context import Line
+
+
+@dataclass
+class ZoneReport:
+    """A project in one zone.
+
+    ``lacking`` instances have fewer proven replicas than asked for, ``late`` of them are past
+    the policy's time; ``overdue`` studies were not recomputed within its interval.
+    """
+
+    copies: int
+    studies: int = 0
+    instances: int = 0
+    lacking: int = 0
+    late: int = 0
+    bad: int = 0
+    overdue: int = 0
+    oldest: datetime | None = None
+
+
+@dataclass
+class ProjectReport:
+    """A project's zones, resources where replicas went bad again, and zones that are away."""
+
+    project: str
+    at: datetime
+    zones: dict[str, ZoneReport] = field(default_factory=dict)
+    suspects: list[dict[str, Any]] = field(default_factory=list)
+    away: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def settled(self) -> bool:
+        """Whether the policy is met everywhere."""
+        return not any(z.lacking or z.bad or z.overdue for z in self.zones.values())
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return {**asdict(self), "settled": self.settled}
+
+
+def project_report(line: Line, now: datetime | None = None) -> ProjectReport:
+    """Compute the report from the ledger; no zone is asked."""
+    now = now or datetime.now(UTC)
+    policy = line.project.policy
+    report = ProjectReport(line.project.name, now)
+    report.zones = {zone: ZoneReport(copies) for zone, copies in policy.copies.items()}
+    for duty in line.duties.all(line.project.name, policy):
+        zone = report.zones[duty.zone]
+        zone.studies += 1
+        zone.instances += duty.instances
+        zone.lacking += duty.lacking
+        zone.bad += duty.bad
+        if now - duty.since > timedelta(hours=policy.within_hours):
+            zone.late += duty.lacking
+        if duty.oldest is not None:
+            zone.overdue += now - duty.oldest > timedelta(days=policy.reverify_days)
+            zone.oldest = min(zone.oldest or duty.oldest, duty.oldest)
+    report.suspects = [
+        {"zone": zone, "resource": resource, "objects": count}
+        for zone, resource, count in line.duties.suspects(list(policy.copies))
+    ]
+    report.away = [
+        {"zone": one.zone, "since": one.since, "next_try": one.next_try}
+        for one in line.duties.absences()
+        if one.zone in policy.copies
+    ]
+    return report

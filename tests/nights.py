@@ -1,0 +1,208 @@
+"""Simulated nights: a project is damaged at random between runs of `tend`.
+
+What really lies in the vaults is read from disk, past every catalog and every proof. Whatever
+still has one good replica anywhere must be whole again within the policy's interval of nights
+its zone was there, and what has none must be reported.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import resource
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import yaml
+
+from dicom import ct
+from pacsgrid.embedded.stack import Stack
+from pacsgrid.errors import RetryableError
+from pacsgrid.grid.catalog import CatalogReplica, replicas_below
+from pacsgrid.grid.repair import mark
+from pacsgrid.ledger import InstanceRow
+from pacsgrid.model import StudyQuery
+from pacsgrid.pipeline import STEPS, Line, find_studies, run_step, settle
+from pacsgrid.pipeline.keep import Night, tend
+from pacsgrid.pipeline.report import project_report
+
+INTERVAL = 3
+START = datetime(2030, 1, 1, 22, tzinfo=UTC)
+DAMAGES = ("flip", "delete", "cut", "stale", "intermediate", "locked")
+TROUBLES = ("none", "killed", "absent", "full", "skew")
+
+
+@dataclass
+class Nights:
+    """The simulation: its stack, its dice and what it knows to be damaged since when."""
+
+    stack: Stack
+    dice: random.Random
+    ills: Counter[str] = field(default_factory=Counter)
+    since: dict[tuple[str, str], int] = field(default_factory=dict)
+    doomed: dict[str, str] = field(default_factory=dict)
+    reported: set[str] = field(default_factory=set)
+    absent_for: int = 0
+
+    def fill(self, studies: int, instances: int) -> None:
+        """Take some studies the whole way to verified."""
+        file = self.stack.dir / "site.yaml"
+        site = yaml.safe_load(file.read_text())
+        site["projects"]["demo"]["replication"] = {"reverify_days": INTERVAL}
+        file.write_text(yaml.safe_dump(site))
+        for study in range(studies):
+            for number in range(instances):
+                uid = f"1.2.3.{study}"
+                name = self.stack.drop / f"{study}-{number}.dcm"
+                ct(name, uid, f"{uid}.1.{number}", fill=number)
+        with Line(self.stack.site, "demo") as line:
+            refs = find_studies(line, "drop", StudyQuery())
+            for name in STEPS:
+                refs = run_step(line, name, refs).refs
+            assert settle(line, refs) == studies
+
+    def run(self, nights: int) -> None:
+        """Damage and tend, then leave it in peace until everything must be whole."""
+        for night in range(nights):
+            self._night(night, quiet=False)
+        for night in range(nights, nights + 2 * INTERVAL):
+            self._night(night, quiet=True)
+        with Line(self.stack.site, "demo") as line:
+            assert not [key for key in self._ills(line) if key[1] not in self.doomed]
+            assert set(self.doomed) <= self.reported
+            report = project_report(line, START + timedelta(days=nights + 2 * INTERVAL))
+            assert report.settled is not bool(self.doomed)
+
+    def _night(self, night: int, quiet: bool) -> None:
+        now = START + timedelta(days=night)
+        trouble = "none" if quiet else self.dice.choice(TROUBLES)
+        if self.absent_for:
+            self.absent_for -= 1
+            if not self.absent_for or quiet:
+                self.absent_for = 0
+                self.stack.start_zone("praha")
+        elif trouble == "absent":
+            self.absent_for = self.dice.randint(1, INTERVAL)
+            self.stack.zones["praha"].kill()
+        with Line(self.stack.site, "demo") as line:
+            if not quiet:
+                self._damage(line)
+        if trouble == "skew":
+            now += timedelta(hours=self.dice.choice((-30, -3, 5, 40)))
+        self.ills[trouble] += 1
+        killer = None
+        if trouble == "killed":
+            killer = threading.Timer(self.dice.uniform(0.05, 0.8), self.stack.zones["brno"].kill)
+            killer.start()
+        if trouble == "full":
+            self._disk_full(True)
+        try:
+            with Line(self.stack.site, "demo") as line:
+                outcome = tend(line, now)
+        except RetryableError:
+            outcome = Night()
+        if killer:
+            killer.join()
+            self.stack.start_zone("brno")
+        if trouble == "full":
+            self._disk_full(False)
+        self.reported.update(uid for _, uid in outcome.lost)
+        self._check(night)
+
+    def _disk_full(self, full: bool) -> None:
+        # No file may grow, as on a full disk: the server's own catalog can write nothing either.
+        limit = 1 if full else resource.RLIM_INFINITY
+        pid = self.stack.zones["brno"].pid
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+
+    def _zones(self) -> list[str]:
+        return ["brno"] if self.absent_for else ["brno", "praha"]
+
+    @staticmethod
+    def _rows(line: Line) -> list[InstanceRow]:
+        studies = line.ledger.studies("demo")
+        return [row for study in studies for row in line.ledger.instances(study.ref)]
+
+    @staticmethod
+    def _replicas(line: Line, zone: str) -> dict[str, list[CatalogReplica]]:
+        there = replicas_below(line.zone(zone), f"/{zone}/home/demo/data")
+        return {
+            path.rsplit("/", 1)[1].removesuffix(".dcm"): replicas
+            for path, replicas in there.items()
+            if path.endswith(".dcm")
+        }
+
+    def _good(self, row: InstanceRow, replicas: list[CatalogReplica]) -> list[CatalogReplica]:
+        return [r for r in replicas if r.status == "1" and _digest(Path(r.file)) == row.sha256]
+
+    def _damage(self, line: Line) -> None:
+        """Harm some replicas, each instance keeping a good one, but once in a while none."""
+        there = {zone: self._replicas(line, zone) for zone in self._zones()}
+        rows = [row for row in self._rows(line) if row.sop_uid not in self.doomed]
+        for row in self.dice.sample(rows, k=min(3, len(rows))):
+            good = [
+                (zone, replica)
+                for zone, replicas in there.items()
+                for replica in self._good(row, replicas.get(row.sop_uid, []))
+            ]
+            if len(self.doomed) < 1 and not self.absent_for and self.dice.random() < 0.1:
+                for replicas in there.values():
+                    for replica in replicas.get(row.sop_uid, []):
+                        Path(replica.file).write_bytes(b"ruined")
+                self.doomed[row.sop_uid] = "ruined"
+                self.ills["doomed"] += 1
+                continue
+            self.dice.shuffle(good)
+            for zone, replica in good[: self.dice.randint(0, max(0, len(good) - 1))]:
+                self._harm(line, zone, replica)
+
+    def _harm(self, line: Line, zone: str, replica: CatalogReplica) -> None:
+        kind, file = self.dice.choice(DAMAGES), Path(replica.file)
+        self.ills[kind] += 1
+        if kind == "flip":
+            data = bytearray(file.read_bytes())
+            data[self.dice.randrange(len(data))] ^= 1 << self.dice.randrange(8)
+            file.write_bytes(data)
+        elif kind == "delete":
+            file.unlink()
+        elif kind == "cut":
+            file.write_bytes(file.read_bytes()[:100])
+        else:
+            status = {"stale": "0", "intermediate": "2", "locked": "4"}[kind]
+            mark(line.zone(zone), replica, status)
+
+    def _ills(self, line: Line) -> set[tuple[str, str]]:
+        """Instances with fewer truly good replicas in a zone than the policy asks for."""
+        ills = set()
+        for zone in self._zones():
+            there, copies = self._replicas(line, zone), line.project.policy.copies[zone]
+            for row in self._rows(line):
+                if len(self._good(row, there.get(row.sop_uid, []))) < copies:
+                    ills.add((zone, row.sop_uid))
+        return ills
+
+    def _check(self, night: int) -> None:
+        with Line(self.stack.site, "demo") as line:
+            ills = self._ills(line)
+        for key in ills:
+            if key[1] not in self.doomed:
+                self.since.setdefault(key, night)
+        present = self._zones()
+        for key in list(self.since):
+            if key[0] not in present:
+                self.since[key] += 1  # a night without the zone does not count
+            elif key not in ills:
+                del self.since[key]
+        late = {key: night - first for key, first in self.since.items()}
+        # One night is lost to each trouble; two in a row are not rare.
+        assert all(age <= INTERVAL + 2 for age in late.values()), late
+
+
+def _digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except FileNotFoundError:
+        return ""

@@ -1,0 +1,43 @@
+"""A partner that is away delays its own copies alone and gets them when it is back."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from irods.models import Collection
+
+from dicom import ct
+from pacsgrid.embedded.stack import Stack
+from pacsgrid.model import StudyQuery, StudyState
+from pacsgrid.pipeline import STEPS, Line, find_studies, run_step
+from pacsgrid.pipeline.keep import tend
+from pacsgrid.pipeline.report import project_report
+from pacsgrid.pipeline.studies import study_of
+from proof import proven_once
+
+
+def test_an_absent_partner_is_caught_up(tmp_path: Path) -> None:
+    with Stack(tmp_path / "stack", airflow=False, say=lambda text: None) as stack:
+        for number in range(3):
+            ct(stack.drop / f"{number}.dcm", "1.2.3.4", f"1.2.3.4.1.{number}", fill=number)
+        stack.zones["praha"].kill()
+        with Line(stack.site, "demo") as line:
+            refs = find_studies(line, "drop", StudyQuery())
+            for name in STEPS:
+                refs = run_step(line, name, refs).refs
+            (ref,) = refs
+            assert line.ledger.state(ref) is StudyState.VERIFIED
+            owed = project_report(line)
+            assert (owed.zones["brno"].lacking, owed.zones["praha"].lacking) == (0, 3)
+            assert [one["zone"] for one in owed.away] == ["praha"]
+            stack.start_zone("praha")
+            soon = tend(line)  # the zone is back, but its time to be asked has not come
+            assert (soon.copied, soon.postponed) == (0, 1)
+            later = datetime.now(UTC) + timedelta(hours=1)
+            assert tend(line, later).copied == 3
+            assert proven_once(line, ref)
+            assert project_report(line, later).settled and not project_report(line, later).away
+            partner, rows = line.partners[0], line.ledger.instances(ref)
+            avus = partner.session.metadata.get(Collection, study_of(line, partner, rows))
+            assert {"pacsgrid.subject", "pacsgrid.verified"} <= {avu.name for avu in avus}
