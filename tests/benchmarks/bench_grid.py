@@ -22,6 +22,7 @@ from pacsgrid.embedded.postgres import EmbeddedPostgres
 from pacsgrid.embedded.process import Child, accepts, free_port
 from pacsgrid.grid import Zone, deposit, ensure_project, verify
 from pacsgrid.grid.admin import prepare_zone
+from pacsgrid.grid.fetch import fetch
 from pacsgrid.ledger import Duties, migrate
 from pacsgrid.model import AnonymisedInstance, ReplicationPolicy, ZoneSettings
 
@@ -124,6 +125,15 @@ def main() -> None:
         loop = rate("put loop of python-irodsclient, checksum, 2 replicas", LOOP, put_loop)
         ours = rate("deposit", COUNT, lambda: deposit(zone, "bench", made, {}))
         print(f"{'deposit / put loop':<58}{ours / loop:10.1f}")
+
+        def get_loop() -> None:
+            for one in made[:LOOP]:
+                objects.get(f"{collection}/{one.sop_uid}", str(folder / "got"), forceFlag="")
+
+        loop = rate("get loop of python-irodsclient, nothing proven", LOOP, get_loop)
+        data = "/bench/home/bench/data"
+        ours = rate("fetch, every object proven", COUNT, lambda: fetch(zone, data, folder / "out"))
+        print(f"{'fetch / get loop':<58}{ours / loop:10.1f}")
         plan(folder)
         rate("verify, both replicas recomputed", COUNT, lambda: verify(zone, "bench", made))
 

@@ -6,10 +6,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from pacsgrid.cli import deid, keep, receive, reidentify
+from pacsgrid.cli import deid, fetch, keep, receive, reidentify
 from pacsgrid.errors import PacsgridError
 
-COMMANDS = (deid, keep, receive, reidentify)
+COMMANDS = (deid, fetch, keep, receive, reidentify)
 WRONG, HELD, AGAIN = 2, 3, 75  # 75 is EX_TEMPFAIL of sysexits.h
 
 

@@ -98,9 +98,10 @@ def put_buffer(
     _ask(zone, "DATA_OBJ_PUT_AN", _object(path, len(data), options), data)
 
 
-def get_buffer(zone: Zone, path: str, size: int) -> bytes:
-    """Return an object's bytes; for objects of up to SINGLE_BUFFER bytes."""
-    return bytes(_ask(zone, "DATA_OBJ_GET_AN", _object(path, size, {})).bs or b"")
+def get_buffer(zone: Zone, path: str, size: int, replica: int | None = None) -> bytes:
+    """Return an object's bytes, of one replica if asked; for up to SINGLE_BUFFER bytes."""
+    options = {} if replica is None else {kw.REPL_NUM_KW: str(replica)}
+    return bytes(_ask(zone, "DATA_OBJ_GET_AN", _object(path, size, options)).bs or b"")
 
 
 def unpack(zone: Zone, tar: str, collection: str) -> None:

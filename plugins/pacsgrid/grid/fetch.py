@@ -1,0 +1,182 @@
+"""Fetch: objects out of a zone, in parallel, each proven before it bears its name on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
+
+import irods.keywords as kw
+from irods.column import Like
+from irods.models import Collection, DataObject
+
+from pacsgrid.errors import ZoneError
+from pacsgrid.grid.catalog import GOOD
+from pacsgrid.grid.put import CHUNK
+from pacsgrid.grid.wire import SINGLE_BUFFER, get_buffer
+from pacsgrid.grid.zone import Zone, hex_checksum, translated
+
+PARTIAL = ".part"
+CONNECTIONS = 8
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An object as its zone has it; `sha256` is empty where no checksum is registered."""
+
+    path: str
+    size: int
+    sha256: str
+    replicas: tuple[int, ...]
+
+
+@dataclass
+class FetchReport:
+    """Objects fetched, objects that were here and proven, bytes, and objects that are bad."""
+
+    fetched: int = 0
+    skipped: int = 0
+    bytes: int = 0
+    bad: list[str] = field(default_factory=list)
+
+
+def fetch(
+    zone: Zone,
+    path: str,
+    target: Path,
+    connections: int = CONNECTIONS,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> FetchReport:
+    """Fetch a collection, or one object, with everything below it into a directory.
+
+    Run again after an interruption it fetches what is missing; a large object goes on where it
+    was cut. An object whose checksum differs is fetched from its other replicas, and reported
+    when none is right; nothing wrong is left under its name.
+
+    Parameters
+    ----------
+    progress
+        Called with the bytes done and the bytes in total.
+
+    Raises
+    ------
+    ZoneError
+        There is nothing of that name, or no right to read it.
+    ZoneUnavailable
+        The zone dropped the connection; run again.
+    """
+    objects = {one: _place(target, path, one.path) for one in stored_below(zone, path)}
+    if not objects:
+        raise ZoneError(f"{path}: no such collection or object, or no right to read it")
+    return fetch_all(zone, objects, connections, progress)
+
+
+def fetch_all(
+    zone: Zone,
+    objects: Mapping[Stored, Path],
+    connections: int = CONNECTIONS,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> FetchReport:
+    """Fetch objects, each to its own place; otherwise as `fetch`."""
+    report, lock = FetchReport(), Lock()
+    total, done = sum(one.size for one in objects), 0
+
+    def work(item: tuple[Stored, Path]) -> None:
+        nonlocal done
+        one, place = item
+        there = place.exists() and _digest(place) == one.sha256 != ""
+        right = there or _fetch_one(zone, one, place)
+        with lock:
+            done += one.size
+            if not right:
+                report.bad.append(one.path)
+            elif there:
+                report.skipped += 1
+            else:
+                report.fetched += 1
+                report.bytes += one.size
+            progress(done, total)
+
+    zone.each(work, objects.items(), connections)
+    return report
+
+
+def stored_below(zone: Zone, path: str) -> Iterator[Stored]:
+    """Yield the objects that are a path or lie below it, with their good replicas."""
+    parent, _, name = path.rpartition("/")
+    found: dict[str, list[tuple[int, int, str]]] = {}
+    for criteria in (
+        [Collection.name == path],
+        [Like(Collection.name, f"{path}/%")],
+        [Collection.name == parent, DataObject.name == name],
+    ):
+        columns = (
+            Collection.name,
+            DataObject.name,
+            DataObject.size,
+            DataObject.checksum,
+            DataObject.replica_number,
+        )
+        for row in zone.rows(columns, DataObject.replica_status == GOOD, *criteria):
+            found.setdefault(f"{row[Collection.name]}/{row[DataObject.name]}", []).append(
+                (
+                    int(row[DataObject.replica_number]),
+                    int(row[DataObject.size]),
+                    hex_checksum(row[DataObject.checksum]),
+                )
+            )
+    for where, replicas in found.items():
+        # A checksum that only some replicas have is the one they all should have.
+        sha256 = next((digest for _, _, digest in sorted(replicas) if digest), "")
+        numbers = tuple(number for number, _, _ in sorted(replicas))
+        yield Stored(where, max(size for _, size, _ in replicas), sha256, numbers)
+
+
+def _place(target: Path, root: str, path: str) -> Path:
+    inside = path.removeprefix(f"{root}/") if path != root else path.rsplit("/", 1)[1]
+    parts = inside.split("/")
+    if ".." in parts or "." in parts:
+        raise ZoneError(f"{path}: not a name for a file")
+    return target.joinpath(*parts)
+
+
+def _fetch_one(zone: Zone, one: Stored, place: Path) -> bool:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    partial = place.with_name(place.name + PARTIAL)
+    for number in _attempts(one):
+        with translated(zone.settings.name):
+            if one.size <= SINGLE_BUFFER:
+                partial.write_bytes(get_buffer(zone, one.path, one.size, number))
+            else:
+                _stream(zone, one, partial, number)
+        if one.sha256 in ("", _digest(partial)) and partial.stat().st_size == one.size:
+            os.replace(partial, place)
+            return True
+        partial.unlink()
+    return False
+
+
+def _attempts(one: Stored) -> Sequence[int | None]:
+    # First whichever replica the server prefers; a second time, for what an earlier run left.
+    return (None, None, *one.replicas) if one.size > SINGLE_BUFFER else (None, *one.replicas)
+
+
+def _stream(zone: Zone, one: Stored, partial: Path, number: int | None) -> None:
+    options = {} if number is None else {kw.REPL_NUM_KW: str(number)}
+    with (
+        zone.session.data_objects.open(one.path, "r", allow_redirect=False, **options) as source,
+        partial.open("ab") as target,
+    ):
+        if target.tell() > one.size:
+            target.truncate(0)
+        source.seek(target.tell())
+        while chunk := source.read(CHUNK):
+            target.write(chunk)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

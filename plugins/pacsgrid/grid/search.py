@@ -1,0 +1,51 @@
+"""Search: collections by their AVUs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from irods.column import Like
+from irods.models import Collection, CollectionMeta
+
+from pacsgrid.errors import ConfigError
+from pacsgrid.grid.zone import Zone
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """An attribute and the value it must have; ``%`` in the value stands for anything."""
+
+    attribute: str
+    value: str
+
+    @classmethod
+    def parse(cls, text: str) -> Criterion:
+        """Read ``ATTRIBUTE=VALUE``; raises ConfigError saying what is missing."""
+        attribute, equals, value = text.partition("=")
+        if not (attribute and equals and value):
+            raise ConfigError(f"{text!r} is no criterion; write ATTRIBUTE=VALUE, as Modality=CT")
+        return cls(attribute, value)
+
+
+def search(zone: Zone, root: str, criteria: Sequence[Criterion]) -> list[str]:
+    """Return the collections below `root` that have an AVU for every criterion, by name."""
+    found: set[str] | None = None
+    for one in criteria:
+        # GenQuery joins a table once, so each criterion is a query and the answers are cut.
+        matches = (
+            Like(CollectionMeta.value, one.value)
+            if "%" in one.value
+            else CollectionMeta.value == one.value
+        )
+        names = {
+            row[Collection.name]
+            for row in zone.rows(
+                (Collection.name,),
+                Like(Collection.name, f"{root.rstrip('/')}/%"),
+                CollectionMeta.name == one.attribute,
+                matches,
+            )
+        }
+        found = names if found is None else found & names
+    return sorted(found or ())
