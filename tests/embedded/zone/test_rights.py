@@ -1,0 +1,115 @@
+"""Rights and metadata beyond single changes."""
+
+from __future__ import annotations
+
+import time
+
+import irods.exception as ex
+import pytest
+from irods.access import iRODSAccess
+from irods.message import JSON_Message, iRODSMessage
+from irods.meta import AVUOperation, iRODSMeta
+from irods.models import DataObject, DataObjectMeta
+from irods.session import iRODSSession
+
+HOME = "/brno/home/rods"
+
+
+def rights(session: iRODSSession, path: str) -> dict[str, str]:
+    found = session.collections.get(path) if session.collections.exists(path) else None
+    target = found or session.data_objects.get(path)
+    return {a.user_name: a.access_name for a in session.acls.get(target)}
+
+
+@pytest.fixture
+def objects(rods: iRODSSession, bob: iRODSSession) -> iRODSSession:
+    rods.collections.create(f"{HOME}/c/d")
+    for path in ("c/x", "c/d/y"):
+        rods.data_objects.touch(f"{HOME}/{path}")
+    return rods
+
+
+def test_recursive(objects: iRODSSession, bob: iRODSSession) -> None:
+    objects.acls.set(iRODSAccess("write", f"{HOME}/c", "bob", "brno"), recursive=True)
+    for path in ("c", "c/x", "c/d", "c/d/y"):
+        assert rights(objects, f"{HOME}/{path}")["bob"] == "modify_object"
+    objects.acls.set(iRODSAccess("null", f"{HOME}/c/d", "bob", "brno"), recursive=True)
+    assert [r[DataObject.name] for r in bob.query(DataObject.name)] == ["x"]
+
+
+def test_inheritance(objects: iRODSSession) -> None:
+    objects.acls.set(iRODSAccess("read", f"{HOME}/c", "bob", "brno"))
+    objects.acls.set(iRODSAccess("inherit", f"{HOME}/c"), recursive=True)
+    objects.collections.create(f"{HOME}/c/new")
+    objects.data_objects.touch(f"{HOME}/c/new/z")
+    assert rights(objects, f"{HOME}/c/new/z") == {"rods": "own", "bob": "read_object"}
+    assert "bob" not in rights(objects, f"{HOME}/c/x")
+    objects.acls.set(iRODSAccess("noinherit", f"{HOME}/c"))
+    objects.data_objects.touch(f"{HOME}/c/later")
+    assert "bob" not in rights(objects, f"{HOME}/c/later")
+
+
+def test_administrators_change_rights_on_what_is_not_theirs(
+    rods: iRODSSession, bob: iRODSSession
+) -> None:
+    path = "/brno/home/bob/x"
+    bob.data_objects.touch(path)
+    with pytest.raises(ex.CAT_NO_ACCESS_PERMISSION):
+        rods.acls.set(iRODSAccess("read", path, "rods", "brno"))
+    rods.acls.set(iRODSAccess("read", path, "rods", "brno"), admin=True)
+    assert rights(rods, path) == {"bob": "own", "rods": "read_object"}
+    with pytest.raises(ex.CAT_INSUFFICIENT_PRIVILEGE_LEVEL):
+        bob.acls.set(iRODSAccess("own", f"{HOME}", "bob", "brno"), admin=True)
+
+
+def atomic(session: iRODSSession, path: str, *operations: dict[str, str]) -> None:
+    text = {"logical_path": path, "operations": list(operations)}
+    with session.pool.get_connection() as connection:
+        message = JSON_Message(text, connection.server_version)
+        connection.send(iRODSMessage("RODS_API_REQ", msg=message, int_info=20005))
+        connection.recv()
+
+
+def test_several_rights_at_once_or_none(objects: iRODSSession) -> None:
+    give = {"entity_name": "bob", "acl": "write"}
+    with pytest.raises(ex.iRODSException):
+        atomic(objects, f"{HOME}/c/x", give, {"entity_name": "nobody", "acl": "read"})
+    assert rights(objects, f"{HOME}/c/x") == {"rods": "own"}
+    atomic(objects, f"{HOME}/c/x", give, {"entity_name": "public", "acl": "read"})
+    assert rights(objects, f"{HOME}/c/x") == {
+        "rods": "own", "bob": "modify_object", "public": "read_object",
+    }  # fmt: skip
+
+
+def test_atomic_metadata_says_what_is_wrong(objects: iRODSSession, bob: iRODSSession) -> None:
+    obj = objects.data_objects.get(f"{HOME}/c/x")
+    obj.metadata.apply_atomic_operations(
+        AVUOperation(operation="add", avu=iRODSMeta("a", "1")),
+        AVUOperation(operation="remove", avu=iRODSMeta("never", "there")),
+    )
+    assert [m.name for m in obj.metadata.items()] == ["a"]
+    obj.unlink(force=True)
+    with pytest.raises(ex.SYS_INVALID_INPUT_PARAM) as error:
+        obj.metadata.apply_atomic_operations(AVUOperation(operation="add", avu=iRODSMeta("a", "1")))
+    said = error.value.server_msg.get_json_encoded_struct()["error_message"]
+    assert said == f"Entity does not exist [entity_name={HOME}/c/x]"
+
+
+def test_setting_metadata_keeps_when_it_was_made(objects: iRODSSession) -> None:
+    path = f"{HOME}/c/x"
+    metadata = objects.data_objects.get(path).metadata
+    metadata.set("a", "1")
+    made = times(objects)[0]
+    deadline = time.monotonic() + 5
+    while times(objects)[1] == made and time.monotonic() < deadline:
+        time.sleep(0.2)
+        metadata.set("a", "2", "u")
+    created, modified = times(objects)
+    assert created == made < modified
+    assert [(m.value, m.units) for m in metadata.items()] == [("2", "u")]
+
+
+def times(session: iRODSSession) -> tuple[object, object]:
+    columns = DataObjectMeta.create_time, DataObjectMeta.modify_time
+    row = session.query(*columns).filter(DataObjectMeta.name == "a").one()
+    return row[columns[0]], row[columns[1]]
