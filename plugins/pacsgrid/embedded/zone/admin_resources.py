@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from . import codes
 from .catalog import now
 from .locks import GOOD
 from .objects import spread
@@ -34,11 +35,11 @@ def add_resource(s: Session, db: Any, a: list[str]) -> None:
     """A storage or coordinating resource."""
     name, kind, place, context = a[2], a[3], a[4], a[5]
     if not re.fullmatch(r"[\w-]+", name) or name in ("root", "null"):
-        raise IrodsError(-831000, name)
+        raise IrodsError(codes.CAT_INVALID_RESOURCE_NAME, name)
     if any(r["name"] == name for r in s.cat.resources.values()):
-        raise IrodsError(-809000, name)
+        raise IrodsError(codes.CATALOG_ALREADY_HAS_ITEM_BY_THAT_NAME, name)
     if not re.fullmatch(r"[\w ]+", kind):
-        raise IrodsError(-810000, kind)
+        raise IrodsError(codes.CAT_INVALID_RESOURCE_TYPE, kind)
     kind = kind.replace(" ", "")
     host, _, vault = place.partition(":")
     if kind == STORAGE:
@@ -55,9 +56,9 @@ def rm_resource(s: Session, db: Any, name: str, dry_run: bool) -> None:
     """Remove a resource that holds nothing; a dry run only says whether that would do."""
     row = s.cat.resource(name)
     if s.cat.children(row["id"]) or row["parent"]:
-        raise IrodsError(-835000, name)
+        raise IrodsError(codes.CAT_RESOURCE_NOT_EMPTY, name)
     if s.cat.one("SELECT 1 FROM data WHERE resc_id=?", row["id"]) is not None:
-        raise IrodsError(-835000, name)
+        raise IrodsError(codes.CAT_RESOURCE_NOT_EMPTY, name)
     if dry_run:
         return
     db.execute("DELETE FROM resc WHERE id=?", (row["id"],))
@@ -68,13 +69,13 @@ def add_child(s: Session, db: Any, a: list[str]) -> None:
     """Tie a resource into a tree."""
     parent, kid = s.cat.resource(a[2]), s.cat.resource(a[3])
     if kid["parent"]:
-        raise IrodsError(-1801000, "child has a parent")
+        raise IrodsError(codes.CHILD_HAS_PARENT, "child has a parent")
     if s.cat.hier(parent["id"]).split(";")[0] == kid["name"]:
-        raise IrodsError(-1803000, "a circle")
+        raise IrodsError(codes.HIERARCHY_ERROR, "a circle")
     if parent["type"] not in TREES:
-        raise IrodsError(-1803000, "storage takes no children")
+        raise IrodsError(codes.HIERARCHY_ERROR, "storage takes no children")
     if parent["type"] == "passthru" and s.cat.children(parent["id"]):
-        raise IrodsError(-1803000, "passthru takes one child")
+        raise IrodsError(codes.HIERARCHY_ERROR, "passthru takes one child")
     db.execute(
         "UPDATE resc SET parent=?, parent_ctx=? WHERE id=?", (str(parent["id"]), a[4], kid["id"])
     )
@@ -84,7 +85,7 @@ def rm_child(s: Session, db: Any, a: list[str]) -> None:
     """Take a resource out of a tree."""
     parent, kid = s.cat.resource(a[2]), s.cat.resource(a[3])
     if kid["parent"] != str(parent["id"]):
-        raise IrodsError(-1802000, "not a child")
+        raise IrodsError(codes.CHILD_NOT_FOUND, "not a child")
     db.execute("UPDATE resc SET parent='', parent_ctx='' WHERE id=?", (kid["id"],))
 
 
@@ -96,9 +97,9 @@ def modify_resource(s: Session, db: Any, a: list[str]) -> None:
         return
     column = _COLUMNS.get(a[3])
     if column is None:
-        raise IrodsError(-816000, a[3])
+        raise IrodsError(codes.CAT_INVALID_ARGUMENT, a[3])
     if column == "name" and any(r["name"] == a[4] for r in s.cat.resources.values()):
-        raise IrodsError(-809000, a[4])
+        raise IrodsError(codes.CATALOG_ALREADY_HAS_ITEM_BY_THAT_NAME, a[4])
     t = now()
     db.execute(f"UPDATE resc SET {column}=?, mtime=? WHERE id=?", (a[4], t, row["id"]))
     if column == "free":
@@ -108,7 +109,7 @@ def modify_resource(s: Session, db: Any, a: list[str]) -> None:
 def rebalance(s: Session, root: Any) -> None:
     """Every object with a good replica below this root gets its full set of good ones."""
     if root["parent"]:
-        raise IrodsError(-1816000, root["name"])
+        raise IrodsError(codes.DIRECT_CHILD_ACCESS, root["name"])
     leaves = [i for i in s.cat.resources if root_of(s, i) == root["id"]]
     marks = ",".join("?" * len(leaves))
     for row in s.cat.rows(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from . import codes
 from .catalog import OWN, now
 from .secretbox import reveal
 from .session import Session
@@ -19,7 +20,7 @@ def who(s: Session, name: str, zone: str = "") -> Any:
     base, _, own = name.partition("#")
     row = s.cat.user(base, own or zone or s.server.zone)
     if row is None:
-        raise IrodsError(-827000, name)
+        raise IrodsError(codes.CAT_INVALID_USER, name)
     return row
 
 
@@ -27,7 +28,7 @@ def the_group(s: Session, name: str) -> Any:
     """A group by name."""
     row = s.cat.user(name, s.server.zone)
     if row is None or row["type"] != GROUP:
-        raise IrodsError(-829000, name)
+        raise IrodsError(codes.CAT_INVALID_GROUP, name)
     return row
 
 
@@ -36,13 +37,13 @@ def add_user(s: Session, db: Any, full: str, kind: str, zone: str, password: str
     name, _, own = full.partition("#")
     zone = own or zone or s.server.zone
     if not re.fullmatch(r"[\w.@-]+", name) or name in (".", ".."):
-        raise IrodsError(-319000, name)
+        raise IrodsError(codes.USER_INVALID_USERNAME_FORMAT, name)
     if kind not in (*USER_TYPES, GROUP):
-        raise IrodsError(-820000, kind)
+        raise IrodsError(codes.CAT_INVALID_USER_TYPE, kind)
     if s.cat.one("SELECT 1 FROM zone WHERE name=?", zone) is None:
-        raise IrodsError(-843000, zone)
+        raise IrodsError(codes.CAT_INVALID_ZONE, zone)
     if s.cat.user(name, zone) is not None:
-        raise IrodsError(-809000, full)
+        raise IrodsError(codes.CATALOG_ALREADY_HAS_ITEM_BY_THAT_NAME, full)
     uid, t = s.cat.new_id(db), now()
     db.execute(
         "INSERT INTO user(id,name,zone,type,password,ctime,mtime) VALUES(?,?,?,?,?,?,?)",
@@ -64,7 +65,7 @@ def add_user(s: Session, db: Any, full: str, kind: str, zone: str, password: str
 def rm_user(s: Session, db: Any, row: Any) -> None:
     """Remove a user or group and, if empty, home and trash."""
     if row["name"] in (s.server.admin, "public", "rodsadmin") and row["zone"] == s.server.zone:
-        raise IrodsError(-818000, row["name"])
+        raise IrodsError(codes.CAT_NO_ACCESS_PERMISSION, row["name"])
     here = row["name"] if row["zone"] == s.server.zone else f"{row['name']}#{row['zone']}"
     for top in ("home", "trash/home"):
         coll = s.cat.coll(f"/{s.server.zone}/{top}/{here}")
@@ -75,7 +76,7 @@ def rm_user(s: Session, db: Any, row: Any) -> None:
             coll["name"], coll["id"],
         )  # fmt: skip
         if full is not None:
-            raise IrodsError(-821000, coll["name"])
+            raise IrodsError(codes.CAT_COLLECTION_NOT_EMPTY, coll["name"])
         db.execute("DELETE FROM coll WHERE id=?", (coll["id"],))
         db.execute("DELETE FROM access WHERE object_id=?", (coll["id"],))
     for table, column in (
@@ -91,20 +92,20 @@ def modify_user(s: Session, db: Any, a: list[str]) -> None:
     row, what, value = who(s, a[2]), a[3], a[4]
     if what == "addAuth":
         if s.cat.one("SELECT 1 FROM user_auth WHERE user_id=? AND dn=?", row["id"], value):
-            raise IrodsError(-809000, value)
+            raise IrodsError(codes.CATALOG_ALREADY_HAS_ITEM_BY_THAT_NAME, value)
         db.execute("INSERT INTO user_auth VALUES(?,?,?)", (row["id"], value, now()))
         return
     if what == "rmAuth":
         cur = db.execute("DELETE FROM user_auth WHERE user_id=? AND dn=?", (row["id"], value))
         if not cur.rowcount:
-            raise IrodsError(-822000, value)
+            raise IrodsError(codes.CAT_SUCCESS_BUT_WITH_NO_INFO, value)
         return
     if what not in ("type", "comment", "info", "password"):
-        raise IrodsError(-816000, what)
+        raise IrodsError(codes.CAT_INVALID_ARGUMENT, what)
     if what == "password":
         value = secret(s, value)
     if what == "type" and value not in USER_TYPES:
-        raise IrodsError(-820000, value)
+        raise IrodsError(codes.CAT_INVALID_USER_TYPE, value)
     db.execute(f"UPDATE user SET {what}=?, mtime=? WHERE id=?", (value, now(), row["id"]))
 
 
@@ -113,7 +114,7 @@ def secret(s: Session, text: str) -> str:
     current = s.cat.user(*s.proxy)["password"]
     found = reveal(text, current, s.signature)
     if not found:
-        raise IrodsError(-826000, "password not readable")
+        raise IrodsError(codes.CAT_INVALID_AUTHENTICATION, "password not readable")
     return found
 
 
@@ -123,14 +124,19 @@ def modify_group(s: Session, db: Any, name: str, verb: str, user: str, zone: str
     pair = (group["id"], member["id"])
     if verb == "add":
         if s.cat.one("SELECT 1 FROM member WHERE group_id=? AND user_id=?", *pair):
-            raise IrodsError(-809000, user)
+            raise IrodsError(codes.CATALOG_ALREADY_HAS_ITEM_BY_THAT_NAME, user)
         db.execute("INSERT INTO member VALUES(?,?)", pair)
     elif verb == "remove":
         cur = db.execute("DELETE FROM member WHERE group_id=? AND user_id=?", pair)
         if not cur.rowcount:
-            raise IrodsError(-809000 if member["type"] == GROUP else -819000, user)
+            raise IrodsError(
+                codes.CATALOG_ALREADY_HAS_ITEM_BY_THAT_NAME
+                if member["type"] == GROUP
+                else codes.CAT_SUCCESS_BUT_WITH_NO_INFO,
+                user,
+            )
     else:
-        raise IrodsError(-816000, verb)
+        raise IrodsError(codes.CAT_INVALID_ARGUMENT, verb)
 
 
 def may_modify_group(s: Session, name: str, verb: str) -> None:
@@ -143,4 +149,4 @@ def may_modify_group(s: Session, name: str, verb: str) -> None:
     }
     if s.uid in members or (verb == "add" and not members):
         return
-    raise IrodsError(-830000, name)
+    raise IrodsError(codes.CAT_INSUFFICIENT_PRIVILEGE_LEVEL, name)

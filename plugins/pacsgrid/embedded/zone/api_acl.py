@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from . import codes
 from .api_coll import under
 from .catalog import LEVELS, OWN, clean
 from .objects import need
@@ -20,11 +21,11 @@ _BELOW = (
 def owned(s: Session, path: str, as_admin: bool) -> tuple[int, bool]:
     """Id of what a path names, and whether it is a collection; its owner or administrators only."""
     if as_admin and not s.admin:
-        raise IrodsError(-830000, "administrators only")
+        raise IrodsError(codes.CAT_INSUFFICIENT_PRIVILEGE_LEVEL, "administrators only")
     coll = s.cat.coll(path)
     row = coll or next(iter(s.cat.replicas(path)), None)
     if row is None:
-        raise IrodsError(-814000, path)
+        raise IrodsError(codes.CAT_UNKNOWN_COLLECTION, path)
     if not as_admin:
         need(s, row["id"], OWN)
     return int(row["id"]), coll is not None
@@ -33,7 +34,7 @@ def owned(s: Session, path: str, as_admin: bool) -> tuple[int, bool]:
 def level_of(word: str) -> int:
     """The number of a right by its name."""
     if word not in LEVELS:
-        raise IrodsError(-816000, f"right {word}")
+        raise IrodsError(codes.CAT_INVALID_ARGUMENT, f"right {word}")
     return LEVELS[word]
 
 
@@ -42,7 +43,7 @@ def grantee(s: Session, name: str, zone: str) -> int:
     base, _, own = name.partition("#")
     row = s.cat.user(base, own or zone or s.server.zone)
     if row is None:
-        raise IrodsError(-827000, name)
+        raise IrodsError(codes.CAT_INVALID_USER, name)
     return int(row["id"])
 
 
@@ -63,7 +64,7 @@ def mod_access(s: Session, r: Request) -> Reply:
     with s.cat.tx(durable=True) as db:
         if word in ("inherit", "noinherit"):
             if not is_coll:
-                raise IrodsError(-814000, path)
+                raise IrodsError(codes.CAT_UNKNOWN_COLLECTION, path)
             where = "name=?1 OR (name>=?2 AND name<?3)" if recursive else "name=?1"
             args = bounds if recursive else bounds[:1]
             db.execute(f"UPDATE coll SET inherit={int(word == 'inherit')} WHERE {where}", args)
@@ -97,7 +98,9 @@ def atomic_access(s: Session, r: Request) -> Reply:
                 user = grantee(s, str(op["entity_name"]), str(op.get("zone") or ""))
                 grant(db, oid, user, level_of(str(op["acl"])))
             except (KeyError, TypeError):
-                raise _refused(-154000, "Operation is not complete.", op, number) from None
+                raise _refused(
+                    codes.SYS_INTERNAL_ERR, "Operation is not complete.", op, number
+                ) from None
             except IrodsError as e:
                 raise _refused(e.code, f"Not possible: {e.message}", op, number) from None
     return json_reply({})

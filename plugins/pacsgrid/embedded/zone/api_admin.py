@@ -9,7 +9,7 @@ from typing import Any
 
 from . import admin_resources as resources
 from . import admin_users as users
-from . import quota, specific
+from . import codes, quota, specific
 from .api_acl import grant, level_of
 from .catalog import now
 from .request import Reply, Request, api
@@ -28,7 +28,7 @@ def _args(r: Request) -> list[str]:
 def general_admin(s: Session, r: Request) -> Reply:
     """Whatever iadmin does."""
     if not s.admin:
-        raise IrodsError(-13000, "administrators only")
+        raise IrodsError(codes.SYS_NO_API_PRIV, "administrators only")
     a = _args(r)
     with s.cat.tx(durable=True) as db:
         try:
@@ -80,16 +80,16 @@ def _admin(s: Session, db: Any, a: list[str]) -> None:
         case "calculate-usage", _:
             quota.calculate_usage(db)
         case _:
-            raise IrodsError(-816000, f"{a[0]} {a[1]}")
+            raise IrodsError(codes.CAT_INVALID_ARGUMENT, f"{a[0]} {a[1]}")
 
 
 def _zone(s: Session, db: Any, a: list[str]) -> None:
     """Zones that this one knows; the local one stays what it is."""
     if a[0] == "add":
         if s.cat.one("SELECT 1 FROM zone WHERE name=?", a[2]) is not None:
-            raise IrodsError(-809000, a[2])
+            raise IrodsError(codes.CATALOG_ALREADY_HAS_ITEM_BY_THAT_NAME, a[2])
         if a[3] != "remote":
-            raise IrodsError(-816000, a[3])
+            raise IrodsError(codes.CAT_INVALID_ARGUMENT, a[3])
         zone_id = s.cat.new_id(db)
         db.execute("INSERT INTO zone VALUES(?,?,'remote',?,?)", (zone_id, a[2], a[4], a[5]))
         return
@@ -98,17 +98,17 @@ def _zone(s: Session, db: Any, a: list[str]) -> None:
     else:
         column = {"conn": "conn", "comment": "comment"}.get(a[3])
         if column is None:
-            raise IrodsError(-816000, a[3])
+            raise IrodsError(codes.CAT_INVALID_ARGUMENT, a[3])
         sql, args = f"UPDATE zone SET {column}=? WHERE name=?", [a[4], a[2]]
     if not db.execute(sql, args).rowcount:
-        raise IrodsError(-843000, a[2])
+        raise IrodsError(codes.CAT_INVALID_ZONE, a[2])
 
 
 def _zone_acl(s: Session, db: Any, a: list[str]) -> None:
     """Rights on / and on the zone's own collection."""
     level, coll = level_of(a[2]), s.cat.coll(a[4])
     if a[4] not in ("/", f"/{s.server.zone}") or coll is None:
-        raise IrodsError(-816000, f"{a[2]} {a[4]}")
+        raise IrodsError(codes.CAT_INVALID_ARGUMENT, f"{a[2]} {a[4]}")
     grant(db, coll["id"], users.who(s, a[3])["id"], level)
 
 
@@ -119,14 +119,14 @@ def user_admin(s: Session, r: Request) -> Reply:
     with s.cat.tx(durable=True) as db:
         if a[0] == "userpw":
             if a[1] != s.name:
-                raise IrodsError(-830000, "not allowed")
+                raise IrodsError(codes.CAT_INSUFFICIENT_PRIVILEGE_LEVEL, "not allowed")
             db.execute(
                 "UPDATE user SET password=?, mtime=? WHERE id=?",
                 (users.secret(s, a[3]), now(), s.uid),
             )
             return Reply()
         if not s.admin and s.user["type"] != "groupadmin":
-            raise IrodsError(-830000, "group administrators only")
+            raise IrodsError(codes.CAT_INSUFFICIENT_PRIVILEGE_LEVEL, "group administrators only")
         match a[0], a[1]:
             case "mkuser", _:
                 password = ""
@@ -140,7 +140,7 @@ def user_admin(s: Session, r: Request) -> Reply:
                     users.may_modify_group(s, a[2], a[3])
                 users.modify_group(s, db, a[2], a[3], a[4], a[5])
             case _:
-                raise IrodsError(-816000, a[0])
+                raise IrodsError(codes.CAT_INVALID_ARGUMENT, a[0])
     return Reply()
 
 
@@ -168,7 +168,7 @@ def temp_password(s: Session, r: Request) -> Reply:
 def temp_password_for_other(s: Session, r: Request) -> Reply:
     """A temporary password for someone else, made from the administrator's own."""
     if not s.admin:
-        raise IrodsError(-830000, "administrators only")
+        raise IrodsError(codes.CAT_INSUFFICIENT_PRIVILEGE_LEVEL, "administrators only")
     user = users.who(s, r.node.get("targetUser"))
     seed = _temporary(s, user, s.cat.user(*s.proxy)["password"])
     return Reply(0, pack("getTempPasswordForOtherOut_PI", stringToHashWith=seed))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 
+from . import codes
 from .login import password_ok
 from .request import Reply, Request, api, json_reply
 from .session import Session
@@ -24,9 +25,9 @@ def authenticate(s: Session, r: Request) -> Reply:
         except ValueError:
             digest = b""
         if not password_ok(s, digest):
-            raise IrodsError(-826000, "wrong password")
+            raise IrodsError(codes.CAT_INVALID_AUTHENTICATION, "wrong password")
     else:
-        raise IrodsError(-1105000, "unknown step")
+        raise IrodsError(codes.SYS_INVALID_INPUT_PARAM, "unknown step")
     return json_reply(data)
 
 
@@ -45,5 +46,5 @@ def response(s: Session, r: Request) -> Reply:
     except ValueError:
         digest = b""
     if not password_ok(s, digest):
-        raise IrodsError(-826000, "wrong password")
+        raise IrodsError(codes.CAT_INVALID_AUTHENTICATION, "wrong password")
     return Reply()

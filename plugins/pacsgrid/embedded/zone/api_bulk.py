@@ -6,6 +6,7 @@ end in the byte stream (OFFSET_INX), and may give modes and checksums.
 
 from __future__ import annotations
 
+from . import codes
 from .api_coll import make
 from .catalog import clean, split
 from .request import HANDLERS, Reply, Request, api
@@ -14,7 +15,11 @@ from .wire import IrodsError, Node
 
 MAX_FILES = 50  # MAX_NUM_BULK_OPR_FILES
 _NAME, _CHECKSUM, _MODE, _END = 403, 415, 421, 999998
-_NO_COLUMN, _TOO_MANY, _BAD_ENDS = -313000, -113000, -27000
+_NO_COLUMN, _TOO_MANY, _BAD_ENDS = (
+    codes.UNMATCHED_KEY_OR_INDEX,
+    codes.SYS_REQUESTED_BUF_TOO_LARGE,
+    codes.SYS_COPY_LEN_ERR,
+)
 
 
 def columns(array: Node) -> dict[int, list[str]]:

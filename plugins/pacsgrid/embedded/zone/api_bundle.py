@@ -8,6 +8,7 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
+from . import codes
 from .api_coll import make
 from .catalog import READ, clean
 from .locks import GOOD, INTERMEDIATE
@@ -25,8 +26,8 @@ from .request import Reply, Request, api
 from .session import Session
 from .wire import IrodsError, pack
 
-_BAD_TAR = -70000  # SYS_TAR_EXTRACT_ALL_ERR
-_IN_RESOURCE = -46000  # SYS_COPY_ALREADY_IN_RESC
+_BAD_TAR = codes.SYS_TAR_EXTRACT_ALL_ERR  # SYS_TAR_EXTRACT_ALL_ERR
+_IN_RESOURCE = codes.SYS_COPY_ALREADY_IN_RESC  # SYS_COPY_ALREADY_IN_RESC
 
 
 def _place(collection: str, member: tarfile.TarInfo) -> str:
@@ -45,7 +46,7 @@ def extract_and_register(s: Session, r: Request) -> Reply:
     """
     kw = r.node.keywords()
     collection = clean(r.node.get("collection"))
-    rows = existing(s, clean(r.node.get("objPath")), READ, -358000)
+    rows = existing(s, clean(r.node.get("objPath")), READ, codes.OBJ_PATH_DOES_NOT_EXIST)
     row = pick(s, rows, kw)
     leaf = s.cat.resources[row["resc_id"]]
     make(s, collection, True)
@@ -58,7 +59,7 @@ def extract_and_register(s: Session, r: Request) -> Reply:
                 if member.isdir():
                     make(s, path, True)
                 elif not member.isfile():
-                    raise IrodsError(-359000, "links are not unpacked")
+                    raise IrodsError(codes.SYMLINKED_BUNFILE_NOT_ALLOWED, "links are not unpacked")
                 elif s.cat.replicas(path):
                     refused = _IN_RESOURCE
                 else:
@@ -111,14 +112,16 @@ def _settle(s: Session, made: list[tuple[str, int]]) -> None:
 def file_checksum(s: Session, r: Request) -> Reply:
     """Checksum of a vault file, no catalog involved; only for administrators."""
     if not s.admin:
-        raise IrodsError(-13000, "not on the list of APIs for clients")  # SYS_NO_API_PRIV
+        raise IrodsError(
+            codes.SYS_NO_API_PRIV, "not on the list of APIs for clients"
+        )  # SYS_NO_API_PRIV
     leaf = s.cat.resource(r.node.get("rescHier").rsplit(";", 1)[-1])
     path = os.path.realpath(r.node.get("fileName"))
     if not path.startswith(os.path.realpath(leaf["vault"]) + "/"):
-        raise IrodsError(-13000, "outside the resource's vault")
+        raise IrodsError(codes.SYS_NO_API_PRIV, "outside the resource's vault")
     try:
         if os.stat(path).st_size < r.node.num("dataSize"):
-            raise IrodsError(-512000, "shorter than the catalog says")
+            raise IrodsError(codes.UNIX_FILE_READ_ERR, "shorter than the catalog says")
     except OSError as e:
-        raise IrodsError(-510000 - (e.errno or 0), path) from None
+        raise IrodsError(codes.UNIX_FILE_OPEN_ERR - (e.errno or 0), path) from None
     return Reply(0, pack("fileChksumOut_PI", chksumStr=checksum_file(path)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
+from . import codes
 from .catalog import OWN, WRITE, clean, now, split
 from .locks import check_free
 from .objects import forget, inside_vault, need, remove, unlink
@@ -26,17 +27,17 @@ def make(s: Session, path: str, recursive: bool) -> None:
         if s.cat.coll(path) is not None:
             if recursive:
                 return
-            raise IrodsError(-809000, path)
+            raise IrodsError(codes.CATALOG_ALREADY_HAS_ITEM_BY_THAT_NAME, path)
         if s.cat.replicas(path):
-            raise IrodsError(-834000, path)
+            raise IrodsError(codes.CAT_NAME_EXISTS_AS_DATAOBJ, path)
         parent, _ = split(path)
         above = s.cat.coll(parent)
         if above is None:
             if not recursive or parent == path:
-                raise IrodsError(-814000, parent)
+                raise IrodsError(codes.CAT_UNKNOWN_COLLECTION, parent)
             make(s, parent, True)
             above = s.cat.coll(parent)
-        need(s, above["id"], WRITE, -818000)
+        need(s, above["id"], WRITE, codes.CAT_NO_ACCESS_PERMISSION)
         s.cat.add_coll(db, path, s.name, s.zone, s.uid)
 
 
@@ -60,16 +61,16 @@ def coll_remove(s: Session, r: Request) -> Reply:
     with s.cat.tx(durable=True) as db:
         coll = s.cat.coll(path)
         if coll is None:
-            raise IrodsError(-814000, path)
+            raise IrodsError(codes.CAT_UNKNOWN_COLLECTION, path)
         if protected(s, path):
-            raise IrodsError(-818000, path)
+            raise IrodsError(codes.CAT_NO_ACCESS_PERMISSION, path)
         need(s, coll["id"], OWN)
         inner = s.cat.rows("SELECT id, name FROM coll WHERE name>=? AND name<?", *under(path))
         ids = [coll["id"], *(c["id"] for c in inner)]
         marks = ",".join("?" * len(ids))
         rows = s.cat.rows(f"SELECT * FROM data WHERE coll_id IN ({marks}) ORDER BY id, repl", *ids)
         if (rows or inner) and "recursiveOpr" not in kw:
-            raise IrodsError(-79000, path)
+            raise IrodsError(codes.SYS_COLLECTION_NOT_EMPTY, path)
         trash = f"/{s.server.zone}/trash/"
         if "forceFlag" not in kw and not path.startswith(trash) and r.node.num("oprType") != 26:
             to_trash(s, path)
@@ -123,18 +124,23 @@ def move(s: Session, old: str, new: str) -> None:
     parent, name = split(new)
     with s.cat.tx(durable=True) as db:
         if s.cat.replicas(new):
-            raise IrodsError(-834000 if s.cat.coll(old) is not None else -809000, new)
+            raise IrodsError(
+                codes.CAT_NAME_EXISTS_AS_DATAOBJ
+                if s.cat.coll(old) is not None
+                else codes.CATALOG_ALREADY_HAS_ITEM_BY_THAT_NAME,
+                new,
+            )
         if s.cat.coll(new) is not None:
-            raise IrodsError(-833000, new)
+            raise IrodsError(codes.CAT_NAME_EXISTS_AS_COLLECTION, new)
         above = s.cat.coll(parent)
         if above is None:
-            raise IrodsError(-814000, parent)
+            raise IrodsError(codes.CAT_UNKNOWN_COLLECTION, parent)
         need(s, above["id"], WRITE)
         coll = s.cat.coll(old)
         if coll is None:
             rows = s.cat.replicas(old)
             if not rows:
-                raise IrodsError(-358000, old)
+                raise IrodsError(codes.OBJ_PATH_DOES_NOT_EXIST, old)
             need(s, rows[0]["id"], OWN)
             check_free(s, rows[0]["id"])
             db.execute(
@@ -143,7 +149,7 @@ def move(s: Session, old: str, new: str) -> None:
             )
             return
         if protected(s, old) or (new + "/").startswith(old + "/"):
-            raise IrodsError(-818000, old)
+            raise IrodsError(codes.CAT_NO_ACCESS_PERMISSION, old)
         need(s, coll["id"], OWN)
         db.execute(
             "UPDATE coll SET name=?, parent=?, mtime=? WHERE id=?", (new, parent, now(), coll["id"])
@@ -161,7 +167,7 @@ def rename(s: Session, r: Request) -> Reply:
     a, b = r.node.children[0], r.node.children[1]
     old, new = clean(a.get("objPath")), clean(b.get("objPath"))
     if new.split("/")[1] != s.server.zone:
-        raise IrodsError(-93000, "across zones")
+        raise IrodsError(codes.SYS_CROSS_ZONE_MV_NOT_SUPPORTED, "across zones")
     move(s, old, new)
     return Reply()
 
@@ -171,11 +177,11 @@ def modify_collection(s: Session, r: Request) -> Reply:
     """Change a collection's comment."""
     coll = s.cat.coll(clean(r.node.get("collName")))
     if coll is None:
-        raise IrodsError(-814000, r.node.get("collName"))
+        raise IrodsError(codes.CAT_UNKNOWN_COLLECTION, r.node.get("collName"))
     need(s, coll["id"], WRITE)
     comment = r.node.keywords().get("collComments")
     if comment is None:
-        raise IrodsError(-816000, "only collComments can be changed")
+        raise IrodsError(codes.CAT_INVALID_ARGUMENT, "only collComments can be changed")
     with s.cat.tx(durable=True) as db:
         db.execute("UPDATE coll SET comments=?, mtime=? WHERE id=?", (comment, now(), coll["id"]))
     return Reply()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 
-from . import tickets
+from . import codes, tickets
 from .catalog import OWN, READ, clean
 from .objects import (
     Handle,
@@ -29,7 +29,7 @@ def data_open(s: Session, r: Request) -> Reply:
     """Open, or create what is then empty."""
     path, flags = r.node.get("objPath"), r.node.num("openFlags")
     if not path.startswith("/"):
-        raise IrodsError(-31000, path)
+        raise IrodsError(codes.SYS_INVALID_FILE_PATH, path)
     if r.api == 601:
         flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC
     h = open_object(s, clean(path), flags, r.node.keywords(), r.node.num("createMode"))
@@ -42,7 +42,7 @@ def handle(s: Session, r: Request) -> Handle:
     """The handle a request names."""
     found = s.handles.get(r.node.num("l1descInx"))
     if not isinstance(found, Handle):
-        raise IrodsError(-23000, "bad descriptor")
+        raise IrodsError(codes.SYS_BAD_FILE_DESCRIPTOR, "bad descriptor")
     return found
 
 
@@ -51,7 +51,7 @@ def data_write(s: Session, r: Request) -> Reply:
     """Write at the handle's offset."""
     h = handle(s, r)
     if not h.write:
-        raise IrodsError(-19000, "not open for writing")
+        raise IrodsError(codes.SYS_FILE_DESC_OUT_OF_RANGE, "not open for writing")
     if h.lent:
         tickets.spend_bytes(s, len(r.bs))
     h.written()
@@ -79,7 +79,7 @@ def data_lseek(s: Session, r: Request) -> Reply:
     base = (0, h.offset, os.fstat(h.fd).st_size if r.node.num("whence") == 2 else 0)
     whence = r.node.num("whence")
     if whence not in (0, 1, 2) or base[whence] + r.node.num("offset") < 0:
-        raise IrodsError(-504022, "bad seek")
+        raise IrodsError(codes.UNIX_FILE_LSEEK_ERR - 22, "bad seek")
     h.offset = base[whence] + r.node.num("offset")
     return Reply(0, pack("fileLseekOut_PI", offset=h.offset))
 
@@ -98,10 +98,10 @@ def data_put(s: Session, r: Request) -> Reply:
     """Put in a single buffer."""
     kw = r.node.keywords()
     if "dataIncluded" not in kw and r.node.num("dataSize") > 0:
-        raise IrodsError(-12000, "put through a portal is not offered")
+        raise IrodsError(codes.SYS_UNMATCHED_API_NUM, "put through a portal is not offered")
     path = clean(r.node.get("objPath"))
     if s.cat.replicas(path) and "forceFlag" not in kw:
-        raise IrodsError(-312000, path)
+        raise IrodsError(codes.OVERWRITE_WITHOUT_FORCE_FLAG, path)
     h = open_object(s, path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, kw, r.node.num("createMode"))
     fd = s.free_fd()
     s.handles[fd] = h
@@ -144,13 +144,13 @@ def stat(s: Session, r: Request) -> Reply:
     path = clean(r.node.get("objPath"))
     coll = s.cat.coll(path)
     if coll is not None:
-        need(s, coll["id"], READ, -310000)
+        need(s, coll["id"], READ, codes.USER_FILE_DOES_NOT_EXIST)
         kind, size, chk, row = 2, 0, "", coll
     else:
         rows = s.cat.replicas(path)
         if not rows:
-            raise IrodsError(-310000, path)
-        need(s, rows[0]["id"], READ, -310000)
+            raise IrodsError(codes.USER_FILE_DOES_NOT_EXIST, path)
+        need(s, rows[0]["id"], READ, codes.USER_FILE_DOES_NOT_EXIST)
         row = pick(s, rows, r.node.keywords())
         kind, size, chk = 1, row["size"], row["checksum"]
     return Reply(kind, pack(
@@ -196,7 +196,7 @@ def described(s: Session, number: int) -> dict[str, object]:
     """A descriptor's replica, with the token that lets other connections write to it."""
     h = s.handles.get(number)
     if h is None:
-        raise IrodsError(-23000, "bad descriptor")
+        raise IrodsError(codes.SYS_BAD_FILE_DESCRIPTOR, "bad descriptor")
     if h.lock is not None:
         h.lock.token = h.lock.token or secrets.token_hex(16)
     row = s.cat.one("SELECT * FROM data WHERE id=? AND repl=?", h.data_id, h.repl)
@@ -219,8 +219,8 @@ def resource_for_operation(s: Session, r: Request) -> Reply:
     row = next(iter(asked(s, rows, kw)), None) if rows else None
     if kind.upper() == "OPEN":
         if not rows:
-            raise IrodsError(-358000, path)
-        need(s, rows[0]["id"], READ, -358000)
+            raise IrodsError(codes.OBJ_PATH_DOES_NOT_EXIST, path)
+        need(s, rows[0]["id"], READ, codes.OBJ_PATH_DOES_NOT_EXIST)
         row = pick(s, rows, kw)
     leaf = target(s, kw) if row is None else s.cat.resources[row["resc_id"]]
     return json_string({"host": leaf["loc"], "resource_hierarchy": s.cat.hier(leaf["id"])})
@@ -233,7 +233,7 @@ def replica_close(s: Session, r: Request) -> Reply:
     number = int(data.get("fd", -1))
     h = s.handles.get(number)
     if h is None:
-        raise IrodsError(-23000, "bad descriptor")
+        raise IrodsError(codes.SYS_BAD_FILE_DESCRIPTOR, "bad descriptor")
     kw = {"regChksum": ""} if data.get("compute_checksum") else {}
     close(s, number, kw)
     return Reply()

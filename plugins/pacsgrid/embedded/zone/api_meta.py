@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from . import codes
 from .catalog import READ, WRITE, clean, now
 from .objects import need
 from .request import Reply, Request, api, json_reply
@@ -19,34 +20,34 @@ def entity(s: Session, kind: str, name: str, level: int, admin: bool = False) ->
     if kind in ("data_object", "collection"):
         path = clean(name)
         if kind == "collection":
-            row, missing = s.cat.coll(path), -814000
+            row, missing = s.cat.coll(path), codes.CAT_UNKNOWN_COLLECTION
         else:
-            row, missing = next(iter(s.cat.replicas(path)), None), -814000
+            row, missing = next(iter(s.cat.replicas(path)), None), codes.CAT_UNKNOWN_COLLECTION
             if s.cat.coll(path.rpartition("/")[0] or "/") is not None:
-                missing = -817000
+                missing = codes.CAT_UNKNOWN_FILE
         if row is None:
             raise IrodsError(missing, name)
         if not (admin and s.admin):
-            need(s, row["id"], level, -818000)
+            need(s, row["id"], level, codes.CAT_NO_ACCESS_PERMISSION)
         return int(row["id"])
     if level > READ and not s.admin:
-        raise IrodsError(-830000, "administrators only")
+        raise IrodsError(codes.CAT_INSUFFICIENT_PRIVILEGE_LEVEL, "administrators only")
     if kind == "resource":
         try:
             return int(s.cat.resource(name)["id"])
         except IrodsError:
-            raise IrodsError(-831000, name) from None
+            raise IrodsError(codes.CAT_INVALID_RESOURCE, name) from None
     user, _, zone = name.partition("#")
     row = s.cat.user(user, zone or s.server.zone)
     if row is None:
-        raise IrodsError(-827000, name)
+        raise IrodsError(codes.CAT_INVALID_USER, name)
     return int(row["id"])
 
 
 def add(db: Any, s: Session, oid: int, avu: tuple[str, str, str], strict: bool = True) -> None:
     """Attach an AVU."""
     if not avu[0] or not avu[1]:
-        raise IrodsError(-816000, "empty attribute or value")
+        raise IrodsError(codes.CAT_INVALID_ARGUMENT, "empty attribute or value")
     row = db.execute("SELECT id FROM meta WHERE attr=? AND value=? AND units=?", avu).fetchone()
     t = now()
     if row is None:
@@ -56,7 +57,7 @@ def add(db: Any, s: Session, oid: int, avu: tuple[str, str, str], strict: bool =
         mid = row["id"]
     cur = db.execute("INSERT OR IGNORE INTO objt VALUES(?,?,?,?)", (oid, mid, t, t))
     if not cur.rowcount and strict:
-        raise IrodsError(-809000, "AVU is there already")
+        raise IrodsError(codes.CATALOG_ALREADY_HAS_ITEM_BY_THAT_NAME, "AVU is there already")
 
 
 def rm(db: Any, oid: int, avu: tuple[str, str, str | None], wild: bool = False) -> int:
@@ -98,11 +99,11 @@ def mod_avu(s: Session, r: Request) -> Reply:
     kw = r.node.keywords()
     op, kind, admin = a[0], _KINDS.get(a[1]), "irodsAdmin" in kw
     if kind is None:
-        raise IrodsError(-816000, f"type {a[1]}")
+        raise IrodsError(codes.CAT_INVALID_ARGUMENT, f"type {a[1]}")
     if op == "cp":
         other = _KINDS.get(a[2])
         if other is None:
-            raise IrodsError(-816000, f"type {a[2]}")
+            raise IrodsError(codes.CAT_INVALID_ARGUMENT, f"type {a[2]}")
         source = entity(s, kind, a[3], READ, admin)
         target = entity(s, other, a[4], WRITE, admin)
         with s.cat.tx(durable=True) as db:
@@ -120,17 +121,17 @@ def mod_avu(s: Session, r: Request) -> Reply:
         elif op in ("rm", "rmw"):
             units = a[5] if a[5] or op == "rm" else None
             if not rm(db, oid, (a[3], a[4], units), op == "rmw"):
-                raise IrodsError(-819000, "no such AVU")
+                raise IrodsError(codes.CAT_SUCCESS_BUT_WITH_NO_INFO, "no such AVU")
         elif op == "rmi":
             db.execute("DELETE FROM objt WHERE object_id=? AND meta_id=?", (oid, a[3]))
         elif op == "mod":
             news = dict(x.split(":", 1) for x in a[5:9] if x[:2] in ("n:", "v:", "u:"))
             units = "" if a[5][:2] in ("n:", "v:", "u:") else a[5]
             if not rm(db, oid, (a[3], a[4], units)):
-                raise IrodsError(-819000, "no such AVU")
+                raise IrodsError(codes.CAT_SUCCESS_BUT_WITH_NO_INFO, "no such AVU")
             add(db, s, oid, (news.get("n", a[3]), news.get("v", a[4]), news.get("u", units)))
         else:
-            raise IrodsError(-816000, f"operation {op}")
+            raise IrodsError(codes.CAT_INVALID_ARGUMENT, f"operation {op}")
     return Reply()
 
 
@@ -142,26 +143,30 @@ def atomic(s: Session, r: Request) -> Reply:
     try:
         oid = entity(s, str(data.get("entity_type")), name, WRITE, bool(data.get("admin_mode")))
     except IrodsError as e:
-        if e.code in (-818000, -830000):
+        if e.code in (codes.CAT_NO_ACCESS_PERMISSION, codes.CAT_INSUFFICIENT_PRIVILEGE_LEVEL):
             raise _refused(e.code, "User not allowed to modify metadata") from None
-        raise _refused(-130000, f"Entity does not exist [entity_name={name}]") from None
+        raise _refused(
+            codes.SYS_INVALID_INPUT_PARAM, f"Entity does not exist [entity_name={name}]"
+        ) from None
     with s.cat.tx(durable=True) as db:
         for number, op in enumerate(data.get("operations") or []):
             try:
                 avu = (str(op["attribute"]), str(op["value"]), str(op.get("units") or ""))
             except (KeyError, TypeError):
-                raise _refused(-167000, "Operation is not complete.", op, number) from None
+                raise _refused(
+                    codes.SYS_INTERNAL_ERR, "Operation is not complete.", op, number
+                ) from None
             if not avu[0] or not avu[1]:
                 said = (
                     f"Empty metadata attribute name or value [attribute={avu[0]}, value={avu[1]}]"
                 )
-                raise _refused(-130000, said, op, number)
+                raise _refused(codes.SYS_INVALID_INPUT_PARAM, said, op, number)
             if op.get("operation") == "add":
                 add(db, s, oid, avu, strict=False)
             elif op.get("operation") == "remove":
                 rm(db, oid, avu)
             else:
-                raise _refused(-169000, "Invalid metadata operation.", op, number)
+                raise _refused(codes.INVALID_OPERATION, "Invalid metadata operation.", op, number)
     return json_reply({})
 
 

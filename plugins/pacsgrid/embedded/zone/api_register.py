@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
+from . import codes
 from .api_coll import make
 from .catalog import WRITE, clean, now
 from .locks import GOOD
@@ -21,12 +22,12 @@ from .wire import IrodsError
 def register(s: Session, r: Request) -> Reply:
     """Make a file or folder of the server's machine known under a logical path."""
     if not s.admin:
-        raise IrodsError(-830000, "administrators only")
+        raise IrodsError(codes.CAT_INSUFFICIENT_PRIVILEGE_LEVEL, "administrators only")
     path, kw = clean(r.node.get("objPath")), r.node.keywords()
     leaf, file = target(s, kw), checked(s, kw.get("filePath", ""))
     if "collection" in kw:
         if not file.is_dir():
-            raise IrodsError(-522020, "not a folder")
+            raise IrodsError(codes.UNIX_FILE_OPENDIR_ERR - 20, "not a folder")
         _register_folder(s, path, file, leaf, kw)
     else:
         _register_file(s, path, file, leaf, kw)
@@ -36,14 +37,14 @@ def register(s: Session, r: Request) -> Reply:
 def checked(s: Session, text: str) -> Path:
     """A path that may be registered: absolute, there, and not of the zone's own files."""
     if not text.startswith("/"):
-        raise IrodsError(-317000, "filePath is not absolute")
+        raise IrodsError(codes.USER_INPUT_PATH_ERR, "filePath is not absolute")
     try:
         file = Path(text).resolve(strict=True)
     except OSError as e:
-        raise IrodsError(-516000 - (e.errno or 0), "file is not there") from None
+        raise IrodsError(codes.UNIX_FILE_STAT_ERR - (e.errno or 0), "file is not there") from None
     own = s.server.directory.resolve()
     if own == file or own in file.parents or file in own.parents:
-        raise IrodsError(-818000, "the zone's own files are not registered")
+        raise IrodsError(codes.CANT_REG_IN_VAULT_FILE, "the zone's own files are not registered")
     return file
 
 
@@ -60,7 +61,7 @@ def _register_folder(s: Session, path: str, folder: Path, leaf: Any, kw: dict[st
 def _register_file(s: Session, path: str, file: Path, leaf: Any, kw: dict[str, str]) -> None:
     info = os.stat(file, follow_symlinks=False)
     if not stat.S_ISREG(info.st_mode):
-        raise IrodsError(-510000, "not a plain file")
+        raise IrodsError(codes.UNIX_FILE_OPEN_ERR, "not a plain file")
     checksum = ""
     if "regChksum" in kw or "verifyChksum" in kw:
         checksum = checksum_file(str(file))
@@ -83,7 +84,7 @@ def _register_file(s: Session, path: str, file: Path, leaf: Any, kw: dict[str, s
             need(s, rows[0]["id"], WRITE)
             data_id, repl = next((x["id"], x["repl"]) for x in rows if x["path"] == str(file))
         else:
-            raise IrodsError(-809000, path)
+            raise IrodsError(codes.CATALOG_ALREADY_HAS_ITEM_BY_THAT_NAME, path)
         db.execute(
             "UPDATE data SET path=?, size=?, checksum=?, mtime=? WHERE id=? AND repl=?",
             (str(file), info.st_size, checksum, now(), data_id, repl),
@@ -106,7 +107,7 @@ def modify_data(s: Session, r: Request) -> Reply:
     info, changes = r.node.child("DataObjInfo_PI"), r.node.keywords()
     rows = s.cat.replicas(clean(info.get("objPath")))
     if not rows:
-        raise IrodsError(-817000, info.get("objPath"))
+        raise IrodsError(codes.CAT_UNKNOWN_FILE, info.get("objPath"))
     if "irodsAdmin" not in changes or not s.admin:
         need(s, rows[0]["id"], WRITE)
     if "all" not in changes:
@@ -115,19 +116,19 @@ def modify_data(s: Session, r: Request) -> Reply:
             which = {"rescName": info.get("rescName")}
         rows = asked(s, rows, which or {"replNum": info.get("replNum") or "0"})[:1]
         if not rows:
-            raise IrodsError(-164000, "no such replica")
+            raise IrodsError(codes.SYS_REPLICA_DOES_NOT_EXIST, "no such replica")
     with s.cat.tx(durable=True) as db:
         for name, value in changes.items():
             if name in ("all", "irodsAdmin"):
                 continue
             if name not in _FIELDS:
-                raise IrodsError(-816000, name)
+                raise IrodsError(codes.CAT_INVALID_ARGUMENT, name)
             column, is_time, reserved = _FIELDS[name]
             if reserved and not s.admin:
-                raise IrodsError(-830000, name)
+                raise IrodsError(codes.CAT_INSUFFICIENT_PRIVILEGE_LEVEL, name)
             if is_time or column in ("size", "status"):
                 if not value.isdigit():
-                    raise IrodsError(-130000, f"{name} {value}")
+                    raise IrodsError(codes.SYS_INVALID_INPUT_PARAM, f"{name} {value}")
                 value = f"{int(value):011d}" if is_time else value
             for row in rows:
                 db.execute(

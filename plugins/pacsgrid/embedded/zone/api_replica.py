@@ -7,8 +7,9 @@ import json
 import os
 from typing import Any
 
+from . import codes
 from .catalog import OWN, READ, WRITE, clean, now, split
-from .locks import GOOD, LOCKED_DATA_OBJECT_ACCESS, check_free
+from .locks import GOOD, check_free
 from .objects import asked, checksum_file, copy_replica, inside_vault, need, pick, unlink
 from .opening import close, exclusive, open_object, unreadable
 from .request import Reply, Request, api, json_reply, json_string
@@ -26,12 +27,15 @@ def data_chksum(s: Session, r: Request) -> Reply:
     path = clean(r.node.get("objPath"))
     rows = s.cat.replicas(path)
     if not rows:
-        raise IrodsError(-358000 if s.cat.coll(path) is None else -817000, path)
-    need(s, rows[0]["id"], READ, -358000)
+        raise IrodsError(
+            codes.OBJ_PATH_DOES_NOT_EXIST if s.cat.coll(path) is None else codes.CAT_UNKNOWN_FILE,
+            path,
+        )
+    need(s, rows[0]["id"], READ, codes.OBJ_PATH_DOES_NOT_EXIST)
     if "replNum" in kw:
         rows = [x for x in rows if x["repl"] == int(kw["replNum"])]
         if not rows:
-            raise IrodsError(-164000, "no such replica")
+            raise IrodsError(codes.SYS_REPLICA_DOES_NOT_EXIST, "no such replica")
     elif (
         kw.get("destRescName")
         or kw.get("rescName")
@@ -39,7 +43,7 @@ def data_chksum(s: Session, r: Request) -> Reply:
     ):
         rows = asked(s, rows, kw)[:1]
         if not rows:
-            raise IrodsError(-164000, "no such replica")
+            raise IrodsError(codes.SYS_REPLICA_DOES_NOT_EXIST, "no such replica")
     check_free(s, rows[0]["id"])
     if "verifyChksum" in kw:
         return verify(s, rows)
@@ -68,7 +72,7 @@ def _register_checksum(s: Session, row: Any) -> str:
         except OSError as e:
             raise unreadable(s, row, e) from None
         if (before.st_ino, before.st_mtime_ns) != (after.st_ino, after.st_mtime_ns):
-            raise IrodsError(LOCKED_DATA_OBJECT_ACCESS, "the replica changed meanwhile")
+            raise IrodsError(codes.LOCKED_DATA_OBJECT_ACCESS, "the replica changed meanwhile")
         db.execute(
             "UPDATE data SET checksum=? WHERE id=? AND repl=?", (value, row["id"], row["repl"])
         )
@@ -82,10 +86,14 @@ def verify(s: Session, rows: list[Any]) -> Reply:
         if row["status"] == GOOD:
             _verify_one(row, found)
     if len({row["checksum"] for row in rows if row["status"] == GOOD and row["checksum"]}) > 1:
-        _note(found, -314000, "WARNING: Data object has replicas with different checksums.")
+        _note(
+            found,
+            codes.USER_CHKSUM_MISMATCH,
+            "WARNING: Data object has replicas with different checksums.",
+        )
     if not found:
         return Reply()
-    return Reply(-407000, pack("STR_PI", myStr=json.dumps(found)))
+    return Reply(codes.CHECK_VERIFICATION_RESULTS, pack("STR_PI", myStr=json.dumps(found)))
 
 
 def _note(found: list[dict[str, object]], code: int, message: str) -> None:
@@ -98,15 +106,25 @@ def _verify_one(row: Any, found: list[dict[str, object]]) -> None:
     try:
         size = os.stat(row["path"]).st_size
     except OSError as e:
-        _note(found, -516000 - (e.errno or 0), f"ERROR: Could not stat file of {which}")
+        _note(
+            found,
+            codes.UNIX_FILE_STAT_ERR - (e.errno or 0),
+            f"ERROR: Could not stat file of {which}",
+        )
         return
     if size != row["size"]:
-        _note(found, -401000, f"ERROR: Physical size does not match size in catalog for {which}")
+        _note(
+            found,
+            codes.USER_FILE_SIZE_MISMATCH,
+            f"ERROR: Physical size does not match size in catalog for {which}",
+        )
     elif not row["checksum"]:
-        _note(found, -862000, f"WARNING: No checksum available for {which}")
+        _note(
+            found, codes.CAT_NO_CHECKSUM_FOR_REPLICA, f"WARNING: No checksum available for {which}"
+        )
     elif checksum_file(row["path"], _kind(row["checksum"])) != row["checksum"]:
         said = "Computed checksum does not match what is in the catalog for"
-        _note(found, -314000, f"ERROR: {said} {which}")
+        _note(found, codes.USER_CHKSUM_MISMATCH, f"ERROR: {said} {which}")
 
 
 def _kind(checksum: str) -> str:
@@ -129,7 +147,7 @@ def _replicate(s: Session, rows: list[Any], kw: dict[str, str]) -> int:
     if kw.get("replNum"):
         good = [x for x in good if x["repl"] == int(kw["replNum"])]
     if not good:
-        raise IrodsError(-164000, "no good replica")
+        raise IrodsError(codes.SYS_REPLICA_DOES_NOT_EXIST, "no good replica")
     source = good[0]
     if "updateRepl" in kw or ("all" in kw and not kw.get("destRescName")):
         for row in rows:
@@ -150,7 +168,7 @@ def _replicate(s: Session, rows: list[Any], kw: dict[str, str]) -> int:
                 copy_replica(s, source, leaf, target)
                 fresh = True
         if not fresh and len(wanted) == 1 and wanted[0]["id"] == source["resc_id"]:
-            raise IrodsError(-46000, "already there")
+            raise IrodsError(codes.SYS_COPY_ALREADY_IN_RESC, "already there")
     return int(source["size"])
 
 
@@ -170,7 +188,7 @@ def _trim(s: Session, rows: list[Any], kw: dict[str, str], keep_files: bool) -> 
     if kw.get("replNum"):
         pool = [x for x in rows if x["repl"] == int(kw["replNum"])]
         if not pool:
-            raise IrodsError(-164000, "no such replica")
+            raise IrodsError(codes.SYS_REPLICA_DOES_NOT_EXIST, "no such replica")
         keep = max(1, int(kw["copies"])) if kw.get("copies") else 1
     elif kw.get("rescName"):
         root = chosen(s, kw)
@@ -203,9 +221,9 @@ def data_copy(s: Session, r: Request) -> Reply:
     target, kw = clean(b.get("objPath")), b.keywords()
     for path in (target, a.get("objPath")):
         if s.cat.one("SELECT 1 FROM zone WHERE name=?", clean(path).split("/")[1]) is None:
-            raise IrodsError(-317000, path)
+            raise IrodsError(codes.USER_INPUT_PATH_ERR, path)
     if s.cat.replicas(target) and "forceFlag" not in kw:
-        raise IrodsError(-312000, target)
+        raise IrodsError(codes.OVERWRITE_WITHOUT_FORCE_FLAG, target)
     src = open_object(s, clean(a.get("objPath")), 0, a.keywords())
     try:
         row = s.cat.one("SELECT * FROM data WHERE id=? AND repl=?", src.data_id, src.repl)
@@ -238,7 +256,7 @@ def _move(s: Session, rows: list[Any], kw: dict[str, str]) -> int:
     if source["resc_id"] == leaf["id"]:
         return 0
     if any(x["resc_id"] == leaf["id"] for x in rows):
-        raise IrodsError(-46000, "a replica is there already")
+        raise IrodsError(codes.SYS_COPY_ALREADY_IN_RESC, "a replica is there already")
     copy_replica(s, source, leaf)
     with s.cat.tx(durable=True) as db:
         new = db.execute(
@@ -261,7 +279,7 @@ def touch(s: Session, r: Request) -> Reply:
         if opt.get("no_create"):
             return json_reply({})
         if s.cat.coll(split(path)[0]) is None:
-            raise IrodsError(-358000, path)
+            raise IrodsError(codes.OBJ_PATH_DOES_NOT_EXIST, path)
         kw = {"destRescName": str(opt.get("leaf_resource_name") or "")}
         number = s.free_fd()
         s.handles[number] = open_object(s, path, os.O_RDWR | os.O_CREAT, kw, 0o644)
@@ -287,15 +305,15 @@ def truncate(s: Session, r: Request) -> Reply:
     size = r.node.num("dataSize")
     rows = s.cat.replicas(path)
     if not rows:
-        raise _refused(-358000, "Data object does not exist.")
-    need(s, rows[0]["id"], WRITE, -358000)
+        raise _refused(codes.OBJ_PATH_DOES_NOT_EXIST, "Data object does not exist.")
+    need(s, rows[0]["id"], WRITE, codes.OBJ_PATH_DOES_NOT_EXIST)
     row = next(iter(asked(s, rows, kw)), None)
     if row is None:
-        raise _refused(-168000, "No replica on the named resource.")
+        raise _refused(codes.SYS_REPLICA_INACCESSIBLE, "No replica on the named resource.")
     note = {"replica_number": row["repl"], "resource_hierarchy": s.cat.hier(row["resc_id"]),
             "message": ""}  # fmt: skip
     if size < 0:
-        raise _refused(-529000 - errno.EINVAL, "Size is negative.", note)
+        raise _refused(codes.UNIX_FILE_TRUNCATE_ERR - errno.EINVAL, "Size is negative.", note)
     number = s.free_fd()
     h = s.handles[number] = open_object(s, path, os.O_RDWR, {"replNum": str(row["repl"])})
     h.written()

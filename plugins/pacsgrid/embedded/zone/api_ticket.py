@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import tickets
+from . import codes, tickets
 from .catalog import OWN, clean, now
 from .objects import need
 from .request import Reply, Request, api
@@ -19,13 +19,13 @@ def ticket_admin(s: Session, r: Request) -> Reply:
         return Reply()
     as_admin = "irodsAdmin" in r.node.keywords()
     if as_admin and not s.admin:
-        raise IrodsError(-830000, "administrators only")
+        raise IrodsError(codes.CAT_INSUFFICIENT_PRIVILEGE_LEVEL, "administrators only")
     if verb == "create":
         create(s, name, rest[0], clean(rest[1]), as_admin)
         return Reply()
     ticket = s.cat.one("SELECT * FROM ticket WHERE string=? OR CAST(id AS TEXT)=?", name, name)
     if ticket is None or (ticket["user_id"] != s.uid and not as_admin):
-        raise IrodsError(-890000, name)
+        raise IrodsError(codes.CAT_TICKET_INVALID, name)
     with s.cat.tx(durable=True) as db:
         if verb == "delete":
             db.execute("DELETE FROM ticket WHERE id=?", (ticket["id"],))
@@ -33,23 +33,23 @@ def ticket_admin(s: Session, r: Request) -> Reply:
         elif verb == "mod":
             tickets.modify(s, db, ticket, rest)
         else:
-            raise IrodsError(-816000, verb)
+            raise IrodsError(codes.CAT_INVALID_ARGUMENT, verb)
     return Reply()
 
 
 def create(s: Session, name: str, kind: str, path: str, as_admin: bool) -> None:
     """A ticket for a data object or collection that the user owns."""
     if kind not in ("read", "write") or not name:
-        raise IrodsError(-816000, f"{kind} {name}")
+        raise IrodsError(codes.CAT_INVALID_ARGUMENT, f"{kind} {name}")
     coll, rows = s.cat.coll(path), s.cat.replicas(path)
     if coll is None and not rows:
-        raise IrodsError(-814000, path)
+        raise IrodsError(codes.CAT_UNKNOWN_COLLECTION, path)
     target = coll or rows[0]
     if not as_admin:
         need(s, target["id"], OWN)
     with s.cat.tx(durable=True) as db:
         if s.cat.one("SELECT 1 FROM ticket WHERE string=?", name) is not None:
-            raise IrodsError(-809000, "ticket exists")
+            raise IrodsError(codes.CATALOG_ALREADY_HAS_ITEM_BY_THAT_NAME, "ticket exists")
         t = now()
         db.execute(
             "INSERT INTO ticket(id,string,type,user_id,object_id,object_type,ctime,mtime)"

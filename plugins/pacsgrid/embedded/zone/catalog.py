@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from . import codes
 from .wire import IrodsError
 
 LEVELS = {
@@ -94,12 +95,12 @@ def split(path: str) -> tuple[str, str]:
 def clean(path: str) -> str:
     """A canonical logical path; refuses what could climb out."""
     if not path.startswith("/"):
-        raise IrodsError(-317000, "path is not absolute")
+        raise IrodsError(codes.USER_INPUT_PATH_ERR, "path is not absolute")
     parts = [p for p in path.split("/") if p not in ("", ".")]
     if ".." in parts or "\0" in path:
-        raise IrodsError(-317000, "bad path")
+        raise IrodsError(codes.USER_INPUT_PATH_ERR, "bad path")
     if any(len(os.fsencode(p)) > 255 for p in parts) or len(os.fsencode(path)) > 1023:
-        raise IrodsError(-311000, "path too long")
+        raise IrodsError(codes.USER_PATH_EXCEEDS_MAX, "path too long")
     return "/" + "/".join(parts)
 
 
@@ -221,7 +222,7 @@ class Catalog:
         for row in self._tree.values():
             if row["name"] == name:
                 return row
-        raise IrodsError(-78000, f"no resource {name}")
+        raise IrodsError(codes.SYS_RESC_DOES_NOT_EXIST, f"no resource {name}")
 
     def children(self, resc_id: int) -> list[sqlite3.Row]:
         """Direct children of a resource."""

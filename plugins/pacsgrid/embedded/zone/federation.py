@@ -14,6 +14,7 @@ import select
 import socket
 from typing import TYPE_CHECKING
 
+from . import codes
 from .login import partner_password, response_digest
 from .request import HANDLERS, Reply, Request, json_body
 from .wire import (
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS, ANSWER_SECONDS = 5, 60
 _BLOCK = 4 << 20
-_UNREACHABLE = -92000  # CROSS_ZONE_SOCK_CONNECT_ERR
-_NO_MOVE = -109000  # SYS_CROSS_ZONE_MV_NOT_SUPPORTED
+_UNREACHABLE = codes.CROSS_ZONE_SOCK_CONNECT_ERR  # CROSS_ZONE_SOCK_CONNECT_ERR
+_NO_MOVE = codes.SYS_CROSS_ZONE_MV_NOT_SUPPORTED  # SYS_CROSS_ZONE_MV_NOT_SUPPORTED
 _ZONE_OF_PATH = re.compile(r"/([^/']+)")
 _BY_JSON_PATH = (20002, 20007, 20008)
 _BY_JSON_DESCRIPTOR = (20000, 20004)
@@ -158,7 +159,7 @@ class Partners:
         keywords = target.keywords()
         found = self._call(633, _object(target.get("objPath")))
         if found.status == 1 and "forceFlag" not in keywords:
-            raise IrodsError(-312000, target.get("objPath"))
+            raise IrodsError(codes.OVERWRITE_WITHOUT_FORCE_FLAG, target.get("objPath"))
         stat = self._need(633, _object(source.get("objPath")))
         checksum = parse(stat.body).get("chksum")
         reading = self._need(602, _object(source.get("objPath"), source.keywords())).status

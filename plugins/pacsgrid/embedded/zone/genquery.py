@@ -6,10 +6,11 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from . import codes
 from .catalog import READ, Catalog
 from .wire import IrodsError, Node, esc
 
-NO_ROWS = -808000
+NO_ROWS = codes.CAT_NO_ROWS_FOUND
 _HIERARCHY, _WIDTH, _SLOTS = 422, 50, 50
 _UNUSED = "<SqlResult_PI>\n<attriInx>0</attriInx>\n<reslen>0</reslen>\n</SqlResult_PI>\n"
 _DISTINCT_OFF, _UPPER, TOTAL = 0x40, 0x200, 0x20
@@ -162,7 +163,7 @@ def _condition(sql: str, text: str, numeric: bool, args: list[Any], upper: bool)
     if lower.startswith("between"):
         values = _LIST.findall(text)
         if len(values) != 2:
-            raise IrodsError(-816000, text)
+            raise IrodsError(codes.CAT_INVALID_ARGUMENT, text)
         args.extend(int(v) if numeric and v.isdigit() else v for v in values)
         return f"{left} BETWEEN ? AND ?"
     if re.match(r"(not\s+)?in\b", lower):
@@ -173,10 +174,10 @@ def _condition(sql: str, text: str, numeric: bool, args: list[Any], upper: bool)
     found = re.match(r"(n?(?:<>|!=|<=|>=|=|<|>)|not\s+like|like|begin_of|parent_of)\s*(.*)$",
                      text, re.S | re.I)  # fmt: skip
     if not found:
-        raise IrodsError(-816000, f"condition {text}")
+        raise IrodsError(codes.CAT_INVALID_ARGUMENT, f"condition {text}")
     op, raw = found[1].lower(), found[2].strip()
     if len(raw) < 2 or raw[0] != "'" or raw[-1] != "'":
-        raise IrodsError(-816000, f"condition {text}")
+        raise IrodsError(codes.CAT_INVALID_ARGUMENT, f"condition {text}")
     value: Any = raw[1:-1].replace("''", "'") if "''" in raw[1:-1] else raw[1:-1]
     if "like" in op:
         args.append(value)
@@ -225,7 +226,7 @@ class Query:
         self.options = request.num("options")
         for number in [*self.columns, *(n for n, _ in self.conditions)]:
             if number not in COLUMNS:
-                raise IrodsError(-812000, f"unknown column {number}")
+                raise IrodsError(codes.CAT_UNKNOWN_TABLE, f"unknown column {number}")
 
     def sql(self, who: Visible | None) -> tuple[str, list[Any]]:
         """SQL and its values; for somebody only what he may see."""
@@ -319,7 +320,7 @@ class Query:
             needed.append("data")
         tables = [a for a in needed if a not in _META_OF]
         if not tables:
-            raise IrodsError(-808000, "no columns")
+            raise IrodsError(codes.CAT_NO_ROWS_FOUND, "no columns")
         done, parts = [tables[0]], [_NAMES[tables[0]]]
         todo = tables[1:]
         while todo:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import sqlite3
 
-from . import views
+from . import codes, views
 from .catalog import READ, Catalog
 from .genquery2_columns import COLUMNS, ID, JOINS, OWNERS, mappings
 from .wire import IrodsError
@@ -26,6 +26,11 @@ _TOKEN = re.compile(
 _COMPARISONS = {"=", "!=", "<>", "<", ">", "<=", ">="}
 
 
+def _bad(message: str) -> IrodsError:
+    """What to tell about a query that cannot be understood."""
+    return IrodsError(codes.SYS_INVALID_INPUT_PARAM, f"GenQuery2: {message}", tell=True)
+
+
 class _Compiler:
     """One pass over the query: emits SQL pieces and notes the tables they need."""
 
@@ -35,8 +40,7 @@ class _Compiler:
         while at < len(text):
             found = _TOKEN.match(text, at)
             if found is None or found.lastgroup is None:
-                raise IrodsError(-130000, f"GenQuery2: nothing fits at {text[at:at + 20]!r}",
-                                 tell=True)  # fmt: skip
+                raise _bad(f"nothing fits at {text[at : at + 20]!r}")
             self.tokens.append((found.lastgroup, found[found.lastgroup]))
             at = found.end()
         self.at = 0
@@ -69,7 +73,7 @@ class _Compiler:
     def wrong(self, wanted: str) -> IrodsError:
         """What to tell about a query that cannot be read."""
         got = self.tokens[self.at][1] if self.at < len(self.tokens) else "the end"
-        return IrodsError(-130000, f"GenQuery2: expected {wanted}, found {got}", tell=True)
+        return _bad(f"expected {wanted}, found {got}")
 
     # columns and functions
 
@@ -77,7 +81,7 @@ class _Compiler:
         """SQL of a column; its table joins the query."""
         found = COLUMNS.get(name.upper())
         if found is None:
-            raise IrodsError(-130000, f"GenQuery2: unknown column {name}", tell=True)
+            raise _bad(f"unknown column {name}")
         alias, _, column = found
         table = OWNERS.get(alias, alias)
         if table not in self.tables:
@@ -209,7 +213,11 @@ class _Compiler:
                     rest.remove(table)
                     break
             else:
-                raise IrodsError(-130000, f"GenQuery2: cannot join {', '.join(rest)}", tell=True)
+                raise IrodsError(
+                    codes.SYS_INVALID_INPUT_PARAM,
+                    f"GenQuery2: cannot join {', '.join(rest)}",
+                    tell=True,
+                )
         for table, p in _RIGHTS:
             if table in done:
                 text += (
@@ -241,7 +249,7 @@ def to_sql(query: str, user: tuple[str, str] | None) -> tuple[str, list[str]]:
     if c.at < len(c.tokens):
         raise c.wrong("the end")
     if not c.tables:
-        raise IrodsError(-130000, "GenQuery2: no columns", tell=True)
+        raise _bad("no columns")
     if user is not None:
         for table, p in _RIGHTS:
             if table in c.tables:
@@ -261,5 +269,5 @@ def run(cat: Catalog, sql: str, values: list[str]) -> list[list[str]]:
     try:
         rows = views.read(cat, sql, tuple(values))
     except sqlite3.Error as e:
-        raise IrodsError(-806000, f"GenQuery2: {e}", tell=True) from None
+        raise IrodsError(codes.CAT_SQL_ERR, f"GenQuery2: {e}", tell=True) from None
     return [["" if v is None else str(v) for v in row] for row in rows]

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from . import codes
 from .wire import IrodsError
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from .session import Session
 
 STALE, GOOD, INTERMEDIATE, WRITE_LOCKED = 0, 1, 2, 4
-LOCKED_DATA_OBJECT_ACCESS, INTERMEDIATE_REPLICA_ACCESS = -406000, -405000
 
 
 @dataclass
@@ -37,17 +37,17 @@ class WriteLock:
 
 
 def check_free(s: Session, data_id: int) -> None:
-    """Raise LOCKED_DATA_OBJECT_ACCESS while somebody writes the object."""
+    """Raise codes.LOCKED_DATA_OBJECT_ACCESS while somebody writes the object."""
     if data_id in s.server.locks:
-        raise IrodsError(LOCKED_DATA_OBJECT_ACCESS, "the data object is being written")
+        raise IrodsError(codes.LOCKED_DATA_OBJECT_ACCESS, "the data object is being written")
 
 
 def check_open(row: Any) -> None:
     """Refuse to open a replica of an object that somebody writes, with the code for which it is."""
     if row["status"] == INTERMEDIATE:
-        raise IrodsError(INTERMEDIATE_REPLICA_ACCESS, "the replica is being written")
+        raise IrodsError(codes.INTERMEDIATE_REPLICA_ACCESS, "the replica is being written")
     if row["status"] == WRITE_LOCKED:
-        raise IrodsError(LOCKED_DATA_OBJECT_ACCESS, "another replica is being written")
+        raise IrodsError(codes.LOCKED_DATA_OBJECT_ACCESS, "another replica is being written")
 
 
 def joined(s: Session, data_id: int, repl: int, token: str) -> WriteLock | None:

@@ -7,6 +7,7 @@ import hmac
 import time
 from typing import TYPE_CHECKING
 
+from . import codes
 from .wire import IrodsError
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def password_ok(s: Session, digest: bytes) -> bool:
     elif row["type"] == "rodsadmin":
         s.user = s.cat.user(s.name, s.zone)
     else:
-        raise IrodsError(-39000, f"{name} may not act as {s.name}")
+        raise IrodsError(codes.SYS_PROXYUSER_NO_PRIV, f"{name} may not act as {s.name}")
     s.signature = "".join(f"{c:02x}" for c in challenge[:16])
     return s.user is not None
 
@@ -68,6 +69,6 @@ def _temporary_ok(s: Session, user_id: int, challenge: bytes, digest: bytes) -> 
             with s.cat.tx(durable=True) as db:
                 db.execute("DELETE FROM temp_password WHERE password=?", (row["password"],))
             if row["expires"] < time.time():
-                raise IrodsError(-840000, "password expired")
+                raise IrodsError(codes.CAT_PASSWORD_EXPIRED, "password expired")
             return True
     return False

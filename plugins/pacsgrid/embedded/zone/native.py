@@ -13,10 +13,11 @@ import re
 import struct
 from dataclasses import dataclass
 
+from . import codes
 from .wire import IrodsError, Node, esc, parse
 
 NULL = b"%@#ANULLSTR$%"
-_UNPACK_ERROR = -15000
+_UNPACK_ERROR = codes.SYS_PACK_INSTRUCT_FORMAT_ERR
 _ARGS = "".join(f"str *arg{i}; " for i in range(10))
 _SQL_COLUMNS = 50
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import tickets
+from . import codes, tickets
 from .catalog import READ, WRITE, now, split
 from .locks import (
     GOOD,
@@ -26,7 +26,9 @@ from .tree import chosen, companions, root_of
 from .wire import IrodsError
 
 
-def need(s: Session, object_id: int, level: int, hidden: int = -818000) -> bool:
+def need(
+    s: Session, object_id: int, level: int, hidden: int = codes.CAT_NO_ACCESS_PERMISSION
+) -> bool:
     """Refuse unless the user has this right; hidden is the code if he sees nothing at all.
 
     True if it is a ticket that lends the right.
@@ -38,7 +40,7 @@ def need(s: Session, object_id: int, level: int, hidden: int = -818000) -> bool:
         return False
     if s.ticket and tickets.lends(s, object_id, level):
         return True
-    raise IrodsError(hidden if got < READ else -818000, "no right")
+    raise IrodsError(hidden if got < READ else codes.CAT_NO_ACCESS_PERMISSION, "no right")
 
 
 def vault_file(vault: str, data_id: int, repl: int) -> str:
@@ -73,7 +75,7 @@ def checksum_file(path: str, kind: str = "sha2") -> str:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as e:
-        raise IrodsError(-510000 - (e.errno or 0), path) from None
+        raise IrodsError(codes.UNIX_FILE_OPEN_ERR - (e.errno or 0), path) from None
     try:
         return checksum_fd(fd, kind)
     finally:
@@ -96,7 +98,7 @@ def check_expected(expected: str, found: str, path: str) -> None:
     if expected and not expected.startswith("sha2:"):
         found = checksum_file(path, "md5")
     if expected and expected != found:
-        raise IrodsError(-314000, "checksum differs")
+        raise IrodsError(codes.USER_CHKSUM_MISMATCH, "checksum differs")
 
 
 @dataclass
@@ -121,7 +123,9 @@ class Handle:
         """Note that bytes changed; raises `IrodsError` if the lock that allowed it is gone."""
         if self.lock is not None:
             if self.lock.released:
-                raise IrodsError(-23000, "the replica was closed by the one who opened it")
+                raise IrodsError(
+                    codes.SYS_BAD_FILE_DESCRIPTOR, "the replica was closed by the one who opened it"
+                )
             self.lock.dirty = True
 
     def abandon(self) -> None:
@@ -154,7 +158,7 @@ def pick(s: Session, rows: list[Any], kw: dict[str, str]) -> Any:
     here = asked(s, rows, kw)
     if kw.get("replNum") or kw.get("resc_hier"):
         if not here:
-            raise IrodsError(-164000, "no such replica")
+            raise IrodsError(codes.SYS_REPLICA_DOES_NOT_EXIST, "no such replica")
         return here[0]
     good = [r for r in rows if r["status"] == GOOD]
     return ([r for r in here if r["status"] == GOOD] or good or here or rows)[0]
@@ -179,10 +183,10 @@ def insert(
     parent, name = split(path)
     coll = s.cat.coll(parent)
     if coll is None:
-        raise IrodsError(-358000, parent)
-    need(s, coll["id"], WRITE, -818000)
+        raise IrodsError(codes.OBJ_PATH_DOES_NOT_EXIST, parent)
+    need(s, coll["id"], WRITE, codes.CAT_NO_ACCESS_PERMISSION)
     if s.cat.coll(path) is not None:
-        raise IrodsError(-833000, path)
+        raise IrodsError(codes.CAT_NAME_EXISTS_AS_COLLECTION, path)
     data_id, t = s.cat.new_id(db), now()
     file = vault_file(leaf["vault"], data_id, 0)
     db.execute(
@@ -226,7 +230,9 @@ def copy_replica(s: Session, source: Any, leaf: Any, target: Any = None) -> None
             if source["checksum"]:
                 checksum = checksum_fd(fd, "sha2" if source["checksum"][:5] == "sha2:" else "md5")
                 if checksum != source["checksum"]:
-                    raise IrodsError(-314000, "the source is not what its checksum says")
+                    raise IrodsError(
+                        codes.USER_CHKSUM_MISMATCH, "the source is not what its checksum says"
+                    )
         finally:
             os.close(fd)
     except BaseException:
@@ -257,7 +263,9 @@ def finish(s: Session, h: Handle, kw: dict[str, str], data_size: int | None = No
             bad = e
     sync_file(h.fd, h.path, h.created)
     if h.lock.broken:
-        bad = IrodsError(-27000, "a connection that wrote along was lost")  # SYS_COPY_LEN_ERR
+        bad = IrodsError(
+            codes.SYS_COPY_LEN_ERR, "a connection that wrote along was lost"
+        )  # SYS_COPY_LEN_ERR
     status = GOOD if bad is None else STALE
     with s.cat.tx(durable=True) as db:
         t = now()

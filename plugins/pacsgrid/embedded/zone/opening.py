@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from . import tickets
+from . import codes, tickets
 from .catalog import READ, WRITE, split
 from .locks import (
     INTERMEDIATE,
@@ -38,12 +38,12 @@ from .tree import target
 from .wire import IrodsError
 
 
-def existing(s: Session, path: str, level: int, missing: int = -817000) -> list[Any]:
+def existing(s: Session, path: str, level: int, missing: int = codes.CAT_UNKNOWN_FILE) -> list[Any]:
     """Replicas of an object that the user has this right on."""
     rows = s.cat.replicas(path)
     if not rows:
         raise IrodsError(missing, path)
-    need(s, rows[0]["id"], level, -818000)
+    need(s, rows[0]["id"], level, codes.CAT_NO_ACCESS_PERMISSION)
     return rows
 
 
@@ -63,8 +63,8 @@ def unreadable(s: Session, row: Any, error: OSError) -> IrodsError:
     """Why a replica's file cannot be opened: it was just removed, or the vault is damaged."""
     same = "SELECT 1 FROM data WHERE id=? AND repl=? AND path=?"  # numbers are used again
     if s.cat.one(same, row["id"], row["repl"], row["path"]) is None:
-        return IrodsError(-358000, "removed meanwhile")
-    return IrodsError(-510000 - (error.errno or 0), "vault file cannot be opened")
+        return IrodsError(codes.OBJ_PATH_DOES_NOT_EXIST, "removed meanwhile")
+    return IrodsError(codes.UNIX_FILE_OPEN_ERR - (error.errno or 0), "vault file cannot be opened")
 
 
 def open_object(s: Session, path: str, flags: int, kw: dict[str, str], mode: int = 0) -> Handle:
@@ -76,11 +76,11 @@ def open_object(s: Session, path: str, flags: int, kw: dict[str, str], mode: int
         return _write(s, path, rows, flags, kw)
     if flags & os.O_CREAT:
         return _create(s, path, kw, mode)
-    raise IrodsError(-358000, path)
+    raise IrodsError(codes.OBJ_PATH_DOES_NOT_EXIST, path)
 
 
 def _read(s: Session, path: str, rows: list[Any], kw: dict[str, str]) -> Handle:
-    lent = need(s, rows[0]["id"], READ, -358000)
+    lent = need(s, rows[0]["id"], READ, codes.OBJ_PATH_DOES_NOT_EXIST)
     row = pick(s, rows, kw)
     if joined(s, row["id"], row["repl"], kw.get("replicaToken", "")) is None:
         check_open(row)
@@ -116,10 +116,10 @@ def _create(s: Session, path: str, kw: dict[str, str], mode: int) -> Handle:
 
 def _write(s: Session, path: str, rows: list[Any], flags: int, kw: dict[str, str]) -> Handle:
     data_id = rows[0]["id"]
-    lent = need(s, data_id, WRITE, -818000)
+    lent = need(s, data_id, WRITE, codes.CAT_NO_ACCESS_PERMISSION)
     row = next(iter(asked(s, rows, kw)), None)
     if row is None and (kw.get("replNum") or not flags & os.O_CREAT):
-        raise IrodsError(-164000, "no such replica")
+        raise IrodsError(codes.SYS_REPLICA_DOES_NOT_EXIST, "no such replica")
     token = kw.get("replicaToken", "")
     held = joined(s, data_id, row["repl"], token) if row is not None else None
     if row is not None and held is not None:
@@ -142,7 +142,7 @@ def _open_locked(
             # Only now nobody else changes it: it may have been removed, moved or opened meanwhile.
             fresh = {r["repl"]: r for r in s.cat.replicas(path) if r["id"] == data_id}
             if not fresh or (row is not None and row["repl"] not in fresh):
-                raise IrodsError(-358000, path)
+                raise IrodsError(codes.OBJ_PATH_DOES_NOT_EXIST, path)
             if row is None:  # unless somebody has put one on this leaf meanwhile
                 row = next((r for r in fresh.values() if r["resc_id"] == leaf["id"]), None)
             if row is not None:

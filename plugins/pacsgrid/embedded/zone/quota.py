@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from . import codes
 from .admin_users import the_group
 from .catalog import now
 from .session import Session
@@ -16,9 +17,11 @@ from .wire import IrodsError
 def set_quota(s: Session, db: Any, kind: str, name: str, resource: str, amount: str) -> None:
     """Set the bytes a group may hold on a resource, or ``total``; 0 takes the quota away."""
     if kind != "group":
-        raise IrodsError(-816000, kind)  # quotas of single users ended with iRODS 4.3
+        raise IrodsError(
+            codes.CAT_INVALID_ARGUMENT, kind
+        )  # quotas of single users ended with iRODS 4.3
     if not amount.isdigit():
-        raise IrodsError(-130000, f"quota {amount}")
+        raise IrodsError(codes.SYS_INVALID_INPUT_PARAM, f"quota {amount}")
     group = the_group(s, name)
     resc_id = 0 if resource == "total" else int(s.cat.resource(resource)["id"])
     db.execute("DELETE FROM quota WHERE user_id=? AND resc_id=?", (group["id"], resc_id))

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from . import codes
 from .wire import IrodsError, Node, pack
 
 if TYPE_CHECKING:
@@ -28,9 +29,9 @@ class Request:
         try:
             found = json.loads(base64.b64decode(self.node.get("buf")).rstrip(b"\0"))
         except ValueError:
-            raise IrodsError(-130000, "bad JSON") from None
+            raise IrodsError(codes.SYS_INVALID_INPUT_PARAM, "bad JSON") from None
         if not isinstance(found, dict):
-            raise IrodsError(-130000, "JSON is no object")
+            raise IrodsError(codes.SYS_INVALID_INPUT_PARAM, "JSON is no object")
         return found
 
 

@@ -11,6 +11,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from . import codes
 from .catalog import Catalog
 from .federation import Partners
 from .native import REQUESTS, from_xml, to_xml
@@ -130,9 +131,9 @@ class Session:
         try:
             handler = HANDLERS.get(msg.int_info)
             if handler is None or (self.native and msg.body and msg.int_info not in REQUESTS):
-                raise IrodsError(-12000, "unknown API")
+                raise IrodsError(codes.SYS_UNMATCHED_API_NUM, "unknown API")
             if self.user is None and msg.int_info not in _BEFORE_LOGIN:
-                raise IrodsError(-830000, "not authenticated")
+                raise IrodsError(codes.CAT_INSUFFICIENT_PRIVILEGE_LEVEL, "not authenticated")
             body = msg.body
             if self.native and body:
                 body = to_xml(REQUESTS[msg.int_info], body)
@@ -147,13 +148,13 @@ class Session:
         except (Disconnected, ConnectionError):
             raise
         except sqlite3.IntegrityError:  # two clients made the same thing at once
-            reply = Reply(-809000)
+            reply = Reply(codes.CATALOG_ALREADY_HAS_ITEM_BY_THAT_NAME)
         except OSError as e:
             log.exception("api %s", msg.int_info)
-            reply = Reply(-510000 - (e.errno or 0))
+            reply = Reply(codes.UNIX_FILE_OPEN_ERR - (e.errno or 0))
         except Exception:
             log.exception("api %s", msg.int_info)
-            reply = Reply(-154000)
+            reply = Reply(codes.SYS_INTERNAL_ERR)
         self.cat.release()
         if self.user is not None:
             self.sock.settimeout(None)

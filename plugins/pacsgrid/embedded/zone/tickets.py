@@ -6,13 +6,23 @@ import socket
 import time
 from typing import Any
 
+from . import codes
 from .catalog import READ, WRITE, now
 from .genquery import Visible
 from .session import Session
 from .wire import IrodsError
 
-EXPIRED, USES, USER, HOST, GROUP = -891000, -892000, -893000, -894000, -895000
-WRITE_FILES, WRITE_BYTES = -896000, -897000
+EXPIRED, USES, USER, HOST, GROUP = (
+    codes.CAT_TICKET_EXPIRED,
+    codes.CAT_TICKET_USES_EXCEEDED,
+    codes.CAT_TICKET_USER_EXCLUDED,
+    codes.CAT_TICKET_HOST_EXCLUDED,
+    codes.CAT_TICKET_GROUP_EXCLUDED,
+)
+WRITE_FILES, WRITE_BYTES = (
+    codes.CAT_TICKET_WRITE_USES_EXCEEDED,
+    codes.CAT_TICKET_WRITE_BYTES_EXCEEDED,
+)
 
 
 def current(s: Session) -> Any:
@@ -91,7 +101,7 @@ def spend_bytes(s: Session, size: int) -> None:
     """Count bytes before they are written."""
     ticket = current(s)
     if ticket is None:
-        raise IrodsError(-890000, "ticket is gone")
+        raise IrodsError(codes.CAT_TICKET_INVALID, "ticket is gone")
     if ticket["wbyte_limit"] and ticket["wbyte_count"] + size > ticket["wbyte_limit"]:
         raise IrodsError(WRITE_BYTES, "ticket used up")
     with s.cat.tx() as db:
@@ -107,7 +117,7 @@ def expiry(text: str) -> str:
             return f"{int(time.mktime(time.strptime(text, form))):011d}"
         except ValueError:
             continue
-    raise IrodsError(-130000, f"time {text}")
+    raise IrodsError(codes.SYS_INVALID_INPUT_PARAM, f"time {text}")
 
 
 def limit_name(kind: str, name: str) -> str:
@@ -117,7 +127,7 @@ def limit_name(kind: str, name: str) -> str:
     try:
         return socket.gethostbyname(name)
     except OSError:
-        raise IrodsError(-816000, f"host {name}") from None
+        raise IrodsError(codes.CAT_INVALID_ARGUMENT, f"host {name}") from None
 
 
 def modify(s: Session, db: Any, ticket: Any, a: list[str]) -> None:
@@ -127,7 +137,7 @@ def modify(s: Session, db: Any, ticket: Any, a: list[str]) -> None:
     value: object
     if column is not None:
         if not a[1].isdigit():
-            raise IrodsError(-130000, a[1])
+            raise IrodsError(codes.SYS_INVALID_INPUT_PARAM, a[1])
         value = int(a[1])
     elif a[0].startswith("expire"):
         column, value = "expiry", expiry(a[1])
@@ -136,12 +146,14 @@ def modify(s: Session, db: Any, ticket: Any, a: list[str]) -> None:
         row = (ticket["id"], a[1], limit_name(a[1], a[2]))
         if a[0] == "add":
             if a[1] != "host" and s.cat.user(a[2].partition("#")[0], s.server.zone) is None:
-                raise IrodsError(-827000 if a[1] == "user" else -829000, a[2])
+                raise IrodsError(
+                    codes.CAT_INVALID_USER if a[1] == "user" else codes.CAT_INVALID_GROUP, a[2]
+                )
             db.execute("INSERT OR IGNORE INTO ticket_limit VALUES(?,?,?)", row)
         else:
             sql = "DELETE FROM ticket_limit WHERE ticket_id=? AND kind=? AND name=?"
             if not db.execute(sql, row).rowcount:
-                raise IrodsError(-808000, a[2])
+                raise IrodsError(codes.CAT_NO_ROWS_FOUND, a[2])
     else:
-        raise IrodsError(-816000, " ".join(a).strip())
+        raise IrodsError(codes.CAT_INVALID_ARGUMENT, " ".join(a).strip())
     db.execute(f"UPDATE ticket SET {column}=?, mtime=? WHERE id=?", (value, now(), ticket["id"]))

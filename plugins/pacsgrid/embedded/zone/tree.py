@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection
 from typing import Any
 
+from . import codes
 from .session import Session
 from .wire import IrodsError
 
@@ -18,13 +19,13 @@ _ROOM = re.compile(r"minimum_free_space_for_create_in_bytes=(\d+)")
 def leaves(s: Session, row: Any) -> list[Any]:
     """Leaf resources that a new object on this resource goes to; the first is written first."""
     if row["status"] == "down":
-        raise IrodsError(-32000, f"{row['name']} is down")
+        raise IrodsError(codes.SYS_RESC_IS_DOWN, f"{row['name']} is down")
     children = s.cat.children(row["id"])
     if row["type"] == STORAGE:
         return [with_room(row)]
     if not children:
         # A tree without leaves, or storage of a kind that this server has no driver for.
-        raise IrodsError(-1803000, f"{row['name']} holds no data")
+        raise IrodsError(codes.HIERARCHY_ERROR, f"{row['name']} holds no data")
     if row["type"] == "compound":
         children.sort(key=lambda c: c["parent_ctx"] != "cache")
     if row["type"] in _COPIES:
@@ -38,7 +39,7 @@ def with_room(row: Any) -> Any:
     """A storage resource, unless its administrator noted too little free space on it."""
     wanted = _ROOM.search(row["context"])
     if wanted and row["free"].isdigit() and int(row["free"]) < int(wanted[1]):
-        raise IrodsError(-311000, f"{row['name']} is full")
+        raise IrodsError(codes.USER_FILE_TOO_LARGE, f"{row['name']} is full")
     return row
 
 
@@ -54,7 +55,7 @@ def named_root(s: Session, name: str) -> Any:
     """The root resource a client named; children cannot be addressed."""
     row = s.cat.resource(name)
     if row["parent"]:
-        raise IrodsError(-1816000, "child resource")
+        raise IrodsError(codes.DIRECT_CHILD_ACCESS, "child resource")
     return row
 
 
@@ -73,7 +74,7 @@ def target(s: Session, kw: dict[str, str]) -> Any:
         return leaves(s, chosen(s, kw))[0]
     leaf = s.cat.resource(hierarchy.rpartition(";")[2])
     if s.cat.hier(leaf["id"]) != hierarchy:
-        raise IrodsError(-1803000, f"no hierarchy {hierarchy}")
+        raise IrodsError(codes.HIERARCHY_ERROR, f"no hierarchy {hierarchy}")
     return leaves(s, leaf)[0]
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from html import unescape
 from xml.etree import ElementTree
 
+from . import codes
+
 MAX_HEADER = 4096
 MAX_BODY = 1 << 28
 RELEASE = "rods5.0.2"  # the release whose behaviour is copied
@@ -161,7 +163,7 @@ class Node:
         try:
             return int(text) if text else default
         except ValueError:
-            raise IrodsError(-130000, f"{tag} is not a number") from None
+            raise IrodsError(codes.SYS_INVALID_INPUT_PARAM, f"{tag} is not a number") from None
 
     def child(self, tag: str) -> Node:
         """First child with this tag, or an empty one."""
@@ -194,7 +196,7 @@ def _loose(text: str) -> Node:
     for found in _TAG.finditer(text):
         if found[1]:
             if len(stack) < 2 or stack[-1].tag != found[2]:
-                raise IrodsError(-15000, "unbalanced message")
+                raise IrodsError(codes.SYS_PACK_INSTRUCT_FORMAT_ERR, "unbalanced message")
             node = stack.pop()
             if not node.children:
                 node.text = unescape(text[at : found.start()])
@@ -204,5 +206,5 @@ def _loose(text: str) -> Node:
             stack.append(node)
         at = found.end()
     if not root.children:
-        raise IrodsError(-15000, "empty message")
+        raise IrodsError(codes.SYS_PACK_INSTRUCT_FORMAT_ERR, "empty message")
     return root.children[0]
