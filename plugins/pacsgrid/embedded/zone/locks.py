@@ -37,7 +37,7 @@ class WriteLock:
 
 
 def check_free(s: Session, data_id: int) -> None:
-    """Raise codes.LOCKED_DATA_OBJECT_ACCESS while somebody writes the object."""
+    """Raise LOCKED_DATA_OBJECT_ACCESS while somebody writes the object."""
     if data_id in s.server.locks:
         raise IrodsError(codes.LOCKED_DATA_OBJECT_ACCESS, "the data object is being written")
 
