@@ -48,6 +48,8 @@ _LOST = {
         WHERE resc_id NOT IN (SELECT id FROM resc)""",
     "name used by object and collection": """SELECT c.name || '/' || d.name FROM data d
         JOIN coll c ON c.id = d.coll_id JOIN coll x ON x.name = c.name || '/' || d.name""",
+    "two objects of one name": """SELECT coll_id || '/' || name FROM data
+        GROUP BY coll_id, name HAVING count(DISTINCT id) > 1""",
     "replicas under two names": """SELECT id FROM data GROUP BY id
         HAVING count(DISTINCT coll_id || '/' || name) > 1""",
     "two replicas in one file": "SELECT path FROM data GROUP BY path HAVING count(*) > 1",

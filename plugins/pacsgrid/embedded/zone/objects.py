@@ -40,6 +40,9 @@ def need(
         return False
     if s.ticket and tickets.lends(s, object_id, level):
         return True
+    gone = "SELECT 1 FROM data WHERE id=? UNION ALL SELECT 1 FROM coll WHERE id=?"
+    if not got and s.cat.one(gone, object_id, object_id) is None:
+        raise IrodsError(codes.OBJ_PATH_DOES_NOT_EXIST, "removed meanwhile")
     raise IrodsError(hidden if got < READ else codes.CAT_NO_ACCESS_PERMISSION, "no right")
 
 
@@ -187,6 +190,8 @@ def insert(
     need(s, coll["id"], WRITE, codes.CAT_NO_ACCESS_PERMISSION)
     if s.cat.coll(path) is not None:
         raise IrodsError(codes.CAT_NAME_EXISTS_AS_COLLECTION, path)
+    if s.cat.replicas(path):  # somebody was quicker
+        raise IrodsError(codes.CATALOG_ALREADY_HAS_ITEM_BY_THAT_NAME, path)
     data_id, t = s.cat.new_id(db), now()
     file = vault_file(leaf["vault"], data_id, 0)
     db.execute(

@@ -61,8 +61,8 @@ def exclusive(s: Session, path: str, level: int) -> Iterator[list[Any]]:
 
 def unreadable(s: Session, row: Any, error: OSError) -> IrodsError:
     """Why a replica's file cannot be opened: it was just removed, or the vault is damaged."""
-    same = "SELECT 1 FROM data WHERE id=? AND repl=? AND path=?"  # numbers are used again
-    if s.cat.one(same, row["id"], row["repl"], row["path"]) is None:
+    now = s.cat.one("SELECT * FROM data WHERE id=? AND repl=?", row["id"], row["repl"])
+    if now is None or tuple(now) != tuple(row):  # replica numbers are used again
         return IrodsError(codes.OBJ_PATH_DOES_NOT_EXIST, "removed meanwhile")
     return IrodsError(codes.UNIX_FILE_OPEN_ERR - (error.errno or 0), "vault file cannot be opened")
 
