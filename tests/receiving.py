@@ -60,6 +60,8 @@ class RunningReceiver:
     ) -> None:
         if self._child:
             self._child.stop(30)
+        if error:
+            print(self.log.read_text()[-5000:])
 
     def start(self) -> None:
         env = {**os.environ, "PACSGRID_SITE": str(self._site), "PACSGRID_LEDGER_DSN": "unused"}

@@ -50,7 +50,12 @@ class _Source(_Strict):
     answer_seconds: float = Field(600.0, gt=0)
     idle_seconds: float = Field(60.0, gt=0)
     folder: Path | None = None
+    tls: bool = False
     max_associations: int = Field(1, ge=1, le=64)
+    instances_per_second: float = Field(0.0, ge=0)
+    hours: str = Field("", pattern=r"^(([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d)?$")
+    failures: int = Field(5, ge=1)
+    pause_seconds: float = Field(600.0, ge=0)
 
 
 class _Zone(_Strict):
@@ -144,7 +149,7 @@ def _secret(where: str, env: str, file: Path | None, what: str = "password") -> 
     )
 
 
-def _source(where: str, name: str, given: _Source) -> SourceSettings:
+def _source(where: str, name: str, given: _Source, state: Path) -> SourceSettings:
     values = given.model_dump(
         exclude={"password_env", "password_file", "token_env", "token_file", "fall_back"}
     )
@@ -157,7 +162,7 @@ def _source(where: str, name: str, given: _Source) -> SourceSettings:
         raise ConfigError(f"{where}: user without password; set password_env or password_file")
     if given.kind == "dicomweb" and not given.url:
         raise ConfigError(f"{where}: url is not set; give the DICOMweb service's root")
-    return SourceSettings(name=name, fall_back=tuple(given.fall_back), **values)
+    return SourceSettings(name=name, state=state, fall_back=tuple(given.fall_back), **values)
 
 
 def _receiver(where: str, given: ReceiverSettings) -> ReceiverSettings:
@@ -247,7 +252,10 @@ def load_site(path: str | os.PathLike[str] | None = None) -> Site:
         ledger_dsn=os.environ[site.ledger_dsn_env],
         vault_key=read_key(f"{file}: vault_key_file", site.vault_key_file),
         batch_size=site.batch_size,
-        sources={n: _source(f"{file}: sources.{n}", n, s) for n, s in site.sources.items()},
+        sources={
+            n: _source(f"{file}: sources.{n}", n, s, site.staging / ".sources")
+            for n, s in site.sources.items()
+        },
         zones=zones,
         projects={
             n: ProjectSettings(

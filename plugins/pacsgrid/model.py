@@ -140,6 +140,15 @@ class SourceSettings:
         DICOMweb service root; ``user`` and ``password``, or ``token``, are its credentials.
     page_size
         Answers asked for at once from a DICOMweb service.
+    tls
+        Whether DIMSE goes over TLS, trusting `ca_file`, with `cert_file` and `key_file` of ours.
+    max_associations, instances_per_second, hours
+        How much the source may be asked for: at once, per second (0 for no limit), and when, as
+        ``20:00-06:00`` of local time.
+    failures, pause_seconds
+        After so many failures in a row it is left alone for so long.
+    state
+        Directory where this machine's processes share what they know of their sources.
     connect_seconds, answer_seconds, idle_seconds
         How long to wait for the connection and association, for the next DIMSE answer (a source
         may fetch from slow storage first), and for the next bytes.
@@ -167,7 +176,13 @@ class SourceSettings:
     answer_seconds: float = 600.0
     idle_seconds: float = 60.0
     folder: Path | None = None
+    tls: bool = False
     max_associations: int = 1
+    instances_per_second: float = 0.0
+    hours: str = ""
+    failures: int = 5
+    pause_seconds: float = 600.0
+    state: Path | None = None
 
 
 @dataclass(frozen=True)

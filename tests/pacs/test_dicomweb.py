@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import base64
 import hashlib
 import json
+import shutil
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -102,7 +105,10 @@ def test_all_arrives_through_a_network_that_fails(
 ) -> None:
     with FaultyProxy(pacs.http_port, 0.3, HTTP, seed=4) as proxy:
         settings = replace(
-            pacs.settings("web"), url=f"http://127.0.0.1:{proxy.port}/dicom-web", idle_seconds=1.0
+            pacs.settings("web"),
+            url=f"http://127.0.0.1:{proxy.port}/dicom-web",
+            idle_seconds=1.0,
+            failures=10_000,
         )
         came: dict[str, str] = {}
         studies = list(open_source(pacs.settings("web")).find_studies(StudyQuery()))
@@ -175,7 +181,10 @@ def studies(numbers: range) -> bytes:
 
 
 def source_at(url: str, **more: object) -> SourceSettings:
-    return replace(SourceSettings("web", "dicomweb", retrieve="web", url=url), **more)
+    state = Path(tempfile.mkdtemp(prefix="pacsgrid-test-"))
+    atexit.register(shutil.rmtree, state, True)
+    base = SourceSettings("web", "dicomweb", retrieve="web", url=url, state=state)
+    return replace(base, **more)
 
 
 def test_a_server_that_gives_less_than_a_page() -> None:

@@ -109,6 +109,7 @@ class EmbeddedPacs:
             calling_ae_title=self.calling,
             retrieve=retrieve,
             move_port=self.move_port,
+            state=self.directory / "source",
         )
 
     def load(self, paths: Iterable[Path]) -> int:

@@ -35,11 +35,13 @@ def open_source(settings: SourceSettings) -> Source:
         )
     ways = list(dict.fromkeys((settings.retrieve, *settings.fall_back)))
     sources = [_open_way(replace(settings, retrieve=way)) for way in ways]
-    if len(sources) == 1:
-        return sources[0]
     from pacsgrid.pacs.fallback import FallbackSource
+    from pacsgrid.pacs.guard import GuardedSource
 
-    return FallbackSource(settings.name, dict(zip(ways, sources, strict=True)))
+    source = sources[0]
+    if len(sources) > 1:
+        source = FallbackSource(settings.name, dict(zip(ways, sources, strict=True)))
+    return GuardedSource(settings, source)
 
 
 def _open_way(settings: SourceSettings) -> Source:

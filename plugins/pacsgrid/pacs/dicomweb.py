@@ -15,6 +15,7 @@ from urllib3.util import Retry
 
 from pacsgrid.errors import ConfigError, PacsgridError, SourceError, SourceUnavailable
 from pacsgrid.model import FoundStudy, SourceSettings, StagedFile, StudyQuery
+from pacsgrid.pacs.guard import Pace
 from pacsgrid.pacs.multipart import (
     MultipartCut,
     MultipartError,
@@ -75,10 +76,14 @@ class WebSource:
     def __init__(self, settings: SourceSettings) -> None:
         if not settings.url.startswith(("http://", "https://")):
             raise ConfigError(f"source {settings.name}: url must start with http:// or https://")
+        for file in (settings.ca_file, settings.cert_file, settings.key_file):
+            if file and not file.is_file():
+                raise ConfigError(f"source {settings.name}: there is no file {file}")
         self._name = settings.name
         self._url = settings.url.rstrip("/")
         self._page = settings.page_size
         self._timeout = (settings.connect_seconds, settings.idle_seconds)
+        self._pace = Pace(settings.instances_per_second)
         self._session = requests.Session()
         # Proxies and netrc of the environment are not meant for a PACS in the house.
         self._session.trust_env = False
@@ -321,6 +326,7 @@ class WebSource:
             yield head
             yield from content
 
+        self._pace.wait()
         group.write(into / name_for(meta.sop_uid), pieces())
         wanted.discard(meta.sop_uid)
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 from pydicom.dataset import Dataset
 from pynetdicom import AE, build_context, build_role, evt
 from pynetdicom.association import Association
+from pynetdicom.pdu_primitives import UserIdentityNegotiation
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.sop_class import (
     StudyRootQueryRetrieveInformationModelFind,
@@ -28,6 +31,7 @@ from pacsgrid.pacs.contexts import (
     likely_classes,
     storage_contexts,
 )
+from pacsgrid.pacs.guard import Pace
 from pacsgrid.pacs.quiet import hush
 from pacsgrid.pacs.receive import Receiver
 from pacsgrid.pacs.retrieval import Instance, bring, collect, single_values
@@ -41,7 +45,6 @@ _FIND = StudyRootQueryRetrieveInformationModelFind
 _GET = StudyRootQueryRetrieveInformationModelGet
 _MOVE = StudyRootQueryRetrieveInformationModelMove
 
-_limits: dict[tuple[str, int, str], threading.BoundedSemaphore] = {}
 _move_ports: dict[int, threading.Lock] = {}
 _registry = threading.Lock()
 
@@ -77,6 +80,18 @@ def _identifiers(query: StudyQuery) -> Iterator[Dataset]:
         yield data
 
 
+def _identity(user: str, password: str) -> UserIdentityNegotiation:
+    """Give the user identity item for a user name and passcode (PS3.7 D.3.3.7)."""
+    item = UserIdentityNegotiation()
+    item.user_identity_type = 2 if password else 1
+    item.primary_field = user.encode()
+    if password:
+        item.secondary_field = password.encode()
+    # Asked for, an answer may be missed by peers that take the identity but know no answer.
+    item.positive_response_requested = False
+    return item
+
+
 class DimseSource:
     """Studies of a PACS; each call opens the associations it needs and closes them."""
 
@@ -87,11 +102,9 @@ class DimseSource:
             raise ConfigError(f"source {settings.name}: move_port is not set")
         self._settings = settings
         self._name = settings.name
-        key = (settings.host, settings.port, settings.ae_title)
+        self._pace = Pace(settings.instances_per_second)
+        self._tls = self._tls_context()
         with _registry:
-            self._limit = _limits.setdefault(
-                key, threading.BoundedSemaphore(max(1, settings.max_associations))
-            )
             self._port_lock = _move_ports.setdefault(settings.move_port, threading.Lock())
 
     def echo(self) -> None:
@@ -152,29 +165,48 @@ class DimseSource:
         entity.dimse_timeout = self._settings.answer_seconds
         entity.network_timeout = self._settings.idle_seconds
         handlers = [(evt.EVT_C_STORE, receiver.store)] if receiver else []
-        with self._limit:
-            assoc = entity.associate(
-                self._settings.host,
-                self._settings.port,
-                contexts=contexts,
-                ae_title=self._settings.ae_title,
-                ext_neg=[build_role(uid, scp_role=True) for uid in roles] or None,
-                evt_handlers=handlers,
-            )
-            try:
-                if not assoc.is_established:
-                    raise st.not_established(self._name, assoc)
-                yield assoc
-            except ValueError:
-                # pynetdicom says so for a message without an accepted context.
-                raise SourceError(
-                    f"source {self._name}: accepted no context for the operation"
-                ) from None
-            except RuntimeError:
-                raise SourceUnavailable(f"source {self._name}: association was lost") from None
-            finally:
-                if assoc.is_established:
-                    assoc.release()
+        negotiation: list[Any] = [build_role(uid, scp_role=True) for uid in roles]
+        if self._settings.user:
+            negotiation.append(_identity(self._settings.user, self._settings.password))
+        assoc = entity.associate(
+            self._settings.host,
+            self._settings.port,
+            contexts=contexts,
+            ae_title=self._settings.ae_title,
+            ext_neg=negotiation or None,
+            evt_handlers=handlers,
+            tls_args=(self._tls, self._settings.host) if self._tls else None,
+        )
+        try:
+            if not assoc.is_established:
+                raise st.not_established(self._name, assoc)
+            yield assoc
+        except ValueError:
+            # pynetdicom says so for a message without an accepted context.
+            raise SourceError(
+                f"source {self._name}: accepted no context for the operation"
+            ) from None
+        except RuntimeError:
+            raise SourceUnavailable(f"source {self._name}: association was lost") from None
+        finally:
+            if assoc.is_established:
+                assoc.release()
+
+    def _tls_context(self) -> ssl.SSLContext | None:
+        """Give the TLS context (PS3.15 B.12); the source must prove its name."""
+        settings = self._settings
+        if not settings.tls:
+            return None
+        try:
+            context = ssl.create_default_context(cafile=settings.ca_file)
+            if settings.cert_file:
+                context.load_cert_chain(settings.cert_file, settings.key_file)
+        except OSError as error:
+            raise ConfigError(
+                f"source {self._name}: ca_file, cert_file or key_file cannot be used: {error}"
+            ) from None
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        return context
 
     @contextmanager
     def _find_association(self) -> Iterator[Association]:
@@ -229,7 +261,7 @@ class DimseSource:
             sizes[one.series_uid] = sizes.get(one.series_uid, 0) + 1
         errors: list[PacsgridError] = []
         with WriteGroup() as writing:
-            receiver = Receiver(into, wanted, writing)
+            receiver = Receiver(into, wanted, writing, self._pace)
             for classes, group in _groups(missing):
                 requests = list(_requests(study.study_uid, group, sizes))
                 try:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pynetdicom.events import Event
 
+from pacsgrid.pacs.guard import Pace
 from pacsgrid.pacs.part10 import write_head
 from pacsgrid.pacs.staging import WriteGroup, name_for
 
@@ -35,11 +36,12 @@ class Receiver:
     see to, who holds the group and compares the files with the source's list.
     """
 
-    def __init__(self, into: Path, wanted: set[str], group: WriteGroup) -> None:
+    def __init__(self, into: Path, wanted: set[str], group: WriteGroup, pace: Pace) -> None:
         self._into = into
         self._wanted = set(wanted)
         self._taken: set[str] = set()
         self._group = group
+        self._pace = pace
 
     def store(self, event: Event) -> int:
         """Handle one C-STORE; one that came before is not written again."""
@@ -49,6 +51,7 @@ class Receiver:
             return REFUSED_UNASKED
         if sop_uid in self._taken:
             return STORED
+        self._pace.wait()  # the source sends the next one after our answer
         try:
             chunks = (file_head(event), request.DataSet.getbuffer())
             self._group.write(self._into / name_for(sop_uid), chunks)
