@@ -176,8 +176,7 @@ def test_a_name_inside_a_word_is_no_name(tmp_path: Path) -> None:
 
 def test_counts_tell_what_became_of_each_element(tmp_path: Path) -> None:
     profile, path = load_profile("basic"), source(tmp_path / "in.dcm")
-    checker = Checker(profile)
-    counts = checker.check(path, anonymised(path, tmp_path / "out", profile))
+    counts = check_file(path, anonymised(path, tmp_path / "out", profile), profile)
     tags = counts.tags()
     assert tags["(0010,0020)"] == {"replaced": 1}
     assert tags["(0010,1040)"] == {"removed": 1}

@@ -5,45 +5,204 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from pydicom import dcmread
-from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.dataset import FileMetaDataset
 from pydicom.errors import InvalidDicomError
-from pydicom.filebase import DicomBytesIO
-from pydicom.filewriter import write_dataset, write_file_meta_info
-from pydicom.sequence import Sequence
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
 from ..errors import HeldError
 from ..model import AnonymisedInstance
 from .actions import Context, clean_dataset, new_uid
+from .declare import declare
+from .encode import encoded_dataset, encoded_meta, joined
 from .identifiers import StudyIdentifiers
+from .memo import Memo, separable, shared
+from .parts import Parts, cut, parsed
 from .pixel import holds
-from .pixel.clean import clean_pixels
-from .pixels import Span, pixel_span
+from .pixel.choose import needs_look
+from .pixel.clean import Cleaned, clean_pixels
+from .pixel.holds import visual_features
+from .pixels import Span, expected_bytes, pixel_span
 from .profile import Profile
 from .pseudonyms import Pseudonyms
 from .quiet import quiet
-from .whole import PIXELS, check_whole, truncated
+from .watched import Decisions, Watched
+from .whole import check_whole, truncated
 
-IMPLEMENTATION_CLASS_UID = "2.25.186234175296380211716029837127403219451"
-IMPLEMENTATION_VERSION_NAME = "PACSGRID_0_1"
 CHUNK = 1 << 20
-_OPTION_CODES = {
-    "uids": ("113110", "Retain UIDs Option"),
-    "device": ("113109", "Retain Device Identity Option"),
-    "institution": ("113112", "Retain Institution Identity Option"),
-    "patient": ("113108", "Retain Patient Characteristics Option"),
-    "full": ("113106", "Retain Longitudinal Temporal Information Full Dates Option"),
-    "modified": ("113107", "Retain Longitudinal Temporal Information Modified Dates Option"),
-    "descriptors": ("113105", "Clean Descriptors Option"),
-    "structured": ("113104", "Clean Structured Content Option"),
-    "private": ("113111", "Retain Safe Private Option"),
-    "graphics": ("113103", "Clean Graphics Option"),
-}
+
+
+@dataclass
+class _Header:
+    """What is written in front of the pixels, and the pseudonyms that it bears."""
+
+    encoded: bytes
+    patient_id: str
+    study_uid: str
+    series_uid: str
+    sop_uid: str
+    sop_class_uid: str
+    modality: str
+
+
+@dataclass(frozen=True)
+class _Decision:
+    """What a header lets be done with the pixels: copied as bytes, or looked at."""
+
+    look: bool
+    cleaned: Cleaned
+    header: Any
+
+
+class Anonymiser:
+    """Anonymises the files of one study; what their headers share is worked out once.
+
+    Parameters
+    ----------
+    identifiers
+        What identifies in the headers of all files of the study.
+    """
+
+    def __init__(
+        self, pseudonyms: Pseudonyms, profile: Profile, identifiers: StudyIdentifiers
+    ) -> None:
+        self._pseudonyms = pseudonyms
+        self._profile = profile
+        self._identifiers = identifiers
+        self._decisions: Decisions[_Decision] = Decisions()
+        self._memos: dict[tuple[object, ...], Memo] = {}
+
+    def file(self, src: Path, out_dir: Path) -> AnonymisedInstance:
+        """Anonymise one file into ``out_dir/<series UID>/<SOP UID>.dcm`` (PS3.15 Annex E).
+
+        The result appears whole under its name or not at all; its SHA-256 is taken on the way.
+
+        Raises
+        ------
+        HeldError
+            ``not-dicom``, ``truncated``, ``no-study-uid``, ``no-sop-uid``,
+            ``no-transfer-syntax``, ``modality-held``, ``burned-in``, ``document``,
+            ``secondary-capture``, ``photograph``, ``face``, ``pixels-unreadable`` or
+            ``unreadable``. The text quotes no value.
+        """
+        with quiet(), src.open("rb") as stream:
+            header, pixels = self._quick(stream) or self._long(stream)
+            target = out_dir / header.series_uid / f"{header.sop_uid}.dcm"
+            sha256, size = _write(target, header.encoded, pixels)
+        return AnonymisedInstance(
+            study_uid=header.study_uid,
+            series_uid=header.series_uid,
+            sop_uid=header.sop_uid,
+            subject=self._pseudonyms.subject(header.patient_id),
+            modality=header.modality,
+            sop_class_uid=header.sop_class_uid,
+            sha256=sha256,
+            size=size,
+            path=target,
+        )
+
+    def _context(self, patient_id: str, sop_class: str) -> Context:
+        return Context(
+            self._pseudonyms,
+            self._profile,
+            self._identifiers,
+            patient_id,
+            self._pseudonyms.shift_days(patient_id),
+            sop_class,
+        )
+
+    def _quick(self, stream: BinaryIO) -> tuple[_Header, Iterator[bytes]] | None:
+        """Rewrite the header from elements that were rewritten before; None when it cannot be."""
+        parts = cut(stream)
+        if parts is None or not separable(parts):
+            return None
+        try:
+            decision = self._decisions.find(parts.elements)
+            if decision is None:
+                decision = self._decide(parts)
+            if decision.look:
+                return None
+            memo = self._memo(parts, decision)
+            elements = memo.rewritten(parts)
+        except HeldError:
+            raise
+        except Exception:
+            raise
+            return None  # the long way says what is wrong
+        header = Watched(decision.header, frozenset({"file_meta"}))
+        span = pixel_span(stream, header, parts.pixels, True, parts.implicit)
+        texts = [
+            elements.get(tag, b"")[8:].rstrip(b"\0 ").decode("latin-1")
+            for tag in (0x0020000D, 0x0020000E, 0x00080018, 0x00080016, 0x00080060)
+        ]
+        study, series, sop, sop_class, modality = texts
+        encoded = encoded_meta(sop_class, sop, parts.syntax) + joined(elements)
+        made = _Header(encoded, memo.patient_id, study, series, sop, sop_class, modality)
+        return made, _bytes(stream, span)
+
+    def _decide(self, parts: Parts) -> _Decision:
+        ds = parsed(parts, parts.elements)
+        ds.file_meta = FileMetaDataset()
+        ds.file_meta.TransferSyntaxUID = UID(parts.syntax)
+
+        def decide(header: Any) -> _Decision:
+            _refuse_by_profile(header, self._profile)
+            expected_bytes(header)
+            look = needs_look(header, self._profile.pixels)
+            cleaned = Cleaned(features=visual_features(header))
+            return _Decision(look, cleaned, ds)
+
+        return self._decisions.take(parts.elements, Watched(ds), decide)
+
+    def _memo(self, parts: Parts, decision: _Decision) -> Memo:
+        key = (parts.syntax, decision.cleaned.features, *shared(parts))
+        memo = self._memos.get(key)
+        if memo is None:
+            ds = parsed(parts, parts.elements)
+            patient_id = _patient_id(ds)
+            context = self._context(patient_id, str(ds.SOPClassUID))
+
+            def own(header: Any) -> None:
+                declare(header, context)
+                decision.cleaned.declare(header)
+
+            memo = Memo(parts, patient_id, lambda header: _clean(header, context), own)
+            self._memos[key] = memo
+        return memo
+
+    def _long(self, stream: BinaryIO) -> tuple[_Header, Iterator[bytes]]:
+        stream.seek(0)
+        ds, span = _read(stream)
+        _refuse(ds, self._profile)
+        patient_id = _patient_id(ds)
+        cleaned = clean_pixels(stream, ds, span, self._profile.pixels)
+        syntax = cleaned.syntax or UID(ds.file_meta.TransferSyntaxUID)
+        pixels = cleaned.element() if cleaned.element else _bytes(stream, span)
+        if span is None and cleaned.element:
+            ds.PixelData, pixels = b"".join(pixels), iter(())
+        if syntax == DeflatedExplicitVRLittleEndian:
+            syntax = ExplicitVRLittleEndian
+        try:
+            context = self._context(patient_id, str(ds.SOPClassUID))
+            _clean(ds, context)
+            declare(ds, context)
+            cleaned.declare(ds)
+            body = encoded_dataset(ds, syntax.is_implicit_VR, syntax.is_little_endian)
+        except Exception as error:
+            # Its text may quote a value; its type says enough to find the place.
+            raise HeldError(
+                "unreadable", f"the header cannot be processed ({type(error).__name__})"
+            ) from None
+        uids = (str(ds.StudyInstanceUID), str(ds.SeriesInstanceUID), str(ds.SOPInstanceUID))
+        sop_class = str(ds.SOPClassUID)
+        encoded = encoded_meta(sop_class, uids[2], str(syntax)) + body
+        modality = str(ds.get("Modality", "") or "")
+        return _Header(encoded, patient_id, *uids, sop_class, modality), pixels
 
 
 def anonymise_file(
@@ -53,58 +212,12 @@ def anonymise_file(
     profile: Profile,
     study_identifiers: StudyIdentifiers,
 ) -> AnonymisedInstance:
-    """Anonymise one file into ``out_dir/<series UID>/<SOP UID>.dcm`` (PS3.15 Annex E).
+    """Anonymise one file by itself; see `Anonymiser.file`."""
+    return Anonymiser(pseudonyms, profile, study_identifiers).file(src, out_dir)
 
-    The result appears whole under its name or not at all; its SHA-256 is taken on the way.
 
-    Raises
-    ------
-    HeldError
-        ``not-dicom``, ``truncated``, ``no-study-uid``, ``no-sop-uid``, ``no-transfer-syntax``,
-        ``modality-held``, ``burned-in``, ``document``, ``secondary-capture``, ``photograph``,
-        ``face``, ``pixels-unreadable`` or ``unreadable``. The text quotes no value.
-    """
-    with quiet(), src.open("rb") as stream:
-        ds, span = _read(stream)
-        _refuse(ds, profile)
-        patient_id = str(ds.get("PatientID", "") or ds.StudyInstanceUID)
-        context = Context(
-            pseudonyms,
-            profile,
-            study_identifiers,
-            patient_id,
-            pseudonyms.shift_days(patient_id),
-            str(ds.SOPClassUID),
-        )
-        meta = ds.file_meta
-        cleaned = clean_pixels(stream, ds, span, profile.pixels)
-        if cleaned.syntax:
-            meta.TransferSyntaxUID = cleaned.syntax
-        pixels = cleaned.element() if cleaned.element else _bytes(stream, span)
-        if span is None and cleaned.element:
-            ds.PixelData, pixels = b"".join(pixels), iter(())
-        try:
-            _clean(ds, context)
-            cleaned.declare(ds)
-            head = _encode(ds, meta)
-        except Exception as error:
-            # Its text may quote a value; its type says enough to find the place.
-            raise HeldError(
-                "unreadable", f"the header cannot be processed ({type(error).__name__})"
-            ) from None
-        target = out_dir / str(ds.SeriesInstanceUID) / f"{ds.SOPInstanceUID}.dcm"
-        sha256, size = _write(target, head, pixels)
-    return AnonymisedInstance(
-        study_uid=str(ds.StudyInstanceUID),
-        series_uid=str(ds.SeriesInstanceUID),
-        sop_uid=str(ds.SOPInstanceUID),
-        subject=pseudonyms.subject(patient_id),
-        modality=str(ds.get("Modality", "") or ""),
-        sop_class_uid=str(ds.SOPClassUID),
-        sha256=sha256,
-        size=size,
-        path=target,
-    )
+def _patient_id(ds: Any) -> str:
+    return str(ds.get("PatientID", "") or ds.StudyInstanceUID)
 
 
 def _read(stream: BinaryIO) -> tuple[Any, Span | None]:
@@ -144,6 +257,10 @@ def _refuse(ds: Any, profile: Profile) -> None:
         raise HeldError("no-sop-uid", "no SOPInstanceUID or SOPClassUID (0008,0018), (0008,0016)")
     if not ds.get("SeriesInstanceUID"):
         raise HeldError("no-series-uid", "no SeriesInstanceUID (0020,000E)")
+    _refuse_by_profile(ds, profile)
+
+
+def _refuse_by_profile(ds: Any, profile: Profile) -> None:
     if str(ds.get("Modality", "")) in profile.held_modalities:
         raise HeldError("modality-held", "the profile wants this modality reviewed by a steward")
     holds.refuse(ds, profile.pixels)
@@ -152,57 +269,13 @@ def _refuse(ds: Any, profile: Profile) -> None:
 
 
 def _clean(ds: Any, context: Context) -> None:
-    pseudonyms, profile = context.pseudonyms, context.profile
+    """Apply the profile to a header that has its UIDs, in place."""
     uids: tuple[Any, ...] = (ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.SOPInstanceUID)
     clean_dataset(ds, context)
     ds.SpecificCharacterSet = "ISO_IR 192"
-    if "uids" not in profile.options:
-        uids = tuple(new_uid(str(uid), pseudonyms) for uid in uids)
+    if "uids" not in context.profile.options:
+        uids = tuple(new_uid(str(uid), context.pseudonyms) for uid in uids)
     ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.SOPInstanceUID = uids
-    ds.PatientID = ds.PatientName = pseudonyms.subject(context.patient_id)
-    ds.PatientIdentityRemoved = "YES"
-    ds.DeidentificationMethod = f"pacsgrid {profile.name} {profile.hash[:16]}"
-    codes = [("113100", "Basic Application Confidentiality Profile")]
-    codes += [_OPTION_CODES[option] for option in sorted(profile.options)]
-    ds.DeidentificationMethodCodeSequence = Sequence(_code(*code) for code in codes)
-    ds.LongitudinalTemporalInformationModified = (
-        "UNMODIFIED"
-        if "full" in profile.options
-        else "MODIFIED"
-        if "modified" in profile.options
-        else "REMOVED"
-    )
-
-
-def _code(value: str, meaning: str) -> Dataset:
-    item = Dataset()
-    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, "DCM", meaning
-    return item
-
-
-def _encode(ds: Any, source_meta: Any) -> bytes:
-    """Return preamble, file meta and header; no value of the source's file meta but the syntax."""
-    syntax = UID(source_meta.TransferSyntaxUID)
-    if syntax == DeflatedExplicitVRLittleEndian:
-        syntax = ExplicitVRLittleEndian
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = ds.SOPClassUID
-    meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
-    meta.TransferSyntaxUID = syntax
-    meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
-    meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
-    out = DicomBytesIO()
-    out.write(b"\0" * 128 + b"DICM")
-    write_file_meta_info(out, meta)
-    out.is_little_endian = syntax.is_little_endian
-    out.is_implicit_VR = syntax.is_implicit_VR
-    # Digital signatures and padding behind the pixel data do not survive the rewriting.
-    for tag in list(ds.keys()):
-        if int(tag) > max(PIXELS):
-            del ds[tag]
-    write_dataset(out, ds)
-    encoded: bytes = out.getvalue()
-    return encoded
 
 
 def _bytes(stream: BinaryIO, span: Span | None) -> Iterator[bytes]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
+from .parts import cut, parsed
 from .quiet import quiet
 
 NAMES = frozenset({0x00100010, 0x00101001, 0x00101005, 0x00101060})
@@ -253,10 +254,29 @@ def of_dataset(ds: Dataset) -> StudyIdentifiers:
 def collect_identifiers(paths: Iterable[Path]) -> StudyIdentifiers:
     """Collect the identifying values of a study's headers; unreadable files are skipped."""
     total = StudyIdentifiers()
+    # What one header says another need not be asked again.
+    known: set[tuple[object, ...]] = set()
     for path in paths:
         try:
             with quiet():
-                total |= of_dataset(dcmread(path, stop_before_pixels=True))
+                total |= of_dataset(_unknown(path, known))
         except Exception:
             continue
     return total
+
+
+def _unknown(path: Path, known: set[tuple[object, ...]]) -> Dataset:
+    """Read a header, without the elements that stood in another byte for byte."""
+    with path.open("rb") as stream:
+        parts = cut(stream)
+        if parts is None:
+            stream.seek(0)
+            return dcmread(stream, stop_before_pixels=True)
+    charset = parts.elements.get(0x00080005)
+    new = {0x00080005: charset} if charset is not None else {}
+    for tags, data in parts.units():
+        key = (parts.implicit, charset, tags, data)
+        if key not in known:
+            known.add(key)
+            new.update((tag, parts.elements[tag]) for tag in tags)
+    return parsed(parts, new)

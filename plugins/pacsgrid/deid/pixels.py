@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
 from .whole import ITEM, LONG, SEQUENCE_END, UNDEFINED, Walker, truncated
@@ -26,7 +25,7 @@ class Span:
 
 
 def pixel_span(
-    stream: BinaryIO, header: Dataset, start: int, little: bool, implicit: bool
+    stream: BinaryIO, header: Any, start: int, little: bool, implicit: bool
 ) -> Span | None:
     """Locate the pixel data at `start`, where `check_whole` stopped (PS3.5 8, A.4).
 
@@ -48,7 +47,7 @@ def pixel_span(
         raise truncated()
     if length == UNDEFINED:
         return Span(start, _end_of_items(walker, value), value, tag, vr.decode())
-    if value + length > walker.size or length < _expected(header):
+    if value + length > walker.size or length < expected_bytes(header):
         raise truncated()
     return Span(start, value + length, value, tag, vr.decode())
 
@@ -63,7 +62,8 @@ def _end_of_items(walker: Walker, at: int) -> int:
         at = value + length
 
 
-def _expected(header: Dataset) -> int:
+def expected_bytes(header: Any) -> int:
+    """Return how many bytes native pixel data has by the header, 0 when it does not tell."""
     try:
         bits = int(header.Rows) * int(header.Columns) * int(header.BitsAllocated)
         bits *= int(header.get("SamplesPerPixel", 1)) * int(header.get("NumberOfFrames", 1) or 1)

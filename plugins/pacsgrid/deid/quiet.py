@@ -15,6 +15,9 @@ def quiet() -> Iterator[None]:
     """Silence pydicom's value-quoting warnings and log lines while PHI is in hand."""
     logger = logging.getLogger("pydicom")
     level = logger.level
+    if level > logging.CRITICAL:
+        yield  # inside another: each change of a level empties every logger's cache
+        return
     logger.setLevel(logging.CRITICAL + 1)
     try:
         with warnings.catch_warnings(), config.disable_value_validation():

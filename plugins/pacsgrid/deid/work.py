@@ -17,11 +17,12 @@ from typing import Self, TypeVar
 
 from ..errors import HeldError, RetryableError
 from ..model import AnonymisedInstance
-from .anonymise import anonymise_file
+from .anonymise import Anonymiser
 from .check import Checker, Counts, Identity, References, Seen, scan
 from .identifiers import StudyIdentifiers, collect_identifiers
 from .profile import Profile
 from .pseudonyms import Pseudonyms
+from .quiet import quiet
 
 _R = TypeVar("_R")
 CHUNK = 32
@@ -240,13 +241,15 @@ def _know(tools: _Tools, files: Sequence[Path]) -> dict[str, Known]:
 
 def _do(tools: _Tools, study: _Study, files: Sequence[Path]) -> Batch:
     checker = Checker(tools.profile, study.identity)
-    outcomes = [_one(tools, study, checker, path) for path in files]
+    anonymiser = Anonymiser(tools.pseudonyms, tools.profile, study.identifiers)
+    with quiet():
+        outcomes = [_one(anonymiser, checker, path, study.out) for path in files]
     return Batch(outcomes, checker.counts, checker.references)
 
 
-def _one(tools: _Tools, study: _Study, checker: Checker, path: Path) -> Outcome:
+def _one(anonymiser: Anonymiser, checker: Checker, path: Path, out: Path) -> Outcome:
     try:
-        made = anonymise_file(path, study.out, tools.pseudonyms, tools.profile, study.identifiers)
+        made = anonymiser.file(path, out)
     except HeldError as error:
         return Outcome(path, None, error.code, error.detail)
     try:

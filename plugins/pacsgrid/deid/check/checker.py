@@ -30,7 +30,7 @@ class Checker:
         What the results were made with: it says what may stay.
     identity
         What identifies in all of the study's sources, from `scan`: what one header knows is
-        looked for in every result. Each checked source adds to it.
+        looked for in every result. Without it each checked source adds what it says itself.
 
     Notes
     -----
@@ -40,24 +40,30 @@ class Checker:
 
     def __init__(self, profile: Profile, identity: Identity | None = None) -> None:
         self._profile = profile
+        # Without what all sources say each source's own header has to do.
+        self._alone = identity is None
         self._identity = Identity() if identity is None else identity
-        self._search: Search | None = None
-        self._clean: set[tuple[str, bytes]] = set()
         self.references = References()
         self.counts = Counts()
+        self._look()
 
     def __repr__(self) -> str:
         return f"Checker({self._profile.name}, {self.counts.instances} instances)"
 
+    def _look(self) -> None:
+        self._search = Search(self._identity)
+        self._comparison = Comparison(self._profile, self._identity, self._search, self.references)
+
     def _take(self, header: Header) -> None:
         new = self._identity.add(header.meta, self._profile)
         new |= self._identity.add(header.elements, self._profile)
-        if new or self._search is None:
-            self._search = Search(self._identity)
-            self._clean.clear()
+        if new:
+            self._look()
 
-    def check(self, source: Path, result: Path) -> Counts:
-        """Refuse a result that still identifies, or that lost what it needs; count what changed.
+    def check(self, source: Path, result: Path) -> None:
+        """Refuse a result that still identifies, or that lost what it needs.
+
+        What became of its elements is added to `counts`.
 
         Parameters
         ----------
@@ -71,23 +77,19 @@ class Checker:
             ``pixels-changed`` or ``not-clean``; the text names an element, never a value.
         """
         before, after = _read(source, "source"), _read(result, "result")
-        self._take(before)
-        assert self._search is not None
+        if self._alone:
+            self._take(before)
         files.check_structure(after)
         files.check_name(result, self._search, self._identity)
-        comparison = Comparison(
-            self._profile, self._identity, self._search, self._clean, self.references
-        )
-        comparison.run(before, after)
+        self._comparison.run(before, after)
         try:
             files.check_pixels(source, before, result, after, self._search)
         except HeldError as error:
             if error.code != "pixels-changed" or not blanked.says_cleaned(after):
                 raise
             blanked.check_blanked(source, result, after)
-        counts = Counts(comparison.fates, 1)
-        self.counts.merge(counts)
-        return counts
+        self.counts.by_tag.update(self._comparison.fates)
+        self.counts.instances += 1
 
 
 @dataclass(frozen=True)
@@ -132,4 +134,6 @@ def _read(path: Path, which: str) -> Header:
 
 def check_file(source: Path, result: Path, profile: Profile) -> Counts:
     """Check one file by itself; see `Checker.check`."""
-    return Checker(profile).check(source, result)
+    checker = Checker(profile)
+    checker.check(source, result)
+    return checker.counts

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 
 from ...errors import HeldError
@@ -21,7 +20,10 @@ _BYTES = frozenset(("UN", "OB"))
 _CHARSET, _METHOD = 0x00080005, 0x00120063
 # Larger binary values are tables of numbers.
 _BYTES_LIMIT = 1 << 16
-_UTF8, _DEFAULT = ("utf-8",), ("iso8859",)
+_DEFAULT = ("iso8859",)
+_MEMORY = 100_000
+# Tag, VR, value before and after; what became of it.
+_Judged = dict[tuple[int, str, bytes | None, bytes], str]
 # The words of a report's structure and of pixels' description (PS3.3 C.17.3, C.7.6.3) name nobody.
 _TERMS = frozenset(
     (
@@ -40,27 +42,26 @@ _STATES = (
 
 
 class Comparison:
-    """Compares one pair of headers; `fates` counts what became of each element."""
+    """Compares pairs of headers of one study; `fates` says what became of each element."""
 
     def __init__(
-        self,
-        profile: Profile,
-        identity: Identity,
-        search: Search,
-        clean: set[tuple[str, bytes]],
-        references: References,
+        self, profile: Profile, identity: Identity, search: Search, references: References
     ) -> None:
         self._profile = profile
         self._identity = identity
         self._search = search
-        self._clean = clean
         self._references = references
         self._kept = allowed(profile)
         self._method = f"pacsgrid {profile.name} {profile.hash[:16]}".encode()
-        self.fates: Counter[tuple[int, str]] = Counter()
+        self._creators = {(creator, group) for creator, group, _ in profile.safe_private}
+        # A header's values are the same in most slices of a series: each is judged once.
+        self._clean: set[tuple[str, bytes]] = set()
+        self._judged_before: dict[tuple[tuple[str, ...], ...], _Judged] = {}
+        self.fates: list[tuple[int, str]] = []
 
     def run(self, before: Header, after: Header) -> None:
         """Compare; raises HeldError at the first thing that is wrong."""
+        self.fates = []
         for tag, wanted, what in _STATES:
             element = after.elements.get(tag)
             value = element.value.strip(b"\0 ") if element else b""
@@ -85,21 +86,28 @@ class Comparison:
         """Compare two datasets; without `before` everything in `after` is judged by itself."""
         now = charset(after, now)
         was = charset(before, was) if before is not None else was
+        judged = self._judged_before.setdefault((was, now), {})
         fates = self.fates
         for tag, element in after.items():
             old = before.get(tag) if before is not None else None
-            if tag & 0xFFFF == 0:
-                raise HeldError("not-clean", f"a group length {name(tag)} is left")
-            if tag >> 16 & 1:
-                self._private(tag, after, now)
-            if element.items is not None:
-                self._sequence(tag, old, element.items, was, now)
-            else:
-                self._value(tag, old, element, was, now)
-            fates[tag, _fate(old, element)] += 1
+            key = (tag, element.vr, old.value if old is not None else None, element.value)
+            fate = judged.get(key)
+            if fate is None or element.vr in ("SQ", "UI") or tag & 0x10000:
+                if tag & 0xFFFF == 0:
+                    raise HeldError("not-clean", f"a group length {name(tag)} is left")
+                if tag >> 16 & 1:
+                    self._private(tag, after, now)
+                if element.items is not None:
+                    self._sequence(tag, old, element.items, was, now)
+                else:
+                    self._value(tag, old, element, was, now)
+                fate = _fate(old, element)
+                if len(judged) > _MEMORY:
+                    judged.clear()
+                judged[key] = fate
+            fates.append((tag, fate))
         if before is not None:
-            for tag in before.keys() - after.keys():
-                fates[tag, REMOVED] += 1
+            fates += [(tag, REMOVED) for tag in before if tag not in after]
 
     def _sequence(
         self,
@@ -120,15 +128,14 @@ class Comparison:
 
     def _private(self, tag: int, items: Items, now: tuple[str, ...]) -> None:
         group, low = tag >> 16, tag & 0xFFFF
-        safe = self._profile.safe_private
         if 0x10 <= low <= 0xFF:
             creator = decode(items[tag].value, now)
-            if not any(c == creator and g == group for c, g, _ in safe):
+            if (creator, group) not in self._creators:
                 raise HeldError("private-left", f"private creator {name(tag)} is left")
             return
         block = items.get(group << 16 | low >> 8)
         creator = decode(block.value, now) if block is not None else ""
-        if (creator, group, low & 0xFF) not in safe:
+        if (creator, group, low & 0xFF) not in self._profile.safe_private:
             raise HeldError("private-left", f"private element {name(tag)} is left")
 
     def _value(

@@ -23,12 +23,13 @@ _VRS = {
         "SH", "SL", "SS", "ST", "TM", "UI", "UL", "US",
     )
 }  # fmt: skip
+_SHORT = {code: vr for code, vr in _VRS.items() if vr not in _LONG}
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _PIXELS = frozenset((0x7FE00008, 0x7FE00009, 0x7FE00010))
 _IMPLICIT, _DEFLATED = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1.99"
 _BIG = "1.2.840.10008.1.2.2"
-_FIRST_READ = 1 << 16
+_FIRST_READ = 1 << 14
 
 
 class MalformedError(Exception):
@@ -173,7 +174,18 @@ def _dataset(
 ) -> tuple[Items, int]:
     found: Items = {}
     read = _explicit if explicit else _implicit
+    unpack, have = struct.Struct(order + "HH2sH").unpack_from, min(end, len(data))
     while at < end:
+        if explicit and have - at >= 8:
+            group, low, code, length = unpack(data, at)
+            short = _SHORT.get(code)
+            if short is not None:
+                # Most elements are these; the rest of the loop knows the others.
+                stop = at + 8 + length
+                if stop <= have:
+                    found[group << 16 | low] = Element(short, data[at + 8 : stop])
+                    at = stop
+                    continue
         if end - at < 8 and not nested and not data[at:end].strip(b"\0"):
             return found, end  # padded to an even or round length
         tag, vr, start, length = read(data, at, order)

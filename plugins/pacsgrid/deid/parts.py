@@ -1,0 +1,205 @@
+"""A header cut into the bytes of its top-level elements, each readable by itself."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any, BinaryIO
+
+from pydicom.filereader import read_dataset
+
+from .whole import ITEM, LONG, PIXELS, SEQUENCE_END, UNDEFINED, truncated
+
+_PREAMBLE = 132
+# Headers of single slices are seldom longer.
+_FIRST_READ = 1 << 14
+_ITEM_END = 0xFFFEE00D
+_Step = Callable[[bytes, int], tuple[int, int, int]]
+_SYNTAX = 0x00020010
+# The encodings that stand as bytes in the file (PS3.5 Annex A): big endian is rare and deflated
+# must be taken in whole, they go the long way.
+_IMPLICIT, _EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
+_ENCAPSULATED = "1.2.840.10008.1.2.4.", "1.2.840.10008.1.2.5"
+_DEFLATED = frozenset({"1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205"})
+
+
+_SHORT_ELEMENT = struct.Struct("<HH2sH").unpack_from
+_SHORT = frozenset(
+    (b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT", b"PN",
+     b"SH", b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US")
+)  # fmt: skip
+
+
+class _Short(Exception):
+    """More of the file is needed."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A file's header.
+
+    ``elements`` are the encoded bytes of each top-level element by tag; ``pixels`` is where the
+    pixel data element stands in the file, or the file's end.
+    """
+
+    syntax: str
+    implicit: bool
+    elements: dict[int, bytes]
+    pixels: int
+
+    def units(self) -> list[tuple[tuple[int, ...], bytes]]:
+        """List what can be read by itself: tags and bytes of each element, or private group.
+
+        A private element means nothing without the creator in its group (PS3.5 7.8).
+        """
+        found: list[tuple[tuple[int, ...], bytes]] = []
+        private: dict[int, list[int]] = {}
+        for tag, data in self.elements.items():
+            if tag & 0x10000:
+                private.setdefault(tag >> 16, []).append(tag)
+            else:
+                found.append(((tag,), data))
+        for tags in private.values():
+            found.append((tuple(tags), b"".join([self.elements[tag] for tag in tags])))
+        return found
+
+
+def cut(stream: BinaryIO) -> Parts | None:
+    """Cut a file's header into its elements, up to the pixel data.
+
+    Returns None for a file that has to go the long way: not little endian, deflated, not DICOM,
+    with an element twice.
+
+    Raises
+    ------
+    HeldError
+        ``truncated``: an element, item or sequence does not end inside the file.
+    """
+    size = stream.seek(0, 2)
+    stream.seek(0)
+    data = stream.read(_FIRST_READ)
+    while True:
+        try:
+            return _cut(data, size)
+        except _Short:
+            if len(data) >= size:
+                raise truncated() from None
+            data += stream.read(len(data))
+
+
+def parsed(parts: Parts, elements: dict[int, bytes]) -> Any:
+    """Read some elements of a header as a dataset.
+
+    Raises
+    ------
+    ValueError
+        They read otherwise when taken apart.
+    """
+    stream = BytesIO(b"".join([elements[tag] for tag in sorted(elements)]))
+    ds = read_dataset(stream, parts.implicit, True)
+    if ds.keys() != elements.keys():
+        raise ValueError("the elements cannot be taken apart")
+    return ds
+
+
+def _cut(data: bytes, size: int) -> Parts | None:
+    if data[128:132] != b"DICM":
+        return None
+    at, syntax = _PREAMBLE, ""
+    while data[at : at + 2] == b"\x02\x00":
+        tag, value, length = _explicit(data, at)
+        if tag == _SYNTAX:
+            syntax = data[value : value + length].rstrip(b"\0 ").decode("latin-1")
+        at = value + length
+    implicit = syntax == _IMPLICIT
+    if not implicit and syntax != _EXPLICIT and not syntax.startswith(_ENCAPSULATED):
+        return None
+    if syntax in _DEFLATED:
+        return None
+    return _elements(data, at, size, syntax, implicit)
+
+
+def cut_encoded(data: bytes, implicit: bool) -> dict[int, bytes]:
+    """Cut an encoded dataset, without preamble and file meta, into its elements."""
+    parts = _elements(data, 0, len(data), "", implicit)
+    return parts.elements if parts is not None else {}
+
+
+def _elements(data: bytes, at: int, size: int, syntax: str, implicit: bool) -> Parts | None:
+    step = _implicit if implicit else _explicit
+    elements: dict[int, bytes] = {}
+    have = len(data)
+    while at < size:
+        if not implicit and have - at >= 8:
+            # Nearly all elements are these; the rest of the loop knows the others.
+            group, low, vr, length = _SHORT_ELEMENT(data, at)
+            if vr in _SHORT:
+                tag, end = group << 16 | low, at + 8 + length
+                if end <= have and tag not in elements:
+                    elements[tag] = data[at:end]
+                    at = end
+                    continue
+        if size - at < 8 and len(data) >= size and not data[at:].strip(b"\0"):
+            at = size  # padded to an even or round length
+            break
+        tag, value, length = step(data, at)
+        if tag in PIXELS:
+            break
+        end = (
+            _items(data, value, _inside(data, at, step)) if length == UNDEFINED else value + length
+        )
+        if end > size:
+            raise truncated()
+        if end > len(data):
+            raise _Short
+        if tag in elements:
+            return None
+        elements[tag] = data[at:end]
+        at = end
+    return Parts(syntax, implicit, elements, at)
+
+
+def _inside(data: bytes, at: int, step: _Step) -> _Step:
+    # What is UN with an undefined length is implicit VR little endian (PS3.5 6.2.2).
+    return _implicit if data[at + 4 : at + 6] == b"UN" else step
+
+
+def _explicit(data: bytes, at: int) -> tuple[int, int, int]:
+    """Return tag, the value's position and its length."""
+    try:
+        group, low, vr, short = struct.unpack_from("<HH2sH", data, at)
+        if vr not in LONG:
+            if group == 0xFFFE or not (vr.isalpha() and vr.isupper()):
+                return _implicit(data, at)
+            return group << 16 | low, at + 8, short
+        return group << 16 | low, at + 12, struct.unpack_from("<L", data, at + 8)[0]
+    except struct.error:
+        raise _Short from None
+
+
+def _implicit(data: bytes, at: int) -> tuple[int, int, int]:
+    try:
+        group, low, length = struct.unpack_from("<HHL", data, at)
+    except struct.error:
+        raise _Short from None
+    return group << 16 | low, at + 8, length
+
+
+def _items(data: bytes, at: int, step: _Step) -> int:
+    while True:
+        tag, value, length = _implicit(data, at)
+        if tag == SEQUENCE_END:
+            return value
+        if tag != ITEM:
+            raise truncated()
+        at = _item(data, value, step) if length == UNDEFINED else value + length
+
+
+def _item(data: bytes, at: int, step: _Step) -> int:
+    while True:
+        tag, value, length = step(data, at)
+        if tag == _ITEM_END:
+            return value
+        at = _items(data, value, _inside(data, at, step)) if length == UNDEFINED else value + length
