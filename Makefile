@@ -17,6 +17,7 @@ help:
 	@echo "make bench     time of each step for 500 instances of 512 KiB (slow)"
 	@echo "make zone-soak  100,000 operations on the embedded zone by clients that are killed at random (minutes)"
 	@echo "make bench-zone  objects a second into the embedded zone, on 1 and on 4 connections"
+	@echo "make deid-corpus  every file of pydicom and pydicom-data and every row of Table E.1-1, checked (half an hour)"
 	@echo "make bench-deid-score  de-identification scored on known answers beside its peers (installs them in var/)"
 	@echo "make grid-nights  a hundred simulated nights of faults, killed servers and absent partners"
 	@echo "make bench-deid-speed  instances per second of CPU, ours beside its peers; peak of memory on 2 GB"
@@ -60,6 +61,10 @@ zone-soak: $(VENV)/.ready
 
 bench-zone: $(VENV)/.ready
 	$(BIN)/python tests/benchmarks/bench_zone.py
+
+.PHONY: deid-corpus
+deid-corpus: $(VENV)/.ready system
+	PYTHONPATH=$(PYTHONPATH):tests $(BIN)/python -m corpus.run
 
 bench-deid-score: $(VENV)/.ready
 	$(BIN)/python tests/benchmarks/bench_deid_score.py

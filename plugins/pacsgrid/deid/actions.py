@@ -37,6 +37,9 @@ _CHARACTER_SET, _ACCESSION = 0x00080005, 0x00080050
 _PATIENT_NAME, _PATIENT_ID, _AGE = 0x00100010, 0x00100020, 0x00101010
 # Bytes in one value; what is not a whole number of them cannot be read back.
 _WIDTH = {"US": 2, "SS": 2, "UL": 4, "SL": 4, "FL": 4, "FD": 8, "AT": 4, "SV": 8, "UV": 8}
+# Larger binary values are tables of numbers; in the others a word of five letters is no chance.
+_SEARCHED = 1 << 16
+_READABLE = re.compile(r"[^\W_][\w .^,/@+-]{4,}")
 # Put right with the item that they belong to, by `clean_code`.
 _CODE = frozenset({0x00080100, 0x00080102, 0x00080104})
 
@@ -166,7 +169,7 @@ def _apply(ds: Dataset, tag: int, context: Context, sequence: str, strict: bool)
     elif vr in ("IS", "DS"):
         _numbers(ds, tag, vr, context)
     else:
-        _check_bytes(element, vr)
+        _bytes(ds, tag, vr, context)
 
 
 def _sequence(ds: Dataset, tag: int, action: str, context: Context, strict: bool) -> None:
@@ -240,11 +243,20 @@ def _unless_found(context: Context) -> Callable[[str], str]:
 
 
 def _enumerated(ds: Dataset, tag: int, context: Context) -> None:
+    """Take out of a code string's values those that name somebody, or are free text that may."""
     values = _strings(ds[tag].value)
-    legal = all(_CS.fullmatch(value.rstrip(" \0")) for value in values)
-    known = is_structure(tag, values)
-    if not legal or (not known and context.identifiers.found_in(" ".join(values))):
-        ds[tag].value = None
+    if is_structure(tag, values):
+        return
+    kept = []
+    for value in values:
+        if _CS.fullmatch(value.rstrip(" \0")):
+            kept.append("" if context.identifiers.found_in(value) else value)
+        else:
+            kept.append(value if context.text(tag, value, "LO") == value else "")
+    if context.identifiers.found_in(" ".join(kept)):
+        kept = []  # a name spread over several values
+    if kept != values:
+        ds[tag].value = _several(kept) if any(kept) else None
 
 
 def _numbers(ds: Dataset, tag: int, vr: str, context: Context) -> None:
@@ -260,14 +272,19 @@ def _numbers(ds: Dataset, tag: int, vr: str, context: Context) -> None:
         ds[tag].value = binned(tag, ds[tag].value, context.profile)
 
 
-def _check_bytes(element: Any, vr: str) -> None:
-    """Refuse binary numbers that do not fill their width; as bytes they would pass unseen."""
-    if (
-        isinstance(element, RawDataElement)
-        and vr in _WIDTH
-        and len(element.value or b"") % _WIDTH[vr]
-    ):
-        raise ValueError("a binary value has a wrong length")
+def _bytes(ds: Dataset, tag: int, vr: str, context: Context) -> None:
+    """Take out small binary values that hold a known name; refuse numbers of a wrong width."""
+    value = ds.get_item(tag).value
+    if not isinstance(value, bytes):
+        return
+    if vr in _WIDTH and len(value) % _WIDTH[vr]:
+        raise ValueError("a binary value has a wrong length")  # as bytes it would pass unseen
+    if vr in ("OB", "UN") and len(value) <= _SEARCHED:
+        for encoding in ("utf-8", "cp1250", "utf-16-le", "utf-16-be"):
+            runs = _READABLE.findall(value.decode(encoding, "replace"))
+            if any(context.identifiers.found_in(run) for run in runs):
+                ds[tag].value = None
+                return
 
 
 def _strings(value: Any) -> list[str]:

@@ -10,6 +10,7 @@ from .table import Rule, rule_for
 
 TEXT = frozenset({"LO", "SH", "ST", "LT", "UT", "UC", "PN", "AE", "UR"})
 TIMES = frozenset({"DA", "DT", "TM", "AS"})
+_CLEANABLE = TEXT | TIMES | {"SQ", "CS", "IS", "DS", "UI"}
 # The dates' options decide about dates even where another option keeps the element.
 _PRECEDENCE = ("modified", "full", "descriptors", "structured", "graphics", "private",
                "uids", "device", "institution", "patient")  # fmt: skip
@@ -53,13 +54,18 @@ def _listed(tag: int, vr: str, rule: Rule, profile: Profile, sop_class: str, seq
         return "X"  # curves and overlays are graphics burned beside the pixels, not cleaned here
     for option in _PRECEDENCE:
         if option in profile.options and option in rule.options:
+            if rule.options[option] == "C" and vr not in _CLEANABLE:
+                break  # nobody cleans bytes that only their maker can read
             return rule.options[option]
     choices = rule.basic.rstrip("*").split("/")
-    if "U" in choices or vr == "SQ":
-        # A sequence whose items are cleaned keeps its references and stays valid.
-        return next(choice for choice in ("U", "D", "Z", "X") if choice in choices)
     kind = attribute_type(tag, sop_class, sequence)
+    if "U" in choices:
+        return "U"
+    if vr == "SQ":
+        # Items that are cleaned keep references and stay valid; an empty sequence is only legal
+        # as type 2.
+        return "D" if "D" in choices else "Z" if kind == "2" or "X" not in choices else "X"
     # X of what must be there would make an object invalid that was not.
     order = {"1": "DZX", "2": "ZDX", "3": "XZD"}[kind]
-    allowed = choices if kind == "3" else {*choices, "Z", "D"}
+    allowed = choices if kind == "3" else [*choices, "Z", "D"]
     return next(choice for choice in order if choice in allowed)
