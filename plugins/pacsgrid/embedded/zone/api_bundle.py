@@ -12,18 +12,11 @@ from . import codes
 from .api_coll import make
 from .catalog import READ, clean
 from .locks import GOOD, INTERMEDIATE
-from .objects import (
-    checksum_file,
-    create_file,
-    forget,
-    insert,
-    pick,
-    sync_file,
-    unlink,
-)
+from .objects import forget, insert, pick
 from .opening import existing
 from .request import Reply, Request, api
 from .session import Session
+from .vault import checksum_file, create_file, open_file, sync_file, unlink
 from .wire import IrodsError, pack
 
 _BAD_TAR = codes.SYS_TAR_EXTRACT_ALL_ERR  # SYS_TAR_EXTRACT_ALL_ERR
@@ -95,7 +88,7 @@ def _settle(s: Session, made: list[tuple[str, int]]) -> None:
     # All writes first, then all syncs: the disk gets them in few large batches.
     directories = set()
     for file, _ in made:
-        fd = os.open(file, os.O_RDONLY | os.O_NOFOLLOW)
+        fd = open_file(file, os.O_RDONLY)
         try:
             sync_file(fd, file, str(Path(file).parent) not in directories)
         finally:

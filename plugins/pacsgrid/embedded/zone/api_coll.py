@@ -8,9 +8,10 @@ from typing import Any
 from . import codes
 from .catalog import OWN, WRITE, clean, now, split
 from .locks import check_free
-from .objects import forget, inside_vault, need, remove, unlink
+from .objects import forget, inside_vault, need, remove
 from .request import Reply, Request, api
 from .session import Session
+from .vault import unlink
 from .wire import PROGRESS, PROGRESS_SEEN, Disconnected, IrodsError, pack, read_exact
 
 FILES_PER_REPORT = 10  # a client that removes much hears of it this often, and must answer

@@ -7,20 +7,12 @@ import secrets
 
 from . import codes, tickets
 from .catalog import OWN, READ, clean
-from .objects import (
-    Handle,
-    asked,
-    checksum_file,
-    inside_vault,
-    need,
-    pick,
-    remove,
-    unlink,
-)  # fmt: skip
+from .objects import Handle, asked, inside_vault, need, pick, remove
 from .opening import close, existing, open_object
 from .request import Reply, Request, api, json_body, json_reply, json_string
 from .session import Session
 from .tree import target
+from .vault import checksum_file, unlink  # fmt: skip
 from .wire import IrodsError, pack
 
 

@@ -11,10 +11,11 @@ from . import codes
 from .api_coll import make
 from .catalog import WRITE, clean, now
 from .locks import GOOD
-from .objects import asked, check_expected, checksum_file, insert, need
+from .objects import asked, insert, need
 from .request import Reply, Request, api
 from .session import Session
 from .tree import target
+from .vault import check_expected, checksum_file
 from .wire import IrodsError
 
 

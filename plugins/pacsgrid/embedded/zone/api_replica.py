@@ -10,11 +10,12 @@ from typing import Any
 from . import codes
 from .catalog import OWN, READ, WRITE, clean, now, split
 from .locks import GOOD, check_free
-from .objects import asked, checksum_file, copy_replica, inside_vault, need, pick, unlink
+from .objects import asked, copy_replica, inside_vault, need, pick
 from .opening import close, exclusive, open_object, unreadable
 from .request import Reply, Request, api, json_reply, json_string
 from .session import Session
 from .tree import chosen, leaves, root_of
+from .vault import checksum_file, unlink
 from .wire import IrodsError, pack
 
 UNREGISTER = 26  # the operation type of clients that want the file kept
@@ -61,14 +62,14 @@ def data_chksum(s: Session, r: Request) -> Reply:
 def _register_checksum(s: Session, row: Any) -> str:
     """Compute a replica's checksum and keep it, unless the bytes changed while they were read."""
     try:
-        before = os.stat(row["path"])
+        before = os.lstat(row["path"])
         value = checksum_file(row["path"])
     except (OSError, IrodsError):
         raise unreadable(s, row, FileNotFoundError(errno.ENOENT, "no file")) from None
     with s.cat.tx(durable=True) as db:
         check_free(s, row["id"])
         try:
-            after = os.stat(row["path"])
+            after = os.lstat(row["path"])
         except OSError as e:
             raise unreadable(s, row, e) from None
         if (before.st_ino, before.st_mtime_ns) != (after.st_ino, after.st_mtime_ns):
@@ -104,7 +105,7 @@ def _note(found: list[dict[str, object]], code: int, message: str) -> None:
 def _verify_one(row: Any, found: list[dict[str, object]]) -> None:
     which = f"replica [{row['repl']}]."
     try:
-        size = os.stat(row["path"]).st_size
+        size = os.lstat(row["path"]).st_size
     except OSError as e:
         _note(
             found,

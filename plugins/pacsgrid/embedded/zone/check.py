@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .locks import GOOD
-from .objects import checksum_file, vault_file
+from .vault import checksum_file, vault_file
 from .wire import IrodsError
 
 
@@ -98,6 +98,9 @@ def _replica(row: sqlite3.Row, checksums: bool) -> Iterator[Problem]:
     except OSError as e:
         if row["status"] == GOOD or not isinstance(e, FileNotFoundError):
             yield Problem("missing", subject, e.strerror or "unreadable")
+        return
+    if inside and os.path.islink(os.path.dirname(row["path"])):
+        yield Problem("behind a link", subject, "a folder of the vault is a symbolic link")
         return
     if inside and not stat.S_ISREG(found.st_mode):
         yield Problem("no plain file", subject, "the vault must hold nothing else")

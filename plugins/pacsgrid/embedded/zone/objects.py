@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import os
-import shutil
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from . import codes, tickets
@@ -23,6 +19,16 @@ from .locks import (
 )
 from .session import Session
 from .tree import chosen, companions, root_of
+from .vault import (
+    check_expected,
+    checksum_fd,
+    copy_bytes,
+    create_file,
+    open_file,
+    sync_file,
+    unlink,
+    vault_file,
+)
 from .wire import IrodsError
 
 
@@ -44,64 +50,6 @@ def need(
     if not got and s.cat.one(gone, object_id, object_id) is None:
         raise IrodsError(codes.OBJ_PATH_DOES_NOT_EXIST, "removed meanwhile")
     raise IrodsError(hidden if got < READ else codes.CAT_NO_ACCESS_PERMISSION, "no right")
-
-
-def vault_file(vault: str, data_id: int, repl: int) -> str:
-    """Where a replica lies. Built from numbers alone, so no name can lead out of the vault."""
-    return os.path.join(vault, f"{data_id % 256:02x}", f"{data_id}.{repl}")
-
-
-def create_file(path: str) -> int:
-    """Create a vault file for reading and writing."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        return os.open(path, flags, 0o600)
-    except FileNotFoundError:
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        return os.open(path, flags, 0o600)
-
-
-def checksum_fd(fd: int, kind: str = "sha2") -> str:
-    """Checksum of an open file from its start, as iRODS writes it."""
-    digest = hashlib.md5() if kind == "md5" else hashlib.sha256()
-    at = 0
-    while block := os.pread(fd, 1 << 20, at):
-        digest.update(block)
-        at += len(block)
-    if kind == "md5":
-        return digest.hexdigest()
-    return "sha2:" + base64.b64encode(digest.digest()).decode()
-
-
-def checksum_file(path: str, kind: str = "sha2") -> str:
-    """Checksum of a vault file."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError as e:
-        raise IrodsError(codes.UNIX_FILE_OPEN_ERR - (e.errno or 0), path) from None
-    try:
-        return checksum_fd(fd, kind)
-    finally:
-        os.close(fd)
-
-
-def sync_file(fd: int, path: str, created: bool) -> None:
-    """Data, and for a new file its directory entry, reach the disk."""
-    os.fdatasync(fd)
-    if created:
-        directory = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
-
-
-def check_expected(expected: str, found: str, path: str) -> None:
-    """Compare a client's checksum with what was stored."""
-    if expected and not expected.startswith("sha2:"):
-        found = checksum_file(path, "md5")
-    if expected and expected != found:
-        raise IrodsError(codes.USER_CHKSUM_MISMATCH, "checksum differs")
 
 
 @dataclass
@@ -227,8 +175,11 @@ def copy_replica(s: Session, source: Any, leaf: Any, target: Any = None) -> None
     try:
         fd = create_file(file)
         try:
-            with open(source["path"], "rb") as src, os.fdopen(os.dup(fd), "wb") as dst:
-                shutil.copyfileobj(src, dst, 1 << 20)
+            src = open_file(source["path"], os.O_RDONLY)
+            try:
+                copy_bytes(src, fd)
+            finally:
+                os.close(src)
             sync_file(fd, file, True)
             size = os.fstat(fd).st_size
             checksum = ""
@@ -243,7 +194,7 @@ def copy_replica(s: Session, source: Any, leaf: Any, target: Any = None) -> None
     except BaseException:
         with s.cat.tx() as db:
             if target is None:
-                Path(file).unlink(missing_ok=True)
+                unlink([file])
                 db.execute("DELETE FROM data WHERE id=? AND repl=?", (source["id"], repl))
             else:
                 db.execute("UPDATE data SET status=0 WHERE id=? AND repl=?", (source["id"], repl))
@@ -314,9 +265,3 @@ def inside_vault(s: Session, row: Any) -> bool:
     """Only vault files are ever deleted, not files that were registered in place."""
     resc = s.cat.resources.get(row["resc_id"])
     return resc is not None and row["path"] == vault_file(resc["vault"], row["id"], row["repl"])
-
-
-def unlink(paths: list[str]) -> None:
-    """Delete vault files."""
-    for path in paths:
-        Path(path).unlink(missing_ok=True)

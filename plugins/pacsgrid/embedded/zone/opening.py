@@ -21,20 +21,10 @@ from .locks import (
     publish,
     release,
 )
-from .objects import (
-    Handle,
-    add_replica,
-    asked,
-    create_file,
-    finish,
-    forget,
-    insert,
-    inside_vault,
-    need,
-    pick,
-)
+from .objects import Handle, add_replica, asked, finish, forget, insert, inside_vault, need, pick
 from .session import Session
 from .tree import target
+from .vault import create_file, open_file
 from .wire import IrodsError
 
 
@@ -87,7 +77,7 @@ def _read(s: Session, path: str, rows: list[Any], kw: dict[str, str]) -> Handle:
     if lent:
         tickets.spend(s, write=False)
     try:
-        fd = os.open(row["path"], os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = open_file(row["path"], os.O_RDONLY)
     except OSError as e:
         raise unreadable(s, row, e) from None
     return Handle(s, fd, row["path"], row["id"], row["repl"], False, False, path, lent=lent)
@@ -123,7 +113,7 @@ def _write(s: Session, path: str, rows: list[Any], flags: int, kw: dict[str, str
     token = kw.get("replicaToken", "")
     held = joined(s, data_id, row["repl"], token) if row is not None else None
     if row is not None and held is not None:
-        fd = os.open(row["path"], os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = open_file(row["path"], os.O_RDWR)
         return Handle(s, fd, row["path"], data_id, row["repl"], True, False, path, lock=held,
                       shared=True, lent=lent)  # fmt: skip
     leaf = target(s, kw) if row is None else None
@@ -172,10 +162,9 @@ def _open_locked(
 
 def _open_file(s: Session, row: Any, file: str) -> int:
     """A vault file that is gone is made again; one that was registered in place is not."""
-    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
     if row is None:
         return create_file(file)
-    return os.open(file, flags | (os.O_CREAT if inside_vault(s, row) else 0), 0o600)
+    return open_file(file, os.O_RDWR | (os.O_CREAT if inside_vault(s, row) else 0))
 
 
 def close(s: Session, number: int, kw: dict[str, str]) -> None:

@@ -7,8 +7,10 @@ import logging
 import socket
 import sqlite3
 import ssl
+import traceback
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import codes
@@ -39,6 +41,18 @@ MAX_UNKNOWN = 1 << 20  # bytes in a message of a client that has not said who it
 # These only read and change the catalog: in one transaction nobody gets in between.
 _ATOMIC = frozenset((627, 681, 706, 707, 20002, 20003))
 _BEFORE_LOGIN = (110000, 703, 704, 700)
+
+
+_MALFORMED = (
+    ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError,
+    sqlite3.DataError, sqlite3.InterfaceError, sqlite3.ProgrammingError,
+)  # fmt: skip
+
+
+def _place(error: BaseException) -> str:
+    """File and line that an error comes from: enough to find a mistake of our own."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{Path(last.filename).name}:{last.lineno}"
 
 
 @dataclass
@@ -149,6 +163,10 @@ class Session:
             raise
         except sqlite3.IntegrityError:  # two clients made the same thing at once
             reply = Reply(codes.CATALOG_ALREADY_HAS_ITEM_BY_THAT_NAME)
+        except _MALFORMED as e:
+            # A request that is not what it should be fails where its fields are used.
+            log.warning("api %s refused: %s at %s", msg.int_info, type(e).__name__, _place(e))
+            reply = Reply(codes.SYS_INVALID_INPUT_PARAM)
         except OSError as e:
             log.exception("api %s", msg.int_info)
             reply = Reply(codes.UNIX_FILE_OPEN_ERR - (e.errno or 0))

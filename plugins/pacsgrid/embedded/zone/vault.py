@@ -1,0 +1,120 @@
+"""Files of the vaults: where they lie, and opening them so that no link leads elsewhere.
+
+Neither a file nor the folder it lies in may be a symbolic link: whoever can put one into a vault
+does not get the server to read or change what it points to.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from . import codes
+from .wire import IrodsError
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_BLOCK = 1 << 20
+
+
+def vault_file(vault: str, data_id: int, repl: int) -> str:
+    """Where a replica lies. Built from numbers alone, so no name can lead out of the vault."""
+    return os.path.join(vault, f"{data_id % 256:02x}", f"{data_id}.{repl}")
+
+
+@contextmanager
+def _folder(path: str) -> Iterator[int]:
+    fd = os.open(os.path.dirname(path), _FOLDER)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def open_file(path: str, flags: int) -> int:
+    """Open a file of a vault, or one that was registered in place; raises `OSError`."""
+    with _folder(path) as folder:
+        flags |= os.O_NOFOLLOW | os.O_CLOEXEC
+        return os.open(os.path.basename(path), flags, 0o600, dir_fd=folder)
+
+
+def create_file(path: str) -> int:
+    """Create a vault file for reading and writing."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC
+    try:
+        return open_file(path, flags)
+    except FileNotFoundError:
+        folder = os.path.dirname(path)
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        _sync_folder(os.path.dirname(folder))
+        return open_file(path, flags)
+
+
+def unlink(paths: list[str]) -> None:
+    """Delete vault files; those that are gone are no error."""
+    for path in paths:
+        try:
+            with _folder(path) as folder:
+                os.unlink(os.path.basename(path), dir_fd=folder)
+        except FileNotFoundError:
+            pass
+
+
+def checksum_fd(fd: int, kind: str = "sha2") -> str:
+    """Checksum of an open file from its start, as iRODS writes it."""
+    digest = hashlib.md5() if kind == "md5" else hashlib.sha256()
+    at = 0
+    while block := os.pread(fd, _BLOCK, at):
+        digest.update(block)
+        at += len(block)
+    if kind == "md5":
+        return digest.hexdigest()
+    return "sha2:" + base64.b64encode(digest.digest()).decode()
+
+
+def checksum_file(path: str, kind: str = "sha2") -> str:
+    """Checksum of a vault file."""
+    try:
+        fd = open_file(path, os.O_RDONLY)
+    except OSError as e:
+        raise IrodsError(codes.UNIX_FILE_OPEN_ERR - (e.errno or 0), path) from None
+    try:
+        return checksum_fd(fd, kind)
+    finally:
+        os.close(fd)
+
+
+def check_expected(expected: str, found: str, path: str) -> None:
+    """Compare a client's checksum with what was stored."""
+    if expected and not expected.startswith("sha2:"):
+        found = checksum_file(path, "md5")
+    if expected and expected != found:
+        raise IrodsError(codes.USER_CHKSUM_MISMATCH, "checksum differs")
+
+
+def copy_bytes(source: int, target: int) -> int:
+    """Copy an open file from its start into another; how many bytes there were."""
+    at = 0
+    while block := os.pread(source, _BLOCK, at):
+        view = memoryview(block)
+        while view:
+            done = os.pwrite(target, view, at)
+            view, at = view[done:], at + done
+    return at
+
+
+def sync_file(fd: int, path: str, created: bool) -> None:
+    """Data, and for a new file its directory entry, reach the disk."""
+    os.fdatasync(fd)
+    if created:
+        _sync_folder(os.path.dirname(path))
+
+
+def _sync_folder(path: str) -> None:
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
