@@ -9,7 +9,14 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 
-def ct(path: Path, study: str, sop: str, patient: str = "Nováková^Žofie", fill: int = 0) -> Path:
+def ct(
+    path: Path,
+    study: str,
+    sop: str,
+    patient: str = "Nováková^Žofie",
+    fill: int = 0,
+    patient_id: str = "756203/1234",
+) -> Path:
     """Write a 32 x 32 CT slice; `fill` is its every pixel."""
     ds = Dataset()
     ds.SpecificCharacterSet = "ISO_IR 192"
@@ -17,7 +24,7 @@ def ct(path: Path, study: str, sop: str, patient: str = "Nováková^Žofie", fil
     if study:
         ds.StudyInstanceUID = study
     ds.SeriesInstanceUID = f"{study or '1.2.826'}.1"
-    ds.PatientName, ds.PatientID = patient, "756203/1234"
+    ds.PatientName, ds.PatientID = patient, patient_id
     ds.PatientBirthDate, ds.PatientSex = "19750312", "F"
     ds.StudyDate, ds.StudyTime, ds.AccessionNumber = "20240102", "101500", "ACC-77123"
     ds.StudyID, ds.ReferringPhysicianName = "77", "Dvořák^Jiří"

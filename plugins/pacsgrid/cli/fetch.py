@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from pacsgrid.grid.fetch import CONNECTIONS, fetch
+from pacsgrid.grid.fetch import CONNECTIONS, fetch, fetch_release
 from pacsgrid.grid.search import Criterion, search
 from pacsgrid.grid.user import UserZone
+
+_VERSION = re.compile(r"/releases/[^/]+/v\d+$")
 
 
 def add(commands: Any) -> None:
@@ -18,7 +21,9 @@ def add(commands: Any) -> None:
     get = commands.add_parser(
         "fetch", help="a collection out of the grid: parallel, resumable, every object proven"
     )
-    get.add_argument("path", help="collection or object, as /ZONE/home/PROJECT/data/SUBJECT")
+    get.add_argument(
+        "path", help="collection, object or release, as /ZONE/home/PROJECT/releases/NAME/v1"
+    )
     get.add_argument("to", nargs="?", type=Path, default=Path(), help="directory (here)")
     get.add_argument("--connections", type=int, default=CONNECTIONS)
     get.add_argument("--environment", type=Path, help="irods_environment.json")
@@ -41,7 +46,9 @@ def run_fetch(given: argparse.Namespace) -> int:
             print(f"\r{done / 1e6:,.0f} of {total / 1e6:,.0f} MB", end="", file=sys.stderr)
 
     with UserZone(given.environment) as zone:
-        report = fetch(zone, given.path.rstrip("/"), given.to, given.connections, progress)
+        path = given.path.rstrip("/")
+        way = fetch_release if _VERSION.search(path) else fetch
+        report = way(zone, path, given.to, given.connections, progress)
     if sys.stderr.isatty():
         print(file=sys.stderr)
     print(f"{report.fetched} objects fetched and proven, {report.skipped} were here")

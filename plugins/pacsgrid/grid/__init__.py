@@ -1,7 +1,13 @@
 """iRODS zones: deposit, replicas, proofs and repair, through python-irodsclient."""
 
 from pacsgrid.grid.deposit import DepositReport, add_avus, deposit, put_text, set_avu
-from pacsgrid.grid.layout import ensure_project, object_path, study_collection
+from pacsgrid.grid.layout import (
+    ensure_collection,
+    ensure_project,
+    object_path,
+    remove_collection,
+    study_collection,
+)
 from pacsgrid.grid.partner import copy_to_partner
 from pacsgrid.grid.repair import Repair, repair
 from pacsgrid.grid.replicas import replicate_home, verify
@@ -15,9 +21,11 @@ __all__ = [
     "add_avus",
     "copy_to_partner",
     "deposit",
+    "ensure_collection",
     "ensure_project",
     "object_path",
     "put_text",
+    "remove_collection",
     "repair",
     "replicate_home",
     "restore",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -30,7 +31,7 @@ class Stored:
     path: str
     size: int
     sha256: str
-    replicas: tuple[int, ...]
+    replicas: tuple[int, ...] = ()
 
 
 @dataclass
@@ -72,6 +73,36 @@ def fetch(
     if not objects:
         raise ZoneError(f"{path}: no such collection or object, or no right to read it")
     return fetch_all(zone, objects, connections, progress)
+
+
+def fetch_release(
+    zone: Zone,
+    path: str,
+    target: Path,
+    connections: int = CONNECTIONS,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> FetchReport:
+    """Fetch a version of a release: its documents, and every object that its manifest lists.
+
+    Objects are compared with the manifest's checksums; otherwise as `fetch`.
+    """
+    report = fetch(zone, path, target, connections)
+    try:
+        manifest = json.loads((target / "manifest.json").read_text())
+        listed = {
+            Stored(f"{path.split('/releases/')[0]}/{one['path']}", one["size"], one["sha256"]): one
+            for one in manifest["objects"]
+        }
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ZoneError(f"{path}: no release; give the collection of one of its versions") from None
+    objects = {one: _place(target, "", f"/{what['path']}") for one, what in listed.items()}
+    inside = fetch_all(zone, objects, connections, progress)
+    return FetchReport(
+        report.fetched + inside.fetched,
+        report.skipped + inside.skipped,
+        report.bytes + inside.bytes,
+        report.bad + inside.bad,
+    )
 
 
 def fetch_all(
@@ -146,12 +177,15 @@ def _place(target: Path, root: str, path: str) -> Path:
 def _fetch_one(zone: Zone, one: Stored, place: Path) -> bool:
     place.parent.mkdir(parents=True, exist_ok=True)
     partial = place.with_name(place.name + PARTIAL)
-    for number in _attempts(one):
-        with translated(zone.settings.name):
-            if one.size <= SINGLE_BUFFER:
-                partial.write_bytes(get_buffer(zone, one.path, one.size, number))
-            else:
-                _stream(zone, one, partial, number)
+    for number in _attempts(zone, one):
+        try:
+            with translated(zone.settings.name):
+                if one.size <= SINGLE_BUFFER:
+                    partial.write_bytes(get_buffer(zone, one.path, one.size, number))
+                else:
+                    _stream(zone, one, partial, number)
+        except ZoneError:
+            continue  # this replica cannot be read
         if one.sha256 in ("", _digest(partial)) and partial.stat().st_size == one.size:
             os.replace(partial, place)
             return True
@@ -159,9 +193,12 @@ def _fetch_one(zone: Zone, one: Stored, place: Path) -> bool:
     return False
 
 
-def _attempts(one: Stored) -> Sequence[int | None]:
-    # First whichever replica the server prefers; a second time, for what an earlier run left.
-    return (None, None, *one.replicas) if one.size > SINGLE_BUFFER else (None, *one.replicas)
+def _attempts(zone: Zone, one: Stored) -> Iterator[int | None]:
+    """First whichever replica the server prefers, then each of them."""
+    yield None
+    if one.size > SINGLE_BUFFER:
+        yield None  # the first went on where an earlier run was cut, perhaps from something else
+    yield from one.replicas or (n for s in stored_below(zone, one.path) for n in s.replicas)
 
 
 def _stream(zone: Zone, one: Stored, partial: Path, number: int | None) -> None:

@@ -37,7 +37,18 @@ def object_path(zone: str, project: str, instance: Deposited) -> str:
 
 def ensure_project(zone: Zone, project: str) -> None:
     """Make the project's data collection when it is not there."""
-    path = f"/{zone.settings.name}/home/{project}/data"
+    ensure_collection(zone, f"/{zone.settings.name}/home/{project}/data")
+
+
+def ensure_collection(zone: Zone, path: str) -> None:
+    """Make a collection and those above it when it is not there."""
     with translated(zone.settings.name):
         if not zone.session.collections.exists(path):
             zone.session.collections.create(path)
+
+
+def remove_collection(zone: Zone, path: str) -> None:
+    """Remove a collection with all that is in it, for good, if it is there."""
+    with translated(zone.settings.name):
+        if zone.session.collections.exists(path):
+            zone.session.collections.remove(path, recurse=True, force=True)

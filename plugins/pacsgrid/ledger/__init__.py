@@ -1,6 +1,7 @@
 """The ledger: every study's state, every proof, the audit trail and the sealed vault."""
 
 from pacsgrid.ledger.access import note_access
+from pacsgrid.ledger.cohorts import Cohorts
 from pacsgrid.ledger.duties import Absence, Duties, Duty
 from pacsgrid.ledger.ledger import Ledger
 from pacsgrid.ledger.migrate import migrate
@@ -11,6 +12,7 @@ from pacsgrid.ledger.vault import Vault
 __all__ = [
     "Absence",
     "AuditRow",
+    "Cohorts",
     "Duties",
     "Duty",
     "HeldRow",

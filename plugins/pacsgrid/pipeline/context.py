@@ -13,7 +13,7 @@ from pacsgrid.config import Site, read_key
 from pacsgrid.deid import Profile, Pseudonyms, load_profile
 from pacsgrid.deid.quarantine import keep
 from pacsgrid.grid import Zone
-from pacsgrid.ledger import Duties, Ledger, Vault, migrate
+from pacsgrid.ledger import Cohorts, Duties, Ledger, Vault, migrate
 from pacsgrid.model import ProjectSettings
 
 
@@ -77,6 +77,12 @@ class Line:
         migrate(self.site.ledger_dsn)
         return Duties(self.site.ledger_dsn)
 
+    @cached_property
+    def cohorts(self) -> Cohorts:
+        """Releases and withdrawals."""
+        migrate(self.site.ledger_dsn)
+        return Cohorts(self.site.ledger_dsn)
+
     def zone(self, name: str) -> Zone:
         """Return the client of a zone, one per line."""
         if name not in self._zones:
@@ -109,7 +115,7 @@ class Line:
         for zone in self._zones.values():
             zone.close()
         self._zones.clear()
-        for name in ("ledger", "duties"):
+        for name in ("ledger", "duties", "cohorts"):
             if name in self.__dict__:
                 self.__dict__.pop(name).close()
 

@@ -17,6 +17,7 @@ from pacsgrid.ledger import Duty, InstanceRow
 from pacsgrid.model import AVU, ReplicaProof, StudyState
 from pacsgrid.pipeline.context import Line
 from pacsgrid.pipeline.studies import answers, copy_out, study_of
+from pacsgrid.pipeline.withdraw import catch_up
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +54,7 @@ def tend(line: Line, now: datetime | None = None) -> Night:
     """
     now = now or datetime.now(UTC)
     night = Night()
+    night.again += [f"withdrawal in zone {zone}" for zone in catch_up(line, now)]
     for duty in list(line.duties.tonight(line.project.name, line.project.policy, now)):
         zone = line.zone(duty.zone)
         if not answers(line, zone, now):

@@ -67,6 +67,10 @@ def deposit(line: Line, ref: str) -> None:
     """Put the study's instances, AVUs, manifest and report into the home zone."""
     rows = line.ledger.instances(ref)
     name = line.project.name
+    if line.cohorts.is_withdrawn(name, rows[0].subject):
+        raise HeldError(
+            "withdrawn", "the patient withdrew from this project; remove the study at its source"
+        )
     grid.ensure_project(line.home, name)
     collection = study_of(line, line.home, rows)
     report = grid.deposit(line.home, name, _outgoing(line, ref), study_avus(line, collection, rows))

@@ -1,0 +1,134 @@
+"""Release: a cohort frozen as a list that researchers fetch, check and cite."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from pacsgrid import grid
+from pacsgrid.errors import ConfigError
+from pacsgrid.grid.search import Criterion, search
+from pacsgrid.ledger import InstanceRow
+from pacsgrid.pipeline.context import Line
+from pacsgrid.pipeline.crate import Documents, documents
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass
+class Preview:
+    """What a cohort would hold: counts, bytes, instances by modality."""
+
+    subjects: int = 0
+    studies: int = 0
+    instances: int = 0
+    bytes: int = 0
+    modalities: dict[str, int] = field(default_factory=dict)
+
+
+def select(
+    line: Line,
+    criteria: Sequence[Criterion] = (),
+    subjects: Sequence[str] = (),
+    study_uids: Sequence[str] = (),
+) -> dict[str, list[InstanceRow]]:
+    """Return a cohort's instances by study: by AVU query in the home zone, or from a list.
+
+    Only verified studies are in it. Raises ConfigError when nothing selects anything.
+    """
+    if not (criteria or subjects or study_uids):
+        raise ConfigError("a cohort needs criteria, subjects or study UIDs")
+    wanted = list(study_uids)
+    if criteria:
+        root = f"/{line.home.settings.name}/home/{line.project.name}/data"
+        depth = root.count("/") + 2
+        found = search(line.home, root, criteria)
+        wanted += [path.rsplit("/", 1)[1] for path in found if path.count("/") == depth]
+    return line.cohorts.members(line.project.name, wanted, subjects)
+
+
+def preview(members: dict[str, list[InstanceRow]]) -> Preview:
+    """Count a cohort."""
+    rows = [row for one in members.values() for row in one]
+    return Preview(
+        subjects=len({row.subject for row in rows}),
+        studies=len(members),
+        instances=len(rows),
+        bytes=sum(row.size for row in rows),
+        modalities=dict(sorted(Counter(row.modality or "OT" for row in rows).items())),
+    )
+
+
+def release(
+    line: Line,
+    name: str,
+    members: dict[str, list[InstanceRow]],
+    title: str = "",
+    withdrawn: int = 0,
+) -> str:
+    """Freeze a cohort as the next version of a release; returns its collection in the home zone.
+
+    The same cohort again is the version that stands. What a version lists is never changed.
+
+    Parameters
+    ----------
+    withdrawn
+        How many studies the version before listed that were withdrawn since.
+
+    Raises
+    ------
+    ConfigError
+        The name is not one, or the cohort is empty.
+    """
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"{name!r} is no name of a release; use letters, digits, '.', '-', '_'")
+    if not members:
+        raise ConfigError(f"release {name}: the cohort is empty; look at its preview")
+    project, rows = line.project.name, [row for one in members.values() for row in one]
+    standing = line.cohorts.releases(project, name)
+    digest = _digest(rows)
+    last = standing[-1] if standing else None
+    if last and last.manifest_sha256 == digest and last.retired_at is None:
+        version = last.version
+    else:
+        version = last.version + 1 if last else 1
+    made = documents(line.home.settings.name, project, name, version, title, rows, withdrawn)
+    line.cohorts.add_release(project, name, version, digest, sorted(members))
+    _put(line, name, version, made)
+    return collection_of(line.home, project, name, version)
+
+
+def collection_of(zone: grid.Zone, project: str, name: str, version: int) -> str:
+    """Return the collection of a version."""
+    return f"/{zone.settings.name}/home/{project}/releases/{name}/v{version}"
+
+
+def _put(line: Line, name: str, version: int, made: Documents) -> None:
+    place = collection_of(line.home, line.project.name, name, version)
+    grid.ensure_collection(line.home, place)
+    for file, text in made.items():
+        grid.put_text(line.home, f"{place}/{file}", text)
+
+
+def _digest(rows: Sequence[InstanceRow]) -> str:
+    lines = sorted(f"{row.study_uid}/{row.series_uid}/{row.sop_uid} {row.sha256}" for row in rows)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def renew_without(line: Line, refs: Sequence[str]) -> None:
+    """Replace every standing version that lists withdrawn studies by one without them."""
+    project, gone = line.project.name, set(refs)
+    for row in line.cohorts.releases(project):
+        listed = line.cohorts.release_refs(project, row.name, row.version)
+        if row.retired_at is not None or not gone & set(listed):
+            continue
+        everything = line.cohorts.members(project, None)
+        members = {ref: everything[ref] for ref in listed if ref in everything}
+        if members:
+            release(line, row.name, members, withdrawn=len(gone & set(listed)))
+        place = collection_of(line.home, project, row.name, row.version)
+        grid.remove_collection(line.home, place)
+        line.cohorts.retire(project, row.name, row.version)
