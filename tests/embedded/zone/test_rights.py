@@ -7,9 +7,9 @@ import time
 import irods.exception as ex
 import pytest
 from irods.access import iRODSAccess
-from irods.message import JSON_Message, iRODSMessage
+from irods.message import JSON_Message, MetadataRequest, iRODSMessage
 from irods.meta import AVUOperation, iRODSMeta
-from irods.models import DataObject, DataObjectMeta
+from irods.models import Collection, DataObject, DataObjectMeta
 from irods.session import iRODSSession
 
 HOME = "/brno/home/rods"
@@ -113,3 +113,57 @@ def times(session: iRODSSession) -> tuple[object, object]:
     columns = DataObjectMeta.create_time, DataObjectMeta.modify_time
     row = session.query(*columns).filter(DataObjectMeta.name == "a").one()
     return row[columns[0]], row[columns[1]]
+
+
+def add(session: iRODSSession, operation: str, *args: str, **options: str) -> None:
+    """One metadata operation on a data object, as `imeta` sends it."""
+    with session.pool.get_connection() as connection:
+        body = MetadataRequest(operation, "-d", *args, **options)
+        connection.send(iRODSMessage("RODS_API_REQ", msg=body, int_info=706))
+        connection.recv()
+
+
+def test_metadata_modified_removed_and_copied(objects: iRODSSession) -> None:
+    path, other = f"{HOME}/c/x", f"{HOME}/c/d"
+    add(objects, "add", path, "a", "1", "u")
+    add(objects, "mod", path, "a", "1", "u", "v:2", "u:w")
+    metadata = objects.data_objects.get(path).metadata
+    assert [(m.name, m.value, m.units) for m in metadata.items()] == [("a", "2", "w")]
+    with pytest.raises(ex.CAT_SUCCESS_BUT_WITH_NO_INFO):
+        add(objects, "mod", path, "a", "1", "u", "v:3")
+    objects.metadata.copy(DataObject, Collection, path, other)
+    assert [m.value for m in objects.collections.get(other).metadata.items()] == ["2"]
+    add(objects, "addw", f"{HOME}/c/%", "batch", "7")
+    assert len(list(objects.query(DataObject.name).filter(DataObjectMeta.name == "batch"))) == 2
+    add(objects, "add", path, "abc", "1")
+    add(objects, "rmw", path, "a%", "%")
+    assert [m.name for m in objects.data_objects.get(path).metadata.items()] == ["batch"]
+
+
+def test_administrators_act_regardless_of_rights(rods: iRODSSession, bob: iRODSSession) -> None:
+    path = "/brno/home/bob/x"
+    bob.data_objects.touch(path)
+    add(bob, "add", path, "a", "1")
+    with pytest.raises(ex.CAT_NO_ACCESS_PERMISSION):
+        add(rods, "add", path, "b", "2")
+    add(rods, "add", path, "b", "2", irodsAdmin="")
+    with pytest.raises(ex.CAT_INSUFFICIENT_PRIVILEGE_LEVEL):
+        add(bob, "add", path, "c", "3", irodsAdmin="")
+    rods.resources.create("other", "unixfilesystem", "localhost", "/nowhere/other")
+    rods.data_objects.replicate(path, resource="other", irodsAdmin="")
+    with pytest.raises(ex.CAT_NO_ACCESS_PERMISSION):
+        rods.data_objects.trim(path, replNum="0")
+    rods.data_objects.trim(path, replNum="0", irodsAdmin="")
+    assert [r.resource_name for r in rods.data_objects.get(path).replicas] == ["other"]
+
+
+def test_trash_is_emptied(rods: iRODSSession, bob: iRODSSession) -> None:
+    bob.collections.create("/brno/home/bob/c")
+    bob.data_objects.touch("/brno/home/bob/c/x")
+    bob.collections.remove("/brno/home/bob/c", recurse=True)
+    trash = "/brno/trash/home/bob"
+    assert bob.data_objects.exists(f"{trash}/c/x")
+    with pytest.raises(ex.CAT_NO_ACCESS_PERMISSION):
+        rods.collections.remove(f"{trash}/c", recurse=True)
+    rods.collections.remove(trash, recurse=True, irodsAdminRmTrash="")
+    assert bob.collections.exists(trash) and not bob.collections.exists(f"{trash}/c")

@@ -18,16 +18,13 @@ _BELOW = (
 )
 
 
-def owned(s: Session, path: str, as_admin: bool) -> tuple[int, bool]:
-    """Id of what a path names, and whether it is a collection; its owner or administrators only."""
-    if as_admin and not s.admin:
-        raise IrodsError(codes.CAT_INSUFFICIENT_PRIVILEGE_LEVEL, "administrators only")
+def owned(s: Session, path: str) -> tuple[int, bool]:
+    """Id of what a path names, and whether it is a collection; for its owner."""
     coll = s.cat.coll(path)
     row = coll or next(iter(s.cat.replicas(path)), None)
     if row is None:
         raise IrodsError(codes.CAT_UNKNOWN_COLLECTION, path)
-    if not as_admin:
-        need(s, row["id"], OWN)
+    need(s, row["id"], OWN)
     return int(row["id"]), coll is not None
 
 
@@ -59,7 +56,9 @@ def mod_access(s: Session, r: Request) -> Reply:
     """Give or take a right, or have a collection pass its rights on; recursively if asked."""
     word = r.node.get("accessLevel")
     path, recursive = clean(r.node.get("path")), bool(r.node.num("recursiveFlag"))
-    oid, is_coll = owned(s, path, word.startswith("admin:"))
+    if word.startswith("admin:"):
+        s.elevate()
+    oid, is_coll = owned(s, path)
     word, bounds = word.removeprefix("admin:"), (path, *under(path))
     with s.cat.tx(durable=True) as db:
         if word in ("inherit", "noinherit"):
@@ -89,7 +88,9 @@ def atomic_access(s: Session, r: Request) -> Reply:
     data = r.json()
     try:
         path = clean(str(data.get("logical_path", "")))
-        oid, _ = owned(s, path, bool(data.get("admin_mode")))
+        if data.get("admin_mode"):
+            s.elevate()
+        oid, _ = owned(s, path)
     except IrodsError as e:
         raise _refused(e.code, "User not allowed to modify ACLs") from None
     with s.cat.tx(durable=True) as db:

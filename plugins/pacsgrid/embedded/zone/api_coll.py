@@ -55,6 +55,11 @@ def protected(s: Session, path: str) -> bool:
     return path in ("/", z, f"{z}/home", f"{z}/trash", f"{z}/trash/home")
 
 
+def is_trash_home(s: Session, path: str) -> bool:
+    """Whether a collection is some user's trash."""
+    return split(path)[0] == f"/{s.server.zone}/trash/home"
+
+
 @api(679)
 def coll_remove(s: Session, r: Request) -> Reply:
     """Remove a collection."""
@@ -84,9 +89,11 @@ def coll_remove(s: Session, r: Request) -> Reply:
             need(s, replicas[0]["id"], OWN)
             keep = {x["path"] for x in replicas if not inside_vault(s, x)}
             doomed += [p for p in remove(s, db, replicas) if p not in keep]
+        if is_trash_home(s, path):
+            ids.remove(coll["id"])  # emptied, not removed
         for cid in ids:
             forget(db, cid)
-        db.execute(f"DELETE FROM coll WHERE id IN ({marks})", ids)
+        db.executemany("DELETE FROM coll WHERE id=?", [(cid,) for cid in ids])
     if r.node.num("oprType") != 26:
         unlink(doomed)
     names = {c["id"]: c["name"] for c in (coll, *inner)}

@@ -15,7 +15,7 @@ _KINDS = {"-d": "data_object", "-C": "collection", "-c": "collection", "-R": "re
           "-r": "resource", "-u": "user"}  # fmt: skip
 
 
-def entity(s: Session, kind: str, name: str, level: int, admin: bool = False) -> int:
+def entity(s: Session, kind: str, name: str, level: int) -> int:
     """Id of what carries metadata, if the user may do this to it."""
     if kind in ("data_object", "collection"):
         path = clean(name)
@@ -27,8 +27,7 @@ def entity(s: Session, kind: str, name: str, level: int, admin: bool = False) ->
                 missing = codes.CAT_UNKNOWN_FILE
         if row is None:
             raise IrodsError(missing, name)
-        if not (admin and s.admin):
-            need(s, row["id"], level, codes.CAT_NO_ACCESS_PERMISSION)
+        need(s, row["id"], level, codes.CAT_NO_ACCESS_PERMISSION)
         return int(row["id"])
     if level > READ and not s.admin:
         raise IrodsError(codes.CAT_INSUFFICIENT_PRIVILEGE_LEVEL, "administrators only")
@@ -92,27 +91,43 @@ def replace(db: Any, s: Session, oid: int, avu: tuple[str, str, str]) -> None:
         )  # fmt: skip
 
 
+def add_to_matching(s: Session, pattern: str, avu: tuple[str, str, str]) -> int:
+    """Attach an AVU to all data objects whose paths fit, if the user may; how many they are."""
+    with s.cat.tx(durable=True) as db:
+        found = db.execute(
+            "SELECT DISTINCT d.id FROM data d JOIN coll c ON c.id=d.coll_id"
+            " WHERE c.name||'/'||d.name LIKE ? ESCAPE '\\'", (pattern,),
+        ).fetchall()  # fmt: skip
+        for row in found:
+            need(s, row["id"], WRITE)
+            add(db, s, row["id"], avu, strict=False)
+    if not found:
+        raise IrodsError(codes.CAT_NO_ROWS_FOUND, pattern)
+    return len(found)
+
+
 @api(706)
 def mod_avu(s: Session, r: Request) -> Reply:
     """Single AVU operations."""
     a = [r.node.get(f"arg{i}") for i in range(10)]
-    kw = r.node.keywords()
-    op, kind, admin = a[0], _KINDS.get(a[1]), "irodsAdmin" in kw
+    op, kind = a[0], _KINDS.get(a[1])
     if kind is None:
         raise IrodsError(codes.CAT_INVALID_ARGUMENT, f"type {a[1]}")
     if op == "cp":
         other = _KINDS.get(a[2])
         if other is None:
             raise IrodsError(codes.CAT_INVALID_ARGUMENT, f"type {a[2]}")
-        source = entity(s, kind, a[3], READ, admin)
-        target = entity(s, other, a[4], WRITE, admin)
+        source = entity(s, kind, a[3], READ)
+        target = entity(s, other, a[4], WRITE)
         with s.cat.tx(durable=True) as db:
             db.execute(
                 "INSERT OR IGNORE INTO objt SELECT ?,meta_id,?,? FROM objt WHERE object_id=?",
                 (target, now(), now(), source),
             )
         return Reply()
-    oid = entity(s, kind, a[2], WRITE, admin)
+    if op == "addw":
+        return Reply(add_to_matching(s, a[2], (a[3], a[4], a[5])))
+    oid = entity(s, kind, a[2], WRITE)
     with s.cat.tx(durable=True) as db:
         if op in ("add", "adda"):
             add(db, s, oid, (a[3], a[4], a[5]))
@@ -141,7 +156,9 @@ def atomic(s: Session, r: Request) -> Reply:
     data = r.json()
     name = str(data.get("entity_name"))
     try:
-        oid = entity(s, str(data.get("entity_type")), name, WRITE, bool(data.get("admin_mode")))
+        if data.get("admin_mode"):
+            s.elevate()
+        oid = entity(s, str(data.get("entity_type")), name, WRITE)
     except IrodsError as e:
         if e.code in (codes.CAT_NO_ACCESS_PERMISSION, codes.CAT_INSUFFICIENT_PRIVILEGE_LEVEL):
             raise _refused(e.code, "User not allowed to modify metadata") from None

@@ -109,8 +109,7 @@ def modify_data(s: Session, r: Request) -> Reply:
     rows = s.cat.replicas(clean(info.get("objPath")))
     if not rows:
         raise IrodsError(codes.CAT_UNKNOWN_FILE, info.get("objPath"))
-    if "irodsAdmin" not in changes or not s.admin:
-        need(s, rows[0]["id"], WRITE)
+    need(s, rows[0]["id"], WRITE)
     if "all" not in changes:
         which = {"resc_hier": info.get("rescHier")} if info.get("rescHier") else {}
         if not which and info.get("rescName"):

@@ -17,14 +17,11 @@ def ticket_admin(s: Session, r: Request) -> Reply:
     if verb == "session":
         s.ticket = name
         return Reply()
-    as_admin = "irodsAdmin" in r.node.keywords()
-    if as_admin and not s.admin:
-        raise IrodsError(codes.CAT_INSUFFICIENT_PRIVILEGE_LEVEL, "administrators only")
     if verb == "create":
-        create(s, name, rest[0], clean(rest[1]), as_admin)
+        create(s, name, rest[0], clean(rest[1]))
         return Reply()
     ticket = s.cat.one("SELECT * FROM ticket WHERE string=? OR CAST(id AS TEXT)=?", name, name)
-    if ticket is None or (ticket["user_id"] != s.uid and not as_admin):
+    if ticket is None or (ticket["user_id"] != s.uid and not s.elevated):
         raise IrodsError(codes.CAT_TICKET_INVALID, name)
     with s.cat.tx(durable=True) as db:
         if verb == "delete":
@@ -37,7 +34,7 @@ def ticket_admin(s: Session, r: Request) -> Reply:
     return Reply()
 
 
-def create(s: Session, name: str, kind: str, path: str, as_admin: bool) -> None:
+def create(s: Session, name: str, kind: str, path: str) -> None:
     """A ticket for a data object or collection that the user owns."""
     if kind not in ("read", "write") or not name:
         raise IrodsError(codes.CAT_INVALID_ARGUMENT, f"{kind} {name}")
@@ -45,8 +42,7 @@ def create(s: Session, name: str, kind: str, path: str, as_admin: bool) -> None:
     if coll is None and not rows:
         raise IrodsError(codes.CAT_UNKNOWN_COLLECTION, path)
     target = coll or rows[0]
-    if not as_admin:
-        need(s, target["id"], OWN)
+    need(s, target["id"], OWN)
     with s.cat.tx(durable=True) as db:
         if s.cat.one("SELECT 1 FROM ticket WHERE string=?", name) is not None:
             raise IrodsError(codes.CATALOG_ALREADY_HAS_ITEM_BY_THAT_NAME, "ticket exists")

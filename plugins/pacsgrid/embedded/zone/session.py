@@ -42,6 +42,8 @@ MAX_UNKNOWN = 1 << 20  # bytes in a message of a client that has not said who it
 _ATOMIC = frozenset((627, 681, 706, 707, 20002, 20003))
 _BEFORE_LOGIN = (110000, 703, 704, 700)
 
+_ADMIN = {"irodsAdmin", "irodsAdminRmTrash"}
+
 
 _MALFORMED = (
     ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError,
@@ -71,6 +73,7 @@ class Session:
     ticket: str = ""
     signature: str = ""
     native: bool = False
+    elevated: bool = False  # an administrator asked to act regardless of rights, in this request
 
     def __post_init__(self) -> None:
         self.partners = Partners(self)
@@ -152,6 +155,9 @@ class Session:
             if self.native and body:
                 body = to_xml(REQUESTS[msg.int_info], body)
             request = Request(msg.int_info, parse(body) if body else Node(""), msg.bs, body)
+            self.elevated = False
+            if self.user is not None and not _ADMIN.isdisjoint(request.node.keywords()):
+                self.elevate()
             reply = self.partners.forward(request) if self.server.federate else None
             if reply is None:
                 with self.cat.tx(durable=True) if msg.int_info in _ATOMIC else nullcontext():
@@ -177,6 +183,12 @@ class Session:
         if self.user is not None:
             self.sock.settimeout(None)
         self.reply(reply)
+
+    def elevate(self) -> None:
+        """Act regardless of rights in this request; administrators only."""
+        if not self.admin:
+            raise IrodsError(codes.CAT_INSUFFICIENT_PRIVILEGE_LEVEL, "administrators only")
+        self.elevated = True
 
     def reply(self, reply: Reply) -> None:
         """Send an answer in the client's protocol."""
