@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import ceil, floor
 
 
 @dataclass(frozen=True, order=True)
@@ -25,6 +26,19 @@ class Box:
     def grown(self, across: int, down: int) -> Box:
         """Return it with a margin of that many pixels on each side."""
         return Box(self.left - across, self.top - down, self.right + across, self.bottom + down)
+
+    def moved(self, right: int, down: int) -> Box:
+        """Return it at another place."""
+        return Box(self.left + right, self.top + down, self.right + right, self.bottom + down)
+
+    def scaled(self, factor: float) -> Box:
+        """Return it in an image enlarged by that factor, rounded outwards."""
+        return Box(
+            floor(self.left * factor),
+            floor(self.top * factor),
+            ceil(self.right * factor),
+            ceil(self.bottom * factor),
+        )
 
     def holds(self, other: Box) -> bool:
         """Tell whether the other lies inside this one."""

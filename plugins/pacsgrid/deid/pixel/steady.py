@@ -43,10 +43,7 @@ class SteadyFinder:
         if (part.right - part.left) * (part.bottom - part.top) > _WHOLE * rows * columns:
             return self._look_at_all(frame)
         crop = frame[part.top : part.bottom, part.left : part.right]
-        found = (
-            Box(b.left + part.left, b.top + part.top, b.right + part.left, b.bottom + part.top)
-            for b in find_text(crop)
-        )
+        found = (box.moved(part.left, part.top) for box in find_text(crop))
         # What the margin cuts through was whole when it was seen first.
         kept = (box for box in self._boxes if not changed.holds(box))
         self._boxes = without_inner([*kept, *found])
