@@ -20,7 +20,7 @@ _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT",
 
 @dataclass(frozen=True)
 class Drawn:
-    """What was drawn: the text, its height in pixels, and which pixels of the frame it covers."""
+    """What was drawn: the text, its height in pixels, and the pixels that it visibly changed."""
 
     text: str
     size: int
@@ -70,13 +70,11 @@ def draw(
     size
         Font size in pixels.
     contrast
-        Of the text against what lies under it, as a part of the frame's own range of values; what
-        does not fit between its background and the end of the range is drawn beyond it, where the
-        type has room.
+        Of the text against what lies under it, as a part of the frame's own range of values.
     place
         ``tl``, ``tr``, ``bl``, ``br`` or ``any``.
     plate
-        Whether the text stands on a uniform plate.
+        Whether the text stands on a uniform plate; it does too where nothing else is legible.
     """
     rows, columns = frame.shape[:2]
     text = some_text(rng)
@@ -92,19 +90,21 @@ def draw(
     stencil = Image.new("L", (columns, rows))
     ImageDraw.Draw(stencil).text((x - left, y - top), text, font=face, fill=255)
     alpha = np.asarray(stencil, np.float32) / 255
-    low, high_value = float(frame.min()), float(frame.max())
-    span = max(high_value - low, 32.0)
-    under = frame[y : y + high, x : x + wide]
-    if plate:
-        frame[max(0, y - 3) : y + high + 3, max(0, x - 3) : x + wide + 3] = low
-    dark, bright = (float(v) for v in np.percentile(under, (3, 97)))
     limits = np.iinfo(frame.dtype)
-    value = bright + contrast * span
-    # White where there is room for it, else black.
-    if value > limits.max or (value > low + 1.2 * span and dark - contrast * span >= low):
-        value = max(float(limits.min), dark - contrast * span)
+    low, span = float(frame.min()), max(float(frame.max()) - float(frame.min()), 32.0)
+    top = min(float(limits.max), low + max(span, 160.0))
+    under = frame[y : y + high, x : x + wide]
+    dark, bright = (float(v) for v in np.percentile(under, (3, 97)))
+    value, other = bright + contrast * span, dark - contrast * span
+    if value > top and other >= low:
+        value = other
+    elif value > top or plate:
+        # Neither lighter nor darker than all that lies there: scanners put a plate under it then.
+        frame[max(0, y - 3) : y + high + 3, max(0, x - 3) : x + wide + 3] = low
+        value = min(top, low + max(contrast, 0.3) * span)
     if frame.ndim == 3:
         alpha = alpha[..., None]
     drawn = frame * (1 - alpha) + value * alpha
+    seen = np.abs(drawn - frame) > 0.05 * span
     frame[...] = np.clip(np.rint(drawn), limits.min, limits.max).astype(frame.dtype)
-    return Drawn(text, size, contrast, np.asarray(stencil) > 24)
+    return Drawn(text, size, contrast, seen if seen.ndim == 2 else seen.any(axis=2))

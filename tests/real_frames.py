@@ -36,7 +36,7 @@ _TO_DRAW_ON = (
     ("JPEG2000_UNC.dcm", "OT", 0),
     ("SC_rgb_jpeg_dcmd.dcm", "OT", 0),
     ("GDCMJ2K_TextGBR.dcm", "OT", 0),
-    ("vlut_04.dcm", "OT", 0),
+    ("SC_rgb_dcmtk_ebcr_dcmd.dcm", "OT", 0),
 )
 # What shows no letter, looked through by eye; of ultrasound the parts inside the sector.
 # name, frame, part as rows and columns
@@ -82,10 +82,11 @@ class RealFrame:
         values = self.values if values is None else values
         return values if self.palette is None else np.asarray(apply_color_lut(values, self.palette))
 
-    def brightest(self) -> int:
-        """Return the palette's entry for white."""
+    def ends(self) -> tuple[int, int]:
+        """Return the palette's entries for black and white."""
         ramp = np.arange(int(self.values.max()) + 1, dtype=self.values.dtype)[None]
-        return int(self.shown(ramp).astype(np.int64).sum(axis=2).argmax())
+        shades = self.shown(ramp).astype(np.int64).sum(axis=2)
+        return int(shades.argmin()), int(shades.argmax())
 
 
 @lru_cache(maxsize=1)

@@ -83,19 +83,47 @@ def compose(
             if max(values.shape[:2]) > 1200:
                 size *= 2
             place, plate = rng.choice(PLACES), rng.random() < 0.2
-            target = values.copy() if frame.palette is not None else values
-            try:
-                one = draw(target, rng, size, rng.choice(CONTRASTS), place, plate)
-            except ValueError:  # too long for this frame
+            if frame.palette is not None:
+                one = _draw_by_palette(values, frame, rng, size, place)
+            else:
+                one = _draw(values, rng, size, rng.choice(CONTRASTS), place, plate)
+            if one is None or any((one.mask & other.mask).any() for other in here):
                 continue
-            if any((one.mask & other.mask).any() for other in here):
-                continue
-            if frame.palette is not None:  # indexes are no shades: hard edges, white
-                values[one.mask] = frame.brightest()
             here.append(one)
         frames.append(values)
         drawn.append(here)
     return np.stack(frames), drawn
+
+
+def _draw(
+    values: NDArray[Any], rng: random.Random, size: int, contrast: float, place: str, plate: bool
+) -> Drawn | None:
+    try:
+        return draw(values, rng, size, contrast, place, plate)
+    except ValueError:  # too long for this frame
+        return None
+
+
+def _draw_by_palette(
+    values: NDArray[Any], frame: RealFrame, rng: random.Random, size: int, place: str
+) -> Drawn | None:
+    """Draw with the palette's white, on its black where that is not legible.
+
+    Indexes are no shades: the letters have hard edges.
+    """
+    one = _draw(np.zeros(values.shape, np.uint8), rng, size, 1.0, place, False)
+    if one is None:
+        return None
+    rows, columns = np.nonzero(one.mask)
+    part = np.s_[
+        max(0, rows.min() - 3) : rows.max() + 4, max(0, columns.min() - 3) : columns.max() + 4
+    ]
+    shown = frame.shown(values).astype(np.float64).mean(axis=2)
+    black, white = frame.ends()
+    if np.percentile(shown[part], 97) > 0.5 * shown.max():
+        values[part] = black
+    values[one.mask] = white
+    return one
 
 
 def written(
@@ -111,6 +139,9 @@ def written(
         for element in frame.palette.group_dataset(0x0028):
             if "PaletteColorLookupTable" in element.keyword:
                 ds.add(element)
+                if coding == "big endian" and isinstance(element.value, bytes):
+                    words = np.frombuffer(element.value, "<u2").byteswap()
+                    ds[element.tag].value = words.tobytes()
     bits = frame.bits_stored
     if np.issubdtype(frames.dtype, np.signedinteger):
         bits = frames.dtype.itemsize * 8
@@ -246,6 +277,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--texts", type=int, default=600, help="how many texts to draw")
     parser.add_argument("--seed", type=int, default=20)
+    parser.add_argument("--clean", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--keep", type=Path, help="folder for pictures of what was missed")
     args = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -254,7 +286,7 @@ def main() -> int:
         args.keep.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         scores = run_texts(args.texts, args.seed, Path(folder), ocr, args.keep)
-        total, changed, spent = run_clean(Path(folder), args.keep)
+        total, changed, spent = run_clean(Path(folder), args.keep) if args.clean else (1, 0, 0.0)
     print(f"\n{'modality':10}{'coding':14}{'texts':>7}{'hidden':>8}{'held':>6}", end="")
     print(f"{'read before':>13}{'after':>7}" if ocr else "")
     whole = Score()

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .boxes import Box, without_inner
+from .extend import extend
 from .network import Image, probability, read
 from .views import has_strokes, views
 
@@ -24,7 +25,7 @@ _UNCLIP = 1.6  # the network marks the core of a line; the full height is this f
 # A line that the network is as sure of as this is not read. (Drawn text scores 0.75 to 0.98,
 # anatomy 0.3 to 0.5; single crosses and arrows come up to 0.9 but are as high as wide.)
 _SURE, _LINE = 0.8, 1.8
-_READABLE, _CHARACTERS = 0.5, 2
+_DOUBTFUL, _READABLE, _PLAIN, _CHARACTERS = 0.5, 0.6, 0.9, 2
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,8 @@ def _find_in_tile(tile: NDArray[Any], scale: float) -> Iterator[Box]:
             continue
         for mark in _text_among(list(_marks(probability(view))), view):
             margin = 2 + round(mark.height / scale / 8)
-            yield mark.box.scaled(1 / scale).grown(2 * margin, margin)
+            box = extend(mark.box, mark.height, view)
+            yield box.scaled(1 / scale).grown(2 * margin, margin)
 
 
 def _marks(likely: NDArray[np.float32]) -> Iterator[_Mark]:
@@ -154,13 +156,13 @@ def _text_among(marks: list[_Mark], view: Image) -> list[_Mark]:
 def _is_line(mark: _Mark, view: Image) -> bool:
     if mark.sure >= _SURE and mark.aspect >= _LINE:
         return True
-    box = mark.box
+    box, sure = mark.box, _READABLE if mark.sure >= _DOUBTFUL else _PLAIN
     line = view[box.top : box.bottom, box.left : box.right]
     if line.shape[0] > 1.5 * line.shape[1]:
-        return any(_reads(np.rot90(line, turn)) for turn in (1, 3))
-    return _reads(line)
+        return any(_reads(np.rot90(line, turn), sure) for turn in (1, 3))
+    return _reads(line, sure)
 
 
-def _reads(line: Image) -> bool:
+def _reads(line: Image, least: float) -> bool:
     characters, sure = read(line)
-    return characters >= _CHARACTERS and sure >= _READABLE
+    return characters >= _CHARACTERS and sure >= least
