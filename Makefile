@@ -6,7 +6,7 @@ DEMO_KEEP ?= 1
 DEMO_DIR ?= var/demo
 export PYTHONPATH := $(CURDIR)/plugins
 
-.PHONY: help demo test lint format bench bench-zone zone-soak irods-test bench-deid-score \
+.PHONY: bench-pixels help demo test lint format bench bench-zone zone-soak irods-test bench-deid-score \
 	bench-deid-speed bench-grid grid-nights requirements system clean
 
 help:
@@ -21,6 +21,7 @@ help:
 	@echo "make bench-deid-score  de-identification scored on known answers beside its peers (installs them in var/)"
 	@echo "make grid-nights  a hundred simulated nights of faults, killed servers and absent partners"
 	@echo "make bench-deid-speed  instances per second of CPU, ours beside its peers; peak of memory on 2 GB"
+	@echo "make bench-pixels  share of drawn texts hidden and of frames without text changed (TEXTS=600, half an hour)"
 	@echo "make bench-grid  deposit, fetch, verification and planning against one embedded zone"
 	@echo "make requirements  resolve requirements*.in anew"
 
@@ -74,6 +75,10 @@ grid-nights: $(VENV)/.ready
 
 bench-deid-speed: $(VENV)/.ready
 	$(BIN)/python tests/benchmarks/bench_deid_speed.py
+
+# TEXTS=n draws fewer or more of them.
+bench-pixels: $(VENV)/.ready system
+	PYTHONPATH=$(CURDIR)/plugins:$(CURDIR)/tests $(BIN)/python tests/benchmarks/bench_pixels.py --texts $(or $(TEXTS),600)
 
 bench-grid: $(VENV)/.ready
 	$(BIN)/python tests/benchmarks/bench_grid.py

@@ -225,3 +225,63 @@ def test_what_a_steward_must_see_is_held(tmp_path: Path, change: dict[str, Any],
         made = run(path, "basic")
         chest = change["BodyPartExamined"] == "CHEST"
         assert made.get("RecognizableVisualFeatures") == ("NO" if chest else None)
+
+
+def overlay(ds: Dataset, rows: int, columns: int) -> NDArray[Any]:
+    """Give a header an overlay plane with a circle and a name; return the name's mask."""
+    plane = np.zeros((rows, columns), np.uint8)
+    drawn = draw(plane, random.Random(9), 20, 1.0, "tl", False)
+    y, x = np.ogrid[:rows, :columns]
+    circle = np.abs(np.hypot(y - rows * 0.6, x - columns * 0.6) - 60) < 2
+    bits = drawn.mask | circle
+    ds.add_new(0x60000010, "US", rows)
+    ds.add_new(0x60000011, "US", columns)
+    ds.add_new(0x60000022, "LO", "Nováková")
+    ds.add_new(0x60000040, "CS", "G")
+    ds.add_new(0x60000050, "SS", [1, 1])
+    ds.add_new(0x60000100, "US", 1)
+    ds.add_new(0x60000102, "US", 0)
+    ds.add_new(0x60003000, "OW", np.packbits(bits, bitorder="little").tobytes())
+    return bits
+
+
+def test_an_overlay_loses_its_text_and_keeps_its_graphics(tmp_path: Path) -> None:
+    frames = scan(np.int16, False)
+    ds = header("CT")
+    ds.ImageType = ["ORIGINAL", "PRIMARY"]
+    rows, columns = frames.shape[1:]
+    before = overlay(ds, rows, columns)
+    path = write(tmp_path / "in.dcm", ds, frames, "MONOCHROME2")
+    made = run(path)
+    after = made.overlay_array(0x6000).astype(bool)
+    assert not after[:40].any() and before[:40].any()
+    assert (after[80:] == before[80:]).all() and after[80:].any()
+    assert 0x60000022 not in made
+    assert made.PixelData == ds.PixelData
+    assert not any(element.tag.group == 0x6000 for element in run(path, "basic"))
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int16])
+def test_an_overlay_in_unused_bits_is_cleared(tmp_path: Path, dtype: Any) -> None:
+    frames = scan(dtype, False)
+    ds = header("CT")
+    ds.ImageType = ["ORIGINAL", "PRIMARY"]
+    bits = overlay(ds, *frames.shape[1:])
+    del ds[0x60003000]
+    ds[0x60000100].value, ds[0x60000102].value = 16, 15
+    dirty = (frames.view(np.uint16) | (bits.astype(np.uint16) << 15)).view(dtype)
+    path = write(tmp_path / "in.dcm", ds, dirty, "MONOCHROME2", bits_stored=13)
+    made = run(path, "basic")
+    stored = np.frombuffer(made.PixelData, dtype).reshape(frames.shape)
+    assert (stored == frames).all()
+    assert not any(element.tag.group == 0x6000 for element in made)
+    assert "BurnedInAnnotation" not in made
+
+
+def test_a_torn_overlay_is_held(tmp_path: Path) -> None:
+    ds = header("CT")
+    overlay(ds, 200, 300)
+    ds[0x60000010].value = 999
+    path = write(tmp_path / "in.dcm", ds, scan(np.int16, False), "MONOCHROME2")
+    with pytest.raises(HeldError, match="overlay-unreadable"):
+        run(path)

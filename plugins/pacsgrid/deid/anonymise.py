@@ -27,6 +27,7 @@ from .pixel import holds
 from .pixel.choose import needs_look
 from .pixel.clean import Cleaned, clean_pixels
 from .pixel.holds import visual_features
+from .pixel.overlays import cleaned_overlays, has_overlays, hidden_in_pixels
 from .pixels import Span, expected_bytes, pixel_span
 from .profile import Profile
 from .pseudonyms import Pseudonyms
@@ -87,8 +88,9 @@ class Anonymiser:
         HeldError
             ``not-dicom``, ``truncated``, ``no-study-uid``, ``no-sop-uid``,
             ``no-transfer-syntax``, ``modality-held``, ``burned-in``, ``document``,
-            ``secondary-capture``, ``photograph``, ``face``, ``pixels-unreadable`` or
-            ``unreadable``. The text quotes no value.
+            ``secondary-capture``, ``photograph``, ``face``, ``pixels-unreadable``,
+            ``overlay-unreadable``, ``overlay-in-pixels`` or ``unreadable``. The text quotes no
+            value.
         """
         with quiet(), src.open("rb") as stream:
             header, pixels = self._quick(stream) or self._long(stream)
@@ -153,11 +155,16 @@ class Anonymiser:
         def decide(header: Any) -> _Decision:
             _refuse_by_profile(header, self._profile)
             expected_bytes(header)
-            look = needs_look(header, self._profile.pixels)
+            look = needs_look(header, self._profile.pixels) or self._has_planes(header)
             cleaned = Cleaned(features=visual_features(header))
             return _Decision(look, cleaned, ds)
 
         return self._decisions.take(parts.elements, Watched(ds), decide)
+
+    def _has_planes(self, header: Any) -> bool:
+        """Tell whether overlay planes are to be cleaned, or taken out of the pixels."""
+        keep = "graphics" in self._profile.options
+        return has_overlays(header) if keep else hidden_in_pixels(header)
 
     def _memo(self, parts: Parts, decision: _Decision) -> Memo:
         key = (parts.syntax, decision.cleaned.features, *shared(parts))
@@ -182,6 +189,7 @@ class Anonymiser:
         patient_id = _patient_id(ds)
         cleaned = clean_pixels(stream, ds, span, self._profile.pixels)
         syntax = cleaned.syntax or UID(ds.file_meta.TransferSyntaxUID)
+        planes = cleaned_overlays(ds) if "graphics" in self._profile.options else []
         pixels = cleaned.element() if cleaned.element else _bytes(stream, span)
         if span is None and cleaned.element:
             ds.PixelData, pixels = b"".join(pixels), iter(())
@@ -190,6 +198,8 @@ class Anonymiser:
         try:
             context = self._context(patient_id, str(ds.SOPClassUID))
             _clean(ds, context)
+            for element in planes:
+                ds.add(element)
             declare(ds, context)
             cleaned.declare(ds)
             body = encoded_dataset(ds, syntax.is_implicit_VR, syntax.is_little_endian)

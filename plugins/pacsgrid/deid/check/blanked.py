@@ -22,6 +22,14 @@ def says_cleaned(made: Header) -> bool:
     return element is not None and element.value.strip(b"\0 ") == b"NO"
 
 
+def hides_overlay(source: Header) -> bool:
+    """Tell whether an overlay stands in unused bits of the pixels, which must not stay there."""
+    return any(
+        (group << 16 | 0x0010) in source.elements and (group << 16 | 0x3000) not in source.elements
+        for group in range(0x6000, 0x6020, 2)
+    )
+
+
 def _black(value: Any, before: NDArray[Any]) -> bool:
     """Tell whether a pixel's value is black: an end of the frame's own range, or no colour."""
     if before.ndim == 2:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pydicom.pixels import apply_color_lut
 
 from .boxes import Box
+from .overlays import clear_unused_bits
 from .source import Frames, unreadable
 
 
@@ -32,8 +33,10 @@ def blank_values(values: NDArray[Any], boxes: list[Box], photometric: str, ds: A
         values[box.top : box.bottom, box.left : box.right] = black
 
 
-def blank_native(data: bytearray, boxes: list[Box], frames: Frames) -> None:
+def blank_native(data: bytearray, boxes: list[Box], frames: Frames, unused: bool = False) -> None:
     """Blank boxes of one uncompressed frame as it stands in the file, in place.
+
+    With `unused` the bits outside the stored ones are cleared too.
 
     Raises
     ------
@@ -53,6 +56,8 @@ def blank_native(data: bytearray, boxes: list[Box], frames: Frames) -> None:
         _blank_subsampled(raw.reshape(frames.rows, frames.columns // 2, 4), boxes)
     else:
         values = raw.view(_type(frames, little))
+        if unused:
+            clear_unused_bits(values, frames.ds)
         if frames.samples == 1:
             shaped: NDArray[Any] = values.reshape(frames.rows, frames.columns)
         elif frames.planar:

@@ -16,6 +16,7 @@ from .blank import blank_native, blank_values
 from .boxes import Box, without_inner
 from .choose import needs_look
 from .holds import visual_features
+from .overlays import hidden_in_pixels
 from .recode import declare_loss, element, encode, lossless_syntax, stored_as
 from .regions import known_regions
 from .settings import PixelSettings
@@ -77,23 +78,33 @@ def clean_pixels(stream: BinaryIO, ds: Any, span: Span | None, settings: PixelSe
     Raises
     ------
     HeldError
-        ``pixels-unreadable``: they must be looked at and cannot be.
+        ``pixels-unreadable``: they must be looked at and cannot be. ``overlay-in-pixels``: they
+        hide an overlay where it cannot be cleared.
     """
     made = Cleaned(features=visual_features(ds))
     syntax = UID(ds.file_meta.TransferSyntaxUID)
     if span is None and "PixelData" in ds:
         stream, syntax = BytesIO(ds.PixelData), ExplicitVRLittleEndian
         span = Span(0, len(ds.PixelData), 0, 0x7FE00010, "OW")
-    if span is None or not needs_look(ds, settings):
+    if span is None:
         return made
-    made.looked = True
+    hidden = hidden_in_pixels(ds)
+    made.looked = needs_look(ds, settings)
+    if not made.looked and not hidden:
+        return made
     frames = Frames(stream, ds, syntax, span)
-    boxes = _boxes(frames, known_regions(ds, settings))
-    if not any(boxes):
+    if hidden and (not frames.native or frames.bits not in (8, 16, 32)):
+        raise HeldError(
+            "overlay-in-pixels",
+            "an overlay stands in unused bits of compressed pixels; convert it to overlay data",
+        )
+    boxes = _boxes(frames, known_regions(ds, settings)) if made.looked else [[]] * frames.count
+    if any(boxes):
+        made.changes.append(_drop_extremes)
+    elif not hidden:
         return made
-    made.changes.append(_drop_extremes)
     if frames.native:
-        made.element = lambda: _native(frames, boxes)
+        made.element = lambda: _native(frames, boxes, hidden)
     else:
         made.syntax = lossless_syntax(frames.syntax)
         made.element = lambda: element(_compressed(frames, boxes))
@@ -109,7 +120,7 @@ def _boxes(frames: Frames, fixed: list[Box]) -> list[list[Box]]:
     return [without_inner([*always, *found]) for found in per_frame]
 
 
-def _native(frames: Frames, boxes: list[list[Box]]) -> Iterator[bytes]:
+def _native(frames: Frames, boxes: list[list[Box]], hidden: bool) -> Iterator[bytes]:
     stream, span = frames.stream, frames.span
     stream.seek(span.start)
     yield stream.read(span.value - span.start)
@@ -117,8 +128,8 @@ def _native(frames: Frames, boxes: list[list[Box]]) -> Iterator[bytes]:
         data = bytearray(stream.read(frames.frame_bytes))
         if len(data) < frames.frame_bytes:
             raise HeldError("truncated", "the file became shorter while it was read")
-        if here:
-            blank_native(data, here, frames)
+        if here or hidden:
+            blank_native(data, here, frames, hidden)
         yield bytes(data)
     yield stream.read(span.end - stream.tell())
 

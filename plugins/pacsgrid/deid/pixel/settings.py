@@ -41,8 +41,6 @@ class PixelSettings:
         looked at: ``look`` for text as elsewhere, or ``blank`` all.
     hold
         What waits for a steward: ``secondary_capture``, ``document``, ``photograph``, ``face``.
-    graphics
-        Keep overlays and drawn annotations, cleaned of text (Clean Graphics Option).
     regions
         The site's own rules; the ready ones of `regions.yaml` come after them.
     """
@@ -50,7 +48,6 @@ class PixelSettings:
     look: str = "risky"
     outside_ultrasound_regions: str = "blank"
     hold: frozenset[str] = frozenset(HOLD)
-    graphics: bool = False
     regions: tuple[RegionRule, ...] = field(default=())
 
 
@@ -64,7 +61,7 @@ def parse_settings(raw: Any, where: str) -> PixelSettings:
     """
     if not isinstance(raw, dict):
         raise ConfigError(f"{where}: pixels must be a mapping")
-    known = {"look", "outside_ultrasound_regions", "hold", "graphics", "regions"}
+    known = {"look", "outside_ultrasound_regions", "hold", "regions"}
     if unknown := set(map(str, raw)) - known:
         raise ConfigError(f"{where}: unknown keys {sorted(unknown)}; known are {sorted(known)}")
     look = _one_of(raw, "look", LOOK, "risky", where)
@@ -72,11 +69,8 @@ def parse_settings(raw: Any, where: str) -> PixelSettings:
     hold = raw.get("hold", list(HOLD))
     if not isinstance(hold, list) or set(map(str, hold)) - set(HOLD):
         raise ConfigError(f"{where}: hold must be a list of {list(HOLD)}")
-    graphics = raw.get("graphics", False)
-    if not isinstance(graphics, bool):
-        raise ConfigError(f"{where}: graphics must be true or false")
     return PixelSettings(
-        look, outside, frozenset(hold), graphics, parse_rules(raw.get("regions") or [], where)
+        look, outside, frozenset(hold), parse_rules(raw.get("regions") or [], where)
     )
 
 
