@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from gridkit import Grid, make_instances
+from pacsgrid.embedded.process import free_port
 from pacsgrid.embedded.zone import ZoneServer
 from pacsgrid.grid import Zone, ensure_project
 from pacsgrid.grid.admin import prepare_zone
@@ -31,9 +32,19 @@ def zones(tmp_path: Path) -> Iterator[tuple[Zone, Zone]]:
             settings = [ZoneSettings(**real[part]) for part in ("home", "partner")]
         else:
             settings = []
+            ports = {"brno": free_port(), "praha": free_port()}
             for name, resource, copies in (("brno", "pair", 2), ("praha", "demoResc", 1)):
                 server = ZoneServer(
-                    zone=name, directory=tmp_path / name, port=0, admin="rods", password="x"
+                    zone=name,
+                    directory=tmp_path / name,
+                    port=ports[name],
+                    admin="rods",
+                    password="x",
+                    federate={
+                        other: ("127.0.0.1", port, "shared")
+                        for other, port in ports.items()
+                        if other != name
+                    },
                 )
                 stack.enter_context(server)
                 settings.append(

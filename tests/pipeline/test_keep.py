@@ -5,9 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+import yaml
 from irods.models import Collection
 
 from dicom import ct
+from pacsgrid.cli import main
+from pacsgrid.config import SITE_ENV
 from pacsgrid.embedded.stack import Stack
 from pacsgrid.model import StudyQuery, StudyState
 from pacsgrid.pipeline import STEPS, Line, find_studies, run_step
@@ -17,7 +21,16 @@ from pacsgrid.pipeline.studies import study_of
 from proof import proven_once
 
 
-def test_an_absent_partner_is_caught_up(tmp_path: Path) -> None:
+def set_partners(stack: Stack, partners: list[str]) -> None:
+    file = stack.dir / "site.yaml"
+    site = yaml.safe_load(file.read_text())
+    site["projects"]["demo"]["partner_zones"] = partners
+    file.write_text(yaml.safe_dump(site))
+
+
+def test_an_absent_partner_is_caught_up_and_one_can_leave_and_join(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     with Stack(tmp_path / "stack", airflow=False, say=lambda text: None) as stack:
         for number in range(3):
             ct(stack.drop / f"{number}.dcm", "1.2.3.4", f"1.2.3.4.1.{number}", fill=number)
@@ -41,3 +54,18 @@ def test_an_absent_partner_is_caught_up(tmp_path: Path) -> None:
             partner, rows = line.partners[0], line.ledger.instances(ref)
             avus = partner.session.metadata.get(Collection, study_of(line, partner, rows))
             assert {"pacsgrid.subject", "pacsgrid.verified"} <= {avu.name for avu in avus}
+
+        monkeypatch.setenv(SITE_ENV, str(stack.dir / "site.yaml"))
+        assert main(["leave", "demo", "praha", "--erase"]) == 2
+        assert "take it out of partner_zones first" in capsys.readouterr().err
+        set_partners(stack, [])
+        assert main(["leave", "demo", "praha", "--erase"]) == 0
+        with Line(stack.site, "demo") as line:
+            assert not line.zone("praha").session.collections.exists("/praha/home/demo")
+            assert {proof.zone for proof in line.ledger.proofs(ref)} == {"brno"}
+        set_partners(stack, ["praha"])
+        assert main(["report", "demo"]) == 3
+        assert main(["keep", "demo"]) == 0
+        assert "3 objects copied" in capsys.readouterr().out
+        with Line(stack.site, "demo") as line:
+            assert proven_once(line, ref)
