@@ -5,6 +5,14 @@ from __future__ import annotations
 import irods.exception as ex
 import pytest
 from irods.access import iRODSAccess
+from irods.message import (
+    GenQueryRequest,
+    GenQueryResponse,
+    IntegerIntegerMap,
+    IntegerStringMap,
+    StringStringMap,
+    iRODSMessage,
+)
 from irods.query import SpecificQuery
 from irods.session import iRODSSession
 
@@ -99,3 +107,37 @@ def test_registered_queries_reach_no_secrets_and_change_nothing(
     with pytest.raises(ex.iRODSException):
         list(query)
     assert objects.data_objects.exists(f"{HOME}/c/a")
+
+
+@pytest.mark.parametrize(
+    ("columns", "conditions", "rows"),
+    [
+        ((802,), {800: "= 'access_type'", 801: "= '1200'"}, [["own"]]),
+        ((2021, 2002, 2020), {}, [["lab", "500", "demoResc"], ["lab", "900", None]]),
+        ((403, 2201), {}, []),
+    ],
+)
+def test_columns_beyond_the_clients_models(
+    rods: iRODSSession,
+    columns: tuple[int, ...],
+    conditions: dict[int, str],
+    rows: list[list[object]],
+) -> None:
+    rods.groups.create("lab")
+    rods.groups.set_quota("lab", 900)
+    rods.groups.set_quota("lab", 500, resource="demoResc")
+    body = GenQueryRequest(
+        maxRows=100, continueInx=0, partialStartIndex=0, options=0,
+        KeyValPair_PI=StringStringMap(),
+        InxIvalPair_PI=IntegerIntegerMap(dict.fromkeys(columns, 1)),
+        InxValPair_PI=IntegerStringMap(conditions),
+    )  # fmt: skip
+    with rods.pool.get_connection() as connection:
+        connection.send(iRODSMessage("RODS_API_REQ", msg=body, int_info=702))
+        try:
+            found = connection.recv().get_main_message(GenQueryResponse)
+        except ex.CAT_NO_ROWS_FOUND:
+            assert rows == []
+            return
+    values = [c.value for c in found.SqlResult_PI[: found.attriCnt]]
+    assert sorted(map(list, zip(*values, strict=True))) == rows

@@ -39,7 +39,7 @@ _BLOCK = 4 << 20
 _UNREACHABLE = codes.CROSS_ZONE_SOCK_CONNECT_ERR  # CROSS_ZONE_SOCK_CONNECT_ERR
 _NO_MOVE = codes.SYS_CROSS_ZONE_MV_NOT_SUPPORTED  # SYS_CROSS_ZONE_MV_NOT_SUPPORTED
 _ZONE_OF_PATH = re.compile(r"/([^/']+)")
-_BY_JSON_PATH = (20002, 20007, 20008)
+_BY_JSON_PATH = (20002, 20005, 20007, 20008)
 _BY_JSON_DESCRIPTOR = (20000, 20004)
 
 
@@ -272,6 +272,8 @@ def target_zone(request: Request) -> str:
         path = next(iter(_two_paths(request)), "")
     elif request.api == 723:
         path = node.get("arg4")
+    elif request.api in (622, 20001):
+        path = node.child("DataObjInfo_PI").get("objPath")
     else:
         path = node.get("objPath") or node.get("collName") or node.get("path")
     return path_zone(path)

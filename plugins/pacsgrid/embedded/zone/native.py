@@ -77,16 +77,17 @@ _LAYOUT = {
 
 _DATA, _OPENED, _COLL = "DataObjInp_PI", "OpenedDataObjInp_PI", "CollInpNew_PI"
 REQUESTS = {
-    **dict.fromkeys((601, 602, 606, 608, 615, 629, 630, 631, 632, 633, 652, 695, 802), _DATA),
+    **dict.fromkeys((601, 602, 606, 608, 615, 629, 630, 631, 632, 633, 652, 695, 697, 802,
+                     10220, 20003), _DATA),
     **dict.fromkeys((673, 674, 675, 676), _OPENED),
-    **dict.fromkeys((679, 681), _COLL),
+    **dict.fromkeys((679, 680, 681), _COLL),
     **dict.fromkeys((627, 696), "DataObjCopyInp_PI"),
     618: "BulkOprInp_PI", 701: "generalAdminInp_PI", 702: "GenQueryInp_PI",
     704: "authResponseInp_PI", 706: "ModAVUMetadataInp_PI", 707: "modAccessControlInp_PI",
     714: "userAdminInp_PI", 722: "specificQueryInp_PI", 723: "ticketAdminInp_PI",
     665: "StructFileExtAndRegInp_PI", 724: "getTempPasswordForOtherInp_PI",
     10221: "Genquery2Input_PI",
-    **dict.fromkeys((20000, 20002, 20004, 20007, 20008, 110000), "BinBytesBuf_PI"),
+    **dict.fromkeys((20000, 20002, 20004, 20005, 20007, 20008, 110000), "BinBytesBuf_PI"),
 }  # fmt: skip
 
 
