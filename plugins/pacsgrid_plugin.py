@@ -1,7 +1,35 @@
 """What pacsgrid adds to the Airflow UI."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from airflow.plugins_manager import AirflowPlugin
 
 
+async def pacsgrid_page(scope: Any, receive: Any, send: Any) -> None:
+    """Hand on to the page's app, imported at its first request.
+
+    Airflow loads plugins in every one of its processes; only the API server needs the app.
+    """
+    from pacsgrid.web.app import app
+
+    await app(scope, receive, send)
+
+
 class PacsgridPlugin(AirflowPlugin):
+    """The page `pacsgrid` in the navigation, and the API behind it."""
+
     name = "pacsgrid"
+    fastapi_apps = [{"app": pacsgrid_page, "url_prefix": "/pacsgrid", "name": "pacsgrid"}]  # noqa: RUF012
+    # The address has no leading slash, so that it follows Airflow's base URL behind a proxy.
+    react_apps = [  # noqa: RUF012
+        {
+            "name": "pacsgrid",
+            "bundle_url": "pacsgrid/static/main.js",
+            "icon": "pacsgrid/static/icon.svg",
+            "destination": "nav",
+            "url_route": "pacsgrid",
+            "nav_top_level": True,
+        }
+    ]

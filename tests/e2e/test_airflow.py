@@ -7,7 +7,6 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,12 +28,6 @@ CANARY = "Kanarek7f3a"
 TEXT = {"AE", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT", "CS"}
 # Without these as they are the file is no CT image any more.
 STRUCTURE = {0x00080005, 0x00080060, 0x00280004}
-
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with Stack(tmp_path_factory.mktemp("e2e") / "stack", say=print) as stack:
-        yield stack
 
 
 def _with_canaries(path: Path, depth: int) -> None:

@@ -100,7 +100,7 @@ or with python-irodsclient:
       for c, _, objects in s.collections.get("{fetch}").walk():
           for o in objects: s.data_objects.get(o.path, o.name)
 
-Airflow: {stack.url}  user {STEWARD}  password {stack.password}""",
+Airflow: {stack.url}  user {STEWARD}  password {stack.password()}""",
         flush=True,
     )
     return bool(instances) and proven == instances and not waiting

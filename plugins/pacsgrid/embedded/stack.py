@@ -28,6 +28,8 @@ from pacsgrid.grid.admin import prepare_zone
 
 ROOT = Path(__file__).resolve().parents[3]
 STEWARD = "steward"
+# Airflow's simple auth manager: who may log in, with its role there.
+USERS = {STEWARD: "user", "operator": "admin", "guest": "viewer"}
 DSN_ENV = "PACSGRID_LEDGER_DSN"
 ZONES = ("brno", "praha")
 # Two good replicas at home, one copy at the partner's.
@@ -67,14 +69,14 @@ class Stack:
 
     def _keep_secrets(self) -> dict[str, str]:
         path = self.dir / "secrets.json"
-        if not path.exists():
-            names = ("steward", "zone", "federation", "jwt", "web")
-            made = {name: secrets.token_hex(16) for name in names}
-            for key in ("vault.key", "project.key"):
+        for key in ("vault.key", "project.key"):
+            if not (self.dir / key).exists():
                 _private(self.dir / key, secrets.token_bytes(32))
-            _private(path, json.dumps(made).encode())
-        loaded: dict[str, str] = json.loads(path.read_text())
-        return loaded
+        kept: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+        names = (*USERS, "zone", "federation", "jwt", "web")
+        kept = {name: secrets.token_hex(16) for name in names} | kept
+        _private(path, json.dumps(kept).encode())
+        return kept
 
     # -- starting and stopping ------------------------------------------------------------
 
@@ -223,7 +225,7 @@ class Stack:
         home = self.dir / "airflow"
         home.mkdir(exist_ok=True)
         passwords = home / "passwords.json"
-        _private(passwords, json.dumps({STEWARD: self._secrets["steward"]}).encode())
+        _private(passwords, json.dumps({name: self._secrets[name] for name in USERS}).encode())
         port = self.ports["airflow"]
         settings = {
             "CORE__DAGS_FOLDER": str(ROOT / "dags"),
@@ -234,7 +236,9 @@ class Stack:
             # One worker a core, and one for what waits on the network.
             "CORE__PARALLELISM": str((os.cpu_count() or 1) + 1),
             "CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
-            "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{STEWARD}:admin",
+            "CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(
+                f"{name}:{role}" for name, role in USERS.items()
+            ),
             "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
             "DATABASE__SQL_ALCHEMY_CONN": self.postgres.url("airflow"),
             "API__HOST": "127.0.0.1",
@@ -266,15 +270,24 @@ class Stack:
         """Where the Airflow UI is."""
         return f"http://127.0.0.1:{self.ports['airflow']}"
 
-    @property
-    def password(self) -> str:
-        """The steward's password for the Airflow UI."""
-        return self._secrets["steward"]
+    def password(self, user: str = STEWARD) -> str:
+        """Return a user's password for the Airflow UI."""
+        return self._secrets[user]
+
+    def token(self, user: str) -> str:
+        """Return a new token for Airflow's REST API and the page's."""
+        login = requests.post(
+            f"{self.url}/auth/token",
+            json={"username": user, "password": self.password(user)},
+            timeout=30,
+        )
+        login.raise_for_status()
+        return str(login.json()["access_token"])
 
     def api(self, method: str, path: str, body: object = None) -> requests.Response:
         """Call Airflow's REST API as the steward."""
         if not self._token:
-            self._token = self._login()
+            self._token = self.token(STEWARD)
         return requests.request(
             method,
             f"{self.url}/api/v2{path}",
@@ -282,15 +295,6 @@ class Stack:
             headers={"Authorization": f"Bearer {self._token}"},
             timeout=30,
         )
-
-    def _login(self) -> str:
-        login = requests.post(
-            f"{self.url}/auth/token",
-            json={"username": STEWARD, "password": self.password},
-            timeout=30,
-        )
-        login.raise_for_status()
-        return str(login.json()["access_token"])
 
     def trigger(self, conf: dict[str, Any]) -> str:
         """Trigger `ingest_studies`; returns the run's id. Raises ValueError when refused."""

@@ -1,0 +1,177 @@
+"""The page's API, under ``/pacsgrid``: every answer is limited to what the user may see.
+
+It only reads; what a steward decides goes through Airflow, where it is a run like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import FastAPI, HTTPException, Query, Request, Response
+from fastapi.responses import JSONResponse
+from fastapi.staticfiles import StaticFiles
+
+from pacsgrid.config import Site
+from pacsgrid.errors import HeldError, PacsgridError
+from pacsgrid.ledger import Overview, StudyRow, migrate, note_access
+from pacsgrid.ledger.overview import HeldEntry, HourVolume, ReplicaHealth, StateCount, Story
+from pacsgrid.model import StudyState
+from pacsgrid.pipeline.preview import held_files, thumbnail
+from pacsgrid.web.access import SiteDep, Viewer, ViewerDep
+
+STATIC = Path(__file__).parent / "static"
+
+app = FastAPI(title="pacsgrid", docs_url=None, redoc_url=None, openapi_url=None)
+
+
+@dataclass(frozen=True)
+class Flow:
+    """What is where now."""
+
+    now: datetime
+    states: list[StateCount]
+    held_reasons: dict[str, int]
+    throughput: list[HourVolume]
+
+
+@dataclass(frozen=True)
+class ProjectHealth:
+    """A project's replicas, and what the settings ask for; copies are per instance."""
+
+    project: str
+    instances: int
+    wanted: dict[str, int]
+    resources: list[ReplicaHealth]
+
+
+@dataclass(frozen=True)
+class Health:
+    """Replica health of every project the user sees."""
+
+    now: datetime
+    projects: list[ProjectHealth]
+
+
+@dataclass(frozen=True)
+class Told:
+    """A study's story, and how many held files of it there are to look at."""
+
+    story: Story
+    pictures: int
+
+
+@cache
+def _ready(dsn: str) -> None:
+    migrate(dsn)
+
+
+def _overview(site: Site, who: Viewer, project: str | None = None) -> Overview:
+    _ready(site.ledger_dsn)
+    if project and project not in who.projects:
+        raise HTTPException(404, f"no project {project} that you may see")
+    return Overview(site.ledger_dsn, [project] if project else who.projects)
+
+
+@app.middleware("http")
+async def _keep_nothing(
+    request: Request, go_on: Callable[[Request], Awaitable[Response]]
+) -> Response:
+    # Held images must not stay in a browser's cache, and a new release's scripts must not mix
+    # with an old one's.
+    response = await go_on(request)
+    static = "/static/" in request.url.path
+    response.headers["Cache-Control"] = "no-cache" if static else "no-store"
+    return response
+
+
+@app.exception_handler(PacsgridError)
+def _explain(request: Request, error: PacsgridError) -> JSONResponse:
+    return JSONResponse({"detail": str(error)}, 503 if error.retryable else 500)
+
+
+@app.get("/api/me")
+def me(who: ViewerDep) -> Viewer:
+    """Who is logged in and what they may see."""
+    return who
+
+
+@app.get("/api/flow")
+def flow(
+    site: SiteDep,
+    who: ViewerDep,
+    project: str | None = None,
+    hours: Annotated[int, Query(ge=1, le=24 * 366)] = 48,
+) -> Flow:
+    """Counts per state, reasons of what is held, and what was verified in the last hours."""
+    view = _overview(site, who, project)
+    return Flow(datetime.now(UTC), view.states(), view.held_reasons(), view.throughput(hours))
+
+
+@app.get("/api/held")
+def held(site: SiteDep, who: ViewerDep, project: str | None = None) -> list[HeldEntry]:
+    """What waits for a steward, the oldest first."""
+    return _overview(site, who, project).held()
+
+
+@app.get("/api/replicas")
+def replicas(site: SiteDep, who: ViewerDep, project: str | None = None) -> Health:
+    """Replica health by project, zone and resource."""
+    view = _overview(site, who, project)
+    rows, counts = view.replicas(), view.instances()
+    names = [project] if project else who.projects
+    healths = []
+    for name in names:
+        settings = site.project(name)
+        zones = (settings.home_zone, *settings.partner_zones)
+        wanted = {zone: site.zone(zone).copies for zone in zones}
+        mine = [row for row in rows if row.project == name]
+        healths.append(ProjectHealth(name, counts.get(name, 0), wanted, mine))
+    return Health(datetime.now(UTC), healths)
+
+
+@app.get("/api/studies")
+def studies(
+    site: SiteDep, who: ViewerDep, project: str | None = None, state: StudyState | None = None
+) -> list[StudyRow]:
+    """The studies that changed last."""
+    return _overview(site, who, project).studies(state)
+
+
+def _told(site: Site, who: Viewer, ref: str) -> Story:
+    story = _overview(site, who).story(ref)
+    if story is None:
+        raise HTTPException(404, "no study with this reference that you may see")
+    return story
+
+
+@app.get("/api/studies/{ref}")
+def study(site: SiteDep, who: ViewerDep, ref: str) -> Told:
+    """A study's whole story."""
+    story = _told(site, who, ref)
+    shown = who.reviews and bool(story.held)
+    return Told(story, len(held_files(site.quarantine / ref)) if shown else 0)
+
+
+@app.get("/api/studies/{ref}/pictures/{number}")
+def picture(site: SiteDep, who: ViewerDep, ref: str, number: int) -> Response:
+    """One held file's first frame as PNG, for those who review; who looked is entered first."""
+    if not who.reviews:
+        raise HTTPException(403, "held images are shown to those who may trigger review_held")
+    if not _told(site, who, ref).held:
+        raise HTTPException(404, "nothing of this study is held")
+    files = held_files(site.quarantine / ref)
+    if not 0 <= number < len(files):
+        raise HTTPException(404, f"of this study {len(files)} files are held")
+    note_access(site.ledger_dsn, who.name, ref, f"held picture {number}")
+    try:
+        return Response(thumbnail(files[number]), media_type="image/png")
+    except HeldError as error:
+        raise HTTPException(422, error.detail) from None
+
+
+app.mount("/static", StaticFiles(directory=STATIC), name="static")

@@ -1,0 +1,94 @@
+// Lists of studies, and one study's whole story from the audit trail.
+import { address, age, bytes, clock, h, inProject, Loaded, plural, StudyLink, Table, useAnswer, useState } from "./base.js";
+
+export function StudiesView({ project, state }) {
+  const path = state ? `studies?state=${encodeURIComponent(state)}` : "studies";
+  const answer = useAnswer(inProject(path, project));
+  return h(Loaded, { answer }, (rows) =>
+    h("section", null,
+      h("h2", null, state ? `Studies ${state}` : "Studies that changed last"),
+      h(Table, {
+        head: ["Study", "Project", "Source", "State", "Changed"],
+        empty: "No studies.",
+        rows: rows.map((row) =>
+          h("tr", { key: row.ref },
+            h("td", null, h(StudyLink, { study: row.ref })),
+            h("td", null, row.project),
+            h("td", null, row.source),
+            h("td", null, row.state),
+            h("td", { title: clock(row.changed_at) }, age(row.changed_at)))),
+      })));
+}
+
+function Held({ story, pictures, reviews }) {
+  return h("section", null,
+    h("h2", null, "Held"),
+    h("ul", null, story.held.map((row) =>
+      h("li", { key: `${row.code}${row.since}` },
+        h("code", null, row.code), ` ${row.whole ? "the study" : "one file"}: ${row.detail}`))),
+    reviews && pictures > 0 && h(Pictures, { study: story.study.ref, pictures }));
+}
+
+// Shown only when asked for: each look at a held image is entered into the audit trail.
+function Pictures({ study, pictures }) {
+  const [shown, show] = useState(0);
+  const more = Math.min(12, pictures - shown);
+  return h("div", null,
+    h("p", { className: "pg-warning" },
+      "Held images may show who the patient is. That you look is entered into the audit trail."),
+    h("div", { className: "pg-pictures" },
+      Array.from({ length: shown }, (_, n) => h(Picture, { key: n, study, number: n }))),
+    more > 0 && h("button", { type: "button", onClick: () => show(shown + more) },
+      shown ? `Show ${more} more` : `Show ${plural(more, "held image")}`));
+}
+
+function Picture({ study, number }) {
+  const [broken, setBroken] = useState(false);
+  if (broken) return h("div", { className: "pg-nopicture" }, "no picture in this file");
+  return h("img", {
+    src: address(`api/studies/${encodeURIComponent(study)}/pictures/${number}`),
+    alt: `Held image ${number + 1}`,
+    onError: () => setBroken(true),
+  });
+}
+
+function timeline({ audit, accesses }) {
+  const events = [
+    ...audit.map((row) => ({
+      at: row.at, who: row.actor, kind: row.became,
+      text: row.was ? `${row.was} → ${row.became}` : row.became, why: row.reason,
+    })),
+    ...accesses.map((row) => ({ at: row.at, who: row.who, kind: "seen", text: "seen", why: row.what })),
+  ];
+  return events.sort((a, b) => new Date(a.at) - new Date(b.at));
+}
+
+export function StudyView({ study, me }) {
+  const answer = useAnswer(`studies/${encodeURIComponent(study)}`);
+  return h(Loaded, { answer }, ({ story, pictures }) => [
+    h("section", { key: "head" },
+      h("h2", null, "Study ", h("span", { className: "pg-ref" }, story.study.ref)),
+      h("p", null, `${story.study.state}, project ${story.study.project}, from ${story.study.source}; `,
+        `${plural(story.instances, "instance")}, ${bytes(story.size)}`)),
+    story.held.length > 0 && h(Held, { key: "held", story, pictures, reviews: me.reviews }),
+    h("section", { key: "copies" },
+      h("h2", null, "Replicas"),
+      h(Table, {
+        head: ["Zone", "Good", "Bad", "Oldest proof"],
+        empty: "No replica is proven yet.",
+        rows: story.copies.map((row) =>
+          h("tr", { key: row.zone },
+            h("td", null, row.zone),
+            h("td", { className: "pg-number" }, row.good.toLocaleString()),
+            h("td", { className: "pg-number" }, row.bad.toLocaleString()),
+            h("td", { title: clock(row.at) }, age(row.at)))),
+      })),
+    h("section", { key: "story" },
+      h("h2", null, "Story"),
+      h("ol", { className: "pg-story" }, timeline(story).map((event, n) =>
+        h("li", { key: n, className: `pg-event-${event.kind}` },
+          h("time", { dateTime: event.at }, clock(event.at)),
+          h("strong", null, event.text),
+          h("span", null, [event.why, `by ${event.who}`].filter(Boolean).join(", ")))))),
+  ]);
+}

@@ -1,0 +1,133 @@
+"""The pacsgrid page in Airflow's UI, in a real browser and over its API."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import requests
+from playwright.sync_api import Page, expect
+from pydicom import dcmread
+
+from browser import CHROMIUM, chromium
+from dicom import ct
+from pacsgrid.embedded.stack import Stack
+from pacsgrid.pipeline import Line
+
+pytestmark = pytest.mark.e2e
+NAME = "Zrzavá^Kvido"
+# Where the screenshots of the documentation go when they are made anew.
+SHOTS = os.environ.get("PACSGRID_SCREENSHOTS", "")
+
+
+@pytest.fixture(scope="module")
+def filled(stack: Stack) -> Stack:
+    """The stack after an ingest with one good study and one that two patients share."""
+    for n, patient in enumerate(("Good^One", NAME, "Other^Person"), 1):
+        study = "1.2.826.77.1" if n == 1 else "1.2.826.77.2"
+        ct(stack.drop / f"page{n}.dcm", study, f"{study}.{n}", patient, fill=n)
+    other = dcmread(stack.drop / "page3.dcm")
+    other.PatientID = "somebody else"
+    other.save_as(stack.drop / "page3.dcm")
+    assert stack.watch(stack.trigger({"source": "drop", "project": "demo"})) == "success"
+    return stack
+
+
+@pytest.fixture(scope="module")
+def held(filled: Stack) -> str:
+    """The reference of the study that is held with its files."""
+    with Line(filled.site, "demo") as line:
+        (ref,) = {row.ref for row in line.ledger.held("demo") if row.code == "patient-mismatch"}
+    return ref
+
+
+def _get(stack: Stack, user: str, path: str) -> requests.Response:
+    bearer = {"Authorization": f"Bearer {stack.token(user)}"} if user else {}
+    return requests.get(f"{stack.url}/pacsgrid/api/{path}", headers=bearer, timeout=30)
+
+
+def _shot(page: Page, name: str) -> None:
+    if SHOTS:
+        page.wait_for_load_state("networkidle")
+        page.screenshot(path=Path(SHOTS) / f"{name}.png")
+
+
+def test_nothing_is_told_to_who_is_not_logged_in(filled: Stack, held: str) -> None:
+    for path in ("me", "flow", "held", "replicas", "studies", f"studies/{held}/pictures/0"):
+        assert _get(filled, "", path).status_code == 401
+        wrong = requests.get(
+            f"{filled.url}/pacsgrid/api/{path}",
+            headers={"Authorization": "Bearer wrong"},
+            timeout=30,
+        )
+        assert wrong.status_code in (401, 403)
+
+
+def test_held_images_are_for_those_who_review_and_each_look_is_entered(
+    filled: Stack, held: str
+) -> None:
+    before = _get(filled, "steward", f"studies/{held}").json()
+    assert before["pictures"] == 2 and before["story"]["accesses"] == []
+    shown = _get(filled, "steward", f"studies/{held}/pictures/0")
+    assert shown.content.startswith(b"\x89PNG") and shown.headers["Cache-Control"] == "no-store"
+    assert _get(filled, "steward", f"studies/{held}/pictures/2").status_code == 404
+    story = _get(filled, "steward", f"studies/{held}").json()["story"]
+    assert [(row["who"], row["what"]) for row in story["accesses"]] == [
+        ("steward", "held picture 0")
+    ]
+    assert _get(filled, "guest", f"studies/{held}").json()["pictures"] == 0
+    assert _get(filled, "guest", f"studies/{held}/pictures/0").status_code == 403
+
+
+def test_no_answer_names_a_patient(filled: Stack, held: str) -> None:
+    answers = [
+        _get(filled, "steward", path).text
+        for path in ("flow", "held", "replicas", "studies", f"studies/{held}")
+    ]
+    for word in (NAME, "Zrzav", "756203", "somebody", "1.2.826.77", "ACC-77123"):
+        assert not any(word in answer for answer in answers)
+    assert _get(filled, "steward", "flow?project=none").status_code == 404
+    assert _get(filled, "steward", "studies/../../x").status_code in (404, 422)
+    assert _get(filled, "steward", "flow?hours=-1").status_code == 422
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Debian's chromium is not installed")
+def test_a_steward_sees_the_flow_the_held_and_the_proofs(filled: Stack, held: str) -> None:
+    with Line(filled.site, "demo") as line:
+        counts = line.ledger.summary("demo")
+    with chromium(filled, "steward") as page:
+        errors: list[str] = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.get_by_role("link", name="pacsgrid").click()
+        expect(page.locator("[data-state=verified]")).to_have_text(str(counts["verified"]))
+        expect(page.locator("[data-state=held]")).to_have_text(str(counts["held"]))
+        expect(page.get_by_text("1 × patient-mismatch")).to_be_visible()
+        expect(page.locator("figcaption")).to_contain_text("verified, per hour")
+        _shot(page, "flow")
+        page.get_by_role("link", name="Replicas").click()
+        for zone in ("brno", "praha"):
+            expect(page.locator(f"[data-zone={zone}]")).to_contain_text("all proven")
+        _shot(page, "replicas")
+        page.get_by_role("link", name="Held", exact=True).click()
+        expect(page.get_by_role("row").filter(has_text=held[:14])).to_contain_text(
+            "patient-mismatch"
+        )
+        _shot(page, "held")
+        page.get_by_role("link", name=held[:14]).click()
+        expect(page.get_by_text("found → retrieved")).to_be_visible()
+        assert page.locator("img[alt='Held image 1']").count() == 0
+        page.get_by_role("button", name="Show 2 held images").click()
+        image = page.locator("img[alt='Held image 1']")
+        expect(image).to_be_visible()
+        page.wait_for_function("document.querySelector('.pg-pictures img').naturalWidth === 32")
+        _shot(page, "study")
+        assert errors == []
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Debian's chromium is not installed")
+def test_a_guest_sees_the_page_without_held_images(filled: Stack, held: str) -> None:
+    with chromium(filled, "guest") as page:
+        page.goto(f"/plugin/pacsgrid#study/{held}")
+        expect(page.get_by_text("found → retrieved")).to_be_visible()
+        assert page.get_by_role("button", name="Show").count() == 0
