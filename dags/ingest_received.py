@@ -7,10 +7,13 @@ make one run.
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import Asset, dag, task
 
 from pacsgrid.airflow import tasks
+from pacsgrid.airflow.notify import failed
 
 RECEIVED = Asset(name="pacsgrid_received", uri="pacsgrid://received")
 
@@ -21,7 +24,12 @@ RECEIVED = Asset(name="pacsgrid_received", uri="pacsgrid://received")
     doc_md=__doc__,
     tags=["pacsgrid", "ingest"],
     max_active_runs=1,
-    default_args={"owner": "data steward", "retries": 3},
+    default_args={
+        "owner": "data steward",
+        "retries": 3,
+        "execution_timeout": timedelta(minutes=10),
+        "on_failure_callback": failed,
+    },
 )
 def ingest_received():
     @task

@@ -3,19 +3,36 @@
 Takes studies from a source, anonymises and checks them, deposits them into the project's home
 zone, replicates them, and lets every zone recompute the checksums from storage.
 
+**Which studies** is a matter of the study dates and modalities below. To name patients, accessions
+or studies, start the run on the page **pacsgrid, Ingest**: it seals what you name and hands over
+an opaque *selection*, so that no run holds what identifies anyone.
+
+A **dry run** asks the source and tells, in the log of `find`, how many studies there are and how
+many are new; it enters and moves nothing.
+
 Run it again at any time: what is proven is not repeated, what failed goes on where it stopped.
-Studies and files that cannot go on are **held** with their reason; the `report` task lists them.
+Studies and files that cannot go on are **held** with their reason; `report` lists them, and the
+DAG `review_held` decides about them.
 """
 
 from __future__ import annotations
 
 from datetime import timedelta
 
-from airflow.sdk import Param, dag, get_current_context, task, task_group
+from airflow.sdk import dag, get_current_context, task, task_group
 
-from pacsgrid.airflow import tasks
+from pacsgrid.airflow import forms, tasks
+from pacsgrid.airflow.notify import failed
 
-NAME = "^[A-Za-z0-9][A-Za-z0-9_-]*$"
+SOURCES, ZONES = "pacsgrid_sources", "pacsgrid_zones"
+# A step, the pool that limits how many of its batches run at once, and how long one may take.
+STEPS = (
+    ("retrieve", SOURCES, timedelta(hours=8)),
+    ("anonymise", "default_pool", timedelta(hours=4)),
+    ("deposit", ZONES, timedelta(hours=8)),
+    ("replicate", ZONES, timedelta(hours=8)),
+    ("verify", ZONES, timedelta(hours=8)),
+)
 
 
 @dag(
@@ -31,56 +48,47 @@ NAME = "^[A-Za-z0-9][A-Za-z0-9_-]*$"
         "retry_delay": timedelta(seconds=5),
         "retry_exponential_backoff": True,
         "max_retry_delay": timedelta(minutes=10),
+        "execution_timeout": timedelta(hours=1),
+        "on_failure_callback": failed,
     },
     params={
-        "source": Param(
-            "pacs", type="string", pattern=NAME, title="Source", description="As in the site file"
-        ),
-        "project": Param(
-            "demo", type="string", pattern=NAME, title="Project", description="As in the site file"
-        ),
-        "date_from": Param(
-            None, type=["null", "string"], format="date", title="Study date from (inclusive)"
-        ),
-        "date_to": Param(
-            None, type=["null", "string"], format="date", title="Study date to (inclusive)"
-        ),
-        "modalities": Param(
-            [],
-            type="array",
-            items={"type": "string", "pattern": "^[A-Z0-9]{2,16}$"},
-            title="Modalities",
-            description="Such as CT or MR, one a line; none for all",
-        ),
+        "source": forms.source(),
+        "project": forms.project(),
+        "selection": forms.selection(),
+        "date_from": forms.date("from"),
+        "date_to": forms.date("to"),
+        "modalities": forms.modalities(),
+        "profile": forms.profile(),
+        "dry_run": forms.dry_run(),
     },
 )
 def ingest_studies():
-    @task
+    @task(pool=SOURCES)
     def find() -> list[list[str]]:
         return tasks.find_batches(get_current_context()["params"])
 
-    def step(name: str, refs):
-        @task(task_id=name)
+    def step(name: str, pool: str, limit: timedelta, refs):
+        @task(task_id=name, pool=pool, execution_timeout=limit)
         def run(refs: list[str]) -> list[str]:
-            return tasks.do_step(name, get_current_context()["params"]["project"], list(refs))
+            return tasks.do_step(name, get_current_context()["params"], list(refs))
 
         return run(refs)
 
     @task
     def settle(refs: list[str]) -> int:
-        return tasks.do_settle(get_current_context()["params"]["project"], list(refs))
+        return tasks.do_settle(get_current_context()["params"], list(refs))
 
     @task_group
     def batch(refs):
-        for name in ("retrieve", "anonymise", "deposit", "replicate", "verify"):
-            refs = step(name, refs)
+        for name, pool, limit in STEPS:
+            refs = step(name, pool, limit, refs)
         settle(refs)
 
     @task(trigger_rule="all_done")
     def report() -> dict[str, int]:
-        return tasks.report(get_current_context()["params"]["project"])
+        return tasks.report(get_current_context()["params"])
 
-    @task
+    @task(trigger_rule="none_failed")
     def all_through() -> None:
         """Stand last, so that a batch that did not get through fails the run."""
 

@@ -82,6 +82,7 @@ class _Replication(_Strict):
 
 class _Project(_Strict):
     profile: str
+    profiles: list[str] = []
     home_zone: str
     partner_zones: list[str] = []
     key_file: Path
@@ -197,6 +198,49 @@ def _policy(where: str, project: _Project, zones: Mapping[str, ZoneSettings]) ->
     )
 
 
+@dataclass(frozen=True)
+class SiteNames:
+    """The names that a form offers."""
+
+    sources: tuple[str, ...] = ()
+    zones: tuple[str, ...] = ()
+    projects: tuple[str, ...] = ()
+    profiles: tuple[str, ...] = ()
+
+
+def _read(file: Path) -> _Site:
+    try:
+        raw: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
+        return _Site.model_validate(raw)
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{file}: not YAML: {error}") from None
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors()
+        )
+        raise ConfigError(f"{file}: {wrong}") from None
+
+
+def site_names() -> SiteNames:
+    """Return the names in the site file without touching a secret; none when no file is set.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be read or is wrong.
+    """
+    name = os.environ.get(SITE_ENV)
+    if not name:
+        return SiteNames()
+    site = _read(Path(name))
+    profiles = {p for project in site.projects.values() for p in project.profiles}
+    return SiteNames(
+        tuple(site.sources), tuple(site.zones), tuple(site.projects), tuple(sorted(profiles))
+    )
+
+
 def load_site(path: str | os.PathLike[str] | None = None) -> Site:
     """Read and validate the site file.
 
@@ -214,18 +258,7 @@ def load_site(path: str | os.PathLike[str] | None = None) -> Site:
     if not name:
         raise ConfigError(f"no site file: set the environment variable {SITE_ENV} to its path")
     file = Path(name)
-    try:
-        raw: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
-        site = _Site.model_validate(raw)
-    except OSError as error:
-        raise ConfigError(f"{file}: {error.strerror}") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{file}: not YAML: {error}") from None
-    except ValidationError as error:
-        wrong = "; ".join(
-            f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors()
-        )
-        raise ConfigError(f"{file}: {wrong}") from None
+    site = _read(file)
     for project_name, project in site.projects.items():
         for zone in (project.home_zone, *project.partner_zones):
             if zone not in site.zones:
@@ -265,6 +298,7 @@ def load_site(path: str | os.PathLike[str] | None = None) -> Site:
                 tuple(p.partner_zones),
                 p.key_file,
                 _policy(f"{file}: projects.{n}", p, zones),
+                tuple(p.profiles),
             )
             for n, p in site.projects.items()
         },

@@ -209,7 +209,10 @@ class ReplicationPolicy:
 
 @dataclass(frozen=True)
 class ProjectSettings:
-    """One project: one pseudonym space, one collection, one replication policy."""
+    """One project: one pseudonym space, one collection, one replication policy.
+
+    ``profiles`` are those a steward may choose instead of ``profile`` for a run.
+    """
 
     name: str
     profile: str
@@ -217,3 +220,4 @@ class ProjectSettings:
     partner_zones: tuple[str, ...]
     key_file: Path
     policy: ReplicationPolicy = field(default_factory=ReplicationPolicy)
+    profiles: tuple[str, ...] = ()

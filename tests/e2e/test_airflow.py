@@ -17,7 +17,7 @@ from pydicom.dataset import Dataset
 
 from dicom import ct, save
 from pacsgrid.embedded.sample_data import make_samples
-from pacsgrid.embedded.stack import STEWARD, Stack
+from pacsgrid.embedded.stack import OPERATOR, Stack
 from pacsgrid.model import StudyState
 from pacsgrid.pipeline import Line
 from proof import proven_once
@@ -135,11 +135,11 @@ def test_no_identifying_value_gets_out(stack: Stack) -> None:
 
 def test_a_study_that_is_pushed_is_ingested(stack: Stack) -> None:
     path = ct(stack.dir / "pushed.dcm", "1.2.826.4243", "1.2.826.4243.1.1")
-    (stack.dir / "steward.password").write_text(stack.password)
+    (stack.dir / "operator.password").write_text(stack.password(OPERATOR))
     announcing = {
         "airflow_url": stack.url,
-        "airflow_user": STEWARD,
-        "password_file": str(stack.dir / "steward.password"),
+        "airflow_user": OPERATOR,
+        "password_file": str(stack.dir / "operator.password"),
         "project": "demo",
     }
     with RunningReceiver(stack.dir / "receiver", stack.dir / "incoming", **announcing) as receiver:

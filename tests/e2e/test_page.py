@@ -44,7 +44,7 @@ def held(filled: Stack) -> str:
 
 def _get(stack: Stack, user: str, path: str) -> requests.Response:
     bearer = {"Authorization": f"Bearer {stack.token(user)}"} if user else {}
-    return requests.get(f"{stack.url}/pacsgrid/api/{path}", headers=bearer, timeout=30)
+    return requests.get(f"{stack.url}/pacsgrid/api/{path}", headers=bearer, timeout=120)
 
 
 def _shot(page: Page, name: str) -> None:
@@ -59,7 +59,7 @@ def test_nothing_is_told_to_who_is_not_logged_in(filled: Stack, held: str) -> No
         wrong = requests.get(
             f"{filled.url}/pacsgrid/api/{path}",
             headers={"Authorization": "Bearer wrong"},
-            timeout=30,
+            timeout=120,
         )
         assert wrong.status_code in (401, 403)
 
@@ -131,3 +131,48 @@ def test_a_guest_sees_the_page_without_held_images(filled: Stack, held: str) -> 
         page.goto(f"/plugin/pacsgrid#study/{held}")
         expect(page.get_by_text("found → retrieved")).to_be_visible()
         assert page.get_by_role("button", name="Show").count() == 0
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Debian's chromium is not installed")
+def test_a_steward_names_an_accession_and_no_run_knows_it(filled: Stack) -> None:
+    with chromium(filled, "steward") as page:
+        page.goto("/plugin/pacsgrid#ingest")
+        page.get_by_label("Source").select_option("drop")
+        page.get_by_label("Study date from").fill("2024-02-01")
+        page.get_by_label("Study date to").fill("2024-01-01")
+        page.get_by_role("button", name="Start").click()
+        expect(page.get_by_role("alert")).to_contain_text("swap them")
+        page.get_by_label("Study date to").fill("")
+        page.get_by_label("Study date from").fill("")
+        page.get_by_label("Patient IDs").fill("7562*")
+        page.get_by_role("button", name="Start").click()
+        expect(page.get_by_role("alert")).to_contain_text("patient_ids, entry 1")
+        page.get_by_label("Patient IDs").fill("")
+        page.get_by_label("Accession numbers").fill("ACC-77123")
+        page.get_by_label("Modalities").fill("ct scans")
+        page.get_by_label("Dry run").check()
+        page.get_by_role("button", name="Start").click()
+        expect(page.get_by_role("alert")).to_contain_text("modalities")
+        page.get_by_label("Modalities").fill("ct")
+        _shot(page, "ingest")
+        page.get_by_role("button", name="Start").click()
+        run = page.get_by_role("status").get_by_role("link").inner_text()
+    assert filled.watch(run) == "success"
+    conf = filled.api("GET", f"/dags/ingest_studies/dagRuns/{run}").json()["conf"]
+    assert conf["selection"].startswith("sel-") and "ACC-77123" not in str(conf)
+    log = filled.api(
+        "GET", f"/dags/ingest_studies/dagRuns/{run}/taskInstances/find/logs/1?full_content=true"
+    ).text
+    assert "dry run, nothing is taken" in log and "'studies': 2, 'new': 0" in log
+
+
+def test_a_guest_may_not_name_patients(filled: Stack) -> None:
+    body = {"project": "demo", "patient_ids": ["1"]}
+    for user, status in (("guest", 403), ("steward", 200)):
+        answer = requests.post(
+            f"{filled.url}/pacsgrid/api/selections",
+            json=body,
+            headers={"Authorization": f"Bearer {filled.token(user)}"},
+            timeout=120,
+        )
+        assert answer.status_code == status

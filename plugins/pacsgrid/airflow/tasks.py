@@ -1,16 +1,25 @@
-"""What the DAG's tasks call. References go in and out, never data and never identity.
+"""What the DAGs' tasks call. References go in and out, never data and never identity.
 
 Heavy imports stand inside the functions: the DAG processor imports this module often.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from pacsgrid.errors import PacsgridError
+from pacsgrid.errors import ConfigError, PacsgridError
+
+if TYPE_CHECKING:
+    from pacsgrid.model import StudyQuery
+    from pacsgrid.pipeline import Line
+
+log = logging.getLogger(__name__)
 
 
 def _translate(error: Exception) -> Exception:
@@ -25,28 +34,66 @@ def _translate(error: Exception) -> Exception:
     return unknown
 
 
-def find_batches(params: Mapping[str, Any]) -> list[list[str]]:
-    """Find the studies that the form asks for; returns batches of opaque references."""
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn what pacsgrid raises into what Airflow retries, or not."""
     try:
-        from pacsgrid.config import load_site
-        from pacsgrid.model import StudyQuery
-        from pacsgrid.pipeline import Line, find_studies
-
-        site = load_site()
-        query = StudyQuery(
-            date_from=(params.get("date_from") or "").replace("-", ""),
-            date_to=(params.get("date_to") or "").replace("-", ""),
-            modalities=tuple(params.get("modalities") or ()),
-        )
-        if query.date_from and query.date_to and query.date_from > query.date_to:
-            raise AirflowFailException("date_from lies after date_to; swap them")
-        with Line(site, params["project"], actor="ingest_studies") as line:
-            refs = find_studies(line, params["source"], query)
-        return [refs[i : i + site.batch_size] for i in range(0, len(refs), site.batch_size)]
-    except AirflowFailException:
-        raise
+        yield
     except Exception as error:
         raise _translate(error) from None
+
+
+@contextmanager
+def line(params: Mapping[str, Any], actor: str) -> Iterator[Line]:
+    """Open the line of the form's project, with the profile that the form may name."""
+    with translated():
+        from pacsgrid.config import load_site
+        from pacsgrid.pipeline import Line
+
+        with Line(load_site(), params["project"], actor, params.get("profile") or "") as opened:
+            yield opened
+
+
+def _queries(opened: Line, params: Mapping[str, Any]) -> list[StudyQuery]:
+    """Return what to ask: the dates and modalities, once for each kind of thing selected."""
+    from pacsgrid.ledger import open_selection
+    from pacsgrid.model import StudyQuery
+
+    base = StudyQuery(
+        date_from=(params.get("date_from") or "").replace("-", ""),
+        date_to=(params.get("date_to") or "").replace("-", ""),
+        modalities=tuple(params.get("modalities") or ()),
+    )
+    if base.date_from and base.date_to and base.date_from > base.date_to:
+        raise ConfigError("date_from lies after date_to; swap them")
+    if not (name := params.get("selection")):
+        return [base]
+    dsn = opened.site.ledger_dsn
+    chosen = open_selection(dsn, opened.vault, params["project"], name)
+    kinds = ("patient_ids", "accession_numbers", "study_uids")
+    return [
+        replace(base, **{kind: getattr(chosen, kind)}) for kind in kinds if getattr(chosen, kind)
+    ]
+
+
+def find_batches(params: Mapping[str, Any]) -> list[list[str]]:
+    """Find the studies that the form asks for; returns batches of opaque references.
+
+    A dry run only logs what would be taken, and returns no batch.
+    """
+    with line(params, "ingest_studies") as opened:
+        from pacsgrid.pipeline import find_studies, look
+
+        queries = _queries(opened, params)
+        if params.get("dry_run"):
+            outlook = look(opened, params["source"], queries)
+            log.info("dry run, nothing is taken: %s", asdict(outlook))
+            return []
+        refs: dict[str, None] = {}
+        for query in queries:
+            refs |= dict.fromkeys(find_studies(opened, params["source"], query))
+        size, todo = opened.site.batch_size, list(refs)
+        return [todo[i : i + size] for i in range(0, len(todo), size)]
 
 
 def announced_pairs(extras: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
@@ -55,45 +102,28 @@ def announced_pairs(extras: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]
     return [{"source": s, "project": p} for s, p in sorted(pairs) if s and p]
 
 
-def do_step(name: str, project: str, refs: Sequence[str]) -> list[str]:
+def do_step(name: str, params: Mapping[str, Any], refs: Sequence[str]) -> list[str]:
     """Run one step of the pipeline over a batch; returns the references that go on."""
-    try:
-        from pacsgrid.config import load_site
-        from pacsgrid.pipeline import Line, run_step
+    with line(params, f"ingest_studies.{name}") as opened:
+        from pacsgrid.pipeline import run_step
 
-        with Line(load_site(), project, actor=f"ingest_studies.{name}") as line:
-            return run_step(line, name, refs).refs
-    except Exception as error:
-        raise _translate(error) from None
+        return run_step(opened, name, refs).refs
 
 
-def do_settle(project: str, refs: Sequence[str]) -> int:
+def do_settle(params: Mapping[str, Any], refs: Sequence[str]) -> int:
     """Wipe what verified studies left in staging and outbox; returns how many there were."""
-    try:
-        from pacsgrid.config import load_site
-        from pacsgrid.pipeline import Line, settle
+    with line(params, "ingest_studies.settle") as opened:
+        from pacsgrid.pipeline import settle
 
-        with Line(load_site(), project, actor="ingest_studies.settle") as line:
-            return settle(line, refs)
-    except Exception as error:
-        raise _translate(error) from None
+        return settle(opened, refs)
 
 
-def report(project: str) -> dict[str, int]:
+def report(params: Mapping[str, Any]) -> dict[str, int]:
     """Return the number of the project's studies in each state, and log what is held."""
-    try:
-        import logging
-
-        from pacsgrid.config import load_site
-        from pacsgrid.pipeline import Line
-
-        log = logging.getLogger(__name__)
-        with Line(load_site(), project, actor="ingest_studies.report") as line:
-            summary = line.ledger.summary(project)
-            for state, count in summary.items():
-                log.info("%d studies %s", count, state)
-            for row in line.ledger.held(project):
-                log.warning("held: %s: %s: %s", row.ref, row.code, row.detail)
+    with line(params, "ingest_studies.report") as opened:
+        summary = opened.ledger.summary(params["project"])
+        for state, count in summary.items():
+            log.info("%d studies %s", count, state)
+        for row in opened.ledger.held(params["project"]):
+            log.warning("held: %s: %s: %s", row.ref, row.code, row.detail)
         return summary
-    except Exception as error:
-        raise _translate(error) from None

@@ -27,11 +27,13 @@ from pacsgrid.grid import Zone
 from pacsgrid.grid.admin import prepare_zone
 
 ROOT = Path(__file__).resolve().parents[3]
-STEWARD = "steward"
+STEWARD, OPERATOR, GUEST = "steward", "operator", "guest"
 # Airflow's simple auth manager: who may log in, with its role there.
-USERS = {STEWARD: "user", "operator": "admin", "guest": "viewer"}
+USERS = {STEWARD: "user", OPERATOR: "admin", GUEST: "viewer"}
 DSN_ENV = "PACSGRID_LEDGER_DSN"
 ZONES = ("brno", "praha")
+# How many batches may talk to sources and to zones at once.
+POOLS, POOL_SLOTS = ("pacsgrid_sources", "pacsgrid_zones"), 8
 # Two good replicas at home, one copy at the partner's.
 COPIES = {"brno": 2, "praha": 1}
 
@@ -59,7 +61,7 @@ class Stack:
         self.ports: dict[str, int] = {}
         self.zones: dict[str, Child] = {}
         self.airflow: Child | None = None
-        self._token = ""
+        self._tokens: dict[str, str] = {}
         self.postgres = EmbeddedPostgres(self.dir / "postgres")
         self.pacs = EmbeddedPacs(self.dir / "pacs")
         self.logs = self.dir / "logs"
@@ -119,7 +121,7 @@ class Stack:
 
     def start_airflow(self) -> None:
         """Start Airflow with its metadata in the embedded PostgreSQL; returns when it answers."""
-        self._token = ""
+        self._tokens.clear()
         self.ports["airflow"] = free_port()
         env = self.airflow_env()
         child = Child(
@@ -131,6 +133,10 @@ class Stack:
         child.start()
         self.airflow = child
         child.wait_ready(self._airflow_ready, 180)
+        for pool in POOLS:
+            body = {"name": pool, "slots": POOL_SLOTS}
+            if self.api("POST", "/pools", body, OPERATOR).status_code not in (201, 409):
+                raise RuntimeError(f"Airflow did not make the pool {pool}")
 
     def _airflow_ready(self) -> bool:
         try:
@@ -206,6 +212,7 @@ class Stack:
             "projects": {
                 "demo": {
                     "profile": "basic",
+                    "profiles": ["research", "strict"],
                     "home_zone": "brno",
                     "partner_zones": ["praha"],
                     "key_file": str(self.dir / "project.key"),
@@ -279,41 +286,48 @@ class Stack:
         login = requests.post(
             f"{self.url}/auth/token",
             json={"username": user, "password": self.password(user)},
-            timeout=30,
+            timeout=120,
         )
         login.raise_for_status()
         return str(login.json()["access_token"])
 
-    def api(self, method: str, path: str, body: object = None) -> requests.Response:
-        """Call Airflow's REST API as the steward."""
-        if not self._token:
-            self._token = self.token(STEWARD)
+    def api(
+        self, method: str, path: str, body: object = None, user: str = STEWARD
+    ) -> requests.Response:
+        """Call Airflow's REST API as one of the users."""
+        if user not in self._tokens:
+            self._tokens[user] = self.token(user)
         return requests.request(
             method,
             f"{self.url}/api/v2{path}",
             json=body,
-            headers={"Authorization": f"Bearer {self._token}"},
-            timeout=30,
+            headers={"Authorization": f"Bearer {self._tokens[user]}"},
+            timeout=120,
         )
 
-    def trigger(self, conf: dict[str, Any]) -> str:
-        """Trigger `ingest_studies`; returns the run's id. Raises ValueError when refused."""
-        answer = self.api(
-            "POST", "/dags/ingest_studies/dagRuns", {"logical_date": None, "conf": conf}
-        )
+    def trigger(self, conf: dict[str, Any], dag: str = "ingest_studies") -> str:
+        """Trigger a DAG; returns the run's id. Raises ValueError when refused."""
+        answer = self.api("POST", f"/dags/{dag}/dagRuns", {"logical_date": None, "conf": conf})
         if answer.status_code >= 400:
             raise ValueError(f"Airflow refused the run: {answer.text}")
         run_id: str = answer.json()["dag_run_id"]
         return run_id
 
-    def watch(self, run_id: str, seconds: float = 900, every: float = 2) -> str:
+    def watch(
+        self,
+        run_id: str,
+        seconds: float = 900,
+        every: float = 2,
+        dag: str = "ingest_studies",
+    ) -> str:
         """Follow a run until it ends, telling each change; returns its final state."""
         until, told = time.monotonic() + seconds, ""
+        runs = f"/dags/{dag}/dagRuns"
         while True:
-            state: str = self.api("GET", f"/dags/ingest_studies/dagRuns/{run_id}").json()["state"]
-            tasks = self.api(
-                "GET", f"/dags/ingest_studies/dagRuns/{run_id}/taskInstances?limit=100"
-            ).json()["task_instances"]
+            state: str = self.api("GET", f"{runs}/{run_id}").json()["state"]
+            tasks = self.api("GET", f"{runs}/{run_id}/taskInstances?limit=100").json()[
+                "task_instances"
+            ]
             done: dict[str, list[int]] = {}
             for task in tasks:
                 if task["state"] == "removed" or (task["map_index"] < 0 and "." in task["task_id"]):

@@ -7,6 +7,7 @@ from pacsgrid.ledger.ledger import Ledger
 from pacsgrid.ledger.migrate import migrate
 from pacsgrid.ledger.overview import Overview
 from pacsgrid.ledger.rows import AuditRow, HeldRow, InstanceRow, StudyRow
+from pacsgrid.ledger.selection import forget_selections, keep_selection, open_selection
 from pacsgrid.ledger.vault import Vault
 
 __all__ = [
@@ -21,6 +22,9 @@ __all__ = [
     "Overview",
     "StudyRow",
     "Vault",
+    "forget_selections",
+    "keep_selection",
     "migrate",
     "note_access",
+    "open_selection",
 ]

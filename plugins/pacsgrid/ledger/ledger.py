@@ -153,6 +153,13 @@ class Ledger:
                 raise PacsgridError(f"{ref}: a study cannot go from {now.value} to {to.value}")
             self._set(cursor, ref, to)
 
+    def set_profile(self, ref: str, profile_hash: str) -> None:
+        """Enter the profile that a study is anonymised with now."""
+        with self._transaction() as cursor:
+            cursor.execute(
+                "UPDATE pacsgrid.study SET profile_hash = %s WHERE ref = %s", (profile_hash, ref)
+            )
+
     def hold(self, ref: str, code: str, detail: str, sha256: str = "") -> None:
         """Hold the whole study with its reason."""
         with self._transaction() as cursor:

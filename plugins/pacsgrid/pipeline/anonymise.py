@@ -45,6 +45,7 @@ def anonymise(line: Line, ref: str) -> None:
             "the files of this study bear different PatientIDs (0010,0020); correct it at the "
             "source",
         )
+    line.ledger.set_profile(ref, line.profile.hash)
     line.ledger.add_instances(ref, done)
     report = study_report(
         done[0].subject,

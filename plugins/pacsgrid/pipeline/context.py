@@ -12,6 +12,7 @@ from typing import Self
 from pacsgrid.config import Site, read_key
 from pacsgrid.deid import Profile, Pseudonyms, load_profile
 from pacsgrid.deid.quarantine import keep
+from pacsgrid.errors import ConfigError
 from pacsgrid.grid import Zone
 from pacsgrid.ledger import Cohorts, Duties, Ledger, Vault, migrate
 from pacsgrid.model import ProjectSettings
@@ -46,17 +47,27 @@ class Line:
         A project's name in them.
     actor
         Who acts, for the audit trail.
+    profile
+        Instead of the project's own; one of those that its settings allow.
 
     Raises
     ------
     ConfigError
-        The project, its key file or its profile is missing or wrong.
+        The project, its key file or its profile is missing or wrong, or not allowed.
     """
 
-    def __init__(self, site: Site, project: str, actor: str = "pipeline") -> None:
+    def __init__(
+        self, site: Site, project: str, actor: str = "pipeline", profile: str = ""
+    ) -> None:
         self.site = site
         self.project: ProjectSettings = site.project(project)
-        self.profile: Profile = load_profile(self.project.profile)
+        allowed = (self.project.profile, *self.project.profiles)
+        if profile and profile not in allowed:
+            raise ConfigError(
+                f"project {project} does not allow profile {profile!r}; it allows: "
+                + ", ".join(allowed)
+            )
+        self.profile: Profile = load_profile(profile or self.project.profile)
         key = read_key(f"projects.{project}.key_file", self.project.key_file)
         self.pseudonyms = Pseudonyms(key, project)
         self.vault = Vault(site.vault_key)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pydicom
@@ -57,6 +59,34 @@ def find_studies(line: Line, source_name: str, query: StudyQuery) -> list[str]:
         _hold_stray(line, source_name, path)
     log.info("found %d studies to take; %d are settled or held already", len(todo), known)
     return todo
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What an ingest would take; `instances` is what the source tells, 0 when it does not."""
+
+    studies: int = 0
+    new: int = 0
+    finished: int = 0
+    instances: int = 0
+
+
+def look(line: Line, source_name: str, queries: Sequence[StudyQuery]) -> Outlook:
+    """Tell what `find_studies` would take, and enter nothing. Raises as it does."""
+    source = open_source(line.site.source(source_name))
+    known = {study.ref: study.state for study in line.ledger.studies(line.project.name)}
+    seen: set[str] = set()
+    new = finished = instances = 0
+    for query in queries:
+        for study in source.find_studies(query):
+            ref = line.pseudonyms.reference(source_name, study.study_uid)
+            if not study.study_uid or ref in seen:
+                continue
+            seen.add(ref)
+            instances += study.instances or 0
+            new += ref not in known
+            finished += known.get(ref) in FINISHED
+    return Outlook(len(seen), new, finished, instances)
 
 
 def _enter(line: Line, source_name: str, ref: str, identity: dict[str, str]) -> StudyState:

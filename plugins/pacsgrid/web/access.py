@@ -3,6 +3,7 @@
 - The page: whoever may see the DAG `ingest_studies`.
 - A project: whoever may read the custom view ``pacsgrid <project>``. Airflow's simple auth
   manager grants that to everyone who may log in; the FAB one to the roles that have it.
+- Naming patients to take: whoever may also trigger `ingest_studies`.
 - Held images, which may show a name: whoever may also trigger `review_held`.
 """
 
@@ -25,10 +26,11 @@ REVIEW_DAG = "review_held"
 
 @dataclass(frozen=True)
 class Viewer:
-    """Someone who is logged in: the name, the projects they see, whether they review."""
+    """Someone who is logged in: the name, the projects they see, what they may start."""
 
     name: str
     projects: tuple[str, ...]
+    ingests: bool
     reviews: bool
 
 
@@ -55,13 +57,18 @@ def viewer(user: GetUserDep, site: Annotated[Site, Depends(the_site)]) -> Viewer
         for name in site.projects
         if auth.is_authorized_custom_view(method="GET", resource_name=project_view(name), user=user)
     )
-    reviews = auth.is_authorized_dag(
-        method="POST",
-        access_entity=DagAccessEntity.RUN,
-        details=DagDetails(id=REVIEW_DAG),
-        user=user,
-    )
-    return Viewer(user.get_name(), projects, bool(reviews))
+
+    def starts(dag: str) -> bool:
+        return bool(
+            auth.is_authorized_dag(
+                method="POST",
+                access_entity=DagAccessEntity.RUN,
+                details=DagDetails(id=dag),
+                user=user,
+            )
+        )
+
+    return Viewer(user.get_name(), projects, starts(PAGE_DAG), starts(REVIEW_DAG))
 
 
 SiteDep = Annotated[Site, Depends(the_site)]

@@ -1,12 +1,13 @@
 """The page's API, under ``/pacsgrid``: every answer is limited to what the user may see.
 
-It only reads; what a steward decides goes through Airflow, where it is a run like any other.
+It reads, and seals what a steward names; what a steward decides goes through Airflow, where it
+is a run like any other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -17,10 +18,10 @@ from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 
 from pacsgrid.config import Site
-from pacsgrid.errors import HeldError, PacsgridError
-from pacsgrid.ledger import Overview, StudyRow, migrate, note_access
+from pacsgrid.errors import ConfigError, HeldError, PacsgridError
+from pacsgrid.ledger import Overview, StudyRow, Vault, keep_selection, migrate, note_access
 from pacsgrid.ledger.overview import HeldEntry, HourVolume, ReplicaHealth, StateCount, Story
-from pacsgrid.model import StudyState
+from pacsgrid.model import StudyQuery, StudyState
 from pacsgrid.pipeline.preview import held_files, thumbnail
 from pacsgrid.web.access import SiteDep, Viewer, ViewerDep
 
@@ -63,6 +64,31 @@ class Told:
 
     story: Story
     pictures: int
+
+
+@dataclass(frozen=True)
+class Form:
+    """The sources, and per project the profiles that may be chosen instead of its own."""
+
+    sources: tuple[str, ...]
+    projects: dict[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a steward names for a project; identifies, so it is sealed and never logged."""
+
+    project: str
+    patient_ids: list[str] = field(default_factory=list)
+    accession_numbers: list[str] = field(default_factory=list)
+    study_uids: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The opaque name of a sealed selection."""
+
+    selection: str
 
 
 @cache
@@ -110,6 +136,30 @@ def flow(
     """Counts per state, reasons of what is held, and what was verified in the last hours."""
     view = _overview(site, who, project)
     return Flow(datetime.now(UTC), view.states(), view.held_reasons(), view.throughput(hours))
+
+
+@app.get("/api/form")
+def form(site: SiteDep, who: ViewerDep) -> Form:
+    """What the ingest form offers."""
+    return Form(tuple(site.sources), {name: site.project(name).profiles for name in who.projects})
+
+
+@app.post("/api/selections")
+def select(site: SiteDep, who: ViewerDep, wanted: Wanted) -> Selection:
+    """Seal what a steward names; the run then carries the selection's opaque name only."""
+    if not who.ingests:
+        raise HTTPException(403, "naming studies needs the right to trigger ingest_studies")
+    _overview(site, who, wanted.project)
+    query = StudyQuery(
+        patient_ids=tuple(wanted.patient_ids),
+        accession_numbers=tuple(wanted.accession_numbers),
+        study_uids=tuple(wanted.study_uids),
+    )
+    try:
+        vault = Vault(site.vault_key)
+        return Selection(keep_selection(site.ledger_dsn, vault, wanted.project, who.name, query))
+    except ConfigError as error:
+        raise HTTPException(422, str(error)) from None
 
 
 @app.get("/api/held")

@@ -11,14 +11,22 @@ export function address(path) {
   return new URL(path, ROOT).href;
 }
 
-export async function ask(path) {
-  const answer = await fetch(address(`api/${path}`), { credentials: "same-origin" });
+async function read(answer) {
   const body = await answer.json().catch(() => ({}));
   if (!answer.ok) {
     const why = typeof body.detail === "string" ? body.detail : JSON.stringify(body.detail);
     throw new Error(why || `the server answered ${answer.status}`);
   }
   return body;
+}
+
+export async function ask(path) {
+  return read(await fetch(address(`api/${path}`), { credentials: "same-origin" }));
+}
+
+export async function send(url, body) {
+  const headers = { "Content-Type": "application/json" };
+  return read(await fetch(url, { method: "POST", credentials: "same-origin", headers, body: JSON.stringify(body) }));
 }
 
 // Ask now and then again every `seconds`; the newest answer stays while the next is on its way.

@@ -1,6 +1,7 @@
 // The pacsgrid page: tabs, the project in view, and the view that the address names.
 import { address, h, here, Loaded, useAnswer, useEffect, useState } from "./base.js";
 import { FlowView } from "./flow.js";
+import { IngestView } from "./ingest.js";
 import { HeldView } from "./held.js";
 import { ReplicasView } from "./replicas.js";
 import { StudiesView, StudyView } from "./studies.js";
@@ -10,6 +11,7 @@ const TABS = [
   ["held", "Held"],
   ["replicas", "Replicas"],
   ["studies", "Studies"],
+  ["ingest", "Ingest"],
 ];
 
 function useHash() {
@@ -27,6 +29,7 @@ function View({ view, detail, project, me }) {
   if (view === "held") return h(HeldView, { project, me });
   if (view === "replicas") return h(ReplicasView, { project });
   if (view === "studies") return h(StudiesView, { project, state: detail });
+  if (view === "ingest") return h(IngestView, { me });
   if (view === "study" && detail) return h(StudyView, { study: detail, me });
   return h(FlowView, { project });
 }

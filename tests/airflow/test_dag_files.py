@@ -1,0 +1,116 @@
+"""Every DAG file: imported without a connection, complete, and its form is strict."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import socket
+from pathlib import Path
+
+import pytest
+import yaml
+from airflow.sdk import DAG
+from airflow.sdk.definitions._internal.contextmanager import DagContext
+from airflow.sdk.exceptions import ParamValidationError
+
+from pacsgrid.errors import ConfigError
+
+FILES = sorted((Path(__file__).parents[2] / "dags").glob("*.py"))
+INGEST = FILES[0].with_name("ingest_studies.py")
+SITE = {
+    **{room: f"/x/{room}" for room in ("staging", "outbox", "quarantine")},
+    "vault_key_file": "/x/vault.key",
+    "sources": {
+        "metro": {"kind": "dimse", "host": "pacs", "port": 104, "ae_title": "PACS"},
+        "drop": {"kind": "folder", "folder": "/x/drop"},
+    },
+    "zones": {"brno": {"host": "irods", "port": 1247, "user": "svc", "password_file": "/x/pw"}},
+    "projects": {
+        "lung": {
+            "profile": "basic",
+            "profiles": ["strict"],
+            "home_zone": "brno",
+            "key_file": "/x/key",
+        }
+    },
+}
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A site whose keys and passwords cannot be read: a DAG file has no business with them."""
+    path = tmp_path / "site.yaml"
+    path.write_text(yaml.safe_dump(SITE, sort_keys=False))
+    monkeypatch.setenv("PACSGRID_SITE", str(path))
+    return path
+
+
+def _dags(path: Path) -> list[DAG]:
+    """Read a DAG file as Airflow's DAG processor does, which collects what the file makes."""
+    DagContext.autoregistered_dags.clear()
+    DagContext.current_autoregister_module_name = "builtins"
+    try:
+        runpy.run_path(str(path))
+    finally:
+        DagContext.current_autoregister_module_name = None
+    return [dag for dag, _ in DagContext.autoregistered_dags]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_dag_file_is_read_without_connections_and_is_complete(
+    path: Path, site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError(f"{path.name} opens a connection when it is read")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    dags = _dags(path)
+    assert dags
+    for dag in dags:
+        assert dag.doc_md and dag.doc_md.startswith("### ")
+        assert "pacsgrid" in dag.tags
+        for task in dag.tasks:
+            assert task.owner != "airflow", task.task_id
+            assert task.execution_timeout or getattr(task, "response_timeout", None), task.task_id
+            assert task.on_failure_callback, task.task_id
+
+
+def test_a_form_offers_the_site_s_names(site: Path) -> None:
+    (dag,) = _dags(INGEST)
+    assert dag.params.get_param("source").schema["enum"] == ["metro", "drop"]
+    assert dag.params.get_param("profile").schema["enum"] == [None, "strict"]
+    dag.params.validate()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("source", "elsewhere"),
+        ("project", "brain"),
+        ("profile", "none at all"),
+        ("selection", "756203/1234"),
+        ("date_from", "20240101"),
+        ("modalities", ["ct scans"]),
+        ("dry_run", "perhaps"),
+    ],
+)
+def test_a_form_refuses_wrong_input_by_name(site: Path, field: str, value: object) -> None:
+    (dag,) = _dags(INGEST)
+    with pytest.raises(ParamValidationError, match=field):
+        dag.params.update({field: value})
+        dag.params.validate()
+
+
+def test_a_wrong_site_file_is_an_import_error_that_names_it(site: Path) -> None:
+    site.write_text("sources: 7\n")
+    with pytest.raises(ConfigError, match=str(site)):
+        _dags(INGEST)
+
+
+def test_without_a_site_file_the_forms_still_stand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PACSGRID_SITE", raising=False)
+    assert "PACSGRID_SITE" not in os.environ
+    (dag,) = _dags(INGEST)
+    assert "enum" not in dag.params.get_param("source").schema
