@@ -19,11 +19,12 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from airflow.sdk import dag, get_current_context, task, task_group
+from airflow.sdk import Asset, dag, get_current_context, task, task_group
 
 from pacsgrid.airflow import forms, tasks
 from pacsgrid.airflow.notify import failed
 
+VERIFIED = Asset(name="pacsgrid_verified", uri="pacsgrid://verified")
 SOURCES, ZONES = "pacsgrid_sources", "pacsgrid_zones"
 # A step, the pool that limits how many of its batches run at once, and how long one may take.
 STEPS = (
@@ -88,7 +89,7 @@ def ingest_studies():
     def report() -> dict[str, int]:
         return tasks.report(get_current_context()["params"])
 
-    @task(trigger_rule="none_failed")
+    @task(trigger_rule="none_failed", outlets=[VERIFIED])
     def all_through() -> None:
         """Stand last, so that a batch that did not get through fails the run."""
 

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
+from zoneinfo import available_timezones
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from pacsgrid.errors import ConfigError
 from pacsgrid.model import ProjectSettings, ReplicationPolicy, SourceSettings, ZoneSettings
@@ -99,7 +100,15 @@ class _Site(_Strict):
     sources: dict[str, _Source]
     zones: dict[str, _Zone]
     projects: dict[str, _Project]
+    time_zone: str = "Europe/Prague"
     receiver: ReceiverSettings | None = None
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in available_timezones():
+            raise ValueError("not a time zone; give a name such as Europe/Prague")
+        return name
 
 
 @dataclass(frozen=True)
@@ -200,12 +209,13 @@ def _policy(where: str, project: _Project, zones: Mapping[str, ZoneSettings]) ->
 
 @dataclass(frozen=True)
 class SiteNames:
-    """The names that a form offers."""
+    """The names that a form offers, and the time zone (IANA's name) that schedules follow."""
 
     sources: tuple[str, ...] = ()
     zones: tuple[str, ...] = ()
     projects: tuple[str, ...] = ()
     profiles: tuple[str, ...] = ()
+    time_zone: str = "Europe/Prague"
 
 
 def _read(file: Path) -> _Site:
@@ -237,7 +247,11 @@ def site_names() -> SiteNames:
     site = _read(Path(name))
     profiles = {p for project in site.projects.values() for p in project.profiles}
     return SiteNames(
-        tuple(site.sources), tuple(site.zones), tuple(site.projects), tuple(sorted(profiles))
+        tuple(site.sources),
+        tuple(site.zones),
+        tuple(site.projects),
+        tuple(sorted(profiles)),
+        site.time_zone,
     )
 
 

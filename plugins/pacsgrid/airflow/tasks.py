@@ -39,6 +39,8 @@ def translated() -> Iterator[None]:
     """Turn what pacsgrid raises into what Airflow retries, or not."""
     try:
         yield
+    except AirflowException:
+        raise
     except Exception as error:
         raise _translate(error) from None
 

@@ -2,6 +2,7 @@
 
 from pacsgrid.ledger.access import note_access
 from pacsgrid.ledger.cohorts import Cohorts
+from pacsgrid.ledger.decision import note_decision
 from pacsgrid.ledger.duties import Absence, Duties, Duty
 from pacsgrid.ledger.ledger import Ledger
 from pacsgrid.ledger.migrate import migrate
@@ -26,5 +27,6 @@ __all__ = [
     "keep_selection",
     "migrate",
     "note_access",
+    "note_decision",
     "open_selection",
 ]

@@ -349,6 +349,12 @@ class Ledger:
                 (ref, code, detail, sha256),
             )
 
+    def forget_held_items(self, ref: str) -> int:
+        """Take a study's single held files off the queue; returns how many there were."""
+        with self._transaction() as cursor:
+            cursor.execute("DELETE FROM pacsgrid.held_item WHERE ref = %s", (ref,))
+            return int(cursor.rowcount)
+
     def held(self, project: str | None = None) -> list[HeldRow]:
         """Return held studies and held files, the oldest first."""
         return [

@@ -89,6 +89,17 @@ class AccessRow:
 
 
 @dataclass(frozen=True)
+class DecisionRow:
+    """What a steward decided about a held study."""
+
+    verdict: str
+    who: str
+    reason: str
+    profile: str
+    at: datetime
+
+
+@dataclass(frozen=True)
 class Story:
     """Everything the ledger tells of one study; ``size`` in bytes."""
 
@@ -99,6 +110,7 @@ class Story:
     audit: list[AuditRow]
     copies: list[ZoneCopies]
     accesses: list[AccessRow]
+    decisions: list[DecisionRow]
 
 
 _HELD = (
@@ -248,6 +260,11 @@ class Overview:
         accesses = self._all(
             "SELECT who, what, at FROM pacsgrid.access WHERE ref = %s ORDER BY id", ref
         )
+        decisions = self._all(
+            "SELECT verdict, who, reason, profile, at FROM pacsgrid.decision"
+            " WHERE ref = %s ORDER BY id",
+            ref,
+        )
         return Story(
             study=StudyRow(ref, project, source, profile, StudyState(state), changed),
             instances=instances,
@@ -256,4 +273,5 @@ class Overview:
             audit=[AuditRow(*entry) for entry in audit],
             copies=[ZoneCopies(*entry) for entry in copies],
             accesses=[AccessRow(*entry) for entry in accesses],
+            decisions=[DecisionRow(*entry) for entry in decisions],
         )

@@ -176,9 +176,7 @@ def replicas(site: SiteDep, who: ViewerDep, project: str | None = None) -> Healt
     names = [project] if project else who.projects
     healths = []
     for name in names:
-        settings = site.project(name)
-        zones = (settings.home_zone, *settings.partner_zones)
-        wanted = {zone: site.zone(zone).copies for zone in zones}
+        wanted = site.project(name).policy.copies
         mine = [row for row in rows if row.project == name]
         healths.append(ProjectHealth(name, counts.get(name, 0), wanted, mine))
     return Health(datetime.now(UTC), healths)

@@ -52,13 +52,14 @@ function Picture({ study, number }) {
   });
 }
 
-function timeline({ audit, accesses }) {
+function timeline({ audit, accesses, decisions }) {
   const events = [
     ...audit.map((row) => ({
       at: row.at, who: row.actor, kind: row.became,
       text: row.was ? `${row.was} → ${row.became}` : row.became, why: row.reason,
     })),
     ...accesses.map((row) => ({ at: row.at, who: row.who, kind: "seen", text: "seen", why: row.what })),
+    ...decisions.map((row) => ({ at: row.at, who: row.who, kind: "decided", text: `decided: ${row.verdict}`, why: row.reason })),
   ];
   return events.sort((a, b) => new Date(a.at) - new Date(b.at));
 }

@@ -1,0 +1,80 @@
+"""### Review what is held
+
+Asks a steward about each study that waits, the longest first: open the run's **Required
+actions**. Each question names the reasons; held images are on the page **pacsgrid**, where each
+look is entered into the audit trail.
+
+- **Try again** sends the study on its way again from its source, with another **profile** if one
+  is chosen: after the cause was mended, or when another profile is right for it.
+- **Reject** takes it out for good; housekeeping later removes what the quarantine keeps of it.
+- **Leave it held** changes nothing; so does no answer within a week.
+
+Who decided what, and the reason given, stand in the study's story. The reason must not identify
+anyone.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.providers.standard.operators.hitl import HITLOperator
+from airflow.sdk import Param, dag, get_current_context, task
+
+from pacsgrid.airflow import forms, review
+from pacsgrid.airflow.notify import failed
+
+
+@dag(
+    schedule=None,
+    catchup=False,
+    doc_md=__doc__,
+    tags=["pacsgrid", "review"],
+    default_args={
+        "owner": "data steward",
+        "retries": 3,
+        "retry_delay": timedelta(seconds=30),
+        "execution_timeout": timedelta(hours=1),
+        "on_failure_callback": failed,
+    },
+    params={
+        "project": forms.project(),
+        "limit": Param(20, type="integer", minimum=1, maximum=200, title="Studies at once"),
+        "only": Param(
+            None,
+            type=["null", "string"],
+            pattern="^[a-z0-9-]{1,40}$",
+            title="Only",
+            description="A reason such as identity-left, or a study's reference; empty for all.",
+        ),
+    },
+)
+def review_held():
+    @task
+    def questions() -> list[dict[str, str]]:
+        return review.questions(get_current_context()["params"])
+
+    @task
+    def carry_out(question: tuple[dict[str, str], dict]) -> dict[str, str] | None:
+        asked, answer = question
+        return review.carry_out(get_current_context()["params"], asked["subject"], answer)
+
+    @task(execution_timeout=timedelta(hours=8))
+    def go_on(released: list[dict[str, str] | None]) -> int:
+        return review.go_on(get_current_context()["params"], list(released))
+
+    asked = questions()
+    answers = HITLOperator.partial(
+        task_id="ask",
+        options=[review.AGAIN, review.REJECT, review.LEAVE],
+        defaults=review.LEAVE,
+        response_timeout=timedelta(days=7),
+        execution_timeout=None,
+        params={
+            "profile": forms.profile(),
+            "reason": Param("", type="string", maxLength=500, title="Why; naming no one"),
+        },
+    ).expand_kwargs(asked)
+    go_on(carry_out.expand(question=asked.zip(answers.output)))
+
+
+review_held()

@@ -1,0 +1,100 @@
+"""What the DAGs that keep a site healthy call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk.exceptions import AirflowFailException
+
+from pacsgrid.airflow.tasks import line, log, translated
+
+
+def site_check() -> dict[str, str]:
+    """Check the whole site; returns each check's finding.
+
+    Raises
+    ------
+    AirflowFailException
+        Naming every check that found something, with what to do.
+    """
+    with translated():
+        from pacsgrid.config import load_site
+        from pacsgrid.pipeline.site_check import check_site
+
+        checks = check_site(load_site())
+    for check in checks:
+        (log.info if check.good else log.error)("%s: %s", check.name, check.detail)
+    if bad := [f"{check.name}: {check.detail}" for check in checks if not check.good]:
+        raise AirflowFailException("; ".join(bad))
+    return {check.name: check.detail for check in checks}
+
+
+def projects() -> list[str]:
+    """Return the names of the site's projects."""
+    with translated():
+        from pacsgrid.config import load_site
+
+        return list(load_site().projects)
+
+
+def tend(project: str) -> dict[str, Any]:
+    """Give a project every replica and proof that its policy asks for.
+
+    Raises
+    ------
+    AirflowFailException
+        An instance has no good replica anywhere; the message names the studies.
+    """
+    with line({"project": project}, "replicate_and_verify") as opened:
+        from pacsgrid.errors import RetryableError
+        from pacsgrid.pipeline.keep import tend
+
+        night = tend(opened)
+        if night.again:
+            log.warning("%d things to try again: %s", len(night.again), night.again[0])
+        if night.lost:
+            refs = ", ".join(sorted({ref for ref, _ in night.lost}))
+            raise AirflowFailException(
+                f"{project}: {len(night.lost)} instances have no good replica in any zone: {refs}"
+            )
+        if night.again:
+            raise RetryableError(f"{project}: {night.again[0]}")
+    done = asdict(night)
+    return {name: done[name] for name in ("studies", "repaired", "restored", "copied", "postponed")}
+
+
+def audit(project: str) -> dict[str, str]:
+    """Tell whether a project has what its policy asks for; returns a line per zone.
+
+    Raises
+    ------
+    AirflowFailException
+        Naming each zone that lacks something, and what.
+    """
+    with line({"project": project}, "audit_replicas") as opened:
+        from pacsgrid.pipeline.report import project_report
+
+        report = project_report(opened)
+        told = {
+            name: f"{zone.instances} instances, {zone.lacking} lack replicas ({zone.late} too "
+            f"long), {zone.bad} replicas are bad, {zone.overdue} studies have old proofs"
+            for name, zone in report.zones.items()
+        }
+        for name, text in told.items():
+            log.info("%s in %s: %s", project, name, text)
+        wrong = [n for n, z in report.zones.items() if z.late or z.bad or z.overdue]
+        if wrong:
+            raise AirflowFailException("; ".join(f"{project} in {n}: {told[n]}" for n in wrong))
+        return told
+
+
+def sweep(project: str, params: Mapping[str, Any]) -> dict[str, int]:
+    """Clean up after a project; returns how much was removed."""
+    with line({"project": project}, "housekeeping") as opened:
+        from pacsgrid.pipeline.housekeeping import sweep
+
+        rejected = timedelta(days=params["keep_rejected_days"])
+        return asdict(sweep(opened, rejected, timedelta(days=params["keep_selections_days"])))

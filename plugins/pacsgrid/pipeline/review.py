@@ -1,0 +1,100 @@
+"""Review: what is held is shown to a steward, who sends it on again, or takes it out."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pacsgrid.errors import ConfigError
+from pacsgrid.ledger import HeldRow, note_decision
+from pacsgrid.model import StudyState
+from pacsgrid.pipeline.context import Line
+from pacsgrid.pipeline.preview import held_files
+
+REJECTED = "rejected"
+
+
+class Verdict(StrEnum):
+    """What a steward may decide about one held study."""
+
+    AGAIN = "Try again"
+    REJECT = "Reject"
+    LEAVE = "Leave it held"
+
+
+@dataclass(frozen=True)
+class Review:
+    """One study that waits for a steward: its reasons, and how many held files there are."""
+
+    ref: str
+    whole: bool
+    files: int
+    reasons: tuple[tuple[str, str], ...]
+
+
+def open_reviews(line: Line, limit: int, only: str = "") -> list[Review]:
+    """Return the studies that wait, the longest first; `only` is a code or a study's reference."""
+    rows: dict[str, list[HeldRow]] = {}
+    for row in line.ledger.held(line.project.name):
+        if row.code != REJECTED and only in ("", row.code, row.ref):
+            rows.setdefault(row.ref, []).append(row)
+    return [
+        Review(
+            ref,
+            any(row.whole for row in mine),
+            len(held_files(line.rooms(ref).quarantine)),
+            tuple(sorted({(row.code, row.detail) for row in mine})),
+        )
+        for ref, mine in list(rows.items())[:limit]
+    ]
+
+
+def decide(line: Line, ref: str, verdict: Verdict, who: str, reason: str) -> bool:
+    """Carry out a steward's verdict; returns whether the study goes on its way again.
+
+    Sent on again, a study starts from its source, with the line's profile. Rejected, a held study
+    stays held as ``rejected`` and its single held files are no longer asked about; the quarantine
+    keeps them until housekeeping's time is over. Done twice it is done once.
+
+    Raises
+    ------
+    ConfigError
+        No one is named, or what is held is no study of its source.
+    """
+    if not who.strip():
+        raise ConfigError(f"{ref}: a decision needs the name of who decides")
+    if verdict is Verdict.LEAVE:
+        return False
+    with line.ledger.lock_study(ref) as ours:
+        if not ours:
+            return False
+        waits = [row for row in line.ledger.held(line.project.name) if row.ref == ref]
+        if not any(row.code != REJECTED for row in waits):
+            return False
+        again = verdict is Verdict.AGAIN
+        if again and not line.vault.open(ref, line.ledger.sealed(ref)).get("study_uid"):
+            raise ConfigError(
+                f"{ref}: this is no study that its source could give again; correct it there, it "
+                "is found by itself then, and reject this entry"
+            )
+        note_decision(line.site.ledger_dsn, ref, verdict.value, who, reason, line.profile.name)
+        held = line.ledger.state(ref) is StudyState.HELD
+        if again:
+            (line.ledger.release if held else line.ledger.reopen)(ref)
+            shutil.rmtree(line.rooms(ref).quarantine, ignore_errors=True)
+        elif held:
+            detail = f"taken out by {who}; the source's study is not taken again"
+            line.ledger.hold(ref, REJECTED, detail)
+        line.ledger.forget_held_items(ref)
+        return again
+
+
+def summary(reviews: Sequence[Review]) -> dict[str, int]:
+    """Return how many studies wait for each reason."""
+    counts: dict[str, int] = {}
+    for review in reviews:
+        for code in {code for code, _ in review.reasons}:
+            counts[code] = counts.get(code, 0) + 1
+    return counts

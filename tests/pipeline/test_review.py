@@ -1,0 +1,113 @@
+"""What a steward decides about held studies, over a drop folder and two zones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydicom import dcmread
+
+from dicom import ct
+from pacsgrid.deid import load_profile
+from pacsgrid.embedded.stack import Stack
+from pacsgrid.errors import ConfigError
+from pacsgrid.ledger import Overview
+from pacsgrid.model import StudyQuery, StudyState
+from pacsgrid.pipeline import STEPS, Line, find_studies, look, run_step, settle
+from pacsgrid.pipeline.review import REJECTED, Verdict, decide, open_reviews, summary
+from proof import proven_once
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack where one study is shared by two patients, one has a cut file, one is a letter."""
+    directory = tmp_path_factory.mktemp("review") / "stack"
+    with Stack(directory, airflow=False, say=lambda text: None) as stack:
+        for n in (1, 2):
+            ct(stack.drop / f"shared{n}.dcm", "1.2.3.1", f"1.2.3.1.{n}", fill=n)
+        _patient(stack.drop / "shared2.dcm", "somebody else")
+        ct(stack.drop / "whole.dcm", "1.2.3.2", "1.2.3.2.1")
+        cut = ct(stack.drop / "cut.dcm", "1.2.3.2", "1.2.3.2.2")
+        cut.write_bytes(cut.read_bytes()[:-500])
+        (stack.drop / "letter.txt").write_text("Dear colleague")
+        with Line(stack.site, "demo") as line:
+            expected = look(line, "drop", [StudyQuery()])
+            assert (expected.studies, expected.new, expected.finished) == (2, 2, 0)
+            assert line.ledger.studies("demo") == []
+            _go(line, find_studies(line, "drop", StudyQuery()))
+        yield stack
+
+
+def _patient(path: Path, patient_id: str) -> None:
+    ds = dcmread(path)
+    ds.PatientID = patient_id
+    ds.save_as(path)
+
+
+def _go(line: Line, refs: list[str]) -> None:
+    for name in STEPS:
+        refs = run_step(line, name, refs).refs
+    settle(line, refs)
+
+
+def _held(line: Line, code: str) -> str:
+    (ref,) = {row.ref for row in line.ledger.held("demo") if row.code == code}
+    return ref
+
+
+def test_each_study_that_waits_is_one_question(stack: Stack) -> None:
+    with Line(stack.site, "demo") as line:
+        reviews = open_reviews(line, 10)
+        counts = {"not-dicom": 1, "patient-mismatch": 1, "truncated": 1}
+        assert dict(sorted(summary(reviews).items())) == counts
+        assert {r.reasons[0][0]: (r.whole, r.files) for r in reviews} == {
+            "not-dicom": (True, 1),
+            "patient-mismatch": (True, 2),
+            "truncated": (False, 1),
+        }
+        assert [r.reasons[0][0] for r in open_reviews(line, 10, "truncated")] == ["truncated"]
+        assert len(open_reviews(line, 2)) == 2
+
+
+def test_a_mended_study_goes_on_with_another_profile(stack: Stack) -> None:
+    _patient(stack.drop / "shared2.dcm", "756203/1234")
+    with Line(stack.site, "demo", "review", "strict") as line:
+        ref = _held(line, "patient-mismatch")
+        with pytest.raises(ConfigError, match="name of who"):
+            decide(line, ref, Verdict.AGAIN, " ", "")
+        assert not decide(line, ref, Verdict.LEAVE, "eva", "")
+        assert decide(line, ref, Verdict.AGAIN, "eva", "mended at the source")
+        assert not decide(line, ref, Verdict.AGAIN, "eva", "once more")
+        _go(line, [ref])
+        assert proven_once(line, ref)
+        (row,) = [row for row in line.ledger.studies("demo") if row.ref == ref]
+        assert (row.state, row.profile_hash) == (StudyState.VERIFIED, load_profile("strict").hash)
+        story = Overview(stack.site.ledger_dsn, ["demo"]).story(ref)
+        assert story is not None
+        decisions = [(d.verdict, d.who, d.reason, d.profile) for d in story.decisions]
+        assert decisions == [("Try again", "eva", "mended at the source", line.profile.name)]
+
+
+def test_a_rejected_file_leaves_the_queue_and_its_study_stays(stack: Stack) -> None:
+    with Line(stack.site, "demo") as line:
+        ref = _held(line, "truncated")
+        assert not decide(line, ref, Verdict.REJECT, "eva", "cut at the modality")
+        assert line.ledger.state(ref) is StudyState.VERIFIED
+        assert open_reviews(line, 10, ref) == []
+
+
+def test_what_is_no_study_can_only_be_rejected(stack: Stack) -> None:
+    with Line(stack.site, "demo") as line:
+        ref = _held(line, "not-dicom")
+        with pytest.raises(ConfigError, match="correct it there"):
+            decide(line, ref, Verdict.AGAIN, "eva", "")
+        decide(line, ref, Verdict.REJECT, "eva", "a letter")
+        assert _held(line, REJECTED) == ref and open_reviews(line, 10, ref) == []
+        find_studies(line, "drop", StudyQuery())
+        assert _held(line, REJECTED) == ref
+
+
+def test_a_profile_that_the_project_does_not_allow_is_refused(stack: Stack) -> None:
+    with pytest.raises(ConfigError, match="allows: basic, research, strict"):
+        Line(stack.site, "demo", profile="/etc/passwd")
