@@ -7,6 +7,7 @@ live id through the whole conversation, and so does a checksum (the recorded con
 from __future__ import annotations
 
 import base64
+import functools
 import gzip
 import hashlib
 import json
@@ -34,6 +35,7 @@ ID_COLUMNS = {"201", "301", "317", "401", "402", "423", "500", "603", "613", "70
 STAT_MESSAGE = 99999996
 
 
+@functools.cache
 def content(size: int) -> bytes:
     """What stands for a recorded byte stream of this size."""
     return bytes(i % 251 for i in range(size))

@@ -12,7 +12,7 @@ from .opening import close, existing, open_object
 from .request import Reply, Request, api, json_body, json_reply, json_string
 from .session import Session
 from .tree import target
-from .vault import checksum_file, unlink  # fmt: skip
+from .vault import unlink  # fmt: skip
 from .wire import IrodsError, pack
 
 
@@ -83,51 +83,6 @@ def data_close(s: Session, r: Request) -> Reply:
     close(s, r.node.num("l1descInx"), r.node.keywords())
     del h
     return Reply()
-
-
-@api(606)
-def data_put(s: Session, r: Request) -> Reply:
-    """Put in a single buffer."""
-    kw = r.node.keywords()
-    if "dataIncluded" not in kw and r.node.num("dataSize") > 0:
-        raise IrodsError(codes.SYS_UNMATCHED_API_NUM, "put through a portal is not offered")
-    path = clean(r.node.get("objPath"))
-    if s.cat.replicas(path) and "forceFlag" not in kw:
-        raise IrodsError(codes.OVERWRITE_WITHOUT_FORCE_FLAG, path)
-    h = open_object(s, path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, kw, r.node.num("createMode"))
-    fd = s.free_fd()
-    s.handles[fd] = h
-    view, done = memoryview(r.bs), 0
-    try:
-        if h.lent:
-            tickets.spend_bytes(s, len(view))
-        while done < len(view):
-            done += os.pwrite(h.fd, view[done:], done)
-    except BaseException:
-        h.abandon()
-        raise
-    close(s, fd, kw)
-    return Reply()
-
-
-@api(608)
-def data_get(s: Session, r: Request) -> Reply:
-    """Get in a single buffer."""
-    kw = r.node.keywords()
-    h = open_object(s, clean(r.node.get("objPath")), 0, kw)
-    try:
-        data = os.pread(h.fd, os.fstat(h.fd).st_size, 0)
-        checksum = ""
-        if "verifyChksum" in kw:
-            row = s.cat.one("SELECT checksum FROM data WHERE id=? AND repl=?", h.data_id, h.repl)
-            checksum = row["checksum"] or checksum_file(h.path)
-    finally:
-        os.close(h.fd)
-    return Reply(len(data), pack(
-        "PortalOprOut_PI", status=0, l1descInx=0, numThreads=0, chksum=checksum
-    ).replace(b"</PortalOprOut_PI>", b"<PortList_PI><portNum>0</portNum><cookie>0</cookie>"
-              b"<sock>0</sock><windowSize>0</windowSize><hostAddr></hostAddr></PortList_PI>"
-              b"</PortalOprOut_PI>"), data)  # fmt: skip
 
 
 @api(633)

@@ -77,10 +77,18 @@ class Partners:
         if request.api == 679:
             reply.body = b""  # counts of a removal do not cross zones
         if request.api in (601, 602) and reply.status > 2:
-            local = self.session.free_fd()
-            self.open[local] = (zone, reply.status)
-            reply.status = local
+            reply.status = self._opened_there(zone, reply.status)
+        if request.api in (606, 608) and not reply.bs and reply.status > 2:
+            remote, reply.status = reply.status, self._opened_there(zone, reply.status)
+            reply.body = reply.body.replace(
+                b"<l1descInx>%d<" % remote, b"<l1descInx>%d<" % reply.status
+            )
         return reply
+
+    def _opened_there(self, zone: str, remote: int) -> int:
+        local = self.session.free_fd()
+        self.open[local] = (zone, remote)
+        return local
 
     def _known(self, zone: str) -> str:
         server = self.session.server
@@ -93,8 +101,10 @@ class Partners:
         else:
             new = b"<l1descInx>%d<" % remote
             body = re.sub(rb"<l1descInx>\s*\d+\s*<", new, request.raw, count=1)
+            if request.api == 626:
+                body = pack("INT_PI", myInt=remote)
         reply = self.ask(zone, Request(request.api, request.node, request.bs, body))
-        if request.api in (673, 20004):
+        if request.api in (626, 673, 20004):
             del self.open[local]
         return reply
 
@@ -239,6 +249,8 @@ def _descriptor(request: Request) -> int | None:
     if request.api in _BY_JSON_DESCRIPTOR:
         number = request.json().get("fd")
         return number if isinstance(number, int) else None
+    if request.api == 626:
+        return request.node.num("myInt")
     if any(c.tag == "l1descInx" for c in request.node.children):
         return request.node.num("l1descInx")
     return None

@@ -68,6 +68,7 @@ class Handle:
     dirty: bool = False
     lock: WriteLock | None = None
     shared: bool = False  # writes along under another connection's lock
+    transfer: dict[str, str] | None = None  # keywords of a put or get that is complete later
     lent: bool = False  # by a ticket, whose limits count what is written
 
     def written(self) -> None:
