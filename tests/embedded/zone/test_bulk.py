@@ -46,10 +46,11 @@ FILES = {f"{HOME}/bulk/{n % 3}/{n}": bytes([n]) * (n * 100) for n in range(20)}
 BYTES = b"".join(FILES.values())
 
 
-def test_bulk_put(zone: ZoneServer) -> None:
+@pytest.mark.parametrize("api", [618, 689])
+def test_bulk_put(zone: ZoneServer, api: int) -> None:
     client = WireClient(zone.port)
     request = bulk(FILES, dataType="generic", verifyChksum="")
-    assert client.ask(618, request, BYTES).int_info == 0
+    assert client.ask(api, request, BYTES).int_info == 0
     with iRODSSession(host="127.0.0.1", port=zone.port, user="rods", password="rods",
                       zone="brno") as s:  # fmt: skip
         for path, data in FILES.items():
@@ -57,20 +58,21 @@ def test_bulk_put(zone: ZoneServer) -> None:
             assert obj.size == len(data) and obj.checksum == s.data_objects.chksum(path)
             with s.data_objects.open(path, "r") as f:
                 assert f.read() == data
-    assert client.ask(618, request, BYTES).int_info == -312000, "no overwrite unless forced"
-    assert client.ask(618, bulk(FILES, forceFlag=""), BYTES).int_info == 0
+    assert client.ask(api, request, BYTES).int_info == -312000, "no overwrite unless forced"
+    assert client.ask(api, bulk(FILES, forceFlag=""), BYTES).int_info == 0
     client.close()
 
 
 def test_bad_bulk_is_refused(zone: ZoneServer) -> None:
+    api = 689
     client = WireClient(zone.port)
     wrong = bytearray(BYTES)
     wrong[-1] ^= 1
-    assert client.ask(618, bulk(FILES, verifyChksum=""), bytes(wrong)).int_info == -314000
-    assert client.ask(618, bulk(FILES, forceFlag=""), BYTES[:-1]).int_info == -27000
-    assert client.ask(618, bulk(FILES, ends=[5] * 19 + [4]), BYTES).int_info == -27000
+    assert client.ask(api, bulk(FILES, verifyChksum=""), bytes(wrong)).int_info == -314000
+    assert client.ask(api, bulk(FILES, forceFlag=""), BYTES[:-1]).int_info == -27000
+    assert client.ask(api, bulk(FILES, ends=[5] * 19 + [4]), BYTES).int_info == -27000
     many = {f"{HOME}/bulk/{n}": b"" for n in range(51)}
-    assert client.ask(618, bulk(many)).int_info == -113000
+    assert client.ask(api, bulk(many)).int_info == -113000
     outside = {f"{HOME}/bulk/../../../../etc/x": b"1"}
-    assert client.ask(618, bulk(outside), b"1").int_info < 0
+    assert client.ask(api, bulk(outside), b"1").int_info < 0
     client.close()

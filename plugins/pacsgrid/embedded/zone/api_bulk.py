@@ -29,7 +29,7 @@ def columns(array: Node) -> dict[int, list[str]]:
     return {inx: values for inx, values in found.items() if inx and len(values) == count}
 
 
-@api(618)
+@api(618, 689)  # 689 is BULK_DATA_OBJ_PUT; 618 is answered alike
 def bulk_put(s: Session, r: Request) -> Reply:
     """Put every file of the request; the first that fails ends it, those before it stay."""
     kw = r.node.keywords()

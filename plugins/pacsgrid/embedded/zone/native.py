@@ -82,7 +82,7 @@ REQUESTS = {
     **dict.fromkeys((673, 674, 675, 676), _OPENED),
     **dict.fromkeys((679, 680, 681), _COLL),
     **dict.fromkeys((627, 696), "DataObjCopyInp_PI"),
-    618: "BulkOprInp_PI", 626: "INT_PI", 701: "generalAdminInp_PI", 702: "GenQueryInp_PI",
+    618: "BulkOprInp_PI", 689: "BulkOprInp_PI", 626: "INT_PI", 701: "generalAdminInp_PI", 702: "GenQueryInp_PI",
     704: "authResponseInp_PI", 706: "ModAVUMetadataInp_PI", 707: "modAccessControlInp_PI",
     714: "userAdminInp_PI", 722: "specificQueryInp_PI", 723: "ticketAdminInp_PI",
     665: "StructFileExtAndRegInp_PI", 724: "getTempPasswordForOtherInp_PI",
