@@ -12,18 +12,6 @@ from .genquery import Visible
 from .session import Session
 from .wire import IrodsError
 
-EXPIRED, USES, USER, HOST, GROUP = (
-    codes.CAT_TICKET_EXPIRED,
-    codes.CAT_TICKET_USES_EXCEEDED,
-    codes.CAT_TICKET_USER_EXCLUDED,
-    codes.CAT_TICKET_HOST_EXCLUDED,
-    codes.CAT_TICKET_GROUP_EXCLUDED,
-)
-WRITE_FILES, WRITE_BYTES = (
-    codes.CAT_TICKET_WRITE_USES_EXCEEDED,
-    codes.CAT_TICKET_WRITE_BYTES_EXCEEDED,
-)
-
 
 def current(s: Session) -> Any:
     """The ticket that this connection uses, or None."""
@@ -67,30 +55,32 @@ def visible(s: Session) -> Visible:
 def check(s: Session, ticket: Any) -> None:
     """Refuse a ticket that has expired or is not for this user or host."""
     if ticket["expiry"] and int(ticket["expiry"]) < time.time():
-        raise IrodsError(EXPIRED, "ticket expired")
+        raise IrodsError(codes.CAT_TICKET_EXPIRED, "ticket expired")
     limits: dict[str, set[str]] = {}
     for row in s.cat.rows("SELECT kind, name FROM ticket_limit WHERE ticket_id=?", ticket["id"]):
         limits.setdefault(row["kind"], set()).add(row["name"])
     if "user" in limits and not limits["user"] & {s.name, f"{s.name}#{s.zone}"}:
-        raise IrodsError(USER, "ticket is for other users")
+        raise IrodsError(codes.CAT_TICKET_USER_EXCLUDED, "ticket is for other users")
     if "host" in limits and s.sock.getpeername()[0] not in limits["host"]:
-        raise IrodsError(HOST, "ticket is for other hosts")
+        raise IrodsError(codes.CAT_TICKET_HOST_EXCLUDED, "ticket is for other hosts")
     if "group" in limits:
         groups = s.cat.rows(
             "SELECT g.name FROM member m JOIN user g ON g.id=m.group_id WHERE m.user_id=?", s.uid
         )
         if not limits["group"] & {g["name"] for g in groups}:
-            raise IrodsError(GROUP, "ticket is for other groups")
+            raise IrodsError(codes.CAT_TICKET_GROUP_EXCLUDED, "ticket is for other groups")
 
 
 def spend(s: Session, write: bool) -> None:
     """Count one opening against the ticket's limits."""
-    ticket = current(s)
-    if ticket["uses_limit"] and ticket["uses_count"] >= ticket["uses_limit"]:
-        raise IrodsError(USES, "ticket used up")
-    if write and ticket["wfile_limit"] and ticket["wfile_count"] >= ticket["wfile_limit"]:
-        raise IrodsError(WRITE_FILES, "ticket used up for writing")
     with s.cat.tx() as db:
+        ticket = current(s)
+        if ticket is None:
+            raise IrodsError(codes.CAT_TICKET_INVALID, "ticket is gone")
+        if 0 < ticket["uses_limit"] <= ticket["uses_count"]:
+            raise IrodsError(codes.CAT_TICKET_USES_EXCEEDED, "ticket used up")
+        if write and 0 < ticket["wfile_limit"] <= ticket["wfile_count"]:
+            raise IrodsError(codes.CAT_TICKET_WRITE_USES_EXCEEDED, "ticket used up for writing")
         db.execute(
             "UPDATE ticket SET uses_count=uses_count+1, wfile_count=wfile_count+? WHERE id=?",
             (int(write), ticket["id"]),
@@ -99,12 +89,12 @@ def spend(s: Session, write: bool) -> None:
 
 def spend_bytes(s: Session, size: int) -> None:
     """Count bytes before they are written."""
-    ticket = current(s)
-    if ticket is None:
-        raise IrodsError(codes.CAT_TICKET_INVALID, "ticket is gone")
-    if ticket["wbyte_limit"] and ticket["wbyte_count"] + size > ticket["wbyte_limit"]:
-        raise IrodsError(WRITE_BYTES, "ticket used up")
     with s.cat.tx() as db:
+        ticket = current(s)
+        if ticket is None:
+            raise IrodsError(codes.CAT_TICKET_INVALID, "ticket is gone")
+        if 0 < ticket["wbyte_limit"] < ticket["wbyte_count"] + size:
+            raise IrodsError(codes.CAT_TICKET_WRITE_BYTES_EXCEEDED, "ticket used up")
         db.execute("UPDATE ticket SET wbyte_count=wbyte_count+? WHERE id=?", (size, ticket["id"]))
 
 
