@@ -53,17 +53,18 @@ measure("pydicom, headers read", headers)
 """
 OURS = """
 import shutil
-from pacsgrid.deid import Pseudonyms, Workshop, anonymise_file, load_profile
+from pacsgrid.deid import Pseudonyms, Workshop, load_profile
+from pacsgrid.deid.anonymise import Anonymiser
 from pacsgrid.deid.work import Known
 from functools import reduce
 from operator import or_
 profile, pseudonyms = load_profile(sys.argv[3]), Pseudonyms(b"k" * 32, "bench")
-made = []
 def actions():
     with Workshop(pseudonyms, profile, 1) as workshop:
         known = reduce(or_, workshop.know(files).values(), Known())
+    one = Anonymiser(pseudonyms, profile, known.identifiers)
     for path in files:
-        made.append(anonymise_file(path, out, pseudonyms, profile, known.identifiers))
+        one.file(path, out)
 def whole():
     with Workshop(pseudonyms, profile, 1) as workshop:
         batch = workshop.study(files, out)

@@ -28,14 +28,15 @@ from .pixel.choose import needs_look
 from .pixel.clean import Cleaned, clean_pixels
 from .pixel.holds import visual_features
 from .pixel.overlays import cleaned_overlays, has_overlays, hidden_in_pixels
-from .pixels import Span, expected_bytes, pixel_span
+from .pixels import Span, expected_bytes, find_span, is_image, pixel_span
 from .profile import Profile
 from .pseudonyms import Pseudonyms
 from .quiet import quiet
 from .watched import Decisions, Watched
 from .whole import check_whole, truncated
 
-CHUNK = 1 << 20
+# Small enough to come from memory that is there already.
+CHUNK = 1 << 16
 
 
 @dataclass
@@ -57,7 +58,8 @@ class _Decision:
 
     look: bool
     cleaned: Cleaned
-    header: Any
+    image: bool
+    expected: int
 
 
 class Anonymiser:
@@ -136,8 +138,9 @@ class Anonymiser:
         except Exception:
             raise
             return None  # the long way says what is wrong
-        header = Watched(decision.header, frozenset({"file_meta"}))
-        span = pixel_span(stream, header, parts.pixels, True, parts.implicit)
+        span = find_span(
+            stream, parts.pixels, True, parts.implicit, decision.image, decision.expected
+        )
         texts = [
             elements.get(tag, b"")[8:].rstrip(b"\0 ").decode("latin-1")
             for tag in (0x0020000D, 0x0020000E, 0x00080018, 0x00080016, 0x00080060)
@@ -154,10 +157,9 @@ class Anonymiser:
 
         def decide(header: Any) -> _Decision:
             _refuse_by_profile(header, self._profile)
-            expected_bytes(header)
             look = needs_look(header, self._profile.pixels) or self._has_planes(header)
             cleaned = Cleaned(features=visual_features(header))
-            return _Decision(look, cleaned, ds)
+            return _Decision(look, cleaned, is_image(header), expected_bytes(header))
 
         return self._decisions.take(parts.elements, Watched(ds), decide)
 
@@ -175,10 +177,15 @@ class Anonymiser:
             context = self._context(patient_id, str(ds.SOPClassUID))
 
             def own(header: Any) -> None:
+                _clean(header, context)
                 declare(header, context)
                 decision.cleaned.declare(header)
 
-            memo = Memo(parts, patient_id, lambda header: _clean(header, context), own)
+            def sop_uid(uid: str) -> str:
+                keep = "uids" in self._profile.options
+                return uid if keep else new_uid(uid, self._pseudonyms)
+
+            memo = Memo(parts, patient_id, lambda ds: _apply(ds, context), own, sop_uid)
             self._memos[key] = memo
         return memo
 
@@ -278,11 +285,15 @@ def _refuse_by_profile(ds: Any, profile: Profile) -> None:
         raise HeldError("burned-in", "BurnedInAnnotation (0028,0301) is YES; a steward must look")
 
 
+def _apply(ds: Any, context: Context) -> None:
+    clean_dataset(ds, context)
+    ds.SpecificCharacterSet = "ISO_IR 192"
+
+
 def _clean(ds: Any, context: Context) -> None:
     """Apply the profile to a header that has its UIDs, in place."""
     uids: tuple[Any, ...] = (ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.SOPInstanceUID)
-    clean_dataset(ds, context)
-    ds.SpecificCharacterSet = "ISO_IR 192"
+    _apply(ds, context)
     if "uids" not in context.profile.options:
         uids = tuple(new_uid(str(uid), context.pseudonyms) for uid in uids)
     ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.SOPInstanceUID = uids
@@ -302,11 +313,10 @@ def _bytes(stream: BinaryIO, span: Span | None) -> Iterator[bytes]:
 
 
 def _write(target: Path, head: bytes, pixels: Iterator[bytes]) -> tuple[str, int]:
-    target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_suffix(".part")
     digest, size = hashlib.sha256(), 0
     try:
-        with partial.open("wb") as out:
+        with _new(partial) as out:
             for chunk in chain([head], pixels):
                 out.write(chunk)
                 digest.update(chunk)
@@ -314,6 +324,15 @@ def _write(target: Path, head: bytes, pixels: Iterator[bytes]) -> tuple[str, int
             out.flush()
             os.fsync(out.fileno())
         os.replace(partial, target)
-    finally:
+    except BaseException:
         partial.unlink(missing_ok=True)
+        raise
     return digest.hexdigest(), size
+
+
+def _new(path: Path) -> BinaryIO:
+    try:
+        return open(path, "wb")
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return open(path, "wb")

@@ -255,7 +255,7 @@ def collect_identifiers(paths: Iterable[Path]) -> StudyIdentifiers:
     """Collect the identifying values of a study's headers; unreadable files are skipped."""
     total = StudyIdentifiers()
     # What one header says another need not be asked again.
-    known: set[tuple[object, ...]] = set()
+    known: dict[object, set[bytes]] = {}
     for path in paths:
         try:
             with quiet():
@@ -265,7 +265,7 @@ def collect_identifiers(paths: Iterable[Path]) -> StudyIdentifiers:
     return total
 
 
-def _unknown(path: Path, known: set[tuple[object, ...]]) -> Dataset:
+def _unknown(path: Path, known: dict[object, set[bytes]]) -> Dataset:
     """Read a header, without the elements that stood in another byte for byte."""
     with path.open("rb") as stream:
         parts = cut(stream)
@@ -274,9 +274,16 @@ def _unknown(path: Path, known: set[tuple[object, ...]]) -> Dataset:
             return dcmread(stream, stop_before_pixels=True)
     charset = parts.elements.get(0x00080005)
     new = {0x00080005: charset} if charset is not None else {}
-    for tags, data in parts.units():
-        key = (parts.implicit, charset, tags, data)
-        if key not in known:
-            known.add(key)
-            new.update((tag, parts.elements[tag]) for tag in tags)
+    private: dict[int, bytes] = {}
+    for tag, data in parts.elements.items():
+        if tag & 0x10000:
+            private[tag] = data
+        elif data not in (there := known.setdefault((parts.implicit, charset, tag), set())):
+            there.add(data)
+            new[tag] = data
+    # A private element means nothing without the creator in its group (PS3.5 7.8).
+    whole = b"".join(private.values())
+    if whole not in (there := known.setdefault((parts.implicit, charset), set())):
+        there.add(whole)
+        new.update(private)
     return parsed(parts, new)

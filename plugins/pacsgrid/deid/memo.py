@@ -7,24 +7,29 @@ same bytes in an earlier file of the study is taken over as it was written then.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
+
+from pydicom.dataelem import RawDataElement
 
 from .encode import encoded_dataset
 from .parts import Parts, cut_encoded, parsed
 
-# What every element's rewriting may depend on: character set, UIDs, SOP class, and the meaning of
-# binary numbers in implicit VR.
+# What every element's rewriting may depend on: the character set, and the meaning of binary
+# numbers in implicit VR.
 _CHARSET, _SOP_UID = 0x00080005, 0x00080018
-_ANCHORS = (
-    _CHARSET, 0x00080016, _SOP_UID, 0x0020000D, 0x0020000E, 0x00280100, 0x00280103
-)  # fmt: skip
-# With it the patient, and what the anonymiser writes on its own account, whatever stood there.
+_ANCHORS = (_CHARSET, 0x00280100, 0x00280103)
+# With it SOP class, patient and study, and what the anonymiser writes on its own account,
+# whatever stood there: method and state of the de-identification.
 _SHARED = (
     0x00080005, 0x00080016, 0x00080060, 0x00100010, 0x00100020, 0x00120062, 0x00120063,
     0x00120064, 0x0020000D, 0x0020000E, 0x00280100, 0x00280103, 0x00280301, 0x00280302,
     0x00280303,
 )  # fmt: skip
+# Binary numbers of one width; written as they are read.
+_BINARY = frozenset(("FD", "FL", "SL", "SS", "UL", "US"))
+_PLAIN_NUMBERS = re.compile(rb"[0-9+.eE-]+(\\[0-9+.eE-]+)* ?")
 _UIDS = (0x00080016, _SOP_UID, 0x0020000D, 0x0020000E)
 # Three elements that make one coded entry: no dataset has them, an item does.
 _CODE = (0x00080100, 0x00080102, 0x00080104)
@@ -35,12 +40,22 @@ _LIMIT = 100_000
 def separable(parts: Parts) -> bool:
     """Say whether the elements of a header can be rewritten one by one."""
     named = all(len(parts.elements.get(tag, b"")) > 8 for tag in _UIDS)
-    return named and not any(tag in parts.elements for tag in _CODE)
+    plain = parts.implicit or parts.elements.get(_SOP_UID, b"")[4:6] == b"UI"
+    return named and plain and not any(tag in parts.elements for tag in _CODE)
 
 
 def shared(parts: Parts) -> tuple[bytes | None, ...]:
     """Return what files must have in common to share a `Memo`."""
     return tuple([parts.elements.get(tag) for tag in _SHARED])
+
+
+def _as_it_was(element: Any) -> bool:
+    """Say whether an element was not even decoded, and holds nothing that writing would change."""
+    if not isinstance(element, RawDataElement) or not isinstance(element.value, bytes):
+        return False
+    if element.VR in ("DS", "IS"):
+        return _PLAIN_NUMBERS.fullmatch(element.value) is not None
+    return element.VR in _BINARY
 
 
 class Memo:
@@ -55,7 +70,9 @@ class Memo:
     clean
         Applies the profile to a dataset, in place.
     own
-        Writes into a cleaned dataset what was done.
+        Writes into a cleaned header its UIDs and what was done.
+    sop_uid
+        Gives a SOPInstanceUID as it is written.
     """
 
     def __init__(
@@ -64,47 +81,81 @@ class Memo:
         patient_id: str,
         clean: Callable[[Any], None],
         own: Callable[[Any], None],
+        sop_uid: Callable[[str], str],
     ) -> None:
         self.patient_id = patient_id
         self._clean = clean
-        self._known: dict[tuple[tuple[int, ...], bytes], list[tuple[int, bytes]]] = {}
-        anchors = {tag: parts.elements[tag] for tag in _ANCHORS if tag in parts.elements}
+        self._sop_uid = sop_uid
+        self._public: dict[int, dict[bytes, bytes]] = {}
+        self._private: dict[bytes, dict[int, bytes]] = {}
+        self._values = 0
+        self._anchors = {tag: parts.elements[tag] for tag in _ANCHORS if tag in parts.elements}
         common = {tag: parts.elements[tag] for tag in _SHARED if tag in parts.elements}
-        self._anchors = anchors
-        ds = parsed(parts, {**anchors, **common})
-        clean(ds)
+        ds = parsed(parts, {**common, _SOP_UID: parts.elements[_SOP_UID]})
         own(ds)
         self._own = cut_encoded(encoded_dataset(ds, parts.implicit, True), parts.implicit)
-        del self._own[_SOP_UID]
 
-    def _rewrite(self, parts: Parts, elements: dict[int, bytes]) -> dict[int, bytes]:
-        anchors = {**self._anchors, _SOP_UID: parts.elements[_SOP_UID]}
-        ds = parsed(parts, {**anchors, **elements})
+    def _rewrite(self, parts: Parts, tags: list[int]) -> dict[int, bytes]:
+        wanted = {tag: parts.elements[tag] for tag in tags}
+        ds = parsed(parts, {**self._anchors, **wanted})
         self._clean(ds)
-        for tag in anchors.keys() - elements.keys() - {_CHARSET}:
+        made: dict[int, bytes] = {}
+        for tag, data in wanted.items():
+            # Read, judged and left alone: its bytes are what would be written.
+            if tag in ds and _as_it_was(ds.get_item(tag)):
+                made[tag] = data
+                del ds[tag]
+        for tag in self._anchors.keys() - wanted.keys() - {_CHARSET}:
             if tag in ds:
                 del ds[tag]
-        return cut_encoded(encoded_dataset(ds, parts.implicit, True), parts.implicit)
+        if len(ds) > (_CHARSET not in wanted):
+            encoded = encoded_dataset(ds, parts.implicit, True)
+            made.update(cut_encoded(encoded, parts.implicit))
+        return made
 
     def rewritten(self, parts: Parts) -> dict[int, bytes]:
         """Return the elements of a result, encoded."""
         made: dict[int, bytes] = {}
-        new: list[tuple[tuple[int, ...], bytes]] = []
-        known = self._known
-        for unit in parts.units():
-            there = known.get(unit)
+        new: list[int] = []
+        private: list[int] = []
+        public = self._public
+        for tag, data in parts.elements.items():
+            if tag & 0x10000:
+                private.append(tag)
+            elif tag not in self._own:
+                known = public.setdefault(tag, {}).get(data)
+                if known is None:
+                    new.append(tag)
+                elif known:
+                    made[tag] = known
+        # A private element means nothing without the creator in its group (PS3.5 7.8).
+        whole = b"".join([parts.elements[tag] for tag in private])
+        there = self._private.get(whole)
+        if new or there is None:
+            rewritten = self._rewrite(parts, new if there is not None else [*new, *private])
             if there is None:
-                new.append(unit)
-            else:
-                made.update(there)
-        if new:
-            if len(known) > _LIMIT:
-                known.clear()
-            elements = {tag: parts.elements[tag] for tags, _ in new for tag in tags}
-            rewritten = self._rewrite(parts, elements)
-            for unit in new:
-                pairs = [(tag, rewritten[tag]) for tag in unit[0] if tag in rewritten]
-                known[unit] = pairs
-                made.update(pairs)
+                there = {tag: rewritten[tag] for tag in private if tag in rewritten}
+                self._private[whole] = there
+            for tag in new:
+                data = public[tag][parts.elements[tag]] = rewritten.get(tag, b"")
+                if data:
+                    made[tag] = data
+            self._forget(len(new) + len(private))
+        made.update(there)
         made.update(self._own)
+        made[_SOP_UID] = self._sop(parts.elements[_SOP_UID])
         return made
+
+    def _sop(self, element: bytes) -> bytes:
+        value = self._sop_uid(element[8:].rstrip(b"\0 ").decode("ascii")).encode()
+        value += b"\0" * (len(value) % 2)
+        if element[4:6] == b"UI":
+            return element[:6] + len(value).to_bytes(2, "little") + value
+        return element[:4] + len(value).to_bytes(4, "little") + value
+
+    def _forget(self, more: int) -> None:
+        self._values += more
+        if self._values > _LIMIT:
+            self._values = 0
+            self._public.clear()
+            self._private.clear()

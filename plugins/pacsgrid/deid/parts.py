@@ -49,22 +49,6 @@ class Parts:
     elements: dict[int, bytes]
     pixels: int
 
-    def units(self) -> list[tuple[tuple[int, ...], bytes]]:
-        """List what can be read by itself: tags and bytes of each element, or private group.
-
-        A private element means nothing without the creator in its group (PS3.5 7.8).
-        """
-        found: list[tuple[tuple[int, ...], bytes]] = []
-        private: dict[int, list[int]] = {}
-        for tag, data in self.elements.items():
-            if tag & 0x10000:
-                private.setdefault(tag >> 16, []).append(tag)
-            else:
-                found.append(((tag,), data))
-        for tags in private.values():
-            found.append((tuple(tags), b"".join([self.elements[tag] for tag in tags])))
-        return found
-
 
 def cut(stream: BinaryIO) -> Parts | None:
     """Cut a file's header into its elements, up to the pixel data.

@@ -36,10 +36,16 @@ def pixel_span(
     HeldError
         ``truncated``: the file ends before its pixel data does, or lacks it.
     """
+    return find_span(stream, start, little, implicit, is_image(header), expected_bytes(header))
+
+
+def find_span(
+    stream: BinaryIO, start: int, little: bool, implicit: bool, image: bool, expected: int
+) -> Span | None:
+    """Locate the pixel data as `pixel_span` does, with what it asks of the header."""
     walker = Walker(stream)
     if walker.size - start < 8:
-        image = UID(str(header.get("SOPClassUID", ""))).name.endswith("Image Storage")
-        if image or (header.get("Rows") and header.get("Columns")):
+        if image:
             raise truncated()
         return None
     tag, vr, value, length = walker.element(start, little, implicit)
@@ -47,9 +53,15 @@ def pixel_span(
         raise truncated()
     if length == UNDEFINED:
         return Span(start, _end_of_items(walker, value), value, tag, vr.decode())
-    if value + length > walker.size or length < expected_bytes(header):
+    if value + length > walker.size or length < expected:
         raise truncated()
     return Span(start, value + length, value, tag, vr.decode())
+
+
+def is_image(header: Any) -> bool:
+    """Say whether an instance should have pixels, by its SOP class or its rows and columns."""
+    image = UID(str(header.get("SOPClassUID", ""))).name.endswith("Image Storage")
+    return image or bool(header.get("Rows") and header.get("Columns"))
 
 
 def _end_of_items(walker: Walker, at: int) -> int:

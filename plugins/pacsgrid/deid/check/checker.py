@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from ...errors import HeldError
 from ..profile import Profile
@@ -16,7 +17,7 @@ from . import blanked, files
 from .compare import Comparison
 from .findings import Counts
 from .identity import Identity
-from .reader import Header, MalformedError, read_header
+from .reader import Header, MalformedError, header_of, read_header
 from .references import References
 from .search import Search
 
@@ -76,19 +77,20 @@ class Checker:
             ``identity-left``, ``private-left``, ``required-missing``, ``reference-changed``,
             ``pixels-changed`` or ``not-clean``; the text names an element, never a value.
         """
-        before, after = _read(source, "source"), _read(result, "result")
-        if self._alone:
-            self._take(before)
-        files.check_structure(after)
-        files.check_name(result, self._search, self._identity)
-        self._comparison.run(before, after)
-        try:
-            files.check_pixels(source, before, result, after, self._search)
-        except HeldError as error:
-            changed = blanked.says_cleaned(after) or blanked.hides_overlay(before)
-            if error.code != "pixels-changed" or not changed:
-                raise
-            blanked.check_blanked(source, result, after)
+        with open(source, "rb", buffering=0) as old, open(result, "rb", buffering=0) as new:
+            before, after = _read(old, "source"), _read(new, "result")
+            if self._alone:
+                self._take(before)
+            files.check_structure(after)
+            files.check_name(result, self._search, self._identity)
+            self._comparison.run(before, after)
+            try:
+                files.check_pixels(old, before, new, after, self._search)
+            except HeldError as error:
+                changed = blanked.says_cleaned(after) or blanked.hides_overlay(before)
+                if error.code != "pixels-changed" or not changed:
+                    raise
+                blanked.check_blanked(source, result, after)
         self.counts.by_tag.update(self._comparison.fates)
         self.counts.instances += 1
 
@@ -126,9 +128,9 @@ def _uid(header: Header, tag: int) -> str:
     return element.value.strip(b"\0 ").decode("latin-1") if element else ""
 
 
-def _read(path: Path, which: str) -> Header:
+def _read(stream: BinaryIO, which: str) -> Header:
     try:
-        return read_header(path)
+        return header_of(stream)
     except MalformedError as error:
         raise HeldError("not-clean", f"the {which} cannot be read back: {error}") from None
 

@@ -15,7 +15,8 @@ from .search import Search, dates_in
 _META = frozenset(
     (0x00020000, 0x00020001, 0x00020002, 0x00020003, 0x00020010, 0x00020012, 0x00020013)
 )
-_CHUNK = 1 << 20
+# Small enough to come from memory that is there already.
+_CHUNK = 1 << 16
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 
 
@@ -45,7 +46,9 @@ def check_name(result: Path, search: Search, identity: Identity) -> None:
             raise identity_left("the file's name", "an identifying value")
 
 
-def check_pixels(source: Path, before: Header, result: Path, after: Header, search: Search) -> None:
+def check_pixels(
+    old: BinaryIO, before: Header, new: BinaryIO, after: Header, search: Search
+) -> None:
     """Refuse pixel data that is not the source's, byte by byte, and what stands behind it."""
     if before.syntax == _DEFLATED:
         return
@@ -53,23 +56,22 @@ def check_pixels(source: Path, before: Header, result: Path, after: Header, sear
         raise HeldError("pixels-changed", "the pixel data was lost")
     if before.pixels is None or after.pixels is None:
         return
-    with source.open("rb") as old, result.open("rb") as new:
-        old.seek(before.pixels)
+    old.seek(before.pixels)
+    new.seek(after.pixels)
+    left = after.size - after.pixels
+    if after.pixel_length is not None:
+        if after.pixel_value + after.pixel_length != after.size:
+            raise HeldError("not-clean", "something stands behind the pixel data")
+        if before.pixel_length != after.pixel_length:
+            raise HeldError("pixels-changed", "the pixel data has another length")
+    else:
+        _check_comments(new, after, search)
         new.seek(after.pixels)
-        left = after.size - after.pixels
-        if after.pixel_length is not None:
-            if after.pixel_value + after.pixel_length != after.size:
-                raise HeldError("not-clean", "something stands behind the pixel data")
-            if before.pixel_length != after.pixel_length:
-                raise HeldError("pixels-changed", "the pixel data has another length")
-        else:
-            _check_comments(new, after, search)
-            new.seek(after.pixels)
-        while left:
-            made = new.read(min(_CHUNK, left))
-            if not made or old.read(len(made)) != made:
-                raise HeldError("pixels-changed", "the pixel data is not the source's")
-            left -= len(made)
+    while left:
+        made = new.read(min(_CHUNK, left))
+        if not made or old.read(len(made)) != made:
+            raise HeldError("pixels-changed", "the pixel data is not the source's")
+        left -= len(made)
 
 
 def _check_comments(stream: BinaryIO, made: Header, search: Search) -> None:

@@ -10,6 +10,7 @@ import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import BinaryIO
 
 from pydicom.datadict import DicomDictionary, dictionary_VR
 
@@ -85,17 +86,22 @@ def read_header(path: Path) -> Header:
     OSError
         It cannot be read.
     """
-    with path.open("rb") as stream:
-        size = stream.seek(0, 2)
-        stream.seek(0)
-        data = stream.read(_FIRST_READ)
-        while True:
-            try:
-                return _header(data, size)
-            except _Short:
-                if len(data) >= size:
-                    raise MalformedError("the file ends inside an element") from None
-                data += stream.read(max(len(data), _FIRST_READ))
+    with open(path, "rb", buffering=0) as stream:
+        return header_of(stream)
+
+
+def header_of(stream: BinaryIO) -> Header:
+    """Read the header of an open file; see `read_header`."""
+    size = stream.seek(0, 2)
+    stream.seek(0)
+    data = stream.read(_FIRST_READ)
+    while True:
+        try:
+            return _header(data, size)
+        except _Short:
+            if len(data) >= size:
+                raise MalformedError("the file ends inside an element") from None
+            data += stream.read(max(len(data), _FIRST_READ))
 
 
 def _header(data: bytes, size: int) -> Header:
