@@ -20,7 +20,7 @@ from pacsgrid.embedded.zone import ZoneServer
 from pacsgrid.embedded.zone.check import check
 from pacsgrid.embedded.zone.native import REQUESTS, from_xml, to_xml
 from pacsgrid.embedded.zone.request import HANDLERS
-from pacsgrid.embedded.zone.wire import Disconnected, IrodsError, Message, receive, send
+from pacsgrid.embedded.zone.wire import Disconnected, IrodsError, Message, pack, receive, send
 
 HOME = "/brno/home/rods"
 ROUNDS = 1500
@@ -173,8 +173,11 @@ def test_links_in_the_vault_are_not_followed(tmp_path: Path, secret: Path) -> No
     """Neither a replica's own file nor the folder it lies in may be a link."""
     with ZoneServer("brno", tmp_path / "z") as zone:
         client = WireClient(zone.port)
-        for name in ("file", "folder"):
-            fd = client.open(f"{HOME}/{name}", os.O_RDWR | os.O_CREAT)
+        other = {"arg0": "add", "arg1": "resource", "arg2": "other", "arg3": "unixfilesystem"}
+        client.ask(701, pack("generalAdminInp_PI", **other, arg4="localhost:/other"))
+        for name, resource in (("file", "demoResc"), ("folder", "other")):
+            flags = os.O_RDWR | os.O_CREAT
+            fd = client.open(f"{HOME}/{name}", flags, destRescName=resource)
             client.descriptor(676, fd, 6, b"public")
             client.descriptor(673, fd)
         paths = dict(zone.catalog.rows("SELECT name, path FROM data"))

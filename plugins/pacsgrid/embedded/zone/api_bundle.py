@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import tarfile
-from pathlib import Path
 from typing import Any
 
 from . import codes
@@ -86,14 +85,12 @@ def _unpack(
 
 def _settle(s: Session, made: list[tuple[str, int]]) -> None:
     # All writes first, then all syncs: the disk gets them in few large batches.
-    directories = set()
     for file, _ in made:
         fd = open_file(file, os.O_RDONLY)
         try:
-            sync_file(fd, file, str(Path(file).parent) not in directories)
+            sync_file(fd)
         finally:
             os.close(fd)
-        directories.add(str(Path(file).parent))
     with s.cat.tx(durable=True) as db:
         db.executemany(
             "UPDATE data SET status=?, size=? WHERE id=?",

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .locks import GOOD
-from .vault import checksum_file, vault_file
+from .vault import checksum_file, in_vault
 from .wire import IrodsError
 
 
@@ -92,7 +92,7 @@ def _replica(row: sqlite3.Row, checksums: bool) -> Iterator[Problem]:
     subject = f"{row['logical']} replica {row['repl']} on {row['resource']}"
     if row["status"] > GOOD:
         yield Problem("open", subject, f"status {row['status']}, nobody said that it is whole")
-    inside = row["vault"] and row["path"] == vault_file(row["vault"], row["id"], row["repl"])
+    inside = row["vault"] and in_vault(row["path"], row["vault"], row["id"], row["repl"])
     try:
         found = os.lstat(row["path"])
     except OSError as e:

@@ -24,6 +24,7 @@ from .vault import (
     checksum_fd,
     copy_bytes,
     create_file,
+    in_vault,
     open_file,
     sync_file,
     unlink,
@@ -181,7 +182,7 @@ def copy_replica(s: Session, source: Any, leaf: Any, target: Any = None) -> None
                 copy_bytes(src, fd)
             finally:
                 os.close(src)
-            sync_file(fd, file, True)
+            sync_file(fd)
             size = os.fstat(fd).st_size
             checksum = ""
             if source["checksum"]:
@@ -207,7 +208,7 @@ def copy_replica(s: Session, source: Any, leaf: Any, target: Any = None) -> None
         )
 
 
-def finish(s: Session, h: Handle, kw: dict[str, str], data_size: int | None = None) -> None:
+def finish(s: Session, h: Handle, kw: dict[str, str]) -> None:
     """A written replica is complete: sync, checksum, commit, and bring the tree along."""
     assert h.lock is not None
     size = os.fstat(h.fd).st_size
@@ -218,13 +219,17 @@ def finish(s: Session, h: Handle, kw: dict[str, str], data_size: int | None = No
             check_expected(kw.get("verifyChksum", ""), checksum, h.path)
         except IrodsError as e:
             bad = e
-    sync_file(h.fd, h.path, h.created)
+    sync_file(h.fd)
     if h.lock.broken:
         bad = IrodsError(
             codes.SYS_COPY_LEN_ERR, "a connection that wrote along was lost"
         )  # SYS_COPY_LEN_ERR
     status = GOOD if bad is None else STALE
-    with s.cat.tx(durable=True) as db:
+    rows = s.cat.rows("SELECT repl, resc_id FROM data WHERE id=?", h.data_id)
+    own = next(r["resc_id"] for r in rows if r["repl"] == h.repl)
+    # Where the tree makes more replicas, their commit is what brings this one to the disk too.
+    last = bad is not None or not companions(s, own, [r["resc_id"] for r in rows])
+    with s.cat.tx(durable=last) as db:
         t = now()
         db.execute(
             "UPDATE data SET size=?, checksum=?, mtime=? WHERE id=? AND repl=?",
@@ -265,4 +270,4 @@ def forget(db: Any, object_id: int) -> None:
 def inside_vault(s: Session, row: Any) -> bool:
     """Only vault files are ever deleted, not files that were registered in place."""
     resc = s.cat.resources.get(row["resc_id"])
-    return resc is not None and row["path"] == vault_file(resc["vault"], row["id"], row["repl"])
+    return resc is not None and in_vault(row["path"], resc["vault"], row["id"], row["repl"])

@@ -21,7 +21,13 @@ _BLOCK = 1 << 20
 
 def vault_file(vault: str, data_id: int, repl: int) -> str:
     """Where a replica lies. Built from numbers alone, so no name can lead out of the vault."""
-    return os.path.join(vault, f"{data_id % 256:02x}", f"{data_id}.{repl}")
+    return os.path.join(vault, f"{data_id // 256 % 256:02x}", f"{data_id}.{repl}")
+
+
+def in_vault(path: str, vault: str, data_id: int, repl: int) -> bool:
+    """Whether a path is a replica's place in a vault, and not a file registered elsewhere."""
+    folder, name = os.path.split(path)
+    return name == f"{data_id}.{repl}" and os.path.dirname(folder) == vault
 
 
 @contextmanager
@@ -46,9 +52,7 @@ def create_file(path: str) -> int:
     try:
         return open_file(path, flags)
     except FileNotFoundError:
-        folder = os.path.dirname(path)
-        os.makedirs(folder, mode=0o700, exist_ok=True)
-        _sync_folder(os.path.dirname(folder))
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         return open_file(path, flags)
 
 
@@ -105,16 +109,6 @@ def copy_bytes(source: int, target: int) -> int:
     return at
 
 
-def sync_file(fd: int, path: str, created: bool) -> None:
-    """Data, and for a new file its directory entry, reach the disk."""
+def sync_file(fd: int) -> None:
+    """What was written reaches the disk, and on a journaling file system a new file's name too."""
     os.fdatasync(fd)
-    if created:
-        _sync_folder(os.path.dirname(path))
-
-
-def _sync_folder(path: str) -> None:
-    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
