@@ -1,4 +1,5 @@
-"""``pacsgrid keep``: a night's duties of a project; ``pacsgrid report``: how its replicas stand."""
+"""``pacsgrid keep``: a night's duties of a project; ``report``: how its replicas stand;
+``zones``: whether its zones do what is asked of them."""
 
 from __future__ import annotations
 
@@ -7,19 +8,24 @@ import json
 from typing import Any
 
 from pacsgrid.config import load_site
+from pacsgrid.errors import PacsgridError
+from pacsgrid.grid.probe import probe
 from pacsgrid.pipeline import Line
 from pacsgrid.pipeline.keep import tend
 from pacsgrid.pipeline.report import project_report
 
 
 def add(commands: Any) -> None:
-    """Declare both sub-commands."""
+    """Declare the sub-commands."""
     keep = commands.add_parser("keep", help="copy, verify and repair what the policy asks for")
     keep.add_argument("project")
     keep.set_defaults(run=run_keep)
     report = commands.add_parser("report", help="replicas of a project, as JSON")
     report.add_argument("project")
     report.set_defaults(run=run_report)
+    zones = commands.add_parser("zones", help="try every zone of a project with real bytes")
+    zones.add_argument("project")
+    zones.set_defaults(run=run_zones)
 
 
 def run_keep(given: argparse.Namespace) -> int:
@@ -43,3 +49,23 @@ def run_report(given: argparse.Namespace) -> int:
         report = project_report(line)
     print(json.dumps(report.as_dict(), indent=1, default=str))
     return 0 if report.settled else 3
+
+
+def run_zones(given: argparse.Namespace) -> int:
+    """Probe each zone; 75 when one is away, 1 when one does not do."""
+    status = 0
+    with Line(load_site(), given.project, "zones") as line:
+        for zone in (line.home, *line.partners):
+            name = zone.settings.name
+            try:
+                seen = probe(zone, given.project)
+            except PacsgridError as error:
+                print(f"{name}: {error}")
+                status = max(status, 75 if error.retryable else 1)
+                continue
+            account = "administrator" if seen.administrator else "no administrator"
+            print(
+                f"{name}: put {seen.put_seconds:.2f} s, verified {seen.verify_seconds:.2f} s, got "
+                f"{seen.get_seconds:.2f} s, {seen.replicas} replicas, account is {account}"
+            )
+    return status

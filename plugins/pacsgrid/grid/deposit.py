@@ -20,6 +20,7 @@ from pacsgrid.grid.bundle import put_bundles
 from pacsgrid.grid.catalog import GOOD, CatalogReplica, replicas_below
 from pacsgrid.grid.layout import Deposited, object_path, study_collection
 from pacsgrid.grid.put import Opener, put_one
+from pacsgrid.grid.replicas import recompute
 from pacsgrid.grid.wire import put_buffer
 from pacsgrid.grid.zone import Zone, bytes_checksum, irods_checksum, translated
 from pacsgrid.model import AVU, AnonymisedInstance
@@ -75,7 +76,9 @@ def put_missing(
     first = instances[0]
     study = study_collection(name, project, first.subject, first.study_uid)
     there = replicas_below(zone, study)
-    missing = [one for one in instances if not _stands(there, object_path(name, project, one), one)]
+    missing = [
+        one for one in instances if not _stands(zone, there, object_path(name, project, one), one)
+    ]
     if missing:
         zone.allow(max(one.size for one in missing))
         _bring(zone, study, missing, there, opener, connections)
@@ -94,15 +97,20 @@ def _incoming(study: str, one: Deposited) -> str:
     return f"{study}/{one.series_uid}{PARTIAL}/{one.sop_uid}.dcm"
 
 
-def _stands(there: Catalog, path: str, one: Deposited) -> bool:
+def _stands(zone: Zone, there: Catalog, path: str, one: Deposited) -> bool:
     replicas = there.get(path)
     if not replicas:
         return False
     expected = irods_checksum(one.sha256)
-    if any(replica.checksum == expected and replica.size == one.size for replica in replicas):
+    known = [r.checksum for r in replicas if r.checksum.startswith("sha2:")]
+    if not known:
+        # No checksum, or one of another scheme: only the storage can tell.
+        with translated(zone.settings.name):
+            known = [recompute(zone, one, replica) for replica in replicas]
+    if expected in known and any(replica.size == one.size for replica in replicas):
         return True
     raise ConflictError(
-        f"{path} stands with checksum {replicas[0].checksum or 'none'}, ours is {expected}; "
+        f"{path} stands with checksum {known[0] or 'none'}, ours is {expected}; "
         "nothing was overwritten, compare the two"
     )
 

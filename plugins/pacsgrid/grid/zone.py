@@ -111,9 +111,17 @@ class Zone:
                 yield from batch
 
     def ping(self) -> None:
-        """Ask the catalog something small; raises ZoneUnavailable or ZoneError."""
+        """Ask the catalog something small; raises ZoneUnavailable or ZoneError.
+
+        A connection that died while it was idle is no sign of a zone that is away, so a second
+        try is made with new ones.
+        """
         with translated(self.settings.name):
-            self.session.collections.exists(f"/{self.settings.name}")
+            try:
+                self.session.collections.exists(f"/{self.settings.name}")
+            except irods_errors.NetworkException:
+                self.close()
+                self.session.collections.exists(f"/{self.settings.name}")
 
     def each(self, work: Callable[[_T], _R], items: Iterable[_T], connections: int) -> list[_R]:
         """Call `work` for every item over several connections; the first error is raised."""
