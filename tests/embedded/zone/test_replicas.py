@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import irods.exception as ex
@@ -131,3 +132,16 @@ def test_verification_says_which_replica(tree: iRODSSession) -> None:
         tree.data_objects.chksum(PATH, r_error=stack, **{kw.VERIFY_CHKSUM_KW: ""})
     assert [e.status_ for e in stack] == [-401000]
     assert "replica [1]" in stack[0].raw_msg_
+
+
+def test_checksums_keep_the_clients_scheme(tree: iRODSSession) -> None:
+    md5 = hashlib.md5(b"data").hexdigest()
+    write(tree, b"data", **{kw.VERIFY_CHKSUM_KW: md5, kw.DEST_RESC_NAME_KW: "one"})
+    assert tree.data_objects.get(PATH).checksum == md5
+    tree.data_objects.replicate(PATH, resource="two")
+    assert {r.checksum for r in tree.data_objects.get(PATH).replicas} == {md5}
+    tree.data_objects.chksum(PATH, **{kw.VERIFY_CHKSUM_KW: ""})
+    with pytest.raises(ex.USER_CHKSUM_MISMATCH):
+        write(tree, b"other", **{kw.VERIFY_CHKSUM_KW: md5, kw.DEST_RESC_NAME_KW: "one"})
+    write(tree, b"other", **{kw.REG_CHKSUM_KW: "", kw.DEST_RESC_NAME_KW: "one"})
+    assert str(tree.data_objects.get(PATH).replicas[0].checksum).startswith("sha2:")

@@ -15,7 +15,7 @@ from .objects import asked, insert, need
 from .request import Reply, Request, api
 from .session import Session
 from .tree import target
-from .vault import check_expected, checksum_file
+from .vault import check_expected, checksum_file, kind_of
 from .wire import IrodsError
 
 
@@ -65,8 +65,9 @@ def _register_file(s: Session, path: str, file: Path, leaf: Any, kw: dict[str, s
         raise IrodsError(codes.UNIX_FILE_OPEN_ERR, "not a plain file")
     checksum = ""
     if "regChksum" in kw or "verifyChksum" in kw:
-        checksum = checksum_file(str(file))
-        check_expected(kw.get("verifyChksum", ""), checksum, str(file))
+        expected = kw.get("verifyChksum", "")
+        checksum = checksum_file(str(file), kind_of(expected))
+        check_expected(expected, checksum)
     rows = s.cat.replicas(path)
     with s.cat.tx(durable=True) as db:
         if not rows:

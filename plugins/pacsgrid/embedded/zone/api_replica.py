@@ -15,7 +15,7 @@ from .opening import close, exclusive, open_object, unreadable
 from .request import Reply, Request, api, json_reply, json_string
 from .session import Session
 from .tree import chosen, leaves, root_of
-from .vault import checksum_file, unlink
+from .vault import checksum_file, kind_of, unlink
 from .wire import IrodsError, pack
 
 UNREGISTER = 26  # the operation type of clients that want the file kept
@@ -123,13 +123,9 @@ def _verify_one(row: Any, found: list[dict[str, object]]) -> None:
         _note(
             found, codes.CAT_NO_CHECKSUM_FOR_REPLICA, f"WARNING: No checksum available for {which}"
         )
-    elif checksum_file(row["path"], _kind(row["checksum"])) != row["checksum"]:
+    elif checksum_file(row["path"], kind_of(row["checksum"])) != row["checksum"]:
         said = "Computed checksum does not match what is in the catalog for"
         _note(found, codes.USER_CHKSUM_MISMATCH, f"ERROR: {said} {which}")
-
-
-def _kind(checksum: str) -> str:
-    return "sha2" if checksum.startswith("sha2:") else "md5"
 
 
 @api(695)

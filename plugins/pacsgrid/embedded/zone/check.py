@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .locks import GOOD
-from .vault import checksum_file, in_vault
+from .vault import checksum_file, in_vault, kind_of
 from .wire import IrodsError
 
 
@@ -110,7 +110,7 @@ def _replica(row: sqlite3.Row, checksums: bool) -> Iterator[Problem]:
     if found.st_size != row["size"]:
         yield Problem("size", subject, f"{found.st_size} bytes, {row['size']} in the catalog")
     elif checksums and row["checksum"]:
-        kind = "sha2" if row["checksum"].startswith("sha2:") else "md5"
+        kind = kind_of(row["checksum"])
         try:
             value = checksum_file(row["path"], kind)
         except IrodsError as e:

@@ -25,6 +25,7 @@ from .vault import (
     copy_bytes,
     create_file,
     in_vault,
+    kind_of,
     open_file,
     sync_file,
     unlink,
@@ -186,7 +187,7 @@ def copy_replica(s: Session, source: Any, leaf: Any, target: Any = None) -> None
             size = os.fstat(fd).st_size
             checksum = ""
             if source["checksum"]:
-                checksum = checksum_fd(fd, "sha2" if source["checksum"][:5] == "sha2:" else "md5")
+                checksum = checksum_fd(fd, kind_of(source["checksum"]))
                 if checksum != source["checksum"]:
                     raise IrodsError(
                         codes.USER_CHKSUM_MISMATCH, "the source is not what its checksum says"
@@ -214,16 +215,15 @@ def finish(s: Session, h: Handle, kw: dict[str, str]) -> None:
     size = os.fstat(h.fd).st_size
     checksum, bad = "", None
     if "regChksum" in kw or "verifyChksum" in kw:
-        checksum = checksum_fd(h.fd)
+        expected = kw.get("verifyChksum", "")
+        checksum = checksum_fd(h.fd, kind_of(expected or kw.get("regChksum", "")))
         try:
-            check_expected(kw.get("verifyChksum", ""), checksum, h.path)
+            check_expected(expected, checksum)
         except IrodsError as e:
             bad = e
     sync_file(h.fd)
     if h.lock.broken:
-        bad = IrodsError(
-            codes.SYS_COPY_LEN_ERR, "a connection that wrote along was lost"
-        )  # SYS_COPY_LEN_ERR
+        bad = IrodsError(codes.SYS_COPY_LEN_ERR, "a connection that wrote along was lost")
     status = GOOD if bad is None else STALE
     rows = s.cat.rows("SELECT repl, resc_id FROM data WHERE id=?", h.data_id)
     own = next(r["resc_id"] for r in rows if r["repl"] == h.repl)

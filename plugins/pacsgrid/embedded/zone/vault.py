@@ -90,10 +90,13 @@ def checksum_file(path: str, kind: str = "sha2") -> str:
         os.close(fd)
 
 
-def check_expected(expected: str, found: str, path: str) -> None:
-    """Compare a client's checksum with what was stored."""
-    if expected and not expected.startswith("sha2:"):
-        found = checksum_file(path, "md5")
+def kind_of(checksum: str) -> str:
+    """The scheme of a checksum as iRODS writes it; SHA-256 if there is none yet."""
+    return "md5" if checksum and not checksum.startswith("sha2:") else "sha2"
+
+
+def check_expected(expected: str, found: str) -> None:
+    """Compare a client's checksum with that of what was stored, in the client's scheme."""
     if expected and expected != found:
         raise IrodsError(codes.USER_CHKSUM_MISMATCH, "checksum differs")
 
