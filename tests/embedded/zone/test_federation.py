@@ -15,6 +15,7 @@ from irods.access import iRODSAccess
 from irods.message import _do_GeneralAdminRequest as general_admin
 from irods.models import Collection, DataObject
 from irods.session import iRODSSession
+from irods.ticket import Ticket
 
 from embedded.zone.wireclient import WireClient
 from pacsgrid.embedded.zone import ZoneServer
@@ -135,6 +136,21 @@ def test_large_put_in_parallel(zones: tuple[ZoneServer, ZoneServer], tmp_path: P
         s.data_objects.put(str(file), f"{FAR}/large", regChksum="")
         assert s.data_objects.get(f"{FAR}/large").size == 40 << 20
         s.data_objects.chksum(f"{FAR}/large", verifyChksum="")
+
+
+def test_ticket_of_the_other_zone(zones: tuple[ZoneServer, ZoneServer]) -> None:
+    brno, praha = zones
+    with connect(praha) as s:
+        write(s, "/praha/home/rods/lent", b"abc")
+        ticket = Ticket(s)
+        ticket.issue("read", "/praha/home/rods/lent")
+    with connect(brno) as s:
+        with pytest.raises(ex.OBJ_PATH_DOES_NOT_EXIST):
+            read(s, "/praha/home/rods/lent")
+        Ticket(s, ticket.string).supply()
+        assert read(s, "/praha/home/rods/lent") == b"abc"
+        with pytest.raises(ex.CAT_NO_ACCESS_PERMISSION):
+            write(s, "/praha/home/rods/lent", b"no")
 
 
 def test_partner_goes_and_comes_back(zones: tuple[ZoneServer, ZoneServer]) -> None:

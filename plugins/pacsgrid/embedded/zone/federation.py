@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import json
 import os
 import re
 import select
@@ -50,6 +51,7 @@ class Partners:
         self.session = session
         self.socks: dict[str, socket.socket] = {}
         self.open: dict[int, tuple[str, int]] = {}
+        self.tickets: dict[str, str] = {}
 
     def close(self) -> None:
         """Leave every partner; what was open for writing there is marked there."""
@@ -76,8 +78,10 @@ class Partners:
         reply = self.ask(zone, request)
         if request.api == 679:
             reply.body = b""  # counts of a removal do not cross zones
-        if request.api in (601, 602) and reply.status > 2:
+        if request.api in (601, 602, 20003) and reply.status > 2:
             reply.status = self._opened_there(zone, reply.status)
+            if request.api == 20003:
+                reply.body = _numbered(reply.body, reply.status)
         if request.api in (606, 608) and not reply.bs and reply.status > 2:
             remote, reply.status = reply.status, self._opened_there(zone, reply.status)
             reply.body = reply.body.replace(
@@ -104,6 +108,8 @@ class Partners:
             if request.api == 626:
                 body = pack("INT_PI", myInt=remote)
         reply = self.ask(zone, Request(request.api, request.node, request.bs, body))
+        if request.api == 20000 and reply.status >= 0:
+            reply.body = _numbered(reply.body, local)
         if request.api in (626, 673, 20004):
             del self.open[local]
         return reply
@@ -117,6 +123,7 @@ class Partners:
                 sock = None
             if sock is None:
                 sock = self.socks[zone] = self._connect(zone)
+            self._lend_ticket(zone, sock)
             send(sock, Message("RODS_API_REQ", request.api, request.raw, b"", request.bs))
             msg = receive(sock)
             while msg.int_info == PROGRESS:
@@ -127,7 +134,18 @@ class Partners:
             raise IrodsError(_UNREACHABLE, f"zone {zone}: {e}") from None
         return Reply(msg.int_info, msg.body, msg.bs, msg.error)
 
+    def _lend_ticket(self, zone: str, sock: socket.socket) -> None:
+        """The partner knows the ticket that the client uses."""
+        ticket = self.session.ticket
+        if ticket == self.tickets.get(zone, ""):
+            return
+        self.tickets[zone] = ticket
+        fields = {"arg1": "session", "arg2": ticket, "arg3": "", "arg4": "", "arg5": "", "arg6": ""}
+        send(sock, Message("RODS_API_REQ", 723, pack("ticketAdminInp_PI", **fields)))
+        receive(sock)
+
     def _forget(self, zone: str) -> None:
+        self.tickets.pop(zone, None)
         dead = self.socks.pop(zone, None)
         if dead is not None:
             dead.close()
@@ -219,6 +237,12 @@ def _left(sock: socket.socket) -> bool:
     return bool(poll.poll(0))
 
 
+def _numbered(body: bytes, number: int) -> bytes:
+    """The description of a descriptor with the number that it has here."""
+    found = json.loads(base64.b64decode(parse(body).get("buf")).rstrip(b"\0"))
+    return json_body(found | {"fd": number})
+
+
 def _pairs(keywords: dict[str, str]) -> bytes:
     names = "".join(f"<keyWord>{k}</keyWord>" for k in keywords)
     values = b"".join(pack("x", svalue=v)[4:-5] for v in keywords.values()).decode()
@@ -282,6 +306,8 @@ def target_zone(request: Request) -> str:
         path = node.get("arg3") if node.get("arg0") == "cp" else node.get("arg2")
     elif request.api in (627, 696):
         path = next(iter(_two_paths(request)), "")
+    elif request.api in (622, 20001):
+        path = node.child("DataObjInfo_PI").get("objPath")
     elif request.api == 723:
         path = node.get("arg4")
     elif request.api in (622, 20001):
