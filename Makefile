@@ -17,6 +17,7 @@ help:
 	@echo "make bench     time of each step for 500 instances of 512 KiB (slow)"
 	@echo "make zone-soak  100,000 operations on the embedded zone by clients that are killed at random (minutes)"
 	@echo "make bench-zone  objects a second into the embedded zone, on 1 and on 4 connections"
+	@echo "make deid-properties  the anonymiser on thousands of datasets that hypothesis makes up"
 	@echo "make deid-corpus  every file of pydicom and pydicom-data and every row of Table E.1-1, checked (half an hour)"
 	@echo "make bench-deid-score  de-identification scored on known answers beside its peers (installs them in var/)"
 	@echo "make grid-nights  a hundred simulated nights of faults, killed servers and absent partners"
@@ -63,7 +64,10 @@ zone-soak: $(VENV)/.ready
 bench-zone: $(VENV)/.ready
 	$(BIN)/python tests/benchmarks/bench_zone.py
 
-.PHONY: deid-corpus
+.PHONY: deid-properties deid-corpus
+deid-properties: $(VENV)/.ready
+	HYPOTHESIS_EXAMPLES=3000 $(BIN)/python -m pytest tests/deid/test_properties.py
+
 deid-corpus: $(VENV)/.ready system
 	PYTHONPATH=$(PYTHONPATH):tests $(BIN)/python -m corpus.run
 
