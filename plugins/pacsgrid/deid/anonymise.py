@@ -136,7 +136,6 @@ class Anonymiser:
         except HeldError:
             raise
         except Exception:
-            raise
             return None  # the long way says what is wrong
         span = find_span(
             stream, parts.pixels, True, parts.implicit, decision.image, decision.expected
@@ -192,9 +191,16 @@ class Anonymiser:
     def _long(self, stream: BinaryIO) -> tuple[_Header, Iterator[bytes]]:
         stream.seek(0)
         ds, span = _read(stream)
-        _refuse(ds, self._profile)
-        patient_id = _patient_id(ds)
-        cleaned = clean_pixels(stream, ds, span, self._profile.pixels)
+        try:
+            _refuse(ds, self._profile)
+            patient_id = _patient_id(ds)
+            cleaned = clean_pixels(stream, ds, span, self._profile.pixels)
+        except HeldError:
+            raise
+        except Exception as error:
+            raise HeldError(
+                "unreadable", f"an element has no value of its kind ({type(error).__name__})"
+            ) from None
         syntax = cleaned.syntax or UID(ds.file_meta.TransferSyntaxUID)
         planes = cleaned_overlays(ds) if "graphics" in self._profile.options else []
         pixels = cleaned.element() if cleaned.element else _bytes(stream, span)
