@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
 from pacsgrid.embedded.stack import Stack
 
 CHROMIUM = shutil.which("chromium")
+# Where the screenshots of the documentation go when they are made anew.
+SHOTS = os.environ.get("PACSGRID_SCREENSHOTS", "")
 
 
 @contextmanager
@@ -30,3 +34,10 @@ def chromium(stack: Stack, user: str) -> Iterator[Page]:
             yield page
         finally:
             browser.close()
+
+
+def shot(page: Page, name: str) -> None:
+    """Take a screenshot for the documentation, when it is being made."""
+    if SHOTS:
+        page.wait_for_load_state("networkidle")
+        page.screenshot(path=Path(SHOTS) / f"{name}.png")

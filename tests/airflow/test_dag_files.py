@@ -73,7 +73,7 @@ def test_a_dag_file_is_read_without_connections_and_is_complete(
         assert "pacsgrid" in dag.tags
         for task in dag.tasks:
             assert task.owner != "airflow", task.task_id
-            waits = getattr(task, "partial_kwargs", {}).get("response_timeout")
+            waits = getattr(task, "partial_kwargs", vars(task)).get("response_timeout")
             assert task.execution_timeout or waits, task.task_id
             assert task.on_failure_callback, task.task_id
 

@@ -7,7 +7,18 @@ const NAMED = [
   ["study_uids", "Study instance UIDs"],
 ];
 
+const CODE = /^[A-Z0-9]{2,16}$/;
+
 const lines = (text) => text.split(/[\n,;]/).map((line) => line.trim()).filter(Boolean);
+
+// What Airflow would refuse too, in words that help.
+function wrong(values) {
+  if (values.date_from && values.date_to && values.date_from > values.date_to) {
+    return "The first study date lies after the last; swap them.";
+  }
+  const odd = lines(values.modalities).find((name) => !CODE.test(name.toUpperCase()));
+  return odd && `Modalities: "${odd}" is no modality code; write codes such as CT, MR or US, one by one.`;
+}
 
 async function start(values) {
   const named = Object.fromEntries(NAMED.map(([key]) => [key, lines(values[key])]));
@@ -54,8 +65,9 @@ function Form({ form }) {
   const submit = async (event) => {
     event.preventDefault();
     const values = Object.fromEntries(new FormData(event.target));
-    if (values.date_from && values.date_to && values.date_from > values.date_to) {
-      tell({ error: "The first study date lies after the last; swap them." });
+    const error = wrong(values);
+    if (error) {
+      tell({ error });
       return;
     }
     tell({ wait: true });
