@@ -2,7 +2,7 @@
 
 What really lies in the vaults is read from disk, past every catalog and every proof. Whatever
 still has one good replica anywhere must be whole again within the policy's interval of nights
-its zone was there, and what has none must be reported.
+without trouble, and what has none must be reported.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class Nights:
         if trouble == "full":
             self._disk_full(False)
         self.reported.update(uid for _, uid in outcome.lost)
-        self._check(night)
+        self._check(trouble == "none" and not self.absent_for)
 
     def _disk_full(self, full: bool) -> None:
         # No file may grow, as on a full disk: the server's own catalog can write nothing either.
@@ -184,21 +184,18 @@ class Nights:
                     ills.add((zone, row.sop_uid))
         return ills
 
-    def _check(self, night: int) -> None:
+    def _check(self, clean: bool) -> None:
+        """Count the nights without trouble that each ill instance has lasted."""
         with Line(self.stack.site, "demo") as line:
             ills = self._ills(line)
+        for key in list(self.since):
+            if key[0] in self._zones() and key not in ills:
+                del self.since[key]
         for key in ills:
             if key[1] not in self.doomed:
-                self.since.setdefault(key, night)
-        present = self._zones()
-        for key in list(self.since):
-            if key[0] not in present:
-                self.since[key] += 1  # a night without the zone does not count
-            elif key not in ills:
-                del self.since[key]
-        late = {key: night - first for key, first in self.since.items()}
-        # One night is lost to each trouble; two in a row are not rare.
-        assert all(age <= INTERVAL + 2 for age in late.values()), late
+                self.since[key] = self.since.get(key, -1) + clean
+        # A clock that was ahead by a day and a half dates proofs that far into the future.
+        assert all(nights <= INTERVAL + 2 for nights in self.since.values()), self.since
 
 
 def _digest(path: Path) -> str:

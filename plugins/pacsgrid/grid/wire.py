@@ -92,6 +92,7 @@ def put_buffer(
     options = {
         kw.DEST_RESC_NAME_KW: zone.settings.resource,
         kw.DATA_INCLUDED_KW: "",
+        kw.DATA_SIZE_KW: str(len(data)),
         kw.DATA_TYPE_KW: data_type,
         kw.VERIFY_CHKSUM_KW: checksum,
     }
