@@ -44,6 +44,10 @@ class FaultyProxy:
         self.port: int = self._listener.getsockname()[1]
         self.done: Counter[str] = Counter()
 
+    def set_rate(self, rate: float) -> None:
+        """Let another share of the connections fail from now on."""
+        self._rate = rate
+
     def __enter__(self) -> FaultyProxy:
         threading.Thread(target=self._accept, daemon=True).start()
         return self

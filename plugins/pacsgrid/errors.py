@@ -31,6 +31,10 @@ class SourceUnavailable(RetryableError):
     """A DICOM source did not answer, was busy or dropped the association."""
 
 
+class SourceUnreachable(SourceUnavailable):
+    """A DICOM source did not answer at all: it is down, or the way to it is."""
+
+
 class ZoneError(PacsgridError):
     """An iRODS zone refused for good."""
 

@@ -13,7 +13,13 @@ from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError as TransportError
 from urllib3.util import Retry
 
-from pacsgrid.errors import ConfigError, PacsgridError, SourceError, SourceUnavailable
+from pacsgrid.errors import (
+    ConfigError,
+    PacsgridError,
+    SourceError,
+    SourceUnavailable,
+    SourceUnreachable,
+)
 from pacsgrid.model import FoundStudy, SourceSettings, StagedFile, StudyQuery
 from pacsgrid.pacs.guard import Pace
 from pacsgrid.pacs.multipart import (
@@ -250,7 +256,7 @@ class WebSource:
                 f"source {self._name}: its certificate is not trusted; check ca_file"
             ) from None
         except (requests.RequestException, TransportError):
-            raise SourceUnavailable(
+            raise SourceUnreachable(
                 f"source {self._name}: no answer in time or connection lost"
             ) from None
 
@@ -344,5 +350,5 @@ def _failure(name: str, status: int) -> PacsgridError:
     if status == 406:
         return _NotAcceptable(f"source {name}: cannot give what was asked for (HTTP 406)")
     if status in (408, 425, 429) or (status >= 500 and status != 501):
-        return SourceUnavailable(f"source {name}: busy or failing (HTTP {status})")
+        return SourceUnreachable(f"source {name}: busy or failing (HTTP {status})")
     return SourceError(f"source {name}: refused (HTTP {status})")

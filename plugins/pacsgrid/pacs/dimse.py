@@ -21,7 +21,13 @@ from pynetdicom.sop_class import (
     Verification,
 )
 
-from pacsgrid.errors import ConfigError, PacsgridError, SourceError, SourceUnavailable
+from pacsgrid.errors import (
+    ConfigError,
+    PacsgridError,
+    SourceError,
+    SourceUnavailable,
+    SourceUnreachable,
+)
 from pacsgrid.model import FoundStudy, SourceSettings, StagedFile, StudyQuery
 from pacsgrid.pacs import status as st
 from pacsgrid.pacs.contexts import (
@@ -187,7 +193,7 @@ class DimseSource:
                 f"source {self._name}: accepted no context for the operation"
             ) from None
         except RuntimeError:
-            raise SourceUnavailable(f"source {self._name}: association was lost") from None
+            raise SourceUnreachable(f"source {self._name}: association was lost") from None
         finally:
             if assoc.is_established:
                 assoc.release()

@@ -20,7 +20,7 @@ from datetime import time as clock
 from pathlib import Path
 from typing import TypeVar
 
-from pacsgrid.errors import SourceError, SourceUnavailable
+from pacsgrid.errors import SourceError, SourceUnavailable, SourceUnreachable
 from pacsgrid.model import FoundStudy, SourceSettings, StagedFile, StudyQuery
 from pacsgrid.pacs.base import Source
 
@@ -114,11 +114,11 @@ class GuardedSource:
         with self._slot():
             try:
                 result = ask()
-            except SourceUnavailable:
+            except SourceUnreachable:
                 self._breaker.failed()
                 raise
-            except SourceError:
-                self._breaker.succeeded()  # it answered
+            except (SourceError, SourceUnavailable):
+                self._breaker.succeeded()  # it answered: one study's trouble stops no other's
                 raise
         self._breaker.succeeded()
         return result

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydicom.dataset import Dataset
 from pynetdicom.association import Association
 
-from pacsgrid.errors import PacsgridError, SourceError, SourceUnavailable
+from pacsgrid.errors import PacsgridError, SourceError, SourceUnavailable, SourceUnreachable
 
 SUCCESS = 0x0000
 PENDING = (0xFF00, 0xFF01)
@@ -31,7 +31,7 @@ def code_of(status: Dataset) -> int | None:
 def failure(name: str, code: int | None) -> PacsgridError:
     """Turn a status that is neither success nor pending into the right error."""
     if code is None:
-        return SourceUnavailable(f"source {name}: no answer in time or connection lost")
+        return SourceUnreachable(f"source {name}: no answer in time or connection lost")
     if code in _FINAL:
         return SourceError(f"source {name}: refused with 0x{code:04X}, {_FINAL[code]}")
     return SourceUnavailable(f"source {name}: failed with status 0x{code:04X}")
@@ -54,4 +54,4 @@ def not_established(name: str, assoc: Association) -> PacsgridError:
     contexts = assoc.rejected_contexts
     if contexts and not assoc.accepted_contexts:
         return SourceError(f"source {name}: no presentation context accepted")
-    return SourceUnavailable(f"source {name}: no association; host down, port closed or aborted")
+    return SourceUnreachable(f"source {name}: no association; host down, port closed or aborted")
