@@ -14,6 +14,7 @@ from operator import or_
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
+from uuid import uuid4
 
 from ..errors import HeldError, RetryableError
 from ..model import AnonymisedInstance
@@ -108,6 +109,7 @@ class _Study:
     identifiers: StudyIdentifiers
     identity: Identity
     out: Path
+    token: str
 
 
 class Workshop:
@@ -158,7 +160,7 @@ class Workshop:
         whole = [path for path in files if path not in clashing]
         if len(whole) < len(files):
             yield Batch([Outcome(path, None, *_CLASH) for path in files if path in clashing])
-        task = _Study(known.identifiers, known.identity, out)
+        task = _Study(known.identifiers, known.identity, out, uuid4().hex)
         seen = References()
         for batch in self._each(_do, [(task, part) for part in self._parts(whole)], len(whole)):
             if not seen.merge(batch.references):
@@ -203,7 +205,9 @@ class Workshop:
             raise RetryableError("an anonymising process died; is there enough memory?") from None
 
     def close(self) -> None:
-        """End the processes."""
+        """End the processes, and forget the last study."""
+        global _current
+        _current = None
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
@@ -221,6 +225,7 @@ class Workshop:
 
 
 _tools: _Tools | None = None
+_current: tuple[str, Anonymiser, Checker] | None = None
 
 
 def _start(tools: _Tools) -> None:
@@ -233,6 +238,11 @@ def _in_process(work: Callable[..., _R], task: tuple[object, ...]) -> _R:
 
 
 def _know(tools: _Tools, files: Sequence[Path]) -> dict[str, Known]:
+    with quiet():
+        return _known(tools, files)
+
+
+def _known(tools: _Tools, files: Sequence[Path]) -> dict[str, Known]:
     return {
         study: Known(collect_identifiers(one.path for one in headers), identity, tuple(headers))
         for study, (identity, headers) in scan(files, tools.profile).items()
@@ -240,11 +250,19 @@ def _know(tools: _Tools, files: Sequence[Path]) -> dict[str, Known]:
 
 
 def _do(tools: _Tools, study: _Study, files: Sequence[Path]) -> Batch:
-    checker = Checker(tools.profile, study.identity)
-    anonymiser = Anonymiser(tools.pseudonyms, tools.profile, study.identifiers)
+    anonymiser, checker = _bench(tools, study)
     with quiet():
         outcomes = [_one(anonymiser, checker, path, study.out) for path in files]
-    return Batch(outcomes, checker.counts, checker.references)
+    return Batch(outcomes, *checker.take())
+
+
+def _bench(tools: _Tools, study: _Study) -> tuple[Anonymiser, Checker]:
+    """Keep what both worked out for a study's headers until the next study."""
+    global _current
+    if _current is None or _current[0] != study.token:
+        anonymiser = Anonymiser(tools.pseudonyms, tools.profile, study.identifiers)
+        _current = study.token, anonymiser, Checker(tools.profile, study.identity)
+    return _current[1:]
 
 
 def _one(anonymiser: Anonymiser, checker: Checker, path: Path, out: Path) -> Outcome:

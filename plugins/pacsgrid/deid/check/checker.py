@@ -94,6 +94,11 @@ class Checker:
         self.counts.by_tag.update(self._comparison.fates)
         self.counts.instances += 1
 
+    def take(self) -> tuple[Counts, References]:
+        """Return counts and replaced UIDs since the last call, and begin both anew."""
+        counts, self.counts = self.counts, Counts()
+        return counts, self.references.take()
+
 
 @dataclass(frozen=True)
 class Seen:

@@ -20,3 +20,10 @@ class References:
     def merge(self, other: References) -> bool:
         """Take in what was seen elsewhere; False when the two contradict each other."""
         return all([self.agree(old, new) for old, new in other._new.items()])
+
+    def take(self) -> References:
+        """Return what was seen and begin anew."""
+        taken = References()
+        taken._new, taken._old = self._new, self._old
+        self._new, self._old = {}, {}
+        return taken
