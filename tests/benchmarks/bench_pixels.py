@@ -138,10 +138,10 @@ def written(
     if frame.palette is not None:
         for element in frame.palette.group_dataset(0x0028):
             if "PaletteColorLookupTable" in element.keyword:
-                ds.add(element)
-                if coding == "big endian" and isinstance(element.value, bytes):
-                    words = np.frombuffer(element.value, "<u2").byteswap()
-                    ds[element.tag].value = words.tobytes()
+                value = element.value
+                if coding == "big endian" and isinstance(value, bytes):
+                    value = np.frombuffer(value, "<u2").byteswap().tobytes()
+                ds.add_new(element.tag, element.VR, value)
     bits = frame.bits_stored
     if np.issubdtype(frames.dtype, np.signedinteger):
         bits = frames.dtype.itemsize * 8

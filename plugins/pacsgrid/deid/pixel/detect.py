@@ -15,7 +15,7 @@ from .extend import extend
 from .network import Image, probability, read
 from .views import has_strokes, views
 
-TILE, OVERLAP = 512, 96
+TILE, OVERLAP = 448, 96
 # Taller than this in a tile it is an anatomy, or text that the reduced view shows better.
 TALLEST = 100
 # Below this no letter is legible.
@@ -70,13 +70,13 @@ def _scales(rows: int, columns: int) -> list[float]:
     longer = max(rows, columns)
     if longer <= 320:
         return [2.0, 1.0]
-    if longer <= 720:
+    if longer <= TILE + 64:
         return [1.0]
-    return [1.0, 640 / longer]
+    return [1.0, TILE / longer]
 
 
 def _tiles(rows: int, columns: int, scale: float) -> Iterator[Box]:
-    if scale < 1 or max(rows, columns) <= 720:
+    if scale < 1 or max(rows, columns) <= TILE + 64:
         yield Box(0, 0, columns, rows)
         return
     for top, bottom in _cuts(rows):

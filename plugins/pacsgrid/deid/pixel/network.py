@@ -27,7 +27,8 @@ def _session(model: str) -> Any:
     options = onnxruntime.SessionOptions()
     # A worker uses all cores by several processes; threads here would only fight.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.enable_cpu_mem_arena = False
+    # Shapes vary: plans and arenas for each of them would only hold memory.
+    options.enable_cpu_mem_arena = options.enable_mem_pattern = False
     options.log_severity_level = 3
     path = Path(package.submodule_search_locations[0]) / "models" / model
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

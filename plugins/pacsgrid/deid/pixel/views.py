@@ -24,7 +24,7 @@ def views(values: NDArray[np.float32]) -> Iterator[Image]:
         return
     yield _window(values, low, high)
     inner_low, inner_high = (float(x) for x in np.percentile(values[::2, ::2], (1, 99)))
-    if inner_low < inner_high and (high - low) > 1.5 * (inner_high - inner_low):
+    if inner_low < inner_high and (high - low) > 2 * (inner_high - inner_low):
         yield _window(values, inner_low, inner_high)
 
 
