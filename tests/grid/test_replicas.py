@@ -13,7 +13,10 @@ from pacsgrid.grid import (
     Zone,
     copy_to_partner,
     deposit,
+    mend,
     object_path,
+    put_text,
+    remove_object,
     repair,
     replicate_home,
     restore,
@@ -159,3 +162,19 @@ def test_answers_of_many_pages_are_whole_with_many_connections(grid: Grid) -> No
     many = make_instances(grid.dir / "many", 600, 16)
     deposit(grid.home, "demo", many, {})
     assert deposit(grid.home, "demo", many, {}).skipped == 600
+
+
+def test_documents_are_mended_like_instances(grid: Grid) -> None:
+    collection = f"/{grid.home.settings.name}/home/demo/data"
+    for name in ("whole", "half", "gone"):
+        put_text(grid.home, f"{collection}/{name}.json", name.encode() * 100)
+    grid.files(grid.home, "half.json")[0].write_bytes(b"other")
+    for path in grid.files(grid.home, "gone.json"):
+        path.write_bytes(b"other")
+    done = mend(grid.home, collection)
+    assert (done.repaired, done.lost) == (1, [f"{collection}/gone.json"])
+    remove_object(grid.home, f"{collection}/gone.json")
+    done = mend(grid.home, collection)
+    assert (done.repaired, done.lost) == (0, [])
+    with grid.home.session.data_objects.open(f"{collection}/half.json", "r") as stream:
+        assert stream.read() == b"half" * 100

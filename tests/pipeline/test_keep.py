@@ -51,7 +51,20 @@ def test_an_absent_partner_is_caught_up_and_one_can_leave_and_join(
             assert tend(line, later).copied == 3
             assert proven_once(line, ref)
             assert project_report(line, later).settled and not project_report(line, later).away
+            for path in (stack.dir / "zones").rglob("*"):
+                if (
+                    path.is_file()
+                    and path.stat().st_size > 50
+                    and b'"profile_hash"' in (head := path.read_bytes()[:400])
+                ):
+                    path.write_bytes(head[::-1])
+            much_later = later + timedelta(days=40)
+            assert tend(line, much_later).again == []
             partner, rows = line.partners[0], line.ledger.instances(ref)
+            for zone in (line.home, partner):
+                path = f"{study_of(line, zone, rows)}/manifest.json"
+                with zone.session.data_objects.open(path, "r") as stream:
+                    assert b'"profile_hash"' in stream.read()
             avus = partner.session.metadata.get(Collection, study_of(line, partner, rows))
             assert {"pacsgrid.subject", "pacsgrid.verified"} <= {avu.name for avu in avus}
 

@@ -1,6 +1,13 @@
 """iRODS zones: deposit, replicas, proofs and repair, through python-irodsclient."""
 
-from pacsgrid.grid.deposit import DepositReport, add_avus, deposit, put_text, set_avu
+from pacsgrid.grid.deposit import (
+    DepositReport,
+    add_avus,
+    deposit,
+    put_text,
+    remove_object,
+    set_avu,
+)
 from pacsgrid.grid.layout import (
     ensure_collection,
     ensure_project,
@@ -8,6 +15,7 @@ from pacsgrid.grid.layout import (
     remove_collection,
     study_collection,
 )
+from pacsgrid.grid.mend import mend
 from pacsgrid.grid.partner import copy_to_partner
 from pacsgrid.grid.repair import Repair, repair
 from pacsgrid.grid.replicas import replicate_home, verify
@@ -23,9 +31,11 @@ __all__ = [
     "deposit",
     "ensure_collection",
     "ensure_project",
+    "mend",
     "object_path",
     "put_text",
     "remove_collection",
+    "remove_object",
     "repair",
     "replicate_home",
     "restore",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from irods.column import Like
 from irods.models import Collection, DataObject
@@ -32,6 +33,15 @@ class CatalogReplica:
 
 def replicas_below(zone: Zone, collection: str) -> dict[str, list[CatalogReplica]]:
     """Return every replica in the series collections of a study, by object path."""
+    return _replicas(zone, Like(Collection.name, f"{collection}/%"))
+
+
+def replicas_in(zone: Zone, collection: str) -> dict[str, list[CatalogReplica]]:
+    """Return every replica of a collection's own objects, by object path."""
+    return _replicas(zone, Collection.name == collection)
+
+
+def _replicas(zone: Zone, where: Any) -> dict[str, list[CatalogReplica]]:
     columns = (
         Collection.name,
         DataObject.name,
@@ -44,7 +54,7 @@ def replicas_below(zone: Zone, collection: str) -> dict[str, list[CatalogReplica
         DataObject.modify_time,
     )
     found: dict[str, list[CatalogReplica]] = {}
-    for row in zone.rows(columns, Like(Collection.name, f"{collection}/%")):
+    for row in zone.rows(columns, where):
         path = f"{row[Collection.name]}/{row[DataObject.name]}"
         found.setdefault(path, []).append(
             CatalogReplica(

@@ -66,13 +66,13 @@ def repair(
         path = object_path(name, project, one)
         try:
             with translated(name):
-                _one(zone, done, one, there.get(path, []), by_uid[one.sop_uid], now)
+                replace_bad(zone, done, one, there.get(path, []), by_uid[one.sop_uid], now)
         except ZoneError:
             done.refused.append(one.sop_uid)
     return done
 
 
-def _one(
+def replace_bad(
     zone: Zone,
     done: Repair,
     one: Deposited,
@@ -80,6 +80,7 @@ def _one(
     proofs: Sequence[ReplicaProof],
     now: datetime | None,
 ) -> None:
+    """Replace one object's bad replicas; raises what python-irodsclient raises."""
     catalog = {replica.number: replica for replica in replicas}
     writing = [r for r in replicas if r.status not in (STALE, GOOD)]
     if any((now or datetime.now(UTC)) - r.modified < ABANDONED for r in writing):

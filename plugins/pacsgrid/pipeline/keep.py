@@ -16,6 +16,8 @@ from pacsgrid.errors import PacsgridError
 from pacsgrid.ledger import Duty, InstanceRow
 from pacsgrid.model import AVU, ReplicaProof, StudyState
 from pacsgrid.pipeline.context import Line
+from pacsgrid.pipeline.documents import put_documents
+from pacsgrid.pipeline.release import collection_of
 from pacsgrid.pipeline.studies import answers, copy_out, study_of
 from pacsgrid.pipeline.withdraw import catch_up
 
@@ -69,6 +71,11 @@ def tend(line: Line, now: datetime | None = None) -> Night:
             except PacsgridError as error:
                 log.warning("%s: %s", duty.ref, error)
                 night.again.append(f"{duty.ref}: {error}")
+    if answers(line, line.home, now):
+        try:
+            _keep_releases(line, night, now)
+        except PacsgridError as error:
+            night.again.append(f"releases: {error}")
     return night
 
 
@@ -92,9 +99,38 @@ def _keep(line: Line, duty: Duty, zone: grid.Zone, night: Night, now: datetime) 
     if without:
         elsewhere = {p.sop_uid for p in line.ledger.proofs(ref) if p.good}
         night.lost.update((ref, uid) for uid in without - elsewhere)
+    _keep_documents(line, ref, zone, rows, night, now)
     if not lacking:
         date = AVU("pacsgrid.verified", now.date().isoformat())
         grid.set_avu(zone, study_of(line, zone, rows), date)
+
+
+def _keep_documents(
+    line: Line,
+    ref: str,
+    zone: grid.Zone,
+    rows: Sequence[InstanceRow],
+    night: Night,
+    now: datetime,
+) -> None:
+    """Mend the study's manifest and report; what cannot be mended is written anew."""
+    collection = study_of(line, zone, rows)
+    done = grid.mend(zone, collection, now)
+    night.repaired += done.repaired
+    for path in done.lost:
+        grid.remove_object(zone, path)
+    put_documents(line, ref, zone, collection, rows)
+
+
+def _keep_releases(line: Line, night: Night, now: datetime) -> None:
+    project = line.project.name
+    for row in line.cohorts.releases(project):
+        if row.retired_at is None:
+            done = grid.mend(
+                line.home, collection_of(line.home, project, row.name, row.version), now
+            )
+            night.repaired += done.repaired
+            night.again += [f"release document lost: {path}" for path in done.lost]
 
 
 def _prove(
