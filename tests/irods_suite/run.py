@@ -211,7 +211,8 @@ def judge(every: Outcomes, whole: bool) -> int:
         print("\nnot passing:")
     for name, (outcome, note) in sorted(bad.items()):
         last = note.strip().splitlines()[-1] if note.strip() else ""
-        print(f"  {name}: {outcome}: {reasons.get(name) or 'NEW: ' + last[:200]}")
+        reason = reasons.get(name, "").removeprefix("skipped: ") or f"NEW: {last[:200]}"
+        print(f"  {name}: {outcome}: {reason}")
     passed = len(every) - len(bad)
     rate = passed / len(every) if every else 0.0
     print(f"\n{passed}/{len(every)} pass ({rate:.1%})")

@@ -145,3 +145,17 @@ def test_checksums_keep_the_clients_scheme(tree: iRODSSession) -> None:
         write(tree, b"other", **{kw.VERIFY_CHKSUM_KW: md5, kw.DEST_RESC_NAME_KW: "one"})
     write(tree, b"other", **{kw.REG_CHKSUM_KW: "", kw.DEST_RESC_NAME_KW: "one"})
     assert str(tree.data_objects.get(PATH).replicas[0].checksum).startswith("sha2:")
+
+
+def test_a_resource_that_is_down(tree: iRODSSession) -> None:
+    write(tree, b"data", **{kw.DEST_RESC_NAME_KW: "one"})
+    tree.data_objects.replicate(PATH, resource="two")
+    tree.resources.modify("one", "status", "down")
+    assert read(tree, **{kw.RESC_NAME_KW: "one"}) == b"data"  # from the other one
+    with pytest.raises(ex.SYS_RESC_IS_DOWN):
+        write(tree, b"new", **{kw.DEST_RESC_NAME_KW: "one"})
+    tree.resources.modify("two", "status", "down")
+    with pytest.raises(ex.SYS_RESC_IS_DOWN):
+        read(tree)
+    tree.resources.modify("one", "status", "up")
+    assert read(tree) == b"data"

@@ -23,7 +23,7 @@ from .locks import (
 )
 from .objects import Handle, add_replica, asked, finish, forget, insert, inside_vault, need, pick
 from .session import Session
-from .tree import target
+from .tree import available, target
 from .vault import create_file, open_file
 from .wire import IrodsError
 
@@ -71,7 +71,7 @@ def open_object(s: Session, path: str, flags: int, kw: dict[str, str], mode: int
 
 def _read(s: Session, path: str, rows: list[Any], kw: dict[str, str]) -> Handle:
     lent = need(s, rows[0]["id"], READ, codes.OBJ_PATH_DOES_NOT_EXIST)
-    row = pick(s, rows, kw)
+    row = pick(s, available(s, rows), kw)
     if joined(s, row["id"], row["repl"], kw.get("replicaToken", "")) is None:
         check_open(row)
     if lent:
@@ -107,7 +107,7 @@ def _create(s: Session, path: str, kw: dict[str, str], mode: int) -> Handle:
 def _write(s: Session, path: str, rows: list[Any], flags: int, kw: dict[str, str]) -> Handle:
     data_id = rows[0]["id"]
     lent = need(s, data_id, WRITE, codes.CAT_NO_ACCESS_PERMISSION)
-    row = next(iter(asked(s, rows, kw)), None)
+    row = next(iter(asked(s, available(s, rows), kw)), None)
     if row is None and (kw.get("replNum") or not flags & os.O_CREAT):
         raise IrodsError(codes.SYS_REPLICA_DOES_NOT_EXIST, "no such replica")
     token = kw.get("replicaToken", "")

@@ -78,6 +78,19 @@ def target(s: Session, kw: dict[str, str]) -> Any:
     return leaves(s, leaf)[0]
 
 
+def available(s: Session, rows: list[Any]) -> list[Any]:
+    """The replicas on resources that are up, they and all above them; there must be one."""
+    found = [r for r in rows if not _is_down(s, r["resc_id"])]
+    if not found:
+        raise IrodsError(codes.SYS_RESC_IS_DOWN, "every replica is on a resource that is down")
+    return found
+
+
+def _is_down(s: Session, resc_id: int) -> bool:
+    row = s.cat.resources[resc_id]
+    return row["status"] == "down" or bool(row["parent"] and _is_down(s, int(row["parent"])))
+
+
 def companions(s: Session, leaf_id: int, held: Collection[int]) -> list[Any]:
     """The other leaves that must hold what this leaf holds.
 
