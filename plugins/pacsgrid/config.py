@@ -47,6 +47,7 @@ class _Source(_Strict):
     cert_file: Path | None = None
     key_file: Path | None = None
     page_size: int = Field(500, ge=1, le=100_000)
+    most_answers: int = Field(0, ge=0)
     connect_seconds: float = Field(10.0, gt=0)
     answer_seconds: float = Field(600.0, gt=0)
     idle_seconds: float = Field(60.0, gt=0)

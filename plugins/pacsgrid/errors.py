@@ -35,6 +35,10 @@ class SourceUnreachable(SourceUnavailable):
     """A DICOM source did not answer at all: it is down, or the way to it is."""
 
 
+class SourceTooMuch(SourceUnavailable):
+    """A DICOM source has more answers to a query than it gives; ask for less at once."""
+
+
 class ZoneError(PacsgridError):
     """An iRODS zone refused for good."""
 

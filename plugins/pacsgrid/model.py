@@ -149,6 +149,8 @@ class SourceSettings:
         After so many failures in a row it is left alone for so long.
     state
         Directory where this machine's processes share what they know of their sources.
+    most_answers
+        How many studies the source gives to one query at most; 0 where it has no limit.
     connect_seconds, answer_seconds, idle_seconds
         How long to wait for the connection and association, for the next DIMSE answer (a source
         may fetch from slow storage first), and for the next bytes.
@@ -172,6 +174,7 @@ class SourceSettings:
     cert_file: Path | None = None
     key_file: Path | None = None
     page_size: int = 500
+    most_answers: int = 0
     connect_seconds: float = 10.0
     answer_seconds: float = 600.0
     idle_seconds: float = 60.0

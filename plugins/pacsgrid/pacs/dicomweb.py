@@ -17,6 +17,7 @@ from pacsgrid.errors import (
     ConfigError,
     PacsgridError,
     SourceError,
+    SourceTooMuch,
     SourceUnavailable,
     SourceUnreachable,
 )
@@ -211,7 +212,7 @@ class WebSource:
             yield from new(items)
             full = len(items) >= limit
         if cut:
-            raise SourceError(
+            raise SourceTooMuch(
                 f"source {self._name}: the server says that it has more answers than it gives, "
                 "and ignores 'offset'; ask for less at once"
             )

@@ -25,6 +25,7 @@ from pacsgrid.errors import (
     ConfigError,
     PacsgridError,
     SourceError,
+    SourceTooMuch,
     SourceUnavailable,
     SourceUnreachable,
 )
@@ -226,6 +227,10 @@ class DimseSource:
             if code in st.PENDING:
                 if data is not None:
                     answers.append(data)
+            elif code == st.TOO_MUCH:
+                raise SourceTooMuch(
+                    f"source {self._name}: out of resources for a query; ask for less at once"
+                )
             else:
                 self._check(code)
         return answers

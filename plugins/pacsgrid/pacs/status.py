@@ -10,6 +10,7 @@ from pacsgrid.errors import PacsgridError, SourceError, SourceUnavailable, Sourc
 SUCCESS = 0x0000
 PENDING = (0xFF00, 0xFF01)
 SOME_FAILED = 0xB000
+TOO_MUCH = 0xA700  # of a C-FIND: PS3.4 C.4.1.1.4
 
 _FINAL = {
     0x0112: "no such SOP instance",

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pydicom
 
-from pacsgrid.model import StudyQuery, StudyState
-from pacsgrid.pacs import open_source
+from pacsgrid.errors import SourceTooMuch
+from pacsgrid.model import FoundStudy, StudyQuery, StudyState
+from pacsgrid.pacs import Source, open_source
 from pacsgrid.pipeline.context import Line
 
 log = logging.getLogger(__name__)
@@ -19,7 +20,9 @@ log = logging.getLogger(__name__)
 FINISHED = frozenset({StudyState.VERIFIED, StudyState.HELD, StudyState.WITHDRAWN})
 
 
-def find_studies(line: Line, source_name: str, query: StudyQuery) -> list[str]:
+def find_studies(
+    line: Line, source_name: str, query: StudyQuery, most_answers: int = 0
+) -> list[str]:
     """Ask a source for studies and return the references of those that still have a way to go.
 
     A study known and finished is not taken again, unless the source now holds more instances
@@ -32,11 +35,17 @@ def find_studies(line: Line, source_name: str, query: StudyQuery) -> list[str]:
         No such source.
     SourceError, SourceUnavailable
         The source refused, or did not answer.
+    SourceTooMuch
+        It gave `most_answers` or more (0 for no limit), so there may be others; nothing was
+        entered.
     """
     source = open_source(line.site.source(source_name))
+    answers = list(source.find_studies(query))
+    if most_answers and len(answers) >= most_answers:
+        raise SourceTooMuch(f"source {source_name}: gives no more than {most_answers} answers")
     todo: list[str] = []
     known = 0
-    for study in source.find_studies(query):
+    for study in answers:
         if not study.study_uid:
             _hold_nameless(line, source_name, study.patient_id)
             continue
@@ -47,7 +56,7 @@ def find_studies(line: Line, source_name: str, query: StudyQuery) -> list[str]:
             "source": source_name,
         }
         state = _enter(line, source_name, ref, identity)
-        if state is StudyState.VERIFIED and (study.instances or 0) > line.ledger.known(ref):
+        if state is StudyState.VERIFIED and _count(source, study) > line.ledger.known(ref):
             log.info("%s: the source has new instances, taking it up again", ref)
             line.ledger.reopen(ref)
             state = StudyState.FOUND
@@ -87,6 +96,11 @@ def look(line: Line, source_name: str, queries: Sequence[StudyQuery]) -> Outlook
             new += ref not in known
             finished += known.get(ref) in FINISHED
     return Outlook(len(seen), new, finished, instances)
+
+
+def _count(source: Source, study: FoundStudy) -> int:
+    """Give how many instances the source has, listed where it does not tell."""
+    return len(source.list_instances(study)) if study.instances is None else study.instances
 
 
 def _enter(line: Line, source_name: str, ref: str, identity: dict[str, str]) -> StudyState:

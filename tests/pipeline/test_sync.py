@@ -1,0 +1,160 @@
+"""Nights of synchronisation with a real PACS: nothing is missed, nothing is taken twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+from pydicom import dcmread
+
+from dicom import ct
+from pacsgrid.config import Site
+from pacsgrid.embedded.pacs import EmbeddedPacs
+from pacsgrid.embedded.process import free_port
+from pacsgrid.errors import SourceError, SourceUnavailable
+from pacsgrid.ledger.place import SyncPlace
+from pacsgrid.model import AnonymisedInstance, ProjectSettings, StudyState
+from pacsgrid.pipeline import Line
+from pacsgrid.pipeline.sync import Window, due, sync
+
+FIRST = date(2024, 1, 1)
+
+
+@pytest.fixture
+def pacs(tmp_path: Path) -> Iterator[EmbeddedPacs]:
+    with EmbeddedPacs(tmp_path / "pacs") as server:
+        yield server
+
+
+@pytest.fixture
+def site(tmp_path: Path, pacs: EmbeddedPacs, dsn: str) -> Site:
+    key = tmp_path / "key"
+    key.write_bytes(bytes(range(32)))
+    rooms = {room: tmp_path / room for room in ("staging", "outbox", "quarantine")}
+    return Site(
+        **rooms,
+        ledger_dsn=dsn,
+        vault_key=bytes(32),
+        batch_size=4,
+        sources={"pacs": replace(pacs.settings(), name="pacs")},
+        zones={},
+        projects={"demo": ProjectSettings("demo", "basic", "brno", (), key)},
+    )
+
+
+def add(pacs: EmbeddedPacs, tmp_path: Path, day: date, number: int, slices: int = 1) -> str:
+    """Put a study into the PACS, or more slices to one that is there."""
+    study = f"1.2.3.{day:%Y%m%d}.{number}"
+    paths = []
+    for one in range(slices):
+        path = ct(tmp_path / f"{study}.{one}.dcm", study, f"{study}.1.{one}")
+        data = dcmread(path)
+        data.StudyDate = f"{day:%Y%m%d}"
+        data.save_as(path)
+        paths.append(path)
+    assert pacs.load(paths) == slices
+    return study
+
+
+def night(site: Site, today: date, **more: int) -> list[str]:
+    with Line(site, "demo") as line:
+        return sync(line, "pacs", today, FIRST, **more)
+
+
+def finish(site: Site, refs: list[str], slices: int = 1) -> None:
+    """Bring studies to their end, with as many instances as they had."""
+    with Line(site, "demo") as line:
+        for ref in refs:
+            made = [
+                AnonymisedInstance("s", "e", f"{ref}.{n}", "p", "CT", "c", "0" * 64, 1, Path("x"))
+                for n in range(slices)
+            ]
+            line.ledger.add_instances(ref, made)
+            for state in list(StudyState)[1:6]:
+                line.ledger.advance(ref, state)
+
+
+def reference(site: Site, study: str) -> str:
+    with Line(site, "demo") as line:
+        return line.pseudonyms.reference("pacs", study)
+
+
+def test_each_study_is_found_once_and_late_ones_too(
+    site: Site, pacs: EmbeddedPacs, tmp_path: Path
+) -> None:
+    day = date(2024, 3, 1)
+    first = add(pacs, tmp_path, day, 1)
+    old = add(pacs, tmp_path, date(2024, 1, 1), 1)
+    taken = night(site, day)
+    assert sorted(taken) == sorted(reference(site, uid) for uid in (first, old))
+    # What could not be taken is given again, though its window has passed.
+    assert sorted(night(site, day + timedelta(days=60))) == sorted(taken)
+    finish(site, taken)
+    assert night(site, day + timedelta(days=60)) == []
+    late = add(pacs, tmp_path, day + timedelta(days=55), 2)
+    assert night(site, day + timedelta(days=61)) == [reference(site, late)]
+
+
+def test_new_slices_of_a_finished_study_open_it_again(
+    site: Site, pacs: EmbeddedPacs, tmp_path: Path
+) -> None:
+    day = date(2024, 3, 1)
+    study = add(pacs, tmp_path, day, 1)
+    finish(site, night(site, day))
+    assert night(site, day + timedelta(days=1)) == []
+    add(pacs, tmp_path, day, 1, slices=3)
+    assert night(site, day + timedelta(days=2)) == [reference(site, study)]
+
+
+def test_an_outage_of_days_is_caught_up(site: Site, pacs: EmbeddedPacs, tmp_path: Path) -> None:
+    day = date(2024, 2, 1)
+    finish(site, night(site, day))
+    deaf = replace(site.sources["pacs"], port=free_port(), failures=10_000)
+    studies = []
+    for passed in range(1, 40, 13):
+        studies.append(add(pacs, tmp_path, day + timedelta(days=passed), 1))
+        with pytest.raises(SourceUnavailable):
+            night(replace(site, sources={"pacs": deaf}), day + timedelta(days=passed))
+    assert SyncPlace(site.ledger_dsn, "demo", "pacs").read() == day
+    found = night(site, day + timedelta(days=41))
+    assert sorted(found) == sorted(reference(site, uid) for uid in studies)
+
+
+def test_windows_that_answer_too_much_are_split(
+    site: Site, pacs: EmbeddedPacs, tmp_path: Path
+) -> None:
+    day = date(2024, 1, 1)
+    studies = [add(pacs, tmp_path, day + timedelta(days=n), 1) for n in range(7)]
+    limited = replace(site.sources["pacs"], most_answers=3)
+    small = replace(site, sources={"pacs": limited})
+    found = night(small, day + timedelta(days=6), days=7)
+    assert sorted(found) == sorted(reference(site, uid) for uid in studies)
+    for number in (2, 3):
+        add(pacs, tmp_path, day + timedelta(days=7), number)
+    add(pacs, tmp_path, day + timedelta(days=7), 4)
+    with pytest.raises(SourceError, match="2024-01-08"):
+        night(small, day + timedelta(days=7))
+    assert SyncPlace(site.ledger_dsn, "demo", "pacs").read() == day + timedelta(days=6)
+
+
+def test_windows() -> None:
+    ten = date(2024, 1, 10)
+    assert due(None, FIRST, ten, 3, 4) == [
+        Window(FIRST, date(2024, 1, 4)),
+        Window(date(2024, 1, 5), date(2024, 1, 8)),
+        Window(date(2024, 1, 9), ten),
+    ]
+    assert due(ten, FIRST, ten, 3, 30) == [Window(date(2024, 1, 7), ten)]
+    assert due(date(2024, 1, 2), FIRST, date(2024, 1, 2), 30, 30)[0].start == FIRST
+    whole = Window(FIRST, ten)
+    parts = [whole]
+    while any(part.start != part.end for part in parts):
+        parts = [
+            half
+            for part in parts
+            for half in (part.halves() if part.start != part.end else (part,))
+        ]
+    assert [part.start for part in parts] == [FIRST + timedelta(days=n) for n in range(10)]
