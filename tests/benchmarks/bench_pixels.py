@@ -209,7 +209,7 @@ def run_texts(
                 path = written(work / "in.dcm", frame, frames, coding, frame.modality)
                 assert path is not None
             score = scores[frame.modality, coding]
-            source = pixel_array(path, raw=True).reshape(frames.shape)
+            source = pixel_array(path).reshape(frames.shape)
             try:
                 result = anonymise_file(
                     path, work / "out", PSEUDONYMS, profile, collect_identifiers([path])
@@ -219,7 +219,7 @@ def run_texts(
                 score.held += sum(map(len, drawn))
                 done += sum(map(len, drawn))
                 continue
-            made = pixel_array(dcmread(result.path), raw=True).reshape(frames.shape)
+            made = pixel_array(dcmread(result.path)).reshape(frames.shape)
             for before, after, here in zip(source, made, drawn, strict=True):
                 for one in here:
                     score.texts += 1

@@ -17,7 +17,7 @@ from .boxes import Box, without_inner
 from .choose import needs_look
 from .holds import visual_features
 from .overlays import hidden_in_pixels
-from .recode import declare_loss, element, encode, lossless_syntax, stored_as
+from .recode import declare_loss, element, encode, lossless_syntax, stored_as, to_store
 from .regions import known_regions
 from .settings import PixelSettings
 from .source import Frames
@@ -136,7 +136,8 @@ def _native(frames: Frames, boxes: list[list[Box]], hidden: bool) -> Iterator[by
 
 def _compressed(frames: Frames, boxes: list[list[Box]]) -> Iterator[bytes]:
     syntax = lossless_syntax(frames.syntax)
-    for frame, here in zip(frames.decoded(), boxes, strict=True):
+    for decoded, here in zip(frames.decoded(), boxes, strict=True):
+        frame = to_store(decoded, syntax)
         blank_values(frame.values, here, frame.photometric, frames.ds)
         yield encode(frame, frames, syntax)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from pydicom.pixels import get_decoder, get_encoder
+from pydicom.pixels import convert_color_space, get_decoder, get_encoder
 from pydicom.uid import (
     UID,
     JPEG2000Lossless,
@@ -45,9 +45,20 @@ def stored_as(photometric: str, samples: int, syntax: UID) -> str:
     """Return the photometric interpretation of decoded values once coded in the given syntax."""
     if samples == 1:
         return photometric
-    if photometric.startswith("YBR_FULL"):
-        return "YBR_FULL"
-    return "YBR_RCT" if syntax == JPEG2000Lossless else "RGB"
+    if syntax == JPEG2000Lossless:
+        return "YBR_RCT"
+    return "YBR_FULL" if photometric.startswith("YBR_FULL") else "RGB"
+
+
+def to_store(frame: Frame, syntax: UID) -> Frame:
+    """Return a frame in the colours that the given syntax stores.
+
+    A JPEG's YBR becomes the RGB that a viewer makes of it: ultrasound and others may not be
+    YBR_FULL in JPEG 2000 (PS3.3 C.8.5.6.1.2).
+    """
+    if syntax != JPEG2000Lossless or not frame.photometric.startswith("YBR_FULL"):
+        return frame
+    return Frame(np.asarray(convert_color_space(frame.values, "YBR_FULL", "RGB")), "RGB")
 
 
 def encode(frame: Frame, frames: Frames, syntax: UID) -> bytes:
