@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from types import TracebackType
-from typing import Any, Self
 
-import psycopg2
 from psycopg2.extras import execute_values
 
-from pacsgrid.errors import RetryableError
+from pacsgrid.ledger.connection import Connected
 from pacsgrid.ledger.rows import InstanceRow
 
 
@@ -38,37 +34,8 @@ class WithdrawalRow:
     proof: str
 
 
-class Cohorts:
+class Cohorts(Connected):
     """One connection to the ledger; each method is one transaction."""
-
-    def __init__(self, dsn: str) -> None:
-        try:
-            self._connection = psycopg2.connect(dsn)
-        except psycopg2.OperationalError:
-            raise RetryableError("the ledger's database does not answer") from None
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._connection.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[Any]:
-        try:
-            with self._connection, self._connection.cursor() as cursor:
-                yield cursor
-        except (psycopg2.OperationalError, psycopg2.InterfaceError):
-            raise RetryableError("the ledger's database dropped the connection") from None
 
     def members(
         self, project: str, study_uids: Sequence[str] | None, subjects: Sequence[str] = ()

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from types import TracebackType
-from typing import Any, Self
 
-import psycopg2
-
-from pacsgrid.errors import RetryableError
+from pacsgrid.ledger.connection import Connected
 from pacsgrid.model import ReplicationPolicy
 
 FIRST_WAIT, LONGEST_WAIT = timedelta(minutes=5), timedelta(hours=6)
@@ -72,37 +67,8 @@ class Absence:
     next_try: datetime
 
 
-class Duties:
+class Duties(Connected):
     """One connection to the ledger for planning; each method is one transaction."""
-
-    def __init__(self, dsn: str) -> None:
-        try:
-            self._connection = psycopg2.connect(dsn)
-        except psycopg2.OperationalError:
-            raise RetryableError("the ledger's database does not answer") from None
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._connection.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    @contextmanager
-    def _transaction(self, name: str | None = None) -> Iterator[Any]:
-        try:
-            with self._connection, self._connection.cursor(name) as cursor:
-                yield cursor
-        except (psycopg2.OperationalError, psycopg2.InterfaceError):
-            raise RetryableError("the ledger's database dropped the connection") from None
 
     def all(self, project: str, policy: ReplicationPolicy) -> Iterator[Duty]:
         """Yield every settled study in every zone of the policy, the most urgent first."""

@@ -6,13 +6,12 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-import psycopg2
 from psycopg2.extras import execute_values
 
-from pacsgrid.errors import ConflictError, PacsgridError, RetryableError
+from pacsgrid.errors import ConflictError, PacsgridError
+from pacsgrid.ledger.connection import Connected
 from pacsgrid.ledger.rows import AuditRow, HeldRow, InstanceRow, StudyRow
 from pacsgrid.model import AnonymisedInstance, ReplicaProof, StudyState
 
@@ -26,7 +25,7 @@ _WAY = (
 )
 
 
-class Ledger:
+class Ledger(Connected):
     """One connection to the ledger; each method is one transaction.
 
     Parameters
@@ -43,35 +42,9 @@ class Ledger:
     """
 
     def __init__(self, dsn: str, actor: str = "pipeline") -> None:
-        try:
-            self._connection = psycopg2.connect(dsn)
-        except psycopg2.OperationalError:
-            raise RetryableError("the ledger's database does not answer") from None
-        with self._connection, self._connection.cursor() as cursor:
+        super().__init__(dsn)
+        with self._transaction() as cursor:
             cursor.execute("SELECT set_config('pacsgrid.actor', %s, false)", (actor,))
-
-    def close(self) -> None:
-        """Close the connection; locks it holds are freed."""
-        self._connection.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[Any]:
-        try:
-            with self._connection, self._connection.cursor() as cursor:
-                yield cursor
-        except (psycopg2.OperationalError, psycopg2.InterfaceError):
-            raise RetryableError("the ledger's database dropped the connection") from None
 
     # -- states ---------------------------------------------------------------------------
 
