@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from . import codes
-from .catalog import now
+from .catalog import READ, now
 from .locks import GOOD
 from .objects import spread
+from .opening import exclusive
 from .session import Session
 from .tree import STORAGE, root_of
 from .wire import IrodsError
@@ -20,6 +21,10 @@ _COLUMNS = {
     "comment": "comment", "info": "info", "status": "status", "context": "context",
     "free_space": "free", "freespace": "free", "name": "name", "host": "loc", "type": "type",
 }  # fmt: skip
+# What may happen to an object before its turn comes.
+_PASSED_OVER = (
+    codes.OBJ_PATH_DOES_NOT_EXIST, codes.CAT_UNKNOWN_FILE, codes.LOCKED_DATA_OBJECT_ACCESS,
+)  # fmt: skip
 
 
 def _vault(s: Session, name: str, asked: str) -> str:
@@ -90,11 +95,8 @@ def rm_child(s: Session, db: Any, a: list[str]) -> None:
 
 
 def modify_resource(s: Session, db: Any, a: list[str]) -> None:
-    """A property of a resource, or ``rebalance``."""
+    """A property of a resource."""
     row = s.cat.resource(a[2])
-    if a[3] == "rebalance":
-        rebalance(s, row)
-        return
     column = _COLUMNS.get(a[3])
     if column is None:
         raise IrodsError(codes.CAT_INVALID_ARGUMENT, a[3])
@@ -106,14 +108,26 @@ def modify_resource(s: Session, db: Any, a: list[str]) -> None:
         db.execute("UPDATE resc SET free_time=? WHERE id=?", (t, row["id"]))
 
 
-def rebalance(s: Session, root: Any) -> None:
-    """Every object with a good replica below this root gets its full set of good ones."""
+def rebalance(s: Session, name: str) -> None:
+    """Every object with a good replica below this root gets its full set of good ones.
+
+    Object by object, so that others may work meanwhile; what somebody writes at that moment, or
+    has removed, is passed over.
+    """
+    root = s.cat.resource(name)
     if root["parent"]:
-        raise IrodsError(codes.DIRECT_CHILD_ACCESS, root["name"])
-    leaves = [i for i in s.cat.resources if root_of(s, i) == root["id"]]
-    marks = ",".join("?" * len(leaves))
+        raise IrodsError(codes.DIRECT_CHILD_ACCESS, name)
+    within = {i for i in s.cat.resources if root_of(s, i) == root["id"]}
+    marks = ",".join("?" * len(within))
     for row in s.cat.rows(
-        f"SELECT id, min(repl) AS repl FROM data WHERE status={GOOD} AND resc_id IN ({marks})"
-        " GROUP BY id", *leaves,
+        "SELECT DISTINCT c.name || '/' || d.name AS path FROM data d JOIN coll c ON c.id=d.coll_id"
+        f" WHERE d.status={GOOD} AND d.resc_id IN ({marks})", *within,
     ):  # fmt: skip
-        spread(s, row["id"], row["repl"])
+        try:
+            with exclusive(s, row["path"], READ) as rows:
+                good = [r for r in rows if r["status"] == GOOD and r["resc_id"] in within]
+                if good:
+                    spread(s, good[0]["id"], good[0]["repl"])
+        except IrodsError as e:
+            if e.code not in _PASSED_OVER:
+                raise

@@ -30,6 +30,9 @@ def general_admin(s: Session, r: Request) -> Reply:
     if not s.admin:
         raise IrodsError(codes.SYS_NO_API_PRIV, "administrators only")
     a = _args(r)
+    if a[:2] == ["modify", "resource"] and a[3] == "rebalance":
+        resources.rebalance(s, a[2])
+        return Reply()
     with s.cat.tx(durable=True) as db:
         try:
             _admin(s, db, a)
