@@ -15,8 +15,10 @@ from dicom import ct
 from pacsgrid.embedded.stack import Stack
 from pacsgrid.errors import RetryableError
 from pacsgrid.grid import study_collection
+from pacsgrid.ledger import Ledger
 from pacsgrid.model import StudyQuery, StudyState
 from pacsgrid.pipeline import STEPS, Line, find_studies, run_step, settle
+from pacsgrid.pipeline.context import Rooms
 from proof import proven_once
 
 
@@ -98,6 +100,30 @@ def test_a_study_of_two_patients_is_held(stack: Stack) -> None:
             (True, "patient-mismatch")
         ]
         assert not line.ledger.instances(line.ledger.held("demo")[0].ref)
+
+
+def test_a_crash_while_holding_loses_no_file(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    ct(stack.drop / "a.dcm", "1.2.3.4", "1.2.3.4.1.1")
+    ds = dcmread(ct(stack.drop / "b.dcm", "1.2.3.4", "1.2.3.4.1.2"))
+    ds.PatientID = "801101/0022"
+    ds.save_as(stack.drop / "b.dcm")
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for place, method in ((Ledger, "hold"), (Rooms, "wipe")):
+        with monkeypatch.context() as patch, Line(stack.site, "demo") as line:
+            patch.setattr(place, method, killed)
+            with pytest.raises(KeyboardInterrupt):
+                go(line)
+            (study,) = line.ledger.studies("demo")
+            rooms = line.rooms(study.ref)
+            assert len(list(rooms.staging.glob("*.dcm"))) == 2
+            assert len(list(rooms.quarantine.iterdir())) == 2
+    with Line(stack.site, "demo") as line:
+        run_step(line, "anonymise", [study.ref])
+        assert line.ledger.state(study.ref) is StudyState.HELD
+        assert not rooms.staging.exists() and len(list(rooms.quarantine.glob("*.dcm"))) == 2
 
 
 def test_a_study_that_grew_is_taken_up_again(stack: Stack) -> None:

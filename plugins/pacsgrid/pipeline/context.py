@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -29,6 +30,23 @@ class Rooms:
     def keep(self, path: Path) -> str:
         """Copy a file into the quarantine, whole or not at all; returns its SHA-256 in hex."""
         return keep(path, self.quarantine)
+
+    def set_aside(self) -> None:
+        """Have the quarantine hold all of staging too; again is no harm."""
+        if not self.staging.exists():
+            return
+        self.quarantine.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for path in self.staging.iterdir():
+            target = self.quarantine / path.name
+            if target.exists() and target.samefile(path):
+                continue
+            partial = self.quarantine / f"{path.name}.part"
+            partial.unlink(missing_ok=True)
+            try:
+                os.link(path, partial)
+            except OSError:  # on another file system
+                shutil.copyfile(path, partial)
+            os.replace(partial, target)
 
     def wipe(self) -> None:
         """Remove what staging and outbox hold of the study; the quarantine stays."""

@@ -183,6 +183,7 @@ def run_step(line: Line, name: str, refs: Sequence[str]) -> BatchResult:
                 continue
             state = line.ledger.state(ref)
             if state in (StudyState.HELD, StudyState.WITHDRAWN):
+                line.rooms(ref).wipe()  # what a crash right after the holding left
                 held += 1
                 continue
             if state is not step.before:
@@ -216,10 +217,8 @@ def _hold(line: Line, ref: str, error: PacsgridError) -> None:
         code = "conflict" if isinstance(error, ConflictError) else "refused"
         detail = str(error)
     log.warning("%s: held, %s: %s", ref, code, detail)
-    line.ledger.hold(ref, code, detail)
     rooms = line.rooms(ref)
-    if rooms.staging.exists():
-        rooms.quarantine.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for path in rooms.staging.iterdir():
-            path.replace(rooms.quarantine / path.name)
+    # In this order a crash between any two leaves every file somewhere that is looked after.
+    rooms.set_aside()
+    line.ledger.hold(ref, code, detail)
     rooms.wipe()
