@@ -7,11 +7,11 @@ from typing import Any
 
 from . import codes
 from .catalog import OWN, WRITE, clean, now, split
+from .doomed import bury, doom
 from .locks import check_free
 from .objects import forget, inside_vault, need, remove
 from .request import Reply, Request, api
 from .session import Session
-from .vault import unlink
 from .wire import PROGRESS, PROGRESS_SEEN, Disconnected, IrodsError, pack, read_exact
 
 FILES_PER_REPORT = 10  # a client that removes much hears of it this often, and must answer
@@ -94,8 +94,10 @@ def coll_remove(s: Session, r: Request) -> Reply:
         for cid in ids:
             forget(db, cid)
         db.executemany("DELETE FROM coll WHERE id=?", [(cid,) for cid in ids])
-    if r.node.num("oprType") != 26:
-        unlink(doomed)
+        if r.node.num("oprType") == 26:
+            doomed = []
+        doom(db, doomed)
+    bury(s.cat, doomed)
     names = {c["id"]: c["name"] for c in (coll, *inner)}
     gone = [f"{names[x[0]['coll_id']]}/{x[0]['name']}" for x in objects.values()]
     while len(gone) >= FILES_PER_REPORT:

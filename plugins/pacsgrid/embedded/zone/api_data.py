@@ -7,12 +7,12 @@ import secrets
 
 from . import codes, tickets
 from .catalog import OWN, READ, clean
+from .doomed import bury, doom
 from .objects import Handle, asked, inside_vault, need, pick, remove
 from .opening import close, existing, open_object
 from .request import Reply, Request, api, json_body, json_reply, json_string
 from .session import Session
 from .tree import target
-from .vault import unlink  # fmt: skip
 from .wire import IrodsError, pack
 
 
@@ -121,8 +121,10 @@ def data_unlink(s: Session, r: Request) -> Reply:
             return Reply()
         doomed = [x["path"] for x in rows if inside_vault(s, x)]
         remove(s, db, rows)
-    if r.node.num("oprType") != 26:
-        unlink(doomed)
+        if r.node.num("oprType") == 26:
+            doomed = []
+        doom(db, doomed)
+    bury(s.cat, doomed)
     return Reply()
 
 

@@ -9,13 +9,14 @@ from typing import Any
 
 from . import codes
 from .catalog import OWN, READ, WRITE, clean, now, split
+from .doomed import bury, doom
 from .locks import GOOD, check_free
 from .objects import asked, copy_replica, inside_vault, need, pick
 from .opening import close, exclusive, open_object, unreadable
 from .request import Reply, Request, api, json_reply, json_string
 from .session import Session
 from .tree import chosen, leaves, root_of
-from .vault import checksum_file, kind_of, unlink
+from .vault import checksum_file, kind_of
 from .wire import IrodsError, pack
 
 UNREGISTER = 26  # the operation type of clients that want the file kept
@@ -203,11 +204,13 @@ def _trim(s: Session, rows: list[Any], kw: dict[str, str], keep_files: bool) -> 
         gone.append(row)
     if gone and "dryrun" not in kw:
         doomed = [x["path"] for x in gone if inside_vault(s, x)]
+        if keep_files or kw.get("oprType") == str(UNREGISTER):
+            doomed = []
         with s.cat.tx(durable=True) as db:
             for row in gone:
                 db.execute("DELETE FROM data WHERE id=? AND repl=?", (row["id"], row["repl"]))
-        if not keep_files and kw.get("oprType") != str(UNREGISTER):
-            unlink(doomed)
+            doom(db, doomed)
+        bury(s.cat, doomed)
     return 1 if gone else 0
 
 
@@ -260,8 +263,9 @@ def _move(s: Session, rows: list[Any], kw: dict[str, str]) -> int:
             "SELECT * FROM data WHERE id=? AND resc_id=?", (source["id"], leaf["id"])
         ).fetchone()
         db.execute("DELETE FROM data WHERE id=? AND repl=?", (source["id"], source["repl"]))
-    if inside_vault(s, source):
-        unlink([source["path"]])
+        doomed = [source["path"]] if inside_vault(s, source) else []
+        doom(db, doomed)
+    bury(s.cat, doomed)
     return int(new["size"])
 
 

@@ -141,9 +141,10 @@ def _open_locked(
             like = next(iter(fresh.values()))
             held = acquire(s, db, data_id, repl)
             file = row["path"] if row is not None else add_replica(db, like, leaf)[1]
-            fd = _open_file(s, row, file)
+        fd = _open_file(s, row, file)  # after the commit: a new file without a row would stay
     except BaseException:
         if held is not None:
+            _undo(s, held)
             release(s, held)
         raise
     h = Handle(s, fd, file, data_id, repl, True, row is None, path, lock=held, lent=lent)
@@ -158,6 +159,14 @@ def _open_locked(
         h.abandon()
         raise
     return h
+
+
+def _undo(s: Session, held: WriteLock) -> None:
+    """The replica could not be opened: a new one goes, the others are what they were."""
+    with s.cat.tx() as db:
+        if held.repl not in held.before:
+            db.execute("DELETE FROM data WHERE id=? AND repl=?", (held.data_id, held.repl))
+        give_back(db, held)
 
 
 def _open_file(s: Session, row: Any, file: str) -> int:

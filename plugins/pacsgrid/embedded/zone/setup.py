@@ -6,6 +6,7 @@ from pathlib import Path
 
 from . import views
 from .catalog import OWN, READ, Catalog, now
+from .doomed import bury_all
 from .locks import recover
 
 
@@ -55,4 +56,5 @@ def populate(
             if cat.one("SELECT id FROM zone WHERE name=?", name) is None:
                 db.execute("INSERT INTO zone VALUES(?,?,'remote','','')", (cat.new_id(db), name))
         recover(db)
+    bury_all(cat)
     cat.load_resources()

@@ -1,0 +1,34 @@
+"""Files to delete: noted with the change of the catalog, deleted after it.
+
+A file goes only when the catalog no longer needs it for certain. If the server ends in between, the
+next start deletes what was noted.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from .catalog import Catalog
+from .vault import unlink
+
+
+def doom(db: sqlite3.Connection, paths: list[str]) -> None:
+    """Note files in the transaction that takes their replicas out of the catalog."""
+    db.executemany("INSERT OR IGNORE INTO doomed VALUES(?)", [(path,) for path in paths])
+
+
+def bury(cat: Catalog, paths: list[str]) -> None:
+    """Delete noted files, now that the transaction is over."""
+    if not paths:
+        return
+    unlink(paths)
+    with cat.tx() as db:
+        db.executemany("DELETE FROM doomed WHERE path=?", [(path,) for path in paths])
+
+
+def bury_all(cat: Catalog) -> None:
+    """Delete what was noted before the server's last end, unless it is in use again."""
+    rows = cat.rows("SELECT path FROM doomed WHERE path NOT IN (SELECT path FROM data)")
+    bury(cat, [row["path"] for row in rows])
+    with cat.tx() as db:
+        db.execute("DELETE FROM doomed")
