@@ -11,12 +11,16 @@ import resource
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import irods.keywords as kw
 import psycopg2
+from irods.api_number import api_number
+from irods.connection import Connection
+from irods.message import iRODSMessage
 
 from pacsgrid.embedded.postgres import EmbeddedPostgres
 from pacsgrid.embedded.process import Child, accepts, free_port
@@ -27,6 +31,7 @@ from pacsgrid.ledger import Duties, migrate
 from pacsgrid.model import AnonymisedInstance, ReplicationPolicy, ZoneSettings
 
 COUNT, SIZE = 1000, 512 << 10
+MANY = 10_000
 LOOP = 200  # the loops are slow and steady, so fewer objects tell their rate
 
 
@@ -72,6 +77,23 @@ def rate(name: str, count: int, work: Callable[[], object]) -> float:
     seconds = time.perf_counter() - start
     print(f"{name:<58}{count / seconds:10.0f} objects/s", flush=True)
     return count / seconds
+
+
+@contextmanager
+def counted() -> Iterator[Counter[int]]:
+    """Count the API requests that go over the wire, by number."""
+    seen: Counter[int] = Counter()
+    send = Connection.send
+
+    def counting(self: Connection, message: iRODSMessage) -> None:
+        seen[message.int_info] += 1
+        send(self, message)
+
+    Connection.send = counting
+    try:
+        yield seen
+    finally:
+        Connection.send = send
 
 
 def plan(folder: Path) -> None:
@@ -136,6 +158,13 @@ def main() -> None:
         print(f"{'fetch / get loop':<58}{ours / loop:10.1f}")
         plan(folder)
         rate("verify, both replicas recomputed", COUNT, lambda: verify(zone, "bench", made))
+        many = instances(folder, "1.2", MANY, 1 << 10)
+        deposit(zone, "bench", many, {})
+        with counted() as requests:
+            rate("verify, small objects", MANY, lambda: verify(zone, "bench", many))
+        storage = requests.pop(api_number["FILE_CHKSUM_AN"])
+        asked = sum(requests.values())
+        print(f"{MANY} objects: {storage} reads of storage, {asked} catalog operations")
 
 
 if __name__ == "__main__":
