@@ -8,22 +8,28 @@ _CAP = r"[^\W\d_a-zß-öø-ÿ][\w'’-]*[^\W\d_A-Z][\w'’-]*"
 _PERSON = rf"(?:[^\W\d_]\.\s*)*{_CAP}(?:\s+(?:(?:van|von|der|de|la|di|du|al)\s+)*{_CAP}){{0,2}}"
 _PHONE = r"\+?\(?\d[\d ()./-]{4,}\d"
 
-# Each pattern's last group, or all of it when it has none, is what goes.
+# Each pattern's last group, or all of it when it has none, is what goes. These go unless one of
+# their words is clinical: protocols are called Head^Routine, and a report is Dr Chest's.
+PERSONS = tuple(
+    re.compile(pattern)
+    for pattern in (
+        # Family^Given, as the header writes it
+        r"[^\W\d_][\w'’-]*(?:\^[\w'’.-]*)+",
+        # titles and roles in front of a name
+        (rf"\b(?:(?:MU|MV|PharmD|Ph|RN|Judr)?[Dd]r|MDDr|Doc|doc|Prof|prof|Mr|Mrs|Ms|Miss|Herr|Frau|"
+         rf"Ing|Mgr|[Pp]aní|[Pp]an)\.?\s+({_PERSON})"),
+        (rf"\b(?:[Rr]eferred|[Oo]rdered|[Rr]eported|[Ss]igned|[Ss]een|[Pp]erformed|[Rr]ead|"
+         rf"[Dd]ictated|[Vv]erified|[Aa]pproved|[Rr]eviewed)\s+by\s*:?\s+({_PERSON})"),
+        (rf"\b(?:[Pp]atient|[Pp]acient(?:ka)?|[Nn]ame|[Jj]méno|NAME|PATIENT|[Pp]hysician|"
+         rf"[Rr]adiologist|[Oo]perator|[Tt]echnologist|[Ll]ékař)\s*[:=]\s*({_PERSON})"),
+    )
+)  # fmt: skip
 IDENTIFYING = tuple(
     re.compile(pattern, flags)
     for pattern, flags in (
         (r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+", 0),
         (r"\b(?:https?|ftp)://\S+|\bwww\.\S+", re.I),
         (r"\b\d{1,3}(?:\.\d{1,3}){3}\b", 0),
-        # Family^Given, as the header writes it
-        (r"[^\W\d_][\w'’ -]*\^[\w'’ ^.-]*", 0),
-        # titles and roles in front of a name
-        (rf"\b(?:(?:MU|MV|PharmD|Ph|RN|Judr)?[Dd]r|MDDr|Doc|doc|Prof|prof|Mr|Mrs|Ms|Miss|Herr|Frau|"
-         rf"Ing|Mgr|[Pp]aní|[Pp]an)\.?\s+({_PERSON})", 0),
-        (rf"\b(?:[Rr]eferred|[Oo]rdered|[Rr]eported|[Ss]igned|[Ss]een|[Pp]erformed|[Rr]ead|"
-         rf"[Dd]ictated|[Vv]erified|[Aa]pproved|[Rr]eviewed)\s+by\s*:?\s+({_PERSON})", 0),
-        (rf"\b(?:[Pp]atient|[Pp]acient(?:ka)?|[Nn]ame|[Jj]méno|NAME|PATIENT|[Pp]hysician|"
-         rf"[Rr]adiologist|[Oo]perator|[Tt]echnologist|[Ll]ékař)\s*[:=]\s*({_PERSON})", 0),
         # telephone numbers: after a word for it, international, or grouped
         (rf"\b(?:tel|phone|call|mobile?|fax|pager|cell)\b\.?:?\s*({_PHONE})", re.I),
         (r"(?<![\w.])(?:\+|00)\d[\d ()./-]{6,}\d", 0),
@@ -52,3 +58,15 @@ UID = re.compile(r"(?<![\d.])[0-2](?:\.\d+){5,}(?![\d.]*\d)")
 AGE = re.compile(
     r"(?<![\d.])(9\d|1[0-3]\d)(?=[ -]*(?:years?\b|yrs?\b|y/?o\b|y\b|let\b|letý|letá|jahre))", re.I
 )
+CLINICAL = frozenset(
+    {"abdomen", "abdominal", "adult", "angio", "ankle", "aorta", "arm", "axial", "body",
+     "bone", "brain", "breast", "cardiac", "carotid", "cervical", "chest", "child",
+     "clavicle", "contrast", "coronal", "cranial", "cranium", "ct", "dental", "elbow",
+     "extremity", "femur", "finger", "foot", "foreign", "forearm", "general", "hand", "head",
+     "heart", "heel", "hip", "infant", "joint", "kidney", "knee", "leg", "liver", "localizer",
+     "lower", "lspine", "lumbar", "lung", "mamma", "mammo", "mr", "neck", "neonate", "neuro",
+     "orbit", "pediatric", "pelvis", "perfusion", "pet", "phantom", "prostate", "protocol",
+     "routine", "sagittal", "scout", "screening", "sella", "shoulder", "sinus", "skull",
+     "spine", "spiral", "sternum", "study", "temporal", "thigh", "thorax", "toe", "topogram",
+     "tspine", "upper", "us", "vascular", "vessels", "whole", "wrist"}
+)  # fmt: skip

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .dates import dates_in, write
-from .identifiers import StudyIdentifiers, words_in
-from .patterns import AGE, IDENTIFYING, UID
+from .identifiers import StudyIdentifiers, fold, words_in
+from .patterns import AGE, CLINICAL, IDENTIFYING, PERSONS, UID
 from .pseudonyms import Pseudonyms
 
 GONE = "***"
@@ -58,6 +58,10 @@ class TextCleaner:
             if not any(a <= start and end <= b and text[a:b] != c for a, b, c in dated):
                 spans[:] = [s for s in spans if s[1] <= start or end <= s[0]]
                 spans.append((start, end, GONE))
+        for pattern in PERSONS:
+            for match in pattern.finditer(text):
+                if CLINICAL.isdisjoint(fold(match[0].replace("_", " ")).split()):
+                    take(*match.span(match.lastindex or 0), GONE)
         for pattern in IDENTIFYING:
             for match in pattern.finditer(text):
                 take(*match.span(match.lastindex or 0), GONE)
