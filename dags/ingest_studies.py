@@ -61,6 +61,7 @@ STEPS = (
         "modalities": forms.modalities(),
         "profile": forms.profile(),
         "dry_run": forms.dry_run(),
+        "pending": forms.pending(),
     },
 )
 def ingest_studies():

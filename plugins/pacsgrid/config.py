@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 from zoneinfo import available_timezones
@@ -89,6 +90,8 @@ class _Project(_Strict):
     partner_zones: list[str] = []
     key_file: Path
     replication: _Replication = _Replication()
+    nightly: list[str] = []
+    nightly_from: date | None = None
 
 
 class _Site(_Strict):
@@ -278,6 +281,9 @@ def load_site(path: str | os.PathLike[str] | None = None) -> Site:
         for zone in (project.home_zone, *project.partner_zones):
             if zone not in site.zones:
                 raise ConfigError(f"{file}: projects.{project_name}: no zone named {zone!r}")
+        for source in project.nightly:
+            if source not in site.sources:
+                raise ConfigError(f"{file}: projects.{project_name}: no source named {source!r}")
     if site.ledger_dsn_env not in os.environ:
         raise ConfigError(f"{file}: the environment lacks {site.ledger_dsn_env} (ledger_dsn_env)")
     zones = {
@@ -314,6 +320,8 @@ def load_site(path: str | os.PathLike[str] | None = None) -> Site:
                 p.key_file,
                 _policy(f"{file}: projects.{n}", p, zones),
                 tuple(p.profiles),
+                tuple(p.nightly),
+                p.nightly_from,
             )
             for n, p in site.projects.items()
         },

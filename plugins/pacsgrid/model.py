@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import date
 from enum import StrEnum
 from pathlib import Path
 
@@ -214,7 +215,8 @@ class ReplicationPolicy:
 class ProjectSettings:
     """One project: one pseudonym space, one collection, one replication policy.
 
-    ``profiles`` are those a steward may choose instead of ``profile`` for a run.
+    ``profiles`` are those a steward may choose instead of ``profile`` for a run; ``nightly``
+    the sources that are synchronised every night, from the study date ``nightly_from`` on.
     """
 
     name: str
@@ -224,3 +226,5 @@ class ProjectSettings:
     key_file: Path
     policy: ReplicationPolicy = field(default_factory=ReplicationPolicy)
     profiles: tuple[str, ...] = ()
+    nightly: tuple[str, ...] = ()
+    nightly_from: date | None = None

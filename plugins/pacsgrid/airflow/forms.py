@@ -83,3 +83,14 @@ def dry_run() -> Param:
         title="Dry run",
         description="Ask the source and tell what would be taken; nothing is entered or moved.",
     )
+
+
+def pending() -> Param:
+    """Whether to take what the ledger knows already instead of asking the source."""
+    return Param(
+        False,
+        type="boolean",
+        title="Pending only",
+        description="Take the source's studies that were found earlier and have a way to go; the "
+        "source is not asked for others.",
+    )

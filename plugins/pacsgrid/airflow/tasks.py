@@ -85,7 +85,12 @@ def find_batches(params: Mapping[str, Any]) -> list[list[str]]:
     """
     with line(params, "ingest_studies") as opened:
         from pacsgrid.pipeline import find_studies, look
+        from pacsgrid.pipeline.sync import unfinished
 
+        size = opened.site.batch_size
+        if params.get("pending"):
+            todo = unfinished(opened, params["source"])
+            return [todo[i : i + size] for i in range(0, len(todo), size)]
         queries = _queries(opened, params)
         if params.get("dry_run"):
             outlook = look(opened, params["source"], queries)
@@ -94,7 +99,7 @@ def find_batches(params: Mapping[str, Any]) -> list[list[str]]:
         refs: dict[str, None] = {}
         for query in queries:
             refs |= dict.fromkeys(find_studies(opened, params["source"], query))
-        size, todo = opened.site.batch_size, list(refs)
+        todo = list(refs)
         return [todo[i : i + size] for i in range(0, len(todo), size)]
 
 

@@ -216,6 +216,8 @@ class Stack:
                     "home_zone": "brno",
                     "partner_zones": ["praha"],
                     "key_file": str(self.dir / "project.key"),
+                    "nightly": ["pacs"],
+                    "nightly_from": "2024-01-01",
                 }
             },
         }
