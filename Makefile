@@ -6,7 +6,7 @@ DEMO_KEEP ?= 1
 DEMO_DIR ?= var/demo
 export PYTHONPATH := $(CURDIR)/plugins
 
-.PHONY: pacs-faults bench-pixels help demo test lint format bench bench-zone zone-soak irods-test bench-deid-score \
+.PHONY: bench-dicom pacs-faults bench-pixels help demo test lint format bench bench-zone zone-soak irods-test bench-deid-score \
 	bench-deid-speed bench-grid grid-nights requirements system clean
 
 help:
@@ -24,6 +24,7 @@ help:
 	@echo "make bench-deid-speed  instances per second of CPU, ours beside its peers; peak of memory on 2 GB"
 	@echo "make bench-pixels  share of drawn texts hidden and of frames without text changed (TEXTS=600, half an hour)"
 	@echo "make bench-grid  deposit, fetch, verification and planning against one embedded zone"
+	@echo "make bench-dicom  instances a second: receiving, C-GET, WADO-RS, beside DCMTK and pynetdicom"
 	@echo "make pacs-faults  every readable DICOM file from Orthanc and dcmqrscp while 8 % of connections fail (minutes)"
 	@echo "make requirements  resolve requirements*.in anew"
 
@@ -87,6 +88,9 @@ bench-pixels: $(VENV)/.ready system
 
 bench-grid: $(VENV)/.ready
 	$(BIN)/python tests/benchmarks/bench_grid.py
+
+bench-dicom: $(VENV)/.ready system
+	$(BIN)/python tests/benchmarks/bench_dicom.py
 
 pacs-faults: $(VENV)/.ready system
 	PACSGRID_FAULTS=full $(BIN)/python -m pytest tests/pacs/test_matrix.py

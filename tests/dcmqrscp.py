@@ -91,7 +91,9 @@ def _profiles(samples: list[Sample]) -> str:
     contexts += [f"{one}\\Plain" for one in ("1.2.840.10008.1.1", find, move, get)]
     text += "".join(f"PresentationContext{n} = {one}\n" for n, one in enumerate(contexts, 1))
     text += "[Out]\n"
-    for n, (sop_class, syntax) in enumerate(kinds, 1):
+    # It sends each class in the first context that fits, so the usual syntax stands first.
+    usual = sorted(kinds, key=lambda kind: kind[1] != "1.2.840.10008.1.2.1")
+    for n, (sop_class, syntax) in enumerate(usual, 1):
         text += f"PresentationContext{n} = {sop_class}\\Only{syntaxes.index(syntax)}\n"
     text += "[[SCPSCURoleSelection]]\n[Roles]\n"
     text += "".join(f"Role{n} = {one}\\Both\n" for n, one in enumerate(classes, 1))

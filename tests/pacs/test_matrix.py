@@ -120,11 +120,15 @@ def _by_dcmtk(
 def test_all_of_it_arrives_and_nothing_twice(peer: Peer, way: str, tmp_path: Path) -> None:
     if way == "web" and not peer.http_port:
         pytest.skip("dcmqrscp speaks no DICOMweb")
-    studies = sorted({one.study for one in peer.held})
+    # What a PACS cannot send to DCMTK either, it cannot send: Orthanc finds no context for two.
+    sent = [one for one in peer.held if way == "web" or one.sop_uid in peer.reference]
+    held_back = {one.study for one in peer.held} - {one.study for one in sent}
+    assert len(held_back) <= 2
+    studies = sorted({one.study for one in peer.held} - held_back)
     if way == "move" and not FULL:
         studies = studies[:3]  # a hung move takes its time
     held = [one for one in peer.held if one.study in studies]
-    assert len(held) >= (60 if FULL else 3)
+    assert len(held) >= (65 if FULL else 3)
     target, kinds = (peer.http_port, HTTP) if way == "web" else (peer.settings.port, DIMSE)
     with FaultyProxy(target, RATE, kinds, seed=len(way)) as proxy:
         peer.back.set_rate(RATE if way == "move" else 0.0)

@@ -1,0 +1,193 @@
+"""Instances of 512 KiB per second: receiving, C-GET and WADO-RS, ours beside DCMTK and pynetdicom.
+
+All in one run on one machine, each figure the best of three; DCMTK's programs by full path, since
+pynetdicom installs commands of the same names.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import requests
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pynetdicom import AE, build_role, evt
+from pynetdicom.sop_class import CTImageStorage, StudyRootQueryRetrieveInformationModelGet
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from dicom import ct
+from pacsgrid.embedded.pacs import EmbeddedPacs
+from pacsgrid.embedded.process import Child, accepts, free_port
+from pacsgrid.model import FoundStudy
+from pacsgrid.pacs import open_source
+from receiving import RunningReceiver
+
+COUNT = int(os.environ.get("INSTANCES", "600"))
+STUDY = "1.2.9"
+BIN = Path("/usr/bin")
+
+
+def make(directory: Path) -> list[Path]:
+    """Write the study in four directories, for up to four senders."""
+    path = ct(directory / "first.dcm", STUDY, f"{STUDY}.1.0")
+    data = dcmread(path)
+    path.unlink()
+    data.Rows = data.Columns = 512
+    pixels = np.random.default_rng(1).integers(0, 4096, (512, 512), np.uint16)
+    parts = [directory / str(n) for n in range(4)]
+    for part in parts:
+        part.mkdir()
+    for n in range(COUNT):
+        data.PixelData = (pixels + n).tobytes()
+        data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = f"{STUDY}.1.{n}"
+        data.save_as(parts[n % 4] / f"{n}.dcm")
+    return parts
+
+
+def rate(work: Callable[[], object], clean: Callable[[], object]) -> float:
+    """Give the best of three in instances per second."""
+    best = 0.0
+    for _ in range(3):
+        clean()
+        start = time.perf_counter()
+        work()
+        best = max(best, COUNT / (time.perf_counter() - start))
+    return best
+
+
+def send(port: int, parts: list[Path], senders: int) -> None:
+    """Send the study with DCMTK's storescu from so many processes."""
+    per = 4 // senders
+    command = [str(BIN / "storescu"), "+sd", "-aet", "MODALITY", "-aec", "PACSGRID", "127.0.0.1"]
+    running = [
+        subprocess.Popen([*command, str(port), *map(str, parts[n * per : (n + 1) * per])])
+        for n in range(senders)
+    ]
+    assert not any(one.wait() for one in running)
+
+
+def empty(directory: Path) -> None:
+    """Remove what was received, the room for temporary names excepted."""
+    for one in directory.glob("[!.]*"):
+        shutil.rmtree(one) if one.is_dir() else one.unlink()
+
+
+def pynetdicom_server(into: Path) -> tuple[int, Callable[[], None]]:
+    """Receive as pynetdicom's users do: decode each dataset and save it."""
+
+    def store(event: evt.Event) -> int:
+        data = event.dataset
+        data.file_meta = event.file_meta
+        data.save_as(into / f"{data.SOPInstanceUID}.dcm")
+        return 0
+
+    entity = AE(ae_title="PACSGRID")
+    entity.add_supported_context(CTImageStorage)
+    entity.maximum_pdu_size = 131072
+    server = entity.start_server(
+        ("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, store)]
+    )
+    return server.socket.getsockname()[1], server.shutdown
+
+
+def receiving(work: Path, parts: list[Path]) -> None:
+    """Print the rates of receiving."""
+    into = work / "theirs"
+    into.mkdir()
+    port = free_port()
+    command = [str(BIN / "storescp"), "--bit-preserving", "--max-pdu", "131072"]
+    env = {**os.environ, "TCP_NODELAY": "1"}
+    child = Child("storescp", [*command, "-od", str(into), str(port)], work / "log", env)
+    child.start()
+    child.wait_ready(lambda: accepts(port), 10)
+    dcmtk = rate(lambda: send(port, parts, 1), lambda: empty(into))
+    child.stop(3)
+    port, stop = pynetdicom_server(into)
+    plain = rate(lambda: send(port, parts, 1), lambda: empty(into))
+    stop()
+    with RunningReceiver(work / "receiver", quiet_seconds=3600.0) as ours:
+        one = rate(lambda: send(ours.port, parts, 1), lambda: empty(ours.folder))
+        four = rate(lambda: send(ours.port, parts, 4), lambda: empty(ours.folder))
+    print(f"receive  storescp {dcmtk:5.0f}/s  pynetdicom {plain:5.0f}/s  ours {one:5.0f}/s")
+    print(f"         ours, four associations {four:5.0f}/s")
+    print(
+        f"         to storescp {one / dcmtk:.2f} (0.9), to pynetdicom {one / plain:.2f} (1.8), ",
+        end="",
+    )
+    print(f"four to one {four / one:.2f} (1.6)")
+
+
+def get_raw(port: int, into: Path) -> None:
+    """C-GET with pynetdicom alone, writing datasets as they come."""
+    into.mkdir()
+    lock = threading.Lock()
+    count = [0]
+
+    def store(event: evt.Event) -> int:
+        with lock:
+            count[0] += 1
+        (into / str(count[0])).write_bytes(event.encoded_dataset())
+        return 0
+
+    entity = AE(ae_title="PACSGRID")
+    entity.add_requested_context(StudyRootQueryRetrieveInformationModelGet)
+    entity.add_requested_context(CTImageStorage, "1.2.840.10008.1.2.1")
+    assoc = entity.associate(
+        "127.0.0.1",
+        port,
+        ae_title="ORTHANC",
+        ext_neg=[build_role(CTImageStorage, scp_role=True)],
+        evt_handlers=[(evt.EVT_C_STORE, store)],
+    )
+    query = Dataset()
+    query.QueryRetrieveLevel, query.StudyInstanceUID = "STUDY", STUDY
+    for _ in assoc.send_c_get(query, StudyRootQueryRetrieveInformationModelGet):
+        pass
+    assoc.release()
+    assert count[0] == COUNT
+
+
+def retrieving(work: Path, parts: list[Path]) -> None:
+    """Print the rates of C-GET and WADO-RS from Orthanc."""
+    into = work / "in"
+
+    def ours(way: str) -> None:
+        settings = replace(pacs.settings(), retrieve=way)
+        assert len(open_source(settings).retrieve(FoundStudy(STUDY, ""), into)) == COUNT
+
+    def clean() -> None:
+        shutil.rmtree(into, ignore_errors=True)
+
+    with EmbeddedPacs(work / "pacs", engine="orthanc") as pacs:
+        for part in parts:
+            for path in part.iterdir():
+                url = f"http://127.0.0.1:{pacs.http_port}/instances"
+                requests.post(url, data=path.read_bytes(), timeout=60).raise_for_status()
+        raw = rate(lambda: get_raw(pacs.dicom_port, into), clean)
+        get = rate(lambda: ours("get"), clean)
+        web = rate(lambda: ours("web"), clean)
+    print(f"C-GET    pynetdicom raw {raw:5.0f}/s  ours {get:5.0f}/s  to it {get / raw:.2f} (1.0)")
+    print(f"WADO-RS  ours {web:5.0f}/s (1000)")
+
+
+def main() -> None:
+    """Run everything; in brackets what is asked for."""
+    with tempfile.TemporaryDirectory() as name:
+        work = Path(name)
+        parts = make(work)
+        receiving(work, parts)
+        retrieving(work, parts)
+
+
+if __name__ == "__main__":
+    main()
