@@ -172,14 +172,3 @@ def test_a_study_that_is_pushed_is_ingested(stack: Stack) -> None:
                 lambda: ref in [s.ref for s in line.ledger.studies("demo", states)], seconds=180
             )
             assert proven_once(line, ref)
-
-
-def test_a_night_takes_what_is_new(stack: Stack) -> None:
-    stack.pacs.load([ct(stack.dir / "new.dcm", "1.2.826.4244", "1.2.826.4244.1.1")])
-    answer = stack.api("POST", "/dags/nightly_sync/dagRuns", {"logical_date": None, "conf": {}})
-    assert answer.status_code < 400, answer.text
-    with Line(stack.site, "demo") as line:
-        ref = line.pseudonyms.reference("pacs", "1.2.826.4244")
-        states = [StudyState.VERIFIED]
-        eventually(lambda: ref in [s.ref for s in line.ledger.studies("demo", states)], seconds=240)
-        assert proven_once(line, ref)
