@@ -8,13 +8,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, expect, sync_playwright
 
 from pacsgrid.embedded.stack import Stack
 
 CHROMIUM = shutil.which("chromium")
 # Where the screenshots of the documentation go when they are made anew.
 SHOTS = os.environ.get("PACSGRID_SCREENSHOTS", "")
+
+
+_PATIENCE = 60_000  # milliseconds: a page of a busy machine takes its time
+expect.set_options(timeout=_PATIENCE)
 
 
 @contextmanager
@@ -25,7 +29,7 @@ def chromium(stack: Stack, user: str) -> Iterator[Page]:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         try:
             page = browser.new_page(viewport={"width": 1360, "height": 850}, base_url=stack.url)
-            page.set_default_timeout(60_000)
+            page.set_default_timeout(_PATIENCE)
             page.goto("/")
             page.locator("input[name=username]").fill(user)
             page.locator("input[name=password]").fill(stack.password(user))
