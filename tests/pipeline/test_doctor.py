@@ -16,6 +16,7 @@ from pacsgrid.model import AVU, StudyQuery
 from pacsgrid.pipeline import STEPS, Line, find_studies, run_step, settle
 from pacsgrid.pipeline.doctor import examine
 from pacsgrid.pipeline.release import collection_of, release, select
+from pacsgrid.pipeline.withdraw import withdraw
 
 Undo = Callable[[], object]
 
@@ -155,4 +156,10 @@ def test_each_damage_is_found_by_its_rule(
             undo()
         assert [fault for fault in found if rule in fault.rule]
         assert "756203" not in str(found)
+        assert examine(line) == []
+
+
+def test_a_withdrawal_leaves_no_fault(stack: Stack) -> None:
+    with Line(stack.site, "demo") as line:
+        assert withdraw(line, _row(line).subject) == []
         assert examine(line) == []

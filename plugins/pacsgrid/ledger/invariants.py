@@ -71,11 +71,11 @@ def faults(dsn: str, project: str) -> list[tuple[str, str, str]]:
 
 
 def sealed_entries(dsn: str, project: str) -> list[tuple[str, bytes]]:
-    """Return every vault entry of a project, still encrypted."""
+    """Return every vault entry of a project, still encrypted; a withdrawn study's is empty."""
     with closing(psycopg2.connect(dsn, connect_timeout=5)) as connection, connection.cursor() as c:
         c.execute(
             "SELECT ref, sealed FROM pacsgrid.vault JOIN pacsgrid.study USING (ref)"
-            " WHERE project = %s",
+            " WHERE project = %s AND length(sealed) > 0",
             (project,),
         )
         return [(str(ref), bytes(sealed)) for ref, sealed in c.fetchall()]
