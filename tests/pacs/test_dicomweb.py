@@ -26,7 +26,7 @@ from pacsgrid.config import load_site
 from pacsgrid.embedded.pacs import DICOMWEB, ORTHANC, EmbeddedPacs
 from pacsgrid.embedded.process import free_port
 from pacsgrid.embedded.sample_data import make_samples
-from pacsgrid.errors import ConfigError, SourceError, SourceUnavailable
+from pacsgrid.errors import ConfigError, SourceError, SourceTooMuch, SourceUnavailable
 from pacsgrid.model import FoundStudy, SourceSettings, StudyQuery
 from pacsgrid.pacs import open_source
 
@@ -210,7 +210,7 @@ def test_a_server_that_keeps_answers_back_is_told() -> None:
     def first_five(path: str, params: dict[str, list[str]], headers: dict[str, str]) -> Answer:
         return 200, {"Warning": "299 pacs: There are more results"}, studies(range(5))
 
-    with server(first_five) as url, pytest.raises(SourceError, match="more answers"):
+    with server(first_five) as url, pytest.raises(SourceTooMuch, match="more answers"):
         list(open_source(source_at(url, page_size=5)).find_studies(StudyQuery()))
 
 

@@ -132,7 +132,9 @@ def test_addresses_are_checked(tmp_path: Path) -> None:
 
 def test_too_many_are_asked_to_come_later(tmp_path: Path) -> None:
     with RunningReceiver(tmp_path / "r", max_associations=3, max_per_peer=2) as small:
-        eventually(lambda: len(small.children()) == 1)  # the probe of its start is gone
+        # The connection that saw it start counts until its process is gone.
+        eventually(lambda: "0 instances in" in small.log.read_text())
+        eventually(lambda: len(small.children()) == 1)
         first, second = associate(small.port, []), associate(small.port, [])
         third = associate(small.port, [])
         assert first.is_established and second.is_established and third.is_rejected
