@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import pydicom
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.encaps import encapsulate
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.sequence import Sequence
 from pydicom.uid import JPEGBaseline8Bit
 
@@ -23,6 +25,7 @@ from pacsgrid.deid import (
     load_profile,
 )
 from pacsgrid.deid.check import scan
+from pacsgrid.deid.pixel.settings import PixelSettings
 from pacsgrid.errors import HeldError
 
 PSEUDONYMS = Pseudonyms(b"k" * 32, "demo")
@@ -184,3 +187,27 @@ def test_counts_tell_what_became_of_each_element(tmp_path: Path) -> None:
     assert tags["(0012,0062)"] == {"added": 1}
     before = sum(1 for _ in dcmread(path).iterall()) - 1  # its pixels are no header
     assert sum(counts.totals().values()) - counts.totals()["added"] == before
+
+
+@pytest.mark.parametrize(
+    ("name", "marker"), [("SC_rgb_jpeg_dcmtk.dcm", b"\xff\xfe"), ("JPEG2000.dcm", b"\xff\x64")]
+)
+def test_comments_in_frames_are_blanked_and_the_image_stays(
+    tmp_path: Path, name: str, marker: bytes
+) -> None:
+    ds = dcmread(Path(pydicom.__file__).parent / "data" / "test_files" / name)
+    pixels = ds.pixel_array
+    (frame, *more) = generate_frames(ds.PixelData, number_of_frames=1)
+    text = b"\0\1Sestra Novakova 12.3.1975 "
+    # Behind the headers of the stream, which come first by their standards.
+    at = frame.index(b"\xff\xda") if marker == b"\xff\xfe" else frame.index(b"\xff\x90")
+    segment = marker + (len(text) + 2).to_bytes(2, "big") + text
+    ds.PixelData = encapsulate([frame[:at] + segment + frame[at:], *more])
+    ds.save_as(tmp_path / "in.dcm")
+    looks = PixelSettings(look="none", hold=frozenset())
+    profile = replace(load_profile("basic"), pixels=looks, hold_burned_in=False)
+    made = anonymised(tmp_path / "in.dcm", tmp_path / "out", profile)
+    assert b"Sestra" in (tmp_path / "in.dcm").read_bytes()
+    assert b"Sestra" not in made.read_bytes()
+    check_file(tmp_path / "in.dcm", made, profile)
+    assert (dcmread(made).pixel_array == pixels).all()

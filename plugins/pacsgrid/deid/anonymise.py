@@ -18,6 +18,7 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEnd
 from ..errors import HeldError
 from ..model import AnonymisedInstance
 from .actions import Context, clean_dataset, new_uid
+from .comments import copied
 from .declare import declare
 from .encode import encoded_dataset, encoded_meta, joined
 from .identifiers import StudyIdentifiers
@@ -147,7 +148,7 @@ class Anonymiser:
         study, series, sop, sop_class, modality = texts
         encoded = encoded_meta(sop_class, sop, parts.syntax) + joined(elements)
         made = _Header(encoded, memo.patient_id, study, series, sop, sop_class, modality)
-        return made, _bytes(stream, span)
+        return made, _pixels(stream, span, parts.syntax)
 
     def _decide(self, parts: Parts) -> _Decision:
         ds = parsed(parts, parts.elements)
@@ -203,7 +204,11 @@ class Anonymiser:
             ) from None
         syntax = cleaned.syntax or UID(ds.file_meta.TransferSyntaxUID)
         planes = cleaned_overlays(ds) if "graphics" in self._profile.options else []
-        pixels = cleaned.element() if cleaned.element else _bytes(stream, span)
+        pixels = (
+            cleaned.element()
+            if cleaned.element
+            else _pixels(stream, span, str(ds.file_meta.TransferSyntaxUID))
+        )
         if span is None and cleaned.element:
             ds.PixelData, pixels = b"".join(pixels), iter(())
         if syntax == DeflatedExplicitVRLittleEndian:
@@ -303,6 +308,12 @@ def _clean(ds: Any, context: Context) -> None:
     if "uids" not in context.profile.options:
         uids = tuple(new_uid(str(uid), context.pseudonyms) for uid in uids)
     ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.SOPInstanceUID = uids
+
+
+def _pixels(stream: BinaryIO, span: Span | None, syntax: str) -> Iterator[bytes]:
+    if span is not None and UID(syntax).is_encapsulated:
+        return copied(stream, span)
+    return _bytes(stream, span)
 
 
 def _bytes(stream: BinaryIO, span: Span | None) -> Iterator[bytes]:

@@ -17,6 +17,8 @@ _META = frozenset(
 )
 # Small enough to come from memory that is there already.
 _CHUNK = 1 << 16
+# Comments stand in front of the coded data; a writer with more of them is held.
+_FRONT = 1 << 18
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 
 
@@ -65,8 +67,46 @@ def check_pixels(
         if before.pixel_length != after.pixel_length:
             raise HeldError("pixels-changed", "the pixel data has another length")
     else:
-        _check_comments(new, after, search)
-        new.seek(after.pixels)
+        _check_fragments(old, before, new, after, search)
+        return
+    _same(old, new, left)
+
+
+def _check_fragments(
+    old: BinaryIO, before: Header, new: BinaryIO, after: Header, search: Search
+) -> None:
+    """Compare compressed frames but for their comments, and look into those of the result.
+
+    Comments: JPEG and JPEG-LS, ITU-T T.81 B.2.4.5 and B.2.4.6; JPEG 2000, T.800 A.9.2.
+    """
+    was, at = before.pixel_value, after.pixel_value
+    while at + 8 <= after.size:
+        old.seek(was)
+        new.seek(at)
+        head = new.read(8)
+        length = int.from_bytes(head[4:8], "little")
+        if old.read(8) != head:
+            raise HeldError("pixels-changed", "the pixel data's fragments are not the source's")
+        if head[:4] == b"\xfe\xff\xdd\xe0":
+            if at + 8 != after.size:
+                raise HeldError("not-clean", "something stands behind the pixel data")
+            return
+        if head[:4] != b"\xfe\xff\x00\xe0" or at + 8 + length > after.size:
+            raise HeldError("not-clean", "the pixel data's fragments are broken")
+        front = min(length, _FRONT)
+        source, comments = _without_comments(old.read(front))
+        made, comments = _without_comments(new.read(front))
+        for comment in comments:
+            if found := search.bytes(comment):
+                raise identity_left("a comment inside the pixel data", found)
+        if source != made:
+            raise HeldError("pixels-changed", "the pixel data is not the source's")
+        _same(old, new, length - front)
+        was, at = was + 8 + length, at + 8 + length
+    raise HeldError("not-clean", "the pixel data's fragments are broken")
+
+
+def _same(old: BinaryIO, new: BinaryIO, left: int) -> None:
     while left:
         made = new.read(min(_CHUNK, left))
         if not made or old.read(len(made)) != made:
@@ -74,37 +114,20 @@ def check_pixels(
         left -= len(made)
 
 
-def _check_comments(stream: BinaryIO, made: Header, search: Search) -> None:
-    """Look into the comments of compressed frames (JPEG: ITU-T T.81 B.2.4.5, B.2.4.6)."""
-    at = made.pixel_value
-    while at + 8 <= made.size:
-        stream.seek(at)
-        head = stream.read(8)
-        length = int.from_bytes(head[4:8], "little")
-        if head[:4] == b"\xfe\xff\xdd\xe0":
-            if at + 8 != made.size:
-                raise HeldError("not-clean", "something stands behind the pixel data")
-            return
-        if head[:4] != b"\xfe\xff\x00\xe0" or at + 8 + length > made.size:
-            raise HeldError("not-clean", "the pixel data's fragments are broken")
-        for comment in _comments(stream.read(min(length, 1 << 16))):
-            if found := search.bytes(comment):
-                raise identity_left("a comment inside the pixel data", found)
-        at += 8 + length
-
-
-def _comments(data: bytes) -> list[bytes]:
-    """List the comment and application segments in front of a frame's coded data."""
-    found: list[bytes] = []
+def _without_comments(data: bytes) -> tuple[bytes, list[bytes]]:
+    """Part a frame's front from its comment and application segments."""
     if data[:2] not in (b"\xff\xd8", b"\xff\x4f"):
-        return found
-    at = 2
+        return data, []
+    kept, comments, at = [data[:2]], [], 2
     while at + 4 <= len(data) and data[at] == 0xFF:
         marker = data[at + 1]
         if marker in (0xDA, 0x90, 0x93):  # the coded data begins: SOS, SOT, SOD
             break
-        length = int.from_bytes(data[at + 2 : at + 4], "big")
+        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
         if marker in (0xFE, 0x64) or 0xE0 <= marker <= 0xEF:
-            found.append(data[at + 4 : at + 2 + length])
-        at += 2 + length
-    return found
+            comments.append(data[at + 4 : end])
+            kept.append(data[at : at + 4])
+        else:
+            kept.append(data[at:end])
+        at = end
+    return b"".join([*kept, data[at:]]), comments
