@@ -256,7 +256,8 @@ def _enumerated(ds: Dataset, tag: int, context: Context) -> None:
     if context.identifiers.found_in(" ".join(kept)):
         kept = []  # a name spread over several values
     if kept != values:
-        ds[tag].value = _several(kept) if any(kept) else None
+        # Which code strings an object must have depends on its IOD; none is valid when empty there.
+        ds[tag].value = _several(kept) if any(kept) else _DUMMY["CS"]
 
 
 def _numbers(ds: Dataset, tag: int, vr: str, context: Context) -> None:
