@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import requests
 from playwright.sync_api import expect
@@ -128,7 +130,8 @@ def test_a_steward_names_an_accession_and_no_run_knows_it(filled: Stack) -> None
     log = filled.api(
         "GET", f"/dags/ingest_studies/dagRuns/{run}/taskInstances/find/logs/1?full_content=true"
     ).text
-    assert "dry run, nothing is taken" in log and "'studies': 2, 'new': 0" in log
+    outlook = re.search(r"dry run, nothing is taken: {'studies': (\d+), 'new': 0", log)
+    assert outlook and int(outlook[1]) >= 2  # others may have dropped more by now
 
 
 def test_a_guest_may_not_name_patients(filled: Stack) -> None:

@@ -33,6 +33,7 @@ _DUMMY: dict[str, Any] = {
 }  # fmt: skip
 _NUMBERS = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
 _CS = re.compile(r"[A-Z0-9_ ]{0,16}")
+_WORDS = re.compile(r"[^\W\d]+([ _-][^\W\d]+)*")
 _CHARACTER_SET, _ACCESSION = 0x00080005, 0x00080050
 _PATIENT_NAME, _PATIENT_ID, _AGE = 0x00100010, 0x00100020, 0x00101010
 # Bytes in one value; what is not a whole number of them cannot be read back.
@@ -252,7 +253,9 @@ def _enumerated(ds: Dataset, tag: int, context: Context) -> None:
         if _CS.fullmatch(value.rstrip(" \0")):
             kept.append("" if context.identifiers.found_in(value) else value)
         else:
-            kept.append(value if context.text(tag, value, "LO") == value else "")
+            # Free text where a code belongs; with a digit in it, it may be a number of somebody's.
+            harmless = _WORDS.fullmatch(value) and context.text(tag, value, "LO") == value
+            kept.append(value if harmless else "")
     if context.identifiers.found_in(" ".join(kept)):
         kept = []  # a name spread over several values
     if kept != values:

@@ -21,8 +21,13 @@ _KERNEL = re.compile(r"[A-Z]{1,3}\d{1,3}[a-z]{0,2}|STANDARD|BONE|BONEPLUS|SOFT|L
 
 
 # ValueType, RelationshipType, ContinuityOfContent, CompletionFlag, VerificationFlag (PS3.3 C.17):
-# a physician called Text must not take the structure of a report away.
-_REPORT_TERMS = {
+# a physician called Text must not take the structure of a report away. And
+# PhotometricInterpretation (C.7.6.3.1.2), without which nothing decodes.
+_TERMS = {
+    0x00280004: frozenset(
+        ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT",
+         "YBR_PARTIAL_420", "YBR_PARTIAL_422", "YBR_RCT", "HSV", "ARGB", "CMYK", "XYB")
+    ),
     0x0040A040: frozenset(
         ("CODE", "COMPOSITE", "CONTAINER", "DATE", "DATETIME", "IMAGE", "NUM", "PNAME", "SCOORD",
          "SCOORD3D", "TABLE", "TCOORD", "TEXT", "TIME", "UIDREF", "WAVEFORM")
@@ -39,8 +44,7 @@ _REPORT_TERMS = {
 
 def is_structure(tag: int, values: list[str]) -> bool:
     """Say whether code strings are a standard's own words, whatever a patient's name is."""
-    # Group 0028 describes the pixels: its terms are fixed, and without them nothing decodes.
-    return tag >> 16 == 0x0028 or _REPORT_TERMS.get(tag, frozenset()).issuperset(values)
+    return bool(values) and _TERMS.get(tag, frozenset()).issuperset(values)
 
 
 def is_term(tag: int, text: str) -> bool:
