@@ -38,6 +38,7 @@ IDENTIFYING = tuple(
         (r"(?<![\w.-])0\d{2,4}[ /-]\d{5,}", 0),
         # identifiers: birth numbers, social security, long digits with or without letters
         (r"(?<!\d)\d{6}\s*/\s*\d{3,4}(?!\d)", 0),
+        (r"(?<![^\W_])(?=[^\W_]*[^\W\d_])(?=(?:[^\W\d_]*\d){4})[^\W_]{10,}(?![^\W_])", 0),
         (r"(?<![\d-])\d{3}-\d{2}-\d{4}(?![\d-])", 0),
         (r"\b(?:MRN|PID|SSN|ID|NHS|RČ|r\.\s*č\.)\s*[:#=.]?\s*((?=\S*\d)[\w/-]{3,})", 0),
         (r"(?<![\w.])[A-Za-z]{1,8}[-_/]?\d{5,}(?![\w.]*\d)", 0),
