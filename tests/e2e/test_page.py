@@ -66,7 +66,7 @@ def test_a_steward_sees_the_flow_the_held_and_the_proofs(filled: Stack, held: st
     with chromium(filled, "steward") as page:
         errors: list[str] = []
         page.on("pageerror", lambda error: errors.append(str(error)))
-        page.get_by_role("link", name="pacsgrid", exact=True).click()
+        page.get_by_test_id("nav-sidebar").get_by_role("link", name="pacsgrid", exact=True).click()
         expect(page.locator("[data-state=verified]")).to_have_text(str(counts["verified"]))
         expect(page.locator("[data-state=held]")).to_have_text(str(counts["held"]))
         expect(page.get_by_text("1 × patient-mismatch")).to_be_visible()
