@@ -123,6 +123,15 @@ def _apply_private(ds: Dataset, tag: int, vr: str, context: Context) -> None:
             _times(ds, tag, vr, context.shift, "3")
         elif "full" not in context.profile.options:
             del ds[tag]
+    elif vr == "CS":
+        _enumerated(ds, tag, context)
+    elif vr in ("IS", "DS"):
+        _numbers(ds, tag, vr, context)
+    else:
+        try:
+            _bytes(ds, tag, vr, context)
+        except ValueError:
+            del ds[tag]
 
 
 def _apply(ds: Dataset, tag: int, context: Context, sequence: str, strict: bool) -> None:

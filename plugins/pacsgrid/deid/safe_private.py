@@ -5,9 +5,15 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
+# Frame Pixel Data and Volume Pixel: images that nobody looks at while the instance's own pixels
+# are searched for text. The table calls them safe; a profile may name them.
+_PIXELS = frozenset(
+    {("Philips Imaging DD 001", 0x2001, 0x7D), ("Philips Imaging DD 001", 0x2001, 0xFF)}
+)
+
 
 @lru_cache(maxsize=1)
-def standard_list() -> frozenset[tuple[str, int, int]]:
+def table() -> frozenset[tuple[str, int, int]]:
     """Return Table E.3.10-1 as (creator, group, element within the block)."""
     found: set[tuple[str, int, int]] = set()
     for line in Path(__file__).with_name("safe_private.csv").read_text("utf-8").splitlines():
@@ -15,3 +21,8 @@ def standard_list() -> frozenset[tuple[str, int, int]]:
             creator, group, elements = line.split(";")
             found.update((creator, int(group, 16), int(low, 16)) for low in elements.split())
     return frozenset(found)
+
+
+def standard_list() -> frozenset[tuple[str, int, int]]:
+    """Return what of the table the option `private` keeps: all but copies of pixels."""
+    return table() - _PIXELS
