@@ -70,6 +70,8 @@ def generated(
             fate, result, faults = one_file(path, folder / "out", profile_name)
             fates[fate] += 1
             wrong += [f"{row.name} at depth {depth}: {fault}" for fault in faults]
+            if result is None and fate == "overlay-unreadable" and row.tag >> 24 == 0x60:
+                continue  # a word is no overlay
             if result is None:
                 wrong.append(f"{row.name} at depth {depth}: held as {fate}")
             elif left := canaries.left_over(result, number, row, depth, options):

@@ -19,6 +19,7 @@ def errors(path: Path) -> Counter[str]:
     found: Counter[str] = Counter()
     for line in (done.stderr + done.stdout).splitlines():
         if line.startswith("Error"):
+            line = re.sub(r"(ReferencedSOPInstanceUID) \S+", r"\1", line)
             found[re.sub(r"<[^>]*>|\d+(?:\.\d+)+|[\[(]\d+[\])]|\"[^\"]*\"|'[^']*'", "", line)] += 1
     return found
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pydicom
 import pytest
 from pydicom import dcmread
+from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
@@ -142,3 +143,31 @@ def test_a_wrong_profile_is_refused(tmp_path: Path) -> None:
     path.write_text("name: x\noptions: [retain-everything]\n")
     with pytest.raises(ConfigError, match="retain-everything"):
         load_profile(str(path))
+
+
+@pytest.mark.parametrize(
+    ("tag", "value", "left"),
+    [
+        (0x00180015, "CHEST", "CHEST"),
+        (0x00180015, "KOWALSKI", "REMOVED"),
+        (0x00180022, ["FAST_GEMS", "SAT1"], ["FAST_GEMS", "SAT1"]),
+        (0x00180022, ["KOWALSKI", "SAT1"], ["", "SAT1"]),
+        (0x00180022, "AB_8812345", "REMOVED"),
+        (0x00540410, "WISNIEWSKI", None),
+    ],
+)
+def test_a_code_string_of_an_unknown_word_goes(
+    tmp_path: Path, tag: int, value: object, left: object
+) -> None:
+    path = ct(tmp_path / "a.dcm", "1.2.3", "1.2.3.1")
+    ds = dcmread(path)
+    ds.add_new(tag, dictionary_VR(tag), None if left is None else value)
+    if left is None:
+        item = Dataset()
+        item.add_new(0x00181261, "CS", value)
+        ds[tag].value = [item]
+    made = dcmread(run(save(ds, path), tmp_path, "research").path)
+    assert b"WISNIEWSKI" not in made.to_json().encode()
+    if left is not None:
+        found = made[tag].value
+        assert (list(found) if isinstance(left, list) else found) == left

@@ -184,7 +184,7 @@ def _shape(ds: Dataset, path: str = "") -> Iterator[tuple[str, Any]]:
         if element.VR == "SQ":
             for number, item in enumerate(element.value):
                 yield from _shape(item, f"{place}[{number}]")
-        elif element.VR in ("UI", "DA", "DT", "TM", "PN", "SH", "LO", "ST", "LT", "UT", "UC"):
+        elif element.VR in ("UI", "DA", "DT", "TM", "PN", "SH", "LO", "ST", "LT", "UT", "UC", "UR"):
             yield place, bool(element.value)
         else:
             yield place, repr(element.value)

@@ -11,6 +11,7 @@ from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
+from pydicom.valuerep import VR
 
 from .attribute_types import attribute_type
 from .characteristics import binned
@@ -22,7 +23,7 @@ from .profile import Profile
 from .pseudonyms import Pseudonyms
 from .rules import TEXT, TIMES, action_for
 from .text import TextCleaner
-from .vocabulary import STANDARD_UID, is_structure, is_term
+from .vocabulary import STANDARD_UID, is_code_string, is_structure, is_term
 
 _DUMMY: dict[str, Any] = {
     "AE": "REMOVED", "AS": "000Y", "CS": "REMOVED", "DA": "19000101", "DS": "0", "DT": "19000101",
@@ -38,6 +39,7 @@ _CHARACTER_SET, _ACCESSION = 0x00080005, 0x00080050
 _PATIENT_NAME, _PATIENT_ID, _AGE = 0x00100010, 0x00100020, 0x00101010
 # Bytes in one value; what is not a whole number of them cannot be read back.
 _WIDTH = {"US": 2, "SS": 2, "UL": 4, "SL": 4, "FL": 4, "FD": 8, "AT": 4, "SV": 8, "UV": 8}
+_VRS = frozenset({vr.value for vr in VR if " or " not in vr.value})
 # Larger binary values are tables of numbers; in the others a word of five letters is no chance.
 _SEARCHED = 1 << 16
 _READABLE = re.compile(r"[^\W_][\w .^,/@+-]{4,}")
@@ -96,8 +98,10 @@ def clean_dataset(ds: Dataset, context: Context, sequence: str = "", strict: boo
                 del ds[tag]
             elif not tag.is_private_creator:
                 _apply_private(ds, number, private[number], context)
-        elif number == _CHARACTER_SET or tag.element == 0:
-            del ds[tag]  # values are text by now, and written again as UTF-8
+        elif number == _CHARACTER_SET or tag.element == 0 or tag.group in (0, 2):
+            # Values are text by now, and written again as UTF-8; groups 0000 and 0002 do not
+            # belong into a dataset (PS3.5 7.1).
+            del ds[tag]
         else:
             _apply(ds, number, context, sequence, strict)
 
@@ -144,6 +148,9 @@ def _apply(ds: Dataset, tag: int, context: Context, sequence: str, strict: bool)
         elif vr in (None, "UN"):
             element = ds[tag]  # the dictionary knows better than a careless writer
             vr = element.VR
+    if vr not in _VRS:
+        del ds[tag]  # of a later edition, or damaged: nobody can say what its bytes are
+        return
     action = action_for(tag, vr, context.profile, context.sop_class, sequence)
     if vr == "SQ":
         _sequence(ds, tag, action, context, strict)
@@ -260,7 +267,8 @@ def _enumerated(ds: Dataset, tag: int, context: Context) -> None:
     kept = []
     for value in values:
         if _CS.fullmatch(value.rstrip(" \0")):
-            kept.append("" if context.identifiers.found_in(value) else value)
+            known = is_code_string(value) and not context.identifiers.found_in(value)
+            kept.append(value if known else "")
         else:
             # Free text where a code belongs; with a digit in it, it may be a number of somebody's.
             harmless = _WORDS.fullmatch(value) and context.text(tag, value, "LO") == value

@@ -138,8 +138,8 @@ def _validated(raw: dict[str, Any]) -> Profile:
         private |= standard_list()
     # The tables are part of what the profile means.
     tables = b"".join(
-        Path(__file__).with_name(f"{table}.csv").read_bytes()
-        for table in ("table", "types", "safe_private")
+        Path(__file__).with_name(table).read_bytes()
+        for table in ("table.csv", "types.csv", "safe_private.csv", "terms.txt")
     )
     source = json.dumps(raw, sort_keys=True, default=str).encode()
     return Profile(

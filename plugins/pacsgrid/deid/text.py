@@ -61,7 +61,14 @@ class TextCleaner:
         for pattern in PERSONS:
             for match in pattern.finditer(text):
                 if CLINICAL.isdisjoint(fold(match[0].replace("_", " ")).split()):
-                    take(*match.span(match.lastindex or 0), GONE)
+                    start, end = match.span(match.lastindex or 0)
+                    # What is left of a name beside a known part of it is no text.
+                    beside = [s for s in spans if s[2] == GONE and start < s[1] and s[0] < end]
+                    if beside:
+                        spans[:] = [s for s in spans if s not in beside]
+                        start = min(start, *(s[0] for s in beside))
+                        end = max(end, *(s[1] for s in beside))
+                    take(start, end, GONE)
         for pattern in IDENTIFYING:
             for match in pattern.finditer(text):
                 take(*match.span(match.lastindex or 0), GONE)

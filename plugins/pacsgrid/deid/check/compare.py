@@ -10,14 +10,14 @@ from .findings import ADDED, EMPTIED, KEPT, REMOVED, REPLACED, identity_left, na
 from .identity import ALWAYS_NEW, STANDARD_UID, Identity, allowed
 from .reader import Element, Header, Items
 from .references import References
-from .required import TYPE_1, TYPE_1_IN_ITEMS, TYPE_2
+from .required import Required, in_items, of_class
 from .search import Search, dates_in
 from .text import charset, decode
 
 _TEXT = frozenset(("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT", "AS"))
 _TIMES = frozenset(("DA", "DT"))
 _BYTES = frozenset(("UN", "OB"))
-_CHARSET, _METHOD = 0x00080005, 0x00120063
+_CLASS, _METHOD, _METHOD_CODES = 0x00080016, 0x00120063, 0x00120064
 # Larger binary values are tables of numbers.
 _BYTES_LIMIT = 1 << 16
 _DEFAULT = ("iso8859",)
@@ -67,18 +67,20 @@ class Comparison:
             value = element.value.strip(b"\0 ") if element else b""
             if not value or (wanted and value != wanted):
                 raise HeldError("required-missing", f"{what} does not say what was done")
-        self._required(before.elements, after.elements, TYPE_1)
-        for tag in TYPE_2:
-            if tag in before.elements and tag not in after.elements:
-                raise _missing(tag)
+        sop_class = before.elements.get(_CLASS)
+        uid = sop_class.value.strip(b"\0 ").decode("latin-1") if sop_class else ""
+        self._required(before.elements, after.elements, of_class(uid))
         self._dataset(before.elements, after.elements, _DEFAULT, _DEFAULT)
 
-    def _required(self, before: Items, after: Items, tags: frozenset[int]) -> None:
-        for tag in tags & before.keys():
+    def _required(self, before: Items, after: Items, required: Required) -> None:
+        for tag in required.first & before.keys():
             if _worth(before[tag]) and tag not in self._profile.overrides:
                 made = after.get(tag)
-                if made is None or not made.value.strip(b"\0 "):
+                if made is None or not (made.items or made.value.strip(b"\0 ")):
                     raise _missing(tag)
+        for tag in required.second & before.keys():
+            if tag not in after and tag not in self._profile.overrides:
+                raise _missing(tag)
 
     def _dataset(
         self, before: Items | None, after: Items, was: tuple[str, ...], now: tuple[str, ...]
@@ -118,12 +120,15 @@ class Comparison:
         now: tuple[str, ...],
     ) -> None:
         previous = old.items if old is not None else None
-        if previous is None or len(previous) != len(items):
+        if previous is None or tag == _METHOD_CODES:
             for item in items:
                 self._dataset(None, item, was, now)
             return
-        for source, item in zip(previous, items, strict=True):
-            self._required(source, item, TYPE_1_IN_ITEMS)
+        if items and len(previous) != len(items):
+            raise HeldError("reference-changed", f"{name(tag)} has lost items, or has more of them")
+        required = in_items(tag)
+        for source, item in zip(previous, items, strict=bool(items)):
+            self._required(source, item, required)
             self._dataset(source, item, was, now)
 
     def _private(self, tag: int, items: Items, now: tuple[str, ...]) -> None:
@@ -230,6 +235,8 @@ class Comparison:
 
 def _worth(element: Element) -> bool:
     """Say whether the source had a value there, one that its VR allows (PS3.5 6.2)."""
+    if element.items is not None:
+        return bool(element.items)
     value = element.value.strip(b"\0 ")
     if element.vr == "IS" and value:
         return all(part.strip(b" ").lstrip(b"+-").isdigit() for part in value.split(b"\\"))

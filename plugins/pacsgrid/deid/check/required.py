@@ -1,47 +1,79 @@
-"""Attributes that a valid object cannot be without, as the modules of PS3.3 state them."""
+"""What a valid object cannot be without, as the IOD of its SOP Class says (PS3.3, PS3.4 B.5)."""
 
 from __future__ import annotations
 
-# Type 1: present with a value. Common to every IOD that has the module.
-TYPE_1 = frozenset(
-    (
-        0x00080016, 0x00080018,  # SOP Common, C.12.1
-        0x0020000D, 0x0020000E, 0x00080060,  # General Study and Series, C.7.2.1, C.7.3.1
-        0x00200052,  # Frame of Reference, C.7.4.1
-        0x00280002, 0x00280004, 0x00280010, 0x00280011,  # Image Pixel, C.7.6.3
-        0x00280100, 0x00280101, 0x00280102, 0x00280103,
-        0x00200032, 0x00200037, 0x00280030,  # Image Plane, C.7.6.2
-        0x00080008,  # Image type: CT, MR, PT, US and enhanced images
-        0x00281052, 0x00281053,  # Modality LUT and CT Image, C.8.2.1
-        0x00280008,  # Multi-frame, C.7.6.6
-        0x00541001,  # PET Series: Units, C.8.9.1
-        0x30060002, 0x300A0002,  # RT structure set and plan labels, C.8.8.5, C.8.8.9
-        0x0040A040, 0x0040A491, 0x0040A493,  # SR Document, C.17.2, C.17.3
-        0x00700080,  # Presentation and content label, C.11.10
-        0x00620001,  # Segmentation type, C.8.20.2
-    )
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+_DICOM = "1.2.840.10008."
+
+
+class Required(NamedTuple):
+    """Attributes of type 1, which need a value, and of type 2, which may be empty (PS3.5 7.4).
+
+    Conditional ones are among them: where the source had them their condition held.
+    """
+
+    first: frozenset[int]
+    second: frozenset[int]
+
+    def __or__(self, other: Required) -> Required:
+        return Required(self.first | other.first, self.second | other.second)
+
+
+_NOTHING = Required(frozenset(), frozenset())
+# Of an object whose SOP Class no table knows: what the modules of every image and report ask for.
+_COMMON = Required(
+    frozenset(
+        (
+            0x00080016, 0x00080018,  # SOP Common, C.12.1
+            0x0020000D, 0x0020000E, 0x00080060,  # General Study and Series, C.7.2.1, C.7.3.1
+            0x00280002, 0x00280004, 0x00280010, 0x00280011,  # Image Pixel, C.7.6.3
+            0x00280100, 0x00280101, 0x00280102, 0x00280103,
+            0x0040A040, 0x0040A491, 0x0040A493,  # SR Document, C.17.2, C.17.3
+        )
+    ),
+    frozenset(
+        (
+            0x00100010, 0x00100020, 0x00100030, 0x00100040,  # Patient, C.7.1.1
+            0x00080020, 0x00080030, 0x00080050, 0x00080090, 0x00200010,  # General Study, C.7.2.1
+        )
+    ),
 )  # fmt: skip
-# Type 2: present, empty when it must be.
-TYPE_2 = frozenset(
-    (
-        0x00100010, 0x00100020, 0x00100030, 0x00100040,  # Patient, C.7.1.1
-        0x00080020, 0x00080030, 0x00080050, 0x00080090, 0x00200010,  # General Study, C.7.2.1
-        0x00200011,  # General Series, C.7.3.1
-        0x00200013,  # General Image, C.7.6.1
-        0x00080070,  # General Equipment, C.7.5.1
-        0x00201040,  # Frame of Reference, C.7.4.1
-        0x00180050, 0x00180060, 0x00200012,  # Image Plane, CT Image
-        0x30060008, 0x30060009,  # Structure Set, C.8.8.5
-    )
-)  # fmt: skip
-# Type 1 in the items that have them: an item without them refers to nothing, or is none.
-TYPE_1_IN_ITEMS = frozenset(
-    (
-        0x00081150, 0x00081155,  # SOP Instance Reference, 10.8
-        0x0020000D, 0x0020000E,  # Hierarchical references, C.17.2.1
-        0x00080100, 0x00080102, 0x00080104,  # Coded entries, 8.8
-        0x0040A040, 0x0040A010,  # SR content items, C.17.3.2
-        0x30060022, 0x30060024, 0x30060084, 0x30060042,  # ROI, contours, C.8.8.5, C.8.8.6
-        0x00620004,  # Segment number
-    )
-)  # fmt: skip
+# How an object is addressed, of whatever class.
+_ALWAYS = Required(frozenset((0x00080016, 0x00080018, 0x0020000D, 0x0020000E)), frozenset())
+
+
+@lru_cache(maxsize=1)
+def _tables() -> tuple[dict[str, Required], dict[int, Required]]:
+    """Read what SOP Classes require at the top level, and sequences in their items."""
+    modules: dict[str, Required] = {}
+    classes: dict[str, Required] = {}
+    items: dict[int, Required] = {}
+    for line in Path(__file__).with_name("iods.csv").read_text("ascii").splitlines():
+        if line.startswith("#"):
+            continue
+        kind, key, *rest = line.split(";")
+        if kind == "iod":
+            required = _ALWAYS
+            for number in rest[0].split():
+                required |= modules[number]
+            classes.update((_DICOM + uid, required) for uid in key.split())
+            continue
+        first, second = (frozenset(int(tag, 16) for tag in part.split()) for part in rest)
+        if kind == "module":
+            modules[key] = Required(first, second)
+        else:
+            items[int(key, 16)] = Required(first, second)
+    return classes, items
+
+
+def of_class(sop_class: str) -> Required:
+    """Return what an instance of a SOP Class requires at its top level."""
+    return _tables()[0].get(sop_class, _COMMON)
+
+
+def in_items(sequence: int) -> Required:
+    """Return what each item of a sequence requires, by its tag."""
+    return _tables()[1].get(sequence, _NOTHING)

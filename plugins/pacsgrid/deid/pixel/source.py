@@ -102,9 +102,9 @@ class Frames:
             for values, properties in islice(frames, self.count):
                 done += 1
                 yield Frame(values, str(properties["photometric_interpretation"]))
-        except GeneratorExit:
+        except (GeneratorExit, KeyboardInterrupt, SystemExit):
             raise
-        except Exception as error:
+        except BaseException as error:  # a decoder in Rust panics with one that is no Exception
             raise unreadable(
                 f"frame {done + 1} cannot be decoded ({type(error).__name__})", self.syntax
             ) from None
