@@ -211,3 +211,53 @@ def test_comments_in_frames_are_blanked_and_the_image_stays(
     assert b"Sestra" not in made.read_bytes()
     check_file(tmp_path / "in.dcm", made, profile)
     assert (dcmread(made).pixel_array == pixels).all()
+
+
+@pytest.mark.parametrize(
+    ("sop_class", "tag", "code"),
+    [
+        # Type 1 of the CT Image, of the Segmentation IOD, of none.
+        ("1.2.840.10008.5.1.4.1.1.2", 0x00281053, "required-missing"),
+        ("1.2.840.10008.5.1.4.1.1.66.4", 0x00620001, "required-missing"),
+        ("1.2.840.10008.5.1.4.1.1.2", 0x00620001, ""),
+        # Type 2 of the CT Image; of a class that no table knows.
+        ("1.2.840.10008.5.1.4.1.1.2", 0x00180060, "required-missing"),
+        ("1.2.840.10008.5.1.4.1.1.999", 0x00180060, ""),
+        ("1.2.840.10008.5.1.4.1.1.999", 0x00100040, "required-missing"),
+    ],
+)
+def test_what_is_required_depends_on_the_iod(
+    tmp_path: Path, sop_class: str, tag: int, code: str
+) -> None:
+    profile, path = load_profile("basic"), source(tmp_path / "in.dcm")
+    ds = dcmread(path)
+    ds.SOPClassUID = sop_class
+    ds.RescaleSlope, ds.SegmentationType, ds.KVP = "1", "BINARY", "120"
+    save(ds, path)
+    made = anonymised(path, tmp_path / "out", profile)
+    check_file(path, made, profile)
+    ds = dcmread(made)
+    del ds[tag]
+    ds.save_as(made)
+    if not code:
+        check_file(path, made, profile)
+        return
+    with pytest.raises(HeldError) as caught:
+        check_file(path, made, profile)
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize("spoil", ["lost", "emptied", "item"])
+def test_items_keep_what_they_require(tmp_path: Path, spoil: str) -> None:
+    profile, path = load_profile("basic"), source(tmp_path / "in.dcm")
+    made = anonymised(path, tmp_path / "out", profile)
+    ds = dcmread(made)
+    if spoil == "lost":
+        del ds.ReferencedImageSequence[0].ReferencedSOPClassUID
+    elif spoil == "emptied":
+        ds.ReferencedImageSequence[0].ReferencedSOPInstanceUID = ""
+    else:
+        ds.ReferencedImageSequence.append(Dataset())
+    ds.save_as(made)
+    with pytest.raises(HeldError, match=r"required-missing|reference-changed"):
+        check_file(path, made, profile)

@@ -85,7 +85,8 @@ class Journal:
             study.held.pop(key, None)
         study.held.update(entry.get("held", {}))
         tally = Counter({(tag, fate): count for tag, fate, count in entry.get("counts", ())})
-        study.counts.merge(Counts(tally, len(entry.get("done", ()))))
+        done = len(entry.get("done", ()))
+        study.counts.merge(Counts(tally, done, entry.get("frames_read", 0)))
 
     def study(self, ref: str) -> StudyEntry:
         """Return what is known of a study."""
@@ -108,6 +109,7 @@ class Journal:
             "done": done,
             "held": held,
             "counts": [[tag, fate, count] for (tag, fate), count in counts.by_tag.items()],
+            "frames_read": counts.frames_read,
         }
         self._take(entry)
         self._write(entry)

@@ -38,7 +38,11 @@ def study_report(
             "hash": profile.hash,
             "options": sorted(profile.options),
         },
-        "checker": {"verdict": "passed", "instances": counts.instances},
+        "checker": {
+            "verdict": "passed",
+            "instances": counts.instances,
+            "frames_read_for_text": counts.frames_read,
+        },
         "held": dict(sorted(Counter(held).items())),
         "elements": counts.totals(),
         "tags": counts.tags(),

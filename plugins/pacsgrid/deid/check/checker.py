@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from ...errors import HeldError
 from ..profile import Profile
-from . import blanked, files
+from . import blanked, files, pixels_text
 from .compare import Comparison
 from .findings import Counts
 from .identity import Identity
@@ -75,7 +75,8 @@ class Checker:
         ------
         HeldError
             ``identity-left``, ``private-left``, ``required-missing``, ``reference-changed``,
-            ``pixels-changed`` or ``not-clean``; the text names an element, never a value.
+            ``pixels-changed``, ``pixels-text`` or ``not-clean``; the text names an element or
+            a frame, never a value.
         """
         with open(source, "rb", buffering=0) as old, open(result, "rb", buffering=0) as new:
             before, after = _read(old, "source"), _read(new, "result")
@@ -91,6 +92,10 @@ class Checker:
                 if error.code != "pixels-changed" or not changed:
                     raise
                 blanked.check_blanked(source, result, after)
+        if pixels_text.to_read(before, self._profile.pixels.look):
+            full = "full" in self._profile.options
+            dates = frozenset(self._search.births if full else self._search.dates)
+            self.counts.frames_read += pixels_text.check_text(result, self._search, dates)
         self.counts.by_tag.update(self._comparison.fates)
         self.counts.instances += 1
 

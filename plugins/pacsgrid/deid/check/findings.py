@@ -12,15 +12,20 @@ KEPT, REPLACED, EMPTIED, REMOVED, ADDED = "kept", "replaced", "emptied", "remove
 
 @dataclass
 class Counts:
-    """How many elements of which tag were kept, replaced, emptied, removed or added."""
+    """How many elements of which tag were kept, replaced, emptied, removed or added.
+
+    ``frames_read`` is the number of frames whose pixels were read for text.
+    """
 
     by_tag: Counter[tuple[int, str]] = field(default_factory=Counter)
     instances: int = 0
+    frames_read: int = 0
 
     def merge(self, other: Counts) -> None:
         """Add another's counts."""
         self.by_tag.update(other.by_tag)
         self.instances += other.instances
+        self.frames_read += other.frames_read
 
     def totals(self) -> dict[str, int]:
         """Return the number of elements by what became of them."""

@@ -35,6 +35,8 @@ _SPELLED_DATES = re.compile(
     r"(?<!\d)(\d{1,2}) ([a-z]{3,9}) (\d{4})(?!\d)|([a-z]{3,9}) (\d{1,2}) (\d{4})"
 )
 _DIALLED = re.compile(r"\d[\d\s()./+-]{5,}\d")
+# Letters that readers of print take for digits, and the other way round.
+_MISREAD = str.maketrans("oilszbg", "0115289")
 _SPECIAL = re.compile(r"[^\x00-\x7f]")
 
 
@@ -95,6 +97,19 @@ class Search:
                     return "a phone number"
         return None
 
+    def nearly(self, text: str) -> str | None:
+        """Say whether a text as read from pixels names somebody but for one letter."""
+        for word in fold(text).split():
+            if len(word) >= 6 and any(
+                abs(len(word) - len(name)) <= 1 and len(name) >= 6 and _one_apart(word, name)
+                for name in self._words
+            ):
+                return "a name"
+        digits = fold(text).translate(_MISREAD).replace(" ", "")
+        if any(number.decode() in digits for number in self.numbers):
+            return "an identifier"
+        return None
+
     def _named(self, words: list[str], form: str) -> bool:
         if not self._words.isdisjoint(words):
             return True
@@ -142,6 +157,14 @@ def dates_in(text: str) -> Iterator[str]:
         month = _MONTHS.get(name) or _MONTHS.get(name[:3])
         if month:
             yield f"{year}{month:02}{int(day):02}"
+
+
+def _one_apart(one: str, other: str) -> bool:
+    """Say whether one letter changed, lost or added makes one word of the other."""
+    short, long = sorted((one, other), key=len)
+    same = next((n for n, letter in enumerate(short) if letter != long[n]), len(short))
+    rest = short[same + 1 :] if len(short) == len(long) else short[same:]
+    return long[same + 1 :] == rest
 
 
 def _parts(place: str) -> Iterator[str]:
