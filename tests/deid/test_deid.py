@@ -171,3 +171,13 @@ def test_a_code_string_of_an_unknown_word_goes(
     if left is not None:
         found = made[tag].value
         assert (list(found) if isinstance(left, list) else found) == left
+
+
+def test_a_scheme_without_a_code_names_nobody(tmp_path: Path) -> None:
+    path = ct(tmp_path / "a.dcm", "1.2.3", "1.2.3.1")
+    ds = dcmread(path)
+    item = Dataset()
+    item.CodingSchemeDesignator, item.CodeMeaning = "Nováková", "x"
+    ds.AnatomicRegionSequence = [item]
+    made = dcmread(run(save(ds, path), tmp_path).path)
+    assert made.AnatomicRegionSequence[0].CodingSchemeDesignator == "99PACSGRID"

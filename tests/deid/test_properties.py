@@ -184,7 +184,23 @@ def _shape(ds: Dataset, path: str = "") -> Iterator[tuple[str, Any]]:
         if element.VR == "SQ":
             for number, item in enumerate(element.value):
                 yield from _shape(item, f"{place}[{number}]")
-        elif element.VR in ("UI", "DA", "DT", "TM", "PN", "SH", "LO", "ST", "LT", "UT", "UC", "UR"):
+        elif element.VR in (
+            "UI",
+            "DA",
+            "DT",
+            "TM",
+            "PN",
+            "SH",
+            "LO",
+            "ST",
+            "LT",
+            "UT",
+            "UC",
+            "UR",
+        ) or (
+            # Pseudonyms, whatever VR the source gave them.
+            int(element.tag) in (0x00100010, 0x00100020, 0x00080050)
+        ):
             yield place, bool(element.value)
         else:
             yield place, repr(element.value)

@@ -12,6 +12,8 @@ from pydicom.sr._concepts_dict import concepts
 from .pseudonyms import Pseudonyms
 
 # Public schemes, and the shape each gives to its codes; a value of another scheme may be anything.
+# PS3.3 8.2: a short identifier, of the standard or of a maker.
+_DESIGNATOR = re.compile(r"[A-Za-z0-9_.-]{1,16}")
 _SHAPES = {
     "SCT": r"\d{6,18}",
     "DCM": r"\d{6}",
@@ -50,11 +52,14 @@ def clean_code(ds: Dataset, pseudonyms: Pseudonyms, clean: Callable[[str], str])
     meaning = _meanings().get((scheme, value))
     shape = _SHAPES.get(scheme)
     public = meaning is not None or bool(shape and re.fullmatch(shape, value))
-    if public or (value and clean(value) == value and clean(scheme) == scheme):
+    known = not scheme or _DESIGNATOR.fullmatch(scheme)
+    if public or (value and known and clean(value) == value and clean(scheme) == scheme):
         harmless = stated if stated == meaning or clean(stated) == stated else ""
         ds.CodeMeaning = (harmless or meaning or clean(stated) or "not stated")[:64]
         return
     if value:
         ds.CodeValue = pseudonyms.code(scheme, value)
+        ds.CodingSchemeDesignator = "99PACSGRID"
+    elif scheme and not (_DESIGNATOR.fullmatch(scheme) and clean(scheme) == scheme):
         ds.CodingSchemeDesignator = "99PACSGRID"
     ds.CodeMeaning = clean(stated) or "removed"
