@@ -11,6 +11,7 @@ from playwright.sync_api import expect
 from browser import CHROMIUM, chromium, shot
 from pacsgrid.embedded.stack import Stack
 from pacsgrid.pipeline import Line
+from pacsgrid.pipeline.release import release
 
 pytestmark = pytest.mark.e2e
 
@@ -39,18 +40,25 @@ def test_held_images_are_for_those_who_review_and_each_look_is_entered(
     shown = _get(filled, "steward", f"studies/{held}/pictures/0")
     assert shown.content.startswith(b"\x89PNG") and shown.headers["Cache-Control"] == "no-store"
     assert _get(filled, "steward", f"studies/{held}/pictures/2").status_code == 404
+    after = _get(filled, "steward", f"studies/{held}/pictures/1/after?profile=strict")
+    assert after.content.startswith(b"\x89PNG") and after.headers["Cache-Control"] == "no-store"
+    assert _get(filled, "steward", f"studies/{held}/pictures/1/after?profile=x").status_code == 422
+    assert not list(filled.site.staging.glob(".preview-*"))
     story = _get(filled, "steward", f"studies/{held}").json()["story"]
     assert [(row["who"], row["what"]) for row in story["accesses"]] == [
-        ("steward", "held picture 0")
+        ("steward", "held picture 0"),
+        ("steward", "picture after anonymising 1"),
+        ("steward", "picture after anonymising 1"),
     ]
     assert _get(filled, "guest", f"studies/{held}").json()["pictures"] == 0
-    assert _get(filled, "guest", f"studies/{held}/pictures/0").status_code == 403
+    for path in ("pictures/0", "pictures/0/after"):
+        assert _get(filled, "guest", f"studies/{held}/{path}").status_code == 403
 
 
 def test_no_answer_names_a_patient(filled: Stack, held: str) -> None:
     answers = [
         _get(filled, "steward", path).text
-        for path in ("flow", "held", "replicas", "studies", f"studies/{held}")
+        for path in ("flow", "held", "replicas", "studies", "releases", f"studies/{held}")
     ]
     for word in ("Zrzav", "Kvido", "756203", "somebody", "1.2.826.77", "ACC-77123"):
         assert not any(word in answer for answer in answers)
@@ -80,16 +88,34 @@ def test_a_steward_sees_the_flow_the_held_and_the_proofs(filled: Stack, held: st
         expect(page.get_by_role("row").filter(has_text=held[:14])).to_contain_text(
             "patient-mismatch"
         )
+        assert page.locator("img").count() == 0
+        page.get_by_role("button", name="Show thumbnails").click()
+        expect(page.locator("img[alt='After anonymising 1']").first).to_be_visible()
         shot(page, "held")
         page.get_by_role("link", name=held[:14]).click()
         expect(page.get_by_text("found → retrieved")).to_be_visible()
         assert page.locator("img[alt='Held image 1']").count() == 0
         page.get_by_role("button", name="Show 2 held images").click()
-        image = page.locator("img[alt='Held image 1']")
-        expect(image).to_be_visible()
+        for image in ("Held image 1", "After anonymising 1"):
+            expect(page.locator(f"img[alt='{image}']")).to_be_visible()
         page.wait_for_function("document.querySelector('.pg-pictures img').naturalWidth === 32")
         shot(page, "study")
         assert errors == []
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Debian's chromium is not installed")
+def test_a_steward_sees_what_was_released(filled: Stack) -> None:
+    with Line(filled.site, "demo") as line:
+        ref = line.pseudonyms.reference("drop", "1.2.826.77.1")
+        members = {ref: line.ledger.instances(ref)}
+        release(line, "seen", members)
+    with chromium(filled, "steward") as page:
+        page.goto("/plugin/pacsgrid#releases")
+        row = page.locator("[data-release='seen/v1']")
+        expect(row).to_contain_text("can be fetched")
+        expect(row.locator(".pg-number").nth(2)).to_have_text("1")
+        expect(page.get_by_text("No patient has withdrawn.")).to_be_visible()
+        shot(page, "releases")
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="Debian's chromium is not installed")

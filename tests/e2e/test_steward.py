@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import time
-from typing import Any
-
 import pytest
-import requests
 from playwright.sync_api import expect
 
 from browser import CHROMIUM, chromium, shot
+from hitl import answer, question
 from pacsgrid.embedded.stack import GUEST, OPERATOR, STEWARD, Stack
 from pacsgrid.ledger import InstanceRow, Overview
 from pacsgrid.model import StudyState
@@ -22,23 +19,6 @@ pytestmark = [
 ]
 
 
-def _question(stack: Stack, dag: str, run: str, seconds: float = 300) -> dict[str, Any]:
-    """Wait for a run's one question to a human."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        details = stack.api("GET", f"/dags/{dag}/dagRuns/{run}/hitlDetails").json()["hitl_details"]
-        if details:
-            return dict(details[0])
-        time.sleep(2)
-    raise TimeoutError(f"{dag} asks nothing within {seconds:.0f} s")
-
-
-def _answer(stack: Stack, asked: dict[str, Any], user: str, **body: object) -> requests.Response:
-    task = asked["task_instance"]
-    where = f"/dags/{task['dag_id']}/dagRuns/{task['dag_run_id']}/taskInstances/{task['task_id']}"
-    return stack.api("PATCH", f"{where}/{task['map_index']}/hitlDetails", body, user)
-
-
 def _good(stack: Stack) -> InstanceRow:
     with Line(stack.site, "demo") as line:
         ref = line.pseudonyms.reference("drop", "1.2.826.77.1")
@@ -47,10 +27,10 @@ def _good(stack: Stack) -> InstanceRow:
 
 def test_a_steward_rejects_what_is_held_and_a_guest_cannot(filled: Stack, held: str) -> None:
     run = filled.trigger({"project": "demo", "only": held}, "review_held")
-    asked = _question(filled, "review_held", run)
+    asked = question(filled, "review_held", run)
     assert asked["subject"] == f"{held}: patient-mismatch"
     reject = {"chosen_options": ["Reject"], "params_input": {"profile": None, "reason": "mixed"}}
-    assert _answer(filled, asked, GUEST, **reject).status_code == 403
+    assert answer(filled, asked, GUEST, **reject).status_code == 403
     with chromium(filled, STEWARD) as page:
         page.goto(f"/dags/review_held/runs/{run}/tasks/ask/mapped/0/required_actions")
         expect(page.get_by_text("different PatientIDs")).to_be_visible()
@@ -66,7 +46,7 @@ def test_a_steward_rejects_what_is_held_and_a_guest_cannot(filled: Stack, held: 
 def test_a_release_is_frozen_when_a_steward_approves_it(filled: Stack) -> None:
     wanted = {"project": "demo", "name": "day", "members": [_good(filled).study_uid]}
     run = filled.trigger(wanted, "release_cohort")
-    asked = _question(filled, "release_cohort", run)
+    asked = question(filled, "release_cohort", run)
     assert "1 subjects, 1 studies, 1 instances" in asked["body"]
     with chromium(filled, STEWARD) as page:
         page.goto(f"/dags/release_cohort/runs/{run}/tasks/approve/required_actions")
@@ -86,8 +66,8 @@ def test_a_withdrawn_patient_is_gone_and_the_doctor_finds_nothing(filled: Stack)
     with pytest.raises(ValueError, match="subject"):
         filled.trigger({"project": "demo", "subject": "756203/1234"}, "withdraw_patient")
     run = filled.trigger({"project": "demo", "subject": row.subject}, "withdraw_patient")
-    asked = _question(filled, "withdraw_patient", run)
-    assert _answer(filled, asked, STEWARD, chosen_options=["Approve"]).status_code == 200
+    asked = question(filled, "withdraw_patient", run)
+    assert answer(filled, asked, STEWARD, chosen_options=["Approve"]).status_code == 200
     assert filled.watch(run, dag="withdraw_patient") == "success"
     with Line(filled.site, "demo") as line:
         ref = line.pseudonyms.reference("drop", "1.2.826.77.1")

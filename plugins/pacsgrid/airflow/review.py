@@ -31,6 +31,11 @@ def _body(ref: str, whole: bool, files: int, reasons: Sequence[tuple[str, str]])
     what = "The whole study is held" if whole else "Single files of this study are held"
     lines = [f"{what}; {files} held files are kept.", ""]
     lines += [f"- `{code}`: {detail}" for code, detail in reasons]
+    if files:
+        # The page shows these to who may trigger review_held, and enters each look.
+        picture = f"pacsgrid/api/studies/{ref}/pictures/0"
+        lines += ["", "Its first held image, and what anonymising would make of it:", ""]
+        lines += [f"![as held]({picture}) ![after anonymising]({picture}/after)"]
     lines += ["", f"[Held images and story](../../../../../plugin/pacsgrid#study/{ref})"]
     return "\n".join(lines)
 

@@ -9,6 +9,7 @@ from pacsgrid.ledger.migrate import migrate
 from pacsgrid.ledger.overview import Overview
 from pacsgrid.ledger.rows import AuditRow, HeldRow, InstanceRow, StudyRow
 from pacsgrid.ledger.selection import forget_selections, keep_selection, open_selection
+from pacsgrid.ledger.shelf import Shelf
 from pacsgrid.ledger.vault import Vault
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "InstanceRow",
     "Ledger",
     "Overview",
+    "Shelf",
     "StudyRow",
     "Vault",
     "forget_selections",

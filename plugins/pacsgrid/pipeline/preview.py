@@ -1,10 +1,12 @@
-"""Small pictures of held files, for a steward who decides what becomes of them.
+"""Small pictures of held files, before and after, for a steward who decides what becomes of them.
 
 The files are identified and may be broken on purpose: nothing here trusts them.
 """
 
 from __future__ import annotations
 
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,8 +14,10 @@ import numpy as np
 import pydicom
 from pydicom.pixels import pixel_array
 
+from pacsgrid.deid import anonymise_file, collect_identifiers
 from pacsgrid.deid.quiet import quiet
 from pacsgrid.errors import HeldError
+from pacsgrid.pipeline.context import Line
 
 # A picture for a review: a frame larger than this is more likely an attack than an image.
 MAX_PIXELS = 64_000_000
@@ -59,6 +63,29 @@ def thumbnail(path: Path, edge: int = 256) -> bytes:
     if not done:
         raise HeldError("no-picture", "its first frame cannot be drawn")
     return png.tobytes()
+
+
+def thumbnail_after(line: Line, path: Path, edge: int = 256) -> bytes:
+    """Return a PNG of what the line's profile would make of a held file.
+
+    What waits for a steward by the profile's own wish is taken through it here all the same: it
+    is that steward who looks. Nothing is kept.
+
+    Raises
+    ------
+    HeldError
+        The file cannot be anonymised, or its result has no picture; says why.
+    """
+    profile = replace(
+        line.profile,
+        held_modalities=frozenset(),
+        hold_burned_in=False,
+        pixels=replace(line.profile.pixels, hold=frozenset()),
+    )
+    with tempfile.TemporaryDirectory(prefix=".preview-", dir=line.site.staging) as folder:
+        known = collect_identifiers([path])
+        made = anonymise_file(path, Path(folder), line.pseudonyms, profile, known)
+        return thumbnail(made.path, edge)
 
 
 def _eight_bits(frame: np.ndarray, inverted: bool) -> np.ndarray:

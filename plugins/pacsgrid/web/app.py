@@ -6,7 +6,7 @@ is a run like any other.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -19,10 +19,12 @@ from fastapi.staticfiles import StaticFiles
 
 from pacsgrid.config import Site
 from pacsgrid.errors import ConfigError, HeldError, PacsgridError
-from pacsgrid.ledger import Overview, StudyRow, Vault, keep_selection, migrate, note_access
+from pacsgrid.ledger import Overview, Shelf, StudyRow, Vault, keep_selection, migrate, note_access
 from pacsgrid.ledger.overview import HeldEntry, HourVolume, ReplicaHealth, StateCount, Story
+from pacsgrid.ledger.shelf import ReleaseEntry, WithdrawalEntry
 from pacsgrid.model import StudyQuery, StudyState
-from pacsgrid.pipeline.preview import held_files, thumbnail
+from pacsgrid.pipeline import Line
+from pacsgrid.pipeline.preview import held_files, thumbnail, thumbnail_after
 from pacsgrid.web.access import SiteDep, Viewer, ViewerDep
 
 STATIC = Path(__file__).parent / "static"
@@ -56,6 +58,15 @@ class Health:
 
     now: datetime
     projects: list[ProjectHealth]
+
+
+@dataclass(frozen=True)
+class Released:
+    """Every version of every release, and every withdrawal."""
+
+    now: datetime
+    releases: list[ReleaseEntry]
+    withdrawals: list[WithdrawalEntry]
 
 
 @dataclass(frozen=True)
@@ -96,11 +107,16 @@ def _ready(dsn: str) -> None:
     migrate(dsn)
 
 
-def _overview(site: Site, who: Viewer, project: str | None = None) -> Overview:
+def _seen(site: Site, who: Viewer, project: str | None) -> Sequence[str]:
+    """Return the projects that are asked for and may be seen."""
     _ready(site.ledger_dsn)
     if project and project not in who.projects:
         raise HTTPException(404, f"no project {project} that you may see")
-    return Overview(site.ledger_dsn, [project] if project else who.projects)
+    return [project] if project else who.projects
+
+
+def _overview(site: Site, who: Viewer, project: str | None = None) -> Overview:
+    return Overview(site.ledger_dsn, _seen(site, who, project))
 
 
 @app.middleware("http")
@@ -182,6 +198,13 @@ def replicas(site: SiteDep, who: ViewerDep, project: str | None = None) -> Healt
     return Health(datetime.now(UTC), healths)
 
 
+@app.get("/api/releases")
+def releases(site: SiteDep, who: ViewerDep, project: str | None = None) -> Released:
+    """What was released to researchers, and which patients withdrew, by their pseudonyms."""
+    shelf = Shelf(site.ledger_dsn, _seen(site, who, project))
+    return Released(datetime.now(UTC), shelf.releases(), shelf.withdrawals())
+
+
 @app.get("/api/studies")
 def studies(
     site: SiteDep, who: ViewerDep, project: str | None = None, state: StudyState | None = None
@@ -205,19 +228,44 @@ def study(site: SiteDep, who: ViewerDep, ref: str) -> Told:
     return Told(story, len(held_files(site.quarantine / ref)) if shown else 0)
 
 
-@app.get("/api/studies/{ref}/pictures/{number}")
-def picture(site: SiteDep, who: ViewerDep, ref: str, number: int) -> Response:
-    """One held file's first frame as PNG, for those who review; who looked is entered first."""
+def _held_file(site: Site, who: Viewer, ref: str, number: int, what: str) -> tuple[str, Path]:
+    """Return the project and path of a held file, for those who review; who looks is entered."""
     if not who.reviews:
         raise HTTPException(403, "held images are shown to those who may trigger review_held")
-    if not _told(site, who, ref).held:
+    story = _told(site, who, ref)
+    if not story.held:
         raise HTTPException(404, "nothing of this study is held")
     files = held_files(site.quarantine / ref)
     if not 0 <= number < len(files):
         raise HTTPException(404, f"of this study {len(files)} files are held")
-    note_access(site.ledger_dsn, who.name, ref, f"held picture {number}")
+    note_access(site.ledger_dsn, who.name, ref, f"{what} {number}")
+    return story.study.project, files[number]
+
+
+@app.get("/api/studies/{ref}/pictures/{number}")
+def picture(site: SiteDep, who: ViewerDep, ref: str, number: int) -> Response:
+    """One held file's first frame as PNG."""
+    _, path = _held_file(site, who, ref, number, "held picture")
+    return _png(lambda: thumbnail(path))
+
+
+@app.get("/api/studies/{ref}/pictures/{number}/after")
+def picture_after(
+    site: SiteDep, who: ViewerDep, ref: str, number: int, profile: str = ""
+) -> Response:
+    """The same frame as the project's profile, or another it allows, would let it out."""
+    project, path = _held_file(site, who, ref, number, "picture after anonymising")
     try:
-        return Response(thumbnail(files[number]), media_type="image/png")
+        line = Line(site, project, who.name, profile)
+    except ConfigError as error:
+        raise HTTPException(422, str(error)) from None
+    with line:
+        return _png(lambda: thumbnail_after(line, path))
+
+
+def _png(drawn: Callable[[], bytes]) -> Response:
+    try:
+        return Response(drawn(), media_type="image/png")
     except HeldError as error:
         raise HTTPException(422, error.detail) from None
 

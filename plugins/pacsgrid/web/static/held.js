@@ -1,17 +1,21 @@
-// What waits for a steward: each with its reason and age; pictures on the study's own page.
-import { age, clock, h, inProject, Loaded, plural, StudyLink, Table, useAnswer } from "./base.js";
+// What waits for a steward: each with its reason, its age and, when asked for, its thumbnails.
+import { age, clock, h, inProject, Loaded, plural, StudyLink, Table, useAnswer, useState } from "./base.js";
+import { BeforeAndAfter } from "./pictures.js";
 
 export function HeldView({ project, me }) {
   const answer = useAnswer(inProject("held", project));
+  const [shown, show] = useState(false);
   return h(Loaded, { answer }, (rows) =>
     h("section", null,
       h("h2", null, `Held: ${plural(rows.length, "item")}`),
       h("p", { className: "pg-quiet" },
         me.reviews
-          ? "Open a study to see its held images; to decide, start the DAG review_held."
+          ? "To decide, start the DAG review_held. Thumbnails may show who the patient is: each look is entered into the audit trail."
           : "Held images are shown to those who may trigger the DAG review_held."),
+      me.reviews && rows.length > 0 &&
+        h("button", { type: "button", onClick: () => show(!shown) }, shown ? "Hide thumbnails" : "Show thumbnails"),
       h(Table, {
-        head: ["Study", "Project", "Source", "What", "Reason", "What to do", "Since"],
+        head: ["Study", "Project", "Source", "What", "Reason", "What to do", "Since", ...(shown ? ["Before, after"] : [])],
         empty: "Nothing waits for a steward.",
         rows: rows.map((row) =>
           h("tr", { key: `${row.ref}${row.code}${row.since}` },
@@ -21,6 +25,7 @@ export function HeldView({ project, me }) {
             h("td", null, row.whole ? "study" : "one file"),
             h("td", null, h("code", null, row.code)),
             h("td", { className: "pg-wide" }, row.detail),
-            h("td", { title: clock(row.since) }, age(row.since)))),
+            h("td", { title: clock(row.since) }, age(row.since)),
+            shown && h("td", { className: "pg-small" }, h(BeforeAndAfter, { study: row.ref, number: 0 })))),
       })));
 }

@@ -3,6 +3,7 @@ import { address, h, here, Loaded, useAnswer, useEffect, useState } from "./base
 import { FlowView } from "./flow.js";
 import { IngestView } from "./ingest.js";
 import { HeldView } from "./held.js";
+import { ReleasesView } from "./releases.js";
 import { ReplicasView } from "./replicas.js";
 import { StudiesView, StudyView } from "./studies.js";
 
@@ -11,6 +12,7 @@ const TABS = [
   ["held", "Held"],
   ["replicas", "Replicas"],
   ["studies", "Studies"],
+  ["releases", "Releases"],
   ["ingest", "Ingest"],
 ];
 
@@ -28,6 +30,7 @@ function useHash() {
 function View({ view, detail, project, me }) {
   if (view === "held") return h(HeldView, { project, me });
   if (view === "replicas") return h(ReplicasView, { project });
+  if (view === "releases") return h(ReleasesView, { project });
   if (view === "studies") return h(StudiesView, { project, state: detail });
   if (view === "ingest") return h(IngestView, { me });
   if (view === "study" && detail) return h(StudyView, { study: detail, me });

@@ -1,5 +1,6 @@
 // Lists of studies, and one study's whole story from the audit trail.
-import { address, age, bytes, clock, h, inProject, Loaded, plural, StudyLink, Table, useAnswer, useState } from "./base.js";
+import { age, bytes, clock, h, inProject, Loaded, plural, StudyLink, Table, useAnswer, useState } from "./base.js";
+import { BeforeAndAfter } from "./pictures.js";
 
 export function StudiesView({ project, state }) {
   const path = state ? `studies?state=${encodeURIComponent(state)}` : "studies";
@@ -26,30 +27,28 @@ function Held({ story, pictures, reviews }) {
     h("ul", null, story.held.map((row) =>
       h("li", { key: `${row.code}${row.since}` },
         h("code", null, row.code), ` ${row.whole ? "the study" : "one file"}: ${row.detail}`))),
-    reviews && pictures > 0 && h(Pictures, { study: story.study.ref, pictures }));
+    reviews && pictures > 0 && h(Pictures, { study: story.study.ref, pictures, project: story.study.project }));
 }
 
 // Shown only when asked for: each look at a held image is entered into the audit trail.
-function Pictures({ study, pictures }) {
+function Pictures({ study, pictures, project }) {
   const [shown, show] = useState(0);
+  const [profile, choose] = useState("");
+  const form = useAnswer("form", 0);
   const more = Math.min(12, pictures - shown);
+  const profiles = form.data?.projects[project] ?? [];
   return h("div", null,
     h("p", { className: "pg-warning" },
       "Held images may show who the patient is. That you look is entered into the audit trail."),
+    profiles.length > 0 &&
+      h("label", null, "Profile ",
+        h("select", { value: profile, onChange: (event) => choose(event.target.value) },
+          h("option", { value: "" }, "the project's own"),
+          profiles.map((name) => h("option", { key: name, value: name }, name)))),
     h("div", { className: "pg-pictures" },
-      Array.from({ length: shown }, (_, n) => h(Picture, { key: n, study, number: n }))),
+      Array.from({ length: shown }, (_, n) => h(BeforeAndAfter, { key: n, study, number: n, profile }))),
     more > 0 && h("button", { type: "button", onClick: () => show(shown + more) },
       shown ? `Show ${more} more` : `Show ${plural(more, "held image")}`));
-}
-
-function Picture({ study, number }) {
-  const [broken, setBroken] = useState(false);
-  if (broken) return h("div", { className: "pg-nopicture" }, "no picture in this file");
-  return h("img", {
-    src: address(`api/studies/${encodeURIComponent(study)}/pictures/${number}`),
-    alt: `Held image ${number + 1}`,
-    onError: () => setBroken(true),
-  });
 }
 
 function timeline({ audit, accesses, decisions }) {

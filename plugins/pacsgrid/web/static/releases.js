@@ -1,0 +1,58 @@
+// Cohorts: what was released, version by version, and which patients (pseudonyms) withdrew.
+import { address, age, bytes, clock, h, inProject, Loaded, plural, Table, useAnswer } from "./base.js";
+
+const dag = (name) => new URL(`../dags/${name}`, address("")).href;
+
+function Standing({ row, now }) {
+  return row.retired_at
+    ? h("span", { className: "pg-badge pg-badge-held", title: clock(row.retired_at) }, "replaced after a withdrawal")
+    : h("span", { className: "pg-badge", title: `for ${age(row.made_at, now)}` }, "can be fetched");
+}
+
+function Releases({ rows, now }) {
+  return h(Table, {
+    head: ["Release", "Project", "Version", "Subjects", "Studies", "Instances", "Size", "Released", ""],
+    empty: "No cohort was released yet.",
+    rows: rows.map((row) =>
+      h("tr", { key: `${row.project}/${row.name}/${row.version}`, "data-release": `${row.name}/v${row.version}` },
+        h("td", null, row.name),
+        h("td", null, row.project),
+        h("td", null, `v${row.version}`),
+        [row.subjects, row.studies, row.instances].map((count, n) =>
+          h("td", { key: n, className: "pg-number" }, count.toLocaleString())),
+        h("td", { className: "pg-number" }, bytes(row.size)),
+        h("td", { title: clock(row.made_at) }, `${age(row.made_at, now)} ago`),
+        h("td", null, h(Standing, { row, now })))),
+  });
+}
+
+function Withdrawals({ rows, now }) {
+  return h(Table, {
+    head: ["Subject", "Project", "Asked", "Proven gone"],
+    empty: "No patient has withdrawn.",
+    rows: rows.map((row) =>
+      h("tr", { key: `${row.project}/${row.subject}` },
+        h("td", { className: "pg-ref" }, row.subject),
+        h("td", null, row.project),
+        h("td", { title: clock(row.asked_at) }, `${age(row.asked_at, now)} ago`),
+        row.proven_at
+          ? h("td", { title: clock(row.proven_at) }, "from every zone")
+          : h("td", null, h("span", { className: "pg-badge pg-badge-held" }, `waits for ${row.waiting.join(", ")}`)))),
+  });
+}
+
+export function ReleasesView({ project }) {
+  const answer = useAnswer(inProject("releases", project));
+  return h(Loaded, { answer }, ({ now, releases, withdrawals }) => [
+    h("section", { key: "releases" },
+      h("h2", null, `Releases: ${plural(releases.length, "version")}`),
+      h("p", { className: "pg-quiet" }, "To count a cohort and release it, start the DAG ",
+        h("a", { href: dag("release_cohort") }, "release_cohort"), "; a steward approves it there."),
+      h(Releases, { rows: releases, now })),
+    h("section", { key: "withdrawals" },
+      h("h2", null, `Withdrawals: ${plural(withdrawals.length, "patient")}`),
+      h("p", { className: "pg-quiet" }, "A withdrawal starts with the DAG ",
+        h("a", { href: dag("withdraw_patient") }, "withdraw_patient"), "."),
+      h(Withdrawals, { rows: withdrawals, now })),
+  ]);
+}

@@ -1,0 +1,139 @@
+"""A whole day of a site, nobody at the keyboard; at its end the doctor looks. `make test-ui`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydicom import dcmread
+
+from dicom import ct
+from hitl import answer, question
+from pacsgrid.embedded.sample_data import make_samples
+from pacsgrid.embedded.stack import GUEST, OPERATOR, STEWARD, Stack
+from pacsgrid.ledger import Shelf
+from pacsgrid.model import StudyState
+from pacsgrid.pipeline import Line
+from proof import proven_once
+from receiving import RunningReceiver, eventually
+
+pytestmark = pytest.mark.ui
+STORESCU = Path("/usr/bin/storescu")
+# A modality pushes them; the second file of the second study names another patient.
+PUSHED = ("1.2.826.88.1", "1.2.826.88.2")
+
+
+def _run(stack: Stack, dag: str, **conf: object) -> None:
+    assert stack.watch(stack.trigger(conf, dag), dag=dag) == "success", dag
+
+
+def _pacsgrid(stack: Stack, *words: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "pacsgrid", *words],
+        env=stack.airflow_env(),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def _push(stack: Stack, receiver: RunningReceiver) -> list[Path]:
+    files = [
+        ct(stack.dir / "modality" / f"{n}.dcm", study, f"{study}.{n}", fill=n)
+        for n, study in enumerate((*PUSHED, PUSHED[1]), 1)
+    ]
+    other = dcmread(files[-1])
+    other.PatientID = "somebody else"
+    other.save_as(files[-1])
+    to = ["-aet", "MODALITY", "-aec", "PACSGRID", "127.0.0.1", str(receiver.port)]
+    subprocess.run([str(STORESCU), *to, *map(str, files)], check=True)
+    return files
+
+
+@pytest.mark.skipif(not STORESCU.exists(), reason="DCMTK is not installed")
+def test_a_day_ends_with_every_invariant_held(tmp_path: Path) -> None:
+    with Stack(tmp_path / "site", say=print) as stack:
+        (stack.dir / "operator.password").write_text(stack.password(OPERATOR))
+        announcing = {
+            "airflow_url": stack.url,
+            "airflow_user": OPERATOR,
+            "password_file": str(stack.dir / "operator.password"),
+            "project": "demo",
+        }
+        # The partner is away when the day begins.
+        stack.zones["praha"].stop()
+        samples = make_samples(stack.dir / "samples")
+        stack.pacs.load(samples)
+        with RunningReceiver(stack.dir / "receiver", stack.dir / "incoming", **announcing) as modal:
+            _push(stack, modal)
+            with Line(stack.site, "demo") as line:
+                good, mixed = (line.pseudonyms.reference("received", uid) for uid in PUSHED)
+
+                def came(ref: str, state: StudyState) -> bool:
+                    return any(s.ref == ref for s in line.ledger.studies("demo", [state]))
+
+                eventually(lambda: came(good, StudyState.VERIFIED), 300)
+                eventually(lambda: came(mixed, StudyState.HELD), 300)
+
+        _run(stack, "nightly_sync", late_days=3650)
+
+        def nightly_done() -> bool:
+            runs = stack.api("GET", "/dags/ingest_studies/dagRuns").json()["dag_runs"]
+            mine = [run["state"] for run in runs if run["conf"].get("source") == "pacs"]
+            assert "failed" not in mine
+            return bool(mine) and set(mine) == {"success"}
+
+        eventually(nightly_done, 900)
+
+        # Everything that waits is asked about; the steward takes the mixed one out.
+        run = stack.trigger({"project": "demo", "only": mixed}, "review_held")
+        asked = question(stack, "review_held", run)
+        reject = {
+            "chosen_options": ["Reject"],
+            "params_input": {"profile": None, "reason": "two patients in one study"},
+        }
+        assert answer(stack, asked, GUEST, **reject).status_code == 403
+        assert answer(stack, asked, STEWARD, **reject).status_code == 200
+        assert stack.watch(run, dag="review_held") == "success"
+
+        # The partner is back: the night's upkeep brings and proves its copies.
+        stack.start_zone("praha")
+        _run(stack, "replicate_and_verify")
+        with Line(stack.site, "demo") as line:
+            done = [s.ref for s in line.ledger.studies("demo", [StudyState.VERIFIED])]
+            assert len(done) >= 5 and good in done
+            assert all(proven_once(line, ref) for ref in done)
+            subject = line.ledger.instances(good)[0].subject
+
+        run = stack.trigger(
+            {"project": "demo", "name": "day", "criteria": ["Modality=CT"]}, "release_cohort"
+        )
+        asked = question(stack, "release_cohort", run)
+        assert answer(stack, asked, STEWARD, chosen_options=["Approve"]).status_code == 200
+        assert stack.watch(run, dag="release_cohort") == "success"
+        fetched = stack.dir / "researcher"
+        _pacsgrid(stack, "fetch", "/brno/home/demo/releases/day/v1", str(fetched))
+        with Line(stack.site, "demo") as line:
+            listed = line.cohorts.release_refs("demo", "day", 1)
+            count = sum(len(line.ledger.instances(ref)) for ref in listed)
+        assert good in listed and len(list(fetched.rglob("*.dcm"))) == count
+
+        _run(stack, "audit_replicas")
+        run = stack.trigger({"project": "demo", "subject": subject}, "withdraw_patient")
+        asked = question(stack, "withdraw_patient", run)
+        assert answer(stack, asked, STEWARD, chosen_options=["Approve"]).status_code == 200
+        assert stack.watch(run, dag="withdraw_patient") == "success"
+        shelf = Shelf(stack.site.ledger_dsn, ["demo"])
+        (gone,) = shelf.withdrawals()
+        assert gone.subject == subject and gone.waiting == [] and gone.proven_at
+        versions = {row.version: row.retired_at is None for row in shelf.releases()}
+        assert versions == {1: False, 2: True}
+
+        for dag in ("replicate_and_verify", "housekeeping", "audit_replicas", "site_check"):
+            _run(stack, dag)
+        assert "every invariant holds" in _pacsgrid(stack, "doctor")
+        assert not list(stack.site.staging.rglob("*.dcm"))
+        assert not list(stack.site.outbox.rglob("*.dcm"))
