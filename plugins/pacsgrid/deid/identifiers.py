@@ -60,6 +60,14 @@ PLACES = frozenset(
 )
 
 
+# Explicit VRs of elements that tell nothing unless they are listed above.
+_MUTE = frozenset(
+    (b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT", b"SH",
+     b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US")
+)  # fmt: skip
+_LISTED = NAMES | IDS | BIRTH | PLACES
+
+
 # Letters that Unicode does not take apart into a plain one and a mark.
 _PLAIN = str.maketrans(
     {"ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ı": "i",
@@ -278,6 +286,8 @@ def _unknown(path: Path, known: dict[object, set[bytes]]) -> Dataset:
     for tag, data in parts.elements.items():
         if tag & 0x10000:
             private[tag] = data
+        elif not parts.implicit and data[4:6] in _MUTE and tag not in _LISTED:
+            continue
         elif data not in (there := known.setdefault((parts.implicit, charset, tag), set())):
             there.add(data)
             new[tag] = data

@@ -30,6 +30,8 @@ _SHARED = (
 # Binary numbers of one width; written as they are read.
 _BINARY = frozenset(("FD", "FL", "SL", "SS", "UL", "US"))
 _PLAIN_NUMBERS = re.compile(rb"[0-9+.eE-]+(\\[0-9+.eE-]+)* ?")
+_NUMBER = rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
+_NUMBERS = re.compile(rb"%b(?:\\%b)* ?" % (_NUMBER, _NUMBER))
 _UIDS = (0x00080016, _SOP_UID, 0x0020000D, 0x0020000E)
 # Three elements that make one coded entry: no dataset has them, an item does.
 _CODE = (0x00080100, 0x00080102, 0x00080104)
@@ -88,6 +90,7 @@ class Memo:
         self._sop_uid = sop_uid
         self._public: dict[int, dict[bytes, bytes]] = {}
         self._private: dict[bytes, dict[int, bytes]] = {}
+        self._numbers: set[tuple[int, bytes]] = set()
         self._values = 0
         self._anchors = {tag: parts.elements[tag] for tag in _ANCHORS if tag in parts.elements}
         common = {tag: parts.elements[tag] for tag in _SHARED if tag in parts.elements}
@@ -104,6 +107,8 @@ class Memo:
             # Read, judged and left alone: its bytes are what would be written.
             if tag in ds and _as_it_was(ds.get_item(tag)):
                 made[tag] = data
+                if ds.get_item(tag).VR in ("DS", "IS") and _NUMBERS.fullmatch(data[8:]):
+                    self._numbers.add((tag, data[4:6]))
                 del ds[tag]
         for tag in self._anchors.keys() - wanted.keys() - {_CHARSET}:
             if tag in ds:
@@ -112,6 +117,10 @@ class Memo:
             encoded = encoded_dataset(ds, parts.implicit, True)
             made.update(cut_encoded(encoded, parts.implicit))
         return made
+
+    def _is_number(self, tag: int, data: bytes) -> bool:
+        """Say whether it is a number where another was left alone: that depends on no more."""
+        return (tag, data[4:6]) in self._numbers and _NUMBERS.fullmatch(data[8:]) is not None
 
     def rewritten(self, parts: Parts) -> dict[int, bytes]:
         """Return the elements of a result, encoded."""
@@ -124,7 +133,9 @@ class Memo:
                 private.append(tag)
             elif tag not in self._own:
                 known = public.setdefault(tag, {}).get(data)
-                if known is None:
+                if known is None and not parts.implicit and self._is_number(tag, data):
+                    made[tag] = data
+                elif known is None:
                     new.append(tag)
                 elif known:
                     made[tag] = known
