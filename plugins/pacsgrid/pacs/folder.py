@@ -12,8 +12,9 @@ from pydicom import dcmread
 
 from pacsgrid.errors import ConfigError, SourceUnavailable
 from pacsgrid.model import FoundStudy, SourceSettings, StagedFile, StudyQuery
+from pacsgrid.pacs.disk import sync_directory
 from pacsgrid.pacs.quiet import hush
-from pacsgrid.pacs.staging import prepare, sync_directory, write_whole
+from pacsgrid.pacs.staging import prepare, write_whole
 
 hush()
 

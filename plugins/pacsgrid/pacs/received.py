@@ -10,11 +10,12 @@ from pydicom import dcmread
 
 from pacsgrid.errors import ConfigError, SourceUnavailable
 from pacsgrid.model import FoundStudy, SourceSettings, StagedFile, StudyQuery
+from pacsgrid.pacs.disk import sync_directory
 from pacsgrid.pacs.part10 import HEAD, MOST_META, read_meta
 from pacsgrid.pacs.quiet import hush
 from pacsgrid.pacs.receiver.incoming import PARTS, directory_for
 from pacsgrid.pacs.receiver.watch import announced
-from pacsgrid.pacs.staging import prepare, sync_directory, write_whole
+from pacsgrid.pacs.staging import prepare, write_whole
 
 hush()
 _TAGS = ["StudyInstanceUID", "PatientID", "StudyDate", "Modality", "AccessionNumber"]

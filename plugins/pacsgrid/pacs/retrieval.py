@@ -9,7 +9,8 @@ from pathlib import Path
 
 from pacsgrid.errors import PacsgridError, SourceError, SourceUnavailable
 from pacsgrid.model import FoundStudy, StagedFile, StudyQuery
-from pacsgrid.pacs.staging import name_for, prepare, sync_directory
+from pacsgrid.pacs.disk import sync_directory
+from pacsgrid.pacs.staging import name_for, prepare
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 
+from pacsgrid.pacs.disk import sync_directory, sync_files
+
 PART_SUFFIX = ".part"
 
 
@@ -24,15 +26,6 @@ def prepare(into: Path) -> None:
     into.mkdir(parents=True, exist_ok=True, mode=0o700)
     for part in into.glob(f".*{PART_SUFFIX}"):
         part.unlink(missing_ok=True)
-
-
-def sync_directory(path: Path) -> None:
-    """Make renames in the directory survive a power cut."""
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def write_whole(target: Path, chunks: Iterable[bytes | memoryview]) -> None:
@@ -130,9 +123,11 @@ def _write_all(handle: int, chunk: bytes | memoryview) -> int:
 
 def _to_disk(batch: list[tuple[int, str, Path]]) -> None:
     error: OSError | None = None
+    failed = sync_files([handle for handle, _, _ in batch])
     for handle, name, target in batch:
         try:
-            os.fsync(handle)
+            if handle in failed:
+                raise failed[handle]
             os.replace(name, target)
         except OSError as problem:
             error = error or problem

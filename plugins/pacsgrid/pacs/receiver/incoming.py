@@ -23,9 +23,10 @@ from pydicom import dcmread
 from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag
 
+from pacsgrid.pacs.disk import sync_directory, sync_files
 from pacsgrid.pacs.part10 import write_head
 from pacsgrid.pacs.quiet import hush
-from pacsgrid.pacs.staging import name_for, sync_directory
+from pacsgrid.pacs.staging import name_for
 
 hush()
 log = logging.getLogger(__name__)
@@ -179,11 +180,11 @@ class Incoming:
 
 
 def _to_disk(waiting: list[tuple[int, Path, Path]]) -> None:
+    failed = sync_files([handle for handle, _, _ in waiting])
     for handle, _, _ in waiting:
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        os.close(handle)
+    if failed:
+        raise next(iter(failed.values()))
     for _, whole, target in waiting:
         file_under(whole, target)
     for directory in {target.parent for _, _, target in waiting}:
