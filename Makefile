@@ -24,7 +24,7 @@ help:
 	@echo "make grid-nights  a hundred simulated nights of faults, killed servers and absent partners"
 	@echo "make bench-deid-speed  instances per second of CPU, ours beside its peers; peak of memory on 2 GB"
 	@echo "make bench-pixels  share of drawn texts hidden and of frames without text changed (TEXTS=600, half an hour)"
-	@echo "make bench-grid  deposit, fetch, verification and planning against one embedded zone"
+	@echo "make bench-grid  deposit, fetch, verification and planning; PACSGRID_TEST_ZONES names a real zone"
 	@echo "make bench-dicom  instances a second: receiving, C-GET, WADO-RS, beside DCMTK and pynetdicom"
 	@echo "make pacs-faults  every readable DICOM file from Orthanc and dcmqrscp while 8 % of connections fail (minutes)"
 	@echo "make requirements  resolve requirements*.in anew"

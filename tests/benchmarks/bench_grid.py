@@ -1,6 +1,8 @@
-"""Rates of the grid against one embedded zone, beside loops of plain python-irodsclient calls.
+"""Rates of the grid against one zone, beside loops of plain python-irodsclient calls.
 
-make bench-grid
+make bench-grid measures an embedded zone; where PACSGRID_TEST_ZONES names a file (see
+tests/grid/conftest.py), its `home` zone is measured, and `iput -r -K` too where iCommands and
+IRODS_ENVIRONMENT_FILE are there.
 """
 
 from __future__ import annotations
@@ -8,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import os
 import resource
+import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -18,6 +22,7 @@ from pathlib import Path
 
 import irods.keywords as kw
 import psycopg2
+import yaml
 from irods.api_number import api_number
 from irods.connection import Connection
 from irods.message import iRODSMessage
@@ -37,6 +42,30 @@ LOOP = 200  # the loops are slow and steady, so fewer objects tell their rate
 
 @contextmanager
 def zone_of(folder: Path) -> Iterator[Zone]:
+    """The zone to measure: a named one, its project `bench` emptied, or an embedded one."""
+    named = os.environ.get("PACSGRID_TEST_ZONES")
+    if not named:
+        with embedded_zone(folder) as zone:
+            yield zone
+        return
+    with Zone(ZoneSettings(**yaml.safe_load(Path(named).read_text())["home"])) as zone:
+        empty(zone)
+        ensure_project(zone, "bench")
+        try:
+            yield zone
+        finally:
+            empty(zone)
+
+
+def empty(zone: Zone) -> None:
+    """Remove what an earlier run left."""
+    path = f"/{zone.settings.name}/home/bench"
+    if zone.session.collections.exists(path):
+        zone.session.collections.remove(path, recurse=True, force=True)
+
+
+@contextmanager
+def embedded_zone(folder: Path) -> Iterator[Zone]:
     """A zone in a process of its own, two replicas of everything."""
     port = free_port()
     command = [sys.executable, "-m", "pacsgrid.embedded.zone", "--zone", "bench"]
@@ -96,6 +125,16 @@ def counted() -> Iterator[Counter[int]]:
         Connection.send = send
 
 
+def iput(zone: Zone, made: list[AnonymisedInstance], folder: Path, home: str) -> None:
+    """Put the same files with the C++ client."""
+    source = folder / "iput"
+    source.mkdir()
+    for one in made:
+        os.link(one.path, source / one.path.name)
+    command = ["iput", "-r", "-K", "-R", zone.settings.resource, str(source), f"{home}/iput"]
+    subprocess.run(command, check=True)
+
+
 def plan(folder: Path) -> None:
     """Planning for a million instances in the ledger, three proofs each."""
     policy = ReplicationPolicy(copies={"brno": 2, "praha": 1})
@@ -136,9 +175,10 @@ def main() -> None:
         folder = Path(name)
         made = instances(folder, "1.1", COUNT, SIZE)
         objects = zone.session.data_objects
-        collection = "/bench/home/bench/loop"
+        home = f"/{zone.settings.name}/home/bench"
+        collection = f"{home}/loop"
         zone.session.collections.create(collection)
-        options = {kw.REG_CHKSUM_KW: "", kw.DEST_RESC_NAME_KW: "pair"}
+        options = {kw.REG_CHKSUM_KW: "", kw.DEST_RESC_NAME_KW: zone.settings.resource}
 
         def put_loop() -> None:
             for one in made[:LOOP]:
@@ -147,13 +187,16 @@ def main() -> None:
         loop = rate("put loop of python-irodsclient, checksum, 2 replicas", LOOP, put_loop)
         ours = rate("deposit", COUNT, lambda: deposit(zone, "bench", made, {}))
         print(f"{'deposit / put loop':<58}{ours / loop:10.1f}")
+        if os.environ.get("PACSGRID_TEST_ZONES") and shutil.which("iput"):
+            peer = rate("iput -r -K", LOOP, lambda: iput(zone, made[:LOOP], folder, home))
+            print(f"{'deposit / iput -r -K':<58}{ours / peer:10.1f}")
 
         def get_loop() -> None:
             for one in made[:LOOP]:
                 objects.get(f"{collection}/{one.sop_uid}", str(folder / "got"), forceFlag="")
 
         loop = rate("get loop of python-irodsclient, nothing proven", LOOP, get_loop)
-        data = "/bench/home/bench/data"
+        data = f"{home}/data"
         ours = rate("fetch, every object proven", COUNT, lambda: fetch(zone, data, folder / "out"))
         print(f"{'fetch / get loop':<58}{ours / loop:10.1f}")
         plan(folder)
