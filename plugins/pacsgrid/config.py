@@ -1,27 +1,38 @@
 """Site settings: one YAML file, validated when it is read; credentials stay outside it.
 
-A password is named, not written: ``password_env`` or ``password_file``.
+A password is named, not written: ``password_env``, ``password_file``, or the Airflow
+``connection`` that holds it together with the address.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import date
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 from zoneinfo import available_timezones
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
+from pacsgrid.connections import KINDS, Later, look_up
 from pacsgrid.errors import ConfigError
 from pacsgrid.model import ProjectSettings, ReplicationPolicy, SourceSettings, ZoneSettings
 from pacsgrid.receiver_settings import ReceiverSettings
 
 SITE_ENV = "PACSGRID_SITE"
 _T = TypeVar("_T")
+_Model = TypeVar("_Model", bound=BaseModel)
 
 
 class _Strict(BaseModel):
@@ -30,6 +41,7 @@ class _Strict(BaseModel):
 
 class _Source(_Strict):
     kind: str = Field(pattern="^(dimse|dicomweb|folder|received)$")
+    connection: str = ""
     host: str = ""
     port: int = Field(0, ge=0, le=65535)
     ae_title: str = Field("", max_length=16)
@@ -62,14 +74,21 @@ class _Source(_Strict):
 
 
 class _Zone(_Strict):
-    host: str
-    port: int = Field(ge=1, le=65535)
-    user: str
+    connection: str = ""
+    host: str = ""
+    port: int = Field(0, ge=0, le=65535)
+    user: str = ""
     password_env: str = ""
     password_file: Path | None = None
     resource: str = "demoResc"
     copies: int = Field(1, ge=1, le=16)
     bundle: bool = False
+
+    @model_validator(mode="after")
+    def _reachable(self) -> _Zone:
+        if not self.connection and not (self.host and self.port and self.user):
+            raise ValueError("give host, port and user, or an Airflow connection")
+        return self
 
 
 class _Held(_Strict):
@@ -128,8 +147,8 @@ class Site:
     ledger_dsn: str
     vault_key: bytes
     batch_size: int
-    sources: dict[str, SourceSettings]
-    zones: dict[str, ZoneSettings]
+    sources: Mapping[str, SourceSettings]
+    zones: Mapping[str, ZoneSettings]
     projects: dict[str, ProjectSettings]
     receiver: ReceiverSettings | None = None
 
@@ -146,7 +165,7 @@ class Site:
         return _pick(self.projects, "project", name)
 
 
-def _pick(table: dict[str, _T], kind: str, name: str) -> _T:
+def _pick(table: Mapping[str, _T], kind: str, name: str) -> _T:
     if name not in table:
         known = ", ".join(sorted(table)) or "none"
         raise ConfigError(f"no {kind} named {name!r} in the site file; it has: {known}")
@@ -163,20 +182,88 @@ def _secret(where: str, env: str, file: Path | None, what: str = "password") -> 
     )
 
 
+_SECRETS = {"password_env", "password_file", "token_env", "token_file"}
+
+
 def _source(where: str, name: str, given: _Source, state: Path) -> SourceSettings:
-    values = given.model_dump(
-        exclude={"password_env", "password_file", "token_env", "token_file", "fall_back"}
-    )
-    values["retrieve"] = given.retrieve or ("web" if given.kind == "dicomweb" else "get")
+    values = given.model_dump(exclude=_SECRETS | {"connection", "fall_back"})
+    if given.connection:
+        if given.kind not in KINDS:
+            raise ConfigError(f"{where}: a source of kind {given.kind} has no connection")
+        held = look_up(given.connection, KINDS[given.kind])
+        checked = _checked(f"{where}: connection {given.connection}", given, held)
+        values |= {k: getattr(checked, k) for k in held if k in values}
+        values |= {k: held[k] for k in ("password", "token") if k in held}
+    values["retrieve"] = values["retrieve"] or ("web" if given.kind == "dicomweb" else "get")
     if given.password_env or given.password_file:
         values["password"] = _secret(where, given.password_env, given.password_file)
     if given.token_env or given.token_file:
         values["token"] = _secret(where, given.token_env, given.token_file, "token")
-    if given.user and "password" not in values:
+    if values["user"] and "password" not in values:
         raise ConfigError(f"{where}: user without password; set password_env or password_file")
-    if given.kind == "dicomweb" and not given.url:
+    if given.kind == "dicomweb" and not values["url"]:
         raise ConfigError(f"{where}: url is not set; give the DICOMweb service's root")
     return SourceSettings(name=name, state=state, fall_back=tuple(given.fall_back), **values)
+
+
+def source_of(name: str, kind: str, held: Mapping[str, Any]) -> SourceSettings:
+    """Return a source from a connection alone, without a site file.
+
+    Raises
+    ------
+    ConfigError
+        Something is missing or wrong; names the connection and the setting.
+    """
+    where = f"connection {name}"
+    given = _Source.model_construct(kind=kind)
+    checked = _checked(where, given, held)
+    values = checked.model_dump(exclude=_SECRETS | {"connection", "fall_back"})
+    values |= {k: held[k] for k in ("password", "token") if k in held}
+    values["retrieve"] = values["retrieve"] or ("web" if kind == "dicomweb" else "get")
+    for setting in ("url",) if kind == "dicomweb" else ("host", "port", "ae_title"):
+        if not values[setting]:
+            raise ConfigError(f"{where}: {setting} is not set")
+    return SourceSettings(name=name, **values)
+
+
+def zone_of(zone: str, name: str, held: Mapping[str, Any]) -> ZoneSettings:
+    """Return a zone from a connection alone; raises ConfigError naming what is missing."""
+    needed = {"zone": zone, **{k: held.get(k) for k in ("host", "port", "user", "password")}}
+    if missing := [setting for setting, value in needed.items() if not value]:
+        raise ConfigError(f"connection {name}: {', '.join(missing)} is not set")
+    return ZoneSettings(zone, held["host"], held["port"], held["user"], held["password"])
+
+
+def _zone(where: str, name: str, given: _Zone) -> ZoneSettings:
+    held = {}
+    if given.connection:
+        held = look_up(given.connection, "irods")
+    checked = _checked(f"{where}: connection {given.connection}", given, held)
+    if given.password_env or given.password_file or "password" not in held:
+        held["password"] = _secret(where, given.password_env, given.password_file)
+    return ZoneSettings(
+        name=name,
+        host=checked.host,
+        port=checked.port,
+        user=checked.user,
+        password=held["password"],
+        resource=given.resource,
+        copies=given.copies,
+        bundle=given.bundle,
+    )
+
+
+def _checked(where: str, given: _Model, held: Mapping[str, Any]) -> _Model:
+    """Complete settings with those of a connection; what the file says itself goes before."""
+    fields = {k: v for k, v in held.items() if k in type(given).model_fields}
+    try:
+        return type(given).model_validate({**fields, **given.model_dump(exclude_unset=True)})
+    except ValidationError as error:
+        raise ConfigError(f"{where}: {_wrong(error)}") from None
+
+
+def _later(connection: str, make: Callable[[], _T]) -> _T | Callable[[], _T]:
+    return make if connection else make()
 
 
 def _receiver(where: str, given: ReceiverSettings) -> ReceiverSettings:
@@ -194,7 +281,7 @@ def read_key(where: str, path: Path) -> bytes:
         raise ConfigError(f"{where}: cannot read {path}: {error.strerror}") from None
 
 
-def _policy(where: str, project: _Project, zones: Mapping[str, ZoneSettings]) -> ReplicationPolicy:
+def _policy(where: str, project: _Project, zones: Mapping[str, _Zone]) -> ReplicationPolicy:
     given = project.replication
     owing = (project.home_zone, *project.partner_zones)
     for zone in given.zones:
@@ -213,13 +300,28 @@ def _policy(where: str, project: _Project, zones: Mapping[str, ZoneSettings]) ->
 
 @dataclass(frozen=True)
 class SiteNames:
-    """The names that a form offers, and the time zone (IANA's name) that schedules follow."""
+    """What DAG files need of the site file: names, no address and no secret.
+
+    Attributes
+    ----------
+    homes
+        The home zone of each project.
+    nightly
+        The source and the project of each nightly synchronisation.
+    at_once
+        How many associations each source allows at once.
+    time_zone
+        IANA's name of the time zone that schedules follow.
+    """
 
     sources: tuple[str, ...] = ()
     zones: tuple[str, ...] = ()
     projects: tuple[str, ...] = ()
     profiles: tuple[str, ...] = ()
     time_zone: str = "Europe/Prague"
+    homes: Mapping[str, str] = field(default_factory=dict)
+    nightly: tuple[tuple[str, str], ...] = ()
+    at_once: Mapping[str, int] = field(default_factory=dict)
 
 
 def _read(file: Path) -> _Site:
@@ -231,10 +333,15 @@ def _read(file: Path) -> _Site:
     except yaml.YAMLError as error:
         raise ConfigError(f"{file}: not YAML: {error}") from None
     except ValidationError as error:
-        wrong = "; ".join(
-            f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors()
-        )
-        raise ConfigError(f"{file}: {wrong}") from None
+        raise ConfigError(f"{file}: {_wrong(error)}") from None
+
+
+def _wrong(error: ValidationError) -> str:
+    # Neither the input nor pydantic's own text: both may quote a secret.
+    return "; ".join(
+        f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}"
+        for e in error.errors(include_input=False)
+    )
 
 
 def site_names() -> SiteNames:
@@ -248,14 +355,28 @@ def site_names() -> SiteNames:
     name = os.environ.get(SITE_ENV)
     if not name:
         return SiteNames()
-    site = _read(Path(name))
+    try:
+        changed = os.stat(name)
+    except OSError as error:
+        raise ConfigError(f"{name}: {error.strerror}") from None
+    return _names(Path(name), (changed.st_mtime_ns, changed.st_size, changed.st_ino))
+
+
+@lru_cache(maxsize=4)
+def _names(file: Path, changed: tuple[int, ...]) -> SiteNames:
+    site = _read(file)
     profiles = {p for project in site.projects.values() for p in project.profiles}
     return SiteNames(
-        tuple(site.sources),
-        tuple(site.zones),
-        tuple(site.projects),
-        tuple(sorted(profiles)),
-        site.time_zone,
+        sources=tuple(site.sources),
+        zones=tuple(site.zones),
+        projects=tuple(site.projects),
+        profiles=tuple(sorted(profiles)),
+        time_zone=site.time_zone,
+        homes={name: project.home_zone for name, project in site.projects.items()},
+        nightly=tuple(
+            (source, name) for name, project in site.projects.items() for source in project.nightly
+        ),
+        at_once={name: source.max_associations for name, source in site.sources.items()},
     )
 
 
@@ -286,19 +407,7 @@ def load_site(path: str | os.PathLike[str] | None = None) -> Site:
                 raise ConfigError(f"{file}: projects.{project_name}: no source named {source!r}")
     if site.ledger_dsn_env not in os.environ:
         raise ConfigError(f"{file}: the environment lacks {site.ledger_dsn_env} (ledger_dsn_env)")
-    zones = {
-        n: ZoneSettings(
-            name=n,
-            host=z.host,
-            port=z.port,
-            user=z.user,
-            password=_secret(f"{file}: zones.{n}", z.password_env, z.password_file),
-            resource=z.resource,
-            copies=z.copies,
-            bundle=z.bundle,
-        )
-        for n, z in site.zones.items()
-    }
+    state = site.staging / ".sources"
     return Site(
         staging=site.staging,
         outbox=site.outbox,
@@ -306,11 +415,18 @@ def load_site(path: str | os.PathLike[str] | None = None) -> Site:
         ledger_dsn=os.environ[site.ledger_dsn_env],
         vault_key=read_key(f"{file}: vault_key_file", site.vault_key_file),
         batch_size=site.batch_size,
-        sources={
-            n: _source(f"{file}: sources.{n}", n, s, site.staging / ".sources")
-            for n, s in site.sources.items()
-        },
-        zones=zones,
+        sources=Later(
+            {
+                n: _later(s.connection, partial(_source, f"{file}: sources.{n}", n, s, state))
+                for n, s in site.sources.items()
+            }
+        ),
+        zones=Later(
+            {
+                n: _later(z.connection, partial(_zone, f"{file}: zones.{n}", n, z))
+                for n, z in site.zones.items()
+            }
+        ),
         projects={
             n: ProjectSettings(
                 n,
@@ -318,7 +434,7 @@ def load_site(path: str | os.PathLike[str] | None = None) -> Site:
                 p.home_zone,
                 tuple(p.partner_zones),
                 p.key_file,
-                _policy(f"{file}: projects.{n}", p, zones),
+                _policy(f"{file}: projects.{n}", p, site.zones),
                 tuple(p.profiles),
                 tuple(p.nightly),
                 p.nightly_from,

@@ -1,0 +1,1 @@
+"""Connections of the types that pacsgrid adds to Airflow, and clients over them."""
