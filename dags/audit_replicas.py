@@ -9,36 +9,17 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from airflow.sdk import dag, task
+from airflow.sdk import task
 
 from pacsgrid.airflow import upkeep
-from pacsgrid.airflow.notify import failed
-from pacsgrid.airflow.schedules import at
+from pacsgrid.airflow.dags import OPERATOR, at, site_dag
+from pacsgrid.config import site_names
 
 
-@dag(
-    schedule=at("0 7 * * *"),
-    catchup=False,
-    doc_md=__doc__,
-    tags=["pacsgrid", "upkeep"],
-    default_args={
-        "owner": "site operator",
-        "retries": 3,
-        "retry_delay": timedelta(minutes=5),
-        "execution_timeout": timedelta(hours=1),
-        "on_failure_callback": failed,
-    },
-)
+@site_dag(__doc__, "upkeep", OPERATOR, timedelta(hours=1), schedule=at("0 7 * * *"))
 def audit_replicas():
-    @task
-    def projects() -> list[str]:
-        return upkeep.projects()
-
-    @task
-    def audit(project: str) -> dict[str, str]:
-        return upkeep.audit(project)
-
-    audit.expand(project=projects())
+    for name in site_names().projects:
+        task(task_id=f"audit_{name}")(upkeep.audit)(name)
 
 
 audit_replicas()

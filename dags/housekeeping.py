@@ -9,26 +9,20 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from airflow.sdk import Param, dag, get_current_context, task
+from airflow.sdk import Param, get_current_context, task
 
 from pacsgrid.airflow import upkeep
-from pacsgrid.airflow.notify import failed
-from pacsgrid.airflow.schedules import at
+from pacsgrid.airflow.dags import OPERATOR, at, site_dag
+from pacsgrid.config import site_names
 
 
-@dag(
+@site_dag(
+    __doc__,
+    "upkeep",
+    OPERATOR,
+    timedelta(hours=2),
     schedule=at("30 4 * * *"),
-    catchup=False,
-    doc_md=__doc__,
-    tags=["pacsgrid", "upkeep"],
     max_active_runs=1,
-    default_args={
-        "owner": "site operator",
-        "retries": 3,
-        "retry_delay": timedelta(minutes=5),
-        "execution_timeout": timedelta(hours=2),
-        "on_failure_callback": failed,
-    },
     params={
         "keep_rejected_days": Param(
             30,
@@ -49,15 +43,11 @@ from pacsgrid.airflow.schedules import at
     },
 )
 def housekeeping():
-    @task
-    def projects() -> list[str]:
-        return upkeep.projects()
-
-    @task
     def sweep(project: str) -> dict[str, int]:
         return upkeep.sweep(project, get_current_context()["params"])
 
-    sweep.expand(project=projects())
+    for name in site_names().projects:
+        task(task_id=f"sweep_{name}")(sweep)(name)
 
 
 housekeeping()

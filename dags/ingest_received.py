@@ -10,26 +10,19 @@ from __future__ import annotations
 from datetime import timedelta
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
-from airflow.sdk import Asset, dag, task
+from airflow.sdk import task
 
 from pacsgrid.airflow import tasks
-from pacsgrid.airflow.notify import failed
-
-RECEIVED = Asset(name="pacsgrid_received", uri="pacsgrid://received")
+from pacsgrid.airflow.dags import RECEIVED, STEWARD, site_dag
 
 
-@dag(
+@site_dag(
+    __doc__,
+    "ingest",
+    STEWARD,
+    timedelta(minutes=10),
     schedule=[RECEIVED],
-    catchup=False,
-    doc_md=__doc__,
-    tags=["pacsgrid", "ingest"],
     max_active_runs=1,
-    default_args={
-        "owner": "data steward",
-        "retries": 3,
-        "execution_timeout": timedelta(minutes=10),
-        "on_failure_callback": failed,
-    },
 )
 def ingest_received():
     @task

@@ -19,13 +19,12 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from airflow.sdk import Asset, dag, get_current_context, task, task_group
+from airflow.sdk import get_current_context, task, task_group
 
 from pacsgrid.airflow import forms, tasks
-from pacsgrid.airflow.notify import failed
+from pacsgrid.airflow.dags import STEWARD, VERIFIED, site_dag
+from pacsgrid.airflow.pools import SOURCES, ZONES
 
-VERIFIED = Asset(name="pacsgrid_verified", uri="pacsgrid://verified")
-SOURCES, ZONES = "pacsgrid_sources", "pacsgrid_zones"
 # A step, the pool that limits how many of its batches run at once, and how long one may take.
 STEPS = (
     ("retrieve", SOURCES, timedelta(hours=8)),
@@ -36,22 +35,16 @@ STEPS = (
 )
 
 
-@dag(
-    schedule=None,
-    catchup=False,
-    doc_md=__doc__,
-    tags=["pacsgrid", "ingest"],
+@site_dag(
+    __doc__,
+    "ingest",
+    STEWARD,
+    timedelta(hours=1),
+    retries=5,
+    retry_delay=timedelta(seconds=5),
+    longest_delay=timedelta(minutes=10),
     # Two runs at once would only wait for each other's studies.
     max_active_runs=1,
-    default_args={
-        "owner": "data steward",
-        "retries": 5,
-        "retry_delay": timedelta(seconds=5),
-        "retry_exponential_backoff": True,
-        "max_retry_delay": timedelta(minutes=10),
-        "execution_timeout": timedelta(hours=1),
-        "on_failure_callback": failed,
-    },
     params={
         "source": forms.source(),
         "project": forms.project(),

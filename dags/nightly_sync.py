@@ -12,30 +12,23 @@ from __future__ import annotations
 from datetime import timedelta
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
-from airflow.sdk import Param, dag, get_current_context, task
+from airflow.sdk import Param, get_current_context, task
 
 from pacsgrid.airflow import nightly
-from pacsgrid.airflow.notify import failed
-from pacsgrid.airflow.schedules import at
+from pacsgrid.airflow.dags import STEWARD, at, site_dag
+from pacsgrid.airflow.pools import source_pool
+from pacsgrid.config import site_names
 
-SOURCES = "pacsgrid_sources"
 
-
-@dag(
+@site_dag(
+    __doc__,
+    "ingest",
+    STEWARD,
+    timedelta(hours=6),
+    retries=5,
+    retry_delay=timedelta(minutes=1),
     schedule=at("0 20 * * *"),
-    catchup=False,
-    doc_md=__doc__,
-    tags=["pacsgrid", "ingest"],
     max_active_runs=1,
-    default_args={
-        "owner": "data steward",
-        "retries": 5,
-        "retry_delay": timedelta(minutes=1),
-        "retry_exponential_backoff": True,
-        "max_retry_delay": timedelta(minutes=30),
-        "execution_timeout": timedelta(hours=6),
-        "on_failure_callback": failed,
-    },
     params={
         "late_days": Param(
             14,
@@ -48,19 +41,19 @@ SOURCES = "pacsgrid_sources"
     },
 )
 def nightly_sync():
-    @task
-    def pairs() -> list[dict[str, str]]:
-        return nightly.pairs()
-
-    @task(pool=SOURCES)
-    def synchronise(pair: dict[str, str]) -> dict[str, object]:
+    def synchronise(source: str, project: str) -> None:
         late_days = get_current_context()["params"]["late_days"]
-        nightly.synchronise(pair, late_days)
-        return {**pair, "pending": True}
+        nightly.synchronise(source, project, late_days)
 
-    TriggerDagRunOperator.partial(task_id="ingest", trigger_dag_id="ingest_studies").expand(
-        conf=synchronise.expand(pair=pairs())
-    )
+    for source, project in site_names().nightly:
+        name = f"{source}_{project}"
+        asked = task(task_id=f"synchronise_{name}", pool=source_pool(source))(synchronise)
+        ingest = TriggerDagRunOperator(
+            task_id=f"ingest_{name}",
+            trigger_dag_id="ingest_studies",
+            conf={"source": source, "project": project, "pending": True},
+        )
+        asked(source, project) >> ingest
 
 
 nightly_sync()

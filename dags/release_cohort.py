@@ -12,25 +12,17 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from airflow.providers.standard.operators.hitl import ApprovalOperator
-from airflow.sdk import Param, dag, get_current_context, task
+from airflow.sdk import Param, get_current_context, task
 
 from pacsgrid.airflow import cohorts, forms
-from pacsgrid.airflow.notify import failed
+from pacsgrid.airflow.dags import STEWARD, approval, site_dag
 
 
-@dag(
-    schedule=None,
-    catchup=False,
-    doc_md=__doc__,
-    tags=["pacsgrid", "cohort"],
-    default_args={
-        "owner": "data steward",
-        "retries": 3,
-        "retry_delay": timedelta(minutes=1),
-        "execution_timeout": timedelta(hours=2),
-        "on_failure_callback": failed,
-    },
+@site_dag(
+    __doc__,
+    "cohort",
+    STEWARD,
+    timedelta(hours=2),
     params={
         "project": forms.project(),
         "name": Param(
@@ -66,15 +58,7 @@ def release_cohort():
         return cohorts.freeze(get_current_context()["params"], counted["digest"])
 
     counted = count()
-    approve = ApprovalOperator(
-        task_id="approve",
-        subject="{{ ti.xcom_pull('count')['subject'] }}",
-        body="{{ ti.xcom_pull('count')['body'] }}",
-        response_timeout=timedelta(days=14),
-        defaults=ApprovalOperator.REJECT,
-        execution_timeout=None,
-    )
-    counted >> approve >> freeze(counted)
+    counted >> approval("count") >> freeze(counted)
 
 
 release_cohort()

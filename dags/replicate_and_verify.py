@@ -12,39 +12,25 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from airflow.sdk import Asset, AssetOrTimeSchedule, dag, task
+from airflow.sdk import task
 
 from pacsgrid.airflow import upkeep
-from pacsgrid.airflow.notify import failed
-from pacsgrid.airflow.schedules import at
+from pacsgrid.airflow.dags import OPERATOR, VERIFIED, at, site_dag
+from pacsgrid.airflow.pools import zone_pool
+from pacsgrid.config import site_names
 
-VERIFIED = Asset(name="pacsgrid_verified", uri="pacsgrid://verified")
 
-
-@dag(
-    schedule=AssetOrTimeSchedule(timetable=at("15 1 * * *"), assets=[VERIFIED]),
-    catchup=False,
-    doc_md=__doc__,
-    tags=["pacsgrid", "upkeep"],
+@site_dag(
+    __doc__,
+    "upkeep",
+    OPERATOR,
+    timedelta(hours=10),
+    schedule=at("15 1 * * *", [VERIFIED]),
     max_active_runs=1,
-    default_args={
-        "owner": "site operator",
-        "retries": 3,
-        "retry_delay": timedelta(minutes=5),
-        "execution_timeout": timedelta(hours=10),
-        "on_failure_callback": failed,
-    },
 )
 def replicate_and_verify():
-    @task
-    def projects() -> list[str]:
-        return upkeep.projects()
-
-    @task(pool="pacsgrid_zones")
-    def tend(project: str) -> dict[str, int]:
-        return upkeep.tend(project)
-
-    tend.expand(project=projects())
+    for name in site_names().projects:
+        task(task_id=f"tend_{name}", pool=zone_pool(name))(upkeep.tend)(name)
 
 
 replicate_and_verify()

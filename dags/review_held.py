@@ -18,24 +18,18 @@ from __future__ import annotations
 from datetime import timedelta
 
 from airflow.providers.standard.operators.hitl import HITLOperator
-from airflow.sdk import Param, dag, get_current_context, task
+from airflow.sdk import Param, get_current_context, task
 
 from pacsgrid.airflow import forms, review
-from pacsgrid.airflow.notify import failed
+from pacsgrid.airflow.dags import STEWARD, site_dag
 
 
-@dag(
-    schedule=None,
-    catchup=False,
-    doc_md=__doc__,
-    tags=["pacsgrid", "review"],
-    default_args={
-        "owner": "data steward",
-        "retries": 3,
-        "retry_delay": timedelta(seconds=30),
-        "execution_timeout": timedelta(hours=1),
-        "on_failure_callback": failed,
-    },
+@site_dag(
+    __doc__,
+    "review",
+    STEWARD,
+    timedelta(hours=1),
+    retry_delay=timedelta(seconds=30),
     params={
         "project": forms.project(),
         "limit": Param(20, type="integer", minimum=1, maximum=200, title="Studies at once"),

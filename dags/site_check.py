@@ -9,31 +9,16 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from airflow.sdk import dag, task
+from airflow.sdk import task
 
 from pacsgrid.airflow import upkeep
-from pacsgrid.airflow.notify import failed
-from pacsgrid.airflow.schedules import at
+from pacsgrid.airflow.dags import OPERATOR, at, site_dag
 
 
-@dag(
-    schedule=at("30 6 * * *"),
-    catchup=False,
-    doc_md=__doc__,
-    tags=["pacsgrid", "upkeep"],
-    default_args={
-        "owner": "site operator",
-        "retries": 0,
-        "execution_timeout": timedelta(hours=1),
-        "on_failure_callback": failed,
-    },
-)
+# What is wrong now would be wrong in five minutes too, and should be heard of.
+@site_dag(__doc__, "upkeep", OPERATOR, timedelta(hours=1), retries=0, schedule=at("30 6 * * *"))
 def site_check():
-    @task
-    def check() -> dict[str, str]:
-        return upkeep.site_check()
-
-    check()
+    task(task_id="check")(upkeep.site_check)()
 
 
 site_check()

@@ -11,25 +11,17 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from airflow.providers.standard.operators.hitl import ApprovalOperator
-from airflow.sdk import Param, dag, get_current_context, task
+from airflow.sdk import Param, get_current_context, task
 
 from pacsgrid.airflow import cohorts, forms
-from pacsgrid.airflow.notify import failed
+from pacsgrid.airflow.dags import STEWARD, approval, site_dag
 
 
-@dag(
-    schedule=None,
-    catchup=False,
-    doc_md=__doc__,
-    tags=["pacsgrid", "withdrawal"],
-    default_args={
-        "owner": "data steward",
-        "retries": 3,
-        "retry_delay": timedelta(minutes=1),
-        "execution_timeout": timedelta(hours=2),
-        "on_failure_callback": failed,
-    },
+@site_dag(
+    __doc__,
+    "withdrawal",
+    STEWARD,
+    timedelta(hours=2),
     params={
         "project": forms.project(),
         "subject": Param(
@@ -50,15 +42,7 @@ def withdraw_patient():
     def withdraw() -> None:
         cohorts.withdraw(get_current_context()["params"])
 
-    approve = ApprovalOperator(
-        task_id="approve",
-        subject="{{ ti.xcom_pull('count')['subject'] }}",
-        body="{{ ti.xcom_pull('count')['body'] }}",
-        response_timeout=timedelta(days=14),
-        defaults=ApprovalOperator.REJECT,
-        execution_timeout=None,
-    )
-    count() >> approve >> withdraw()
+    count() >> approval("count") >> withdraw()
 
 
 withdraw_patient()

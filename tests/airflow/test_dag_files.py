@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import runpy
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from airflow.sdk import DAG
 from airflow.sdk.definitions._internal.contextmanager import DagContext
 from airflow.sdk.exceptions import ParamValidationError
 
+from pacsgrid.airflow.pools import SOURCES, ZONES, pool_of, slots
 from pacsgrid.errors import ConfigError
 
 FILES = sorted((Path(__file__).parents[2] / "dags").glob("*.py"))
@@ -115,3 +118,45 @@ def test_without_a_site_file_the_forms_still_stand(monkeypatch: pytest.MonkeyPat
     assert "PACSGRID_SITE" not in os.environ
     (dag,) = _dags(INGEST)
     assert "enum" not in dag.params.get_param("source").schema
+
+
+HEAVY = ("pynetdicom", "pydicom", "irods", "psycopg2", "cv2", "onnxruntime", "numpy", "requests")
+PARSE = """
+import runpy, sys
+import airflow.sdk
+already = set(sys.modules)
+for path in sys.argv[1:]:
+    runpy.run_path(path)
+print(*{name.split(".")[0] for name in set(sys.modules) - already})
+"""
+
+
+def test_reading_the_dag_files_imports_nothing_heavy(site: Path) -> None:
+    files = [str(path) for path in FILES]
+    command = [sys.executable, "-c", PARSE, *files]
+    env = {**os.environ, "PYTHONPATH": str(INGEST.parents[1] / "plugins")}
+    done = subprocess.run(command, capture_output=True, text=True, env=env)
+    assert done.returncode == 0, done.stderr
+    assert "pacsgrid" in done.stdout.split()
+    assert not set(HEAVY) & set(done.stdout.split())
+
+
+def test_a_site_adds_a_project_without_touching_a_dag_file(site: Path) -> None:
+    more = {**SITE["projects"], "brain": {**SITE["projects"]["lung"], "nightly": ["metro"]}}
+    site.write_text(yaml.safe_dump({**SITE, "projects": more}, sort_keys=False))
+    (nightly,) = _dags(INGEST.with_name("nightly_sync.py"))
+    assert nightly.get_task("synchronise_metro_brain").pool == "pacsgrid_source_metro"
+    (tend,) = _dags(INGEST.with_name("replicate_and_verify.py"))
+    assert {t.task_id: t.pool for t in tend.tasks} == dict.fromkeys(
+        ("tend_lung", "tend_brain"), "pacsgrid_zone_brno"
+    )
+    (ingest,) = _dags(INGEST)
+    assert ingest.params.get_param("project").schema["enum"] == ["lung", "brain"]
+
+
+def test_a_run_s_tasks_wait_in_the_pools_of_its_source_and_zone(site: Path) -> None:
+    run = {"source": "drop", "project": "lung"}
+    assert pool_of(SOURCES, run) == "pacsgrid_source_drop"
+    assert pool_of(ZONES, run) == "pacsgrid_zone_brno"
+    assert pool_of("default_pool", run) == "default_pool"
+    assert slots("pacsgrid_source_drop") == 1

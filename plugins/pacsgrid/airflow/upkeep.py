@@ -32,14 +32,6 @@ def site_check() -> dict[str, str]:
     return {check.name: check.detail for check in checks}
 
 
-def projects() -> list[str]:
-    """Return the names of the site's projects."""
-    with translated():
-        from pacsgrid.config import load_site
-
-        return list(load_site().projects)
-
-
 def tend(project: str) -> dict[str, Any]:
     """Give a project every replica and proof that its policy asks for.
 

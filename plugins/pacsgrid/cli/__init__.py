@@ -6,10 +6,20 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from pacsgrid.cli import cohort, deid, doctor, federation, fetch, keep, receive, reidentify
+from pacsgrid.cli import (
+    cohort,
+    deid,
+    doctor,
+    federation,
+    fetch,
+    keep,
+    receive,
+    reidentify,
+    roles,
+)
 from pacsgrid.errors import PacsgridError
 
-COMMANDS = (cohort, deid, doctor, federation, fetch, keep, receive, reidentify)
+COMMANDS = (cohort, deid, doctor, federation, fetch, keep, receive, reidentify, roles)
 WRONG, HELD, AGAIN = 2, 3, 75  # 75 is EX_TEMPFAIL of sysexits.h
 
 

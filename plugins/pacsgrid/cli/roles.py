@@ -1,0 +1,119 @@
+"""`pacsgrid roles`: the roles of Airflow's FAB auth manager that a site needs, made exact."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from pacsgrid.config import site_names
+from pacsgrid.errors import ConfigError
+
+READ, EDIT, CREATE, DELETE, MENU = "can_read", "can_edit", "can_create", "can_delete", "menu_access"
+# What a steward starts; the rest they watch.
+STARTS = ("ingest_studies", "review_held", "release_cohort", "withdraw_patient")
+WATCHES = ("ingest_received", "nightly_sync", "replicate_and_verify", "audit_replicas")
+
+Permissions = set[tuple[str, str]]
+
+_SELF: Permissions = {
+    (action, resource) for action in (READ, EDIT) for resource in ("My Profile", "My Password")
+}
+_VIEWER: Permissions = {*_SELF, (READ, "Website"), (READ, "DAG:ingest_studies")}
+_STEWARD: Permissions = {
+    *_VIEWER,
+    *{(action, f"DAG:{dag}") for dag in STARTS for action in (READ, EDIT)},
+    *{(READ, f"DAG:{dag}") for dag in WATCHES},
+    (CREATE, "DAG Runs"),
+    *{
+        (READ, resource)
+        for resource in ("DAG Runs", "DAG Versions", "Task Instances", "Task Logs", "HITL Detail")
+    },
+    (EDIT, "HITL Detail"),
+    *{(MENU, resource) for resource in ("DAGs", "DAG Runs", "Browse", "HITL Detail")},
+}
+_OPERATOR: Permissions = {
+    *_SELF,
+    *{
+        (READ, resource)
+        for resource in (
+            "Website",
+            "DAGs",
+            "DAG Code",
+            "DAG Dependencies",
+            "DAG Runs",
+            "DAG Versions",
+            "DAG Warnings",
+            "Task Instances",
+            "Task Logs",
+            "Assets",
+            "ImportError",
+            "Jobs",
+            "Cluster Activity",
+            "Plugins",
+            "Providers",
+        )
+    },
+    *{(action, "DAG Runs") for action in (CREATE, EDIT)},
+    *{(action, "Task Instances") for action in (CREATE, EDIT)},
+    *{
+        (action, resource)
+        for resource in ("Connections", "Variables", "Pools")
+        for action in (READ, CREATE, EDIT, DELETE, MENU)
+    },
+    (EDIT, "DAGs"),
+    *{(MENU, resource) for resource in ("DAGs", "DAG Runs", "Browse", "Admin", "Assets", "Jobs")},
+}
+
+
+def wanted(projects: tuple[str, ...]) -> dict[str, Permissions]:
+    """Return each role with what it may, as (action, resource) of the FAB auth manager."""
+    roles = {"Operator": set(_OPERATOR)}
+    for project in projects:
+        view = (READ, f"pacsgrid {project}")
+        roles[f"Steward {project}"] = {*_STEWARD, view}
+        roles[f"Viewer {project}"] = {*_VIEWER, view}
+    return roles
+
+
+def add(commands: Any) -> None:
+    """Add the sub-command."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "roles",
+        help="make the roles Operator, and Steward and Viewer of each project, in Airflow",
+        description="Makes Airflow's roles exactly what they are to be: what a role has beyond "
+        "that is taken from it. Needs Airflow's own settings, and its FAB auth manager. Run it "
+        "again after a project was added.",
+    )
+    parser.add_argument("--show", action="store_true", help="print them and change nothing")
+    parser.set_defaults(run=run)
+
+
+def run(given: argparse.Namespace) -> int:
+    """Make the roles; returns 0."""
+    projects = site_names().projects
+    if not projects:
+        raise ConfigError("no project: set PACSGRID_SITE to the site file")
+    roles = wanted(projects)
+    if given.show:
+        for name, permissions in roles.items():
+            for action, resource in sorted(permissions):
+                print(f"{name}\t{action}\t{resource}")
+        return 0
+    from airflow.providers.fab.auth_manager.cli_commands.utils import get_application_builder
+
+    with get_application_builder() as builder:
+        for name, permissions in roles.items():
+            added, removed = _make(builder.sm, name, permissions)
+            print(f"{name}: {len(permissions)} permissions, {added} added, {removed} removed")
+    return 0
+
+
+def _make(security: Any, name: str, permissions: Permissions) -> tuple[int, int]:
+    role = security.find_role(name) or security.add_role(name)
+    has = {(p.action.name, p.resource.name): p for p in role.permissions}
+    for extra in set(has) - permissions:
+        security.remove_permission_from_role(role, has[extra])
+    for action, resource in sorted(permissions - set(has)):
+        permission = security.create_permission(action, resource)
+        security.add_permission_to_role(role, permission)
+    return len(permissions - set(has)), len(set(has) - permissions)
