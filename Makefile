@@ -27,6 +27,7 @@ help:
 	@echo "make bench-grid  deposit, fetch, verification and planning; PACSGRID_TEST_ZONES names a real zone"
 	@echo "make bench-dicom  instances a second: receiving, C-GET, WADO-RS, beside DCMTK and pynetdicom"
 	@echo "make pacs-faults  every readable DICOM file from Orthanc and dcmqrscp while 8 % of connections fail (minutes)"
+	@echo "make bench-dags  CPU seconds to read each DAG file, beside an empty one"
 	@echo "make requirements  resolve requirements*.in anew"
 
 $(VENV)/.ready: requirements.txt requirements-dev.txt
@@ -98,6 +99,10 @@ bench-grid: $(VENV)/.ready
 
 bench-dicom: $(VENV)/.ready system
 	$(BIN)/python tests/benchmarks/bench_dicom.py
+
+.PHONY: bench-dags
+bench-dags: $(VENV)/.ready
+	$(BIN)/python tests/benchmarks/bench_dags.py
 
 pacs-faults: $(VENV)/.ready system
 	PACSGRID_FAULTS=full $(BIN)/python -m pytest tests/pacs/test_matrix.py

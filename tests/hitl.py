@@ -1,4 +1,4 @@
-"""Airflow's questions to a human, found and answered over its REST API."""
+"""A run's question to a human, and the answer, over Airflow's REST API."""
 
 from __future__ import annotations
 
@@ -7,22 +7,29 @@ from typing import Any
 
 import requests
 
-from pacsgrid.embedded.stack import Stack
+from pacsgrid.embedded.stack import STEWARD, Stack
 
 
 def question(stack: Stack, dag: str, run: str, seconds: float = 300) -> dict[str, Any]:
-    """Wait for a run's one question to a human."""
+    """Wait for a run's one question."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         details = stack.api("GET", f"/dags/{dag}/dagRuns/{run}/hitlDetails").json()["hitl_details"]
         if details:
             return dict(details[0])
-        time.sleep(2)
+        time.sleep(1)
     raise TimeoutError(f"{dag} asks nothing within {seconds:.0f} s")
 
 
-def answer(stack: Stack, asked: dict[str, Any], user: str, **body: object) -> requests.Response:
-    """Answer a question as one of the stack's users."""
+def path_of(asked: dict[str, Any]) -> str:
+    """Return the path that an answer is sent to."""
     task = asked["task_instance"]
     where = f"/dags/{task['dag_id']}/dagRuns/{task['dag_run_id']}/taskInstances/{task['task_id']}"
-    return stack.api("PATCH", f"{where}/{task['map_index']}/hitlDetails", body, user)
+    return f"{where}/{task['map_index']}/hitlDetails"
+
+
+def answer(
+    stack: Stack, asked: dict[str, Any], user: str = STEWARD, **body: object
+) -> requests.Response:
+    """Answer a question as one of the stack's users."""
+    return stack.api("PATCH", path_of(asked), body, user)

@@ -11,6 +11,8 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from pacsgrid.airflow import metrics
+
 WEBHOOK = "pacsgrid_webhook"
 _SECONDS = 10
 
@@ -23,6 +25,7 @@ def failed(context: Mapping[str, Any]) -> None:
     text = f"pacsgrid: {task.dag_id}, task {task.task_id} of run {task.run_id} has failed"
     if url := getattr(task, "log_url", ""):
         text += f": {url}"
+    metrics.failed(task.dag_id)
     try:
         _webhook(text)
     except Exception as error:

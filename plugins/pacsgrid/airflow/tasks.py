@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
+from pacsgrid.airflow import metrics
 from pacsgrid.errors import ConfigError, PacsgridError
 
 if TYPE_CHECKING:
@@ -114,7 +115,8 @@ def do_step(name: str, params: Mapping[str, Any], refs: Sequence[str]) -> list[s
     with line(params, f"ingest_studies.{name}") as opened:
         from pacsgrid.pipeline import run_step
 
-        return run_step(opened, name, refs).refs
+        with metrics.step(opened, name, refs):
+            return run_step(opened, name, refs).refs
 
 
 def do_settle(params: Mapping[str, Any], refs: Sequence[str]) -> int:

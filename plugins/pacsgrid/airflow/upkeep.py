@@ -9,6 +9,7 @@ from typing import Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
+from pacsgrid.airflow import metrics
 from pacsgrid.airflow.tasks import line, log, translated
 
 
@@ -30,6 +31,18 @@ def site_check() -> dict[str, str]:
     if bad := [f"{check.name}: {check.detail}" for check in checks if not check.good]:
         raise AirflowFailException("; ".join(bad))
     return {check.name: check.detail for check in checks}
+
+
+def tell() -> int:
+    """Send every project's gauges to Airflow's metrics; returns how many projects there are."""
+    with translated():
+        from pacsgrid.config import load_site
+
+        projects = list(load_site().projects)
+    for project in projects:
+        with line({"project": project}, "site_metrics") as opened:
+            metrics.tell(opened)
+    return len(projects)
 
 
 def tend(project: str) -> dict[str, Any]:

@@ -32,8 +32,6 @@ STEWARD, OPERATOR, GUEST = "steward", "operator", "guest"
 USERS = {STEWARD: "user", OPERATOR: "admin", GUEST: "viewer"}
 DSN_ENV = "PACSGRID_LEDGER_DSN"
 ZONES = ("brno", "praha")
-# How many batches may talk to sources and to zones at once.
-POOLS, POOL_SLOTS = ("pacsgrid_sources", "pacsgrid_zones"), 8
 # Two good replicas at home, one copy at the partner's.
 COPIES = {"brno": 2, "praha": 1}
 
@@ -133,10 +131,6 @@ class Stack:
         child.start()
         self.airflow = child
         child.wait_ready(self._airflow_ready, 180)
-        for pool in POOLS:
-            body = {"name": pool, "slots": POOL_SLOTS}
-            if self.api("POST", "/pools", body, OPERATOR).status_code not in (201, 409):
-                raise RuntimeError(f"Airflow did not make the pool {pool}")
 
     def _airflow_ready(self) -> bool:
         try:
@@ -242,6 +236,8 @@ class Stack:
             "CORE__LOAD_EXAMPLES": "False",
             "CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
             "CORE__EXECUTOR": "LocalExecutor",
+            # For the Test button of connections, which operators alone can reach.
+            "CORE__TEST_CONNECTION": "Enabled",
             # One worker a core, and one for what waits on the network.
             "CORE__PARALLELISM": str((os.cpu_count() or 1) + 1),
             "CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",

@@ -133,10 +133,21 @@ class Overview(Reading):
         sql = f"{_HELD} WHERE project = ANY(%s) ORDER BY since, ref, code LIMIT %s"
         return [HeldEntry(*row) for row in self._all(sql, self._projects, limit)]
 
-    def held_reasons(self) -> dict[str, int]:
-        """Return how often each reason occurs among what is held."""
+    def held_reasons(self, ever: bool = False) -> dict[str, int]:
+        """Return how often each reason occurs among what is held.
+
+        With `ever`, reasons for which whole studies were held once are there too, with 0.
+        """
         sql = f"SELECT code, count(*) FROM ({_HELD}) h WHERE project = ANY(%s) GROUP BY 1"
-        return dict(self._all(f"{sql} ORDER BY 2 DESC, 1", self._projects))
+        found: dict[str, int] = dict(self._all(f"{sql} ORDER BY 2 DESC, 1", self._projects))
+        if not ever:
+            return found
+        past = self._all(
+            "SELECT DISTINCT a.reason FROM pacsgrid.audit a JOIN pacsgrid.study s USING (ref)"
+            " WHERE a.became = 'held' AND s.project = ANY(%s)",
+            self._projects,
+        )
+        return {**{reason: 0 for (reason,) in past}, **found}
 
     def replicas(self) -> list[ReplicaHealth]:
         """Return the health of each resource, by project and zone."""

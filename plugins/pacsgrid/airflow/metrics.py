@@ -1,0 +1,108 @@
+"""Counts and times for Airflow's own metrics, StatsD or OpenTelemetry; names in docs/metrics.md.
+
+Names and tags hold projects, zones, states, steps and reasons: nothing of a study.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from airflow.sdk.configuration import conf
+from airflow.sdk.observability import stats
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pacsgrid.pipeline import Line
+
+_ODD = re.compile(r"[^A-Za-z0-9_-]")
+
+
+def are_on() -> bool:
+    """Return whether Airflow sends its metrics anywhere."""
+    return any(
+        conf.getboolean("metrics", name, fallback=False)
+        for name in ("statsd_on", "statsd_datadog_enabled", "otel_on")
+    )
+
+
+def _name(*parts: str) -> str:
+    return ".".join(["pacsgrid", *(_ODD.sub("_", part) for part in parts)])
+
+
+@contextmanager
+def step(line: Line, name: str, refs: Sequence[str]) -> Iterator[None]:
+    """Time one batch of a step, and count what it brought on."""
+    from pacsgrid.pipeline import STEPS
+
+    project, before, after = line.project.name, STEPS[name].before, STEPS[name].after
+    waiting = [ref for ref in refs if line.ledger.state(ref) is before]
+    start = monotonic()
+    try:
+        yield
+    finally:
+        tags = {"project": project, "step": name}
+        took = timedelta(seconds=monotonic() - start)
+        stats.timing(_name("step", project, name), took, tags=tags)
+        passed = [ref for ref in waiting if line.ledger.state(ref) is after]
+        stats.incr(_name("passed", project, name), len(passed), tags=tags)
+        if name == "deposit":
+            rows = [row for ref in passed for row in line.ledger.instances(ref)]
+            tags = {"project": project}
+            stats.incr(_name("deposited", project, "instances"), len(rows), tags=tags)
+            size = sum(row.size for row in rows)
+            stats.incr(_name("deposited", project, "bytes"), size, tags=tags)
+
+
+def failed(dag: str) -> None:
+    """Count a task that failed for good."""
+    stats.incr(_name("failed", dag), tags={"dag": dag})
+
+
+def tell(line: Line) -> None:
+    """Send the gauges of a project: states, held reasons, replicas by zone, zones that are away."""
+    from pacsgrid.ledger import Overview
+    from pacsgrid.model import StudyState
+    from pacsgrid.pipeline.report import project_report
+
+    project, now = line.project.name, datetime.now(UTC)
+    report = project_report(line, now)
+    view = Overview(line.site.ledger_dsn, [project])
+    counts = {count.state: count for count in view.states()}
+    for state in StudyState:
+        tags = {"project": project, "state": state.value}
+        count = counts.get(state)
+        stats.gauge(_name("studies", project, state), count.studies if count else 0, tags=tags)
+        if state not in (StudyState.VERIFIED, StudyState.WITHDRAWN):
+            waits = (now - count.oldest).total_seconds() if count else 0
+            stats.gauge(_name("waiting", project, state), max(0, round(waits)), tags=tags)
+    for reason, number in view.held_reasons(ever=True).items():
+        stats.gauge(
+            _name("held", project, reason), number, tags={"project": project, "reason": reason}
+        )
+    instances = view.instances().get(project, 0)
+    stats.gauge(_name("instances", project), instances, tags={"project": project})
+    away = {one["zone"] for one in report.away}
+    good = dict.fromkeys(report.zones, 0)
+    for resource in view.replicas():
+        if resource.zone in good:
+            good[resource.zone] += resource.good
+    for zone, health in report.zones.items():
+        tags = {"project": project, "zone": zone}
+        values = {
+            "good": good[zone],
+            "bad": health.bad,
+            "lacking": health.lacking,
+            "late": health.late,
+            "overdue": health.overdue,
+        }
+        for what, value in values.items():
+            stats.gauge(_name("replicas", project, zone, what), value, tags=tags)
+        age = round((now - health.oldest).total_seconds()) if health.oldest else 0
+        stats.gauge(_name("proof_age", project, zone), age, tags=tags)
+        stats.gauge(_name("away", zone), int(zone in away), tags={"zone": zone})

@@ -1,0 +1,140 @@
+"""A steward without admin rights, in Airflow's own FAB auth manager with the roles of a site."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import requests
+import yaml
+
+from hitl import path_of, question
+from pacsgrid.embedded.process import Child, free_port
+from pacsgrid.embedded.stack import Stack
+from pacsgrid.ledger import Ledger
+
+pytestmark = pytest.mark.e2e
+PASSWORD = "Kanarek7f3a"
+FAB = "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager"
+USERS = {"anna": "Steward demo", "ota": "Operator", "vera": "Viewer demo", "jan": "Steward other"}
+Call = Callable[..., requests.Response]
+
+
+@pytest.fixture(scope="module")
+def call(filled: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Call]:
+    """Call Airflow as a user of the roles that `pacsgrid roles` made.
+
+    The same Airflow, its API served once more with the FAB auth manager; the site file has a
+    second project, with one study.
+    """
+    folder = tmp_path_factory.mktemp("fab")
+    site = yaml.safe_load((filled.dir / "site.yaml").read_text())
+    site["projects"]["other"] = {**site["projects"]["demo"], "nightly": []}
+    (folder / "site.yaml").write_text(yaml.safe_dump(site))
+    with Ledger(filled.site.ledger_dsn, "tester") as ledger:
+        ledger.found("st-" + "0" * 20, "other", "drop", "hash", b"sealed")
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    env = {
+        **filled.airflow_env(),
+        "AIRFLOW__CORE__AUTH_MANAGER": FAB,
+        "AIRFLOW__API__PORT": str(port),
+        "AIRFLOW__API__BASE_URL": url,
+        "AIRFLOW__FAB__CACHE_TTL": "0",
+        "PACSGRID_SITE": str(folder / "site.yaml"),
+    }
+    users = [
+        {"username": name, "roles": [role], "email": f"{name}@x.cz", "firstname": name}
+        | {"lastname": name, "password": PASSWORD}
+        for name, role in USERS.items()
+    ]
+    (folder / "users.json").write_text(json.dumps(users))
+    airflow = str(Path(sys.executable).parent / "airflow")
+
+    def run(*command: str) -> str:
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr + done.stdout
+        return done.stdout
+
+    run(airflow, "fab-db", "migrate")
+    run(sys.executable, "-m", "pacsgrid", "roles")
+    assert "Steward demo" in (again := run(sys.executable, "-m", "pacsgrid", "roles"))
+    assert all("0 added, 0 removed" in line for line in again.splitlines() if "permissions" in line)
+    run(airflow, "users", "import", str(folder / "users.json"))
+    server = Child("FAB", [airflow, "api-server"], folder / "api.log", env)
+    server.start()
+    tokens: dict[str, str] = {}
+
+    def ask(user: str, method: str, path: str, body: object = None) -> requests.Response:
+        if user not in tokens:
+            login = {"username": user, "password": PASSWORD}
+            answer = requests.post(f"{url}/auth/token", json=login, timeout=120)
+            tokens[user] = answer.json()["access_token"]
+        headers = {"Authorization": f"Bearer {tokens[user]}"}
+        return requests.request(method, url + path, json=body, headers=headers, timeout=120)
+
+    def answers() -> bool:
+        try:
+            return requests.get(f"{url}/api/v2/version", timeout=5).ok
+        except requests.RequestException:
+            return False
+
+    try:
+        server.wait_ready(answers, 180)
+        yield ask
+    finally:
+        server.stop(15)
+
+
+def test_a_steward_does_their_work(filled: Stack, call: Call, held: str) -> None:
+    given = {"logical_date": None, "conf": {"source": "drop", "project": "demo", "dry_run": True}}
+    started = call("anna", "POST", "/api/v2/dags/ingest_studies/dagRuns", given)
+    assert started.status_code == 200, started.text
+    assert filled.watch(started.json()["dag_run_id"]) == "success"
+    conf = {"project": "demo", "only": held}
+    run = call(
+        "anna", "POST", "/api/v2/dags/review_held/dagRuns", {"logical_date": None, "conf": conf}
+    ).json()["dag_run_id"]
+    asked = question(filled, "review_held", run)
+    where = "/api/v2" + path_of(asked)
+    leave = {"chosen_options": ["Leave it held"], "params_input": {"profile": None, "reason": ""}}
+    assert call("vera", "PATCH", where, leave).status_code == 403
+    assert call("anna", "PATCH", where, leave).status_code == 200
+    assert filled.watch(run, dag="review_held") == "success"
+    picture = f"/pacsgrid/api/studies/{held}/pictures/0"
+    assert call("anna", "GET", picture).headers["content-type"] == "image/png"
+    assert call("vera", "GET", picture).status_code == 403
+
+
+def test_a_steward_sees_their_own_project_only(call: Call, held: str) -> None:
+    for user, project in (("anna", "demo"), ("vera", "demo"), ("jan", "other")):
+        assert call(user, "GET", "/pacsgrid/api/me").json()["projects"] == [project]
+        seen = {study["project"] for study in call(user, "GET", "/pacsgrid/api/studies").json()}
+        assert seen == {project}
+    assert call("anna", "GET", "/pacsgrid/api/studies?project=other").status_code == 404
+    assert call("anna", "GET", "/pacsgrid/api/studies/st-" + "0" * 20).status_code == 404
+    assert call("jan", "GET", f"/pacsgrid/api/studies/{held}").status_code == 404
+    assert call("ota", "GET", "/pacsgrid/api/me").json()["projects"] == []
+
+
+@pytest.mark.parametrize("user", ["anna", "vera"])
+@pytest.mark.parametrize(
+    "path", ["connections", "variables", "config", "pools", "plugins", "eventLogs", "importErrors"]
+)
+def test_neither_steward_nor_viewer_sees_secrets(call: Call, user: str, path: str) -> None:
+    assert call(user, "GET", f"/api/v2/{path}").status_code == 403
+
+
+def test_nobody_but_the_operator_keeps_connections(call: Call) -> None:
+    made = {"connection_id": "pacs", "conn_type": "dicom", "host": "pacs", "password": PASSWORD}
+    assert call("anna", "POST", "/api/v2/connections", made).status_code == 403
+    assert call("ota", "POST", "/api/v2/connections", made).status_code == 201
+    assert PASSWORD not in call("ota", "GET", "/api/v2/connections/pacs").text
+    assert call("ota", "DELETE", "/api/v2/connections/pacs").status_code == 204
+    started = {"logical_date": None, "conf": {}}
+    assert call("vera", "POST", "/api/v2/dags/ingest_studies/dagRuns", started).status_code == 403
+    assert call("anna", "POST", "/api/v2/dags/site_check/dagRuns", started).status_code == 403
