@@ -9,7 +9,12 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from airflow import settings
 from airflow.policies import hookimpl
+
+# Airflow 3.3 notices only the policies of an `airflow_local_settings`, and else asks none when it
+# makes a run's tasks.
+settings.task_instance_mutation_hook.is_noop = False
 
 log = logging.getLogger(__name__)
 _made: set[str] = set()
