@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from airflow import settings
 from airflow.policies import hookimpl
+
+from airflow import settings
 
 # Airflow 3.3 notices only the policies of an `airflow_local_settings`, and else asks none when it
 # makes a run's tasks.
