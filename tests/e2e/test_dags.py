@@ -50,21 +50,21 @@ def test_a_night_is_synchronised_and_ingested(filled: Stack) -> None:
     assert _pools(filled, "nightly_sync", run)["synchronise_pacs_demo"] == "pacsgrid_source_pacs"
 
 
-def test_held_studies_are_left_and_rejected(filled: Stack, held: str) -> None:
-    run = filled.trigger({"project": "demo", "only": held}, "review_held")
+def test_a_held_study_is_rejected(filled: Stack, spent_held: str) -> None:
+    run = filled.trigger({"project": "demo", "only": spent_held}, "review_held")
     asked = question(filled, "review_held", run)
-    assert asked["subject"] == f"{held}: patient-mismatch"
+    assert asked["subject"] == f"{spent_held}: patient-mismatch"
     reject = {"chosen_options": ["Reject"], "params_input": {"profile": None, "reason": "mixed"}}
     assert answer(filled, asked, GUEST, **reject).status_code == 403
     assert answer(filled, asked, **reject).status_code == 200
     assert filled.watch(run, dag="review_held") == "success"
-    story = Overview(filled.site.ledger_dsn, ["demo"]).story(held)
+    story = Overview(filled.site.ledger_dsn, ["demo"]).story(spent_held)
     assert story is not None and story.held[0].code == "rejected"
 
 
-def test_a_release_and_a_withdrawal_are_approved_and_done(filled: Stack) -> None:
+def test_a_release_and_a_withdrawal_are_approved_and_done(filled: Stack, spent: str) -> None:
     with Line(filled.site, "demo") as line:
-        ref = line.pseudonyms.reference("drop", "1.2.826.77.1")
+        ref = line.pseudonyms.reference("drop", f"{spent}.1")
         row = line.ledger.instances(ref)[0]
     for dag, wanted in (
         ("release_cohort", {"name": "run", "members": [row.study_uid]}),

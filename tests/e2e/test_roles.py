@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,11 @@ PASSWORD = "Kanarek7f3a"
 FAB = "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager"
 USERS = {"anna": "Steward demo", "ota": "Operator", "vera": "Viewer demo", "jan": "Steward other"}
 Call = Callable[..., requests.Response]
+
+
+def _user(name: str, role: str) -> list[str]:
+    person = ["--firstname", name, "--lastname", name, "--email", f"{name}@example.org"]
+    return ["users", "create", "-u", name, "-r", role, "-p", PASSWORD, *person]
 
 
 @pytest.fixture(scope="module")
@@ -47,12 +52,6 @@ def call(filled: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ca
         "AIRFLOW__FAB__CACHE_TTL": "0",
         "PACSGRID_SITE": str(folder / "site.yaml"),
     }
-    users = [
-        {"username": name, "roles": [role], "email": f"{name}@x.cz", "firstname": name}
-        | {"lastname": name, "password": PASSWORD}
-        for name, role in USERS.items()
-    ]
-    (folder / "users.json").write_text(json.dumps(users))
     airflow = str(Path(sys.executable).parent / "airflow")
 
     def run(*command: str) -> str:
@@ -64,7 +63,9 @@ def call(filled: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ca
     run(sys.executable, "-m", "pacsgrid", "roles")
     assert "Steward demo" in (again := run(sys.executable, "-m", "pacsgrid", "roles"))
     assert all("0 added, 0 removed" in line for line in again.splitlines() if "permissions" in line)
-    run(airflow, "users", "import", str(folder / "users.json"))
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(run, airflow, *_user(name, USERS[name])) for name in USERS]:
+            done.result()
     server = Child("FAB", [airflow, "api-server"], folder / "api.log", env)
     server.start()
     tokens: dict[str, str] = {}
