@@ -70,9 +70,6 @@ def get_provider_info() -> dict[str, Any]:
         "description": "Medical images from PACS into a federated iRODS grid.",
         "integrations": [{"integration-name": _NAME, "tags": ["protocol"]}],
         "hooks": [_module("hooks", "dicom", "dicomweb", "irods")],
-        "operators": [_module("operators", "steps")],
-        "sensors": [_module("sensors", "held", "received", "zone")],
-        "triggers": [_module("triggers", "held", "received", "zone")],
         "connection-types": [
             {
                 "connection-type": "dicom",
