@@ -109,6 +109,7 @@ def test_a_day_ends_with_every_invariant_held(tmp_path: Path) -> None:
 
         # The partner is back: the night's upkeep brings and proves its copies.
         stack.start_zone("praha")
+        _pacsgrid(stack, "zones", "demo")
         _run(stack, "replicate_and_verify")
         with Line(stack.site, "demo") as line:
             done = [s.ref for s in line.ledger.studies("demo", [StudyState.VERIFIED])]

@@ -52,7 +52,10 @@ def run_report(given: argparse.Namespace) -> int:
 
 
 def run_zones(given: argparse.Namespace) -> int:
-    """Probe each zone; 75 when one is away, 1 when one does not do."""
+    """Probe each zone; 75 when one is away, 1 when one does not do.
+
+    One that does is asked again from now on, however long it was left alone.
+    """
     status = 0
     with Line(load_site(), given.project, "zones") as line:
         for zone in (line.home, *line.partners):
@@ -63,6 +66,7 @@ def run_zones(given: argparse.Namespace) -> int:
                 print(f"{name}: {error}")
                 status = max(status, 75 if error.retryable else 1)
                 continue
+            line.duties.present(name)
             account = "administrator" if seen.administrator else "no administrator"
             print(
                 f"{name}: put {seen.put_seconds:.2f} s, verified {seen.verify_seconds:.2f} s, got "
