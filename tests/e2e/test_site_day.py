@@ -11,6 +11,7 @@ from pydicom import dcmread
 
 from dicom import ct
 from hitl import answer, question
+from irods_user import iinit
 from pacsgrid.embedded.sample_data import make_samples
 from pacsgrid.embedded.stack import GUEST, OPERATOR, STEWARD, Stack
 from pacsgrid.ledger import Shelf
@@ -29,10 +30,10 @@ def _run(stack: Stack, dag: str, **conf: object) -> None:
     assert stack.watch(stack.trigger(conf, dag), dag=dag) == "success", dag
 
 
-def _pacsgrid(stack: Stack, *words: str) -> str:
+def _pacsgrid(stack: Stack, *words: str, **env: str) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "pacsgrid", *words],
-        env=stack.airflow_env(),
+        env={**stack.airflow_env(), **env},
         capture_output=True,
         text=True,
     )
@@ -123,8 +124,14 @@ def test_a_day_ends_with_every_invariant_held(tmp_path: Path) -> None:
         asked = question(stack, "release_cohort", run)
         assert answer(stack, asked, STEWARD, chosen_options=["Approve"]).status_code == 200
         assert stack.watch(run, dag="release_cohort") == "success"
+        with Line(stack.site, "demo") as line:
+            user = line.home.session.users.create("jana", "rodsuser")
+            user.modify("password", "secret-word")
+        _pacsgrid(stack, "share", "demo", "jana")
+        researcher = iinit(stack.dir, stack.site.zone("brno"), "jana", "secret-word")
         fetched = stack.dir / "researcher"
-        _pacsgrid(stack, "fetch", "/brno/home/demo/releases/day/v1", str(fetched))
+        release = "/brno/home/demo/releases/day/v1"
+        _pacsgrid(stack, "fetch", release, str(fetched), **researcher)
         with Line(stack.site, "demo") as line:
             listed = line.cohorts.release_refs("demo", "day", 1)
             count = sum(len(line.ledger.instances(ref)) for ref in listed)

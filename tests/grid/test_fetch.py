@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from irods.access import iRODSAccess
 from irods.exception import CAT_NO_ACCESS_PERMISSION
-from irods.password_obfuscation import encode
 
 from gridkit import SIZE, Grid, make_instances
+from irods_user import iinit
 from pacsgrid.cli import main
 from pacsgrid.errors import ZoneError
 from pacsgrid.grid import add_avus, deposit, study_collection
@@ -109,23 +107,8 @@ def researcher(grid: Grid, study: str, monkeypatch: pytest.MonkeyPatch) -> Itera
     user.modify("password", "secret-word")
     root = f"/{settings.name}/home/demo"
     session.acls.set(iRODSAccess("read", root, "jana"), recursive=True)
-    password = grid.dir / ".irodsA"
-    password.write_text(encode("secret-word", uid=os.getuid()))
-    password.chmod(0o600)
-    file = grid.dir / "irods_environment.json"
-    file.write_text(
-        json.dumps(
-            {
-                "irods_host": settings.host,
-                "irods_port": settings.port,
-                "irods_user_name": "jana",
-                "irods_zone_name": settings.name,
-                "irods_authentication_file": str(password),
-            }
-        )
-    )
-    monkeypatch.setenv("IRODS_ENVIRONMENT_FILE", str(file))
-    monkeypatch.setenv("IRODS_AUTHENTICATION_FILE", str(password))
+    for name, value in iinit(grid.dir, settings, "jana", "secret-word").items():
+        monkeypatch.setenv(name, value)
     yield "jana"
     user.remove()
 
