@@ -15,6 +15,7 @@ from pynetdicom import AE, build_context
 from pynetdicom.association import Association
 
 from pacsgrid.embedded.process import Child, accepts, free_port
+from pacsgrid.embedded.stack import OPERATOR, Stack
 from pacsgrid.pacs.receiver.incoming import PARTS
 
 
@@ -87,6 +88,18 @@ class RunningReceiver:
 
     def unfinished(self) -> list[str]:
         return sorted(path.name for path in (self.folder / PARTS).iterdir())
+
+
+def announcing(stack: Stack) -> dict[str, str]:
+    """The settings by which a receiver tells the stack's Airflow of complete studies."""
+    password = stack.dir / "operator.password"
+    password.write_text(stack.password(OPERATOR))
+    return {
+        "airflow_url": stack.url,
+        "airflow_user": OPERATOR,
+        "password_file": str(password),
+        "project": "demo",
+    }
 
 
 def eventually(what: Callable[[], bool], seconds: float = 20.0) -> None:

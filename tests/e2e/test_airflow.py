@@ -18,11 +18,11 @@ from pydicom.dataset import Dataset
 
 from dicom import ct, save
 from pacsgrid.embedded.sample_data import make_samples
-from pacsgrid.embedded.stack import OPERATOR, Stack
+from pacsgrid.embedded.stack import Stack
 from pacsgrid.model import StudyState
 from pacsgrid.pipeline import Line
 from proof import proven_once
-from receiving import RunningReceiver, associate, eventually
+from receiving import RunningReceiver, announcing, associate, eventually
 
 pytestmark = pytest.mark.e2e
 CANARY = "Kanarek7f3a"
@@ -154,14 +154,9 @@ def test_no_identifying_value_gets_out(stack: Stack) -> None:
 
 def test_a_study_that_is_pushed_is_ingested(stack: Stack) -> None:
     path = ct(stack.dir / "pushed.dcm", "1.2.826.4243", "1.2.826.4243.1.1")
-    (stack.dir / "operator.password").write_text(stack.password(OPERATOR))
-    announcing = {
-        "airflow_url": stack.url,
-        "airflow_user": OPERATOR,
-        "password_file": str(stack.dir / "operator.password"),
-        "project": "demo",
-    }
-    with RunningReceiver(stack.dir / "receiver", stack.dir / "incoming", **announcing) as receiver:
+    with RunningReceiver(
+        stack.dir / "receiver", stack.dir / "incoming", **announcing(stack)
+    ) as receiver:
         assoc = associate(receiver.port, [path])
         assert assoc.send_c_store(path).get("Status") == 0
         assoc.release()

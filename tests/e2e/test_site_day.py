@@ -13,12 +13,12 @@ from dicom import ct
 from hitl import answer, question
 from irods_user import iinit
 from pacsgrid.embedded.sample_data import make_samples
-from pacsgrid.embedded.stack import GUEST, OPERATOR, STEWARD, Stack
+from pacsgrid.embedded.stack import GUEST, STEWARD, Stack
 from pacsgrid.ledger import Shelf
 from pacsgrid.model import StudyState
 from pacsgrid.pipeline import Line
 from proof import proven_once
-from receiving import RunningReceiver, eventually
+from receiving import RunningReceiver, announcing, eventually
 
 pytestmark = pytest.mark.ui
 STORESCU = Path("/usr/bin/storescu")
@@ -66,17 +66,12 @@ def _recent(samples: list[Path]) -> list[Path]:
 @pytest.mark.skipif(not STORESCU.exists(), reason="DCMTK is not installed")
 def test_a_day_ends_with_every_invariant_held(tmp_path: Path) -> None:
     with Stack(tmp_path / "site", say=print) as stack:
-        (stack.dir / "operator.password").write_text(stack.password(OPERATOR))
-        announcing = {
-            "airflow_url": stack.url,
-            "airflow_user": OPERATOR,
-            "password_file": str(stack.dir / "operator.password"),
-            "project": "demo",
-        }
         # The partner is away when the day begins.
         stack.zones["praha"].stop()
         stack.pacs.load(_recent(make_samples(stack.dir / "samples")))
-        with RunningReceiver(stack.dir / "receiver", stack.dir / "incoming", **announcing) as modal:
+        with RunningReceiver(
+            stack.dir / "receiver", stack.dir / "incoming", **announcing(stack)
+        ) as modal:
             _push(stack, modal)
             with Line(stack.site, "demo") as line:
                 good, mixed = (line.pseudonyms.reference("received", uid) for uid in PUSHED)
