@@ -114,7 +114,7 @@ def test_a_steward_sees_what_was_released(filled: Stack) -> None:
         row = page.locator("[data-release='seen/v1']")
         expect(row).to_contain_text("can be fetched")
         expect(row.locator(".pg-number").nth(2)).to_have_text("1")
-        expect(page.get_by_text("No patient has withdrawn.")).to_be_visible()
+        expect(page.get_by_role("heading", name="Withdrawals")).to_be_visible()
         shot(page, "releases")
 
 
