@@ -80,6 +80,7 @@ class _Zone(_Strict):
     user: str = ""
     password_env: str = ""
     password_file: Path | None = None
+    ca_file: Path | None = None
     resource: str = "demoResc"
     copies: int = Field(1, ge=1, le=16)
     bundle: bool = False
@@ -118,6 +119,7 @@ class _Site(_Strict):
     outbox: Path
     quarantine: Path
     ledger_dsn_env: str = "PACSGRID_LEDGER_DSN"
+    ledger_dsn_file: Path | None = None
     vault_key_file: Path
     batch_size: int = Field(8, ge=1, le=1000)
     sources: dict[str, _Source]
@@ -250,6 +252,7 @@ def _zone(where: str, name: str, given: _Zone) -> ZoneSettings:
         resource=given.resource,
         copies=given.copies,
         bundle=given.bundle,
+        ca_file=given.ca_file,
     )
 
 
@@ -271,6 +274,20 @@ def _receiver(where: str, given: ReceiverSettings) -> ReceiverSettings:
         return given
     password = _secret(where, given.password_env, given.password_file)
     return given.model_copy(update={"airflow_password": password})
+
+
+def _ledger_dsn(file: Path, site: _Site) -> str:
+    if site.ledger_dsn_file is None and site.ledger_dsn_env not in os.environ:
+        raise ConfigError(
+            f"{file}: where is the ledger? Set ledger_dsn_file to a file with its libpq connection "
+            f"string, or the variable {site.ledger_dsn_env} (ledger_dsn_env)"
+        )
+    if site.ledger_dsn_file is None:
+        return os.environ[site.ledger_dsn_env]
+    dsn = read_key(f"{file}: ledger_dsn_file", site.ledger_dsn_file).decode().strip()
+    if not dsn:
+        raise ConfigError(f"{file}: ledger_dsn_file: {site.ledger_dsn_file} is empty")
+    return dsn
 
 
 def read_key(where: str, path: Path) -> bytes:
@@ -405,14 +422,12 @@ def load_site(path: str | os.PathLike[str] | None = None) -> Site:
         for source in project.nightly:
             if source not in site.sources:
                 raise ConfigError(f"{file}: projects.{project_name}: no source named {source!r}")
-    if site.ledger_dsn_env not in os.environ:
-        raise ConfigError(f"{file}: the environment lacks {site.ledger_dsn_env} (ledger_dsn_env)")
     state = site.staging / ".sources"
     return Site(
         staging=site.staging,
         outbox=site.outbox,
         quarantine=site.quarantine,
-        ledger_dsn=os.environ[site.ledger_dsn_env],
+        ledger_dsn=_ledger_dsn(file, site),
         vault_key=read_key(f"{file}: vault_key_file", site.vault_key_file),
         batch_size=site.batch_size,
         sources=Later(

@@ -109,7 +109,8 @@ class ZoneSettings:
 
     ``resource`` is the root resource deposits name; ``copies`` how many good replicas the
     policy asks for under it; ``bundle`` whether small objects go in as tar files that the server
-    unpacks, which pays where an object costs the server much (a C++ iRODS server).
+    unpacks, which pays where an object costs the server much (a C++ iRODS server). With
+    ``ca_file`` the zone is spoken to over TLS only, and its certificate must be one of theirs.
     """
 
     name: str
@@ -120,6 +121,7 @@ class ZoneSettings:
     resource: str = "demoResc"
     copies: int = 1
     bundle: bool = False
+    ca_file: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from pathlib import Path
 from threading import Lock
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -31,6 +32,22 @@ _PASSING = (
     irods_errors.HIERARCHY_ERROR,
     irods_errors.SYS_AGENT_INIT_ERR,
 )
+
+
+def _tls(ca_file: Path | None) -> dict[str, Any]:
+    """Return what python-irodsclient needs to refuse a server without TLS, or of another name."""
+    if ca_file is None:
+        return {}
+    return {
+        "client_server_negotiation": "request_server_negotiation",
+        "client_server_policy": "CS_NEG_REQUIRE",
+        "encryption_algorithm": "AES-256-CBC",
+        "encryption_key_size": 32,
+        "encryption_num_hash_rounds": 16,
+        "encryption_salt_size": 8,
+        "ssl_verify_server": "hostname",
+        "ssl_ca_certificate_file": str(ca_file),
+    }
 
 
 @contextmanager
@@ -93,6 +110,7 @@ class Zone:
             zone=s.name,
             # Pooled connections that idled for hours are the classic stale ones.
             refresh_time=600,
+            **_tls(s.ca_file),
         )
         session.connection_timeout = self._timeout
         return session

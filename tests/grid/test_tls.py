@@ -1,0 +1,59 @@
+"""A zone with `ca_file` is spoken to over TLS only, and only when its certificate is good."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from certificates import Certificates, make_certificates
+from pacsgrid.embedded.zone import ZoneServer
+from pacsgrid.errors import ZoneUnavailable
+from pacsgrid.grid import Zone, put_text
+from pacsgrid.model import ZoneSettings
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> Certificates:
+    return make_certificates(tmp_path / "ours")
+
+
+@pytest.fixture
+def settings(tmp_path: Path, certificates: Certificates) -> Iterator[ZoneSettings]:
+    tls = (certificates.server, certificates.server_key)
+    with ZoneServer("brno", tmp_path / "z", password="x", tls=tls, tls_required=True) as server:
+        yield ZoneSettings("brno", "localhost", server.port, "rods", "x", copies=1)
+
+
+def test_bytes_go_through_tls(settings: ZoneSettings, certificates: Certificates) -> None:
+    with Zone(replace(settings, ca_file=certificates.authority)) as zone:
+        put_text(zone, "/brno/home/rods/a", b"whole")
+        assert zone.session.pool.get_connection().socket.version().startswith("TLS")
+        with zone.session.data_objects.open("/brno/home/rods/a", "r") as stream:
+            assert stream.read() == b"whole"
+
+
+def test_a_certificate_of_others_is_refused(settings: ZoneSettings, tmp_path: Path) -> None:
+    others = make_certificates(tmp_path / "others")
+    with Zone(replace(settings, ca_file=others.authority)) as zone, pytest.raises(ZoneUnavailable):
+        zone.ping()
+
+
+def test_a_certificate_of_another_host_is_refused(
+    settings: ZoneSettings, certificates: Certificates
+) -> None:
+    here = replace(settings, host="127.0.0.1", ca_file=certificates.authority)
+    with Zone(here) as zone, pytest.raises(ZoneUnavailable):
+        zone.ping()
+
+
+def test_a_zone_without_tls_is_refused(tmp_path: Path, certificates: Certificates) -> None:
+    with ZoneServer("brno", tmp_path / "plain", password="x") as server:
+        plain = ZoneSettings("brno", "localhost", server.port, "rods", "x")
+        secure = replace(plain, ca_file=certificates.authority)
+        with Zone(secure) as zone, pytest.raises(ZoneUnavailable):
+            zone.ping()
+        with Zone(plain) as zone:
+            zone.ping()
