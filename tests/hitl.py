@@ -11,11 +11,16 @@ from pacsgrid.embedded.stack import STEWARD, Stack
 
 
 def question(stack: Stack, dag: str, run: str, seconds: float = 300) -> dict[str, Any]:
-    """Wait for a run's one question."""
+    """Wait for a run's one question, until it waits for its answer.
+
+    It can be read a moment before its task is parked. An answer given in that moment is kept by
+    Airflow 3.3 but does not wake the task, so it is not given before the task waits, as in
+    Airflow's own list of required actions.
+    """
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         details = stack.api("GET", f"/dags/{dag}/dagRuns/{run}/hitlDetails").json()["hitl_details"]
-        if details:
+        if details and details[0]["task_instance"]["state"] == "awaiting_input":
             return dict(details[0])
         time.sleep(1)
     raise TimeoutError(f"{dag} asks nothing within {seconds:.0f} s")
