@@ -6,6 +6,7 @@ A password is named, not written: ``password_env``, ``password_file``, or the Ai
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from pydantic import (
 
 from pacsgrid.connections import KINDS, Later, look_up
 from pacsgrid.errors import ConfigError
+from pacsgrid.gateway_settings import GatewaySettings, Served, Token
 from pacsgrid.model import ProjectSettings, ReplicationPolicy, SourceSettings, ZoneSettings
 from pacsgrid.receiver_settings import ReceiverSettings
 
@@ -127,6 +129,7 @@ class _Site(_Strict):
     projects: dict[str, _Project]
     time_zone: str = "Europe/Prague"
     receiver: ReceiverSettings | None = None
+    gateway: GatewaySettings | None = None
 
     @field_validator("time_zone")
     @classmethod
@@ -153,6 +156,7 @@ class Site:
     zones: Mapping[str, ZoneSettings]
     projects: dict[str, ProjectSettings]
     receiver: ReceiverSettings | None = None
+    gateway: GatewaySettings | None = None
 
     def source(self, name: str) -> SourceSettings:
         """Return the named source; raises ConfigError listing those there are."""
@@ -288,6 +292,34 @@ def _ledger_dsn(file: Path, site: _Site) -> str:
     if not dsn:
         raise ConfigError(f"{file}: ledger_dsn_file: {site.ledger_dsn_file} is empty")
     return dsn
+
+
+def _gateway(where: str, given: GatewaySettings, site: _Site) -> GatewaySettings:
+    """Resolve the tokens' files, and which projects are served where none is named."""
+
+    def served(one: Served) -> Served:
+        if one.zone not in site.zones:
+            raise ConfigError(f"{where}.serve: no zone named {one.zone!r}")
+        here = (n for n, p in site.projects.items() if one.zone in (p.home_zone, *p.partner_zones))
+        names = one.projects or tuple(here)
+        if not names:
+            raise ConfigError(f"{where}.serve: name the projects of zone {one.zone!r}")
+        return Served(zone=one.zone, projects=names)
+
+    def resolved(one: Token) -> Token:
+        if one.token_file is None:
+            return one
+        token = read_key(f"{where}.tokens.{one.name}", one.token_file).strip()
+        if not token:
+            raise ConfigError(f"{where}.tokens.{one.name}: {one.token_file} is empty")
+        return one.model_copy(update={"sha256": hashlib.sha256(token).hexdigest()})
+
+    return given.model_copy(
+        update={
+            "serve": tuple(served(one) for one in given.serve),
+            "tokens": tuple(resolved(one) for one in given.tokens),
+        }
+    )
 
 
 def read_key(where: str, path: Path) -> bytes:
@@ -457,4 +489,5 @@ def load_site(path: str | os.PathLike[str] | None = None) -> Site:
             for n, p in site.projects.items()
         },
         receiver=_receiver(f"{file}: receiver", site.receiver) if site.receiver else None,
+        gateway=_gateway(f"{file}: gateway", site.gateway, site) if site.gateway else None,
     )

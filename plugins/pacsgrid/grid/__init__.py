@@ -1,6 +1,7 @@
 """iRODS zones: deposit, replicas, proofs and repair, through python-irodsclient."""
 
 from pacsgrid.grid.deposit import (
+    CONNECTIONS,
     DepositReport,
     add_avus,
     deposit,
@@ -8,6 +9,7 @@ from pacsgrid.grid.deposit import (
     remove_object,
     set_avu,
 )
+from pacsgrid.grid.fetch import get_head, get_text
 from pacsgrid.grid.layout import (
     ensure_collection,
     ensure_project,
@@ -23,6 +25,7 @@ from pacsgrid.grid.restore import restore
 from pacsgrid.grid.zone import Zone
 
 __all__ = [
+    "CONNECTIONS",
     "DepositReport",
     "Repair",
     "Zone",
@@ -31,6 +34,8 @@ __all__ = [
     "deposit",
     "ensure_collection",
     "ensure_project",
+    "get_head",
+    "get_text",
     "mend",
     "object_path",
     "put_text",

@@ -166,6 +166,37 @@ def stored_below(zone: Zone, path: str) -> Iterator[Stored]:
         yield Stored(where, max(size for _, size, _ in replicas), sha256, numbers)
 
 
+def get_text(zone: Zone, path: str) -> bytes | None:
+    """Return a small document; None when it is not there.
+
+    Raises
+    ------
+    ZoneError
+        None of its replicas can be read with the checksum that is registered.
+    """
+    one = next(stored_below(zone, path), None)
+    if one is None:
+        return None
+    for number in (None, *one.replicas):
+        try:
+            with translated(zone.settings.name):
+                data = get_buffer(zone, path, one.size, number)
+        except ZoneError:
+            continue
+        if one.sha256 in ("", hashlib.sha256(data).hexdigest()):
+            return data
+    raise ZoneError(f"{path} no longer has its checksum in {zone.settings.name}; verify it")
+
+
+def get_head(zone: Zone, path: str, size: int) -> bytes:
+    """Return the first bytes of an object, at most `size`; what they are is not proven."""
+    with (
+        translated(zone.settings.name),
+        zone.session.data_objects.open(path, "r", allow_redirect=False) as stream,
+    ):
+        return bytes(stream.read(size))
+
+
 def _place(target: Path, root: str, path: str) -> Path:
     inside = path.removeprefix(f"{root}/") if path != root else path.rsplit("/", 1)[1]
     parts = inside.split("/")

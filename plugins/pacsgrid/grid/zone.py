@@ -77,14 +77,16 @@ class Zone:
     ----------
     settings
         Address, account and the root resource of deposits.
+    timeout
+        Seconds without an answer after which the zone counts as away.
     """
 
-    def __init__(self, settings: ZoneSettings) -> None:
+    def __init__(self, settings: ZoneSettings, timeout: int = TIMEOUT) -> None:
         self.settings = settings
         self._session: Any = None
         self._catalog: Any = None
         self._asking = Lock()
-        self._timeout = TIMEOUT
+        self._timeout = timeout
 
     def allow(self, size: int) -> None:
         """Wait long enough for a server that checksums and replicates an object of `size` bytes."""
@@ -115,8 +117,12 @@ class Zone:
         session.connection_timeout = self._timeout
         return session
 
-    def rows(self, columns: Sequence[Any], *criteria: Any) -> Iterator[dict[Any, Any]]:
+    def rows(
+        self, columns: Sequence[Any], *criteria: Any, count: Any = None
+    ) -> Iterator[dict[Any, Any]]:
         """Yield the answers to a catalog query, however many pages they fill.
+
+        With `count`, a column, how often it occurs for each of the answers stands under it.
 
         The pages of an answer belong to one connection, while python-irodsclient asks for each
         on any idle one of its pool and takes the refusal for the end. So queries have a session
@@ -125,7 +131,10 @@ class Zone:
         with self._asking, translated(self.settings.name):
             if self._catalog is None:
                 self._catalog = self._open()
-            for batch in self._catalog.query(*columns).filter(*criteria).get_batches():
+            query = self._catalog.query(*columns).filter(*criteria)
+            if count is not None:
+                query = query.count(count)
+            for batch in query.get_batches():
                 yield from batch
 
     def ping(self) -> None:

@@ -1,0 +1,109 @@
+"""The attributes by which studies, series and instances are asked for, as anonymised.
+
+They stand in a study's manifest in the DICOM JSON model (PS3.18 F.2), so that an index of a
+zone is built without reading its objects.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from pydicom import dcmread
+from pydicom.datadict import tag_for_keyword
+
+# What each level's queries may ask for or be answered (PS3.4 C.6.2.1, PS3.18 10.6.3.3), and what
+# viewers want to know before they fetch an image.
+_STUDY = """
+    StudyDate StudyTime AccessionNumber ReferringPhysicianName StudyDescription
+    TimezoneOffsetFromUTC PatientName PatientID IssuerOfPatientID PatientBirthDate PatientSex
+    PatientAge PatientSize PatientWeight PatientIdentityRemoved DeidentificationMethod
+    StudyInstanceUID StudyID InstitutionName ProcedureCodeSequence
+"""
+_SERIES = """
+    SeriesDate SeriesTime Modality Manufacturer ManufacturerModelName StationName
+    SeriesDescription BodyPartExamined Laterality ProtocolName PatientPosition
+    SeriesInstanceUID SeriesNumber FrameOfReferenceUID
+    PerformedProcedureStepStartDate PerformedProcedureStepStartTime
+    PerformedProcedureStepDescription RequestAttributesSequence
+"""
+_INSTANCE = """
+    ImageType InstanceCreationDate InstanceCreationTime SOPClassUID SOPInstanceUID
+    AcquisitionDate AcquisitionTime AcquisitionDateTime ContentDate ContentTime ContentLabel
+    ContentDescription AcquisitionNumber InstanceNumber ImagePositionPatient
+    ImageOrientationPatient SliceLocation SliceThickness PixelSpacing ImageLaterality
+    ImageComments SamplesPerPixel PhotometricInterpretation NumberOfFrames Rows Columns
+    BitsAllocated BitsStored PixelRepresentation WindowCenter WindowWidth RescaleIntercept
+    RescaleSlope ConceptNameCodeSequence CompletionFlag VerificationFlag DocumentTitle
+"""
+AVAILABLE_SYNTAX = "00083002"  # AvailableTransferSyntaxUID
+
+
+def _tags(keywords: str) -> frozenset[str]:
+    return frozenset(f"{tag_for_keyword(one):08X}" for one in keywords.split())
+
+
+STUDY, SERIES, INSTANCE = _tags(_STUDY), _tags(_SERIES), _tags(_INSTANCE)
+_READ = [tag_for_keyword(word) for word in (_STUDY + _SERIES + _INSTANCE).split()]
+_CHARACTER_SET = tag_for_keyword("SpecificCharacterSet")
+
+Json = dict[str, Any]
+
+
+def attributes_of(source: Path | BinaryIO) -> Json:
+    """Read an instance's header; values that break their own VR's rules are left out.
+
+    Raises
+    ------
+    pydicom.errors.InvalidDicomError, OSError
+        It is no DICOM file or cannot be read.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        data = dcmread(source, stop_before_pixels=True, specific_tags=[*_READ, _CHARACTER_SET])
+        found: Json = data.to_json_dict(bulk_data_threshold=1 << 30, suppress_invalid_tags=True)
+    found.pop("00080005", None)  # JSON is UTF-8 whatever the file was
+    kept = {tag: value for tag, value in found.items() if len(value) > 1}
+    syntax = str(data.file_meta.get("TransferSyntaxUID") or "")
+    kept[AVAILABLE_SYNTAX] = {"vr": "UI", "Value": [syntax]}
+    return dict(sorted(kept.items()))
+
+
+def sorted_out(series_of: Mapping[str, str], known: Mapping[str, Json]) -> tuple[Json, Json, Json]:
+    """Split instances' attributes into the study's, each series' and each instance's own.
+
+    Parameters
+    ----------
+    series_of
+        The series of each SOP instance.
+    known
+        The attributes of each SOP instance.
+
+    Returns
+    -------
+    tuple
+        The study's attributes; the series' by series UID; the instances' by SOP UID. Where
+        instances disagree about their study or series, the first by its UID is believed.
+    """
+    study: Json = {}
+    series: dict[str, Json] = {}
+    instances: dict[str, Json] = {}
+    for sop in sorted(known):
+        own = known[sop]
+        _complete(study, own, STUDY)
+        _complete(series.setdefault(series_of[sop], {}), own, SERIES)
+        instances[sop] = {tag: v for tag, v in own.items() if tag not in STUDY | SERIES}
+    return study, dict(sorted(series.items())), instances
+
+
+def _complete(into: Json, own: Json, tags: Iterable[str]) -> None:
+    for tag in sorted(tags):
+        if tag in own:
+            into.setdefault(tag, own[tag])
+
+
+def together(study: Json, series: Json, instance: Json) -> Json:
+    """Return all attributes of an instance, as `attributes_of` gave them."""
+    return dict(sorted({**study, **series, **instance}.items()))

@@ -1,0 +1,141 @@
+"""A study's manifest: what it consists of, with checksums, and how it is asked for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from pacsgrid.deid import REPORT_NAME
+from pacsgrid.errors import ZoneError
+from pacsgrid.ledger import InstanceRow
+from pacsgrid.pipeline.attributes import Json, sorted_out, together
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An instance; `own` are the attributes that its study and series do not have."""
+
+    series: str
+    sop: str
+    sha256: str
+    size: int
+    own: Json
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A study's manifest, of this version or of one that had no attributes yet.
+
+    Attributes
+    ----------
+    shared
+        The attributes (DICOM JSON, PS3.18 F.2) that all instances of the study have.
+    series
+        Those of each series' instances, by series UID.
+    """
+
+    project: str
+    subject: str
+    study: str
+    profile: str
+    profile_hash: str
+    report_sha256: str | None
+    shared: Json
+    series: Mapping[str, Json]
+    instances: tuple[Listed, ...]
+
+    @classmethod
+    def of(
+        cls,
+        rows: Sequence[InstanceRow],
+        known: Mapping[str, Json],
+        project: str,
+        profile: str,
+        profile_hash: str,
+        report_sha256: str | None,
+    ) -> Self:
+        """Make the manifest of a study whose instances' attributes are `known` by SOP UID."""
+        study, series, own = sorted_out({row.sop_uid: row.series_uid for row in rows}, known)
+        return cls(
+            project,
+            rows[0].subject,
+            rows[0].study_uid,
+            profile,
+            profile_hash,
+            report_sha256,
+            study,
+            series,
+            tuple(
+                Listed(r.series_uid, r.sop_uid, r.sha256, r.size, own.get(r.sop_uid, {}))
+                for r in sorted(rows, key=lambda r: (r.series_uid, r.sop_uid))
+            ),
+        )
+
+    @classmethod
+    def parse(cls, text: bytes) -> Self:
+        """Read a manifest; raises ZoneError when it is none."""
+        try:
+            given: dict[str, Any] = json.loads(text)
+            attributes = given.get("attributes", {})
+            return cls(
+                given["project"],
+                given["subject"],
+                given["study"],
+                given["profile"],
+                given["profile_hash"],
+                given["report"]["sha256"],
+                attributes.get("study", {}),
+                attributes.get("series", {}),
+                tuple(
+                    Listed(
+                        one["series"],
+                        one["sop"],
+                        one["sha256"],
+                        int(one["size"]),
+                        one.get("attributes", {}),
+                    )
+                    for one in given["instances"]
+                ),
+            )
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ZoneError(f"a {MANIFEST} cannot be read: {type(error).__name__}") from None
+
+    def attributes(self, one: Listed) -> Json:
+        """Return all that is known of an instance."""
+        return together(self.shared, self.series.get(one.series, {}), one.own)
+
+    def dump(self) -> bytes:
+        """Return the manifest as it stands in a zone, a line for each instance."""
+        head = {
+            "project": self.project,
+            "subject": self.subject,
+            "study": self.study,
+            "profile": self.profile,
+            "profile_hash": self.profile_hash,
+            "report": {"name": REPORT_NAME, "sha256": self.report_sha256},
+            "attributes": {"study": self.shared, "series": self.series},
+        }
+        lines = [f" {json.dumps(key)}: {_short(value)}," for key, value in head.items()]
+        instances = [
+            "  "
+            + _short(
+                {
+                    "series": one.series,
+                    "sop": one.sop,
+                    "sha256": one.sha256,
+                    "size": one.size,
+                    "attributes": one.own,
+                }
+            )
+            for one in self.instances
+        ]
+        lines.append(' "instances": [\n' + ",\n".join(instances) + "\n ]")
+        return ("{\n" + "\n".join(lines) + "\n}\n").encode()
+
+
+def _short(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
