@@ -429,6 +429,16 @@ def _names(file: Path, changed: tuple[int, ...]) -> SiteNames:
     )
 
 
+def key_files(path: Path) -> dict[str, Path]:
+    """Return the key files of a site by what they are for, the vault's and the projects'.
+
+    None of them needs to be there. Raises ConfigError when the site file is wrong.
+    """
+    site = _read(path)
+    projects = {f"project {name}": one.key_file for name, one in site.projects.items()}
+    return {"vault": site.vault_key_file, **projects}
+
+
 def load_site(path: str | os.PathLike[str] | None = None) -> Site:
     """Read and validate the site file.
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from pacsgrid.cli import (
+    backup,
     cohort,
     deid,
     doctor,
@@ -19,7 +20,7 @@ from pacsgrid.cli import (
 )
 from pacsgrid.errors import PacsgridError
 
-COMMANDS = (cohort, deid, doctor, federation, fetch, keep, receive, reidentify, roles)
+COMMANDS = (backup, cohort, deid, doctor, federation, fetch, keep, receive, reidentify, roles)
 WRONG, HELD, AGAIN = 2, 3, 75  # 75 is EX_TEMPFAIL of sysexits.h
 
 

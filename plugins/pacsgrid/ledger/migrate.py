@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 
 import psycopg2
 
@@ -11,6 +12,20 @@ from pacsgrid.errors import RetryableError
 
 # Any constant will do, as long as every pacsgrid uses the same.
 _MIGRATION_LOCK = 0x70616373
+
+
+def _scripts() -> list[Traversable]:
+    found = files("pacsgrid.ledger").joinpath("migrations").iterdir()
+    return sorted((one for one in found if one.name.endswith(".sql")), key=lambda one: one.name)
+
+
+def _number(script: Traversable) -> int:
+    return int(script.name.split("_", 1)[0])
+
+
+def newest() -> int:
+    """Return the version of the schema that this pacsgrid knows."""
+    return _number(_scripts()[-1])
 
 
 def migrate(dsn: str) -> int:
@@ -26,14 +41,7 @@ def migrate(dsn: str) -> int:
     RetryableError
         The database does not answer.
     """
-    scripts = sorted(
-        (
-            entry
-            for entry in files("pacsgrid.ledger").joinpath("migrations").iterdir()
-            if entry.name.endswith(".sql")
-        ),
-        key=lambda entry: entry.name,
-    )
+    scripts = _scripts()
     try:
         connection = psycopg2.connect(dsn)
     except psycopg2.OperationalError:
@@ -50,7 +58,7 @@ def migrate(dsn: str) -> int:
             cursor.execute("SELECT coalesce(max(version), 0) FROM pacsgrid.schema_version")
             (version,) = cursor.fetchone() or (0,)
             for script in scripts:
-                number = int(script.name.split("_", 1)[0])
+                number = _number(script)
                 if number <= version:
                     continue
                 cursor.execute("BEGIN")
