@@ -157,6 +157,15 @@ def get_raw(port: int, into: Path) -> None:
     assert count[0] == COUNT
 
 
+def read_only(pacs: EmbeddedPacs) -> None:
+    """Take the series' bytes by WADO-RS and do nothing with them."""
+    url = f"http://127.0.0.1:{pacs.http_port}/dicom-web/studies/{STUDY}/series/{STUDY}.1"
+    accept = {"Accept": 'multipart/related; type="application/dicom"; transfer-syntax=*'}
+    with requests.get(url, headers=accept, stream=True, timeout=60) as answer:
+        answer.raise_for_status()
+        assert sum(map(len, answer.raw.stream(1 << 18))) > COUNT << 19
+
+
 def retrieving(work: Path, parts: list[Path]) -> None:
     """Print the rates of C-GET and WADO-RS from Orthanc."""
     into = work / "in"
@@ -176,8 +185,9 @@ def retrieving(work: Path, parts: list[Path]) -> None:
         raw = rate(lambda: get_raw(pacs.dicom_port, into), clean)
         get = rate(lambda: ours("get"), clean)
         web = rate(lambda: ours("web"), clean)
+        alone = rate(lambda: read_only(pacs), clean)
     print(f"C-GET    pynetdicom raw {raw:5.0f}/s  ours {get:5.0f}/s  to it {get / raw:.2f} (1.0)")
-    print(f"WADO-RS  ours {web:5.0f}/s (1000)")
+    print(f"WADO-RS  ours {web:5.0f}/s (1000), its bytes alone {alone:5.0f}/s")
 
 
 def main() -> None:

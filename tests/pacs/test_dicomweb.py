@@ -253,14 +253,23 @@ def part10(uid: str) -> bytes:
     return b"\0" * 128 + b"DICM" + meta + b"dataset of " + uid.encode()
 
 
-def one_study(body: bytes, kind: str = "multipart/related; boundary=b") -> Callable[..., Answer]:
+def one_study(
+    body: bytes,
+    kind: str = "multipart/related; boundary=b",
+    count: int | None = None,
+    asked: list[str] | None = None,
+) -> Callable[..., Answer]:
     def answer(path: str, params: dict[str, list[str]], headers: dict[str, str]) -> Answer:
+        if asked is not None:
+            asked.append(path)
         if path.endswith("/series") or path.endswith("/instances"):
             if params["offset"] != ["0"]:
                 return 204, {}, b""
             tag = "0020000E" if path.endswith("/series") else "00080018"
             uids = ["9"] if path.endswith("/series") else ["9.1", "9.2"]
             items = [{tag: {"vr": "UI", "Value": [uid]}} for uid in uids]
+            if path.endswith("/series") and count is not None:
+                items[0]["00201209"] = {"vr": "IS", "Value": [count]}
             return 200, {}, json.dumps(items).encode()
         if "transfer-syntax" in headers["accept"]:  # an older server
             return 406, {}, b""
@@ -279,6 +288,38 @@ def test_parts_that_were_not_asked_for_are_left(tmp_path: Path) -> None:
         items = open_source(source_at(url)).retrieve(FoundStudy("8", ""), tmp_path / "in")
     assert [item.path.read_bytes() for item in items] == [part10("9.1"), part10("9.2")]
     assert len(list((tmp_path / "in").iterdir())) == 2
+
+
+def test_a_series_that_is_all_there_needs_no_list(tmp_path: Path) -> None:
+    asked: list[str] = []
+    body = related(part10("9.1"), part10("9.1"), part10("9.2"))
+    with server(one_study(body, count=2, asked=asked)) as url:
+        source = open_source(source_at(url))
+        items = source.retrieve(FoundStudy("8", ""), tmp_path / "in")
+        assert not [path for path in asked if path.endswith("/instances")]
+        items[0].path.unlink()
+        assert source.retrieve(FoundStudy("8", ""), tmp_path / "in") == items
+    assert [item.path.read_bytes() for item in items] == [part10("9.1"), part10("9.2")]
+
+
+@pytest.mark.parametrize("parts", [("9.7", "9.1", "9.2"), ("9.2", "9.1", "9.1")])
+def test_a_count_that_is_wrong_is_found_out_by_the_list(
+    parts: tuple[str, ...], tmp_path: Path
+) -> None:
+    asked: list[str] = []
+    body = related(*(part10(uid) for uid in parts))
+    count = len(set(parts)) + 1 if "9.7" not in parts else 2
+    with server(one_study(body, count=count, asked=asked)) as url:
+        items = open_source(source_at(url)).retrieve(FoundStudy("8", ""), tmp_path / "in")
+    assert [path for path in asked if path.endswith("/instances")]
+    assert [item.path.read_bytes() for item in items] == [part10("9.1"), part10("9.2")]
+    assert len(list((tmp_path / "in").iterdir())) == 2
+
+
+def test_a_counted_series_that_lacks_one_is_not_whole(tmp_path: Path) -> None:
+    late = pytest.raises(SourceUnavailable, match="1 of 2 instances did not arrive")
+    with server(one_study(related(part10("9.1")), count=2)) as url, late:
+        open_source(source_at(url)).retrieve(FoundStudy("8", ""), tmp_path / "in")
 
 
 def test_a_cut_answer_keeps_what_was_whole(tmp_path: Path) -> None:

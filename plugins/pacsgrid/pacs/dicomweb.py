@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -29,16 +30,16 @@ from pacsgrid.pacs.multipart import (
     MultipartReader,
     boundary_of,
 )
-from pacsgrid.pacs.part10 import HEAD, MOST_META, read_meta
+from pacsgrid.pacs.part10 import HEAD, MOST_META, Meta, read_meta
 from pacsgrid.pacs.quiet import hush
 from pacsgrid.pacs.retrieval import Instance, bring, collect, single_values
-from pacsgrid.pacs.staging import WriteGroup, name_for
+from pacsgrid.pacs.staging import WriteGroup, name_for, prepare
 
 hush()
 
 TRIES = 5
 LONGEST_WAIT = 120  # seconds a Retry-After may make us wait
-PIECE = 1 << 20
+PIECE = 1 << 18  # larger ones fall out of the processor's cache before they are written
 
 _JSON = "application/dicom+json"
 # As stored is what we want (PS3.18 8.7.3.5.2); sources older than `*` get the plain form.
@@ -47,6 +48,7 @@ _PLAIN = 'multipart/related; type="application/dicom"'
 
 _STUDY_UID, _SERIES_UID, _SOP_UID = "0020000D", "0020000E", "00080018"
 _PATIENT_ID, _MODALITIES, _COUNT = "00100020", "00080061", "00201208"
+_SERIES_COUNT = "00201209"
 
 
 class _Bearer(requests.auth.AuthBase):
@@ -146,35 +148,59 @@ class WebSource:
 
     def list_instances(self, study: FoundStudy) -> set[str]:
         """Give the SOP Instance UIDs the source lists for the study."""
-        return {one.sop_uid for one in self._instances(study)}
+        series = self._series(study.study_uid)
+        return {one.sop_uid for one in self._instances(study.study_uid, series)}
 
     def strays(self) -> list[Path]:
         """Give nothing: a PACS has no instance without a study."""
         return []
 
     def retrieve(self, study: FoundStudy, into: Path) -> list[StagedFile]:
-        """Bring what is missing of the study, compare with the source's list, retry once."""
-        listed = self._instances(study)
+        """Bring what is missing of the study, compare with what the source has, retry once.
 
-        def fetch(rest: list[Instance]) -> None:
-            self._fetch(study.study_uid, rest, listed, into)
+        Sources take about as long to list instances as to send them. A series that comes as
+        one whole answer, of as many different instances as the source counts, needs no list.
+        """
+        series = self._series(study.study_uid)
+        came: list[Instance] = []
+        prepare(into)
+        if not any(into.iterdir()):
+            for uid, count in series.items():
+                if count:
+                    came += self._bring_whole(study.study_uid, uid, count, into)
+        known = {one.series_uid for one in came}
+        rest = [uid for uid in series if uid not in known]
+        listed = [*came, *self._instances(study.study_uid, rest)]
+        _leave_only(into, listed)
+
+        def fetch(missing: list[Instance]) -> None:
+            self._fetch(study.study_uid, missing, listed, into)
 
         return bring(self._name, listed, into, fetch)
 
     # -- queries --------------------------------------------------------------------------
 
-    def _instances(self, study: FoundStudy) -> list[Instance]:
+    def _series(self, study_uid: str) -> dict[str, int | None]:
+        """Give how many instances each series has, None where the source does not count them."""
+        path = f"/studies/{quote(study_uid, safe='')}/series"
+        series: dict[str, int | None] = {}
+        params = [("includefield", _SERIES_COUNT)]
+        for item in self._query(path, params, (_SERIES_UID,)):
+            count = _first(item, _SERIES_COUNT)
+            series[_first(item, _SERIES_UID)] = int(count) if count.isdigit() else None
+        if "" in series:
+            raise SourceError(f"source {self._name}: series without a UID")
+        return series
+
+    def _instances(self, study_uid: str, series: Iterable[str]) -> list[Instance]:
         """List series by series: not every server lists a study's instances at once."""
-        base = f"/studies/{quote(study.study_uid, safe='')}/series"
         instances: dict[str, Instance] = {}
-        for series in self._query(base, [], (_SERIES_UID,)):
-            series_uid = _first(series, _SERIES_UID)
-            for item in self._query(
-                f"{base}/{quote(series_uid, safe='')}/instances", [], (_SOP_UID,)
-            ):
+        for series_uid in series:
+            path = f"{_series_path(study_uid, series_uid)}/instances"
+            for item in self._query(path, [], (_SOP_UID,)):
                 uid = _first(item, _SOP_UID)
-                if not uid or not series_uid:
-                    raise SourceError(f"source {self._name}: instance or series without a UID")
+                if not uid:
+                    raise SourceError(f"source {self._name}: instance without a UID")
                 instances[uid] = Instance(series_uid, uid)
         return list(instances.values())
 
@@ -263,6 +289,18 @@ class WebSource:
 
     # -- retrieval ------------------------------------------------------------------------
 
+    def _bring_whole(
+        self, study_uid: str, series_uid: str, count: int, into: Path
+    ) -> list[Instance]:
+        """Ask for a series; gives its instances if all came, else nothing: a list must tell."""
+        taken: set[str] = set()
+        try:
+            with WriteGroup() as group:
+                self._take(_series_path(study_uid, series_uid), None, taken, into, group)
+        except (SourceError, SourceUnavailable):
+            return []  # what came is kept, and what is wrong is told when the rest is asked for
+        return [Instance(series_uid, uid) for uid in taken] if len(taken) == count else []
+
     def _fetch(
         self, study_uid: str, rest: list[Instance], listed: list[Instance], into: Path
     ) -> None:
@@ -276,28 +314,37 @@ class WebSource:
         errors: list[PacsgridError] = []
         with WriteGroup() as group:
             for series_uid, uids in by_series.items():
-                path = f"/studies/{quote(study_uid, safe='')}/series/{quote(series_uid, safe='')}"
-                wanted = set(uids)
+                path = _series_path(study_uid, series_uid)
+                wanted, taken = set(uids), set[str]()
                 if len(uids) * 4 >= sizes[series_uid]:
                     paths = [path]
                 else:
                     paths = [f"{path}/instances/{quote(uid, safe='')}" for uid in uids]
                 for one_path in paths:
                     try:
-                        self._take(one_path, wanted, into, group)
+                        self._take(one_path, wanted, taken, into, group)
                     except (SourceError, SourceUnavailable) as problem:
                         errors.append(problem)
         if errors:
             raise next((e for e in errors if e.retryable), errors[0])
 
-    def _take(self, path: str, wanted: set[str], into: Path, group: WriteGroup) -> None:
+    def _take(
+        self, path: str, wanted: set[str] | None, taken: set[str], into: Path, group: WriteGroup
+    ) -> None:
+        """Write what is wanted, None for all, and not taken yet; enters it into `taken`."""
         try:
-            self._take_as(_AS_STORED, path, wanted, into, group)
+            self._take_as(_AS_STORED, path, wanted, taken, into, group)
         except _NotAcceptable:
-            self._take_as(_PLAIN, path, wanted, into, group)
+            self._take_as(_PLAIN, path, wanted, taken, into, group)
 
     def _take_as(
-        self, accept: str, path: str, wanted: set[str], into: Path, group: WriteGroup
+        self,
+        accept: str,
+        path: str,
+        wanted: set[str] | None,
+        taken: set[str],
+        into: Path,
+        group: WriteGroup,
     ) -> None:
         """Write each part to a file of its own as it comes; parts not wanted are passed over."""
         with self._get(path, accept) as answer:
@@ -305,7 +352,13 @@ class WebSource:
                 boundary = boundary_of(answer.headers.get("Content-Type", ""))
                 reader = MultipartReader(answer.raw.stream(PIECE, decode_content=True), boundary)
                 for _, content in reader.parts():
-                    self._write(content, wanted, into, group)
+                    meta, head = self._head(content)
+                    uid = meta.sop_uid
+                    if uid in taken or (wanted is not None and uid not in wanted):
+                        continue
+                    self._pace.wait()
+                    group.write(into / name_for(uid), chain((head,), content))
+                    taken.add(uid)
             except MultipartCut:
                 raise SourceUnavailable(
                     f"source {self._name}: an answer ended in its middle"
@@ -313,29 +366,28 @@ class WebSource:
             except MultipartError as error:
                 raise SourceError(f"source {self._name}: {error}") from None
 
-    def _write(
-        self, content: Iterator[memoryview], wanted: set[str], into: Path, group: WriteGroup
-    ) -> None:
-        head = b""
-        meta = None
-        while meta is None and len(head) < HEAD + MOST_META:
-            piece = next(content, None)
-            if piece is None:
+    def _head(self, content: Iterator[memoryview]) -> tuple[Meta, bytes | memoryview]:
+        """Give a part's file meta information and what was read of the part for it."""
+        head: bytes | memoryview = b""
+        for piece in content:
+            head = bytes(head) + piece if head else piece
+            if meta := read_meta(bytes(head[: HEAD + MOST_META])):
+                return meta, head
+            if len(head) >= HEAD + MOST_META:
                 break
-            head += piece
-            meta = read_meta(head)
-        if meta is None:
-            raise SourceError(f"source {self._name}: a part is no DICOM file")
-        if meta.sop_uid not in wanted:
-            return
+        raise SourceError(f"source {self._name}: a part is no DICOM file")
 
-        def pieces() -> Iterator[bytes | memoryview]:
-            yield head
-            yield from content
 
-        self._pace.wait()
-        group.write(into / name_for(meta.sop_uid), pieces())
-        wanted.discard(meta.sop_uid)
+def _leave_only(into: Path, listed: Iterable[Instance]) -> None:
+    """Drop what came without having been asked for: the next step takes all that is there."""
+    names = {name_for(one.sop_uid) for one in listed}
+    for path in into.glob("*.dcm"):
+        if path.name not in names:
+            path.unlink()
+
+
+def _series_path(study_uid: str, series_uid: str) -> str:
+    return f"/studies/{quote(study_uid, safe='')}/series/{quote(series_uid, safe='')}"
 
 
 class _NotAcceptable(SourceError):

@@ -42,7 +42,7 @@ class MultipartReader:
         self._mark = b"\r\n--" + boundary
         # The first boundary may stand at the very start, without the line end before it.
         self._held = b"\r\n"
-        self._in_part = False
+        self._at = 0  # what stands before is done with; cutting it off would copy the rest
 
     def parts(self) -> Iterator[tuple[dict[str, str], Iterator[memoryview]]]:
         """Give each part's headers (names in lower case) and the pieces of its content.
@@ -58,8 +58,9 @@ class MultipartReader:
         """
         self._skip_preamble()
         while self._next():
-            content = self._content(self._headers())
-            yield self._last_headers, content
+            headers = self._headers()
+            content = self._content(headers)
+            yield headers, content
             for _ in content:
                 pass
 
@@ -68,37 +69,38 @@ class MultipartReader:
             piece = next(self._pieces)
         except StopIteration:
             raise MultipartCut("the answer ended before its closing boundary") from None
-        self._held = self._held + piece if self._held else bytes(piece)
+        rest = self._held[self._at :]
+        self._held = rest + piece if rest else piece
+        self._at = 0
 
     def _skip_preamble(self) -> None:
         while (at := self._held.find(self._mark)) < 0:
             if len(self._held) > MOST_HEADER:
                 raise MultipartError("no boundary where the first part should start")
             self._more()
-        self._held = self._held[at + len(self._mark) :]
+        self._at = at + len(self._mark)
 
     def _next(self) -> bool:
         """Behind a boundary: whether a part follows it; ``--`` closes the body."""
-        while len(self._held) < 2:
+        while len(self._held) - self._at < 2:
             self._more()
-        return self._held[:2] != b"--"
+        return not self._held.startswith(b"--", self._at)
 
     def _headers(self) -> dict[str, str]:
         # The boundary's own line end serves as the one before the first header line.
-        while (end := self._held.find(b"\r\n\r\n")) < 0:
-            if len(self._held) > MOST_HEADER:
+        while (end := self._held.find(b"\r\n\r\n", self._at, self._at + MOST_HEADER)) < 0:
+            if len(self._held) - self._at > MOST_HEADER:
                 raise MultipartError("a part's header lines are too long")
             self._more()
         headers: dict[str, str] = {}
-        for line in self._held[:end].split(b"\r\n"):
+        for line in self._held[self._at : end].split(b"\r\n"):
             if line.strip(b" \t"):
                 name, colon, value = line.decode("latin-1").partition(":")
                 if not colon:
                     raise MultipartError("a part has a line that is no header")
                 headers[name.strip().lower()] = value.strip()
         # The empty line's end may belong to the boundary of a part without content.
-        self._held = self._held[end + 2 :]
-        self._last_headers = headers
+        self._at = end + 2
         return headers
 
     def _content(self, headers: dict[str, str]) -> Iterator[memoryview]:
@@ -112,21 +114,20 @@ class MultipartReader:
         skip = 2
         passed = 0
         while True:
-            held = self._held
-            usable = len(held) - len(self._mark) + 1
-            if told - passed > len(held):
-                at, usable = -1, len(held)
+            held, start = self._held, self._at
+            if told - passed > len(held) - start:
+                found, end = -1, len(held)
             else:
-                at = held.find(self._mark, max(0, told - passed))
-            end = at if at >= 0 else max(0, usable)
-            if end > skip:
-                yield memoryview(held)[skip:end]
-            skip = max(0, skip - end)
-            passed += end
-            if at >= 0:
+                found = held.find(self._mark, start + max(0, told - passed))
+                end = found if found >= 0 else max(start, len(held) - len(self._mark) + 1)
+            if end - start > skip:
+                yield memoryview(held)[start + skip : end]
+            skip = max(0, skip - (end - start))
+            passed += end - start
+            self._at = end
+            if found >= 0:
                 if told and passed != told:
                     raise MultipartError("a part is not as long as its header says")
-                self._held = held[at + len(self._mark) :]
+                self._at += len(self._mark)
                 return
-            self._held = held[end:]
             self._more()
