@@ -73,8 +73,10 @@ class Context:
         mode = self.profile.text
         if is_term(tag, text):
             return "" if self.identifiers.found_in(text) else text
-        if mode == "drop" or (mode == "harmless" and vr in ("ST", "LT", "UT", "UR")):
+        if mode == "drop" or (mode == "harmless" and vr in ("ST", "LT", "UT")):
             return ""
+        if vr == "UR":
+            return ""  # whatever its form, the address of somebody's system
         cleaned = self.cleaner.clean(text, vr)
         return cleaned if mode == "clean" or cleaned == text else ""
 
@@ -271,7 +273,12 @@ def _enumerated(ds: Dataset, tag: int, context: Context) -> None:
             kept.append(value if known else "")
         else:
             # Free text where a code belongs; with a digit in it, it may be a number of somebody's.
-            harmless = _WORDS.fullmatch(value) and context.text(tag, value, "LO") == value
+            # No character set holds for it: what is not ASCII reads as something else.
+            harmless = (
+                value.isascii()
+                and _WORDS.fullmatch(value)
+                and context.text(tag, value, "LO") == value
+            )
             kept.append(value if harmless else "")
     if context.identifiers.found_in(" ".join(kept)):
         kept = []  # a name spread over several values

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from ...errors import HeldError
@@ -35,6 +36,9 @@ _TERMS = frozenset(
         b"RGB", b"PALETTE COLOR", b"YBR_FULL", b"YBR_FULL_422", b"YBR_ICT", b"YBR_RCT",
     )
 )  # fmt: skip
+# Stand where something was taken out, in results of an earlier anonymising too.
+_REMOVED = frozenset((b"REMOVED", b"urn:removed"))
+_DECIMAL = re.compile(rb" *[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)? *")
 _STATES = (
     (0x00120062, b"YES", "PatientIdentityRemoved (0012,0062)"),
     (_METHOD, b"", "DeidentificationMethod (0012,0063)"),
@@ -215,7 +219,8 @@ class Comparison:
             return
         if element.vr == "CS" and value.strip(b"\0 ") in _TERMS:
             return
-        if tag in ALWAYS_NEW and old is not None and value == old.value:
+        same = old is not None and value == old.value
+        if tag in ALWAYS_NEW and same and value.strip(b"\0 ") not in _REMOVED:
             raise identity_left(name(tag), "the source's own value")
         if (element.vr, value) not in self._clean:
             text = decode(value, now)
@@ -240,6 +245,8 @@ def _worth(element: Element) -> bool:
     value = element.value.strip(b"\0 ")
     if element.vr == "IS" and value:
         return all(part.strip(b" ").lstrip(b"+-").isdigit() for part in value.split(b"\\"))
+    if element.vr == "DS" and value:
+        return all(_DECIMAL.fullmatch(part) for part in value.split(b"\\"))
     return bool(value)
 
 

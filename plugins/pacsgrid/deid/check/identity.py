@@ -24,7 +24,7 @@ _PERSONAL_IDS = frozenset((0x00100020, 0x00101000))
 _PHONES = frozenset((0x00080094, 0x00102154, 0x00102155, 0x00401103, 0x00401104))
 _ADDRESSES = frozenset((0x00080081, 0x00080092, 0x00101040, 0x00401102, 0x00081190))
 _INSTITUTIONS = frozenset((0x00080080, 0x00080082))
-_NAMES_AS_TEXT = frozenset((0x00100212, 0x00380300, 0x00104001))
+_NAMES_AS_TEXT = frozenset((0x00380300,))
 _BIRTH = frozenset((0x00100030, 0x00100032, 0x00100033))
 # What the profile's options let through (PS3.15 E.3.2 to E.3.4).
 _KEPT_BY = {
@@ -34,6 +34,8 @@ _KEPT_BY = {
 # Elements whose value as a whole is always another one in the output, however short.
 ALWAYS_NEW = _IDS - {0x00200010} | _PHONES | _ADDRESSES
 _DATE = re.compile(rb"(\d{8})")
+# Stands where a date has to stand and may not: in results of an earlier anonymising too.
+_NO_DATE = "19000101"
 
 
 @dataclass
@@ -88,7 +90,7 @@ class Identity:
             return
         self._seen.add((tag, value))
         if kind == "dates":
-            found = {match.decode() for match in _DATE.findall(value)}
+            found = {match.decode() for match in _DATE.findall(value)} - {_NO_DATE}
             (self.births if tag in _BIRTH else self.dates).update(found)
             return
         target: set[str] = getattr(self, kind)
