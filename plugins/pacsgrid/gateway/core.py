@@ -1,0 +1,123 @@
+"""The gateway's core, opened once by each process that serves something from it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from types import TracebackType
+from typing import Self
+
+from pacsgrid.config import Site
+from pacsgrid.errors import ConfigError, PacsgridError
+from pacsgrid.gateway.access import Access, Sight
+from pacsgrid.gateway.find import Answer, Level, find, instances
+from pacsgrid.gateway.index import Index
+from pacsgrid.gateway.objects import Instance, Objects
+from pacsgrid.gateway.reach import Door, Reach
+from pacsgrid.gateway.refresh import refresh
+from pacsgrid.gateway_settings import GatewaySettings
+from pacsgrid.grid import Zone
+
+log = logging.getLogger(__name__)
+
+
+class Gateway:
+    """What the zones hold, for whoever may read it there; used by any number of threads.
+
+    Parameters
+    ----------
+    site
+        The site settings.
+
+    Raises
+    ------
+    ConfigError
+        The site file has no gateway, or its index cannot be made.
+    """
+
+    def __init__(self, site: Site) -> None:
+        if site.gateway is None:
+            raise ConfigError("the site file has no 'gateway' section")
+        self.site = site
+        self.settings: GatewaySettings = site.gateway
+        self.index = Index(self.settings.index)
+        doors = [
+            Door(site.zone(one.zone), self.index.bit(one.zone), one.projects)
+            for one in self.settings.serve
+        ]
+        self.reach = Reach(doors, self.settings.zone_seconds, self.settings.refresh_seconds)
+        self.access = Access(self.reach, self.settings.access_seconds)
+        self.objects = Objects(self.reach)
+        self._stop = threading.Event()
+        self._refresher: threading.Thread | None = None
+
+    def refresh(self) -> int:
+        """Bring the index up to date; returns how many studies' copies changed.
+
+        What a zone that is away holds stays as it is known. When another process is at it, this
+        waits for it and looks again, which costs little.
+        """
+        changed = 0
+        with self.index.lock():
+            served = [(d.bit, project) for d in self.reach.doors for project in d.projects]
+            self.index.keep_only(served)
+            for zone, door in self.reach.open():
+                try:
+                    changed += self.reach.asked(
+                        zone, partial(self._refresh, projects=door.projects)
+                    )
+                except PacsgridError as error:
+                    log.warning("index of zone %s: %s", zone.settings.name, error)
+            if changed:
+                self.index.forget_metadata()
+        return changed
+
+    def _refresh(self, zone: Zone, projects: Sequence[str]) -> int:
+        return sum(refresh(self.index, zone, project) for project in projects)
+
+    def keep_fresh(self) -> None:
+        """Refresh in the background, every `refresh_seconds`, until closed."""
+        if self._refresher is None:
+            self._refresher = threading.Thread(target=self._keep, name="index", daemon=True)
+            self._refresher.start()
+
+    def _keep(self) -> None:
+        while not self._stop.is_set():
+            try:
+                if changed := self.refresh():
+                    log.info("index: %d copies of studies changed", changed)
+            except Exception as error:  # the next time may be better, and queries go on
+                log.error("index: %s", type(error).__name__)
+            self._stop.wait(self.settings.refresh_seconds)
+
+    def sight(self, user: str) -> Sight:
+        """Return what an iRODS user, ``name#zone``, may read; raises ZoneUnavailable."""
+        return self.access.sight(user)
+
+    def find(self, user: str, level: Level, keys: Mapping[str, str]) -> Iterator[Answer]:
+        """Yield what matches and the user may read; see `find.find`."""
+        return find(self.index, self.sight(user), level, keys)
+
+    def instances(self, user: str, study: str, series: str = "", sop: str = "") -> list[Instance]:
+        """Return the instances that the user may read; see `find.instances`."""
+        return instances(self.index, self.sight(user), study, series, sop)
+
+    def close(self) -> None:
+        """Stop refreshing and close every connection."""
+        self._stop.set()
+        if self._refresher:
+            self._refresher.join(timeout=5)
+        self.reach.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

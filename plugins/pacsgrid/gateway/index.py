@@ -1,0 +1,330 @@
+"""The index: what there is in the zones, by study, series and instance, in one SQLite file.
+
+It only repeats what stands in the zones, so it is made anew when it is lost. One process at a
+time writes to it; others read meanwhile (write-ahead log).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pacsgrid.errors import ConfigError
+from pacsgrid.grid.fetch import Stored
+from pacsgrid.pipeline.attributes import Json
+from pacsgrid.pipeline.manifest import Manifest
+
+VERSION = 1
+_BUSY_SECONDS = 30.0
+_SCHEMA = """
+CREATE TABLE zone (bit INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE study (
+    id INTEGER PRIMARY KEY, project TEXT NOT NULL, subject TEXT NOT NULL, uid TEXT NOT NULL,
+    patient_id TEXT NOT NULL, date TEXT NOT NULL, attributes TEXT NOT NULL,
+    UNIQUE (project, subject, uid));
+CREATE INDEX study_uid ON study (uid);
+CREATE INDEX study_patient ON study (patient_id);
+CREATE INDEX study_date ON study (date);
+CREATE TABLE copy (
+    zone INTEGER NOT NULL, study INTEGER NOT NULL REFERENCES study ON DELETE CASCADE,
+    manifest TEXT NOT NULL, objects TEXT NOT NULL, PRIMARY KEY (zone, study));
+CREATE TABLE series (
+    id INTEGER PRIMARY KEY, study INTEGER NOT NULL REFERENCES study ON DELETE CASCADE,
+    uid TEXT NOT NULL, place TEXT NOT NULL UNIQUE, attributes TEXT NOT NULL);
+CREATE INDEX series_study ON series (study);
+CREATE INDEX series_uid ON series (uid);
+CREATE TABLE instance (
+    id INTEGER PRIMARY KEY, series INTEGER NOT NULL REFERENCES series ON DELETE CASCADE,
+    uid TEXT NOT NULL, sha256 TEXT NOT NULL, size INTEGER NOT NULL, zones INTEGER NOT NULL,
+    attributes TEXT NOT NULL, UNIQUE (series, uid));
+CREATE INDEX instance_uid ON instance (uid);
+CREATE TABLE tally (
+    series INTEGER NOT NULL REFERENCES series ON DELETE CASCADE, zones INTEGER NOT NULL,
+    sop_class TEXT NOT NULL, number INTEGER NOT NULL, PRIMARY KEY (series, zones, sop_class));
+CREATE TABLE metadata (sha256 TEXT PRIMARY KEY, content BLOB NOT NULL);
+"""
+_DATE, _PATIENT, _CLASS = "00080020", "00100020", "00080016"
+
+
+@dataclass(frozen=True)
+class Copy:
+    """What a zone's copy of a study was when it was read: manifest's checksum, good objects."""
+
+    manifest: str
+    objects: Mapping[str, int]
+
+
+class Index:
+    """The file of the index, opened anew by each operation, so by any thread and process.
+
+    Parameters
+    ----------
+    path
+        The file; one that is no index of this version is replaced.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with self.lock():
+                self._prepare()
+        except OSError as error:
+            raise ConfigError(f"gateway: index {path}: {error.strerror}") from None
+
+    def _prepare(self) -> None:
+        try:
+            with self.reading() as db:
+                if db.execute("PRAGMA user_version").fetchone()[0] == VERSION:
+                    return
+        except sqlite3.DatabaseError:
+            pass
+        for end in ("", "-wal", "-shm"):
+            Path(f"{self._path}{end}").unlink(missing_ok=True)
+        os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
+        with self._connected() as db:
+            db.execute("PRAGMA journal_mode = WAL")
+            db.executescript(f"{_SCHEMA} PRAGMA user_version = {VERSION};")
+
+    @contextmanager
+    def lock(self, wait: bool = True) -> Iterator[bool]:
+        """Be the only one who writes; yields False, without waiting, when another one is."""
+        handle = os.open(f"{self._path}.lock", os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                yield False
+                return
+            yield True
+        finally:
+            os.close(handle)
+
+    @contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
+        db = sqlite3.connect(
+            self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        try:
+            db.execute("PRAGMA foreign_keys = ON")
+            db.execute("PRAGMA synchronous = NORMAL")
+            yield db
+        finally:
+            db.close()
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Yield a connection whose queries all see the index as it is at the first of them."""
+        with self._connected() as db:
+            db.execute("BEGIN")
+            yield db
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with self._connected() as db:
+            db.execute("BEGIN IMMEDIATE")
+            yield db
+            db.execute("COMMIT")
+
+    # -- what the refresh asks and tells ---------------------------------------------------
+
+    def bit(self, zone: str) -> int:
+        """Return the bit that stands for a zone in masks."""
+        with self._writing() as db:
+            found = db.execute("SELECT bit FROM zone WHERE name = ?", (zone,)).fetchone()
+            if found is None:
+                taken = {one for (one,) in db.execute("SELECT bit FROM zone")}
+                found = (next(1 << n for n in range(62) if 1 << n not in taken),)
+                db.execute("INSERT INTO zone VALUES (?, ?)", (found[0], zone))
+        return int(found[0])
+
+    def copies(self, bit: int, project: str) -> dict[tuple[str, str], Copy]:
+        """Return a zone's copies of a project's studies, by subject and study UID."""
+        with self.reading() as db:
+            rows = db.execute(
+                "SELECT subject, uid, manifest, objects FROM copy JOIN study ON study = study.id"
+                " WHERE zone = ? AND project = ?",
+                (bit, project),
+            )
+            return {(s, u): Copy(manifest, json.loads(o)) for s, u, manifest, o in rows}
+
+    def put(
+        self,
+        bit: int,
+        manifest: Manifest,
+        attributes: Mapping[str, Json],
+        good: Mapping[str, Stored],
+        copy: Copy,
+    ) -> None:
+        """Enter a zone's copy of a study, as a whole or not at all.
+
+        Parameters
+        ----------
+        attributes
+            Each instance's own attributes by SOP UID, where the manifest has none.
+        good
+            The objects with a good replica in the zone, by ``<series UID>/<SOP UID>``.
+        """
+        with self._writing() as db:
+            study = self._study(db, manifest)
+            db.execute(
+                "INSERT OR REPLACE INTO copy VALUES (?, ?, ?, ?)",
+                (bit, study, copy.manifest, json.dumps(copy.objects, sort_keys=True)),
+            )
+            before = {
+                (series, uid): (key, sha256, zones)
+                for key, series, uid, sha256, zones in db.execute(
+                    "SELECT instance.id, series.uid, instance.uid, sha256, zones FROM instance"
+                    " JOIN series ON series = series.id WHERE study = ?",
+                    (study,),
+                )
+            }
+            series_ids = self._series(db, study, manifest)
+            for one in manifest.instances:
+                own = one.own or attributes.get(one.sop, {})
+                stored = good.get(f"{one.series}/{one.sop}")
+                here = bit if stored is not None and stored.sha256 == one.sha256 else 0
+                key, sha256, zones = before.pop((one.series, one.sop), (None, one.sha256, 0))
+                others = zones & ~bit
+                if others and sha256 != one.sha256:
+                    continue  # another zone has it with other bytes; it was first
+                db.execute(
+                    "INSERT INTO instance VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+                    " sha256 = excluded.sha256, size = excluded.size, zones = excluded.zones,"
+                    " attributes = CASE excluded.attributes WHEN '{}' THEN attributes"
+                    " ELSE excluded.attributes END",
+                    (
+                        key,
+                        series_ids[one.series],
+                        one.sop,
+                        one.sha256,
+                        one.size,
+                        others | here,
+                        _text(own),
+                    ),
+                )
+            for key, _, _ in before.values():
+                db.execute("UPDATE instance SET zones = zones & ~? WHERE id = ?", (bit, key))
+            self._sweep(db, study)
+
+    def _study(self, db: sqlite3.Connection, manifest: Manifest) -> int:
+        shared = manifest.shared
+        date, patient = first(shared, _DATE), first(shared, _PATIENT) or manifest.subject
+        db.execute(
+            "INSERT INTO study (project, subject, uid, patient_id, date, attributes)"
+            " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET patient_id = excluded.patient_id,"
+            " date = excluded.date, attributes = excluded.attributes"
+            " WHERE excluded.attributes <> '{}'",
+            (manifest.project, manifest.subject, manifest.study, patient, date, _text(shared)),
+        )
+        found = db.execute(
+            "SELECT id FROM study WHERE project = ? AND subject = ? AND uid = ?",
+            (manifest.project, manifest.subject, manifest.study),
+        )
+        return int(found.fetchone()[0])
+
+    def _series(self, db: sqlite3.Connection, study: int, manifest: Manifest) -> dict[str, int]:
+        root = f"{manifest.project}/data/{manifest.subject}/{manifest.study}"
+        for uid in sorted({one.series for one in manifest.instances}):
+            db.execute(
+                "INSERT INTO series (study, uid, place, attributes) VALUES (?, ?, ?, ?)"
+                " ON CONFLICT DO UPDATE SET attributes = excluded.attributes"
+                " WHERE excluded.attributes <> '{}'",
+                (study, uid, f"{root}/{uid}", _text(manifest.series.get(uid, {}))),
+            )
+        return dict(db.execute("SELECT uid, id FROM series WHERE study = ?", (study,)).fetchall())
+
+    def drop(self, bit: int, project: str, subject: str, uid: str) -> None:
+        """Forget a zone's copy of a study, and the study with its last copy."""
+        with self._writing() as db:
+            found = db.execute(
+                "SELECT id FROM study WHERE project = ? AND subject = ? AND uid = ?",
+                (project, subject, uid),
+            ).fetchone()
+            if found is None:
+                return
+            db.execute("DELETE FROM copy WHERE zone = ? AND study = ?", (bit, found[0]))
+            db.execute(
+                "UPDATE instance SET zones = zones & ~? WHERE series IN"
+                " (SELECT id FROM series WHERE study = ?)",
+                (bit, found[0]),
+            )
+            self._sweep(db, found[0])
+
+    def keep_only(self, served: Sequence[tuple[int, str]]) -> None:
+        """Forget the copies of zones and projects that are not served any more."""
+        with self.reading() as db:
+            gone = [
+                (bit, project, subject, uid)
+                for bit, project, subject, uid in db.execute(
+                    "SELECT zone, project, subject, uid FROM copy JOIN study ON study = study.id"
+                )
+                if (bit, project) not in served
+            ]
+        for one in gone:
+            self.drop(*one)
+
+    @staticmethod
+    def _sweep(db: sqlite3.Connection, study: int) -> None:
+        """Remove what no zone has any more of a study, and count what is left."""
+        mine = "(SELECT id FROM series WHERE study = ?)"
+        db.execute(f"DELETE FROM instance WHERE zones = 0 AND series IN {mine}", (study,))
+        db.execute(
+            "DELETE FROM series WHERE study = ? AND NOT EXISTS"
+            " (SELECT 1 FROM instance WHERE series = series.id)",
+            (study,),
+        )
+        db.execute(
+            "DELETE FROM study WHERE id = ? AND NOT EXISTS"
+            " (SELECT 1 FROM copy WHERE study = study.id)",
+            (study,),
+        )
+        db.execute(f"DELETE FROM tally WHERE series IN {mine}", (study,))
+        db.execute(
+            "INSERT INTO tally SELECT series, zones,"
+            f" coalesce(json_extract(attributes, '$.{_CLASS}.Value[0]'), ''), count(*)"
+            f" FROM instance WHERE series IN {mine} GROUP BY 1, 2, 3",
+            (study,),
+        )
+
+    # -- headers that were read once -------------------------------------------------------
+
+    def metadata(self, sha256: str) -> bytes | None:
+        """Return what was kept of an object's header."""
+        with self.reading() as db:
+            found = db.execute("SELECT content FROM metadata WHERE sha256 = ?", (sha256,))
+            row = found.fetchone()
+        return None if row is None else bytes(row[0])
+
+    def keep_metadata(self, kept: Mapping[str, bytes]) -> None:
+        """Keep something of objects' headers, by the objects' checksums."""
+        with self._writing() as db:
+            db.executemany("INSERT OR REPLACE INTO metadata VALUES (?, ?)", kept.items())
+
+    def forget_metadata(self) -> int:
+        """Drop what is kept of objects that are gone; returns of how many."""
+        with self._writing() as db:
+            return db.execute(
+                "DELETE FROM metadata WHERE sha256 NOT IN (SELECT sha256 FROM instance)"
+            ).rowcount
+
+
+def first(attributes: Json, tag: str) -> str:
+    """Return an attribute's first value as text; empty for none."""
+    values = attributes.get(tag, {}).get("Value") or [""]
+    return "" if values[0] is None or isinstance(values[0], dict) else str(values[0])
+
+
+def _text(attributes: Json) -> str:
+    return json.dumps(attributes, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,216 @@
+"""Two zones with real DICOM files in them, as the pipeline leaves them, and users who may read."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import yaml
+from irods.access import iRODSAccess
+from irods.models import DataObject
+from pydicom import dcmread
+
+from pacsgrid import grid
+from pacsgrid.config import Site, load_site
+from pacsgrid.embedded.process import free_port
+from pacsgrid.embedded.zone import ZoneServer
+from pacsgrid.grid import Zone
+from pacsgrid.grid.admin import prepare_zone
+from pacsgrid.ledger import InstanceRow
+from pacsgrid.model import AnonymisedInstance, ZoneSettings
+from pacsgrid.pipeline.attributes import attributes_of
+from pacsgrid.pipeline.manifest import MANIFEST, Manifest
+
+PROJECT = "demo"
+TOKENS = {"eva": "eva#brno", "jan": "jan#brno", "jana": "jana#praha", "nobody": "nobody#brno"}
+
+
+@dataclass
+class Deposited:
+    """A study as it was deposited."""
+
+    subject: str
+    study: str
+    rows: list[InstanceRow]
+    paths: dict[str, Path] = field(default_factory=dict)
+
+
+class ServedZones:
+    """Zones brno (two replicas) and praha (one), federated, and a site that serves both."""
+
+    def __init__(self, directory: Path) -> None:
+        self.dir = directory
+        self._stack = ExitStack()
+        self.servers: dict[str, ZoneServer] = {}
+        self.zones: dict[str, Zone] = {}
+        self.ports = {"brno": free_port(), "praha": free_port()}
+        self.studies: list[Deposited] = []
+
+    def __enter__(self) -> ServedZones:
+        for name in self.ports:
+            self.start(name)
+            resource, copies = ("pair", 2) if name == "brno" else ("demoResc", 1)
+            settings = ZoneSettings(
+                name, "127.0.0.1", self.ports[name], "rods", "x", resource, copies
+            )
+            self.zones[name] = self._stack.enter_context(Zone(settings))
+        prepare_zone(self.home, {"pair": ["disk1", "disk2"]}, str(self.dir / "vaults"))
+        for user in TOKENS.values():
+            name, _, zone = user.partition("#")
+            self.zones[zone].session.users.create(name, "rodsuser")
+        self.home.session.users.create_remote("jana", "praha")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+        for server in self.servers.values():
+            server.__exit__(None, None, None)
+
+    def start(self, name: str) -> None:
+        others = {o: ("127.0.0.1", p, "shared") for o, p in self.ports.items() if o != name}
+        server = ZoneServer(
+            zone=name,
+            directory=self.dir / name,
+            port=self.ports[name],
+            admin="rods",
+            password="x",
+            federate=others,
+        )
+        server.__enter__()
+        self.servers[name] = server
+        if name in self.zones:
+            self.zones[name].close()
+
+    def stop(self, name: str) -> None:
+        self.servers.pop(name).__exit__(None, None, None)
+
+    @property
+    def home(self) -> Zone:
+        return self.zones["brno"]
+
+    @property
+    def partner(self) -> Zone:
+        return self.zones["praha"]
+
+    def add(self, paths: Iterable[Path], zones: Sequence[str] = ("brno",)) -> list[Deposited]:
+        """Deposit files, a subject for each PatientID, with their manifests."""
+        by_study: dict[str, Deposited] = {}
+        for path in paths:
+            ds = dcmread(path, stop_before_pixels=True)
+            study, sop = str(ds.StudyInstanceUID), str(ds.SOPInstanceUID)
+            patient = str(ds.get("PatientID") or "none")
+            subject = "S" + hashlib.sha256(patient.encode()).hexdigest()[:8]
+            row = InstanceRow(
+                study,
+                str(ds.SeriesInstanceUID),
+                sop,
+                subject,
+                str(ds.get("Modality") or ""),
+                hashlib.sha256(path.read_bytes()).hexdigest(),
+                path.stat().st_size,
+            )
+            one = by_study.setdefault(study, Deposited(subject, study, []))
+            one.rows.append(replace(row, subject=one.subject))
+            one.paths[sop] = path
+        for one in by_study.values():
+            for zone in zones:
+                self.put(one, zone)
+        self.studies += by_study.values()
+        return list(by_study.values())
+
+    def put(self, one: Deposited, zone: str, attributes: bool = True) -> None:
+        """Deposit a study in a zone, or what it lacks of it."""
+        client = self.zones[zone]
+        grid.ensure_project(client, PROJECT)
+        made = [
+            AnonymisedInstance(
+                r.study_uid,
+                r.series_uid,
+                r.sop_uid,
+                r.subject,
+                r.modality,
+                "",
+                r.sha256,
+                r.size,
+                one.paths[r.sop_uid],
+            )
+            for r in one.rows
+        ]
+        grid.deposit(client, PROJECT, made, {})
+        known = {r.sop_uid: attributes_of(one.paths[r.sop_uid]) for r in one.rows}
+        manifest = Manifest.of(
+            one.rows, known if attributes else {}, PROJECT, "basic", "hash", None
+        )
+        grid.put_text(client, f"{self.collection(one, zone)}/{MANIFEST}", manifest.dump())
+
+    @staticmethod
+    def collection(one: Deposited, zone: str) -> str:
+        return grid.study_collection(zone, PROJECT, one.subject, one.study)
+
+    def grant(self, user: str, path: str, right: str = "read", recursive: bool = True) -> None:
+        name, _, home = user.partition("#")
+        zone = self.zones[path.split("/")[1]]
+        zone.session.acls.set(iRODSAccess(right, path, name, home), recursive=recursive)
+
+    def vault_files(self, zone: str, sop: str) -> list[Path]:
+        """The files that hold an instance's replicas."""
+        columns = (DataObject.path, DataObject.replica_number)
+        rows = list(self.zones[zone].rows(columns, DataObject.name == f"{sop}.dcm"))
+        rows.sort(key=lambda row: int(row[DataObject.replica_number]))
+        return [Path(row[DataObject.path]) for row in rows]
+
+    def site(self, **gateway: Any) -> Site:
+        """The site settings, each user's token being their name twice."""
+        key = self.dir / "key"
+        key.write_text("x")
+        tokens = []
+        for name, user in TOKENS.items():
+            digest = hashlib.sha256((name * 2).encode()).hexdigest()
+            tokens.append({"name": name, "user": user, "sha256": digest, "store": name == "eva"})
+        given = {
+            **{room: str(self.dir / room) for room in ("staging", "outbox", "quarantine")},
+            "vault_key_file": str(key),
+            "ledger_dsn_env": "PATH",  # no part of the gateway asks the ledger
+            "sources": {},
+            "zones": {
+                name: {"host": "127.0.0.1", "port": p, "user": "rods", "password_file": str(key)}
+                for name, p in self.ports.items()
+            },
+            "projects": {},
+            "gateway": {
+                "serve": [
+                    {"zone": "brno", "projects": [PROJECT]},
+                    {"zone": "praha", "projects": [PROJECT]},
+                ],
+                "index": str(self.dir / "index" / "index.sqlite"),
+                "tokens": tokens,
+                "zone_seconds": 10,
+                "access_seconds": 0.001,
+                **gateway,
+            },
+        }
+        receiver = gateway.pop("receiver", None)
+        given["gateway"].pop("receiver", None)
+        if receiver:
+            given["receiver"] = receiver
+        path = self.dir / "site.yaml"
+        path.write_text(yaml.safe_dump(given))
+        return load_site(path)
+
+
+def copy_of(path: str | Path, to: Path) -> Path:
+    """Copy a file of pydicom's, whole."""
+    to.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(path, to)
+    return to
