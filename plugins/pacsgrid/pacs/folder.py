@@ -10,9 +10,9 @@ from pathlib import Path
 
 from pydicom import dcmread
 
+from pacsgrid.disk import sync_directory
 from pacsgrid.errors import ConfigError, SourceUnavailable
 from pacsgrid.model import FoundStudy, SourceSettings, StagedFile, StudyQuery
-from pacsgrid.pacs.disk import sync_directory
 from pacsgrid.pacs.quiet import hush
 from pacsgrid.pacs.staging import prepare, write_whole
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from pydicom import dcmread
 
+from pacsgrid.disk import sync_directory
 from pacsgrid.errors import ConfigError, SourceUnavailable
 from pacsgrid.model import FoundStudy, SourceSettings, StagedFile, StudyQuery
-from pacsgrid.pacs.disk import sync_directory
 from pacsgrid.pacs.part10 import HEAD, MOST_META, read_meta
 from pacsgrid.pacs.quiet import hush
 from pacsgrid.pacs.receiver.incoming import PARTS, directory_for

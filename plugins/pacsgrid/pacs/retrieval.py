@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
+from pacsgrid.disk import sync_directory
 from pacsgrid.errors import PacsgridError, SourceError, SourceUnavailable
 from pacsgrid.model import FoundStudy, StagedFile, StudyQuery
-from pacsgrid.pacs.disk import sync_directory
 from pacsgrid.pacs.staging import name_for, prepare
 
 

@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 
-from pacsgrid.pacs.disk import sync_directory, sync_files
+from pacsgrid.disk import sync_directory, sync_files
 
 PART_SUFFIX = ".part"
 

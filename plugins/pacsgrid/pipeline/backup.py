@@ -23,10 +23,10 @@ from typing import Any
 
 from pacsgrid import __version__
 from pacsgrid.config import key_files, load_site, read_key
+from pacsgrid.disk import sync_directory
 from pacsgrid.errors import ConfigError, RetryableError
 from pacsgrid.ledger.dump import dump, is_empty, load, readable
 from pacsgrid.ledger.migrate import migrate, newest
-from pacsgrid.pacs.disk import sync_directory
 from pacsgrid.pipeline.key_ring import fingerprint, seal, unseal
 
 MANIFEST, LEDGER, SITE, KEYS = "manifest.json", "ledger", "site.yaml", "keys.sealed"

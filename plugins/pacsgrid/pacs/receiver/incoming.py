@@ -23,7 +23,7 @@ from pydicom import dcmread
 from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag
 
-from pacsgrid.pacs.disk import sync_directory, sync_files
+from pacsgrid.disk import sync_directory, sync_files
 from pacsgrid.pacs.part10 import write_head
 from pacsgrid.pacs.quiet import hush
 from pacsgrid.pacs.staging import name_for

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pacsgrid.pacs import disk
+from pacsgrid import disk
 
 
 @pytest.mark.parametrize("count", [1, disk.FEW, 3 * disk.FEW])
