@@ -31,7 +31,7 @@ EXTRAS = {
         "key_file",
     ),
     "dicomweb": ("token", "ca_file", "cert_file", "key_file"),
-    "irods": (),
+    "irods": ("ca_file",),
 }
 # The type of connection that a kind of source may name.
 KINDS = {"dimse": "dicom", "dicomweb": "dicomweb"}

@@ -109,12 +109,14 @@ def test_a_source_and_a_zone_take_address_and_credentials_from_connections(
     web = {"host": "https://pacs.example/dicom-web", "login": "reader", "password": SECRET}
     _keep(monkeypatch, "cloud_pacs", conn_type="dicomweb", **web)
     zone = {"host": "irods", "port": 1247, "login": "svc", "password": SECRET}
+    zone["extra"] = {"ca_file": "/etc/grid-ca.pem"}
     _keep(monkeypatch, "brno_zone", conn_type="irods", **zone)
     open_source(loaded.source("metro")).echo()
     assert loaded.source("metro").max_associations == 3
     assert loaded.source("web").url == "https://pacs.example/dicom-web"
     brno = loaded.zone("brno")
     assert (brno.user, brno.password, brno.copies, brno.name) == ("svc", SECRET, 2, "brno")
+    assert brno.ca_file == Path("/etc/grid-ca.pem")
     assert SECRET not in repr(loaded) + repr(brno) + repr(loaded.source("web"))
     with pytest.raises(ConfigError, match="cloud_pacs is of type dicomweb"):
         loaded.source("wrong")

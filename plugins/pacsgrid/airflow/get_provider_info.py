@@ -97,6 +97,7 @@ def get_provider_info() -> dict[str, Any]:
                 "connection-type": "irods",
                 "hook-class-name": "pacsgrid.airflow.hooks.irods.IrodsHook",
                 "hook-name": "iRODS zone",
+                "conn-fields": {"ca_file": _TLS["ca_file"]},
                 "ui-field-behaviour": {
                     "hidden-fields": ["extra"],
                     "relabeling": {"schema": "Zone", "login": "User"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from pacsgrid.config.connected import completed
@@ -30,7 +31,7 @@ def resolve_zone(where: str, name: str, given: ZoneSection) -> ZoneSettings:
         resource=given.resource,
         copies=given.copies,
         bundle=given.bundle,
-        ca_file=given.ca_file,
+        ca_file=checked.ca_file,
     )
 
 
@@ -39,4 +40,11 @@ def zone_of(zone: str, name: str, held: Mapping[str, Any]) -> ZoneSettings:
     needed = {"zone": zone, **{k: held.get(k) for k in ("host", "port", "user", "password")}}
     if missing := [setting for setting, value in needed.items() if not value]:
         raise ConfigError(f"connection {name}: {', '.join(missing)} is not set")
-    return ZoneSettings(zone, held["host"], held["port"], held["user"], held["password"])
+    return ZoneSettings(
+        zone,
+        held["host"],
+        held["port"],
+        held["user"],
+        held["password"],
+        ca_file=Path(held["ca_file"]) if "ca_file" in held else None,
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import ssl
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -66,6 +67,11 @@ def translated(zone: str) -> Iterator[None]:
         if not (error.args and isinstance(error.args[0], int)):
             raise
         raise ZoneError(f"zone {zone} refused: iRODS error {error.args[0]}") from None
+    except ssl.SSLCertVerificationError as error:
+        raise ZoneError(
+            f"zone {zone}: its certificate is not trusted ({error.verify_message}); look at the "
+            "zone's host and ca_file"
+        ) from None
     except (OSError, EOFError) as error:
         raise ZoneUnavailable(f"zone {zone} does not answer: {type(error).__name__}") from None
 
