@@ -107,22 +107,28 @@ def check(data: str, service_env: Path, user_env: Path) -> int:
     user = json.loads(user_env.read_text())
     wrong = 0
     with tempfile.TemporaryDirectory(prefix="pacsgrid-check-") as folder:
-        (Path(folder) / "out").mkdir()
         sample = Path(folder) / "sample.dcm"
         sample.write_bytes(b"pacsgrid" * 64)
+        for name in ("out", "folder"):
+            (Path(folder) / name).mkdir()
+        for number in range(3):
+            shutil.copy(sample, Path(folder) / f"folder/{number}.dcm")
         words = {
             "data": data.rstrip("/"),
             "home": f"/{user['irods_zone_name']}/home/{user['irods_user_name']}",
             "user": user["irods_user_name"],
             "file": str(sample),
+            "folder": f"{folder}/folder",
             "out": f"{folder}/out",
             "scenarios": str(HERE / "scenarios"),
         }
         for who, allowed, command in scenarios((HERE / "scenarios/policy.txt").read_text()):
             env = service_env if who == "service" else user_env
+            run, _, read = command.format(**words).partition(" < ")
             said = subprocess.run(
-                shlex.split(command.format(**words)),
+                shlex.split(run),
                 env={**os.environ, "IRODS_ENVIRONMENT_FILE": str(env)},
+                input=Path(read.strip()).read_text() if read else "",
                 capture_output=True,
                 text=True,
                 timeout=120,

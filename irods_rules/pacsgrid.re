@@ -18,11 +18,20 @@ pacsgrid_outsider(*name, *home, *path, *who) {
     }
 }
 
+# Refuses all but the service account.
+pacsgrid_deny(*name, *home, *path, *what) {
+    pacsgrid_settings(*zone, *service, *rooms, *below);
+    if (*name != *service || *home != *zone) {
+        writeLine("serverLog", "pacsgrid-refused *what by *name#*home: *path");
+        failmsg(-818000, "pacsgrid: only the service account changes project data");
+    }
+}
+
+# The same, at a protected path only.
 pacsgrid_refuse(*name, *home, *path, *what) {
     pacsgrid_outsider(*name, *home, *path, *who);
     if (*who != "") {
-        writeLine("serverLog", "pacsgrid-refused *what by *who: *path");
-        failmsg(-818000, "pacsgrid: only the service account changes project data");
+        pacsgrid_deny(*name, *home, *path, *what);
     }
 }
 
@@ -38,8 +47,52 @@ pep_api_data_obj_create_pre(*INSTANCE, *COMM, *INP) {
     pacsgrid_refuse(*COMM.user_user_name, *COMM.user_rods_zone, *INP.obj_path, "create");
 }
 
+# Creating and asking what came of it, in one message.
+pep_api_data_obj_create_and_stat_pre(*INSTANCE, *COMM, *INP, *STAT) {
+    pacsgrid_refuse(*COMM.user_user_name, *COMM.user_rods_zone, *INP.obj_path, "create");
+}
+
+# Many small objects in one message (iput -b): refused when one of them is protected.
+pep_api_bulk_data_obj_put_pre(*INSTANCE, *COMM, *INP, *BUFFER) {
+    foreach (*key in *INP) {
+        if (*key like "logical_path_*") {
+            msiGetValByKey(*INP, *key, *path);
+            pacsgrid_refuse(*COMM.user_user_name, *COMM.user_rods_zone, *path, "bulk put");
+        }
+    }
+}
+
+# Touching: a new empty object, or another time of modification. The input is JSON; what says
+# \u or \/ in it could hide a path, which no client does to printable characters.
+pep_api_touch_pre(*INSTANCE, *COMM, *INP) {
+    pacsgrid_settings(*zone, *service, *rooms, *below);
+    if (*INP.buf like regex ".*" ++ *rooms || *INP.buf like regex ".*[\\][u/].*") {
+        pacsgrid_deny(*COMM.user_user_name, *COMM.user_rods_zone, *INP.buf, "touch");
+    }
+}
+
+# Registering a file or a directory that lies on the server, through either message.
+pep_api_phy_path_reg_pre(*INSTANCE, *COMM, *INP) {
+    pacsgrid_refuse(*COMM.user_user_name, *COMM.user_rods_zone, *INP.obj_path ++ "/", "register");
+}
+
+pep_api_register_physical_path_pre(*INSTANCE, *COMM, *INP, *OUT) {
+    pacsgrid_refuse(*COMM.user_user_name, *COMM.user_rods_zone, *INP.obj_path ++ "/", "register");
+}
+
+# A new collection.
+pep_api_coll_create_pre(*INSTANCE, *COMM, *INP) {
+    pacsgrid_refuse(*COMM.user_user_name, *COMM.user_rods_zone, *INP.coll_name ++ "/", "make a collection");
+}
+
 # Opening to write is refused; opening to read (flags 0) is not.
 pep_api_data_obj_open_pre(*INSTANCE, *COMM, *INP) {
+    if (*INP.open_flags != "0") {
+        pacsgrid_refuse(*COMM.user_user_name, *COMM.user_rods_zone, *INP.obj_path, "open for writing");
+    }
+}
+
+pep_api_data_obj_open_and_stat_pre(*INSTANCE, *COMM, *INP, *STAT) {
     if (*INP.open_flags != "0") {
         pacsgrid_refuse(*COMM.user_user_name, *COMM.user_rods_zone, *INP.obj_path, "open for writing");
     }
@@ -71,6 +124,16 @@ pep_api_data_obj_rename_pre(*INSTANCE, *COMM, *INP) {
 # Copying into a protected collection; copying out of it is reading.
 pep_api_data_obj_copy_pre(*INSTANCE, *COMM, *INP, *STAT) {
     pacsgrid_refuse(*COMM.user_user_name, *COMM.user_rods_zone, *INP.dst_obj_path, "copy");
+}
+
+# The same through irsync between two objects of the grid; its destination stands in a keyword.
+pep_api_data_obj_rsync_pre(*INSTANCE, *COMM, *INP, *OUT) {
+    foreach (*key in *INP) {
+        if (*key == "rsyncDestPath") {
+            msiGetValByKey(*INP, *key, *path);
+            pacsgrid_refuse(*COMM.user_user_name, *COMM.user_rods_zone, *path, "copy");
+        }
+    }
 }
 
 # Taking a replica away.
