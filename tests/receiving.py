@@ -70,7 +70,7 @@ class RunningReceiver:
         command = [sys.executable, "-m", "pacsgrid", "receive"]
         self._child = Child("receiver", command, self.log, env)
         self._child.start()
-        self._child.wait_ready(lambda: accepts(self.port), 20)
+        self._child.wait_ready(lambda: accepts(self.port), 90)
 
     def kill(self) -> None:
         """Kill -9 the listener and every process of it at once."""
@@ -102,7 +102,7 @@ def announcing(stack: Stack) -> dict[str, str]:
     }
 
 
-def eventually(what: Callable[[], bool], seconds: float = 20.0) -> None:
+def eventually(what: Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait until it is so."""
     end = time.monotonic() + seconds
     while not what():

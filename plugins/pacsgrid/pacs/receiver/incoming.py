@@ -1,8 +1,9 @@
 """Where received instances go: a directory per study, every file whole under its name.
 
-An instance is written to a temporary name, gets one that tells its size and checksum when all of
-it came, and is brought to disk and filed with others. What a killed process left behind with
-such a name is filed later: its sender was told that it is safe.
+An instance is written to a temporary name, gets one that tells its size and the machine's boot
+when all of it came, and is brought to disk and filed with others. What a killed process left
+behind with such a name is filed later: its sender was told that it is safe. Of another boot it is
+worth nothing, since the name may have reached the disk before the content did.
 """
 
 from __future__ import annotations
@@ -13,18 +14,15 @@ import logging
 import os
 import re
 import time
-import zlib
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 from pydicom import dcmread
-from pydicom.filereader import read_dataset
-from pydicom.tag import BaseTag
 
 from pacsgrid.disk import sync_directory, sync_files
-from pacsgrid.pacs.part10 import write_head
+from pacsgrid.pacs.part10 import STUDY_UID, find_uid, write_head
 from pacsgrid.pacs.quiet import hush
 from pacsgrid.pacs.staging import name_for
 
@@ -36,9 +34,8 @@ MOST_WAITING = 64
 MOST_BYTES = 64 << 20
 MOST_SECONDS = 0.5
 _HEAD = 64 * 1024
-_STUDY_UID = BaseTag(0x0020000D)
 _DEFLATED = "1.2.840.10008.1.2.1.99"
-_WHOLE = re.compile(r"-(\d+)-([0-9a-f]{8})\.whole$")
+_WHOLE = re.compile(r"-(\d+)-([0-9a-f]+)\.whole$")
 
 
 class NotUnderstood(Exception):
@@ -50,25 +47,28 @@ def directory_for(study_uid: str) -> str:
     return hashlib.sha256(study_uid.encode()).hexdigest()[:32]
 
 
-@dataclass
+def _boot() -> str:
+    """Name the time since the machine was started last; page cache and disk agree within it."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip().replace("-", "")
+
+
+@dataclass(slots=True)
 class Arrival:
     """An instance that is being written."""
 
-    path: Path
+    path: str
     handle: int
     sop_uid: str
     syntax: str
     head: bytes
     meta_size: int
     size: int = 0
-    crc: int = 0
 
     def write(self, piece: bytes | memoryview) -> None:
         """Append; raises OSError."""
-        done = 0
+        done = os.write(self.handle, piece)
         while done < len(piece):
             done += os.write(self.handle, piece[done:])
-        self.crc = zlib.crc32(piece, self.crc)
         self.size += len(piece)
         if len(self.head) < _HEAD:
             self.head += bytes(piece[: _HEAD - len(self.head)])
@@ -76,7 +76,8 @@ class Arrival:
     def drop(self) -> None:
         """Forget it."""
         os.close(self.handle)
-        self.path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            os.unlink(self.path)
 
 
 class Incoming:
@@ -95,7 +96,9 @@ class Incoming:
         self._parts = folder / PARTS
         self._reserve = reserve
         self._parts.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._waiting: list[tuple[int, Path, Path]] = []
+        self._start = f"{self._parts}/{os.getpid()}-"
+        self._boot = _boot()
+        self._waiting: list[tuple[int, str, str]] = []
         self._bytes = 0
         self._since = 0.0
         self._number = 0
@@ -118,7 +121,7 @@ class Incoming:
         if len(self._waiting) >= MOST_WAITING or self._bytes >= MOST_BYTES:
             self.begin_flush()
         self._number += 1
-        path = self._parts / f"{os.getpid()}-{self._number}.part"
+        path = f"{self._start}{self._number}.part"
         handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
         arrival = Arrival(path, handle, sop_uid, syntax, b"", 0)
         try:
@@ -138,10 +141,9 @@ class Incoming:
             It cannot be told which study it belongs to.
         """
         study = study_uid(arrival.head[arrival.meta_size :], arrival.path, arrival.syntax)
-        mark = f"{arrival.path.stem}-{arrival.size}-{arrival.crc:08x}.whole"
-        whole = arrival.path.with_name(mark)
+        whole = f"{arrival.path[: -len('.part')]}-{arrival.size}-{self._boot}.whole"
         os.rename(arrival.path, whole)
-        target = self._folder / directory_for(study) / name_for(arrival.sop_uid)
+        target = f"{self._folder}/{directory_for(study)}/{name_for(arrival.sop_uid)}"
         if not self._waiting:
             self._since = time.monotonic()
         self._waiting.append((arrival.handle, whole, target))
@@ -179,33 +181,29 @@ class Incoming:
             running.result()
 
 
-def _to_disk(waiting: list[tuple[int, Path, Path]]) -> None:
+def _to_disk(waiting: list[tuple[int, str, str]]) -> None:
     failed = sync_files([handle for handle, _, _ in waiting])
     for handle, _, _ in waiting:
         os.close(handle)
     if failed:
         raise next(iter(failed.values()))
+    directories = {os.path.dirname(target) for _, _, target in waiting}
+    for directory in directories:
+        _make(directory)
     for _, whole, target in waiting:
         file_under(whole, target)
-    for directory in {target.parent for _, _, target in waiting}:
-        sync_directory(directory)
+    for directory in directories:
+        sync_directory(Path(directory))
 
 
-def study_uid(head: bytes, path: Path, syntax: str) -> str:
+def _make(directory: str) -> None:
+    with suppress(FileExistsError):
+        os.mkdir(directory, 0o700)
+
+
+def study_uid(head: bytes, path: str, syntax: str) -> str:
     """Read the StudyInstanceUID from a dataset's start, or from its file if it stands later."""
-    uid = ""
-    if syntax != _DEFLATED:
-        try:
-            data = read_dataset(
-                BytesIO(head),
-                syntax == "1.2.840.10008.1.2",
-                syntax != "1.2.840.10008.1.2.2",
-                stop_when=lambda tag, vr, length: tag > _STUDY_UID,
-                specific_tags=[_STUDY_UID],
-            )
-            uid = str(data.get("StudyInstanceUID") or "").strip("\0 ")
-        except Exception:  # whatever a malformed dataset makes of it, the file decides
-            uid = ""
+    uid = find_uid(head, syntax, STUDY_UID) if syntax != _DEFLATED else ""
     if not uid:
         try:
             data = dcmread(path, stop_before_pixels=True, specific_tags=["StudyInstanceUID"])
@@ -217,32 +215,37 @@ def study_uid(head: bytes, path: Path, syntax: str) -> str:
     return uid
 
 
-def file_under(whole: Path, target: Path) -> None:
+def file_under(whole: str, target: str) -> None:
     """Give a file its name; one that came before stays, other content beside it.
 
     The ingest holds a study with two contents of one instance.
     """
-    target.parent.mkdir(mode=0o700, exist_ok=True)
-    if target.exists():
-        if filecmp.cmp(whole, target, shallow=False):
-            whole.unlink()
-            return
-        with whole.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()[:16]
-        log.error("an instance came again with other content; both are kept")
-        target = target.with_name(f"{target.stem}-{digest}.dcm")
-    os.replace(whole, target)
+    try:
+        # A link, since two associations may bring the same at once and a rename would let
+        # the later one replace the earlier.
+        os.link(whole, target)
+    except FileExistsError:
+        if not filecmp.cmp(whole, target, shallow=False):
+            with open(whole, "rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()[:16]
+            log.error("an instance came again with other content; both are kept")
+            with suppress(FileExistsError):  # named by its content, so it is the same
+                os.link(whole, f"{target.removesuffix('.dcm')}-{digest}.dcm")
+    os.unlink(whole)
 
 
 def recover(folder: Path, alive: set[int]) -> int:
     """File what processes that are no more left whole, drop the rest; gives how many were filed."""
     filed = 0
+    boot = _boot()
     for path in list((folder / PARTS).iterdir()):
         owner = path.name.split("-", 1)[0]
         if owner.isdigit() and int(owner) in alive:
             continue
         told = _WHOLE.search(path.name)
-        if told and _is_whole(path, int(told[1]), int(told[2], 16)):
+        if told and told[2] == boot and path.stat().st_size == int(told[1]):
+            with path.open("rb") as stream:
+                os.fsync(stream.fileno())
             try:
                 data = dcmread(path, stop_before_pixels=True, specific_tags=["StudyInstanceUID"])
                 study = str(data.StudyInstanceUID)
@@ -250,19 +253,11 @@ def recover(folder: Path, alive: set[int]) -> int:
             except Exception:  # it was read once already, so this is the disk's doing
                 log.error("a received file cannot be read any more; it stays in %s", PARTS)
                 continue
-            file_under(path, folder / directory_for(study) / name_for(sop_uid))
+            directory = folder / directory_for(study)
+            _make(str(directory))
+            file_under(str(path), str(directory / name_for(sop_uid)))
+            sync_directory(directory)
             filed += 1
         else:
             path.unlink(missing_ok=True)
     return filed
-
-
-def _is_whole(path: Path, size: int, crc: int) -> bool:
-    if path.stat().st_size != size:
-        return False
-    found = 0
-    with path.open("rb") as stream:
-        while piece := stream.read(1 << 20):
-            found = zlib.crc32(piece, found)
-        os.fsync(stream.fileno())
-    return found == crc

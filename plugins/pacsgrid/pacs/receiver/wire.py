@@ -53,7 +53,13 @@ class Stream:
 
     def __init__(self, connection: socket.socket, idle_seconds: float) -> None:
         self._socket = connection
-        self._socket.settimeout(idle_seconds)
+        if isinstance(connection, ssl.SSLSocket):
+            connection.settimeout(idle_seconds)
+        else:  # the kernel keeps the time: Python's way is a poll before every call
+            connection.settimeout(None)
+            limit = struct.pack("ll", int(idle_seconds), int(idle_seconds % 1 * 1_000_000))
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
         self._buffer = bytearray(_BUFFER)
         self._view = memoryview(self._buffer)
         self._start = self._end = 0
