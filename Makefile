@@ -110,6 +110,7 @@ pacs-faults: $(VENV)/.ready system
 requirements: $(VENV)/.ready
 	$(BIN)/uv pip compile -q --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 requirements.in -o requirements.txt
 	$(BIN)/uv pip compile -q --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 requirements-dev.in -o requirements-dev.txt
+	$(BIN)/uv pip compile -q --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 docker/airflow/requirements.in -o docker/airflow/requirements.txt
 
 clean:
 	rm -rf $(VENV) var

@@ -55,9 +55,10 @@ class ReceiverSettings(BaseModel):
         TLS (PS3.15 B.12): own certificate and key, and whose clients are taken.
     source, project
         The source of kind `received` that reads `folder`, and the project its studies are for.
-    airflow_url, airflow_user, password_env, password_file, asset
-        Where complete studies are announced; without a URL nowhere. `airflow_password` is what
-        the environment variable or file holds.
+    airflow_url, airflow_user, password_env, password_file, airflow_ca_file, asset
+        Where complete studies are announced; without a URL nowhere. `airflow_ca_file` is whose
+        certificate Airflow must show when it is not a public authority's; `airflow_password` is
+        what the environment variable or file holds.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -81,6 +82,7 @@ class ReceiverSettings(BaseModel):
     project: str = ""
     airflow_url: str = ""
     airflow_user: str = ""
+    airflow_ca_file: Path | None = None
     password_env: str = ""
     password_file: Path | None = None
     airflow_password: str = Field("", repr=False)

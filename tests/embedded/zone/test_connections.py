@@ -95,9 +95,9 @@ def test_tls_is_refused_without_a_certificate(zone: ZoneServer) -> None:
 
 def test_heartbeat(zone: ZoneServer) -> None:
     with socket.create_connection(("127.0.0.1", zone.port), timeout=5) as sock:
-        send(sock, Message("RODS_HEARTBEAT"))
+        send(sock, Message("HEARTBEAT"))
         with sock.makefile("rb") as stream:
-            assert stream.read() == b"RODS_HEARTBEAT"
+            assert stream.read() == b"HEARTBEAT"
 
 
 def test_proxy_user(zone: ZoneServer) -> None:

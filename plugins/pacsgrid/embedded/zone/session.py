@@ -124,8 +124,8 @@ class Session:
 
     def _start(self) -> None:
         msg = receive(self.sock, MAX_UNKNOWN)
-        if msg.type == "RODS_HEARTBEAT":
-            self.sock.sendall(b"RODS_HEARTBEAT")
+        if msg.type == "HEARTBEAT":
+            self.sock.sendall(b"HEARTBEAT")
             raise Disconnected("heartbeat")
         if msg.type != "RODS_CONNECT":
             raise Disconnected(msg.type)

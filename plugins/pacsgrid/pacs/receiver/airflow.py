@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import requests
@@ -26,10 +27,18 @@ class AssetEvents:
         The asset's URI, as the DAG that ingests names it.
     extra
         What every event says beside the study: the source and the project it is for.
+    ca_file
+        The certificates that are trusted, when they are not the public authorities'.
     """
 
     def __init__(
-        self, url: str, user: str, password: str, asset: str, extra: Mapping[str, str]
+        self,
+        url: str,
+        user: str,
+        password: str,
+        asset: str,
+        extra: Mapping[str, str],
+        ca_file: Path | None = None,
     ) -> None:
         self._url = url.rstrip("/")
         self._login = {"username": user, "password": password}
@@ -38,6 +47,8 @@ class AssetEvents:
         self._id: int | None = None
         self._session = requests.Session()
         self._session.trust_env = False
+        if ca_file is not None:
+            self._session.verify = str(ca_file)
 
     def announce(self, study: Complete) -> None:
         """Create one event; names the study by its opaque directory only.

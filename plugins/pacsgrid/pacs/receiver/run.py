@@ -36,6 +36,7 @@ def serve(site: Site) -> None:
             settings.airflow_password,
             settings.asset,
             {"source": settings.source, "project": settings.project},
+            settings.airflow_ca_file,
         )
 
         def announce(study: Complete) -> None:
