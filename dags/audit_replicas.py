@@ -9,17 +9,15 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from airflow.sdk import task
-
-from pacsgrid.airflow import upkeep
 from pacsgrid.airflow.dags import OPERATOR, at, site_dag
+from pacsgrid.airflow.operators.project import AuditProjectOperator
 from pacsgrid.config import site_names
 
 
 @site_dag(__doc__, "upkeep", OPERATOR, timedelta(hours=1), schedule=at("0 7 * * *"))
 def audit_replicas():
     for name in site_names().projects:
-        task(task_id=f"audit_{name}")(upkeep.audit)(name)
+        AuditProjectOperator(task_id=f"audit_{name}", project=name)
 
 
 audit_replicas()

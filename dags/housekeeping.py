@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from airflow.sdk import Param, get_current_context, task
+from airflow.sdk import Param
 
-from pacsgrid.airflow import upkeep
 from pacsgrid.airflow.dags import OPERATOR, at, site_dag
+from pacsgrid.airflow.operators.project import SweepProjectOperator
 from pacsgrid.config import site_names
 
 
@@ -43,11 +43,13 @@ from pacsgrid.config import site_names
     },
 )
 def housekeeping():
-    def sweep(project: str) -> dict[str, int]:
-        return upkeep.sweep(project, get_current_context()["params"])
-
     for name in site_names().projects:
-        task(task_id=f"sweep_{name}")(sweep)(name)
+        SweepProjectOperator(
+            task_id=f"sweep_{name}",
+            project=name,
+            keep_rejected_days="{{ params.keep_rejected_days }}",
+            keep_selections_days="{{ params.keep_selections_days }}",
+        )
 
 
 housekeeping()

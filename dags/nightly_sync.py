@@ -2,7 +2,9 @@
 
 Asks every source of every project (`nightly` in the site file) for what is new: the days that are
 due since the last night that succeeded, and once more the days before, for studies that arrived
-late or got new series. What it finds it enters into the ledger; `ingest_studies` then takes it.
+late or got new series. What it finds it enters into the ledger; `ingest_studies` then takes it,
+when the project's home zone answers, and the night is over when no study of the source is on its
+way: each is verified, or held, or withdrawn. All this waiting takes no worker's time.
 
 After an outage nothing need be done: the next night asks for all the days that were missed.
 """
@@ -12,12 +14,16 @@ from __future__ import annotations
 from datetime import timedelta
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
-from airflow.sdk import Param, get_current_context, task
+from airflow.sdk import Param
 
-from pacsgrid.airflow import nightly
 from pacsgrid.airflow.dags import STEWARD, at, site_dag
-from pacsgrid.airflow.pools import source_pool
+from pacsgrid.airflow.operators.source import SynchroniseSourceOperator
+from pacsgrid.airflow.sensors.studies import StudiesCompleteSensor
+from pacsgrid.airflow.sensors.zone import ZoneBackSensor
 from pacsgrid.config import site_names
+
+# A night that is not through by then must not be in the way of the next.
+LONGEST = timedelta(hours=10)
 
 
 @site_dag(
@@ -41,19 +47,27 @@ from pacsgrid.config import site_names
     },
 )
 def nightly_sync():
-    def synchronise(source: str, project: str) -> None:
-        late_days = get_current_context()["params"]["late_days"]
-        nightly.synchronise(source, project, late_days)
-
-    for source, project in site_names().nightly:
+    names = site_names()
+    for source, project in names.nightly:
         name = f"{source}_{project}"
-        asked = task(task_id=f"synchronise_{name}", pool=source_pool(source))(synchronise)
+        asked = SynchroniseSourceOperator(
+            task_id=f"synchronise_{name}",
+            source=source,
+            project=project,
+            late_days="{{ params.late_days }}",
+        )
+        home = ZoneBackSensor(
+            task_id=f"home_zone_{name}", zones=[names.homes[project]], timeout=LONGEST, retries=0
+        )
         ingest = TriggerDagRunOperator(
             task_id=f"ingest_{name}",
             trigger_dag_id="ingest_studies",
             conf={"source": source, "project": project, "pending": True},
         )
-        asked(source, project) >> ingest
+        through = StudiesCompleteSensor(
+            task_id=f"through_{name}", source=source, project=project, timeout=LONGEST, retries=0
+        )
+        asked >> home >> ingest >> through
 
 
 nightly_sync()

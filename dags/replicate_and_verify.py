@@ -12,11 +12,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from airflow.sdk import task
-
-from pacsgrid.airflow import upkeep
 from pacsgrid.airflow.dags import OPERATOR, VERIFIED, at, site_dag
-from pacsgrid.airflow.pools import zone_pool
+from pacsgrid.airflow.operators.project import TendProjectOperator
 from pacsgrid.config import site_names
 
 
@@ -30,7 +27,7 @@ from pacsgrid.config import site_names
 )
 def replicate_and_verify():
     for name in site_names().projects:
-        task(task_id=f"tend_{name}", pool=zone_pool(name))(upkeep.tend)(name)
+        TendProjectOperator(task_id=f"tend_{name}", project=name)
 
 
 replicate_and_verify()

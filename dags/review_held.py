@@ -9,6 +9,9 @@ look is entered into the audit trail.
 - **Reject** takes it out for good; housekeeping later removes what the quarantine keeps of it.
 - **Leave it held** changes nothing; so does no answer within a week.
 
+With **Wait** the run waits for that many hours until something is held, and ends as skipped when
+nothing was.
+
 Who decided what, and the reason given, stand in the study's story. The reason must not identify
 anyone.
 """
@@ -22,6 +25,7 @@ from airflow.sdk import Param, get_current_context, task
 
 from pacsgrid.airflow import forms, review
 from pacsgrid.airflow.dags import STEWARD, site_dag
+from pacsgrid.airflow.sensors.held import HeldQueueSensor
 
 
 @site_dag(
@@ -40,6 +44,14 @@ from pacsgrid.airflow.dags import STEWARD, site_dag
             title="Only",
             description="A reason such as identity-left, or a study's reference; empty for all.",
         ),
+        "wait_hours": Param(
+            0,
+            type="integer",
+            minimum=0,
+            maximum=168,
+            title="Wait",
+            description="Hours to wait for something to be held, when nothing is.",
+        ),
     },
 )
 def review_held():
@@ -56,7 +68,16 @@ def review_held():
     def go_on(released: list[dict[str, str] | None]) -> int:
         return review.go_on(get_current_context()["params"], list(released))
 
+    queue = HeldQueueSensor(
+        task_id="queue",
+        project="{{ params.project }}",
+        only="{{ params.only or '' }}",
+        wait_hours="{{ params.wait_hours }}",
+        soft_fail=True,
+        retries=0,
+    )
     asked = questions()
+    queue >> asked
     answers = HITLOperator.partial(
         task_id="ask",
         options=[review.AGAIN, review.REJECT, review.LEAVE],

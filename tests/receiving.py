@@ -102,12 +102,12 @@ def announcing(stack: Stack) -> dict[str, str]:
     }
 
 
-def eventually(what: Callable[[], bool], seconds: float = 60.0) -> None:
-    """Wait until it is so."""
+def eventually(what: Callable[[], bool], seconds: float = 60.0, every: float = 0.02) -> None:
+    """Wait until it is so, asking every so many seconds."""
     end = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < end, "did not happen in time"
-        time.sleep(0.02)
+        time.sleep(every)
 
 
 def associate(

@@ -10,6 +10,8 @@ from pacsgrid.ledger import Overview
 from pacsgrid.model import StudyState
 from pacsgrid.pipeline import Line
 from pacsgrid.pipeline.doctor import examine
+from pacsgrid.pipeline.waiting import on_their_way
+from receiving import eventually
 
 pytestmark = pytest.mark.e2e
 
@@ -44,10 +46,17 @@ def test_a_site_check_fails_and_tells_what_to_do(filled: Stack) -> None:
     assert "chmod 600" in log and "zone brno" in log and "came back whole" in log
 
 
-def test_a_night_is_synchronised_and_ingested(filled: Stack) -> None:
-    run = filled.trigger({"late_days": 0}, "nightly_sync")
+def test_a_night_waits_for_its_zone_and_is_over_when_every_study_is_through(filled: Stack) -> None:
+    filled.zones["brno"].stop()
+    try:
+        run = filled.trigger({"late_days": 0}, "nightly_sync")
+        waits = f"/dags/nightly_sync/dagRuns/{run}/taskInstances/home_zone_pacs_demo"
+        eventually(lambda: filled.api("GET", waits).json()["state"] == "deferred", 180, 1)
+    finally:
+        filled.start_zone("brno")
     assert filled.watch(run, dag="nightly_sync") == "success"
     assert _pools(filled, "nightly_sync", run)["synchronise_pacs_demo"] == "pacsgrid_source_pacs"
+    assert on_their_way(filled.site, "demo", "pacs") == {}
 
 
 def test_a_held_study_is_rejected(filled: Stack, spent_held: str) -> None:

@@ -17,6 +17,7 @@ from pacsgrid.embedded.stack import GUEST, STEWARD, Stack
 from pacsgrid.ledger import Shelf
 from pacsgrid.model import StudyState
 from pacsgrid.pipeline import Line
+from pacsgrid.pipeline.waiting import on_their_way
 from proof import proven_once
 from receiving import RunningReceiver, announcing, eventually
 
@@ -83,14 +84,7 @@ def test_a_day_ends_with_every_invariant_held(tmp_path: Path) -> None:
                 eventually(lambda: came(mixed, StudyState.HELD), 300)
 
         _run(stack, "nightly_sync", late_days=3650)
-
-        def nightly_done() -> bool:
-            runs = stack.api("GET", "/dags/ingest_studies/dagRuns").json()["dag_runs"]
-            mine = [run["state"] for run in runs if run["conf"].get("source") == "pacs"]
-            assert "failed" not in mine
-            return bool(mine) and set(mine) == {"success"}
-
-        eventually(nightly_done, 900)
+        assert on_their_way(stack.site, "demo", "pacs") == {}
 
         # Everything that waits is asked about; the steward takes the mixed one out.
         run = stack.trigger({"project": "demo", "only": mixed}, "review_held")

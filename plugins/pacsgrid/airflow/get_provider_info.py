@@ -1,4 +1,4 @@
-"""What Airflow is told about pacsgrid: its connection types and the fields of their forms.
+"""What Airflow is told about pacsgrid: its modules, connection types and the fields of their forms.
 
 Read in every process of Airflow, so it imports nothing.
 """
@@ -70,6 +70,9 @@ def get_provider_info() -> dict[str, Any]:
         "description": "Medical images from PACS into a federated iRODS grid.",
         "integrations": [{"integration-name": _NAME, "tags": ["protocol"]}],
         "hooks": [_module("hooks", "dicom", "dicomweb", "irods")],
+        "operators": [_module("operators", "project", "source")],
+        "sensors": [_module("sensors", "held", "studies", "zone")],
+        "triggers": [_module("triggers", "held", "studies", "zone")],
         "connection-types": [
             {
                 "connection-type": "dicom",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
@@ -96,10 +95,9 @@ def audit(project: str) -> dict[str, str]:
         return told
 
 
-def sweep(project: str, params: Mapping[str, Any]) -> dict[str, int]:
-    """Clean up after a project; returns how much was removed."""
+def sweep(project: str, rejected: int, selections: int) -> dict[str, int]:
+    """Clean up after a project, keeping some things for days; returns how much was removed."""
     with line({"project": project}, "housekeeping") as opened:
         from pacsgrid.pipeline.housekeeping import sweep
 
-        rejected = timedelta(days=params["keep_rejected_days"])
-        return asdict(sweep(opened, rejected, timedelta(days=params["keep_selections_days"])))
+        return asdict(sweep(opened, timedelta(days=rejected), timedelta(days=selections)))

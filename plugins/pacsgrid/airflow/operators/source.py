@@ -1,0 +1,50 @@
+"""Asking a source."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from airflow.sdk import BaseOperator
+
+from pacsgrid.airflow.pools import source_pool
+from pacsgrid.airflow.tasks import line
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class SynchroniseSourceOperator(BaseOperator):
+    """Enters what a source has new for a project; returns how many studies have a way to go.
+
+    Runs in the source's pool unless told otherwise.
+
+    Parameters
+    ----------
+    source
+        A source of the site file.
+    project
+        A project of the site file; its `nightly_from` is the first day asked for.
+    late_days
+        Days before the last night's that are asked for again. (templated)
+    """
+
+    template_fields: Sequence[str] = ("late_days",)
+
+    def __init__(self, *, source: str, project: str, late_days: int | str = 14, **kwargs: Any):
+        super().__init__(**{"pool": source_pool(source), **kwargs})
+        self.source = source
+        self.project = project
+        self.late_days = late_days
+
+    def execute(self, context: Context) -> int:
+        """Ask for every day that is due, up to today on the site's wall."""
+        with line({"project": self.project}, "nightly_sync") as opened:
+            from pacsgrid.config import site_names
+            from pacsgrid.pipeline.sync import sync
+
+            today = datetime.now(ZoneInfo(site_names().time_zone)).date()
+            first = opened.project.nightly_from or today
+            return len(sync(opened, self.source, today, first, int(self.late_days)))

@@ -1,0 +1,1 @@
+"""Sensors: tasks that wait, in the triggerer unless `deferrable` is False."""

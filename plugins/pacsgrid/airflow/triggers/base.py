@@ -1,0 +1,60 @@
+"""A trigger that looks again and again, each time in a thread: ledger and zones block."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import abstractmethod
+from collections.abc import AsyncIterator
+from typing import Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from pacsgrid.errors import PacsgridError
+
+
+class LookTrigger(BaseTrigger):
+    """Fires once, with what `look` found, or with the ``error`` that ends the waiting.
+
+    Parameters
+    ----------
+    poke_interval
+        Seconds between two looks.
+    """
+
+    def __init__(self, poke_interval: float = 30.0) -> None:
+        super().__init__()
+        self.poke_interval = poke_interval
+
+    @abstractmethod
+    def look(self) -> dict[str, Any] | None:
+        """Look once, blocking; returns what was waited for, None when it is not there yet."""
+
+    @abstractmethod
+    def wanted(self) -> dict[str, Any]:
+        """Return what is waited for, as the trigger's own parameters."""
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return where the class is and how to make this trigger again; names, no secret."""
+        cls = type(self)
+        given = {**self.wanted(), "poke_interval": self.poke_interval}
+        return f"{cls.__module__}.{cls.__qualname__}", given
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Look until it is there; what passes by itself, as a silent ledger, is waited out."""
+        while True:
+            try:
+                found = await asyncio.to_thread(self.look)
+            except PacsgridError as error:
+                if not error.retryable:
+                    yield TriggerEvent({"error": str(error)})
+                    return
+                self.log.warning("looking again later: %s", error)
+                found = None
+            except Exception as error:
+                # A foreign error's text may hold what must not be shown.
+                yield TriggerEvent({"error": f"unexpected {type(error).__name__}"})
+                return
+            if found is not None:
+                yield TriggerEvent(found)
+                return
+            await asyncio.sleep(self.poke_interval)

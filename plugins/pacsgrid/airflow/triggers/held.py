@@ -1,0 +1,41 @@
+"""Waiting until there is something to review."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pacsgrid.airflow.triggers.base import LookTrigger
+
+
+class HeldQueueTrigger(LookTrigger):
+    """Fires when studies of a project wait for a steward.
+
+    Parameters
+    ----------
+    project
+        A project of the site file.
+    only
+        Only what is held for this reason, or the study of this reference; empty for all.
+    at_least
+        How many studies must wait.
+    poke_interval
+        Seconds between two looks into the ledger.
+    """
+
+    def __init__(
+        self, project: str, only: str = "", at_least: int = 1, poke_interval: float = 30.0
+    ) -> None:
+        super().__init__(poke_interval)
+        self.project, self.only, self.at_least = project, only, at_least
+
+    def wanted(self) -> dict[str, Any]:
+        """Return project, reason and number."""
+        return {"project": self.project, "only": self.only, "at_least": self.at_least}
+
+    def look(self) -> dict[str, Any] | None:
+        """Ask the ledger once."""
+        from pacsgrid.config import load_site
+        from pacsgrid.pipeline.waiting import waiting_for_review
+
+        waiting = waiting_for_review(load_site(), self.project, self.only)
+        return {"studies": waiting} if waiting >= self.at_least else None

@@ -1,0 +1,65 @@
+"""What may be waited for: studies that are through, zones that are back, something to review.
+
+Each asks once and returns; none needs a project's key, so that a triggerer can ask too.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from pacsgrid.config import Site
+from pacsgrid.errors import ZoneUnavailable
+from pacsgrid.grid import Zone
+from pacsgrid.ledger import Duties, Ledger, migrate
+from pacsgrid.model import StudyState
+from pacsgrid.pipeline.find import FINISHED
+from pacsgrid.pipeline.review import REJECTED
+
+UNFINISHED = tuple(state for state in StudyState if state not in FINISHED)
+
+
+def on_their_way(site: Site, project: str, source: str = "") -> dict[str, int]:
+    """Count the studies of a project, and of one source or any, that have a way to go, by state."""
+    site.project(project)
+    migrate(site.ledger_dsn)
+    with Ledger(site.ledger_dsn) as ledger:
+        studies = ledger.studies(project, UNFINISHED)
+    return dict(Counter(s.state.value for s in studies if source in ("", s.source)))
+
+
+def waiting_for_review(site: Site, project: str, only: str = "") -> int:
+    """Count the studies of a project that wait for a steward; `only` is a reason or a reference."""
+    site.project(project)
+    migrate(site.ledger_dsn)
+    with Ledger(site.ledger_dsn) as ledger:
+        rows = ledger.held(project)
+    return len(
+        {row.ref for row in rows if row.code != REJECTED and only in ("", row.code, row.ref)}
+    )
+
+
+def zones_away(site: Site, names: Sequence[str]) -> list[str]:
+    """Ask zones now, whenever each was to be asked again; returns those that do not answer.
+
+    A zone that answers is entered as back, so that the next upkeep does not wait to ask it.
+
+    Raises
+    ------
+    ConfigError
+        There is no such zone.
+    ZoneError
+        A zone refuses for good, as with a wrong password.
+    """
+    away = []
+    migrate(site.ledger_dsn)
+    with Duties(site.ledger_dsn) as duties:
+        for name in names:
+            with Zone(site.zone(name)) as zone:
+                try:
+                    zone.ping()
+                except ZoneUnavailable:
+                    away.append(name)
+                    continue
+            duties.present(name)
+    return away
