@@ -28,6 +28,8 @@ class SiteNames:
         How many associations each source allows at once.
     time_zone
         IANA's name of the time zone that schedules follow.
+    mail_to, mail_connection
+        Whom to tell by mail that a task has failed, and the Airflow connection to send it with.
     """
 
     sources: tuple[str, ...] = ()
@@ -38,6 +40,8 @@ class SiteNames:
     homes: Mapping[str, str] = field(default_factory=dict)
     nightly: tuple[tuple[str, str], ...] = ()
     at_once: Mapping[str, int] = field(default_factory=dict)
+    mail_to: tuple[str, ...] = ()
+    mail_connection: str = ""
 
 
 def site_names() -> SiteNames:
@@ -73,4 +77,6 @@ def _names(file: Path, changed: tuple[int, ...]) -> SiteNames:
             (source, name) for name, project in site.projects.items() for source in project.nightly
         ),
         at_once={name: source.max_associations for name, source in site.sources.items()},
+        mail_to=tuple(site.alerts.mail_to) if site.alerts else (),
+        mail_connection=site.alerts.connection if site.alerts else "",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal
@@ -113,6 +114,21 @@ class ProjectSection(Strict):
     nightly_from: date | None = None
 
 
+class AlertsSection(Strict):
+    """Who hears by mail that a task has failed."""
+
+    mail_to: list[str] = Field(min_length=1)
+    connection: str = "smtp_default"
+
+    @field_validator("mail_to")
+    @classmethod
+    def _addresses(cls, given: list[str]) -> list[str]:
+        for number, one in enumerate(given, 1):
+            if not re.fullmatch(r"[^@\s,;<>]+@[^@\s,;<>]+", one):
+                raise ValueError(f"entry {number} is no mail address such as pacs@example.org")
+        return given
+
+
 class SiteFile(Strict):
     """The whole file."""
 
@@ -129,6 +145,7 @@ class SiteFile(Strict):
     time_zone: str = "Europe/Prague"
     receiver: ReceiverSettings | None = None
     gateway: GatewaySettings | None = None
+    alerts: AlertsSection | None = None
 
     @field_validator("time_zone")
     @classmethod
