@@ -116,6 +116,8 @@ class Nights:
         # No file may grow, as on a full disk: the server's own catalog can write nothing either.
         limit = 1 if full else resource.RLIM_INFINITY
         pid = self.stack.zones["brno"].pid
+        if not pid:
+            return  # a real zone: its processes are not ours to limit
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
 
     def _zones(self) -> list[str]:

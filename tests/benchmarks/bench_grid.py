@@ -1,7 +1,7 @@
 """Rates of the grid against one zone, beside loops of plain python-irodsclient calls.
 
 make bench-grid measures an embedded zone; where PACSGRID_TEST_ZONES names a file (see
-tests/grid/conftest.py), its `home` zone is measured, and `iput -r -K` too where iCommands and
+tests/grids.py), its `home` zone is measured, and `iput -r -K` too where iCommands and
 IRODS_ENVIRONMENT_FILE are there.
 """
 
@@ -18,6 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import fields
 from pathlib import Path
 
 import irods.keywords as kw
@@ -48,7 +49,9 @@ def zone_of(folder: Path) -> Iterator[Zone]:
         with embedded_zone(folder) as zone:
             yield zone
         return
-    with Zone(ZoneSettings(**yaml.safe_load(Path(named).read_text())["home"])) as zone:
+    given = yaml.safe_load(Path(named).read_text())["home"]
+    known = {field.name for field in fields(ZoneSettings)}
+    with Zone(ZoneSettings(**{k: v for k, v in given.items() if k in known})) as zone:
         empty(zone)
         ensure_project(zone, "bench")
         try:

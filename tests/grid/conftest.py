@@ -1,22 +1,16 @@
-"""Two zones to test against: embedded ones, or those that PACSGRID_TEST_ZONES names.
-
-The variable is the path of a YAML file with `home` and `partner`, each with the fields of
-ZoneSettings (`name, host, port, user, password, resource, copies`); the account must be a
-rodsadmin and, for the tests that damage storage, the vaults' files writable here.
-"""
+"""Two zones to test against: embedded ones, or real ones (see tests/grids.py)."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import yaml
 
 from gridkit import Grid, make_instances
+from grids import forget, real_zones
 from pacsgrid.embedded.process import free_port
 from pacsgrid.embedded.zone import ZoneServer
 from pacsgrid.grid import Zone, ensure_project
@@ -27,11 +21,9 @@ from pacsgrid.model import ZoneSettings
 @pytest.fixture
 def zones(tmp_path: Path) -> Iterator[tuple[Zone, Zone]]:
     with ExitStack() as stack:
-        if named := os.environ.get("PACSGRID_TEST_ZONES"):
-            real = yaml.safe_load(Path(named).read_text())
-            settings = [ZoneSettings(**real[part]) for part in ("home", "partner")]
-        else:
-            settings = []
+        named = real_zones()
+        settings = [real.settings for real in named]
+        if not named:
             ports = {"brno": free_port(), "praha": free_port()}
             for name, resource, copies in (("brno", "pair", 2), ("praha", "demoResc", 1)):
                 server = ZoneServer(
@@ -55,9 +47,7 @@ def zones(tmp_path: Path) -> Iterator[tuple[Zone, Zone]]:
             for _ in range(2):
                 prepare_zone(home, {"pair": ["disk1", "disk2"]}, str(tmp_path / "vaults"))
         for zone in (home, partner):
-            path = f"/{zone.settings.name}/home/demo"
-            if zone.session.collections.exists(path):
-                zone.session.collections.remove(path, recurse=True, force=True)
+            forget(zone)
             ensure_project(zone, "demo")
         yield home, partner
 

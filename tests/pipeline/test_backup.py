@@ -15,6 +15,7 @@ import psycopg2
 import pytest
 
 from dicom import ct
+from grids import bare_stack
 from pacsgrid.cli import AGAIN, WRONG, main
 from pacsgrid.embedded.stack import ROOT, Stack
 from pacsgrid.model import StudyQuery
@@ -26,7 +27,7 @@ PASSPHRASE = "correct horse battery"
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     directory = tmp_path_factory.mktemp("backup") / "stack"
-    with Stack(directory, airflow=False, say=lambda text: None) as stack:
+    with bare_stack(directory) as stack:
         _take(stack, 1)
         (stack.dir / "passphrase").write_text(PASSPHRASE + "\n")
         (stack.dir / "airflow.dsn").write_text(

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from dicom import ct
+from grids import bare_stack
 from pacsgrid.cli import main
 from pacsgrid.config import SITE_ENV
 from pacsgrid.embedded.stack import Stack
@@ -29,7 +30,8 @@ def go(line: Line) -> None:
 
 def vault_files(stack: Stack) -> int:
     """Files of DICOM objects in any vault of any zone."""
-    files = [p for p in (stack.dir / "zones").rglob("*") if p.is_file() and p.stat().st_size > 200]
+    places = [p for vault in stack.storage.values() for p in vault.rglob("*")]
+    files = [p for p in places if p.is_file() and p.stat().st_size > 200]
     files = [p for p in files if p.read_bytes()[128:132] == b"DICM"]
     return len(files)
 
@@ -37,7 +39,7 @@ def vault_files(stack: Stack) -> int:
 def test_a_cohort_is_released_fetched_and_survives_a_withdrawal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with Stack(tmp_path / "stack", airflow=False, say=lambda text: None) as stack:
+    with bare_stack(tmp_path / "stack") as stack:
         for patient in range(3):
             for number in range(2):
                 uid = f"1.2.3.{patient}"

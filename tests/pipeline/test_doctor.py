@@ -8,6 +8,7 @@ import psycopg2
 import pytest
 
 from dicom import ct
+from grids import bare_stack
 from pacsgrid import grid
 from pacsgrid.cli import main
 from pacsgrid.embedded.stack import Stack
@@ -24,7 +25,7 @@ Undo = Callable[[], object]
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     directory = tmp_path_factory.mktemp("doctor") / "stack"
-    with Stack(directory, airflow=False, say=lambda text: None) as stack:
+    with bare_stack(directory) as stack:
         for n in (1, 2):
             ct(stack.drop / f"{n}.dcm", f"1.2.3.{n}", f"1.2.3.{n}.1", fill=n)
         (stack.drop / "letter.txt").write_text("Dear colleague")

@@ -10,6 +10,7 @@ import yaml
 from irods.models import Collection
 
 from dicom import ct
+from grids import bare_stack
 from pacsgrid.cli import main
 from pacsgrid.config import SITE_ENV
 from pacsgrid.embedded.stack import Stack
@@ -31,7 +32,7 @@ def set_partners(stack: Stack, partners: list[str]) -> None:
 def test_an_absent_partner_is_caught_up_and_one_can_leave_and_join(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with Stack(tmp_path / "stack", airflow=False, say=lambda text: None) as stack:
+    with bare_stack(tmp_path / "stack") as stack:
         for number in range(3):
             ct(stack.drop / f"{number}.dcm", "1.2.3.4", f"1.2.3.4.1.{number}", fill=number)
         stack.zones["praha"].kill()
@@ -51,7 +52,7 @@ def test_an_absent_partner_is_caught_up_and_one_can_leave_and_join(
             assert tend(line, later).copied == 3
             assert proven_once(line, ref)
             assert project_report(line, later).settled and not project_report(line, later).away
-            for path in (stack.dir / "zones").rglob("*"):
+            for path in (p for vault in stack.storage.values() for p in vault.rglob("*")):
                 if (
                     path.is_file()
                     and path.stat().st_size > 50

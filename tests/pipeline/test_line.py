@@ -13,6 +13,7 @@ import pytest
 from pydicom import dcmread
 
 from dicom import ct
+from grids import bare_stack
 from pacsgrid.embedded.stack import Stack
 from pacsgrid.errors import RetryableError
 from pacsgrid.grid import study_collection
@@ -25,7 +26,7 @@ from proof import proven_once
 
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[Stack]:
-    with Stack(tmp_path / "stack", airflow=False, say=lambda text: None) as stack:
+    with bare_stack(tmp_path / "stack") as stack:
         yield stack
 
 

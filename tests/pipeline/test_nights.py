@@ -6,15 +6,15 @@ import os
 import random
 from pathlib import Path
 
+from grids import bare_stack
 from nights import Nights
-from pacsgrid.embedded.stack import Stack
 
 NIGHTS = int(os.environ.get("PACSGRID_NIGHTS", "4"))
 SEED = int(os.environ.get("PACSGRID_NIGHTS_SEED", "2"))
 
 
 def test_nights_of_faults_are_repaired_or_reported(tmp_path: Path) -> None:
-    with Stack(tmp_path / "stack", airflow=False, say=lambda text: None) as stack:
+    with bare_stack(tmp_path / "stack") as stack:
         nights = Nights(stack, random.Random(SEED))
         nights.fill(studies=3, instances=4)
         nights.run(NIGHTS)

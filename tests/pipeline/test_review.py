@@ -9,6 +9,7 @@ import pytest
 from pydicom import dcmread
 
 from dicom import ct
+from grids import bare_stack
 from pacsgrid.deid import load_profile
 from pacsgrid.embedded.stack import Stack
 from pacsgrid.errors import ConfigError
@@ -23,7 +24,7 @@ from proof import proven_once
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack where one study is shared by two patients, one has a cut file, one is a letter."""
     directory = tmp_path_factory.mktemp("review") / "stack"
-    with Stack(directory, airflow=False, say=lambda text: None) as stack:
+    with bare_stack(directory) as stack:
         for n in (1, 2):
             ct(stack.drop / f"shared{n}.dcm", "1.2.3.1", f"1.2.3.1.{n}", fill=n)
         _patient(stack.drop / "shared2.dcm", "somebody else")

@@ -13,6 +13,7 @@ import pytest
 
 from certificates import make_certificates
 from dicom import ct
+from grids import bare_stack
 from pacsgrid.embedded.stack import Stack
 from pacsgrid.model import StudyQuery
 from pacsgrid.pacs.received import PARTS
@@ -27,7 +28,7 @@ DAY = timedelta(days=1)
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     directory = tmp_path_factory.mktemp("upkeep") / "stack"
-    with Stack(directory, airflow=False, say=lambda text: None) as stack:
+    with bare_stack(directory) as stack:
         (stack.dir / "incoming" / PARTS).mkdir(parents=True)
         yield stack
 

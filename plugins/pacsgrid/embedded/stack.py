@@ -58,6 +58,8 @@ class Stack:
         self._secrets = self._keep_secrets()
         self.ports: dict[str, int] = {}
         self.zones: dict[str, Child] = {}
+        # Below which directory each zone keeps its vaults.
+        self.storage: dict[str, Path] = {}
         self.airflow: Child | None = None
         self._tokens: dict[str, str] = {}
         self.postgres = EmbeddedPostgres(self.dir / "postgres")
@@ -88,9 +90,17 @@ class Stack:
             self.postgres.create_database(database)
         self._say("starting the PACS")
         self.pacs.__enter__()
+        self.start_zones()
+        if self._airflow:
+            self._say("starting Airflow")
+            self.start_airflow()
+
+    def start_zones(self) -> None:
+        """Start both zones, write the site file and make their resources."""
         self._say("starting the zones brno and praha, federated")
         for zone in ZONES:
             self.ports[zone] = free_port()
+            self.storage[zone] = self.dir / "zones" / zone
         for zone in ZONES:
             self.start_zone(zone)
         self.write_site()
@@ -98,9 +108,6 @@ class Stack:
             with Zone(self.site.zone(name)) as client:
                 leaves = [f"{name}_disk{n}" for n in range(1, COPIES[name] + 1)]
                 prepare_zone(client, {f"{name}_root": leaves}, str(self.dir / "vaults" / name))
-        if self._airflow:
-            self._say("starting Airflow")
-            self.start_airflow()
 
     def start_zone(self, zone: str) -> None:
         """Start one zone's server on the port it has."""
@@ -174,8 +181,6 @@ class Stack:
     def write_site(self) -> None:
         """Write the site file for the ports in use now."""
         pacs = self.pacs.settings()
-        zone_password = self.dir / "zone.password"
-        _private(zone_password, self._secrets["zone"].encode())
         site: dict[str, Any] = {
             "staging": str(self.dir / "staging"),
             "outbox": str(self.dir / "outbox"),
@@ -192,17 +197,7 @@ class Stack:
                 "drop": {"kind": "folder", "folder": str(self.drop)},
                 "received": {"kind": "received", "folder": str(self.dir / "incoming")},
             },
-            "zones": {
-                name: {
-                    "host": "127.0.0.1",
-                    "port": self.ports[name],
-                    "user": "rods",
-                    "password_file": str(zone_password),
-                    "resource": f"{name}_root",
-                    "copies": COPIES[name],
-                }
-                for name in ZONES
-            },
+            "zones": {name: self.zone_section(name) for name in ZONES},
             "projects": {
                 "demo": {
                     "profile": "basic",
@@ -216,6 +211,19 @@ class Stack:
             },
         }
         (self.dir / "site.yaml").write_text(yaml.safe_dump(site, sort_keys=False))
+
+    def zone_section(self, name: str) -> dict[str, Any]:
+        """Return what the site file says of a zone."""
+        password = self.dir / "zone.password"
+        _private(password, self._secrets["zone"].encode())
+        return {
+            "host": "127.0.0.1",
+            "port": self.ports[name],
+            "user": "rods",
+            "password_file": str(password),
+            "resource": f"{name}_root",
+            "copies": COPIES[name],
+        }
 
     @property
     def site(self) -> Site:
