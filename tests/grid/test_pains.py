@@ -18,8 +18,10 @@ from pacsgrid.embedded.process import free_port
 from pacsgrid.embedded.zone import ZoneServer
 from pacsgrid.errors import ConflictError, ZoneError, ZoneUnavailable
 from pacsgrid.grid import Zone, deposit, object_path, study_collection, verify
-from pacsgrid.grid.catalog import CatalogReplica, replicas_below
+from pacsgrid.grid.catalog import GOOD, CatalogReplica, replicas_below
+from pacsgrid.grid.deposit import PARTIAL
 from pacsgrid.grid.probe import probe
+from pacsgrid.grid.repair import mark, repair
 from pacsgrid.grid.sharing import share
 from pacsgrid.grid.wire import put_buffer
 from pacsgrid.grid.zone import TIMEOUT, bytes_checksum
@@ -63,6 +65,36 @@ def test_a_checksum_of_another_scheme_is_no_conflict_and_no_proof(grid: Grid, fo
         deposit(grid.home, "demo", [bad], {})
     proofs = verify(grid.home, "demo", [good, bad])
     assert {p.sop_uid for p in proofs if p.good} == {good.sop_uid}
+
+
+def test_a_vault_file_that_is_gone_does_not_stay_good(grid: Grid) -> None:
+    # irods/irods#3082
+    deposit(grid.home, "demo", grid.instances, {})
+    one = grid.instances[0]
+    gone = grid.files(grid.home, f"{one.sop_uid}.dcm")[1]
+    gone.unlink()
+    assert [replica.status for replica in replicas(grid.home, one)] == [GOOD, GOOD]
+    proofs = verify(grid.home, "demo", grid.instances)
+    assert [(p.sop_uid, p.replica) for p in proofs if not p.good] == [(one.sop_uid, 1)]
+    assert repair(grid.home, "demo", proofs, grid.instances).repaired == 1
+    assert all(path.exists() for path in grid.files(grid.home, f"{one.sop_uid}.dcm"))
+    assert all(proof.good for proof in verify(grid.home, "demo", grid.instances))
+
+
+@pytest.mark.parametrize("status", ["0", "2", "4"])
+def test_what_an_interrupted_put_left_is_swept_and_put_again(grid: Grid, status: str) -> None:
+    # irods/irods#6154, #5742, #7934, #8253
+    study = study_collection(grid.home.settings.name, "demo", "S1", "1.2")
+    one = grid.instances[0]
+    incoming = f"{study}/{one.series_uid}{PARTIAL}"
+    grid.home.session.collections.create(incoming)
+    half = f"{incoming}/{one.sop_uid}.dcm"
+    put_buffer(grid.home, half, b"half", bytes_checksum(b"half"))
+    for replica in replicas_below(grid.home, study)[half]:
+        mark(grid.home, replica, status)
+    deposit(grid.home, "demo", grid.instances, {})
+    assert all(proof.good for proof in verify(grid.home, "demo", grid.instances))
+    assert not any(PARTIAL in path for path in replicas_below(grid.home, study))
 
 
 def test_a_put_with_another_checksum_leaves_nothing_under_a_name(grid: Grid) -> None:

@@ -29,6 +29,7 @@ from pacsgrid.model import AnonymisedInstance, ZoneSettings
 
 
 def test_replicas_at_home_and_a_copy_at_the_partner_are_proven(grid: Grid) -> None:
+    # irods/irods#2334: zones do not replicate to each other; the partner's copies are objects.
     deposit(grid.home, "demo", grid.instances, {})
     assert replicate_home(grid.home, "demo", grid.instances) == 0
     assert copy_to_partner(grid.home, grid.partner, "demo", grid.instances) == 6

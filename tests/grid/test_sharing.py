@@ -42,6 +42,7 @@ def test_a_user_of_a_partner_zone_reads_what_is_there_and_what_comes(
     member = f"jana#{grid.partner.settings.name}"
     for _ in range(2):
         assert share(grid.home, "demo", [member]) == "demo_readers"
+    # irods/irods#7713: without rights on the collections above she would be shown nothing.
     assert follow(jana, data) == SIZE
     deposit(grid.home, "demo", grid.instances[3:], {})
     assert fetch(jana, data, grid.dir / "out").fetched == 6
