@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import threading
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -11,6 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import requests
+import uvicorn
 import yaml
 from irods.access import iRODSAccess
 from irods.models import DataObject
@@ -24,6 +28,7 @@ from pacsgrid.grid import Zone
 from pacsgrid.grid.admin import prepare_zone
 from pacsgrid.ledger import InstanceRow
 from pacsgrid.model import AnonymisedInstance, ZoneSettings
+from pacsgrid.pacs.multipart import MultipartReader, boundary_of
 from pacsgrid.pipeline.attributes import attributes_of
 from pacsgrid.pipeline.manifest import MANIFEST, Manifest
 
@@ -214,3 +219,60 @@ def copy_of(path: str | Path, to: Path) -> Path:
     to.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(path, to)
     return to
+
+
+class Listening:
+    """An ASGI application served by uvicorn in a thread, as long as the context lives."""
+
+    def __init__(self, application: Any) -> None:
+        self.port = free_port()
+        config = uvicorn.Config(
+            application, host="127.0.0.1", port=self.port, log_config=None, access_log=False
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, daemon=True)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def __enter__(self) -> Listening:
+        self._thread.start()
+        while not self._server.started:
+            assert self._thread.is_alive()
+            time.sleep(0.01)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._server.should_exit = True
+        self._thread.join(timeout=20)
+
+
+class Client(requests.Session):
+    """Asks a DICOMweb service with a user's token."""
+
+    def __init__(self, root: str, name: str = "eva") -> None:
+        super().__init__()
+        self.root = root
+        if name:
+            self.headers["Authorization"] = f"Bearer {name * 2}"
+
+    def ask(self, path: str, accept: str = "", **params: Any) -> requests.Response:
+        headers = {"Accept": accept} if accept else {}
+        return self.get(self.root + path, headers=headers, params=params, timeout=120)
+
+    def parts(self, path: str, accept: str = "", **params: Any) -> list[tuple[str, bytes]]:
+        """Ask for a body of several parts; gives each one's content type and content."""
+        answer = self.ask(path, accept, **params)
+        assert answer.status_code == 200, answer.text
+        kind = answer.headers["Content-Type"]
+        boundary = boundary_of(kind)
+        # As some viewers' loaders insist.
+        assert answer.content.startswith(b"--" + boundary + b"\r\nContent-Type: ")
+        reader = MultipartReader([answer.content], boundary)
+        return [(h["content-type"], b"".join(content)) for h, content in reader.parts()]

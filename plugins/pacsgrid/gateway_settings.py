@@ -134,6 +134,8 @@ class GatewaySettings(_Given):
         How old the index and what is known of access rights may be.
     zone_seconds
         How long a zone may be silent before another one is asked.
+    cache_mb
+        Disk space beside the index, in MiB, for files that viewers read frame by frame.
     most_answers
         Answers of one query, by DIMSE or DICOMweb; more are asked for by offset.
     most_upload_mb
@@ -159,6 +161,7 @@ class GatewaySettings(_Given):
     refresh_seconds: float = Field(30.0, gt=0)
     access_seconds: float = Field(15.0, gt=0)
     zone_seconds: int = Field(30, ge=1, le=600)
+    cache_mb: int = Field(4096, ge=64)
     most_answers: int = Field(5000, ge=1)
     most_upload_mb: int = Field(4096, ge=1)
     max_associations: int = Field(16, ge=1, le=512)

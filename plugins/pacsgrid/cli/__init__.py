@@ -13,6 +13,7 @@ from pacsgrid.cli import (
     doctor,
     federation,
     fetch,
+    gateway,
     keep,
     receive,
     reidentify,
@@ -20,7 +21,19 @@ from pacsgrid.cli import (
 )
 from pacsgrid.errors import PacsgridError
 
-COMMANDS = (backup, cohort, deid, doctor, federation, fetch, keep, receive, reidentify, roles)
+COMMANDS = (
+    backup,
+    cohort,
+    deid,
+    doctor,
+    federation,
+    fetch,
+    gateway,
+    keep,
+    receive,
+    reidentify,
+    roles,
+)
 WRONG, HELD, AGAIN = 2, 3, 75  # 75 is EX_TEMPFAIL of sysexits.h
 
 

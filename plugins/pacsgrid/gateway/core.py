@@ -12,6 +12,7 @@ from typing import Self
 from pacsgrid.config import Site
 from pacsgrid.errors import ConfigError, PacsgridError
 from pacsgrid.gateway.access import Access, Sight
+from pacsgrid.gateway.cache import FileCache
 from pacsgrid.gateway.find import Answer, Level, find, instances
 from pacsgrid.gateway.index import Index
 from pacsgrid.gateway.objects import Instance, Objects
@@ -50,6 +51,8 @@ class Gateway:
         self.reach = Reach(doors, self.settings.zone_seconds, self.settings.refresh_seconds)
         self.access = Access(self.reach, self.settings.access_seconds)
         self.objects = Objects(self.reach)
+        folder = self.settings.index.with_suffix(".objects")
+        self.cache = FileCache(folder, self.objects, self.settings.cache_mb << 20)
         self._stop = threading.Event()
         self._refresher: threading.Thread | None = None
 
@@ -71,7 +74,7 @@ class Gateway:
                 except PacsgridError as error:
                     log.warning("index of zone %s: %s", zone.settings.name, error)
             if changed:
-                self.index.forget_metadata()
+                self.cache.keep_only(self.index.forget_metadata())
         return changed
 
     def _refresh(self, zone: Zone, projects: Sequence[str]) -> int:

@@ -312,12 +312,11 @@ class Index:
         with self._writing() as db:
             db.executemany("INSERT OR REPLACE INTO metadata VALUES (?, ?)", kept.items())
 
-    def forget_metadata(self) -> int:
-        """Drop what is kept of objects that are gone; returns of how many."""
+    def forget_metadata(self) -> set[str]:
+        """Drop what is kept of objects that are gone; returns the checksums of those there are."""
         with self._writing() as db:
-            return db.execute(
-                "DELETE FROM metadata WHERE sha256 NOT IN (SELECT sha256 FROM instance)"
-            ).rowcount
+            db.execute("DELETE FROM metadata WHERE sha256 NOT IN (SELECT sha256 FROM instance)")
+            return {sha256 for (sha256,) in db.execute("SELECT sha256 FROM instance")}
 
 
 def first(attributes: Json, tag: str) -> str:

@@ -17,11 +17,15 @@ _LONG = (b"OB", b"OW", b"UN", b"UT", b"SQ", b"OF", b"OD", b"OL", b"OV", b"UC", b
 
 @dataclass(frozen=True)
 class Meta:
-    """SOP class, SOP instance and transfer syntax as the file meta information tells them."""
+    """SOP class, SOP instance and transfer syntax as the file meta information tells them.
+
+    ``end`` is where the dataset starts; 0 where the bytes that were read do not tell.
+    """
 
     sop_class: str
     sop_uid: str
     transfer_syntax: str
+    end: int = 0
 
 
 def read_meta(head: bytes) -> Meta | None:
@@ -32,10 +36,11 @@ def read_meta(head: bytes) -> Meta | None:
     if head[128:132] != b"DICM":
         return None
     found: dict[int, str] = {}
-    at = HEAD
+    at, end = HEAD, 0
     while at + 8 <= len(head):
         group, element = struct.unpack_from("<HH", head, at)
         if group != 2:
+            end = at
             break
         if head[at + 4 : at + 6] in _LONG:
             if at + 12 > len(head):
@@ -52,7 +57,7 @@ def read_meta(head: bytes) -> Meta | None:
         at += length
     if not found.get(3) or not found.get(0x10):
         return None
-    return Meta(found.get(2, ""), found[3], found[0x10])
+    return Meta(found.get(2, ""), found[3], found[0x10], end)
 
 
 def write_head(sop_class: str, sop_uid: str, transfer_syntax: str) -> bytes:

@@ -13,7 +13,7 @@ from pacsgrid.errors import ConfigError, SourceUnavailable
 from pacsgrid.model import FoundStudy, SourceSettings, StagedFile, StudyQuery
 from pacsgrid.pacs.part10 import HEAD, MOST_META, read_meta
 from pacsgrid.pacs.quiet import hush
-from pacsgrid.pacs.receiver.incoming import PARTS, directory_for
+from pacsgrid.pacs.receiver.incoming import OWNERS, PARTS, directory_for
 from pacsgrid.pacs.receiver.watch import announced
 from pacsgrid.pacs.staging import prepare, write_whole
 
@@ -40,7 +40,7 @@ class ReceivedSource:
         self.echo()
         for directory in sorted(self._folder.iterdir()):
             files = _files(directory)
-            if directory.name == PARTS or not files or announced(directory) != len(files):
+            if directory.name in (PARTS, OWNERS) or not files or announced(directory) != len(files):
                 continue
             heads = [dcmread(f, stop_before_pixels=True, specific_tags=_TAGS) for f in files]
             first = heads[0]

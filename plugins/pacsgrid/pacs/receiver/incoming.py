@@ -3,16 +3,19 @@
 An instance is written to a temporary name, gets one that tells its size and the machine's boot
 when all of it came, and is brought to disk and filed with others. What a killed process left
 behind with such a name is filed later: its sender was told that it is safe. Of another boot it is
-worth nothing, since the name may have reached the disk before the content did.
+worth nothing, since the name may have reached the disk before the content did. Each writer locks
+a file of its own, by which others know that it lives, whatever machine or container it runs in.
 """
 
 from __future__ import annotations
 
+import fcntl
 import filecmp
 import hashlib
 import logging
 import os
 import re
+import secrets
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -29,7 +32,7 @@ from pacsgrid.pacs.staging import name_for
 hush()
 log = logging.getLogger(__name__)
 
-PARTS = ".parts"
+PARTS, OWNERS = ".parts", ".owners"
 MOST_WAITING = 64
 MOST_BYTES = 64 << 20
 MOST_SECONDS = 0.5
@@ -81,7 +84,7 @@ class Arrival:
 
 
 class Incoming:
-    """The receiver's folder, as one process writes to it.
+    """The receiver's folder, as one association or request writes to it.
 
     Parameters
     ----------
@@ -95,8 +98,10 @@ class Incoming:
         self._folder = folder
         self._parts = folder / PARTS
         self._reserve = reserve
-        self._parts.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._start = f"{self._parts}/{os.getpid()}-"
+        self._owners = folder / OWNERS
+        for place in (self._parts, self._owners):
+            place.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._owner, self._lock = "", -1
         self._boot = _boot()
         self._waiting: list[tuple[int, str, str]] = []
         self._bytes = 0
@@ -110,6 +115,19 @@ class Incoming:
         state = os.statvfs(self._parts)
         return state.f_bavail * state.f_frsize > self._reserve
 
+    def _next(self) -> str:
+        """Return the next file's path; the first one makes others know of this writer."""
+        while not self._owner:
+            owner = secrets.token_hex(8)
+            lock = os.open(self._owners / owner, os.O_CREAT | os.O_RDWR, 0o600)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if (self._owners / owner).exists():  # nobody took it for a dead one's meanwhile
+                self._owner, self._lock = owner, lock
+            else:
+                os.close(lock)
+        self._number += 1
+        return f"{self._parts}/{self._owner}-{self._number}.part"
+
     def begin(self, sop_class: str, sop_uid: str, syntax: str) -> Arrival:
         """Start a file with its preamble and file meta information (PS3.10 7.1).
 
@@ -120,8 +138,7 @@ class Incoming:
         """
         if len(self._waiting) >= MOST_WAITING or self._bytes >= MOST_BYTES:
             self.begin_flush()
-        self._number += 1
-        path = f"{self._start}{self._number}.part"
+        path = self._next()
         handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
         arrival = Arrival(path, handle, sop_uid, syntax, b"", 0)
         try:
@@ -140,7 +157,7 @@ class Incoming:
         NotUnderstood
             It cannot be told which study it belongs to.
         """
-        study = study_uid(arrival.head[arrival.meta_size :], arrival.path, arrival.syntax)
+        study = self.study_of(arrival)
         whole = f"{arrival.path[: -len('.part')]}-{arrival.size}-{self._boot}.whole"
         os.rename(arrival.path, whole)
         target = f"{self._folder}/{directory_for(study)}/{name_for(arrival.sop_uid)}"
@@ -148,6 +165,10 @@ class Incoming:
             self._since = time.monotonic()
         self._waiting.append((arrival.handle, whole, target))
         self._bytes += arrival.size
+
+    def study_of(self, arrival: Arrival) -> str:
+        """Return the StudyInstanceUID of a file that is whole; raises NotUnderstood."""
+        return study_uid(arrival.head[arrival.meta_size :], arrival.path, arrival.syntax)
 
     def patience(self) -> float | None:
         """Seconds until what waits should be flushed; None when nothing waits."""
@@ -174,6 +195,15 @@ class Incoming:
         """Return when everything that is whole stands under its name, on disk."""
         self.begin_flush()
         self._wait()
+
+    def close(self) -> None:
+        """Say that nothing more comes from here; what was not flushed is filed by `recover`."""
+        if self._disk:
+            self._disk.shutdown()
+        if self._owner:
+            (self._owners / self._owner).unlink(missing_ok=True)
+            os.close(self._lock)
+            self._owner = ""
 
     def _wait(self) -> None:
         running, self._running = self._running, None
@@ -234,13 +264,15 @@ def file_under(whole: str, target: str) -> None:
     os.unlink(whole)
 
 
-def recover(folder: Path, alive: set[int]) -> int:
-    """File what processes that are no more left whole, drop the rest; gives how many were filed."""
+def recover(folder: Path) -> int:
+    """File what writers that are no more left whole, drop the rest; gives how many were filed."""
     filed = 0
     boot = _boot()
-    for path in list((folder / PARTS).iterdir()):
-        owner = path.name.split("-", 1)[0]
-        if owner.isdigit() and int(owner) in alive:
+    # In this order: whoever begins after the list was made has nothing in it.
+    parts = list((folder / PARTS).iterdir())
+    alive = _alive(folder / OWNERS)
+    for path in parts:
+        if path.name.split("-", 1)[0] in alive or not path.exists():
             continue
         told = _WHOLE.search(path.name)
         if told and told[2] == boot and path.stat().st_size == int(told[1]):
@@ -261,3 +293,22 @@ def recover(folder: Path, alive: set[int]) -> int:
         else:
             path.unlink(missing_ok=True)
     return filed
+
+
+def _alive(owners: Path) -> set[str]:
+    """Return the writers that hold their lock; the files of the others are removed."""
+    alive = set()
+    for path in list(owners.iterdir()):
+        try:
+            lock = os.open(path, os.O_RDWR)
+        except FileNotFoundError:  # it has just ended, and what it wrote is filed
+            alive.add(path.name)
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink(missing_ok=True)
+        except BlockingIOError:
+            alive.add(path.name)
+        finally:
+            os.close(lock)
+    return alive

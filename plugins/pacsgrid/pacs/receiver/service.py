@@ -66,7 +66,7 @@ class Service:
 
     def run(self) -> None:
         """Serve until told to stop; associations under way may end within STOP_SECONDS."""
-        if filed := recover(self._settings.folder, set()):
+        if filed := recover(self._settings.folder):
             log.warning("%d instances of an interrupted run were filed", filed)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
@@ -154,6 +154,7 @@ class Service:
         started = time.monotonic()
         association = Association(stream, incoming, admit, self._settings.max_pdu)
         association.serve()
+        incoming.close()
         took = time.monotonic() - started
         log.info("%s: %d instances in %.1f s", address, association.stored, took)
 
@@ -188,7 +189,7 @@ class Service:
             elif self._children.pop(pid, None) is not None:
                 died = died or status != 0
         if died:
-            filed = recover(self._settings.folder, set(self._children))
+            filed = recover(self._settings.folder)
             log.error("a process of an association died; %d of its instances were filed", filed)
 
     def _end(self) -> None:
@@ -206,7 +207,7 @@ class Service:
             except ChildProcessError:
                 break
             self._children.pop(pid, None)
-        recover(self._settings.folder, set())
+        recover(self._settings.folder)
 
 
 def _tls_context(settings: ReceiverSettings) -> ssl.SSLContext | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from pydicom import dcmread
 
 from pacsgrid.errors import PacsgridError
-from pacsgrid.pacs.receiver.incoming import PARTS
+from pacsgrid.pacs.receiver.incoming import OWNERS, PARTS
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ class Watcher:
         """Look once; gives how many studies were announced."""
         done = 0
         for directory in sorted(self._folder.iterdir()):
-            if directory.name == PARTS or not directory.is_dir():
+            if directory.name in (PARTS, OWNERS) or not directory.is_dir():
                 continue
             study = self._complete(directory)
             if not study:

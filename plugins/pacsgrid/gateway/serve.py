@@ -1,0 +1,62 @@
+"""The gateway as a service of its own."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Mount, Route
+
+from pacsgrid.config import Site
+from pacsgrid.errors import ConfigError
+from pacsgrid.gateway.core import Gateway
+from pacsgrid.gateway.web import dicomweb
+from pacsgrid.gateway.web.caller import by_token
+
+log = logging.getLogger(__name__)
+
+PREFIX = "/dicom-web"
+
+
+def application(gateway: Gateway) -> Starlette:
+    """Return the ASGI application: DICOMweb under ``/dicom-web``, and ``/health``."""
+
+    async def health(request: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    service = dicomweb(gateway, by_token(gateway.settings))
+    return Starlette(routes=[Route("/health", health), Mount(PREFIX, service)])
+
+
+def serve(site: Site) -> None:
+    """Serve until told to stop by SIGTERM or SIGINT.
+
+    Raises
+    ------
+    ConfigError
+        The site file has no gateway, or it cannot be started as told.
+    """
+    with Gateway(site) as gateway:
+        settings = gateway.settings
+        if not settings.tokens:
+            raise ConfigError("gateway: tokens is empty, so nobody could ask DICOMweb")
+        for name in ("cert_file", "key_file"):
+            path = getattr(settings, name)
+            if path and not os.access(path, os.R_OK):
+                raise ConfigError(f"gateway: {name}: {path} cannot be read")
+        gateway.keep_fresh()
+        uvicorn.run(
+            application(gateway),
+            host=settings.bind,
+            port=settings.http_port,
+            ssl_certfile=settings.cert_file,
+            ssl_keyfile=settings.key_file,
+            access_log=False,  # query strings name what was searched for
+            log_config=None,
+            server_header=False,
+            h11_max_incomplete_event_size=64 << 10,
+        )

@@ -1,0 +1,167 @@
+"""The ASGI application: resources of PS3.18 chapter 10, and errors as JSON."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Awaitable, Callable
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from pacsgrid.errors import PacsgridError
+from pacsgrid.gateway.core import Gateway
+from pacsgrid.gateway.find import Level
+from pacsgrid.gateway.objects import Instance
+from pacsgrid.gateway.transcode import CannotDecode
+from pacsgrid.gateway.web import query, retrieve, store
+from pacsgrid.gateway.web.accept import JSON, insist_json
+from pacsgrid.gateway.web.caller import Caller, Who
+
+log = logging.getLogger(__name__)
+
+_UID = re.compile(r"^[0-9.]{1,64}$")
+_STUDY = "/studies/{study}"
+_SERIES = f"{_STUDY}/series/{{series}}"
+_INSTANCE = f"{_SERIES}/instances/{{sop}}"
+_AGAIN_SECONDS = "10"
+
+Found = Callable[[Gateway, Request, list[Instance]], Response]
+
+
+def dicomweb(gateway: Gateway, who: Who) -> Starlette:
+    """Return the application, to be mounted where the service's root is to be.
+
+    Parameters
+    ----------
+    who
+        Tells who asks; raises HTTPException 401 or 403.
+    """
+
+    def searched(level: Level) -> Callable[[Request], Awaitable[Response]]:
+        async def search(request: Request) -> Response:
+            caller = await who(request)
+            return await run_in_threadpool(_search, gateway, caller, level, request)
+
+        return search
+
+    def retrieved(answer: Found) -> Callable[[Request], Awaitable[Response]]:
+        async def find(request: Request) -> Response:
+            caller = await who(request)
+            return await run_in_threadpool(_retrieve, gateway, caller, request, answer)
+
+        return find
+
+    async def stored(request: Request) -> Response:
+        return await store.store(gateway, await who(request), request)
+
+    def get(path: str, work: Callable[[Request], Awaitable[Response]]) -> Route:
+        return Route(path, work, methods=["GET"])
+
+    routes = [
+        get("/studies", searched(Level.STUDY)),
+        get("/series", searched(Level.SERIES)),
+        get("/instances", searched(Level.IMAGE)),
+        get(f"{_STUDY}/series", searched(Level.SERIES)),
+        get(f"{_STUDY}/instances", searched(Level.IMAGE)),
+        get(f"{_SERIES}/instances", searched(Level.IMAGE)),
+        get(f"{_INSTANCE}/frames/{{frames}}", retrieved(_frames)),
+        get(f"{_INSTANCE}/frames/{{frames}}/rendered", retrieved(_rendered_frame)),
+        get(f"{_INSTANCE}/frames/{{frames}}/thumbnail", retrieved(_thumbnail_frame)),
+        get(f"{_INSTANCE}/bulkdata/{{path}}", retrieved(_bulk)),
+        Route("/studies", stored, methods=["POST"]),
+        Route(_STUDY, stored, methods=["POST"]),
+    ]
+    for path in (_STUDY, _SERIES, _INSTANCE):
+        routes += [
+            get(path, retrieved(retrieve.retrieve)),
+            get(f"{path}/metadata", retrieved(retrieve.retrieve_metadata)),
+            get(f"{path}/rendered", retrieved(retrieve.retrieve_rendered)),
+            get(f"{path}/thumbnail", retrieved(_thumbnail)),
+        ]
+    middleware = []
+    if gateway.settings.cors_origins:
+        middleware.append(
+            Middleware(
+                CORSMiddleware,
+                allow_origins=list(gateway.settings.cors_origins),
+                allow_methods=["GET", "POST"],
+                allow_headers=["Accept", "Authorization", "Content-Type"],
+                expose_headers=["Content-Type", "Warning"],
+            )
+        )
+    return Starlette(
+        routes=routes,
+        middleware=middleware,
+        exception_handlers={HTTPException: _refused, PacsgridError: _failed},
+    )
+
+
+def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
+
+
+def _failed(request: Request, error: Exception) -> Response:
+    if isinstance(error, CannotDecode):
+        return JSONResponse({"detail": str(error)}, 406)
+    log.error("%s", error)
+    if isinstance(error, PacsgridError) and error.retryable:
+        return JSONResponse({"detail": str(error)}, 503, {"Retry-After": _AGAIN_SECONDS})
+    return JSONResponse({"detail": str(error)}, 500)
+
+
+def _search(gateway: Gateway, caller: Caller, level: Level, request: Request) -> Response:
+    insist_json(request)
+    path: dict[str, str] = dict(request.path_params)
+    asked = query.parse(level, request.query_params, path, gateway.settings.most_answers)
+    root = retrieve.address(request)
+    found = query.run(gateway, caller.user, asked, root, path)
+    headers = query.headers(asked, request.url.netloc) | {"Cache-Control": "private, no-store"}
+    return JSONResponse(found, headers=headers, media_type=JSON)
+
+
+def _retrieve(gateway: Gateway, caller: Caller, request: Request, answer: Found) -> Response:
+    uids = [request.path_params.get(name, "") for name in ("study", "series", "sop")]
+    if any(uid and not _UID.match(uid) for uid in uids):
+        raise HTTPException(404, "no such study, series or instance")
+    found = gateway.instances(caller.user, *uids)
+    if not found:
+        # What may not be read does not differ from what is not there.
+        raise HTTPException(404, "no such study, series or instance")
+    return answer(gateway, request, found)
+
+
+def _numbers(request: Request) -> list[int]:
+    """Return the frames that the path lists."""
+    parts = str(request.path_params["frames"]).split(",")
+    if not all(part.isdigit() and len(part) < 9 and int(part) > 0 for part in parts):
+        raise HTTPException(400, "frames are numbers from 1 on, with commas")
+    return [int(part) for part in parts]
+
+
+def _frames(gateway: Gateway, request: Request, found: list[Instance]) -> Response:
+    return retrieve.retrieve_frames(gateway, request, found[0], _numbers(request))
+
+
+def _rendered_frame(gateway: Gateway, request: Request, found: list[Instance]) -> Response:
+    return retrieve.retrieve_rendered(gateway, request, found, _numbers(request))
+
+
+def _thumbnail_frame(gateway: Gateway, request: Request, found: list[Instance]) -> Response:
+    numbers = _numbers(request)
+    return retrieve.retrieve_rendered(gateway, request, found, numbers, retrieve.THUMBNAIL)
+
+
+def _thumbnail(gateway: Gateway, request: Request, found: list[Instance]) -> Response:
+    return retrieve.retrieve_rendered(gateway, request, found, edge=retrieve.THUMBNAIL)
+
+
+def _bulk(gateway: Gateway, request: Request, found: list[Instance]) -> Response:
+    return retrieve.retrieve_bulk(gateway, request, found[0], request.path_params["path"])

@@ -1,0 +1,225 @@
+"""QIDO-RS: searches for studies, series and instances (PS3.18 10.6)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from itertools import islice
+
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from starlette.datastructures import QueryParams
+from starlette.exceptions import HTTPException
+
+from pacsgrid.gateway.core import Gateway
+from pacsgrid.gateway.find import (
+    INSTANCE_TAGS,
+    SERIES_TAGS,
+    SERIES_UID,
+    STUDY_TAGS,
+    STUDY_UID,
+    Answer,
+    Level,
+    supported,
+)
+from pacsgrid.gateway.matching import bounds
+from pacsgrid.pipeline.attributes import Json
+
+# What is always answered (PS3.18 tables 10.6.3-3 to 10.6.3-5), with an empty value if need be.
+_ALWAYS = {
+    Level.STUDY: """
+        StudyDate StudyTime AccessionNumber InstanceAvailability ModalitiesInStudy
+        ReferringPhysicianName PatientName PatientID PatientBirthDate PatientSex
+        StudyInstanceUID StudyID NumberOfStudyRelatedSeries NumberOfStudyRelatedInstances
+    """,
+    Level.SERIES: """
+        Modality SeriesInstanceUID SeriesNumber NumberOfSeriesRelatedInstances
+    """,
+    Level.IMAGE: """
+        SOPClassUID SOPInstanceUID InstanceAvailability InstanceNumber
+    """,
+}
+# What is answered where the object has it.
+_IF_ANY = {
+    Level.STUDY: "TimezoneOffsetFromUTC StudyDescription",
+    Level.SERIES: """
+        SeriesDescription TimezoneOffsetFromUTC PerformedProcedureStepStartDate
+        PerformedProcedureStepStartTime RequestAttributesSequence
+    """,
+    Level.IMAGE: "TimezoneOffsetFromUTC Rows Columns BitsAllocated NumberOfFrames",
+}
+_OF_LEVEL = {Level.STUDY: STUDY_TAGS, Level.SERIES: SERIES_TAGS, Level.IMAGE: INSTANCE_TAGS}
+_UPPER = {
+    Level.STUDY: (),
+    Level.SERIES: (Level.STUDY,),
+    Level.IMAGE: (Level.STUDY, Level.SERIES),
+}
+_TAG = re.compile(r"^[0-9a-fA-F]{8}$")
+_CHARACTER_SET: Json = {"00080005": {"vr": "CS", "Value": ["ISO_IR 192"]}}
+_DATES = {"DA": r"\d{8}|\d{4}\.\d\d\.\d\d", "TM": r"\d\d(:?\d\d(:?\d\d(\.\d{1,6})?)?)?"}
+
+
+def tag_of(name: str) -> str:
+    """Return the tag, or tags with dots, of an attribute that a query names (PS3.18 8.3.4).
+
+    Raises
+    ------
+    HTTPException
+        400 for what is no attribute.
+    """
+    tags = []
+    for part in name.split("."):
+        number = tag_for_keyword(part)
+        if number is not None:
+            tags.append(f"{number:08X}")
+        elif _TAG.match(part):
+            tags.append(part.upper())
+        else:
+            raise HTTPException(400, f"no attribute has the keyword or tag {part!r}")
+    return ".".join(tags)
+
+
+def _tags(keywords: str) -> set[str]:
+    return {tag_of(word) for word in keywords.split()}
+
+
+ALWAYS = {level: _tags(words) for level, words in _ALWAYS.items()}
+IF_ANY = {level: _tags(words) for level, words in _IF_ANY.items()}
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search as it was asked.
+
+    Attributes
+    ----------
+    keys
+        Values by tag.
+    fields
+        Tags that are to be answered beside the usual ones; `everything` for all there are.
+    warnings
+        What of the request was not taken into account.
+    """
+
+    level: Level
+    keys: dict[str, str]
+    fields: set[str]
+    everything: bool
+    limit: int
+    offset: int
+    warnings: list[str]
+
+
+def parse(level: Level, params: QueryParams, path: dict[str, str], most: int) -> Search:
+    """Read a search's parameters.
+
+    Parameters
+    ----------
+    path
+        ``study`` and ``series`` of the resource, where it names them.
+    most
+        The limit where none is asked for.
+
+    Raises
+    ------
+    HTTPException
+        400 for what cannot be understood.
+    """
+    keys: dict[str, str] = {}
+    fields: set[str] = set()
+    warnings: list[str] = []
+    everything, limit, offset = False, most, 0
+    for name, value in params.multi_items():
+        if name == "includefield":
+            for field in value.split(","):
+                if field == "all":
+                    everything = True
+                elif field:
+                    fields.add(tag_of(field))
+        elif name == "limit":
+            limit = min(most, _number(name, value))
+        elif name == "offset":
+            offset = _number(name, value)
+        elif name == "fuzzymatching":
+            if value == "true":
+                warnings.append(
+                    "The fuzzymatching parameter is not supported. Only literal matching has been"
+                    " performed."
+                )
+        elif name not in ("accept", "emptyvaluematching", "multiplevaluematching"):
+            tag = tag_of(name)
+            if supported(level, tag):
+                keys[tag] = f"{keys[tag]}\\{value}" if tag in keys else value
+                _check(name, tag, value)
+            else:
+                warnings.append(f"The attribute {name} is not matched.")
+            fields.add(tag)
+    for tag, uid in ((STUDY_UID, path.get("study")), (SERIES_UID, path.get("series"))):
+        if uid:
+            keys[tag] = uid
+    return Search(level, keys, fields, everything, limit, offset, warnings)
+
+
+def _number(name: str, value: str) -> int:
+    if not value.isdigit() or len(value) > 9:
+        raise HTTPException(400, f"{name} is a number, not {value!r}")
+    return int(value)
+
+
+def _check(name: str, tag: str, value: str) -> None:
+    """Refuse dates and times that are none; they would match nothing."""
+    vr = dictionary_VR(int(tag.rpartition(".")[2], 16))
+    if vr in _DATES and value.strip("*"):
+        ends = [end for end in bounds(vr, value) if end]
+        plain = _DATES[vr]
+        if not ends or not all(re.fullmatch(plain, end) for end in ends):
+            raise HTTPException(400, f"{name} is no date, time or range: {value!r}")
+
+
+def run(gateway: Gateway, user: str, asked: Search, root: str, path: dict[str, str]) -> list[Json]:
+    """Return the answers to a search; adds a warning where there are more.
+
+    Parameters
+    ----------
+    root
+        The URL of the DICOMweb service, for RetrieveURL.
+    """
+    found = gateway.find(user, asked.level, asked.keys)
+    page = list(islice(found, asked.offset, asked.offset + asked.limit + 1))
+    if len(page) > asked.limit:
+        page.pop()
+        asked.warnings.append("There are additional results that can be requested.")
+    return [_shown(one, asked, root, path) for one in page]
+
+
+def _shown(one: Answer, asked: Search, root: str, path: dict[str, str]) -> Json:
+    level = asked.level
+    upper = [
+        above
+        for above in _UPPER[level]
+        if not (path.get("study") and above is Level.STUDY)
+        and not (path.get("series") and above is Level.SERIES)
+    ]
+    tags = set(ALWAYS[level] | IF_ANY[level])
+    for above in upper:
+        tags |= _OF_LEVEL[above] if asked.everything else ALWAYS[above] | IF_ANY[above]
+    tags |= {tag.partition(".")[0] for tag in asked.fields}
+    tags |= {STUDY_UID} | ({SERIES_UID} if level is not Level.STUDY else set())
+    if asked.everything:
+        tags |= _OF_LEVEL[level]
+    shown = _CHARACTER_SET | {t: v for t, v in one.attributes.items() if t in tags}
+    for tag in ALWAYS[level] - shown.keys():
+        shown[tag] = {"vr": dictionary_VR(int(tag, 16))}
+    shown["00081190"] = {"vr": "UR", "Value": [root + _resource(one)]}
+    return dict(sorted(shown.items()))
+
+
+def _resource(one: Answer) -> str:
+    named = (("studies", one.study), ("series", one.series), ("instances", one.sop))
+    return "".join(f"/{name}/{uid}" for name, uid in named if uid)
+
+
+def headers(asked: Search, service: str) -> dict[str, str]:
+    """Return the warnings as headers (PS3.18 8.4.2)."""
+    if not asked.warnings:
+        return {}
+    return {"Warning": ", ".join(f'299 {service} "{text}"' for text in asked.warnings)}

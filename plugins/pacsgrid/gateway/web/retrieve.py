@@ -1,0 +1,236 @@
+"""WADO-RS: studies, series and instances, their metadata, bulk data, frames and pictures.
+
+Bodies of several parts start with their boundary and name each part's transfer syntax, as some
+viewers' loaders insist (PS3.18 8.6.1.2, 8.7.3).
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from io import BytesIO
+from itertools import chain
+from typing import BinaryIO
+
+from pydicom import dcmread
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from pacsgrid.gateway.core import Gateway
+from pacsgrid.gateway.metadata import bulk_value, metadata
+from pacsgrid.gateway.objects import SMALL, Instance
+from pacsgrid.gateway.pixels import Frames
+from pacsgrid.gateway.rendered import FORMATS, View, render
+from pacsgrid.gateway.transcode import EXPLICIT, as_explicit, decodable
+from pacsgrid.gateway.web.accept import (
+    AS_STORED,
+    DICOM,
+    JSON,
+    OCTETS,
+    Accepted,
+    accepted,
+    fits,
+    insist_json,
+    not_acceptable,
+)
+
+THUMBNAIL = 256
+# The media types of frames in their own transfer syntax (PS3.18 table 8.7.3-5).
+_MEDIA = {
+    "1.2.840.10008.1.2.4.50": "image/jpeg",
+    "1.2.840.10008.1.2.4.51": "image/jpeg",
+    "1.2.840.10008.1.2.4.57": "image/jpeg",
+    "1.2.840.10008.1.2.4.70": "image/jpeg",
+    "1.2.840.10008.1.2.4.80": "image/jls",
+    "1.2.840.10008.1.2.4.81": "image/jls",
+    "1.2.840.10008.1.2.4.90": "image/jp2",
+    "1.2.840.10008.1.2.4.91": "image/jp2",
+    "1.2.840.10008.1.2.4.92": "image/jpx",
+    "1.2.840.10008.1.2.4.93": "image/jpx",
+    "1.2.840.10008.1.2.4.201": "image/jphc",
+    "1.2.840.10008.1.2.4.202": "image/jphc",
+    "1.2.840.10008.1.2.4.203": "image/jphc",
+    "1.2.840.10008.1.2.5": "image/dicom-rle",
+    "1.2.840.10008.1.2.4.100": "video/mpeg",
+    "1.2.840.10008.1.2.4.101": "video/mpeg",
+    "1.2.840.10008.1.2.4.102": "video/mp4",
+    "1.2.840.10008.1.2.4.103": "video/mp4",
+}
+Part = tuple[str, Iterable[bytes]]
+
+
+def retrieve(gateway: Gateway, request: Request, instances: Sequence[Instance]) -> Response:
+    """Answer with instances' files: in parts, or the only one by itself."""
+    for one in accepted(request):
+        if not fits(one, DICOM) or not _can_give(one, instances):
+            continue
+        anyhow = one.syntax == AS_STORED or (one.media == "*/*" and not one.syntax)
+        syntax = "" if anyhow else one.syntax or EXPLICIT
+        if one.multipart or one.media == "*/*":
+            parts = _files(gateway, instances, syntax)
+            return _multipart(DICOM, parts)
+        if len(instances) == 1:
+            _, (media, pieces) = next(enumerate(_files(gateway, instances, syntax)))
+            return _stream(pieces, media)
+    raise not_acceptable(
+        [f'multipart/related; type="{DICOM}"; transfer-syntax={s}' for s in (AS_STORED, EXPLICIT)]
+    )
+
+
+def _can_give(one: Accepted, instances: Sequence[Instance]) -> bool:
+    if one.syntax in ("", EXPLICIT):
+        return one.media == "*/*" or all(decodable(i.syntax) for i in instances)
+    return one.syntax == AS_STORED or all(i.syntax == one.syntax for i in instances)
+
+
+def _files(gateway: Gateway, instances: Sequence[Instance], syntax: str) -> Iterator[Part]:
+    """Yield instances' files, decoded where `syntax` asks for what they are not stored in."""
+    for one, pieces in gateway.objects.many(instances):
+        given = one.syntax
+        if syntax and one.syntax != syntax:
+            pieces, given = iter([as_explicit(b"".join(pieces))]), EXPLICIT
+        yield f"{DICOM}; transfer-syntax={given}" if given else DICOM, pieces
+
+
+def retrieve_metadata(
+    gateway: Gateway, request: Request, instances: Sequence[Instance]
+) -> Response:
+    """Answer with instances' attributes in JSON."""
+    insist_json(request)
+    root = address(request)
+    texts = metadata(gateway.index, gateway.objects, gateway.cache, instances, root)
+
+    def pieces() -> Iterator[bytes]:
+        start = "["
+        for text in texts:
+            yield (start + text).encode()
+            start = ","
+        yield b"]"
+
+    return _stream(pieces(), JSON)
+
+
+def retrieve_bulk(gateway: Gateway, request: Request, one: Instance, path: str) -> Response:
+    """Answer with a bulk data value; encapsulated pixel data comes frame by frame, as stored."""
+    if not any(fits(a, OCTETS) for a in accepted(request)):
+        raise not_acceptable([f'multipart/related; type="{OCTETS}"'])
+    with _open(gateway, one) as file:
+        if path.upper().startswith("7FE0"):
+            frames = Frames(file)
+            if frames.syntax != EXPLICIT:
+                return _multipart(
+                    "application/octet-stream", list(_frames(frames, range(1, frames.count + 1)))
+                )
+        file.seek(0)
+        try:
+            value = bulk_value(dcmread(file), path)
+        except KeyError:
+            raise HTTPException(404, "no such bulk data") from None
+    part = f"{OCTETS}; transfer-syntax={EXPLICIT}", [value]
+    if any(a.multipart or a.media == "*/*" for a in accepted(request)):
+        return _multipart(OCTETS, [part])
+    return Response(value, media_type=OCTETS)
+
+
+def _frames(frames: Frames, numbers: Iterable[int], decoded: bool = False) -> Iterator[Part]:
+    syntax = EXPLICIT if decoded else frames.syntax
+    media = f"{_MEDIA.get(syntax, OCTETS)}; transfer-syntax={syntax}"
+    for number in numbers:
+        yield media, [frames.decoded(number) if decoded else frames.stored(number)]
+
+
+def retrieve_frames(
+    gateway: Gateway, request: Request, one: Instance, numbers: Sequence[int]
+) -> Response:
+    """Answer with frames, as stored or decoded."""
+    with _open(gateway, one) as file:
+        frames = Frames(file)
+        for way in accepted(request):
+            stored = _MEDIA.get(frames.syntax, OCTETS)
+            plain = frames.syntax == EXPLICIT
+            as_is = (
+                way.syntax in (AS_STORED, frames.syntax)
+                or (way.media == "*/*" and not way.syntax)
+                or (way.media == stored and not way.syntax and not plain)
+            )
+            if as_is and fits(way, OCTETS if way.media == OCTETS else stored):
+                decoded = False
+            elif fits(way, OCTETS) and way.syntax in ("", EXPLICIT) and decodable(frames.syntax):
+                decoded = not plain
+            else:
+                continue
+            kind = OCTETS if decoded else stored
+            if not way.multipart and way.media != "*/*" and len(numbers) > 1:
+                continue
+            try:
+                parts = list(_frames(frames, numbers, decoded))
+            except IndexError:
+                raise HTTPException(404, f"the instance has {frames.count} frames") from None
+            if way.multipart or way.media == "*/*":
+                return _multipart(kind, parts)
+            return Response(b"".join(parts[0][1]), media_type=parts[0][0])
+    raise not_acceptable([f'multipart/related; type="{OCTETS}"; transfer-syntax={AS_STORED}'])
+
+
+def retrieve_rendered(
+    gateway: Gateway,
+    request: Request,
+    instances: Sequence[Instance],
+    numbers: Sequence[int] = (1,),
+    edge: int = 0,
+) -> Response:
+    """Answer with a picture of the first instance that has one: one frame of it."""
+    try:
+        view = View.parse(request.query_params, edge)
+    except ValueError as error:
+        raise HTTPException(400, str(error)) from None
+    media = next(
+        (m for one in accepted(request) for m in FORMATS if not one.multipart and fits(one, m)), ""
+    )
+    if not media:
+        raise not_acceptable(list(FORMATS))
+    if len(numbers) > 1:
+        raise HTTPException(400, "ask for one rendered frame at a time")
+    one = instances[len(instances) // 2] if edge else instances[0]
+    with _open(gateway, one) as file:
+        try:
+            return Response(render(Frames(file), numbers[0], view, media), media_type=media)
+        except IndexError:
+            raise HTTPException(404, "the instance has no such frame") from None
+
+
+def _open(gateway: Gateway, one: Instance) -> BinaryIO:
+    """Open an instance's file; one with many frames is kept for the next of them."""
+    if one.frames > 1 or one.size > SMALL:
+        return gateway.cache.open(one)
+    return BytesIO(gateway.objects.read(one))
+
+
+def _multipart(media: str, parts: Iterable[Part]) -> Response:
+    boundary = secrets.token_hex(16)
+
+    def pieces() -> Iterator[bytes]:
+        before = ""
+        for kind, content in parts:
+            yield f"{before}--{boundary}\r\nContent-Type: {kind}\r\n\r\n".encode()
+            yield from content
+            before = "\r\n"
+        yield f"\r\n--{boundary}--\r\n".encode()
+
+    return _stream(pieces(), f'multipart/related; type="{media}"; boundary={boundary}', 2)
+
+
+def _stream(pieces: Iterable[bytes], media: str, ahead: int = 1) -> Response:
+    """Answer in pieces; what fails before the first of them is still told by the status."""
+    coming = iter(pieces)
+    first = [piece for _, piece in zip(range(ahead), coming, strict=False)]
+    answer = StreamingResponse(chain(first, coming), media_type=media)
+    # A charset would be wrong, and starlette adds none to these.
+    answer.headers["Cache-Control"] = "private, no-store"
+    return answer
+
+
+def address(request: Request) -> str:
+    """Return the URL of the DICOMweb service, as the client reached it."""
+    return f"{request.url.scheme}://{request.url.netloc}{request.scope['root_path']}"

@@ -1,0 +1,196 @@
+"""QIDO-RS over the wire: the same answers as Orthanc's, and nobody finds what they may not read."""
+
+from __future__ import annotations
+
+import json
+from http.client import HTTPConnection
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from dicomweb_client.api import DICOMwebClient
+
+from gateway.conftest import Shown
+from gatewaykit import Client
+
+# Where both are right and differ all the same: Orthanc leaves out what it does not keep.
+_OURS_ONLY = {"00080005", "00080056", "00081190", "00080201"}
+STUDY, SERIES, SOP = "0020000D", "0020000E", "00080018"
+
+
+def by_uid(answers: list[dict[str, Any]], tag: str) -> dict[str, dict[str, Any]]:
+    return {one[tag]["Value"][0]: one for one in answers}
+
+
+def undecoded(url: str, params: dict[str, str]) -> Any:
+    """Ask Orthanc, whose plugin of this version takes escapes in a query for characters."""
+    parts = urlsplit(url)
+    connection = HTTPConnection(parts.netloc, timeout=60)
+    query = "&".join(f"{name}={value}" for name, value in params.items())
+    connection.request("GET", f"{parts.path}?{query}", headers={"Accept": "application/json"})
+    return json.loads(connection.getresponse().read())
+
+
+def plain(value: Any) -> Any:
+    """A value as both sides may spell it."""
+    if isinstance(value, dict):
+        return {k: plain(v) for k, v in value.items() if v not in ("", None)}
+    if isinstance(value, list):
+        return [plain(one) for one in value]
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value.rstrip(" \0")
+    return float(value) if isinstance(value, int) else value
+
+
+@pytest.mark.parametrize(
+    ("path", "tag"),
+    [("/studies", STUDY), ("/series", SERIES), ("/instances", SOP)],
+)
+def test_every_attribute_is_as_orthanc_has_it(shown: Shown, path: str, tag: str) -> None:
+    ours = by_uid(shown.client().ask(path).json(), tag)
+    theirs = by_uid(shown.reference.ask(path).json(), tag)
+    assert ours.keys() == theirs.keys() and len(ours) > 5
+    compared = 0
+    for uid, answer in theirs.items():
+        for name, element in answer.items():
+            if name in _OURS_ONLY or not element.get("Value"):
+                continue
+            mine = ours[uid].get(name, {})
+            assert plain(mine.get("Value")) == plain(element["Value"]), (uid, name, mine, element)
+            assert mine["vr"] == element["vr"]
+            compared += 1
+    assert compared > 100
+
+
+@pytest.mark.parametrize(
+    ("path", "params"),
+    [
+        ("/studies", {"PatientName": "Sub*"}),
+        ("/studies", {"00100010": "sub^one"}),
+        ("/studies", {"StudyDescription": "H?ava*"}),
+        ("/studies", {"StudyDescription": "*[nativ]"}),
+        ("/studies", {"StudyDate": "20040101-20051231"}),
+        ("/studies", {"StudyDate": "20240102"}),
+        ("/studies", {"StudyDate": "19900101-20041231"}),
+        ("/studies", {"ModalitiesInStudy": "MR"}),
+        ("/studies", {"StudyInstanceUID": "1.2.840.77"}),
+        ("/studies", {"StudyTime": "1000-1100"}),
+        ("/studies", {"AccessionNumber": "ACC-77123"}),
+        ("/series", {"Modality": "CT"}),
+        ("/series", {"Modality": "CT", "SeriesNumber": "2"}),
+        ("/series", {"PatientID": "756203/1234"}),
+        ("/studies/1.2.840.77/series", {"SeriesInstanceUID": "1.2.840.77.2"}),
+        ("/studies/1.2.840.77/instances", {"InstanceNumber": "3"}),
+        ("/studies/1.2.840.77/series/1.2.840.77.1/instances", {}),
+        ("/studies/1.2.840.77/series/1.2.840.77.2/instances", {"SOPInstanceUID": "1.2.840.77.9.5"}),
+        ("/studies/9.9.9/series", {}),
+        ("/instances", {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2", "StudyDate": "20240102"}),
+    ],
+)
+def test_a_search_finds_what_orthanc_finds(shown: Shown, path: str, params: dict[str, str]) -> None:
+    tag = SOP if path.endswith("instances") else SERIES if path.endswith("series") else STUDY
+    ours = by_uid(shown.client().ask(path, **params).json(), tag)
+    theirs = by_uid(undecoded(f"{shown.reference.root}{path}", params), tag)
+    assert ours.keys() == theirs.keys()
+    assert bool(ours) is ("9.9.9" not in path)
+
+
+def test_pages_fields_and_lists(shown: Shown) -> None:
+    client = shown.client()
+    studies = client.ask("/studies").json()
+    pages = [client.ask("/studies", limit=4, offset=n).json() for n in range(0, len(studies), 4)]
+    assert [one for page in pages for one in page] == studies
+    answer = client.ask("/studies", limit=4)
+    assert "additional results" in answer.headers["Warning"]
+    assert "Warning" not in client.ask("/studies", limit=len(studies)).headers
+    assert client.ask("/studies", limit=0).json() == []
+    uids = sorted(by_uid(studies, STUDY))[:3]
+    for text in (",".join(uids), "\\".join(uids)):
+        found = client.ask("/studies", StudyInstanceUID=text).json()
+        assert sorted(by_uid(found, STUDY)) == uids
+    plain_one, full = (
+        client.ask("/studies/1.2.840.77/series", **params).json()[0]
+        for params in ({}, {"includefield": "all"})
+    )
+    assert "00080070" not in plain_one and full["00080070"]["Value"] == ["SIEMENS"]
+    (named,) = client.ask(
+        "/studies/1.2.840.77/instances", InstanceNumber="2", includefield="Rows,00280011"
+    ).json()
+    assert named["00280010"]["Value"] == named["00280011"]["Value"] == [32]
+    assert named["00081190"]["Value"] == [
+        f"{shown.root}/studies/1.2.840.77/series/1.2.840.77.1/instances/1.2.840.77.9.2"
+    ]
+    # What is asked for of a sequence.
+    key = "RequestAttributesSequence.ScheduledProcedureStepID"
+    assert client.ask("/series", **{key: "none such"}).json() == []
+
+
+def test_what_is_not_understood_is_told(shown: Shown) -> None:
+    client = shown.client()
+    for params in (
+        {"Nonsense": "1"},
+        {"limit": "many"},
+        {"offset": "-1"},
+        {"StudyDate": "yesterday"},
+        {"StudyTime": "10:99:xx"},
+        {"includefield": "Nonsense"},
+    ):
+        answer = client.ask("/studies", **params)
+        assert answer.status_code == 400 and answer.json()["detail"], params
+    answer = client.ask("/studies", fuzzymatching="true", PatientName="Sub^One")
+    assert "fuzzymatching" in answer.headers["Warning"]
+    assert answer.headers["Warning"].startswith("299 ")
+    assert by_uid(answer.json(), STUDY).keys() == {"1.2.840.77"}
+    answer = client.ask("/studies", KVP="120", StudyInstanceUID="1.2.840.77")
+    assert "KVP is not matched" in answer.headers["Warning"] and len(answer.json()) == 1
+    assert client.ask("/studies", "application/dicom+xml").status_code == 406
+    assert client.ask("/studies", "application/dicom+xml;q=0.9, application/json;q=0.1").ok
+
+
+def test_only_who_is_known_may_ask_and_finds_only_theirs(shown: Shown) -> None:
+    for name in ("", "stranger"):
+        answer = Client(shown.root, name).ask("/studies")
+        assert answer.status_code == 401 and "Bearer" in answer.headers["WWW-Authenticate"]
+    jan = shown.client("jan")
+    (study,) = jan.ask("/studies").json()
+    assert study[STUDY]["Value"] == ["1.2.840.77"]
+    assert study["00201206"]["Value"] == [1] and study["00201208"]["Value"] == [4]
+    (series,) = jan.ask("/series").json()
+    assert series[SERIES]["Value"] == ["1.2.840.77.1"]
+    assert len(jan.ask("/instances").json()) == 4
+    for path in ("/studies", "/series", "/instances", "/studies/1.2.840.77/series"):
+        assert shown.client("nobody").ask(path).json() == []
+    hidden = "/studies/1.2.840.77/series/1.2.840.77.2"
+    for path in (hidden, f"{hidden}/metadata", f"{hidden}/instances/1.2.840.77.9.5/frames/1"):
+        for name, status in (("jan", 404), ("nobody", 404), ("eva", 200)):
+            assert shown.client(name).ask(path).status_code == status
+
+
+def test_a_viewer_of_a_known_origin_may_ask(shown: Shown) -> None:
+    def preflight(origin: str) -> Any:
+        headers = {
+            "Origin": origin,
+            "Access-Control-Request-Method": "GET",
+            "Access-Control-Request-Headers": "authorization",
+        }
+        return Client(shown.root, "").options(f"{shown.root}/studies", headers=headers)
+
+    answer = preflight("https://viewer.example.org")
+    assert answer.ok
+    assert answer.headers["Access-Control-Allow-Origin"] == "https://viewer.example.org"
+    assert "Access-Control-Allow-Origin" not in preflight("https://evil.example.org").headers
+
+
+def test_dicomweb_client_searches(shown: Shown) -> None:
+    client = DICOMwebClient(shown.root, headers={"Authorization": "Bearer evaeva"})
+    assert len(client.search_for_studies(get_remaining=True)) == len(
+        shown.client().ask("/studies").json()
+    )
+    (study,) = client.search_for_studies(search_filters={"PatientName": "Sub^One"})
+    uid = study[STUDY]["Value"][0]
+    assert len(client.search_for_series(uid)) == 2
+    found = client.search_for_instances(uid, search_filters={"InstanceNumber": "5"})
+    assert [one[SOP]["Value"] for one in found] == [["1.2.840.77.9.5"]]

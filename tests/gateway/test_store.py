@@ -1,0 +1,173 @@
+"""STOW-RS over the wire: into the receiver's folder, whole or not at all, and on to the ingest."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from dicomweb_client.api import DICOMwebClient
+from pydicom import dcmread
+from pydicom.data import get_testdata_file
+
+from dicom import ct
+from gatewaykit import Client, Listening, ServedZones, copy_of
+from pacsgrid.gateway import Gateway
+from pacsgrid.gateway.serve import PREFIX, application
+from pacsgrid.model import SourceSettings, StudyQuery
+from pacsgrid.pacs.received import ReceivedSource
+from pacsgrid.pacs.receiver.incoming import PARTS, recover
+from pacsgrid.pacs.receiver.watch import Watcher
+
+KIND = 'multipart/related; type="application/dicom"; boundary=B'
+
+
+@dataclass
+class Storing:
+    root: str
+    folder: Path
+    dir: Path
+
+    def post(
+        self, body: Any, kind: str = KIND, path: str = "/studies", name: str = "eva"
+    ) -> tuple[int, dict[str, Any]]:
+        headers = {"Content-Type": kind}
+        answer = Client(self.root, name).post(self.root + path, body, headers=headers, timeout=60)
+        return answer.status_code, answer.json()
+
+    def files(self) -> list[Path]:
+        return sorted(self.folder.glob("[!.]*/*.dcm"))
+
+    def left(self) -> list[str]:
+        return [path.name for path in (self.folder / PARTS).iterdir()]
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    folder = tmp_path_factory.mktemp("storing")
+    with ServedZones(folder) as zones:
+        site = zones.site(
+            receiver={"folder": str(folder / "incoming"), "reserve_mb": 0}, most_upload_mb=1
+        )
+        with Gateway(site) as gateway, Listening(application(gateway)) as server:
+            yield server.url + PREFIX, folder / "incoming"
+
+
+@pytest.fixture
+def storing(service: tuple[str, Path], tmp_path: Path) -> Storing:
+    root, folder = service
+    for path in folder.glob("[!.]*/*"):
+        path.unlink()
+    return Storing(root, folder, tmp_path)
+
+
+def multipart(*contents: bytes, kind: str = "application/dicom", end: bool = True) -> bytes:
+    parts = [b"--B\r\nContent-Type: %s\r\n\r\n%s\r\n" % (kind.encode(), c) for c in contents]
+    return b"".join(parts) + (b"--B--\r\n" if end else b"")
+
+
+def datasets(paths: list[Path]) -> set[bytes]:
+    """The files' content without what stands before the dataset."""
+    found = set()
+    for path in paths:
+        ds = dcmread(path, stop_before_pixels=True)
+        data = path.read_bytes()
+        found.add(data[144 + int(ds.file_meta.FileMetaInformationGroupLength) :])
+    return found
+
+
+def test_instances_arrive_as_they_were_sent_and_the_ingest_sees_their_study(
+    storing: Storing,
+) -> None:
+    paths = [ct(storing.dir / f"{n}.dcm", "1.2.9", f"1.2.9.1.{n}", fill=n) for n in range(3)]
+    for name in ("693_J2KI.dcm", "image_dfl.dcm", "MR_small_bigendian.dcm"):
+        paths.append(copy_of(str(get_testdata_file(name)), storing.dir / name))
+    status, answer = storing.post(multipart(*(path.read_bytes() for path in paths)))
+    assert status == 200
+    assert "00081198" not in answer and len(answer["00081199"]["Value"]) == len(paths)
+    assert datasets(storing.files()) == datasets(paths) and not storing.left()
+    # Again, and one by itself: nothing twice.
+    assert storing.post(paths[0].read_bytes(), "application/dicom", "/studies/1.2.9")[0] == 200
+    assert len(storing.files()) == len(paths)
+    announced = []
+    Watcher(storing.folder, 0.0, 0.0, announced.append, None).look()
+    assert len(announced) == 4
+    source = ReceivedSource(SourceSettings("received", "received", folder=storing.folder))
+    (study,) = source.find_studies(StudyQuery(study_uids=("1.2.9",)))
+    assert source.list_instances(study) == {f"1.2.9.1.{n}" for n in range(3)}
+
+
+def test_dicomweb_client_stores(storing: Storing) -> None:
+    paths = [ct(storing.dir / f"{n}.dcm", "1.2.9", f"1.2.9.1.{n}", fill=n) for n in range(3)]
+    client = DICOMwebClient(storing.root, headers={"Authorization": "Bearer evaeva"})
+    answer = client.store_instances([dcmread(path) for path in paths])
+    told = {str(item.ReferencedSOPInstanceUID) for item in answer.ReferencedSOPSequence}
+    assert told == {f"1.2.9.1.{n}" for n in range(3)}
+    assert len(storing.files()) == 3
+
+
+def test_what_cannot_be_taken_is_told_one_by_one(storing: Storing) -> None:
+    good = ct(storing.dir / "good.dcm", "1.2.9", "1.2.9.1.1").read_bytes()
+    other = ct(storing.dir / "other.dcm", "1.2.8", "1.2.8.1.1").read_bytes()
+    nowhere = ct(storing.dir / "nowhere.dcm", "", "1.2.7.1.1").read_bytes()
+    body = multipart(b"no DICOM at all", good, other, nowhere)
+    status, answer = storing.post(body, path="/studies/1.2.9")
+    assert status == 202
+    failed = {
+        item["00081155"]["Value"][0]: item["00081197"]["Value"][0]
+        for item in answer["00081198"]["Value"]
+    }
+    assert failed == {"1.2.8.1.1": 0xA900, "1.2.7.1.1": 0xC000}
+    assert [item["00081155"]["Value"] for item in answer["00081199"]["Value"]] == [["1.2.9.1.1"]]
+    assert len(answer["0008119A"]["Value"]) == 1
+    status, answer = storing.post(multipart(other), path="/studies/1.2.9")
+    assert status == 409 and "00081199" not in answer
+    status, answer = storing.post(multipart(good, kind="text/plain"))
+    assert status == 409 and len(answer["0008119A"]["Value"]) == 1
+    assert len(storing.files()) == 1 and not storing.left()
+
+
+def test_who_may_not_store_and_what_is_no_request_is_refused(storing: Storing) -> None:
+    good = ct(storing.dir / "good.dcm", "1.2.9", "1.2.9.1.1").read_bytes()
+    assert storing.post(multipart(good), name="jan")[0] == 403
+    assert storing.post(multipart(good), name="stranger")[0] == 401
+    assert storing.post(good, "application/pdf")[0] == 415
+    assert storing.post(multipart(good, good[:-9], end=False))[0] == 400
+    assert len(storing.files()) == 1  # it came whole, and comes again
+    assert storing.post(b"x" * 100_000)[0] == 400
+    assert storing.post(multipart(b"x" * (1 << 20)))[0] == 413
+
+    def endless() -> Iterator[bytes]:
+        yield multipart(good, end=False)
+        for _ in range(40):
+            yield os.urandom(1 << 16)
+
+    assert storing.post(endless())[0] in (400, 413)
+    assert not storing.left()
+
+
+def test_a_request_that_is_cut_off_leaves_nothing_half(storing: Storing) -> None:
+    good = ct(storing.dir / "good.dcm", "1.2.9", "1.2.9.1.1").read_bytes()
+    body = multipart(good, good.replace(b"1.2.9.1.1", b"1.2.9.1.2"))
+    parts = urlsplit(storing.root)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=20)
+    connection.putrequest("POST", f"{parts.path}/studies")
+    for name, value in (
+        ("Authorization", "Bearer evaeva"),
+        ("Content-Type", KIND),
+        ("Content-Length", str(len(body))),
+    ):
+        connection.putheader(name, value)
+    connection.endheaders(body[:-200])
+    connection.close()
+    status, _ = storing.post(multipart(good))
+    assert status == 200
+    assert len(storing.files()) == 1
+    digest = hashlib.sha256(storing.files()[0].read_bytes()).hexdigest()
+    assert digest and recover(storing.folder) == 0
