@@ -17,11 +17,21 @@ async def pacsgrid_page(scope: Any, receive: Any, send: Any) -> None:
     await app(scope, receive, send)
 
 
+async def pacsgrid_dicomweb(scope: Any, receive: Any, send: Any) -> None:
+    """Hand on to the gateway's DICOMweb, imported at its first request."""
+    from pacsgrid.web.dicomweb import app
+
+    await app(scope, receive, send)
+
+
 class PacsgridPlugin(AirflowPlugin):
-    """The page `pacsgrid` in the navigation, and the API behind it."""
+    """The page `pacsgrid` in the navigation, the API behind it, and DICOMweb."""
 
     name = "pacsgrid"
-    fastapi_apps = [{"app": pacsgrid_page, "url_prefix": "/pacsgrid", "name": "pacsgrid"}]  # noqa: RUF012
+    fastapi_apps = [  # noqa: RUF012
+        {"app": pacsgrid_page, "url_prefix": "/pacsgrid", "name": "pacsgrid"},
+        {"app": pacsgrid_dicomweb, "url_prefix": "/dicom-web", "name": "pacsgrid DICOMweb"},
+    ]
     # The address has no leading slash, so that it follows Airflow's base URL behind a proxy.
     react_apps = [  # noqa: RUF012
         {

@@ -209,6 +209,11 @@ class Stack:
                     "nightly_from": "2024-01-01",
                 }
             },
+            "gateway": {
+                "serve": [{"zone": name} for name in ZONES],
+                "index": str(self.dir / "gateway" / "index.sqlite"),
+                "airflow_users": {STEWARD: "rods#brno"},
+            },
         }
         (self.dir / "site.yaml").write_text(yaml.safe_dump(site, sort_keys=False))
 

@@ -1,0 +1,64 @@
+"""The gateway's DICOMweb beside the page, for those who are logged in to Airflow.
+
+Which iRODS user someone is there, whose rights they have, says the site file's
+`gateway.airflow_users`. Sending instances wants the right to trigger `ingest_studies` and a
+token in the request's header: a cookie alone would let another site's page send them.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from airflow.api_fastapi.app import get_auth_manager
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
+from airflow.api_fastapi.core_api.security import bearer_scheme, get_user
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from pacsgrid.config import load_site
+from pacsgrid.errors import ConfigError
+from pacsgrid.gateway import Gateway
+from pacsgrid.gateway.web import dicomweb
+from pacsgrid.gateway.web.caller import Caller, Who
+from pacsgrid.web.access import PAGE_DAG
+
+
+def by_airflow(gateway: Gateway) -> Who:
+    """Tell callers by Airflow's own authentication."""
+
+    async def who(request: Request) -> Caller:
+        given = await bearer_scheme(request)
+        user: Any = await get_user(request, None, given)
+        name = user.get_name()
+        mapped = gateway.settings.airflow_users.get(name)
+        if mapped is None:
+            raise HTTPException(403, "gateway.airflow_users of the site file does not name you")
+        starts = get_auth_manager().is_authorized_dag(
+            method="POST",
+            access_entity=DagAccessEntity.RUN,
+            details=DagDetails(id=PAGE_DAG),
+            user=user,
+        )
+        return Caller(mapped, bool(given and starts))
+
+    return who
+
+
+@cache
+def _application() -> Starlette:
+    gateway = Gateway(load_site())
+    gateway.keep_fresh()
+    return dicomweb(gateway, by_airflow(gateway))
+
+
+async def app(scope: Any, receive: Any, send: Any) -> None:
+    """Serve DICOMweb; the gateway is opened at the first request to this process."""
+    try:
+        application: Any = await run_in_threadpool(_application)
+    except ConfigError as error:
+        application = JSONResponse({"detail": str(error)}, 503)
+    await application(scope, receive, send)
