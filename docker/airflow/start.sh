@@ -17,7 +17,8 @@ init)
     user admin Admin airflow_admin_password
     user receiver Op airflow_receiver_password
     ;;
-api-server | scheduler | dag-processor | triggerer) exec airflow "$@" ;;
+api-server) exec airflow api-server --proxy-headers ;;
+scheduler | dag-processor | triggerer) exec airflow "$@" ;;
 worker) exec airflow celery worker --concurrency "${PACSGRID_WORKER_SLOTS:-4}" ;;
 receive | gateway) exec python -m pacsgrid "$@" ;;
 pacsgrid)

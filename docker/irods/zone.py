@@ -233,7 +233,8 @@ def is_there(listing: str, said: str, name: str) -> bool:
 
 def answers(host: str, port: int = PORT, seconds: float = 5) -> bool:
     """Return whether a zone server answers a heartbeat."""
-    head = b"<MsgHeader_PI><type>HEARTBEAT</type></MsgHeader_PI>"
+    head = b"<MsgHeader_PI><type>HEARTBEAT</type><msgLen>0</msgLen><errorLen>0</errorLen>"
+    head += b"<bsLen>0</bsLen><intInfo>0</intInfo></MsgHeader_PI>"
     try:
         with socket.create_connection((host, port), timeout=seconds) as connection:
             connection.sendall(len(head).to_bytes(4, "big") + head)

@@ -165,7 +165,9 @@ def test_services_wait_for_services_that_are_there(compose: dict[str, Any]) -> N
         for other, how in (service.get("depends_on") or {}).items():
             assert other in compose["services"], f"{name} waits for {other}"
             assert how["condition"] in ("service_healthy", "service_completed_successfully")
-        for network in service["networks"]:
+        if "network_mode" in service:  # another's
+            assert service["network_mode"].removeprefix("service:") in compose["services"]
+        for network in service.get("networks", []):
             assert network in compose["networks"], name
 
 

