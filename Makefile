@@ -13,7 +13,7 @@ help:
 	@echo "make demo      set up everything and run the main job on real DICOM files (DEMO_KEEP=0 ends by itself)"
 	@echo "make test      set up and run every test"
 	@echo "make irods-test  python-irodsclient's own tests against the embedded zone (some minutes)"
-	@echo "make test-ui   a steward's day in a real browser, and a site's whole day unattended (many minutes); make screenshots takes the docs' pictures"
+	@echo "make test-ui   a steward's day in a real browser, a site's whole day unattended, OHIF on the gateway (many minutes); make screenshots takes the docs' pictures"
 	@echo "make lint      ruff, mypy --strict and the import rules"
 	@echo "make bench     time of each step for 500 instances of 512 KiB (slow)"
 	@echo "make zone-soak  100,000 operations on the embedded zone by clients that are killed at random (minutes)"
@@ -50,7 +50,7 @@ irods-test: $(VENV)/.ready
 	$(BIN)/python tests/irods_suite/run.py
 
 test-ui: $(VENV)/.ready system
-	$(BIN)/python -m pytest tests/e2e/test_page.py tests/e2e/test_steward.py tests/e2e/test_site_day.py -m "e2e or ui"
+	$(BIN)/python -m pytest tests/e2e/test_page.py tests/e2e/test_steward.py tests/e2e/test_site_day.py tests/gateway/test_viewer.py -m "e2e or ui"
 
 screenshots: $(VENV)/.ready system
 	PACSGRID_SCREENSHOTS=$(CURDIR)/docs/img $(BIN)/python -m pytest tests/e2e/test_page.py tests/e2e/test_steward.py -m "e2e or ui"

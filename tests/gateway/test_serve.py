@@ -1,0 +1,75 @@
+"""The gateway as a process of its own, over TLS, killed and started again."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+import requests
+
+from certificates import make_certificates
+from dicom import ct
+from gatewaykit import PROJECT, ServedZones
+from pacsgrid.embedded.process import Child, free_port
+from pacsgrid.errors import ConfigError
+from pacsgrid.gateway.serve import serve
+from pacsgrid.grid.sharing import share
+from receiving import eventually
+
+
+def test_it_answers_over_tls_and_after_a_kill(served: ServedZones) -> None:
+    certificates = make_certificates(served.dir / "tls")
+    port = free_port()
+    served.add([ct(served.dir / "in.dcm", "1.2.1", "1.2.1.1.1")])
+    share(served.home, PROJECT, ["eva#brno"])
+    served.site(
+        bind="127.0.0.1",
+        http_port=port,
+        cert_file=str(certificates.server),
+        key_file=str(certificates.server_key),
+        refresh_seconds=0.2,
+    )
+    env = {**os.environ, "PACSGRID_SITE": str(served.dir / "site.yaml")}
+    env["PYTHONPATH"] = os.pathsep.join(sys.path)
+    log = served.dir / "gateway.log"
+    command = [sys.executable, "-m", "pacsgrid", "gateway"]
+    root = f"https://localhost:{port}"
+    session = requests.Session()
+    session.trust_env = False  # or the environment's own authorities go before
+    session.verify = str(certificates.authority)
+
+    def healthy() -> bool:
+        try:
+            return session.get(f"{root}/health", timeout=5).ok
+        except requests.ConnectionError:
+            return False
+
+    def studies(**params: str) -> list[str]:
+        headers = {"Authorization": "Bearer evaeva"}
+        answer = session.get(
+            f"{root}/dicom-web/studies", params=params, headers=headers, timeout=60
+        )
+        assert answer.status_code == 200, answer.text
+        return [one["0020000D"]["Value"][0] for one in answer.json()]
+
+    for number in range(2):
+        child = Child("gateway", command, log, env)
+        child.start()
+        try:
+            child.wait_ready(healthy, 90)
+            eventually(lambda: studies() != [], 60)
+            assert "1.2.1" in studies(PatientName="Nováková*")
+            served.add([ct(served.dir / "more.dcm", f"1.2.{2 + number}", f"1.2.{2 + number}.1.1")])
+            eventually(lambda n=number: len(studies()) == 2 + n, 60)  # type: ignore[misc]
+            child.kill()
+        finally:
+            child.stop()
+    assert not any(text in log.read_text() for text in ("Nov", "756203", "evaeva"))
+
+
+def test_a_gateway_that_nobody_could_ask_does_not_start(served: ServedZones) -> None:
+    with pytest.raises(ConfigError, match="tokens is empty"):
+        serve(served.site(tokens=[]))
+    with pytest.raises(ConfigError, match="cert_file"):
+        serve(served.site(cert_file="/none.pem", key_file="/none.key"))
