@@ -11,15 +11,21 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import irods.keywords as kw
-from irods.exception import CAT_UNKNOWN_FILE, CollectionDoesNotExist, DataObjectDoesNotExist
+from irods.exception import (
+    CAT_UNKNOWN_FILE,
+    LOCKED_DATA_OBJECT_ACCESS,
+    CollectionDoesNotExist,
+    DataObjectDoesNotExist,
+)
 from irods.meta import AVUOperation, iRODSMeta
 from irods.models import Collection
 
 from pacsgrid.errors import ConflictError, ZoneUnavailable
 from pacsgrid.grid.bundle import put_bundles
-from pacsgrid.grid.catalog import GOOD, CatalogReplica, replicas_below
+from pacsgrid.grid.catalog import GOOD, CatalogReplica, replicas_below, replicas_in
 from pacsgrid.grid.layout import Deposited, object_path, study_collection
 from pacsgrid.grid.put import Opener, put_one
+from pacsgrid.grid.repair import unlock
 from pacsgrid.grid.replicas import recompute
 from pacsgrid.grid.wire import put_buffer
 from pacsgrid.grid.zone import Zone, bytes_checksum, irods_checksum, translated
@@ -195,10 +201,18 @@ def _name(zone: Zone, series: str, arrived: Catalog, connections: int) -> None:
 
 
 def remove_object(zone: Zone, path: str) -> None:
-    """Remove an object for good, if it is there."""
+    """Remove an object for good, if it is there.
+
+    What an interrupted put left intermediate or locked goes too, if the account is an
+    administrator's: a server keeps such a lock for good.
+    """
     with translated(zone.settings.name):
         try:
-            zone.session.data_objects.unlink(path, force=True)
+            try:
+                zone.session.data_objects.unlink(path, force=True)
+            except LOCKED_DATA_OBJECT_ACCESS:
+                unlock(zone, replicas_in(zone, path.rsplit("/", 1)[0])[path])
+                zone.session.data_objects.unlink(path, force=True)
         except (CAT_UNKNOWN_FILE, DataObjectDoesNotExist, CollectionDoesNotExist):
             return
 

@@ -113,6 +113,13 @@ def replace_bad(
     done.repaired += len(bad)
 
 
+def unlock(zone: Zone, replicas: Sequence[CatalogReplica]) -> None:
+    """Take the lock off replicas that nobody writes any more; a server does not by itself."""
+    for replica in replicas:
+        if replica.status not in (STALE, GOOD):
+            mark(zone, replica, STALE)
+
+
 def mark(zone: Zone, replica: CatalogReplica, status: str) -> None:
     """Set a replica's status in the catalog; needs an administrator's account."""
     if replica.status == status:

@@ -8,7 +8,7 @@ from typing import Any
 from . import codes
 from .catalog import OWN, WRITE, clean, now, split
 from .doomed import bury, doom
-from .locks import check_free
+from .locks import check_at_rest
 from .objects import forget, inside_vault, need, remove
 from .request import Reply, Request, api
 from .session import Session
@@ -152,7 +152,7 @@ def move(s: Session, old: str, new: str) -> None:
             if not rows:
                 raise IrodsError(codes.OBJ_PATH_DOES_NOT_EXIST, old)
             need(s, rows[0]["id"], OWN)
-            check_free(s, rows[0]["id"])
+            check_at_rest(s, rows[0]["id"])
             db.execute(
                 "UPDATE data SET coll_id=?, name=?, mtime=? WHERE id=?",
                 (above["id"], name, now(), rows[0]["id"]),

@@ -42,6 +42,14 @@ def check_free(s: Session, data_id: int) -> None:
         raise IrodsError(codes.LOCKED_DATA_OBJECT_ACCESS, "the data object is being written")
 
 
+def check_at_rest(s: Session, data_id: int) -> None:
+    """The same, also when the catalog alone says so, as it may after an interrupted write."""
+    check_free(s, data_id)
+    being_written = (data_id, INTERMEDIATE, WRITE_LOCKED)
+    if s.cat.rows("SELECT 1 FROM data WHERE id=? AND status IN (?,?)", *being_written):
+        raise IrodsError(codes.LOCKED_DATA_OBJECT_ACCESS, "the catalog has the object as locked")
+
+
 def check_open(row: Any) -> None:
     """Refuse to open a replica of an object that somebody writes, with the code for which it is."""
     if row["status"] == INTERMEDIATE:

@@ -12,7 +12,7 @@ from .locks import (
     GOOD,
     STALE,
     WriteLock,
-    check_free,
+    check_at_rest,
     give_back,
     publish,
     release,
@@ -254,7 +254,7 @@ def spread(s: Session, data_id: int, repl: int) -> None:
 def remove(s: Session, db: Any, rows: list[Any]) -> list[str]:
     """Take a data object out of the catalog; the files to delete after the commit."""
     data_id = rows[0]["id"]
-    check_free(s, data_id)
+    check_at_rest(s, data_id)
     db.execute("DELETE FROM data WHERE id=?", (data_id,))
     forget(db, data_id)
     return [r["path"] for r in rows]
