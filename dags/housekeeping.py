@@ -1,8 +1,8 @@
 """### Housekeeping
 
 Removes what nobody needs any more: staging and outbox of studies that are settled, what the
-quarantine keeps of studies that a steward rejected, and sealed selections. What belongs to a study
-on its way, or waits for a steward, is never touched.
+quarantine keeps of studies that a steward rejected, sealed selections, and old logs of Airflow's
+tasks. What belongs to a study on its way, or waits for a steward, is never touched.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from datetime import timedelta
 from airflow.sdk import Param
 
 from pacsgrid.airflow.dags import OPERATOR, at, site_dag
+from pacsgrid.airflow.operators.logs import SweepLogsOperator
 from pacsgrid.airflow.operators.project import SweepProjectOperator
 from pacsgrid.config import site_names
 
@@ -40,6 +41,14 @@ from pacsgrid.config import site_names
             title="Keep selections",
             description="Days that a sealed selection of patients, accessions and studies stays.",
         ),
+        "keep_logs_days": Param(
+            90,
+            type="integer",
+            minimum=1,
+            maximum=3650,
+            title="Keep logs",
+            description="Days that a task's log stays after its last line.",
+        ),
     },
 )
 def housekeeping():
@@ -50,6 +59,7 @@ def housekeeping():
             keep_rejected_days="{{ params.keep_rejected_days }}",
             keep_selections_days="{{ params.keep_selections_days }}",
         )
+    SweepLogsOperator(task_id="old_logs", keep_days="{{ params.keep_logs_days }}")
 
 
 housekeeping()
