@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import ssl
 import sys
 
 import pytest
 import requests
+from pynetdicom import AE
+from pynetdicom.sop_class import Verification
 
 from certificates import make_certificates
 from dicom import ct
@@ -20,12 +23,14 @@ from receiving import eventually
 
 def test_it_answers_over_tls_and_after_a_kill(served: ServedZones) -> None:
     certificates = make_certificates(served.dir / "tls")
-    port = free_port()
+    port, dicom_port = free_port(), free_port()
     served.add([ct(served.dir / "in.dcm", "1.2.1", "1.2.1.1.1")])
     share(served.home, PROJECT, ["eva#brno"])
     served.site(
         bind="127.0.0.1",
         http_port=port,
+        dicom_port=dicom_port,
+        peers=[{"ae_title": "EVA", "user": "eva#brno"}],
         cert_file=str(certificates.server),
         key_file=str(certificates.server_key),
         refresh_seconds=0.2,
@@ -38,6 +43,10 @@ def test_it_answers_over_tls_and_after_a_kill(served: ServedZones) -> None:
     session = requests.Session()
     session.trust_env = False  # or the environment's own authorities go before
     session.verify = str(certificates.authority)
+
+    context = ssl.create_default_context(cafile=certificates.authority)
+    echoing = AE(ae_title="EVA")
+    echoing.add_requested_context(Verification)
 
     def healthy() -> bool:
         try:
@@ -60,6 +69,11 @@ def test_it_answers_over_tls_and_after_a_kill(served: ServedZones) -> None:
             child.wait_ready(healthy, 90)
             eventually(lambda: studies() != [], 60)
             assert "1.2.1" in studies(PatientName="Nováková*")
+            assoc = echoing.associate(
+                "127.0.0.1", dicom_port, ae_title="PACSGRID", tls_args=(context, "localhost")
+            )
+            assert assoc.is_established and assoc.send_c_echo().Status == 0
+            assoc.release()
             served.add([ct(served.dir / "more.dcm", f"1.2.{2 + number}", f"1.2.{2 + number}.1.1")])
             eventually(lambda n=number: len(studies()) == 2 + n, 60)  # type: ignore[misc]
             child.kill()
@@ -69,7 +83,7 @@ def test_it_answers_over_tls_and_after_a_kill(served: ServedZones) -> None:
 
 
 def test_a_gateway_that_nobody_could_ask_does_not_start(served: ServedZones) -> None:
-    with pytest.raises(ConfigError, match="tokens is empty"):
+    with pytest.raises(ConfigError, match="tokens and peers are empty"):
         serve(served.site(tokens=[]))
     with pytest.raises(ConfigError, match="cert_file"):
         serve(served.site(cert_file="/none.pem", key_file="/none.key"))

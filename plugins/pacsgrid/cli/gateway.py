@@ -13,7 +13,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the sub-command."""
     parser = commands.add_parser(
         "gateway",
-        help="serve what the zones hold as DICOMweb",
+        help="serve what the zones hold, as a DICOM node and as DICOMweb",
         description="Serves by the site file's 'gateway' section until SIGTERM or SIGINT.",
     )
     parser.add_argument("--site", type=Path, help="site file, by default that of PACSGRID_SITE")

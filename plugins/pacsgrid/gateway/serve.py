@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import ExitStack
 
 import uvicorn
 from starlette.applications import Starlette
@@ -14,6 +15,7 @@ from starlette.routing import Mount, Route
 from pacsgrid.config import Site
 from pacsgrid.errors import ConfigError
 from pacsgrid.gateway.core import Gateway
+from pacsgrid.gateway.dimse.service import Node
 from pacsgrid.gateway.web import dicomweb
 from pacsgrid.gateway.web.caller import by_token
 
@@ -40,15 +42,19 @@ def serve(site: Site) -> None:
     ConfigError
         The site file has no gateway, or it cannot be started as told.
     """
-    with Gateway(site) as gateway:
+    with ExitStack() as stack:
+        gateway = stack.enter_context(Gateway(site))
         settings = gateway.settings
-        if not settings.tokens:
-            raise ConfigError("gateway: tokens is empty, so nobody could ask DICOMweb")
+        if not settings.tokens and not settings.peers:
+            raise ConfigError("gateway: tokens and peers are empty, so nobody could ask")
         for name in ("cert_file", "key_file"):
             path = getattr(settings, name)
             if path and not os.access(path, os.R_OK):
                 raise ConfigError(f"gateway: {name}: {path} cannot be read")
         gateway.keep_fresh()
+        if settings.peers:
+            node = stack.enter_context(Node(gateway))
+            log.info("%s listens on port %d", settings.ae_title, node.port)
         uvicorn.run(
             application(gateway),
             host=settings.bind,

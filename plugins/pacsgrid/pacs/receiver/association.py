@@ -90,7 +90,7 @@ class Association:
         except ProtocolError as error:
             log.warning("association aborted: %s", error)
             with suppress(Gone):
-                self._stream.send(wire.abort(0))
+                self._stream.end(wire.abort(0))
         finally:
             if self._arrival:
                 self._arrival.drop()
@@ -103,7 +103,7 @@ class Association:
         request = wire.parse_request(self._stream.exactly(length))
         if refusal := self._admit(request):
             log.warning("association rejected: result %d, source %d, reason %d", *refusal)
-            self._stream.send(wire.reject(*refusal))
+            self._stream.end(wire.reject(*refusal))
             return False
         self._chosen, refused = choose(request)
         self._stream.send(wire.accept(request, self._chosen, refused, self._max_pdu))

@@ -28,18 +28,30 @@ class Command:
     has_dataset: bool
 
 
-def parse(data: bytes) -> Command:
-    """Parse a command set, always implicit VR little endian; raises ProtocolError."""
+def elements(data: bytes) -> dict[int, bytes]:
+    """Give a command set's values by element, always implicit VR little endian.
+
+    Raises
+    ------
+    ProtocolError
+        It is cut, or holds what is no command element.
+    """
     values: dict[int, bytes] = {}
     at = 0
     while at < len(data):
         if at + 8 > len(data):
             raise ProtocolError("a command is cut")
-        group, element, length = struct.unpack_from("<HHI", data, at)
+        group, number, length = struct.unpack_from("<HHI", data, at)
         if group != 0 or at + 8 + length > len(data):
             raise ProtocolError("a command holds what is no command element")
-        values[element] = data[at + 8 : at + 8 + length]
+        values[number] = data[at + 8 : at + 8 + length]
         at += 8 + length
+    return values
+
+
+def parse(data: bytes) -> Command:
+    """Parse a request's command set; raises ProtocolError."""
+    values = elements(data)
 
     def number(element: int) -> int:
         value = values.get(element, b"")
@@ -55,21 +67,22 @@ def parse(data: bytes) -> Command:
     return Command(field, message, text(0x0002), text(0x1000), number(0x0800) != NO_DATASET)
 
 
-def _element(element: int, value: bytes) -> bytes:
+def element(number: int, value: bytes) -> bytes:
+    """Encode one element of a command set."""
     value += b"\0" * (len(value) % 2)
-    return struct.pack("<HHI", 0, element, len(value)) + value
+    return struct.pack("<HHI", 0, number, len(value)) + value
 
 
 def response(context: int, command: Command, status: int) -> bytes:
     """Give the response to a request, as one P-DATA-TF."""
     body = b""
     if command.sop_class:
-        body += _element(0x0002, command.sop_class.encode("ascii", "replace"))
-    body += _element(0x0100, struct.pack("<H", command.field | 0x8000))
-    body += _element(0x0120, struct.pack("<H", command.message))
-    body += _element(0x0800, struct.pack("<H", NO_DATASET))
-    body += _element(0x0900, struct.pack("<H", status))
+        body += element(0x0002, command.sop_class.encode("ascii", "replace"))
+    body += element(0x0100, struct.pack("<H", command.field | 0x8000))
+    body += element(0x0120, struct.pack("<H", command.message))
+    body += element(0x0800, struct.pack("<H", NO_DATASET))
+    body += element(0x0900, struct.pack("<H", status))
     if command.sop_uid:
-        body += _element(0x1000, command.sop_uid.encode("ascii", "replace"))
-    body = _element(0x0000, struct.pack("<I", len(body))) + body
+        body += element(0x1000, command.sop_uid.encode("ascii", "replace"))
+    body = element(0x0000, struct.pack("<I", len(body))) + body
     return pdu(P_DATA, struct.pack(">IBB", len(body) + 2, context, 3) + body)

@@ -1,4 +1,4 @@
-"""The upper layer protocol of an acceptor: PDUs from a socket, within limits (PS3.8 section 9)."""
+"""The upper layer protocol: PDUs from a socket, within limits (PS3.8 section 9)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import select
 import socket
 import ssl
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 
 from pacsgrid.pacs.part10 import IMPLEMENTATION_NAME, IMPLEMENTATION_UID
 
@@ -17,6 +19,7 @@ APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
 
 MOST_ASSOCIATE = 1 << 20  # bytes of an A-ASSOCIATE-RQ; 128 contexts of long UIDs fit
 _BUFFER = 1 << 18
+_CLOSE_SECONDS = 2.0
 
 
 class ProtocolError(Exception):
@@ -38,7 +41,10 @@ class Proposed:
 
 @dataclass(frozen=True)
 class Request:
-    """What matters of an A-ASSOCIATE-RQ."""
+    """What matters of an A-ASSOCIATE-RQ.
+
+    ``roles`` are, by SOP class, whether the peer would be SCU and SCP (PS3.7 D.3.3.4).
+    """
 
     called: str
     calling: str
@@ -46,6 +52,15 @@ class Request:
     contexts: tuple[Proposed, ...]
     max_pdu: int = 0
     version: int = 1
+    roles: Mapping[str, tuple[bool, bool]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """What matters of an A-ASSOCIATE-AC: the syntax of each context that was accepted."""
+
+    syntaxes: Mapping[int, str]
+    max_pdu: int
 
 
 class Stream:
@@ -122,6 +137,22 @@ class Stream:
         except OSError:
             raise Gone from None
 
+    def end(self, data: bytes) -> None:
+        """Send what ends the association, and let the peer close the connection (PS3.8 9.2.3).
+
+        One that finds it closed may look no further for what was sent last.
+        """
+        self.send(data)
+        with suppress(OSError, ValueError):
+            if not isinstance(self._socket, ssl.SSLSocket):
+                self._socket.shutdown(socket.SHUT_WR)
+            until = time.monotonic() + _CLOSE_SECONDS
+            while (left := until - time.monotonic()) > 0:
+                if not select.select([self._socket], [], [], left)[0]:
+                    return
+                if not self._socket.recv(len(self._buffer)):
+                    return
+
 
 def _items(data: bytes) -> Iterator[tuple[int, bytes]]:
     at = 0
@@ -148,6 +179,7 @@ def parse_request(data: bytes) -> Request:
     calling = data[20:36].decode("ascii", "replace").strip("\0 ")
     application, max_pdu = "", 0
     contexts: dict[int, Proposed] = {}
+    roles: dict[str, tuple[bool, bool]] = {}
     for kind, body in _items(data[68:]):
         if kind == 0x10:
             application = _uid(body)
@@ -162,7 +194,48 @@ def parse_request(data: bytes) -> Request:
             for sub, part in _items(body):
                 if sub == 0x51 and len(part) == 4:
                     (max_pdu,) = struct.unpack(">I", part)
-    return Request(called, calling, application, tuple(contexts.values()), max_pdu, version)
+                elif sub == 0x54 and len(part) >= 4:
+                    roles[_uid(part[2:-2])] = bool(part[-2]), bool(part[-1])
+    contexts_told = tuple(contexts.values())
+    return Request(called, calling, application, contexts_told, max_pdu, version, roles)
+
+
+def parse_accept(data: bytes) -> Accepted:
+    """Parse the body of an A-ASSOCIATE-AC (PS3.8 9.3.3); raises ProtocolError."""
+    if len(data) < 68:
+        raise ProtocolError("an A-ASSOCIATE-AC is too short")
+    syntaxes: dict[int, str] = {}
+    max_pdu = 0
+    for kind, body in _items(data[68:]):
+        if kind == 0x21 and len(body) >= 4:
+            if body[2] == 0:
+                parts = _items(body[4:])
+                syntaxes[body[0]] = next((_uid(part) for sub, part in parts if sub == 0x40), "")
+        elif kind == 0x50:
+            for sub, part in _items(body):
+                if sub == 0x51 and len(part) == 4:
+                    (max_pdu,) = struct.unpack(">I", part)
+    return Accepted({number: uid for number, uid in syntaxes.items() if uid}, max_pdu)
+
+
+def _titles(called: str, calling: str) -> bytes:
+    titles = (one.encode("ascii", "replace").ljust(16)[:16] for one in (called, calling))
+    return struct.pack(">H2x", 1) + b"".join(titles) + bytes(32)
+
+
+def _user(most: int, more: bytes = b"") -> bytes:
+    user = _item(0x51, struct.pack(">I", most)) + _item(0x52, IMPLEMENTATION_UID.encode())
+    return _item(0x50, user + more + _item(0x55, IMPLEMENTATION_NAME.encode()))
+
+
+def request(called: str, calling: str, contexts: tuple[Proposed, ...], most: int) -> bytes:
+    """Give the A-ASSOCIATE-RQ (PS3.8 9.3.2)."""
+    body = _titles(called, calling) + _item(0x10, APPLICATION_CONTEXT.encode())
+    for one in contexts:
+        sub = _item(0x30, one.abstract.encode("ascii", "replace"))
+        sub += b"".join(_item(0x40, uid.encode("ascii", "replace")) for uid in one.transfers)
+        body += _item(0x20, struct.pack("B3x", one.number) + sub)
+    return pdu(ASSOCIATE_RQ, body + _user(most))
 
 
 def _item(kind: int, body: bytes) -> bytes:
@@ -174,11 +247,15 @@ def pdu(kind: int, body: bytes) -> bytes:
     return struct.pack(">BxI", kind, len(body)) + body
 
 
-def accept(request: Request, chosen: dict[int, str], refused: dict[int, int], most: int) -> bytes:
+def accept(
+    request: Request,
+    chosen: Mapping[int, str],
+    refused: Mapping[int, int],
+    most: int,
+    roles: Mapping[str, tuple[bool, bool]] | None = None,
+) -> bytes:
     """Give the A-ASSOCIATE-AC (PS3.8 9.3.3): transfer syntax or reason of refusal by context."""
-    body = struct.pack(">H2x", 1)
-    body += request.called.encode("ascii", "replace").ljust(16)[:16]
-    body += request.calling.encode("ascii", "replace").ljust(16)[:16] + bytes(32)
+    body = _titles(request.called, request.calling)
     body += _item(0x10, APPLICATION_CONTEXT.encode())
     for context in request.contexts:
         reason = refused.get(context.number, 0)
@@ -186,9 +263,11 @@ def accept(request: Request, chosen: dict[int, str], refused: dict[int, int], mo
         syntax = chosen.get(context.number) or next(iter(context.transfers), "1.2.840.10008.1.2")
         sub = _item(0x40, syntax.encode("ascii", "replace"))
         body += _item(0x21, struct.pack("BxBx", context.number, reason) + sub)
-    user = _item(0x51, struct.pack(">I", most))
-    user += _item(0x52, IMPLEMENTATION_UID.encode()) + _item(0x55, IMPLEMENTATION_NAME.encode())
-    return pdu(ASSOCIATE_AC, body + _item(0x50, user))
+    more = b""
+    for uid, (scu, scp) in (roles or {}).items():
+        name = uid.encode("ascii", "replace")
+        more += _item(0x54, struct.pack(">H", len(name)) + name + bytes((scu, scp)))
+    return pdu(ASSOCIATE_AC, body + _user(most, more))
 
 
 def reject(result: int, source: int, reason: int) -> bytes:
