@@ -24,14 +24,22 @@ async def pacsgrid_dicomweb(scope: Any, receive: Any, send: Any) -> None:
     await app(scope, receive, send)
 
 
+def project_gate(app: Any) -> Any:
+    """Put the gate before Airflow's API; imported where there is one to stand before."""
+    from pacsgrid.web.gate import ProjectGate
+
+    return ProjectGate(app)
+
+
 class PacsgridPlugin(AirflowPlugin):
-    """The page `pacsgrid` in the navigation, the API behind it, and DICOMweb."""
+    """The page in the navigation, the API behind it, DICOMweb, and who may start what."""
 
     name = "pacsgrid"
     fastapi_apps = [  # noqa: RUF012
         {"app": pacsgrid_page, "url_prefix": "/pacsgrid", "name": "pacsgrid"},
         {"app": pacsgrid_dicomweb, "url_prefix": "/dicom-web", "name": "pacsgrid DICOMweb"},
     ]
+    fastapi_root_middlewares = [{"middleware": project_gate, "name": "pacsgrid projects"}]  # noqa: RUF012
     # The address has no leading slash, so that it follows Airflow's base URL behind a proxy.
     react_apps = [  # noqa: RUF012
         {

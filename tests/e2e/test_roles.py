@@ -13,6 +13,7 @@ import requests
 import yaml
 
 from hitl import path_of, question
+from pacsgrid.cli.roles import STARTS
 from pacsgrid.embedded.process import Child, free_port
 from pacsgrid.embedded.stack import Stack
 from pacsgrid.ledger import Ledger
@@ -103,7 +104,8 @@ def test_a_steward_does_their_work(filled: Stack, call: Call, held: str) -> None
     asked = question(filled, "review_held", run)
     where = "/api/v2" + path_of(asked)
     leave = {"chosen_options": ["Leave it held"], "params_input": {"profile": None, "reason": ""}}
-    assert call("vera", "PATCH", where, leave).status_code == 403
+    for user in ("vera", "jan"):
+        assert call(user, "PATCH", where, leave).status_code == 403
     assert call("anna", "PATCH", where, leave).status_code == 200
     assert filled.watch(run, dag="review_held") == "success"
     picture = f"/pacsgrid/api/studies/{held}/pictures/0"
@@ -120,6 +122,41 @@ def test_a_steward_sees_their_own_project_only(call: Call, held: str) -> None:
     assert call("anna", "GET", "/pacsgrid/api/studies/st-" + "0" * 20).status_code == 404
     assert call("jan", "GET", f"/pacsgrid/api/studies/{held}").status_code == 404
     assert call("ota", "GET", "/pacsgrid/api/me").json()["projects"] == []
+
+
+def _start(call: Call, user: str, dag: str, **conf: object) -> requests.Response:
+    run = {"logical_date": None, "conf": conf}
+    return call(user, "POST", f"/api/v2/dags/{dag}/dagRuns", run)
+
+
+@pytest.mark.parametrize("dag", STARTS)
+def test_a_steward_starts_nothing_for_another_project(call: Call, dag: str) -> None:
+    refused = _start(call, "anna", dag, project="other", subject="SAAAAAAAAAAAA")
+    assert refused.status_code == 403 and "project other" in refused.json()["detail"]
+    # Where none is named the form's first is meant.
+    for conf in ({}, {"project": "demo"}):
+        refused = _start(call, "jan", dag, **conf)
+        assert refused.status_code == 403 and "project demo" in refused.json()["detail"]
+    bare = call("jan", "POST", f"/api/v2/dags/{dag}/dagRuns", {"logical_date": None})
+    assert bare.status_code == 403 and "project demo" in bare.json()["detail"]
+    # Their own gets as far as the DAG, whose form has no such project in this stack.
+    assert _start(call, "jan", dag, project="other", subject="S" * 13).status_code == 400
+
+
+def test_a_steward_touches_no_run_of_another_project(filled: Stack, call: Call) -> None:
+    run = filled.trigger({"project": "demo", "source": "drop", "dry_run": True})
+    assert filled.watch(run) == "success"
+    dag = "/api/v2/dags/ingest_studies"
+    for path, body in (
+        (f"/dagRuns/{run}/clear", {"dry_run": True}),
+        ("/clearTaskInstances", {"dag_run_id": run, "dry_run": True}),
+        ("/clearTaskInstances", {"dry_run": True}),
+    ):
+        refused = call("jan", "POST", dag + path, body)
+        assert refused.status_code == 403 and "project demo" in refused.json()["detail"]
+    assert call("jan", "GET", f"{dag}/dagRuns/{run}").status_code == 200
+    listed = call("jan", "POST", "/api/v2/dags/~/dagRuns/list", {"dag_ids": ["ingest_studies"]})
+    assert listed.status_code == 200 and listed.json()["dag_runs"]
 
 
 @pytest.mark.parametrize("user", ["anna", "vera"])

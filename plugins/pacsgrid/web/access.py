@@ -3,6 +3,7 @@
 - The page: whoever may see the DAG `ingest_studies`.
 - A project: whoever may read the custom view ``pacsgrid <project>``. Airflow's simple auth
   manager grants that to everyone who may log in; the FAB one to the roles that have it.
+- Starting a project's runs and answering their questions: see `gate`.
 - Naming patients to take: whoever may also trigger `ingest_studies`.
 - Held images, which may show a name: whoever may also trigger `review_held`.
 """
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from airflow.api_fastapi.app import get_auth_manager
+from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
 from airflow.api_fastapi.core_api.security import GetUserDep
 from fastapi import Depends, HTTPException
@@ -39,6 +41,12 @@ def project_view(project: str) -> str:
     return f"pacsgrid {project}"
 
 
+def sees(user: BaseUser, project: str) -> bool:
+    """Return whether a user may see a project."""
+    auth, view = get_auth_manager(), project_view(project)
+    return bool(auth.is_authorized_custom_view(method="GET", resource_name=view, user=user))
+
+
 def the_site() -> Site:
     """Return the site settings; answers 503 with what is wrong with them."""
     try:
@@ -52,11 +60,7 @@ def viewer(user: GetUserDep, site: Annotated[Site, Depends(the_site)]) -> Viewer
     auth = get_auth_manager()
     if not auth.is_authorized_dag(method="GET", details=DagDetails(id=PAGE_DAG), user=user):
         raise HTTPException(403, f"seeing this page needs read access to the DAG {PAGE_DAG}")
-    projects = tuple(
-        name
-        for name in site.projects
-        if auth.is_authorized_custom_view(method="GET", resource_name=project_view(name), user=user)
-    )
+    projects = tuple(name for name in site.projects if sees(user, name))
 
     def starts(dag: str) -> bool:
         return bool(
