@@ -1,16 +1,140 @@
-"""A study through several processes comes out as through one."""
+"""Studies through several processes come out as through one, and each part is worth its way."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from pydicom import dcmread
 
-from dicom import ct
-from pacsgrid.deid import Pseudonyms, Workshop, load_profile
-from pacsgrid.deid.work import Batch
+from dicom import ct, save
+from pacsgrid import disk
+from pacsgrid.deid import Pseudonyms, Workshop, landing, load_profile
+from pacsgrid.deid.effort import effort, parts
+from pacsgrid.deid.folder import FolderRun
+from pacsgrid.deid.work import Batch, Job
 
 PSEUDONYMS = Pseudonyms(b"k" * 32, "demo")
+
+
+SLICE, ULTRASOUND = effort(512 << 10, 0), effort(600 << 10, 800 * 600)
+
+
+@pytest.mark.parametrize(
+    ("efforts", "sizes"),
+    [
+        ([SLICE] * 8, [8]),  # not worth a second part
+        ([SLICE] * 160, [20] * 8),
+        ([ULTRASOUND] * 3, [1, 1, 1]),  # slow ones go apart, however few
+        ([SLICE] * 10 + [ULTRASOUND] * 2 + [SLICE] * 5, [10, 1, 1, 5]),
+        ([SLICE] * 6000, [256, 256, 238] * 8),  # progress is seen, and little is done again
+        ([100.0, 100.0, SLICE, SLICE], [1, 1, 2]),
+    ],
+)
+def test_a_study_is_parted_by_what_its_files_take(efforts: list[float], sizes: list[int]) -> None:
+    files = [Path(f"{number:04}") for number in range(len(efforts))]
+    made = parts(files, dict(zip(files, efforts, strict=True)), processes=2)
+    assert [path for part in made for path in part] == files
+    assert [len(part) for part in made] == sizes
+
+
+def test_a_header_tells_what_a_file_takes(tmp_path: Path) -> None:
+    ds = dcmread(ct(tmp_path / "b", "1.2.4", "1.2.4.1"))
+    ds.Modality, ds.NumberOfFrames = "US", 3
+    ds.PixelData = ds.PixelData * 3
+    frames = save(ds, tmp_path / "b")
+    ds = dcmread(ct(tmp_path / "a", "1.2.3", "1.2.3.1"))
+    ds.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
+    slices = save(ds, tmp_path / "a")
+    with Workshop(PSEUDONYMS, load_profile("basic"), processes=1) as workshop:
+        known = workshop.know([slices, frames])
+    assert known["1.2.3"].efforts == {slices: effort(slices.stat().st_size, 0)}
+    assert known["1.2.4"].efforts == {frames: effort(frames.stat().st_size, 3 * 32 * 32)}
+
+
+def studies(folder: Path, count: int, each: int) -> list[Path]:
+    """Studies of a few slices, one patient each."""
+    return [
+        ct(folder / f"{s}-{n}", f"1.2.{s}", f"1.2.{s}.{n}", fill=n, patient_id=f"75620{s}/1234")
+        for s in range(count)
+        for n in range(each)
+    ]
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and ".pacsgrid" not in path.parts
+    }
+
+
+def test_small_studies_are_under_way_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They come out as one after another, and one that is refused takes no other with it."""
+    monkeypatch.setattr("pacsgrid.deid.work.WORTH_PROCESSES", 0)
+    files = studies(tmp_path / "in", 7, 3)
+    clash = ct(tmp_path / "in" / "9", "1.2.4", "1.2.4.9", patient_id="801101/0022")
+    begun: list[Job] = []
+    begin = Workshop._begin
+
+    def noted(self: Workshop, job: Job, here: object) -> object:
+        begun.append(job)
+        return begin(self, job, here)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Workshop, "_begin", noted)
+    told: list[int] = []
+    run = FolderRun(
+        PSEUDONYMS, load_profile("research"), tmp_path / "two", tmp_path / "held", 2,
+        lambda summary: told.append(len(begun)),
+    )  # fmt: skip
+    two = run.run([*files, clash])
+    assert max(told[:1]) > 2  # before the first is through others have begun
+    monkeypatch.undo()
+    one = FolderRun(
+        PSEUDONYMS, load_profile("research"), tmp_path / "one", tmp_path / "held-one", 1
+    ).run([*files, clash])
+    assert tree(tmp_path / "two") == tree(tmp_path / "one")
+    assert (two.made, two.held, two.counts) == (one.made, one.held, one.counts)
+    assert two.held == {"patient-mismatch": 4} and two.made == 18
+    assert sorted(path.name for path in (tmp_path / "two" / ".pacsgrid").iterdir()) == [
+        "journal.jsonl"
+    ]
+
+
+def test_nothing_is_told_before_it_is_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All results of a part go to disk in one call, under names that they do not keep."""
+    synced: list[int] = []
+
+    def noted(handles: list[int]) -> dict[int, OSError]:
+        synced.append(len(handles))
+        assert not list((tmp_path / "out").rglob("*.dcm"))
+        return disk.sync_files(handles)
+
+    monkeypatch.setattr(landing, "sync_files", noted)
+    files = studies(tmp_path / "in", 1, 12)
+    with Workshop(PSEUDONYMS, load_profile("basic"), processes=1) as workshop:
+        batch = workshop.study(files, tmp_path / "out")
+    assert synced == [12] and len(batch.made) == 12
+    assert all(made.path.is_file() for made in batch.made)
+    assert not list((tmp_path / "out").rglob("*.part"))
+
+
+def test_a_disk_that_fails_leaves_nothing_that_looks_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(landing, "sync_files", lambda handles: {handles[0]: OSError(5, "I/O")})
+    files = studies(tmp_path / "in", 1, 3)
+    run = FolderRun(PSEUDONYMS, load_profile("basic"), tmp_path / "out", tmp_path / "held", 1)
+    with pytest.raises(OSError):
+        run.run(files)
+    assert not list((tmp_path / "out").rglob("*.dcm"))
+    monkeypatch.undo()
+    again = FolderRun(PSEUDONYMS, load_profile("basic"), tmp_path / "out", tmp_path / "held", 1)
+    assert again.run(files).made == 3
 
 
 def shas(batch: Batch) -> set[tuple[str, str]]:

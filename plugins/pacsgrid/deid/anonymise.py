@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -22,6 +21,7 @@ from .comments import copied
 from .declare import declare
 from .encode import encoded_dataset, encoded_meta, joined
 from .identifiers import StudyIdentifiers
+from .landing import Landing
 from .memo import Memo, separable, shared
 from .parts import Parts, cut, parsed
 from .pixel import holds
@@ -81,10 +81,11 @@ class Anonymiser:
         self._decisions: Decisions[_Decision] = Decisions()
         self._memos: dict[tuple[object, ...], Memo] = {}
 
-    def file(self, src: Path, out_dir: Path) -> AnonymisedInstance:
+    def file(self, src: Path, out_dir: Path, landing: Landing | None = None) -> AnonymisedInstance:
         """Anonymise one file into ``out_dir/<series UID>/<SOP UID>.dcm`` (PS3.15 Annex E).
 
-        The result appears whole under its name or not at all; its SHA-256 is taken on the way.
+        The result appears whole under its name or not at all, on disk; its SHA-256 is taken on
+        the way. With a `landing` it appears when that is settled, together with others.
 
         Raises
         ------
@@ -98,7 +99,9 @@ class Anonymiser:
         with quiet(), src.open("rb") as stream:
             header, pixels = self._quick(stream) or self._long(stream)
             target = out_dir / header.series_uid / f"{header.sop_uid}.dcm"
-            sha256, size = _write(target, header.encoded, pixels)
+            with Landing() as alone:
+                sha256, size = _write(landing or alone, target, header.encoded, pixels)
+                alone.settle()
         return AnonymisedInstance(
             study_uid=header.study_uid,
             series_uid=header.series_uid,
@@ -146,6 +149,8 @@ class Anonymiser:
             for tag in (0x0020000D, 0x0020000E, 0x00080018, 0x00080016, 0x00080060)
         ]
         study, series, sop, sop_class, modality = texts
+        if not all(texts[:4]):
+            return None
         encoded = encoded_meta(sop_class, sop, parts.syntax) + joined(elements)
         made = _Header(encoded, memo.patient_id, study, series, sop, sop_class, modality)
         return made, _pixels(stream, span, parts.syntax)
@@ -227,7 +232,9 @@ class Anonymiser:
                 "unreadable", f"the header cannot be processed ({type(error).__name__})"
             ) from None
         uids = (str(ds.StudyInstanceUID), str(ds.SeriesInstanceUID), str(ds.SOPInstanceUID))
-        sop_class = str(ds.SOPClassUID)
+        sop_class = str(ds.SOPClassUID or "")
+        if not sop_class:
+            raise HeldError("no-sop-uid", "what stands as SOPClassUID (0008,0016) is no UID")
         encoded = encoded_meta(sop_class, uids[2], str(syntax)) + body
         modality = str(ds.get("Modality", "") or "")
         return _Header(encoded, patient_id, *uids, sop_class, modality), pixels
@@ -329,27 +336,16 @@ def _bytes(stream: BinaryIO, span: Span | None) -> Iterator[bytes]:
         yield chunk
 
 
-def _write(target: Path, head: bytes, pixels: Iterator[bytes]) -> tuple[str, int]:
-    partial = target.with_suffix(".part")
+def _write(landing: Landing, target: Path, head: bytes, pixels: Iterator[bytes]) -> tuple[str, int]:
     digest, size = hashlib.sha256(), 0
+    out = landing.open(target)
     try:
-        with _new(partial) as out:
-            for chunk in chain([head], pixels):
-                out.write(chunk)
-                digest.update(chunk)
-                size += len(chunk)
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(partial, target)
+        for chunk in chain([head], pixels):
+            out.write(chunk)
+            digest.update(chunk)
+            size += len(chunk)
+        out.flush()
     except BaseException:
-        partial.unlink(missing_ok=True)
+        landing.discard(target)
         raise
     return digest.hexdigest(), size
-
-
-def _new(path: Path) -> BinaryIO:
-    try:
-        return open(path, "wb")
-    except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return open(path, "wb")

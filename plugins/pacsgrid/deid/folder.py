@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..disk import sync_directories
 from ..errors import HeldError
 from .check import Counts
 from .journal import Journal, StudyEntry
@@ -18,7 +19,7 @@ from .profile import Profile
 from .pseudonyms import Pseudonyms
 from .quarantine import keep_with_reason
 from .report import REPORT_NAME, study_report
-from .work import Batch, Known, Outcome, Workshop
+from .work import Batch, Job, Known, Outcome, Workshop
 
 JOURNAL = Path(".pacsgrid") / "journal.jsonl"
 Tell = Callable[["Summary"], None]
@@ -55,6 +56,17 @@ def list_files(inputs: Sequence[Path], but: Sequence[Path] = ()) -> list[Path]:
                 yield from (here / n for n in names if not (here / n).is_symlink())
 
     return sorted(set(walk()))
+
+
+@dataclass(eq=False)
+class _Study(Job):
+    """A study under way: its name and its files' keys in the journal, and what became of it."""
+
+    ref: str = ""
+    keys: dict[Path, str] = field(default_factory=dict)
+    made: int = 0
+    held: Counter[str] = field(default_factory=Counter)
+    refused: Outcome | None = None
 
 
 class FolderRun:
@@ -103,8 +115,12 @@ class FolderRun:
             Journal(self._out / JOURNAL, made_with) as journal,
             Workshop(self._pseudonyms, self._profile, self._processes) as workshop,
         ):
-            for ref, paths, known in self._studies(workshop, files):
-                self._study(journal, workshop, ref, paths, known)
+            for study, batch in workshop.many(self._going(journal, workshop, files)):
+                if batch is None:
+                    self._end(journal, study)
+                else:
+                    self._take(journal, study, batch)
+                self._tell(self._summary)
         return self._summary
 
     def rehearse(self, files: Sequence[Path]) -> Summary:
@@ -114,14 +130,20 @@ class FolderRun:
             tempfile.TemporaryDirectory(prefix="pacsgrid-") as folder,
             Workshop(self._pseudonyms, self._profile, self._processes) as workshop,
         ):
-            for _, paths, known in self._studies(workshop, files):
-                for batch in workshop.batches(paths, known, Path(folder)):
-                    for made in batch.made:
-                        made.path.unlink(missing_ok=True)
-                    summary.made += len(batch.made)
-                    summary.held.update(outcome.code for outcome in batch.held)
-                    summary.counts.merge(batch.counts)
-                    self._tell(summary)
+            jobs = (
+                Job(paths, known, Path(folder) / ref)
+                for ref, paths, known in self._studies(workshop, files)
+            )
+            for job, batch in workshop.many(jobs):
+                if batch is None:
+                    shutil.rmtree(job.out, ignore_errors=True)
+                    continue
+                for made in batch.made:
+                    made.path.unlink(missing_ok=True)
+                summary.made += len(batch.made)
+                summary.held.update(outcome.code for outcome in batch.held)
+                summary.counts.merge(batch.counts)
+                self._tell(summary)
         return summary
 
     def _studies(
@@ -140,39 +162,51 @@ class FolderRun:
         what = f"{path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}"
         return self._pseudonyms.reference("file", what)
 
-    def _study(
-        self, journal: Journal, workshop: Workshop, ref: str, paths: list[Path], known: Known
-    ) -> None:
-        entry = journal.study(ref)
-        keys = {path: self._key(path) for path in paths}
-        left = [path for path in paths if keys[path] not in entry.done]
-        summary = self._summary
-        summary.earlier += len(paths) - len(left)
-        made, held = summary.made, summary.held.copy()
-        work = self._out / JOURNAL.parent / ref
-        refused: Outcome | None = None
-        try:
-            for batch in workshop.batches(left, known, work):
-                # Files that the checker cannot read belong to no study that they could spoil.
-                refused = next((one for one in batch.held if one.refused and known.headers), None)
-                if refused:
-                    break
-                self._note(journal, ref, batch, keys)
-                self._tell(summary)
+    def _going(
+        self, journal: Journal, workshop: Workshop, files: Sequence[Path]
+    ) -> Iterator[_Study]:
+        """Yield the studies that are to be done; what an earlier run has of them stays."""
+        for ref, paths, known in self._studies(workshop, files):
             entry = journal.study(ref)
-            if refused is None and entry.done and not (entry.settled and not left):
-                self._settle(journal, ref, entry, work)
-        except HeldError as error:
-            refused = Outcome(paths[0], None, error.code, error.detail)
-        if refused:
-            keep_with_reason(refused.source, self._quarantine, refused.code, refused.detail)
-            summary.made, summary.held = made, held
-            summary.held[refused.code] += len(left)
-            journal.drop(ref)
-        shutil.rmtree(work, ignore_errors=True)
-        self._tell(summary)
+            keys = {path: self._key(path) for path in paths}
+            left = [path for path in paths if keys[path] not in entry.done]
+            self._summary.earlier += len(paths) - len(left)
+            work = self._out / JOURNAL.parent / ref
+            yield _Study(left, known, work, ref=ref, keys=keys)
 
-    def _note(self, journal: Journal, ref: str, batch: Batch, keys: dict[Path, str]) -> None:
+    def _take(self, journal: Journal, study: _Study, batch: Batch) -> None:
+        # Files that the checker cannot read belong to no study that they could spoil.
+        refused = (one for one in batch.held if one.refused and study.known.headers)
+        study.refused = next(refused, None)
+        if study.refused is None:
+            try:
+                self._note(journal, study, batch)
+            except HeldError as error:
+                study.error = error
+        study.dropped = study.refused is not None or study.error is not None
+
+    def _end(self, journal: Journal, study: _Study) -> None:
+        """Settle a study of which nothing is under way any more, or forget it."""
+        summary, ref, entry = self._summary, study.ref, journal.study(study.ref)
+        try:
+            if study.error is not None:
+                raise study.error
+            if study.refused is None and entry.done and not (entry.settled and not study.files):
+                self._settle(journal, ref, entry, study.out)
+        except HeldError as error:
+            study.refused = Outcome(next(iter(study.keys)), None, error.code, error.detail)
+        if study.refused:
+            one = study.refused
+            keep_with_reason(one.source, self._quarantine, one.code, one.detail)
+            summary.made -= study.made
+            summary.held.subtract(study.held)
+            summary.held[one.code] += len(study.files)
+            summary.held += Counter()  # without what is none now
+            journal.drop(ref)
+        shutil.rmtree(study.out, ignore_errors=True)
+
+    def _note(self, journal: Journal, study: _Study, batch: Batch) -> None:
+        ref, keys = study.ref, study.keys
         entry = journal.study(ref)
         subjects = {made.subject for made in batch.made} | ({entry.subject} - {""})
         if len(subjects) > 1:
@@ -191,12 +225,15 @@ class FolderRun:
         held = {keys[outcome.source]: outcome.code for outcome in batch.held}
         study_uid = batch.made[0].study_uid if batch.made else entry.study_uid
         journal.batch(ref, next(iter(subjects), ""), study_uid, done, held, batch.counts)
+        study.made += len(done)
+        study.held.update(held.values())
         self._summary.made += len(done)
         self._summary.held.update(held.values())
 
     def _settle(self, journal: Journal, ref: str, entry: StudyEntry, work: Path) -> None:
         """Take a study that passed as a whole to its final place, and its report with it."""
         final = self._out / entry.subject / entry.study_uid
+        folders = {self._out, final.parent, final}
         for series, sop in entry.done.values():
             part, target = work / series / f"{sop}.dcm", final / series / f"{sop}.dcm"
             # One that is not in the workplace was taken over before a crash.
@@ -209,10 +246,15 @@ class FolderRun:
                     )
                 target.parent.mkdir(parents=True, exist_ok=True)
                 os.replace(part, target)
+            folders.add(target.parent)
         held = list(entry.held.values())
         report = study_report(entry.subject, entry.study_uid, self._profile, entry.counts, held)
         partial = final / f"{REPORT_NAME}.part"
-        partial.write_bytes(report)
+        with partial.open("wb") as stream:
+            stream.write(report)
+            stream.flush()
+            os.fsync(stream.fileno())
         os.replace(partial, final / REPORT_NAME)
+        sync_directories(folders)
         journal.settle(ref)
         self._summary.counts.merge(entry.counts)

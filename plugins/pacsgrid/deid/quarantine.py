@@ -8,15 +8,23 @@ import os
 import shutil
 from pathlib import Path
 
+from ..disk import sync_directories
+
 
 def keep(path: Path, room: Path) -> str:
     """Copy a file into a quarantine, whole or not at all; returns its SHA-256 in hex."""
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     room.mkdir(parents=True, exist_ok=True, mode=0o700)
-    partial = room / f"{digest}.part"
-    shutil.copyfile(path, partial)
-    os.replace(partial, room / f"{digest}.dcm")
+    target = room / f"{digest}.dcm"
+    if target.exists() and target.stat().st_size == path.stat().st_size:
+        return digest
+    with path.open("rb") as source, (room / f"{digest}.part").open("wb") as copy:
+        shutil.copyfileobj(source, copy, 1 << 20)
+        copy.flush()
+        os.fsync(copy.fileno())
+    os.replace(room / f"{digest}.part", target)
+    sync_directories([room])
     return digest
 
 

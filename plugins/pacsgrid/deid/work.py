@@ -1,12 +1,12 @@
-"""A study's files through anonymiser and checker, over as many processes as there are cores."""
+"""Studies through anonymiser and checker, over as many processes as there are cores."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from functools import reduce
@@ -20,15 +20,20 @@ from ..errors import HeldError, RetryableError
 from ..model import AnonymisedInstance
 from .anonymise import Anonymiser
 from .check import Checker, Counts, Identity, References, Seen, scan
+from .effort import effort, parts
 from .identifiers import StudyIdentifiers, collect_identifiers
+from .landing import Landing
 from .profile import Profile
 from .pseudonyms import Pseudonyms
 from .quiet import quiet
 
 _R = TypeVar("_R")
-CHUNK = 32
-# A process of its own takes as long to start as some hundred files take.
-_WORTH_PROCESSES = 128
+# Seconds of work from which processes of their own pay, which take about one to start.
+WORTH_PROCESSES = 2.5
+# Seconds to read a header for what identifies in it; headers read by one process in one go.
+_KNOW, _HEADERS = 2e-3, 256
+# Parts under way for each process: enough that none waits while results are taken.
+_AHEAD = 3
 _CLASH = (
     "duplicate-conflict",
     "several files of this study bear the same SOPInstanceUID (0008,0018) with different "
@@ -59,6 +64,11 @@ class Known:
             if seen.sop_uid:
                 by_uid[seen.sop_uid].append(seen.path)
         return frozenset(p for paths in by_uid.values() if len(paths) > 1 for p in paths)
+
+    @property
+    def efforts(self) -> dict[Path, float]:
+        """Seconds that each file will take, roughly."""
+        return {seen.path: effort(seen.size, seen.pixels) for seen in self.headers}
 
 
 @dataclass(frozen=True)
@@ -112,6 +122,43 @@ class _Study:
     token: str
 
 
+@dataclass(eq=False)
+class Job:
+    """Files of one study on their way through a `Workshop`, into `out`.
+
+    Parameters
+    ----------
+    known
+        What `Workshop.know` said of all files of that study.
+
+    Attributes
+    ----------
+    dropped
+        Nothing more of it is wanted: parts that did not begin never do.
+    error
+        Why nothing more of it can be had.
+    """
+
+    files: Sequence[Path]
+    known: Known
+    out: Path
+    dropped: bool = False
+    error: HeldError | None = None
+    _seen: References = field(default_factory=References)
+
+    def take(self, batch: Batch) -> bool:
+        """Say whether a batch agrees with the earlier ones on how UIDs are replaced."""
+        if not self._seen.merge(batch.references):
+            self.error = HeldError(
+                "reference-changed", "one UID was replaced in two ways within this study"
+            )
+            self.dropped = True
+        return not self.dropped
+
+
+_J = TypeVar("_J", bound=Job)
+
+
 class Workshop:
     """Anonymises and checks; starts its processes when there is enough to do.
 
@@ -125,78 +172,144 @@ class Workshop:
         self._tools = _Tools(pseudonyms, profile)
         self._processes = processes or len(os.sched_getaffinity(0))
         self._pool: ProcessPoolExecutor | None = None
+        self._expected = 0.0
 
     def know(self, files: Sequence[Path]) -> dict[str, Known]:
         """Read the headers of files, apart by their original StudyInstanceUID.
 
         Files that cannot be read are in none of them; `batches` tells why.
         """
+        self._expect(_KNOW * len(files))
+        size = min(max(8, len(files) // (self._processes * 4)), _HEADERS)
+        tasks = [(files[at : at + size],) for at in range(0, len(files), size)]
         known: dict[str, Known] = {}
-        for some in self._each(_know, [(part,) for part in self._parts(files)], len(files)):
+        for some in self._each(_know, tasks):
             for study, what in some.items():
                 known[study] = known[study] | what if study in known else what
+        self._expect(sum(sum(what.efforts.values()) for what in known.values()))
         return known
 
+    def many(self, jobs: Iterable[_J]) -> Iterator[tuple[_J, Batch | None]]:
+        """Anonymise files of several studies at once, and check the results.
+
+        Each file goes into ``out/<series UID>/<SOP UID>.dcm``; it is on disk when its batch is
+        yielded. A refused file's result is removed.
+
+        Yields
+        ------
+        Job, Batch or None
+            Batches as they are done, in no order; None when nothing of a job is left or under
+            way. A job is begun when there is room for it.
+
+        Raises
+        ------
+        RetryableError
+            A process died, for want of memory most likely.
+        """
+        waiting = iter(jobs)
+        running: dict[Future[Batch], _J] = {}
+        here: deque[tuple[Future[Batch], tuple[object, ...]]] = deque()
+        try:
+            while True:
+                while len(running) < self._hands * _AHEAD:
+                    job = next(waiting, None)
+                    if job is None:
+                        break
+                    if clashes := _clashes(job):
+                        yield job, clashes
+                    running.update((future, job) for future in self._begin(job, here))
+                    if job not in running.values():
+                        yield job, None
+                if not running:
+                    return
+                for future in self._done(running, here):
+                    job = running.pop(future)
+                    batch = future.result()
+                    if not job.dropped and job.take(batch):
+                        yield job, batch
+                    if job.dropped:
+                        for other in [f for f, whose in running.items() if whose is job]:
+                            if other.cancel():
+                                del running[other]
+                    if job not in running.values():
+                        yield job, None
+        except BrokenProcessPool:
+            raise RetryableError("an anonymising process died; is there enough memory?") from None
+
+    def _begin(
+        self, job: Job, here: deque[tuple[Future[Batch], tuple[object, ...]]]
+    ) -> list[Future[Batch]]:
+        clashing = job.known.clashing
+        files = [path for path in job.files if path not in clashing]
+        study = _Study(job.known.identifiers, job.known.identity, job.out, uuid4().hex)
+        tasks = [(study, part) for part in parts(files, job.known.efforts, self._hands)]
+        if self._pool is not None:
+            return [self._pool.submit(_in_process, _do, task) for task in tasks]
+        made: list[Future[Batch]] = [Future() for _ in tasks]
+        here.extend(zip(made, tasks, strict=True))
+        return made
+
+    def _done(
+        self,
+        running: Iterable[Future[Batch]],
+        here: deque[tuple[Future[Batch], tuple[object, ...]]],
+    ) -> list[Future[Batch]]:
+        """Return what is done, in the order in which it was begun; do a part here if one waits."""
+        while here:
+            future, task = here.popleft()
+            if future.set_running_or_notify_cancel():
+                future.set_result(_do(self._tools, *task))  # type: ignore[arg-type]
+                return [future]
+        done = wait(running, return_when=FIRST_COMPLETED).done
+        return [future for future in running if future in done]
+
     def batches(self, files: Sequence[Path], known: Known, out: Path) -> Iterator[Batch]:
-        """Anonymise into `out/<series UID>/<SOP UID>.dcm` and check, a batch of files at a time.
-
-        A refused file's result is removed.
-
-        Parameters
-        ----------
-        files
-            Those to do, of one study.
-        known
-            What `know` said of all files of that study.
+        """Take files of one study through; see `many`.
 
         Raises
         ------
         HeldError
             ``reference-changed``: two batches replaced one UID in two ways.
-        RetryableError
-            A process died, for want of memory most likely.
         """
-        clashing = known.clashing
-        whole = [path for path in files if path not in clashing]
-        if len(whole) < len(files):
-            yield Batch([Outcome(path, None, *_CLASH) for path in files if path in clashing])
-        task = _Study(known.identifiers, known.identity, out, uuid4().hex)
-        seen = References()
-        for batch in self._each(_do, [(task, part) for part in self._parts(whole)], len(whole)):
-            if not seen.merge(batch.references):
-                raise HeldError(
-                    "reference-changed", "one UID was replaced in two ways within this study"
-                )
-            yield batch
+        job = Job(files, known, out)
+        for _, batch in self.many([job]):
+            if batch is not None:
+                yield batch
+        if job.error is not None:
+            raise job.error
 
     def study(self, files: Sequence[Path], out: Path) -> Batch:
-        """Take a study's files through all of it; see `batches`."""
+        """Take a study's files through all of it; see `many`."""
         total = Batch()
         known = reduce(or_, self.know(files).values(), Known())
         for batch in self.batches(files, known, out):
             total.outcomes += batch.outcomes
             total.counts.merge(batch.counts)
+        place = {path: number for number, path in enumerate(files)}
+        total.outcomes.sort(key=lambda outcome: place[outcome.source])
         return total
 
-    def _parts(self, files: Sequence[Path]) -> list[list[Path]]:
-        size = min(max(CHUNK, len(files) // (self._processes * 8)), 8 * CHUNK)
-        return [list(files[at : at + size]) for at in range(0, len(files), size)]
+    @property
+    def _hands(self) -> int:
+        return self._processes if self._pool is not None else 1
 
-    def _each(
-        self, work: Callable[..., _R], tasks: Sequence[tuple[object, ...]], files: int
-    ) -> Iterator[_R]:
-        if self._processes == 1 or (files < _WORTH_PROCESSES and self._pool is None):
+    def _expect(self, seconds: float) -> None:
+        """Start processes once there was or is enough to do for them."""
+        self._expected += seconds
+        if self._pool is None and self._processes > 1 and self._expected >= WORTH_PROCESSES:
+            # A plain fork copies the locks of this process's threads as they stand.
+            context = multiprocessing.get_context("forkserver")
+            # Later workshops of this process find the modules imported.
+            context.set_forkserver_preload([__name__])
+            self._pool = ProcessPoolExecutor(
+                self._processes, context, initializer=_start, initargs=(self._tools,)
+            )
+
+    def _each(self, work: Callable[..., _R], tasks: Sequence[tuple[object, ...]]) -> Iterator[_R]:
+        if self._pool is None:
             for task in tasks:
                 yield work(self._tools, *task)
             return
-        if self._pool is None:
-            self._pool = ProcessPoolExecutor(
-                self._processes,
-                # A plain fork copies the locks of this process's threads as they stand.
-                multiprocessing.get_context("forkserver"),
-                initializer=_start,
-                initargs=(self._tools,),
-            )
         try:
             futures = [self._pool.submit(_in_process, work, task) for task in tasks]
             for future in futures:
@@ -251,8 +364,9 @@ def _known(tools: _Tools, files: Sequence[Path]) -> dict[str, Known]:
 
 def _do(tools: _Tools, study: _Study, files: Sequence[Path]) -> Batch:
     anonymiser, checker = _bench(tools, study)
-    with quiet():
-        outcomes = [_one(anonymiser, checker, path, study.out) for path in files]
+    with quiet(), Landing() as landing:
+        outcomes = [_one(anonymiser, checker, path, study.out, landing) for path in files]
+        landing.settle()
     return Batch(outcomes, *checker.take())
 
 
@@ -265,14 +379,22 @@ def _bench(tools: _Tools, study: _Study) -> tuple[Anonymiser, Checker]:
     return _current[1:]
 
 
-def _one(anonymiser: Anonymiser, checker: Checker, path: Path, out: Path) -> Outcome:
+def _one(
+    anonymiser: Anonymiser, checker: Checker, path: Path, out: Path, landing: Landing
+) -> Outcome:
     try:
-        made = anonymiser.file(path, out)
+        made = anonymiser.file(path, out, landing)
     except HeldError as error:
         return Outcome(path, None, error.code, error.detail)
     try:
-        checker.check(path, made.path)
+        checker.check(path, landing.partial(made.path))
     except HeldError as error:
-        made.path.unlink(missing_ok=True)
+        landing.discard(made.path)
         return Outcome(path, None, error.code, error.detail, refused=True)
     return Outcome(path, made)
+
+
+def _clashes(job: Job) -> Batch | None:
+    clashing = job.known.clashing
+    held = [Outcome(path, None, *_CLASH) for path in job.files if path in clashing]
+    return Batch(held) if held else None

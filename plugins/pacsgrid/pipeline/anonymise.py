@@ -6,7 +6,8 @@ import logging
 import shutil
 from pathlib import Path
 
-from pacsgrid.deid import Workshop, study_report
+from pacsgrid.deid import study_report
+from pacsgrid.disk import sync_directories
 from pacsgrid.errors import HeldError
 from pacsgrid.pipeline.context import Line
 
@@ -28,8 +29,8 @@ def anonymise(line: Line, ref: str) -> None:
     shutil.rmtree(rooms.outbox, ignore_errors=True)
     rooms.outbox.mkdir(parents=True, mode=0o700)
     files = sorted(path for path in rooms.staging.iterdir() if path.suffix == ".dcm")
-    with Workshop(line.pseudonyms, line.profile) as workshop:
-        batch = workshop.study(files, rooms.outbox)
+    batch = line.workshop.study(files, rooms.outbox)
+    sync_directories([rooms.outbox.parent])
     for outcome in batch.held:
         if outcome.refused:
             raise outcome.error()

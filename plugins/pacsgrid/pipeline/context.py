@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from pacsgrid.config import Site, read_key
-from pacsgrid.deid import Profile, Pseudonyms, load_profile
+from pacsgrid.deid import Profile, Pseudonyms, Workshop, load_profile
 from pacsgrid.deid.quarantine import keep
 from pacsgrid.errors import ConfigError
 from pacsgrid.grid import Zone
@@ -139,8 +139,19 @@ class Line:
         """Return the directories of one study."""
         return Rooms(self.site.staging / ref, self.site.outbox / ref, self.site.quarantine / ref)
 
+    @cached_property
+    def workshop(self) -> Workshop:
+        """Anonymiser and checker; its processes serve one study after another."""
+        return Workshop(self.pseudonyms, self.profile)
+
+    def rest(self) -> None:
+        """End the processes of the workshop, and forget what it knows of the last study."""
+        if "workshop" in self.__dict__:
+            self.__dict__.pop("workshop").close()
+
     def close(self) -> None:
         """Close every connection this line opened."""
+        self.rest()
         for zone in self._zones.values():
             zone.close()
         self._zones.clear()

@@ -205,6 +205,7 @@ def run_step(line: Line, name: str, refs: Sequence[str]) -> BatchResult:
                 text = f"{type(error).__name__} at {place.filename.rsplit('/', 1)[-1]}"
                 log.error("%s: %s fails with %s:%s", ref, name, text, place.lineno)
                 later.append(f"{ref}: {text}:{place.lineno}")
+    line.rest()
     if later:
         raise RetryableError(f"{name}: {len(later)} of {len(refs)} to try again: {later[0]}")
     return BatchResult(through, held)

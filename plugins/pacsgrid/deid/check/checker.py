@@ -83,7 +83,8 @@ class Checker:
             if self._alone:
                 self._take(before)
             files.check_structure(after)
-            files.check_name(result, self._search, self._identity)
+            kept = "uids" in self._profile.options
+            files.check_name(result, self._search, self._identity, kept)
             self._comparison.run(before, after)
             try:
                 files.check_pixels(old, before, new, after, self._search)
@@ -107,11 +108,16 @@ class Checker:
 
 @dataclass(frozen=True)
 class Seen:
-    """Whose header was read: the file, and the UIDs that it bears. Identified: memory only."""
+    """Whose header was read: the file, and the UIDs that it bears. Identified: memory only.
+
+    ``size`` is the file's in bytes, ``pixels`` how many of it are to be read for text.
+    """
 
     path: Path
     study_uid: str
     sop_uid: str
+    size: int = 0
+    pixels: int = 0
 
 
 def scan(sources: Iterable[Path], profile: Profile) -> dict[str, tuple[Identity, list[Seen]]]:
@@ -125,7 +131,13 @@ def scan(sources: Iterable[Path], profile: Profile) -> dict[str, tuple[Identity,
             header = read_header(path)
         except (MalformedError, OSError):
             continue
-        seen = Seen(path, _uid(header, 0x0020000D), _uid(header, 0x00080018))
+        seen = Seen(
+            path,
+            _uid(header, 0x0020000D),
+            _uid(header, 0x00080018),
+            header.size,
+            pixels_text.pixels_to_read(header, profile.pixels.look),
+        )
         identity, headers = found.setdefault(seen.study_uid, (Identity(), []))
         identity.add(header.meta, profile)
         identity.add(header.elements, profile)

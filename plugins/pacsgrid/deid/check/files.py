@@ -36,10 +36,12 @@ def check_structure(made: Header) -> None:
             raise HeldError("reference-changed", f"{name(there)} and {name(here)} differ")
 
 
-def check_name(result: Path, search: Search, identity: Identity) -> None:
+def check_name(result: Path, search: Search, identity: Identity, keeps_uids: bool) -> None:
     """Refuse a file or folder name of the result that identifies."""
     for part in (result.parent.name, result.stem):
         if part.encode() in identity.origins:
+            if keeps_uids:
+                continue
             raise identity_left("the file's name", "an original UID")
         # A derived UID has 39 digits: any short number stands in some of them.
         if not part.startswith("2.25.") and (

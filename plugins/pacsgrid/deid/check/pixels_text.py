@@ -69,6 +69,20 @@ def to_read(source: Header, look: str) -> bool:
     return value(0x00080060) not in _RECONSTRUCTED or image_type != [b"ORIGINAL", b"PRIMARY"]
 
 
+def pixels_to_read(source: Header, look: str) -> int:
+    """Return how many pixels an image has that are to be read, by its source's header."""
+    if not to_read(source, look):
+        return 0
+    count = 1
+    for tag in (0x00280010, 0x00280011):
+        element = source.elements.get(tag)
+        # Rows and columns are US, of either byte order: what is wrong by that is only an estimate.
+        count *= int.from_bytes(element.value[:2], "little") if element is not None else 0
+    frames = source.elements.get(0x00280008)
+    text = frames.value.strip(b"\0 ") if frames is not None else b"1"
+    return count * (int(text) if text.isdigit() else 1)
+
+
 def check_text(result: Path, search: Search, dates: frozenset[str]) -> int:
     """Read a result's pixels and refuse them when they name somebody.
 
