@@ -11,7 +11,15 @@ from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
 from dicom import ct, save
-from pacsgrid.deid import Pseudonyms, anonymise_file, check_file, collect_identifiers, load_profile
+from pacsgrid.deid import (
+    Pseudonyms,
+    Workshop,
+    anonymise_file,
+    check_file,
+    collect_identifiers,
+    load_profile,
+)
+from pacsgrid.errors import HeldError
 
 PSEUDONYMS = Pseudonyms(b"k" * 32, "demo")
 
@@ -57,3 +65,47 @@ def test_a_strain_of_mice_is_no_name(tmp_path: Path) -> None:
     ds = dcmread(ct(tmp_path / "a", "1.2.3", "1.2.3.1", patient="M12"))
     ds.StrainDescription = "C57BL/6J"
     assert twice(save(ds, tmp_path / "a"), tmp_path, "research").StrainDescription == "C57BL/6J"
+
+
+def test_an_object_of_no_class_is_held_at_once(tmp_path: Path) -> None:
+    """A number in its place was emptied like any other, and the result had no class."""
+    ds = dcmread(ct(tmp_path / "a", "1.2.3", "1.2.3.1"))
+    raw = RawDataElement(Tag(0x00080016), "DS", 4, b"\1\0\2 ", 0, False, True)
+    ds._dict[Tag(0x00080016)] = raw  # type: ignore[index]
+    ds.save_as(tmp_path / "a")
+    with pytest.raises(HeldError, match="no-sop-uid"):
+        twice(tmp_path / "a", tmp_path, "basic")
+
+
+@pytest.mark.parametrize("name", ["Bašić^Yes", "Modified^Option", "Removed^Dates"])
+def test_what_is_said_of_the_method_names_nobody(tmp_path: Path, name: str) -> None:
+    path = ct(tmp_path / "a", "1.2.3", "1.2.3.1", patient=name)
+    assert twice(path, tmp_path, "research").PatientIdentityRemoved == "YES"
+
+
+def test_another_method_is_looked_at_like_any_text(tmp_path: Path) -> None:
+    path = ct(tmp_path / "a", "1.2.3", "1.2.3.1", patient="Bašić^Ana")
+    profile = load_profile("basic")
+    made = anonymise_file(path, tmp_path, PSEUDONYMS, profile, collect_identifiers([path])).path
+    ds = dcmread(made)
+    ds.DeidentificationMethodCodeSequence[0].CodeMeaning = "by Ana Basic"
+    ds.save_as(made)
+    with pytest.raises(HeldError, match="identity-left"):
+        check_file(path, made, profile)
+
+
+def test_an_identifier_among_numbers_and_bytes_goes(tmp_path: Path) -> None:
+    """Also in the second slice of a series, whose other numbers are not decoded again."""
+    files = []
+    for number in (1, 2):
+        ds = dcmread(ct(tmp_path / str(number), "1.2.3", f"1.2.3.{number}", patient_id="4411223"))
+        ds.AcquisitionNumber = "4411223" if number == 2 else "7"
+        ds.InstanceNumber = number
+        ds.add_new(0x00143070, "OW", "Nováková".encode() + b" ")
+        files.append(save(ds, tmp_path / str(number)))
+    with Workshop(PSEUDONYMS, load_profile("research"), processes=1) as workshop:
+        batch = workshop.study(files, tmp_path / "out")
+    assert [outcome.code for outcome in batch.held] == []
+    first, second = (dcmread(made.path) for made in batch.made)
+    assert first.AcquisitionNumber == 7 and second.AcquisitionNumber is None
+    assert not second[0x00143070].value

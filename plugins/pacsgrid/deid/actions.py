@@ -16,12 +16,13 @@ from pydicom.valuerep import VR
 from .attribute_types import attribute_type
 from .characteristics import binned
 from .codes import clean_code
+from .content import CODE_VALUE, MEASURED, SEQUENCES
 from .dates import shift
 from .identifiers import StudyIdentifiers
 from .private import safe_elements
 from .profile import Profile
 from .pseudonyms import Pseudonyms
-from .rules import TEXT, TIMES, action_for
+from .rules import TEXT, TIMES, action_for, content_actions
 from .text import TextCleaner
 from .vocabulary import STANDARD_UID, is_code_string, is_structure, is_term
 
@@ -61,6 +62,8 @@ class Context:
 
     def __post_init__(self) -> None:
         options = self.profile.options
+        if "device" in options:
+            object.__setattr__(self, "identifiers", self.identifiers.but_devices)
         days = self.shift if "modified" in options else 0 if "full" in options else None
         object.__setattr__(
             self,
@@ -93,6 +96,8 @@ def clean_dataset(ds: Dataset, context: Context, sequence: str = "", strict: boo
     """
     clean_code(ds, context.pseudonyms, (lambda _text: "") if strict else _short(context))
     private = safe_elements(ds, context.profile.safe_private)
+    # Before the concept's own name is cleaned.
+    content = content_actions(ds, context.profile) if sequence in SEQUENCES else {}
     for tag in list(ds.keys()):
         number = int(tag)
         if tag.is_private:
@@ -104,8 +109,27 @@ def clean_dataset(ds: Dataset, context: Context, sequence: str = "", strict: boo
             # Values are text by now, and written again as UTF-8; groups 0000 and 0002 do not
             # belong into a dataset (PS3.5 7.1).
             del ds[tag]
+        elif content.get(number) == "D":
+            _content(ds, number)
         else:
-            _apply(ds, number, context, sequence, strict)
+            _apply(ds, number, context, sequence, strict, content.get(number, ""))
+
+
+def _content(ds: Dataset, tag: int) -> None:
+    """Put a dummy in the place of a content item's value.
+
+    The item itself stays where the table would have it removed: others may refer to it by its
+    place (PS3.3 C.17.3.2.4).
+    """
+    if tag == MEASURED:
+        ds[tag].value = Sequence()
+    elif tag == CODE_VALUE:
+        unknown = Dataset()
+        unknown.CodeValue, unknown.CodingSchemeDesignator = "U", "DCM"
+        unknown.CodeMeaning = "Unknown sex"
+        ds[tag].value = Sequence([unknown])
+    else:
+        _dummy(ds, tag, "UT")
 
 
 def _short(context: Context) -> Callable[[str], str]:
@@ -140,7 +164,9 @@ def _apply_private(ds: Dataset, tag: int, vr: str, context: Context) -> None:
             del ds[tag]
 
 
-def _apply(ds: Dataset, tag: int, context: Context, sequence: str, strict: bool) -> None:
+def _apply(
+    ds: Dataset, tag: int, context: Context, sequence: str, strict: bool, content: str
+) -> None:
     element = ds.get_item(tag)
     vr = element.VR
     if isinstance(element, RawDataElement):
@@ -153,7 +179,7 @@ def _apply(ds: Dataset, tag: int, context: Context, sequence: str, strict: bool)
     if vr not in _VRS:
         del ds[tag]  # of a later edition, or damaged: nobody can say what its bytes are
         return
-    action = action_for(tag, vr, context.profile, context.sop_class, sequence)
+    action = content or action_for(tag, vr, context.profile, context.sop_class, sequence)
     if vr == "SQ":
         _sequence(ds, tag, action, context, strict)
     elif action == "X":
@@ -294,7 +320,8 @@ def _numbers(ds: Dataset, tag: int, vr: str, context: Context) -> None:
         values = element.value.decode("latin-1").rstrip(" \0").split("\\")
     else:
         values = [str(getattr(v, "original_string", v)) for v in _list(element.value)]
-    if not all(not value or _NUMBERS.fullmatch(value) for value in values):
+    named = vr == "IS" and any(context.identifiers.found_in(value) for value in values)
+    if named or not all(not value or _NUMBERS.fullmatch(value) for value in values):
         ds[tag] = DataElement(tag, vr, None)
     elif keyword_for_tag(tag) in context.profile.bins:
         ds[tag].value = binned(tag, ds[tag].value, context.profile)
@@ -307,7 +334,8 @@ def _bytes(ds: Dataset, tag: int, vr: str, context: Context) -> None:
         return
     if vr in _WIDTH and len(value) % _WIDTH[vr]:
         raise ValueError("a binary value has a wrong length")  # as bytes it would pass unseen
-    if vr in ("OB", "UN") and len(value) <= _SEARCHED:
+    # What is OB or OW reads as OW where the file gives no VR.
+    if vr in ("OB", "OW", "UN") and len(value) <= _SEARCHED:
         for encoding in ("utf-8", "cp1250", "utf-16-le", "utf-16-be"):
             runs = _READABLE.findall(value.decode(encoding, "replace"))
             if any(context.identifiers.found_in(run) for run in runs):

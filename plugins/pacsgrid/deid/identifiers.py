@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -37,9 +37,12 @@ IDS = frozenset(
         0x00402017,
         0x00400253,
         0x00101081,
-        0x00181000,
+        0x00120040,
+        0x00120042,
     }
 )
+# Serial number, station name and AE title: they lead to one device, and to who was there.
+DEVICES = frozenset({0x00181000, 0x00081010, 0x00400241, 0x00400242})
 BIRTH = frozenset({0x00100030})
 # Addresses and telephone numbers of the patient, and the institution's name and address.
 PLACES = frozenset(
@@ -65,7 +68,7 @@ _MUTE = frozenset(
     (b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT", b"SH",
      b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US")
 )  # fmt: skip
-_LISTED = NAMES | IDS | BIRTH | PLACES
+_LISTED = NAMES | IDS | DEVICES | BIRTH | PLACES
 
 
 # Letters that Unicode does not take apart into a plain one and a mark.
@@ -103,6 +106,7 @@ class StudyIdentifiers:
     birth_dates: frozenset[str] = frozenset()
     # Addresses, telephone numbers and institutions: looked for in text, word by word in order.
     places: frozenset[str] = frozenset()
+    devices: frozenset[str] = frozenset()
 
     def __repr__(self) -> str:
         return f"StudyIdentifiers({len(self.names)} names, {len(self.ids)} ids)"
@@ -113,7 +117,13 @@ class StudyIdentifiers:
             self.ids | other.ids,
             self.birth_dates | other.birth_dates,
             self.places | other.places,
+            self.devices | other.devices,
         )
+
+    @cached_property
+    def but_devices(self) -> StudyIdentifiers:
+        """The same without devices, for who keeps them."""
+        return replace(self, devices=frozenset())
 
     @cached_property
     def words(self) -> frozenset[str]:
@@ -124,8 +134,11 @@ class StudyIdentifiers:
 
     @cached_property
     def compact(self) -> tuple[str, ...]:
-        """Identifiers and birth dates without separators, four characters or more."""
+        """Identifiers, birth dates and devices without separators, four characters or more."""
         values = {fold(v).replace(" ", "") for v in self.ids | self.birth_dates}
+        devices = {fold(v).replace(" ", "") for v in self.devices}
+        # A station that is called by a word alone is called as a hundred others.
+        values |= {value for value in devices if not value.isalpha()}
         return tuple(sorted(v for v in values if len(v) >= 4))
 
     @cached_property
@@ -238,6 +251,7 @@ def of_dataset(ds: Dataset) -> StudyIdentifiers:
     ids: set[str] = set()
     births: set[str] = set()
     places: set[str] = set()
+    devices: set[str] = set()
     stack = [ds]
     while stack:
         current = stack.pop()
@@ -252,11 +266,15 @@ def of_dataset(ds: Dataset) -> StudyIdentifiers:
                     ids.update(_values(element.value))
                 elif int(tag) in BIRTH:
                     births.update(_values(element.value))
+                elif int(tag) in DEVICES:
+                    devices.update(_values(element.value))
                 if int(tag) in PLACES:
                     places.update(_values(element.value))
             except Exception:
                 continue
-    return StudyIdentifiers(frozenset(names), frozenset(ids), frozenset(births), frozenset(places))
+    return StudyIdentifiers(
+        frozenset(names), frozenset(ids), frozenset(births), frozenset(places), frozenset(devices)
+    )
 
 
 def collect_identifiers(paths: Iterable[Path]) -> StudyIdentifiers:

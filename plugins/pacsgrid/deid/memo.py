@@ -32,6 +32,8 @@ _BINARY = frozenset(("FD", "FL", "SL", "SS", "UL", "US"))
 _PLAIN_NUMBERS = re.compile(rb"[0-9+.eE-]+(\\[0-9+.eE-]+)* ?")
 _NUMBER = rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 _NUMBERS = re.compile(rb"%b(?:\\%b)* ?" % (_NUMBER, _NUMBER))
+# Shorter whole numbers are counts and positions.
+_IDENTIFIER = 6
 _UIDS = (0x00080016, _SOP_UID, 0x0020000D, 0x0020000E)
 # Three elements that make one coded entry: no dataset has them, an item does.
 _CODE = (0x00080100, 0x00080102, 0x00080104)
@@ -107,7 +109,7 @@ class Memo:
             # Read, judged and left alone: its bytes are what would be written.
             if tag in ds and _as_it_was(ds.get_item(tag)):
                 made[tag] = data
-                if ds.get_item(tag).VR in ("DS", "IS") and _NUMBERS.fullmatch(data[8:]):
+                if ds.get_item(tag).VR in ("DS", "IS") and self._plain(data):
                     self._numbers.add((tag, data[4:6]))
                 del ds[tag]
         for tag in self._anchors.keys() - wanted.keys() - {_CHARSET}:
@@ -120,7 +122,13 @@ class Memo:
 
     def _is_number(self, tag: int, data: bytes) -> bool:
         """Say whether it is a number where another was left alone: that depends on no more."""
-        return (tag, data[4:6]) in self._numbers and _NUMBERS.fullmatch(data[8:]) is not None
+        return (tag, data[4:6]) in self._numbers and self._plain(data)
+
+    @staticmethod
+    def _plain(data: bytes) -> bool:
+        """Say whether an encoded element holds numbers that cannot be anybody's identifier."""
+        short = data[4:6] == b"DS" or len(data) - 8 < _IDENTIFIER
+        return short and _NUMBERS.fullmatch(data[8:]) is not None
 
     def rewritten(self, parts: Parts) -> dict[int, bytes]:
         """Return the elements of a result, encoded."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pydicom.datadict import dictionary_has_tag
+from pydicom.dataset import Dataset
 
 from .attribute_types import attribute_type
+from .content import CODE_VALUE, MEASURED, TEXT_VALUE, value_rule
 from .profile import Profile
 from .table import Rule, rule_for
 
@@ -47,6 +49,22 @@ def action_for(tag: int, vr: str, profile: Profile, sop_class: str = "", sequenc
     if vr in ("IS", "DS"):
         return "number"
     return "X" if vr == "UN" else "K"
+
+
+def content_actions(item: Dataset, profile: Profile) -> dict[int, str]:
+    """Return what Table E.3.4-1 makes of a content item's values: D, K or C by tag.
+
+    Where an attribute has an override that holds for content items too.
+    """
+    found: dict[int, str] = {}
+    for tag in (TEXT_VALUE, CODE_VALUE, MEASURED):
+        if tag not in item or tag in profile.overrides:
+            continue
+        rule = value_rule(item, tag)
+        if rule is not None:
+            options = profile.options & rule.options.keys()
+            found[tag] = next((rule.options[o] for o in _PRECEDENCE if o in options), "D")
+    return found
 
 
 def _listed(tag: int, vr: str, rule: Rule, profile: Profile, sop_class: str, sequence: str) -> str:

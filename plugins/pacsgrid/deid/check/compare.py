@@ -39,6 +39,27 @@ _TERMS = frozenset(
 # Stand where something was taken out, in results of an earlier anonymising too.
 _REMOVED = frozenset((b"REMOVED", b"urn:removed"))
 _DECIMAL = re.compile(rb" *[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)? *")
+# PS3.16 CID 7050: some people are called Basic.
+_METHODS = {
+    b"113100": b"Basic Application Confidentiality Profile",
+    b"113101": b"Clean Pixel Data Option",
+    b"113103": b"Clean Graphics Option",
+    b"113104": b"Clean Structured Content Option",
+    b"113105": b"Clean Descriptors Option",
+    b"113106": b"Retain Longitudinal Temporal Information Full Dates Option",
+    b"113107": b"Retain Longitudinal Temporal Information Modified Dates Option",
+    b"113108": b"Retain Patient Characteristics Option",
+    b"113109": b"Retain Device Identity Option",
+    b"113110": b"Retain UIDs Option",
+    b"113111": b"Retain Safe Private Option",
+    b"113112": b"Retain Institution Identity Option",
+}
+_SCHEME, _CODE, _MEANING = 0x00080102, 0x00080100, 0x00080104
+# What the anonymiser says of itself (PS3.3 C.12.1.1.1), whoever is called so.
+_SAID = {
+    0x00120062: (b"YES",),
+    0x00280303: (b"REMOVED", b"MODIFIED", b"UNMODIFIED"),
+}
 _STATES = (
     (0x00120062, b"YES", "PatientIdentityRemoved (0012,0062)"),
     (_METHOD, b"", "DeidentificationMethod (0012,0063)"),
@@ -126,7 +147,10 @@ class Comparison:
         previous = old.items if old is not None else None
         if previous is None or tag == _METHOD_CODES:
             for item in items:
-                self._dataset(None, item, was, now)
+                if tag == _METHOD_CODES and _is_method(item):
+                    self.fates += [(inner, ADDED) for inner in item]
+                else:
+                    self._dataset(None, item, was, now)
             return
         if items and len(previous) != len(items):
             raise HeldError("reference-changed", f"{name(tag)} has lost items, or has more of them")
@@ -217,8 +241,10 @@ class Comparison:
         value = element.value
         if tag == _METHOD and value.strip(b"\0 ") == self._method:
             return
-        if element.vr == "CS" and value.strip(b"\0 ") in _TERMS:
-            return
+        if element.vr == "CS":
+            word = value.strip(b"\0 ")
+            if word in _TERMS or word in _SAID.get(tag, ()):
+                return
         same = old is not None and value == old.value
         if tag in ALWAYS_NEW and same and value.strip(b"\0 ") not in _REMOVED:
             raise identity_left(name(tag), "the source's own value")
@@ -236,6 +262,14 @@ class Comparison:
     @property
     def _dates(self) -> set[str] | frozenset[str]:
         return self._search.births if "full" in self._profile.options else self._search.dates
+
+
+def _is_method(item: Items) -> bool:
+    """Say whether an item is one of the standard's codes for de-identification, and no more."""
+    if item.keys() != {_SCHEME, _CODE, _MEANING}:
+        return False
+    values = {tag: element.value.strip(b"\0 ") for tag, element in item.items()}
+    return values[_SCHEME] == b"DCM" and _METHODS.get(values[_CODE]) == values[_MEANING]
 
 
 def _worth(element: Element) -> bool:

@@ -28,9 +28,17 @@ _NAMES_AS_TEXT = frozenset((0x00380300,))
 _BIRTH = frozenset((0x00100030, 0x00100032, 0x00100033))
 # What the profile's options let through (PS3.15 E.3.2 to E.3.4).
 _KEPT_BY = {
-    "device": frozenset((0x00181000, 0x00081010, 0x00400241, 0x00400242)),
+    "device": frozenset(
+        (
+            0x00181000, 0x00081010, 0x00400241, 0x00400242,
+            0x00181002, 0x0018100B,
+            # When it was made, installed and calibrated.
+            0x0014407E, 0x00181200, 0x00181202, 0x00181203, 0x00181204, 0x00181205, 0x0018700C,
+            0x300C0127,
+        )
+    ),
     "institution": _INSTITUTIONS | {0x00080081},
-}
+}  # fmt: skip
 # Elements whose value as a whole is always another one in the output, however short.
 ALWAYS_NEW = _IDS - {0x00200010} | _PHONES | _ADDRESSES
 _DATE = re.compile(rb"(\d{8})")
