@@ -19,6 +19,7 @@ from pacsgrid.model import AnonymisedInstance, ReplicaProof, StudyState
 from pacsgrid.pipeline import Line
 
 DOCUMENTED = Path(__file__).parents[2] / "docs" / "metrics.md"
+MAPPING = Path(__file__).parents[2] / "docker" / "metrics" / "statsd-mapping.yml"
 WAY = (StudyState.RETRIEVED, StudyState.ANONYMISED)
 
 
@@ -126,7 +127,8 @@ def test_every_name_is_documented_and_mapped(statsd: Server, filled: Path) -> No
         pass
     metrics.failed("ingest_studies")
     text = DOCUMENTED.read_text()
-    mapped = [re.escape(m).replace(r"\*", "[^.]+") for m in re.findall(r'match: "([^"]+)"', text)]
+    matches = re.findall(r'match: "([^"]+)"', MAPPING.read_text())
+    mapped = [re.escape(match).replace(r"\*", "[^.]+") for match in matches]
     described = [
         "airflow." + re.sub(r"<[a-z]+>", "[^.]+", name.replace(".", r"\."))
         for name in re.findall(r"^\| `(pacsgrid\.[^`]+)`", text, re.MULTILINE)
