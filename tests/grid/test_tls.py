@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from certificates import Certificates, make_certificates
+from irods_user import iinit
 from pacsgrid.embedded.zone import ZoneServer
 from pacsgrid.errors import ZoneError, ZoneUnavailable
 from pacsgrid.grid import Zone, put_text
+from pacsgrid.grid.user import UserZone
 from pacsgrid.model import ZoneSettings
 
 
@@ -58,3 +62,22 @@ def test_a_zone_without_tls_is_refused(tmp_path: Path, certificates: Certificate
             zone.ping()
         with Zone(plain) as zone:
             zone.ping()
+
+
+def test_the_environment_that_researchers_are_told_to_write(
+    settings: ZoneSettings,
+    certificates: Certificates,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    document = (Path(__file__).parents[2] / "docs" / "fetch.md").read_text()
+    (text,) = re.findall(r"```json\n(.*?)```", document, re.DOTALL)
+    for name, value in iinit(tmp_path, settings, settings.user, settings.password).items():
+        monkeypatch.setenv(name, value)
+    file = tmp_path / "irods_environment.json"
+    here = json.loads(file.read_text())
+    authority = {"irods_ssl_ca_certificate_file": str(certificates.authority)}
+    file.write_text(json.dumps({**json.loads(text), **here, **authority}))
+    with UserZone() as zone:
+        assert zone.session.collections.exists("/brno/home/rods")
+        assert zone.session.pool.get_connection().socket.version().startswith("TLS")
