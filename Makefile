@@ -27,6 +27,7 @@ help:
 	@echo "make bench-grid  deposit, fetch, verification and planning; PACSGRID_TEST_ZONES names a real zone"
 	@echo "make bench-dicom  instances a second: receiving, C-GET, WADO-RS, beside DCMTK and pynetdicom"
 	@echo "make pacs-faults  every readable DICOM file from Orthanc and dcmqrscp while 8 % of connections fail (minutes)"
+	@echo "make fuzz      damaged conversations against receiver and gateway (CASES=100000)"
 	@echo "make bench-dags  CPU seconds to read each DAG file, beside an empty one"
 	@echo "make requirements  resolve requirements*.in anew"
 
@@ -106,6 +107,10 @@ bench-dags: $(VENV)/.ready
 
 pacs-faults: $(VENV)/.ready system
 	PACSGRID_FAULTS=full $(BIN)/python -m pytest tests/pacs/test_matrix.py
+
+.PHONY: fuzz
+fuzz: $(VENV)/.ready
+	PYTHONPATH=$(PYTHONPATH):tests $(BIN)/python -m fuzzed.run --cases $(or $(CASES),100000)
 
 requirements: $(VENV)/.ready
 	$(BIN)/uv pip compile -q --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 requirements.in -o requirements.txt

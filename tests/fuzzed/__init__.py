@@ -1,0 +1,1 @@
+"""Conversations of DICOM peers, damaged in every way, against receiver and gateway."""
