@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from types import TracebackType
 from typing import Self
+
+import psycopg2
 
 from pacsgrid.config import Site
 from pacsgrid.errors import ConfigError, PacsgridError
@@ -20,6 +23,7 @@ from pacsgrid.gateway.reach import Door, Reach
 from pacsgrid.gateway.refresh import refresh
 from pacsgrid.gateway_settings import GatewaySettings
 from pacsgrid.grid import Zone
+from pacsgrid.ledger import Cohorts
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +57,7 @@ class Gateway:
         self.objects = Objects(self.reach)
         folder = self.settings.index.with_suffix(".objects")
         self.cache = FileCache(folder, self.objects, self.settings.cache_mb << 20)
+        self._withdrawn: dict[str, frozenset[str]] = {}
         self._stop = threading.Event()
         self._refresher: threading.Thread | None = None
 
@@ -66,6 +71,7 @@ class Gateway:
         with self.index.lock():
             served = [(d.bit, project) for d in self.reach.doors for project in d.projects]
             self.index.keep_only(served)
+            self._note_withdrawals()
             for zone, door in self.reach.open():
                 try:
                     changed += self.reach.asked(
@@ -78,7 +84,27 @@ class Gateway:
         return changed
 
     def _refresh(self, zone: Zone, projects: Sequence[str]) -> int:
-        return sum(refresh(self.index, zone, project) for project in projects)
+        return sum(
+            refresh(self.index, zone, project, self._withdrawn.get(project, frozenset()))
+            for project in projects
+        )
+
+    def _note_withdrawals(self) -> None:
+        """Learn who withdrew, of the projects whose ledger is here; they are hidden at once.
+
+        A partner that was away keeps its copies until it is back, and may be read before the
+        pipeline has erased them there.
+        """
+        for door in self.reach.doors:
+            for project in door.projects:
+                if project not in self.site.projects:
+                    continue
+                try:
+                    with closing(Cohorts(self.site.ledger_dsn)) as cohorts:
+                        rows = cohorts.withdrawals(project)
+                    self._withdrawn[project] = frozenset(row.subject for row in rows)
+                except (PacsgridError, psycopg2.Error) as error:
+                    log.warning("withdrawals of %s: %s", project, type(error).__name__)
 
     def keep_fresh(self) -> None:
         """Refresh in the background, every `refresh_seconds`, until closed."""

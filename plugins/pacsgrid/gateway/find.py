@@ -173,21 +173,27 @@ class _Studies:
         self._db = db
         self._sight = sight
         self._level = level
-        marks = ", ".join("?" * len(ids))
-        self._studies = {
-            key: (uid, json.loads(text))
-            for key, uid, text in db.execute(
-                f"SELECT id, uid, attributes FROM study WHERE id IN ({marks}) ORDER BY id", ids
-            )
-        }
-        self._series = self._readable(marks, ids)
-        lower = {tag for tag in keys if tag.partition(".")[0] not in STUDY_TAGS}
-        instance = {tag for tag in lower if tag.partition(".")[0] not in SERIES_TAGS}
-        self._study_keys = {tag: v for tag, v in keys.items() if tag not in lower}
+        tags = {tag: tag.partition(".")[0] for tag in keys}
+        lower = {tag for tag in keys if tags[tag] not in STUDY_TAGS}
+        instance = {tag for tag in lower if tags[tag] not in SERIES_TAGS}
+        counted = {tag for tag in keys if tags[tag] in _COUNTED} - lower
+        own = {tag: v for tag, v in keys.items() if tag not in lower | counted}
+        self._counted_keys = {tag: keys[tag] for tag in counted}
         self._series_keys = {tag: keys[tag] for tag in lower - instance}
         self._instance_keys = {tag: keys[tag] for tag in instance}
+        marks = ", ".join("?" * len(ids))
+        self._studies: dict[int, tuple[str, Json]] = {}
+        for key, uid, text in db.execute(
+            f"SELECT id, uid, attributes FROM study WHERE id IN ({marks}) ORDER BY id", ids
+        ):
+            known = json.loads(text) | {STUDY_UID: _value("UI", uid)}
+            if _all_match(own, known):
+                self._studies[key] = (uid, known)
+        # Most queries match few studies: only of these the series are looked at.
+        self._series = self._readable(list(self._studies))
 
-    def _readable(self, marks: str, ids: Sequence[int]) -> dict[int, list[_Series]]:
+    def _readable(self, ids: Sequence[int]) -> dict[int, list[_Series]]:
+        marks = ", ".join("?" * len(ids))
         found: dict[int, _Series] = {}
         partly: set[int] = set()
         for key, study, uid, place, text, zones, sop_class, number in self._db.execute(
@@ -221,8 +227,8 @@ class _Studies:
             series = self._series.get(key)
             if not series:
                 continue
-            study = own | _counted(uid, series)
-            if not _all_match(self._study_keys, study):
+            study = own | _counted(series)
+            if not _all_match(self._counted_keys, study):
                 continue
             if self._level is Level.STUDY:
                 yield Answer(uid, "", "", study)
@@ -285,11 +291,10 @@ def _value(vr: str, *values: object) -> Json:
     return {"vr": vr, "Value": list(values)}
 
 
-def _counted(uid: str, series: Sequence[_Series]) -> Json:
+def _counted(series: Sequence[_Series]) -> Json:
     modalities = {first(one.own, MODALITY) for one in series} - {""}
     classes = {name for one in series for name in one.classes} - {""}
     counted = {
-        STUDY_UID: _value("UI", uid),
         STUDY_SERIES: _value("IS", len(series)),
         STUDY_INSTANCES: _value("IS", sum(one.count for one in series)),
         AVAILABILITY: _value("CS", "ONLINE"),

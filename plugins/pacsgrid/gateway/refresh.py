@@ -7,6 +7,7 @@ good replicas each series has.
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection as Some
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
@@ -38,11 +39,16 @@ class _There:
     objects: Mapping[str, int]
 
 
-def refresh(index: Index, zone: grid.Zone, project: str) -> int:
+def refresh(index: Index, zone: grid.Zone, project: str, withdrawn: Some[str] = frozenset()) -> int:
     """Bring the index up to date with a project in a zone; returns how many studies changed.
 
     A study without its manifest is left as it is known: manifests are replaced now and then. It
     is dropped when its collection is gone.
+
+    Parameters
+    ----------
+    withdrawn
+        Subjects who withdrew: what a zone still has of them is not shown any more.
 
     Raises
     ------
@@ -51,6 +57,7 @@ def refresh(index: Index, zone: grid.Zone, project: str) -> int:
     """
     bit = index.bit(zone.settings.name)
     there, known = _there(zone, project), index.copies(bit, project)
+    there = {key: now for key, now in there.items() if key[0] not in withdrawn}
     changed = 0
     for (subject, uid), now in there.items():
         copy = known.get((subject, uid))
@@ -65,7 +72,7 @@ def refresh(index: Index, zone: grid.Zone, project: str) -> int:
     for subject, uid in known.keys() - there.keys():
         path = grid.study_collection(zone.settings.name, project, subject, uid)
         with translated(zone.settings.name):
-            if zone.session.collections.exists(path):
+            if subject not in withdrawn and zone.session.collections.exists(path):
                 continue
         index.drop(bit, project, subject, uid)
         changed += 1

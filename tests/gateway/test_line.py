@@ -1,0 +1,65 @@
+"""What the pipeline deposits is found as it was anonymised, and not after a withdrawal."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from dicom import ct
+from pacsgrid import grid
+from pacsgrid.embedded.stack import Stack
+from pacsgrid.gateway import Gateway, Level
+from pacsgrid.grid import study_collection
+from pacsgrid.model import StudyQuery
+from pacsgrid.pipeline import STEPS, Line, find_studies, run_step, settle
+from pacsgrid.pipeline.keep import tend
+from pacsgrid.pipeline.withdraw import withdraw
+
+RODS = "rods#brno"
+
+
+def test_a_study_from_its_deposit_to_its_withdrawal(tmp_path: Path) -> None:
+    with Stack(tmp_path / "stack", airflow=False, say=lambda text: None) as stack:
+        for number in range(3):
+            ct(stack.drop / f"{number}.dcm", "1.2.3.4", f"1.2.3.4.1.{number}", fill=number)
+        with Line(stack.site, "demo") as line, Gateway(stack.site) as gateway:
+            refs = find_studies(line, "drop", StudyQuery())
+            for name in STEPS:
+                refs = run_step(line, name, refs).refs
+            settle(line, refs)
+            row = line.ledger.instances(refs[0])[0]
+            gateway.refresh()
+            found = list(gateway.find(RODS, Level.IMAGE, {"00080060": "CT"}))
+            assert [one.study for one in found] == [row.study_uid] * 3
+            # Each zone's own catalog says who may read there.
+            for user, zones in ((RODS, 1), ("rods#praha", 2)):
+                assert {i.zones for i in gateway.instances(user, row.study_uid)} == {zones}
+            text = json.dumps([one.attributes for one in found], ensure_ascii=False)
+            assert not any(value in text for value in ("ovák", "756203", "ACC-77123", "1.2.3.4"))
+            assert found[0].attributes["00100020"]["Value"] == [row.subject]
+            assert found[0].attributes["00280010"]["Value"] == [32]
+            # The outbox is wiped by now: a manifest that is lost, or of an older version, is
+            # written anew from the objects.
+            places = [
+                (zone, study_collection(zone.settings.name, "demo", row.subject, row.study_uid))
+                for zone in (line.home, *line.partners)
+            ]
+            before = [grid.get_text(zone, f"{place}/manifest.json") for zone, place in places]
+            assert before[0] == before[1]
+            for zone, place in places:
+                grid.remove_object(zone, f"{place}/manifest.json")
+            tend(line, datetime.now(UTC) + timedelta(days=40))
+            assert before == [
+                grid.get_text(zone, f"{place}/manifest.json") for zone, place in places
+            ]
+            assert gateway.refresh() == 0
+            # Withdrawn while the partner is away: it still has them when it is back.
+            stack.zones["praha"].stop()
+            assert withdraw(line, row.subject) == ["praha"]
+            stack.start_zone("praha")
+        with Gateway(stack.site) as gateway:
+            assert gateway.index.copies(gateway.index.bit("praha"), "demo")
+            gateway.refresh()
+            assert not gateway.index.copies(gateway.index.bit("praha"), "demo")
+            assert list(gateway.find("rods#praha", Level.STUDY, {})) == []
