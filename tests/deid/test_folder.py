@@ -98,24 +98,50 @@ def test_a_dry_run_writes_nothing_and_says_what_would_be(
     assert "(0010,0010) 1 replaced" in told and "ovak" not in told
 
 
-def test_a_killed_run_goes_on_and_gives_the_same(tmp_path: Path, key: Path) -> None:
+def workers(pid: int) -> set[int]:
+    """The processes that a process started, and those that these started."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        parents[int(stat.parent.name)] = int(fields[1])
+    found, new = set(), {pid}
+    while new := {child for child, parent in parents.items() if parent in new} - found:
+        found |= new
+    return found
+
+
+@pytest.mark.parametrize(("processes", "each"), [(1, 120), (2, 200)])
+def test_a_killed_run_goes_on_and_gives_the_same(
+    tmp_path: Path, key: Path, processes: int, each: int
+) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
-    for number in range(240):
-        ct(source / f"{number}", f"1.2.{number // 120}", f"1.2.3.{number}", fill=number)
-    command = [sys.executable, "-m", "pacsgrid", *arguments(key, source, out), "--processes", "1"]
+    files = 2 * each
+    for number in range(files):
+        ct(source / f"{number}", f"1.2.{number // each}", f"1.2.3.{number}", fill=number)
+    command = [sys.executable, "-m", "pacsgrid", *arguments(key, source, out)]
+    command += ["--processes", str(processes)]
     killed = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     journal = out / ".pacsgrid" / "journal.jsonl"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline and killed.poll() is None:
         if journal.exists() and journal.read_bytes().count(b"\n") >= 4:
             break
         time.sleep(0.01)
+    others = workers(killed.pid)
+    assert len(others) >= (0 if processes == 1 else processes)
     killed.send_signal(signal.SIGKILL)
     assert killed.wait() == -signal.SIGKILL
+    while any(Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes()
+              for pid in others):  # fmt: skip
+        assert time.monotonic() < deadline, "a worker outlives the run"
+        time.sleep(0.05)
     with journal.open("ab") as stream:
         stream.write(b'{"study": "st-')  # as a crash in the middle of a line leaves it
     done = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert "240 files" in done.stdout and ", 0 done before" not in done.stdout
+    assert f"{files} files" in done.stdout and ", 0 done before" not in done.stdout
     assert main(arguments(key, source, tmp_path / "other")) == 0
     assert tree(out) == tree(tmp_path / "other")
 

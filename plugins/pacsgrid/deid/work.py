@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from functools import reduce
+from multiprocessing import connection
 from operator import or_
 from pathlib import Path
 from types import TracebackType
@@ -344,6 +346,18 @@ _current: tuple[str, Anonymiser, Checker] | None = None
 def _start(tools: _Tools) -> None:
     global _tools
     _tools = tools
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    """End this process when the one that it works for is gone.
+
+    One that went on after a kill would write into the folder of the run that comes next.
+    """
+    connection.wait([sentinel])
+    os._exit(1)
 
 
 def _in_process(work: Callable[..., _R], task: tuple[object, ...]) -> _R:
