@@ -1,0 +1,117 @@
+"""Over the wire when a replica is bad or a zone dies: right bytes, or an answer cut off."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+import requests
+from pydicom import dcmread
+
+from dicom import ct
+from gatewaykit import PROJECT, Client, Listening, ServedZones
+from pacsgrid.gateway import Gateway, cache, metadata, objects
+from pacsgrid.gateway.serve import PREFIX, application
+from pacsgrid.gateway.web import retrieve
+from pacsgrid.grid.sharing import share
+
+AS_STORED = "application/dicom; transfer-syntax=*"
+FRAMES = "application/octet-stream; transfer-syntax=*"
+COUNT, EDGE = 24, 256
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What counts as large is so from 1 MiB on, in pieces of 64 KiB."""
+    for module in (objects, metadata, retrieve):
+        monkeypatch.setattr(module, "SMALL", 1 << 20)
+    monkeypatch.setattr(objects, "CHUNK", 64 << 10)
+
+
+def many_frames(path: Path) -> Path:
+    ct(path, "1.2.1", "1.2.1.1.1")
+    ds = dcmread(path)
+    ds.NumberOfFrames, ds.Rows, ds.Columns = COUNT, EDGE, EDGE
+    ds.PixelData = os.urandom(COUNT * EDGE * EDGE * 2)
+    ds.save_as(path)
+    return path
+
+
+def test_a_large_instance_comes_whole_or_is_cut_off(served: ServedZones) -> None:
+    path = many_frames(served.dir / "in.dcm")
+    wanted = path.read_bytes()
+    served.add([path], zones=["brno", "praha"])
+    for zone in served.zones.values():
+        share(zone, PROJECT, ["eva#brno"])
+    with Gateway(served.site()) as gateway, Listening(application(gateway)) as server:
+        gateway.refresh()
+        client = Client(server.url + PREFIX)
+        resource = "/studies/1.2.1/series/1.2.1.1/instances/1.2.1.1.1"
+        assert client.ask(resource, AS_STORED).content == wanted
+        headers = {"Accept": AS_STORED}
+        with client.get(client.root + resource, headers=headers, stream=True) as answer:
+            got = [next(pieces := answer.iter_content(1 << 16))]
+            served.stop("brno")
+            got += pieces
+        assert b"".join(got) == wanted
+        served.start("brno")
+    first, second = served.vault_files("brno", "1.2.1.1.1")
+    (third,) = served.vault_files("praha", "1.2.1.1.1")
+    with Gateway(served.site()) as gateway, Listening(application(gateway)) as server:
+        client = Client(server.url + PREFIX)
+        for bad in (first, second):
+            bad.write_bytes(wanted[:-1] + bytes([wanted[-1] ^ 1]))
+        for _ in range(2):
+            with pytest.raises(requests.exceptions.RequestException):
+                client.ask(resource, AS_STORED)
+        assert client.ask(resource, AS_STORED).content == wanted
+        for bad in (first, second, third):
+            bad.unlink()
+        assert client.ask(resource, AS_STORED).status_code == 500
+        # A frame is given from the whole file, so never from one that is not right.
+        assert client.ask(f"{resource}/frames/1", FRAMES).status_code == 500
+
+
+def test_frames_are_read_from_the_zone_once(
+    served: ServedZones, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = many_frames(served.dir / "in.dcm")
+    other = ct(served.dir / "other.dcm", "1.2.2", "1.2.2.1.1")
+    frames = dcmread(path).PixelData
+    served.add([path, other])
+    share(served.home, PROJECT, ["eva#brno"])
+    opened = []
+    stream = objects.Objects.stream
+    monkeypatch.setattr(
+        objects.Objects, "stream", lambda self, one: opened.append(one.sop) or stream(self, one)
+    )
+    size = EDGE * EDGE * 2
+    with Gateway(served.site()) as gateway, Listening(application(gateway)) as server:
+        gateway.refresh()
+        client = Client(server.url + PREFIX)
+        resource = "/studies/1.2.1/series/1.2.1.1/instances/1.2.1.1.1"
+        for number in (1, 7, COUNT):
+            got = client.ask(f"{resource}/frames/{number}", FRAMES).content
+            assert got == frames[(number - 1) * size : number * size]
+        (found,) = client.ask(f"{resource}/metadata").json()
+        assert found["00280008"]["Value"] == [COUNT] and "BulkDataURI" in found["7FE00010"]
+        assert opened == ["1.2.1.1.1"]
+        kept = served.dir / "index" / "index.objects"
+        assert [one.name for one in kept.iterdir()] == [
+            hashlib.sha256(path.read_bytes()).hexdigest()
+        ]
+        # No room for more than the newest; and what is withdrawn does not stay here.
+        small = cache.FileCache(kept, gateway.objects, 0)
+        (one,) = gateway.instances("eva#brno", "1.2.2")
+        with small.open(one) as file:
+            assert file.read() == other.read_bytes()
+        assert [one.name for one in kept.iterdir()] == [one.sha256]
+        study = served.studies[1]
+        served.home.session.collections.remove(
+            served.collection(study, "brno"), recurse=True, force=True
+        )
+        gateway.refresh()
+        assert list(kept.iterdir()) == []
+        assert gateway.index.metadata(hashlib.sha256(path.read_bytes()).hexdigest())
