@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from io import BytesIO
-from itertools import chain
+from itertools import chain, islice
 from typing import BinaryIO
 
 from pydicom import dcmread
@@ -36,6 +36,8 @@ from pacsgrid.gateway.web.accept import (
 )
 
 THUMBNAIL = 256
+# Bytes that are sent at once: each piece costs a change of threads.
+AT_ONCE = 1 << 20
 # The media types of frames in their own transfer syntax (PS3.18 table 8.7.3-5).
 _MEDIA = {
     "1.2.840.10008.1.2.4.50": "image/jpeg",
@@ -211,22 +213,25 @@ def _multipart(media: str, parts: Iterable[Part]) -> Response:
     boundary = secrets.token_hex(16)
 
     def pieces() -> Iterator[bytes]:
-        before = ""
+        waiting, before = bytearray(), ""
         for kind, content in parts:
-            yield f"{before}--{boundary}\r\nContent-Type: {kind}\r\n\r\n".encode()
-            yield from content
+            waiting += f"{before}--{boundary}\r\nContent-Type: {kind}\r\n\r\n".encode()
+            for piece in content:
+                waiting += piece
+                if len(waiting) >= AT_ONCE:
+                    yield bytes(waiting)
+                    waiting.clear()
             before = "\r\n"
-        yield f"\r\n--{boundary}--\r\n".encode()
+        yield bytes(waiting) + f"\r\n--{boundary}--\r\n".encode()
 
-    return _stream(pieces(), f'multipart/related; type="{media}"; boundary={boundary}', 2)
+    return _stream(pieces(), f'multipart/related; type="{media}"; boundary={boundary}')
 
 
-def _stream(pieces: Iterable[bytes], media: str, ahead: int = 1) -> Response:
+def _stream(pieces: Iterable[bytes], media: str) -> Response:
     """Answer in pieces; what fails before the first of them is still told by the status."""
     coming = iter(pieces)
-    first = [piece for _, piece in zip(range(ahead), coming, strict=False)]
+    first = list(islice(coming, 1))
     answer = StreamingResponse(chain(first, coming), media_type=media)
-    # A charset would be wrong, and starlette adds none to these.
     answer.headers["Cache-Control"] = "private, no-store"
     return answer
 
