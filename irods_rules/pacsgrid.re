@@ -151,6 +151,20 @@ pep_api_struct_file_ext_and_reg_pre(*INSTANCE, *COMM, *INP) {
     pacsgrid_refuse(*COMM.user_user_name, *COMM.user_rods_zone, *INP.collection_path ++ "/", "unpack");
 }
 
+# A rule of a user's own (irule) calls no message of the API but changes the catalog all the same.
+# These stand at the catalog: what is above them answers earlier, what goes past it ends here.
+pep_database_reg_data_obj_pre(*INSTANCE, *CONTEXT, *OUT, *INFO) {
+    pacsgrid_refuse(*CONTEXT.user_user_name, *CONTEXT.user_rods_zone, *INFO.logical_path, "enter");
+}
+
+pep_database_mod_data_obj_meta_pre(*INSTANCE, *CONTEXT, *OUT, *INFO, *PAIRS) {
+    pacsgrid_refuse(*CONTEXT.user_user_name, *CONTEXT.user_rods_zone, *INFO.logical_path, "change");
+}
+
+pep_database_unreg_replica_pre(*INSTANCE, *CONTEXT, *OUT, *INFO, *PAIRS) {
+    pacsgrid_refuse(*CONTEXT.user_user_name, *CONTEXT.user_rods_zone, *INFO.logical_path, "take out");
+}
+
 # -- checksums on every put -----------------------------------------------------------------------
 
 # After every put and every close of a written object: a checksum for each replica that has none.

@@ -23,7 +23,7 @@ from typing import Any
 import yaml
 
 from pacsgrid.embedded.stack import COPIES, Stack
-from pacsgrid.grid import Zone
+from pacsgrid.grid import Zone, remove_collection
 from pacsgrid.model import ZoneSettings
 
 VARIABLE = "PACSGRID_TEST_ZONES"
@@ -68,10 +68,8 @@ def _zone(given: dict[str, Any]) -> RealZone:
 
 
 def forget(zone: Zone, project: str = "demo") -> None:
-    """Remove what an earlier test left of a project, trash included."""
-    path = f"/{zone.settings.name}/home/{project}"
-    if zone.session.collections.exists(path):
-        zone.session.collections.remove(path, recurse=True, force=True)
+    """Remove what an earlier test left of a project, nothing kept in the trash."""
+    remove_collection(zone, f"/{zone.settings.name}/home/{project}")
 
 
 class RealStack(Stack):

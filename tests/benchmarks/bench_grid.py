@@ -30,7 +30,7 @@ from irods.message import iRODSMessage
 
 from pacsgrid.embedded.postgres import EmbeddedPostgres
 from pacsgrid.embedded.process import Child, accepts, free_port
-from pacsgrid.grid import Zone, deposit, ensure_project, verify
+from pacsgrid.grid import Zone, deposit, ensure_project, remove_collection, verify
 from pacsgrid.grid.admin import prepare_zone
 from pacsgrid.grid.fetch import fetch
 from pacsgrid.ledger import Duties, migrate
@@ -62,9 +62,7 @@ def zone_of(folder: Path) -> Iterator[Zone]:
 
 def empty(zone: Zone) -> None:
     """Remove what an earlier run left."""
-    path = f"/{zone.settings.name}/home/bench"
-    if zone.session.collections.exists(path):
-        zone.session.collections.remove(path, recurse=True, force=True)
+    remove_collection(zone, f"/{zone.settings.name}/home/bench")
 
 
 @contextmanager

@@ -49,6 +49,14 @@ def ensure_collection(zone: Zone, path: str) -> None:
 
 def remove_collection(zone: Zone, path: str) -> None:
     """Remove a collection with all that is in it, for good, if it is there."""
+    collections = zone.session.collections
     with translated(zone.settings.name):
-        if zone.session.collections.exists(path):
-            zone.session.collections.remove(path, recurse=True, force=True)
+        if not collections.exists(path):
+            return
+        there = collections.get(path)
+        # A collection right below /<zone>/home is refused unless it is empty.
+        for inner in there.subcollections:
+            collections.remove(inner.path, recurse=True, force=True)
+        for one in there.data_objects:
+            zone.session.data_objects.unlink(one.path, force=True)
+        collections.remove(path, recurse=True, force=True)

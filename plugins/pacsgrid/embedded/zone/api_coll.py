@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from typing import Any
 
@@ -55,6 +56,11 @@ def protected(s: Session, path: str) -> bool:
     return path in ("/", z, f"{z}/home", f"{z}/trash", f"{z}/trash/home")
 
 
+def is_home(s: Session, path: str) -> bool:
+    """Whether a collection is `home` itself or right below it, somebody's or not."""
+    return re.fullmatch(f"/{re.escape(s.server.zone)}/home(/[^/]*)?", path) is not None
+
+
 def is_trash_home(s: Session, path: str) -> bool:
     """Whether a collection is some user's trash."""
     return split(path)[0] == f"/{s.server.zone}/trash/home"
@@ -77,6 +83,8 @@ def coll_remove(s: Session, r: Request) -> Reply:
         rows = s.cat.rows(f"SELECT * FROM data WHERE coll_id IN ({marks}) ORDER BY id, repl", *ids)
         if (rows or inner) and "recursiveOpr" not in kw:
             raise IrodsError(codes.SYS_COLLECTION_NOT_EMPTY, path)
+        if (rows or inner) and "forceFlag" in kw and is_home(s, path):
+            raise IrodsError(codes.CANT_RM_NON_EMPTY_HOME_COLL, path)
         trash = f"/{s.server.zone}/trash/"
         if "forceFlag" not in kw and not path.startswith(trash) and r.node.num("oprType") != 26:
             to_trash(s, path)
