@@ -86,6 +86,7 @@ def test_scenarios_cover_allow_and_deny_of_both_accounts() -> None:
     found = INSTALL["scenarios"]((RULES / "scenarios/policy.txt").read_text())
     assert {(who, allowed) for who, allowed, _ in found} == {
         ("service", True),
+        ("service", False),
         ("user", True),
         ("user", False),
     }
