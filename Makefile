@@ -31,10 +31,10 @@ help:
 	@echo "make bench-dags  CPU seconds to read each DAG file, beside an empty one"
 	@echo "make requirements  resolve requirements*.in anew"
 
-$(VENV)/.ready: requirements.txt requirements-dev.txt
+$(VENV)/.ready: requirements.txt requirements-dev.txt docker/airflow/requirements.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --disable-pip-version-check uv
-	$(BIN)/uv pip install -q -p $(BIN)/python -r requirements.txt -r requirements-dev.txt
+	$(BIN)/uv pip install -q -p $(BIN)/python -r requirements.txt -r requirements-dev.txt -r docker/airflow/requirements.txt
 	@touch $@
 
 # A real PACS is better than a stand-in: taken from Debian where we may install it.

@@ -5,17 +5,8 @@ set -eu
 case ${1:?which part?} in
 init)
     airflow db migrate
-    airflow fab-db migrate
     python -m pacsgrid roles
-    # user NAME ROLE SECRET: makes a user, or gives an old one its role and password again.
-    user() {
-        password=$(cat "/run/secrets/$3")
-        airflow users create -u "$1" -r "$2" -f "$1" -l pacsgrid -e "$1@localhost" \
-            -p "$password" >/dev/null
-        airflow users reset-password -u "$1" -p "$password" >/dev/null
-    }
-    user admin Admin airflow_admin_password
-    user receiver Op airflow_receiver_password
+    python "$(dirname "$0")/users.py"
     ;;
 api-server) exec airflow api-server --proxy-headers ;;
 scheduler | dag-processor | triggerer) exec airflow "$@" ;;

@@ -12,6 +12,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -322,6 +323,31 @@ def test_airflow_reads_its_settings_and_their_secrets(
     certificate = prepared.compose(SITE)["secrets"]["airflow_certificate"]["file"]
     assert conf.get("api", "ssl_cert") == certificate
     assert conf.getboolean("metrics", "statsd_on")
+
+
+_EXECUTOR = """
+import json
+from airflow.executors.executor_loader import ExecutorLoader
+executor, _ = ExecutorLoader.import_default_executor_cls()
+from airflow.providers.celery.executors.celery_executor import app
+print(json.dumps([executor.__name__, app.conf.broker_url, app.conf.result_backend]))
+"""
+
+
+def test_the_executor_loads_with_the_queues_address(prepared: Prepared, folder: Path) -> None:
+    """The pinned Celery is one that its provider can use."""
+    pytest.importorskip("celery")
+    file = _place(prepared, folder, "airflow/airflow.cfg")
+    env = {k: v for k, v in os.environ.items() if not k.startswith("AIRFLOW")}
+    env |= {"AIRFLOW_HOME": str(folder), "AIRFLOW_CONFIG": str(file)}
+    done = subprocess.run(
+        [sys.executable, "-c", _EXECUTOR], env=env, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    executor, broker, results = json.loads(done.stdout.splitlines()[-1])
+    assert executor == "CeleryExecutor"
+    assert broker.startswith("rediss://:") and "ssl_cert_reqs=CERT_REQUIRED" in broker
+    assert results == prepared.secret(SITE, "airflow_result_url")
 
 
 def test_airflow_knows_every_setting(prepared: Prepared) -> None:
