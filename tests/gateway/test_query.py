@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 
 import pytest
 from dicomweb_client.api import DICOMwebClient
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gateway.conftest import Shown
 from gatewaykit import Client
@@ -148,6 +150,65 @@ def test_what_is_not_understood_is_told(shown: Shown) -> None:
     assert "KVP is not matched" in answer.headers["Warning"] and len(answer.json()) == 1
     assert client.ask("/studies", "application/dicom+xml").status_code == 406
     assert client.ask("/studies", "application/dicom+xml;q=0.9, application/json;q=0.1").ok
+
+
+@given(
+    names=st.lists(
+        st.sampled_from(
+            [
+                "PatientName",
+                "StudyDate",
+                "StudyTime",
+                "0020000D",
+                "00400275.00400009",
+                "00400275.99999999",
+                "KVP",
+                "00080020.00100010",
+                "ModalitiesInStudy",
+                "SeriesNumber",
+                "limit",
+                "offset",
+                "includefield",
+                "fuzzymatching",
+                "accept",
+            ]
+        ),
+        max_size=4,
+    ),
+    values=st.lists(
+        st.one_of(
+            st.text(max_size=12),
+            st.text("0123456789-:.*?,\\+", max_size=14),
+            st.sampled_from(["*", "-", "20240101-", "1.2.840.77", "all", "true", "*/*;q=x"]),
+        ),
+        min_size=4,
+        max_size=4,
+    ),
+    path=st.sampled_from(["/studies", "/series", "/instances", "/studies/1.2.840.77/series"]),
+)
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_no_question_brings_it_down(
+    shown: Shown, names: list[str], values: list[str], path: str
+) -> None:
+    params = list(zip(names, values, strict=False))
+    client = shown.client()
+    answer = client.get(client.root + path, params=params, timeout=60)
+    assert answer.status_code in (200, 400, 406), (answer.url, answer.text)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/studies/%00", "/studies/1.2.840.77%0a", "/studies/" + "1." * 60, "/studies/*/series",
+        "/studies/1.2.840.77/series/1/instances/2/frames/x", "/studies/1.2.840.77/rendered/9",
+        "/studies/1.2.840.77/series/1.2.840.77.1/instances/1.2.840.77.9.1/bulkdata/zz",
+        "/studies/1.2.840.77/series/1.2.840.77.1/instances/1.2.840.77.9.1/bulkdata/00400275.7.x",
+        "/studies/..%2f..%2fetc", "/nothing",
+    ],
+)  # fmt: skip
+def test_no_address_brings_it_down(shown: Shown, path: str) -> None:
+    for accept in ("*/*", "multipart/related; type=", "a/b;q=z", ";", "image/png"):
+        assert shown.client().ask(path, accept).status_code in (200, 400, 404, 406)
 
 
 def test_only_who_is_known_may_ask_and_finds_only_theirs(shown: Shown) -> None:

@@ -32,7 +32,8 @@ def matches(path: str, wanted: str, attributes: Mapping[str, Any]) -> bool:
     if not element:
         return False
     if rest:
-        return any(matches(rest, wanted, item) for item in element.get("Value", ()) if item)
+        items = (item for item in element.get("Value", ()) if isinstance(item, dict))
+        return any(matches(rest, wanted, item) for item in items)
     vr = element.get("vr", "")
     return any(_fits(vr, wanted, value) for value in _values(vr, element))
 

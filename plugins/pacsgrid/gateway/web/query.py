@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from itertools import islice
 
-from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.datadict import dictionary_has_tag, dictionary_VR, tag_for_keyword
 from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
 
@@ -167,7 +167,8 @@ def _number(name: str, value: str) -> int:
 
 def _check(name: str, tag: str, value: str) -> None:
     """Refuse dates and times that are none; they would match nothing."""
-    vr = dictionary_VR(int(tag.rpartition(".")[2], 16))
+    number = int(tag.rpartition(".")[2], 16)
+    vr = dictionary_VR(number) if dictionary_has_tag(number) else ""
     if vr in _DATES and value.strip("*"):
         ends = [end for end in bounds(vr, value) if end]
         plain = _DATES[vr]
