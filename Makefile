@@ -25,7 +25,7 @@ help:
 	@echo "make bench-deid-speed  instances per second of CPU, ours beside its peers; peak of memory on 2 GB"
 	@echo "make bench-pixels  share of drawn texts hidden and of frames without text changed (TEXTS=600, half an hour)"
 	@echo "make bench-grid  deposit, fetch, verification and planning; PACSGRID_TEST_ZONES names a real zone"
-	@echo "make bench-dicom  instances a second: receiving, C-GET, WADO-RS, beside DCMTK and pynetdicom"
+	@echo "make bench-dicom  instances a second: receiving, C-GET, WADO-RS, gateway, beside DCMTK, pynetdicom, python-irodsclient; memory"
 	@echo "make pacs-faults  every readable DICOM file from Orthanc and dcmqrscp while 8 % of connections fail (minutes)"
 	@echo "make fuzz      damaged conversations against receiver and gateway (CASES=100000)"
 	@echo "make bench-dags  CPU seconds to read each DAG file, beside an empty one"

@@ -1,4 +1,4 @@
-"""Instances of 512 KiB per second: receiving, C-GET and WADO-RS, ours beside DCMTK and pynetdicom.
+"""Instances of 512 KiB per second: receiving, C-GET, WADO-RS and the gateway, beside others' programs.
 
 All in one run on one machine, each figure the best of three; DCMTK's programs by full path, since
 pynetdicom installs commands of the same names.
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -15,10 +17,13 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from multiprocessing import Pipe, get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
 import requests
+from irods.session import iRODSSession
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pynetdicom import AE, build_role, evt
@@ -26,10 +31,26 @@ from pynetdicom.sop_class import CTImageStorage, StudyRootQueryRetrieveInformati
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from dicom import ct
+from gatewaykit import PROJECT, ServedZones
 from pacsgrid.embedded.pacs import EmbeddedPacs
 from pacsgrid.embedded.process import Child, accepts, free_port
+from pacsgrid.gateway.dimse.link import (
+    C_STORE,
+    CLASS,
+    FIELD,
+    INSTANCE,
+    MESSAGE,
+    PRIORITY,
+    STATUS,
+    Link,
+)
+from pacsgrid.grid.sharing import share
 from pacsgrid.model import FoundStudy
 from pacsgrid.pacs import open_source
+from pacsgrid.pacs.receiver.association import Association
+from pacsgrid.pacs.receiver.incoming import Incoming
+from pacsgrid.pacs.receiver.wire import Proposed, Stream, request
+from pydicom_files import dataset_bytes
 from receiving import RunningReceiver
 
 COUNT = int(os.environ.get("INSTANCES", "600"))
@@ -127,7 +148,7 @@ def receiving(work: Path, parts: list[Path]) -> None:
     print(f"four to one {four / one:.2f} (1.6)")
 
 
-def get_raw(port: int, into: Path) -> None:
+def get_raw(port: int, into: Path, called: str = "ORTHANC") -> None:
     """C-GET with pynetdicom alone, writing datasets as they come."""
     into.mkdir()
     lock = threading.Lock()
@@ -145,7 +166,7 @@ def get_raw(port: int, into: Path) -> None:
     assoc = entity.associate(
         "127.0.0.1",
         port,
-        ae_title="ORTHANC",
+        ae_title=called,
         ext_neg=[build_role(CTImageStorage, scp_role=True)],
         evt_handlers=[(evt.EVT_C_STORE, store)],
     )
@@ -190,13 +211,126 @@ def retrieving(work: Path, parts: list[Path]) -> None:
     print(f"WADO-RS  ours {web:5.0f}/s (1000), its bytes alone {alone:5.0f}/s")
 
 
+def read_by_irods(port: int, paths: list[str], told: Connection) -> None:
+    """Read the objects one after the other with python-irodsclient; tells the best of three."""
+    with iRODSSession(
+        host="127.0.0.1", port=port, user="rods", password="x", zone="brno"
+    ) as session:
+
+        def loop() -> None:
+            for path in paths:
+                with session.data_objects.open(path, "r", allow_redirect=False) as source:
+                    assert len(source.read()) > 1 << 19
+
+        loop()  # what is read first warms the zone for both
+        told.send(rate(loop, lambda: None))
+
+
+def gateway(work: Path, parts: list[Path]) -> None:
+    """Print the rate of C-GET from the gateway beside reading the same objects from the zone.
+
+    Zone, gateway and readers are processes of their own, or the zone would wait for the reader.
+    """
+    port = free_port()
+    with ServedZones(work / "zones") as zones:
+        (one,) = zones.add([path for part in parts for path in part.iterdir()])
+        share(zones.home, PROJECT, ["eva#brno"])
+        zones.site(
+            bind="127.0.0.1",
+            dicom_port=port,
+            http_port=free_port(),
+            peers=[{"ae_title": "PACSGRID", "user": "eva#brno"}],
+            access_seconds=600.0,
+        )
+        series = f"{zones.collection(one, 'brno')}/{STUDY}.1"
+        objects = [f"{series}/{row.sop_uid}.dcm" for row in one.rows]
+        ours, theirs = Pipe()
+        reader = get_context("spawn").Process(
+            target=read_by_irods, args=(zones.ports["brno"], objects, theirs)
+        )
+        reader.start()
+        plain = ours.recv()
+        reader.join()
+        env = {**os.environ, "PACSGRID_SITE": str(work / "zones" / "site.yaml")}
+        env["PYTHONPATH"] = os.pathsep.join(sys.path)
+        log = work / "gateway.log"
+        child = Child("gateway", [sys.executable, "-m", "pacsgrid", "gateway"], log, env)
+        child.start()
+        child.wait_ready(lambda: accepts(port), 300)
+        into = work / "out"
+
+        def clean() -> None:
+            shutil.rmtree(into, ignore_errors=True)
+
+        def get() -> None:
+            get_raw(port, into, "PACSGRID")
+
+        def getscu() -> None:
+            into.mkdir()
+            command = [str(BIN / "getscu"), "-S", "-B", "-aet", "PACSGRID", "-aec", "PACSGRID"]
+            command += ["-od", str(into), "-k", "0008,0052=STUDY", "-k", f"0020,000D={STUDY}"]
+            env = {**os.environ, "TCP_NODELAY": "1"}
+            subprocess.run([*command, "127.0.0.1", str(port)], check=True, env=env)
+            assert len(list(into.iterdir())) == COUNT
+
+        while "copies of studies changed" not in log.read_text():
+            time.sleep(0.2)
+        by_pynetdicom, by_dcmtk = rate(get, clean), rate(getscu, clean)
+        child.stop(10)
+    best = max(by_pynetdicom, by_dcmtk)
+    print(f"gateway  C-GET by pynetdicom {by_pynetdicom:5.0f}/s  by getscu {by_dcmtk:5.0f}/s")
+    print(f"         the same objects by python-irodsclient {plain:5.0f}/s, ", end="")
+    print(f"to it {best / plain:.2f} (0.5)")
+
+
+def memory(work: Path, parts: list[Path]) -> None:
+    """Print how the memory of one association's process grows from 1,000 to 10,000 instances."""
+    path = ct(work / "small.dcm", STUDY, f"{STUDY}.1.99999")
+    content = dataset_bytes(path)
+
+    def resident(pid: int) -> int:
+        told = Path(f"/proc/{pid}/status").read_text().split("VmRSS:")[1]
+        return int(told.split()[0])
+
+    folder = work / "many"
+    peer, ours = socket.socketpair()
+    pid = os.fork()  # as the receiver does for each association
+    if pid == 0:
+        peer.close()
+        incoming = Incoming(folder, 0)
+        Association(Stream(ours, 600.0), incoming, lambda request: None, 131072).serve()
+        os._exit(0)
+    ours.close()
+    stream = Stream(peer, 600.0)
+    contexts = (Proposed(1, str(CTImageStorage), ("1.2.840.10008.1.2.1",)),)
+    stream.send(request("PACSGRID", "MODALITY", contexts, 131072))
+    stream.exactly(struct.unpack(">BxI", stream.exactly(6))[1])
+    link = Link(stream, [1], 131072, 131072)
+    sizes = []
+    for number in range(10_000):
+        uid = f"{STUDY}.1.{number:05}"
+        command = {CLASS: str(CTImageStorage), FIELD: C_STORE, MESSAGE: number, PRIORITY: 0}
+        data = content.replace(f"{STUDY}.1.99999".encode(), uid.encode())
+        link.send(1, {**command, INSTANCE: uid}, (data,))
+        assert link.receive().number(STATUS) == 0
+        if number in (999, 9_999):
+            sizes.append(resident(pid))
+    link.release()
+    assert os.waitpid(pid, 0)[1] == 0
+    assert len(list(folder.glob("[!.]*/*.dcm"))) == 10_000
+    print(f"memory   {sizes[0] / 1024:.1f} MiB after 1,000 instances, ", end="")
+    print(f"{sizes[1] / 1024:.1f} MiB after 10,000 (flat)")
+
+
 def main() -> None:
-    """Run everything; in brackets what is asked for."""
+    """Run everything, or what is named; in brackets what is asked for."""
+    given = sys.argv[1:] or None
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         parts = make(work)
-        receiving(work, parts)
-        retrieving(work, parts)
+        for measure in (receiving, retrieving, gateway, memory):
+            if given is None or measure.__name__ in given:
+                measure(work, parts)
 
 
 if __name__ == "__main__":

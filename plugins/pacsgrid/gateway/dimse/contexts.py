@@ -28,7 +28,7 @@ SERVICES = {
 EXPLICIT, IMPLICIT = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2"
 _STANDARD, _STORAGE = "1.2.840.10008.", "1.2.840.10008.5.1.4.1.1."
 _NO_USE, _UNKNOWN_CLASS, _UNKNOWN_SYNTAXES = 1, 3, 4
-_BELIEVED_SECONDS = 60.0
+_BELIEVED_SECONDS = 600.0
 
 Stored = Mapping[str, frozenset[str]]
 
@@ -39,7 +39,7 @@ def is_storage(uid: str) -> bool:
 
 
 class Kinds:
-    """In which transfer syntaxes each SOP class is stored, remembered for a minute."""
+    """In which transfer syntaxes each SOP class is stored; ten minutes old at most."""
 
     def __init__(self, index: Index) -> None:
         self._index = index

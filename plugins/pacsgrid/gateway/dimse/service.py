@@ -6,6 +6,7 @@ import logging
 import socket
 import ssl
 import threading
+import time
 from collections import Counter
 from types import TracebackType
 from typing import Self
@@ -21,6 +22,7 @@ from pacsgrid.pacs.receiver.wire import APPLICATION_CONTEXT, Request, Stream
 hush()
 log = logging.getLogger(__name__)
 
+_PAUSE_SECONDS = 0.2
 _BUSY = (2, 3, 2)  # transient, presentation, local limit exceeded (PS3.8 9.3.4)
 
 
@@ -46,6 +48,7 @@ class Node:
         self._lock = threading.Lock()
         self._open: dict[socket.socket, str] = {}
         self._threads: set[threading.Thread] = set()
+        self._ending = False
         try:
             self._listener = socket.create_server(
                 (self._settings.bind, self._settings.dicom_port), backlog=128
@@ -68,6 +71,7 @@ class Node:
         trace: TracebackType | None,
     ) -> None:
         """End every association."""
+        self._ending = True
         for one in (self._listener, *self._now()):
             _shut(one)
         self._accepting.join(5)
@@ -83,8 +87,12 @@ class Node:
         while True:
             try:
                 connection, (address, *_) = self._listener.accept()
-            except OSError:
-                return
+            except OSError as error:
+                if self._ending:
+                    return
+                log.error("no connection can be taken: errno %s", error.errno)
+                time.sleep(_PAUSE_SECONDS)  # too many open files, say
+                continue
             with self._lock:
                 peers = Counter(self._open.values())
                 total = len(self._open)
