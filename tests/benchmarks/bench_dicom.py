@@ -1,4 +1,4 @@
-"""Instances of 512 KiB per second: receiving, C-GET, WADO-RS and the gateway, beside others' programs.
+"""Instances of 512 KiB per second: receiving, C-GET, WADO-RS, gateway, beside others' programs.
 
 All in one run on one machine, each figure the best of three; DCMTK's programs by full path, since
 pynetdicom installs commands of the same names.
