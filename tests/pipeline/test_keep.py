@@ -26,6 +26,7 @@ def set_partners(stack: Stack, partners: list[str]) -> None:
     file = stack.dir / "site.yaml"
     site = yaml.safe_load(file.read_text())
     site["projects"]["demo"]["partner_zones"] = partners
+    site["gateway"]["serve"] = [{"zone": zone} for zone in ("brno", *partners)]
     file.write_text(yaml.safe_dump(site))
 
 

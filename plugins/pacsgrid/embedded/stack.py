@@ -122,7 +122,7 @@ class Stack:
         child = Child(f"zone {zone}", command, self.logs / f"zone-{zone}.log", env)
         child.start()
         self.zones[zone] = child
-        child.wait_ready(lambda: accepts(self.ports[zone]), 30)
+        child.wait_ready(lambda: accepts(self.ports[zone]), 120)
 
     def start_airflow(self) -> None:
         """Start Airflow with its metadata in the embedded PostgreSQL; returns when it answers."""
