@@ -11,7 +11,7 @@ from typing import Any
 
 SECRETS = Path("/run/secrets")
 USERS = {"admin": "Admin", "receiver": "Receiver"}
-ANNOUNCES = {("can_read", "Assets"), ("can_create", "Assets")}
+ANNOUNCES = {("can_read", "Assets"), ("can_read", "Asset Aliases"), ("can_create", "Assets")}
 
 
 def make(security: Any, secrets: Path) -> None:
