@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -215,3 +216,23 @@ def test_an_own_right_counts_and_one_to_look_does_not(served: ServedZones) -> No
         for right, seen in (("own", 1), ("read_metadata", 0), ("write", 1), ("null", 0)):
             served.home.session.acls.set(iRODSAccess(right, path, "jan", "brno"))
             assert len(gateway.instances(JAN, "1.2.1")) == seen
+
+
+def test_an_account_that_is_no_administrator_will_do(served: ServedZones) -> None:
+    served.add(slices(served.dir / "in", "1.2.1", 2))
+    session = served.home.session
+    session.users.create("service", "rodsuser").modify("password", "secret-word")
+    for path in ("/brno/home", f"/brno/home/{PROJECT}"):
+        session.acls.set(iRODSAccess("read", path, "service", "brno"))
+    session.acls.set(
+        iRODSAccess("own", f"/brno/home/{PROJECT}/data", "service", "brno"), recursive=True
+    )
+    share(served.home, PROJECT, [EVA, JANA])
+    site = served.site(serve=[{"zone": "brno", "projects": [PROJECT]}])
+    account = replace(site.zone("brno"), user="service", password="secret-word")
+    with Gateway(replace(site, zones={"brno": account})) as gateway:
+        assert gateway.refresh() == 1
+        for user, seen in ((EVA, {"1.2.1": (1, 2)}), (JANA, {"1.2.1": (1, 2)}), (NOBODY, {})):
+            assert counts(gateway, user) == seen
+        one = gateway.instances(EVA, "1.2.1")[0]
+        assert hashlib.sha256(gateway.objects.read(one)).hexdigest() == one.sha256
