@@ -540,6 +540,45 @@ def test_move_to_the_receiver(zones: ServedZones, tmp_path: Path) -> None:
         eventually(lambda: len(receiver.files()) == 3)
 
 
+def test_a_destination_that_breaks_off_gets_the_rest_over_another_association(
+    zones: ServedZones,
+) -> None:
+    zones.add([ct(zones.dir / f"in{n}.dcm", "1.2.1", f"1.2.1.1.{n}", fill=n) for n in range(5)])
+    share(zones.home, PROJECT, [EVA])
+    came: list[str] = []
+    broken: list[str] = []
+
+    def store(event: evt.Event) -> int:
+        uid = str(event.request.AffectedSOPInstanceUID)
+        if len(came) == 2 and not broken:
+            broken.append(uid)
+            event.assoc.abort()
+            return 0
+        came.append(uid)
+        return 0
+
+    entity = AE(ae_title="FRAGILE")
+    entity.add_supported_context(CTImageStorage)
+    server = entity.start_server(
+        ("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, store)]
+    )
+    port = server.socket.getsockname()[1]
+    destinations = [{"ae_title": "FRAGILE", "host": "127.0.0.1", "port": port}]
+    try:
+        with node_of(zones, destinations=destinations) as gateway, Node(gateway) as node:
+            gateway.refresh()
+            asking = AE(ae_title="EVA")
+            asking.add_requested_context(MOVE)
+            assoc = asking.associate("127.0.0.1", node.port, ae_title="PACSGRID")
+            wanted = query("STUDY", StudyInstanceUID="1.2.1")
+            (*_, (status, _)) = assoc.send_c_move(wanted, "FRAGILE", MOVE)
+            assoc.release()
+    finally:
+        server.shutdown()
+    assert (status.Status, status.NumberOfCompletedSuboperations) == (0, 5)
+    assert broken and sorted(came) == [f"1.2.1.1.{n}" for n in range(5)]
+
+
 def test_another_replica_when_one_is_bad(zones: ServedZones) -> None:
     zones.add([ct(zones.dir / f"in{n}.dcm", "1.2.1", f"1.2.1.1.{n}", fill=n) for n in range(4)])
     share(zones.home, PROJECT, [EVA])
