@@ -109,3 +109,9 @@ def test_an_identifier_among_numbers_and_bytes_goes(tmp_path: Path) -> None:
     first, second = (dcmread(made.path) for made in batch.made)
     assert first.AcquisitionNumber == 7 and second.AcquisitionNumber is None
     assert not second[0x00143070].value
+
+
+def test_a_short_number_is_a_count_whoever_has_it(tmp_path: Path) -> None:
+    ds = dcmread(ct(tmp_path / "a", "1.2.3", "1.2.3.1", patient_id="1024"))
+    ds.Exposure = "1024"
+    assert twice(save(ds, tmp_path / "a"), tmp_path, "research").Exposure == 1024

@@ -164,3 +164,18 @@ def test_a_difference_is_shown_on_a_terminal_only(tmp_path: Path, key: Path) -> 
     assert process.wait() == 0
     lines = [line.split() for line in told.decode().splitlines()]
     assert ["~", "(0010,0010)"] in [line[:2] for line in lines] and "ovák" in told.decode()
+
+
+def test_a_result_that_a_power_cut_took_is_made_again(tmp_path: Path, key: Path) -> None:
+    """The journal says that two are done, and one of them is nowhere."""
+    source, out = tmp_path / "in", tmp_path / "out"
+    for number in range(2):
+        ct(source / f"{number}", "1.2.3", f"1.2.3.{number}")
+    assert main(arguments(key, source, out)) == 0
+    whole = tree(out)
+    journal = out / ".pacsgrid" / "journal.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(line for line in lines if b"settled" not in line))
+    next(out.rglob("*.dcm")).unlink()
+    assert main(arguments(key, source, out)) == 0
+    assert tree(out) == whole

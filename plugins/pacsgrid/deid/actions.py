@@ -35,6 +35,7 @@ _DUMMY: dict[str, Any] = {
 }  # fmt: skip
 _NUMBERS = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
 _CS = re.compile(r"[A-Z0-9_ ]{0,16}")
+IDENTIFIER = 6  # digits that a whole number has at least to be somebody's
 _WORDS = re.compile(r"[^\W\d]+([ _-][^\W\d]+)*")
 _CHARACTER_SET, _ACCESSION = 0x00080005, 0x00080050
 _PATIENT_NAME, _PATIENT_ID, _AGE = 0x00100010, 0x00100020, 0x00101010
@@ -320,7 +321,9 @@ def _numbers(ds: Dataset, tag: int, vr: str, context: Context) -> None:
         values = element.value.decode("latin-1").rstrip(" \0").split("\\")
     else:
         values = [str(getattr(v, "original_string", v)) for v in _list(element.value)]
-    named = vr == "IS" and any(context.identifiers.found_in(value) for value in values)
+    # Shorter ones are counts and positions, whatever number somebody has.
+    long = [value for value in values if vr == "IS" and len(value.strip()) >= IDENTIFIER]
+    named = any(context.identifiers.found_in(value) for value in long)
     if named or not all(not value or _NUMBERS.fullmatch(value) for value in values):
         ds[tag] = DataElement(tag, vr, None)
     elif keyword_for_tag(tag) in context.profile.bins:

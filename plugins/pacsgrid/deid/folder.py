@@ -167,12 +167,22 @@ class FolderRun:
     ) -> Iterator[_Study]:
         """Yield the studies that are to be done; what an earlier run has of them stays."""
         for ref, paths, known in self._studies(workshop, files):
+            work = self._out / JOURNAL.parent / ref
+            if not self._is_there(journal.study(ref), work):
+                journal.drop(ref)
             entry = journal.study(ref)
             keys = {path: self._key(path) for path in paths}
             left = [path for path in paths if keys[path] not in entry.done]
             self._summary.earlier += len(paths) - len(left)
-            work = self._out / JOURNAL.parent / ref
             yield _Study(left, known, work, ref=ref, keys=keys)
+
+    def _is_there(self, entry: StudyEntry, work: Path) -> bool:
+        """Say whether what an interrupted run noted of a study still stands somewhere."""
+        final = self._out / entry.subject / entry.study_uid
+        return entry.settled or all(
+            any((place / series / f"{sop}.dcm").exists() for place in (work, final))
+            for series, sop in entry.done.values()
+        )
 
     def _take(self, journal: Journal, study: _Study, batch: Batch) -> None:
         # Files that the checker cannot read belong to no study that they could spoil.

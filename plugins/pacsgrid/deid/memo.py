@@ -13,6 +13,7 @@ from typing import Any
 
 from pydicom.dataelem import RawDataElement
 
+from .actions import IDENTIFIER
 from .encode import encoded_dataset
 from .parts import Parts, cut_encoded, parsed
 
@@ -32,8 +33,6 @@ _BINARY = frozenset(("FD", "FL", "SL", "SS", "UL", "US"))
 _PLAIN_NUMBERS = re.compile(rb"[0-9+.eE-]+(\\[0-9+.eE-]+)* ?")
 _NUMBER = rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 _NUMBERS = re.compile(rb"%b(?:\\%b)* ?" % (_NUMBER, _NUMBER))
-# Shorter whole numbers are counts and positions.
-_IDENTIFIER = 6
 _UIDS = (0x00080016, _SOP_UID, 0x0020000D, 0x0020000E)
 # Three elements that make one coded entry: no dataset has them, an item does.
 _CODE = (0x00080100, 0x00080102, 0x00080104)
@@ -127,7 +126,7 @@ class Memo:
     @staticmethod
     def _plain(data: bytes) -> bool:
         """Say whether an encoded element holds numbers that cannot be anybody's identifier."""
-        short = data[4:6] == b"DS" or len(data) - 8 < _IDENTIFIER
+        short = data[4:6] == b"DS" or len(data) - 8 < IDENTIFIER
         return short and _NUMBERS.fullmatch(data[8:]) is not None
 
     def rewritten(self, parts: Parts) -> dict[int, bytes]:

@@ -13,6 +13,7 @@ from typing import Self
 from pacsgrid.config import Site, read_key
 from pacsgrid.deid import Profile, Pseudonyms, Workshop, load_profile
 from pacsgrid.deid.quarantine import keep
+from pacsgrid.disk import sync_directories
 from pacsgrid.errors import ConfigError
 from pacsgrid.grid import Zone
 from pacsgrid.ledger import Cohorts, Duties, Ledger, Vault, migrate
@@ -46,7 +47,11 @@ class Rooms:
                 os.link(path, partial)
             except OSError:  # on another file system
                 shutil.copyfile(path, partial)
+                with partial.open("rb") as copy:
+                    os.fsync(copy.fileno())
             os.replace(partial, target)
+        # Staging is wiped next.
+        sync_directories([self.quarantine, self.quarantine.parent])
 
     def wipe(self) -> None:
         """Remove what staging and outbox hold of the study; the quarantine stays."""
