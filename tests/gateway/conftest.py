@@ -28,7 +28,7 @@ FILES = (
     "JPGLosslessP14SV1_1s_1f_8b.dcm",
     "SC_rgb_jpeg_dcmtk.dcm",
     "SC_rgb_rle_2frame.dcm",
-    "color3d_jpeg_baseline.dcm",
+    "SC_rgb_dcmtk_+eb+cy+np.dcm",
     "emri_small.dcm",
     "emri_small_jpeg_2k_lossless.dcm",
     "liver_1frame.dcm",
