@@ -31,7 +31,7 @@ from pacsgrid.airflow.dags import STEWARD, approval, site_dag
             pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
             title="Name of the release",
         ),
-        "title": Param("", type="string", maxLength=200, title="Title, as it is cited"),
+        "title": Param(None, type=["null", "string"], maxLength=200, title="Title, as it is cited"),
         "criteria": Param(
             [],
             type="array",

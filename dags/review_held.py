@@ -86,7 +86,10 @@ def review_held():
         execution_timeout=None,
         params={
             "profile": forms.profile(),
-            "reason": Param("", type="string", maxLength=500, title="Why; naming no one"),
+            # Airflow's form insists on a text that must not be null.
+            "reason": Param(
+                None, type=["null", "string"], maxLength=500, title="Why; naming no one"
+            ),
         },
     ).expand_kwargs(asked)
     go_on(carry_out.expand(question=asked.zip(answers.output)))

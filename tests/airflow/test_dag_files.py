@@ -13,10 +13,14 @@ import pytest
 import yaml
 from airflow.sdk import DAG
 from airflow.sdk.definitions._internal.contextmanager import DagContext
+from airflow.sdk.definitions.param import ParamsDict
 from airflow.sdk.exceptions import ParamValidationError
+from airflow.serialization.encoders import encode_timetable
 
+from pacsgrid.airflow.dags import RECEIVED, VERIFIED
 from pacsgrid.airflow.pools import SOURCES, ZONES, pool_of, slots
 from pacsgrid.errors import ConfigError
+from pacsgrid.receiver_settings import DEFAULT_ASSET
 
 FILES = sorted((Path(__file__).parents[2] / "dags").glob("*.py"))
 INGEST = FILES[0].with_name("ingest_studies.py")
@@ -79,6 +83,57 @@ def test_a_dag_file_is_read_without_connections_and_is_complete(
             waits = getattr(task, "partial_kwargs", vars(task)).get("response_timeout")
             assert task.execution_timeout or waits, task.task_id
             assert task.on_failure_callback, task.task_id
+
+
+SCHEDULED = {
+    "audit_replicas": "0 7 * * *",
+    "housekeeping": "30 4 * * *",
+    "nightly_sync": "0 20 * * *",
+    "replicate_and_verify": "15 1 * * *",
+    "site_check": "30 6 * * *",
+}
+# What is wrong now would be wrong again, the next run is near, or a sensor's own time is up.
+ONCE = {"check", "tell", "queue", "home_zone_metro_lung", "through_metro_lung"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_dag_follows_the_site_s_clock_and_tries_again(path: Path, site: Path) -> None:
+    lung = {**SITE["projects"]["lung"], "nightly": ["metro"]}
+    settings = {**SITE, "time_zone": "Atlantic/Azores", "projects": {"lung": lung}}
+    site.write_text(yaml.safe_dump(settings, sort_keys=False))
+    (dag,) = _dags(path)
+    told = encode_timetable(dag.timetable)["__var"]
+    told = told.get("timetable", {}).get("__var", told)
+    if path.stem in SCHEDULED:
+        assert (told["expression"], told["timezone"]) == (SCHEDULED[path.stem], "Atlantic/Azores")
+    else:
+        assert "expression" not in told
+    for task in dag.tasks:
+        given = getattr(task, "partial_kwargs", vars(task))
+        assert (given.get("retries", 0) > 0) != (task.task_id in ONCE), task.task_id
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_form_insists_on_nothing_but_whom_to_withdraw(path: Path, site: Path) -> None:
+    # Airflow's forms cannot be sent while a text that must not be null is empty.
+    (dag,) = _dags(path)
+    asked = [task.partial_kwargs.get("params", {}) for task in dag.tasks if task.is_mapped]
+    for params in (dag.params, *map(ParamsDict, asked)):
+        empty = [n for n in params if params.get_param(n).value == ""]
+        assert empty == (["subject"] if path.stem == "withdraw_patient" else [])
+
+
+def test_assets_join_the_dags(site: Path) -> None:
+    def dag_of(name: str) -> DAG:
+        (dag,) = _dags(INGEST.with_name(f"{name}.py"))
+        return dag
+
+    assert dag_of("ingest_studies").get_task("all_through").outlets == [VERIFIED]
+    waits = dag_of("replicate_and_verify").timetable.asset_condition
+    assert [one.uri for one in waits.objects] == [VERIFIED.uri]
+    waits = dag_of("ingest_received").timetable.asset_condition
+    assert [one.uri for one in waits.objects] == [RECEIVED.uri]
+    assert RECEIVED.uri.rstrip("/") == DEFAULT_ASSET
 
 
 def test_a_form_offers_the_site_s_names(site: Path) -> None:

@@ -50,11 +50,15 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_request_is_for_the_projects_it_names(
     rest: str, body: bytes, projects: tuple[str, ...]
 ) -> None:
-    assert tuple(projects_of("review_held", rest, body)) == projects
+    assert tuple(projects_of("POST", "review_held", rest, body)) == projects
 
 
 def test_what_is_for_any_dag_is_for_every_project() -> None:
-    assert tuple(projects_of("~", "dagRuns/~/taskInstances", b"{}")) == EVERY
+    assert tuple(projects_of("PATCH", "~", "dagRuns/~/taskInstances", b"{}")) == EVERY
+
+
+def test_many_runs_at_once_are_for_every_project() -> None:
+    assert tuple(projects_of("PATCH", "review_held", "dagRuns", b'{"actions": []}')) == EVERY
 
 
 def test_every_dag_that_a_steward_starts_is_behind_the_gate() -> None:

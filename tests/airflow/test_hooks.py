@@ -16,7 +16,7 @@ from airflow.providers_manager import ProvidersManager
 from pacsgrid.airflow.hooks.irods import IrodsHook
 from pacsgrid.config import load_site
 from pacsgrid.connections import EXTRAS
-from pacsgrid.embedded.pacs import EmbeddedPacs
+from pacsgrid.embedded.pacs import DICOMWEB, ORTHANC, EmbeddedPacs
 from pacsgrid.embedded.process import free_port
 from pacsgrid.embedded.zone import ZoneServer
 from pacsgrid.errors import ConfigError
@@ -80,6 +80,29 @@ def test_the_test_button_asks_the_pacs(pacs: EmbeddedPacs, monkeypatch: pytest.M
     _keep(monkeypatch, "half", conn_type="dicom", host="pacs", port=104)
     told, message = Connection(conn_id="half", conn_type="dicom").test_connection()
     assert not told and "ae_title is not set" in message
+
+
+@pytest.mark.skipif(not (ORTHANC.exists() and DICOMWEB.exists()), reason="no Orthanc with DICOMweb")
+def test_the_test_button_asks_dicomweb(pacs: EmbeddedPacs, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = pacs.settings("web").url
+    given = {"conn_type": "dicomweb", "login": "reader", "password": SECRET}
+
+    def pressed(**more: object) -> tuple[bool, str]:
+        _keep(monkeypatch, "cloud", **{**given, **more})
+        told: tuple[bool, str] = Connection(conn_id="cloud", **given).test_connection()
+        return told
+
+    told, message = pressed(host=root)
+    assert told and message == f"{root} answers QIDO-RS"
+    told, message = pressed(host=root.replace("dicom-web", "elsewhere"))
+    assert not told and "404" in message
+    told, message = pressed(host=f"http://127.0.0.1:{free_port()}")
+    assert not told and "cloud" in message
+    told, message = pressed(host="")
+    assert not told and "url is not set" in message
+    told, message = pressed(host=root, extra={"tokken": SECRET})
+    assert not told and "no tokken" in message
+    assert SECRET not in message
 
 
 def test_a_source_and_a_zone_take_address_and_credentials_from_connections(

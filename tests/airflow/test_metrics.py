@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,27 +16,11 @@ from pacsgrid.config import load_site
 from pacsgrid.ledger import Ledger, migrate
 from pacsgrid.model import AnonymisedInstance, ReplicaProof, StudyState
 from pacsgrid.pipeline import Line
+from statsd_server import Server
 
 DOCUMENTED = Path(__file__).parents[2] / "docs" / "metrics.md"
 MAPPING = Path(__file__).parents[2] / "docker" / "metrics" / "statsd-mapping.yml"
 WAY = (StudyState.RETRIEVED, StudyState.ANONYMISED)
-
-
-class Server:
-    def __init__(self) -> None:
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.bind(("127.0.0.1", 0))
-        self.port = self.socket.getsockname()[1]
-
-    def heard(self) -> dict[str, str]:
-        self.socket.settimeout(0.2)
-        got = {}
-        try:
-            while True:
-                name, _, value = self.socket.recv(4096).decode().partition(":")
-                got[name] = value
-        except TimeoutError:
-            return got
 
 
 @pytest.fixture
@@ -49,7 +32,7 @@ def statsd(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     yield server
     monkeypatch.undo()
     stats.initialize(factory=get_stats_factory(), export_legacy_names=False)
-    server.socket.close()
+    server.close()
 
 
 @pytest.fixture

@@ -5,36 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from pydicom import dcmread
 
-from dicom import ct
+from ingested import held_of, two_studies
 from pacsgrid.embedded.stack import Stack
-from pacsgrid.pipeline import Line
+from statsd_server import Server
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with Stack(tmp_path_factory.mktemp("e2e") / "stack", say=print) as stack:
+def statsd() -> Iterator[Server]:
+    """The StatsD server that the stack's Airflow tells its metrics."""
+    server = Server()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory, statsd: Server) -> Iterator[Stack]:
+    metrics = {
+        "METRICS__STATSD_ON": "True",
+        "METRICS__STATSD_HOST": "127.0.0.1",
+        "METRICS__STATSD_PORT": str(statsd.port),
+    }
+    where = tmp_path_factory.mktemp("e2e") / "stack"
+    with Stack(where, say=print, settings=metrics) as stack:
         yield stack
-
-
-def two_studies(stack: Stack, root: str) -> None:
-    """Ingest a good study, `root`.1, and one that two patients share, `root`.2."""
-    for n, patient in enumerate(("Good^One", "Zrzavá^Kvido", "Other^Person"), 1):
-        study = f"{root}.1" if n == 1 else f"{root}.2"
-        person = f"7562{root[-2:]}/1234"  # a withdrawal takes all of a person's studies
-        ct(stack.drop / f"{root}.{n}.dcm", study, f"{study}.{n}", patient, n, person)
-    last = stack.drop / f"{root}.3.dcm"
-    other = dcmread(last)
-    other.PatientID = "somebody else"
-    other.save_as(last)
-    assert stack.watch(stack.trigger({"source": "drop", "project": "demo"})) == "success"
-
-
-def held_of(stack: Stack, root: str) -> str:
-    """Return the reference of the study that two patients share."""
-    with Line(stack.site, "demo") as line:
-        return line.pseudonyms.reference("drop", f"{root}.2")
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -47,11 +47,18 @@ class Stack:
         Whether Airflow is started too.
     say
         Called with one line of progress at a time.
+    settings
+        More of Airflow's settings, as ``METRICS__STATSD_ON``.
     """
 
     def __init__(
-        self, directory: Path, airflow: bool = True, say: Callable[[str], None] = print
+        self,
+        directory: Path,
+        airflow: bool = True,
+        say: Callable[[str], None] = print,
+        settings: Mapping[str, str] | None = None,
     ) -> None:
+        self._settings = dict(settings or {})
         self.dir = directory.resolve()
         self.dir.mkdir(parents=True, exist_ok=True)
         self._airflow, self._say = airflow, say
@@ -137,7 +144,7 @@ class Stack:
         )
         child.start()
         self.airflow = child
-        child.wait_ready(self._airflow_ready, 180)
+        child.wait_ready(self._airflow_ready, 600)
 
     def _airflow_ready(self) -> bool:
         try:
@@ -270,6 +277,7 @@ class Stack:
             "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
             "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
             "LOGGING__LOGGING_LEVEL": "INFO",
+            **self._settings,
         }
         return {
             **os.environ,

@@ -46,7 +46,9 @@ class ProjectGate:
         request = Request(scope, receive)
         body = await request.body()
         if user := await _user(request):
-            projects = await run_in_threadpool(projects_of, found[1], found[2], body)
+            projects = await run_in_threadpool(
+                projects_of, scope["method"], found[1], found[2], body
+            )
             for project in projects:
                 if not await run_in_threadpool(sees, user, project):
                     told = f"this is for project {project}, which is not one of yours"
@@ -75,13 +77,13 @@ async def _user(request: Request) -> BaseUser | None:
         return None
 
 
-def projects_of(dag: str, rest: str, body: bytes) -> Sequence[str]:
+def projects_of(method: str, dag: str, rest: str, body: bytes) -> Sequence[str]:
     """Return the projects that a request which changes something is for.
 
     Parameters
     ----------
-    dag, rest
-        The DAG and what follows it in the path, as ``dagRuns``.
+    method, dag, rest
+        The HTTP method, the DAG, and what follows it in the path, as ``dagRuns``.
     body
         The request's; what is no JSON object is Airflow's to refuse.
     """
@@ -96,7 +98,7 @@ def projects_of(dag: str, rest: str, body: bytes) -> Sequence[str]:
         return ()
     if dag == _ANY:
         return every
-    if rest == "dagRuns":
+    if (method, rest) == ("POST", "dagRuns"):
         return _named(given.get("conf"))
     run = found[1] if (found := _RUN.match(rest)) else given.get("dag_run_id")
     if not isinstance(run, str) or run == _ANY:

@@ -1,0 +1,28 @@
+"""Studies that a running stack has ingested."""
+
+from __future__ import annotations
+
+from pydicom import dcmread
+
+from dicom import ct
+from pacsgrid.embedded.stack import Stack
+from pacsgrid.pipeline import Line
+
+
+def two_studies(stack: Stack, root: str) -> None:
+    """Ingest a good study, `root`.1, and one that two patients share, `root`.2."""
+    for n, patient in enumerate(("Good^One", "Zrzavá^Kvido", "Other^Person"), 1):
+        study = f"{root}.1" if n == 1 else f"{root}.2"
+        person = f"7562{root[-2:]}/1234"  # a withdrawal takes all of a person's studies
+        ct(stack.drop / f"{root}.{n}.dcm", study, f"{study}.{n}", patient, n, person)
+    last = stack.drop / f"{root}.3.dcm"
+    other = dcmread(last)
+    other.PatientID = "somebody else"
+    other.save_as(last)
+    assert stack.watch(stack.trigger({"source": "drop", "project": "demo"})) == "success"
+
+
+def held_of(stack: Stack, root: str) -> str:
+    """Return the reference of the study that two patients share."""
+    with Line(stack.site, "demo") as line:
+        return line.pseudonyms.reference("drop", f"{root}.2")
