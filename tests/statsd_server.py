@@ -16,7 +16,7 @@ class Server:
         self.port = self._socket.getsockname()[1]
         self._got: dict[str, str] = {}
         self._last = time.monotonic()
-        self._thread = threading.Thread(target=self._listen)
+        self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()
 
     def _listen(self) -> None:

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+
 import pytest
+import yaml
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from hitl import answer, question
+from pacsgrid.embedded.process import free_port
 from pacsgrid.embedded.stack import GUEST, OPERATOR, Stack
 from pacsgrid.ledger import Overview
 from pacsgrid.model import StudyState
@@ -12,8 +22,15 @@ from pacsgrid.pipeline import Line
 from pacsgrid.pipeline.doctor import examine
 from pacsgrid.pipeline.waiting import on_their_way
 from receiving import eventually
+from statsd_server import Server
 
 pytestmark = pytest.mark.e2e
+
+
+def _runs(stack: Stack, dag: str) -> list[str]:
+    """Return a DAG's runs, the newest first."""
+    path = f"/dags/{dag}/dagRuns?order_by=-run_after&limit=100"
+    return [run["dag_run_id"] for run in stack.api("GET", path).json()["dag_runs"]]
 
 
 def _pools(stack: Stack, dag: str, run: str) -> dict[str, str]:
@@ -31,19 +48,92 @@ def test_upkeep_runs(filled: Stack) -> None:
     assert _pools(filled, "replicate_and_verify", tended) == {"tend_demo": "pacsgrid_zone_brno"}
     pool = filled.api("GET", "/pools/pacsgrid_zone_brno", user=OPERATOR).json()
     assert pool["slots"] == 8
+    # The ingest of the fixture made another run, by its asset.
+    assert any(run.startswith("asset_triggered__") for run in _runs(filled, "replicate_and_verify"))
+
+
+@contextmanager
+def _postman(stack: Stack) -> Iterator[list[EmailMessage]]:
+    """Yield the mails of failed tasks, sent through an Airflow connection and the site file."""
+    got: list[EmailMessage] = []
+
+    class Postman:
+        async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+            content = envelope.original_content or b""
+            got.append(message_from_bytes(content, EmailMessage, policy=policy.default))
+            return "250 taken"
+
+    site = stack.dir / "site.yaml"
+    before = site.read_text()
+    alerts = {"alerts": {"mail_to": ["it@example.org"], "connection": "mail"}}
+    server = Controller(Postman(), hostname="127.0.0.1", port=free_port())
+    server.start()
+    connection = {
+        "connection_id": "mail",
+        "conn_type": "smtp",
+        "host": "127.0.0.1",
+        "port": server.port,
+        "extra": json.dumps(
+            {"from_email": "airflow@example.org", "disable_ssl": True, "disable_tls": True}
+        ),
+    }
+    try:
+        assert stack.api("POST", "/connections", connection, OPERATOR).status_code == 201
+        site.write_text(before + yaml.safe_dump(alerts))
+        yield got
+    finally:
+        site.write_text(before)
+        stack.api("DELETE", "/connections/mail", user=OPERATOR)
+        server.stop()
 
 
 def test_a_site_check_fails_and_tells_what_to_do(filled: Stack) -> None:
     key = filled.dir / "project.key"
     key.chmod(0o644)
     try:
-        run = filled.trigger({}, "site_check")
-        assert filled.watch(run, dag="site_check") == "failed"
+        with _postman(filled) as mails:
+            run = filled.trigger({}, "site_check")
+            assert filled.watch(run, dag="site_check") == "failed"
+            # Airflow tells of the failure after it has entered it.
+            eventually(lambda: bool(mails), 60, 0.5)
     finally:
         key.chmod(0o600)
+    (mail,) = mails
+    assert mail["To"] == "it@example.org" and "site_check, task check" in mail["Subject"]
+    assert str(key) not in mail.as_string()
     path = f"/dags/site_check/dagRuns/{run}/taskInstances/check/logs/1"
     log = filled.api("GET", path).text
     assert "chmod 600" in log and "zone brno" in log and "came back whole" in log
+
+
+def test_gauges_reach_the_site_s_statsd(filled: Stack, statsd: Server) -> None:
+    statsd.heard()  # what came before
+    run = filled.trigger({}, "site_metrics")
+    assert filled.watch(run, dag="site_metrics") == "success"
+    heard = statsd.heard()
+    with Line(filled.site, "demo") as line:
+        verified = line.ledger.summary("demo")["verified"]
+    assert heard["airflow.pacsgrid.studies.demo.verified"] == f"{verified}|g"
+    assert heard["airflow.pacsgrid.away.praha"] == "0|g"
+
+
+def test_what_is_announced_is_ingested_once(filled: Stack) -> None:
+    asset = filled.api("GET", "/assets?uri_pattern=pacsgrid://received", user=OPERATOR).json()
+    (one,) = asset["assets"]
+    told = {"asset_id": one["id"], "extra": {"source": "drop", "project": "demo"}}
+    before = _runs(filled, "ingest_received")
+    for _ in range(2):
+        assert filled.api("POST", "/assets/events", told, OPERATOR).status_code == 200
+    eventually(lambda: len(_runs(filled, "ingest_received")) > len(before), 180, 1)
+    for run in set(_runs(filled, "ingest_received")) - set(before):
+        assert filled.watch(run, dag="ingest_received") == "success"
+        tasks = filled.api("GET", f"/dags/ingest_received/dagRuns/{run}/taskInstances").json()
+        started = [t for t in tasks["task_instances"] if t["task_id"] == "ingest"]
+        assert len(started) == 1 and started[0]["state"] == "success"
+    newest = _runs(filled, "ingest_studies")[0]
+    conf = filled.api("GET", f"/dags/ingest_studies/dagRuns/{newest}").json()["conf"]
+    assert conf == {"source": "drop", "project": "demo"}
+    assert filled.watch(newest) == "success"
 
 
 def test_a_night_waits_for_its_zone_and_is_over_when_every_study_is_through(filled: Stack) -> None:

@@ -10,6 +10,7 @@ from playwright.sync_api import expect
 
 from browser import CHROMIUM, chromium, shot
 from pacsgrid.embedded.stack import Stack
+from pacsgrid.ledger import Overview
 from pacsgrid.pipeline import Line
 from pacsgrid.pipeline.release import release
 
@@ -71,6 +72,7 @@ def test_no_answer_names_a_patient(filled: Stack, held: str) -> None:
 def test_a_steward_sees_the_flow_the_held_and_the_proofs(filled: Stack, held: str) -> None:
     with Line(filled.site, "demo") as line:
         counts = line.ledger.summary("demo")
+    verified = sum(row.studies for row in Overview(filled.site.ledger_dsn, ["demo"]).throughput(48))
     with chromium(filled, "steward") as page:
         errors: list[str] = []
         page.on("pageerror", lambda error: errors.append(str(error)))
@@ -79,10 +81,18 @@ def test_a_steward_sees_the_flow_the_held_and_the_proofs(filled: Stack, held: st
         expect(page.locator("[data-state=held]")).to_have_text(str(counts["held"]))
         expect(page.get_by_text("1 × patient-mismatch")).to_be_visible()
         expect(page.locator("figcaption")).to_contain_text("verified, per hour")
+        # The plot's bars add up to what the ledger has.
+        bars = page.locator(".pg-plot rect title")
+        told = [
+            re.match(r"(\d+) instances?, (\d+) stud", text) for text in bars.all_text_contents()
+        ]
+        assert sum(int(one[2]) for one in told if one) == verified > 0
         shot(page, "flow")
         page.get_by_role("link", name="Replicas").click()
         for zone in ("brno", "praha"):
-            expect(page.locator(f"[data-zone={zone}]")).to_contain_text("all proven")
+            card = page.locator(f"[data-zone={zone}]")
+            expect(card).to_contain_text("all proven")
+            expect(card.locator("tbody td").last).to_have_text(re.compile(r"^\d+ (s|min|h)$"))
         shot(page, "replicas")
         page.get_by_role("link", name="Held", exact=True).click()
         expect(page.get_by_role("row").filter(has_text=held[:14])).to_contain_text(
@@ -99,6 +109,7 @@ def test_a_steward_sees_the_flow_the_held_and_the_proofs(filled: Stack, held: st
         for image in ("Held image 1", "After anonymising 1"):
             expect(page.locator(f"img[alt='{image}']")).to_be_visible()
         page.wait_for_function("document.querySelector('.pg-pictures img').naturalWidth === 32")
+        expect(page.locator(".pg-story .pg-event-seen").first).to_contain_text("by steward")
         shot(page, "study")
         assert errors == []
 

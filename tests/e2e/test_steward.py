@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import pytest
 from playwright.sync_api import expect
+from pydicom import dcmread
 
 from browser import CHROMIUM, chromium, shot
 from hitl import answer, question
+from ingested import held_of, two_studies
 from pacsgrid.embedded.stack import GUEST, OPERATOR, STEWARD, Stack
-from pacsgrid.ledger import InstanceRow, Overview
+from pacsgrid.ledger import InstanceRow, Overview, Shelf
 from pacsgrid.model import StudyState
 from pacsgrid.pipeline import Line
 from pacsgrid.pipeline.doctor import examine
+from proof import proven_once
 
 pytestmark = [
     pytest.mark.ui,
@@ -34,6 +37,9 @@ def test_a_steward_rejects_what_is_held_and_a_guest_cannot(filled: Stack, held: 
     with chromium(filled, STEWARD) as page:
         page.goto(f"/dags/review_held/runs/{run}/tasks/ask/mapped/0/required_actions")
         expect(page.get_by_text("different PatientIDs")).to_be_visible()
+        for shown in ("as held", "after anonymising"):
+            drawn = f"document.querySelector('img[alt=\"{shown}\"]')?.naturalWidth > 0"
+            page.wait_for_function(drawn)
         shot(page, "review")
         page.get_by_role("button", name="Reject").click()
         expect(page.get_by_role("button", name="Reject")).to_be_disabled()
@@ -41,6 +47,42 @@ def test_a_steward_rejects_what_is_held_and_a_guest_cannot(filled: Stack, held: 
     story = Overview(filled.site.ledger_dsn, ["demo"]).story(held)
     assert story is not None and story.held[0].code == "rejected"
     assert [(d.verdict, d.who) for d in story.decisions] == [("Reject", STEWARD)]
+
+
+def test_a_steward_tries_again_with_another_profile(filled: Stack) -> None:
+    root = "1.2.826.79"
+    two_studies(filled, root)
+    ref = held_of(filled, root)
+    mended = filled.drop / f"{root}.3.dcm"
+    ds = dcmread(mended)
+    ds.PatientID = dcmread(filled.drop / f"{root}.2.dcm").PatientID
+    ds.save_as(mended)
+    run = filled.trigger({"project": "demo", "only": ref, "wait_hours": 1}, "review_held")
+    asked = question(filled, "review_held", run)
+    again = {"profile": "strict", "reason": "mended, and a face"}
+    given = {"chosen_options": ["Try again"], "params_input": again}
+    assert answer(filled, asked, **given).status_code == 200
+    assert filled.watch(run, dag="review_held") == "success"
+    with Line(filled.site, "demo", profile="strict") as line:
+        assert line.ledger.state(ref) is StudyState.VERIFIED and proven_once(line, ref)
+        strict = line.profile.hash
+    story = Overview(filled.site.ledger_dsn, ["demo"]).story(ref)
+    assert story is not None and story.held == [] and story.study.profile_hash == strict
+    assert [(d.verdict, d.profile, d.reason) for d in story.decisions] == [
+        ("Try again", "strict", "mended, and a face")
+    ]
+
+
+def test_nothing_is_released_when_a_steward_rejects_it(filled: Stack) -> None:
+    wanted = {"project": "demo", "name": "refused", "members": [_good(filled).study_uid]}
+    run = filled.trigger(wanted, "release_cohort")
+    asked = question(filled, "release_cohort", run)
+    assert answer(filled, asked, chosen_options=["Reject"]).status_code == 200
+    assert filled.watch(run, dag="release_cohort") == "success"
+    path = f"/dags/release_cohort/dagRuns/{run}/taskInstances/freeze"
+    assert filled.api("GET", path).json()["state"] == "skipped"
+    names = {row.name for row in Shelf(filled.site.ledger_dsn, ["demo"]).releases()}
+    assert "refused" not in names
 
 
 def test_a_release_is_frozen_when_a_steward_approves_it(filled: Stack) -> None:
@@ -74,11 +116,42 @@ def test_a_withdrawn_patient_is_gone_and_the_doctor_finds_nothing(filled: Stack)
         assert line.ledger.state(ref) is StudyState.WITHDRAWN
         assert all(row.proven_at for row in line.cohorts.withdrawals("demo"))
         assert examine(line) == []
+    with chromium(filled, STEWARD) as page:
+        page.goto("/plugin/pacsgrid#releases")
+        gone = page.get_by_role("row").filter(has_text=row.subject)
+        expect(gone).to_contain_text("from every zone")
+        expect(page.locator("[data-release='day/v1']")).to_contain_text("replaced")
+        shot(page, "withdrawals")
 
 
 def test_upkeep_runs_by_itself(filled: Stack) -> None:
     for dag in ("replicate_and_verify", "audit_replicas", "housekeeping"):
         assert filled.watch(filled.trigger({}, dag), dag=dag) == "success"
+
+
+def test_an_operator_fills_a_connection_s_own_fields_and_tests_it(filled: Stack) -> None:
+    pacs = filled.pacs.settings()
+    with chromium(filled, OPERATOR) as page:
+        page.goto("/connections")
+        page.get_by_role("button", name="Add Connection").first.click()
+        form = page.get_by_role("dialog")
+        form.locator("input[name=connection_id]").fill("formed")
+        form.get_by_role("combobox").first.click()
+        page.keyboard.type("dicom")
+        page.get_by_role("option", name="DICOM", exact=True).click()
+        form.locator("input[name=host]").fill(pacs.host)
+        form.locator("input[name=port]").fill(str(pacs.port))
+        form.get_by_role("button", name="Extra Fields", exact=True).click()
+        expect(form.get_by_text("Retrieve with")).to_be_visible()
+        form.locator("input[name=element_ae_title]").fill(pacs.ae_title)
+        shot(page, "connection")
+        form.get_by_role("button", name="Save").click()
+        row = page.get_by_role("row").filter(has_text="formed")
+        with page.expect_response("**/connections/test") as pressed:
+            row.get_by_role("button", name="Test Connection").click()
+        told = pressed.value.json()
+    assert told["status"] is True and "answers C-ECHO" in told["message"]
+    assert filled.api("DELETE", "/connections/formed", user=OPERATOR).status_code == 204
 
 
 @pytest.mark.parametrize("path", ["/connections", "/variables", "/pools", "/config"])
