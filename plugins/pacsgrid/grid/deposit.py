@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import irods.keywords as kw
 from irods.exception import (
+    CAT_NO_ROWS_FOUND,
     CAT_UNKNOWN_FILE,
     LOCKED_DATA_OBJECT_ACCESS,
     CollectionDoesNotExist,
@@ -33,6 +34,13 @@ from pacsgrid.model import AVU, AnonymisedInstance
 
 PARTIAL = ".part"
 CONNECTIONS = 8
+# What servers answer to the removal of an object that is not there; a 5.0.2 says the last one.
+_ABSENT = (
+    CAT_UNKNOWN_FILE,
+    DataObjectDoesNotExist,
+    CollectionDoesNotExist,
+    CAT_NO_ROWS_FOUND,
+)
 _D = TypeVar("_D", bound=Deposited)
 Catalog = Mapping[str, Sequence[CatalogReplica]]
 
@@ -213,7 +221,7 @@ def remove_object(zone: Zone, path: str) -> None:
             except LOCKED_DATA_OBJECT_ACCESS:
                 unlock(zone, replicas_in(zone, path.rsplit("/", 1)[0])[path])
                 zone.session.data_objects.unlink(path, force=True)
-        except (CAT_UNKNOWN_FILE, DataObjectDoesNotExist, CollectionDoesNotExist):
+        except _ABSENT:
             return
 
 

@@ -104,12 +104,13 @@ def replace_bad(
     for proof in bad:
         replica = catalog[proof.replica]
         mark(zone, replica, STALE)
-        options = {kw.REPL_NUM_KW: str(proof.replica), kw.COPIES_KW: "1"}
-        zone.session.data_objects.trim(replica.path, **options)
-    if len(known) - len(bad) < zone.settings.copies:
-        zone.session.data_objects.replicate(
-            catalog[good[0].replica].path, resource=zone.settings.resource
-        )
+    if bad:
+        # Written anew where they are: to trim one and replicate again makes nothing on a server
+        # that finds a good replica below the root resource already.
+        options = {kw.UPDATE_REPL_KW: "", kw.ALL_KW: ""}
+        zone.session.data_objects.replicate(replicas[0].path, **options)
+    if len(known) < zone.settings.copies:
+        zone.session.data_objects.replicate(replicas[0].path, resource=zone.settings.resource)
     done.repaired += len(bad)
 
 

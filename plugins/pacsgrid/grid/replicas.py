@@ -47,11 +47,11 @@ def replicate_home(
 
 
 def _replicate(zone: Zone, replicas: Sequence[CatalogReplica], path: str) -> None:
-    # A stale replica is brought up to date; a missing one is made.
-    options = (
-        {kw.UPDATE_REPL_KW: "", kw.ALL_KW: ""} if any(r.status != GOOD for r in replicas) else {}
-    )
-    zone.session.data_objects.replicate(path, resource=zone.settings.resource, **options)
+    # A stale replica is brought up to date, where no resource may be named; a missing one is made.
+    if any(r.status != GOOD for r in replicas):
+        zone.session.data_objects.replicate(path, **{kw.UPDATE_REPL_KW: "", kw.ALL_KW: ""})
+    else:
+        zone.session.data_objects.replicate(path, resource=zone.settings.resource)
 
 
 def verify(
