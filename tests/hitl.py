@@ -21,9 +21,23 @@ def question(stack: Stack, dag: str, run: str, seconds: float = 300) -> dict[str
     while time.monotonic() < until:
         details = stack.api("GET", f"/dags/{dag}/dagRuns/{run}/hitlDetails").json()["hitl_details"]
         if details and details[0]["task_instance"]["state"] == "awaiting_input":
+            _scheduler_has_looked(stack, until)
             return dict(details[0])
         time.sleep(1)
     raise TimeoutError(f"{dag} asks nothing within {seconds:.0f} s")
+
+
+def _scheduler_has_looked(stack: Stack, until: float) -> None:
+    """Wait for a whole loop of the scheduler.
+
+    Airflow 3.3 takes a task whose answer comes before the scheduler has heard that the task was
+    parked for one that was killed, and asks anew after its retry's delay.
+    """
+    seen: set[str] = set()
+    while len(seen) < 3 and time.monotonic() < until:
+        health = stack.api("GET", "/monitor/health").json()
+        seen.add(health["scheduler"]["latest_scheduler_heartbeat"])
+        time.sleep(0.5)
 
 
 def path_of(asked: dict[str, Any]) -> str:

@@ -273,6 +273,7 @@ class Stack:
             "API__SECRET_KEY": self._secrets["web"],
             "API_AUTH__JWT_SECRET": self._secrets["jwt"],
             "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
+            "SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
             # A task whose process was killed is given back to the scheduler soon.
             "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
             "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
