@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import irods.keywords as kw
 import pytest
 from irods.models import Collection
 
 from gridkit import SIZE, Grid, make_instances
 from pacsgrid.errors import ConflictError, ZoneError
 from pacsgrid.grid import deposit, object_path, put_text, study_collection, verify
+from pacsgrid.grid.catalog import replicas_below
 from pacsgrid.grid.wire import put_buffer
 from pacsgrid.grid.zone import bytes_checksum
 from pacsgrid.model import AVU
@@ -71,6 +73,12 @@ def test_objects_of_an_interrupted_bundle_are_proven_before_they_are_named(bundl
             f"{study}/1.2.0.part/{one.sop_uid}.dcm", "w", rescName=bundling.home.settings.resource
         ) as stream:
             stream.write(data)
+    # A zone with our policy has given them one.
+    for replica in (r for found in replicas_below(bundling.home, study).values() for r in found):
+        bundling.home.session.data_objects.modDataObjMeta(
+            {"objPath": replica.path, "replNum": replica.number, "rescHier": replica.resource},
+            {"chksum": "", kw.ADMIN_KW: ""},
+        )
     with pytest.raises(Exception, match="arrived damaged"):
         deposit(bundling.home, "demo", bundling.instances, {})
     assert not any(name.endswith(".dcm") and ".part" not in name for name in names(bundling))
