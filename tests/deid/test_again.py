@@ -115,3 +115,9 @@ def test_a_short_number_is_a_count_whoever_has_it(tmp_path: Path) -> None:
     ds = dcmread(ct(tmp_path / "a", "1.2.3", "1.2.3.1", patient_id="1024"))
     ds.Exposure = "1024"
     assert twice(save(ds, tmp_path / "a"), tmp_path, "research").Exposure == 1024
+
+
+def test_a_scheme_that_was_a_person_is_nobody(tmp_path: Path) -> None:
+    ds = dcmread(ct(tmp_path / "a", "1.2.3", "1.2.3.1"))
+    ds.add_new(0x00080102, "PN", "Nováková")
+    assert twice(save(ds, tmp_path / "a"), tmp_path, "research")[0x00080102].value == "99PACSGRID"

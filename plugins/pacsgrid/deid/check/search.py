@@ -11,9 +11,10 @@ from .text import fold, folded
 # Titles, and what stands where a name was taken out before.
 _NO_NAMES = frozenset(
     (
-        "anonym", "anonymous", "anonymised", "anonymized", "bsc", "csc", "deidentified", "doc",
-        "doctor", "drsc", "ing", "mbchb", "mgr", "mudr", "mvdr", "none", "null", "patient",
-        "phantom", "phd", "prof", "removed", "rndr", "sir", "unknown", "unspecified", "withheld",
+        "99pacsgrid", "anonym", "anonymous", "anonymised", "anonymized", "bsc", "csc", "doc",
+        "deidentified", "doctor", "drsc", "ing", "mbchb", "mgr", "mudr", "mvdr", "none",
+        "null", "patient", "phantom", "phd", "prof", "removed", "rndr", "sir", "unknown", "unspecified",
+        "withheld",
     )
 )  # fmt: skip
 _MONTHS = {
