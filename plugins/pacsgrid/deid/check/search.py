@@ -13,8 +13,8 @@ _NO_NAMES = frozenset(
     (
         "99pacsgrid", "anonym", "anonymous", "anonymised", "anonymized", "bsc", "csc", "doc",
         "deidentified", "doctor", "drsc", "ing", "mbchb", "mgr", "mudr", "mvdr", "none",
-        "null", "patient", "phantom", "phd", "prof", "removed", "rndr", "sir", "unknown", "unspecified",
-        "withheld",
+        "null", "patient", "phantom", "phd", "prof", "removed", "rndr", "sir", "unknown",
+        "unspecified", "withheld",
     )
 )  # fmt: skip
 _MONTHS = {
