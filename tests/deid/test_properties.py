@@ -197,6 +197,10 @@ def test_what_came_out_goes_through_unchanged_but_for_pseudonyms(profile: str, d
             assert list(_shape(dcmread(once))) == list(_shape(dcmread(twice)))
 
 
+# Code values of local coding schemes (PS3.3 table 8.8-1): they have pseudonyms.
+_CODES = (0x00080100, 0x00080119, 0x00080120)
+
+
 def _shape(ds: Dataset, path: str = "") -> Iterator[tuple[str, Any]]:
     """Each element's place, with its value where that is not derived from the source's."""
     for element in ds:
@@ -219,7 +223,7 @@ def _shape(ds: Dataset, path: str = "") -> Iterator[tuple[str, Any]]:
             "UR",
         ) or (
             # Pseudonyms, whatever VR the source gave them.
-            int(element.tag) in (0x00100010, 0x00100020, 0x00080050)
+            int(element.tag) in (0x00100010, 0x00100020, 0x00080050, *_CODES)
         ):
             yield place, bool(element.value)
         else:
