@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -166,3 +168,24 @@ def test_a_name_of_one_file_is_kept_out_of_all(tmp_path: Path) -> None:
         batch = workshop.study([first, second], tmp_path / "out")
     assert len(batch.made) == 2
     assert not any(b"ebestova" in made.path.read_bytes() for made in batch.made)
+
+
+def test_processes_do_not_import_what_their_parent_runs(tmp_path: Path) -> None:
+    """Within an Airflow task that is Airflow's own program, which a task may not import anew."""
+    ct(tmp_path / "in.dcm", "1.2.3", "1.2.3.1.1")
+    (tmp_path / "program").write_text(
+        f"""
+if __name__ != "__main__":
+    raise RuntimeError("imported")
+from pathlib import Path
+from pacsgrid.deid import Pseudonyms, load_profile, work
+work.WORTH_PROCESSES = 0
+with work.Workshop(Pseudonyms(b"k" * 32, "demo"), load_profile("basic"), processes=2) as shop:
+    batch = shop.study([Path({str(tmp_path / "in.dcm")!r})], Path({str(tmp_path / "out")!r}))
+    print(shop._pool is not None, len(batch.made))
+"""
+    )
+    done = subprocess.run(
+        [sys.executable, tmp_path / "program"], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.returncode) == ("True 1\n", 0), done.stderr

@@ -25,6 +25,7 @@ from .check import Checker, Counts, Identity, References, Seen, scan
 from .effort import effort, parts
 from .identifiers import StudyIdentifiers, collect_identifiers
 from .landing import Landing
+from .processes import WorkerContext
 from .profile import Profile
 from .pseudonyms import Pseudonyms
 from .quiet import quiet
@@ -299,12 +300,11 @@ class Workshop:
         """Start processes once there was or is enough to do for them."""
         self._expected += seconds
         if self._pool is None and self._processes > 1 and self._expected >= WORTH_PROCESSES:
-            # A plain fork copies the locks of this process's threads as they stand.
-            context = multiprocessing.get_context("forkserver")
-            # Later workshops of this process find the modules imported.
-            context.set_forkserver_preload([__name__])
             self._pool = ProcessPoolExecutor(
-                self._processes, context, initializer=_start, initargs=(self._tools,)
+                self._processes,
+                WorkerContext(__name__),
+                initializer=_start,
+                initargs=(self._tools,),
             )
 
     def _each(self, work: Callable[..., _R], tasks: Sequence[tuple[object, ...]]) -> Iterator[_R]:
