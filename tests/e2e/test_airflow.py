@@ -8,6 +8,8 @@ import subprocess
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,12 @@ def _with_canaries(path: Path, depth: int) -> None:
             outer.DerivationCodeSequence = [carrier]
             carrier = outer
         save(ds, path)
+
+
+def _below(places: list[Path]) -> Iterator[Path]:
+    for place in places:
+        for folder, folders, names in os.walk(place):
+            yield from (Path(folder, name) for name in folders + names)
 
 
 def _reference(line: Line, path: Path) -> str:
@@ -141,13 +149,13 @@ def test_no_identifying_value_gets_out(stack: Stack) -> None:
         (dumps / database).write_bytes(stack.postgres.dump(database))
         assert (dumps / database).stat().st_size > 10_000
     found = []
-    for place in [*places, dumps]:
-        for path in place.rglob("*"):
-            if any(word in str(path.relative_to(stack.dir)).lower().encode() for word in words):
-                found.append(("path", path.parent.name))
-            if path.is_file():
-                content = path.read_bytes().lower()
-                found += [(path.name, word) for word in words if word in content]
+    for path in _below([*places, dumps]):
+        if any(word in str(path.relative_to(stack.dir)).lower().encode() for word in words):
+            found.append(("path", path.parent.name))
+        # The next run is at work already: what it removes meanwhile is not there any more.
+        with suppress(FileNotFoundError):
+            content = path.read_bytes().lower() if path.is_file() else b""
+            found += [(path.name, word) for word in words if word in content]
     assert not found
     assert not any((stack.dir / "staging").rglob("*.dcm"))
 
