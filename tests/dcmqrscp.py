@@ -37,7 +37,7 @@ class Dcmqrscp:
         command += ["-xf", str(self.directory / "syntaxes.cfg"), "In", "Out"]
         self._child = Child("dcmqrscp", command, self.directory / "log", dict(os.environ))
         self._child.start()
-        self._child.wait_ready(lambda: accepts(self.dicom_port), 20)
+        self._child.wait_ready(lambda: accepts(self.dicom_port), 60)
         return self
 
     def __exit__(
