@@ -43,6 +43,7 @@ from pacsgrid.pacs.quiet import hush
 from pacsgrid.pacs.receive import Receiver
 from pacsgrid.pacs.retrieval import Instance, bring, collect, single_values
 from pacsgrid.pacs.staging import WriteGroup
+from pacsgrid.pacs.tls import client_context
 
 hush()
 
@@ -200,20 +201,16 @@ class DimseSource:
                 assoc.release()
 
     def _tls_context(self) -> ssl.SSLContext | None:
-        """Give the TLS context (PS3.15 B.12); the source must prove its name."""
+        """Give the TLS context; None where the source speaks plainly."""
         settings = self._settings
         if not settings.tls:
             return None
         try:
-            context = ssl.create_default_context(cafile=settings.ca_file)
-            if settings.cert_file:
-                context.load_cert_chain(settings.cert_file, settings.key_file)
+            return client_context(settings.ca_file, settings.cert_file, settings.key_file)
         except OSError as error:
             raise ConfigError(
                 f"source {self._name}: ca_file, cert_file or key_file cannot be used: {error}"
             ) from None
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        return context
 
     @contextmanager
     def _find_association(self) -> Iterator[Association]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import ssl
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -17,6 +16,7 @@ from pacsgrid.gateway_settings import Destination
 from pacsgrid.pacs.contexts import MOST
 from pacsgrid.pacs.receiver import wire
 from pacsgrid.pacs.receiver.wire import Gone, Proposed, ProtocolError, Stream
+from pacsgrid.pacs.tls import client_context
 
 _MOST_ANSWER = 1 << 20
 
@@ -104,10 +104,7 @@ def _connect(to: Destination, seconds: float) -> socket.socket:
     if not to.tls:
         return plain
     try:
-        context = ssl.create_default_context(cafile=to.ca_file)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if to.cert_file:
-            context.load_cert_chain(to.cert_file, to.key_file)
+        context = client_context(to.ca_file, to.cert_file, to.key_file)
         return context.wrap_socket(plain, server_hostname=to.host)
     except OSError as error:
         plain.close()

@@ -17,13 +17,13 @@ from pacsgrid.gateway.dimse.association import Association
 from pacsgrid.gateway.dimse.contexts import Kinds
 from pacsgrid.gateway_settings import GatewaySettings
 from pacsgrid.pacs.quiet import hush
-from pacsgrid.pacs.receiver.wire import APPLICATION_CONTEXT, Request, Stream
+from pacsgrid.pacs.receiver.wire import BUSY, Request, Stream
+from pacsgrid.pacs.tls import server_context
 
 hush()
 log = logging.getLogger(__name__)
 
 _PAUSE_SECONDS = 0.2
-_BUSY = (2, 3, 2)  # transient, presentation, local limit exceeded (PS3.8 9.3.4)
 
 
 class Node:
@@ -123,7 +123,7 @@ class Node:
                 secure = self._tls.wrap_socket(connection.dup(), server_side=True)
 
             def admit(request: Request) -> str | tuple[int, int, int]:
-                return _BUSY if busy else self._admitted(request, address)
+                return BUSY if busy else self._admitted(request, address)
 
             stream = Stream(secure or connection, self._settings.idle_seconds)
             Association(self._gateway, stream, self._kinds, admit).serve()
@@ -146,12 +146,8 @@ class Node:
 
     def _admitted(self, request: Request, address: str) -> str | tuple[int, int, int]:
         """Give the user, or why a peer is rejected: result, source, reason (PS3.8 9.3.4)."""
-        if not request.version & 1:
-            return 1, 2, 2
-        if request.application_context != APPLICATION_CONTEXT:
-            return 1, 1, 2
-        if request.called != self._settings.ae_title:
-            return 1, 1, 7
+        if refused := request.refusal(self._settings.ae_title):
+            return refused
         peer = self._settings.peer(request.calling, address)
         return peer.user if peer else (1, 1, 3)
 
@@ -164,18 +160,12 @@ def _shut(connection: socket.socket) -> None:
 
 
 def _tls_context(settings: GatewaySettings) -> ssl.SSLContext | None:
-    """Give the TLS context (PS3.15 B.12); client certificates are asked for with `ca_file`."""
+    """Give the TLS context; None where no certificate is given."""
     if not settings.cert_file:
         return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        context.load_cert_chain(settings.cert_file, settings.key_file)
-        if settings.ca_file:
-            context.load_verify_locations(settings.ca_file)
-            context.verify_mode = ssl.CERT_REQUIRED
+        return server_context(settings.cert_file, settings.key_file, settings.ca_file)
     except OSError as error:
         raise ConfigError(
             f"gateway: cert_file, key_file or ca_file cannot be used: {error}"
         ) from None
-    return context

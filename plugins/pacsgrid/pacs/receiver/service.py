@@ -17,14 +17,14 @@ from collections.abc import Callable
 from pacsgrid.errors import ConfigError
 from pacsgrid.pacs.receiver.association import Association
 from pacsgrid.pacs.receiver.incoming import Incoming, recover
-from pacsgrid.pacs.receiver.wire import APPLICATION_CONTEXT, Request, Stream
+from pacsgrid.pacs.receiver.wire import BUSY, Request, Stream
+from pacsgrid.pacs.tls import server_context
 from pacsgrid.receiver_settings import ReceiverSettings
 
 log = logging.getLogger(__name__)
 
 STOP_SECONDS = 20.0
 _TICK = 1.0
-_BUSY = (2, 3, 2)  # transient, presentation, local limit exceeded (PS3.8 9.3.4)
 
 
 class Service:
@@ -147,7 +147,7 @@ class Service:
 
         def admit(request: Request) -> tuple[int, int, int] | None:
             if busy:
-                return _BUSY
+                return BUSY
             return self._refusal(request, address, incoming)
 
         stream = Stream(connection, self._settings.idle_seconds)
@@ -162,12 +162,8 @@ class Service:
         self, request: Request, address: str, incoming: Incoming
     ) -> tuple[int, int, int] | None:
         """Say why a peer is rejected: result, source, reason (PS3.8 9.3.4)."""
-        if not request.version & 1:
-            return 1, 2, 2
-        if request.application_context != APPLICATION_CONTEXT:
-            return 1, 1, 2
-        if request.called != self._settings.ae_title:
-            return 1, 1, 7
+        if refused := request.refusal(self._settings.ae_title):
+            return refused
         if not any(peer.fits(request.calling, address) for peer in self._settings.allow):
             return 1, 1, 3
         if not incoming.has_room():
@@ -211,18 +207,12 @@ class Service:
 
 
 def _tls_context(settings: ReceiverSettings) -> ssl.SSLContext | None:
-    """Give the TLS context (PS3.15 B.12); client certificates are asked for with `ca_file`."""
+    """Give the TLS context; None where no certificate is given."""
     if not settings.cert_file:
         return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        context.load_cert_chain(settings.cert_file, settings.key_file)
-        if settings.ca_file:
-            context.load_verify_locations(settings.ca_file)
-            context.verify_mode = ssl.CERT_REQUIRED
+        return server_context(settings.cert_file, settings.key_file, settings.ca_file)
     except OSError as error:
         raise ConfigError(
             f"receiver: cert_file, key_file or ca_file cannot be used: {error}"
         ) from None
-    return context

@@ -16,6 +16,7 @@ from pacsgrid.pacs.part10 import IMPLEMENTATION_NAME, IMPLEMENTATION_UID
 ASSOCIATE_RQ, ASSOCIATE_AC, ASSOCIATE_RJ = 1, 2, 3
 P_DATA, RELEASE_RQ, RELEASE_RP, ABORT = 4, 5, 6, 7
 APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
+BUSY = (2, 3, 2)  # transient, presentation, local limit exceeded (PS3.8 9.3.4)
 
 MOST_ASSOCIATE = 1 << 20  # bytes of an A-ASSOCIATE-RQ; 128 contexts of long UIDs fit
 _BUFFER = 1 << 18
@@ -53,6 +54,16 @@ class Request:
     max_pdu: int = 0
     version: int = 1
     roles: Mapping[str, tuple[bool, bool]] = field(default_factory=dict)
+
+    def refusal(self, ae_title: str) -> tuple[int, int, int] | None:
+        """Say why a node of this AE title rejects it: result, source, reason (PS3.8 9.3.4)."""
+        if not self.version & 1:
+            return 1, 2, 2
+        if self.application_context != APPLICATION_CONTEXT:
+            return 1, 1, 2
+        if self.called != ae_title:
+            return 1, 1, 7
+        return None
 
 
 @dataclass(frozen=True)
