@@ -13,6 +13,7 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
+from checked import PSEUDONYMS, checked
 from dicom import ct, save
 from pacsgrid.cli import main
 from pacsgrid.deid import (
@@ -25,16 +26,9 @@ from pacsgrid.deid import (
 from pacsgrid.deid.attribute_types import attribute_type
 from pacsgrid.errors import ConfigError, HeldError
 
-PSEUDONYMS = Pseudonyms(b"k" * 32, "demo")
-
 
 def run(path: Path, name: str = "basic") -> Dataset:
-    profile = load_profile(name)
-    made = anonymise_file(
-        path, path.parent / "out", PSEUDONYMS, profile, collect_identifiers([path])
-    )
-    check_file(path, made.path, profile)
-    return dcmread(made.path)
+    return dcmread(checked(path, load_profile(name)).path)
 
 
 @pytest.mark.parametrize("name", ["basic", "research", "strict"])

@@ -12,18 +12,17 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from burned_in import draw
+from checked import PSEUDONYMS, checked
 from corpus.validity import DCIODVFY, new_errors
 from dicom import ct, save
 from images import header, write
 from pacsgrid.deid import (
-    Pseudonyms,
     anonymise_file,
     check_file,
     collect_identifiers,
     load_profile,
 )
 
-PSEUDONYMS = Pseudonyms(b"k" * 32, "demo")
 METHODS = {
     "uids": "113110", "device": "113109", "institution": "113112", "patient": "113108",
     "full": "113106", "modified": "113107", "descriptors": "113105", "structured": "113104",
@@ -35,12 +34,7 @@ def run(path: Path, text: str) -> Dataset:
     """Anonymise with a profile of one's own, and check."""
     written = path.parent / "own.yaml"
     written.write_text("name: own\n" + text)
-    profile = load_profile(str(written))
-    made = anonymise_file(
-        path, path.parent / "out", PSEUDONYMS, profile, collect_identifiers([path])
-    )
-    check_file(path, made.path, profile)
-    return dcmread(made.path)
+    return dcmread(checked(path, load_profile(str(written))).path)
 
 
 @pytest.mark.parametrize("option", [*METHODS, ""])

@@ -13,26 +13,20 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 
+from checked import PSEUDONYMS, checked
 from dicom import ct, save
 from pacsgrid.deid import (
     Pseudonyms,
-    anonymise_file,
-    check_file,
-    collect_identifiers,
     load_profile,
 )
 from pacsgrid.errors import ConfigError, HeldError
 from pacsgrid.model import AnonymisedInstance
 
-PSEUDONYMS = Pseudonyms(b"k" * 32, "demo")
 TESTFILES = Path(pydicom.__file__).parent / "data" / "test_files"
 
 
 def run(path: Path, out: Path, profile: str = "basic") -> AnonymisedInstance:
-    made, identifiers = load_profile(profile), collect_identifiers([path])
-    result = anonymise_file(path, out, PSEUDONYMS, made, identifiers)
-    check_file(path, result.path, made)
-    return result
+    return checked(path, load_profile(profile), out)
 
 
 @pytest.mark.parametrize("profile", ["basic", "research", "strict"])

@@ -10,20 +10,16 @@ from pydicom import dcmread
 from pydicom.datadict import dictionary_has_tag, dictionary_VR
 from pydicom.dataset import Dataset
 
+from checked import PSEUDONYMS, checked
 from corpus.table import COLUMNS, rows
 from dicom import ct, save
 from pacsgrid.deid import (
     Profile,
-    Pseudonyms,
-    anonymise_file,
-    check_file,
-    collect_identifiers,
     load_profile,
 )
 from pacsgrid.deid.content import table
 from pacsgrid.deid.dates import shift
 
-PSEUDONYMS = Pseudonyms(b"k" * 32, "demo")
 VALUES: dict[str, Any] = {
     "AE": "CT7ROOM", "AS": "042Y", "CS": "F", "DA": "20240102", "DS": "61.5", "IS": "3",
     "DT": "20240102101500",
@@ -42,11 +38,7 @@ def profile(folder: Path, *options: str) -> Profile:
 
 
 def run(path: Path, made_with: Profile) -> Dataset:
-    made = anonymise_file(
-        path, path.parent / "out", PSEUDONYMS, made_with, collect_identifiers([path])
-    )
-    check_file(path, made.path, made_with)
-    return dcmread(made.path)
+    return dcmread(checked(path, made_with).path)
 
 
 def listed(option: str, action: str) -> dict[int, Any]:

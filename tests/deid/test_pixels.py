@@ -25,26 +25,16 @@ from pydicom.uid import (
 )
 
 from burned_in import draw
+from checked import checked
 from images import header, write
 from pacsgrid.deid import (
-    Pseudonyms,
-    anonymise_file,
-    check_file,
-    collect_identifiers,
     load_profile,
 )
 from pacsgrid.errors import HeldError
 
-PSEUDONYMS = Pseudonyms(b"k" * 32, "demo")
-
 
 def run(path: Path, profile: str = "research") -> Dataset:
-    settings = load_profile(profile)
-    made = anonymise_file(
-        path, path.parent / "out", PSEUDONYMS, settings, collect_identifiers([path])
-    )
-    check_file(path, made.path, settings)
-    return dcmread(made.path)
+    return dcmread(checked(path, load_profile(profile)).path)
 
 
 def scan(dtype: Any, colour: bool, count: int = 1) -> NDArray[Any]:
