@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -93,6 +94,16 @@ def test_text_that_nobody_blanked_is_refused(tmp_path: Path, text: str, light: b
 def test_other_text_is_not(tmp_path: Path, text: str) -> None:
     path, result = made(tmp_path, [frame(text)])
     assert verdict(path, result) == ""
+
+
+@needs_tesseract
+def test_text_on_a_grainy_image_is_refused(tmp_path: Path) -> None:
+    grain = np.random.default_rng(5).normal(0, 30, (768, 768))
+    grain = 100 + 2 * cv2.GaussianBlur(grain, None, 1.0)
+    written = np.zeros((768, 768), np.uint8)
+    cv2.putText(written, "NOVAKOVA", (220, 400), cv2.FONT_HERSHEY_SIMPLEX, 1, 120, 2, cv2.LINE_AA)
+    path, result = made(tmp_path, [np.clip(grain + written, 0, 255).astype(np.uint8)])
+    assert verdict(path, result) == "pixels-text"
 
 
 @needs_tesseract
