@@ -45,6 +45,21 @@ def series_of(served: ServedZones, one: Deposited, zone: str = "brno") -> str:
     return f"{served.collection(one, zone)}/{one.rows[0].series_uid}"
 
 
+def test_a_new_index_is_filled_before_anything_is_answered(served: ServedZones) -> None:
+    served.add(slices(served.dir / "in", "1.2.1", 2))
+    share(served.home, PROJECT, [EVA])
+    with Gateway(served.site(zone_seconds=1)) as gateway:
+        with gateway.index.lock():
+            gateway.keep_fresh()
+            with pytest.raises(ZoneUnavailable, match="being made"):
+                counts(gateway, EVA)
+        assert counts(gateway, EVA) == {"1.2.1": (1, 2)}
+    # An index that was filled once is as good as it was, and answers at once.
+    with Gateway(served.site(zone_seconds=1)) as gateway, gateway.index.lock():
+        gateway.keep_fresh()
+        assert counts(gateway, EVA) == {"1.2.1": (1, 2)}
+
+
 def test_a_researcher_finds_what_they_may_read_and_no_more(served: ServedZones) -> None:
     first, second = (
         served.add(slices(served.dir / "in", study, 4, patient))[0]

@@ -13,7 +13,7 @@ from typing import Self
 import psycopg2
 
 from pacsgrid.config import Site
-from pacsgrid.errors import ConfigError, PacsgridError
+from pacsgrid.errors import ConfigError, PacsgridError, ZoneUnavailable
 from pacsgrid.gateway.access import Access, Sight
 from pacsgrid.gateway.cache import FileCache
 from pacsgrid.gateway.find import Answer, Level, find, instances
@@ -58,6 +58,8 @@ class Gateway:
         folder = self.settings.index.with_suffix(".objects")
         self.cache = FileCache(folder, self.objects, self.settings.cache_mb << 20)
         self._withdrawn: dict[str, frozenset[str]] = {}
+        self._whole = self.index.whole
+        self._asked_all = threading.Event()
         self._stop = threading.Event()
         self._refresher: threading.Thread | None = None
 
@@ -67,7 +69,7 @@ class Gateway:
         What a zone that is away holds stays as it is known. When another process is at it, this
         waits for it and looks again, which costs little.
         """
-        changed = 0
+        changed, away = 0, False
         with self.index.lock():
             served = [(d.bit, project) for d in self.reach.doors for project in d.projects]
             self.index.keep_only(served)
@@ -78,7 +80,11 @@ class Gateway:
                         zone, partial(self._refresh, projects=door.projects)
                     )
                 except PacsgridError as error:
+                    away = True
                     log.warning("index of zone %s: %s", zone.settings.name, error)
+            if not (self._whole or away):
+                self.index.is_whole()
+                self._whole = True
             if changed:
                 self.cache.keep_only(self.index.forget_metadata())
         return changed
@@ -119,10 +125,21 @@ class Gateway:
                     log.info("index: %d copies of studies changed", changed)
             except Exception as error:  # the next time may be better, and queries go on
                 log.error("index: %s", type(error).__name__)
+            self._asked_all.set()
             self._stop.wait(self.settings.refresh_seconds)
 
     def sight(self, user: str) -> Sight:
-        """Return what an iRODS user, ``name#zone``, may read; raises ZoneUnavailable."""
+        """Return what an iRODS user, ``name#zone``, may read.
+
+        Raises
+        ------
+        ZoneUnavailable
+            No zone tells it, or the index is new and still being filled: what it has so far would
+            pass for all there is.
+        """
+        filling = not self._whole and self._refresher is not None
+        if filling and not self._asked_all.wait(self.settings.zone_seconds):
+            raise ZoneUnavailable("the gateway's index is being made; try again later")
         return self.access.sight(user)
 
     def find(self, user: str, level: Level, keys: Mapping[str, str]) -> Iterator[Answer]:

@@ -21,6 +21,8 @@ from pacsgrid.pipeline.attributes import Json
 from pacsgrid.pipeline.manifest import Manifest
 
 VERSION = 1
+# SQLite's application_id of an index in which all that is served was entered once.
+_WHOLE = 0x70616373
 _BUSY_SECONDS = 30.0
 _SCHEMA = """
 CREATE TABLE zone (bit INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
@@ -138,6 +140,17 @@ class Index:
             db.execute("COMMIT")
 
     # -- what the refresh asks and tells ---------------------------------------------------
+
+    @property
+    def whole(self) -> bool:
+        """Whether all that is served was entered once; a new index has yet to be filled."""
+        with self._connected() as db:
+            return bool(db.execute("PRAGMA application_id").fetchone()[0])
+
+    def is_whole(self) -> None:
+        """Note that all that is served has been entered."""
+        with self._connected() as db:
+            db.execute(f"PRAGMA application_id = {_WHOLE}")
 
     def bit(self, zone: str) -> int:
         """Return the bit that stands for a zone in masks."""
