@@ -44,8 +44,9 @@ system:
 demo: $(VENV)/.ready system
 	$(BIN)/python -m pacsgrid.embedded.demo --dir $(DEMO_DIR) --keep $(DEMO_KEEP)
 
+# Airflow's tests wait for Airflow most of the time: the others run beside them.
 test: $(VENV)/.ready system
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 irods-test: $(VENV)/.ready
 	$(BIN)/python tests/irods_suite/run.py

@@ -32,6 +32,9 @@ def run(path: Path, out: Path, profile: str = "basic") -> AnonymisedInstance:
 @pytest.mark.parametrize("profile", ["basic", "research", "strict"])
 def test_real_files_come_out_checked_or_are_held(tmp_path: Path, profile: str) -> None:
     files = sorted(path for path in TESTFILES.rglob("*") if path.is_file())
+    if profile != "research":
+        # A cine loop takes as long as all others together; the corpus has it in each profile.
+        files = [path for path in files if path.name != "examples_ybr_color.dcm"]
     out = 0
     for path in files:
         try:

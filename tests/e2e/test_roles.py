@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import requests
 import yaml
 
+import fab_users
 from hitl import path_of, question
 from pacsgrid.cli.roles import STARTS
 from pacsgrid.embedded.process import Child, free_port
@@ -23,11 +24,6 @@ PASSWORD = "Kanarek7f3a"
 FAB = "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager"
 USERS = {"anna": "Steward demo", "ota": "Operator", "vera": "Viewer demo", "jan": "Steward other"}
 Call = Callable[..., requests.Response]
-
-
-def _user(name: str, role: str) -> list[str]:
-    person = ["--firstname", name, "--lastname", name, "--email", f"{name}@example.org"]
-    return ["users", "create", "-u", name, "-r", role, "-p", PASSWORD, *person]
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +51,10 @@ def call(filled: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ca
     }
     airflow = str(Path(sys.executable).parent / "airflow")
 
-    def run(*command: str) -> str:
-        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
+    def run(*command: str, given: str = "") -> str:
+        done = subprocess.run(
+            command, env=env, input=given, capture_output=True, text=True, timeout=300
+        )
         assert done.returncode == 0, done.stderr + done.stdout
         return done.stdout
 
@@ -64,9 +62,10 @@ def call(filled: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ca
     run(sys.executable, "-m", "pacsgrid", "roles")
     assert "Steward demo" in (again := run(sys.executable, "-m", "pacsgrid", "roles"))
     assert all("0 added, 0 removed" in line for line in again.splitlines() if "permissions" in line)
-    with ThreadPoolExecutor(2) as pool:
-        for done in [pool.submit(run, airflow, *_user(name, USERS[name])) for name in USERS]:
-            done.result()
+    for name in ("admin", "receiver"):
+        (folder / f"airflow_{name}_password").write_text(PASSWORD + "\n")
+    users = [(name, role, PASSWORD) for name, role in USERS.items()]
+    run(sys.executable, fab_users.__file__, str(folder), given=json.dumps(users))
     server = Child("FAB", [airflow, "api-server"], folder / "api.log", env)
     server.start()
     tokens: dict[str, str] = {}
@@ -157,6 +156,16 @@ def test_a_steward_touches_no_run_of_another_project(filled: Stack, call: Call) 
     assert call("jan", "GET", f"{dag}/dagRuns/{run}").status_code == 200
     listed = call("jan", "POST", "/api/v2/dags/~/dagRuns/list", {"dag_ids": ["ingest_studies"]})
     assert listed.status_code == 200 and listed.json()["dag_runs"]
+
+
+def test_the_stack_s_receiver_announces_and_does_nothing_else(call: Call) -> None:
+    assets = call("receiver", "GET", "/api/v2/assets?uri_pattern=pacsgrid://received")
+    (asset,) = assets.json()["assets"]
+    told = {"asset_id": asset["id"], "extra": {"source": "drop", "project": "demo"}}
+    assert call("receiver", "POST", "/api/v2/assets/events", told).status_code == 200
+    for path in ("dags", "connections", "variables", "dags/~/dagRuns/~/taskInstances"):
+        assert call("receiver", "GET", f"/api/v2/{path}").status_code == 403
+    assert call("admin", "GET", "/api/v2/connections").status_code == 200
 
 
 @pytest.mark.parametrize("user", ["anna", "vera"])
