@@ -9,6 +9,7 @@ import pytest
 from pacsgrid.embedded.postgres import EmbeddedPostgres
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep together what shares servers: Airflow's tests, and each other file by itself."""
     for item in items:
