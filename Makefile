@@ -46,7 +46,7 @@ demo: $(VENV)/.ready system
 
 # Airflow's tests wait for Airflow most of the time: the others run beside them.
 test: $(VENV)/.ready system
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadscope
 
 irods-test: $(VENV)/.ready
 	$(BIN)/python tests/irods_suite/run.py

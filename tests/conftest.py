@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from pacsgrid.embedded.postgres import EmbeddedPostgres
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep together what shares servers: Airflow's tests, and each other file by itself."""
-    for item in items:
-        whole = item.get_closest_marker("e2e") is not None
-        item.add_marker(pytest.mark.xdist_group("e2e" if whole else str(item.path)))
+class _ByServers(LoadScopeScheduling):  # type: ignore[misc]
+    """Hands out what shares servers together: Airflow's tests, and each other file by itself."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "tests/e2e" if file.startswith("tests/e2e/") else str(file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _ByServers:
+    return _ByServers(config, log)
 
 
 @pytest.fixture(scope="session")
