@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from pacsgrid.cli.roles import STARTS
-from pacsgrid.web.gate import DAGS, projects_of
+from pacsgrid.web.gate import projects_of
+from pacsgrid.web.others import DAGS, asked_for
 
 EVERY = ("lung", "brain")
 PROJECT = {"profile": "basic", "home_zone": "brno", "key_file": "/x/key"}
@@ -63,3 +64,20 @@ def test_many_runs_at_once_are_for_every_project() -> None:
 
 def test_every_dag_that_a_steward_starts_is_behind_the_gate() -> None:
     assert set(STARTS) == set(DAGS)
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "run"),
+    [
+        ("/api/v2/dags/review_held/dagRuns/a b+c/taskInstances", b"", ("review_held", "a b+c")),
+        ("/api/v2/dags/~/dagRuns/r1/taskInstances", b"", ("withdraw_patient", "r1")),
+        ("/ui/grid/ti_summaries/review_held", b"run_ids=r1&run_ids=r%2B2", ("review_held", "r+2")),
+    ],
+)
+def test_an_address_names_a_run(path: str, query: bytes, run: tuple[str, str]) -> None:
+    assert run in asked_for(path, query)
+
+
+def test_an_address_of_all_names_none() -> None:
+    assert not asked_for("/api/v2/dags/nightly_sync/dagRuns/r1", b"")
+    assert not asked_for("/ui/dags", b"dag_runs_limit=10")

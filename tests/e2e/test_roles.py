@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 import requests
@@ -102,6 +103,10 @@ def test_a_steward_does_their_work(filled: Stack, call: Call, held: str) -> None
     ).json()["dag_run_id"]
     asked = question(filled, "review_held", run)
     where = "/api/v2" + path_of(asked)
+    assert asked["task_instance"]["dag_run_id"] == run
+    for user, there in (("anna", True), ("jan", False)):
+        questions = call(user, "GET", "/api/v2/dags/~/dagRuns/~/hitlDetails")
+        assert questions.status_code == 200 and (run in questions.text) is there
     leave = {"chosen_options": ["Leave it held"], "params_input": {"profile": None, "reason": ""}}
     for user in ("vera", "jan"):
         assert call(user, "PATCH", where, leave).status_code == 403
@@ -153,9 +158,31 @@ def test_a_steward_touches_no_run_of_another_project(filled: Stack, call: Call) 
     ):
         refused = call("jan", "POST", dag + path, body)
         assert refused.status_code == 403 and "project demo" in refused.json()["detail"]
-    assert call("jan", "GET", f"{dag}/dagRuns/{run}").status_code == 200
-    listed = call("jan", "POST", "/api/v2/dags/~/dagRuns/list", {"dag_ids": ["ingest_studies"]})
-    assert listed.status_code == 200 and listed.json()["dag_runs"]
+    everything = "/api/v2/dags/~/dagRuns"
+    listed = {"dag_ids": ["ingest_studies"]}
+    grid = f"/ui/grid/ti_summaries/ingest_studies?run_ids={quote(run)}"
+    for path in (
+        f"{dag}/dagRuns/{run}",
+        f"{dag}/dagRuns/{run}/taskInstances",
+        f"{dag}/dagRuns/{run}/taskInstances/find/logs/1",
+        f"{dag}/dagRuns/{run}/taskInstances/find/xcomEntries",
+        f"{everything}/{run}/taskInstances",
+        grid,
+    ):
+        assert call("jan", "GET", path).status_code == 404, path
+    for user, sees in (("anna", True), ("ota", True), ("jan", False)):
+        for path, body in (
+            (f"{everything}/list", listed),
+            (f"{everything}/~/taskInstances/list", listed),
+            (f"{dag}/dagRuns?order_by=-start_date", None),
+            (f"{dag}/dagRuns/~/taskInstances?order_by=-start_date", None),
+            ("/ui/grid/runs/ingest_studies?order_by=-run_after", None),
+            ("/ui/dags?dag_runs_limit=10", None),
+        ):
+            shown = call(user, "POST" if body else "GET", path, body)
+            assert shown.status_code == 200, (path, shown.text)
+            assert (run in shown.text) is sees, (user, path)
+    assert call("anna", "GET", grid).status_code == 200
 
 
 def test_the_stack_s_receiver_announces_and_does_nothing_else(call: Call) -> None:

@@ -9,7 +9,7 @@ from pacsgrid.config import site_names
 from pacsgrid.errors import ConfigError
 
 READ, EDIT, CREATE, DELETE, MENU = "can_read", "can_edit", "can_create", "can_delete", "menu_access"
-# What a steward starts; the rest they watch.
+# What a steward starts; the rest they watch where there is one project: its runs are for all.
 STARTS = ("ingest_studies", "review_held", "release_cohort", "withdraw_patient")
 WATCHES = ("ingest_received", "nightly_sync", "replicate_and_verify", "audit_replicas")
 
@@ -22,7 +22,6 @@ _VIEWER: Permissions = {*_SELF, (READ, "Website"), (READ, "DAG:ingest_studies")}
 _STEWARD: Permissions = {
     *_VIEWER,
     *{(action, f"DAG:{dag}") for dag in STARTS for action in (READ, EDIT)},
-    *{(READ, f"DAG:{dag}") for dag in WATCHES},
     (CREATE, "DAG Runs"),
     *{
         (READ, resource)
@@ -68,9 +67,10 @@ _OPERATOR: Permissions = {
 def wanted(projects: tuple[str, ...]) -> dict[str, Permissions]:
     """Return each role with what it may, as (action, resource) of the FAB auth manager."""
     roles = {"Operator": set(_OPERATOR)}
+    watched = {(READ, f"DAG:{dag}") for dag in WATCHES} if len(projects) == 1 else set()
     for project in projects:
         view = (READ, f"pacsgrid {project}")
-        roles[f"Steward {project}"] = {*_STEWARD, view}
+        roles[f"Steward {project}"] = {*_STEWARD, *watched, view}
         roles[f"Viewer {project}"] = {*_VIEWER, view}
     return roles
 

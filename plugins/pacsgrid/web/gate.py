@@ -1,4 +1,4 @@
-"""Who may start a project's runs, answer their questions, or clear them: who may read the project.
+"""Who may see a project's runs, start them, answer their questions: who may read the project.
 
 Airflow gives rights by DAG, and one DAG serves every project. This stands before Airflow's REST
 API, which its UI uses too, and asks its auth manager about the project that a request is for; all
@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from typing import Any
 
 from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
 from airflow.api_fastapi.core_api.security import COOKIE_NAME_JWT_TOKEN, resolve_user_from_token
@@ -21,12 +20,20 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pacsgrid.config import site_names
 from pacsgrid.web.access import sees
+from pacsgrid.web.others import (
+    ANY,
+    DAGS,
+    asked_for,
+    confs,
+    foreign,
+    hidden_from,
+    projects_in,
+    without,
+)
 
-# The DAGs whose runs are for one project, which their parameter `project` names.
-DAGS = ("ingest_studies", "review_held", "release_cohort", "withdraw_patient")
-_ANY = "~"
 _READS = ("GET", "HEAD", "OPTIONS")
 _PATH = re.compile(r"/api/v2/dags/([^/]+)/(.+?)/?$")
+_SHOWN = re.compile(r"/(api/v2|ui)/")
 _RUN = re.compile(r"dagRuns/([^/]+)(/|$)")
 
 
@@ -37,11 +44,13 @@ class ProjectGate:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand the request on, or answer 403 with the project's name."""
-        if scope["type"] != "http" or scope["method"] in _READS:
+        """Hand the request on, or answer 403 with the project's name; 404 for what is hidden."""
+        if scope["type"] != "http":
             return await self.app(scope, receive, send)
+        if scope["method"] in _READS or scope["path"].endswith("/list"):
+            return await self._show(scope, receive, send)
         found = _PATH.search(scope["path"])
-        if not found or found[2].endswith("/list") or found[1] not in (*DAGS, _ANY):
+        if not found or found[1] not in (*DAGS, ANY):
             return await self.app(scope, receive, send)
         request = Request(scope, receive)
         body = await request.body()
@@ -64,6 +73,49 @@ class ProjectGate:
             return {"type": "http.request", "body": body, "more_body": False}
 
         await self.app(scope, again, send)
+
+    async def _show(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand on what only reads; its answer tells nothing of other projects' runs."""
+        user = await _user(Request(scope)) if _SHOWN.search(scope["path"]) else None
+        hidden = await run_in_threadpool(hidden_from, user) if user else frozenset()
+        if not hidden:
+            return await self.app(scope, receive, send)
+        asked = asked_for(scope["path"], scope["query_string"])
+        if await run_in_threadpool(foreign, asked, hidden):
+            return await _not_there(scope, receive, send)
+        # What is looked through must not be compressed.
+        headers = [(name, value) for name, value in scope["headers"] if name != b"accept-encoding"]
+        begun: Message | None = None
+        body = b""
+
+        async def seen(message: Message) -> None:
+            nonlocal begun, body
+            if message["type"] == "http.response.start" and _is_json(message):
+                begun = message
+                return
+            if begun is None or message["type"] != "http.response.body":
+                return await send(message)
+            body += message.get("body", b"")
+            if message.get("more_body"):
+                return
+            left = await run_in_threadpool(without, body, hidden)
+            if left is None:
+                return await _not_there(scope, receive, send)
+            kept = [pair for pair in begun["headers"] if pair[0].lower() != b"content-length"]
+            length = (b"content-length", str(len(left)).encode())
+            await send({**begun, "headers": [*kept, length]})
+            await send({"type": "http.response.body", "body": left})
+
+        await self.app({**scope, "headers": headers}, receive, seen)
+
+
+def _is_json(start: Message) -> bool:
+    kinds = [value for name, value in start["headers"] if name.lower() == b"content-type"]
+    return start["status"] < 300 and any(kind.startswith(b"application/json") for kind in kinds)
+
+
+async def _not_there(scope: Scope, receive: Receive, send: Send) -> None:
+    await JSONResponse({"detail": "there is no such run"}, 404)(scope, receive, send)
 
 
 async def _user(request: Request) -> BaseUser | None:
@@ -96,30 +148,11 @@ def projects_of(method: str, dag: str, rest: str, body: bytes) -> Sequence[str]:
         return every
     if rest in ("favorite", "unfavorite"):
         return ()
-    if dag == _ANY:
+    if dag == ANY:
         return every
     if (method, rest) == ("POST", "dagRuns"):
-        return _named(given.get("conf"))
+        return projects_in(given.get("conf"))
     run = found[1] if (found := _RUN.match(rest)) else given.get("dag_run_id")
-    if not isinstance(run, str) or run == _ANY:
+    if not isinstance(run, str) or run == ANY:
         return every
-    return _named(_conf(dag, run))
-
-
-def _named(conf: Any) -> Sequence[str]:
-    """Return the project in a run's parameters; the form's first where they name none."""
-    every = site_names().projects
-    project = conf.get("project", every[0] if every else "") if isinstance(conf, dict) else None
-    if conf is None and every:
-        project = every[0]
-    # One that is not there is the form's to refuse.
-    return (project,) if project in every else ()
-
-
-def _conf(dag: str, run: str) -> Any:
-    from airflow.models.dagrun import DagRun
-    from airflow.utils.session import create_session
-    from sqlalchemy import select
-
-    with create_session() as session:
-        return session.scalar(select(DagRun.conf).where(DagRun.dag_id == dag, DagRun.run_id == run))
+    return projects_in(confs([(dag, run)]).get((dag, run)))
