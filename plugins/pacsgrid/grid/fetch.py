@@ -211,17 +211,24 @@ def _fetch_one(zone: Zone, one: Stored, place: Path) -> bool:
     for number in _attempts(zone, one):
         try:
             with translated(zone.settings.name):
-                if one.size <= SINGLE_BUFFER:
-                    partial.write_bytes(get_buffer(zone, one.path, one.size, number))
-                else:
-                    _stream(zone, one, partial, number)
+                digest, size = _bring(zone, one, partial, number)
         except ZoneError:
             continue  # this replica cannot be read
-        if one.sha256 in ("", _digest(partial)) and partial.stat().st_size == one.size:
+        if one.sha256 in ("", digest) and size == one.size:
             os.replace(partial, place)
             return True
         partial.unlink()
     return False
+
+
+def _bring(zone: Zone, one: Stored, partial: Path, number: int | None) -> tuple[str, int]:
+    """Read a replica into a file; returns the SHA-256 and the size of what is there."""
+    if one.size > SINGLE_BUFFER:
+        _stream(zone, one, partial, number)
+        return _digest(partial), partial.stat().st_size
+    data = get_buffer(zone, one.path, one.size, number)
+    partial.write_bytes(data)
+    return hashlib.sha256(data).hexdigest(), len(data)
 
 
 def _attempts(zone: Zone, one: Stored) -> Iterator[int | None]:

@@ -24,7 +24,9 @@ def data_open(s: Session, r: Request) -> Reply:
         raise IrodsError(codes.SYS_INVALID_FILE_PATH, path)
     if r.api == 601:
         flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC
-    h = open_object(s, clean(path), flags, r.node.keywords(), r.node.num("createMode"))
+    kw = r.node.keywords()
+    h = open_object(s, clean(path), flags, kw, r.node.num("createMode"))
+    h.checksums = {key: kw[key] for key in ("regChksum", "verifyChksum") if key in kw}
     fd = s.free_fd()
     s.handles[fd] = h
     return Reply(fd)
@@ -78,10 +80,11 @@ def data_lseek(s: Session, r: Request) -> Reply:
 
 @api(673)
 def data_close(s: Session, r: Request) -> Reply:
-    """Close; what was written becomes good."""
-    h = handle(s, r)
-    close(s, r.node.num("l1descInx"), r.node.keywords())
-    del h
+    """Close; what was written becomes good.
+
+    The checksum is asked for in the open, as on a real server, which disregards a close's keywords.
+    """
+    close(s, r.node.num("l1descInx"), handle(s, r).checksums)
     return Reply()
 
 

@@ -193,11 +193,11 @@ class Partners:
         reading = self._need(602, _object(source.get("objPath"), source.keywords())).status
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-            writing = self._need(602, _object(target.get("objPath"), keywords, flags)).status
+            options = keywords | ({"verifyChksum": checksum} if checksum else {})
+            writing = self._need(602, _object(target.get("objPath"), options, flags)).status
             try:
                 size = self._stream(reading, writing)
-                expected = {"verifyChksum": checksum} if checksum else {}
-                self._need(673, _opened(writing, keywords=expected))
+                self._need(673, _opened(writing))
             except BaseException:
                 self._call(673, _opened(writing))
                 self._call(615, _object(target.get("objPath"), {"forceFlag": ""}))
@@ -259,14 +259,12 @@ def _object(path: str, keywords: dict[str, str] | None = None, flags: int = 0) -
     return plain.replace(b"</DataObjInp_PI>", _pairs(keywords or {}) + b"</DataObjInp_PI>")
 
 
-def _opened(number: int, size: int = 0, keywords: dict[str, str] | None = None) -> bytes:
+def _opened(number: int, size: int = 0) -> bytes:
     plain = pack(
         "OpenedDataObjInp_PI", l1descInx=number, len=size, whence=0, oprType=0, offset=0,
         bytesWritten=0,
     )  # fmt: skip
-    return plain.replace(
-        b"</OpenedDataObjInp_PI>", _pairs(keywords or {}) + b"</OpenedDataObjInp_PI>"
-    )
+    return plain.replace(b"</OpenedDataObjInp_PI>", _pairs({}) + b"</OpenedDataObjInp_PI>")
 
 
 def _descriptor(request: Request) -> int | None:

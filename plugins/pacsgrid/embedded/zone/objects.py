@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from . import codes, tickets
@@ -71,6 +71,7 @@ class Handle:
     lock: WriteLock | None = None
     shared: bool = False  # writes along under another connection's lock
     transfer: dict[str, str] | None = None  # keywords of a put or get that is complete later
+    checksums: dict[str, str] = field(default_factory=dict)  # keywords of the open for the close
     lent: bool = False  # by a ticket, whose limits count what is written
 
     def written(self) -> None:

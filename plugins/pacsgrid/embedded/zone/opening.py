@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,6 +63,8 @@ def open_object(s: Session, path: str, flags: int, kw: dict[str, str], mode: int
     rows = s.cat.replicas(path)
     if rows and (flags & os.O_ACCMODE) == os.O_RDONLY:
         return _read(s, path, rows, kw)
+    if rows and flags & os.O_CREAT and flags & os.O_EXCL:
+        raise IrodsError(codes.UNIX_FILE_OPEN_ERR - errno.EEXIST, path)
     if rows:
         return _write(s, path, rows, flags, kw)
     if flags & os.O_CREAT:
