@@ -86,11 +86,11 @@ def test_complete_after_quiet_and_again_when_more_comes(
     query = StudyQuery(study_uids=("1.2.3.51",))
     send(receiver, paths[:2])
     assert list(source.find_studies(query)) == []
-    eventually(lambda: announced(directory) == 2)
+    eventually(lambda: len(announced(directory)) == 2)
     (study,) = source.find_studies(query)
     assert (study.instances, study.modalities) == (2, ("CT",))
     send(receiver, paths[2:])
-    eventually(lambda: announced(directory) == 3)
+    eventually(lambda: len(announced(directory)) == 3)
     (study,) = source.find_studies(query)
     items = source.retrieve(study, tmp_path / "in")
     assert {item.sop_uid for item in items} == source.list_instances(study)
@@ -276,7 +276,7 @@ def test_tls_with_client_certificates(tmp_path: Path) -> None:
 def test_the_log_names_nobody(receiver: RunningReceiver, tmp_path: Path) -> None:
     path = ct(tmp_path / "a.dcm", "1.2.3.58", "1.2.3.58.1")
     send(receiver, [path])
-    eventually(lambda: announced(receiver.folder / directory_for("1.2.3.58")) == 1)
+    eventually(lambda: len(announced(receiver.folder / directory_for("1.2.3.58"))) == 1)
     told = receiver.log.read_text() + " ".join(str(p) for p in receiver.folder.rglob("*"))
     told += (receiver.folder / directory_for("1.2.3.58") / ANNOUNCED).read_text()
     assert "complete with 1 instances" in told

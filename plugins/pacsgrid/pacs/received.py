@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
+import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
 
 from pacsgrid.disk import sync_directory
 from pacsgrid.errors import ConfigError, SourceUnavailable
@@ -14,10 +17,12 @@ from pacsgrid.model import FoundStudy, SourceSettings, StagedFile, StudyQuery
 from pacsgrid.pacs.part10 import HEAD, MOST_META, read_meta
 from pacsgrid.pacs.quiet import hush
 from pacsgrid.pacs.receiver.incoming import OWNERS, PARTS, directory_for
-from pacsgrid.pacs.receiver.watch import announced
+from pacsgrid.pacs.receiver.watch import ANNOUNCED, is_complete
 from pacsgrid.pacs.staging import prepare, write_whole
 
 hush()
+log = logging.getLogger(__name__)
+
 _TAGS = ["StudyInstanceUID", "PatientID", "StudyDate", "Modality", "AccessionNumber"]
 
 
@@ -37,19 +42,16 @@ class ReceivedSource:
 
     def find_studies(self, query: StudyQuery) -> Iterator[FoundStudy]:
         """Give each complete study once."""
-        self.echo()
-        for directory in sorted(self._folder.iterdir()):
-            files = _files(directory)
-            if directory.name in (PARTS, OWNERS) or not files or announced(directory) != len(files):
+        for directory in self._directories():
+            if not is_complete(directory) or not (heads := _heads(directory)):
                 continue
-            heads = [dcmread(f, stop_before_pixels=True, specific_tags=_TAGS) for f in files]
             first = heads[0]
             date = str(first.get("StudyDate") or "")
             modalities = tuple(sorted({str(h.get("Modality") or "") for h in heads} - {""}))
             study = FoundStudy(
                 str(first.get("StudyInstanceUID") or ""),
                 str(first.get("PatientID") or ""),
-                len(files),
+                len(heads),
                 modalities,
             )
             if (
@@ -66,14 +68,14 @@ class ReceivedSource:
                 yield study
 
     def list_instances(self, study: FoundStudy) -> set[str]:
-        """Give the SOP Instance UIDs that came of the study."""
-        return {_sop_uid(path) for path in self._of(study)}
+        """Give the SOP Instance UIDs that came of the study and are still there."""
+        return {_sop_uid(path) for path in self.files(study)}
 
     def retrieve(self, study: FoundStudy, into: Path) -> list[StagedFile]:
         """Link the study's files into staging, or copy them to another file system."""
         prepare(into)
         staged = []
-        for path in self._of(study):
+        for path in self.files(study):
             target = into / path.name
             if not target.exists():
                 try:
@@ -88,12 +90,77 @@ class ReceivedSource:
         """Give nothing: an instance without a study is refused when it comes."""
         return []
 
-    def _of(self, study: FoundStudy) -> list[Path]:
+    # -- what leaves ----------------------------------------------------------------------
+
+    def study_uids(self) -> Iterator[str]:
+        """Give the StudyInstanceUID of each study of which anything is there, complete or not.
+
+        Directories that were left empty are removed on the way.
+        """
+        for directory in self._directories():
+            if heads := _heads(directory, most=1):
+                yield str(heads[0].get("StudyInstanceUID") or "")
+            else:
+                _remove_empty(directory)
+
+    def files(self, study: FoundStudy) -> list[Path]:
+        """Give the files that are there of a study; none of them ever changes."""
         return _files(self._folder / directory_for(study.study_uid))
+
+    def let_go(self, study: FoundStudy, goes: Callable[[Path], bool]) -> int:
+        """Remove the files of a study of which `goes` says so; returns how many."""
+        directory = self._folder / directory_for(study.study_uid)
+        try:
+            handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:
+            return 0
+        gone = 0
+        try:
+            # One at a time: a name is free again once its file has left, and what the receiver
+            # files there then is not what was looked at.
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            if not os.fstat(handle).st_nlink:  # another one emptied and removed it
+                return 0
+            for path in _files(directory):
+                if goes(path):
+                    path.unlink()
+                    gone += 1
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        _remove_empty(directory)
+        return gone
+
+    def announce_again(self, study: FoundStudy) -> None:
+        """Have the watcher announce what is there of a study once more."""
+        (self._folder / directory_for(study.study_uid) / ANNOUNCED).unlink(missing_ok=True)
+
+    def _directories(self) -> Iterator[Path]:
+        self.echo()
+        for directory in sorted(self._folder.iterdir()):
+            if directory.name not in (PARTS, OWNERS) and directory.is_dir():
+                yield directory
 
 
 def _files(directory: Path) -> list[Path]:
     return sorted(directory.glob("*.dcm"))
+
+
+def _heads(directory: Path, most: int | None = None) -> list[Dataset]:
+    heads = []
+    for path in _files(directory)[:most]:
+        with suppress(FileNotFoundError):  # it was taken through meanwhile
+            heads.append(dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS)))
+    return heads
+
+
+def _remove_empty(directory: Path) -> None:
+    """Remove a directory that holds no instance; the receiver makes it anew when one comes."""
+    if not _files(directory):
+        # In this order: one that comes in between is announced.
+        with suppress(OSError):
+            (directory / ANNOUNCED).unlink(missing_ok=True)
+            directory.rmdir()
 
 
 def _sop_uid(path: Path) -> str:

@@ -217,18 +217,11 @@ def _to_disk(waiting: list[tuple[int, str, str]]) -> None:
         os.close(handle)
     if failed:
         raise next(iter(failed.values()))
-    directories = {os.path.dirname(target) for _, _, target in waiting}
-    for directory in directories:
-        _make(directory)
     for _, whole, target in waiting:
         file_under(whole, target)
-    for directory in directories:
-        sync_directory(Path(directory))
-
-
-def _make(directory: str) -> None:
-    with suppress(FileExistsError):
-        os.mkdir(directory, 0o700)
+    for directory in {os.path.dirname(target) for _, _, target in waiting}:
+        with suppress(FileNotFoundError):  # all of it was there before, and is taken through now
+            sync_directory(Path(directory))
 
 
 def study_uid(head: bytes, path: str, syntax: str) -> str:
@@ -248,8 +241,22 @@ def study_uid(head: bytes, path: str, syntax: str) -> str:
 def file_under(whole: str, target: str) -> None:
     """Give a file its name; one that came before stays, other content beside it.
 
-    The ingest holds a study with two contents of one instance.
+    The ingest holds a study with two contents of one instance. What it took through leaves
+    meanwhile, and an emptied directory too.
     """
+    while True:
+        try:
+            _link(whole, target)
+            break
+        except FileNotFoundError:
+            if not os.path.exists(whole):
+                raise
+            with suppress(FileExistsError):
+                os.mkdir(os.path.dirname(target), 0o700)
+    os.unlink(whole)
+
+
+def _link(whole: str, target: str) -> None:
     try:
         # A link, since two associations may bring the same at once and a rename would let
         # the later one replace the earlier.
@@ -261,7 +268,6 @@ def file_under(whole: str, target: str) -> None:
             log.error("an instance came again with other content; both are kept")
             with suppress(FileExistsError):  # named by its content, so it is the same
                 os.link(whole, f"{target.removesuffix('.dcm')}-{digest}.dcm")
-    os.unlink(whole)
 
 
 def recover(folder: Path) -> int:
@@ -286,7 +292,6 @@ def recover(folder: Path) -> int:
                 log.error("a received file cannot be read any more; it stays in %s", PARTS)
                 continue
             directory = folder / directory_for(study)
-            _make(str(directory))
             file_under(str(path), str(directory / name_for(sop_uid)))
             sync_directory(directory)
             filed += 1

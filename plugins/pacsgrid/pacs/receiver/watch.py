@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,12 +29,32 @@ class Complete:
     instances: int
 
 
-def announced(directory: Path) -> int:
-    """Give how many instances the study had when it was announced last; 0 for never."""
+def announced(directory: Path) -> dict[str, int]:
+    """Give the files that the study had when it was announced last, with their mtimes in ns.
+
+    The time tells an instance that came again from one that was taken through and left.
+    """
     try:
-        return int(json.loads((directory / ANNOUNCED).read_text())["instances"])
+        return dict(json.loads((directory / ANNOUNCED).read_text())["files"])
     except (OSError, ValueError, KeyError, TypeError):
-        return 0
+        return {}
+
+
+def is_complete(directory: Path) -> bool:
+    """Whether everything that is there of a study was announced; false for an empty directory."""
+    files = _files(directory)
+    return bool(files) and files.items() <= announced(directory).items()
+
+
+def _files(directory: Path) -> dict[str, int]:
+    files: dict[str, int] = {}
+    # What was taken through may leave meanwhile, and the directory with it.
+    with suppress(FileNotFoundError), os.scandir(directory) as entries:
+        for entry in entries:
+            if entry.name.endswith(".dcm"):
+                with suppress(FileNotFoundError):
+                    files[entry.name] = entry.stat().st_mtime_ns
+    return files
 
 
 class Watcher:
@@ -76,17 +97,19 @@ class Watcher:
         for directory in sorted(self._folder.iterdir()):
             if directory.name in (PARTS, OWNERS) or not directory.is_dir():
                 continue
-            study = self._complete(directory)
-            if not study:
+            files = self._complete(directory)
+            if not files:
                 continue
+            study = Complete(directory.name, len(files))
             try:
                 self._announce(study)
             except PacsgridError as error:
                 log.warning("%s could not be announced: %s", study.directory, error)
                 continue
-            mark = directory / f"{ANNOUNCED}.part"
-            mark.write_text(json.dumps({"instances": study.instances}))
-            os.replace(mark, directory / ANNOUNCED)
+            with suppress(FileNotFoundError):
+                mark = directory / f"{ANNOUNCED}.part"
+                mark.write_text(json.dumps({"files": files}))
+                os.replace(mark, directory / ANNOUNCED)
             log.info("%s is complete with %d instances", study.directory, study.instances)
             done += 1
         return done
@@ -101,25 +124,27 @@ class Watcher:
                 log.error("cannot look over the folder: errno %s", error.errno)
             time.sleep(pause)
 
-    def _complete(self, directory: Path) -> Complete | None:
-        newest, files = 0.0, []
-        with os.scandir(directory) as entries:
-            for entry in entries:
-                if entry.name.endswith(".dcm"):
-                    files.append(entry.path)
-                    newest = max(newest, entry.stat().st_mtime)
-        silence = time.time() - newest
-        if not files or silence < self._count_quiet or len(files) == announced(directory):
-            return None
-        if silence < self._quiet and not self._is_all(directory.name, files):
-            return None
-        return Complete(directory.name, len(files))
+    def _complete(self, directory: Path) -> dict[str, int]:
+        """Give the files of a study that is complete and was not announced as it is."""
+        files = _files(directory)
+        silence = time.time() - max(files.values(), default=0) / 1e9
+        if (
+            not files
+            or silence < self._count_quiet
+            or files.items() <= announced(directory).items()
+            or (silence < self._quiet and not self._is_all(directory, files))
+        ):
+            return {}
+        return files
 
-    def _is_all(self, name: str, files: list[str]) -> bool:
+    def _is_all(self, directory: Path, files: dict[str, int]) -> bool:
+        name = directory.name
         if self._count is None or self._asked.get(name) == len(files):
             return False
         try:
-            header = dcmread(files[0], stop_before_pixels=True, specific_tags=["StudyInstanceUID"])
+            header = dcmread(
+                directory / min(files), stop_before_pixels=True, specific_tags=["StudyInstanceUID"]
+            )
             told = self._count(str(header.StudyInstanceUID))
         except PacsgridError as error:
             log.warning("%s: its source does not say how many instances it has: %s", name, error)
