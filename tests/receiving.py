@@ -16,7 +16,7 @@ from pynetdicom.association import Association
 
 from pacsgrid.embedded.process import Child, accepts, free_port
 from pacsgrid.embedded.stack import OPERATOR, Stack
-from pacsgrid.pacs.receiver.incoming import PARTS
+from pacsgrid.pacs.receiver.incoming import PARTS, Incoming
 
 
 class RunningReceiver:
@@ -88,6 +88,23 @@ class RunningReceiver:
 
     def unfinished(self) -> list[str]:
         return sorted(path.name for path in (self.folder / PARTS).iterdir())
+
+
+def receive(folder: Path, paths: list[Path]) -> None:
+    """Take files in as the receiver does."""
+    incoming = Incoming(folder, 0)
+    for path in paths:
+        meta = dcmread(path, stop_before_pixels=True).file_meta
+        start = 144 + int(meta.FileMetaInformationGroupLength)
+        arrival = incoming.begin(
+            str(meta.MediaStorageSOPClassUID),
+            str(meta.MediaStorageSOPInstanceUID),
+            str(meta.TransferSyntaxUID),
+        )
+        arrival.write(path.read_bytes()[start:])
+        incoming.finish(arrival)
+    incoming.flush()
+    incoming.close()
 
 
 def announcing(stack: Stack) -> dict[str, str]:

@@ -3,20 +3,65 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 
+from dicomweb_client.api import DICOMwebClient
+from pydicom import dcmread
+
 from dicom import ct
+from gatewaykit import Listening
 from pacsgrid import grid
 from pacsgrid.embedded.stack import Stack
 from pacsgrid.gateway import Gateway, Level
+from pacsgrid.gateway.serve import PREFIX, application
+from pacsgrid.gateway_settings import Token
 from pacsgrid.grid import study_collection
 from pacsgrid.model import StudyQuery
+from pacsgrid.pacs.receiver.watch import Watcher
 from pacsgrid.pipeline import STEPS, Line, find_studies, run_step, settle
 from pacsgrid.pipeline.keep import tend
 from pacsgrid.pipeline.withdraw import withdraw
+from pacsgrid.receiver_settings import ReceiverSettings
 
 RODS = "rods#brno"
+
+
+def test_what_is_stored_is_found_again_under_its_pseudonyms(tmp_path: Path) -> None:
+    with Stack(tmp_path / "stack", airflow=False, say=lambda text: None) as stack:
+        path = ct(tmp_path / "one.dcm", "1.2.3.5", "1.2.3.5.1.1", fill=5)
+        secret = sha256(b"rods").hexdigest()
+        token = Token(name="rods", user=RODS, sha256=secret, store=True)
+        assert stack.site.gateway is not None
+        site = replace(
+            stack.site,
+            receiver=ReceiverSettings(folder=stack.dir / "incoming", reserve_mb=0),
+            gateway=stack.site.gateway.model_copy(update={"tokens": (token,)}),
+        )
+        with Gateway(site) as gateway, Listening(application(gateway)) as server:
+            headers = {"Authorization": "Bearer rods"}
+            client = DICOMwebClient(server.url + PREFIX, headers=headers)
+            client.store_instances([dcmread(path)])
+            Watcher(stack.dir / "incoming", 0.0, 0.0, lambda study: None).look()
+            with Line(site, "demo") as line:
+                refs = find_studies(line, "received", StudyQuery())
+                for name in STEPS:
+                    refs = run_step(line, name, refs).refs
+                assert settle(line, refs) == 1
+                (row,) = line.ledger.instances(refs[0])
+            assert list((stack.dir / "incoming").glob("[!.]*")) == []
+            gateway.refresh()
+            assert client.search_for_studies(search_filters={"StudyInstanceUID": "1.2.3.5"}) == []
+            (found,) = client.search_for_instances(search_filters={"Modality": "CT"})
+            assert found["00080018"]["Value"] == [row.sop_uid]
+            assert found["0020000D"]["Value"] == [row.study_uid]
+            text = json.dumps(found, ensure_ascii=False)
+            assert not any(value in text for value in ("ovák", "756203", "ACC-77123", "1.2.3.5"))
+            got = client.retrieve_instance(row.study_uid, row.series_uid, row.sop_uid)
+            assert got.PatientID == row.subject
+            assert got.PixelData == dcmread(path).PixelData
 
 
 def test_a_study_from_its_deposit_to_its_withdrawal(tmp_path: Path) -> None:

@@ -8,33 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from pydicom import dcmread
 
 from dicom import ct
 from pacsgrid.model import FoundStudy, SourceSettings, StudyQuery
 from pacsgrid.pacs.received import ReceivedSource
-from pacsgrid.pacs.receiver.incoming import PARTS, Incoming, directory_for
+from pacsgrid.pacs.receiver.incoming import PARTS, directory_for
 from pacsgrid.pacs.receiver.watch import Complete, Watcher
 from pacsgrid.pacs.staging import name_for
+from receiving import receive
 
 STUDY = "1.2.9.1"
-
-
-def receive(folder: Path, paths: list[Path]) -> None:
-    """Take files in as the receiver does."""
-    incoming = Incoming(folder, 0)
-    for path in paths:
-        meta = dcmread(path, stop_before_pixels=True).file_meta
-        start = 144 + int(meta.FileMetaInformationGroupLength)
-        arrival = incoming.begin(
-            str(meta.MediaStorageSOPClassUID),
-            str(meta.MediaStorageSOPInstanceUID),
-            str(meta.TransferSyntaxUID),
-        )
-        arrival.write(path.read_bytes()[start:])
-        incoming.finish(arrival)
-    incoming.flush()
-    incoming.close()
 
 
 @dataclass

@@ -16,7 +16,8 @@ from pacsgrid.errors import ConfigError
 from pacsgrid.ledger import Overview
 from pacsgrid.model import StudyQuery, StudyState
 from pacsgrid.pipeline import STEPS, Line, find_studies, look, run_step, settle
-from pacsgrid.pipeline.review import REJECTED, Verdict, decide, open_reviews, summary
+from pacsgrid.pipeline.codes import REJECTED
+from pacsgrid.pipeline.review import Verdict, decide, open_reviews, summary
 from proof import proven_once
 
 

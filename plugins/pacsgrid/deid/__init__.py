@@ -7,11 +7,12 @@ from .check import Checker, check_file
 from .identifiers import StudyIdentifiers, collect_identifiers
 from .profile import Profile, load_profile
 from .pseudonyms import Pseudonyms
-from .report import REPORT_NAME, study_report
-from .work import Workshop
+from .report import REPORT_NAME, join_reports, study_report
+from .work import Batch, Workshop
 
 __all__ = [
     "REPORT_NAME",
+    "Batch",
     "Checker",
     "Profile",
     "Pseudonyms",
@@ -20,6 +21,7 @@ __all__ = [
     "anonymise_file",
     "check_file",
     "collect_identifiers",
+    "join_reports",
     "load_profile",
     "study_report",
 ]

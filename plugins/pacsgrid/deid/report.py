@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable
+from typing import Any
 
 from .. import __version__
 from .check import Counts
@@ -48,3 +49,28 @@ def study_report(
         "tags": counts.tags(),
     }
     return json.dumps(report, indent=1).encode()
+
+
+def join_reports(before: bytes, late: bytes) -> bytes:
+    """Return the report of a study whose late instances were anonymised by themselves.
+
+    Counts are added; `held`, software and profile are the late one's, and an earlier profile that
+    differs is named beside it.
+    """
+    old, new = json.loads(before), json.loads(late)
+    profiles = [*old.pop("earlier_profiles", []), old["profile"]]
+    for key in ("checker", "elements", "tags"):
+        new[key] = _added(old[key], new[key])
+    if earlier := [one for one in profiles if one != new["profile"]]:
+        new["earlier_profiles"] = earlier
+    return json.dumps(new, indent=1).encode()
+
+
+def _added(one: Any, other: Any) -> Any:
+    if not isinstance(one, dict):
+        return one + other if isinstance(one, int) else other
+    both = one | other
+    return {
+        key: _added(one[key], other[key]) if key in one and key in other else both[key]
+        for key in both
+    }

@@ -187,7 +187,7 @@ class Cohorts(Connected):
                 (project, subject),
             )
             refs = [ref for (ref,) in cursor.fetchall()]
-            for table in ("proof", "bad_replica", "release_study", "deid_report"):
+            for table in ("proof", "bad_replica", "release_study", "deid_report", "received"):
                 cursor.execute(f"DELETE FROM pacsgrid.{table} WHERE ref = ANY(%s)", (refs,))
             cursor.execute(
                 "DELETE FROM pacsgrid.instance WHERE project = %s AND subject = %s",

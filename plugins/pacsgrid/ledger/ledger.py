@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -153,6 +153,10 @@ class Ledger(Connected):
             now = self._state(cursor, ref, lock=True)
             if now not in allowed:
                 raise PacsgridError(f"{ref}: a study that is {now.value} cannot be found again")
+            if now is StudyState.VERIFIED:
+                cursor.execute(
+                    "UPDATE pacsgrid.deid_report SET settled = body WHERE ref = %s", (ref,)
+                )
             self._set(cursor, ref, StudyState.FOUND)
 
     @contextmanager
@@ -252,6 +256,38 @@ class Ledger(Connected):
         """Return the study's report and its SHA-256 in hex, None when it has none."""
         rows = self._all("SELECT body, sha256 FROM pacsgrid.deid_report WHERE ref = %s", (ref,))
         return (rows[0][0].encode(), rows[0][1]) if rows else None
+
+    def settled_report(self, ref: str) -> bytes:
+        """Return the report as it was when the study was reopened last; empty if it never was."""
+        rows = self._all("SELECT settled FROM pacsgrid.deid_report WHERE ref = %s", (ref,))
+        return (rows[0][0] or "").encode() if rows else b""
+
+    def add_received(self, ref: str, files: Mapping[str, str]) -> None:
+        """Enter which instance came of which received file, by its SHA-256; again is no harm."""
+        if not files:
+            return
+        with self._transaction() as cursor:
+            execute_values(
+                cursor,
+                "INSERT INTO pacsgrid.received (ref, sha256, sop_uid) VALUES %s"
+                " ON CONFLICT DO NOTHING",
+                [(ref, sha256, sop_uid) for sha256, sop_uid in files.items()],
+            )
+
+    def received(self, ref: str) -> dict[str, str]:
+        """Return the SHA-256 of received files, and which instance came of each."""
+        return dict(
+            self._all("SELECT sha256, sop_uid FROM pacsgrid.received WHERE ref = %s", (ref,))
+        )
+
+    def held_items(self, ref: str) -> list[tuple[str, str]]:
+        """Return code and SHA-256 of each single file of a study that is held."""
+        return self._all("SELECT code, sha256 FROM pacsgrid.held_item WHERE ref = %s", (ref,))
+
+    def held_code(self, ref: str) -> str:
+        """Return why the whole study is held; empty when it is not."""
+        ((code,),) = self._all("SELECT held_code FROM pacsgrid.study WHERE ref = %s", (ref,))
+        return code or ""
 
     def known(self, ref: str) -> int:
         """Return how many of the study's files were taken or are held."""

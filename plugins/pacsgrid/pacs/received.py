@@ -32,13 +32,13 @@ class ReceivedSource:
     def __init__(self, settings: SourceSettings) -> None:
         if settings.folder is None:
             raise ConfigError(f"source {settings.name}: folder is not set")
-        self._name = settings.name
+        self.name = settings.name
         self._folder = settings.folder
 
     def echo(self) -> None:
         """Return if the receiver's folder is there."""
         if not (self._folder / PARTS).is_dir():
-            raise SourceUnavailable(f"source {self._name}: the receiver's folder is not there")
+            raise SourceUnavailable(f"source {self.name}: the receiver's folder is not there")
 
     def find_studies(self, query: StudyQuery) -> Iterator[FoundStudy]:
         """Give each complete study once."""

@@ -13,7 +13,9 @@ import pydicom
 from pacsgrid.errors import SourceTooMuch
 from pacsgrid.model import FoundStudy, StudyQuery, StudyState
 from pacsgrid.pacs import Source, open_source
+from pacsgrid.pacs.received import ReceivedSource
 from pacsgrid.pipeline.context import Line
+from pacsgrid.pipeline.received import take_up
 
 log = logging.getLogger(__name__)
 
@@ -26,8 +28,8 @@ def find_studies(
     """Ask a source for studies and return the references of those that still have a way to go.
 
     A study known and finished is not taken again, unless the source now holds more instances
-    than the ledger: then it is reopened. Files of a drop folder that belong to no study are
-    held, each with its reason.
+    than the ledger, or a receiver's folder a file that is not known: then it is reopened. Files
+    of a drop folder that belong to no study are held, each with its reason.
 
     Raises
     ------
@@ -56,9 +58,8 @@ def find_studies(
             "source": source_name,
         }
         state = _enter(line, source_name, ref, identity)
-        if state is StudyState.VERIFIED and _count(source, study) > line.ledger.known(ref):
+        if state is StudyState.VERIFIED and _taken_up(line, source, study, ref):
             log.info("%s: the source has new instances, taking it up again", ref)
-            line.ledger.reopen(ref)
             state = StudyState.FOUND
         if state in FINISHED:
             known += 1
@@ -96,6 +97,16 @@ def look(line: Line, source_name: str, queries: Sequence[StudyQuery]) -> Outlook
             new += ref not in known
             finished += known.get(ref) in FINISHED
     return Outlook(len(seen), new, finished, instances)
+
+
+def _taken_up(line: Line, source: Source, study: FoundStudy, ref: str) -> bool:
+    """Reopen a verified study that grew at its source; returns whether."""
+    if isinstance(source, ReceivedSource):
+        return take_up(line, source, study, ref)
+    if _count(source, study) <= line.ledger.known(ref):
+        return False
+    line.ledger.reopen(ref)
+    return True
 
 
 def _count(source: Source, study: FoundStudy) -> int:

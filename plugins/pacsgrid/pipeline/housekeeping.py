@@ -14,28 +14,32 @@ from pathlib import Path
 
 from pacsgrid.ledger import forget_selections
 from pacsgrid.model import StudyState
+from pacsgrid.pipeline.codes import GIVEN_UP
 from pacsgrid.pipeline.context import Line
-from pacsgrid.pipeline.review import REJECTED
+from pacsgrid.pipeline.received import sweep_received
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Swept:
-    """How many rooms, quarantines and selections were removed."""
+    """How many rooms, quarantines, selections and received files were removed."""
 
     rooms: int = 0
     quarantines: int = 0
     selections: int = 0
+    received: int = 0
 
 
 def sweep(line: Line, keep_rejected: timedelta, keep_selections: timedelta) -> Swept:
     """Clean up after a project.
 
-    Removed are staging and outbox of studies that are verified or withdrawn, the quarantine of
-    studies that a steward rejected longer ago than `keep_rejected`, and selections older than
+    Removed are staging and outbox of studies that are verified or withdrawn, what was taken through
+    or given up from the receiver's folder, the quarantine of studies that a steward rejected, or
+    whose patient had withdrawn, longer ago than `keep_rejected`, and selections older than
     `keep_selections`.
     """
+    received = sweep_received(line)
     rooms = 0
     for study in line.ledger.studies(
         line.project.name, (StudyState.VERIFIED, StudyState.WITHDRAWN)
@@ -46,7 +50,7 @@ def sweep(line: Line, keep_rejected: timedelta, keep_selections: timedelta) -> S
                 there.wipe()
                 rooms += 1
     quarantines = 0
-    waiting = {row.ref for row in line.ledger.held(line.project.name) if row.code != REJECTED}
+    waiting = {row.ref for row in line.ledger.held(line.project.name) if row.code not in GIVEN_UP}
     for study in line.ledger.studies(line.project.name):
         room = line.rooms(study.ref).quarantine
         if study.ref not in waiting and _older(room, keep_rejected):
@@ -54,7 +58,7 @@ def sweep(line: Line, keep_rejected: timedelta, keep_selections: timedelta) -> S
             quarantines += 1
     selections = forget_selections(line.site.ledger_dsn, keep_selections)
     log.info("removed %d rooms, %d quarantines, %d selections", rooms, quarantines, selections)
-    return Swept(rooms, quarantines, selections)
+    return Swept(rooms, quarantines, selections, received)
 
 
 def _older(room: Path, age: timedelta) -> bool:

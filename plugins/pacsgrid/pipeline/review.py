@@ -10,10 +10,10 @@ from enum import StrEnum
 from pacsgrid.errors import ConfigError
 from pacsgrid.ledger import HeldRow, note_decision
 from pacsgrid.model import StudyState
+from pacsgrid.pipeline.codes import REJECTED
 from pacsgrid.pipeline.context import Line
 from pacsgrid.pipeline.preview import held_files
-
-REJECTED = "rejected"
+from pacsgrid.pipeline.received import give_up, leave
 
 
 class Verdict(StrEnum):
@@ -56,7 +56,8 @@ def decide(line: Line, ref: str, verdict: Verdict, who: str, reason: str) -> boo
 
     Sent on again, a study starts from its source, with the line's profile. Rejected, a held study
     stays held as ``rejected`` and its single held files are no longer asked about; the quarantine
-    keeps them until housekeeping's time is over. Done twice it is done once.
+    keeps them until housekeeping's time is over, the receiver's folder no longer does. Done twice
+    it is done once.
 
     Raises
     ------
@@ -87,6 +88,9 @@ def decide(line: Line, ref: str, verdict: Verdict, who: str, reason: str) -> boo
         elif held:
             detail = f"taken out by {who}; the source's study is not taken again"
             line.ledger.hold(ref, REJECTED, detail)
+            leave(line, ref)
+        else:
+            give_up(line, ref, {row.sha256 for row in waits if not row.whole})
         line.ledger.forget_held_items(ref)
         return again
 

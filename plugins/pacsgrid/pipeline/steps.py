@@ -17,8 +17,10 @@ from pacsgrid.ledger import InstanceRow
 from pacsgrid.model import AnonymisedInstance, FoundStudy, ReplicaProof, StudyState
 from pacsgrid.pacs import open_source
 from pacsgrid.pipeline.anonymise import anonymise
+from pacsgrid.pipeline.codes import WITHDRAWN
 from pacsgrid.pipeline.context import Line
 from pacsgrid.pipeline.documents import put_documents
+from pacsgrid.pipeline.received import leave, settled_before
 from pacsgrid.pipeline.studies import answers, copy_out, study_avus, study_of
 
 log = logging.getLogger(__name__)
@@ -40,7 +42,7 @@ def retrieve(line: Line, ref: str) -> None:
     room = line.rooms(ref).staging
     room.mkdir(parents=True, exist_ok=True, mode=0o700)
     files = source.retrieve(study, room)
-    if not files:
+    if not files and settled_before(line, ref) is None:
         raise HeldError("empty", "the source lists no instance of this study any more")
     log.info("%s: %d instances retrieved", ref, len(files))
 
@@ -69,7 +71,7 @@ def deposit(line: Line, ref: str) -> None:
     name = line.project.name
     if line.cohorts.is_withdrawn(name, rows[0].subject):
         raise HeldError(
-            "withdrawn", "the patient withdrew from this project; remove the study at its source"
+            WITHDRAWN, "the patient withdrew from this project; remove the study at its source"
         )
     grid.ensure_project(line.home, name)
     collection = study_of(line, line.home, rows)
@@ -150,12 +152,17 @@ STEPS: dict[str, Step] = {
 
 
 def settle(line: Line, refs: Sequence[str]) -> int:
-    """Wipe staging and outbox of the studies that are verified; returns how many."""
+    """Wipe staging and outbox of the studies that are verified; returns how many.
+
+    Received files that were taken through leave the receiver's folder.
+    """
     settled = 0
     for ref in refs:
-        if line.ledger.state(ref) is StudyState.VERIFIED:
-            line.rooms(ref).wipe()
-            settled += 1
+        with line.ledger.lock_study(ref) as ours:
+            if ours and line.ledger.state(ref) is StudyState.VERIFIED:
+                leave(line, ref)
+                line.rooms(ref).wipe()
+                settled += 1
     return settled
 
 

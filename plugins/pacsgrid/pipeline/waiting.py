@@ -13,8 +13,8 @@ from pacsgrid.errors import ZoneUnavailable
 from pacsgrid.grid import Zone
 from pacsgrid.ledger import Duties, Ledger, migrate
 from pacsgrid.model import StudyState
+from pacsgrid.pipeline.codes import REJECTED
 from pacsgrid.pipeline.find import FINISHED
-from pacsgrid.pipeline.review import REJECTED
 
 UNFINISHED = tuple(state for state in StudyState if state not in FINISHED)
 

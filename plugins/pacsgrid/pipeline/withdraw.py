@@ -11,6 +11,7 @@ from pacsgrid import grid
 from pacsgrid.errors import ConfigError, PacsgridError
 from pacsgrid.grid.erase import erase
 from pacsgrid.pipeline.context import Line
+from pacsgrid.pipeline.received import sweep_received
 from pacsgrid.pipeline.release import renew_without
 from pacsgrid.pipeline.studies import answers
 
@@ -38,6 +39,7 @@ def withdraw(line: Line, subject: str) -> list[str]:
     refs = line.cohorts.withdraw(project, subject, zones)
     for ref in refs:
         line.rooms(ref).wipe()
+    sweep_received(line)
     renew_without(line, refs)
     log.info("%d studies withdrawn", len(refs))
     return catch_up(line)
