@@ -144,7 +144,8 @@ def throw(
             except Exception as error:
                 raise Hurt(f"{side.name}, case {number} of seed {seed}: {error!r}") from error
             signal.alarm(0)
-            if count == len(numbers) // 10:
+            # What is loaded at first use is no leak: half of the cases have used it all.
+            if count == len(numbers) // 2:
                 gc.collect()
                 before, memory = state(), rss()
         gc.collect()
