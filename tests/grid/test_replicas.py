@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
+import irods.keywords as kw
 import pytest
 
 from gridkit import SIZE, Grid, make_instances
@@ -25,6 +27,7 @@ from pacsgrid.grid import (
 )
 from pacsgrid.grid.catalog import replicas_below
 from pacsgrid.grid.repair import mark
+from pacsgrid.grid.zone import irods_checksum
 from pacsgrid.model import AnonymisedInstance, ZoneSettings
 
 
@@ -179,3 +182,33 @@ def test_documents_are_mended_like_instances(grid: Grid) -> None:
     assert (done.repaired, done.lost) == (0, [])
     with grid.home.session.data_objects.open(f"{collection}/half.json", "r") as stream:
         assert stream.read() == b"half" * 100
+
+
+def test_a_replica_that_is_missing_is_made_on_another_branch(grid: Grid) -> None:
+    deposit(grid.home, "demo", grid.instances, {})
+    name = grid.home.settings.name
+    paths = [object_path(name, "demo", one) for one in grid.instances[:2]]
+    for number, path in enumerate(paths):
+        trim = {kw.REPL_NUM_KW: str(number), kw.COPIES_KW: "1"}
+        grid.home.session.data_objects.trim(path, **trim)
+    assert len(verify(grid.home, "demo", grid.instances)) == 10
+    assert replicate_home(grid.home, "demo", grid.instances) == 2
+    assert replicate_home(grid.home, "demo", grid.instances) == 0
+    proofs = verify(grid.home, "demo", grid.instances)
+    assert len(proofs) == 12 and all(proof.good for proof in proofs)
+    assert len({(proof.sop_uid, proof.resource) for proof in proofs}) == 12
+
+
+def test_what_the_server_unpacks_has_every_replica_and_checksum(bundling: Grid) -> None:
+    many = make_instances(bundling.dir / "many", 24)
+    deposit(bundling.home, "demo", many, {})
+    study = study_collection(bundling.home.settings.name, "demo", "S1", "1.2")
+    there = replicas_below(bundling.home, study)
+    assert len(there) == 24
+    for one in many:
+        replicas = there[object_path(bundling.home.settings.name, "demo", one)]
+        assert [replica.resource for replica in replicas] == ["pair;disk1", "pair;disk2"]
+        assert {replica.checksum for replica in replicas} == {irods_checksum(one.sha256)}
+        assert all(Path(replica.file).read_bytes() == one.path.read_bytes() for replica in replicas)
+    proofs = verify(bundling.home, "demo", many)
+    assert len(proofs) == 48 and all(proof.good for proof in proofs)

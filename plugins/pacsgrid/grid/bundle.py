@@ -20,6 +20,8 @@ from pacsgrid.grid.zone import Zone, bytes_checksum
 SMALL = 4 << 20
 FEW = 8
 _BLOCK = 10240
+# A tar member is a header of 512 bytes (1536 with a long name) and whole blocks.
+_MEMBER = 2560
 _D = TypeVar("_D", bound=Deposited)
 
 
@@ -40,17 +42,19 @@ def put_bundles(
         unpack(zone, tar, study)
         zone.session.data_objects.unlink(tar, force=True)
 
-    zone.each(put, enumerate(_bundles(small)), connections)
+    # Every connection is to have a bundle: the server unpacks one after the other on each.
+    share = sum(one.size for one in small.values()) // connections
+    limit = min(SINGLE_BUFFER, max(SMALL, share) + _MEMBER)
+    zone.each(put, enumerate(_bundles(small, limit)), connections)
     return {path: one for path, one in todo.items() if path not in small}
 
 
-def _bundles(small: Mapping[str, _D]) -> Iterator[dict[str, _D]]:
+def _bundles(small: Mapping[str, _D], limit: int) -> Iterator[dict[str, _D]]:
     bundle: dict[str, _D] = {}
     size = _BLOCK
     for path, one in small.items():
-        # A tar member is a header of 512 bytes (1536 with a long name) and whole blocks.
-        cost = one.size + 2560
-        if bundle and size + cost > SINGLE_BUFFER:
+        cost = one.size + _MEMBER
+        if bundle and size + cost > limit:
             yield bundle
             bundle, size = {}, _BLOCK
         bundle[path] = one

@@ -22,6 +22,7 @@ from irods.meta import AVUOperation, iRODSMeta
 from irods.models import Collection
 
 from pacsgrid.errors import ConflictError, ZoneUnavailable
+from pacsgrid.grid.branches import replicate_missing
 from pacsgrid.grid.bundle import put_bundles
 from pacsgrid.grid.catalog import GOOD, CatalogReplica, replicas_below, replicas_in
 from pacsgrid.grid.layout import Deposited, object_path, study_collection
@@ -176,8 +177,7 @@ def _complete(
         answer = zone.session.data_objects.chksum(path, **{kw.CHKSUM_ALL_KW: ""})
         if answer != irods_checksum(one.sha256):
             raise ZoneUnavailable(f"zone {zone.settings.name}: {path} arrived damaged")
-        if len(arrived[path]) < zone.settings.copies:
-            zone.session.data_objects.replicate(path, resource=zone.settings.resource)
+        replicate_missing(zone, path, [replica.resource for replica in arrived[path]])
 
     bare = [one for one in missing if _unfinished(arrived, _incoming(study, one))]
     zone.each(complete, bare, connections)

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 import irods.keywords as kw
 
 from pacsgrid.errors import ZoneError
+from pacsgrid.grid.branches import replicate_missing
 from pacsgrid.grid.catalog import GOOD, STALE, CatalogReplica, replicas_below
 from pacsgrid.grid.layout import Deposited, object_path, study_collection
 from pacsgrid.grid.zone import Zone, translated
@@ -109,8 +110,7 @@ def replace_bad(
         # that finds a good replica below the root resource already.
         options = {kw.UPDATE_REPL_KW: "", kw.ALL_KW: ""}
         zone.session.data_objects.replicate(replicas[0].path, **options)
-    if len(known) < zone.settings.copies:
-        zone.session.data_objects.replicate(replicas[0].path, resource=zone.settings.resource)
+    replicate_missing(zone, replicas[0].path, [replica.resource for replica in replicas])
     done.repaired += len(bad)
 
 

@@ -9,6 +9,7 @@ from irods.exception import SYS_NO_API_PRIV, NetworkException, iRODSException
 from irods.manager.data_object_manager import Server_Checksum_Warning
 from irods.message import RErrorStack
 
+from pacsgrid.grid.branches import replicate_missing
 from pacsgrid.grid.catalog import GOOD, CatalogReplica, replicas_below
 from pacsgrid.grid.layout import Deposited, object_path, study_collection
 from pacsgrid.grid.wire import stored_checksum
@@ -51,7 +52,7 @@ def _replicate(zone: Zone, replicas: Sequence[CatalogReplica], path: str) -> Non
     if any(r.status != GOOD for r in replicas):
         zone.session.data_objects.replicate(path, **{kw.UPDATE_REPL_KW: "", kw.ALL_KW: ""})
     else:
-        zone.session.data_objects.replicate(path, resource=zone.settings.resource)
+        replicate_missing(zone, path, [replica.resource for replica in replicas])
 
 
 def verify(

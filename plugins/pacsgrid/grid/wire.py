@@ -168,7 +168,8 @@ def get_buffer(zone: Zone, path: str, size: int, replica: int | None = None) -> 
 def unpack(zone: Zone, tar: str, collection: str) -> None:
     """Let the server unpack a tar object into a collection, as ``ibun -x`` does.
 
-    The objects stand on the tar's resource, one replica each and without a checksum.
+    The objects stand where the tar does, with a replica on each branch of a replicating resource,
+    and without a checksum.
     """
     body = _ExtractAndRegister(
         objPath=tar,

@@ -11,7 +11,7 @@ from . import codes
 from .api_coll import make
 from .catalog import READ, clean
 from .locks import GOOD, INTERMEDIATE
-from .objects import forget, insert, pick
+from .objects import forget, insert, pick, spread
 from .opening import existing
 from .request import Reply, Request, api
 from .session import Session
@@ -33,8 +33,9 @@ def _place(collection: str, member: tarfile.TarInfo) -> str:
 def extract_and_register(s: Session, r: Request) -> Reply:
     """Unpack a tar object into a collection, on the tar's own resource, without checksums.
 
-    As the real server does: each file becomes an object with one good replica; nothing that
-    exists is overwritten unless asked, and what was unpacked before an error stays.
+    As the real server does: each file becomes an object with a good replica on each branch that
+    the tar's tree replicates to; nothing that exists is overwritten unless asked, and what was
+    unpacked before an error stays.
     """
     kw = r.node.keywords()
     collection = clean(r.node.get("collection"))
@@ -96,6 +97,8 @@ def _settle(s: Session, made: list[tuple[str, int]]) -> None:
             "UPDATE data SET status=?, size=? WHERE id=?",
             [(GOOD, os.stat(file).st_size, data_id) for file, data_id in made],
         )
+    for _, data_id in made:
+        spread(s, data_id, 0)
 
 
 @api(520)

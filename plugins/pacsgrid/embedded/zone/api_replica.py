@@ -15,7 +15,7 @@ from .objects import asked, copy_replica, inside_vault, need, pick
 from .opening import close, exclusive, open_object, unreadable
 from .request import Reply, Request, api, json_reply, json_string
 from .session import Session
-from .tree import chosen, leaves, root_of
+from .tree import chosen, leaves, root_of, target
 from .vault import checksum_file, kind_of
 from .wire import IrodsError, pack
 
@@ -147,25 +147,31 @@ def _replicate(s: Session, rows: list[Any], kw: dict[str, str]) -> int:
     if not good:
         raise IrodsError(codes.SYS_REPLICA_DOES_NOT_EXIST, "no good replica")
     source = good[0]
-    if "updateRepl" in kw or ("all" in kw and not kw.get("destRescName")):
+    if kw.get("dest_resc_hier"):
+        leaf = target(s, {"resc_hier": kw["dest_resc_hier"]})
+        row = next((x for x in rows if x["resc_id"] == leaf["id"]), None)
+        if row is None or row["status"] != GOOD:
+            copy_replica(s, source, leaf, row)
+    elif "updateRepl" in kw or ("all" in kw and not kw.get("destRescName")):
         for row in rows:
             if row["status"] != GOOD:
                 leaf = s.cat.resources[row["resc_id"]]
                 copy_replica(s, source, leaf, row)
     else:
         root = chosen(s, kw)
-        wanted = leaves(s, root)
-        if root["type"] == "random" and any(root_of(s, x["resc_id"]) == root["id"] for x in rows):
-            held = {x["resc_id"] for x in rows}
-            wanted = [w for c in s.cat.children(root["id"]) for w in leaves(s, c)
-                      if w["id"] in held]  # fmt: skip
+        there = [
+            s.cat.resources[x["resc_id"]] for x in rows if root_of(s, x["resc_id"]) == root["id"]
+        ]
+        # Where a branch holds a replica the others get none, not even below a replicating root.
+        chooses = root["type"] in ("random", "replication")
+        wanted = there if chooses and there else leaves(s, root)
         fresh = False
         for leaf in wanted:
-            target = next((x for x in rows if x["resc_id"] == leaf["id"]), None)
-            if target is None or target["status"] != GOOD:
-                copy_replica(s, source, leaf, target)
+            row = next((x for x in rows if x["resc_id"] == leaf["id"]), None)
+            if row is None or row["status"] != GOOD:
+                copy_replica(s, source, leaf, row)
                 fresh = True
-        if not fresh and len(wanted) == 1 and wanted[0]["id"] == source["resc_id"]:
+        if not fresh and not chooses and [x["id"] for x in wanted] == [source["resc_id"]]:
             raise IrodsError(codes.SYS_COPY_ALREADY_IN_RESC, "already there")
     return int(source["size"])
 
