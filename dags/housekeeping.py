@@ -1,8 +1,9 @@
 """### Housekeeping
 
 Removes what nobody needs any more: staging and outbox of studies that are settled, received files
-that were taken through, what the quarantine keeps of studies that a steward rejected, sealed selections, and old logs of Airflow's
-tasks. What belongs to a study on its way, or waits for a steward, is never touched.
+that were taken through, what the quarantine keeps of studies that a steward rejected, sealed
+selections, and old logs of Airflow's tasks. What belongs to a study on its way, or waits for a
+steward, is never touched.
 """
 
 from __future__ import annotations
