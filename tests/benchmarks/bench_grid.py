@@ -18,7 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import irods.keywords as kw
@@ -191,6 +191,9 @@ def main() -> None:
         if os.environ.get("PACSGRID_TEST_ZONES") and shutil.which("iput"):
             peer = rate("iput -r -K", LOOP, lambda: iput(zone, made[:LOOP], folder, home))
             print(f"{'deposit / iput -r -K':<58}{ours / peer:10.1f}")
+            bundled = instances(folder, "1.3", LOOP, SIZE)
+            with Zone(replace(zone.settings, bundle=True)) as other:
+                rate("deposit in bundles", LOOP, lambda: deposit(other, "bench", bundled, {}))
 
         def get_loop() -> None:
             for one in made[:LOOP]:

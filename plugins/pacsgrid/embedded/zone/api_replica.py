@@ -165,14 +165,11 @@ def _replicate(s: Session, rows: list[Any], kw: dict[str, str]) -> int:
         # Where a branch holds a replica the others get none, not even below a replicating root.
         chooses = root["type"] in ("random", "replication")
         wanted = there if chooses and there else leaves(s, root)
-        fresh = False
+        # A good one that is there already is no error.
         for leaf in wanted:
             row = next((x for x in rows if x["resc_id"] == leaf["id"]), None)
             if row is None or row["status"] != GOOD:
                 copy_replica(s, source, leaf, row)
-                fresh = True
-        if not fresh and not chooses and [x["id"] for x in wanted] == [source["resc_id"]]:
-            raise IrodsError(codes.SYS_COPY_ALREADY_IN_RESC, "already there")
     return int(source["size"])
 
 
