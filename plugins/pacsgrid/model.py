@@ -109,8 +109,9 @@ class ZoneSettings:
 
     ``resource`` is the root resource deposits name; ``copies`` how many good replicas the
     policy asks for under it; ``bundle`` whether small objects go in as tar files that the server
-    unpacks, which pays where an object costs the server much (a C++ iRODS server). With
-    ``ca_file`` the zone is spoken to over TLS only, and its certificate must be one of theirs.
+    unpacks, which pays where round trips are long; a zone near by is as fast over several
+    connections. With ``ca_file`` the zone is spoken to over TLS only, and its certificate must be
+    one of theirs.
     """
 
     name: str
