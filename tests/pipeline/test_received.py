@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -27,7 +30,7 @@ from pacsgrid.pipeline.review import Verdict, decide
 from pacsgrid.pipeline.withdraw import withdraw
 from pacsgrid.receiver_settings import ReceiverSettings
 from proof import proven_once
-from receiving import receive
+from receiving import eventually, receive
 
 DAY = timedelta(days=1)
 
@@ -351,6 +354,59 @@ def test_a_late_pass_that_was_killed_counts_once(
         assert go(line) == [ref]
         assert report_of(line, ref)["checker"]["instances"] == 3
         assert proven_once(line, ref) and study.left() == 0
+
+
+RUN = """
+from pacsgrid.config import load_site
+from pacsgrid.errors import RetryableError
+from pacsgrid.model import StudyQuery
+from pacsgrid.pipeline import STEPS, Line, find_studies, run_step, settle
+while True:
+    with Line(load_site(), "demo") as line:
+        try:
+            refs = find_studies(line, "received", StudyQuery())
+            for name in STEPS:
+                refs = run_step(line, name, refs).refs
+            settle(line, refs)
+        except RetryableError:
+            pass
+"""
+
+
+def test_a_line_that_is_killed_while_more_comes(stack: Stack, study: Study) -> None:
+    studies = [Study(stack, f"{study.uid}.{number}") for number in range(2)]
+    site = str(stack.dir / "site.yaml")
+    assert stack.site.source("received")  # and the ledger's address is in the environment
+    env = {**os.environ, "PACSGRID_SITE": site, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with Line(stack.site, "demo") as line:
+        refs = [one.ref(line) for one in studies]
+
+        def anonymised() -> bool:
+            return any(list(line.rooms(ref).outbox.glob("*/*.dcm")) for ref in refs)
+
+        def leaving() -> bool:
+            return study.left() < sent
+
+        for night, when in enumerate((anonymised, leaving)):
+            for one in studies:
+                one.send(*range(3 * night, 3 * night + 3))
+            sent = study.left()
+            with subprocess.Popen([sys.executable, "-c", RUN], env=env) as child:
+                # It may be through before it is seen; then it is killed a little later.
+                eventually(lambda when=when: when() or study.left() == 0, 180)  # type: ignore[misc]
+                child.kill()
+        lasting = 0
+        while study.left():
+            study.watch()
+            go(line)
+            lasting += 1
+            assert lasting < 10
+        sweep(line, DAY, DAY)
+        for ref in refs:
+            assert line.ledger.state(ref) is StudyState.VERIFIED and proven_once(line, ref)
+            assert len(line.ledger.instances(ref)) == 6 and line.ledger.held_items(ref) == []
+            assert report_of(line, ref)["checker"]["instances"] == 6
+            assert not line.rooms(ref).staging.exists()
 
 
 def _killed(*_: object) -> None:

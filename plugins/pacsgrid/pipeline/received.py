@@ -64,10 +64,9 @@ def settled_before(line: Line, ref: str) -> Settled | None:
         return None
     home = line.home.settings.name
     proven = {p.sop_uid for p in line.ledger.proofs(ref) if p.good and p.zone == home}
-    return Settled(
-        {row.sop_uid: row for row in line.ledger.instances(ref) if row.sop_uid in proven},
-        frozenset(sha for sha, sop in line.ledger.received(ref).items() if sop in proven),
-    )
+    rows = {row.sop_uid: row for row in line.ledger.instances(ref) if row.sop_uid in proven}
+    files = frozenset(sha for sha, sop in line.ledger.received(ref).items() if sop in proven)
+    return Settled(rows, files) if rows else None
 
 
 def is_received(line: Line, ref: str) -> bool:
