@@ -102,6 +102,15 @@ def test_an_emptied_directory_that_is_left_is_removed(folder: Folder) -> None:
     assert list(folder.source.study_uids()) == [] and not directory.exists()
 
 
+def test_a_file_that_cannot_be_read_hides_no_other_study(folder: Folder) -> None:
+    folder.receive(1)
+    other = ct(folder.root / "other.dcm", "1.2.9.2", "1.2.9.2.1")
+    receive(folder.path, [other])
+    (broken,) = folder.source.files(folder.study)
+    broken.write_bytes(b"\0" * 200)
+    assert list(folder.source.study_uids()) == ["1.2.9.2"]
+
+
 def test_nothing_is_lost_while_directories_are_removed(folder: Folder) -> None:
     paths = [folder.slice(number) for number in range(50)]
     receive(folder.path, paths[:1])

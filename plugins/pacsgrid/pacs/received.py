@@ -95,10 +95,16 @@ class ReceivedSource:
     def study_uids(self) -> Iterator[str]:
         """Give the StudyInstanceUID of each study of which anything is there, complete or not.
 
-        Directories that were left empty are removed on the way.
+        Directories that were left empty are removed on the way; one whose first file cannot be
+        read is named in the log.
         """
         for directory in self._directories():
-            if heads := _heads(directory, most=1):
+            try:
+                heads = _heads(directory, most=1)
+            except Exception as error:  # the disk's doing; its text may quote the dataset
+                log.error("%s cannot be read: %s", directory.name, type(error).__name__)
+                continue
+            if heads:
                 yield str(heads[0].get("StudyInstanceUID") or "")
             else:
                 _remove_empty(directory)
