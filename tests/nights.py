@@ -113,12 +113,17 @@ class Nights:
         self._check(trouble == "none" and not self.absent_for)
 
     def _disk_full(self, full: bool) -> None:
-        # No file may grow, as on a full disk: the server's own catalog can write nothing either.
-        limit = 1 if full else resource.RLIM_INFINITY
         pid = self.stack.zones["brno"].pid
-        if not pid:
-            return  # a real zone: its processes are not ours to limit
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        if pid:
+            # No file may grow, as on a full disk, not even the server's own catalog.
+            limit = 1 if full else resource.RLIM_INFINITY
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+            return
+        # A real zone: its processes are not ours to limit, but its storage can refuse every write.
+        for top in self.stack.storage["brno"].glob("**/home/demo"):
+            for path in (top, *top.rglob("*")):
+                mode = path.stat().st_mode
+                path.chmod(mode & ~0o222 if full else mode | 0o200)
 
     def _zones(self) -> list[str]:
         return ["brno"] if self.absent_for else ["brno", "praha"]
