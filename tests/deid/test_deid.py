@@ -11,6 +11,7 @@ from pydicom import dcmread
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.tag import Tag
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 
 from checked import PSEUDONYMS, checked
@@ -178,3 +179,17 @@ def test_a_scheme_without_a_code_names_nobody(tmp_path: Path) -> None:
     ds.AnatomicRegionSequence = [item]
     made = dcmread(run(save(ds, path), tmp_path).path)
     assert made.AnatomicRegionSequence[0].CodingSchemeDesignator == "99PACSGRID"
+
+
+def test_a_code_that_cannot_be_read_has_a_pseudonym_that_can(tmp_path: Path) -> None:
+    path = ct(tmp_path / "a.dcm", "1.2.3", "1.2.3.1")
+    ds = dcmread(path)
+    item = Dataset()
+    # What stands as a number string is none, and of no character set.
+    item[0x00080100] = RawDataElement(Tag(0x00080100), "DS", 2, b"\xc2\x80", 0, False, True)
+    ds.LanguageCodeSequence = [item]
+    made = run(save(ds, path), tmp_path, "research")
+    (code,) = dcmread(made.path).LanguageCodeSequence
+    assert code["CodeValue"].VR == "SH" and code.CodingSchemeDesignator == "99PACSGRID"
+    (again,) = dcmread(run(made.path, tmp_path / "again", "research").path).LanguageCodeSequence
+    assert again.CodingSchemeDesignator == "99PACSGRID"

@@ -180,7 +180,7 @@ def test_a_steward_touches_no_run_of_another_project(filled: Stack, call: Call) 
             ("/ui/dags?dag_runs_limit=10", None),
         ):
             shown = call(user, "POST" if body else "GET", path, body)
-            assert shown.status_code == 200, (path, shown.text)
+            assert shown.status_code == 200, (user, path, shown.text)
             assert (run in shown.text) is sees, (user, path)
     assert call("anna", "GET", grid).status_code == 200
 

@@ -80,8 +80,8 @@ def test_a_day_ends_with_every_invariant_held(tmp_path: Path) -> None:
                 def came(ref: str, state: StudyState) -> bool:
                     return any(s.ref == ref for s in line.ledger.studies("demo", [state]))
 
-                eventually(lambda: came(good, StudyState.VERIFIED), 300)
-                eventually(lambda: came(mixed, StudyState.HELD), 300)
+                eventually(lambda: came(good, StudyState.VERIFIED), 900)
+                eventually(lambda: came(mixed, StudyState.HELD), 900)
 
         _run(stack, "nightly_sync", late_days=3650)
         assert on_their_way(stack.site, "demo", "pacs") == {}
@@ -142,3 +142,4 @@ def test_a_day_ends_with_every_invariant_held(tmp_path: Path) -> None:
         assert "every invariant holds" in _pacsgrid(stack, "doctor")
         assert not list(stack.site.staging.rglob("*.dcm"))
         assert not list(stack.site.outbox.rglob("*.dcm"))
+        assert not list((stack.dir / "incoming").rglob("*.dcm"))

@@ -44,6 +44,7 @@ _OPERATOR: Permissions = {
             "DAG Warnings",
             "Task Instances",
             "Task Logs",
+            "HITL Detail",  # without it Airflow shows no list of DAGs
             "Assets",
             "ImportError",
             "Jobs",

@@ -52,13 +52,15 @@ def clean_code(ds: Dataset, pseudonyms: Pseudonyms, clean: Callable[[str], str])
     meaning = _meanings().get((scheme, value))
     shape = _SHAPES.get(scheme)
     public = meaning is not None or bool(shape and re.fullmatch(shape, value))
-    known = not scheme or _DESIGNATOR.fullmatch(scheme)
+    # Beyond ASCII a code may be anything: it may have been read with the wrong character set.
+    known = (not scheme or _DESIGNATOR.fullmatch(scheme)) and value.isascii()
     if public or (value and known and clean(value) == value and clean(scheme) == scheme):
         harmless = stated if stated == meaning or clean(stated) == stated else ""
         ds.CodeMeaning = (harmless or meaning or clean(stated) or "not stated")[:64]
         return
     if value:
-        ds.CodeValue = pseudonyms.code(scheme, value)
+        # With the VR that the standard gives it, whatever the source did.
+        ds.add_new(0x00080100, "SH", pseudonyms.code(scheme, value))
         ds.CodingSchemeDesignator = "99PACSGRID"
     elif scheme and not (_DESIGNATOR.fullmatch(scheme) and clean(scheme) == scheme):
         ds.CodingSchemeDesignator = "99PACSGRID"
