@@ -159,7 +159,7 @@ def test_a_steward_touches_no_run_of_another_project(filled: Stack, call: Call) 
         refused = call("jan", "POST", dag + path, body)
         assert refused.status_code == 403 and "project demo" in refused.json()["detail"]
     everything = "/api/v2/dags/~/dagRuns"
-    listed = {"dag_ids": ["ingest_studies"]}
+    listed = {"dag_ids": ["ingest_studies"], "order_by": "-start_date"}
     grid = f"/ui/grid/ti_summaries/ingest_studies?run_ids={quote(run)}"
     for path in (
         f"{dag}/dagRuns/{run}",
