@@ -194,6 +194,25 @@ pep_api_data_obj_open_post(*INSTANCE, *COMM, *INP) {
     }
 }
 
+# The same when the answer tells the size too.
+pep_api_data_obj_open_and_stat_post(*INSTANCE, *COMM, *INP, *STAT) {
+    if (*INP.open_flags == "0") {
+        pacsgrid_count_read(*COMM.user_user_name, *COMM.user_rods_zone, *INP.obj_path);
+    }
+}
+
+# Opening a chosen replica to read, as streams do.
+pep_api_replica_open_post(*INSTANCE, *COMM, *INP, *OUT) {
+    if (*INP.open_flags == "0") {
+        pacsgrid_count_read(*COMM.user_user_name, *COMM.user_rods_zone, *INP.obj_path);
+    }
+}
+
+# A copy out of it.
+pep_api_data_obj_copy_post(*INSTANCE, *COMM, *INP, *STAT) {
+    pacsgrid_count_read(*COMM.user_user_name, *COMM.user_rods_zone, *INP.src_obj_path);
+}
+
 # -- replication and verification on the server, for sites that want them there -----------------
 
 # A second replica of every object that has only one good one.
