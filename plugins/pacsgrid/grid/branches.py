@@ -30,10 +30,12 @@ def replicate_missing(zone: Zone, path: str, held: Sequence[str]) -> int:
     held = list(held)
     before = len(held)
     root = zone.settings.resource
+    places: list[str] = []
     while len(held) < zone.settings.copies:
         options = {}
         if any(one.split(";")[0] == root for one in held):
-            free = [one for one in hierarchies(zone) if one not in held]
+            places = places or hierarchies(zone)
+            free = [one for one in places if one not in held]
             if not free:
                 break
             # The one that shares least with those that hold a replica: another branch, not

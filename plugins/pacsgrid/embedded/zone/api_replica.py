@@ -148,15 +148,9 @@ def _replicate(s: Session, rows: list[Any], kw: dict[str, str]) -> int:
         raise IrodsError(codes.SYS_REPLICA_DOES_NOT_EXIST, "no good replica")
     source = good[0]
     if kw.get("dest_resc_hier"):
-        leaf = target(s, {"resc_hier": kw["dest_resc_hier"]})
-        row = next((x for x in rows if x["resc_id"] == leaf["id"]), None)
-        if row is None or row["status"] != GOOD:
-            copy_replica(s, source, leaf, row)
+        wanted = [target(s, {"resc_hier": kw["dest_resc_hier"]})]
     elif "updateRepl" in kw or ("all" in kw and not kw.get("destRescName")):
-        for row in rows:
-            if row["status"] != GOOD:
-                leaf = s.cat.resources[row["resc_id"]]
-                copy_replica(s, source, leaf, row)
+        wanted = [s.cat.resources[row["resc_id"]] for row in rows]
     else:
         root = chosen(s, kw)
         there = [
@@ -165,11 +159,11 @@ def _replicate(s: Session, rows: list[Any], kw: dict[str, str]) -> int:
         # Where a branch holds a replica the others get none, not even below a replicating root.
         chooses = root["type"] in ("random", "replication")
         wanted = there if chooses and there else leaves(s, root)
+    for leaf in wanted:
+        row = next((x for x in rows if x["resc_id"] == leaf["id"]), None)
         # A good one that is there already is no error.
-        for leaf in wanted:
-            row = next((x for x in rows if x["resc_id"] == leaf["id"]), None)
-            if row is None or row["status"] != GOOD:
-                copy_replica(s, source, leaf, row)
+        if row is None or row["status"] != GOOD:
+            copy_replica(s, source, leaf, row)
     return int(source["size"])
 
 
