@@ -1,8 +1,9 @@
-"""Many files to disk at once: durable when the call returns, at the price of a few seeks."""
+"""Many files to disk at once, durable when the call returns; and what a file holds, as checksum."""
 
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import os
 import platform
 from collections.abc import Iterable, Sequence
@@ -22,6 +23,12 @@ def _has_syncfs() -> bool:
 
 
 _SYNCFS = ctypes.CDLL(None, use_errno=True).syncfs if _has_syncfs() else None
+
+
+def sha256_of(path: str | Path) -> str:
+    """Return the SHA-256 of a file's content in hex; raises OSError."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def sync_files(handles: Sequence[int]) -> dict[int, OSError]:

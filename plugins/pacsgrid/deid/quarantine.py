@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
 from pathlib import Path
 
-from ..disk import sync_directories
+from ..disk import sha256_of, sync_directories
 
 
 def keep(path: Path, room: Path) -> str:
     """Copy a file into a quarantine, whole or not at all; returns its SHA-256 in hex."""
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    digest = sha256_of(path)
     room.mkdir(parents=True, exist_ok=True, mode=0o700)
     target = room / f"{digest}.dcm"
     if target.exists() and target.stat().st_size == path.stat().st_size:

@@ -14,6 +14,7 @@ import irods.keywords as kw
 from irods.column import Like
 from irods.models import Collection, DataObject
 
+from pacsgrid.disk import sha256_of
 from pacsgrid.errors import ZoneError
 from pacsgrid.grid.catalog import GOOD
 from pacsgrid.grid.put import CHUNK
@@ -118,7 +119,7 @@ def fetch_all(
     def work(item: tuple[Stored, Path]) -> None:
         nonlocal done
         one, place = item
-        there = place.exists() and _digest(place) == one.sha256 != ""
+        there = place.exists() and sha256_of(place) == one.sha256 != ""
         right = there or _fetch_one(zone, one, place)
         with lock:
             done += one.size
@@ -225,7 +226,7 @@ def _bring(zone: Zone, one: Stored, partial: Path, number: int | None) -> tuple[
     """Read a replica into a file; returns the SHA-256 and the size of what is there."""
     if one.size > SINGLE_BUFFER:
         _stream(zone, one, partial, number)
-        return _digest(partial), partial.stat().st_size
+        return sha256_of(partial), partial.stat().st_size
     data = get_buffer(zone, one.path, one.size, number)
     partial.write_bytes(data)
     return hashlib.sha256(data).hexdigest(), len(data)
@@ -250,8 +251,3 @@ def _stream(zone: Zone, one: Stored, partial: Path, number: int | None) -> None:
         source.seek(target.tell())
         while chunk := source.read(CHUNK):
             target.write(chunk)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

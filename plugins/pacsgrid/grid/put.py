@@ -9,6 +9,7 @@ from typing import BinaryIO, Protocol, TypeVar
 import irods.keywords as kw
 from irods.exception import CAT_NO_CHECKSUM_FOR_REPLICA, USER_CHKSUM_MISMATCH
 
+from pacsgrid.disk import sha256_of
 from pacsgrid.errors import ZoneError, ZoneUnavailable
 from pacsgrid.grid.layout import Deposited
 from pacsgrid.grid.wire import SINGLE_BUFFER, put_buffer
@@ -70,13 +71,8 @@ def put_one(zone: Zone, path: str, one: _D_contra, opener: Opener[_D_contra]) ->
     except CAT_NO_CHECKSUM_FOR_REPLICA:
         checksum = ""
     if checksum != irods_checksum(one.sha256):
-        ours = not isinstance(source, Path) or _digest(source) == one.sha256
+        ours = not isinstance(source, Path) or sha256_of(source) == one.sha256
         raise _mismatch(zone, path, ours)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _mismatch(zone: Zone, path: str, sent_well: bool) -> Exception:

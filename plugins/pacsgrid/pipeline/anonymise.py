@@ -7,12 +7,12 @@ import shutil
 from pathlib import Path
 
 from pacsgrid.deid import Batch, join_reports, study_report
-from pacsgrid.disk import sync_directories
+from pacsgrid.disk import sha256_of, sync_directories
 from pacsgrid.errors import HeldError
 from pacsgrid.ledger import InstanceRow
 from pacsgrid.model import AnonymisedInstance
 from pacsgrid.pipeline.context import Line
-from pacsgrid.pipeline.received import Settled, digest, is_received, settled_before
+from pacsgrid.pipeline.received import Settled, is_received, settled_before
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ def anonymise(line: Line, ref: str) -> None:
     rooms = line.rooms(ref)
     settled = settled_before(line, ref)
     files = sorted(path for path in rooms.staging.iterdir() if path.suffix == ".dcm")
-    digests = {path: digest(path) for path in files} if is_received(line, ref) else {}
+    digests = {path: sha256_of(path) for path in files} if is_received(line, ref) else {}
     if settled is not None:
         files = [path for path in files if digests[path] not in settled.files]
     batch = _through(line, ref, files, settled)

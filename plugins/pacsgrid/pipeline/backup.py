@@ -9,7 +9,6 @@ cannot find a patient.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import re
@@ -23,7 +22,7 @@ from typing import Any
 
 from pacsgrid import __version__
 from pacsgrid.config import key_files, load_site, read_key
-from pacsgrid.disk import sync_directory
+from pacsgrid.disk import sha256_of, sync_directory
 from pacsgrid.errors import ConfigError, RetryableError
 from pacsgrid.ledger.dump import dump, is_empty, load, readable
 from pacsgrid.ledger.migrate import migrate, newest
@@ -226,9 +225,7 @@ def _missing_keys(
 
 
 def _told(path: Path) -> dict[str, Any]:
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return {"size": path.stat().st_size, "sha256": digest}
+    return {"size": path.stat().st_size, "sha256": sha256_of(path)}
 
 
 def _sync(path: Path) -> None:

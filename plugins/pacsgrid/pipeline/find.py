@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pydicom
 
+from pacsgrid.disk import sha256_of
 from pacsgrid.errors import SourceTooMuch
 from pacsgrid.model import FoundStudy, StudyQuery, StudyState
 from pacsgrid.pacs import Source, open_source
@@ -121,8 +121,7 @@ def _enter(line: Line, source_name: str, ref: str, identity: dict[str, str]) -> 
 
 
 def _hold_stray(line: Line, source_name: str, path: Path) -> None:
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    digest = sha256_of(path)
     ref = line.pseudonyms.reference(source_name, f"stray:{digest}")
     identity = {"study_uid": "", "patient_id": "", "file": path.name}
     if _enter(line, source_name, ref, identity) is StudyState.HELD:

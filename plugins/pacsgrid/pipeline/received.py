@@ -7,13 +7,13 @@ of it: what comes meanwhile, or comes again with other content, stays.
 from __future__ import annotations
 
 import filecmp
-import hashlib
 import logging
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from pacsgrid.disk import sha256_of
 from pacsgrid.errors import ConfigError, HeldError, SourceUnavailable
 from pacsgrid.ledger import InstanceRow
 from pacsgrid.model import AnonymisedInstance, FoundStudy, StudyState
@@ -22,12 +22,6 @@ from pacsgrid.pipeline.codes import GIVEN_UP
 from pacsgrid.pipeline.context import Line, Rooms
 
 log = logging.getLogger(__name__)
-
-
-def digest(path: Path) -> str:
-    """Return a file's SHA-256 in hex."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)
@@ -109,7 +103,7 @@ def give_up(line: Line, ref: str, sha256s: Collection[str]) -> int:
         return 0
     source, study = origin
     rooms = line.rooms(ref)
-    return source.let_go(study, lambda path: digest(path) in sha256s and _set_aside(rooms, path))
+    return source.let_go(study, lambda path: sha256_of(path) in sha256s and _set_aside(rooms, path))
 
 
 def sweep_received(line: Line) -> int:
@@ -118,8 +112,9 @@ def sweep_received(line: Line) -> int:
     This finds those of withdrawn patients too, whose way back is destroyed.
     """
     gone = 0
-    known = {study.ref for study in line.ledger.studies(line.project.name)}
-    for source in _sources(line):
+    studies = line.ledger.studies(line.project.name)
+    known = {study.ref for study in studies}
+    for source in _receivers(line, {study.source for study in studies}):
         try:
             for uid in source.study_uids():
                 ref = line.pseudonyms.reference(source.name, uid)
@@ -135,9 +130,9 @@ def sweep_received(line: Line) -> int:
     return gone
 
 
-def _sources(line: Line) -> Iterator[ReceivedSource]:
-    """Give the receivers' folders that this project has studies of."""
-    for name in sorted({study.source for study in line.ledger.studies(line.project.name)}):
+def _receivers(line: Line, names: Collection[str]) -> Iterator[ReceivedSource]:
+    """Give those of the sources that are receivers' folders."""
+    for name in sorted(names):
         if name not in line.site.sources:
             continue
         with suppress(ConfigError):  # a PACS whose connection is not there any more
@@ -197,7 +192,7 @@ def _leave_settled(
 
     def goes(path: Path) -> bool:
         nonlocal new
-        sha = digest(path)
+        sha = sha256_of(path)
         new = new or not (sha in taken or sha in waiting)
         return ours and sha in taken
 

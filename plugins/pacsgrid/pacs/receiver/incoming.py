@@ -24,7 +24,7 @@ from pathlib import Path
 
 from pydicom import dcmread
 
-from pacsgrid.disk import sync_directory, sync_files
+from pacsgrid.disk import sha256_of, sync_directory, sync_files
 from pacsgrid.pacs.part10 import STUDY_UID, find_uid, write_head
 from pacsgrid.pacs.quiet import hush
 from pacsgrid.pacs.staging import name_for
@@ -263,8 +263,7 @@ def _link(whole: str, target: str) -> None:
         os.link(whole, target)
     except FileExistsError:
         if not filecmp.cmp(whole, target, shallow=False):
-            with open(whole, "rb") as stream:
-                digest = hashlib.file_digest(stream, "sha256").hexdigest()[:16]
+            digest = sha256_of(whole)[:16]
             log.error("an instance came again with other content; both are kept")
             with suppress(FileExistsError):  # named by its content, so it is the same
                 os.link(whole, f"{target.removesuffix('.dcm')}-{digest}.dcm")
