@@ -57,7 +57,7 @@ def nightly_sync():
             late_days="{{ params.late_days }}",
         )
         home = ZoneBackSensor(
-            task_id=f"home_zone_{name}", zones=[names.homes[project]], timeout=LONGEST, retries=0
+            task_id=f"home_zone_{name}", zones=[names.homes[project]], timeout=LONGEST
         )
         ingest = TriggerDagRunOperator(
             task_id=f"ingest_{name}",
@@ -65,7 +65,7 @@ def nightly_sync():
             conf={"source": source, "project": project, "pending": True},
         )
         through = StudiesCompleteSensor(
-            task_id=f"through_{name}", source=source, project=project, timeout=LONGEST, retries=0
+            task_id=f"through_{name}", source=source, project=project, timeout=LONGEST
         )
         asked >> home >> ingest >> through
 

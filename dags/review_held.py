@@ -74,7 +74,6 @@ def review_held():
         only="{{ params.only or '' }}",
         wait_hours="{{ params.wait_hours }}",
         soft_fail=True,
-        retries=0,
     )
     asked = questions()
     queue >> asked

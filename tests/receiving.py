@@ -137,7 +137,7 @@ def associate(
         kinds.add((str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID)))
     kinds.add(("1.2.840.10008.1.1", "1.2.840.10008.1.2"))
     entity = AE(ae_title=calling)
-    entity.dimse_timeout = entity.network_timeout = 30
+    entity.dimse_timeout = entity.network_timeout = 120  # a machine may pause
     options = {"ae_title": "PACSGRID", **more}
     contexts = [build_context(*kind) for kind in sorted(kinds)]
     return entity.associate("127.0.0.1", port, contexts=contexts, **options)

@@ -92,8 +92,8 @@ SCHEDULED = {
     "replicate_and_verify": "15 1 * * *",
     "site_check": "30 6 * * *",
 }
-# What is wrong now would be wrong again, the next run is near, or a sensor's own time is up.
-ONCE = {"check", "tell", "queue", "home_zone_metro_lung", "through_metro_lung"}
+# What is wrong now would be wrong again, or the next run is near.
+ONCE = {"check", "tell"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

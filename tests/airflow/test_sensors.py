@@ -14,6 +14,7 @@ from airflow.providers_manager import ProvidersManager
 from airflow.sdk import BaseSensorOperator
 from airflow.sdk._shared.module_loading import import_string
 from airflow.sdk.exceptions import (
+    AirflowException,
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
@@ -98,6 +99,13 @@ def _fires(trigger: BaseTrigger, meanwhile: Callable[[], None]) -> Any:
     return asyncio.run(run())
 
 
+def _first(trigger: LookTrigger) -> Any:
+    async def run() -> Any:
+        return (await anext(trigger.run())).payload
+
+    return asyncio.run(run())
+
+
 def _deferred(sensor: BaseSensorOperator) -> TaskDeferred:
     with pytest.raises(TaskDeferred) as deferred:
         sensor.execute({})
@@ -148,11 +156,22 @@ def test_a_zone_that_comes_back_is_noted_as_back(
     assert sensor.execute_complete({}, event) == {"zones": ["brno"]}
 
 
-def test_what_waiting_cannot_mend_fails_the_task_with_what_is_wrong(site: dict[str, Any]) -> None:
-    async def first(trigger: LookTrigger) -> Any:
-        return (await anext(trigger.run())).payload
+def test_what_nobody_foresaw_is_tried_again_and_not_quoted(
+    site: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(trigger: LookTrigger) -> None:
+        raise KeyError(SECRET)
 
-    event = asyncio.run(first(ZoneBackTrigger(["elsewhere"])))
+    monkeypatch.setattr(ZoneBackTrigger, "look", look)
+    event = _first(ZoneBackTrigger(["brno"]))
+    with pytest.raises(AirflowException, match="unexpected KeyError") as raised:
+        ZoneBackSensor(task_id="back", zones=["brno"]).execute_complete({}, event)
+    assert not isinstance(raised.value, AirflowFailException)
+    assert SECRET not in str(raised.value)
+
+
+def test_what_waiting_cannot_mend_fails_the_task_with_what_is_wrong(site: dict[str, Any]) -> None:
+    event = _first(ZoneBackTrigger(["elsewhere"]))
     with pytest.raises(AirflowFailException, match="no zone named 'elsewhere'"):
         ZoneBackSensor(task_id="back", zones=["elsewhere"]).execute_complete({}, event)
     with pytest.raises(AirflowFailException, match="no project named 'brain'"):

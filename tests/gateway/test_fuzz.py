@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from fuzzed.run import asking_side, throw
+from fuzzed.run import alone
 
 
-def test_no_case_hurts(tmp_path: Path) -> None:
-    with asking_side(tmp_path) as side:
-        throw(side, 4, range(300))
+def test_no_case_hurts() -> None:
+    alone("gateway", 300)

@@ -42,7 +42,10 @@ def place(receiver: RunningReceiver, path: Path) -> Path:
 def send(receiver: RunningReceiver, paths: list[Path]) -> list[int | None]:
     assoc = associate(receiver.port, paths)
     assert assoc.is_established
-    codes = [assoc.send_c_store(path).get("Status") for path in paths]
+    codes = []
+    for path in paths:
+        codes.append(assoc.send_c_store(path).get("Status"))
+        assert codes[-1] is not None, receiver.log.read_text()[-2000:]
     assoc.release()
     return codes
 

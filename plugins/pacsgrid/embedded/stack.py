@@ -274,8 +274,9 @@ class Stack:
             "API_AUTH__JWT_SECRET": self._secrets["jwt"],
             "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
             "SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
-            # A task whose process was killed is given back to the scheduler soon.
-            "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
+            # A task whose process was killed is given back to the scheduler soon, but none that a
+            # busy or paused machine kept from telling that it lives.
+            "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
             "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
             "LOGGING__LOGGING_LEVEL": "INFO",
             **self._settings,
@@ -360,10 +361,21 @@ class Stack:
                 self._say(f"  {line}")
                 told = line
             if state in ("success", "failed"):
+                for task in tasks:
+                    if task["state"] == "failed":
+                        self._say_why(f"{runs}/{run_id}", task)
                 return state
             if time.monotonic() > until:
                 raise TimeoutError(f"run {run_id} is {state} after {seconds:.0f} s")
             time.sleep(every)
+
+    def _say_why(self, run: str, task: dict[str, Any]) -> None:
+        """Tell the last errors of a failed task's log."""
+        path = f"{run}/taskInstances/{task['task_id']}/logs/{task['try_number']}"
+        answer = self.api("GET", f"{path}?full_content=true&map_index={task['map_index']}")
+        entries = answer.json().get("content", []) if answer.ok else []
+        errors = [e["event"] for e in entries if e.get("level") in ("error", "critical")]
+        self._say(f"  {task['task_id']} failed: {'; '.join(errors[-3:]) or 'its log says nothing'}")
 
 
 def _private(path: Path, content: bytes) -> None:

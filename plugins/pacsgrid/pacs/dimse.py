@@ -47,6 +47,8 @@ from pacsgrid.pacs.tls import client_context
 
 hush()
 
+# pynetdicom's time goes by PDU, and its own default is 16 KiB.
+MAX_PDU = 128 << 10
 UIDS_AT_ONCE = 100  # keeps the C-GET identifier small for sources with short buffers
 
 _FIND = StudyRootQueryRetrieveInformationModelFind
@@ -168,6 +170,7 @@ class DimseSource:
     ) -> Iterator[Association]:
         """Open an association within the source's limit; release or abort it for sure."""
         entity = AE(ae_title=self._settings.calling_ae_title)
+        entity.maximum_pdu_size = MAX_PDU
         entity.connection_timeout = self._settings.connect_seconds
         entity.acse_timeout = self._settings.connect_seconds
         entity.dimse_timeout = self._settings.answer_seconds
@@ -319,6 +322,7 @@ class DimseSource:
     def _storage(self, classes: list[str], receiver: Receiver) -> Iterator[None]:
         """Listen as the move destination while the association asks (PS3.4 C.4.2)."""
         entity = AE(ae_title=self._settings.calling_ae_title)
+        entity.maximum_pdu_size = MAX_PDU
         entity.require_called_aet = True
         entity.network_timeout = self._settings.idle_seconds
         entity.dimse_timeout = self._settings.answer_seconds

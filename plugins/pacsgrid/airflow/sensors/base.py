@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseSensorOperator
 from airflow.sdk.bases.sensor import PokeReturnValue
 from airflow.sdk.exceptions import (
+    AirflowException,
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 class LookSensor(BaseSensorOperator):
     """Waits for what its trigger looks for, and returns what that found.
+
+    Retries are for a worker or a triggerer that died; time that is up is never tried again.
 
     Parameters
     ----------
@@ -73,5 +76,6 @@ class LookSensor(BaseSensorOperator):
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Return what the trigger found; fails with what is wrong when waiting is of no use."""
         if "error" in event:
-            raise AirflowFailException(event["error"])
+            kind = AirflowException if event.get("again") else AirflowFailException
+            raise kind(event["error"])
         return event

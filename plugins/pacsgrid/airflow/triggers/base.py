@@ -15,6 +15,8 @@ from pacsgrid.errors import PacsgridError
 class LookTrigger(BaseTrigger):
     """Fires once, with what `look` found, or with the ``error`` that ends the waiting.
 
+    An error that nobody foresaw is marked ``again``: the task may be tried again.
+
     Parameters
     ----------
     poke_interval
@@ -52,7 +54,8 @@ class LookTrigger(BaseTrigger):
                 found = None
             except Exception as error:
                 # A foreign error's text may hold what must not be shown.
-                yield TriggerEvent({"error": f"unexpected {type(error).__name__}"})
+                told = f"unexpected {type(error).__name__}"
+                yield TriggerEvent({"error": told, "again": True})
                 return
             if found is not None:
                 yield TriggerEvent(found)
