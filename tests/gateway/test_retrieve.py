@@ -166,6 +166,20 @@ def test_a_picture_is_drawn_as_asked(shown: Shown) -> None:
     assert client.ask(f"{shown.resource('rtplan.dcm')}/rendered", "image/png").status_code == 406
 
 
+def test_pictures_of_a_whole_study_and_of_all_frames_come_in_parts(shown: Shown) -> None:
+    client, png = shown.client(), 'multipart/related; type="image/png"'
+    for path, count in (("/studies/1.2.840.77", 6), ("/studies/1.2.840.77/series/1.2.840.77.2", 2)):
+        parts = client.parts(f"{path}/rendered", png)
+        assert [kind for kind, _ in parts] == ["image/png"] * count
+    two = shown.resource("SC_rgb_rle_2frame.dcm")
+    both = client.parts(f"{two}/rendered", png)
+    assert client.parts(f"{two}/frames/2,1/rendered", png) == both[::-1]
+    assert client.ask(f"{two}/frames/2/rendered", "image/png").content == both[1][1]
+    assert client.ask(f"{two}/frames/1,2/rendered", "image/png").status_code == 400
+    assert client.ask(f"{two}/frames/3/rendered", png).status_code == 404
+    assert client.ask(f"{shown.resource('rtplan.dcm')}/rendered", png).status_code == 406
+
+
 def test_dicomweb_client_retrieves(shown: Shown) -> None:
     client = DICOMwebClient(shown.root, headers={"Authorization": "Bearer evaeva"})
     study = client.retrieve_study("1.2.840.77")

@@ -22,7 +22,7 @@ from pacsgrid.gateway.metadata import bulk_value, metadata
 from pacsgrid.gateway.objects import SMALL, Instance
 from pacsgrid.gateway.pixels import Frames
 from pacsgrid.gateway.rendered import FORMATS, View, render
-from pacsgrid.gateway.transcode import EXPLICIT, as_explicit, decodable
+from pacsgrid.gateway.transcode import EXPLICIT, CannotDecode, as_explicit, decodable
 from pacsgrid.gateway.web.accept import (
     AS_STORED,
     DICOM,
@@ -179,27 +179,57 @@ def retrieve_rendered(
     gateway: Gateway,
     request: Request,
     instances: Sequence[Instance],
-    numbers: Sequence[int] = (1,),
+    numbers: Sequence[int] = (),
     edge: int = 0,
 ) -> Response:
-    """Answer with a picture of the first instance that has one: one frame of it."""
+    """Answer with pictures of frames: all of them in parts, or one where one picture is taken.
+
+    The one is the first frame of the first instance, of the middle one for a thumbnail.
+    """
     try:
         view = View.parse(request.query_params, edge)
     except ValueError as error:
         raise HTTPException(400, str(error)) from None
-    media = next(
-        (m for one in accepted(request) for m in FORMATS if not one.multipart and fits(one, m)), ""
-    )
-    if not media:
-        raise not_acceptable(list(FORMATS))
+    for way in accepted(request):
+        media = next((one for one in FORMATS if fits(way, one)), "")
+        if not media or (way.multipart and edge):
+            continue
+        if way.multipart:
+            return _multipart(media, _pictures(gateway, instances, numbers, view, media))
+        break
+    else:
+        several = [f'multipart/related; type="{one}"' for one in FORMATS]
+        raise not_acceptable([*FORMATS, *several])
     if len(numbers) > 1:
-        raise HTTPException(400, "ask for one rendered frame at a time")
+        raise HTTPException(400, "frames are rendered in parts, or one at a time")
     one = instances[len(instances) // 2] if edge else instances[0]
     with _open(gateway, one) as file:
-        try:
-            return Response(render(Frames(file), numbers[0], view, media), media_type=media)
-        except IndexError:
-            raise HTTPException(404, "the instance has no such frame") from None
+        return Response(_picture(Frames(file), (numbers or [1])[0], view, media), media_type=media)
+
+
+def _pictures(
+    gateway: Gateway, instances: Sequence[Instance], numbers: Sequence[int], view: View, media: str
+) -> Iterator[Part]:
+    """Yield the frames of the instances that have any; what cannot be drawn ends it."""
+    none = True
+    for one in instances:
+        with _open(gateway, one) as file:
+            try:
+                frames = Frames(file)
+            except CannotDecode:
+                continue  # a report or a plan among the images of a study
+            for number in numbers or range(1, frames.count + 1):
+                none = False
+                yield media, [_picture(frames, number, view, media)]
+    if none:
+        raise CannotDecode("there is no image among what is asked for")
+
+
+def _picture(frames: Frames, number: int, view: View, media: str) -> bytes:
+    try:
+        return render(frames, number, view, media)
+    except IndexError:
+        raise HTTPException(404, "the instance has no such frame") from None
 
 
 def _open(gateway: Gateway, one: Instance) -> BinaryIO:
