@@ -16,6 +16,7 @@ from pynetdicom.association import Association
 
 from pacsgrid.embedded.process import Child, accepts, free_port
 from pacsgrid.embedded.stack import OPERATOR, Stack
+from pacsgrid.pacs.reactor import pause_truly
 from pacsgrid.pacs.receiver.incoming import PARTS, Incoming
 
 
@@ -140,4 +141,6 @@ def associate(
     entity.dimse_timeout = entity.network_timeout = 120  # a machine may pause
     options = {"ae_title": "PACSGRID", **more}
     contexts = [build_context(*kind) for kind in sorted(kinds)]
-    return entity.associate("127.0.0.1", port, contexts=contexts, **options)
+    association = entity.associate("127.0.0.1", port, contexts=contexts, **options)
+    pause_truly(association)
+    return association

@@ -18,12 +18,12 @@ from dicom import ct
 from grids import bare_stack
 from pacsgrid.embedded.stack import Stack
 from pacsgrid.ledger import Ledger
+from pacsgrid.ledger.codes import REJECTED, WITHDRAWN
 from pacsgrid.model import StudyQuery, StudyState
 from pacsgrid.pacs.received import ReceivedSource
 from pacsgrid.pacs.receiver.incoming import Incoming
 from pacsgrid.pacs.receiver.watch import Watcher
 from pacsgrid.pipeline import STEPS, Line, find_studies, run_step, settle
-from pacsgrid.pipeline.codes import REJECTED, WITHDRAWN
 from pacsgrid.pipeline.context import Rooms
 from pacsgrid.pipeline.housekeeping import sweep
 from pacsgrid.pipeline.review import Verdict, decide

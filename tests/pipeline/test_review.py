@@ -14,9 +14,9 @@ from pacsgrid.deid import load_profile
 from pacsgrid.embedded.stack import Stack
 from pacsgrid.errors import ConfigError
 from pacsgrid.ledger import Overview
+from pacsgrid.ledger.codes import REJECTED
 from pacsgrid.model import StudyQuery, StudyState
 from pacsgrid.pipeline import STEPS, Line, find_studies, look, run_step, settle
-from pacsgrid.pipeline.codes import REJECTED
 from pacsgrid.pipeline.review import Verdict, decide, open_reviews, summary
 from proof import proven_once
 
@@ -97,6 +97,14 @@ def test_a_rejected_file_leaves_the_queue_and_its_study_stays(stack: Stack) -> N
         assert not decide(line, ref, Verdict.REJECT, "eva", "cut at the modality")
         assert line.ledger.state(ref) is StudyState.VERIFIED
         assert open_reviews(line, 10, ref) == []
+        assert ref not in find_studies(line, "drop", StudyQuery())
+        # It grows: the rejected file comes with the others, and nobody is asked about it again.
+        ct(stack.drop / "late.dcm", "1.2.3.2", "1.2.3.2.3", fill=3)
+        assert ref in find_studies(line, "drop", StudyQuery())
+        _go(line, [ref])
+        assert proven_once(line, ref) and len(line.ledger.instances(ref)) == 2
+        assert open_reviews(line, 10, ref) == []
+        assert ref not in find_studies(line, "drop", StudyQuery())
 
 
 def test_what_is_no_study_can_only_be_rejected(stack: Stack) -> None:
@@ -105,9 +113,10 @@ def test_what_is_no_study_can_only_be_rejected(stack: Stack) -> None:
         with pytest.raises(ConfigError, match="correct it there"):
             decide(line, ref, Verdict.AGAIN, "eva", "")
         decide(line, ref, Verdict.REJECT, "eva", "a letter")
-        assert _held(line, REJECTED) == ref and open_reviews(line, 10, ref) == []
-        find_studies(line, "drop", StudyQuery())
-        assert _held(line, REJECTED) == ref
+        for _ in range(2):
+            rejected = [r.ref for r in line.ledger.held("demo") if r.whole and r.code == REJECTED]
+            assert rejected == [ref] and open_reviews(line, 10, ref) == []
+            find_studies(line, "drop", StudyQuery())
 
 
 def test_a_profile_that_the_project_does_not_allow_is_refused(stack: Stack) -> None:

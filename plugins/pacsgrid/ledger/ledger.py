@@ -11,6 +11,7 @@ from typing import Any
 from psycopg2.extras import execute_values
 
 from pacsgrid.errors import ConflictError, PacsgridError
+from pacsgrid.ledger.codes import REJECTED
 from pacsgrid.ledger.connection import Connected
 from pacsgrid.ledger.rows import AuditRow, HeldRow, InstanceRow, StudyRow
 from pacsgrid.model import AnonymisedInstance, ReplicaProof, StudyState
@@ -293,7 +294,7 @@ class Ledger(Connected):
         """Return how many of the study's files were taken or are held."""
         ((count,),) = self._all(
             "SELECT (SELECT count(*) FROM pacsgrid.instance WHERE ref = %s)"
-            " + (SELECT count(*) FROM pacsgrid.held_item WHERE ref = %s)",
+            " + (SELECT count(DISTINCT sha256) FROM pacsgrid.held_item WHERE ref = %s)",
             (ref, ref),
         )
         return int(count)
@@ -350,12 +351,27 @@ class Ledger(Connected):
     # -- what stewards look at ------------------------------------------------------------
 
     def hold_item(self, ref: str, code: str, detail: str, sha256: str = "") -> None:
-        """Hold one file of a study that goes on without it; the same one twice is one."""
+        """Hold one file of a study that goes on without it; the same one twice is one.
+
+        One that was rejected stays so: nobody is asked about it again.
+        """
         with self._transaction() as cursor:
             cursor.execute(
                 "INSERT INTO pacsgrid.held_item (ref, code, detail, sha256)"
-                " VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING",
-                (ref, code, detail, sha256),
+                " SELECT %(ref)s, %(code)s, %(detail)s, %(sha)s WHERE NOT EXISTS (SELECT FROM"
+                " pacsgrid.held_item WHERE ref = %(ref)s AND sha256 = %(sha)s"
+                f" AND code = '{REJECTED}') ON CONFLICT DO NOTHING",
+                {"ref": ref, "code": code, "detail": detail, "sha": sha256},
+            )
+
+    def reject_items(self, ref: str, detail: str) -> None:
+        """Mark a study's single held files as rejected: its source still has them."""
+        with self._transaction() as cursor:
+            cursor.execute(
+                "WITH gone AS (DELETE FROM pacsgrid.held_item WHERE ref = %s AND code <> %s"
+                " RETURNING sha256) INSERT INTO pacsgrid.held_item (ref, code, detail, sha256)"
+                " SELECT DISTINCT %s, %s, %s, sha256 FROM gone ON CONFLICT DO NOTHING",
+                (ref, REJECTED, ref, REJECTED, detail),
             )
 
     def forget_held_items(self, ref: str) -> int:

@@ -40,6 +40,7 @@ from pacsgrid.pacs.contexts import (
 )
 from pacsgrid.pacs.guard import Pace
 from pacsgrid.pacs.quiet import hush
+from pacsgrid.pacs.reactor import pause_truly
 from pacsgrid.pacs.receive import Receiver
 from pacsgrid.pacs.retrieval import Instance, bring, collect, single_values
 from pacsgrid.pacs.staging import WriteGroup
@@ -191,6 +192,7 @@ class DimseSource:
         try:
             if not assoc.is_established:
                 raise st.not_established(self._name, assoc)
+            pause_truly(assoc)
             yield assoc
         except ValueError:
             # pynetdicom says so for a message without an accepted context.

@@ -13,8 +13,8 @@ from datetime import timedelta
 from pathlib import Path
 
 from pacsgrid.ledger import forget_selections
+from pacsgrid.ledger.codes import GIVEN_UP
 from pacsgrid.model import StudyState
-from pacsgrid.pipeline.codes import GIVEN_UP
 from pacsgrid.pipeline.context import Line
 from pacsgrid.pipeline.received import sweep_received
 

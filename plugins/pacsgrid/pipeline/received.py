@@ -16,9 +16,9 @@ from pathlib import Path
 from pacsgrid.disk import sha256_of
 from pacsgrid.errors import ConfigError, HeldError, SourceUnavailable
 from pacsgrid.ledger import InstanceRow
+from pacsgrid.ledger.codes import GIVEN_UP
 from pacsgrid.model import AnonymisedInstance, FoundStudy, StudyState
 from pacsgrid.pacs.received import ReceivedSource
-from pacsgrid.pipeline.codes import GIVEN_UP
 from pacsgrid.pipeline.context import Line, Rooms
 
 log = logging.getLogger(__name__)

@@ -9,11 +9,11 @@ from enum import StrEnum
 
 from pacsgrid.errors import ConfigError
 from pacsgrid.ledger import HeldRow, note_decision
+from pacsgrid.ledger.codes import REJECTED
 from pacsgrid.model import StudyState
-from pacsgrid.pipeline.codes import REJECTED
 from pacsgrid.pipeline.context import Line
 from pacsgrid.pipeline.preview import held_files
-from pacsgrid.pipeline.received import give_up, leave
+from pacsgrid.pipeline.received import give_up, is_received, leave
 
 
 class Verdict(StrEnum):
@@ -55,9 +55,9 @@ def decide(line: Line, ref: str, verdict: Verdict, who: str, reason: str) -> boo
     """Carry out a steward's verdict; returns whether the study goes on its way again.
 
     Sent on again, a study starts from its source, with the line's profile. Rejected, a held study
-    stays held as ``rejected`` and its single held files are no longer asked about; the quarantine
-    keeps them until housekeeping's time is over, the receiver's folder no longer does. Done twice
-    it is done once.
+    stays held as ``rejected``, and so do single held files; nobody is asked about them again. The
+    quarantine keeps them until housekeeping's time is over, the receiver's folder no longer does.
+    Done twice it is done once.
 
     Raises
     ------
@@ -89,8 +89,11 @@ def decide(line: Line, ref: str, verdict: Verdict, who: str, reason: str) -> boo
             detail = f"taken out by {who}; the source's study is not taken again"
             line.ledger.hold(ref, REJECTED, detail)
             leave(line, ref)
-        else:
+        elif is_received(line, ref):
             give_up(line, ref, {row.sha256 for row in waits if not row.whole})
+        else:
+            line.ledger.reject_items(ref, f"taken out by {who}; it is not taken again")
+            return False
         line.ledger.forget_held_items(ref)
         return again
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pacsgrid import grid
 from pacsgrid.errors import ConflictError, HeldError, PacsgridError, RetryableError
 from pacsgrid.ledger import InstanceRow
+from pacsgrid.ledger.codes import WITHDRAWN
 from pacsgrid.model import AnonymisedInstance, FoundStudy, ReplicaProof, StudyState
 from pacsgrid.pacs import open_source
 from pacsgrid.pipeline.anonymise import anonymise
-from pacsgrid.pipeline.codes import WITHDRAWN
 from pacsgrid.pipeline.context import Line
 from pacsgrid.pipeline.documents import put_documents
 from pacsgrid.pipeline.received import leave, settled_before

@@ -12,8 +12,8 @@ from pacsgrid.config import Site
 from pacsgrid.errors import ZoneUnavailable
 from pacsgrid.grid import Zone
 from pacsgrid.ledger import Duties, Ledger, migrate
+from pacsgrid.ledger.codes import REJECTED
 from pacsgrid.model import StudyState
-from pacsgrid.pipeline.codes import REJECTED
 from pacsgrid.pipeline.find import FINISHED
 
 UNFINISHED = tuple(state for state in StudyState if state not in FINISHED)

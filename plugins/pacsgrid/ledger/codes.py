@@ -1,9 +1,9 @@
-"""Reasons of held studies that more than one step acts upon."""
+"""Reasons of what is held that more than one place acts upon."""
 
 from __future__ import annotations
 
 REJECTED = "rejected"
-"""A steward took the study out."""
+"""A steward took the study, or the file, out."""
 WITHDRAWN = "withdrawn"
 """The patient withdrew before the study came."""
 GIVEN_UP = frozenset({REJECTED, WITHDRAWN})
