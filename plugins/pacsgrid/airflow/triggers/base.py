@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from abc import abstractmethod
 from collections.abc import AsyncIterator
 from typing import Any
@@ -10,6 +11,9 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from pacsgrid.errors import PacsgridError
+
+# Two threads that load modules which need each other may each find the other's half loaded.
+_loading = threading.Lock()
 
 
 class LookTrigger(BaseTrigger):
@@ -41,11 +45,17 @@ class LookTrigger(BaseTrigger):
         given = {**self.wanted(), "poke_interval": self.poke_interval}
         return f"{cls.__module__}.{cls.__qualname__}", given
 
+    def _look(self) -> dict[str, Any] | None:
+        with _loading:
+            import pacsgrid.config
+            import pacsgrid.pipeline.waiting  # noqa: F401
+        return self.look()
+
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look until it is there; what passes by itself, as a silent ledger, is waited out."""
         while True:
             try:
-                found = await asyncio.to_thread(self.look)
+                found = await asyncio.to_thread(self._look)
             except PacsgridError as error:
                 if not error.retryable:
                     yield TriggerEvent({"error": str(error)})
