@@ -34,7 +34,10 @@ from dicom import ct
 from gatewaykit import PROJECT, ServedZones
 from pacsgrid.embedded.pacs import EmbeddedPacs
 from pacsgrid.embedded.process import Child, accepts, free_port
-from pacsgrid.gateway.dimse.link import (
+from pacsgrid.grid.sharing import share
+from pacsgrid.model import FoundStudy
+from pacsgrid.pacs import open_source
+from pacsgrid.pacs.protocol.link import (
     C_STORE,
     CLASS,
     FIELD,
@@ -44,12 +47,9 @@ from pacsgrid.gateway.dimse.link import (
     STATUS,
     Link,
 )
-from pacsgrid.grid.sharing import share
-from pacsgrid.model import FoundStudy
-from pacsgrid.pacs import open_source
+from pacsgrid.pacs.protocol.wire import Proposed, Stream, request
 from pacsgrid.pacs.receiver.association import Association
 from pacsgrid.pacs.receiver.incoming import Incoming
-from pacsgrid.pacs.receiver.wire import Proposed, Stream, request
 from pydicom_files import dataset_bytes
 from receiving import RunningReceiver
 

@@ -31,10 +31,10 @@ from pacsgrid.gateway.dimse import association as asked
 from pacsgrid.gateway.dimse.contexts import Kinds
 from pacsgrid.grid.sharing import share
 from pacsgrid.pacs.part10 import read_meta
+from pacsgrid.pacs.protocol.wire import Stream
 from pacsgrid.pacs.quiet import hush
 from pacsgrid.pacs.receiver import association as received
 from pacsgrid.pacs.receiver.incoming import OWNERS, PARTS, Incoming
-from pacsgrid.pacs.receiver.wire import Stream
 
 PATIENCE = 60  # seconds after which a case counts as hung
 GROWTH = 24 << 20  # bytes by which memory may grow after the first cases

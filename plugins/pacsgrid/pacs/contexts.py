@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from pynetdicom import build_context, register_uid
-from pynetdicom.presentation import PresentationContext
+from pynetdicom import register_uid
 from pynetdicom.service_class import ServiceClass, StorageServiceClass
 from pynetdicom.sop_class import uid_to_service_class
 
@@ -73,18 +70,6 @@ def likely_classes(modality: str) -> tuple[str, ...]:
     """Give the SOP classes a series of this modality may hold, no more than fit at once."""
     ends = dict.fromkeys((*_BY_MODALITY.get(modality, _COMMON), *_SECONDARY))
     return tuple(_STORAGE + end for end in ends)[:CLASSES_AT_ONCE]
-
-
-def storage_contexts(sop_classes: Iterable[str]) -> list[PresentationContext]:
-    """Offer each class with each syntax in a context of its own.
-
-    An acceptor picks one syntax per context (PS3.8 9.3.3.2), so several syntaxes in one
-    context would make the source transcode or fail.
-    """
-    contexts = [build_context(uid, one) for uid in sop_classes for one in SYNTAXES]
-    if len(contexts) >= MOST:
-        raise ValueError("too many SOP classes for one association")
-    return contexts
 
 
 def know_as_storage(sop_class: str) -> None:

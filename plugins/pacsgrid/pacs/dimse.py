@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import ssl
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from pydicom.dataset import Dataset
-from pynetdicom import AE, build_context, build_role, evt
+from pynetdicom import AE, build_context, evt
 from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import UserIdentityNegotiation
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.sop_class import (
     StudyRootQueryRetrieveInformationModelFind,
-    StudyRootQueryRetrieveInformationModelGet,
     StudyRootQueryRetrieveInformationModelMove,
     Verification,
 )
@@ -31,14 +29,16 @@ from pacsgrid.errors import (
 )
 from pacsgrid.model import FoundStudy, SourceSettings, StagedFile, StudyQuery
 from pacsgrid.pacs import status as st
+from pacsgrid.pacs.cget import getting
 from pacsgrid.pacs.contexts import (
     CLASSES_AT_ONCE,
     SYNTAXES,
     know_as_storage,
     likely_classes,
-    storage_contexts,
 )
 from pacsgrid.pacs.guard import Pace
+from pacsgrid.pacs.protocol.requesting import Peer
+from pacsgrid.pacs.protocol.wire import user_identity
 from pacsgrid.pacs.quiet import hush
 from pacsgrid.pacs.reactor import pause_truly
 from pacsgrid.pacs.receive import Receiver
@@ -52,8 +52,8 @@ hush()
 MAX_PDU = 128 << 10
 UIDS_AT_ONCE = 100  # keeps the C-GET identifier small for sources with short buffers
 
+Ask = Callable[[Dataset], int]
 _FIND = StudyRootQueryRetrieveInformationModelFind
-_GET = StudyRootQueryRetrieveInformationModelGet
 _MOVE = StudyRootQueryRetrieveInformationModelMove
 
 _move_ports: dict[int, threading.Lock] = {}
@@ -163,12 +163,7 @@ class DimseSource:
             raise st.failure(self._name, code)
 
     @contextmanager
-    def _associate(
-        self,
-        contexts: list[PresentationContext],
-        receiver: Receiver | None = None,
-        roles: Sequence[str] = (),
-    ) -> Iterator[Association]:
+    def _associate(self, contexts: list[PresentationContext]) -> Iterator[Association]:
         """Open an association within the source's limit; release or abort it for sure."""
         entity = AE(ae_title=self._settings.calling_ae_title)
         entity.maximum_pdu_size = MAX_PDU
@@ -176,17 +171,15 @@ class DimseSource:
         entity.acse_timeout = self._settings.connect_seconds
         entity.dimse_timeout = self._settings.answer_seconds
         entity.network_timeout = self._settings.idle_seconds
-        handlers = [(evt.EVT_C_STORE, receiver.store)] if receiver else []
-        negotiation: list[Any] = [build_role(uid, scp_role=True) for uid in roles]
+        identity = []
         if self._settings.user:
-            negotiation.append(_identity(self._settings.user, self._settings.password))
+            identity.append(_identity(self._settings.user, self._settings.password))
         assoc = entity.associate(
             self._settings.host,
             self._settings.port,
             contexts=contexts,
             ae_title=self._settings.ae_title,
-            ext_neg=negotiation or None,
-            evt_handlers=handlers,
+            ext_neg=identity or None,
             tls_args=(self._tls, self._settings.host) if self._tls else None,
         )
         try:
@@ -292,33 +285,50 @@ class DimseSource:
         Whether everything came is decided by the files, not by the source's counters.
         """
         errors: list[PacsgridError] = []
-        with ExitStack() as stack:
-            if self._settings.retrieve == "move":
-                stack.enter_context(self._storage(classes, receiver))
-                assoc = stack.enter_context(self._associate([build_context(_MOVE)]))
-            else:
-                contexts = [build_context(_GET), *storage_contexts(classes)]
-                assoc = stack.enter_context(self._associate(contexts, receiver, classes))
-                accepted = {str(c.abstract_syntax) for c in assoc.accepted_contexts}
-                if not accepted & set(classes):
-                    raise SourceError(f"source {self._name}: no storage context accepted")
-            for request in requests:
-                code = self._request(assoc, request)
-                if code not in (st.SUCCESS, st.SOME_FAILED):
-                    errors.append(st.failure(self._name, code))
-                    if code is None:
-                        break
+        way = self._moving if self._settings.retrieve == "move" else self._getting
+        try:
+            with way(classes, receiver) as ask:
+                for request in requests:
+                    if (code := ask(request)) not in (st.SUCCESS, st.SOME_FAILED):
+                        errors.append(st.failure(self._name, code))
+        except SourceUnreachable as lost:
+            errors.append(lost)
         return errors
 
-    def _request(self, assoc: Association, request: Dataset) -> int | None:
-        if self._settings.retrieve == "move":
-            answers = assoc.send_c_move(request, self._settings.calling_ae_title, _MOVE)
-        else:
-            answers = assoc.send_c_get(request, _GET)
-        code: int | None = None
-        for status, _ in answers:
-            code = st.code_of(status)
-        return code
+    @contextmanager
+    def _getting(self, classes: list[str], receiver: Receiver) -> Iterator[Ask]:
+        """Give what sends one C-GET and takes its instances."""
+        s = self._settings
+        peer = Peer(
+            s.host,
+            s.port,
+            s.ae_title,
+            s.calling_ae_title,
+            self._tls,
+            s.connect_seconds,
+            s.idle_seconds,
+        )
+        identity = user_identity(s.user, s.password) if s.user else b""
+        with getting(self._name, peer, classes, receiver, s.answer_seconds, identity) as getter:
+            yield getter.ask
+
+    @contextmanager
+    def _moving(self, classes: list[str], receiver: Receiver) -> Iterator[Ask]:
+        """Give what sends one C-MOVE whose instances come here."""
+        with (
+            self._storage(classes, receiver),
+            self._associate([build_context(_MOVE)]) as assoc,
+        ):
+
+            def ask(request: Dataset) -> int:
+                code: int | None = None
+                for status, _ in assoc.send_c_move(request, self._settings.calling_ae_title, _MOVE):
+                    code = st.code_of(status)
+                if code is None:
+                    raise st.failure(self._name, None)
+                return code
+
+            yield ask
 
     @contextmanager
     def _storage(self, classes: list[str], receiver: Receiver) -> Iterator[None]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 
 from pynetdicom.events import Event
@@ -16,16 +18,6 @@ log = logging.getLogger(__name__)
 STORED = 0x0000
 REFUSED_UNASKED = 0x0124
 OUT_OF_RESOURCES = 0xA700
-
-
-def file_head(event: Event) -> bytes:
-    """Give preamble, prefix and file meta information for the dataset of a request."""
-    request = event.request
-    return write_head(
-        str(request.AffectedSOPClassUID),
-        str(request.AffectedSOPInstanceUID),
-        str(event.context.transfer_syntax),
-    )
 
 
 class Receiver:
@@ -44,17 +36,36 @@ class Receiver:
         self._pace = pace
 
     def store(self, event: Event) -> int:
-        """Handle one C-STORE; one that came before is not written again."""
+        """Handle one C-STORE of pynetdicom's."""
         request = event.request
-        sop_uid = str(request.AffectedSOPInstanceUID or "")
-        if sop_uid not in self._wanted or request.DataSet is None:
+        if request.DataSet is None:
+            return REFUSED_UNASKED
+        return self.take(
+            str(request.AffectedSOPClassUID),
+            str(request.AffectedSOPInstanceUID or ""),
+            str(event.context.transfer_syntax),
+            (request.DataSet.getbuffer(),),
+        )
+
+    def take(
+        self,
+        sop_class: str,
+        sop_uid: str,
+        syntax: str,
+        dataset: Iterable[bytes | memoryview],
+    ) -> int:
+        """Write an instance; returns the status of its C-STORE.
+
+        One that was not asked for, or came before, is not written, and its dataset not taken.
+        """
+        if sop_uid not in self._wanted:
             return REFUSED_UNASKED
         if sop_uid in self._taken:
             return STORED
         self._pace.wait()  # the source sends the next one after our answer
         try:
-            chunks = (file_head(event), request.DataSet.getbuffer())
-            self._group.write(self._into / name_for(sop_uid), chunks)
+            head = write_head(sop_class, sop_uid, syntax)
+            self._group.write(self._into / name_for(sop_uid), chain((head,), dataset))
         except OSError as error:
             log.error("cannot write to staging: errno %s", error.errno)
             return OUT_OF_RESOURCES

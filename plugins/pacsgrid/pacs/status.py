@@ -38,20 +38,25 @@ def failure(name: str, code: int | None) -> PacsgridError:
     return SourceUnavailable(f"source {name}: failed with status 0x{code:04X}")
 
 
+def rejected(
+    name: str, result: int | None, source: int | None, reason: int | None
+) -> PacsgridError:
+    """Turn the rejection of an association into the right error (PS3.8 9.3.4)."""
+    where = f"association rejected (result {result}, source {source}, reason {reason})"
+    if result == 1 and source == 1 and reason in (3, 7):
+        which = "calling" if reason == 3 else "called"
+        return SourceError(f"source {name}: {which} AE title not recognised; {where}")
+    if result == 1:
+        return SourceError(f"source {name}: {where}")
+    return SourceUnavailable(f"source {name}: {where}")
+
+
 def not_established(name: str, assoc: Association) -> PacsgridError:
-    """Say why there is no association (PS3.8 9.3.4: result, source, reason)."""
+    """Say why there is no association."""
     if assoc.is_rejected:
         answer = assoc.acceptor.primitive
-        result = getattr(answer, "result", None)
-        source = getattr(answer, "result_source", None)
-        reason = getattr(answer, "diagnostic", None)
-        where = f"association rejected (result {result}, source {source}, reason {reason})"
-        if result == 1 and source == 1 and reason in (3, 7):
-            which = "calling" if reason == 3 else "called"
-            return SourceError(f"source {name}: {which} AE title not recognised; {where}")
-        if result == 1:
-            return SourceError(f"source {name}: {where}")
-        return SourceUnavailable(f"source {name}: {where}")
+        told = (getattr(answer, one, None) for one in ("result", "result_source", "diagnostic"))
+        return rejected(name, *told)
     contexts = assoc.rejected_contexts
     if contexts and not assoc.accepted_contexts:
         return SourceError(f"source {name}: no presentation context accepted")

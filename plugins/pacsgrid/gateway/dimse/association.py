@@ -23,7 +23,18 @@ from pacsgrid.gateway.dimse.contexts import (
 )
 from pacsgrid.gateway.dimse.destination import NoAssociation, associated, groups
 from pacsgrid.gateway.dimse.identifier import Identifier, NotUnderstood
-from pacsgrid.gateway.dimse.link import (
+from pacsgrid.gateway.dimse.suboperations import (
+    CANCELLED,
+    PENDING,
+    SUCCESS,
+    Carrier,
+    Count,
+)
+from pacsgrid.gateway.dimse.transfer import Broken
+from pacsgrid.gateway.objects import Instance
+from pacsgrid.gateway_settings import Destination
+from pacsgrid.pacs.protocol import wire
+from pacsgrid.pacs.protocol.link import (
     ANSWER,
     ANSWERS_TO,
     C_CANCEL,
@@ -39,19 +50,8 @@ from pacsgrid.gateway.dimse.link import (
     Message,
     Released,
 )
-from pacsgrid.gateway.dimse.link import MESSAGE as MESSAGE_ID
-from pacsgrid.gateway.dimse.suboperations import (
-    CANCELLED,
-    PENDING,
-    SUCCESS,
-    Carrier,
-    Count,
-)
-from pacsgrid.gateway.dimse.transfer import Broken
-from pacsgrid.gateway.objects import Instance
-from pacsgrid.gateway_settings import Destination
-from pacsgrid.pacs.receiver import wire
-from pacsgrid.pacs.receiver.wire import Gone, ProtocolError, Request, Stream
+from pacsgrid.pacs.protocol.link import MESSAGE as MESSAGE_ID
+from pacsgrid.pacs.protocol.wire import Gone, ProtocolError, Request, Stream
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from pacsgrid.gateway.index import Index
 from pacsgrid.pacs.contexts import SYNTAXES
-from pacsgrid.pacs.receiver.wire import Request
+from pacsgrid.pacs.protocol.wire import Request
 from pacsgrid.pipeline.attributes import AVAILABLE_SYNTAX
 
 VERIFICATION = "1.2.840.10008.1.1"

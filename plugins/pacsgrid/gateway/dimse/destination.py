@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import socket
-import struct
+import ssl
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 
 from pacsgrid.errors import PacsgridError
 from pacsgrid.gateway.dimse.contexts import EXPLICIT, IMPLICIT
-from pacsgrid.gateway.dimse.link import Link
 from pacsgrid.gateway.dimse.transfer import Storage
 from pacsgrid.gateway.objects import Instance
 from pacsgrid.gateway_settings import Destination
 from pacsgrid.pacs.contexts import MOST
-from pacsgrid.pacs.receiver import wire
-from pacsgrid.pacs.receiver.wire import Gone, Proposed, ProtocolError, Stream
+from pacsgrid.pacs.protocol import requesting
+from pacsgrid.pacs.protocol.link import Link
+from pacsgrid.pacs.protocol.requesting import NotAssociated, Peer, Rejected
+from pacsgrid.pacs.protocol.wire import Proposed
 from pacsgrid.pacs.tls import client_context
-
-_MOST_ANSWER = 1 << 20
 
 
 class NoAssociation(PacsgridError):
@@ -65,49 +63,31 @@ def associated(
         It cannot be had.
     """
     contexts = _proposed(instances)
-    connection = _connect(to, seconds)
-    try:
-        stream = Stream(connection, seconds)
+    with ExitStack() as stack:
         try:
-            stream.send(wire.request(to.ae_title, calling, contexts, max_pdu))
-            kind, length = struct.unpack(">BxI", stream.exactly(6))
-            if kind != wire.ASSOCIATE_AC or length > _MOST_ANSWER:
-                raise NoAssociation(f"destination {to.ae_title} rejects the association")
-            accepted = wire.parse_accept(stream.exactly(length))
-        except (Gone, ProtocolError):
-            raise NoAssociation(f"destination {to.ae_title} does not associate") from None
+            peer = Peer(to.host, to.port, to.ae_title, calling, _tls(to), seconds, seconds)
+            held = requesting.associated(peer, contexts, max_pdu)
+            link, accepted = stack.enter_context(held)
+        except Rejected as error:
+            raise NoAssociation(
+                f"destination {to.ae_title} rejects the association: {error}"
+            ) from None
+        except NotAssociated as error:
+            raise NoAssociation(f"destination {to.ae_title}: {error}") from None
         storage: dict[str, dict[str, int]] = {}
         for one in contexts:
-            syntax = accepted.syntaxes.get(one.number, "")
-            if syntax in one.transfers:
+            if syntax := accepted.syntaxes.get(one.number):
                 storage.setdefault(one.abstract, {}).setdefault(syntax, one.number)
-        numbers = [number for known in storage.values() for number in known.values()]
-        link = Link(stream, numbers, max_pdu, accepted.max_pdu)
-        try:
-            yield link, storage
-        except BaseException:
-            with suppress(Gone):
-                link.abort()
-            raise
-        with suppress(Gone, struct.error):
-            link.release()
-    finally:
-        connection.close()
+        yield link, storage
 
 
-def _connect(to: Destination, seconds: float) -> socket.socket:
-    try:
-        plain = socket.create_connection((to.host, to.port), timeout=seconds)
-    except OSError as error:
-        raise NoAssociation(f"destination {to.ae_title}: {error.strerror or 'timeout'}") from None
-    plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+def _tls(to: Destination) -> ssl.SSLContext | None:
     if not to.tls:
-        return plain
+        return None
     try:
-        context = client_context(to.ca_file, to.cert_file, to.key_file)
-        return context.wrap_socket(plain, server_hostname=to.host)
+        return client_context(to.ca_file, to.cert_file, to.key_file)
     except OSError as error:
-        plain.close()
         raise NoAssociation(
-            f"destination {to.ae_title}: no TLS: {type(error).__name__}; check ca_file"
+            f"destination {to.ae_title}: ca_file, cert_file or key_file cannot be used: "
+            f"{type(error).__name__}"
         ) from None

@@ -16,8 +16,8 @@ from pacsgrid.gateway.core import Gateway
 from pacsgrid.gateway.dimse.association import Association
 from pacsgrid.gateway.dimse.contexts import Kinds
 from pacsgrid.gateway_settings import GatewaySettings
+from pacsgrid.pacs.protocol.wire import BUSY, Request, Stream
 from pacsgrid.pacs.quiet import hush
-from pacsgrid.pacs.receiver.wire import BUSY, Request, Stream
 from pacsgrid.pacs.tls import server_context
 
 hush()

@@ -11,7 +11,9 @@ from pydicom.dataset import Dataset
 from pacsgrid.errors import PacsgridError
 from pacsgrid.gateway.dimse import transfer
 from pacsgrid.gateway.dimse.identifier import encode
-from pacsgrid.gateway.dimse.link import (
+from pacsgrid.gateway.dimse.transfer import Storage
+from pacsgrid.gateway.objects import Instance, Objects
+from pacsgrid.pacs.protocol.link import (
     ANSWER,
     ANSWERS_TO,
     COMPLETED,
@@ -22,8 +24,6 @@ from pacsgrid.gateway.dimse.link import (
     Link,
     Message,
 )
-from pacsgrid.gateway.dimse.transfer import Storage
-from pacsgrid.gateway.objects import Instance, Objects
 
 log = logging.getLogger(__name__)
 

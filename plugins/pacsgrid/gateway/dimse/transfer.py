@@ -12,7 +12,10 @@ from pydicom.filewriter import dcmwrite
 
 from pacsgrid.errors import PacsgridError
 from pacsgrid.gateway.dimse.contexts import EXPLICIT, IMPLICIT
-from pacsgrid.gateway.dimse.link import (
+from pacsgrid.gateway.objects import Instance
+from pacsgrid.gateway.transcode import CannotDecode, as_explicit, decodable
+from pacsgrid.pacs.part10 import HEAD, MOST_META, Meta, read_meta
+from pacsgrid.pacs.protocol.link import (
     C_STORE,
     CLASS,
     FIELD,
@@ -23,9 +26,6 @@ from pacsgrid.gateway.dimse.link import (
     PRIORITY,
     Link,
 )
-from pacsgrid.gateway.objects import Instance
-from pacsgrid.gateway.transcode import CannotDecode, as_explicit, decodable
-from pacsgrid.pacs.part10 import HEAD, MOST_META, Meta, read_meta
 
 Storage = Mapping[str, Mapping[str, int]]
 

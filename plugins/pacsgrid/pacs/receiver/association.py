@@ -8,10 +8,10 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from pacsgrid.pacs.contexts import SYNTAXES
-from pacsgrid.pacs.receiver import messages, wire
+from pacsgrid.pacs.protocol import messages, wire
+from pacsgrid.pacs.protocol.messages import Command
+from pacsgrid.pacs.protocol.wire import Gone, ProtocolError, Request, Stream
 from pacsgrid.pacs.receiver.incoming import Arrival, Incoming, NotUnderstood
-from pacsgrid.pacs.receiver.messages import Command
-from pacsgrid.pacs.receiver.wire import Gone, ProtocolError, Request, Stream
 
 log = logging.getLogger(__name__)
 

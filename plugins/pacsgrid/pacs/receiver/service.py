@@ -15,9 +15,9 @@ from collections import Counter
 from collections.abc import Callable
 
 from pacsgrid.errors import ConfigError
+from pacsgrid.pacs.protocol.wire import BUSY, Request, Stream
 from pacsgrid.pacs.receiver.association import Association
 from pacsgrid.pacs.receiver.incoming import Incoming, recover
-from pacsgrid.pacs.receiver.wire import BUSY, Request, Stream
 from pacsgrid.pacs.tls import server_context
 from pacsgrid.receiver_settings import ReceiverSettings
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import struct
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from pacsgrid.pacs.receiver import messages, wire
-from pacsgrid.pacs.receiver.wire import Gone, ProtocolError, Stream
+from pacsgrid.pacs.protocol import messages, wire
+from pacsgrid.pacs.protocol.wire import Gone, ProtocolError, Stream
 
 MOST_COMMAND = 64 << 10
 MOST_DATASET = 4 << 20  # identifiers; a list of a thousand UIDs is 64 KiB
@@ -29,7 +30,7 @@ class Released(Exception):
 
 @dataclass(frozen=True)
 class Message:
-    """A message as it came: its context, command elements, and dataset if it has one."""
+    """A message as it came: its context, command elements, and dataset where that was taken."""
 
     context: int
     command: Mapping[int, bytes]
@@ -45,6 +46,11 @@ class Message:
     def text(self, element: int) -> str:
         """Give a UID or AE title of the command, "" where it has none."""
         return self.command.get(element, b"").decode("ascii", "replace").strip("\0 ")
+
+    @property
+    def has_dataset(self) -> bool:
+        """Whether a dataset belongs to it."""
+        return self.number(DATASET) != messages.NO_DATASET
 
     @property
     def field(self) -> int:
@@ -75,15 +81,16 @@ class Link:
         if limit < 2:
             raise ProtocolError("the peer takes no P-DATA-TF of any use")
         self._fragment = limit & ~1
+        self._came: deque[tuple[int, int, bytes]] = deque()
 
     # -- coming -------------------------------------------------------------------------
 
     def ready(self, seconds: float) -> bool:
         """Wait for the peer; False when nothing came in time."""
-        return self._stream.ready(seconds)
+        return bool(self._came) or self._stream.ready(seconds)
 
     def receive(self) -> Message:
-        """Take the next message.
+        """Take the next message, its dataset whole.
 
         Raises
         ------
@@ -92,29 +99,52 @@ class Link:
         ProtocolError
             The peer does not keep to the protocol.
         """
-        command: dict[int, bytes] | None = None
-        held, context = bytearray(), 0
+        message = self.command()
+        if not message.has_dataset:
+            return message
+        dataset = bytearray()
+        for piece in self.dataset(message):
+            dataset += piece
+            if len(dataset) > MOST_DATASET:
+                raise ProtocolError("an identifier is too long")
+        return replace(message, dataset=bytes(dataset))
+
+    def command(self) -> Message:
+        """Take the next message's command; its dataset is taken next. Raises as `receive` does."""
+        held = bytearray()
+        context = 0
         while True:
-            for number, control, data in self._values():
-                if number not in self._contexts:
-                    raise ProtocolError("a message in a context that was not accepted")
-                if (held or command is not None) and number != context:
-                    raise ProtocolError("a message that changes its context")
-                context = number
-                if bool(control & 1) == (command is not None):
-                    raise ProtocolError("command and dataset are mixed up")
-                held += data
-                if len(held) > (MOST_COMMAND if command is None else MOST_DATASET):
-                    raise ProtocolError("a command or identifier is too long")
-                if not control & 2:
-                    continue
-                if command is not None:
-                    return Message(context, command, bytes(held))
-                command = messages.elements(bytes(held))
-                held = bytearray()
-                message = Message(context, command, None)
-                if message.number(DATASET) == messages.NO_DATASET:
-                    return message
+            number, control, data = self._value()
+            if number not in self._contexts:
+                raise ProtocolError("a message in a context that was not accepted")
+            if held and number != context:
+                raise ProtocolError("a message that changes its context")
+            if not control & 1:
+                raise ProtocolError("a dataset without its command")
+            context = number
+            held += data
+            if len(held) > MOST_COMMAND:
+                raise ProtocolError("a command is too long")
+            if control & 2:
+                return Message(context, messages.elements(bytes(held)), None)
+
+    def dataset(self, message: Message) -> Iterator[bytes]:
+        """Yield the dataset of the message whose command came last, as it comes.
+
+        It is to be taken to its end. Raises as `receive` does.
+        """
+        while True:
+            number, control, data = self._value()
+            if number != message.context or control & 1:
+                raise ProtocolError("a message that changes before its dataset is whole")
+            yield data
+            if control & 2:
+                return
+
+    def _value(self) -> tuple[int, int, bytes]:
+        while not self._came:
+            self._came.extend(self._values())
+        return self._came.popleft()
 
     def _values(self) -> Iterator[tuple[int, int, bytes]]:
         """Yield the presentation data values of the next P-DATA-TF."""

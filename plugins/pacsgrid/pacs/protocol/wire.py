@@ -7,7 +7,7 @@ import socket
 import ssl
 import struct
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -79,13 +79,7 @@ class Stream:
 
     def __init__(self, connection: socket.socket, idle_seconds: float) -> None:
         self._socket = connection
-        if isinstance(connection, ssl.SSLSocket):
-            connection.settimeout(idle_seconds)
-        else:  # the kernel keeps the time: Python's way is a poll before every call
-            connection.settimeout(None)
-            limit = struct.pack("ll", int(idle_seconds), int(idle_seconds % 1 * 1_000_000))
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+        self.wait(idle_seconds)
         self._buffer = bytearray(_BUFFER)
         self._view = memoryview(self._buffer)
         self._start = self._end = 0
@@ -95,6 +89,16 @@ class Stream:
             socket.AF_INET,
             socket.AF_INET6,
         )
+
+    def wait(self, idle_seconds: float) -> None:
+        """Set how long to wait for bytes, and for the peer to take some."""
+        if isinstance(self._socket, ssl.SSLSocket):
+            self._socket.settimeout(idle_seconds)
+        else:  # the kernel keeps the time: Python's way is a poll before every call
+            self._socket.settimeout(None)
+            limit = struct.pack("ll", int(idle_seconds), int(idle_seconds % 1 * 1_000_000))
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
 
     def ready(self, seconds: float) -> bool:
         """Wait for bytes; False when none came in time."""
@@ -122,13 +126,13 @@ class Stream:
         self._end += count
 
     def exactly(self, size: int) -> bytes:
-        """Take a few bytes, all at once."""
+        """Take bytes, all at once."""
         if size <= len(self._buffer) // 2:
             while self._end - self._start < size:
                 self._read()
             self._start += size
             return bytes(self._view[self._start - size : self._start])
-        return b"".join(self.pieces(size))
+        return b"".join(bytes(piece) for piece in self.pieces(size))
 
     def pieces(self, size: int) -> Iterator[memoryview]:
         """Take many bytes, as they come."""
@@ -239,14 +243,33 @@ def _user(most: int, more: bytes = b"") -> bytes:
     return _item(0x50, user + more + _item(0x55, IMPLEMENTATION_NAME.encode()))
 
 
-def request(called: str, calling: str, contexts: tuple[Proposed, ...], most: int) -> bytes:
-    """Give the A-ASSOCIATE-RQ (PS3.8 9.3.2)."""
+def request(
+    called: str, calling: str, contexts: Iterable[Proposed], most: int, more: bytes = b""
+) -> bytes:
+    """Give the A-ASSOCIATE-RQ (PS3.8 9.3.2); `more` are user items beside the usual ones."""
     body = _titles(called, calling) + _item(0x10, APPLICATION_CONTEXT.encode())
     for one in contexts:
         sub = _item(0x30, one.abstract.encode("ascii", "replace"))
         sub += b"".join(_item(0x40, uid.encode("ascii", "replace")) for uid in one.transfers)
         body += _item(0x20, struct.pack("B3x", one.number) + sub)
-    return pdu(ASSOCIATE_RQ, body + _user(most))
+    return pdu(ASSOCIATE_RQ, body + _user(most, more))
+
+
+def role(sop_class: str, scu: bool, scp: bool) -> bytes:
+    """Give the user item of the roles for a SOP class (PS3.7 D.3.3.4)."""
+    name = sop_class.encode("ascii", "replace")
+    return _item(0x54, struct.pack(">H", len(name)) + name + bytes((scu, scp)))
+
+
+def user_identity(user: str, password: str) -> bytes:
+    """Give the user item for a user name and passcode, without a wish for an answer to it.
+
+    PS3.7 D.3.3.7. Asked for, an answer may be missed by peers that take the identity but know no
+    answer.
+    """
+    parts = (user.encode(), password.encode())
+    body = b"".join(struct.pack(">H", len(one)) + one for one in parts)
+    return _item(0x58, bytes((2 if password else 1, 0)) + body)
 
 
 def _item(kind: int, body: bytes) -> bytes:
@@ -276,8 +299,7 @@ def accept(
         body += _item(0x21, struct.pack("BxBx", context.number, reason) + sub)
     more = b""
     for uid, (scu, scp) in (roles or {}).items():
-        name = uid.encode("ascii", "replace")
-        more += _item(0x54, struct.pack(">H", len(name)) + name + bytes((scu, scp)))
+        more += role(uid, scu, scp)
     return pdu(ASSOCIATE_AC, body + _user(most, more))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from pacsgrid.pacs.receiver.wire import P_DATA, ProtocolError, pdu
+from pacsgrid.pacs.protocol.wire import P_DATA, ProtocolError, pdu
 
 C_STORE_RQ, C_ECHO_RQ, C_CANCEL_RQ = 0x0001, 0x0030, 0x0FFF
 NO_DATASET = 0x0101
