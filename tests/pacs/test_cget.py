@@ -1,0 +1,211 @@
+"""C-GET against a peer that does what it is told: whole, in halves, unasked, far too much."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import tracemalloc
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from pydicom.dataset import Dataset
+
+from pacsgrid.errors import SourceError, SourceUnavailable, SourceUnreachable
+from pacsgrid.pacs.cget import MODEL, getting
+from pacsgrid.pacs.guard import Pace
+from pacsgrid.pacs.part10 import read_meta
+from pacsgrid.pacs.protocol import wire
+from pacsgrid.pacs.protocol.link import (
+    ANSWER,
+    ANSWERS_TO,
+    C_GET,
+    C_STORE,
+    CLASS,
+    FIELD,
+    INSTANCE,
+    MESSAGE,
+    PRIORITY,
+    STATUS,
+    Link,
+)
+from pacsgrid.pacs.protocol.requesting import Peer
+from pacsgrid.pacs.protocol.wire import Gone, Request, Stream
+from pacsgrid.pacs.receive import REFUSED_UNASKED, STORED, Receiver
+from pacsgrid.pacs.staging import WriteGroup, name_for
+
+CT = "1.2.840.10008.5.1.4.1.1.2"
+EXPLICIT = "1.2.840.10008.1.2.1"
+
+
+class Serving:
+    """One association of a peer; it answers a C-GET by what `work` does."""
+
+    def __init__(self, link: Link, stream: Stream) -> None:
+        self.link, self.stream = link, stream
+        self.asked = link.receive()
+
+    def store(self, uid: str, dataset: Iterable[bytes], number: int = 1) -> int:
+        command: dict[int, int | str] = {FIELD: C_STORE, MESSAGE: number, PRIORITY: 0}
+        self.link.send(3, {**command, CLASS: CT, INSTANCE: uid}, dataset)
+        return self.link.receive().number(STATUS)
+
+    def end(self, status: int = 0) -> None:
+        told: dict[int, int | str] = {FIELD: C_GET | ANSWER, ANSWERS_TO: 1, STATUS: status}
+        self.link.send(1, {**told, CLASS: MODEL})
+
+
+@contextmanager
+def peer(work: Callable[[Serving], None], chosen: dict[int, str]) -> Iterator[Peer]:
+    """Serve one association in a thread; a rejection where nothing is chosen."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with listener, listener.accept()[0] as connection:
+            stream = Stream(connection, 20.0)
+            request = _request(stream)
+            if not chosen:
+                stream.end(wire.reject(1, 1, 7))
+                return
+            refused = {c.number: 3 for c in request.contexts if c.number not in chosen}
+            stream.send(wire.accept(request, chosen, refused, 0, {CT: (False, True)}))
+            try:
+                serving = Serving(Link(stream, chosen, 1 << 20, request.max_pdu), stream)
+                work(serving)
+                while stream.exactly(1):
+                    pass
+            except Gone:
+                pass
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    yield Peer("127.0.0.1", listener.getsockname()[1], "PACS", "PACSGRID")
+    thread.join(30)
+    assert not thread.is_alive()
+
+
+def _request(stream: Stream) -> Request:
+    head = stream.exactly(6)
+    return wire.parse_request(stream.exactly(int.from_bytes(head[2:], "big")))
+
+
+def get(to: Peer, into: Path, wanted: set[str], seconds: float = 20.0, idle: float = 20.0) -> int:
+    query = Dataset()
+    query.QueryRetrieveLevel, query.StudyInstanceUID = "STUDY", "1.2.3"
+    into.mkdir(exist_ok=True)
+    with WriteGroup() as group:
+        receiver = Receiver(into, wanted, group, Pace(0))
+        with getting("pacs", replace(to, idle_seconds=idle), [CT], receiver, seconds) as getter:
+            return getter.ask(query)
+
+
+BOTH = {1: EXPLICIT, 3: EXPLICIT}
+
+
+def test_what_comes_is_written_and_what_was_not_asked_for_is_not(tmp_path: Path) -> None:
+    codes: list[int] = []
+
+    def work(serving: Serving) -> None:
+        assert b"1.2.3" in (serving.asked.dataset or b"")
+        codes.append(serving.store("1.2.3.1", [b"a" * 300_000, b"b" * 300_000]))
+        codes.append(serving.store("1.2.3.1", [b"c" * 100]))
+        codes.append(serving.store("1.2.3.9", [b"d" * 900_000]))
+        codes.append(serving.store("1.2.3.2", [b"e" * 100]))
+        serving.end()
+
+    with peer(work, BOTH) as to:
+        assert get(to, tmp_path / "in", {"1.2.3.1", "1.2.3.2"}) == 0
+    assert codes == [STORED, STORED, REFUSED_UNASKED, STORED]
+    files = {path.name: path.read_bytes() for path in (tmp_path / "in").iterdir()}
+    assert set(files) == {name_for("1.2.3.1"), name_for("1.2.3.2")}
+    first = files[name_for("1.2.3.1")]
+    meta = read_meta(first)
+    assert meta is not None and (meta.sop_uid, meta.transfer_syntax) == ("1.2.3.1", EXPLICIT)
+    assert first[meta.end :] == b"a" * 300_000 + b"b" * 300_000
+
+
+def test_an_instance_is_never_whole_in_memory(tmp_path: Path) -> None:
+    size = 96 << 20
+
+    def work(serving: Serving) -> None:
+        serving.store("1.2.3.1", (bytes(1 << 20) for _ in range(size >> 20)))
+        serving.end()
+
+    tracemalloc.start()
+    try:
+        with peer(work, BOTH) as to:
+            assert get(to, tmp_path / "in", {"1.2.3.1"}) == 0
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    (path,) = (tmp_path / "in").iterdir()
+    assert path.stat().st_size > size
+    assert peak < size // 3
+
+
+@pytest.mark.parametrize("way", ["silent", "closes", "aborts", "nonsense"])
+def test_half_an_instance_is_none_and_what_came_before_is_kept(tmp_path: Path, way: str) -> None:
+    def work(serving: Serving) -> None:
+        serving.store("1.2.3.1", [b"a" * 1000])
+
+        def half() -> Iterator[bytes]:
+            yield bytes(6 << 20)
+            if way == "silent":
+                threading.Event().wait(2)
+            elif way == "nonsense":
+                serving.stream.send(b"\xff" * 5000)
+            elif way == "aborts":
+                serving.stream.send(wire.abort(0))
+            raise Gone
+
+        serving.store("1.2.3.2", half())
+
+    with peer(work, BOTH) as to, pytest.raises(SourceUnreachable, match="source pacs: no answer"):
+        get(to, tmp_path / "in", {"1.2.3.1", "1.2.3.2"}, idle=0.5)
+    assert [path.name for path in (tmp_path / "in").iterdir()] == [name_for("1.2.3.1")]
+
+
+def test_a_peer_that_never_answers_is_left(tmp_path: Path) -> None:
+    over = threading.Event()
+    with peer(lambda serving: over.wait(20) and None, BOTH) as to:
+        with pytest.raises(SourceUnreachable):
+            get(to, tmp_path / "in", {"1.2.3.1"}, seconds=0.3)
+        over.set()
+
+
+@pytest.mark.parametrize(
+    ("chosen", "error", "told"),
+    [
+        ({}, SourceError, "called AE title not recognised"),
+        ({1: EXPLICIT}, SourceError, "no storage context accepted"),
+        ({3: EXPLICIT}, SourceError, "accepted no context for the operation"),
+    ],
+)
+def test_what_is_not_agreed_is_said(
+    tmp_path: Path, chosen: dict[int, str], error: type[Exception], told: str
+) -> None:
+    def work(serving: Serving) -> None:
+        raise AssertionError("nothing may be asked")
+
+    with peer(work, chosen) as to, pytest.raises(error, match=told):
+        get(to, tmp_path / "in", {"1.2.3.1"})
+
+
+def test_nobody_there_is_unreachable(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with pytest.raises(SourceUnavailable, match="source pacs: "):
+        get(Peer("127.0.0.1", port, "PACS", "PACSGRID"), tmp_path / "in", {"1.2.3.1"})
+
+
+def test_many_bytes_at_once_are_as_they_were_sent() -> None:
+    sent = bytes(range(256)) * 2000
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        thread = threading.Thread(target=lambda: theirs.sendall(sent))
+        thread.start()
+        stream = Stream(ours, 20.0)
+        assert stream.exactly(10) + stream.exactly(len(sent) - 10) == sent
+        thread.join()
