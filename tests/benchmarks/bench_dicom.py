@@ -86,6 +86,19 @@ def rate(work: Callable[[], object], clean: Callable[[], object]) -> float:
     return best
 
 
+def busy(work: Callable[[], object]) -> float:
+    """Give the share of all cores' time that was used meanwhile, senders and disk included."""
+
+    def times() -> tuple[int, int]:
+        told = [int(one) for one in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]]
+        return sum(told[:8]), told[3] + told[4]
+
+    before = times()
+    work()
+    after = times()
+    return 1 - (after[1] - before[1]) / max(1, after[0] - before[0])
+
+
 def send(port: int, parts: list[Path], senders: int) -> None:
     """Send the study with DCMTK's storescu from so many processes."""
     per = 4 // senders
@@ -139,8 +152,13 @@ def receiving(work: Path, parts: list[Path]) -> None:
     with RunningReceiver(work / "receiver", quiet_seconds=3600.0) as ours:
         one = rate(lambda: send(ours.port, parts, 1), lambda: empty(ours.folder))
         four = rate(lambda: send(ours.port, parts, 4), lambda: empty(ours.folder))
+        shares = []
+        for senders in (1, 4):
+            empty(ours.folder)
+            shares.append(busy(lambda n=senders: send(ours.port, parts, n)))
     print(f"receive  storescp {dcmtk:5.0f}/s  pynetdicom {plain:5.0f}/s  ours {one:5.0f}/s")
-    print(f"         ours, four associations {four:5.0f}/s")
+    print(f"         ours, four associations {four:5.0f}/s; ", end="")
+    print(f"{os.cpu_count()} cores {shares[0]:.0%} busy with one, {shares[1]:.0%} with four")
     print(
         f"         to storescp {one / dcmtk:.2f} (0.9), to pynetdicom {one / plain:.2f} (1.8), ",
         end="",
