@@ -48,7 +48,7 @@ class Getter:
     name
         The source's, for messages.
     syntaxes
-        The transfer syntax of each accepted context by its number; the first is the model's.
+        The transfer syntax of each accepted context by its number; number 1 is the model's.
     seconds
         How long to wait for the next message: the source may fetch from slow storage first.
     """
