@@ -79,7 +79,7 @@ class RunningReceiver:
         self._child.kill()
 
     def children(self) -> list[int]:
-        """Give the process ids of the watcher and of the associations under way."""
+        """Give the process ids of the watcher and of the associations under way, oldest first."""
         assert self._child
         text = Path(f"/proc/{self._child.pid}/task/{self._child.pid}/children").read_text()
         return [int(one) for one in text.split()]
