@@ -18,17 +18,14 @@ from pacsgrid.pacs.contexts import SYNTAXES
 from pacsgrid.pacs.protocol import wire
 from pacsgrid.pacs.protocol.link import (
     ANSWER,
-    ANSWERS_TO,
     C_GET,
     C_STORE,
     CLASS,
     FIELD,
-    INSTANCE,
     MESSAGE,
     PRIORITY,
     STATUS,
     Link,
-    Message,
     Released,
 )
 from pacsgrid.pacs.protocol.requesting import NotAssociated, Peer, Rejected, associated
@@ -77,8 +74,7 @@ class Getter:
             The association was lost, or no answer came in time; what came whole is kept.
         """
         self._message += 1
-        syntax = self._syntaxes[1]
-        data = encode(identifier, syntax == _IMPLICIT, True)
+        data = encode(identifier, self._syntaxes[1] == _IMPLICIT, True)
         if data is None:
             raise SourceError(f"source {self._name}: a request cannot be encoded")
         command: dict[int, int | str] = {CLASS: MODEL, FIELD: C_GET}
@@ -88,10 +84,12 @@ class Getter:
             while self._link.ready(self._seconds):
                 message = self._link.command()
                 if message.field == C_STORE:
-                    self._store(message)
+                    syntax = self._syntaxes[message.context]
+                    self._receiver.answer(self._link, message, syntax)
                 elif message.field == C_GET | ANSWER:
                     if message.has_dataset:  # the list of what failed
-                        self._skip(message)
+                        for _ in self._link.dataset(message):
+                            pass
                     if (status := message.number(STATUS)) not in st.PENDING:
                         return status
                 else:
@@ -99,27 +97,6 @@ class Getter:
         except (Gone, Released, ProtocolError):
             pass
         raise st.failure(self._name, None)
-
-    def _store(self, message: Message) -> None:
-        if not message.has_dataset:
-            raise ProtocolError("a C-STORE without a dataset")
-        sop_class, sop_uid = message.text(CLASS), message.text(INSTANCE)
-        dataset = self._link.dataset(message)
-        status = self._receiver.take(sop_class, sop_uid, self._syntaxes[message.context], dataset)
-        for _ in dataset:  # what the receiver did not want
-            pass
-        answer: dict[int, int | str] = {
-            FIELD: C_STORE | ANSWER,
-            ANSWERS_TO: message.number(MESSAGE),
-            STATUS: status,
-            CLASS: sop_class,
-            INSTANCE: sop_uid,
-        }
-        self._link.send(message.context, answer)
-
-    def _skip(self, message: Message) -> None:
-        for _ in self._link.dataset(message):
-            pass
 
 
 @contextmanager

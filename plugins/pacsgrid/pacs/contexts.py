@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from pynetdicom import register_uid
-from pynetdicom.service_class import ServiceClass, StorageServiceClass
-from pynetdicom.sop_class import uid_to_service_class
-
 MOST = 128
 
 # As stored is what we want: a PACS that finds the file's own syntax accepted sends the
@@ -70,10 +66,3 @@ def likely_classes(modality: str) -> tuple[str, ...]:
     """Give the SOP classes a series of this modality may hold, no more than fit at once."""
     ends = dict.fromkeys((*_BY_MODALITY.get(modality, _COMMON), *_SECONDARY))
     return tuple(_STORAGE + end for end in ends)[:CLASSES_AT_ONCE]
-
-
-def know_as_storage(sop_class: str) -> None:
-    """Make pynetdicom's acceptor serve retired and private classes; it aborts otherwise."""
-    if uid_to_service_class(sop_class) is ServiceClass:
-        keyword = "Storage_" + sop_class.replace(".", "_")
-        register_uid(sop_class, keyword, StorageServiceClass)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pydicom.dataset import Dataset
-from pynetdicom import AE, build_context, evt
+from pynetdicom import AE, build_context
 from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import UserIdentityNegotiation
 from pynetdicom.presentation import PresentationContext
@@ -30,13 +30,9 @@ from pacsgrid.errors import (
 from pacsgrid.model import FoundStudy, SourceSettings, StagedFile, StudyQuery
 from pacsgrid.pacs import status as st
 from pacsgrid.pacs.cget import getting
-from pacsgrid.pacs.contexts import (
-    CLASSES_AT_ONCE,
-    SYNTAXES,
-    know_as_storage,
-    likely_classes,
-)
+from pacsgrid.pacs.contexts import CLASSES_AT_ONCE, likely_classes
 from pacsgrid.pacs.guard import Pace
+from pacsgrid.pacs.move_destination import MoveDestination
 from pacsgrid.pacs.protocol.requesting import Peer
 from pacsgrid.pacs.protocol.wire import user_identity
 from pacsgrid.pacs.quiet import hush
@@ -48,8 +44,6 @@ from pacsgrid.pacs.tls import client_context
 
 hush()
 
-# pynetdicom's time goes by PDU, and its own default is 16 KiB.
-MAX_PDU = 128 << 10
 UIDS_AT_ONCE = 100  # keeps the C-GET identifier small for sources with short buffers
 
 Ask = Callable[[Dataset], int]
@@ -166,7 +160,6 @@ class DimseSource:
     def _associate(self, contexts: list[PresentationContext]) -> Iterator[Association]:
         """Open an association within the source's limit; release or abort it for sure."""
         entity = AE(ae_title=self._settings.calling_ae_title)
-        entity.maximum_pdu_size = MAX_PDU
         entity.connection_timeout = self._settings.connect_seconds
         entity.acse_timeout = self._settings.connect_seconds
         entity.dimse_timeout = self._settings.answer_seconds
@@ -285,9 +278,10 @@ class DimseSource:
         Whether everything came is decided by the files, not by the source's counters.
         """
         errors: list[PacsgridError] = []
-        way = self._moving if self._settings.retrieve == "move" else self._getting
+        moves = self._settings.retrieve == "move"
+        way = self._moving(receiver) if moves else self._getting(classes, receiver)
         try:
-            with way(classes, receiver) as ask:
+            with way as ask:
                 for request in requests:
                     if (code := ask(request)) not in (st.SUCCESS, st.SOME_FAILED):
                         errors.append(st.failure(self._name, code))
@@ -313,10 +307,10 @@ class DimseSource:
             yield getter.ask
 
     @contextmanager
-    def _moving(self, classes: list[str], receiver: Receiver) -> Iterator[Ask]:
+    def _moving(self, receiver: Receiver) -> Iterator[Ask]:
         """Give what sends one C-MOVE whose instances come here."""
         with (
-            self._storage(classes, receiver),
+            self._storage(receiver),
             self._associate([build_context(_MOVE)]) as assoc,
         ):
 
@@ -331,32 +325,20 @@ class DimseSource:
             yield ask
 
     @contextmanager
-    def _storage(self, classes: list[str], receiver: Receiver) -> Iterator[None]:
-        """Listen as the move destination while the association asks (PS3.4 C.4.2)."""
-        entity = AE(ae_title=self._settings.calling_ae_title)
-        entity.maximum_pdu_size = MAX_PDU
-        entity.require_called_aet = True
-        entity.network_timeout = self._settings.idle_seconds
-        entity.dimse_timeout = self._settings.answer_seconds
-        for uid in classes:
-            know_as_storage(uid)
-            entity.add_supported_context(uid, list(SYNTAXES))
-        entity.add_supported_context(Verification)
+    def _storage(self, receiver: Receiver) -> Iterator[None]:
+        """Listen as the move destination while the association asks."""
+        s = self._settings
         with self._port_lock:
             try:
-                server = entity.start_server(
-                    (self._settings.move_bind, self._settings.move_port),
-                    block=False,
-                    evt_handlers=[(evt.EVT_C_STORE, receiver.store)],
+                listening = MoveDestination(
+                    s.calling_ae_title, s.move_bind, s.move_port, receiver, s.idle_seconds
                 )
             except OSError:
                 raise SourceUnavailable(
                     f"source {self._name}: move_port is in use, or move_bind is no address here"
                 ) from None
-            try:
+            with listening:
                 yield
-            finally:
-                server.shutdown()
 
 
 def _groups(missing: list[Instance]) -> Iterator[tuple[list[str], list[Instance]]]:

@@ -7,10 +7,21 @@ from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
 
-from pynetdicom.events import Event
-
 from pacsgrid.pacs.guard import Pace
 from pacsgrid.pacs.part10 import write_head
+from pacsgrid.pacs.protocol.link import (
+    ANSWER,
+    ANSWERS_TO,
+    C_STORE,
+    CLASS,
+    FIELD,
+    INSTANCE,
+    MESSAGE,
+    STATUS,
+    Link,
+    Message,
+)
+from pacsgrid.pacs.protocol.wire import ProtocolError
 from pacsgrid.pacs.staging import WriteGroup, name_for
 
 log = logging.getLogger(__name__)
@@ -21,9 +32,9 @@ OUT_OF_RESOURCES = 0xA700
 
 
 class Receiver:
-    """Writes the instances that were asked for into one directory.
+    """Writes the instances that were asked for into one directory; several threads may bring them.
 
-    Only listed SOP instances are taken: the storage SCP of a C-MOVE listens for anybody.
+    Only listed SOP instances are taken: the destination of a C-MOVE listens for anybody.
     Success is said after the write; that all is on disk under its name is for the caller to
     see to, who holds the group and compares the files with the source's list.
     """
@@ -35,17 +46,24 @@ class Receiver:
         self._group = group
         self._pace = pace
 
-    def store(self, event: Event) -> int:
-        """Handle one C-STORE of pynetdicom's."""
-        request = event.request
-        if request.DataSet is None:
-            return REFUSED_UNASKED
-        return self.take(
-            str(request.AffectedSOPClassUID),
-            str(request.AffectedSOPInstanceUID or ""),
-            str(event.context.transfer_syntax),
-            (request.DataSet.getbuffer(),),
-        )
+    def answer(self, link: Link, message: Message, syntax: str) -> None:
+        """Take the dataset of a C-STORE whose command came, and answer it.
+
+        Raises
+        ------
+        Gone, Released, ProtocolError
+            The association ended; nothing is left of the instance.
+        """
+        if not message.has_dataset:
+            raise ProtocolError("a C-STORE without a dataset")
+        sop_class, sop_uid = message.text(CLASS), message.text(INSTANCE)
+        dataset = link.dataset(message)
+        status = self.take(sop_class, sop_uid, syntax, dataset)
+        for _ in dataset:  # what was not wanted, or could not be written
+            pass
+        told: dict[int, int | str] = {FIELD: C_STORE | ANSWER, STATUS: status}
+        told |= {ANSWERS_TO: message.number(MESSAGE), CLASS: sop_class, INSTANCE: sop_uid}
+        link.send(message.context, told)
 
     def take(
         self,
