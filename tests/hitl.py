@@ -28,13 +28,14 @@ def question(stack: Stack, dag: str, run: str, seconds: float = 300) -> dict[str
 
 
 def _scheduler_has_looked(stack: Stack, until: float) -> None:
-    """Wait for a whole loop of the scheduler.
+    """Wait for some loops of the scheduler.
 
     Airflow 3.3 takes a task whose answer comes before the scheduler has heard that the task was
-    parked for one that was killed, and asks anew after its retry's delay.
+    parked for one that was killed, and asks anew after its retry's delay. It hears of it up to
+    `workers.min_heartbeat_interval` later.
     """
     seen: set[str] = set()
-    while len(seen) < 3 and time.monotonic() < until:
+    while len(seen) < 5 and time.monotonic() < until:
         health = stack.api("GET", "/monitor/health").json()
         seen.add(health["scheduler"]["latest_scheduler_heartbeat"])
         time.sleep(0.5)

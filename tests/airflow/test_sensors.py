@@ -163,7 +163,7 @@ def test_what_nobody_foresaw_is_tried_again_and_not_quoted(
         raise KeyError(SECRET)
 
     monkeypatch.setattr(ZoneBackTrigger, "look", look)
-    event = _first(ZoneBackTrigger(["brno"]))
+    event = _first(ZoneBackTrigger(["brno"], SOON))
     with pytest.raises(AirflowException, match="unexpected KeyError") as raised:
         ZoneBackSensor(task_id="back", zones=["brno"]).execute_complete({}, event)
     assert not isinstance(raised.value, AirflowFailException)
@@ -171,7 +171,7 @@ def test_what_nobody_foresaw_is_tried_again_and_not_quoted(
 
 
 def test_what_waiting_cannot_mend_fails_the_task_with_what_is_wrong(site: dict[str, Any]) -> None:
-    event = _first(ZoneBackTrigger(["elsewhere"]))
+    event = _first(ZoneBackTrigger(["elsewhere"], SOON))
     with pytest.raises(AirflowFailException, match="no zone named 'elsewhere'"):
         ZoneBackSensor(task_id="back", zones=["elsewhere"]).execute_complete({}, event)
     with pytest.raises(AirflowFailException, match="no project named 'brain'"):

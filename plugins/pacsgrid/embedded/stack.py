@@ -278,6 +278,8 @@ class Stack:
             # busy or paused machine kept from telling that it lives.
             "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
             "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
+            # The end of a task's process is noticed at the latest after so long.
+            "WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
             "LOGGING__LOGGING_LEVEL": "INFO",
             **self._settings,
         }

@@ -52,8 +52,13 @@ class LookTrigger(BaseTrigger):
         return self.look()
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Look until it is there; what passes by itself, as a silent ledger, is waited out."""
+        """Look until it is there; what passes by itself, as a silent ledger, is waited out.
+
+        Who waits has looked just now. Airflow 3.3 takes a task that is woken before the scheduler
+        has heard that it waits for one that was killed, so the first look is not at once.
+        """
         while True:
+            await asyncio.sleep(self.poke_interval)
             try:
                 found = await asyncio.to_thread(self._look)
             except PacsgridError as error:
@@ -70,4 +75,3 @@ class LookTrigger(BaseTrigger):
             if found is not None:
                 yield TriggerEvent(found)
                 return
-            await asyncio.sleep(self.poke_interval)
