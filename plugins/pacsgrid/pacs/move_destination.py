@@ -5,10 +5,8 @@ from __future__ import annotations
 import logging
 import socket
 import struct
-import threading
+from collections import Counter
 from contextlib import suppress
-from types import TracebackType
-from typing import Self
 
 from pacsgrid.pacs.protocol import messages, wire
 from pacsgrid.pacs.protocol.link import (
@@ -23,6 +21,7 @@ from pacsgrid.pacs.protocol.link import (
     Link,
     Released,
 )
+from pacsgrid.pacs.protocol.listening import Listener
 from pacsgrid.pacs.protocol.wire import Gone, ProtocolError, Stream
 from pacsgrid.pacs.receive import Receiver
 from pacsgrid.pacs.receiver.association import choose
@@ -30,10 +29,10 @@ from pacsgrid.pacs.receiver.association import choose
 log = logging.getLogger(__name__)
 
 _MOST_PDU = 256 << 10
-_END_SECONDS = 10.0
+_MOST = 64  # connections at once
 
 
-class MoveDestination:
+class MoveDestination(Listener):
     """Listens while the context lasts; each instance is written as it comes.
 
     Parameters
@@ -59,57 +58,18 @@ class MoveDestination:
         self._ae_title = ae_title
         self._receiver = receiver
         self._idle_seconds = idle_seconds
-        self._lock = threading.Lock()
-        self._open: dict[threading.Thread, socket.socket] = {}
-        self._listener = socket.create_server((bind, port))
-        self._thread = threading.Thread(target=self._listen, daemon=True)
+        super().__init__(bind, port, self._take, _MOST)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)  # wakes who waits in accept
-        self._thread.join(_END_SECONDS)
-        self._listener.close()
-        with self._lock:
-            left = dict(self._open)
-        for thread, connection in left.items():
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-            thread.join(_END_SECONDS)
-
-    def _listen(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
-            with self._lock:
-                self._open[thread] = connection
-            thread.start()
-
-    def _serve(self, connection: socket.socket) -> None:
+    def _take(self, connection: socket.socket, address: str, others: Counter[str]) -> None:
         stream = Stream(connection, self._idle_seconds)
         try:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._associate(stream)
-        except (Gone, Released, OSError):
+        except (Gone, Released):
             pass  # what did not come is missed by who asked for it
         except ProtocolError as error:
             log.warning("association aborted: %s", error)
             with suppress(Gone):
                 stream.end(wire.abort(0))
-        finally:
-            with self._lock:
-                del self._open[threading.current_thread()]
-            connection.close()
 
     def _associate(self, stream: Stream) -> None:
         kind, length = struct.unpack(">BxI", stream.exactly(6))
