@@ -16,7 +16,7 @@ from pynetdicom.association import Association
 
 from pacsgrid.embedded.process import Child, accepts, free_port
 from pacsgrid.embedded.stack import OPERATOR, Stack
-from pacsgrid.pacs.reactor import pause_truly
+from pacsgrid.pacs.reactor import settle
 from pacsgrid.pacs.receiver.incoming import PARTS, Incoming
 
 
@@ -142,5 +142,5 @@ def associate(
     options = {"ae_title": "PACSGRID", **more}
     contexts = [build_context(*kind) for kind in sorted(kinds)]
     association = entity.associate("127.0.0.1", port, contexts=contexts, **options)
-    pause_truly(association)
+    settle(association)
     return association

@@ -18,7 +18,7 @@ from pacsgrid.embedded.process import Child, free_port
 from pacsgrid.errors import ConfigError
 from pacsgrid.gateway.serve import serve
 from pacsgrid.grid.sharing import share
-from pacsgrid.pacs.reactor import pause_truly
+from pacsgrid.pacs.reactor import settle
 from receiving import eventually
 
 
@@ -73,7 +73,7 @@ def test_it_answers_over_tls_and_after_a_kill(served: ServedZones) -> None:
             assoc = echoing.associate(
                 "127.0.0.1", dicom_port, ae_title="PACSGRID", tls_args=(context, "localhost")
             )
-            pause_truly(assoc)
+            settle(assoc)
             assert assoc.is_established and assoc.send_c_echo().Status == 0
             assoc.release()
             served.add([ct(served.dir / "more.dcm", f"1.2.{2 + number}", f"1.2.{2 + number}.1.1")])

@@ -16,7 +16,7 @@ from pynetdicom.sop_class import Verification
 from pacsgrid.embedded.process import Child, accepts, free_port
 from pacsgrid.errors import SourceUnavailable
 from pacsgrid.model import SourceSettings
-from pacsgrid.pacs.reactor import pause_truly
+from pacsgrid.pacs.reactor import settle
 
 ORTHANC = Path("/usr/sbin/Orthanc")
 DICOMWEB = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
@@ -135,7 +135,7 @@ class EmbeddedPacs:
             contexts=[build_context(*kind) for kind in kinds],
             ae_title=self.ae_title,
         )
-        pause_truly(assoc)
+        settle(assoc)
         if not assoc.is_established:
             raise SourceUnavailable("embedded PACS: no association for C-STORE")
         try:
@@ -154,7 +154,7 @@ class EmbeddedPacs:
             contexts=[build_context(Verification)],
             ae_title=self.ae_title,
         )
-        pause_truly(assoc)
+        settle(assoc)
         if not assoc.is_established:
             return False
         answered: bool = assoc.send_c_echo().get("Status") == 0

@@ -36,7 +36,7 @@ from pacsgrid.pacs.move_destination import MoveDestination
 from pacsgrid.pacs.protocol.requesting import Peer
 from pacsgrid.pacs.protocol.wire import user_identity
 from pacsgrid.pacs.quiet import hush
-from pacsgrid.pacs.reactor import pause_truly
+from pacsgrid.pacs.reactor import settle
 from pacsgrid.pacs.receive import Receiver
 from pacsgrid.pacs.retrieval import Instance, bring, collect, single_values
 from pacsgrid.pacs.staging import WriteGroup
@@ -176,9 +176,9 @@ class DimseSource:
             tls_args=(self._tls, self._settings.host) if self._tls else None,
         )
         try:
+            settle(assoc)
             if not assoc.is_established:
                 raise st.not_established(self._name, assoc)
-            pause_truly(assoc)
             yield assoc
         except ValueError:
             # pynetdicom says so for a message without an accepted context.

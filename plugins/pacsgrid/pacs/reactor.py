@@ -1,8 +1,9 @@
-"""A pause of pynetdicom's reactor that is one.
+"""Two races of pynetdicom 3.0 with peers that answer at once, mended for associations we request.
 
-pynetdicom 3.0 says that its reactor pauses a moment before it does. A request that is sent in that
-moment may have its answer taken and dropped by the reactor, and waits until its time is up: once
-in some ten thousand requests to a peer that answers at once.
+It says that its reactor pauses a moment before it does. A request that is sent in that moment may
+have its answer taken and dropped by the reactor, and waits until its time is up: once in some ten
+thousand requests. And a rejection that is there before it looks whether it is connected is taken
+for a peer that is not there.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import threading
 
 from pynetdicom.association import Association
+from pynetdicom.pdu_primitives import A_ASSOCIATE
 
 
 class _Pause:
@@ -46,6 +48,12 @@ class _Pause:
             self._resting = False
 
 
-def pause_truly(association: Association) -> None:
-    """Make an association that was requested wait for its answers without its reactor."""
+def settle(association: Association) -> None:
+    """Make an association wait for its answers without its reactor, and tell if it was rejected."""
     association._reactor_checkpoint = _Pause(association)  # type: ignore[assignment]
+    if association.is_established or association.is_rejected:
+        return
+    late = association.dul.receive_pdu()
+    if isinstance(late, A_ASSOCIATE) and late.result in (1, 2):
+        association.acceptor.primitive = late
+        association.is_rejected, association.is_aborted = True, False
