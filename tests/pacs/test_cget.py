@@ -32,7 +32,7 @@ from pacsgrid.pacs.protocol.link import (
     Link,
 )
 from pacsgrid.pacs.protocol.requesting import Peer
-from pacsgrid.pacs.protocol.wire import Gone, Request, Stream
+from pacsgrid.pacs.protocol.wire import Gone, Stream
 from pacsgrid.pacs.receive import REFUSED_UNASKED, STORED, Receiver
 from pacsgrid.pacs.staging import WriteGroup, name_for
 
@@ -65,7 +65,7 @@ def peer(work: Callable[[Serving], None], chosen: dict[int, str]) -> Iterator[Pe
     def serve() -> None:
         with listener, listener.accept()[0] as connection:
             stream = Stream(connection, 20.0)
-            request = _request(stream)
+            request = wire.receive_request(stream)
             if not chosen:
                 stream.end(wire.reject(1, 1, 7))
                 return
@@ -84,11 +84,6 @@ def peer(work: Callable[[Serving], None], chosen: dict[int, str]) -> Iterator[Pe
     yield Peer("127.0.0.1", listener.getsockname()[1], "PACS", "PACSGRID")
     thread.join(30)
     assert not thread.is_alive()
-
-
-def _request(stream: Stream) -> Request:
-    head = stream.exactly(6)
-    return wire.parse_request(stream.exactly(int.from_bytes(head[2:], "big")))
 
 
 def get(to: Peer, into: Path, wanted: set[str], seconds: float = 20.0, idle: float = 20.0) -> int:

@@ -87,9 +87,7 @@ class Getter:
                     syntax = self._syntaxes[message.context]
                     self._receiver.answer(self._link, message, syntax)
                 elif message.field == C_GET | ANSWER:
-                    if message.has_dataset:  # the list of what failed
-                        for _ in self._link.dataset(message):
-                            pass
+                    self._link.skip(message)  # the list of what failed
                     if (status := message.number(STATUS)) not in st.PENDING:
                         return status
                 else:

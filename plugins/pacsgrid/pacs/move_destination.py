@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import socket
-import struct
 from collections import Counter
 from contextlib import suppress
 
@@ -72,10 +71,7 @@ class MoveDestination(Listener):
                 stream.end(wire.abort(0))
 
     def _associate(self, stream: Stream) -> None:
-        kind, length = struct.unpack(">BxI", stream.exactly(6))
-        if kind != wire.ASSOCIATE_RQ or length > wire.MOST_ASSOCIATE:
-            raise ProtocolError("no A-ASSOCIATE-RQ at the start")
-        request = wire.parse_request(stream.exactly(length))
+        request = wire.receive_request(stream)
         if refusal := request.refusal(self._ae_title):
             log.warning("association rejected: result %d, source %d, reason %d", *refusal)
             stream.end(wire.reject(*refusal))
@@ -91,9 +87,7 @@ class MoveDestination(Listener):
         if message.field == C_STORE:
             self._receiver.answer(link, message, chosen[message.context])
             return
-        if message.has_dataset:
-            for _ in link.dataset(message):
-                pass
+        link.skip(message)
         if message.field & ANSWER:
             return
         status = messages.SUCCESS if message.field == C_ECHO else messages.UNRECOGNISED

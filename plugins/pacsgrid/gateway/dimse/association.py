@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import struct
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
@@ -115,10 +114,7 @@ class Association:
                 self._stream.end(wire.abort(0))
 
     def _open(self) -> bool:
-        kind, length = struct.unpack(">BxI", self._stream.exactly(6))
-        if kind != wire.ASSOCIATE_RQ or length > wire.MOST_ASSOCIATE:
-            raise ProtocolError("no A-ASSOCIATE-RQ at the start")
-        request = wire.parse_request(self._stream.exactly(length))
+        request = wire.receive_request(self._stream)
         who = self._admit(request)
         if not isinstance(who, str):
             log.warning("association rejected: result %d, source %d, reason %d", *who)

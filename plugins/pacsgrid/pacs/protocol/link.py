@@ -141,6 +141,12 @@ class Link:
             if control & 2:
                 return
 
+    def skip(self, message: Message) -> None:
+        """Take the dataset of such a message, if it has one, for nothing. Raises as `receive`."""
+        if message.has_dataset:
+            for _ in self.dataset(message):
+                pass
+
     def _value(self) -> tuple[int, int, bytes]:
         while not self._came:
             self._came.extend(self._values())

@@ -185,6 +185,14 @@ def _uid(data: bytes) -> str:
     return data.decode("ascii", "replace").strip("\0 ")
 
 
+def receive_request(stream: Stream) -> Request:
+    """Take the A-ASSOCIATE-RQ that a connection starts with; raises ProtocolError, Gone."""
+    kind, length = struct.unpack(">BxI", stream.exactly(6))
+    if kind != ASSOCIATE_RQ or length > MOST_ASSOCIATE:
+        raise ProtocolError("no A-ASSOCIATE-RQ at the start")
+    return parse_request(stream.exactly(length))
+
+
 def parse_request(data: bytes) -> Request:
     """Parse the body of an A-ASSOCIATE-RQ (PS3.8 9.3.2); raises ProtocolError."""
     if len(data) < 68:

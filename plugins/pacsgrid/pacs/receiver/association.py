@@ -97,10 +97,7 @@ class Association:
             self._incoming.flush()
 
     def _open(self) -> bool:
-        kind, length = struct.unpack(">BxI", self._stream.exactly(6))
-        if kind != wire.ASSOCIATE_RQ or length > wire.MOST_ASSOCIATE:
-            raise ProtocolError("no A-ASSOCIATE-RQ at the start")
-        request = wire.parse_request(self._stream.exactly(length))
+        request = wire.receive_request(self._stream)
         if refusal := self._admit(request):
             log.warning("association rejected: result %d, source %d, reason %d", *refusal)
             self._stream.end(wire.reject(*refusal))
