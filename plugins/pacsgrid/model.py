@@ -205,7 +205,7 @@ class ReplicationPolicy:
     within_hours
         When all of them are to be proven, counted from the first proof at home.
     reverify_days
-        How long a proof counts; then storage is read again.
+        How long a proof counts; then storage is read again. 0: each night.
     """
 
     copies: dict[str, int] = field(default_factory=dict)
