@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from pacsgrid import grid
+from pacsgrid.errors import ZoneError
 from pacsgrid.ledger import InstanceRow
 from pacsgrid.model import ReplicaProof
 from pacsgrid.pipeline.context import Line
@@ -81,14 +82,28 @@ def complete(
     """
     now = now or datetime.now(UTC)
     done = Completion()
-    if copy_first and zone is not line.home and answers(line, line.home, now):
-        done.copied += copy_out(line, ref, zone, rows)
+    copies = zone is not line.home and answers(line, line.home, now)
+    if copies and copy_first:
+        done.copied += _copied(line, ref, zone, rows)
     proofs = prove(line, ref, zone, rows, now)
+    if copies and not copy_first and any(proof.replica < 0 for proof in proofs):
+        done.copied += _copied(line, ref, zone, rows)
+        proofs = prove(line, ref, zone, rows, now)
     if not _judge(done, proofs, rows, zone.settings.copies):
         _mend(line, ref, zone, rows, now, proofs, done)
         proofs = prove(line, ref, zone, rows, now)
         _judge(done, proofs, rows, zone.settings.copies)
     return done
+
+
+def _copied(line: Line, ref: str, zone: grid.Zone, rows: Sequence[InstanceRow]) -> int:
+    """Copy from home what a partner lacks, many at once; returns how many objects."""
+    try:
+        return copy_out(line, ref, zone, rows)
+    except ZoneError as error:
+        # An object that home cannot give may come from elsewhere, one by one.
+        log.warning("%s: not copied to zone %s: %s", ref, zone.settings.name, error)
+        return 0
 
 
 def prove(

@@ -18,6 +18,7 @@ from pacsgrid.errors import (
     PacsgridError,
     RetryableError,
     WorkFilesGone,
+    ZoneError,
 )
 from pacsgrid.ledger import WAY
 from pacsgrid.ledger.codes import WITHDRAWN
@@ -85,13 +86,18 @@ def deposit(line: Line, ref: str) -> None:
 def replicate(line: Line, ref: str) -> None:
     """Make the replicas that the home zone's policy and the partners still lack.
 
-    A partner that does not answer gets its copies later (`keep.tend`).
+    A partner that does not answer gets its copies later (`keep.tend`), and what a zone refuses
+    here is made good by the verification, which knows the bad replicas from the right ones.
     """
     rows = line.ledger.instances(ref)
-    made = grid.replicate_home(line.home, line.project.name, rows)
-    for partner in line.partners:
-        if answers(line, partner):
-            made += copy_out(line, ref, partner, rows)
+    made = 0
+    try:
+        made += grid.replicate_home(line.home, line.project.name, rows)
+        for partner in line.partners:
+            if answers(line, partner):
+                made += copy_out(line, ref, partner, rows)
+    except ZoneError as error:
+        log.warning("%s: left to the verification: %s", ref, error)
     log.info("%s: %d replicas made", ref, made)
 
 
