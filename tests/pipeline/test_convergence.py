@@ -22,6 +22,7 @@ from pacsgrid.cli import main
 from pacsgrid.config import SITE_ENV
 from pacsgrid.embedded.stack import Stack
 from pacsgrid.errors import RetryableError
+from pacsgrid.grid import Zone
 from pacsgrid.grid.catalog import replicas_below
 from pacsgrid.ledger import Ledger
 from pacsgrid.model import StudyQuery, StudyState
@@ -49,7 +50,9 @@ def study(request: pytest.FixtureRequest) -> str:
 
 
 def set_status(line: Line, zone: str, resource: str, status: str) -> None:
-    line.zone(zone).session.resources.modify(resource, "status", status)
+    # A client of its own: the line's connections may have died with the server.
+    with Zone(line.zone(zone).settings) as client:
+        client.session.resources.modify(resource, "status", status)
 
 
 def vault_files(line: Line, zone: str, ref: str) -> list[Path]:
@@ -57,7 +60,8 @@ def vault_files(line: Line, zone: str, ref: str) -> list[Path]:
     rows = line.ledger.instances(ref)
     if not rows:
         return []
-    there = replicas_below(line.zone(zone), study_of(line, line.zone(zone), rows))
+    with Zone(line.zone(zone).settings) as client:
+        there = replicas_below(client, study_of(line, client, rows))
     return [
         Path(replica.file)
         for path, replicas in there.items()
