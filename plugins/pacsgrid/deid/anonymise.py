@@ -92,7 +92,7 @@ class Anonymiser:
         HeldError
             ``not-dicom``, ``truncated``, ``no-study-uid``, ``no-sop-uid``,
             ``no-transfer-syntax``, ``modality-held``, ``burned-in``, ``document``,
-            ``secondary-capture``, ``photograph``, ``face``, ``pixels-unreadable``,
+            ``secondary-capture``, ``photograph``, ``label``, ``face``, ``pixels-unreadable``,
             ``overlay-unreadable``, ``overlay-in-pixels`` or ``unreadable``. The text quotes no
             value.
         """
