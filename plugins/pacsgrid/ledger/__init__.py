@@ -7,6 +7,7 @@ from pacsgrid.ledger.duties import DEPOSITED, Absence, Duties, Duty
 from pacsgrid.ledger.ledger import WAY, Ledger
 from pacsgrid.ledger.migrate import migrate
 from pacsgrid.ledger.overview import Overview
+from pacsgrid.ledger.patient import Patients
 from pacsgrid.ledger.rows import AuditRow, HeldRow, InstanceRow, StudyRow
 from pacsgrid.ledger.selection import forget_selections, keep_selection, open_selection
 from pacsgrid.ledger.shelf import Shelf
@@ -24,6 +25,7 @@ __all__ = [
     "InstanceRow",
     "Ledger",
     "Overview",
+    "Patients",
     "Shelf",
     "StudyRow",
     "Vault",
