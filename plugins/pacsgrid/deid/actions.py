@@ -13,6 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.valuerep import VR
 
+from ..uids import is_uid
 from .attribute_types import attribute_type
 from .characteristics import binned
 from .codes import clean_code
@@ -24,7 +25,14 @@ from .profile import Profile
 from .pseudonyms import Pseudonyms
 from .rules import TEXT, TIMES, action_for, content_actions
 from .text import TextCleaner
-from .vocabulary import STANDARD_UID, is_code_string, is_structure, is_term
+from .vocabulary import (
+    STANDARD_UIDS,
+    is_code_string,
+    is_kind,
+    is_public_kind,
+    is_structure,
+    is_term,
+)
 
 _DUMMY: dict[str, Any] = {
     "AE": "REMOVED", "AS": "000Y", "CS": "REMOVED", "DA": "19000101", "DS": "0", "DT": "19000101",
@@ -71,6 +79,21 @@ class Context:
             "cleaner",
             TextCleaner(self.identifiers, self.pseudonyms, days, "uids" in options),
         )
+
+    def uid(self, uid: str) -> str:
+        """Return what stands for an instance's UID: DICOM's own stay, and retained ones.
+
+        What is no UID is never retained: it may be a name.
+        """
+        if uid in STANDARD_UIDS or ("uids" in self.profile.options and is_uid(uid)):
+            return uid
+        return self.pseudonyms.uid(uid)
+
+    def kind(self, uid: str) -> str:
+        """Return what stands for the UID of a class or scheme; private ones stay (PS3.5 9.2)."""
+        if uid in STANDARD_UIDS or is_public_kind(uid, self.identifiers):
+            return uid
+        return self.pseudonyms.uid(uid)
 
     def text(self, tag: int, text: str, vr: str) -> str:
         """Clean the text of an unlisted attribute; empty when it may not stay."""
@@ -191,7 +214,7 @@ def _apply(
         _identity(ds, tag, context)
     elif action == "Z":
         ds[tag].value = None
-    elif action == "D":
+    elif action == "D" and vr != "UI":
         _dummy(ds, tag, vr)
     elif vr == "UI":
         _uid(ds, tag, context, keep=action == "K")
@@ -258,10 +281,12 @@ def _empty(ds: Dataset, tag: int, vr: str, kind: str) -> None:
 
 def _uid(ds: Dataset, tag: int, context: Context, keep: bool = False) -> None:
     values = [uid.strip(" \0") for uid in _strings(ds[tag].value)]
-    if keep:
-        made = [uid if re.fullmatch(r"[0-9.]{0,64}", uid) else "" for uid in values]
+    if is_kind(tag) and tag not in context.profile.overrides:
+        made = [context.kind(uid) if uid else "" for uid in values]
+    elif keep:
+        made = [uid if not uid or is_uid(uid) else context.pseudonyms.uid(uid) for uid in values]
     else:
-        made = [new_uid(uid, context.pseudonyms) if uid else "" for uid in values]
+        made = [context.uid(uid) if uid else "" for uid in values]
     ds[tag].value = _several(made)
 
 
@@ -360,8 +385,3 @@ def _list(value: Any) -> list[Any]:
 
 def _several(values: list[str]) -> Any:
     return values if len(values) > 1 else values[0] if values else None
-
-
-def new_uid(uid: str, pseudonyms: Pseudonyms) -> str:
-    """Return the pseudonym of a UID; DICOM's own stay."""
-    return uid if uid.startswith(STANDARD_UID) else pseudonyms.uid(uid)

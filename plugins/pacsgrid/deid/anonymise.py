@@ -16,7 +16,8 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEnd
 
 from ..errors import HeldError
 from ..model import AnonymisedInstance
-from .actions import Context, clean_dataset, new_uid
+from ..uids import checked, place
+from .actions import Context, clean_dataset
 from .comments import copied
 from .declare import declare
 from .encode import encoded_dataset, encoded_meta, joined
@@ -98,9 +99,10 @@ class Anonymiser:
         """
         with quiet(), src.open("rb") as stream:
             header, pixels = self._quick(stream) or self._long(stream)
-            target = out_dir / header.series_uid / f"{header.sop_uid}.dcm"
+            checked(header.study_uid)
+            target = place(out_dir, header.series_uid, header.sop_uid, suffix=".dcm")
             with Landing() as alone:
-                sha256, size = _write(landing or alone, target, header.encoded, pixels)
+                sha256, size = _write(landing or alone, target, out_dir, header.encoded, pixels)
                 alone.settle()
         return AnonymisedInstance(
             study_uid=header.study_uid,
@@ -187,8 +189,7 @@ class Anonymiser:
                 decision.cleaned.declare(header)
 
             def sop_uid(uid: str) -> str:
-                keep = "uids" in self._profile.options
-                return uid if keep else new_uid(uid, self._pseudonyms)
+                return context.uid(uid)
 
             memo = Memo(parts, patient_id, lambda ds: _apply(ds, context), own, sop_uid)
             self._memos[key] = memo
@@ -292,6 +293,11 @@ def _refuse(ds: Any, profile: Profile) -> None:
         raise HeldError("no-sop-uid", "no SOPInstanceUID or SOPClassUID (0008,0018), (0008,0016)")
     if not ds.get("SeriesInstanceUID"):
         raise HeldError("no-series-uid", "no SeriesInstanceUID (0020,000E)")
+    for keyword in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"):
+        if not isinstance(ds.get(keyword), str):
+            raise HeldError(
+                "not-uid", f"{keyword} holds several values or no text; correct it at its origin"
+            )
     _refuse_by_profile(ds, profile)
 
 
@@ -310,10 +316,9 @@ def _apply(ds: Any, context: Context) -> None:
 
 def _clean(ds: Any, context: Context) -> None:
     """Apply the profile to a header that has its UIDs, in place."""
-    uids: tuple[Any, ...] = (ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.SOPInstanceUID)
+    uids = [ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.SOPInstanceUID]
     _apply(ds, context)
-    if "uids" not in context.profile.options:
-        uids = tuple(new_uid(str(uid), context.pseudonyms) for uid in uids)
+    uids = [context.uid(str(uid).strip(" \0")) for uid in uids]
     ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.SOPInstanceUID = uids
 
 
@@ -336,9 +341,11 @@ def _bytes(stream: BinaryIO, span: Span | None) -> Iterator[bytes]:
         yield chunk
 
 
-def _write(landing: Landing, target: Path, head: bytes, pixels: Iterator[bytes]) -> tuple[str, int]:
+def _write(
+    landing: Landing, target: Path, root: Path, head: bytes, pixels: Iterator[bytes]
+) -> tuple[str, int]:
     digest, size = hashlib.sha256(), 0
-    out = landing.open(target)
+    out = landing.open(target, root)
     try:
         for chunk in chain([head], pixels):
             out.write(chunk)

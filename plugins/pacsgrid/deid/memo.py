@@ -44,6 +44,8 @@ def separable(parts: Parts) -> bool:
     """Say whether the elements of a header can be rewritten one by one."""
     named = all(len(parts.elements.get(tag, b"")) > 8 for tag in _UIDS)
     plain = parts.implicit or parts.elements.get(_SOP_UID, b"")[4:6] == b"UI"
+    # Several values where one belongs, which the long way refuses.
+    plain = plain and not any(b"\\" in parts.elements.get(tag, b"")[8:] for tag in _UIDS)
     return named and plain and not any(tag in parts.elements for tag in _CODE)
 
 
@@ -165,7 +167,7 @@ class Memo:
         return made
 
     def _sop(self, element: bytes) -> bytes:
-        value = self._sop_uid(element[8:].rstrip(b"\0 ").decode("ascii")).encode()
+        value = self._sop_uid(element[8:].strip(b"\0 ").decode("ascii")).encode()
         value += b"\0" * (len(value) % 2)
         if element[4:6] == b"UI":
             return element[:6] + len(value).to_bytes(2, "little") + value

@@ -22,6 +22,7 @@ from pacsgrid.pipeline.context import Line
 from pacsgrid.pipeline.documents import put_documents
 from pacsgrid.pipeline.received import leave, settled_before
 from pacsgrid.pipeline.studies import answers, copy_out, study_avus, study_of
+from pacsgrid.uids import place
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ def _outgoing(line: Line, ref: str) -> list[AnonymisedInstance]:
             sop_class_uid="",
             sha256=row.sha256,
             size=row.size,
-            path=room / row.series_uid / f"{row.sop_uid}.dcm",
+            path=place(room, row.series_uid, row.sop_uid, suffix=".dcm"),
         )
         for row in line.ledger.instances(ref)
     ]

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from ...errors import HeldError
 from ..profile import Profile
 from .findings import ADDED, EMPTIED, KEPT, REMOVED, REPLACED, identity_left, name
-from .identity import ALWAYS_NEW, STANDARD_UID, Identity, allowed
+from .identity import ALWAYS_NEW, Identity, allowed
 from .reader import Element, Header, Items
 from .references import References
 from .required import Required, in_items, of_class
 from .search import Search, dates_in
 from .text import charset, decode
+from .uids import KINDS, holds, is_standard, is_valid
 
 _TEXT = frozenset(("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT", "AS"))
 _TIMES = frozenset(("DA", "DT"))
@@ -204,11 +205,12 @@ class Comparison:
         self._clean.add((vr, value))
 
     def _uid(self, tag: int, old: Element | None, value: bytes) -> None:
-        if "uids" in self._profile.options:
-            return
+        kept = "uids" in self._profile.options
         made = [part.strip(b"\0 ") for part in value.split(b"\\")]
         for uid in made:
-            if uid in self._identity.origins:
+            if uid and not is_valid(uid):
+                raise identity_left(name(tag), "what is no UID")
+            if uid in self._identity.origins and not kept:
                 raise identity_left(name(tag), "an original UID")
         if old is None:
             return
@@ -216,9 +218,14 @@ class Comparison:
         if len(source) != len(made):
             raise _changed(tag)
         for was, uid in zip(source, made, strict=True):
-            if was.startswith(STANDARD_UID) or not was:
+            if not was or is_standard(was):
                 if uid != was:
                     raise _changed(tag)
+            elif uid == was and tag in KINDS:  # a maker's class or scheme
+                if holds(uid, self._search.numbers, self._search.dates):
+                    raise identity_left(name(tag), "an identifier or date")
+            elif uid == was and kept:
+                continue
             elif not self._references.agree(was, uid):
                 raise _changed(tag)
 

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field, fields
 from ..profile import Profile
 from .reader import Items
 from .text import charset, readings
+from .uids import KINDS, is_standard
 
-# DICOM's own UIDs: SOP classes, transfer syntaxes, well-known instances (PS3.6 Annex A).
-STANDARD_UID = b"1.2.840.10008."
 _VRS = frozenset(("AE", "DA", "DT", "LO", "LT", "PN", "SH", "ST", "UC", "UI", "UT"))
 # Patient, visit, order, trial and report identifiers (PS3.3 C.2, C.3, C.4, C.7); SH, LO and AE.
 _IDS = frozenset(
@@ -90,7 +89,7 @@ class Identity:
         if vr == "UI":
             for part in value.split(b"\\"):
                 uid = part.strip(b"\0 ")
-                if uid and not uid.startswith(STANDARD_UID):
+                if uid and tag not in KINDS and not is_standard(uid):
                     self.origins.add(uid)
             return
         kind = self._kind(tag, vr)
