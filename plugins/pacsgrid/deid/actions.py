@@ -11,8 +11,10 @@ from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
+from pydicom.tag import Tag
 from pydicom.valuerep import VR
 
+from ..errors import HeldError
 from ..uids import is_uid
 from .attribute_types import attribute_type
 from .characteristics import binned
@@ -23,6 +25,7 @@ from .identifiers import StudyIdentifiers
 from .private import safe_elements
 from .profile import Profile
 from .pseudonyms import Pseudonyms
+from .repair import numbers, readable
 from .rules import TEXT, TIMES, action_for, content_actions
 from .text import TextCleaner
 from .vocabulary import (
@@ -42,6 +45,7 @@ _DUMMY: dict[str, Any] = {
     "OB": b"\0\0", "OW": b"\0\0", "UN": b"",
 }  # fmt: skip
 _NUMBERS = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
+_DATES = re.compile(r"(\d{8})?-(\d{8})?", re.ASCII)
 _CS = re.compile(r"[A-Z0-9_ ]{0,16}")
 IDENTIFIER = 6  # digits that a whole number has at least to be somebody's
 _WORDS = re.compile(r"[^\W\d]+([ _-][^\W\d]+)*")
@@ -291,11 +295,46 @@ def _uid(ds: Dataset, tag: int, context: Context, keep: bool = False) -> None:
 
 
 def _times(ds: Dataset, tag: int, vr: str, days: int, kind: str) -> None:
-    values = [shift(text, vr, days) for text in _strings(ds[tag].value)]
-    if any(values) or not _strings(ds[tag].value):
-        ds[tag].value = _several(values)
-    else:
-        _empty(ds, tag, vr, kind)
+    values = _strings(ds[tag].value)
+    moved = [_moved(tag, text, vr, days) for text in values]
+    if any(moved) or not any(value.strip(" \0") for value in values):
+        ds[tag].value = _several(moved)
+    elif kind != "1":  # zeros in a date's place
+        ds[tag].value = None
+
+
+def _moved(tag: int, text: str, vr: str, days: int) -> str:
+    """Shift one date or time, read as what it can only mean.
+
+    Raises
+    ------
+    HeldError
+        ``bad-value``: it cannot be read, so that it can neither be shifted nor stay.
+    """
+    if vr == "DA" and (span := _DATES.fullmatch(text.strip(" \0"))):
+        return "-".join(_moved(tag, one, vr, days) if one else "" for one in span.groups())
+    made = shift(text, vr, days)
+    if vr != "TM" and made:
+        return made
+    value = readable(text, vr)
+    if not value:
+        if value is None:
+            raise _unreadable(tag, vr)
+        return ""
+    # A date that says no day is shifted as a DT of that kind is.
+    made = shift(value, "DT" if vr == "DA" else vr, days) or (value if vr == "TM" else "")
+    if not made:
+        raise _unreadable(tag, vr)
+    return made
+
+
+def _unreadable(tag: int, vr: str) -> HeldError:
+    what = f"{keyword_for_tag(tag) or 'a private element'} ({tag >> 16:04X},{tag & 0xFFFF:04X})"
+    return HeldError(
+        "bad-value",
+        f"{what} holds what no {vr} may hold (PS3.5 6.2) and what has no one meaning; correct it "
+        "at its origin, or have the profile remove it by an override",
+    )
 
 
 def _text(ds: Dataset, tag: int, vr: str, clean: Callable[[str], str], kind: str) -> None:
@@ -348,11 +387,26 @@ def _numbers(ds: Dataset, tag: int, vr: str, context: Context) -> None:
         values = [str(getattr(v, "original_string", v)) for v in _list(element.value)]
     # Shorter ones are counts and positions, whatever number somebody has.
     long = [value for value in values if vr == "IS" and len(value.strip()) >= IDENTIFIER]
-    named = any(context.identifiers.found_in(value) for value in long)
-    if named or not all(not value or _NUMBERS.fullmatch(value) for value in values):
+    if any(context.identifiers.found_in(value) for value in long):
         ds[tag] = DataElement(tag, vr, None)
-    elif keyword_for_tag(tag) in context.profile.bins:
+        return
+    if not all(not value or _NUMBERS.fullmatch(value) for value in values):
+        read = numbers(values, tag)
+        if read is None:
+            raise _unreadable(tag, vr)
+        if read != values:
+            _write_numbers(ds, tag, vr, read)
+        values = read
+    if keyword_for_tag(tag) in context.profile.bins and all(map(_NUMBERS.fullmatch, values)):
         ds[tag].value = binned(tag, ds[tag].value, context.profile)
+
+
+def _write_numbers(ds: Dataset, tag: int, vr: str, values: list[str]) -> None:
+    # As bytes: what is no number could not be decoded.
+    data = "\\".join(values).encode("ascii")
+    data += b" " * (len(data) % 2)
+    raw = RawDataElement(Tag(tag), vr, len(data), data, 0, False, True)
+    ds._dict[raw.tag] = raw  # type: ignore[index]
 
 
 def _bytes(ds: Dataset, tag: int, vr: str, context: Context) -> None:

@@ -94,8 +94,8 @@ class Anonymiser:
             ``not-dicom``, ``truncated``, ``no-study-uid``, ``no-sop-uid``,
             ``no-transfer-syntax``, ``modality-held``, ``burned-in``, ``document``,
             ``secondary-capture``, ``photograph``, ``face``, ``pixels-unreadable``,
-            ``overlay-unreadable``, ``overlay-in-pixels`` or ``unreadable``. The text quotes no
-            value.
+            ``overlay-unreadable``, ``overlay-in-pixels``, ``bad-value``, ``not-uid`` or
+            ``unreadable``. The text quotes no value.
         """
         with quiet(), src.open("rb") as stream:
             header, pixels = self._quick(stream) or self._long(stream)
@@ -227,6 +227,8 @@ class Anonymiser:
             declare(ds, context)
             cleaned.declare(ds)
             body = encoded_dataset(ds, syntax.is_implicit_VR, syntax.is_little_endian)
+        except HeldError:
+            raise
         except Exception as error:
             # Its text may quote a value; its type says enough to find the place.
             raise HeldError(

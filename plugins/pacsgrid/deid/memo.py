@@ -54,9 +54,9 @@ def shared(parts: Parts) -> tuple[bytes | None, ...]:
     return tuple([parts.elements.get(tag) for tag in _SHARED])
 
 
-def _as_it_was(element: Any) -> bool:
+def _as_it_was(element: Any, data: bytes) -> bool:
     """Say whether an element was not even decoded, and holds nothing that writing would change."""
-    if not isinstance(element, RawDataElement) or not isinstance(element.value, bytes):
+    if not isinstance(element, RawDataElement) or element.value != data[8:]:
         return False
     if element.VR in ("DS", "IS"):
         return _PLAIN_NUMBERS.fullmatch(element.value) is not None
@@ -108,7 +108,7 @@ class Memo:
         made: dict[int, bytes] = {}
         for tag, data in wanted.items():
             # Read, judged and left alone: its bytes are what would be written.
-            if tag in ds and _as_it_was(ds.get_item(tag)):
+            if tag in ds and _as_it_was(ds.get_item(tag), data):
                 made[tag] = data
                 if ds.get_item(tag).VR in ("DS", "IS") and self._plain(data):
                     self._numbers.add((tag, data[4:6]))
