@@ -28,7 +28,8 @@ _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}", re.ASCII)
 _GROUPED = (
     (re.compile(r"[+-]?\d{1,3}(,\d{3})+\.\d+|[+-]?\d{1,3}(,\d{3}){2,}", re.ASCII), ",", ""),
     (re.compile(r"[+-]?\d{1,3}(\.\d{3})+,\d+|[+-]?\d{1,3}(\.\d{3}){2,}", re.ASCII), ".", ","),
-    (re.compile(r"[+-]?\d{1,3}(['’ ]\d{3})+([.,]\d+)?", re.ASCII), "'’ ", ","),
+    # With more groups and no fraction it may be a telephone number.
+    (re.compile(r"[+-]?\d{1,3}(['’ ]\d{3}|(['’ ]\d{3})+[.,]\d+)", re.ASCII), "'’ ", ","),
 )
 # A sign or blank of another character set, as its bytes read where no set holds.
 _ODD = {"\u2212": "-", "â\x88\x92": "-", "\u2013": "-", "\xa0": " ", "Â\xa0": " ", " ": " "}

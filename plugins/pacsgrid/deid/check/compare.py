@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 from ...errors import HeldError
 from ..profile import Profile
+from .days import days
 from .findings import ADDED, EMPTIED, KEPT, REMOVED, REPLACED, identity_left, name
 from .identity import ALWAYS_NEW, Identity, allowed
 from .reader import Element, Header, Items
@@ -15,6 +15,7 @@ from .required import Required, in_items, of_class
 from .search import Search, dates_in
 from .text import charset, decode
 from .uids import KINDS, holds, is_standard, is_valid
+from .values import Losses
 
 _TEXT = frozenset(("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT", "AS"))
 _TIMES = frozenset(("DA", "DT"))
@@ -39,7 +40,6 @@ _TERMS = frozenset(
 )  # fmt: skip
 # Stand where something was taken out, in results of an earlier anonymising too.
 _REMOVED = frozenset((b"REMOVED", b"urn:removed"))
-_DECIMAL = re.compile(rb" *[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)? *")
 # PS3.16 CID 7050: some people are called Basic.
 _METHODS = {
     b"113100": b"Basic Application Confidentiality Profile",
@@ -83,6 +83,8 @@ class Comparison:
         # A header's values are the same in most slices of a series: each is judged once.
         self._clean: set[tuple[str, bytes]] = set()
         self._judged_before: dict[tuple[tuple[str, ...], ...], _Judged] = {}
+        self._losses = Losses(profile, identity)
+        self._whole: set[tuple[int, str, bytes]] = set()
         self.fates: list[tuple[int, str]] = []
 
     def run(self, before: Header, after: Header) -> None:
@@ -129,13 +131,24 @@ class Comparison:
                     self._sequence(tag, old, element.items, was, now)
                 else:
                     self._value(tag, old, element, was, now)
+                    if old is not None:
+                        self._losses.judge(tag, old, element)
                 fate = _fate(old, element)
                 if len(judged) > _MEMORY:
                     judged.clear()
                 judged[key] = fate
             fates.append((tag, fate))
         if before is not None:
-            fates += [(tag, REMOVED) for tag in before if tag not in after]
+            for tag, old in before.items():
+                if tag not in after:
+                    self._removed(tag, old)
+                    fates.append((tag, REMOVED))
+
+    def _removed(self, tag: int, old: Element) -> None:
+        key = (tag, old.vr, old.value)
+        if old.items is None and key not in self._whole:
+            self._losses.judge(tag, old, None)
+            self._whole.add(key)
 
     def _sequence(
         self,
@@ -230,12 +243,11 @@ class Comparison:
                 raise _changed(tag)
 
     def _time(self, tag: int, old: Element | None, value: bytes) -> None:
-        for part in value.split(b"\\"):
-            date = part[:8].decode("latin-1")
-            known = self._search.births if "full" in self._profile.options else self._search.dates
-            # After a shift one of the study's dates may fall on another of them.
-            if len(date) == 8 and date in known and (old is None or part[:8] in old.value):
-                raise identity_left(name(tag), "a full date")
+        known = self._search.births if "full" in self._profile.options else self._search.dates
+        left = days(value.decode("latin-1")) & known
+        # After a shift one of the study's dates may fall on another of them.
+        if left and (old is None or left & days(old.value.decode("latin-1"))):
+            raise identity_left(name(tag), "a full date")
 
     def _text(
         self,
@@ -280,15 +292,8 @@ def _is_method(item: Items) -> bool:
 
 
 def _worth(element: Element) -> bool:
-    """Say whether the source had a value there, one that its VR allows (PS3.5 6.2)."""
-    if element.items is not None:
-        return bool(element.items)
-    value = element.value.strip(b"\0 ")
-    if element.vr == "IS" and value:
-        return all(part.strip(b" ").lstrip(b"+-").isdigit() for part in value.split(b"\\"))
-    if element.vr == "DS" and value:
-        return all(_DECIMAL.fullmatch(part) for part in value.split(b"\\"))
-    return bool(value)
+    """Say whether the source had a value there, of whatever form."""
+    return bool(element.items if element.items is not None else element.value.strip(b"\0 "))
 
 
 def _fate(old: Element | None, new: Element) -> str:

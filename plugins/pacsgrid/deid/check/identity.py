@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field, fields
 
 from ..profile import Profile
+from .days import days
 from .reader import Items
 from .text import charset, readings
 from .uids import KINDS, is_standard
@@ -40,7 +40,6 @@ _KEPT_BY = {
 }  # fmt: skip
 # Elements whose value as a whole is always another one in the output, however short.
 ALWAYS_NEW = _IDS - {0x00200010} | _PHONES | _ADDRESSES
-_DATE = re.compile(rb"(\d{8})")
 # Stands where a date has to stand and may not: in results of an earlier anonymising too.
 _NO_DATE = "19000101"
 
@@ -97,7 +96,7 @@ class Identity:
             return
         self._seen.add((tag, value))
         if kind == "dates":
-            found = {match.decode() for match in _DATE.findall(value)} - {_NO_DATE}
+            found = days(value.decode("latin-1")) - {_NO_DATE}
             (self.births if tag in _BIRTH else self.dates).update(found)
             return
         target: set[str] = getattr(self, kind)
