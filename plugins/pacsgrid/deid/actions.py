@@ -33,8 +33,8 @@ from .vocabulary import (
     is_code_string,
     is_kind,
     is_public_kind,
-    is_structure,
     is_term,
+    own_words,
 )
 
 _DUMMY: dict[str, Any] = {
@@ -102,6 +102,8 @@ class Context:
     def text(self, tag: int, text: str, vr: str) -> str:
         """Clean the text of an unlisted attribute; empty when it may not stay."""
         mode = self.profile.text
+        if text.strip(" \0") in own_words(tag):
+            return text
         if is_term(tag, text):
             return "" if self.identifiers.found_in(text) else text
         if mode == "drop" or (mode == "harmless" and vr in ("ST", "LT", "UT")):
@@ -355,11 +357,12 @@ def _unless_found(context: Context) -> Callable[[str], str]:
 def _enumerated(ds: Dataset, tag: int, context: Context) -> None:
     """Take out of a code string's values those that name somebody, or are free text that may."""
     values = _strings(ds[tag].value)
-    if is_structure(tag, values):
-        return
+    own = own_words(tag)
     kept = []
     for value in values:
-        if _CS.fullmatch(value.rstrip(" \0")):
+        if value.strip(" \0") in own:
+            kept.append(value)
+        elif _CS.fullmatch(value.rstrip(" \0")):
             known = is_code_string(value) and not context.identifiers.found_in(value)
             kept.append(value if known else "")
         else:
@@ -371,8 +374,10 @@ def _enumerated(ds: Dataset, tag: int, context: Context) -> None:
                 and context.text(tag, value, "LO") == value
             )
             kept.append(value if harmless else "")
-    if context.identifiers.found_in(" ".join(kept)):
-        kept = []  # a name spread over several values
+    strange = [value for value in kept if value.strip(" \0") not in own]
+    if strange and context.identifiers.found_in(" ".join(strange)):
+        # a name spread over several values
+        kept = [value if value.strip(" \0") in own else "" for value in kept]
     if kept != values:
         # Which code strings an object must have depends on its IOD; none is valid when empty there.
         ds[tag].value = _several(kept) if any(kept) else _DUMMY["CS"]

@@ -289,18 +289,22 @@ def _read(stream: BinaryIO) -> tuple[Any, Span | None]:
 
 
 def _refuse(ds: Any, profile: Profile) -> None:
-    if not ds.get("StudyInstanceUID"):
+    if not _uid(ds, "StudyInstanceUID"):
         raise HeldError("no-study-uid", "no StudyInstanceUID (0020,000D); correct it at its origin")
-    if not ds.get("SOPInstanceUID") or not ds.get("SOPClassUID"):
+    if not _uid(ds, "SOPInstanceUID") or not _uid(ds, "SOPClassUID"):
         raise HeldError("no-sop-uid", "no SOPInstanceUID or SOPClassUID (0008,0018), (0008,0016)")
-    if not ds.get("SeriesInstanceUID"):
+    if not _uid(ds, "SeriesInstanceUID"):
         raise HeldError("no-series-uid", "no SeriesInstanceUID (0020,000E)")
-    for keyword in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"):
-        if not isinstance(ds.get(keyword), str):
-            raise HeldError(
-                "not-uid", f"{keyword} holds several values or no text; correct it at its origin"
-            )
     _refuse_by_profile(ds, profile)
+
+
+def _uid(ds: Any, keyword: str) -> str:
+    """Return the one UID that an element holds; empty when it holds none, or several values."""
+    try:
+        value = ds.get(keyword)
+    except Exception:
+        return ""  # its VR is another, and it does not follow that either
+    return value if isinstance(value, str) else ""
 
 
 def _refuse_by_profile(ds: Any, profile: Profile) -> None:

@@ -47,7 +47,8 @@ def clean_code(ds: Dataset, pseudonyms: Pseudonyms, clean: Callable[[str], str])
     scheme = str(ds.get("CodingSchemeDesignator", "") or "")
     if "CodeMeaning" not in ds and "CodeValue" not in ds:
         # An item that names a scheme (PS3.3 C.12.1.1.1), or a code in another form.
-        if scheme and not (_DESIGNATOR.fullmatch(scheme) and clean(scheme) == scheme):
+        known = scheme in _SHAPES or (_DESIGNATOR.fullmatch(scheme) and clean(scheme) == scheme)
+        if scheme and not known:
             ds.CodingSchemeDesignator = "99PACSGRID"
         return
     value = str(ds.get("CodeValue", "") or "")

@@ -43,10 +43,12 @@ _LIMIT = 100_000
 def separable(parts: Parts) -> bool:
     """Say whether the elements of a header can be rewritten one by one."""
     named = all(len(parts.elements.get(tag, b"")) > 8 for tag in _UIDS)
-    plain = parts.implicit or parts.elements.get(_SOP_UID, b"")[4:6] == b"UI"
-    # Several values where one belongs, which the long way refuses.
-    plain = plain and not any(b"\\" in parts.elements.get(tag, b"")[8:] for tag in _UIDS)
-    return named and plain and not any(tag in parts.elements for tag in _CODE)
+    # What is no UID, or several of them, is refused on the long way.
+    plain = named and not any(
+        b"\\" in (data := parts.elements[tag])[8:] or not (parts.implicit or data[4:6] == b"UI")
+        for tag in _UIDS
+    )
+    return plain and not any(tag in parts.elements for tag in _CODE)
 
 
 def shared(parts: Parts) -> tuple[bytes | None, ...]:

@@ -139,7 +139,14 @@ def _validated(raw: dict[str, Any]) -> Profile:
     # The tables are part of what the profile means.
     tables = b"".join(
         Path(__file__).with_name(table).read_bytes()
-        for table in ("table.csv", "types.csv", "content.csv", "safe_private.csv", "terms.txt")
+        for table in (
+            "table.csv",
+            "types.csv",
+            "content.csv",
+            "safe_private.csv",
+            "terms.txt",
+            "defined_terms.txt",
+        )
     )
     source = json.dumps(raw, sort_keys=True, default=str).encode()
     return Profile(

@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 from pathlib import Path
 
-from pydicom.datadict import DicomDictionary
+from pydicom.datadict import DicomDictionary, tag_for_keyword
 from pydicom.uid import UID_dictionary
 
 from ..uids import is_uid
@@ -30,9 +30,7 @@ _ROOTS = re.compile(
 _DATE = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
 _CODING_SCHEME_VERSION = 0x00080103
 _VERSION = re.compile(r"[vV]?\d{1,4}([._-]\d{1,4}){0,3}[A-Z]{0,2}|(19|20)\d{6}")
-_MANUFACTURER, _KERNEL_TAG, _RESCALE_TYPE = 0x00080070, 0x00181210, 0x00281054
-# PS3.3 C.11.1.1.2; of a CT image it must be HU.
-_RESCALE_TYPES = frozenset(("OD", "HU", "US", "MGML", "Z_EFF", "ED", "EDW", "HU_MOD", "PCT"))
+_MANUFACTURER, _KERNEL_TAG = 0x00080070, 0x00181210
 _MAKERS = frozenset(
     {"agfa", "canon medical systems", "carestream", "carestream health", "esaote", "fujifilm",
      "fujifilm corporation", "fuji photo film co ltd", "ge healthcare", "ge medical systems",
@@ -44,31 +42,23 @@ _MAKERS = frozenset(
 _KERNEL = re.compile(r"[A-Z]{1,3}\d{1,3}[a-z]{0,2}|STANDARD|BONE|BONEPLUS|SOFT|LUNG|DETAIL|EDGE")
 
 
-# ValueType, RelationshipType, ContinuityOfContent, CompletionFlag, VerificationFlag (PS3.3 C.17):
-# a physician called Text must not take the structure of a report away. And
-# PhotometricInterpretation (C.7.6.3.1.2), without which nothing decodes.
-_TERMS = {
-    0x00280004: frozenset(
-        ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422",
-         "YBR_ICT", "YBR_PARTIAL_420", "YBR_PARTIAL_422", "YBR_RCT", "HSV", "ARGB", "CMYK", "XYB")
-    ),
-    0x0040A040: frozenset(
-        ("CODE", "COMPOSITE", "CONTAINER", "DATE", "DATETIME", "IMAGE", "NUM", "PNAME", "SCOORD",
-         "SCOORD3D", "TABLE", "TCOORD", "TEXT", "TIME", "UIDREF", "WAVEFORM")
-    ),
-    0x0040A010: frozenset(
-        ("CONTAINS", "HAS ACQ CONTEXT", "HAS CONCEPT MOD", "HAS OBS CONTEXT", "HAS PROPERTIES",
-         "INFERRED FROM", "SELECTED FROM")
-    ),
-    0x0040A050: frozenset(("SEPARATE", "CONTINUOUS")),
-    0x0040A491: frozenset(("PARTIAL", "COMPLETE")),
-    0x0040A493: frozenset(("UNVERIFIED", "VERIFIED")),
-}  # fmt: skip
+def _terms() -> dict[int, frozenset[str]]:
+    found: dict[int, frozenset[str]] = {}
+    text = Path(__file__).with_name("defined_terms.txt").read_text("ascii")
+    for entry in re.split(r"\n(?! )", re.sub(r"#.*\n", "", text).strip("\n")):
+        keyword, *words = entry.split()
+        tag = tag_for_keyword(keyword)
+        if tag is not None:
+            found[tag] = frozenset(word.replace("~", " ") for word in words)
+    return found
 
 
-def is_structure(tag: int, values: list[str]) -> bool:
-    """Say whether code strings are a standard's own words, whatever a patient's name is."""
-    return bool(values) and _TERMS.get(tag, frozenset()).issuperset(values)
+_TERMS = _terms()
+
+
+def own_words(tag: int) -> frozenset[str]:
+    """Return an attribute's defined terms: a patient of the same name does not take them away."""
+    return _TERMS.get(tag, frozenset())
 
 
 # Short with a digit in it: T2, C5, DIS2D, 512; longer numbers may be somebody's.
@@ -121,11 +111,9 @@ def is_public_kind(uid: str, identifiers: StudyIdentifiers) -> bool:
 
 
 def is_term(tag: int, text: str) -> bool:
-    """Say whether a text is a maker, a reconstruction kernel, a unit or a version in its place."""
+    """Say whether a text is a maker, a reconstruction kernel or a version, in its place."""
     if tag == _MANUFACTURER:
         return fold(text) in _MAKERS
     if tag == _CODING_SCHEME_VERSION:
         return bool(_VERSION.fullmatch(text.strip("\0 ")))
-    if tag == _RESCALE_TYPE:
-        return text.strip("\0 ") in _RESCALE_TYPES
     return tag == _KERNEL_TAG and bool(_KERNEL.fullmatch(text.strip()))

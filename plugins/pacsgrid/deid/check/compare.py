@@ -16,6 +16,7 @@ from .search import Search, dates_in
 from .text import charset, decode
 from .uids import KINDS, holds, is_standard, is_valid
 from .values import Losses
+from .vocabulary import own_words
 
 _TEXT = frozenset(("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT", "AS"))
 _TIMES = frozenset(("DA", "DT"))
@@ -27,17 +28,6 @@ _DEFAULT = ("iso8859",)
 _MEMORY = 100_000
 # Tag, VR, value before and after; what became of it.
 _Judged = dict[tuple[int, str, bytes | None, bytes], str]
-# The words of a report's structure and of pixels' description (PS3.3 C.17.3, C.7.6.3) name nobody.
-_TERMS = frozenset(
-    (
-        b"CODE", b"COMPOSITE", b"CONTAINER", b"DATE", b"DATETIME", b"IMAGE", b"NUM", b"PNAME",
-        b"SCOORD", b"SCOORD3D", b"TABLE", b"TCOORD", b"TEXT", b"TIME", b"UIDREF", b"WAVEFORM",
-        b"CONTAINS", b"HAS ACQ CONTEXT", b"HAS CONCEPT MOD", b"HAS OBS CONTEXT",
-        b"HAS PROPERTIES", b"INFERRED FROM", b"SELECTED FROM", b"SEPARATE", b"CONTINUOUS",
-        b"PARTIAL", b"COMPLETE", b"UNVERIFIED", b"VERIFIED", b"MONOCHROME1", b"MONOCHROME2",
-        b"RGB", b"PALETTE COLOR", b"YBR_FULL", b"YBR_FULL_422", b"YBR_ICT", b"YBR_RCT",
-    )
-)  # fmt: skip
 # Stand where something was taken out, in results of an earlier anonymising too.
 _REMOVED = frozenset((b"REMOVED", b"urn:removed"))
 # PS3.16 CID 7050: some people are called Basic.
@@ -260,9 +250,12 @@ class Comparison:
         value = element.value
         if tag == _METHOD and value.strip(b"\0 ") == self._method:
             return
-        if element.vr == "CS":
-            word = value.strip(b"\0 ")
-            if word in _TERMS or word in _SAID.get(tag, ()):
+        if element.vr == "CS" and value.strip(b"\0 ") in _SAID.get(tag, ()):
+            return
+        if own := own_words(tag):
+            # Only what the attribute does not say of itself can be somebody's.
+            value = b"\\".join(one for one in value.split(b"\\") if one.strip(b"\0 ") not in own)
+            if not value:
                 return
         same = old is not None and value == old.value
         if tag in ALWAYS_NEW and same and value.strip(b"\0 ") not in _REMOVED:

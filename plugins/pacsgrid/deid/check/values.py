@@ -91,6 +91,8 @@ class Losses:
         HeldError
             ``value-lost``.
         """
+        if new is None and old.vr not in _TIMES:
+            return  # whether it had to stay is what its IOD says
         if (new is not None and new.value == old.value) or not self._concerns(tag, old.vr):
             return
         was = [part.decode("latin-1").strip("\0 \t\r\n") for part in old.value.split(b"\\")]
