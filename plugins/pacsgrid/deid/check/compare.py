@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from ...errors import HeldError
@@ -166,12 +167,12 @@ class Comparison:
     def _private(self, tag: int, items: Items, now: tuple[str, ...]) -> None:
         group, low = tag >> 16, tag & 0xFFFF
         if 0x10 <= low <= 0xFF:
-            creator = decode(items[tag].value, now)
+            creator = _creator(decode(items[tag].value, now))
             if (creator, group) not in self._creators:
                 raise HeldError("private-left", f"private creator {name(tag)} is left")
             return
         block = items.get(group << 16 | low >> 8)
-        creator = decode(block.value, now) if block is not None else ""
+        creator = _creator(decode(block.value, now)) if block is not None else ""
         if (creator, group, low & 0xFF) not in self._profile.safe_private:
             raise HeldError("private-left", f"private element {name(tag)} is left")
 
@@ -274,6 +275,11 @@ class Comparison:
     @property
     def _dates(self) -> set[str] | frozenset[str]:
         return self._search.births if "full" in self._profile.options else self._search.dates
+
+
+def _creator(text: str) -> str:
+    """Return a private creator in the form that the profile's have: case and blanks apart."""
+    return re.sub(r"[\s\0]+", " ", text).strip().casefold()
 
 
 def _is_method(item: Items) -> bool:
