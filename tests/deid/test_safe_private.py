@@ -130,7 +130,8 @@ def _own(tmp_path: Path, entry: str) -> Any:
      '{creator: "ACME", group: "0043", element: 39}',
      '{creator: "ACME", group: 0x43, element: "39"}',
      '{creator: "ACME", group: 4.3, element: "39"}',
-     '{creator: 12, group: "0043", element: "39"}', '{creator: "ACME", group: "0043", element: no}'],
+     '{creator: 12, group: "0043", element: "39"}',
+     '{creator: "ACME", group: "0043", element: no}'],
 )  # fmt: skip
 def test_numbers_without_quotes_are_refused(tmp_path: Path, entry: str) -> None:
     with pytest.raises(ConfigError, match="in quotes"):
@@ -139,7 +140,8 @@ def test_numbers_without_quotes_are_refused(tmp_path: Path, entry: str) -> None:
 
 @pytest.mark.parametrize(
     "entry",
-    ['{creator: "ACME", group: "0042", element: "39"}', '{creator: "", group: "0043", element: "39"}',
+    ['{creator: "ACME", group: "0042", element: "39"}',
+     '{creator: "", group: "0043", element: "39"}',
      '{creator: "ACME", group: "43x", element: "39"}', '{creator: "ACME", group: "0043"}',
      '{creator: "ACME", group: "0043", element: ""}', '{creator: "ACME", group: "1", element: "1"}'],
 )  # fmt: skip

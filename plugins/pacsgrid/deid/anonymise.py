@@ -300,10 +300,10 @@ def _refuse(ds: Any, profile: Profile) -> None:
 
 def _uid(ds: Any, keyword: str) -> str:
     """Return the one UID that an element holds; empty when it holds none, or several values."""
-    try:
-        value = ds.get(keyword)
-    except Exception:
-        return ""  # its VR is another, and it does not follow that either
+    element = ds.get_item(keyword)
+    if element is None or element.VR in ("DS", "IS"):
+        return ""
+    value = ds.get(keyword)
     return value if isinstance(value, str) else ""
 
 
