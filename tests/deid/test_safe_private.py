@@ -143,7 +143,8 @@ def test_numbers_without_quotes_are_refused(tmp_path: Path, entry: str) -> None:
     ['{creator: "ACME", group: "0042", element: "39"}',
      '{creator: "", group: "0043", element: "39"}',
      '{creator: "ACME", group: "43x", element: "39"}', '{creator: "ACME", group: "0043"}',
-     '{creator: "ACME", group: "0043", element: ""}', '{creator: "ACME", group: "1", element: "1"}'],
+     '{creator: "ACME", group: "0043", element: ""}',
+     '{creator: "ACME", group: "1", element: "1"}'],
 )  # fmt: skip
 def test_what_is_no_private_element_is_refused(tmp_path: Path, entry: str) -> None:
     with pytest.raises(ConfigError, match="safe_private"):
