@@ -11,8 +11,11 @@ from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
+from pydicom.tag import Tag
 from pydicom.valuerep import VR
 
+from ..errors import HeldError
+from ..uids import is_uid
 from .attribute_types import attribute_type
 from .characteristics import binned
 from .codes import clean_code
@@ -23,9 +26,17 @@ from .patient import patient_key
 from .private import safe_elements
 from .profile import Profile
 from .pseudonyms import Pseudonyms
+from .repair import numbers, readable
 from .rules import TEXT, TIMES, action_for, content_actions
 from .text import TextCleaner
-from .vocabulary import STANDARD_UID, is_code_string, is_structure, is_term
+from .vocabulary import (
+    STANDARD_UIDS,
+    is_code_string,
+    is_kind,
+    is_public_kind,
+    is_term,
+    own_words,
+)
 
 _DUMMY: dict[str, Any] = {
     "AE": "REMOVED", "AS": "000Y", "CS": "REMOVED", "DA": "19000101", "DS": "0", "DT": "19000101",
@@ -35,6 +46,7 @@ _DUMMY: dict[str, Any] = {
     "OB": b"\0\0", "OW": b"\0\0", "UN": b"",
 }  # fmt: skip
 _NUMBERS = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
+_DATES = re.compile(r"(\d{8})?-(\d{8})?", re.ASCII)
 _CS = re.compile(r"[A-Z0-9_ ]{0,16}")
 IDENTIFIER = 6  # digits that a whole number has at least to be somebody's
 _WORDS = re.compile(r"[^\W\d]+([ _-][^\W\d]+)*")
@@ -73,9 +85,26 @@ class Context:
             TextCleaner(self.identifiers, self.pseudonyms, days, "uids" in options),
         )
 
+    def uid(self, uid: str) -> str:
+        """Return what stands for an instance's UID: DICOM's own stay, and retained ones.
+
+        What is no UID is never retained: it may be a name.
+        """
+        if uid in STANDARD_UIDS or ("uids" in self.profile.options and is_uid(uid)):
+            return uid
+        return self.pseudonyms.uid(uid)
+
+    def kind(self, uid: str) -> str:
+        """Return what stands for the UID of a class or scheme; private ones stay (PS3.5 9.2)."""
+        if uid in STANDARD_UIDS or is_public_kind(uid, self.identifiers):
+            return uid
+        return self.pseudonyms.uid(uid)
+
     def text(self, tag: int, text: str, vr: str) -> str:
         """Clean the text of an unlisted attribute; empty when it may not stay."""
         mode = self.profile.text
+        if text.strip(" \0") in own_words(tag):
+            return text
         if is_term(tag, text):
             return "" if self.identifiers.found_in(text) else text
         if mode == "drop" or (mode == "harmless" and vr in ("ST", "LT", "UT")):
@@ -259,19 +288,56 @@ def _empty(ds: Dataset, tag: int, vr: str, kind: str) -> None:
 
 def _uid(ds: Dataset, tag: int, context: Context, keep: bool = False) -> None:
     values = [uid.strip(" \0") for uid in _strings(ds[tag].value)]
-    if keep:
-        made = [uid if re.fullmatch(r"[0-9.]{0,64}", uid) else "" for uid in values]
+    if is_kind(tag) and tag not in context.profile.overrides:
+        made = [context.kind(uid) if uid else "" for uid in values]
+    elif keep:
+        made = [uid if not uid or is_uid(uid) else context.pseudonyms.uid(uid) for uid in values]
     else:
-        made = [new_uid(uid, context.pseudonyms) if uid else "" for uid in values]
+        made = [context.uid(uid) if uid else "" for uid in values]
     ds[tag].value = _several(made)
 
 
 def _times(ds: Dataset, tag: int, vr: str, days: int, kind: str) -> None:
-    values = [shift(text, vr, days) for text in _strings(ds[tag].value)]
-    if any(values) or not _strings(ds[tag].value):
-        ds[tag].value = _several(values)
-    else:
-        _empty(ds, tag, vr, kind)
+    values = _strings(ds[tag].value)
+    moved = [_moved(tag, text, vr, days) for text in values]
+    if any(moved) or not any(value.strip(" \0") for value in values):
+        ds[tag].value = _several(moved)
+    elif kind != "1":  # zeros in a date's place
+        ds[tag].value = None
+
+
+def _moved(tag: int, text: str, vr: str, days: int) -> str:
+    """Shift one date or time, read as what it can only mean.
+
+    Raises
+    ------
+    HeldError
+        ``bad-value``: it cannot be read, so that it can neither be shifted nor stay.
+    """
+    if vr == "DA" and (span := _DATES.fullmatch(text.strip(" \0"))):
+        return "-".join(_moved(tag, one, vr, days) if one else "" for one in span.groups())
+    made = shift(text, vr, days)
+    if vr != "TM" and made:
+        return made
+    value = readable(text, vr)
+    if not value:
+        if value is None:
+            raise _unreadable(tag, vr)
+        return ""
+    # A date that says no day is shifted as a DT of that kind is.
+    made = shift(value, "DT" if vr == "DA" else vr, days) or (value if vr == "TM" else "")
+    if not made:
+        raise _unreadable(tag, vr)
+    return made
+
+
+def _unreadable(tag: int, vr: str) -> HeldError:
+    what = f"{keyword_for_tag(tag) or 'a private element'} ({tag >> 16:04X},{tag & 0xFFFF:04X})"
+    return HeldError(
+        "bad-value",
+        f"{what} holds what no {vr} may hold (PS3.5 6.2) and what has no one meaning; correct it "
+        "at its origin, or have the profile remove it by an override",
+    )
 
 
 def _text(ds: Dataset, tag: int, vr: str, clean: Callable[[str], str], kind: str) -> None:
@@ -292,11 +358,12 @@ def _unless_found(context: Context) -> Callable[[str], str]:
 def _enumerated(ds: Dataset, tag: int, context: Context) -> None:
     """Take out of a code string's values those that name somebody, or are free text that may."""
     values = _strings(ds[tag].value)
-    if is_structure(tag, values):
-        return
+    own = own_words(tag)
     kept = []
     for value in values:
-        if _CS.fullmatch(value.rstrip(" \0")):
+        if value.strip(" \0") in own:
+            kept.append(value)
+        elif _CS.fullmatch(value.rstrip(" \0")):
             known = is_code_string(value) and not context.identifiers.found_in(value)
             kept.append(value if known else "")
         else:
@@ -308,8 +375,10 @@ def _enumerated(ds: Dataset, tag: int, context: Context) -> None:
                 and context.text(tag, value, "LO") == value
             )
             kept.append(value if harmless else "")
-    if context.identifiers.found_in(" ".join(kept)):
-        kept = []  # a name spread over several values
+    strange = [value for value in kept if value.strip(" \0") not in own]
+    if strange and context.identifiers.found_in(" ".join(strange)):
+        # a name spread over several values
+        kept = [value if value.strip(" \0") in own else "" for value in kept]
     if kept != values:
         # Which code strings an object must have depends on its IOD; none is valid when empty there.
         ds[tag].value = _several(kept) if any(kept) else _DUMMY["CS"]
@@ -324,11 +393,26 @@ def _numbers(ds: Dataset, tag: int, vr: str, context: Context) -> None:
         values = [str(getattr(v, "original_string", v)) for v in _list(element.value)]
     # Shorter ones are counts and positions, whatever number somebody has.
     long = [value for value in values if vr == "IS" and len(value.strip()) >= IDENTIFIER]
-    named = any(context.identifiers.found_in(value) for value in long)
-    if named or not all(not value or _NUMBERS.fullmatch(value) for value in values):
+    if any(context.identifiers.found_in(value) for value in long):
         ds[tag] = DataElement(tag, vr, None)
-    elif keyword_for_tag(tag) in context.profile.bins:
+        return
+    if not all(not value or _NUMBERS.fullmatch(value) for value in values):
+        read = numbers(values, tag)
+        if read is None:
+            raise _unreadable(tag, vr)
+        if read != values:
+            _write_numbers(ds, tag, vr, read)
+        values = read
+    if keyword_for_tag(tag) in context.profile.bins and all(map(_NUMBERS.fullmatch, values)):
         ds[tag].value = binned(tag, ds[tag].value, context.profile)
+
+
+def _write_numbers(ds: Dataset, tag: int, vr: str, values: list[str]) -> None:
+    # As bytes: what is no number could not be decoded.
+    data = "\\".join(values).encode("ascii")
+    data += b" " * (len(data) % 2)
+    raw = RawDataElement(Tag(tag), vr, len(data), data, 0, False, True)
+    ds._dict[raw.tag] = raw  # type: ignore[index]
 
 
 def _bytes(ds: Dataset, tag: int, vr: str, context: Context) -> None:
@@ -361,8 +445,3 @@ def _list(value: Any) -> list[Any]:
 
 def _several(values: list[str]) -> Any:
     return values if len(values) > 1 else values[0] if values else None
-
-
-def new_uid(uid: str, pseudonyms: Pseudonyms) -> str:
-    """Return the pseudonym of a UID; DICOM's own stay."""
-    return uid if uid.startswith(STANDARD_UID) else pseudonyms.uid(uid)

@@ -16,7 +16,8 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEnd
 
 from ..errors import HeldError
 from ..model import AnonymisedInstance, PatientPrint
-from .actions import Context, clean_dataset, new_uid
+from ..uids import checked, place
+from .actions import Context, clean_dataset
 from .comments import copied
 from .declare import declare
 from .encode import encoded_dataset, encoded_meta, joined
@@ -95,14 +96,15 @@ class Anonymiser:
             ``not-dicom``, ``truncated``, ``no-study-uid``, ``no-sop-uid``,
             ``no-transfer-syntax``, ``modality-held``, ``burned-in``, ``document``,
             ``secondary-capture``, ``photograph``, ``label``, ``face``, ``pixels-unreadable``,
-            ``overlay-unreadable``, ``overlay-in-pixels`` or ``unreadable``. The text quotes no
-            value.
+            ``overlay-unreadable``, ``overlay-in-pixels``, ``bad-value``, ``not-uid`` or
+            ``unreadable``. The text quotes no value.
         """
         with quiet(), src.open("rb") as stream:
             header, pixels = self._quick(stream) or self._long(stream)
-            target = out_dir / header.series_uid / f"{header.sop_uid}.dcm"
+            checked(header.study_uid)
+            target = place(out_dir, header.series_uid, header.sop_uid, suffix=".dcm")
             with Landing() as alone:
-                sha256, size = _write(landing or alone, target, header.encoded, pixels)
+                sha256, size = _write(landing or alone, target, out_dir, header.encoded, pixels)
                 alone.settle()
         return AnonymisedInstance(
             study_uid=header.study_uid,
@@ -193,8 +195,7 @@ class Anonymiser:
                 decision.cleaned.declare(header)
 
             def sop_uid(uid: str) -> str:
-                keep = "uids" in self._profile.options
-                return uid if keep else new_uid(uid, self._pseudonyms)
+                return context.uid(uid)
 
             memo = Memo(parts, patient_id, patient, lambda ds: _apply(ds, context), own, sop_uid)
             self._memos[key] = memo
@@ -233,6 +234,8 @@ class Anonymiser:
             declare(ds, context)
             cleaned.declare(ds)
             body = encoded_dataset(ds, syntax.is_implicit_VR, syntax.is_little_endian)
+        except HeldError:
+            raise
         except Exception as error:
             # Its text may quote a value; its type says enough to find the place.
             raise HeldError(
@@ -289,13 +292,22 @@ def _read(stream: BinaryIO) -> tuple[Any, Span | None]:
 
 
 def _refuse(ds: Any, profile: Profile) -> None:
-    if not ds.get("StudyInstanceUID"):
+    if not _uid(ds, "StudyInstanceUID"):
         raise HeldError("no-study-uid", "no StudyInstanceUID (0020,000D); correct it at its origin")
-    if not ds.get("SOPInstanceUID") or not ds.get("SOPClassUID"):
+    if not _uid(ds, "SOPInstanceUID") or not _uid(ds, "SOPClassUID"):
         raise HeldError("no-sop-uid", "no SOPInstanceUID or SOPClassUID (0008,0018), (0008,0016)")
-    if not ds.get("SeriesInstanceUID"):
+    if not _uid(ds, "SeriesInstanceUID"):
         raise HeldError("no-series-uid", "no SeriesInstanceUID (0020,000E)")
     _refuse_by_profile(ds, profile)
+
+
+def _uid(ds: Any, keyword: str) -> str:
+    """Return the one UID that an element holds; empty when it holds none, or several values."""
+    element = ds.get_item(keyword)
+    if element is None or element.VR in ("DS", "IS"):
+        return ""
+    value = ds.get(keyword)
+    return value if isinstance(value, str) else ""
 
 
 def _refuse_by_profile(ds: Any, profile: Profile) -> None:
@@ -313,10 +325,9 @@ def _apply(ds: Any, context: Context) -> None:
 
 def _clean(ds: Any, context: Context) -> None:
     """Apply the profile to a header that has its UIDs, in place."""
-    uids: tuple[Any, ...] = (ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.SOPInstanceUID)
+    uids = [ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.SOPInstanceUID]
     _apply(ds, context)
-    if "uids" not in context.profile.options:
-        uids = tuple(new_uid(str(uid), context.pseudonyms) for uid in uids)
+    uids = [context.uid(str(uid).strip(" \0")) for uid in uids]
     ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.SOPInstanceUID = uids
 
 
@@ -339,9 +350,11 @@ def _bytes(stream: BinaryIO, span: Span | None) -> Iterator[bytes]:
         yield chunk
 
 
-def _write(landing: Landing, target: Path, head: bytes, pixels: Iterator[bytes]) -> tuple[str, int]:
+def _write(
+    landing: Landing, target: Path, root: Path, head: bytes, pixels: Iterator[bytes]
+) -> tuple[str, int]:
     digest, size = hashlib.sha256(), 0
-    out = landing.open(target)
+    out = landing.open(target, root)
     try:
         for chunk in chain([head], pixels):
             out.write(chunk)

@@ -57,6 +57,14 @@ def shift(value: str, vr: str, days: int) -> str:
     return f"{moved:{exact}}{match[4] or ''}{match[5] or ''}"
 
 
+def month_of(name: str) -> int | None:
+    """Return the number of a month by its English name, whole or of three letters."""
+    for names in (_LONG, _NAMES):
+        if name.lower() in names:
+            return names.index(name.lower()) + 1
+    return None
+
+
 def dates_in(text: str) -> Iterator[tuple[int, int, date, str]]:
     """Find the dates in a text: start, end, the day, and how it is written.
 

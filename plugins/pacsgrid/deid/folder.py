@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ..disk import sync_directories
 from ..errors import HeldError
+from ..uids import named, place
 from .check import Counts
 from .journal import Journal, StudyEntry
 from .profile import Profile
@@ -178,11 +179,17 @@ class FolderRun:
 
     def _is_there(self, entry: StudyEntry, work: Path) -> bool:
         """Say whether what an interrupted run noted of a study still stands somewhere."""
-        final = self._out / entry.subject / entry.study_uid
-        return entry.settled or all(
-            any((place / series / f"{sop}.dcm").exists() for place in (work, final))
-            for series, sop in entry.done.values()
+        if entry.settled or not entry.done:
+            return True
+        final = self._final(entry)
+        return all(
+            any(place(room, *uids, suffix=".dcm").exists() for room in (work, final))
+            for uids in entry.done.values()
         )
+
+    def _final(self, entry: StudyEntry) -> Path:
+        """Return where a study's results stand in the end."""
+        return place(self._out / named(entry.subject), entry.study_uid)
 
     def _take(self, journal: Journal, study: _Study, batch: Batch) -> None:
         # Files that the checker cannot read belong to no study that they could spoil.
@@ -242,10 +249,11 @@ class FolderRun:
 
     def _settle(self, journal: Journal, ref: str, entry: StudyEntry, work: Path) -> None:
         """Take a study that passed as a whole to its final place, and its report with it."""
-        final = self._out / entry.subject / entry.study_uid
+        final = self._final(entry)
         folders = {self._out, final.parent, final}
         for series, sop in entry.done.values():
-            part, target = work / series / f"{sop}.dcm", final / series / f"{sop}.dcm"
+            part = place(work, series, sop, suffix=".dcm")
+            target = place(final, series, sop, suffix=".dcm")
             # One that is not in the workplace was taken over before a crash.
             if part.exists():
                 if target.exists() and not filecmp.cmp(target, part, shallow=False):

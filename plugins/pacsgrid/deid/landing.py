@@ -9,6 +9,7 @@ from typing import BinaryIO, Self
 
 from ..disk import sync_directories, sync_files
 from ..errors import HeldError
+from ..uids import inside
 
 
 class Landing:
@@ -26,14 +27,16 @@ class Landing:
         """Return the name that a file bears until it is settled."""
         return target.with_suffix(".part")
 
-    def open(self, target: Path) -> BinaryIO:
-        """Open a file for writing; it stays open until it is settled or discarded.
+    def open(self, target: Path, root: Path) -> BinaryIO:
+        """Open a file below `root` for writing; it stays open until settled or discarded.
 
         Raises
         ------
         HeldError
-            ``duplicate-conflict``: another of the group has that name.
+            ``duplicate-conflict``: another of the group has that name. ``not-uid``: it does not
+            lie below `root`.
         """
+        inside(root, target)
         if target in self._waiting:
             raise HeldError(
                 "duplicate-conflict",

@@ -9,6 +9,7 @@ from io import BytesIO
 from typing import Any, BinaryIO
 
 from pydicom.filereader import read_dataset
+from pydicom.uid import UID_dictionary
 
 from .whole import ITEM, LONG, PIXELS, SEQUENCE_END, UNDEFINED, truncated
 
@@ -21,8 +22,12 @@ _SYNTAX = 0x00020010
 # The encodings that stand as bytes in the file (PS3.5 Annex A): big endian is rare and deflated
 # must be taken in whole, they go the long way.
 _IMPLICIT, _EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
-_ENCAPSULATED = "1.2.840.10008.1.2.4.", "1.2.840.10008.1.2.5"
 _DEFLATED = frozenset({"1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205"})
+_ENCAPSULATED = frozenset(
+    uid for uid, entry in UID_dictionary.items()
+    if entry[1] == "Transfer Syntax"
+    and (uid.startswith("1.2.840.10008.1.2.4.") or uid == "1.2.840.10008.1.2.5")
+) - _DEFLATED  # fmt: skip
 
 
 _SHORT_ELEMENT = struct.Struct("<HH2sH").unpack_from
@@ -98,9 +103,7 @@ def _cut(data: bytes, size: int) -> Parts | None:
             syntax = data[value : value + length].rstrip(b"\0 ").decode("latin-1")
         at = value + length
     implicit = syntax == _IMPLICIT
-    if not implicit and syntax != _EXPLICIT and not syntax.startswith(_ENCAPSULATED):
-        return None
-    if syntax in _DEFLATED:
+    if not implicit and syntax != _EXPLICIT and syntax not in _ENCAPSULATED:
         return None
     return _elements(data, at, size, syntax, implicit)
 

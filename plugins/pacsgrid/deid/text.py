@@ -8,6 +8,7 @@ from .dates import dates_in, write
 from .identifiers import StudyIdentifiers, fold, words_in
 from .patterns import AGE, CLINICAL, IDENTIFYING, PERSONS, UID
 from .pseudonyms import Pseudonyms
+from .vocabulary import STANDARD_UIDS
 
 GONE = "***"
 _LIMITS = {"AE": 16, "SH": 16, "LO": 64, "ST": 1024, "LT": 10240}
@@ -49,7 +50,7 @@ class TextCleaner:
             take(start, end, write(day.fromordinal(moved), form) if moved > 0 else GONE)
         for match in UID.finditer(text):
             uid = match[0]
-            standard = uid.startswith("1.2.840.10008.") or self.keep_uids
+            standard = uid in STANDARD_UIDS or self.keep_uids
             take(*match.span(), uid if standard else self.pseudonyms.uid(uid))
         known = _merge(self.identifiers.spans_in(text))
         dated = list(spans)

@@ -25,6 +25,7 @@ from pacsgrid.grid.fetch import Stored, stored_below
 from pacsgrid.grid.zone import translated
 from pacsgrid.pipeline.attributes import Json, attributes_of, sorted_out
 from pacsgrid.pipeline.manifest import MANIFEST, Manifest
+from pacsgrid.uids import is_name, is_uid
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +103,11 @@ def _there(zone: grid.Zone, project: str) -> dict[tuple[str, str], _There]:
         parts = row[Collection.name].removeprefix(root).split("/")
         if len(parts) == 2:
             manifests[parts[0], parts[1]] = row[DataObject.checksum] or "none"
-    return {key: _There(manifests.get(key, ""), own) for key, own in objects.items()}
+    return {
+        key: _There(manifests.get(key, ""), own)
+        for key, own in objects.items()
+        if is_name(key[0]) and is_uid(key[1])  # other collections are no studies of ours
+    }
 
 
 def _enter(

@@ -18,6 +18,7 @@ from pacsgrid.errors import ConfigError
 from pacsgrid.grid import Zone
 from pacsgrid.ledger import Cohorts, Duties, Ledger, Patients, Vault, migrate
 from pacsgrid.model import ProjectSettings
+from pacsgrid.uids import named
 
 
 @dataclass(frozen=True)
@@ -147,8 +148,9 @@ class Line:
         return [self.zone(name) for name in self.project.partner_zones]
 
     def rooms(self, ref: str) -> Rooms:
-        """Return the directories of one study."""
-        return Rooms(self.site.staging / ref, self.site.outbox / ref, self.site.quarantine / ref)
+        """Return the directories of one study; raises HeldError, see `uids.named`."""
+        name, site = named(ref), self.site
+        return Rooms(site.staging / name, site.outbox / name, site.quarantine / name)
 
     @cached_property
     def workshop(self) -> Workshop:

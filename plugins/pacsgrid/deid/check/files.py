@@ -10,6 +10,7 @@ from .findings import identity_left, name
 from .identity import Identity
 from .reader import Header
 from .search import Search, dates_in
+from .uids import is_standard, is_valid
 
 # PS3.10 7.1 without the senders' AE titles and private information.
 _META = frozenset(
@@ -34,13 +35,16 @@ def check_structure(made: Header) -> None:
             raise HeldError("required-missing", f"{name(there)} or {name(here)} is missing")
         if meta.value.strip(b"\0 ") != element.value.strip(b"\0 "):
             raise HeldError("reference-changed", f"{name(there)} and {name(here)} differ")
+    syntax = made.meta.get(0x00020010)
+    if syntax is None or not is_standard(syntax.value.strip(b"\0 ")):
+        raise HeldError("not-clean", "the transfer syntax (0002,0010) is not a standard one")
 
 
 def check_name(result: Path, search: Search, identity: Identity, keeps_uids: bool) -> None:
     """Refuse a file or folder name of the result that identifies."""
     for part in (result.parent.name, result.stem):
         if part.encode() in identity.origins:
-            if keeps_uids:
+            if keeps_uids and is_valid(part.encode()):
                 continue
             raise identity_left("the file's name", "an original UID")
         # A derived UID has 39 digits: any short number stands in some of them.
