@@ -16,7 +16,7 @@ from pydicom.valuerep import VR
 from .attribute_types import attribute_type
 from .characteristics import binned
 from .codes import clean_code
-from .content import CODE_VALUE, MEASURED, SEQUENCES
+from .content import CODE_VALUE, MEASURED, SEQUENCES, VALUES
 from .dates import shift
 from .identifiers import StudyIdentifiers
 from .private import safe_elements
@@ -130,7 +130,7 @@ def _content(ds: Dataset, tag: int) -> None:
         unknown.CodeMeaning = "Unknown sex"
         ds[tag].value = Sequence([unknown])
     else:
-        _dummy(ds, tag, "UT")
+        _dummy(ds, tag, VALUES[tag][1])
 
 
 def _short(context: Context) -> Callable[[str], str]:
@@ -151,7 +151,7 @@ def _apply_private(ds: Dataset, tag: int, vr: str, context: Context) -> None:
         _text(ds, tag, vr, lambda text: context.cleaner.clean(text, vr), "3")
     elif vr in TIMES:
         if "modified" in context.profile.options:
-            _times(ds, tag, vr, context.shift, "3")
+            _times(ds, tag, vr, context.shift, "3", context.identifiers.only_births)
         elif "full" not in context.profile.options:
             del ds[tag]
     elif vr == "CS":
@@ -197,7 +197,8 @@ def _apply(
         _uid(ds, tag, context, keep=action == "K")
     elif vr in TIMES:
         days = context.shift if action == "C" else 0
-        _times(ds, tag, vr, days, attribute_type(tag, context.sop_class, sequence))
+        births = context.identifiers.only_births
+        _times(ds, tag, vr, days, attribute_type(tag, context.sop_class, sequence), births)
         if tag == _AGE and tag in ds:
             ds[tag].value = binned(tag, ds[tag].value, context.profile)
     elif vr in TEXT:
@@ -265,8 +266,13 @@ def _uid(ds: Dataset, tag: int, context: Context, keep: bool = False) -> None:
     ds[tag].value = _several(made)
 
 
-def _times(ds: Dataset, tag: int, vr: str, days: int, kind: str) -> None:
-    values = [shift(text, vr, days) for text in _strings(ds[tag].value)]
+def _times(
+    ds: Dataset, tag: int, vr: str, days: int, kind: str, births: frozenset[str] = frozenset()
+) -> None:
+    """Move dates by days; a birth date is never moved, as it would tell the age in days."""
+    values = [
+        "" if text[:8] in births else shift(text, vr, days) for text in _strings(ds[tag].value)
+    ]
     if any(values) or not _strings(ds[tag].value):
         ds[tag].value = _several(values)
     else:
@@ -285,7 +291,8 @@ def _text(ds: Dataset, tag: int, vr: str, clean: Callable[[str], str], kind: str
 
 def _unless_found(context: Context) -> Callable[[str], str]:
     # An institution that the profile keeps is named in its own attributes.
-    return lambda text: "" if context.identifiers.found_in(text, places=False) else text
+    found_in = context.identifiers.found_in
+    return lambda text: "" if found_in(text, places=False, short=True) else text
 
 
 def _enumerated(ds: Dataset, tag: int, context: Context) -> None:

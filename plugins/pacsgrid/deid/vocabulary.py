@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 from pathlib import Path
 
-from .identifiers import fold
+from .folding import fold
 
 # DICOM's own (PS3.6 Annex A): SOP classes, transfer syntaxes, well-known instances.
 STANDARD_UID = "1.2.840.10008."
