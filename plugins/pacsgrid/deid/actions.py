@@ -197,7 +197,9 @@ def _apply(
         _uid(ds, tag, context, keep=action == "K")
     elif vr in TIMES:
         days = context.shift if action == "C" else 0
-        births = context.identifiers.only_births
+        # Whoever has it moved on purpose says so in the profile.
+        own = tag in context.profile.overrides
+        births = frozenset() if own else context.identifiers.only_births
         _times(ds, tag, vr, days, attribute_type(tag, context.sop_class, sequence), births)
         if tag == _AGE and tag in ds:
             ds[tag].value = binned(tag, ds[tag].value, context.profile)
@@ -348,7 +350,7 @@ def _bytes(ds: Dataset, tag: int, vr: str, context: Context) -> None:
     if vr in ("OB", "OW", "UN") and len(value) <= _SEARCHED:
         for encoding in ("utf-8", "cp1250", "utf-16-le", "utf-16-be"):
             runs = _READABLE.findall(value.decode(encoding, "replace"))
-            if any(context.identifiers.found_in(run) for run in runs):
+            if any(context.identifiers.found_in(run, joined=False) for run in runs):
                 ds[tag].value = None
                 return
 

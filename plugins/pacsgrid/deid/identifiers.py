@@ -116,7 +116,9 @@ class StudyIdentifiers:
     @cached_property
     def persons(self) -> Names:
         """The names, ready to be found in texts."""
-        return Names(self.names - self.staff, self.staff)
+        # An ID without a digit is as good as a name.
+        called = {value for value in self.ids if value.isalpha() and len(value) >= 6}
+        return Names(self.names - self.staff, self.staff | called)
 
     @cached_property
     def births(self) -> frozenset[str]:
@@ -154,7 +156,9 @@ class StudyIdentifiers:
         compact = {fold(part).replace(" ", "") for part in parts}
         return tuple(sorted(c for c in compact if len(c) >= 8 and not c.isdigit()))
 
-    def found_in(self, text: str, places: bool = True, short: bool = False) -> bool:
+    def found_in(
+        self, text: str, places: bool = True, short: bool = False, joined: bool = True
+    ) -> bool:
         """Say whether the text holds any of the values.
 
         Parameters
@@ -164,10 +168,12 @@ class StudyIdentifiers:
         short
             Whether a patient's name of two letters counts that stands alone: in a code it is no
             name.
+        joined
+            Whether names count that are written together with others: in bytes they are chance.
         """
         text = composed(text)
         flat = folded(text)
-        if self.persons.spans(text, flat, short):
+        if self.persons.spans(text, flat, short, joined):
             return True
         words = _WORD.findall(flat.text)
         squeezed = "".join(words)
@@ -189,10 +195,15 @@ class StudyIdentifiers:
         values = [value for value in values if value in squeezed]
         if values:
             owner = [n for n, (_, _, word) in enumerate(tokens) for _ in word]
+            place = [at for start, end, _ in tokens for at in range(start, end)]
         for value in values:
             at = squeezed.find(value)
             while at >= 0:
-                found.append((tokens[owner[at]][0], tokens[owner[at + len(value) - 1]][1]))
+                last = at + len(value) - 1
+                if value in self.births:
+                    found.append((place[at], place[last] + 1))  # the time behind it stays
+                else:
+                    found.append((tokens[owner[at]][0], tokens[owner[last]][1]))
                 at = squeezed.find(value, at + 1)
         short = {v for v in self.compact if len(v) < 6}
         found += [(start, end) for start, end, word in tokens if word in short]
@@ -241,7 +252,11 @@ def of_dataset(ds: Dataset) -> StudyIdentifiers:
                 elif int(tag) in BIRTH:
                     births.update(_values(element.value))
                 elif element.VR in ("DA", "DT"):
-                    days = {day[0] for v in _values(element.value) if (day := _DAY.match(v))}
+                    days = {
+                        day[0]
+                        for v in _values(element.value)
+                        if (day := _DAY.match(v.replace(".", "")))
+                    }
                     dates |= days
                     if int(tag) in _EXAMINED:
                         examined |= days

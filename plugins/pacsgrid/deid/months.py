@@ -61,6 +61,11 @@ for _number, _names in enumerate(_CALENDARS):
         MONTHS.setdefault(fold(_name), set()).add(_month)
         _PLACE.setdefault(fold(_name), _number)
 MONTHS["sept"] = {9}
+# Of the first three letters; whatever ending a language gives them.
+BEGINNINGS: dict[str, set[int]] = {}
+for _name, _months in MONTHS.items():
+    if len(_name) >= 3:
+        BEGINNINGS.setdefault(_name[:3], set()).update(_months)
 ROMAN = frozenset(_CALENDARS[-1])
 
 

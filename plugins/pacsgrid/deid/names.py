@@ -59,7 +59,7 @@ _BEFORE = ("患者", "病人", "환자")
 _ASIDE = " .,_^'’-‐‑‒–"
 # Prepositions and articles of Hebrew and Arabic that are written together with a word.
 _PREFIXED = frozenset("ובלכהמשوبلفك")
-_DIGRAPH = re.compile(r"([aou])e(?=[a-z])")
+_DIGRAPH = re.compile(r"(?<=[a-z][aou])e(?=[a-z]{2})")
 # Words of one name at most that are put together in every order.
 _PERMUTED = 4
 
@@ -96,7 +96,8 @@ def _spellings(name: str) -> Iterator[str]:
     if (spelled := small.translate(_UMLAUTS)) != small:
         yield spelled
     # Mueller may be written Müller, which compares as Muller.
-    if (plain := _DIGRAPH.sub(r"\1", small)) != small:
+    spelled = folded(spelled).text
+    if (plain := _DIGRAPH.sub("", spelled)) != spelled:
         yield plain
 
 
@@ -137,7 +138,8 @@ class Names:
             named = [word for word in letters if word not in _PARTICLES | _TITLES]
             for word in component:
                 if _script(word[0]) != _SPACED and not word.isdigit():
-                    unspaced.append(word)
+                    if number <= 2:
+                        unspaced.append(word)
                     continue
                 if word in _TITLES:
                     continue
@@ -193,11 +195,9 @@ class Names:
             made = "".join(w if keep else w[0] for w, keep in zip(order, whole, strict=True))
             self._join(made)
 
-    def found_in(self, text: str, short: bool = False) -> bool:
-        """Say whether a name stands in a text; `short` includes two letters alone."""
-        return bool(self.spans(text, folded(composed(text)), short))
-
-    def spans(self, text: str, flat: Folded, short: bool = True) -> list[tuple[int, int]]:
+    def spans(
+        self, text: str, flat: Folded, short: bool = True, joined: bool = True
+    ) -> list[tuple[int, int]]:
         """Find where names stand in a folded text.
 
         Parameters
@@ -206,6 +206,8 @@ class Names:
             The original in NFC: its capitals tell where joined words begin.
         short
             Whether two letters of a patient's name count as a word of their own.
+        joined
+            Whether names count that are written together, or with others in one word.
         """
         found: list[tuple[int, int]] = []
         if self._runs is not None:
@@ -216,13 +218,18 @@ class Names:
         squeezed = "".join([flat.text[start:end] for start, end in words])
         if not self._hint.search(squeezed):
             return found
-        pieces = list(_pieces(text, flat, words))
-        strong = self._strong(text, flat, pieces, short)
-        found += [(pieces[n].start, pieces[n].end) for n in strong]
         found += self._inside(words, squeezed)
         for start, end in words:
-            if self._is_name(flat.text[start:end]):
+            word = flat.text[start:end]
+            named = word in self.words or (joined and self._is_name(word))
+            if short and word in self._short:
+                named = not _is_unit(text, *flat.span(start, end))
+            if named:
                 found.append((start, end))
+        if not joined:
+            return found
+        pieces = list(_pieces(text, flat, words))
+        found += [(pieces[n].start, pieces[n].end) for n in self._strong(text, flat, pieces)]
         return self._beside(flat.text, pieces, found)
 
     def _inside(self, words: list[tuple[int, int]], squeezed: str) -> Iterator[tuple[int, int]]:
@@ -236,15 +243,9 @@ class Names:
                 yield place[at][0], place[at + len(name) - 1][1]
                 at = squeezed.find(name, at + 1)
 
-    def _strong(self, text: str, flat: Folded, pieces: list[_Piece], short: bool) -> Iterator[int]:
+    def _strong(self, text: str, flat: Folded, pieces: list[_Piece]) -> Iterator[int]:
         for first, piece in enumerate(pieces):
-            word = piece.word
-            if word in self.words or self._is_name(word):
-                yield first
-            elif (
-                short and piece.whole and word in self._short
-                and not _is_unit(text, flat, piece)
-            ):  # fmt: skip
+            if piece.word in self.words or self._is_name(piece.word):
                 yield first
             made = ""
             for last in range(first, len(pieces)):
@@ -332,7 +333,9 @@ def _unspaced(words: list[str]) -> Iterator[str]:
     """Give the patterns of a name in a script that has no spaces, or sticks endings to words."""
     words = list(dict.fromkeys(words))
     if len(words) > 1:
-        orders = list(permutations(words)) if len(words) <= _PERMUTED else [tuple(words)]
+        orders = [tuple(words), tuple(reversed(words))]
+        if len(words) <= _PERMUTED:
+            orders = list(permutations(words))
         orders += list(permutations(words, 2)) if len(words) > 2 else []
         for order in orders:
             yield r"[\W_]*".join(map(re.escape, "".join(order)))
@@ -380,17 +383,26 @@ def _humps(text: str, flat: Folded, start: int, end: int) -> Iterator[int]:
         if not case[n].isupper():
             continue
         follows = n + 1 < len(case) and case[n + 1].islower()
-        if case[n - 1].islower() or (case[n - 1].isupper() and follows and n > 1):
+        if case[n - 1].islower() or (case[n - 1].isupper() and follows):
             yield start + n
 
 
 def _may_join(text: str, flat: Folded, pieces: list[_Piece], first: int, last: int) -> bool:
     """Say whether pieces are a joined name: three small letters in one are a word."""
-    size = sum(len(piece.word) for piece in pieces[first : last + 1])
-    if size >= 4:
+    for number in range(first, last):
+        one, other = pieces[number], pieces[number + 1]
+        # An initial apart stands close by, and is a word of its own.
+        letters = [piece for piece in (one, other) if len(piece.word) == 1]
+        if not letters or one.end == other.start:
+            continue
+        if not all(letter.whole for letter in letters) or not _close(
+            flat.text, pieces, number, number + 1
+        ):
+            return False
+    if last > first or sum(len(piece.word) for piece in pieces[first : last + 1]) >= 4:
         return True
     start, end = flat.span(pieces[first].start, pieces[last].end)
-    return not text[start:end].islower() or last > first
+    return not text[start:end].islower()
 
 
 def _glued(pieces: list[_Piece], first: int, last: int) -> bool:
@@ -402,9 +414,9 @@ def _close(flat: str, pieces: list[_Piece], one: int, other: int) -> bool:
     return not flat[pieces[first].end : pieces[second].start].strip(_ASIDE)
 
 
-def _is_unit(text: str, flat: Folded, piece: _Piece) -> bool:
+def _is_unit(text: str, start: int, end: int) -> bool:
     """Say whether two letters are a unit: ``5 ng``, ``ng/ml``, ``120 mA``."""
-    start, end = flat.span(piece.start, piece.end)
     if text[start:end] not in _UNITS:
         return False
-    return text[:start].rstrip()[-1:].isdigit() or text[end : end + 1] == "/"
+    behind = text[:start].removesuffix(" ")[-1:]
+    return behind.isdigit() or text[end : end + 1] == "/"

@@ -76,7 +76,8 @@ class TextCleaner:
         if not spans:
             return original[: _LIMITS.get(vr, len(original))]
         cleaned = _replace(text, spans)
-        if self.identifiers.found_in(cleaned, short=True):
+        days = self.identifiers.births if self.days == 0 else self.identifiers.known_days
+        if self.identifiers.found_in(cleaned, short=True) or _days_in(cleaned, days) & days:
             return ""
         return cleaned[: _LIMITS.get(vr, len(cleaned))]
 

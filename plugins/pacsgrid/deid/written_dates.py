@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from datetime import date
 
 from .folding import folded
-from .months import MONTHS, ROMAN, rename
+from .months import BEGINNINGS, MONTHS, ROMAN, rename
 
 _NAME = r"(?P<name>[^\W\d_]{1,12})"
 _SEP = r"[\W_]{0,3}"
 _OF = rf"(?:{_SEP}(?:de|del|di|of|d)\b)?"
 _DAY = r"(?P<d>\d{1,2})(?:st|nd|rd|th|er|º|ª)?"
-_YEAR = r"(?P<y>\d{4}|\d{2})(?!\d|:\d)"
+_YEAR = r"(?P<y>\d{4}|\d{2})(?!\d)"
 # Three numbers, of which any may be the year.
 _NUMBERS = re.compile(
-    r"(?<!\d)(?P<a>\d{4}|\d{1,2})(?P<s>[\W_]{1,3}| ?[年년] ?| thang | ?/ ?)"
-    r"(?P<b>\d{1,2})(?P<t>[\W_]{1,3}| ?[月월] ?| nam )(?P<c>\d{4}|\d{1,2})(?!\d)"
+    r"(?<!\d)(?P<a>\d{4}|\d{1,2})(?P<s>[\W_]{1,3}| ?[年년] ?| ?thang ?)"
+    r"(?P<b>\d{1,2})(?P<t>[\W_]{1,3}| ?[月월] ?| ?nam ?)(?P<c>\d{4}|\d{1,2})(?!\d)"
 )
 _NAMED = (
     re.compile(rf"(?<!\d){_DAY}{_OF}{_SEP}{_NAME}{_OF}{_SEP}{_YEAR}"),
@@ -164,19 +164,23 @@ def _form(text: str, start: int, end: int, parts: list[tuple[int, int, str]]) ->
 
 def _named(text: str, flat: str, span: _Span, known: frozenset[str]) -> _Found:
     for number, pattern in enumerate(_NAMED):
-        for match in pattern.finditer(flat):
+        for match in _everywhere(pattern, flat):
             name = match["name"]
-            months = MONTHS.get(name)
+            months = MONTHS.get(name) or BEGINNINGS.get(name[:3], set())
             if not months or (name in ROMAN and not _roman(match, flat)):
                 continue
             year, day = match["y"], int(match["d"])
             days = [d for m in months for d in _days(year, m, day)]
             sure = any(f"{d:%Y%m%d}" in known for d in days)
-            if len(year) == 2 and not sure and (number or not _surely_month(name)):
+            if not sure and name not in MONTHS:
+                continue
+            # Of two digits, the year may be the hour: 4 May 10:15.
+            doubtful = number or not _surely_month(name) or _GOES_ON.match(flat, match.end())
+            if len(year) == 2 and not sure and doubtful:
                 continue
             days = _likely(days, known)
             parts = [
-                (*span(*match.span("d")), "d" + ("2" if len(match["d"]) == 2 else "")),
+                (*span(*match.span("d")), _day_shape(match["d"], flat[match.end("d") :])),
                 (*span(*match.span("y")), "y4" if len(year) == 4 else "Y2"),
             ]
             first, last = span(*match.span("name"))
@@ -185,10 +189,23 @@ def _named(text: str, flat: str, span: _Span, known: frozenset[str]) -> _Found:
                 # Behind its day a month of three letters is short; in front it is written out.
                 shape = "JUN" if shape.isupper() else "Jun" if shape[0].isupper() else "jun"
             parts.append((first, last, "N" + shape))
-            plain = len(days) == 1 and not 2400 <= int(year) <= 2700
+            plain = len(days) == 1 and name in MONTHS and not 2400 <= int(year) <= 2700
             begin, stop = span(*match.span())
             form = _form(text, begin, stop, parts) if plain else ""
             yield match.start(), match.end(), days, form
+
+
+def _day_shape(day: str, after: str) -> str:
+    """Write 10. May, which has no zero if the day is the second; 10MAY has."""
+    return "d2" if len(day) == 2 and (day[0] == "0" or not after.startswith(". ")) else "d"
+
+
+def _everywhere(pattern: re.Pattern[str], flat: str) -> Iterator[re.Match[str]]:
+    """Find matches that overlap, too: the first of them may be no date."""
+    at = 0
+    while (match := pattern.search(flat, at)) is not None:
+        yield match
+        at = match.start() + 1
 
 
 def _surely_month(name: str) -> bool:
@@ -203,7 +220,7 @@ def _roman(match: re.Match[str], flat: str) -> bool:
 
 
 def _eras(text: str, flat: str, span: _Span, known: frozenset[str]) -> _Found:
-    for match in _ERA.finditer(flat):
+    for match in _everywhere(_ERA, flat):
         year = _ERAS[match["era"]] + (1 if match["y"] == "元" else int(match["y"]))
         day = _day(year, int(match["m"]), int(match["d"]))
         if day and (len(match["era"]) == 2 or f"{day:%Y%m%d}" in known):

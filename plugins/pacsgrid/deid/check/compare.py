@@ -16,6 +16,9 @@ from .search import Search, dates_in
 from .text import charset, decode
 
 _TEXT = frozenset(("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT", "AS"))
+# Where two letters that stand alone may be somebody's name: not in codes, units and makers.
+_NAMING = frozenset(("LO", "LT", "PN", "SH", "ST", "UC", "UT"))
+_CODED = frozenset((0x00080070, 0x00080100, 0x00080102, 0x00181210, 0x00281054))
 _TIMES = frozenset(("DA", "DT"))
 _BYTES = frozenset(("UN", "OB"))
 _CLASS, _METHOD, _METHOD_CODES = 0x00080016, 0x00120063, 0x00120064
@@ -38,6 +41,8 @@ _TERMS = frozenset(
 )  # fmt: skip
 # Stand where something was taken out, in results of an earlier anonymising too.
 _REMOVED = frozenset((b"REMOVED", b"urn:removed"))
+# A date that has to be there and is none.
+_NO_DATE = b"19000101"
 _DECIMAL = re.compile(rb" *[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)? *")
 # PS3.16 CID 7050: some people are called Basic.
 _METHODS = {
@@ -223,12 +228,24 @@ class Comparison:
                 raise _changed(tag)
 
     def _time(self, tag: int, old: Element | None, value: bytes) -> None:
+        self._birth(tag, old, value)
         for part in value.split(b"\\"):
             date = part[:8].decode("latin-1")
             known = self._search.births if "full" in self._profile.options else self._search.dates
             # After a shift one of the study's dates may fall on another of them.
             if len(date) == 8 and date in known and (old is None or part[:8] in old.value):
                 raise identity_left(name(tag), "a full date")
+
+    def _birth(self, tag: int, old: Element | None, value: bytes) -> None:
+        """Refuse a birth date that was moved: it would tell the age in days."""
+        if old is None or tag in self._profile.overrides:
+            return
+        births = self._identity.births - self._identity.examined
+        was, made = old.value.split(b"\\"), value.split(b"\\")
+        for source, part in zip(was, made, strict=False):
+            born = source[:8].decode("latin-1") in births
+            if born and part.strip(b"\0 ") and not part.startswith(_NO_DATE):
+                raise identity_left(name(tag), "a birth date, though moved,")
 
     def _text(
         self,
@@ -248,16 +265,18 @@ class Comparison:
         same = old is not None and value == old.value
         if tag in ALWAYS_NEW and same and value.strip(b"\0 ") not in _REMOVED:
             raise identity_left(name(tag), "the source's own value")
-        if (element.vr, value) not in self._clean:
+        short = element.vr in _NAMING and tag not in _CODED
+        kind = element.vr if short else element.vr + "?"
+        if (kind, value) not in self._clean:
             text = decode(value, now)
-            if found := self._search.text(text):
+            if found := self._search.text(text, short):
                 raise identity_left(name(tag), found)
             if dates := set(dates_in(text)) & self._dates:
                 source = set(dates_in(decode(old.value, was))) if old is not None else dates
                 if dates & source:
                     raise identity_left(name(tag), "a full date")
                 return  # another element may hold the same text and be wrong
-            self._clean.add((element.vr, value))
+            self._clean.add((kind, value))
 
     @property
     def _dates(self) -> set[str] | frozenset[str]:
