@@ -96,13 +96,28 @@ def dates_in(text: str, known: frozenset[str] = frozenset()) -> Iterator[Written
     Of 3/4/2020 the first number is the month, unless only the other order gives a day.
     """
     flat = folded(text)
-    taken: list[tuple[int, int]] = []
+    found: list[Written] = []
     for finder in (_named, _eras, _numbers, _runs):
         for start, end, days, form in finder(text, flat.text, flat.span, known):
-            begin, stop = flat.span(start, end)
-            if days and not any(begin < b and a < stop for a, b in taken):
-                taken.append((begin, stop))
-                yield Written(begin, stop, frozenset(days), form)
+            if not days:
+                continue
+            made = Written(*flat.span(start, end), frozenset(days), form)
+            others = [one for one in found if made.start < one.end and one.start < made.end]
+            if others and any(f"{day:%Y%m%d}" in known for day in days):
+                # Two dates that share a number: nobody can tell which it is, and both go.
+                found = [one for one in found if one not in others]
+                made = _both([made, *others])
+            elif others:
+                continue
+            found.append(made)
+    return iter(found)
+
+
+def _both(dates: list[Written]) -> Written:
+    if len({(one.start, one.end, one.days) for one in dates}) == 1:
+        return dates[-1]
+    start, end = min(one.start for one in dates), max(one.end for one in dates)
+    return Written(start, end, frozenset(day for one in dates for day in one.days))
 
 
 def write(day: date, form: str) -> str:
@@ -265,7 +280,6 @@ def _numbers(text: str, flat: str, span: _Span, known: frozenset[str]) -> _Found
         chosen = sure or readings
         if not chosen:
             continue
-        at = match.end()
         form = ""
         # Three numbers in a row may be no date: they go, and become no other numbers.
         if len({*chosen}) == 1 and _sign(match["s"]) in _SIGNS:
