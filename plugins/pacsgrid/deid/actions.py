@@ -36,7 +36,12 @@ _DUMMY: dict[str, Any] = {
 _NUMBERS = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
 _CS = re.compile(r"[A-Z0-9_ ]{0,16}")
 IDENTIFIER = 6  # digits that a whole number has at least to be somebody's
+# A layer of graphics, which annotations refer to by the name that somebody gave it.
+_LAYER = 0x00700002
+_LAYER_NAME = re.compile(r"LAYER[ _]?\d{0,3}|\d{1,3}")
 _WORDS = re.compile(r"[^\W\d]+([ _-][^\W\d]+)*")
+# Registry, external ID, name and responsible organisation of a coding scheme (PS3.3 C.12.1).
+_SCHEME_NAMES = frozenset({0x00080112, 0x00080114, 0x00080115, 0x00080116})
 _CHARACTER_SET, _ACCESSION = 0x00080005, 0x00080050
 _PATIENT_NAME, _PATIENT_ID, _AGE = 0x00100010, 0x00100020, 0x00101010
 # Bytes in one value; what is not a whole number of them cannot be read back.
@@ -72,8 +77,16 @@ class Context:
             TextCleaner(self.identifiers, self.pseudonyms, days, "uids" in options),
         )
 
+    def local(self, scheme: str) -> bool:
+        """Say whether a coding scheme is called after an institution that is not kept."""
+        return "institution" not in self.profile.options and (
+            self.identifiers.places_of_work.named_in(scheme)
+        )
+
     def text(self, tag: int, text: str, vr: str) -> str:
         """Clean the text of an unlisted attribute; empty when it may not stay."""
+        if tag in _SCHEME_NAMES and self.local(text):
+            return ""
         mode = self.profile.text
         if is_term(tag, text):
             return "" if self.identifiers.found_in(text) else text
@@ -95,7 +108,8 @@ def clean_dataset(ds: Dataset, context: Context, sequence: str = "", strict: boo
     strict
         Codes may identify as well: the items of a sequence that the table wants replaced.
     """
-    clean_code(ds, context.pseudonyms, (lambda _text: "") if strict else _short(context))
+    named = (lambda _text: "") if strict else _short(context)
+    clean_code(ds, context.pseudonyms, named, context.local)
     private = safe_elements(ds, context.profile.safe_private)
     # Before the concept's own name is cleaned.
     content = content_actions(ds, context.profile) if sequence in SEQUENCES else {}
@@ -302,6 +316,9 @@ def _enumerated(ds: Dataset, tag: int, context: Context) -> None:
     values = _strings(ds[tag].value)
     if is_structure(tag, values):
         return
+    if tag == _LAYER:
+        ds[tag].value = _several([_layer(value.strip(" \0"), context) for value in values])
+        return
     kept = []
     for value in values:
         if _CS.fullmatch(value.rstrip(" \0")):
@@ -321,6 +338,14 @@ def _enumerated(ds: Dataset, tag: int, context: Context) -> None:
     if kept != values:
         # Which code strings an object must have depends on its IOD; none is valid when empty there.
         ds[tag].value = _several(kept) if any(kept) else _DUMMY["CS"]
+
+
+def _layer(name: str, context: Context) -> str:
+    """Return a layer's name, or one that tells it from the others (PS3.3 C.10.7)."""
+    known = _LAYER_NAME.fullmatch(name) or (_CS.fullmatch(name) and is_code_string(name))
+    if known and not context.identifiers.found_in(name):
+        return name
+    return context.pseudonyms.code("GraphicLayer", name).upper() if name else ""
 
 
 def _numbers(ds: Dataset, tag: int, vr: str, context: Context) -> None:

@@ -12,6 +12,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from .folding import Folded, composed, fold, folded
+from .institutions import Institutions
 from .names import Names
 from .parts import cut, parsed
 from .quiet import quiet
@@ -64,6 +65,7 @@ PLACES = frozenset(
 )
 _WORD = re.compile(r"[^\W_]+")
 _MODEL = 0x00081090
+_INSTITUTIONS = frozenset({0x00080080, 0x00081040, 0x0040A027})
 # When the patient was examined: a newborn on its birthday.
 _EXAMINED = frozenset({0x00080020, 0x00080021, 0x00080022, 0x00080023, 0x0008002A})
 _DAY = re.compile(r"\d{8}")
@@ -91,6 +93,7 @@ class StudyIdentifiers:
     # Names of models: a station that is called so is not told from others.
     models: frozenset[str] = frozenset()
     study_dates: frozenset[str] = frozenset()
+    institutions: frozenset[str] = frozenset()
 
     def __repr__(self) -> str:
         return f"StudyIdentifiers({len(self.names)} names, {len(self.ids)} ids)"
@@ -106,6 +109,7 @@ class StudyIdentifiers:
             self.dates | other.dates,
             self.models | other.models,
             self.study_dates | other.study_dates,
+            self.institutions | other.institutions,
         )
 
     @cached_property
@@ -119,6 +123,11 @@ class StudyIdentifiers:
         # An ID without a digit is as good as a name.
         called = {value for value in self.ids if value.isalpha() and len(value) >= 6}
         return Names(self.names - self.staff, self.staff | called)
+
+    @cached_property
+    def places_of_work(self) -> Institutions:
+        """The institutions, ready to be found in the names of coding schemes."""
+        return Institutions(self.institutions)
 
     @cached_property
     def births(self) -> frozenset[str]:
@@ -237,6 +246,7 @@ def of_dataset(ds: Dataset) -> StudyIdentifiers:
     places: set[str] = set()
     devices: set[str] = set()
     models: set[str] = set()
+    institutions: set[str] = set()
     stack = [ds]
     while stack:
         current = stack.pop()
@@ -266,6 +276,8 @@ def of_dataset(ds: Dataset) -> StudyIdentifiers:
                     models.update(_values(element.value))
                 if int(tag) in PLACES:
                     places.update(_values(element.value))
+                if int(tag) in _INSTITUTIONS:
+                    institutions.update(_values(element.value))
             except Exception:
                 continue
     return StudyIdentifiers(
@@ -278,6 +290,7 @@ def of_dataset(ds: Dataset) -> StudyIdentifiers:
         dates=frozenset(dates),
         models=frozenset(models),
         study_dates=frozenset(examined),
+        institutions=frozenset(institutions),
     )
 
 

@@ -9,6 +9,7 @@ from ...errors import HeldError
 from ..profile import Profile
 from .findings import ADDED, EMPTIED, KEPT, REMOVED, REPLACED, identity_left, name
 from .identity import ALWAYS_NEW, STANDARD_UID, Identity, allowed
+from .published import means_what_it_says
 from .reader import Element, Header, Items
 from .references import References
 from .required import Required, in_items, of_class
@@ -19,6 +20,7 @@ _TEXT = frozenset(("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT", "
 # Where two letters that stand alone may be somebody's name: not in codes, units and makers.
 _NAMING = frozenset(("LO", "LT", "PN", "SH", "ST", "UC", "UT"))
 _CODED = frozenset((0x00080070, 0x00080100, 0x00080102, 0x00181210, 0x00281054))
+_SCHEME_NAMES = frozenset((0x00080102, 0x00080112, 0x00080114, 0x00080115, 0x00080116))
 _TIMES = frozenset(("DA", "DT"))
 _BYTES = frozenset(("UN", "OB"))
 _CLASS, _METHOD, _METHOD_CODES = 0x00080016, 0x00120063, 0x00120064
@@ -124,14 +126,14 @@ class Comparison:
             old = before.get(tag) if before is not None else None
             key = (tag, element.vr, old.value if old is not None else None, element.value)
             fate = judged.get(key)
-            if fate is None or element.vr in ("SQ", "UI") or tag & 0x10000:
+            if fate is None or element.vr in ("SQ", "UI") or tag & 0x10000 or tag == _MEANING:
                 if tag & 0xFFFF == 0:
                     raise HeldError("not-clean", f"a group length {name(tag)} is left")
                 if tag >> 16 & 1:
                     self._private(tag, after, now)
                 if element.items is not None:
                     self._sequence(tag, old, element.items, was, now)
-                else:
+                elif tag != _MEANING or not means_what_it_says(after):
                     self._value(tag, old, element, was, now)
                 fate = _fate(old, element)
                 if len(judged) > _MEMORY:
@@ -265,6 +267,8 @@ class Comparison:
         same = old is not None and value == old.value
         if tag in ALWAYS_NEW and same and value.strip(b"\0 ") not in _REMOVED:
             raise identity_left(name(tag), "the source's own value")
+        if tag in _SCHEME_NAMES and self._search.scheme(decode(value, now)):
+            raise identity_left(name(tag), "an institution")
         short = element.vr in _NAMING and tag not in _CODED
         kind = element.vr if short else element.vr + "?"
         if (kind, value) not in self._clean:

@@ -66,6 +66,7 @@ class Identity:
     # Days of the examination: a newborn's birth date may be one of them.
     examined: set[str] = field(default_factory=set)
     models: set[str] = field(default_factory=set)
+    institutions: set[str] = field(default_factory=set)
     stations: set[str] = field(default_factory=set)
     births: set[str] = field(default_factory=set)
     origins: set[bytes] = field(default_factory=set)
@@ -123,6 +124,8 @@ class Identity:
             self.persons |= called
             if tag in _PATIENTS:
                 self.patients |= called
+        if tag in _INSTITUTIONS:
+            self.institutions.add(decode(value, encodings))
         for text in readings(value, encodings):
             parts = {part for part in text.split("\\") if part.strip("\0 ")}
             target |= parts

@@ -10,6 +10,19 @@ from .identity import Identity
 from .names import NO_NAMES, Short, unspaced
 from .text import fold, folded
 
+# How words begin that are in the names of many institutions, or of makers.
+_EVERYWHERE = (
+    "agfa", "anonym", "canon", "care", "cent", "city", "clini", "colleg", "count", "depart",
+    "diagn", "dicom", "fakultn", "foundat", "fuji", "gener", "group", "health", "hitach",
+    "holog", "hopit", "hospi", "imag", "insti", "klini", "krank", "labor", "medi", "nation",
+    "nemocn", "north", "osped", "phili", "polic", "praxi", "priva", "publi", "radio", "regio",
+    "remov", "resea", "saint", "sankt", "schoo", "servi", "sieme", "south", "syste", "szpit",
+    "toshi", "trust", "unive", "unkno", "ustav",
+)  # fmt: skip
+_PUBLIC_SCHEMES = frozenset(
+    ("DCM", "SCT", "SRT", "SNM3", "99SDM", "LN", "UCUM", "RADLEX", "MAYOASRG", "NYUMCCG", "NCIt",
+     "UMLS", "FMA", "ISO3166_1", "ISO639_1", "ISO639_2", "RADELEMENT", "UBERON", "PATHLEX")
+)  # fmt: skip
 _DIALLED = re.compile(r"\d[\d\s()./+-]{5,}\d")
 # Letters that readers of print take for digits, and the other way round.
 _MISREAD = str.maketrans("oilszbg", "0115289")
@@ -44,6 +57,11 @@ class Search:
             fold(phone).replace(" ", "") for phone in identity.phones if "@" in phone
         }  # fmt: skip
         self._long = _alternatives(long)
+        # An institution as a local coding scheme is called after it: by a word that few have.
+        self._schemes = {
+            word for place in identity.institutions for word in fold(place).split()
+            if len(word) >= 5 and word.isalpha() and not word.startswith(_EVERYWHERE)
+        }  # fmt: skip
         self._joined = _alternatives({word for word in self._words if len(word) >= 5})
         self._phones = {
             digits[-9:] for phone in identity.phones
@@ -81,6 +99,13 @@ class Search:
                 if any(phone in digits for phone in self._phones):
                     return "a phone number"
         return None
+
+    def scheme(self, text: str) -> bool:
+        """Say whether a coding scheme's name holds an institution's own word."""
+        if text in _PUBLIC_SCHEMES:
+            return False
+        squeezed = fold(text).replace(" ", "")
+        return any(word in squeezed for word in self._schemes)
 
     def nearly(self, text: str) -> str | None:
         """Say whether a text as read from pixels names somebody but for one letter."""
