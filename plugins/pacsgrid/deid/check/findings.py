@@ -50,6 +50,4 @@ def name(tag: int) -> str:
 def identity_left(where: str, what: str) -> HeldError:
     """Return the refusal of a result that still identifies."""
     advice = "correct it at its origin, or have the profile remove it: an override of action X or Z"
-    return HeldError(
-        "identity-left", f"{where} holds {what} of the study's own headers; {advice}"
-    )
+    return HeldError("identity-left", f"{where} holds {what} of the study's own headers; {advice}")
