@@ -22,6 +22,7 @@ help:
 	@echo "make deid-corpus  every file of pydicom and pydicom-data and every row of Table E.1-1, checked (half an hour)"
 	@echo "make bench-deid-score  de-identification scored on known answers beside its peers (installs them in var/)"
 	@echo "make grid-nights  a hundred simulated nights of faults, killed servers and absent partners"
+	@echo "make grid-convergence  200 studies whose ingest fails at random, each proven or held in the end"
 	@echo "make bench-deid-speed  instances per second of CPU, ours beside its peers; peak of memory on 2 GB"
 	@echo "make bench-pixels  share of drawn texts hidden and of frames without text changed (TEXTS=600, half an hour)"
 	@echo "make bench-grid  deposit, fetch, verification and planning; PACSGRID_TEST_ZONES names a real zone"
@@ -88,6 +89,11 @@ bench-deid-score: $(VENV)/.ready
 
 grid-nights: $(VENV)/.ready
 	PACSGRID_NIGHTS=100 $(BIN)/python -m pytest -s tests/pipeline/test_nights.py
+
+# Random failures of resources, zones, steps and rooms; every study must be proven or held.
+.PHONY: grid-convergence
+grid-convergence: $(VENV)/.ready
+	PACSGRID_SCENARIOS=200 $(BIN)/python -m pytest -s tests/pipeline/test_convergence.py
 
 bench-deid-speed: $(VENV)/.ready
 	$(BIN)/python tests/benchmarks/bench_deid_speed.py

@@ -47,6 +47,17 @@ class ZoneUnavailable(RetryableError):
     """An iRODS zone did not answer or dropped the connection."""
 
 
+class StorageUnavailable(ZoneUnavailable, ZoneError):
+    """An iRODS zone answers, but a resource that it needs is down, full or not mounted.
+
+    Who handles a zone's refusal of one replica handles this too; a whole study is tried again.
+    """
+
+
+class WorkFilesGone(PacsgridError):
+    """What an earlier step left in staging or outbox is not there; retrieve the study again."""
+
+
 class ConflictError(PacsgridError):
     """An object with other content already stands where this one belongs."""
 

@@ -60,11 +60,63 @@ class StagedFile:
 
 
 @dataclass(frozen=True)
+class PatientPrint:
+    """What tells one patient from another, as keyed hashes: says nothing without the project's key.
+
+    Attributes
+    ----------
+    family, given
+        The words of PatientName's family name, and of its other components, in any writing.
+    initials
+        The first letters of the given names.
+    birth, sex
+        Of a whole birth date, and of M or F; empty where the header does not tell.
+    """
+
+    family: frozenset[str] = frozenset()
+    given: frozenset[str] = frozenset()
+    initials: frozenset[str] = frozenset()
+    birth: str = ""
+    sex: str = ""
+
+    def __or__(self, other: PatientPrint) -> PatientPrint:
+        """Return what both together say."""
+        return PatientPrint(
+            self.family | other.family,
+            self.given | other.given,
+            self.initials | other.initials,
+            self.birth or other.birth,
+            self.sex or other.sex,
+        )
+
+    def disagrees(self, other: PatientPrint) -> str:
+        """Return the attribute that tells two patients apart; empty when they may be one.
+
+        A family name may change with a marriage, names may be swapped, shortened, or lack their
+        diacritics: that is no disagreement where the rest agrees.
+        """
+        if self.birth and other.birth and self.birth != other.birth:
+            return "PatientBirthDate (0010,0030)"
+        if self.sex and other.sex and self.sex != other.sex:
+            return "PatientSex (0010,0040)"
+        mine, others = self.family | self.given, other.family | other.given
+        common = mine & others
+        if not mine or not others or len(common) > 1:
+            return ""
+        if self.family & other.family:
+            apart = self.initials and other.initials and not self.initials & other.initials
+            return "PatientName (0010,0010)" if apart else ""
+        known = bool(self.birth) and self.birth == other.birth
+        return "" if common and known else "PatientName (0010,0010)"
+
+
+@dataclass(frozen=True)
 class AnonymisedInstance:
     """One instance as it left the anonymiser; the unit of proof.
 
     ``sha256`` is the lower-case hex digest of the whole file, ``size`` its bytes,
-    ``path`` the file in the outbox; all UIDs are pseudonyms.
+    ``path`` the file in the outbox; all UIDs are pseudonyms. ``patient`` is what its header
+    told of the patient.
     """
 
     study_uid: str
@@ -76,6 +128,7 @@ class AnonymisedInstance:
     sha256: str
     size: int
     path: Path
+    patient: PatientPrint = PatientPrint()
 
 
 @dataclass(frozen=True)
@@ -205,7 +258,7 @@ class ReplicationPolicy:
     within_hours
         When all of them are to be proven, counted from the first proof at home.
     reverify_days
-        How long a proof counts; then storage is read again.
+        How long a proof counts; then storage is read again. 0: each night.
     """
 
     copies: dict[str, int] = field(default_factory=dict)

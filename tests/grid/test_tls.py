@@ -54,6 +54,20 @@ def test_a_certificate_of_another_host_is_refused(
         zone.ping()
 
 
+def test_a_zone_that_requires_tls_names_the_setting_that_is_missing(
+    settings: ZoneSettings,
+) -> None:
+    missing = r"requires TLS: set zones\.brno\.ca_file"
+    with Zone(settings) as zone, pytest.raises(ZoneUnavailable, match=missing):
+        zone.ping()
+
+
+def test_a_zone_that_is_away_is_not_said_to_require_tls(settings: ZoneSettings) -> None:
+    with Zone(replace(settings, port=1)) as zone, pytest.raises(ZoneUnavailable) as raised:
+        zone.ping()
+    assert "TLS" not in str(raised.value)
+
+
 def test_a_zone_without_tls_is_refused(tmp_path: Path, certificates: Certificates) -> None:
     with ZoneServer("brno", tmp_path / "plain", password="x") as server:
         plain = ZoneSettings("brno", "localhost", server.port, "rods", "x")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -122,3 +123,28 @@ def test_a_resource_is_suspect_when_an_object_goes_bad_there_again(
     ledger.add_proofs(ref, bad, NOW + timedelta(days=1))
     ledger.add_proofs(ref, broken, NOW + timedelta(days=2))
     assert duties.suspects(["brno", "praha"]) == [("brno", "disk", 2)]
+
+
+def test_an_interval_of_no_days_verifies_everything_each_night(
+    ledger: Ledger, duties: Duties
+) -> None:
+    refs = {study(ledger, number, age=0) for number in range(3)}
+    policy = replace(POLICY, reverify_days=0)
+    assert {(d.ref, d.zone) for d in duties.tonight("demo", policy, NOW)} == {
+        (ref, zone) for ref in refs for zone in POLICY.copies
+    }
+
+
+def test_what_is_deposited_is_owed_its_replicas_whatever_its_state(
+    ledger: Ledger, duties: Duties
+) -> None:
+    held, found = study(ledger, 1, age=0), study(ledger, 2, age=0)
+    ledger.hold(held, "conflict", "for the test")
+    ledger.reopen(found)
+    ledger.found("st-003", "demo", "pacs", "hash", b"")
+    late = AnonymisedInstance("1.2", "1.2.1", "1.2.1.9", "S", "CT", "", "a" * 64, 9, Path())
+    ledger.add_instances(found, [late])  # anonymised anew, not deposited yet
+    duties.forget_zone("demo", "praha")
+    assert {(d.ref, d.zone, d.lacking) for d in duties.all("demo", POLICY)} == {
+        (ref, zone, 2 * (zone == "praha")) for ref in (held, found) for zone in POLICY.copies
+    }

@@ -109,6 +109,23 @@ def test_a_study_of_two_patients_is_held(stack: Stack) -> None:
         assert not line.ledger.instances(line.ledger.held("demo")[0].ref)
 
 
+def test_two_patients_under_one_id_do_not_become_one_subject(stack: Stack) -> None:
+    ct(stack.drop / "a.dcm", "1.2.3.4", "1.2.3.4.1.1", patient="Nováková^Žofie", patient_id="0")
+    with Line(stack.site, "demo") as line:
+        go(line)
+        ct(stack.drop / "b.dcm", "1.2.3.5", "1.2.3.5.1.1", patient="Malá^Eva", patient_id="0")
+        ct(stack.drop / "c.dcm", "1.2.3.6", "1.2.3.6.1.1", patient="NOVAKOVA^Z", patient_id="0")
+        go(line)
+        (held,) = line.ledger.held("demo")
+        assert (held.whole, held.code) == (True, "patient-conflict")
+        assert "PatientName" in held.detail and "Mal" not in held.detail
+        verified = line.ledger.studies("demo", [StudyState.VERIFIED])
+        assert {line.ledger.instances(row.ref)[0].subject for row in verified} == {
+            line.pseudonyms.subject("0")
+        }
+        assert len(verified) == 2
+
+
 def test_a_crash_while_holding_loses_no_file(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     ct(stack.drop / "a.dcm", "1.2.3.4", "1.2.3.4.1.1")
     ds = dcmread(ct(stack.drop / "b.dcm", "1.2.3.4", "1.2.3.4.1.2"))

@@ -180,7 +180,7 @@ def test_other_bytes_of_the_same_result_are_no_conflict(line: Line, study: Study
     go(line)
     path = study.slice(1)
     ds = dcmread(path)
-    ds.PatientBirthDate = "19750402"  # removed on the way in any case
+    ds.ReferringPhysicianName = "Malá^Eva"  # removed on the way in any case
     ds.save_as(path)
     for _ in range(2):
         receive(study.folder, [path])

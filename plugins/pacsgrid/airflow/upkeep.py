@@ -67,7 +67,10 @@ def tend(project: str) -> dict[str, Any]:
         if night.again:
             raise RetryableError(f"{project}: {night.again[0]}")
     done = asdict(night)
-    return {name: done[name] for name in ("studies", "repaired", "restored", "copied", "postponed")}
+    return {
+        name: done[name]
+        for name in ("studies", "finished", "repaired", "restored", "copied", "postponed")
+    }
 
 
 def audit(project: str) -> dict[str, str]:

@@ -19,6 +19,11 @@ def add(commands: Any) -> None:
     """Declare the sub-commands."""
     keep = commands.add_parser("keep", help="copy, verify and repair what the policy asks for")
     keep.add_argument("project")
+    keep.add_argument(
+        "--verify-now",
+        action="store_true",
+        help="verify every replica, not only those that are due",
+    )
     keep.set_defaults(run=run_keep)
     report = commands.add_parser("report", help="replicas of a project, as JSON")
     report.add_argument("project")
@@ -31,10 +36,11 @@ def add(commands: Any) -> None:
 def run_keep(given: argparse.Namespace) -> int:
     """Do one night's duties; 75 when something is to be tried again, 3 when something is lost."""
     with Line(load_site(), given.project, "keep") as line:
-        night = tend(line)
+        night = tend(line, everything=given.verify_now)
     print(
-        f"{night.studies} studies: {night.copied} objects copied, {night.repaired} replicas "
-        f"repaired, {night.restored} objects restored, {night.postponed} duties postponed"
+        f"{night.studies} studies: {night.finished} taken to their end, {night.copied} objects "
+        f"copied, {night.repaired} replicas repaired, {night.restored} objects restored, "
+        f"{night.postponed} duties postponed"
     )
     for ref, uid in sorted(night.lost):
         print(f"LOST {ref} {uid}: no good replica in any zone")

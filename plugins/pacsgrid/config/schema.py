@@ -98,7 +98,7 @@ class ReplicationSection(Strict):
 
     zones: dict[str, HeldSection] = {}
     within_hours: int = Field(default=72, ge=1)
-    reverify_days: int = Field(default=30, ge=1, le=3650)
+    reverify_days: int = Field(default=30, ge=0, le=3650)
 
 
 class ProjectSection(Strict):

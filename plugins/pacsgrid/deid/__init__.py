@@ -5,6 +5,7 @@ from __future__ import annotations
 from .anonymise import anonymise_file
 from .check import Checker, check_file
 from .identifiers import StudyIdentifiers, collect_identifiers
+from .patient import patient_conflict, same_patient
 from .profile import Profile, load_profile
 from .pseudonyms import Pseudonyms
 from .report import REPORT_NAME, join_reports, study_report
@@ -23,5 +24,7 @@ __all__ = [
     "collect_identifiers",
     "join_reports",
     "load_profile",
+    "patient_conflict",
+    "same_patient",
     "study_report",
 ]

@@ -19,6 +19,7 @@ from .codes import clean_code
 from .content import CODE_VALUE, MEASURED, SEQUENCES, VALUES
 from .dates import shift
 from .identifiers import StudyIdentifiers
+from .patient import patient_key
 from .private import safe_elements
 from .profile import Profile
 from .pseudonyms import Pseudonyms
@@ -205,7 +206,7 @@ def _apply(
         _identity(ds, tag, context)
     elif action == "Z":
         ds[tag].value = None
-    elif action == "D":
+    elif action == "D" and vr != "UI":
         _dummy(ds, tag, vr)
     elif vr == "UI":
         _uid(ds, tag, context, keep=action == "K")
@@ -257,7 +258,7 @@ def _identity(ds: Dataset, tag: int, context: Context) -> None:
         ds[tag].value = context.pseudonyms.accession(value) if value else None
     else:
         # A nested item can be about another patient (a donor, a mother).
-        original = context.patient_id if tag == _PATIENT_NAME or not value else value
+        original = context.patient_id if tag == _PATIENT_NAME or not value else patient_key(ds)
         ds[tag].value = context.pseudonyms.subject(original)
 
 

@@ -15,7 +15,7 @@ from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
 from ..errors import HeldError
-from ..model import AnonymisedInstance
+from ..model import AnonymisedInstance, PatientPrint
 from .actions import Context, clean_dataset, new_uid
 from .comments import copied
 from .declare import declare
@@ -24,6 +24,7 @@ from .identifiers import StudyIdentifiers
 from .landing import Landing
 from .memo import Memo, separable, shared
 from .parts import Parts, cut, parsed
+from .patient import patient_key, patient_print
 from .pixel import holds
 from .pixel.choose import needs_look
 from .pixel.clean import Cleaned, clean_pixels
@@ -46,6 +47,7 @@ class _Header:
 
     encoded: bytes
     patient_id: str
+    patient: PatientPrint
     study_uid: str
     series_uid: str
     sop_uid: str
@@ -92,7 +94,7 @@ class Anonymiser:
         HeldError
             ``not-dicom``, ``truncated``, ``no-study-uid``, ``no-sop-uid``,
             ``no-transfer-syntax``, ``modality-held``, ``burned-in``, ``document``,
-            ``secondary-capture``, ``photograph``, ``face``, ``pixels-unreadable``,
+            ``secondary-capture``, ``photograph``, ``label``, ``face``, ``pixels-unreadable``,
             ``overlay-unreadable``, ``overlay-in-pixels`` or ``unreadable``. The text quotes no
             value.
         """
@@ -112,6 +114,7 @@ class Anonymiser:
             sha256=sha256,
             size=size,
             path=target,
+            patient=header.patient,
         )
 
     def _context(self, patient_id: str, sop_class: str) -> Context:
@@ -152,7 +155,9 @@ class Anonymiser:
         if not all(texts[:4]):
             return None
         encoded = encoded_meta(sop_class, sop, parts.syntax) + joined(elements)
-        made = _Header(encoded, memo.patient_id, study, series, sop, sop_class, modality)
+        made = _Header(
+            encoded, memo.patient_id, memo.patient, study, series, sop, sop_class, modality
+        )
         return made, _pixels(stream, span, parts.syntax)
 
     def _decide(self, parts: Parts) -> _Decision:
@@ -178,7 +183,8 @@ class Anonymiser:
         memo = self._memos.get(key)
         if memo is None:
             ds = parsed(parts, parts.elements)
-            patient_id = _patient_id(ds)
+            patient_id = patient_key(ds)
+            patient = patient_print(ds, self._pseudonyms)
             context = self._context(patient_id, str(ds.SOPClassUID))
 
             def own(header: Any) -> None:
@@ -190,7 +196,7 @@ class Anonymiser:
                 keep = "uids" in self._profile.options
                 return uid if keep else new_uid(uid, self._pseudonyms)
 
-            memo = Memo(parts, patient_id, lambda ds: _apply(ds, context), own, sop_uid)
+            memo = Memo(parts, patient_id, patient, lambda ds: _apply(ds, context), own, sop_uid)
             self._memos[key] = memo
         return memo
 
@@ -199,7 +205,8 @@ class Anonymiser:
         ds, span = _read(stream)
         try:
             _refuse(ds, self._profile)
-            patient_id = _patient_id(ds)
+            patient_id = patient_key(ds)
+            patient = patient_print(ds, self._pseudonyms)
             cleaned = clean_pixels(stream, ds, span, self._profile.pixels)
         except HeldError:
             raise
@@ -237,7 +244,7 @@ class Anonymiser:
             raise HeldError("no-sop-uid", "what stands as SOPClassUID (0008,0016) is no UID")
         encoded = encoded_meta(sop_class, uids[2], str(syntax)) + body
         modality = str(ds.get("Modality", "") or "")
-        return _Header(encoded, patient_id, *uids, sop_class, modality), pixels
+        return _Header(encoded, patient_id, patient, *uids, sop_class, modality), pixels
 
 
 def anonymise_file(
@@ -249,10 +256,6 @@ def anonymise_file(
 ) -> AnonymisedInstance:
     """Anonymise one file by itself; see `Anonymiser.file`."""
     return Anonymiser(pseudonyms, profile, study_identifiers).file(src, out_dir)
-
-
-def _patient_id(ds: Any) -> str:
-    return str(ds.get("PatientID", "") or ds.StudyInstanceUID)
 
 
 def _read(stream: BinaryIO) -> tuple[Any, Span | None]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from pydicom.dataelem import RawDataElement
 
+from ..model import PatientPrint
 from .actions import IDENTIFIER
 from .encode import encoded_dataset
 from .parts import Parts, cut_encoded, parsed
@@ -24,9 +25,9 @@ _ANCHORS = (_CHARSET, 0x00280100, 0x00280103)
 # With it SOP class, patient and study, and what the anonymiser writes on its own account,
 # whatever stood there: method and state of the de-identification.
 _SHARED = (
-    0x00080005, 0x00080016, 0x00080060, 0x00100010, 0x00100020, 0x00120062, 0x00120063,
-    0x00120064, 0x0020000D, 0x0020000E, 0x00280100, 0x00280103, 0x00280301, 0x00280302,
-    0x00280303,
+    0x00080005, 0x00080016, 0x00080060, 0x00100010, 0x00100020, 0x00100021, 0x00100024,
+    0x00100030, 0x00100040, 0x00120062, 0x00120063, 0x00120064, 0x0020000D, 0x0020000E,
+    0x00280100, 0x00280103, 0x00280301, 0x00280302, 0x00280303,
 )  # fmt: skip
 # Binary numbers of one width; written as they are read.
 _BINARY = frozenset(("FD", "FL", "SL", "SS", "UL", "US"))
@@ -69,7 +70,9 @@ class Memo:
     parts
         The first of them.
     patient_id
-        The original PatientID, or what stands for it.
+        What the subject derives from.
+    patient
+        What the header tells of the patient.
     clean
         Applies the profile to a dataset, in place.
     own
@@ -82,11 +85,13 @@ class Memo:
         self,
         parts: Parts,
         patient_id: str,
+        patient: PatientPrint,
         clean: Callable[[Any], None],
         own: Callable[[Any], None],
         sop_uid: Callable[[str], str],
     ) -> None:
         self.patient_id = patient_id
+        self.patient = patient
         self._clean = clean
         self._sop_uid = sop_uid
         self._public: dict[int, dict[bytes, bytes]] = {}

@@ -40,6 +40,7 @@ _KEYS = frozenset(
         "safe_private",
         "held_modalities",
         "hold_burned_in",
+        "hold_patient_conflicts",
         "pixels",
         "text",
         "bins",
@@ -63,6 +64,7 @@ class Profile:
     safe_private: frozenset[tuple[str, int, int]]
     held_modalities: frozenset[str]
     hold_burned_in: bool = True
+    hold_patient_conflicts: bool = True
     pixels: PixelSettings = field(default_factory=PixelSettings)
     # Texts without a row in the table: ``drop``, ``harmless`` (kept when nothing in them
     # identifies) or ``clean``.
@@ -110,8 +112,9 @@ def _validated(raw: dict[str, Any]) -> Profile:
         raise ConfigError(f"profile {name}: unknown options {sorted(map(str, bad))}")
     if {"full", "modified"} <= options:
         raise ConfigError(f"profile {name}: options full and modified exclude each other")
-    if not isinstance(raw.get("hold_burned_in", True), bool):
-        raise ConfigError(f"profile {name}: hold_burned_in must be true or false")
+    for key in ("hold_burned_in", "hold_patient_conflicts"):
+        if not isinstance(raw.get(key, True), bool):
+            raise ConfigError(f"profile {name}: {key} must be true or false")
     text = raw.get("text", "clean" if "descriptors" in options else "harmless")
     if text not in _TEXT_MODES:
         raise ConfigError(f"profile {name}: text must be one of {', '.join(_TEXT_MODES)}")
@@ -150,6 +153,7 @@ def _validated(raw: dict[str, Any]) -> Profile:
         overrides=overrides,
         safe_private=frozenset(private),
         held_modalities=frozenset(raw.get("held_modalities") or ()),
+        hold_patient_conflicts=raw.get("hold_patient_conflicts", True),
         # Where pixels are cleaned, an image that admits its text need not wait.
         hold_burned_in=raw.get("hold_burned_in", pixels.look == "none"),
         pixels=pixels,

@@ -40,7 +40,7 @@ class Pseudonyms:
         return "2.25." + str(int.from_bytes(mac[:16], "big"))
 
     def subject(self, patient_id: str) -> str:
-        """Map a PatientID to ``S`` + 12 base32 characters."""
+        """Map a PatientID, or what `patient_key` makes of it, to ``S`` + 12 base32 characters."""
         mac = self._mac("subject", patient_id.strip(" \0"))
         return "S" + base64.b32encode(mac[:8]).decode()[:12]
 
@@ -53,6 +53,10 @@ class Pseudonyms:
         """Give the patient's date shift, -1 to -365 whole days."""
         mac = self._mac("shift", patient_id.strip(" \0"))
         return -1 - int.from_bytes(mac[:8], "big") % 365
+
+    def patient(self, kind: str, value: str) -> str:
+        """Hash something that tells patients apart, for comparison within the project alone."""
+        return self._mac("patient", f"{kind}\0{value}").hex()[:16]
 
     def reference(self, source: str, study_uid: str) -> str:
         """Give the opaque name of a study for ledger and logs."""

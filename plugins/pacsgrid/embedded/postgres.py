@@ -14,7 +14,7 @@ import secrets
 import shutil
 import subprocess
 import tempfile
-from contextlib import closing
+from contextlib import closing, suppress
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
@@ -41,8 +41,9 @@ def _install() -> Path:
 def _elsewhere(directory: Path) -> Path:
     """Return a place for the data that every user can reach; sweeps those of lost directories."""
     for note in _SHARED.glob("*/for"):
-        if not Path(note.read_text()).exists():
-            shutil.rmtree(note.parent, ignore_errors=True)
+        with suppress(FileNotFoundError):  # another process sweeps too
+            if not Path(note.read_text()).exists():
+                shutil.rmtree(note.parent, ignore_errors=True)
     base = _SHARED / hashlib.sha256(str(directory).encode()).hexdigest()[:12]
     base.mkdir(parents=True, exist_ok=True)
     (base / "for").write_text(str(directory))
@@ -60,7 +61,12 @@ def _copied(install: Path) -> Path:
         libs = package.with_name(f"{package.name}.libs")
         if libs.exists():
             shutil.copytree(libs, partial / libs.name, symlinks=True)
-        partial.rename(target)
+        try:
+            partial.rename(target)
+        except OSError:
+            if not target.exists():
+                raise
+            shutil.rmtree(partial)  # another process was faster
     return target / package.name / install.name
 
 

@@ -21,7 +21,7 @@ from pacsgrid.grid.mend import mend
 from pacsgrid.grid.partner import copy_to_partner
 from pacsgrid.grid.repair import Repair, repair
 from pacsgrid.grid.replicas import replicate_home, verify
-from pacsgrid.grid.restore import restore
+from pacsgrid.grid.restore import put_back, restore
 from pacsgrid.grid.zone import Zone
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "get_text",
     "mend",
     "object_path",
+    "put_back",
     "put_text",
     "remove_collection",
     "remove_object",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import irods.keywords as kw
@@ -21,7 +22,7 @@ from irods.exception import (
 from irods.meta import AVUOperation, iRODSMeta
 from irods.models import Collection
 
-from pacsgrid.errors import ConflictError, ZoneUnavailable
+from pacsgrid.errors import ConflictError, WorkFilesGone, ZoneUnavailable
 from pacsgrid.grid.branches import replicate_missing
 from pacsgrid.grid.bundle import put_bundles
 from pacsgrid.grid.catalog import GOOD, CatalogReplica, replicas_below, replicas_in
@@ -70,11 +71,19 @@ def deposit(
         An object with other content stands where one belongs; nothing is overwritten.
     ZoneUnavailable, ZoneError
         The zone did not answer, or refused; or a file of the outbox was damaged meanwhile.
+    WorkFilesGone
+        The zone lacks an instance whose file is not in the outbox any more.
     """
-    report = put_missing(zone, project, instances, lambda one: one.path, connections)
+    report = put_missing(zone, project, instances, _file, connections)
     for collection, wanted in avus.items():
         add_avus(zone, collection, wanted)
     return report
+
+
+def _file(one: AnonymisedInstance) -> Path:
+    if not one.path.is_file():
+        raise WorkFilesGone(f"the outbox lacks instance {one.sop_uid}")
+    return one.path
 
 
 def put_missing(

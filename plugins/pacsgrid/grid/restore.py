@@ -1,4 +1,4 @@
-"""Objects that a zone has lost, brought back from another zone's proven copy."""
+"""Objects that a zone has lost, brought back from another zone's proven copy or from files."""
 
 from __future__ import annotations
 
@@ -6,30 +6,56 @@ from collections.abc import Sequence
 
 from pacsgrid.grid.catalog import replicas_below
 from pacsgrid.grid.deposit import PARTIAL, remove_object
-from pacsgrid.grid.layout import Deposited, object_path, study_collection
+from pacsgrid.grid.layout import Deposited, ensure_project, object_path, study_collection
 from pacsgrid.grid.partner import opener_from
-from pacsgrid.grid.put import put_one
+from pacsgrid.grid.put import Opener, _D_contra, put_one
 from pacsgrid.grid.zone import Zone, translated
 
 
 def restore(source: Zone, target: Zone, project: str, instances: Sequence[Deposited]) -> list[str]:
     """Bring objects back into `target`; returns the SOP UIDs that `source` could give.
 
-    `instances` are those without any good replica in `target`. Each is put beside its place,
-    proven, and only then takes the place of what is left there.
+    `instances` are those without any good replica in `target`.
+
+    Raises
+    ------
+    ZoneUnavailable, ZoneError
+        As in `put_back`.
     """
-    restored: list[str] = []
     if not instances:
-        return restored
-    name = target.settings.name
+        return []
     first = instances[0]
-    there = replicas_below(
-        source, study_collection(source.settings.name, project, first.subject, first.study_uid)
-    )
-    opener = opener_from(source, project)
+    name = source.settings.name
+    there = replicas_below(source, study_collection(name, project, first.subject, first.study_uid))
+    given = [one for one in instances if object_path(name, project, one) in there]
+    put_back(target, project, given, opener_from(source, project))
+    return [one.sop_uid for one in given]
+
+
+def put_back(
+    target: Zone, project: str, instances: Sequence[_D_contra], opener: Opener[_D_contra]
+) -> int:
+    """Put instances whose replicas in `target` are missing or bad; returns how many.
+
+    Each is put beside its place, proven, and only then takes the place of what is left there.
+
+    Parameters
+    ----------
+    opener
+        Gives the bytes of each: a file, or an open stream.
+
+    Raises
+    ------
+    ZoneUnavailable
+        The zone did not answer, or what arrived is not what was sent.
+    ZoneError
+        The zone refused, or the bytes are not the anonymiser's.
+    """
+    if not instances:
+        return 0
+    name = target.settings.name
+    ensure_project(target, project)
     for one in instances:
-        if object_path(source.settings.name, project, one) not in there:
-            continue
         path = object_path(name, project, one)
         with translated(name):
             target.session.collections.create(path.rsplit("/", 1)[0])
@@ -39,5 +65,4 @@ def restore(source: Zone, target: Zone, project: str, instances: Sequence[Deposi
         remove_object(target, path)
         with translated(name):
             target.session.data_objects.move(path + PARTIAL, path)
-        restored.append(one.sop_uid)
-    return restored
+    return len(instances)

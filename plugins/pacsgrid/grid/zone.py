@@ -16,7 +16,7 @@ from typing import Any, Self, TypeVar
 from irods import exception as irods_errors
 from irods.session import iRODSSession
 
-from pacsgrid.errors import PacsgridError, ZoneError, ZoneUnavailable
+from pacsgrid.errors import PacsgridError, StorageUnavailable, ZoneError, ZoneUnavailable
 from pacsgrid.model import ZoneSettings
 
 _T = TypeVar("_T")
@@ -24,6 +24,7 @@ _R = TypeVar("_R")
 
 # Seconds without an answer after which a zone counts as away.
 TIMEOUT = 120
+NEGOTIATION_TIMEOUT = 10
 # Bytes a second that the slowest storage is trusted to checksum and replicate.
 SLOWEST = 10 << 20
 
@@ -32,6 +33,20 @@ _PASSING = (
     irods_errors.LOCKED_DATA_OBJECT_ACCESS,
     irods_errors.HIERARCHY_ERROR,
     irods_errors.SYS_AGENT_INIT_ERR,
+)
+# What a zone answers while a resource is down, full or not mounted; it may well serve later.
+_STORAGE = (
+    irods_errors.SYS_RESC_IS_DOWN,
+    irods_errors.SYS_RESC_QUOTA_EXCEEDED,
+    irods_errors.SYS_REPLICA_INACCESSIBLE,
+    irods_errors.USER_FILE_TOO_LARGE,
+    irods_errors.UNIX_FILE_CREATE_ERR,
+    irods_errors.UNIX_FILE_OPEN_ERR,
+    irods_errors.UNIX_FILE_READ_ERR,
+    irods_errors.UNIX_FILE_WRITE_ERR,
+    irods_errors.UNIX_FILE_MKDIR_ERR,
+    irods_errors.UNIX_FILE_FSYNC_ERR,
+    irods_errors.UNIX_FILE_CLOSE_ERR,
 )
 
 
@@ -53,13 +68,17 @@ def _tls(ca_file: Path | None) -> dict[str, Any]:
 
 @contextmanager
 def translated(zone: str) -> Iterator[None]:
-    """Turn what python-irodsclient raises into ZoneUnavailable or ZoneError."""
+    """Turn what python-irodsclient raises into ZoneUnavailable, StorageUnavailable or ZoneError."""
     try:
         yield
     except PacsgridError:
         raise
     except _PASSING as error:
         raise ZoneUnavailable(f"zone {zone}: {type(error).__name__}") from None
+    except _STORAGE as error:
+        raise StorageUnavailable(
+            f"zone {zone}: {type(error).__name__}; a resource is down, full or not mounted"
+        ) from None
     except irods_errors.iRODSException as error:
         raise ZoneError(f"zone {zone} refused: {type(error).__name__}: {error}") from None
     except KeyError as error:
@@ -74,6 +93,30 @@ def translated(zone: str) -> Iterator[None]:
         ) from None
     except (OSError, EOFError) as error:
         raise ZoneUnavailable(f"zone {zone} does not answer: {type(error).__name__}") from None
+
+
+def requires_tls(settings: ZoneSettings) -> bool:
+    """Ask a server that broke off a plain connection whether it takes TLS connections only."""
+    session = iRODSSession(
+        host=settings.host,
+        port=settings.port,
+        user=settings.user,
+        password=settings.password,
+        zone=settings.name,
+        client_server_negotiation="request_server_negotiation",
+        client_server_policy="CS_NEG_REFUSE",
+    )
+    session.connection_timeout = NEGOTIATION_TIMEOUT
+    try:
+        with session.pool.get_connection():
+            return False
+    except irods_errors.NetworkException as error:
+        # The client's policy and the server's, in this order; no code tells them apart.
+        return str(error).endswith("CS_NEG_REFUSE,CS_NEG_REQUIRE")
+    except irods_errors.iRODSException:
+        return False
+    finally:
+        session.cleanup()
 
 
 class Zone:
@@ -121,6 +164,18 @@ class Zone:
             **_tls(s.ca_file),
         )
         session.connection_timeout = self._timeout
+        with translated(s.name):
+            try:
+                with session.pool.get_connection():
+                    pass
+            except irods_errors.NetworkException:
+                session.cleanup()
+                if s.ca_file is None and requires_tls(s):
+                    raise ZoneUnavailable(
+                        f"zone {s.name} requires TLS: set zones.{s.name}.ca_file to the "
+                        "certificate of the authority that signed the server's"
+                    ) from None
+                raise
         return session
 
     def rows(

@@ -3,16 +3,19 @@
 from pacsgrid.ledger.access import note_access
 from pacsgrid.ledger.cohorts import Cohorts
 from pacsgrid.ledger.decision import note_decision
-from pacsgrid.ledger.duties import Absence, Duties, Duty
-from pacsgrid.ledger.ledger import Ledger
+from pacsgrid.ledger.duties import DEPOSITED, Absence, Duties, Duty
+from pacsgrid.ledger.ledger import WAY, Ledger
 from pacsgrid.ledger.migrate import migrate
 from pacsgrid.ledger.overview import Overview
+from pacsgrid.ledger.patient import Patients
 from pacsgrid.ledger.rows import AuditRow, HeldRow, InstanceRow, StudyRow
 from pacsgrid.ledger.selection import forget_selections, keep_selection, open_selection
 from pacsgrid.ledger.shelf import Shelf
 from pacsgrid.ledger.vault import Vault
 
 __all__ = [
+    "DEPOSITED",
+    "WAY",
     "Absence",
     "AuditRow",
     "Cohorts",
@@ -22,6 +25,7 @@ __all__ = [
     "InstanceRow",
     "Ledger",
     "Overview",
+    "Patients",
     "Shelf",
     "StudyRow",
     "Vault",

@@ -134,6 +134,10 @@ class Cohorts(Connected):
             cursor.execute(
                 "UPDATE pacsgrid.vault SET sealed = ''::bytea WHERE ref = ANY(%s)", (refs,)
             )
+            cursor.execute(
+                "DELETE FROM pacsgrid.patient WHERE project = %s AND subject = %s",
+                (project, subject),
+            )
         return refs
 
     def sop_uids(self, project: str, subject: str) -> list[str]:

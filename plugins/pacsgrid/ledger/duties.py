@@ -8,18 +8,23 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pacsgrid.ledger.connection import Connected
-from pacsgrid.model import ReplicationPolicy
+from pacsgrid.model import ReplicationPolicy, StudyState
 
 FIRST_WAIT, LONGEST_WAIT = timedelta(minutes=5), timedelta(hours=6)
 
+# A study is looked after from its deposit on, in whatever state it is. One that was taken up again
+# or held since then owes what was proven of it; what it gets anew is the ingest's to deposit.
 _DUTIES = """
 WITH mine AS (
-    SELECT ref, changed_at FROM pacsgrid.study
-    WHERE project = %(project)s AND state = 'verified'
+    SELECT s.ref, s.state, s.changed_at FROM pacsgrid.study s
+    WHERE s.project = %(project)s AND (s.state = ANY(%(deposited)s)
+        OR s.state <> 'withdrawn' AND EXISTS (SELECT FROM pacsgrid.holding h WHERE h.ref = s.ref))
 ), wanted (zone, copies) AS (SELECT * FROM unnest(%(zones)s::text[], %(copies)s::int[])),
 held AS (
     SELECT ref, count(*) AS instances FROM pacsgrid.instance
-    WHERE project = %(project)s GROUP BY ref
+    JOIN mine USING (ref) WHERE project = %(project)s AND state = ANY(%(deposited)s) GROUP BY ref
+    UNION ALL SELECT ref, count(DISTINCT sop_uid) FROM pacsgrid.proof
+    JOIN mine USING (ref) WHERE state <> ALL(%(deposited)s) GROUP BY ref
 ), proven AS (
     SELECT h.ref, h.zone, sum(h.instances) FILTER (WHERE h.good >= w.copies) AS enough,
            sum(h.bad) AS bad, min(h.oldest) AS oldest
@@ -33,6 +38,7 @@ LEFT JOIN proven ON proven.ref = mine.ref AND proven.zone = wanted.zone
 ORDER BY (proven.enough IS DISTINCT FROM held.instances OR proven.bad > 0) DESC,
          proven.oldest NULLS FIRST, mine.ref
 """
+DEPOSITED = (StudyState.DEPOSITED, StudyState.REPLICATED, StudyState.VERIFIED)
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,7 @@ class Duties(Connected):
     """One connection to the ledger for planning; each method is one transaction."""
 
     def all(self, project: str, policy: ReplicationPolicy) -> Iterator[Duty]:
-        """Yield every settled study in every zone of the policy, the most urgent first."""
+        """Yield every deposited study in every zone of the policy, the most urgent first."""
         for duty, _ in self._rows(project, policy):
             yield duty
 
@@ -79,8 +85,12 @@ class Duties(Connected):
         """Yield what is to be done in one night.
 
         All that lacks something; all whose proofs will be older than the policy's interval by
-        the next night; and the oldest of the rest, so that each night has its equal share.
+        the next night; and the oldest of the rest, so that each night has its equal share. With
+        an interval of 0 days that is everything.
         """
+        if policy.reverify_days == 0:
+            yield from self.all(project, policy)
+            return
         overdue = now - timedelta(days=policy.reverify_days - 1)
         share: int | None = None
         for duty, total in self._rows(project, policy):
@@ -97,6 +107,7 @@ class Duties(Connected):
             "project": project,
             "zones": list(policy.copies),
             "copies": list(policy.copies.values()),
+            "deposited": [state.value for state in DEPOSITED],
         }
         with self._transaction("duties") as cursor:
             cursor.itersize = 1000

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+from psycopg2.errors import LockNotAvailable
 from psycopg2.extras import execute_values
 
 from pacsgrid.errors import ConflictError, PacsgridError
@@ -16,7 +17,7 @@ from pacsgrid.ledger.connection import Connected
 from pacsgrid.ledger.rows import AuditRow, HeldRow, InstanceRow, StudyRow
 from pacsgrid.model import AnonymisedInstance, ReplicaProof, StudyState
 
-_WAY = (
+WAY = (
     StudyState.FOUND,
     StudyState.RETRIEVED,
     StudyState.ANONYMISED,
@@ -123,7 +124,7 @@ class Ledger(Connected):
             now = self._state(cursor, ref, lock=True)
             if now is to:
                 return
-            if now not in _WAY or to not in _WAY or _WAY.index(to) != _WAY.index(now) + 1:
+            if now not in WAY or to not in WAY or WAY.index(to) != WAY.index(now) + 1:
                 raise PacsgridError(f"{ref}: a study cannot go from {now.value} to {to.value}")
             self._set(cursor, ref, to)
 
@@ -147,7 +148,7 @@ class Ledger(Connected):
 
     def reopen(self, ref: str) -> None:
         """Take a study up again because its source has new instances."""
-        self._back(ref, _WAY)
+        self._back(ref, WAY)
 
     def _back(self, ref: str, allowed: Sequence[StudyState]) -> None:
         with self._transaction() as cursor:
@@ -161,20 +162,38 @@ class Ledger(Connected):
             self._set(cursor, ref, StudyState.FOUND)
 
     @contextmanager
-    def lock_study(self, ref: str) -> Iterator[bool]:
+    def lock_study(self, ref: str, seconds: float = 0) -> Iterator[bool]:
         """Try to be the only worker on a study; yields whether it is ours.
 
         The lock belongs to the connection: a worker that dies frees it.
+
+        Parameters
+        ----------
+        seconds
+            How long to wait for another worker.
         """
-        with self._transaction() as cursor:
-            cursor.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (ref,))
-            ours = bool(cursor.fetchone()[0])
+        ours = self._lock(ref) or (seconds > 0 and self._wait_for_lock(ref, seconds))
         try:
             yield ours
         finally:
             if ours and not self._connection.closed:
                 with self._transaction() as cursor:
                     cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", (ref,))
+
+    def _lock(self, ref: str) -> bool:
+        with self._transaction() as cursor:
+            cursor.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (ref,))
+            return bool(cursor.fetchone()[0])
+
+    def _wait_for_lock(self, ref: str, seconds: float) -> bool:
+        with self._transaction() as cursor:
+            milliseconds = str(int(seconds * 1000))
+            cursor.execute("SELECT set_config('lock_timeout', %s, true)", (milliseconds,))
+            try:
+                cursor.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", (ref,))
+            except LockNotAvailable:
+                return False
+        return True
 
     # -- instances and proofs -------------------------------------------------------------
 

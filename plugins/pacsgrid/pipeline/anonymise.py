@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
-from pacsgrid.deid import Batch, join_reports, study_report
+from pacsgrid.deid import (
+    Batch,
+    join_reports,
+    patient_conflict,
+    same_patient,
+    study_report,
+)
 from pacsgrid.disk import sha256_of, sync_directories
-from pacsgrid.errors import HeldError
+from pacsgrid.errors import HeldError, WorkFilesGone
 from pacsgrid.ledger import InstanceRow
 from pacsgrid.model import AnonymisedInstance
 from pacsgrid.pipeline.context import Line
@@ -29,8 +36,12 @@ def anonymise(line: Line, ref: str) -> None:
     ------
     HeldError
         The checker refused, the files name several patients, or no instance is left.
+    WorkFilesGone
+        What was retrieved is not in staging any more.
     """
     rooms = line.rooms(ref)
+    if not rooms.staging.is_dir():
+        raise WorkFilesGone("what was retrieved is not in staging any more")
     settled = settled_before(line, ref)
     files = sorted(path for path in rooms.staging.iterdir() if path.suffix == ".dcm")
     digests = {path: sha256_of(path) for path in files} if is_received(line, ref) else {}
@@ -53,6 +64,7 @@ def anonymise(line: Line, ref: str) -> None:
             "the files of this study bear different PatientIDs (0010,0020); correct it at the "
             "source",
         )
+    _insist_on_one_patient(line, done)
     if done:
         line.ledger.set_profile(ref, line.profile.hash)
         line.ledger.add_instances(ref, done)
@@ -66,6 +78,21 @@ def anonymise(line: Line, ref: str) -> None:
         )
     line.ledger.set_report(ref, _report(line, ref, batch, settled))
     log.info("%s: %d instances anonymised, %d held", ref, len(done), len(batch.held))
+
+
+def _insist_on_one_patient(line: Line, done: Sequence[AnonymisedInstance]) -> None:
+    """Hold a study whose files, or whose subject's other studies, are of another patient.
+
+    Raises
+    ------
+    HeldError
+        ``patient-mismatch`` or ``patient-conflict``.
+    """
+    if not done or not line.profile.hold_patient_conflicts:
+        return
+    patient = same_patient(made.patient for made in done)
+    if apart := line.patients.note(line.project.name, done[0].subject, patient):
+        raise patient_conflict(apart)
 
 
 def _through(line: Line, ref: str, files: list[Path], settled: Settled | None) -> Batch:

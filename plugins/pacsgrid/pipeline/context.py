@@ -16,7 +16,7 @@ from pacsgrid.deid.quarantine import keep
 from pacsgrid.disk import sync_directories
 from pacsgrid.errors import ConfigError
 from pacsgrid.grid import Zone
-from pacsgrid.ledger import Cohorts, Duties, Ledger, Vault, migrate
+from pacsgrid.ledger import Cohorts, Duties, Ledger, Patients, Vault, migrate
 from pacsgrid.model import ProjectSettings
 
 
@@ -117,6 +117,12 @@ class Line:
         migrate(self.site.ledger_dsn)
         return Cohorts(self.site.ledger_dsn)
 
+    @cached_property
+    def patients(self) -> Patients:
+        """Which patient each subject stands for."""
+        migrate(self.site.ledger_dsn)
+        return Patients(self.site.ledger_dsn)
+
     def zone(self, name: str) -> Zone:
         """Return the client of a zone, one per line."""
         if name not in self._zones:
@@ -160,7 +166,7 @@ class Line:
         for zone in self._zones.values():
             zone.close()
         self._zones.clear()
-        for name in ("ledger", "duties", "cohorts"):
+        for name in ("ledger", "duties", "cohorts", "patients"):
             if name in self.__dict__:
                 self.__dict__.pop(name).close()
 

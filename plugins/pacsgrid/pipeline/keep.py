@@ -9,30 +9,39 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from pacsgrid import grid
-from pacsgrid.errors import PacsgridError
-from pacsgrid.ledger import Duty, InstanceRow
-from pacsgrid.model import AVU, ReplicaProof, StudyState
+from pacsgrid.errors import PacsgridError, RetryableError
+from pacsgrid.ledger import DEPOSITED, Duty, InstanceRow
+from pacsgrid.model import AVU, StudyState
+from pacsgrid.pipeline.completion import complete
 from pacsgrid.pipeline.context import Line
 from pacsgrid.pipeline.documents import put_documents
 from pacsgrid.pipeline.release import collection_of
-from pacsgrid.pipeline.studies import answers, copy_out, study_of
+from pacsgrid.pipeline.steps import advance, settle
+from pacsgrid.pipeline.studies import answers, study_of
 from pacsgrid.pipeline.withdraw import catch_up
 
 log = logging.getLogger(__name__)
+
+
+# An ingest that has not touched a study for so long has ended or died.
+STALLED = timedelta(hours=1)
 
 
 @dataclass
 class Night:
     """What one run of `tend` did and found.
 
-    ``lost`` names instances without a good replica anywhere, as (study reference, SOP UID);
-    ``postponed`` counts duties in zones that are away, ``again`` tells what failed.
+    ``studies`` counts the studies that were looked after, each once; ``finished`` those whose
+    ingest had stopped on the way and that are verified now. ``lost`` names instances without a
+    good replica anywhere, as (study reference, SOP UID); ``postponed`` counts duties in zones
+    that are away, ``again`` tells what failed.
     """
 
     studies: int = 0
+    finished: int = 0
     repaired: int = 0
     restored: int = 0
     copied: int = 0
@@ -41,13 +50,18 @@ class Night:
     again: list[str] = field(default_factory=list)
 
 
-def tend(line: Line, now: datetime | None = None) -> Night:
+def tend(line: Line, now: datetime | None = None, everything: bool = False) -> Night:
     """Do a night's duties of a project: copies, verification from storage, repair.
+
+    Studies that an ingest left between deposit and verification are taken to the end, and so are
+    anonymised ones that nobody has touched for an hour.
 
     Parameters
     ----------
     now
         The time that proofs are dated with and due dates are counted from.
+    everything
+        Verify every replica now, however new its proof is.
 
     Raises
     ------
@@ -57,20 +71,29 @@ def tend(line: Line, now: datetime | None = None) -> Night:
     now = now or datetime.now(UTC)
     night = Night()
     night.again += [f"withdrawal in zone {zone}" for zone in catch_up(line, now)]
-    for duty in list(line.duties.tonight(line.project.name, line.project.policy, now)):
+    seen: set[str] = set()
+    for ref in _stopped(line, now):
+        if answers(line, line.home, now):
+            seen.add(ref)
+            _finish(line, ref, night)
+    project, policy = line.project.name, line.project.policy
+    plan = line.duties
+    duties = list(plan.all(project, policy) if everything else plan.tonight(project, policy, now))
+    for duty in duties:
         zone = line.zone(duty.zone)
         if not answers(line, zone, now):
             night.postponed += 1
             continue
         with line.ledger.lock_study(duty.ref) as ours:
-            if not ours or line.ledger.state(duty.ref) is not StudyState.VERIFIED:
+            if not ours or line.ledger.state(duty.ref) is StudyState.WITHDRAWN:
                 continue
-            night.studies += 1
+            seen.add(duty.ref)
             try:
                 _keep(line, duty, zone, night, now)
             except PacsgridError as error:
                 log.warning("%s: %s", duty.ref, error)
                 night.again.append(f"{duty.ref}: {error}")
+    night.studies = len(seen)
     if answers(line, line.home, now):
         try:
             _keep_releases(line, night, now)
@@ -79,28 +102,49 @@ def tend(line: Line, now: datetime | None = None) -> Night:
     return night
 
 
+def _stopped(line: Line, now: datetime) -> list[str]:
+    """Return the studies whose ingest has stopped between anonymiser and verification."""
+    states = (StudyState.ANONYMISED, StudyState.DEPOSITED, StudyState.REPLICATED)
+    return [
+        study.ref
+        for study in line.ledger.studies(line.project.name, states)
+        if study.state is not StudyState.ANONYMISED
+        or (now - study.changed_at > STALLED and line.rooms(study.ref).outbox.is_dir())
+    ]
+
+
+def _finish(line: Line, ref: str, night: Night) -> None:
+    """Take a study that has left the anonymiser to its end, unless a worker has it."""
+    with line.ledger.lock_study(ref) as ours:
+        if not ours:
+            return
+        try:
+            if advance(line, ref, StudyState.VERIFIED):
+                night.finished += 1
+        except RetryableError as error:
+            log.warning("%s: %s", ref, error)
+            night.again.append(f"{ref}: {error}")
+    settle(line, [ref])
+
+
 def _keep(line: Line, duty: Duty, zone: grid.Zone, night: Night, now: datetime) -> None:
-    project, ref = line.project.name, duty.ref
+    ref = duty.ref
     rows = line.ledger.instances(ref)
-    if duty.oldest is None and zone is not line.home and answers(line, line.home, now):
-        night.copied += copy_out(line, ref, zone, rows)
-    proofs = _prove(line, ref, zone, rows, now)
-    lacking = _lacking(proofs, rows, zone.settings.copies)
-    if lacking or not all(proof.good for proof in proofs):
-        done = grid.repair(zone, project, proofs, rows, now)
-        night.repaired += done.repaired
-        gone = {row.sop_uid for row in rows} - {p.sop_uid for p in proofs if p.replica >= 0}
-        gone.update(done.lost)
-        night.restored += _restore(line, ref, zone, [r for r in rows if r.sop_uid in gone], now)
-        grid.replicate_home(zone, project, rows)
-        proofs = _prove(line, ref, zone, rows, now)
-        lacking = _lacking(proofs, rows, zone.settings.copies)
-    without = {row.sop_uid for row in rows} - {p.sop_uid for p in proofs if p.good}
-    if without:
+    if line.ledger.state(ref) not in DEPOSITED:
+        # It was taken up again or held; what is proven of it is still in the zones' care.
+        once = {proof.sop_uid for proof in line.ledger.proofs(ref)}
+        rows = [row for row in rows if row.sop_uid in once]
+    if not rows:
+        return
+    done = complete(line, ref, zone, rows, now, copy_first=duty.oldest is None)
+    night.repaired += done.repaired
+    night.restored += done.restored
+    night.copied += done.copied
+    if done.absent:
         elsewhere = {p.sop_uid for p in line.ledger.proofs(ref) if p.good}
-        night.lost.update((ref, uid) for uid in without - elsewhere)
+        night.lost.update((ref, r.sop_uid) for r in done.absent if r.sop_uid not in elsewhere)
     _keep_documents(line, ref, zone, rows, night, now)
-    if not lacking:
+    if not done.lacking:
         date = AVU("pacsgrid.verified", now.date().isoformat())
         grid.set_avu(zone, study_of(line, zone, rows), date)
 
@@ -131,42 +175,3 @@ def _keep_releases(line: Line, night: Night, now: datetime) -> None:
             )
             night.repaired += done.repaired
             night.again += [f"release document lost: {path}" for path in done.lost]
-
-
-def _prove(
-    line: Line, ref: str, zone: grid.Zone, rows: Sequence[InstanceRow], now: datetime
-) -> list[ReplicaProof]:
-    proofs = grid.verify(zone, line.project.name, rows)
-    line.ledger.add_proofs(ref, proofs, now)
-    return proofs
-
-
-def _lacking(
-    proofs: Sequence[ReplicaProof], rows: Sequence[InstanceRow], copies: int
-) -> list[InstanceRow]:
-    good: dict[str, int] = {}
-    for proof in proofs:
-        good[proof.sop_uid] = good.get(proof.sop_uid, 0) + proof.good
-    return [row for row in rows if good.get(row.sop_uid, 0) < copies]
-
-
-def _restore(
-    line: Line, ref: str, zone: grid.Zone, gone: Sequence[InstanceRow], now: datetime
-) -> int:
-    """Bring back what a zone lost from the first other zone that can prove its copy."""
-    project, restored = line.project.name, 0
-    for other in (line.home, *line.partners):
-        if not gone:
-            break
-        if other is zone or not answers(line, other, now):
-            continue
-        proofs = _prove(line, ref, other, gone, now)
-        if not all(proof.good for proof in proofs):
-            # A reader is given any replica the catalog calls good: the bad ones go first.
-            grid.repair(other, project, proofs, gone, now)
-            proofs = _prove(line, ref, other, gone, now)
-        good = {proof.sop_uid for proof in proofs if proof.good}
-        back = set(grid.restore(other, zone, project, [r for r in gone if r.sop_uid in good]))
-        restored += len(back)
-        gone = [row for row in gone if row.sop_uid not in back]
-    return restored

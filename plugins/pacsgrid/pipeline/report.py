@@ -6,7 +6,9 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from pacsgrid.model import StudyState
 from pacsgrid.pipeline.context import Line
+from pacsgrid.pipeline.find import FINISHED
 
 
 @dataclass
@@ -29,18 +31,23 @@ class ZoneReport:
 
 @dataclass
 class ProjectReport:
-    """A project's zones, resources where replicas went bad again, and zones that are away."""
+    """A project's zones, resources where replicas went bad again, and zones that are away.
+
+    ``underway`` counts the studies that are not verified yet, held or withdrawn, by state.
+    """
 
     project: str
     at: datetime
     zones: dict[str, ZoneReport] = field(default_factory=dict)
     suspects: list[dict[str, Any]] = field(default_factory=list)
     away: list[dict[str, Any]] = field(default_factory=list)
+    underway: dict[str, int] = field(default_factory=dict)
 
     @property
     def settled(self) -> bool:
-        """Whether the policy is met everywhere."""
-        return not any(z.lacking or z.bad or z.overdue for z in self.zones.values())
+        """Whether the policy is met everywhere, and no study is on its way."""
+        unmet = any(z.lacking or z.bad or z.overdue for z in self.zones.values())
+        return not unmet and not self.underway
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain values."""
@@ -62,7 +69,7 @@ def project_report(line: Line, now: datetime | None = None) -> ProjectReport:
         if now - duty.since > timedelta(hours=policy.within_hours):
             zone.late += duty.lacking
         if duty.oldest is not None:
-            zone.overdue += now - duty.oldest > timedelta(days=policy.reverify_days)
+            zone.overdue += now - duty.oldest > timedelta(days=max(1, policy.reverify_days))
             zone.oldest = min(zone.oldest or duty.oldest, duty.oldest)
     report.suspects = [
         {"zone": zone, "resource": resource, "objects": count}
@@ -73,4 +80,9 @@ def project_report(line: Line, now: datetime | None = None) -> ProjectReport:
         for one in line.duties.absences()
         if one.zone in policy.copies
     ]
+    report.underway = {
+        state: count
+        for state, count in line.ledger.summary(line.project.name).items()
+        if StudyState(state) not in FINISHED
+    }
     return report

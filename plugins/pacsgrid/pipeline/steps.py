@@ -12,18 +12,30 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pacsgrid import grid
-from pacsgrid.errors import ConflictError, HeldError, PacsgridError, RetryableError
-from pacsgrid.ledger import InstanceRow
+from pacsgrid.errors import (
+    ConflictError,
+    HeldError,
+    PacsgridError,
+    RetryableError,
+    WorkFilesGone,
+    ZoneError,
+)
+from pacsgrid.ledger import WAY
 from pacsgrid.ledger.codes import WITHDRAWN
-from pacsgrid.model import AnonymisedInstance, FoundStudy, ReplicaProof, StudyState
+from pacsgrid.model import FoundStudy, StudyState
 from pacsgrid.pacs import open_source
 from pacsgrid.pipeline.anonymise import anonymise
+from pacsgrid.pipeline.completion import complete
 from pacsgrid.pipeline.context import Line
 from pacsgrid.pipeline.documents import put_documents
+from pacsgrid.pipeline.outgoing import outgoing
 from pacsgrid.pipeline.received import leave, settled_before
 from pacsgrid.pipeline.studies import answers, copy_out, study_avus, study_of
 
 log = logging.getLogger(__name__)
+
+# How long a step waits for another worker that has a study; maintenance needs seconds for one.
+LOCK_SECONDS = 30
 
 
 @dataclass(frozen=True)
@@ -47,26 +59,16 @@ def retrieve(line: Line, ref: str) -> None:
     log.info("%s: %d instances retrieved", ref, len(files))
 
 
-def _outgoing(line: Line, ref: str) -> list[AnonymisedInstance]:
-    room = line.rooms(ref).outbox
-    return [
-        AnonymisedInstance(
-            study_uid=row.study_uid,
-            series_uid=row.series_uid,
-            sop_uid=row.sop_uid,
-            subject=row.subject,
-            modality=row.modality,
-            sop_class_uid="",
-            sha256=row.sha256,
-            size=row.size,
-            path=room / row.series_uid / f"{row.sop_uid}.dcm",
-        )
-        for row in line.ledger.instances(ref)
-    ]
-
-
 def deposit(line: Line, ref: str) -> None:
-    """Put the study's instances, AVUs, manifest and report into the home zone."""
+    """Put the study's instances, AVUs, manifest and report into the home zone.
+
+    Raises
+    ------
+    HeldError
+        The patient withdrew.
+    WorkFilesGone
+        An instance is neither in the zone nor in the outbox.
+    """
     rows = line.ledger.instances(ref)
     name = line.project.name
     if line.cohorts.is_withdrawn(name, rows[0].subject):
@@ -75,7 +77,8 @@ def deposit(line: Line, ref: str) -> None:
         )
     grid.ensure_project(line.home, name)
     collection = study_of(line, line.home, rows)
-    report = grid.deposit(line.home, name, _outgoing(line, ref), study_avus(line, collection, rows))
+    made = outgoing(line, ref, rows)
+    report = grid.deposit(line.home, name, made, study_avus(line, collection, rows))
     put_documents(line, ref, line.home, collection, rows)
     log.info("%s: %d instances deposited, %d were there", ref, report.put, report.skipped)
 
@@ -83,54 +86,54 @@ def deposit(line: Line, ref: str) -> None:
 def replicate(line: Line, ref: str) -> None:
     """Make the replicas that the home zone's policy and the partners still lack.
 
-    A partner that does not answer gets its copies later (`keep.tend`).
+    A partner that does not answer gets its copies later (`keep.tend`), and what a zone refuses
+    here is made good by the verification, which knows the bad replicas from the right ones.
     """
     rows = line.ledger.instances(ref)
-    made = grid.replicate_home(line.home, line.project.name, rows)
-    for partner in line.partners:
-        if answers(line, partner):
-            made += copy_out(line, ref, partner, rows)
+    made = 0
+    try:
+        made += grid.replicate_home(line.home, line.project.name, rows)
+        for partner in line.partners:
+            if answers(line, partner):
+                made += copy_out(line, ref, partner, rows)
+    except ZoneError as error:
+        log.warning("%s: left to the verification: %s", ref, error)
     log.info("%s: %d replicas made", ref, made)
 
 
 def verify(line: Line, ref: str) -> None:
-    """Let every zone recompute its replicas from storage; repair what is bad, once.
+    """Let every zone recompute its replicas from storage; make what is missing, repair what is bad.
 
     A partner that does not answer is verified later, unless home alone would be a single copy.
+
+    Raises
+    ------
+    RetryableError
+        A zone still lacks proven replicas: a resource is down or full, or somebody is writing.
     """
     rows = line.ledger.instances(ref)
+    short: list[str] = []
     for zone in (line.home, *line.partners):
         if zone is not line.home and line.home.settings.copies > 1 and not answers(line, zone):
             continue
-        proofs = grid.verify(zone, line.project.name, rows)
-        line.ledger.add_proofs(ref, proofs)
-        if _bad(proofs):
-            done = grid.repair(zone, line.project.name, proofs, rows)
+        done = complete(line, ref, zone, rows)
+        name = zone.settings.name
+        if done.repaired or done.restored:
             log.warning(
-                "%s: %d bad replicas repaired in %s", ref, done.repaired, zone.settings.name
+                "%s: %d replicas made or repaired, %d objects brought back in %s",
+                ref,
+                done.repaired,
+                done.restored,
+                name,
             )
-            proofs = grid.verify(zone, line.project.name, rows)
-            line.ledger.add_proofs(ref, proofs)
-        _insist(ref, zone, rows, proofs)
+        if not done.whole:
+            short.append(
+                f"{len(done.lacking)} instances lack proven replicas in zone {name}, "
+                f"{len(done.bad)} replicas are bad"
+            )
+    if short:
+        raise RetryableError(f"{ref}: {'; '.join(short)}; is a resource down or full?")
     log.info("%s: every replica recomputed and equal", ref)
-
-
-def _bad(proofs: Sequence[ReplicaProof]) -> list[ReplicaProof]:
-    return [proof for proof in proofs if not proof.good]
-
-
-def _insist(
-    ref: str, zone: grid.Zone, rows: Sequence[InstanceRow], proofs: Sequence[ReplicaProof]
-) -> None:
-    good: dict[str, int] = {}
-    for proof in proofs:
-        good[proof.sop_uid] = good.get(proof.sop_uid, 0) + proof.good
-    lacking = [row for row in rows if good.get(row.sop_uid, 0) < zone.settings.copies]
-    if lacking or _bad(proofs):
-        raise RetryableError(
-            f"{ref}: {len(lacking)} instances lack proven replicas in zone {zone.settings.name}, "
-            f"{len(_bad(proofs))} replicas are bad"
-        )
 
 
 @dataclass(frozen=True)
@@ -167,7 +170,7 @@ def settle(line: Line, refs: Sequence[str]) -> int:
 
 
 def run_step(line: Line, name: str, refs: Sequence[str]) -> BatchResult:
-    """Run one step over a batch of studies.
+    """Take a batch of studies through one step, and through the steps before it that they lack.
 
     A study that cannot go on is held with its reason; the others go on. One that may succeed
     later makes the call fail at the end, so that the scheduler tries again: then only that
@@ -178,34 +181,23 @@ def run_step(line: Line, name: str, refs: Sequence[str]) -> BatchResult:
     RetryableError
         Some studies of the batch did not get through this time.
     """
-    step = STEPS[name]
     through: list[str] = []
     held = 0
     later: list[str] = []
     for number, ref in enumerate(refs, 1):
         log.info("%s %d of %d: %s", name, number, len(refs), ref)
-        with line.ledger.lock_study(ref) as ours:
+        with line.ledger.lock_study(ref, LOCK_SECONDS) as ours:
             if not ours:
                 later.append(f"{ref}: another worker has it")
                 continue
-            state = line.ledger.state(ref)
-            if state in (StudyState.HELD, StudyState.WITHDRAWN):
-                line.rooms(ref).wipe()  # what a crash right after the holding left
-                held += 1
-                continue
-            if state is not step.before:
-                through.append(ref)
-                continue
             try:
-                step.run(line, ref)
-                line.ledger.advance(ref, step.after)
-                through.append(ref)
+                if advance(line, ref, STEPS[name].after):
+                    through.append(ref)
+                else:
+                    held += 1
             except RetryableError as error:
                 log.warning("%s: try again later: %s", ref, error)
                 later.append(str(error))
-            except PacsgridError as error:
-                _hold(line, ref, error)
-                held += 1
             except Exception as error:
                 # A foreign error's text may quote the dataset: only its type and place are told.
                 place = traceback.extract_tb(error.__traceback__)[-1]
@@ -216,6 +208,40 @@ def run_step(line: Line, name: str, refs: Sequence[str]) -> BatchResult:
     if later:
         raise RetryableError(f"{name}: {len(later)} of {len(refs)} to try again: {later[0]}")
     return BatchResult(through, held)
+
+
+def advance(line: Line, ref: str, to: StudyState) -> bool:
+    """Take a study, its lock held, as far as a state; returns False when it is held or withdrawn.
+
+    A study whose files are gone from staging or outbox starts once more from its source.
+
+    Raises
+    ------
+    RetryableError
+        It may get there later.
+    """
+    restarted = False
+    while True:
+        state = line.ledger.state(ref)
+        if state in (StudyState.HELD, StudyState.WITHDRAWN):
+            line.rooms(ref).wipe()  # what a crash right after the holding left
+            return False
+        step = next((step for step in STEPS.values() if step.before is state), None)
+        if step is None or WAY.index(state) >= WAY.index(to):
+            return True
+        try:
+            step.run(line, ref)
+            line.ledger.advance(ref, step.after)
+        except RetryableError:
+            raise
+        except WorkFilesGone as error:
+            if restarted:
+                raise RetryableError(f"{ref}: {error}") from None
+            log.warning("%s: %s; it is retrieved again", ref, error)
+            line.ledger.reopen(ref)
+            restarted = True
+        except PacsgridError as error:
+            _hold(line, ref, error)
 
 
 def _hold(line: Line, ref: str, error: PacsgridError) -> None:

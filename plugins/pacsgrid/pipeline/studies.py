@@ -56,11 +56,15 @@ def copy_out(line: Line, ref: str, partner: grid.Zone, rows: Sequence[InstanceRo
     name = line.project.name
     grid.ensure_project(partner, name)
     made = grid.copy_to_partner(line.home, partner, name, rows)
-    collection = study_of(line, partner, rows)
-    for place, avus in study_avus(line, collection, rows).items():
-        grid.add_avus(partner, place, avus)
-    put_documents(line, ref, partner, collection, rows)
+    add_study_avus(line, partner, rows)
+    put_documents(line, ref, partner, study_of(line, partner, rows), rows)
     return made
+
+
+def add_study_avus(line: Line, zone: grid.Zone, rows: Sequence[InstanceRow]) -> None:
+    """Add the AVUs that a study's collections lack in a zone."""
+    for place, avus in study_avus(line, study_of(line, zone, rows), rows).items():
+        grid.add_avus(zone, place, avus)
 
 
 def answers(line: Line, zone: grid.Zone, now: datetime | None = None) -> bool:
@@ -72,10 +76,10 @@ def answers(line: Line, zone: grid.Zone, now: datetime | None = None) -> bool:
         return False
     try:
         zone.ping()
-    except ZoneUnavailable:
+    except ZoneUnavailable as error:
         zone.close()
         absence = line.duties.absent(name, now)
-        log.warning("zone %s is away; next try at %s", name, absence.next_try.isoformat())
+        log.warning("%s; zone %s is tried again at %s", error, name, absence.next_try.isoformat())
         return False
     if name in known:
         line.duties.present(name)

@@ -42,9 +42,10 @@ def needs_look(ds: Any, settings: PixelSettings) -> bool:
         return False
     if str(ds.get("Modality", "")) not in _RECONSTRUCTED:
         return True
-    kind = [str(value).strip().upper() for value in _values(ds.get("ImageType"))]
+    kind = [str(value).strip().upper() for value in values(ds.get("ImageType"))]
     return kind[:2] != ["ORIGINAL", "PRIMARY"]
 
 
-def _values(value: Any) -> list[Any]:
+def values(value: Any) -> list[Any]:
+    """Return an element's values as a list, whether it has none, one or several."""
     return [] if value is None else [value] if isinstance(value, str) else list(value)

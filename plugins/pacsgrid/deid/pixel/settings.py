@@ -11,7 +11,7 @@ from .boxes import Box
 
 LOOK = ("none", "risky", "all")
 OUTSIDE = ("look", "blank")
-HOLD = ("secondary_capture", "document", "photograph", "face")
+HOLD = ("secondary_capture", "document", "photograph", "label", "face")
 _RULE = frozenset({"modality", "manufacturer", "model", "rows", "columns", "blank"})
 
 
@@ -40,7 +40,8 @@ class PixelSettings:
         What becomes of pixels outside the calibrated regions (PS3.3 C.8.5.5) of images that are
         looked at: ``look`` for text as elsewhere, or ``blank`` all.
     hold
-        What waits for a steward: ``secondary_capture``, ``document``, ``photograph``, ``face``.
+        What waits for a steward: ``secondary_capture``, ``document``, ``photograph``,
+        ``label``, ``face``.
     regions
         The site's own rules; the ready ones of `regions.yaml` come after them.
     """

@@ -1,0 +1,107 @@
+"""Who a study is of: the key that a subject derives from, and what tells two patients apart.
+
+A PatientID means something together with who issued it (PS3.3 C.7.1.1): two hospitals give the
+same number to two people. And some give one number, as 0, to everybody.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from ..errors import HeldError
+from ..model import PatientPrint
+from .identifiers import fold
+from .pseudonyms import Pseudonyms
+
+_DATE = re.compile(r"\d{8}")
+# Between issuer and ID; no text of a dataset has it (PS3.5 6.1.3).
+_SEPARATOR = "\x1f"
+
+
+def patient_key(ds: Any) -> str:
+    """Return what the subject of a dataset or item derives from; identified.
+
+    Without an issuer it is the PatientID alone, without either of them the StudyInstanceUID;
+    empty for an item that has none.
+    """
+    patient_id = _text(ds, "PatientID")
+    if not patient_id:
+        return _text(ds, "StudyInstanceUID")
+    issuer = _issuer(ds)
+    return f"{issuer}{_SEPARATOR}{patient_id}" if issuer else patient_id
+
+
+def _issuer(ds: Any) -> str:
+    """Return who issued the PatientID: (0010,0021), else the entity of (0010,0024)."""
+    issuer = _text(ds, "IssuerOfPatientID")
+    if issuer:
+        return issuer
+    for item in ds.get("IssuerOfPatientIDQualifiersSequence") or ():
+        return _text(item, "UniversalEntityID")
+    return ""
+
+
+def patient_print(ds: Any, pseudonyms: Pseudonyms) -> PatientPrint:
+    """Return what a header tells of its patient, hashed with the project's key."""
+
+    def hashed(kind: str, value: str) -> str:
+        return pseudonyms.patient(kind, value) if value else ""
+
+    family: set[str] = set()
+    given: set[str] = set()
+    # Alphabetic, ideographic and phonetic writings of one name (PS3.5 6.2.1.1).
+    for writing in _text(ds, "PatientName").split("="):
+        first, _, rest = writing.partition("^")
+        family.update(fold(first).split())
+        given.update(fold(rest).split())
+    birth, sex = _text(ds, "PatientBirthDate"), _text(ds, "PatientSex").upper()
+    return PatientPrint(
+        frozenset(hashed("name", word) for word in family),
+        frozenset(hashed("name", word) for word in given),
+        frozenset(hashed("initial", word[0]) for word in given),
+        hashed("birth", birth if _DATE.fullmatch(birth) and birth != "19000101" else ""),
+        hashed("sex", sex if sex in ("M", "F") else ""),
+    )
+
+
+def same_patient(prints: Iterable[PatientPrint]) -> PatientPrint:
+    """Return what the headers of one study tell of its patient together.
+
+    Raises
+    ------
+    HeldError
+        ``patient-mismatch``: two of them are of different patients.
+    """
+    total = PatientPrint()
+    for one in set(prints):
+        if apart := total.disagrees(one):
+            raise HeldError(
+                "patient-mismatch",
+                f"the files of this study bear one PatientID (0010,0020) but differ in {apart}; "
+                "they are of two patients, or one is wrong: correct it at the source",
+            )
+        total |= one
+    return total
+
+
+def patient_conflict(apart: str) -> HeldError:
+    """Return why a study cannot become part of a subject of which other studies are known.
+
+    Parameters
+    ----------
+    apart
+        The attribute that tells the two patients apart.
+    """
+    return HeldError(
+        "patient-conflict",
+        f"another study under this PatientID (0010,0020) differs in {apart}: two patients would "
+        "become one subject. Correct it at the source, or give each patient an ID or an issuer "
+        "(0010,0021) of their own; if it is one patient all the same, send the study on with a "
+        "profile that says `hold_patient_conflicts: false`",
+    )
+
+
+def _text(ds: Any, keyword: str) -> str:
+    return str(ds.get(keyword, "") or "").strip(" \0")
