@@ -19,7 +19,7 @@ from ..uids import is_uid
 from .attribute_types import attribute_type
 from .characteristics import binned
 from .codes import clean_code
-from .content import CODE_VALUE, MEASURED, SEQUENCES
+from .content import CODE_VALUE, MEASURED, SEQUENCES, VALUES
 from .dates import shift
 from .identifiers import StudyIdentifiers
 from .patient import patient_key
@@ -49,7 +49,12 @@ _NUMBERS = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
 _DATES = re.compile(r"(\d{8})?-(\d{8})?", re.ASCII)
 _CS = re.compile(r"[A-Z0-9_ ]{0,16}")
 IDENTIFIER = 6  # digits that a whole number has at least to be somebody's
+# A layer of graphics, which annotations refer to by the name that somebody gave it.
+_LAYER = 0x00700002
+_LAYER_NAME = re.compile(r"LAYER[ _]?\d{0,3}|\d{1,3}")
 _WORDS = re.compile(r"[^\W\d]+([ _-][^\W\d]+)*")
+# Registry, external ID, name and responsible organisation of a coding scheme (PS3.3 C.12.1).
+_SCHEME_NAMES = frozenset({0x00080112, 0x00080114, 0x00080115, 0x00080116})
 _CHARACTER_SET, _ACCESSION = 0x00080005, 0x00080050
 _PATIENT_NAME, _PATIENT_ID, _AGE = 0x00100010, 0x00100020, 0x00101010
 # Bytes in one value; what is not a whole number of them cannot be read back.
@@ -100,8 +105,16 @@ class Context:
             return uid
         return self.pseudonyms.uid(uid)
 
+    def local(self, scheme: str) -> bool:
+        """Say whether a coding scheme is called after an institution that is not kept."""
+        return "institution" not in self.profile.options and (
+            self.identifiers.places_of_work.named_in(scheme)
+        )
+
     def text(self, tag: int, text: str, vr: str) -> str:
         """Clean the text of an unlisted attribute; empty when it may not stay."""
+        if tag in _SCHEME_NAMES and self.local(text):
+            return ""
         mode = self.profile.text
         if text.strip(" \0") in own_words(tag):
             return text
@@ -125,7 +138,8 @@ def clean_dataset(ds: Dataset, context: Context, sequence: str = "", strict: boo
     strict
         Codes may identify as well: the items of a sequence that the table wants replaced.
     """
-    clean_code(ds, context.pseudonyms, (lambda _text: "") if strict else _short(context))
+    named = (lambda _text: "") if strict else _short(context)
+    clean_code(ds, context.pseudonyms, named, context.local)
     private = safe_elements(ds, context.profile.safe_private)
     # Before the concept's own name is cleaned.
     content = content_actions(ds, context.profile) if sequence in SEQUENCES else {}
@@ -160,7 +174,7 @@ def _content(ds: Dataset, tag: int) -> None:
         unknown.CodeMeaning = "Unknown sex"
         ds[tag].value = Sequence([unknown])
     else:
-        _dummy(ds, tag, "UT")
+        _dummy(ds, tag, VALUES[tag][1])
 
 
 def _short(context: Context) -> Callable[[str], str]:
@@ -181,7 +195,7 @@ def _apply_private(ds: Dataset, tag: int, vr: str, context: Context) -> None:
         _text(ds, tag, vr, lambda text: context.cleaner.clean(text, vr), "3")
     elif vr in TIMES:
         if "modified" in context.profile.options:
-            _times(ds, tag, vr, context.shift, "3")
+            _times(ds, tag, vr, context.shift, "3", context.identifiers.only_births)
         elif "full" not in context.profile.options:
             del ds[tag]
     elif vr == "CS":
@@ -227,7 +241,10 @@ def _apply(
         _uid(ds, tag, context, keep=action == "K")
     elif vr in TIMES:
         days = context.shift if action == "C" else 0
-        _times(ds, tag, vr, days, attribute_type(tag, context.sop_class, sequence))
+        # Whoever has it moved on purpose says so in the profile.
+        own = tag in context.profile.overrides
+        births = frozenset() if own else context.identifiers.only_births
+        _times(ds, tag, vr, days, attribute_type(tag, context.sop_class, sequence), births)
         if tag == _AGE and tag in ds:
             ds[tag].value = binned(tag, ds[tag].value, context.profile)
     elif vr in TEXT:
@@ -297,13 +314,20 @@ def _uid(ds: Dataset, tag: int, context: Context, keep: bool = False) -> None:
     ds[tag].value = _several(made)
 
 
-def _times(ds: Dataset, tag: int, vr: str, days: int, kind: str) -> None:
+def _times(
+    ds: Dataset, tag: int, vr: str, days: int, kind: str, births: frozenset[str] = frozenset()
+) -> None:
+    """Move dates by days; a birth date is never moved, as it would tell the age in days."""
     values = _strings(ds[tag].value)
-    moved = [_moved(tag, text, vr, days) for text in values]
+    born = [vr != "TM" and (readable(text, vr) or "")[:8] in births for text in values]
+    moved = [
+        "" if birth else _moved(tag, text, vr, days)
+        for text, birth in zip(values, born, strict=True)
+    ]
     if any(moved) or not any(value.strip(" \0") for value in values):
         ds[tag].value = _several(moved)
-    elif kind != "1":  # zeros in a date's place
-        ds[tag].value = None
+    elif any(born) or kind != "1":  # else zeros in a date's place
+        _empty(ds, tag, vr, kind)
 
 
 def _moved(tag: int, text: str, vr: str, days: int) -> str:
@@ -352,13 +376,17 @@ def _text(ds: Dataset, tag: int, vr: str, clean: Callable[[str], str], kind: str
 
 def _unless_found(context: Context) -> Callable[[str], str]:
     # An institution that the profile keeps is named in its own attributes.
-    return lambda text: "" if context.identifiers.found_in(text, places=False) else text
+    found_in = context.identifiers.found_in
+    return lambda text: "" if found_in(text, places=False, short=True) else text
 
 
 def _enumerated(ds: Dataset, tag: int, context: Context) -> None:
     """Take out of a code string's values those that name somebody, or are free text that may."""
     values = _strings(ds[tag].value)
     own = own_words(tag)
+    if tag == _LAYER:
+        ds[tag].value = _several([_layer(value.strip(" \0"), context) for value in values])
+        return
     kept = []
     for value in values:
         if value.strip(" \0") in own:
@@ -382,6 +410,14 @@ def _enumerated(ds: Dataset, tag: int, context: Context) -> None:
     if kept != values:
         # Which code strings an object must have depends on its IOD; none is valid when empty there.
         ds[tag].value = _several(kept) if any(kept) else _DUMMY["CS"]
+
+
+def _layer(name: str, context: Context) -> str:
+    """Return a layer's name, or one that tells it from the others (PS3.3 C.10.7)."""
+    known = _LAYER_NAME.fullmatch(name) or (_CS.fullmatch(name) and is_code_string(name))
+    if known and not context.identifiers.found_in(name):
+        return name
+    return context.pseudonyms.code("GraphicLayer", name).upper() if name else ""
 
 
 def _numbers(ds: Dataset, tag: int, vr: str, context: Context) -> None:
@@ -426,7 +462,7 @@ def _bytes(ds: Dataset, tag: int, vr: str, context: Context) -> None:
     if vr in ("OB", "OW", "UN") and len(value) <= _SEARCHED:
         for encoding in ("utf-8", "cp1250", "utf-16-le", "utf-16-be"):
             runs = _READABLE.findall(value.decode(encoding, "replace"))
-            if any(context.identifiers.found_in(run) for run in runs):
+            if any(context.identifiers.found_in(run, joined=False) for run in runs):
                 ds[tag].value = None
                 return
 

@@ -34,7 +34,12 @@ def _meanings() -> dict[tuple[str, str], str]:
     return found
 
 
-def clean_code(ds: Dataset, pseudonyms: Pseudonyms, clean: Callable[[str], str]) -> None:
+def clean_code(
+    ds: Dataset,
+    pseudonyms: Pseudonyms,
+    clean: Callable[[str], str],
+    local: Callable[[str], bool] = lambda _scheme: False,
+) -> None:
     """Put a code sequence item right, in place; a dataset without a code is left alone.
 
     Parameters
@@ -43,6 +48,8 @@ def clean_code(ds: Dataset, pseudonyms: Pseudonyms, clean: Callable[[str], str])
         Takes what identifies out of a text, all of it when nothing may stay. A code of a public
         scheme stays as it is; the meaning a sender gave to it is free text, and the dictionary's
         stands in for one that does not come clean.
+    local
+        Says whether a scheme is called after an institution of the study.
     """
     scheme = str(ds.get("CodingSchemeDesignator", "") or "")
     if "CodeMeaning" not in ds and "CodeValue" not in ds:
@@ -58,6 +65,7 @@ def clean_code(ds: Dataset, pseudonyms: Pseudonyms, clean: Callable[[str], str])
     public = meaning is not None or bool(shape and re.fullmatch(shape, value))
     # Beyond ASCII a code may be anything: it may have been read with the wrong character set.
     known = (not scheme or _DESIGNATOR.fullmatch(scheme)) and value.isascii()
+    known = known and not local(scheme)
     if public or (value and known and clean(value) == value and clean(scheme) == scheme):
         harmless = stated if stated == meaning or clean(stated) == stated else ""
         ds.CodeMeaning = (harmless or meaning or clean(stated) or "not stated")[:64]
@@ -66,6 +74,8 @@ def clean_code(ds: Dataset, pseudonyms: Pseudonyms, clean: Callable[[str], str])
         # With the VR that the standard gives it, whatever the source did.
         ds.add_new(0x00080100, "SH", pseudonyms.code(scheme, value))
         ds.CodingSchemeDesignator = "99PACSGRID"
-    elif scheme and not (_DESIGNATOR.fullmatch(scheme) and clean(scheme) == scheme):
+    elif scheme and (
+        local(scheme) or not (_DESIGNATOR.fullmatch(scheme) and clean(scheme) == scheme)
+    ):
         ds.CodingSchemeDesignator = "99PACSGRID"
     ds.CodeMeaning = clean(stated) or "removed"

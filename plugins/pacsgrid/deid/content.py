@@ -20,8 +20,17 @@ SEQUENCES = frozenset(
         "ContentItemModifierSequence",
     }
 )
-TEXT_VALUE, CODE_VALUE, MEASURED = 0x0040A160, 0x0040A168, 0x0040A300
-_VALUES = {TEXT_VALUE: "TEXT", CODE_VALUE: "CODE", MEASURED: "NUM"}
+CODE_VALUE, MEASURED = 0x0040A168, 0x0040A300
+# By the attribute that holds the value (PS3.3 C.17.3.2): the value type, and the VR.
+VALUES = {
+    0x0040A120: ("DATETIME", "DT"),
+    0x0040A121: ("DATE", "DA"),
+    0x0040A122: ("TIME", "TM"),
+    0x0040A123: ("PNAME", "PN"),
+    0x0040A160: ("TEXT", "UT"),
+    CODE_VALUE: ("CODE", "SQ"),
+    MEASURED: ("NUM", "SQ"),
+}
 # SNOMED's codes of before (PS3.16 Annex O).
 _SNOMED_RT = frozenset({"SRT", "SNM3", "99SDM"})
 
@@ -41,10 +50,9 @@ def table() -> dict[tuple[str, str, str], Rule]:
 def value_rule(item: Dataset, tag: int) -> Rule | None:
     """Return the row for a value of a content item, None where the table has none.
 
-    Rows on persons, dates, times and UIDs say what Table E.1-1 says of the attributes that hold
-    them; here are the others: texts, codes and numbers.
+    UIDREF and references have no rule here: a UID gets its pseudonym wherever it stands.
     """
-    if tag not in _VALUES:
+    if tag not in VALUES:
         return None
     names = item.get("ConceptNameCodeSequence") or []
     if len(names) != 1:
@@ -53,4 +61,4 @@ def value_rule(item: Dataset, tag: int) -> Rule | None:
     code = str(names[0].get("CodeValue", "") or "").strip(" \0")
     if scheme in _SNOMED_RT:
         scheme, code = "SCT", mapping["SRT"].get(code, "")
-    return table().get((scheme, code, _VALUES[tag]))
+    return table().get((scheme, code, VALUES[tag][0]))

@@ -1,9 +1,8 @@
-"""Dates and times, as values and inside text, moved by a patient's whole days (PS3.15 E.3.6)."""
+"""Dates and times as values, moved by a patient's whole days (PS3.15 E.3.6)."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from datetime import date, timedelta
 
 _DA = re.compile(r"(\d{4})\.?(\d{2})\.?(\d{2})")
@@ -16,19 +15,6 @@ _LONG = [
     "july", "august", "september", "october", "november", "december",
 ]  # fmt: skip
 _NAMES = [name[:3] for name in _LONG]
-_MONTH = r"(?P<name>[A-Za-z]{3,9})"
-_YEAR = r"(?P<year>(?:19|20)\d{2})"
-# Groups d, m, year, name; the order of the first two of 1/2/2020 is guessed in `_parts`.
-_WRITTEN = [
-    re.compile(
-        rf"(?<![\d.]){_YEAR}(?P<sep>[-/.])(?P<m>\d{{1,2}})(?P=sep)(?P<d>\d{{1,2}})(?![\d.]*\d)"
-    ),
-    re.compile(rf"(?<![\d.])(?P<d>\d{{1,2}})(?P<sep>\. ?|-)(?P<m>\d{{1,2}})(?P=sep){_YEAR}(?!\d)"),
-    re.compile(rf"(?<![\d/])(?P<m>\d{{1,2}})/(?P<d>\d{{1,2}})/{_YEAR}(?!\d)"),
-    re.compile(rf"(?<!\d){_YEAR}(?P<m>\d{{2}})(?P<d>\d{{2}})(?!\d)"),
-    re.compile(rf"(?<!\d)(?P<d>\d{{1,2}})(?:st|nd|rd|th)?[ -]{_MONTH}\.?,?[ -]{_YEAR}(?!\d)"),
-    re.compile(rf"\b{_MONTH}\.? (?P<d>\d{{1,2}})(?:st|nd|rd|th)?,? {_YEAR}(?!\d)"),
-]
 
 
 def shift(value: str, vr: str, days: int) -> str:
@@ -63,71 +49,3 @@ def month_of(name: str) -> int | None:
         if name.lower() in names:
             return names.index(name.lower()) + 1
     return None
-
-
-def dates_in(text: str) -> Iterator[tuple[int, int, date, str]]:
-    """Find the dates in a text: start, end, the day, and how it is written.
-
-    The way of writing is what `write` takes. Of 3/4/2020 the first number is the month, unless
-    only the other order gives a day.
-    """
-    taken: list[tuple[int, int]] = []
-    for pattern in _WRITTEN:
-        for match in pattern.finditer(text):
-            start, end = match.span()
-            if any(start < b and a < end for a, b in taken):
-                continue
-            found = _parts(match)
-            if found is not None:
-                taken.append((start, end))
-                yield start, end, *found
-
-
-def _parts(match: re.Match[str]) -> tuple[date, str] | None:
-    groups = match.groupdict()
-    name, text = groups.get("name"), match[0]
-    d, m = groups["d"], groups.get("m")
-    if name is not None:
-        if name.lower() in _LONG:
-            month = _LONG.index(name.lower()) + 1
-        elif name.lower() in _NAMES:
-            month = _NAMES.index(name.lower()) + 1
-        else:
-            return None
-    else:
-        month = int(m or 0)
-    swapped = month > 12 and "/" in text
-    day_number = month if swapped else int(d)
-    month = int(d) if swapped else month
-    try:
-        day = date(int(groups["year"]), month, day_number)
-    except ValueError:
-        return None
-    # 3. 4. 2020 is written without zeros, 03.04.2020 with; of 13. 12. 2020 the spaces tell.
-    padded = all(len(part) == 2 for part in (d, m or "00")) and (
-        bool(name) or "0" in (d[0], (m or "0")[0]) or ". " not in text
-    )
-    zeros = ":02d" if padded else ""
-    first, second = ("m", "d") if swapped else ("d", "m")
-    pieces = [(*match.span("d"), f"{{{first}{zeros}}}"), (*match.span("year"), "{y}")]
-    if name is None:
-        pieces.append((*match.span("m"), f"{{{second}{zeros}}}"))
-    else:
-        # May is short and long; a month before its day is mostly written out.
-        short = len(name) == 3 and (name.lower() != "may" or text[0].isdigit())
-        directive = f"{{{'n' if short else 'N'}{'U' if name.isupper() else ''}}}"
-        pieces.append((*match.span("name"), directive))
-    form, offset = "", match.start()
-    for start, end, directive in sorted(pieces):
-        form += match.string[offset:start] + directive
-        offset = end
-    return day, form + match.string[offset : match.end()]
-
-
-def write(day: date, form: str) -> str:
-    """Write a day in a way that `dates_in` found."""
-    short, long = _NAMES[day.month - 1].capitalize(), _LONG[day.month - 1].capitalize()
-    return form.format(
-        d=day.day, m=day.month, y=f"{day.year:04d}",
-        n=short, N=long, nU=short.upper(), NU=long.upper(),
-    )  # fmt: skip

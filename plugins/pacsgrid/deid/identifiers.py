@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,6 +11,9 @@ from pathlib import Path
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
+from .folding import Folded, composed, fold, folded
+from .institutions import Institutions
+from .names import Names
 from .parts import cut, parsed
 from .quiet import quiet
 
@@ -61,40 +63,18 @@ PLACES = frozenset(
         0x0040A027,
     }
 )
-
-
+_WORD = re.compile(r"[^\W_]+")
+_MODEL = 0x00081090
+_INSTITUTIONS = frozenset({0x00080080, 0x00081040, 0x0040A027})
+# When the patient was examined: a newborn on its birthday.
+_EXAMINED = frozenset({0x00080020, 0x00080021, 0x00080022, 0x00080023, 0x0008002A})
+_DAY = re.compile(r"\d{8}")
 # Explicit VRs of elements that tell nothing unless they are listed above.
 _MUTE = frozenset(
-    (b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT", b"SH",
+    (b"AE", b"AS", b"AT", b"CS", b"DS", b"FD", b"FL", b"IS", b"LO", b"LT", b"SH",
      b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US")
 )  # fmt: skip
-_LISTED = NAMES | IDS | DEVICES | BIRTH | PLACES
-
-
-# Letters that Unicode does not take apart into a plain one and a mark.
-_PLAIN = str.maketrans(
-    {"ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ı": "i",
-     "Ø": "O", "Ł": "L", "Đ": "D", "Ð": "D", "Þ": "Th", "Æ": "Ae", "Œ": "Oe"}
-)  # fmt: skip
-_UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "å": "aa", "ø": "oe"})
-_WORD = re.compile(r"[^\W_]+")
-# In names, but no part of them; in half of all texts.
-_NO_NAMES = frozenset(
-    {"anonymous", "anonymized", "anonymised", "unknown", "none", "dr", "doc", "prof", "mudr",
-     "med", "phd", "mrs", "van", "von", "der", "del", "den", "the", "and"}
-)  # fmt: skip
-
-
-def fold(text: str) -> str:
-    """Reduce text to lower-case words without diacritics: ``NOVÁK^Jan`` to ``novak jan``."""
-    plain = unicodedata.normalize("NFKD", text.translate(_PLAIN))
-    plain = "".join(c for c in plain if not unicodedata.combining(c)).casefold()
-    return " ".join(_WORD.findall(plain))
-
-
-def words_in(text: str) -> list[str]:
-    """Return the runs of letters and digits in a text, as they stand."""
-    return _WORD.findall(text)
+_LISTED = NAMES | IDS | DEVICES | BIRTH | PLACES | {_MODEL}
 
 
 @dataclass(frozen=True)
@@ -107,6 +87,13 @@ class StudyIdentifiers:
     # Addresses, telephone numbers and institutions: looked for in text, word by word in order.
     places: frozenset[str] = frozenset()
     devices: frozenset[str] = frozenset()
+    # Those of `names` whom the study is not of, and all other dates of the headers, YYYYMMDD.
+    staff: frozenset[str] = frozenset()
+    dates: frozenset[str] = frozenset()
+    # Names of models: a station that is called so is not told from others.
+    models: frozenset[str] = frozenset()
+    study_dates: frozenset[str] = frozenset()
+    institutions: frozenset[str] = frozenset()
 
     def __repr__(self) -> str:
         return f"StudyIdentifiers({len(self.names)} names, {len(self.ids)} ids)"
@@ -118,6 +105,11 @@ class StudyIdentifiers:
             self.birth_dates | other.birth_dates,
             self.places | other.places,
             self.devices | other.devices,
+            (self.staff | other.staff) - (self.names - self.staff) - (other.names - other.staff),
+            self.dates | other.dates,
+            self.models | other.models,
+            self.study_dates | other.study_dates,
+            self.institutions | other.institutions,
         )
 
     @cached_property
@@ -126,25 +118,41 @@ class StudyIdentifiers:
         return replace(self, devices=frozenset())
 
     @cached_property
-    def words(self) -> frozenset[str]:
-        """Words of names of three letters or more; shorter ones are in half the language."""
-        spellings = (s for n in self.names for s in (n, n.casefold().translate(_UMLAUTS)))
-        words = {w for s in spellings for w in fold(s).split() if len(w) >= 3}
-        return frozenset(words - _NO_NAMES)
+    def persons(self) -> Names:
+        """The names, ready to be found in texts."""
+        # An ID without a digit is as good as a name.
+        called = {value for value in self.ids if value.isalpha() and len(value) >= 6}
+        return Names(self.names - self.staff, self.staff | called)
+
+    @cached_property
+    def places_of_work(self) -> Institutions:
+        """The institutions, ready to be found in the names of coding schemes."""
+        return Institutions(self.institutions)
+
+    @cached_property
+    def births(self) -> frozenset[str]:
+        """The patient's birth date, as YYYYMMDD."""
+        return frozenset(value[:8] for value in self.birth_dates)
+
+    @cached_property
+    def known_days(self) -> frozenset[str]:
+        """Every day of the headers that may be written in a text."""
+        return self.births | self.dates
+
+    @cached_property
+    def only_births(self) -> frozenset[str]:
+        """Birth dates that are no day of the examination, as a newborn's may be."""
+        return self.births - self.study_dates
 
     @cached_property
     def compact(self) -> tuple[str, ...]:
         """Identifiers, birth dates and devices without separators, four characters or more."""
         values = {fold(v).replace(" ", "") for v in self.ids | self.birth_dates}
-        devices = {fold(v).replace(" ", "") for v in self.devices}
+        models = {fold(v) for v in self.models}
+        devices = {fold(v).replace(" ", "") for v in self.devices if fold(v) not in models}
         # A station that is called by a word alone is called as a hundred others.
         values |= {value for value in devices if not value.isalpha()}
         return tuple(sorted(v for v in values if len(v) >= 4))
-
-    @cached_property
-    def _long_words(self) -> re.Pattern[str] | None:
-        long = sorted((w for w in self.words if len(w) >= 5), key=len, reverse=True)
-        return re.compile("|".join(map(re.escape, long))) if long else None
 
     @cached_property
     def _phrases(self) -> frozenset[tuple[str, ...]]:
@@ -157,50 +165,54 @@ class StudyIdentifiers:
         compact = {fold(part).replace(" ", "") for part in parts}
         return tuple(sorted(c for c in compact if len(c) >= 8 and not c.isdigit()))
 
-    def found_in(self, text: str, places: bool = True) -> bool:
-        """Say whether the text holds any of the values; `places` includes addresses."""
-        folded = fold(text)
-        if not folded:
-            return False
-        words = folded.split()
-        if not self.words.isdisjoint(words):
+    def found_in(
+        self, text: str, places: bool = True, short: bool = False, joined: bool = True
+    ) -> bool:
+        """Say whether the text holds any of the values.
+
+        Parameters
+        ----------
+        places
+            Whether addresses and institutions count.
+        short
+            Whether a patient's name of two letters counts that stands alone: in a code it is no
+            name.
+        joined
+            Whether names count that are written together with others: in bytes they are chance.
+        """
+        text = composed(text)
+        flat = folded(text)
+        if self.persons.spans(text, flat, short, joined):
             return True
+        words = _WORD.findall(flat.text)
         squeezed = "".join(words)
-        if self._long_words is not None and self._long_words.search(squeezed):
-            return True
         if places and any(place in squeezed for place in self._compact_places):
             return True
         # A short number inside a longer one is chance.
         return any(v in (squeezed if len(v) >= 6 else words) for v in self.compact)
 
     def spans_in(self, text: str) -> list[tuple[int, int]]:
-        """Find where the values stand: names in any form, order and case, with their initials.
+        """Find where the values stand in a text in NFC."""
+        flat = folded(text)
+        return [flat.span(start, end) for start, end in self._spans(text, flat)]
 
-        A word that only begins as a long name does is taken for its inflection.
-        """
-        found: list[tuple[int, int]] = []
-        tokens = [(m.start(), m.end(), fold(m[0]).replace(" ", "")) for m in _WORD.finditer(text)]
-        named = [self._is_name(word) for _, _, word in tokens]
-        for number, (start, end, word) in enumerate(tokens):
-            initial = (
-                len(word) == 1
-                and word.isalpha()
-                and any(
-                    0 <= n < len(tokens) and named[n] and _close(text, tokens, number, n)
-                    for n in (number - 1, number + 1)
-                )
-            )
-            if named[number] or initial:
-                found.append((start, end))
-        squeezed = "".join(word for _, _, word in tokens)
-        owner = [n for n, (_, _, word) in enumerate(tokens) for _ in word]
-        values = [v for v in self.compact if len(v) >= 6]
-        values += [w for w in self.words if len(w) >= 5]
-        values += self._compact_places
+    def _spans(self, text: str, flat: Folded) -> list[tuple[int, int]]:
+        found = self.persons.spans(text, flat)
+        tokens = [(*match.span(), match[0]) for match in _WORD.finditer(flat.text)]
+        squeezed = "".join([word for _, _, word in tokens])
+        values = [v for v in (*self.compact, *self._compact_places) if len(v) >= 6]
+        values = [value for value in values if value in squeezed]
+        if values:
+            owner = [n for n, (_, _, word) in enumerate(tokens) for _ in word]
+            place = [at for start, end, _ in tokens for at in range(start, end)]
         for value in values:
             at = squeezed.find(value)
             while at >= 0:
-                found.append((tokens[owner[at]][0], tokens[owner[at + len(value) - 1]][1]))
+                last = at + len(value) - 1
+                if value in self.births:
+                    found.append((place[at], place[last] + 1))  # the time behind it stays
+                else:
+                    found.append((tokens[owner[at]][0], tokens[owner[last]][1]))
                 at = squeezed.find(value, at + 1)
         short = {v for v in self.compact if len(v) < 6}
         found += [(start, end) for start, end, word in tokens if word in short]
@@ -209,28 +221,6 @@ class StudyIdentifiers:
                 if all(tokens[n + k][2] == part for k, part in enumerate(phrase)):
                     found.append((tokens[n][0], tokens[n + len(phrase) - 1][1]))
         return found
-
-    def _is_name(self, word: str) -> bool:
-        if word in self.words:
-            return True
-        if len(word) < 5:
-            return False
-        return any(
-            len(name) >= 5
-            and (
-                name in word
-                or (
-                    abs(len(name) - len(word)) <= 2
-                    and word.startswith(name[: max(4, len(name) - 2)])
-                )
-            )
-            for name in self.words
-        )
-
-
-def _close(text: str, tokens: list[tuple[int, int, str]], one: int, other: int) -> bool:
-    first, second = sorted((one, other))
-    return not text[tokens[first][1] : tokens[second][0]].strip(" .,_^'’-")
 
 
 def _values(value: object) -> Iterator[str]:
@@ -248,10 +238,15 @@ def _values(value: object) -> Iterator[str]:
 def of_dataset(ds: Dataset) -> StudyIdentifiers:
     """Collect at every depth; an element that cannot be decoded is passed over."""
     names: set[str] = set()
+    patients: set[str] = set()
     ids: set[str] = set()
     births: set[str] = set()
+    dates: set[str] = set()
+    examined: set[str] = set()
     places: set[str] = set()
     devices: set[str] = set()
+    models: set[str] = set()
+    institutions: set[str] = set()
     stack = [ds]
     while stack:
         current = stack.pop()
@@ -261,19 +256,41 @@ def of_dataset(ds: Dataset) -> StudyIdentifiers:
                 if element.VR == "SQ":
                     stack.extend(element.value or [])
                 elif element.VR == "PN":
-                    names.update(_values(element.value))
+                    (patients if int(tag) in NAMES else names).update(_values(element.value))
                 elif int(tag) in IDS:
                     ids.update(_values(element.value))
                 elif int(tag) in BIRTH:
                     births.update(_values(element.value))
+                elif element.VR in ("DA", "DT"):
+                    days = {
+                        day[0]
+                        for v in _values(element.value)
+                        if (day := _DAY.match(v.replace(".", "")))
+                    }
+                    dates |= days
+                    if int(tag) in _EXAMINED:
+                        examined |= days
                 elif int(tag) in DEVICES:
                     devices.update(_values(element.value))
+                elif int(tag) == _MODEL:
+                    models.update(_values(element.value))
                 if int(tag) in PLACES:
                     places.update(_values(element.value))
+                if int(tag) in _INSTITUTIONS:
+                    institutions.update(_values(element.value))
             except Exception:
                 continue
     return StudyIdentifiers(
-        frozenset(names), frozenset(ids), frozenset(births), frozenset(places), frozenset(devices)
+        names=frozenset(names | patients),
+        ids=frozenset(ids),
+        birth_dates=frozenset(births),
+        places=frozenset(places),
+        devices=frozenset(devices),
+        staff=frozenset(names - patients),
+        dates=frozenset(dates),
+        models=frozenset(models),
+        study_dates=frozenset(examined),
+        institutions=frozenset(institutions),
     )
 
 

@@ -6,7 +6,7 @@ from pydicom.datadict import dictionary_has_tag
 from pydicom.dataset import Dataset
 
 from .attribute_types import attribute_type
-from .content import CODE_VALUE, MEASURED, TEXT_VALUE, value_rule
+from .content import VALUES, value_rule
 from .profile import Profile
 from .table import Rule, rule_for
 
@@ -57,7 +57,7 @@ def content_actions(item: Dataset, profile: Profile) -> dict[int, str]:
     Where an attribute has an override that holds for content items too.
     """
     found: dict[int, str] = {}
-    for tag in (TEXT_VALUE, CODE_VALUE, MEASURED):
+    for tag in VALUES:
         if tag not in item or tag in profile.overrides:
             continue
         rule = value_rule(item, tag)

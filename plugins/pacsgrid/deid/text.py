@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date
 
-from .dates import dates_in, write
-from .identifiers import StudyIdentifiers, fold, words_in
+from .folding import composed, fold, words_in
+from .identifiers import StudyIdentifiers
 from .patterns import AGE, CLINICAL, IDENTIFYING, PERSONS, UID
 from .pseudonyms import Pseudonyms
 from .vocabulary import STANDARD_UIDS
+from .written_dates import dates_in, write
 
 GONE = "***"
 _LIMITS = {"AE": 16, "SH": 16, "LO": 64, "ST": 1024, "LT": 10240}
@@ -35,23 +38,19 @@ class TextCleaner:
 
     def clean(self, text: str, vr: str = "UT") -> str:
         """Return the text without what identifies; empty when that cannot be told apart."""
+        original, text = text, composed(text)
         spans: list[tuple[int, int, str]] = []
 
         def take(start: int, end: int, becomes: str) -> None:
             if start < end and not any(start < b and a < end for a, b, _ in spans):
                 spans.append((start, end, becomes))
 
-        births = {value[:8] for value in self.identifiers.birth_dates}
-        for start, end, day, form in dates_in(text):
-            if self.days is None or f"{day:%Y%m%d}" in births:
-                take(start, end, GONE)
-                continue
-            moved = day.toordinal() + self.days
-            take(start, end, write(day.fromordinal(moved), form) if moved > 0 else GONE)
         for match in UID.finditer(text):
             uid = match[0]
             standard = uid in STANDARD_UIDS or self.keep_uids
             take(*match.span(), uid if standard else self.pseudonyms.uid(uid))
+        for start, end, becomes in self._dates(text):
+            take(start, end, becomes)
         known = _merge(self.identifiers.spans_in(text))
         dated = list(spans)
         for start, end in known:
@@ -75,10 +74,37 @@ class TextCleaner:
                 take(*match.span(match.lastindex or 0), GONE)
         for match in AGE.finditer(text):
             take(*match.span(1), "90+")
+        if not spans:
+            return original[: _LIMITS.get(vr, len(original))]
         cleaned = _replace(text, spans)
-        if self.identifiers.found_in(cleaned):
+        days = self.identifiers.births if self.days == 0 else self.identifiers.known_days
+        if self.identifiers.found_in(cleaned, short=True) or _days_in(cleaned, days) & days:
             return ""
         return cleaned[: _LIMITS.get(vr, len(cleaned))]
+
+    def _dates(self, text: str) -> Iterator[tuple[int, int, str]]:
+        """Find dates in a text, and what becomes of them."""
+        known, births = self.identifiers.known_days, self.identifiers.births
+        for found in dates_in(text, known):
+            days = {f"{day:%Y%m%d}" for day in found.days}
+            becomes = GONE
+            if self.days == 0 and not days & births:
+                becomes = text[found.start : found.end]
+            elif self.days and found.form and not days & births:
+                moved = min(found.days).toordinal() + self.days
+                if moved > 0:
+                    becomes = write(date.fromordinal(moved), found.form)
+            if becomes != GONE and (
+                self.identifiers.found_in(becomes)
+                or (self.days and _days_in(becomes, known) & known)
+            ):
+                # A patient called May, or a day that is another one of the study.
+                becomes = GONE
+            yield found.start, found.end, becomes
+
+
+def _days_in(text: str, known: frozenset[str]) -> set[str]:
+    return {f"{day:%Y%m%d}" for found in dates_in(text, known) for day in found.days}
 
 
 def _merge(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -10,7 +10,8 @@ from pydicom.datadict import DicomDictionary, tag_for_keyword
 from pydicom.uid import UID_dictionary
 
 from ..uids import is_uid
-from .identifiers import StudyIdentifiers, fold
+from .folding import fold
+from .identifiers import StudyIdentifiers
 
 # DICOM's own (PS3.6 Annex A): SOP classes, transfer syntaxes, well-known instances. Whatever else
 # stands below 1.2.840.10008 is somebody's invention, and may tell of a patient.

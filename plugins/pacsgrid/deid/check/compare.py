@@ -10,6 +10,7 @@ from ..profile import Profile
 from .days import days
 from .findings import ADDED, EMPTIED, KEPT, REMOVED, REPLACED, identity_left, name
 from .identity import ALWAYS_NEW, Identity, allowed
+from .published import means_what_it_says
 from .reader import Element, Header, Items
 from .references import References
 from .required import Required, in_items, of_class
@@ -20,6 +21,10 @@ from .values import Losses
 from .vocabulary import own_words
 
 _TEXT = frozenset(("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT", "AS"))
+# Where two letters that stand alone may be somebody's name: not in codes, units and makers.
+_NAMING = frozenset(("LO", "LT", "PN", "SH", "ST", "UC", "UT"))
+_CODED = frozenset((0x00080070, 0x00080100, 0x00080102, 0x00181210, 0x00281054))
+_SCHEME_NAMES = frozenset((0x00080102, 0x00080112, 0x00080114, 0x00080115, 0x00080116))
 _TIMES = frozenset(("DA", "DT"))
 _BYTES = frozenset(("UN", "OB"))
 _CLASS, _METHOD, _METHOD_CODES = 0x00080016, 0x00120063, 0x00120064
@@ -31,6 +36,8 @@ _MEMORY = 100_000
 _Judged = dict[tuple[int, str, bytes | None, bytes], str]
 # Stand where something was taken out, in results of an earlier anonymising too.
 _REMOVED = frozenset((b"REMOVED", b"urn:removed"))
+# A date that has to be there and is none.
+_NO_DATE = b"19000101"
 # PS3.16 CID 7050: some people are called Basic.
 _METHODS = {
     b"113100": b"Basic Application Confidentiality Profile",
@@ -113,14 +120,14 @@ class Comparison:
             old = before.get(tag) if before is not None else None
             key = (tag, element.vr, old.value if old is not None else None, element.value)
             fate = judged.get(key)
-            if fate is None or element.vr in ("SQ", "UI") or tag & 0x10000:
+            if fate is None or element.vr in ("SQ", "UI") or tag & 0x10000 or tag == _MEANING:
                 if tag & 0xFFFF == 0:
                     raise HeldError("not-clean", f"a group length {name(tag)} is left")
                 if tag >> 16 & 1:
                     self._private(tag, after, now)
                 if element.items is not None:
                     self._sequence(tag, old, element.items, was, now)
-                else:
+                elif tag != _MEANING or not means_what_it_says(after):
                     self._value(tag, old, element, was, now)
                     if old is not None:
                         self._losses.judge(tag, old, element)
@@ -234,11 +241,23 @@ class Comparison:
                 raise _changed(tag)
 
     def _time(self, tag: int, old: Element | None, value: bytes) -> None:
+        self._birth(tag, old, value)
         known = self._search.births if "full" in self._profile.options else self._search.dates
         left = days(value.decode("latin-1")) & known
         # After a shift one of the study's dates may fall on another of them.
         if left and (old is None or left & days(old.value.decode("latin-1"))):
             raise identity_left(name(tag), "a full date")
+
+    def _birth(self, tag: int, old: Element | None, value: bytes) -> None:
+        """Refuse a birth date that was moved: it would tell the age in days."""
+        if old is None or tag in self._profile.overrides:
+            return
+        births = self._identity.births - self._identity.examined
+        was, made = old.value.split(b"\\"), value.split(b"\\")
+        for source, part in zip(was, made, strict=False):
+            born = source[:8].decode("latin-1") in births
+            if born and part.strip(b"\0 ") and not part.startswith(_NO_DATE):
+                raise identity_left(name(tag), "a birth date, though moved,")
 
     def _text(
         self,
@@ -261,16 +280,20 @@ class Comparison:
         same = old is not None and value == old.value
         if tag in ALWAYS_NEW and same and value.strip(b"\0 ") not in _REMOVED:
             raise identity_left(name(tag), "the source's own value")
-        if (element.vr, value) not in self._clean:
+        if tag in _SCHEME_NAMES and self._search.scheme(decode(value, now)):
+            raise identity_left(name(tag), "an institution")
+        short = element.vr in _NAMING and tag not in _CODED
+        kind = element.vr if short else element.vr + "?"
+        if (kind, value) not in self._clean:
             text = decode(value, now)
-            if found := self._search.text(text):
+            if found := self._search.text(text, short):
                 raise identity_left(name(tag), found)
             if dates := set(dates_in(text)) & self._dates:
                 source = set(dates_in(decode(old.value, was))) if old is not None else dates
                 if dates & source:
                     raise identity_left(name(tag), "a full date")
                 return  # another element may hold the same text and be wrong
-            self._clean.add((element.vr, value))
+            self._clean.add((kind, value))
 
     @property
     def _dates(self) -> set[str] | frozenset[str]:

@@ -49,6 +49,5 @@ def name(tag: int) -> str:
 
 def identity_left(where: str, what: str) -> HeldError:
     """Return the refusal of a result that still identifies."""
-    return HeldError(
-        "identity-left", f"{where} holds {what} of the study's own headers; mend the profile"
-    )
+    advice = "correct it at its origin, or have the profile remove it: an override of action X or Z"
+    return HeldError("identity-left", f"{where} holds {what} of the study's own headers; {advice}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from ..profile import Profile
 from .days import days
 from .reader import Items
-from .text import charset, readings
+from .text import charset, decode, readings
 from .uids import KINDS, is_standard
 
 _VRS = frozenset(("AE", "DA", "DT", "LO", "LT", "PN", "SH", "ST", "UC", "UI", "UT"))
@@ -21,9 +21,11 @@ _IDS = frozenset(
 )  # fmt: skip
 _PERSONAL_IDS = frozenset((0x00100020, 0x00101000))
 _PHONES = frozenset((0x00080094, 0x00102154, 0x00102155, 0x00401103, 0x00401104))
-_ADDRESSES = frozenset((0x00080081, 0x00080092, 0x00101040, 0x00401102, 0x00081190))
+_ADDRESSES = frozenset((0x00080081, 0x00080092, 0x00101040, 0x00401102, 0x00081190, 0x00380300))
 _INSTITUTIONS = frozenset((0x00080080, 0x00080082))
-_NAMES_AS_TEXT = frozenset((0x00380300,))
+_PATIENTS = frozenset((0x00100010, 0x00101001, 0x00101005, 0x00101060))
+_STATION, _MODEL = 0x00081010, 0x00081090
+_EXAMINED = frozenset((0x00080020, 0x00080021, 0x00080022, 0x00080023, 0x0008002A))
 _BIRTH = frozenset((0x00100030, 0x00100032, 0x00100033))
 # What the profile's options let through (PS3.15 E.3.2 to E.3.4).
 _KEPT_BY = {
@@ -52,10 +54,18 @@ class Identity:
     """
 
     names: set[str] = field(default_factory=set)
+    # As the header's own character set has them: patients' names, and those of all persons.
+    patients: set[str] = field(default_factory=set)
+    persons: set[str] = field(default_factory=set)
     ids: set[str] = field(default_factory=set)
     places: set[str] = field(default_factory=set)
     phones: set[str] = field(default_factory=set)
     dates: set[str] = field(default_factory=set)
+    # Days of the examination: a newborn's birth date may be one of them.
+    examined: set[str] = field(default_factory=set)
+    models: set[str] = field(default_factory=set)
+    institutions: set[str] = field(default_factory=set)
+    stations: set[str] = field(default_factory=set)
     births: set[str] = field(default_factory=set)
     origins: set[bytes] = field(default_factory=set)
     _seen: set[tuple[int, bytes]] = field(default_factory=set, repr=False)
@@ -98,8 +108,21 @@ class Identity:
         if kind == "dates":
             found = days(value.decode("latin-1")) - {_NO_DATE}
             (self.births if tag in _BIRTH else self.dates).update(found)
+            if tag in _EXAMINED:
+                self.examined |= found
+            return
+        if tag == _STATION:
+            self.stations |= readings(value, encodings)
             return
         target: set[str] = getattr(self, kind)
+        if vr == "PN":
+            # As declared alone: a name of two letters read in another way is another's.
+            called = set(decode(value, encodings).split("\\"))
+            self.persons |= called
+            if tag in _PATIENTS:
+                self.patients |= called
+        if tag in _INSTITUTIONS:
+            self.institutions.add(decode(value, encodings))
         for text in readings(value, encodings):
             parts = {part for part in text.split("\\") if part.strip("\0 ")}
             target |= parts
@@ -109,8 +132,10 @@ class Identity:
 
     @staticmethod
     def _kind(tag: int, vr: str) -> str | None:
-        if vr == "PN" or tag in _NAMES_AS_TEXT:
+        if vr == "PN":
             return "names"
+        if tag == _MODEL:
+            return "models"
         if vr in ("DA", "DT"):
             return "dates"
         if tag in _IDS:

@@ -5,40 +5,29 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from .dates import dates_in
 from .identity import Identity
+from .names import NO_NAMES, Short, unspaced
 from .text import fold, folded
 
-# Titles, and what stands where a name was taken out before.
-_NO_NAMES = frozenset(
-    (
-        "99pacsgrid", "anonym", "anonymous", "anonymised", "anonymized", "bsc", "csc", "doc",
-        "deidentified", "doctor", "drsc", "ing", "mbchb", "mgr", "mudr", "mvdr", "none",
-        "null", "patient", "phantom", "phd", "prof", "removed", "rndr", "sir", "unknown",
-        "unspecified", "withheld",
-    )
+# How words begin that are in the names of many institutions, or of makers.
+_EVERYWHERE = (
+    "agfa", "anonym", "canon", "care", "cent", "city", "clini", "colleg", "count", "depart",
+    "diagn", "dicom", "fakultn", "foundat", "fuji", "gener", "group", "health", "hitach",
+    "holog", "hopit", "hospi", "imag", "insti", "klini", "krank", "labor", "medi", "nation",
+    "nemocn", "north", "osped", "phili", "polic", "praxi", "priva", "publi", "radio", "regio",
+    "remov", "resea", "saint", "sankt", "schoo", "servi", "sieme", "south", "syste", "szpit",
+    "toshi", "trust", "unive", "unkno", "ustav",
 )  # fmt: skip
-_MONTHS = {
-    name: number
-    for number, names in enumerate(
-        ("jan leden ledna", "feb unor unora", "mar brezen brezna", "apr duben dubna",
-         "may mai kveten kvetna", "jun cerven cervna", "jul cervenec cervence",
-         "aug srpen srpna", "sep zari", "oct okt rijen rijna", "nov listopad listopadu",
-         "dec dez prosinec prosince"),
-        1,
-    )
-    for name in names.split()
-}  # fmt: skip
-_DATES = re.compile(
-    r"(?<!\d)(?:(?P<y>\d{4})[-./ ]?(?P<m>\d{2})[-./ ]?(?P<d>\d{2})"
-    r"|(?P<a>\d{1,2})[-./]\s?(?P<b>\d{1,2})[-./]\s?(?P<c>\d{4}))(?!\d{3})"
-)
-_SPELLED_DATES = re.compile(
-    r"(?<!\d)(\d{1,2}) ([a-z]{3,9}) (\d{4})(?!\d)|([a-z]{3,9}) (\d{1,2}) (\d{4})"
-)
+_PUBLIC_SCHEMES = frozenset(
+    ("DCM", "SCT", "SRT", "SNM3", "99SDM", "LN", "UCUM", "RADLEX", "MAYOASRG", "NYUMCCG", "NCIt",
+     "UMLS", "FMA", "ISO3166_1", "ISO639_1", "ISO639_2", "RADELEMENT", "UBERON", "PATHLEX")
+)  # fmt: skip
 _DIALLED = re.compile(r"\d[\d\s()./+-]{5,}\d")
 # Letters that readers of print take for digits, and the other way round.
 _MISREAD = str.maketrans("oilszbg", "0115289")
-_SPECIAL = re.compile(r"[^\x00-\x7f]")
+
+__all__ = ["Search", "dates_in"]
 
 
 class Search:
@@ -47,16 +36,20 @@ class Search:
     def __init__(self, identity: Identity) -> None:
         self._words = {
             word for name in identity.names for form in folded(name) for word in form.split()
-            if (len(word) >= 3 or (len(word) == 2 and _SPECIAL.match(word)))
-            and word not in _NO_NAMES and not word.isdigit()
+            if len(word) >= 3 and not unspaced(word)
+            and word not in NO_NAMES and not word.isdigit()
         }  # fmt: skip
+        self._names = Short(identity.patients, identity.persons - identity.patients)
         # A name's ending changes with its case: Nováková, Novákovou.
         self._stems: dict[str, set[str]] = {}
         for word in self._words:
             if len(word) >= 5:
                 stem = word[:-1] if len(word) >= 6 else word
                 self._stems.setdefault(stem[:5], set()).add(stem)
-        compact = {fold(value).replace(" ", "") for value in identity.ids}
+        # A station that is called as its model is not told from others of that model.
+        models = {fold(model) for model in identity.models}
+        stations = {value for value in identity.stations if fold(value) not in models}
+        compact = {fold(value).replace(" ", "") for value in identity.ids | stations}
         self._short = {c for c in compact if 4 <= len(c) < 6 and not c.isalpha()}
         long = {c for c in compact if len(c) >= 6 and not c.isalpha()}
         long |= {part for place in identity.places for part in _parts(place)}
@@ -64,8 +57,12 @@ class Search:
             fold(phone).replace(" ", "") for phone in identity.phones if "@" in phone
         }  # fmt: skip
         self._long = _alternatives(long)
+        # An institution as a local coding scheme is called after it: by a word that few have.
+        self._schemes = {
+            word for place in identity.institutions for word in fold(place).split()
+            if len(word) >= 5 and word.isalpha() and not word.startswith(_EVERYWHERE)
+        }  # fmt: skip
         self._joined = _alternatives({word for word in self._words if len(word) >= 5})
-        self._symbols = _alternatives({word for word in self._words if _SPECIAL.search(word)})
         self._phones = {
             digits[-9:] for phone in identity.phones
             if len(digits := re.sub(r"\D", "", phone)) >= 7
@@ -75,14 +72,19 @@ class Search:
         self.dates = identity.dates | identity.births
         self.births = frozenset(identity.births)
 
-    def text(self, text: str) -> str | None:
+    def text(self, text: str, short: bool = True) -> str | None:
         """Say what kind of identifying value a text holds, None when it holds none.
 
-        Dates are not looked for: `dates_in` lists them.
+        Dates are not looked for: `dates_in` lists them. Two letters alone are a name if `short`.
         """
         form = fold(text)
         if not form:
             return None
+        if self._names.named(text, form.split(), short):
+            return "a name"
+        return self._plain(text, form)
+
+    def _plain(self, text: str, form: str) -> str | None:
         words = form.split()
         if self._named(words, form):
             return "a name"
@@ -98,6 +100,13 @@ class Search:
                     return "a phone number"
         return None
 
+    def scheme(self, text: str) -> bool:
+        """Say whether a coding scheme's name holds an institution's own word."""
+        if text in _PUBLIC_SCHEMES:
+            return False
+        squeezed = fold(text).replace(" ", "")
+        return any(word in squeezed for word in self._schemes)
+
     def nearly(self, text: str) -> str | None:
         """Say whether a text as read from pixels names somebody but for one letter."""
         for word in fold(text).split():
@@ -112,14 +121,12 @@ class Search:
         return None
 
     def _named(self, words: list[str], form: str) -> bool:
-        if not self._words.isdisjoint(words):
+        if not self._words.isdisjoint(words) or self._names.inside(words):
             return True
         for word in words:
             for stem in self._stems.get(word[:5], ()):
                 if word.startswith(stem) and len(word) <= len(stem) + 4:
                     return True
-        if self._symbols and self._symbols.search(form):
-            return True
         if not self._joined:
             return False
         # `thorakal` does not name Mr Horák; `janhorak` and `h o r a k` do.
@@ -139,25 +146,13 @@ class Search:
         for encoding in ("utf-8", "cp1250", "utf-16-le", "utf-16-be"):
             text = value.decode(encoding, "replace")
             for run in re.findall(r"[^\W_][\w .^,/@+-]{4,}", text):
-                words = fold(run)
-                if any(len(word) >= 5 for word in words.split()) and (found := self.text(run)):
+                form = fold(run)
+                # Names of a few letters are chance there.
+                if any(len(word) >= 5 for word in form.split()) and (
+                    found := self._plain(run, form)
+                ):
                     return found
         return None
-
-
-def dates_in(text: str) -> Iterator[str]:
-    """List the whole dates that a text holds, as ``YYYYMMDD``, both readings of 1/2/2024."""
-    for match in _DATES.finditer(text):
-        if match["y"]:
-            yield match["y"] + match["m"] + match["d"]
-        else:
-            for day, month in ((match["a"], match["b"]), (match["b"], match["a"])):
-                yield f"{match['c']}{int(month):02}{int(day):02}"
-    for match in _SPELLED_DATES.finditer(fold(text)):
-        day, name, year = match[1] or match[5], match[2] or match[4], match[3] or match[6]
-        month = _MONTHS.get(name) or _MONTHS.get(name[:3])
-        if month:
-            yield f"{year}{month:02}{int(day):02}"
 
 
 def _one_apart(one: str, other: str) -> bool:

@@ -15,7 +15,13 @@ _WORD = re.compile(r"[^\W_]+")
 _SPELLED = str.maketrans(
     {"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "ø": "oe", "å": "aa", "æ": "ae"}
 )  # fmt: skip
-_LETTERS = str.maketrans({"ß": "ss", "ø": "o", "æ": "ae", "ł": "l", "đ": "d"})
+_DIGRAPHS = re.compile(r"(?<=[a-z][aou])e(?=[a-z]{2})")
+_LETTERS = str.maketrans(
+    {"ß": "ss", "ø": "o", "æ": "ae", "ł": "l", "đ": "d", "ı": "i", "ð": "d", "þ": "th", "œ": "oe"}
+)
+_UNSEEN = frozenset(("Mn", "Mc", "Me", "Cf"))
+# One sign for a syllable, whether it came as hiragana or katakana.
+_KANA = {code - 0x60: code for code in range(0x30A1, 0x30F7)}
 _DELIMITERS = {"\\", "^", "="}
 
 
@@ -57,11 +63,14 @@ def fold(text: str) -> str:
     """Return lower-case words without diacritics, one space between them."""
     if not text.isascii():
         plain = unicodedata.normalize("NFKD", text.casefold().translate(_LETTERS))
-        text = "".join(c for c in plain if not unicodedata.combining(c))
+        # Marks of any kind, and what nobody sees; Hangul is put together again.
+        kept = "".join(c for c in plain if unicodedata.category(c) not in _UNSEEN)
+        text = unicodedata.normalize("NFC", kept).translate(_KANA)
     return " ".join(_WORD.findall(text.casefold()))
 
 
 def folded(text: str) -> set[str]:
     """Return the spellings of a name: without diacritics, and with letters spelled out."""
     composed = unicodedata.normalize("NFC", text).casefold()
-    return {fold(text), fold(composed.translate(_SPELLED))}
+    spelled = fold(composed.translate(_SPELLED))
+    return {fold(text), spelled, _DIGRAPHS.sub("", spelled)}

@@ -1,0 +1,32 @@
+"""Codes that a standard publishes with their meaning: whoever is called so, they name nobody."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from pydicom.sr._concepts_dict import concepts
+
+from .reader import Items
+
+_VALUE, _SCHEME, _MEANING = 0x00080100, 0x00080102, 0x00080104
+
+
+def means_what_it_says(item: Items) -> bool:
+    """Say whether an item has a code of PS3.16 with the meaning that it has there."""
+    said = [_text(item, tag) for tag in (_SCHEME, _VALUE, _MEANING)]
+    return said[2] in _published().get((said[0], said[1]), ())
+
+
+def _text(item: Items, tag: int) -> str:
+    element = item.get(tag)
+    return element.value.strip(b"\0 ").decode("latin-1") if element is not None else ""
+
+
+@lru_cache(maxsize=1)
+def _published() -> dict[tuple[str, str], set[str]]:
+    found: dict[tuple[str, str], set[str]] = {}
+    for scheme, names in concepts.items():
+        for codes in names.values():
+            for value, (meaning, _) in codes.items():
+                found.setdefault((scheme, value), set()).add(meaning)
+    return found

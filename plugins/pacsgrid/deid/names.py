@@ -1,0 +1,422 @@
+"""Persons' names in free text: any order, case and script, joined, abbreviated, inflected."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import combinations, permutations, product
+
+from .folding import Folded, composed, fold, folded
+
+_UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "å": "aa", "ø": "oe"})
+_WORD = re.compile(r"[^\W_]+")
+_LETTERS_OR_DIGITS = re.compile(r"\d+|[^\W\d_]+")
+# Written beside names; never a name by themselves.
+_TITLES = frozenset(
+    {"anonymous", "anonymized", "anonymised", "unknown", "none", "dr", "doc", "prof", "mudr",
+     "med", "phd", "md", "mr", "mrs", "ms", "jr", "sr", "ii", "iii", "iv", "the", "and",
+     "ct", "mg", "nm", "pt", "qa", "us", "xa", "cr", "dx", "rt", "id"}
+)  # fmt: skip
+# Part of a name, and a word of some language: gone beside the name, kept elsewhere. Who has no
+# other family name is still called so.
+_PARTICLES = frozenset(
+    {"van", "von", "vom", "zu", "zum", "zur", "der", "den", "del", "de", "des", "di", "da", "do",
+     "dos", "das", "du", "la", "le", "les", "el", "al", "bin", "bint", "ibn", "ben", "abu", "ap",
+     "af", "av", "ten", "ter", "san", "st", "y", "e", "i", "d", "v", "o"}
+)  # fmt: skip
+_CASE_ENDINGS = frozenset(
+    ("a", "e", "i", "u", "y", "em", "om", "ou", "ovi", "ova", "ovou", "ove", "ovo", "ovy", "ech",
+     "eho", "emu", "ym", "ych", "ej", "iem", "owi", "s", "ne", "ek", "ke", "ku", "ka")
+)  # fmt: skip
+# Two letters that are a unit behind a number or in front of a slash; as they are written.
+_UNITS = frozenset(
+    ("ng", "mg", "pg", "ug", "kg", "ml", "mL", "dl", "dL", "mm", "cm", "nm", "um", "ms", "ns",
+     "mA", "kV", "Hz", "Gy", "mT", "Bq", "Ci", "HU", "mV", "lb")
+)  # fmt: skip
+_HAN, _KANA, _HANGUL, _THAI, _SPACED = "han", "kana", "hangul", "thai", "spaced"
+_RANGES = (
+    (0x0E00, 0x0EFF, _THAI), (0x1000, 0x109F, _THAI), (0x1780, 0x17FF, _THAI),
+    (0x3005, 0x3007, _HAN), (0x3040, 0x30FF, _KANA), (0x3400, 0x9FFF, _HAN),
+    (0xAC00, 0xD7A3, _HANGUL), (0xF900, 0xFAFF, _HAN), (0x20000, 0x3FFFF, _HAN),
+)  # fmt: skip
+_CLASS = {
+    _HAN: "\u3005-\u3007\u3400-\u9fff\U00020000-\U0003ffff",
+    _KANA: "\u3041-\u30fa\u30fc-\u30ff",
+    _HANGUL: "\uac00-\ud7a3",
+    _THAI: "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff",
+}
+# From how many characters a name is found inside of longer runs of its script.
+_INSIDE = {_HAN: 2, _KANA: 3, _HANGUL: 2, _THAI: 3}
+# Who is called so is a person, however short the name in front of it; folded.
+_CALLED = (
+    "先生", "女士", "小姐", "太太", "医生", "醫生", "医师", "醫師", "大夫", "教授", "主任",
+    "さん", "さま", "様", "氏", "君", "殿", "씨", "님", "군", "양", "환자", "선생", "과장", "교수",
+)  # fmt: skip
+_AFTER = "|".join(map(fold, _CALLED))
+_BEFORE = ("患者", "病人", "환자")
+_ASIDE = " .,_^'’-‐‑‒–"
+# Prepositions and articles of Hebrew and Arabic that are written together with a word.
+_PREFIXED = frozenset("ובלכהמשوبلفك")
+_DIGRAPH = re.compile(r"(?<=[a-z][aou])e(?=[a-z]{2})")
+# Words of one name at most that are put together in every order.
+_PERMUTED = 4
+
+
+@lru_cache(maxsize=4096)
+def _script(char: str) -> str:
+    code = ord(char)
+    return next((script for low, high, script in _RANGES if low <= code <= high), _SPACED)
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A run of letters or of digits; ``whole`` when it is all of a word."""
+
+    start: int
+    end: int
+    word: str
+    whole: bool
+
+
+def _groups(name: str) -> Iterator[list[list[str]]]:
+    """Take a PN apart: representations, components, words (PS3.5 6.2.1)."""
+    for spelling in _spellings(name):
+        for group in re.split(r"[=＝]", spelling):
+            components = [fold(part).split() for part in re.split(r"[\^＾]", group)]
+            if any(components):
+                yield components
+
+
+def _spellings(name: str) -> Iterator[str]:
+    """List how a name is written where the letters are wanting, and where they are there."""
+    yield name
+    small = composed(name).casefold()
+    if (spelled := small.translate(_UMLAUTS)) != small:
+        yield spelled
+    # Mueller may be written Müller, which compares as Muller.
+    spelled = folded(spelled).text
+    if (plain := _DIGRAPH.sub("", spelled)) != spelled:
+        yield plain
+
+
+class Names:
+    """The names of a study's persons, ready to be found.
+
+    Parameters
+    ----------
+    patients
+        Names (PN) of whom the study is of: two letters as a word of their own are found too.
+    others
+        Names of whoever else is named in the headers: two letters are found beside others.
+    """
+
+    def __init__(self, patients: Iterable[str], others: Iterable[str] = ()) -> None:
+        self.words: set[str] = set()
+        self._short: set[str] = set()
+        self._joined: set[str] = set()
+        self._particles: set[str] = set()
+        self._inflected: dict[str, set[str]] = {}
+        runs: set[str] = set()
+        for whose, own in ((patients, True), (others, False)):
+            for name in whose:
+                for components in _groups(name):
+                    self._take(components, own, runs)
+        self._long = sorted((word for word in self.words if len(word) >= 5), key=len, reverse=True)
+        self._runs = re.compile("|".join(sorted(runs))) if runs else None
+        self._longest = max(map(len, self._joined | self.words), default=0)
+        keys = {word[:4] for word in self._long} | self._short | self._joined
+        keys |= {word[:2] if len(word) < 4 else word[:3] for word in self.words if len(word) < 5}
+        self._hint = _any_of(keys)
+
+    def _take(self, components: list[list[str]], own: bool, runs: set[str]) -> None:
+        spaced: list[str] = []
+        unspaced: list[str] = []
+        for number, component in enumerate(components):
+            letters = [word for word in component if not word.isdigit()]
+            named = [word for word in letters if word not in _PARTICLES | _TITLES]
+            for word in component:
+                if _script(word[0]) != _SPACED and not word.isdigit():
+                    if number <= 2:
+                        unspaced.append(word)
+                    continue
+                if word in _TITLES:
+                    continue
+                if number > 2 and len(word) < 3:
+                    continue  # a title or a degree
+                if word in _PARTICLES and named:
+                    self._particles.add(word)
+                elif len(word) >= 3:
+                    self.words.add(word)
+                elif len(word) == 2 and own and word.isalpha():
+                    self._short.add(word)
+                if number <= 2 and not word.isdigit():
+                    spaced.append(word)
+            # Of all words of a component, particles included: vandenberg, oconnor.
+            if len(component) > 1 and all(_script(word[0]) == _SPACED for word in component):
+                self._join("".join(component), 4)
+        self._put_together(spaced)
+        if any(len(component) > 1 for component in components):
+            self._put_together(["".join(c) for c in components[:3] if set(c) & set(spaced)])
+        runs |= set(_unspaced(unspaced))
+        for word in spaced:
+            if 3 <= len(word) <= 4 and word in self.words and word.isalpha():
+                stem = word[:-1] if word[-1] in "aeiouy" else word
+                self._inflected.setdefault(stem, set()).add(word)
+
+    def _join(self, word: str, least: int = 3) -> None:
+        if len(word) >= least and not word.isdigit():
+            self._joined.add(word)
+
+    def _put_together(self, words: list[str]) -> None:
+        words = list(dict.fromkeys(words))
+        self._join("".join(words), 4)
+        self._join("".join(reversed(words)), 4)
+        names = [word for word in words if word not in _PARTICLES] if len(words) > 2 else words
+        if len(names) > _PERMUTED:
+            for one, other in permutations(names, 2):
+                self._orders((one, other))
+            return
+        for size in range(2, len(names) + 1):
+            for some in combinations(names, size):
+                for order in permutations(some):
+                    self._orders(order)
+
+    def _orders(self, order: tuple[str, ...]) -> None:
+        """Take in the words in this order, each of them whole or by its first letter."""
+        for whole in product((True, False), repeat=len(order)):
+            full = [word for word, keep in zip(order, whole, strict=True) if keep]
+            if not full:
+                continue
+            # Two letters and an initial are any three letters.
+            if not all(whole) and max(map(len, full)) < 3:
+                continue
+            made = "".join(w if keep else w[0] for w, keep in zip(order, whole, strict=True))
+            self._join(made)
+
+    def spans(
+        self, text: str, flat: Folded, short: bool = True, joined: bool = True
+    ) -> list[tuple[int, int]]:
+        """Find where names stand in a folded text.
+
+        Parameters
+        ----------
+        text
+            The original in NFC: its capitals tell where joined words begin.
+        short
+            Whether two letters of a patient's name count as a word of their own.
+        joined
+            Whether names count that are written together, or with others in one word.
+        """
+        found: list[tuple[int, int]] = []
+        if self._runs is not None:
+            found += [match.span() for match in self._runs.finditer(flat.text)]
+        if self._hint is None:
+            return found
+        words = [match.span() for match in _WORD.finditer(flat.text)]
+        squeezed = "".join([flat.text[start:end] for start, end in words])
+        if not self._hint.search(squeezed):
+            return found
+        found += self._inside(words, squeezed)
+        for start, end in words:
+            word = flat.text[start:end]
+            named = word in self.words or (joined and self._is_name(word))
+            if short and word in self._short:
+                named = not _is_unit(text, *flat.span(start, end))
+            if named:
+                found.append((start, end))
+        if not joined:
+            return found
+        pieces = list(_pieces(text, flat, words))
+        found += [(pieces[n].start, pieces[n].end) for n in self._strong(text, flat, pieces)]
+        return self._beside(flat.text, pieces, found)
+
+    def _inside(self, words: list[tuple[int, int]], squeezed: str) -> Iterator[tuple[int, int]]:
+        """Find long names across words, and inside of them."""
+        if not any(word in squeezed for word in self._long):
+            return
+        place = [(start, end) for start, end in words for _ in range(end - start)]
+        for name in self._long:
+            at = squeezed.find(name)
+            while at >= 0:
+                yield place[at][0], place[at + len(name) - 1][1]
+                at = squeezed.find(name, at + 1)
+
+    def _strong(self, text: str, flat: Folded, pieces: list[_Piece]) -> Iterator[int]:
+        for first, piece in enumerate(pieces):
+            if piece.word in self.words or self._is_name(piece.word):
+                yield first
+            made = ""
+            for last in range(first, len(pieces)):
+                made += pieces[last].word
+                if len(made) > self._longest:
+                    break
+                joined = made in self._joined and _may_join(text, flat, pieces, first, last)
+                cut = last > first and made in self.words and _glued(pieces, first, last)
+                if joined or cut:
+                    yield from range(first, last + 1)
+
+    def _beside(
+        self, flat: str, pieces: list[_Piece], found: list[tuple[int, int]]
+    ) -> list[tuple[int, int]]:
+        """Take in initials, particles and inflected short names beside what was found."""
+        covered = [any(a < piece.end and piece.start < b for a, b in found) for piece in pieces]
+        stems = [self._stem(piece.word) for piece in pieces]
+        for at in range(len(pieces) - 1):
+            both = stems[at] and stems[at + 1] and stems[at] != stems[at + 1]
+            if both and _close(flat, pieces, at, at + 1):
+                covered[at] = covered[at + 1] = True
+        changed = any(covered)
+        while changed:
+            changed = False
+            for number, piece in enumerate(pieces):
+                if covered[number] or not (
+                    (piece.whole and len(piece.word) == 1 and piece.word.isalpha())
+                    or piece.word in self._particles
+                    or stems[number]
+                    or self._abbreviated(flat, piece)
+                ):
+                    continue
+                for other in (number - 1, number + 1):
+                    if (
+                        0 <= other < len(pieces)
+                        and covered[other]
+                        and _close(flat, pieces, number, other)
+                    ):
+                        covered[number] = changed = True
+        return found + [
+            (piece.start, piece.end) for piece, yes in zip(pieces, covered, strict=True) if yes
+        ]
+
+    def _abbreviated(self, flat: str, piece: _Piece) -> bool:
+        return (
+            len(piece.word) <= 3
+            and flat[piece.end : piece.end + 1] == "."
+            and any(word.startswith(piece.word) for word in self.words)
+        )
+
+    def _stem(self, word: str) -> str:
+        """Return the stem of a name of three or four letters of which a word is a case."""
+        for size in (2, 3, 4):
+            stem = word[:size]
+            if stem in self._inflected and (word[size:] in _CASE_ENDINGS or word == stem):
+                return stem
+        return ""
+
+    def _is_name(self, word: str) -> bool:
+        """Say whether a word is a name, holds a long one, or begins as one that is inflected."""
+        if word in self.words or (word in self._joined and len(word) >= 4):
+            return True
+        if word[0] in _PREFIXED and (word[1:] in self.words or word[3:] in self.words):
+            return True
+        if len(word) < 5:
+            return False
+        return any(
+            name in word
+            or (abs(len(name) - len(word)) <= 2 and word.startswith(name[: max(4, len(name) - 2)]))
+            or (len(word) <= len(name) + 3 and word.startswith(name[:-1]))
+            for name in self._long
+        )
+
+
+def _any_of(keys: set[str]) -> re.Pattern[str] | None:
+    """Match any of the keys; one that begins with another adds nothing."""
+    kept: list[str] = []
+    for key in sorted(keys):
+        if not kept or not key.startswith(kept[-1]):
+            kept.append(key)
+    return re.compile("|".join(map(re.escape, kept))) if kept else None
+
+
+def _unspaced(words: list[str]) -> Iterator[str]:
+    """Give the patterns of a name in a script that has no spaces, or sticks endings to words."""
+    words = list(dict.fromkeys(words))
+    if len(words) > 1:
+        orders = [tuple(words), tuple(reversed(words))]
+        if len(words) <= _PERMUTED:
+            orders = list(permutations(words))
+        orders += list(permutations(words, 2)) if len(words) > 2 else []
+        for order in orders:
+            yield r"[\W_]*".join(map(re.escape, "".join(order)))
+    elif words:
+        words += _taken_apart(words[0])
+        if _script(words[0][0]) in (_HAN, _HANGUL):
+            yield rf"{re.escape(words[0][0])}(?={_AFTER})"
+    for word in words:
+        script = _script(word[0])
+        if len(word) >= _INSIDE[script]:
+            yield re.escape(word)
+            continue
+        letters = _CLASS[script] + (_CLASS[_KANA] if script == _HAN else "")
+        before = "|".join(rf"(?<={title})" for title in _BEFORE)
+        yield rf"(?:(?<![{letters}])|{before}){re.escape(word)}(?=[^{letters}]|$|{_AFTER})"
+
+
+def _taken_apart(word: str) -> list[str]:
+    """Guess family and given name of who is written in one: they are two of three, or of four."""
+    if _script(word[0]) == _HANGUL and len(word) == 3:
+        return [word[1:]]
+    if _script(word[0]) == _HAN and len(word) in (3, 4):
+        return [word[:2], word[len(word) - 2 :]]
+    return []
+
+
+def _pieces(text: str, flat: Folded, words: list[tuple[int, int]]) -> Iterator[_Piece]:
+    """Cut words where letters meet digits, and where a capital begins another: ``KosJan2``."""
+    for start, end in words:
+        runs: list[tuple[int, int]] = []
+        for match in _LETTERS_OR_DIGITS.finditer(flat.text, start, end):
+            at = match.start()
+            for cut in _humps(text, flat, *match.span()):
+                runs.append((at, cut))
+                at = cut
+            runs.append((at, match.end()))
+        for a, b in runs:
+            yield _Piece(a, b, flat.text[a:b], len(runs) == 1)
+
+
+def _humps(text: str, flat: Folded, start: int, end: int) -> Iterator[int]:
+    origin = flat.starts
+    case = [text[origin[n] if origin is not None else n] for n in range(start, end)]
+    for n in range(1, len(case)):
+        if not case[n].isupper():
+            continue
+        follows = n + 1 < len(case) and case[n + 1].islower()
+        if case[n - 1].islower() or (case[n - 1].isupper() and follows):
+            yield start + n
+
+
+def _may_join(text: str, flat: Folded, pieces: list[_Piece], first: int, last: int) -> bool:
+    """Say whether pieces are a joined name: three small letters in one are a word."""
+    for number in range(first, last):
+        one, other = pieces[number], pieces[number + 1]
+        # An initial apart stands close by, and is a word of its own.
+        letters = [piece for piece in (one, other) if len(piece.word) == 1]
+        if not letters or one.end == other.start:
+            continue
+        if not all(letter.whole for letter in letters) or not _close(
+            flat.text, pieces, number, number + 1
+        ):
+            return False
+    if last > first or sum(len(piece.word) for piece in pieces[first : last + 1]) >= 4:
+        return True
+    start, end = flat.span(pieces[first].start, pieces[last].end)
+    return not text[start:end].islower()
+
+
+def _glued(pieces: list[_Piece], first: int, last: int) -> bool:
+    return all(pieces[n].end == pieces[n + 1].start for n in range(first, last))
+
+
+def _close(flat: str, pieces: list[_Piece], one: int, other: int) -> bool:
+    first, second = sorted((one, other))
+    return not flat[pieces[first].end : pieces[second].start].strip(_ASIDE)
+
+
+def _is_unit(text: str, start: int, end: int) -> bool:
+    """Say whether two letters are a unit: ``5 ng``, ``ng/ml``, ``120 mA``."""
+    if text[start:end] not in _UNITS:
+        return False
+    behind = text[:start].removesuffix(" ")[-1:]
+    return behind.isdigit() or text[end : end + 1] == "/"

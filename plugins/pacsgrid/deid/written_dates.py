@@ -1,0 +1,364 @@
+"""Dates inside text, however people write them, and written anew when they move."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date
+
+from .folding import folded
+from .months import BEGINNINGS, MONTHS, ROMAN, rename
+
+_NAME = r"(?P<name>[^\W\d_]{1,12})"
+_SEP = r"[\W_]{0,3}"
+_OF = rf"(?:{_SEP}(?:de|del|di|of|d)\b)?"
+_DAY = r"(?P<d>\d{1,2})(?:st|nd|rd|th|er|º|ª)?"
+_YEAR = r"(?P<y>\d{4}|\d{2})(?!\d)"
+# Three numbers, of which any may be the year.
+_NUMBERS = re.compile(
+    r"(?<!\d)(?P<a>\d{4}|\d{1,2})(?P<s>[\W_]{1,3}| ?[年년] ?| ?thang ?)"
+    r"(?P<b>\d{1,2})(?P<t>[\W_]{1,3}| ?[月월] ?| ?nam ?)(?P<c>\d{4}|\d{1,2})(?!\d)"
+)
+_NAMED = (
+    re.compile(rf"(?<!\d){_DAY}{_OF}{_SEP}{_NAME}{_OF}{_SEP}{_YEAR}"),
+    re.compile(rf"(?<!\d)(?P<y>\d{{4}}|\d{{2}}){_SEP}{_NAME}{_SEP}{_DAY}(?!\d)"),
+    re.compile(rf"(?<![^\W\d_]){_NAME}{_SEP}{_DAY}{_SEP}{_YEAR}"),
+)
+_RUN = re.compile(r"(?<!\d)(?P<run>\d{8}|\d{6})(?P<time>(?:\d{2}){0,3})(?!\d)")
+_ERA = re.compile(
+    r"(?P<era>明治|大正|昭和|平成|令和|(?<![^\W_])[mtshr])[ .]?(?P<y>\d{1,2}|元)(?:[年./-] ?)"
+    r"(?P<m>\d{1,2})(?:[月./-] ?)(?P<d>\d{1,2})日?"
+)
+_ERAS = {
+    "明治": 1867, "大正": 1911, "昭和": 1925, "平成": 1988, "令和": 2018,
+    "m": 1867, "t": 1911, "s": 1925, "h": 1988, "r": 2018,
+}  # fmt: skip
+_KANJI = re.compile(
+    r"[〇零一二三四五六七八九]{4}年[一二三四五六七八九十]{1,3}月[一二三四五六七八九十]{1,3}日?"
+)
+# Year and month where they are written out.
+_UNITS = ("年", "月", "년", "월", "thang", "nam")
+# Between the numbers of a date that nobody knows of.
+_SIGNS = frozenset("./-_:") | {"word"}
+_GOES_ON = re.compile(r"[.,/]\d|:\d")
+_BEGAN = re.compile(r"\d[.,/-]$|/$")
+_AROUND = 24
+_DASHES = "-‐‑‒–—−"
+# In front of a date that is written short, in front of a version that looks like one.
+_DATED = re.compile(
+    r"(?:\*|\b(?:nar|naroz|narozen|narozena|dne|dat|datum|date|dated|dob|born|geb|geboren|am|vom|"
+    r"od|ze|z|on|from|of|vs|prev|prior|since|seit|ur|urodzony|urodzona|ne|nee|le|du|nato|nata|el|"
+    r"fecha|exam|study|scan|fu|follow up|kontrola|op)\b)[ .:]*$"
+)
+_VERSION = re.compile(
+    r"(?:\b(?:v|ver|vers|version|verze|sw|software|release|rel|rev|build|vb|ve|va|syngo)[ .:]*)$"
+)
+_MEASURED = re.compile(r" ?(?:mm|cm|ms|mg|ml|kg|%|x\d|x \d|mhz|hz|mt|m?gy|kv|ma)")
+# Short names of months that are seldom anything else.
+_SHORT = frozenset(
+    ("jan", "feb", "mar", "apr", "may", "mai", "maj", "mei", "jun", "jul", "aug", "sep", "okt",
+     "oct", "nov", "dec", "dez", "dic", "kve", "cvn", "cvc", "rij")
+)  # fmt: skip
+_Span = Callable[[int, int], tuple[int, int]]
+# Start and end in the folded text, days, form.
+_Found = Iterator[tuple[int, int, list[date], str]]
+_CENTURY, _FIRST, _LAST = 100, 1850, 2099
+# Two digits above it are of the last century, if no header knows better.
+_PIVOT = 40
+
+
+@dataclass(frozen=True)
+class Written:
+    """A date in a text: where it stands, the days that it may say, and how it is written.
+
+    ``form`` writes another day in the same way; empty when nobody can tell what it says.
+    """
+
+    start: int
+    end: int
+    days: frozenset[date]
+    form: str = ""
+
+
+def dates_in(text: str, known: frozenset[str] = frozenset()) -> Iterator[Written]:
+    """Find the dates in a text in NFC.
+
+    Parameters
+    ----------
+    known
+        Days as YYYYMMDD of which it is known that somebody may write them: for one of those
+        three numbers are a date that otherwise may be a version or sizes, and of two readings it
+        is the right one.
+
+    Notes
+    -----
+    Of 3/4/2020 the first number is the month, unless only the other order gives a day.
+    """
+    flat = folded(text)
+    found: list[Written] = []
+    for finder in (_named, _eras, _numbers, _runs):
+        for start, end, days, form in finder(text, flat.text, flat.span, known):
+            if not days:
+                continue
+            made = Written(*flat.span(start, end), frozenset(days), form)
+            others = [one for one in found if made.start < one.end and one.start < made.end]
+            if others and any(f"{day:%Y%m%d}" in known for day in days):
+                # Two dates that share a number: nobody can tell which it is, and both go.
+                found = [one for one in found if one not in others]
+                made = _both([made, *others])
+            elif others:
+                continue
+            found.append(made)
+    return iter(found)
+
+
+def _both(dates: list[Written]) -> Written:
+    if len({(one.start, one.end, one.days) for one in dates}) == 1:
+        return dates[-1]
+    start, end = min(one.start for one in dates), max(one.end for one in dates)
+    return Written(start, end, frozenset(day for one in dates for day in one.days))
+
+
+def write(day: date, form: str) -> str:
+    """Write a day in a form that `dates_in` gave."""
+    return re.sub(
+        "\0([^\0]*)\0",
+        lambda match: _part(match[1], day),
+        form,
+    )
+
+
+def _part(what: str, day: date) -> str:
+    kind, shape = what[0], what[1:]
+    if kind == "N":
+        return rename(shape, day.month)
+    number = {"d": day.day, "m": day.month, "y": day.year, "Y": day.year % _CENTURY}[kind]
+    return f"{number:0{int(shape or 1)}d}"
+
+
+def _day(year: int, month: int, day: int) -> date | None:
+    if 2400 <= year <= 2700:
+        year -= 543  # of the Buddhist calendar
+    if not _FIRST <= year <= _LAST:
+        return None
+    try:
+        return date(year, month, day)
+    except ValueError:
+        return None
+
+
+def _days(year: str, month: int, day: int) -> list[date]:
+    """Return the days that may be meant: a year of two digits is of two centuries."""
+    if len(year) == 4:
+        years = [int(year)]
+    elif len(year) == 2:
+        years = [1900 + int(year), 2000 + int(year)]
+    else:
+        return []
+    return [found for y in years if (found := _day(y, month, day)) is not None]
+
+
+def _likely(days: list[date], known: frozenset[str]) -> list[date]:
+    """Leave of two centuries the one that is known, else the one that is not to come."""
+    if there := [day for day in days if f"{day:%Y%m%d}" in known]:
+        return there
+    if len({day.year for day in days}) < 2:
+        return days
+    return [day for day in days if (day.year >= 2000) == (day.year % _CENTURY <= _PIVOT)]
+
+
+def _form(text: str, start: int, end: int, parts: list[tuple[int, int, str]]) -> str:
+    """Put the parts of a day into the text that stands around them."""
+    form, at = "", start
+    for first, last, what in sorted(parts):
+        form += text[at:first] + f"\0{what}\0"
+        at = last
+    return form + text[at:end]
+
+
+def _named(text: str, flat: str, span: _Span, known: frozenset[str]) -> _Found:
+    for number, pattern in enumerate(_NAMED):
+        for match in _everywhere(pattern, flat):
+            name = match["name"]
+            months = MONTHS.get(name) or BEGINNINGS.get(name[:3], set())
+            if not months or (name in ROMAN and not _roman(match, flat)):
+                continue
+            year, day = match["y"], int(match["d"])
+            days = [d for m in months for d in _days(year, m, day)]
+            sure = any(f"{d:%Y%m%d}" in known for d in days)
+            if not sure and name not in MONTHS:
+                continue
+            # Of two digits, the year may be the hour: 4 May 10:15.
+            doubtful = number or not _surely_month(name) or _GOES_ON.match(flat, match.end())
+            if len(year) == 2 and not sure and doubtful:
+                continue
+            days = _likely(days, known)
+            parts = [
+                (*span(*match.span("d")), _day_shape(match["d"], flat[match.end("d") :])),
+                (*span(*match.span("y")), "y4" if len(year) == 4 else "Y2"),
+            ]
+            first, last = span(*match.span("name"))
+            shape = text[first:last]
+            if name == "may" and not number:
+                # Behind its day a month of three letters is short; in front it is written out.
+                shape = "JUN" if shape.isupper() else "Jun" if shape[0].isupper() else "jun"
+            parts.append((first, last, "N" + shape))
+            plain = len(days) == 1 and name in MONTHS and not 2400 <= int(year) <= 2700
+            begin, stop = span(*match.span())
+            form = _form(text, begin, stop, parts) if plain else ""
+            yield match.start(), match.end(), days, form
+
+
+def _day_shape(day: str, after: str) -> str:
+    """Write 10. May, which has no zero if the day is the second; 10MAY has."""
+    return "d2" if len(day) == 2 and (day[0] == "0" or not after.startswith(". ")) else "d"
+
+
+def _everywhere(pattern: re.Pattern[str], flat: str) -> Iterator[re.Match[str]]:
+    """Find matches that overlap, too: the first of them may be no date."""
+    at = 0
+    while (match := pattern.search(flat, at)) is not None:
+        yield match
+        at = match.start() + 1
+
+
+def _surely_month(name: str) -> bool:
+    return name in ROMAN or name in _SHORT or len(name) > 3
+
+
+def _roman(match: re.Match[str], flat: str) -> bool:
+    """Say whether a month is in Roman numerals: 5 x 20 mm is none."""
+    between = flat[match.start() : match.end()].replace(match["name"], "", 1)
+    dotted = any(sign in between for sign in "./" + _DASHES)
+    return dotted or (len(match["y"]) == 4 and match["name"] != "x" and " " in between)
+
+
+def _eras(text: str, flat: str, span: _Span, known: frozenset[str]) -> _Found:
+    for match in _everywhere(_ERA, flat):
+        year = _ERAS[match["era"]] + (1 if match["y"] == "元" else int(match["y"]))
+        day = _day(year, int(match["m"]), int(match["d"]))
+        if day and (len(match["era"]) == 2 or f"{day:%Y%m%d}" in known):
+            yield match.start(), match.end(), [day], ""
+    for match in _KANJI.finditer(flat):
+        # Whatever day it is: it is one.
+        yield match.start(), match.end(), [date.min], ""
+
+
+def _runs(text: str, flat: str, span: _Span, known: frozenset[str]) -> _Found:
+    for match in _RUN.finditer(flat):
+        run, time = match["run"], match["time"]
+        if len(run) == 8:
+            orders = [("ymd", run[:4], run[4:6], run[6:]), ("dmy", run[4:], run[2:4], run[:2]),
+                      ("mdy", run[4:], run[:2], run[2:4])]  # fmt: skip
+        else:
+            orders = [("ymd", run[:2], run[2:4], run[4:]), ("dmy", run[4:], run[2:4], run[:2]),
+                      ("mdy", run[4:], run[:2], run[2:4])]  # fmt: skip
+        readings = [(o, d) for o, y, m, d_ in orders for d in _days(y, int(m), int(d_))]
+        sure = [(o, d) for o, d in readings if f"{d:%Y%m%d}" in known]
+        if not sure:
+            readings = [(o, d) for o, d in readings if o == "ymd" and len(run) == 8]
+            readings = [(o, d) for o, d in readings if 1900 <= d.year <= _LAST]
+        chosen = sure or readings
+        if not chosen or (time and not sure):
+            continue
+        days = [day for _, day in chosen]
+        plain = len({*chosen}) == 1 and chosen[0][0] == "ymd" and len(run) == 8 and not time
+        yield match.start(), match.end(), days, "\0y4\0\0m2\0\0d2\0" if plain else ""
+
+
+def _numbers(text: str, flat: str, span: _Span, known: frozenset[str]) -> _Found:
+    at = 0
+    while (match := _NUMBERS.search(flat, at)) is not None:
+        at = match.end("a")
+        if ":" in match["s"] + match["t"] and len(match["a"]) + len(match["c"]) < 5:
+            continue  # a time of day
+        readings = _readings(match, known)
+        sure = [(order, day) for order, day in readings if f"{day:%Y%m%d}" in known]
+        if not sure:
+            readings = _unknown(match, flat, readings)
+        chosen = sure or readings
+        if not chosen:
+            continue
+        form = ""
+        # Three numbers in a row may be no date: they go, and become no other numbers.
+        if len({*chosen}) == 1 and _sign(match["s"]) in _SIGNS:
+            form = _numeric_form(text, match, span, chosen[0][0])
+        days = [day for _, day in chosen]
+        # 1961年5月4日: the last sign belongs to it.
+        end = match.end() + (flat[match.end() : match.end() + 1] in tuple("日일"))
+        if form and end > match.end():
+            form += text[span(match.end(), end)[0] : span(match.end(), end)[1]]
+        yield match.start(), end, days, form
+
+
+def _readings(match: re.Match[str], known: frozenset[str]) -> list[tuple[str, date]]:
+    a, b, c = match["a"], match["b"], match["c"]
+    found: list[tuple[str, date]] = []
+    for order, (y, m, d) in {
+        "dmy": (c, b, a), "mdy": (c, a, b), "ymd": (a, b, c), "ydm": (a, c, b)
+    }.items():  # fmt: skip
+        if len(m) <= 2 and len(d) <= 2:
+            found += [(order, day) for day in _likely(_days(y, int(m), int(d)), known)]
+    return found
+
+
+def _unknown(
+    match: re.Match[str], flat: str, readings: list[tuple[str, date]]
+) -> list[tuple[str, date]]:
+    """Leave of the readings of three numbers those that somebody may have meant."""
+    a, b, c, s, t = match["a"], match["b"], match["c"], match["s"], match["t"]
+    before = flat[max(0, match.start() - _AROUND) : match.start()]
+    after = flat[match.end() : match.end() + _AROUND]
+    sign = _sign(s)
+    if sign != _sign(t) or sign not in _SIGNS or _GOES_ON.match(after) or _BEGAN.search(before):
+        return []
+    if len(a) == 4 or len(c) == 4:
+        year = int(a if len(a) == 4 else c)
+        if not (1900 <= year <= _LAST or 2400 <= year <= 2700):
+            return []
+        # In front of slashes the month is written first, unless that gives no day.
+        orders = ("ymd",) if len(a) == 4 else ("mdy", "dmy") if sign == "/" else ("dmy",)
+        for order in orders:
+            if there := [(o, day) for o, day in readings if o == order]:
+                return there
+        return []
+    if _VERSION.search(before) or _MEASURED.match(after) or len(s) > 2 or before[-1:].isalnum():
+        return []
+    dated = _DATED.search(before) is not None
+    padded = len(a) == len(b) == len(c) == 2
+    if sign == "." and (dated or padded or (s == t == ". ")):
+        wanted = {"dmy", "ymd"} if padded else {"dmy"}
+    elif sign == "/":
+        wanted = {"dmy", "mdy", "ymd"} if padded else {"dmy", "mdy"}
+    elif sign in ("-", "_") and (dated or padded):
+        wanted = {"dmy", "ymd"} if padded else {"dmy"}
+    else:
+        return []
+    return [(order, day) for order, day in readings if order in wanted]
+
+
+def _sign(between: str) -> str:
+    """Return what stands between two numbers: a sign, a blank, or a word for year or month."""
+    if any(word in between for word in _UNITS):
+        return "word"
+    stripped = between.strip()
+    if stripped and stripped[0] in _DASHES:
+        return "-"
+    return stripped or " "
+
+
+def _numeric_form(text: str, match: re.Match[str], span: _Span, order: str) -> str:
+    if any(len(number) == 4 and int(number) >= 2400 for number in match.group("a", "c")):
+        return ""
+    by = dict(zip(order, "abc", strict=True))
+    d, m, y = (match[by[k]] for k in "dmy")
+    # 3. 4. 2020 is written without zeros, 03.04.2020 with; of 13. 12. 2020 the spaces tell.
+    padded = len(d) == len(m) == 2 and ("0" in (d[0], m[0]) or ". " not in match[0])
+    two = "2" if padded else ""
+    parts = [
+        (*span(*match.span(by["d"])), "d" + two),
+        (*span(*match.span(by["m"])), "m" + two),
+        (*span(*match.span(by["y"])), "y4" if len(y) == 4 else "Y2"),
+    ]
+    return _form(text, *span(*match.span()), parts)
