@@ -11,7 +11,6 @@ from io import BytesIO
 from typing import Any, BinaryIO
 
 from pydicom import dcmread
-from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
@@ -20,6 +19,7 @@ from pacsgrid.gateway.cache import FileCache
 from pacsgrid.gateway.index import Index
 from pacsgrid.gateway.objects import SMALL, Instance, Objects
 from pacsgrid.gateway.transcode import CannotDecode
+from pacsgrid.pipeline import jsonmodel
 from pacsgrid.pipeline.attributes import AVAILABLE_SYNTAX, Json
 
 # Values of these representations that are longer are given by their address.
@@ -91,7 +91,9 @@ def _packed(file: BinaryIO) -> bytes:
         raise CannotDecode(f"the instance cannot be read: {type(error).__name__}") from None
     found["00080005"] = {"vr": "CS", "Value": ["ISO_IR 192"]}
     found[AVAILABLE_SYNTAX] = {"vr": "UI", "Value": [str(syntax)]}
-    text = json.dumps(dict(sorted(found.items())), ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(
+        dict(sorted(found.items())), ensure_ascii=False, allow_nan=False, separators=(",", ":")
+    )
     return zlib.compress(text.encode(), 1)
 
 
@@ -114,31 +116,21 @@ def to_json(dataset: Dataset, above: str = "") -> Json:
         if tag.element == 0 or tag.group <= 0x0002:
             continue
         name = f"{tag:08X}"
-        raw = dataset.get_item(tag)
-        vr = _vr(raw)
-        if vr in _BULK and _length(raw) > _LONGEST:
+        vr = jsonmodel.vr_of(dataset, tag)
+        if vr in _BULK and _length(dataset.get_item(tag)) > _LONGEST:
             found[name] = {"vr": vr, "BulkDataURI": f"{above}{name}"}
             continue
         try:
-            element = dataset[tag]
-            if element.VR == "SQ":
-                items = [to_json(item, f"{above}{name}.{n}.") for n, item in enumerate(element, 1)]
-                found[name] = {"vr": "SQ", **({"Value": items} if items else {})}
-            else:
-                found[name] = element.to_json_dict(None, 1 << 30)
+            if vr != "SQ":
+                found[name] = jsonmodel.element(dataset, tag)
+                continue
+            items = [
+                to_json(item, f"{above}{name}.{n}.") for n, item in enumerate(dataset[tag], 1)
+            ]
+            found[name] = {"vr": "SQ", **({"Value": items} if items else {})}
         except Exception:
             continue
     return found
-
-
-def _vr(raw: Any) -> str:
-    if raw.VR:
-        return str(raw.VR)
-    try:
-        vr: str = dictionary_VR(raw.tag)
-    except KeyError:
-        return "UN"
-    return "OW" if " or " in vr else vr
 
 
 def _length(raw: Any) -> int:

@@ -7,6 +7,7 @@ good replicas each series has.
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections.abc import Collection as Some
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -69,6 +70,16 @@ def refresh(index: Index, zone: grid.Zone, project: str, withdrawn: Some[str] = 
             if error.retryable:
                 raise
             log.warning("study %s in zone %s: %s", uid, zone.settings.name, error)
+        except sqlite3.OperationalError:
+            raise
+        except Exception as error:
+            # One manifest that is not as it should be must not keep the others out.
+            log.error(
+                "study %s in zone %s: its manifest cannot be entered: %s",
+                uid,
+                zone.settings.name,
+                type(error).__name__,
+            )
     for subject, uid in known.keys() - there.keys():
         path = grid.study_collection(zone.settings.name, project, subject, uid)
         with translated(zone.settings.name):
