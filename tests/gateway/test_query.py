@@ -133,14 +133,22 @@ def test_pages_fields_and_lists(shown: Shown) -> None:
 def test_what_is_not_understood_is_told(shown: Shown) -> None:
     client = shown.client()
     for params in (
-        {"Nonsense": "1"},
         {"limit": "many"},
+        {"limit": "²"},
+        {"limit": "１２"},
+        {"limit": "1_000"},
+        {"limit": "+5"},
         {"offset": "-1"},
+        {"offset": "²"},
         {"StudyDate": "yesterday"},
+        {"StudyDate": "２０２４０１０１"},
         {"StudyTime": "10:99:xx"},
-        {"includefield": "Nonsense"},
+        {"SeriesNumber": "²", "path": "/series"},
+        {"SeriesNumber": "1_0", "path": "/series"},
+        {"SeriesNumber": "１２", "path": "/series"},
+        {"InstanceNumber": "5*", "path": "/instances"},
     ):
-        answer = client.ask("/studies", **params)
+        answer = client.ask(params.pop("path", "/studies"), **params)
         assert answer.status_code == 400 and answer.json()["detail"], params
     answer = client.ask("/studies", fuzzymatching="true", PatientName="Sub^One")
     assert "fuzzymatching" in answer.headers["Warning"]

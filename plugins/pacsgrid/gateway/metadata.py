@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 import warnings
 import zlib
@@ -10,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from io import BytesIO
 from typing import Any, BinaryIO
 
-from pydicom import dcmread
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
@@ -18,13 +18,16 @@ from pydicom.uid import UID
 from pacsgrid.gateway.cache import FileCache
 from pacsgrid.gateway.index import Index
 from pacsgrid.gateway.objects import SMALL, Instance, Objects
-from pacsgrid.gateway.transcode import CannotDecode
+from pacsgrid.gateway.transcode import CannotDecode, inflated
 from pacsgrid.pipeline import jsonmodel
 from pacsgrid.pipeline.attributes import AVAILABLE_SYNTAX, Json
 
 # Values of these representations that are longer are given by their address.
 _BULK = {"OB", "OD", "OF", "OL", "OV", "OW", "UN"}
 _LONGEST = 1024
+_PIXELS = 0x7FE00000
+# What a bulk data address names in its instance.
+PATH = re.compile(r"[0-9A-Fa-f]{8}(\.[0-9]{1,6}\.[0-9A-Fa-f]{8}){0,32}")
 # Stands for the instance's bulk data until its address is known; no value can contain it,
 # as quotes in values are escaped.
 _MARK = '"BulkDataURI":"'
@@ -79,14 +82,16 @@ def _packed(file: BinaryIO) -> bytes:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            read = dcmread(file, stop_before_pixels=True)
+            read = inflated(file, stop_before_pixels=True)
             syntax = UID(read.file_meta.TransferSyntaxUID)
             # A deflated dataset is not read where it stands in the file.
             pixels = {} if syntax.is_deflated else _pixels(file, syntax)
             if syntax.is_deflated:
                 file.seek(0)
-                read = dcmread(file)
+                read = inflated(file)
             found = to_json(read) | pixels
+    except CannotDecode:
+        raise
     except Exception as error:  # whatever a malformed file makes of it
         raise CannotDecode(f"the instance cannot be read: {type(error).__name__}") from None
     found["00080005"] = {"vr": "CS", "Value": ["ISO_IR 192"]}
@@ -124,9 +129,7 @@ def to_json(dataset: Dataset, above: str = "") -> Json:
             if vr != "SQ":
                 found[name] = jsonmodel.element(dataset, tag)
                 continue
-            items = [
-                to_json(item, f"{above}{name}.{n}.") for n, item in enumerate(dataset[tag], 1)
-            ]
+            items = [to_json(item, f"{above}{name}.{n}.") for n, item in enumerate(dataset[tag], 1)]
             found[name] = {"vr": "SQ", **({"Value": items} if items else {})}
         except Exception:
             continue
@@ -139,18 +142,24 @@ def _length(raw: Any) -> int:
     return len(raw.value) if isinstance(raw.value, bytes) else 0
 
 
-def bulk_value(dataset: Dataset, path: str) -> bytes:
+def bulk_value(file: BinaryIO, path: str) -> bytes:
     """Return the value that a bulk data address names: a tag, in items' tags and numbers.
 
     Raises
     ------
     KeyError
         There is none.
+    CannotDecode
+        The file cannot be read.
     """
     parts = path.split(".")
     try:
+        file.seek(0)
+        dataset = inflated(file, stop_before_pixels=int(parts[0], 16) < _PIXELS)
         while len(parts) > 1:
             tag, number, *parts = parts
+            if int(number) < 1:
+                raise KeyError(path)
             dataset = dataset[int(tag, 16)].value[int(number) - 1]
         value = dataset[int(parts[0], 16)].value
     except (ValueError, IndexError, TypeError, AttributeError):
