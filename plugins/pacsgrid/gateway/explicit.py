@@ -5,13 +5,12 @@ from __future__ import annotations
 import struct
 import warnings
 from collections.abc import Iterator
-from copy import copy
 from io import BytesIO
 from typing import Any, BinaryIO
 
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileMetaDataset
 
-from pacsgrid.gateway.pixels import Frames
+from pacsgrid.gateway.pixels import Frames, replaced
 from pacsgrid.gateway.transcode import EXPLICIT, CannotDecode, converted, write_explicit
 from pacsgrid.pacs.part10 import HEAD, MOST_META, read_meta
 
@@ -71,16 +70,17 @@ def _head(frames: Frames, told: dict[str, Any], size: int) -> bytes:
         raise CannotDecode("the pixel data is too large uncompressed; ask for it as stored")
     header = Dataset()
     header.update(frames.header)
-    header.file_meta = copy(frames.header.file_meta)
-    for word in _OFFSETS:
-        if word in header:
-            del header[word]
+    header.file_meta = FileMetaDataset()
+    header.file_meta.update(frames.header.file_meta)
+    del header.file_meta.TransferSyntaxUID
+    new: dict[str, Any] = dict.fromkeys(_OFFSETS)
     if told:
-        header.PhotometricInterpretation = str(told["photometric_interpretation"])
+        new["PhotometricInterpretation"] = str(told["photometric_interpretation"])
         if int(told["samples_per_pixel"]) > 1:
-            header.PlanarConfiguration = int(told["planar_configuration"])
+            new["PlanarConfiguration"] = int(told["planar_configuration"])
         if "NumberOfFrames" in header:
-            header.NumberOfFrames = frames.count
+            new["NumberOfFrames"] = frames.count
+    replaced(header, new)
     vr = _FLOATS.get(frames.tag) or ("OB" if int(header.BitsAllocated) <= 8 else "OW")
     target = BytesIO()
     try:

@@ -112,7 +112,7 @@ class Frames:
     @property
     def tag(self) -> int:
         """The tag of the pixel data."""
-        return 0x7FE00000 | self._element
+        return 0x7FE00000 + int(self._element)
 
     @property
     def value(self) -> Value:
@@ -196,7 +196,7 @@ class Frames:
     @property
     def encapsulated(self) -> bool:
         """Whether frames are stored in fragments, compressed."""
-        return self._length == _UNDEFINED
+        return bool(self._length == _UNDEFINED)
 
     def array(self, number: int) -> np.ndarray[Any, Any]:
         """Return a frame as an array of pixels, colours as RGB; errors as of `stored`."""
@@ -219,10 +219,8 @@ class Frames:
         one = Dataset()
         one.update(self.header)
         one.file_meta = self.header.file_meta
-        one.NumberOfFrames = 1
-        for word in ("ExtendedOffsetTable", "ExtendedOffsetTableLengths"):
-            if word in one:
-                del one[word]
+        offsets = ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")
+        replaced(one, {"NumberOfFrames": 1, **dict.fromkeys(offsets)})
         keyword = {0x0008: "FloatPixelData", 0x0009: "DoubleFloatPixelData"}.get(
             self._element, "PixelData"
         )
@@ -251,3 +249,13 @@ class Frames:
             return self.stored(number)
         with self.room():
             return self.array(number).tobytes()
+
+
+def replaced(dataset: Dataset, new: dict[str, Any]) -> None:
+    """Give attributes other values, or none, in this data set and not in what it was made from."""
+    for keyword, value in new.items():
+        # A data set made from another one has the same elements, and would change them in place.
+        if keyword in dataset:
+            del dataset[keyword]
+        if value is not None:
+            setattr(dataset, keyword, value)
