@@ -153,10 +153,9 @@ class ServedZones:
             for r in one.rows
         ]
         grid.deposit(client, PROJECT, made, {})
-        known = {r.sop_uid: attributes_of(one.paths[r.sop_uid]) for r in one.rows}
-        manifest = Manifest.of(
-            one.rows, known if attributes else {}, PROJECT, "basic", "hash", None
-        )
+        told = one.rows if attributes else ()
+        known = {r.sop_uid: attributes_of(one.paths[r.sop_uid]) for r in told}
+        manifest = Manifest.of(one.rows, known, PROJECT, "basic", "hash", None)
         grid.put_text(client, f"{self.collection(one, zone)}/{MANIFEST}", manifest.dump())
 
     @staticmethod

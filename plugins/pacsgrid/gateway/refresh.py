@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import zlib
 from collections.abc import Collection as Some
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from pydicom.errors import InvalidDicomError
 from pacsgrid import grid
 from pacsgrid.errors import PacsgridError
 from pacsgrid.gateway.index import Copy, Index
+from pacsgrid.gateway.transcode import bound_inflation
 from pacsgrid.grid.catalog import GOOD
 from pacsgrid.grid.deposit import PARTIAL
 from pacsgrid.grid.fetch import Stored, stored_below
@@ -150,8 +152,10 @@ def _with_headers(
         stored = good[f"{bare[sop].series}/{sop}"]
         for size in (_HEAD, stored.size):
             try:
-                return attributes_of(BytesIO(grid.get_head(zone, stored.path, size)))
-            except (EOFError, InvalidDicomError):
+                file = BytesIO(grid.get_head(zone, stored.path, size))
+                bound_inflation(file)
+                return attributes_of(file)
+            except (EOFError, InvalidDicomError, zlib.error):
                 continue
             except PacsgridError as error:
                 if error.retryable:

@@ -54,20 +54,28 @@ def inflated(file: BinaryIO, **options: Any) -> Dataset:
     CannotDecode
         It would take more memory than there is for one request.
     """
+    bound_inflation(file)
+    return dcmread(file, **options)
+
+
+def bound_inflation(file: BinaryIO) -> None:
+    """Refuse a deflated file that grows beyond measure; raises CannotDecode."""
     head = file.read(HEAD + MOST_META)
     file.seek(0)
     meta = read_meta(head)
     if meta and meta.transfer_syntax == DeflatedExplicitVRLittleEndian:
         file.seek(meta.end)
         inflater, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
-        while piece := file.read(_STEP):
-            while piece:
-                size += len(inflater.decompress(piece, _STEP))
-                if size > MOST_WHOLE:
-                    raise CannotDecode("the instance is too large inflated; ask for it as stored")
-                piece = inflater.unconsumed_tail
+        try:
+            while piece := file.read(_STEP):
+                while piece:
+                    size += len(inflater.decompress(piece, _STEP))
+                    if size > MOST_WHOLE:
+                        raise CannotDecode("the instance is too large inflated; take it as stored")
+                    piece = inflater.unconsumed_tail
+        except zlib.error:
+            pass  # whoever reads it tells
         file.seek(0)
-    return dcmread(file, **options)
 
 
 def converted(file: BinaryIO) -> bytes:
