@@ -223,8 +223,8 @@ def copy_of(path: str | Path, to: Path) -> Path:
 class Listening:
     """An ASGI application served in a thread, as long as the context lives."""
 
-    def __init__(self, application: Any, limits: Limits | None = None) -> None:
-        self._server = BoundedServer(application, "127.0.0.1", 0, limits)
+    def __init__(self, application: Any, limits: Limits | None = None, **options: Any) -> None:
+        self._server = BoundedServer(application, "127.0.0.1", 0, limits, **options)
         self.port = self._server.port
         self._thread = threading.Thread(target=self._server.run, daemon=True)
 

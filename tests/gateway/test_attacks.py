@@ -7,11 +7,10 @@ import os
 import socket
 import struct
 import sys
-import threading
 import time
 import zlib
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,7 +86,7 @@ def deflated_bomb(path: Path, sop: str, megabytes: int) -> Path:
         value += b"\0" * (len(value) % 2)
         return struct.pack("<HH2sH", group, number, vr, len(value)) + value
 
-    deflater = zlib.compressobj(9, wbits=-15)
+    deflater = zlib.compressobj(1, wbits=-15)
     with path.open("wb") as file:
         file.write(write_head(CT_CLASS, sop, DEFLATED))
         head = element(0x08, 0x16, b"UI", CT_CLASS.encode())
@@ -157,7 +156,7 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
     with ServedZones(folder) as zones:
         (study,) = zones.add(images(folder / "in"))
         sop = f"{STUDY}.9.9"
-        bomb = deflated_bomb(folder / "in" / "9.dcm", sop, 900)
+        bomb = deflated_bomb(folder / "in" / "9.dcm", sop, 300)
         digest = hashlib.sha256(bomb.read_bytes()).hexdigest()
         size = bomb.stat().st_size
         row = InstanceRow(STUDY, f"{STUDY}.1", sop, study.subject, "CT", digest, size)
@@ -170,7 +169,7 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
             bind="127.0.0.1",
             http_port=port,
             refresh_seconds=600,
-            stalled_seconds=5,
+            stalled_seconds=3,
             receiver={"folder": str(incoming), "reserve_mb": 0},
         )
         env = {**os.environ, "PACSGRID_SITE": str(folder / "site.yaml")}
@@ -216,36 +215,34 @@ def test_a_frame_that_is_asked_for_many_times_is_given_once(attacked: Attacked) 
 
 
 @pytest.mark.parametrize("number", range(2, 10))
-@pytest.mark.parametrize(
-    ("path", "accept"),
-    [
+def test_a_small_file_that_says_it_is_huge_is_refused(attacked: Attacked, number: int) -> None:
+    for path, accept in (
         ("/rendered", "image/jpeg"),
-        ("/thumbnail?viewport=8192,8192", "image/png"),
+        ("/thumbnail", "image/png"),
         ("/rendered", 'multipart/related; type="image/png"'),
         ("/frames/1", 'multipart/related; type="application/octet-stream"'),
         ("", "application/dicom"),
         ("/metadata", "application/dicom+json"),
         ("/bulkdata/00420011", "application/octet-stream"),
-    ],
-)
-def test_a_small_file_that_says_it_is_huge_is_refused(
-    attacked: Attacked, number: int, path: str, accept: str
-) -> None:
-    name, _, query = path.partition("?")
-    params = dict(one.split("=") for one in query.split("&") if one)
-    where = f"{resource(f'{STUDY}.9.{number}')}{name}"
-    answer = attacked.client().ask(where, accept, **params)
-    allowed = {404, 406} if path != "/metadata" else {200, 406}
-    assert answer.status_code in allowed or (number == 7 and answer.status_code == 200), answer.text
+    ):
+        where = f"{resource(f'{STUDY}.9.{number}')}{path}"
+        answer = attacked.client().ask(where, accept)
+        # Of the one with two milliard frames the first is there, and of all the header.
+        allowed = {200, 406} if path in ("", "/metadata") or number == 7 else {406}
+        allowed |= {404} if path.startswith("/bulkdata") else set()
+        assert answer.status_code in allowed, (path, answer.text)
     attacked.settled()
 
 
 def test_a_large_image_is_drawn_and_given_within_bounds(attacked: Attacked) -> None:
     client = attacked.client()
     path = resource(f"{STUDY}.9.1")
-    for params in ({}, {"viewport": "8192,8192"}, {"window": "1e9,1e-9"}):
+    for params in ({}, {"viewport": "8192,8192"}, {"window": "1e9,1"}):
         assert client.ask(f"{path}/rendered", "image/png", **params).status_code == 200
-    assert client.ask(f"{path}/rendered", "image/png", window="1e400,nan").status_code == 400
+    for window in ("1e400,1", "1,nan", "0,1e-9", "0,0", "²,1", "40,400,x", "1,2,linear,3"):
+        assert client.ask(f"{path}/rendered", "image/png", window=window).status_code == 400
+    for wrong in ({"viewport": "²,²"}, {"viewport": "9999,9999"}, {"quality": "²"}):
+        assert client.ask(f"{path}/rendered", "image/png", **wrong).status_code == 400
     content = client.ask(f"{path}/bulkdata/7FE00010", "application/octet-stream").content
     assert len(content) == 4 * 1900 * 1900 * 2
     attacked.settled()
@@ -281,8 +278,8 @@ def test_parts_are_counted(attacked: Attacked) -> None:
 
 
 def test_what_is_deflated_is_bounded(attacked: Attacked, tmp_path: Path) -> None:
-    content = deflated_bomb(tmp_path / "bomb.dcm", "1.2.3.4", 1500).read_bytes()
-    assert len(content) < 2 << 20
+    content = deflated_bomb(tmp_path / "bomb.dcm", "1.2.3.4", 400).read_bytes()
+    assert len(content) < 4 << 20
     assert post(attacked, part(content) + b"--B--") == 409
     assert post(attacked, content, "application/dicom") == 409
     attacked.settled()
@@ -318,7 +315,7 @@ def instance(sop: str = "1.2.3", syntax: str = "1.2.840.10008.1.2.1") -> bytes:
         b"\0" * 200_000,
         b"DICM" * 70_000,
     ],
-    ids=str,
+    ids=range(9),
 )
 def test_a_head_that_is_none_leaves_nothing(attacked: Attacked, content: bytes) -> None:
     assert post(attacked, part(content) + b"--B--") == 409
@@ -368,67 +365,16 @@ def test_stalled_bodies_keep_nobody_from_reading_or_storing(
     attacked.settled()
 
 
-def hold(attacked: Attacked, stack: ExitStack, count: int, start: bytes) -> list[socket.socket]:
-    held = []
-    for _ in range(count):
-        connection = stack.enter_context(attacked.connect())
-        held.append(connection)
-        try:
-            connection.sendall(start)
-        except OSError:
-            continue  # another one has its place already
-    return held
-
-
-@pytest.mark.parametrize(
-    "start",
-    [b"", b"G", b"GET /dicom-web/studies HTTP/1.1\r\nX: " + b"y" * 60_000],
-    ids=["silent", "a letter", "half a header"],
-)
-def test_a_thousand_half_requests_keep_nobody_out(attacked: Attacked, start: bytes) -> None:
+def test_a_thousand_half_requests_keep_nobody_out(attacked: Attacked) -> None:
+    start = b"GET /dicom-web/studies HTTP/1.1\r\nX: " + b"y" * 60_000
     with ExitStack() as stack:
-        hold(attacked, stack, 1000, start)
+        for _ in range(1000):
+            connection = stack.enter_context(attacked.connect())
+            with suppress(OSError):  # another one has its place already
+                connection.sendall(start)
         assert attacked.answers()
         assert attacked.descriptors() < 400
     attacked.settled()
-
-
-def test_who_sends_a_header_letter_by_letter_is_cut_off(attacked: Attacked) -> None:
-    ended = threading.Event()
-
-    def drip() -> None:
-        with attacked.connect() as connection:
-            connection.settimeout(0.2)
-            try:
-                while not ended.is_set():
-                    connection.sendall(b"X")
-                    try:
-                        if connection.recv(1) == b"":
-                            break
-                    except TimeoutError:
-                        continue
-            except OSError:
-                pass
-        ended.set()
-
-    thread = threading.Thread(target=drip, daemon=True)
-    thread.start()
-    assert ended.wait(45)
-    attacked.settled()
-
-
-def test_who_reads_nothing_is_cut_off(attacked: Attacked) -> None:
-    request = (
-        f"GET /dicom-web{resource(f'{STUDY}.9.1')} HTTP/1.1\r\nHost: x\r\n"
-        "Accept: application/dicom; transfer-syntax=*\r\nAuthorization: Bearer evaeva\r\n\r\n"
-    )
-    before = attacked.descriptors()
-    with ExitStack() as stack:
-        hold(attacked, stack, 20, request.encode())
-        eventually(lambda: attacked.descriptors() >= before + 15)
-        assert attacked.answers()
-        eventually(lambda: attacked.descriptors() <= before + 5)
-    assert attacked.answers()
 
 
 def test_the_log_tells_no_values(attacked: Attacked) -> None:

@@ -60,7 +60,7 @@ class View:
                 or len(parts) > 3
                 or centre is None
                 or span is None
-                or not 0 < span <= _MOST_WINDOW
+                or not (1 if function == "LINEAR" else 1e-6) <= span <= _MOST_WINDOW
                 or abs(centre) > _MOST_WINDOW
             ):
                 raise ValueError("window is centre,width,function")

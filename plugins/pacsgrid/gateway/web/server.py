@@ -128,6 +128,8 @@ class Listener(socket.socket):
         while True:
             plain, address = super().accept()
             connection = Accepted(plain.family, plain.type, plain.proto, plain.detach())
+            # Left to itself, a small answer waits for the acknowledgement of its header.
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self.connections.admit(connection, address[:2]):
                 return connection, address
             connection.close()

@@ -274,7 +274,10 @@ def _take_one(
         for piece in chain((memoryview(head)[meta.end :],), content):
             bounded.look(piece)
             arrival.write(piece)
-        if study and incoming.study_of(arrival) != study:
+        found = incoming.study_of(arrival)
+        if not UID.fullmatch(found):
+            raise NotUnderstood("its StudyInstanceUID is no UID")
+        if study and found != study:
             outcome.failed.append((*named, MISMATCH))
             return
         incoming.finish(arrival)
