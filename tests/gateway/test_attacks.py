@@ -383,5 +383,3 @@ def test_the_log_tells_no_values(attacked: Attacked) -> None:
     client.ask("/studies", limit="Kvapilova")
     assert "Kvapilova" not in attacked.child.log.read_text()
     assert "Zdenka" not in attacked.child.log.read_text()
-
-

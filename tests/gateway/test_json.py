@@ -177,7 +177,9 @@ def spoilt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ServedZon
             manifest = zones.home.session.data_objects.get(where)
             with manifest.open("r") as file:
                 content = file.read().decode()
-            told = content.replace('"attributes": {"study": {', f'"attributes": {{"study": {{{text}, ')
+            told = content.replace(
+                '"attributes": {"study": {', f'"attributes": {{"study": {{{text}, '
+            )
             told = told.replace('"attributes":{"', f'"attributes":{{{text}, "')
             assert told != content
             with zones.home.session.data_objects.open(where, "w") as file:
@@ -231,5 +233,3 @@ def test_one_bad_value_spoils_no_c_find(spoilt: tuple[ServedZones, Gateway, str]
         }
         assoc.release()
     assert {"1.2.1", "1.2.2"} <= found
-
-

@@ -66,7 +66,7 @@ def accepted(request: Request) -> list[Accepted]:
 
 def _one(text: str) -> Accepted:
     media, *_ = (part.strip().lower() for part in _split(text, ";"))
-    if not _RANGE.fullmatch(media):
+    if not _RANGE.fullmatch(media) or (media.startswith("*/") and media != ANY):
         raise ValueError(text)
     message = Message()
     message["Content-Type"] = " ".join(text.split())

@@ -10,6 +10,11 @@ from starlette.requests import Request
 _ONE = re.compile(r"bytes\s*=\s*(?:([0-9]{1,18})\s*-\s*([0-9]{1,18})?|-\s*([0-9]{1,18}))", re.ASCII)
 
 
+def is_ranged(request: Request) -> bool:
+    """Whether a request asks for one range of bytes."""
+    return bool(_ONE.fullmatch(request.headers.get("Range", "").strip()))
+
+
 def ranged(request: Request, size: int) -> tuple[int, int, int, dict[str, str]]:
     """Return start and end of what is to be given, the status and the header fields for it.
 

@@ -37,7 +37,7 @@ from pacsgrid.gateway.web.accept import (
     not_acceptable,
 )
 from pacsgrid.gateway.web.address import address
-from pacsgrid.gateway.web.ranges import ranged
+from pacsgrid.gateway.web.ranges import is_ranged, ranged
 
 THUMBNAIL = 256
 # Bytes that are sent at once: each piece costs a change of threads.
@@ -131,7 +131,10 @@ def retrieve_bulk(gateway: Gateway, request: Request, one: Instance, path: str) 
     ways = [way for way in accepted(request) if fits(way, OCTETS)]
     if not ways:
         raise not_acceptable([f'multipart/related; type="{OCTETS}"'])
-    several, syntax = ways[0].multipart or ways[0].media == ANY, EXPLICIT
+    # Parts have no ranges: who asks for one and takes a value by itself is given it.
+    ranged_too = is_ranged(request) and any(not way.multipart for way in ways)
+    several = not ranged_too and (ways[0].multipart or ways[0].media == ANY)
+    syntax = EXPLICIT
     if not PATH.fullmatch(path):
         raise HTTPException(404, "no such bulk data")
     with ExitStack() as stack:
