@@ -119,6 +119,13 @@ class GatewaySettings(_Given):
         Where C-FIND, C-GET and C-MOVE are served.
     http_port
         Where DICOMweb is served, under ``/dicom-web``.
+    public_url
+        The URL under which clients reach DICOMweb, ``https://grid.example.org/dicom-web``; answers
+        name their resources by it. Without it they do so relative to the request.
+    max_connections, max_connections_per_address
+        DICOMweb connections at once, in all and from one address; a proxy is one address.
+    stalled_seconds
+        How long a DICOMweb client may send nothing of a request, or read nothing of an answer.
     peers, tokens
         Who may ask, by DIMSE and by DICOMweb; without any nobody may.
     airflow_users
@@ -150,6 +157,10 @@ class GatewaySettings(_Given):
     bind: str = "0.0.0.0"
     dicom_port: int = Field(11113, ge=0, le=65535)
     http_port: int = Field(8042, ge=0, le=65535)
+    public_url: str = ""
+    max_connections: int = Field(512, ge=16)
+    max_connections_per_address: int = Field(128, ge=1)
+    stalled_seconds: float = Field(60.0, gt=0)
     peers: tuple[Peer, ...] = ()
     tokens: tuple[Token, ...] = ()
     airflow_users: dict[str, str] = {}
@@ -173,6 +184,15 @@ class GatewaySettings(_Given):
     @classmethod
     def _mapped(cls, value: dict[str, str]) -> dict[str, str]:
         return {name: _user(user) for name, user in value.items()}
+
+    @field_validator("public_url")
+    @classmethod
+    def _url(cls, value: str) -> str:
+        if value and not re.fullmatch(r"https?://[^/?#\s\"\\]+(/[^?#\s\"\\]*)?", value):
+            raise ValueError(
+                "write the URL of the DICOMweb service: https://grid.example.org/dicom-web"
+            )
+        return value.rstrip("/")
 
     @field_validator("cors_origins")
     @classmethod

@@ -20,6 +20,7 @@ from pydicom.tag import BaseTag
 
 from pacsgrid.gateway.dimse.contexts import IMPLICIT
 from pacsgrid.pipeline.attributes import Json
+from pacsgrid.pipeline.jsonmodel import data_element
 
 LEVEL, CHARACTER_SET, RETRIEVE_AE = "00080052", "00080005", "00080054"
 _NO_KEYS = {LEVEL, CHARACTER_SET, RETRIEVE_AE, "00080053", "00080001", "00080201"}
@@ -134,7 +135,7 @@ def _chosen(asked: Dataset, known: Json) -> Dataset:
             ]
             data.add(DataElement(element.tag, "SQ", Sequence(items)))
         else:
-            data.add(DataElement.from_json(Dataset, tag, told["vr"], told["Value"], "Value"))
+            data.add(data_element(tag, told))
     return data
 
 
