@@ -36,7 +36,9 @@ def settings(zone: str, service: str, projects: list[str]) -> str:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", word):
             raise Refused(f"{word!r} is no name of a zone, user or project")
     names = "|".join(name.replace(".", "[.]") for name in projects)
-    rooms = f"/{zone}/home/({names})/(data|releases)/.*"
+    inside = f"/{zone}/home/({names})/(data|releases)"
+    rooms = f"{inside}/.*"
+    above = f"/+({zone}/+(home/+(({names})/+)?)?)?"
     return f"""# Written by install.py; install again to change it.
 
 pacsgrid_settings(*zone, *service, *rooms, *below) {{
@@ -44,6 +46,11 @@ pacsgrid_settings(*zone, *service, *rooms, *below) {{
     *service = "{service}";
     *rooms = "{rooms}";
     *below = "/{zone}/home/%/data/%";
+}}
+
+pacsgrid_places(*inside, *above) {{
+    *inside = "{inside}";
+    *above = "{above}";
 }}
 
 acPostProcForPut {{
