@@ -49,6 +49,8 @@ def data_write(s: Session, r: Request) -> Reply:
     if h.lent:
         tickets.spend_bytes(s, len(r.bs))
     h.written()
+    if h.append:  # as open(2) has it: wherever the descriptor stands
+        h.offset = os.fstat(h.fd).st_size
     view, done = memoryview(r.bs), 0
     while done < len(view):
         done += os.pwrite(h.fd, view[done:], h.offset + done)
