@@ -36,8 +36,8 @@ def settings(zone: str, service: str, projects: list[str]) -> str:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", word):
             raise Refused(f"{word!r} is no name of a zone, user or project")
     names = "|".join(name.replace(".", "[.]") for name in projects)
-    inside = f"/{zone}/home/({names})/(data|releases)"
-    rooms = f"{inside}/.*"
+    inside = f"/({names})/(data|releases)"
+    rooms = f"/{zone}/home{inside}/.*"
     above = f"/+({zone}/+(home/+(({names})/+)?)?)?"
     return f"""# Written by install.py; install again to change it.
 
@@ -49,7 +49,7 @@ pacsgrid_settings(*zone, *service, *rooms, *below) {{
 }}
 
 pacsgrid_places(*inside, *above) {{
-    *inside = "{inside}";
+    *inside = "/{zone}/home" ++ "{inside}";
     *above = "{above}";
 }}
 
@@ -109,9 +109,12 @@ def scenarios(text: str) -> list[tuple[str, bool, str]]:
     return found
 
 
-def check(data: str, service_env: Path, user_env: Path) -> int:
+def check(data: str, service_env: Path, user_env: Path, other: str) -> int:
     """Run every scenario with iCommands and print what happened; returns how many went wrong."""
-    user = json.loads(user_env.read_text())
+    user, service = (json.loads(env.read_text()) for env in (user_env, service_env))
+    # Of another zone, the user is known as name#zone, and has a home of that name in this one.
+    here = user["irods_zone_name"] == service["irods_zone_name"]
+    name = user["irods_user_name"] + ("" if here else "#" + user["irods_zone_name"])
     wrong = 0
     with tempfile.TemporaryDirectory(prefix="pacsgrid-check-") as folder:
         sample = Path(folder) / "sample.dcm"
@@ -122,8 +125,12 @@ def check(data: str, service_env: Path, user_env: Path) -> int:
             shutil.copy(sample, Path(folder) / f"folder/{number}.dcm")
         words = {
             "data": data.rstrip("/"),
-            "home": f"/{user['irods_zone_name']}/home/{user['irods_user_name']}",
-            "user": user["irods_user_name"],
+            "home": f"/{service['irods_zone_name']}/home/{name}",
+            "user": name,
+            "service": service["irods_user_name"],
+            "resource": service.get("irods_default_resource", "demoResc"),
+            "other": other,
+            "tar": shutil.make_archive(f"{folder}/packed", "tar", f"{folder}/folder"),
             "file": str(sample),
             "folder": f"{folder}/folder",
             "out": f"{folder}/out",
@@ -162,13 +169,14 @@ def main() -> int:
     two.add_argument("--data", required=True, help="a protected collection, as /Z/home/P/data")
     two.add_argument("--service-env", type=Path, required=True)
     two.add_argument("--user-env", type=Path, required=True)
+    two.add_argument("--other", default="second", help="a resource beside the default one")
     given = parser.parse_args()
     try:
         if given.command == "install":
             changed = install(given.config, given.zone, given.service, given.projects)
             print("installed; restart the server" if changed else "is as it should be")
             return 0
-        wrong = check(given.data, given.service_env, given.user_env)
+        wrong = check(given.data, given.service_env, given.user_env, given.other)
     except (Refused, OSError) as error:
         print(f"install.py: {error}", file=sys.stderr)
         return 2

@@ -65,7 +65,7 @@ def run_ticket(given: argparse.Namespace) -> int:
     with Line(load_site(), given.project, "ticket") as line:
         until = datetime.now(UTC) + timedelta(days=given.days)
         if given.revoke:
-            print(f"{revoke_tickets(line.home, given.revoke)} tickets ended")
+            print(f"tickets ended: {revoke_tickets(line.home, given.revoke)}")
         elif VERSION.search(collection):
             print(fetch_script(issue_release_tickets(line.home, collection, until)), end="")
         else:
