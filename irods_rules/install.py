@@ -53,8 +53,9 @@ pacsgrid_places(*inside, *above) {{
     *above = "{above}";
 }}
 
+# Without a guard: the rule engine tells clients of every guard that fails.
 acPostProcForPut {{
-    on ($objPath like regex "{rooms}") {{
+    if ($objPath like regex "{rooms}") {{
         pacsgrid_checksum($objPath);
     }}
 }}
@@ -94,6 +95,21 @@ def install(config: Path, zone: str, service: str, projects: list[str]) -> bool:
         os.replace(partial, file)
         changed = True
     return changed
+
+
+def hidden(config: Path) -> list[str]:
+    """Return the other rule bases that have a rule of the server's own which ours comes before."""
+    server = json.loads((config / "server_config.json").read_text())
+    engines = server["plugin_configuration"]["rule_engines"]
+    engine = next(one for one in engines if one["plugin_name"] == LANGUAGE)
+    bases = engine["plugin_specific_configuration"]["re_rulebase_set"]
+    return [
+        base
+        for base in bases
+        if base not in RULE_BASES
+        and (config / f"{base}.re").exists()
+        and re.search(r"(?m)^\s*acPostProcForPut\b", (config / f"{base}.re").read_text())
+    ]
 
 
 def scenarios(text: str) -> list[tuple[str, bool, str]]:
@@ -175,6 +191,12 @@ def main() -> int:
         if given.command == "install":
             changed = install(given.config, given.zone, given.service, given.projects)
             print("installed; restart the server" if changed else "is as it should be")
+            for base in hidden(given.config):
+                print(
+                    f"note: acPostProcForPut of {base}.re no longer runs, since ours comes before "
+                    "it; have it done by pep_api_data_obj_put_post instead",
+                    file=sys.stderr,
+                )
             return 0
         wrong = check(given.data, given.service_env, given.user_env, given.other)
     except (Refused, OSError) as error:

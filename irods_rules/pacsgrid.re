@@ -244,7 +244,14 @@ pep_database_data_object_finalize_pre(*INSTANCE, *CONTEXT, *OUT, *JSON) {
             if (*step == 2) {
                 pacsgrid_refuse_object(*CONTEXT.user_user_name, *CONTEXT.user_rods_zone, *word, "write");
             }
-            *step = if *word == "data_id" then 1 else if *step == 1 then 2 else 0;
+            if (*step == 1) {
+                *step = 2;
+            } else {
+                *step = 0;
+            }
+            if (*word == "data_id") {
+                *step = 1;
+            }
         }
     }
 }

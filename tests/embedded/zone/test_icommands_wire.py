@@ -80,6 +80,20 @@ def test_a_put_brings_metadata_and_rights(
     assert not rods.data_objects.exists(f"{HOME}/bad")
 
 
+def test_an_open_brings_them_too_when_it_is_closed(
+    client: WireClient, rods: iRODSSession, alice: iRODSSession
+) -> None:
+    flags = os.O_WRONLY | os.O_CREAT
+    number = client.open(PATH, flags, metadataIncluded="a;b;c", aclIncluded="read alice")
+    client.descriptor(676, number, 4, b"data")
+    assert not rods.data_objects.get(PATH).metadata.items()
+    assert client.descriptor(673, number).int_info == 0
+    assert rods.data_objects.get(PATH).metadata.get_one("a").units == "c"
+    assert read(alice) == b"data"
+    assert client.open(f"{HOME}/bad", flags, metadataIncluded="a") == codes.SYS_BAD_INPUT
+    assert not rods.data_objects.exists(f"{HOME}/bad")
+
+
 def test_force_overwrites_where_the_object_is_and_nowhere_else(
     client: WireClient, rods: iRODSSession
 ) -> None:

@@ -73,6 +73,7 @@ class Handle:
     shared: bool = False  # writes along under another connection's lock
     transfer: dict[str, str] | None = None  # keywords of a put or get that is complete later
     checksums: dict[str, str] = field(default_factory=dict)  # keywords of the open for the close
+    opened_with: dict[str, str] = field(default_factory=dict)  # keywords of the open
     lent: bool = False  # by a ticket, whose limits count what is written
 
     def written(self) -> None:
