@@ -10,6 +10,7 @@ from irods.exception import SYS_NO_API_PRIV, iRODSException
 from irods.models import Collection, CollectionMeta, DataObject
 
 from pacsgrid.errors import ZoneError
+from pacsgrid.grid.release_tickets import end_tickets_below
 from pacsgrid.grid.wire import stored_checksum
 from pacsgrid.grid.zone import Zone, translated
 from pacsgrid.uids import named
@@ -27,7 +28,7 @@ class Erased:
 
 
 def erase(zone: Zone, project: str, subject: str, sop_uids: Sequence[str]) -> Erased:
-    """Remove everything of a subject from a zone; safe to repeat.
+    """Remove everything of a subject from a zone, tickets first; safe to repeat.
 
     Raises
     ------
@@ -38,6 +39,8 @@ def erase(zone: Zone, project: str, subject: str, sop_uids: Sequence[str]) -> Er
     replicas = _replicas(zone, project, subject, sop_uids)
     objects = {path for path, _, _ in replicas}
     collections = _collections(zone, project, subject)
+    for path in collections:
+        end_tickets_below(zone, path)
     with translated(name):
         for path in collections:
             if zone.session.collections.exists(path):
