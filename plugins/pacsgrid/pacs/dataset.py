@@ -19,16 +19,18 @@ SOP_CLASS, SOP_UID, STUDY_UID, SERIES_UID = 0x00080016, 0x00080018, 0x0020000D, 
 
 MOST_INFLATED = 512 << 20  # the anonymiser holds a dataset as a whole
 MOST_DEPTH = 128
+MOST_ELEMENTS = 2_000_000  # of sequences of undefined length too; their walk takes seconds
 _MOST_VALUE = 1024
 _PIECE = 64 << 10
 _WINDOW = 8 << 10
+_TRAILER = 9  # bytes of a checksum and size as gzip writes them, and padding
 _HEADER = 12  # bytes of the longest element header
 
 _NATIVE = {IMPLICIT, EXPLICIT, BIG, DEFLATED}
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xE000, 0xE00D, 0xE0DD
 _PIXEL_DATA = 0x7FE00010
-_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
+_UID = re.compile(r"[0-9A-Za-z]+(\.[0-9A-Za-z]+)*")
 
 # How many bytes each VR's length has (PS3.5 7.1.2).
 _SHORT = "AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US"
@@ -52,7 +54,11 @@ class Source(Protocol):
 
 
 def is_uid(text: str) -> bool:
-    """Whether a text is a UID: digits and dots, 64 characters at most (PS3.5 9.1)."""
+    """Whether a text is built as a UID: components with dots between, 64 characters at most.
+
+    Letters are none of PS3.5 9.1, but some archives hold digests as UIDs. As a file's name it
+    would be harmless.
+    """
     return len(text) <= 64 and _UID.fullmatch(text) is not None
 
 
@@ -86,7 +92,7 @@ class Inflating:
     Raises Malformed from `load` when the stream is damaged, cut short, or longer than `most`.
     """
 
-    def __init__(self, source: Stored, most: int = MOST_INFLATED) -> None:
+    def __init__(self, source: Stored, most: int) -> None:
         self._source = source
         self._read = 0
         self._most = most
@@ -119,7 +125,7 @@ class Inflating:
             raise Malformed("its deflated bytes are cut short")
         if self._inflater.eof:
             rest = self._inflater.unused_data + self._source.load(self._read, 1)
-            if rest not in (b"", b"\0"):
+            if len(rest) > _TRAILER:
                 raise Malformed("something follows its deflated bytes")
         if self.size + len(piece) > self._most:
             raise Malformed(f"inflated it has more than {self._most >> 20} MiB")
@@ -135,7 +141,7 @@ class Inflating:
 def open_stored(handle: int, start: int, size: int, syntax: str, head: bytes = b"") -> Source:
     """Give the source of a dataset that stands in a file, `head` its first bytes if known."""
     stored = Stored(handle, start, size, head)
-    return Inflating(stored) if syntax == DEFLATED else stored
+    return Inflating(stored, MOST_INFLATED) if syntax == DEFLATED else stored
 
 
 class _Level:
@@ -176,9 +182,9 @@ def walk(
     explicit_top = syntax != IMPLICIT
     found: dict[int, bytes] = {}
     levels: list[_Level] = []
-    at = begin = 0
+    at = begin = count = 0
     window = source.load(0, _HEADER)
-    if window:
+    if len(window) >= 8:
         _check_first(window, syntax)
     while True:
         i = at - begin
@@ -186,6 +192,9 @@ def walk(
             window, begin, i = source.load(at, _HEADER), at, 0
             if len(window) < 8:
                 break
+        count += 1
+        if count > MOST_ELEMENTS:
+            raise Malformed(f"it has more than {MOST_ELEMENTS} elements")
         group, number, vr, length = unpack(window, i)
         if group == 0xFFFE:
             (length,) = long.unpack_from(window, i + 4)

@@ -8,17 +8,17 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from pacsgrid.pacs.contexts import SYNTAXES
+from pacsgrid.pacs.dataset import is_uid
 from pacsgrid.pacs.protocol import messages, wire
 from pacsgrid.pacs.protocol.messages import Command
 from pacsgrid.pacs.protocol.wire import Gone, ProtocolError, Request, Stream
-from pacsgrid.pacs.receiver.incoming import Arrival, Incoming, NotUnderstood
+from pacsgrid.pacs.receiver.incoming import Arrival, Disagrees, Incoming, NotUnderstood
 
 log = logging.getLogger(__name__)
 
 VERIFICATION = "1.2.840.10008.1.1"
 _STANDARD, _STORAGE = "1.2.840.10008.", "1.2.840.10008.5.1.4.1.1."
 _MOST_COMMAND = 64 * 1024
-_MOST_UID = 64
 
 _UNKNOWN_CLASS, _UNKNOWN_SYNTAXES = 3, 4  # PS3.8 9.3.3.2
 
@@ -168,16 +168,15 @@ class Association:
     def _begin(self, command: Command) -> int:
         if not command.has_dataset:
             return messages.CANNOT_UNDERSTAND
-        uid = command.sop_uid
-        if not uid or len(uid) > _MOST_UID or not uid.isascii() or not uid.isprintable():
+        if not is_uid(command.sop_uid):
             return messages.INVALID_INSTANCE
-        if not command.sop_class or self._chosen[self._context] == VERIFICATION:
+        if not is_uid(command.sop_class) or self._chosen[self._context] == VERIFICATION:
             return messages.CANNOT_UNDERSTAND
         if not self._incoming.has_room():
             return messages.OUT_OF_RESOURCES
         try:
             self._arrival = self._incoming.begin(
-                command.sop_class, uid, self._chosen[self._context]
+                command.sop_class, command.sop_uid, self._chosen[self._context]
             )
         except OSError as error:
             log.error("cannot write what arrives: errno %s", error.errno)
@@ -203,7 +202,8 @@ class Association:
                 self.stored += 1
             except NotUnderstood as error:
                 log.warning("an instance refused: %s", error)
-                self._give_up(messages.CANNOT_UNDERSTAND)
+                disagrees = isinstance(error, Disagrees)
+                self._give_up(messages.DOES_NOT_MATCH if disagrees else messages.CANNOT_UNDERSTAND)
             except OSError as error:
                 log.error("cannot write what arrives: errno %s", error.errno)
                 self._give_up(messages.OUT_OF_RESOURCES)
