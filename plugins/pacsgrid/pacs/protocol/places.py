@@ -60,17 +60,16 @@ class Places:
         oldest of the address that has most. An address that opens them faster than they can be
         served gets no more.
         """
-        mine = self._waiting(address)
+        mine, all_of_them = self._waiting(address), self._waiting()
         gone: list[int] = []
-        if len(mine) >= self._limits.waiting_per_peer:
+        full = len(all_of_them) >= self._limits.waiting
+        crowds = Counter(self._places[one].address for one in all_of_them)
+        most, count = next(iter(crowds.most_common(1)), ("", 0))
+        if len(mine) >= self._limits.waiting_per_peer or (full and count <= len(mine)):
             if now - self._places[mine[0]].since < _GRACE_SECONDS:
                 return None
             gone.append(mine[0])
-        elif len(self._waiting()) >= self._limits.waiting:
-            crowds = Counter(self._places[one].address for one in self._waiting())
-            most, count = crowds.most_common(1)[0]
-            if count <= len(mine):
-                return None
+        elif full:
             gone.append(self._waiting(most)[0])
         for one in gone:
             del self._places[one]
