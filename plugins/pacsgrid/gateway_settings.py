@@ -54,8 +54,11 @@ class Peer(_Given):
 
     def fits(self, ae_title: str, address: str) -> bool:
         """Whether a node that calls itself so, from this address, is this one."""
-        network = ipaddress.ip_network(self.address)
-        return self.ae_title == ae_title and ipaddress.ip_address(address) in network
+        return self.ae_title == ae_title and self.fits_address(address)
+
+    def fits_address(self, address: str) -> bool:
+        """Whether the address is one of this node's."""
+        return ipaddress.ip_address(address) in ipaddress.ip_network(self.address)
 
 
 class Token(_Given):
@@ -147,7 +150,7 @@ class GatewaySettings(_Given):
         Answers of one query, by DIMSE or DICOMweb; more are asked for by offset.
     most_upload_mb
         Size of one STOW-RS request, in MiB.
-    max_associations, max_per_peer, max_pdu, idle_seconds
+    max_associations, max_per_peer, max_pdu, associate_seconds, idle_seconds
         DIMSE's limits, as the receiver's.
     """
 
@@ -178,6 +181,7 @@ class GatewaySettings(_Given):
     max_associations: int = Field(16, ge=1, le=512)
     max_per_peer: int = Field(8, ge=1, le=512)
     max_pdu: int = Field(131072, ge=16384, le=1 << 20)
+    associate_seconds: float = Field(20.0, gt=0)
     idle_seconds: float = Field(60.0, gt=0)
 
     @field_validator("airflow_users")

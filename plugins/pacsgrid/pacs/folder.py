@@ -13,6 +13,9 @@ from pydicom import dcmread
 from pacsgrid.disk import sync_directory
 from pacsgrid.errors import ConfigError, SourceUnavailable
 from pacsgrid.model import FoundStudy, SourceSettings, StagedFile, StudyQuery
+from pacsgrid.pacs.dataset import DEFLATED
+from pacsgrid.pacs.header import read_header
+from pacsgrid.pacs.part10 import HEAD, MOST_META, read_meta
 from pacsgrid.pacs.quiet import hush
 from pacsgrid.pacs.staging import prepare, write_whole
 
@@ -46,6 +49,8 @@ def _read(path: Path) -> _Header:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pydicom's warnings quote values
+            if _is_deflated(path):  # pydicom would inflate all of it
+                return _Header(path, *_deflated(path))
             data = dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
 
             def text(keyword: str) -> str:
@@ -62,6 +67,20 @@ def _read(path: Path) -> _Header:
             )
     except Exception:  # whatever a broken file does to the parser, it is a stray
         return _Header(path)
+
+
+def _is_deflated(path: Path) -> bool:
+    with path.open("rb") as stream:
+        meta = read_meta(stream.read(HEAD + MOST_META))
+    return meta is not None and meta.transfer_syntax == DEFLATED
+
+
+def _deflated(path: Path) -> tuple[str, ...]:
+    header = read_header(path)
+    if header is None:
+        return ()
+    named = (header.study_uid, header.sop_uid, header.patient_id)
+    return (*named, header.date, header.modality, header.accession)
 
 
 def _matches(header: _Header, query: StudyQuery) -> bool:
