@@ -66,7 +66,7 @@ def _condition(
     mapper: Mapper[Any], projects: frozenset[str], whole: bool
 ) -> ColumnElement[bool] | None:
     """Return which rows of a table may be seen; None when it is not about runs."""
-    row = mapper.local_table.c
+    row = _Row(mapper)
     if mapper.local_table.name == "dag_run":
         return _own(row, projects, whole)
     if mapper.local_table.name == "backfill":
@@ -87,7 +87,27 @@ def _condition(
     return _by_keys(row, projects, whole)
 
 
-def _by_keys(row: Any, projects: frozenset[str], whole: bool) -> ColumnElement[bool] | None:
+class _Row:
+    """A mapped class's attributes by the names of their columns.
+
+    Other than the table's own columns, SQLAlchemy lets them follow an alias of the class.
+    """
+
+    def __init__(self, mapper: Mapper[Any]) -> None:
+        self.mapper = mapper
+
+    def __getattr__(self, name: str) -> Any:
+        return self[name]
+
+    def __getitem__(self, name: str) -> Any:
+        column = self.mapper.local_table.c[name]
+        return getattr(self.mapper.class_, self.mapper.get_property_by_column(column).key)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.mapper.local_table.c
+
+
+def _by_keys(row: _Row, projects: frozenset[str], whole: bool) -> ColumnElement[bool] | None:
     """Return the condition on a table that names a run, a task or a try by its key alone."""
     from airflow.models.dagrun import DagRun
     from airflow.models.taskinstance import TaskInstance
@@ -96,15 +116,16 @@ def _by_keys(row: Any, projects: frozenset[str], whole: bool) -> ColumnElement[b
     kinds = ((DagRun, "id"), (TaskInstance, "id"), (TaskInstanceHistory, "task_instance_id"))
     for kind, key in kinds:
         told = kind.__table__
-        for column in row:
+        for column in row.mapper.local_table.c:
             if any(foreign.column is told.c[key] for foreign in column.foreign_keys):
+                attribute = row[column.name]
                 named = told.alias()
                 own = (
                     _own(named.c, projects, whole)
                     if kind is DagRun
                     else _run_is(named.c, ("dag_id", "run_id"), projects, whole)
                 )
-                return or_(column.is_(None), column.in_(select(named.c[key]).where(own)))
+                return or_(attribute.is_(None), attribute.in_(select(named.c[key]).where(own)))
     return None
 
 
