@@ -61,9 +61,14 @@ def install() -> None:
         events = take(self, dag_ids)
         if not events:
             return events
-        # A session of its own: the scheduler's is in the midst of a transaction.
-        with create_session(scoped=False) as session:
-            late = goes_on(events, session)
+        try:
+            # A session of its own: the scheduler's is in the midst of a transaction.
+            with create_session(scoped=False) as session:
+                late = goes_on(events, session)
+        except Exception:
+            # Not lost: the executor tells them once more.
+            self.event_buffer = {**events, **self.event_buffer}
+            raise
         return {key: told for key, told in events.items() if key not in late}
 
     BaseExecutor.get_event_buffer = get_event_buffer

@@ -7,6 +7,7 @@ from pacsgrid.ledger.duties import Absence, Duties, Duty
 from pacsgrid.ledger.ledger import Ledger
 from pacsgrid.ledger.migrate import migrate
 from pacsgrid.ledger.overview import Overview
+from pacsgrid.ledger.roles import owns_its_trail, prepare
 from pacsgrid.ledger.rows import AuditRow, HeldRow, InstanceRow, StudyRow
 from pacsgrid.ledger.selection import forget_selections, keep_selection, open_selection
 from pacsgrid.ledger.shelf import Shelf
@@ -31,4 +32,6 @@ __all__ = [
     "note_access",
     "note_decision",
     "open_selection",
+    "owns_its_trail",
+    "prepare",
 ]
