@@ -13,9 +13,9 @@ import yaml
 from sqlalchemy import create_engine, func, select, union_all
 from sqlalchemy.orm import Session, aliased, joinedload
 
-from pacsgrid.airflow.conf import DAGS, PROJECT_DAGS, check_conf
 from pacsgrid.cli.roles import STARTS, wanted
 from pacsgrid.errors import ConfigError
+from pacsgrid.run_conf import DAGS, PROJECT_DAGS, check_conf
 from pacsgrid.web.access import OPERATOR_VIEW
 from pacsgrid.web.rows import limited_to
 from pacsgrid.web.rules import (
@@ -309,8 +309,9 @@ def test_every_table_about_runs_is_limited(rows: Session) -> None:
 
 
 def test_the_orm_refuses_a_run_with_an_unknown_key_whoever_starts_it(rows: Session) -> None:
-    import pacsgrid.airflow.policy  # noqa: F401
     from airflow.models.dagrun import DagRun
+
+    import pacsgrid.airflow.policy  # noqa: F401
 
     with rows.no_autoflush:
         rows.add(

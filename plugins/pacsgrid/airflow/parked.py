@@ -58,7 +58,7 @@ def install() -> None:
     def get_event_buffer(self: Any, dag_ids: Any = None) -> dict[Any, Any]:
         from airflow.utils.session import create_session
 
-        events = take(self, dag_ids)
+        events: dict[Any, Any] = take(self, dag_ids)
         if not events:
             return events
         try:

@@ -15,7 +15,7 @@ from sqlalchemy import event
 from sqlalchemy.orm import Mapper
 
 from airflow import settings
-from pacsgrid.airflow.conf import check_conf
+from pacsgrid.run_conf import check_conf
 
 # Airflow 3.3 notices only the policies of an `airflow_local_settings`, and else asks none when it
 # makes a run's tasks.

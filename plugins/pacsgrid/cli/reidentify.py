@@ -23,7 +23,11 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("pseudonym", help="a subject, a study, series or SOP UID, or a reference")
     parser.add_argument("--project", required=True)
-    parser.add_argument("--who", required=True, help="the authorised person who asks; recorded beside the account that runs this")
+    parser.add_argument(
+        "--who",
+        required=True,
+        help="the authorised person who asks; recorded beside the account that runs this",
+    )
     parser.add_argument("--reason", required=True, help="why, in a sentence")
     parser.add_argument("--site", type=Path, help="site file, by default that of PACSGRID_SITE")
     parser.set_defaults(run=run)

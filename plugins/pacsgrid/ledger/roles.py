@@ -91,9 +91,7 @@ def _take_over(cursor: Any, role: str) -> None:
     if not cursor.fetchone()[0]:
         return
     try:
-        cursor.execute(
-            sql.SQL("REASSIGN OWNED BY {} TO CURRENT_USER").format(sql.Identifier(role))
-        )
+        cursor.execute(sql.SQL("REASSIGN OWNED BY {} TO CURRENT_USER").format(sql.Identifier(role)))
     except psycopg2.errors.InsufficientPrivilege:
         raise ConfigError(
             f"role {role} owns the ledger, and its owner may not take over: as a superuser, "
@@ -113,9 +111,7 @@ def _grant(cursor: Any, role: sql.Identifier) -> None:
         sql.SQL("REVOKE ALL ON SCHEMA pacsgrid FROM {role}"),
         sql.SQL("GRANT USAGE ON SCHEMA pacsgrid TO {role}"),
         sql.SQL("REVOKE ALL ON ALL TABLES IN SCHEMA pacsgrid FROM {role}"),
-        sql.SQL(
-            "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA pacsgrid TO {role}"
-        ),
+        sql.SQL("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA pacsgrid TO {role}"),
         sql.SQL("GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA pacsgrid TO {role}"),
     ]
     for statement in statements:

@@ -94,6 +94,12 @@ class ProjectGate:
         method = scope["method"]
         body = await _read(receive)
         given = parsed(body)
+        if own is not None and rule_of(method, route) is Rule.CHANGE:
+            confs = await run_in_threadpool(_confs, path.get("dag_id"), runs_named(path, given))
+            for project in projects_of(method, route, path, given, confs):
+                if project not in own:
+                    told = f"this is for project {project}, which is not one of yours"
+                    raise HTTPException(403, told)
         try:
             asset = ""
             if (method, route) == ANNOUNCE and isinstance(given, dict):
@@ -101,12 +107,6 @@ class ProjectGate:
             check_body(method, route, path, given, asset)
         except ConfigError as error:
             raise HTTPException(400, str(error)) from None
-        if own is not None and rule_of(method, route) is Rule.CHANGE:
-            confs = await run_in_threadpool(_confs, path.get("dag_id"), runs_named(path, given))
-            for project in projects_of(method, route, path, given, confs):
-                if project not in own:
-                    told = f"this is for project {project}, which is not one of yours"
-                    raise HTTPException(403, told)
         if (method, route) == TRIGGER and isinstance(given, dict):
             body = json.dumps(with_project(path["dag_id"], given)).encode()
             scope["headers"] = [
@@ -133,7 +133,7 @@ async def _read(receive: Receive) -> bytes:
         message = await receive()
         if message["type"] != "http.request":
             raise HTTPException(400, "the request's body was cut short")
-        body += message.get("body", b"")
+        body += bytes(message.get("body", b""))
         if len(body) > _LARGEST_BODY:
             raise HTTPException(413, f"a body may have {_LARGEST_BODY} bytes")
         if not message.get("more_body"):

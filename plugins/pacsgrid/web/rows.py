@@ -17,8 +17,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, event, false, or_, select, true, tuple_
 from sqlalchemy.orm import Mapper, ORMExecuteState, Session, with_loader_criteria
 
-from pacsgrid.airflow.conf import PROJECT_DAGS, SITE_DAGS
 from pacsgrid.config import site_names
+from pacsgrid.run_conf import PROJECT_DAGS, SITE_DAGS
 
 _only: ContextVar[frozenset[str] | None] = ContextVar("pacsgrid_projects", default=None)
 
@@ -67,17 +67,19 @@ def _condition(
 ) -> ColumnElement[bool] | None:
     """Return which rows of a table may be seen; None when it is not about runs."""
     row = _Row(mapper)
-    if mapper.local_table.name == "dag_run":
+    table = str(getattr(mapper.local_table, "name", ""))
+    if table == "dag_run":
         return _own(row, projects, whole)
-    if mapper.local_table.name == "backfill":
-        return row.dag_id.not_in([*PROJECT_DAGS, *SITE_DAGS])
-    if mapper.local_table.name == "asset_event":
+    if table == "backfill":
+        others: ColumnElement[bool] = row.dag_id.not_in([*PROJECT_DAGS, *SITE_DAGS])
+        return others
+    if table == "asset_event":
         run = row.source_run_id.is_(None) | _run_is(
             row, ("source_dag_id", "source_run_id"), projects, whole
         )
         named = row.extra["project"].as_string()
         return and_(run, or_(named.is_(None), named.in_(sorted(projects))))
-    if mapper.local_table.name == "log":
+    if table == "log":
         return or_(
             row.dag_id.not_in([*PROJECT_DAGS, *SITE_DAGS]),
             _run_is(row, ("dag_id", "run_id"), projects, whole),

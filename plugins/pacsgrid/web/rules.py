@@ -13,9 +13,9 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
-from pacsgrid.airflow.conf import DAGS, PROJECT_DAGS, check_conf
 from pacsgrid.config import site_names
 from pacsgrid.errors import ConfigError
+from pacsgrid.run_conf import DAGS, PROJECT_DAGS, check_conf
 
 ANY = "~"
 
