@@ -162,7 +162,7 @@ def test_wrong_roles_are_told(
     owner, app = roles
     named = {"the same": owner, "superuser": postgres.dsn("postgres"), "absent": ""}
     other = named[wrong] or app.replace(APP, "nobody_s")
-    with pytest.raises(ConfigError, match="two roles|superuser"):
+    with pytest.raises(ConfigError, match=r"two roles|superuser"):
         prepare(owner, other)
 
 

@@ -78,8 +78,8 @@ def migrate(dsn: str) -> int:
                 return version
             if not _may_change(cursor):
                 raise ConfigError(
-                    f"the ledger's schema is version {version}, this pacsgrid needs {newest()}, and "
-                    "another role owns it: run pacsgrid ledger --owner-dsn-file FILE"
+                    f"the ledger's schema is version {version}, this pacsgrid needs {newest()}, "
+                    "and another role owns it: run pacsgrid ledger --owner-dsn-file FILE"
                 )
             cursor.execute("SELECT pg_advisory_lock(%s)", (_MIGRATION_LOCK,))
             cursor.execute("CREATE SCHEMA IF NOT EXISTS pacsgrid")
