@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from pacsgrid.config import load_site, read_key
+from pacsgrid.config import ledger_dsn, read_key
 from pacsgrid.ledger import prepare
 
 
@@ -32,8 +32,7 @@ def add(commands: Any) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Carry the sub-command out; returns 0."""
-    site = load_site(given.site)
     owner = read_key("--owner-dsn-file", given.owner_dsn_file).decode().strip()
-    version = prepare(owner, site.ledger_dsn)
+    version = prepare(owner, ledger_dsn(given.site))
     print(f"the ledger's schema is version {version}; the application may add to its audit trail")
     return 0
