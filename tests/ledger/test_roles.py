@@ -8,7 +8,9 @@ from pathlib import Path
 
 import psycopg2
 import pytest
+import yaml
 
+from pacsgrid.cli import main
 from pacsgrid.embedded.postgres import EmbeddedPostgres
 from pacsgrid.errors import ConfigError
 from pacsgrid.ledger import (
@@ -22,6 +24,8 @@ from pacsgrid.ledger import (
 from pacsgrid.ledger.dump import dump, load
 from pacsgrid.ledger.migrate import newest
 from pacsgrid.model import StudyState
+from pacsgrid.pipeline.site_check import ONE_ROLE
+from pacsgrid.pipeline.site_check import _ledger as checked_ledger
 
 APP, OWNER = "t_app", "t_owner"
 REF = "st-" + "a" * 20
@@ -180,3 +184,31 @@ def test_a_backup_of_the_application_comes_back_to_its_owner(
         assert ledger.state(REF) is StudyState.FOUND
     with pytest.raises(psycopg2.errors.InsufficientPrivilege):
         _run(app, "DELETE FROM pacsgrid.audit")
+
+
+def test_the_command_separates_the_roles_before_there_are_keys(
+    roles: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    owner, app = roles
+    for name, text in (("owner", owner), ("app", app)):
+        (tmp_path / name).write_text(text + "\n")
+    site = {
+        **{room: f"/x/{room}" for room in ("staging", "outbox", "quarantine")},
+        **{"sources": {}, "zones": {}, "projects": {}},
+        **{"vault_key_file": "/x/vault.key", "ledger_dsn_file": str(tmp_path / "app")},
+    }
+    (tmp_path / "site.yaml").write_text(yaml.safe_dump(site))
+    command = ["ledger", "--site", str(tmp_path / "site.yaml"), "--owner-dsn-file"]
+    assert main([*command, str(tmp_path / "owner")]) == 0
+    assert f"version {newest()}" in capsys.readouterr().out
+    assert main([*command, str(tmp_path / "app")]) == 2
+    assert "two roles" in capsys.readouterr().err
+    assert main([*command, str(tmp_path / "absent")]) == 2
+
+
+def test_a_site_of_one_role_works_and_is_told(dsn: str, roles: tuple[str, str]) -> None:
+    owner, app = roles
+    prepare(owner, app)
+    migrate(dsn)
+    assert ONE_ROLE in checked_ledger(dsn)
+    assert ONE_ROLE not in checked_ledger(app)
