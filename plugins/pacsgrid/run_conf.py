@@ -6,6 +6,8 @@ nobody validated could hold what identifies a patient, so a run with one is refu
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -59,6 +61,41 @@ def check_conf(dag: str, conf: Any) -> None:
             f"conf of {dag} has {len(unknown)} keys that its form does not have; "
             f"allowed are: {_listed(allowed)}"
         )
+
+
+_FREE = {"conf", "dag_run_conf", "extra", "note", "params_input", "partition_key", "dag_run_id"}
+_WORD = re.compile(r"[a-z_]{1,30}|[A-Z]{3,7}")
+
+
+def quiet_entry(dag: str | None, extra: str | None) -> str | None:
+    """Return an entry of Airflow's audit log without what a request may have said of a patient.
+
+    Parameters
+    ----------
+    dag
+        The DAG it is about, if it is about one; what is about others' DAGs is kept as it is.
+    extra
+        A request's fields as JSON, or any other text, which Airflow itself wrote.
+    """
+    if not extra or (dag and dag != "~" and dag not in DAGS):
+        return extra
+    try:
+        told = json.loads(extra)
+    except ValueError:
+        return extra
+    if not isinstance(told, dict) or "method" not in told:
+        return extra
+    if not dag:
+        return json.dumps({key: value for key, value in told.items() if key not in _FREE})
+    return json.dumps({key: value for key, value in told.items() if _says_nothing(key, value)})
+
+
+def _says_nothing(key: str, value: Any) -> bool:
+    plain = isinstance(value, str) and _WORD.fullmatch(value) is not None
+    return key in _KEPT and (plain or value is None or isinstance(value, bool))
+
+
+_KEPT = {"method", "state", "new_state", "dry_run", "is_paused", "only_failed", "only_running"}
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -327,3 +327,26 @@ def test_the_orm_refuses_a_run_with_an_unknown_key_whoever_starts_it(rows: Sessi
             rows.flush()
         rows.rollback()
     assert set(DAGS) > set(PROJECT_DAGS)
+
+
+def test_the_audit_log_keeps_nothing_of_what_was_sent(rows: Session) -> None:
+    from airflow.models.log import Log
+
+    import pacsgrid.airflow.policy  # noqa: F401
+
+    sent = {"method": "POST", "conf": {"subject": "Novak"}, "xcom_key": "Novak", "state": "failed"}
+    text = "Executor reported that the task instance finished"
+    told = {
+        ("withdraw_patient", json.dumps(sent)): {"method": "POST", "state": "failed"},
+        ("~", json.dumps({**sent, "state": "Jan Novak"})): {"method": "POST"},
+        (None, json.dumps(sent)): {"method": "POST", "xcom_key": "Novak", "state": "failed"},
+        ("somebody_else_s", json.dumps(sent)): sent,
+        ("withdraw_patient", text): text,
+        ("withdraw_patient", None): None,
+    }
+    for (dag, extra), kept in told.items():
+        entry = Log(event="trigger_dag_run", task_instance=None, extra=extra, dag_id=dag)
+        rows.add(entry)
+        rows.flush()
+        assert (json.loads(entry.extra) if isinstance(kept, dict) else entry.extra) == kept
+        rows.rollback()

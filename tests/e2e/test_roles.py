@@ -423,6 +423,16 @@ def test_what_the_form_does_not_have_is_not_kept(filled: Stack, call: Call) -> N
             refused = call(user, "POST", runs, {"logical_date": None, **body})
             assert refused.status_code == 400, (body, refused.text)
             assert canary not in refused.text
+    # Refused by the form's own patterns, what was sent is not kept for the audit either.
+    for user, dag, conf in (
+        ("anna", "withdraw_patient", {"project": "demo", "subject": canary}),
+        ("anna", "release_cohort", {"project": "demo", "members": [f"{canary} x"]}),
+        ("ota", "ingest_studies", {**dry, "source": canary}),
+    ):
+        assert _start(call, user, dag, **conf).status_code == 400
+    odd = f"{runs}?PatientName={canary}&logical_date={canary}"
+    assert call("anna", "POST", odd, {"logical_date": None, "conf": {"x": 1}}).status_code == 400
+    assert call("anna", "POST", odd, {"logical_date": None, "conf": dry}).status_code == 200
     airflow = str(Path(sys.executable).parent / "airflow")
     conf = json.dumps({**dry, "patient_id": canary})
     command = [airflow, "dags", "trigger", "ingest_studies", "--conf", conf]
