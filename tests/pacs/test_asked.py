@@ -11,12 +11,12 @@ import pytest
 from pydicom import dcmread
 
 from dicom import ct, save
+from ignoring_pacs import ignoring, listed
 from pacsgrid.errors import ConfigError, SourceError, SourceTooMuch
 from pacsgrid.model import FoundStudy, StudyQuery
 from pacsgrid.pacs import open_source
 from pacsgrid.pacs.asked import NOT_ASKED_FOR, sealed, unasked, unsealed
 from pacsgrid.pacs.header import Header, read_header
-from strangers import ignoring, listed
 from webserver import Answer, server, source_at
 
 HERS = {

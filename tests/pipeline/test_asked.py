@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from dicom import ct
+from ignoring_pacs import ignoring, listed
 from pacsgrid.config import Site
 from pacsgrid.errors import ConfigError
 from pacsgrid.model import ProjectSettings, SourceSettings, StudyQuery, StudyState
 from pacsgrid.pipeline import Line
 from pacsgrid.pipeline.find import find_studies, look
 from pacsgrid.pipeline.steps import run_step
-from strangers import ignoring, listed
 
 
 @pytest.fixture
