@@ -159,8 +159,7 @@ class _Study(Job):
     earlier: int = 0
     made: int = 0
     copies: int = 0
-    held: Counter[str] = field(default_factory=Counter)
-    passed: Counter[str] = field(default_factory=Counter)
+    told: set[Path] = field(default_factory=set)  # held or passed over, each for its own reason
     refused: Outcome | None = None
 
 
@@ -263,17 +262,16 @@ class FolderRun:
         study.dropped = study.refused is not None or study.error is not None
 
     def _count(self, study: _Study, batch: Batch) -> None:
-        passed = Counter(one.code for one in batch.held if one.code in _PASSED)
-        held = Counter(one.code for one in batch.held if one.code not in _PASSED)
         copies = sum(one.copy for one in batch.outcomes if one.made)
         for tally in (study, self._summary):
             tally.made += len(batch.made)
             tally.copies += copies
-            tally.held.update(held)
-            tally.passed.update(passed)
+        for one in batch.held:
+            (self._summary.passed if one.code in _PASSED else self._summary.held)[one.code] += 1
+            study.told.add(one.source)
 
     def _say(self, study: _Study) -> tuple[str, str]:
-        """Count a study that is given up as held with all its files; returns why, if it is."""
+        """Count all files of a study that is given up as held; returns why, if it is."""
         if study.refused is not None:
             why = study.refused.code, study.refused.detail
         elif study.error is not None:
@@ -284,11 +282,7 @@ class FolderRun:
         summary.made -= study.made
         summary.copies -= study.copies
         summary.earlier -= study.earlier
-        summary.held.subtract(study.held)
-        summary.passed.subtract(study.passed)
-        summary.held[why[0]] += len(study.files) + study.earlier
-        summary.held += Counter()  # without what is none now
-        summary.passed += Counter()
+        summary.held[why[0]] += len(study.files) - len(study.told) + study.earlier
         return why
 
     def _studies(
@@ -365,7 +359,7 @@ class FolderRun:
         code, detail = self._say(study)
         if code:
             left = set(study.files) if study.before else study.keys.keys()
-            for path in sorted(left):
+            for path in sorted(left - study.told):
                 own = study.refused is None or study.refused.source == path
                 told = detail if own else f"held with a file of its study: {detail}"
                 self._quarantine.hold(path, code, told)

@@ -155,8 +155,14 @@ def _files(directory: Path) -> list[Path]:
 def _heads(directory: Path, most: int | None = None) -> list[Dataset]:
     heads = []
     for path in _files(directory)[:most]:
-        with suppress(FileNotFoundError):  # it was taken through meanwhile
+        try:
             heads.append(dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS)))
+        except FileNotFoundError:
+            continue  # it was taken through meanwhile
+        except Exception as error:
+            # It was read when it came. What it says may quote the data set, and the study's other
+            # files tell as much; a study of which none can be read is not there.
+            log.error("%s: a file cannot be read: %s", directory.name, type(error).__name__)
     return heads
 
 
