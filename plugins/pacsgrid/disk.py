@@ -50,7 +50,9 @@ def cannot_store(folder: Path, error: OSError) -> StorageError:
         help = "make it writable for this account, then run the same again"
     else:
         help = "look at that disk, then run the same again"
-    return StorageError(f"{folder} cannot be written: {why}; {help}")
+    told = StorageError(f"{folder} cannot be written: {why}; {help}")
+    told.errno = error.errno
+    return told
 
 
 def open_private(path: Path, mode: str) -> IO[bytes]:
