@@ -11,9 +11,14 @@ from typing import Any, BinaryIO
 
 from pydicom import dcmread
 from pydicom.dataset import FileMetaDataset
-from pydicom.errors import InvalidDicomError
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    MediaStorageDirectoryStorage,
+)
 
+from ..disk import cannot_store, storing
 from ..errors import HeldError
 from ..model import AnonymisedInstance, PatientPrint
 from ..uids import checked, place
@@ -35,8 +40,9 @@ from .pixels import Span, expected_bytes, find_span, is_image, pixel_span
 from .profile import Profile
 from .pseudonyms import Pseudonyms
 from .quiet import quiet
+from .straight import straightened
 from .watched import Decisions, Watched
-from .whole import check_whole, truncated
+from .whole import IrregularError, check_whole, too_deep
 
 # Small enough to come from memory that is there already.
 CHUNK = 1 << 16
@@ -93,14 +99,21 @@ class Anonymiser:
         Raises
         ------
         HeldError
-            ``not-dicom``, ``truncated``, ``no-study-uid``, ``no-sop-uid``,
-            ``no-transfer-syntax``, ``modality-held``, ``burned-in``, ``document``,
+            ``not-dicom``, ``directory-file``, ``truncated``, ``malformed``, ``too-deep``,
+            ``no-study-uid``, ``no-sop-uid``, ``no-transfer-syntax``, ``no-pixels``,
+            ``pixels-short``, ``modality-held``, ``burned-in``, ``document``,
             ``secondary-capture``, ``photograph``, ``label``, ``face``, ``pixels-unreadable``,
             ``overlay-unreadable``, ``overlay-in-pixels``, ``bad-value``, ``not-uid`` or
             ``unreadable``. The text quotes no value.
+        StorageError
+            The result cannot be written.
         """
         with quiet(), src.open("rb") as stream:
-            header, pixels = self._quick(stream) or self._long(stream)
+            try:
+                header, pixels = self._quick(stream) or self._long(stream)
+            except IrregularError:
+                # Whatever is wrong with it is told here, or it is read as it was meant.
+                header, pixels = self._long(straightened(stream))
             checked(header.study_uid)
             target = place(out_dir, header.series_uid, header.sop_uid, suffix=".dcm")
             with Landing() as alone:
@@ -211,6 +224,8 @@ class Anonymiser:
             cleaned = clean_pixels(stream, ds, span, self._profile.pixels)
         except HeldError:
             raise
+        except RecursionError:
+            raise too_deep() from None
         except Exception as error:
             raise HeldError(
                 "unreadable", f"an element has no value of its kind ({type(error).__name__})"
@@ -236,6 +251,8 @@ class Anonymiser:
             body = encoded_dataset(ds, syntax.is_implicit_VR, syntax.is_little_endian)
         except HeldError:
             raise
+        except RecursionError:
+            raise too_deep() from None
         except Exception as error:
             # Its text may quote a value; its type says enough to find the place.
             raise HeldError(
@@ -278,20 +295,23 @@ def _read(stream: BinaryIO) -> tuple[Any, Span | None]:
         position = check_whole(stream, syntax.is_little_endian, syntax.is_implicit_VR)
     except HeldError:
         raise
-    except InvalidDicomError:
-        raise HeldError(
-            "not-dicom", "the file is not DICOM (PS3.10); remove it from the source"
-        ) from None
-    except EOFError:
-        raise truncated() from None
+    except RecursionError:
+        raise too_deep() from None
     except Exception as error:
-        raise HeldError(
-            "unreadable", f"the header cannot be read ({type(error).__name__})"
-        ) from None
+        if isinstance(error, OSError) and error.errno:
+            raise  # the disk's doing
+        raise IrregularError(type(error).__name__) from None
     return ds, pixel_span(stream, ds, position, syntax.is_little_endian, syntax.is_implicit_VR)
 
 
 def _refuse(ds: Any, profile: Profile) -> None:
+    if ds.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage or (
+        "DirectoryRecordSequence" in ds and "SOPClassUID" not in ds
+    ):
+        raise HeldError(
+            "directory-file",
+            "a directory of a file-set (DICOMDIR, PS3.10 8.6); what it lists is taken by itself",
+        )
     if not _uid(ds, "StudyInstanceUID"):
         raise HeldError("no-study-uid", "no StudyInstanceUID (0020,000D); correct it at its origin")
     if not _uid(ds, "SOPInstanceUID") or not _uid(ds, "SOPClassUID"):
@@ -357,10 +377,14 @@ def _write(
     out = landing.open(target, root)
     try:
         for chunk in chain([head], pixels):
-            out.write(chunk)
+            try:
+                out.write(chunk)
+            except OSError as error:
+                raise cannot_store(target.parent.parent, error) from None
             digest.update(chunk)
             size += len(chunk)
-        out.flush()
+        with storing(target.parent.parent):
+            out.flush()
     except BaseException:
         landing.discard(target)
         raise

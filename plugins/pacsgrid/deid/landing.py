@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from ..disk import sync_directories, sync_files
+from ..disk import storing, sync_directories, sync_files
 from ..errors import HeldError
 from ..uids import inside
 
@@ -44,11 +45,12 @@ class Landing:
                 "right one at the source",
             )
         partial = self.partial(target)
-        try:
-            stream = open(partial, "wb")  # noqa: SIM115
-        except FileNotFoundError:
-            partial.parent.mkdir(parents=True, exist_ok=True)
-            stream = open(partial, "wb")  # noqa: SIM115
+        with storing(target.parent.parent):
+            try:
+                stream = open(partial, "wb")  # noqa: SIM115
+            except FileNotFoundError:
+                partial.parent.mkdir(parents=True, exist_ok=True)
+                stream = open(partial, "wb")  # noqa: SIM115
         self._waiting[target] = stream
         return stream
 
@@ -57,18 +59,22 @@ class Landing:
         stream = self._waiting.pop(target, None)
         if stream is not None:
             self.partial(target).unlink(missing_ok=True)
-            stream.close()
+            with suppress(OSError):  # what it still has to write is not wanted
+                stream.close()
 
     def settle(self) -> None:
         """Return when all files are on disk under their own names.
 
         Raises
         ------
-        OSError
+        StorageError
             Some could not be written; none of the group is settled then.
         """
-        if not self._waiting:
-            return
+        if self._waiting:
+            with storing(next(iter(self._waiting)).parent.parent):
+                self._settle()
+
+    def _settle(self) -> None:
         errors = sync_files([stream.fileno() for stream in self._waiting.values()])
         for error in errors.values():
             raise error

@@ -11,7 +11,18 @@ from typing import Any, BinaryIO
 from pydicom.filereader import read_dataset
 from pydicom.uid import UID_dictionary
 
-from .whole import ITEM, LONG, PIXELS, SEQUENCE_END, UNDEFINED, truncated
+from .whole import (
+    ITEM,
+    ITEM_BYTES,
+    LONG,
+    MOST_DEPTH,
+    PIXELS,
+    SEQUENCE_END,
+    UNDEFINED,
+    IrregularError,
+    check_depth,
+    too_deep,
+)
 
 _PREAMBLE = 132
 # Headers of single slices are seldom longer.
@@ -37,6 +48,9 @@ _SHORT = frozenset(
 )  # fmt: skip
 
 
+_ENCODED = _SHORT | LONG
+
+
 class _Short(Exception):
     """More of the file is needed."""
 
@@ -59,12 +73,14 @@ def cut(stream: BinaryIO) -> Parts | None:
     """Cut a file's header into its elements, up to the pixel data.
 
     Returns None for a file that has to go the long way: not little endian, deflated, not DICOM,
-    with an element twice.
+    with an element twice, encoded otherwise than it says.
 
     Raises
     ------
+    IrregularError
+        An element, item or sequence does not end inside the file.
     HeldError
-        ``truncated``: an element, item or sequence does not end inside the file.
+        ``too-deep``.
     """
     size = stream.seek(0, 2)
     stream.seek(0)
@@ -74,7 +90,7 @@ def cut(stream: BinaryIO) -> Parts | None:
             return _cut(data, size)
         except _Short:
             if len(data) >= size:
-                raise truncated() from None
+                raise IrregularError from None
             data += stream.read(len(data))
 
 
@@ -104,6 +120,8 @@ def _cut(data: bytes, size: int) -> Parts | None:
         at = value + length
     implicit = syntax == _IMPLICIT
     if not implicit and syntax != _EXPLICIT and syntax not in _ENCAPSULATED:
+        return None
+    if (data[at + 4 : at + 6] in _ENCODED) == implicit:
         return None
     return _elements(data, at, size, syntax, implicit)
 
@@ -138,12 +156,14 @@ def _elements(data: bytes, at: int, size: int, syntax: str, implicit: bool) -> P
             _items(data, value, _inside(data, at, step)) if length == UNDEFINED else value + length
         )
         if end > size:
-            raise truncated()
+            raise IrregularError
         if end > len(data):
             raise _Short
         if tag in elements:
             return None
         elements[tag] = data[at:end]
+        if data.count(ITEM_BYTES, at, end) > MOST_DEPTH:
+            check_depth(elements[tag], True, implicit)
         at = end
     return Parts(syntax, implicit, elements, at)
 
@@ -174,19 +194,24 @@ def _implicit(data: bytes, at: int) -> tuple[int, int, int]:
     return group << 16 | low, at + 8, length
 
 
-def _items(data: bytes, at: int, step: _Step) -> int:
+def _items(data: bytes, at: int, step: _Step, depth: int = 0) -> int:
+    if depth > MOST_DEPTH:
+        raise too_deep()
     while True:
         tag, value, length = _implicit(data, at)
         if tag == SEQUENCE_END:
             return value
         if tag != ITEM:
-            raise truncated()
-        at = _item(data, value, step) if length == UNDEFINED else value + length
+            raise IrregularError
+        at = _item(data, value, step, depth) if length == UNDEFINED else value + length
 
 
-def _item(data: bytes, at: int, step: _Step) -> int:
+def _item(data: bytes, at: int, step: _Step, depth: int) -> int:
     while True:
         tag, value, length = step(data, at)
         if tag == _ITEM_END:
             return value
-        at = _items(data, value, _inside(data, at, step)) if length == UNDEFINED else value + length
+        if length == UNDEFINED:
+            at = _items(data, value, _inside(data, at, step), depth + 1)
+        else:
+            at = value + length

@@ -7,7 +7,8 @@ from typing import Any, BinaryIO
 
 from pydicom.uid import UID
 
-from .whole import ITEM, LONG, SEQUENCE_END, UNDEFINED, Walker, truncated
+from ..errors import HeldError
+from .whole import ITEM, LONG, SEQUENCE_END, UNDEFINED, IrregularError, Walker, truncated
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ def pixel_span(
     Raises
     ------
     HeldError
-        ``truncated``: the file ends before its pixel data does, or lacks it.
+        ``truncated``: the file ends before its pixel data does; ``no-pixels``: an image without
+        any; ``malformed``: they are not what the header says.
     """
     return find_span(stream, start, little, implicit, is_image(header), expected_bytes(header))
 
@@ -43,18 +45,40 @@ def find_span(
     stream: BinaryIO, start: int, little: bool, implicit: bool, image: bool, expected: int
 ) -> Span | None:
     """Locate the pixel data as `pixel_span` does, with what it asks of the header."""
-    walker = Walker(stream)
+    try:
+        return _span(Walker(stream), start, little, implicit, image, expected)
+    except IrregularError:  # the file ends inside the head of an element or fragment
+        raise truncated() from None
+
+
+def _span(
+    walker: Walker, start: int, little: bool, implicit: bool, image: bool, expected: int
+) -> Span | None:
     if walker.size - start < 8:
         if image:
-            raise truncated()
+            raise HeldError(
+                "no-pixels",
+                "an image without pixel data (7FE0,0010): its origin has it, or sent the header "
+                "alone",
+            )
         return None
     tag, vr, value, length = walker.element(start, little, implicit)
     if not implicit and vr not in LONG:
-        raise truncated()
+        raise HeldError(
+            "malformed",
+            f"the pixel data ({tag >> 16:04X},{tag & 0xFFFF:04X}) has no VR of pixel data; have "
+            "its origin write it anew",
+        )
     if length == UNDEFINED:
         return Span(start, _end_of_items(walker, value), value, tag, vr.decode())
-    if value + length > walker.size or length < expected:
+    if value + length > walker.size:
         raise truncated()
+    if length < expected:
+        raise HeldError(
+            "pixels-short",
+            f"the pixel data has {length} bytes, its rows, columns and frames ask for {expected}; "
+            "correct it at its origin",
+        )
     return Span(start, value + length, value, tag, vr.decode())
 
 
@@ -69,7 +93,13 @@ def _end_of_items(walker: Walker, at: int) -> int:
         tag, _, value, length = walker.element(at, little=True, implicit=True)
         if tag == SEQUENCE_END:
             return value
-        if tag != ITEM or value + length > walker.size:
+        if tag != ITEM or length == UNDEFINED:
+            raise HeldError(
+                "malformed",
+                "the fragments of the pixel data do not follow each other (PS3.5 A.4); have its "
+                "origin write it anew",
+            )
+        if value + length > walker.size:
             raise truncated()
         at = value + length
 

@@ -144,8 +144,11 @@ def _heads(directory: Path, most: int | None = None) -> list[Header]:
     for path in _files(directory)[:most]:
         with suppress(FileNotFoundError):  # it was taken through meanwhile
             header = read_header(path)
-            if header is None:  # it was read once already, so this is the disk's doing
-                raise SourceUnavailable(f"{directory.name}: a received file cannot be read")
+            if header is None:
+                # It was read when it came. The study's other files tell as much; a study of which
+                # none can be read is not there.
+                log.error("%s: a received file cannot be read", directory.name)
+                continue
             heads.append(header)
     return heads
 

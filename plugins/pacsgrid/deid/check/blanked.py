@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydicom.pixels import iter_pixels
 
 from ...errors import HeldError
-from .reader import Header
+from .reader import Header, part10
 
 _BURNED_IN = 0x00280301
 _PALETTE = b"PALETTE COLOR"
@@ -37,7 +37,7 @@ def _black(value: Any, before: NDArray[Any]) -> bool:
     return list(value) == [0, 0, 0]
 
 
-def check_blanked(source: Path, result: Path, made: Header) -> None:
+def check_blanked(source: Path, header: Header, result: Path, made: Header) -> None:
     """Refuse an image that differs from its source in anything but blanked parts.
 
     Raises
@@ -49,7 +49,7 @@ def check_blanked(source: Path, result: Path, made: Header) -> None:
     photometric = made.elements.get(0x00280004)
     palette = photometric is not None and photometric.value.startswith(_PALETTE)
     try:
-        pairs = zip_longest(iter_pixels(source), iter_pixels(result))
+        pairs = zip_longest(iter_pixels(part10(source, header)), iter_pixels(result))
         for number, (before, after) in enumerate(pairs, 1):
             if before is None or after is None or before.shape != after.shape:
                 raise HeldError("pixels-changed", f"frame {number} is missing or of another size")

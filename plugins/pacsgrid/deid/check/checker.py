@@ -92,7 +92,7 @@ class Checker:
                 changed = blanked.says_cleaned(after) or blanked.hides_overlay(before)
                 if error.code != "pixels-changed" or not changed:
                     raise
-                blanked.check_blanked(source, result, after)
+                blanked.check_blanked(source, before, result, after)
         if pixels_text.to_read(before, self._profile.pixels.look):
             full = "full" in self._profile.options
             dates = frozenset(self._search.births if full else self._search.dates)
@@ -129,7 +129,7 @@ def scan(sources: Iterable[Path], profile: Profile) -> dict[str, tuple[Identity,
     for path in sources:
         try:
             header = read_header(path)
-        except (MalformedError, OSError):
+        except Exception:  # whatever it is, the anonymiser says so of the one file
             continue
         seen = Seen(
             path,
@@ -155,6 +155,11 @@ def _read(stream: BinaryIO, which: str) -> Header:
         return header_of(stream)
     except MalformedError as error:
         raise HeldError("not-clean", f"the {which} cannot be read back: {error}") from None
+    except OSError:
+        raise
+    except Exception as error:  # what it says may quote a value
+        kind = type(error).__name__
+        raise HeldError("not-clean", f"the {which} cannot be read back ({kind})") from None
 
 
 def check_file(source: Path, result: Path, profile: Profile) -> Counts:

@@ -118,8 +118,9 @@ class Incoming:
         self._parts = folder / PARTS
         self._reserve = reserve
         self._owners = folder / OWNERS
-        for place in (self._parts, self._owners):
-            place.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        for place in (folder, self._parts, self._owners):
+            place.mkdir(exist_ok=True, mode=0o700)
         self._owner, self._lock = "", -1
         self._boot = _boot()
         self._waiting: list[tuple[int, str, str]] = []
