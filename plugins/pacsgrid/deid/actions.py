@@ -14,6 +14,7 @@ from pydicom.sequence import Sequence
 from pydicom.valuerep import VR
 
 from .attribute_types import attribute_type
+from .binary import holds_identity
 from .characteristics import binned
 from .codes import clean_code
 from .content import CODE_VALUE, MEASURED, SEQUENCES
@@ -42,8 +43,8 @@ _PATIENT_NAME, _PATIENT_ID, _AGE = 0x00100010, 0x00100020, 0x00101010
 # Bytes in one value; what is not a whole number of them cannot be read back.
 _WIDTH = {"US": 2, "SS": 2, "UL": 4, "SL": 4, "FL": 4, "FD": 8, "AT": 4, "SV": 8, "UV": 8}
 _VRS = frozenset({vr.value for vr in VR if " or " not in vr.value})
-# Larger binary values are tables of numbers; in the others a word of five letters is no chance.
-_SEARCHED = 1 << 16
+# In longer binary values a word of five letters comes up by chance; shorter ones hold no text.
+_SEARCHED, _FEW = 1 << 16, 8
 _READABLE = re.compile(r"[^\W_][\w .^,/@+-]{4,}")
 # Put right with the item that they belong to, by `clean_code`.
 _CODE = frozenset({0x00080100, 0x00080102, 0x00080104})
@@ -331,7 +332,7 @@ def _numbers(ds: Dataset, tag: int, vr: str, context: Context) -> None:
 
 
 def _bytes(ds: Dataset, tag: int, vr: str, context: Context) -> None:
-    """Take out small binary values that hold a known name; refuse numbers of a wrong width."""
+    """Take out binary values that hold a known name; refuse numbers of a wrong width."""
     value = ds.get_item(tag).value
     if not isinstance(value, bytes):
         return
@@ -344,6 +345,8 @@ def _bytes(ds: Dataset, tag: int, vr: str, context: Context) -> None:
             if any(context.identifiers.found_in(run) for run in runs):
                 ds[tag].value = None
                 return
+    elif len(value) >= _FEW and holds_identity(value, context.identifiers):
+        ds[tag].value = None
 
 
 def _strings(value: Any) -> list[str]:

@@ -17,7 +17,7 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEnd
 from ..errors import HeldError
 from ..model import AnonymisedInstance
 from .actions import Context, clean_dataset, new_uid
-from .comments import copied
+from .codestream.fragments import Fragments, copied
 from .declare import declare
 from .encode import encoded_dataset, encoded_meta, joined
 from .identifiers import StudyIdentifiers
@@ -29,15 +29,15 @@ from .pixel.choose import needs_look
 from .pixel.clean import Cleaned, clean_pixels
 from .pixel.holds import visual_features
 from .pixel.overlays import cleaned_overlays, has_overlays, hidden_in_pixels
-from .pixels import Span, expected_bytes, find_span, is_image, pixel_span
+from .native import native
+from .pixels import Layout, Span, expected_bytes, find_span, is_image, layout_of, pixel_span
 from .profile import Profile
 from .pseudonyms import Pseudonyms
 from .quiet import quiet
 from .watched import Decisions, Watched
 from .whole import check_whole, truncated
 
-# Small enough to come from memory that is there already.
-CHUNK = 1 << 16
+_OFFSETS, _LENGTHS = 0x7FE00001, 0x7FE00002
 
 
 @dataclass
@@ -61,6 +61,7 @@ class _Decision:
     cleaned: Cleaned
     image: bool
     expected: int
+    layout: Layout
 
 
 class Anonymiser:
@@ -144,6 +145,7 @@ class Anonymiser:
         span = find_span(
             stream, parts.pixels, True, parts.implicit, decision.image, decision.expected
         )
+        _check_offsets(stream, span, parts.implicit, elements)
         texts = [
             elements.get(tag, b"")[8:].rstrip(b"\0 ").decode("latin-1")
             for tag in (0x0020000D, 0x0020000E, 0x00080018, 0x00080016, 0x00080060)
@@ -153,7 +155,7 @@ class Anonymiser:
             return None
         encoded = encoded_meta(sop_class, sop, parts.syntax) + joined(elements)
         made = _Header(encoded, memo.patient_id, study, series, sop, sop_class, modality)
-        return made, _pixels(stream, span, parts.syntax)
+        return made, _pixels(stream, span, parts.syntax, decision.layout)
 
     def _decide(self, parts: Parts) -> _Decision:
         ds = parsed(parts, parts.elements)
@@ -164,7 +166,9 @@ class Anonymiser:
             _refuse_by_profile(header, self._profile)
             look = needs_look(header, self._profile.pixels) or self._has_planes(header)
             cleaned = Cleaned(features=visual_features(header))
-            return _Decision(look, cleaned, is_image(header), expected_bytes(header))
+            return _Decision(
+                look, cleaned, is_image(header), expected_bytes(header), layout_of(header)
+            )
 
         return self._decisions.take(parts.elements, Watched(ds), decide)
 
@@ -212,7 +216,7 @@ class Anonymiser:
         pixels = (
             cleaned.element()
             if cleaned.element
-            else _pixels(stream, span, str(ds.file_meta.TransferSyntaxUID))
+            else _pixels(stream, span, str(ds.file_meta.TransferSyntaxUID), layout_of(ds))
         )
         if span is None and cleaned.element:
             ds.PixelData, pixels = b"".join(pixels), iter(())
@@ -317,23 +321,33 @@ def _clean(ds: Any, context: Context) -> None:
     ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.SOPInstanceUID = uids
 
 
-def _pixels(stream: BinaryIO, span: Span | None, syntax: str) -> Iterator[bytes]:
-    if span is not None and UID(syntax).is_encapsulated:
-        return copied(stream, span)
-    return _bytes(stream, span)
-
-
-def _bytes(stream: BinaryIO, span: Span | None) -> Iterator[bytes]:
+def _pixels(
+    stream: BinaryIO, span: Span | None, syntax: str, layout: Layout
+) -> Iterator[bytes]:
     if span is None:
+        return iter(())
+    if span.encapsulated:
+        return copied(stream, span, syntax, layout)
+    return native(stream, span, syntax, layout)
+
+
+def _check_offsets(
+    stream: BinaryIO, span: Span | None, implicit: bool, elements: dict[int, bytes]
+) -> None:
+    """Drop an extended offset table (PS3.3 C.7.6.3.1.8) that does not lead to the fragments."""
+    offsets, lengths = elements.get(_OFFSETS), elements.get(_LENGTHS)
+    if offsets is None and lengths is None:
         return
-    stream.seek(span.start)
-    left = span.end - span.start
-    while left:
-        chunk = stream.read(min(CHUNK, left))
-        if not chunk:
-            raise HeldError("truncated", "the file became shorter while it was read")
-        left -= len(chunk)
-        yield chunk
+    head = 8 if implicit else 12
+    if (
+        span is None
+        or not span.encapsulated
+        or offsets is None
+        or lengths is None
+        or not Fragments(stream, span).extended(offsets[head:], lengths[head:])
+    ):
+        elements.pop(_OFFSETS, None)
+        elements.pop(_LENGTHS, None)
 
 
 def _write(landing: Landing, target: Path, head: bytes, pixels: Iterator[bytes]) -> tuple[str, int]:

@@ -13,10 +13,11 @@ from typing import BinaryIO
 
 from ...errors import HeldError
 from ..profile import Profile
-from . import blanked, files, pixels_text
+from . import blanked, files, pixel_data, pixels_text
 from .compare import Comparison
 from .findings import Counts
 from .identity import Identity
+from .raw import Raw
 from .reader import Header, MalformedError, header_of, read_header
 from .references import References
 from .search import Search
@@ -53,6 +54,8 @@ class Checker:
 
     def _look(self) -> None:
         self._search = Search(self._identity)
+        full = "full" in self._profile.options
+        self._raw = Raw(self._identity, self._search.births if full else self._search.dates)
         self._comparison = Comparison(self._profile, self._identity, self._search, self.references)
 
     def _take(self, header: Header) -> None:
@@ -87,12 +90,14 @@ class Checker:
             files.check_name(result, self._search, self._identity, kept)
             self._comparison.run(before, after)
             try:
-                files.check_pixels(old, before, new, after, self._search)
+                frames = pixel_data.check_pixels(old, before, new, after, self._raw)
             except HeldError as error:
                 changed = blanked.says_cleaned(after) or blanked.hides_overlay(before)
                 if error.code != "pixels-changed" or not changed:
                     raise
                 blanked.check_blanked(source, result, after)
+                frames = []
+        pixel_data.check_decoded(source, result, frames)
         if pixels_text.to_read(before, self._profile.pixels.look):
             full = "full" in self._profile.options
             dates = frozenset(self._search.births if full else self._search.dates)

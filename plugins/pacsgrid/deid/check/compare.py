@@ -9,6 +9,7 @@ from ...errors import HeldError
 from ..profile import Profile
 from .findings import ADDED, EMPTIED, KEPT, REMOVED, REPLACED, identity_left, name
 from .identity import ALWAYS_NEW, STANDARD_UID, Identity, allowed
+from .raw import Raw
 from .reader import Element, Header, Items
 from .references import References
 from .required import Required, in_items, of_class
@@ -19,8 +20,11 @@ _TEXT = frozenset(("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT", "
 _TIMES = frozenset(("DA", "DT"))
 _BYTES = frozenset(("UN", "OB"))
 _CLASS, _METHOD, _METHOD_CODES = 0x00080016, 0x00120063, 0x00120064
-# Larger binary values are tables of numbers.
-_BYTES_LIMIT = 1 << 16
+# In longer binary values a word of five letters comes up by chance; shorter ones hold no text.
+_BYTES_LIMIT, _FEW = 1 << 16, 8
+_NUMBERS = frozenset(
+    ("AT", "FD", "FL", "OB", "OD", "OF", "OL", "OV", "OW", "SL", "SS", "SV", "UL", "UN", "US", "UV")
+)
 _DEFAULT = ("iso8859",)
 _MEMORY = 100_000
 # Tag, VR, value before and after; what became of it.
@@ -76,6 +80,7 @@ class Comparison:
         self._identity = identity
         self._search = search
         self._references = references
+        self._raw = Raw(identity, search.births)
         self._kept = allowed(profile)
         self._method = f"pacsgrid {profile.name} {profile.hash[:16]}".encode()
         self._creators = {(creator, group) for creator, group, _ in profile.safe_private}
@@ -101,7 +106,7 @@ class Comparison:
         for tag in required.first & before.keys():
             if _worth(before[tag]) and tag not in self._profile.overrides:
                 made = after.get(tag)
-                if made is None or not (made.items or made.value.strip(b"\0 ")):
+                if made is None or not _filled(made):
                     raise _missing(tag)
         for tag in required.second & before.keys():
             if tag not in after and tag not in self._profile.overrides:
@@ -190,6 +195,8 @@ class Comparison:
             self._text(tag, old, element, was, now)
         elif vr in _BYTES and len(value) <= _BYTES_LIMIT:
             self._judged(tag, vr, value, self._search.bytes)
+        elif vr in _NUMBERS and len(value) >= _FEW:
+            self._judged(tag, vr, value, self._raw.bytes)
         elif vr == "IS" and value.strip(b"\0 ") in self._search.numbers:
             raise identity_left(name(tag), "an identifier")
 
@@ -281,7 +288,14 @@ def _worth(element: Element) -> bool:
         return all(part.strip(b" ").lstrip(b"+-").isdigit() for part in value.split(b"\\"))
     if element.vr == "DS" and value:
         return all(_DECIMAL.fullmatch(part) for part in value.split(b"\\"))
-    return bool(value)
+    return _filled(element)
+
+
+def _filled(element: Element) -> bool:
+    """Say whether there is a value; of binary numbers 0 is one."""
+    if element.vr in _NUMBERS:
+        return bool(element.value)
+    return bool(element.items or element.value.strip(b"\0 "))
 
 
 def _fate(old: Element | None, new: Element) -> str:

@@ -10,7 +10,7 @@ import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from pydicom.datadict import DicomDictionary, dictionary_VR
 
@@ -74,6 +74,12 @@ class Header:
     def little(self) -> bool:
         """Whether numbers stand with their lowest byte first."""
         return self.syntax != _BIG
+
+    def number(self, tag: int) -> int:
+        """Return the first value of a US element, 0 without one."""
+        element = self.elements.get(tag)
+        order: Literal["little", "big"] = "little" if self.little else "big"
+        return int.from_bytes(element.value[:2], order) if element is not None else 0
 
 
 def read_header(path: Path) -> Header:

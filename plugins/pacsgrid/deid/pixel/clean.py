@@ -131,7 +131,8 @@ def _native(frames: Frames, boxes: list[list[Box]], hidden: bool) -> Iterator[by
         if here or hidden:
             blank_native(data, here, frames, hidden)
         yield bytes(data)
-    yield stream.read(span.end - stream.tell())
+    # What stands behind the last pixel (PS3.5 8.1.1).
+    yield bytes(span.end - stream.tell())
 
 
 def _compressed(frames: Frames, boxes: list[list[Box]]) -> Iterator[bytes]:

@@ -1,0 +1,226 @@
+"""Pixel data against the source's: the same image, and nothing readable beside it.
+
+What anonymising may do to it is to make zeros of what is no part of the image. That is proven
+without any grammar: what differs is zero now, frames that differ decode to the same pixels, and
+what is left holds neither the study's identity nor readable text.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from pydicom.pixels import pixel_array
+
+from ...errors import HeldError
+from .raw import Raw, printed
+from .reader import Header
+
+# Small enough to come from memory that is there already.
+_CHUNK = 1 << 16
+_DEFLATED = "1.2.840.10008.1.2.1.99"
+_RLE, _UNCOMPRESSED = "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.1.98"
+_ITEM, _END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
+# What may stand in a changed place: zero, the marker of a JPEG 2000 comment (T.800 A.9.2), the
+# type of a box without meaning (ISO/IEC 14496-12 8.1.2), the number of a stream of padding
+# (ISO/IEC 13818-1 2.4.3.7).
+_MARKS = np.frombuffer(b"\0\x64free\xbe", np.uint8)
+# Pixels that are decoded to prove a file; of a longer one frames spread over its length.
+_DECODED, _FRAMES, _LARGEST = 1 << 25, 4, 1 << 26
+
+
+def check_pixels(
+    old: BinaryIO, before: Header, new: BinaryIO, after: Header, raw: Raw
+) -> list[int]:
+    """Refuse pixel data that is not the source's, and what stands in or behind it.
+
+    Returns
+    -------
+    list of int
+        Frames, from 0, to compare by `check_decoded`: bytes of compressed ones have changed.
+
+    Raises
+    ------
+    HeldError
+        ``pixels-changed``, ``not-clean`` or ``identity-left``.
+    """
+    if before.syntax == _DEFLATED:
+        return []
+    if (before.pixels is None) != (after.pixels is None):
+        raise HeldError("pixels-changed", "the pixel data was lost")
+    if before.pixels is None or after.pixels is None:
+        return []
+    if after.pixel_length is None:
+        return _compressed(old, before, new, after, raw)
+    if after.pixel_value + after.pixel_length != after.size:
+        raise HeldError("not-clean", "something stands behind the pixel data")
+    if before.pixel_length != after.pixel_length:
+        raise HeldError("pixels-changed", "the pixel data has another length")
+    pixels = min(_pixel_bytes(before, after.pixel_length), after.pixel_length)
+    new.seek(after.pixel_value + pixels)
+    left = after.pixel_length - pixels
+    while left > 0:
+        chunk = new.read(min(_CHUNK, left))
+        if not chunk or chunk.strip(b"\0"):
+            raise HeldError("not-clean", "something stands behind the last pixel")
+        left -= len(chunk)
+    old.seek(before.pixels)
+    new.seek(after.pixels)
+    _same(old, new, after.pixel_value - after.pixels + pixels)
+    return []
+
+
+def _pixel_bytes(header: Header, there: int) -> int:
+    """Return how many bytes the pixels take (PS3.5 8.1.1); all where the header does not say."""
+    rows, columns, bits = (header.number(tag) for tag in (0x00280010, 0x00280011, 0x00280100))
+    if not (rows and columns and bits):
+        return there
+    frames = header.elements.get(0x00280008)
+    text = frames.value.strip(b"\0 ") if frames is not None else b""
+    count = int(text) if text.isdigit() else 1
+    total = rows * columns * bits * (header.number(0x00280002) or 1) * (count or 1)
+    photometric = header.elements.get(0x00280004)
+    if photometric is not None and photometric.value.strip(b"\0 ") == b"YBR_FULL_422":
+        # Some writers store whole what they call subsampled.
+        whole = -(-total // 8)
+        total = total if 0 <= there - whole <= 1 else total * 2 // 3
+    return -(-total // 8)
+
+
+def _same(old: BinaryIO, new: BinaryIO, left: int) -> None:
+    while left:
+        made = new.read(min(_CHUNK, left))
+        if not made or old.read(len(made)) != made:
+            raise HeldError("pixels-changed", "the pixel data is not the source's")
+        left -= len(made)
+
+
+def _compressed(
+    old: BinaryIO, before: Header, new: BinaryIO, after: Header, raw: Raw
+) -> list[int]:
+    """Compare fragments (PS3.5 A.4), and look for identity across their borders."""
+    if before.pixel_length is not None:
+        raise HeldError("pixels-changed", "the pixel data was not in fragments")
+    changed = [False]
+    pieces = _fragments(old, before, new, after, changed)
+    found = raw.find(_readable(pieces, after), after.size - after.pixel_value)
+    if found:
+        raise HeldError(
+            "identity-left",
+            f"text or a comment inside the pixel data holds {found} of the study's own headers; "
+            "have the file written anew without it at its origin",
+        )
+    if not changed[0]:
+        return []
+    return _to_decode(after)
+
+
+def _fragments(
+    old: BinaryIO, before: Header, new: BinaryIO, after: Header, changed: list[bool]
+) -> Iterator[bytes]:
+    """Yield the contents of the result's fragments, compared with the source's."""
+    was, at, first = before.pixel_value, after.pixel_value, True
+    while at + 8 <= after.size:
+        old.seek(was)
+        new.seek(at)
+        head, source = new.read(8), old.read(8)
+        length = int.from_bytes(head[4:8], "little")
+        if head[:4] == _END and source[:4] == _END:
+            if at + 8 != after.size or length:
+                raise HeldError("not-clean", "something stands behind the pixel data")
+            return
+        dropped = first and not length
+        if source[:4] != head[:4] or (source != head and not dropped):
+            raise HeldError("pixels-changed", "the pixel data's fragments are not the source's")
+        if head[:4] != _ITEM or at + 8 + length > after.size:
+            raise HeldError("not-clean", "the pixel data's fragments are broken")
+        left = length
+        while left:
+            made = new.read(min(_CHUNK, left))
+            there = old.read(len(made))
+            if not made or len(there) != len(made):
+                raise HeldError("not-clean", "the pixel data's fragments are broken")
+            if there != made:
+                if first:
+                    raise HeldError("pixels-changed", "the offset table is not the source's")
+                _only_taken_out(there, made)
+                changed[0] = True
+            yield made
+            left -= len(made)
+        was, at = was + 8 + int.from_bytes(source[4:8], "little"), at + 8 + length
+        first = False
+    raise HeldError("not-clean", "the pixel data's fragments are broken")
+
+
+def _only_taken_out(before: bytes, after: bytes) -> None:
+    one, other = np.frombuffer(before, np.uint8), np.frombuffer(after, np.uint8)
+    if not np.isin(other[one != other], _MARKS).all():
+        raise HeldError("pixels-changed", "the pixel data is not the source's")
+
+
+def _readable(pieces: Iterator[bytes], after: Header) -> Iterator[bytes]:
+    """Pass pieces on, and refuse readable text: coded data looks like none (but raw pixels may)."""
+    if after.syntax in (_RLE, _UNCOMPRESSED):
+        yield from pieces
+        return
+    longest = 24 + math.ceil((24 + math.log2(max(after.size, 2))) / math.log2(256 / 95))
+    carried = b""
+    for piece in pieces:
+        data = carried + piece.translate(None, b"\0")
+        if any(_is_text(run) for run in printed(data, longest)):
+            raise HeldError("not-clean", "readable text stands in the compressed pixel data")
+        carried = data[-4 * longest :]
+        yield piece
+
+
+def _is_text(run: bytes) -> bool:
+    """Tell text from tables and patterns: it goes up and down, in many different letters."""
+    values = np.frombuffer(run, np.uint8)
+    falls = float((values[1:] < values[:-1]).mean())
+    letters = sum(chr(byte).isalnum() or byte == 32 for byte in run)
+    return len(set(run)) >= 10 and falls >= 0.25 and letters >= 0.7 * len(run)
+
+
+def _to_decode(header: Header) -> list[int]:
+    frames = header.elements.get(0x00280008)
+    text = frames.value.strip(b"\0 ") if frames is not None else b""
+    count = (int(text) if text.isdigit() else 1) or 1
+    samples = header.number(0x00280002) or 1
+    pixels = header.number(0x00280010) * header.number(0x00280011) * samples
+    if not pixels or pixels > _LARGEST:
+        return []
+    wanted = min(count, max(_FRAMES, _DECODED // pixels))
+    return sorted({round(n) for n in np.linspace(0, count - 1, wanted)})
+
+
+def check_decoded(source: Path, result: Path, frames: list[int]) -> None:
+    """Refuse compressed frames that no longer decode to the source's pixels.
+
+    Where nothing decodes the source there is no image that could have changed.
+
+    Raises
+    ------
+    HeldError
+        ``pixels-changed``.
+    """
+    for number in frames:
+        try:
+            before = pixel_array(source, index=number, raw=True)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException:  # a decoder in Rust panics with one that is no Exception
+            continue
+        try:
+            after = pixel_array(result, index=number, raw=True)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            raise HeldError(
+                "pixels-changed",
+                f"frame {number + 1} cannot be decoded any more ({type(error).__name__})",
+            ) from None
+        if before.shape != after.shape or not np.array_equal(before, after):
+            raise HeldError("pixels-changed", f"frame {number + 1} decodes to other pixels")
