@@ -17,15 +17,18 @@ from .attribute_types import attribute_type
 from .binary import holds_identity
 from .characteristics import binned
 from .codes import clean_code
+from .codestream.nested import cleaned as cleaned_pixels
 from .content import CODE_VALUE, MEASURED, SEQUENCES
 from .dates import shift
 from .identifiers import StudyIdentifiers
+from .pixels import layout_of
 from .private import safe_elements
 from .profile import Profile
 from .pseudonyms import Pseudonyms
 from .rules import TEXT, TIMES, action_for, content_actions
 from .text import TextCleaner
 from .vocabulary import STANDARD_UID, is_code_string, is_structure, is_term
+from .whole import PIXELS
 
 _DUMMY: dict[str, Any] = {
     "AE": "REMOVED", "AS": "000Y", "CS": "REMOVED", "DA": "19000101", "DS": "0", "DT": "19000101",
@@ -186,6 +189,8 @@ def _apply(
         _sequence(ds, tag, action, context, strict)
     elif action == "X":
         del ds[tag]
+    elif tag in PIXELS:
+        _pixel_data(ds, tag)
     elif tag in _CODE:
         pass
     elif tag in (_PATIENT_ID, _PATIENT_NAME, _ACCESSION):
@@ -347,6 +352,14 @@ def _bytes(ds: Dataset, tag: int, vr: str, context: Context) -> None:
                 return
     elif len(value) >= _FEW and holds_identity(value, context.identifiers):
         ds[tag].value = None
+
+
+def _pixel_data(ds: Dataset, tag: int) -> None:
+    """Take out of an icon, or of a deflated file's pixel data, what is no part of the image."""
+    element = ds[tag]
+    if isinstance(element.value, bytes):
+        fragments = bool(element.is_undefined_length)
+        element.value = cleaned_pixels(element.value, fragments, layout_of(ds))
 
 
 def _strings(value: Any) -> list[str]:

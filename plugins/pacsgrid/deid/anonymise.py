@@ -23,13 +23,13 @@ from .encode import encoded_dataset, encoded_meta, joined
 from .identifiers import StudyIdentifiers
 from .landing import Landing
 from .memo import Memo, separable, shared
+from .native import native
 from .parts import Parts, cut, parsed
 from .pixel import holds
 from .pixel.choose import needs_look
 from .pixel.clean import Cleaned, clean_pixels
 from .pixel.holds import visual_features
 from .pixel.overlays import cleaned_overlays, has_overlays, hidden_in_pixels
-from .native import native
 from .pixels import Layout, Span, expected_bytes, find_span, is_image, layout_of, pixel_span
 from .profile import Profile
 from .pseudonyms import Pseudonyms
@@ -321,9 +321,7 @@ def _clean(ds: Any, context: Context) -> None:
     ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.SOPInstanceUID = uids
 
 
-def _pixels(
-    stream: BinaryIO, span: Span | None, syntax: str, layout: Layout
-) -> Iterator[bytes]:
+def _pixels(stream: BinaryIO, span: Span | None, syntax: str, layout: Layout) -> Iterator[bytes]:
     if span is None:
         return iter(())
     if span.encapsulated:

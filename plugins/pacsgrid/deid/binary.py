@@ -43,7 +43,8 @@ def holds_identity(value: bytes, identifiers: StudyIdentifiers) -> bool:
         around = (len(before[0]) if before else 0) + (len(behind[0]) if behind else 0)
         bits = sum(7 if 97 <= byte <= 122 else 8 for byte in found)
         if bits + _READABLE_BYTE * around >= wanted and (
-            len(found) >= 7 or not (data[start - 1 : start].isalnum() or data[end : end + 1].isalnum())
+            len(found) >= 7
+            or not (data[start - 1 : start].isalnum() or data[end : end + 1].isalnum())
         ):
             return True
     return False

@@ -196,7 +196,7 @@ class Comparison:
         elif vr in _BYTES and len(value) <= _BYTES_LIMIT:
             self._judged(tag, vr, value, self._search.bytes)
         elif vr in _NUMBERS and len(value) >= _FEW:
-            self._judged(tag, vr, value, self._raw.bytes)
+            self._judged(tag, vr, value, self._raw.value)
         elif vr == "IS" and value.strip(b"\0 ") in self._search.numbers:
             raise identity_left(name(tag), "an identifier")
 

@@ -22,6 +22,8 @@ from .reader import Header
 # Small enough to come from memory that is there already.
 _CHUNK = 1 << 16
 _DEFLATED = "1.2.840.10008.1.2.1.99"
+# MPEG-2 and later: a file of boxes may hold what its coder wrote into each sample.
+_VIDEO = "1.2.840.10008.1.2.4.10"
 _RLE, _UNCOMPRESSED = "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.1.98"
 _ITEM, _END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
 # What may stand in a changed place: zero, the marker of a JPEG 2000 comment (T.800 A.9.2), the
@@ -98,9 +100,7 @@ def _same(old: BinaryIO, new: BinaryIO, left: int) -> None:
         left -= len(made)
 
 
-def _compressed(
-    old: BinaryIO, before: Header, new: BinaryIO, after: Header, raw: Raw
-) -> list[int]:
+def _compressed(old: BinaryIO, before: Header, new: BinaryIO, after: Header, raw: Raw) -> list[int]:
     """Compare fragments (PS3.5 A.4), and look for identity across their borders."""
     if before.pixel_length is not None:
         raise HeldError("pixels-changed", "the pixel data was not in fragments")
@@ -163,7 +163,7 @@ def _only_taken_out(before: bytes, after: bytes) -> None:
 
 def _readable(pieces: Iterator[bytes], after: Header) -> Iterator[bytes]:
     """Pass pieces on, and refuse readable text: coded data looks like none (but raw pixels may)."""
-    if after.syntax in (_RLE, _UNCOMPRESSED):
+    if after.syntax in (_RLE, _UNCOMPRESSED) or after.syntax.startswith(_VIDEO):
         yield from pieces
         return
     longest = 24 + math.ceil((24 + math.log2(max(after.size, 2))) / math.log2(256 / 95))

@@ -55,7 +55,7 @@ class Raw:
     def __repr__(self) -> str:
         return f"Raw({len(self._found)} values)"
 
-    def bytes(self, value: bytes) -> str | None:
+    def value(self, value: bytes) -> str | None:
         """Say what kind of value stands in some bytes, None when there is none."""
         if len(value.translate(None, _UNREADABLE)) < _SHORTEST:
             return None

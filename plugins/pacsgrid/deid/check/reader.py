@@ -207,6 +207,11 @@ def _dataset(
             return found, at
         if vr == "UN" and length != _UNDEFINED:
             vr = _known_vr(tag)
+        if length == _UNDEFINED and tag in _PIXELS:
+            # An icon's, compressed (PS3.5 A.4).
+            at = _fragments(data, start)
+            found[tag] = Element(vr, data[start:at])
+            continue
         if length == _UNDEFINED:
             # What is UN with an undefined length is implicit VR little endian (PS3.5 6.2.2).
             unknown = explicit and vr == "UN"
@@ -228,6 +233,17 @@ def _dataset(
         else:
             found[tag] = Element(vr, data[start:at])
     return found, at
+
+
+def _fragments(data: bytes, at: int) -> int:
+    """Return where the fragments of compressed pixel data end, their delimiter included."""
+    while True:
+        tag, _, start, length = _implicit(data, at, "<")
+        if tag == _SEQUENCE_END:
+            return start
+        if tag != _ITEM or length == _UNDEFINED:
+            raise MalformedError("compressed pixel data holds something that is no fragment")
+        at = start + length
 
 
 def _items(data: bytes, at: int, end: int, order: str, explicit: bool) -> tuple[list[Items], int]:

@@ -198,9 +198,7 @@ def _extension(body: bytes, start: int, frame: _Frame) -> int:
     return 1
 
 
-def _scan(
-    data: Data, body: bytes, start: int, end: int, frame: _Frame, patches: Patches
-) -> int:
+def _scan(data: Data, body: bytes, start: int, end: int, frame: _Frame, patches: Patches) -> int:
     count = body[0] if body else 0
     if len(body) < 4 + 2 * count or not count or not frame.process:
         raise unreadable("the header of a scan is cut short")

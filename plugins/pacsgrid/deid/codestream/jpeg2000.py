@@ -67,9 +67,7 @@ def _comment(at: int, end: int, patches: Patches) -> None:
     patches.zero(at + 4, end)
 
 
-def _header(
-    data: Data, at: int, end: int, stream: _Stream, patches: Patches, last: int
-) -> int:
+def _header(data: Data, at: int, end: int, stream: _Stream, patches: Patches, last: int) -> int:
     """Read the marker segments of a header up to its last marker; return where that is."""
     packets: list[tuple[int, int]] = []
     while at + 2 <= end:
@@ -101,9 +99,7 @@ def _header(
     raise unreadable("the header of a codestream is cut short")
 
 
-def _needed(
-    data: Data, at: int, stop: int, marker: int, stream: _Stream, patches: Patches
-) -> None:
+def _needed(data: Data, at: int, stop: int, marker: int, stream: _Stream, patches: Patches) -> None:
     body = data.read(at + 4, stop - at - 4)
     wide = 2 if stream.components > 256 else 1
     used = len(body)

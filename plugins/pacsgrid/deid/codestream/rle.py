@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from .data import Data, Patches, unreadable
 
 _HEADER = 64
@@ -24,7 +26,7 @@ def needless(data: Data, segments: int, pixels: int) -> Patches:
     patches = Patches()
     count = data.number(0, 4, "little")
     offsets = [data.number(4 + 4 * n, 4, "little") for n in range(min(count, 15))]
-    ascending = all(one < other for one, other in zip(offsets, offsets[1:], strict=False))
+    ascending = all(one < other for one, other in pairwise(offsets))
     if not 1 <= count <= 15 or not ascending or offsets[0] < _HEADER or offsets[-1] > data.size:
         raise unreadable("a frame has no header of RLE segments")
     patches.zero(4 + 4 * count, _HEADER)

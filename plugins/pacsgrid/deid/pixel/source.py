@@ -94,6 +94,9 @@ class Frames:
         HeldError
             ``pixels-unreadable``: a frame cannot be decoded, or frames are missing.
         """
+        if self.native and self.bits == 1:
+            yield from self._bits()
+            return
         self.stream.seek(self.span.value)
         done = 0
         try:
@@ -110,6 +113,18 @@ class Frames:
             ) from None
         if done < self.count:
             raise unreadable(f"it has {done} of {self.count} frames", self.syntax)
+
+    def _bits(self) -> Iterator[Frame]:
+        """Yield frames of one bit a pixel; the next begins where one ends, inside a byte too."""
+        size = self.rows * self.columns * self.samples
+        for number in range(self.count):
+            first, end = number * size, (number + 1) * size
+            self.stream.seek(self.span.value + first // 8)
+            data = self.stream.read(-(-end // 8) - first // 8)
+            bits = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")[first % 8 :]
+            if bits.size < size or self.samples != 1:
+                raise unreadable(f"it has {number} of {self.count} frames", self.syntax)
+            yield Frame(bits[:size].reshape(self.rows, self.columns), self.photometric)
 
     def shown(self) -> Iterator[NDArray[Any]]:
         """Yield the frames as a viewer colours them: grey, or RGB."""
