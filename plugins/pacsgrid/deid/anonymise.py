@@ -21,6 +21,7 @@ from .codestream.fragments import Fragments, copied
 from .declare import declare
 from .encode import encoded_dataset, encoded_meta, joined
 from .identifiers import StudyIdentifiers
+from .inflate import check_inflates
 from .landing import Landing
 from .memo import Memo, separable, shared
 from .native import native
@@ -37,7 +38,8 @@ from .quiet import quiet
 from .watched import Decisions, Watched
 from .whole import check_whole, truncated
 
-_OFFSETS, _LENGTHS = 0x7FE00001, 0x7FE00002
+# Extended offset table, and the lengths of its frames.
+_TABLES = (0x7FE00001, 0x7FE00002)
 
 
 @dataclass
@@ -229,6 +231,8 @@ class Anonymiser:
                 ds.add(element)
             declare(ds, context)
             cleaned.declare(ds)
+            if not cleaned.element:
+                _check_table(stream, span, ds)
             body = encoded_dataset(ds, syntax.is_implicit_VR, syntax.is_little_endian)
         except Exception as error:
             # Its text may quote a value; its type says enough to find the place.
@@ -262,6 +266,8 @@ def _patient_id(ds: Any) -> str:
 def _read(stream: BinaryIO) -> tuple[Any, Span | None]:
     """Read the header, and find the pixel data behind it without reading that."""
     try:
+        check_inflates(stream)
+        stream.seek(0)
         ds = dcmread(stream, stop_before_pixels=True)
         syntax = UID(ds.file_meta.get("TransferSyntaxUID") or "")
         if not syntax:
@@ -333,19 +339,26 @@ def _check_offsets(
     stream: BinaryIO, span: Span | None, implicit: bool, elements: dict[int, bytes]
 ) -> None:
     """Drop an extended offset table (PS3.3 C.7.6.3.1.8) that does not lead to the fragments."""
-    offsets, lengths = elements.get(_OFFSETS), elements.get(_LENGTHS)
-    if offsets is None and lengths is None:
-        return
     head = 8 if implicit else 12
-    if (
-        span is None
-        or not span.encapsulated
-        or offsets is None
-        or lengths is None
-        or not Fragments(stream, span).extended(offsets[head:], lengths[head:])
-    ):
-        elements.pop(_OFFSETS, None)
-        elements.pop(_LENGTHS, None)
+    tables = [elements[tag][head:] for tag in _TABLES if tag in elements]
+    if tables and not _lead(stream, span, tables):
+        for tag in _TABLES:
+            elements.pop(tag, None)
+
+
+def _check_table(stream: BinaryIO, span: Span | None, ds: Any) -> None:
+    tables = [ds[tag].value for tag in _TABLES if tag in ds]
+    if tables and not _lead(stream, span, tables):
+        for tag in _TABLES:
+            ds.pop(tag, None)
+
+
+def _lead(stream: BinaryIO, span: Span | None, tables: list[Any]) -> bool:
+    if span is None or not span.encapsulated or len(tables) != len(_TABLES):
+        return False
+    if not all(isinstance(table, bytes) for table in tables):
+        return False
+    return Fragments(stream, span).extended(*tables)
 
 
 def _write(landing: Landing, target: Path, head: bytes, pixels: Iterator[bytes]) -> tuple[str, int]:

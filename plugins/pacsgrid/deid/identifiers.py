@@ -12,6 +12,7 @@ from pathlib import Path
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
+from .inflate import check_inflates
 from .parts import cut, parsed
 from .quiet import quiet
 
@@ -296,6 +297,7 @@ def _unknown(path: Path, known: dict[object, set[bytes]]) -> Dataset:
     with path.open("rb") as stream:
         parts = cut(stream)
         if parts is None:
+            check_inflates(stream)
             stream.seek(0)
             return dcmread(stream, stop_before_pixels=True)
     charset = parts.elements.get(0x00080005)

@@ -56,6 +56,8 @@ def needed(stream: BinaryIO, span: Span, layout: Layout) -> int:
         another, which may be one.
     """
     there, pixels = span.end - span.value, layout.bytes
+    # In big endian words the byte of padding stands before the last pixel's.
+    pixels += pixels % 2
     if not pixels or pixels >= there:
         return there
     if layout.subsampled and 0 <= there - pixels * 3 // 2 <= 1:

@@ -22,6 +22,9 @@ from .reader import Header, MalformedError, header_of, read_header
 from .references import References
 from .search import Search
 
+# What was taken out of frames, remembered by digests of 16 bytes.
+_MOST = 1 << 16
+
 
 class Checker:
     """Checks the instances of one study, or of one patient, against each other's headers.
@@ -46,6 +49,7 @@ class Checker:
         self._alone = identity is None
         self._identity = Identity() if identity is None else identity
         self.references = References()
+        self._proven: set[bytes] = set()
         self.counts = Counts()
         self._look()
 
@@ -90,14 +94,18 @@ class Checker:
             files.check_name(result, self._search, self._identity, kept)
             self._comparison.run(before, after)
             try:
-                frames = pixel_data.check_pixels(old, before, new, after, self._raw)
+                taken = pixel_data.check_pixels(old, before, new, after, self._raw)
             except HeldError as error:
                 changed = blanked.says_cleaned(after) or blanked.hides_overlay(before)
                 if error.code != "pixels-changed" or not changed:
                     raise
                 blanked.check_blanked(source, result, after)
-                frames = []
-        pixel_data.check_decoded(source, result, frames)
+                taken = {}
+        # What was taken out of a like place before is proven to be no part of an image.
+        new_ones = taken.keys() - self._proven
+        pixel_data.check_decoded(source, result, [taken[digest] for digest in new_ones])
+        if len(self._proven) < _MOST:
+            self._proven |= new_ones
         if pixels_text.to_read(before, self._profile.pixels.look):
             full = "full" in self._profile.options
             dates = frozenset(self._search.births if full else self._search.dates)

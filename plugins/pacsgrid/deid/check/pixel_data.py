@@ -7,8 +7,9 @@ what is left holds neither the study's identity nor readable text.
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -32,17 +33,19 @@ _ITEM, _END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
 _MARKS = np.frombuffer(b"\0\x64free\xbe", np.uint8)
 # Pixels that are decoded to prove a file; of a longer one frames spread over its length.
 _DECODED, _FRAMES, _LARGEST = 1 << 25, 4, 1 << 26
+_MOST = 1 << 16
 
 
 def check_pixels(
     old: BinaryIO, before: Header, new: BinaryIO, after: Header, raw: Raw
-) -> list[int]:
+) -> dict[bytes, int]:
     """Refuse pixel data that is not the source's, and what stands in or behind it.
 
     Returns
     -------
-    list of int
-        Frames, from 0, to compare by `check_decoded`: bytes of compressed ones have changed.
+    dict
+        What was taken out of compressed frames: by a digest of it and of where it stood, the
+        number from 0 of a frame that lost it. `check_decoded` proves that it was no part of it.
 
     Raises
     ------
@@ -50,11 +53,11 @@ def check_pixels(
         ``pixels-changed``, ``not-clean`` or ``identity-left``.
     """
     if before.syntax == _DEFLATED:
-        return []
+        return {}
     if (before.pixels is None) != (after.pixels is None):
         raise HeldError("pixels-changed", "the pixel data was lost")
     if before.pixels is None or after.pixels is None:
-        return []
+        return {}
     if after.pixel_length is None:
         return _compressed(old, before, new, after, raw)
     if after.pixel_value + after.pixel_length != after.size:
@@ -72,7 +75,7 @@ def check_pixels(
     old.seek(before.pixels)
     new.seek(after.pixels)
     _same(old, new, after.pixel_value - after.pixels + pixels)
-    return []
+    return {}
 
 
 def _pixel_bytes(header: Header, there: int) -> int:
@@ -89,7 +92,8 @@ def _pixel_bytes(header: Header, there: int) -> int:
         # Some writers store whole what they call subsampled.
         whole = -(-total // 8)
         total = total if 0 <= there - whole <= 1 else total * 2 // 3
-    return -(-total // 8)
+    # In big endian words the byte of padding stands before the last pixel's.
+    return -(-total // 16) * 2
 
 
 def _same(old: BinaryIO, new: BinaryIO, left: int) -> None:
@@ -100,11 +104,13 @@ def _same(old: BinaryIO, new: BinaryIO, left: int) -> None:
         left -= len(made)
 
 
-def _compressed(old: BinaryIO, before: Header, new: BinaryIO, after: Header, raw: Raw) -> list[int]:
+def _compressed(
+    old: BinaryIO, before: Header, new: BinaryIO, after: Header, raw: Raw
+) -> dict[bytes, int]:
     """Compare fragments (PS3.5 A.4), and look for identity across their borders."""
     if before.pixel_length is not None:
         raise HeldError("pixels-changed", "the pixel data was not in fragments")
-    changed = [False]
+    changed: dict[bytes, int] = {}
     pieces = _fragments(old, before, new, after, changed)
     found = raw.find(_readable(pieces, after), after.size - after.pixel_value)
     if found:
@@ -113,16 +119,14 @@ def _compressed(old: BinaryIO, before: Header, new: BinaryIO, after: Header, raw
             f"text or a comment inside the pixel data holds {found} of the study's own headers; "
             "have the file written anew without it at its origin",
         )
-    if not changed[0]:
-        return []
-    return _to_decode(after)
+    return _to_decode(changed, after)
 
 
 def _fragments(
-    old: BinaryIO, before: Header, new: BinaryIO, after: Header, changed: list[bool]
+    old: BinaryIO, before: Header, new: BinaryIO, after: Header, changed: dict[bytes, int]
 ) -> Iterator[bytes]:
     """Yield the contents of the result's fragments, compared with the source's."""
-    was, at, first = before.pixel_value, after.pixel_value, True
+    was, at, first, number = before.pixel_value, after.pixel_value, True, 0
     while at + 8 <= after.size:
         old.seek(was)
         new.seek(at)
@@ -137,7 +141,8 @@ def _fragments(
             raise HeldError("pixels-changed", "the pixel data's fragments are not the source's")
         if head[:4] != _ITEM or at + 8 + length > after.size:
             raise HeldError("not-clean", "the pixel data's fragments are broken")
-        left = length
+        left, taken = length, hashlib.blake2b(digest_size=16)
+        lost = False
         while left:
             made = new.read(min(_CHUNK, left))
             there = old.read(len(made))
@@ -146,19 +151,26 @@ def _fragments(
             if there != made:
                 if first:
                     raise HeldError("pixels-changed", "the offset table is not the source's")
-                _only_taken_out(there, made)
-                changed[0] = True
+                _only_taken_out(there, made, length - left, taken)
+                lost = True
             yield made
             left -= len(made)
+        if lost and len(changed) < _MOST:
+            changed.setdefault(taken.digest(), number)
+        number += not first
         was, at = was + 8 + int.from_bytes(source[4:8], "little"), at + 8 + length
         first = False
     raise HeldError("not-clean", "the pixel data's fragments are broken")
 
 
-def _only_taken_out(before: bytes, after: bytes) -> None:
+def _only_taken_out(before: bytes, after: bytes, at: int, taken: hashlib.blake2b) -> None:
+    """Refuse what is not zeros now; note what stood there, and where in its fragment."""
     one, other = np.frombuffer(before, np.uint8), np.frombuffer(after, np.uint8)
-    if not np.isin(other[one != other], _MARKS).all():
+    places = np.flatnonzero(one != other)
+    if not np.isin(other[places], _MARKS).all():
         raise HeldError("pixels-changed", "the pixel data is not the source's")
+    taken.update((places + at).tobytes())
+    taken.update(one[places].tobytes())
 
 
 def _readable(pieces: Iterator[bytes], after: Header) -> Iterator[bytes]:
@@ -184,19 +196,21 @@ def _is_text(run: bytes) -> bool:
     return len(set(run)) >= 10 and falls >= 0.25 and letters >= 0.7 * len(run)
 
 
-def _to_decode(header: Header) -> list[int]:
+def _to_decode(changed: dict[bytes, int], header: Header) -> dict[bytes, int]:
+    """Choose what is proven by decoding: all, or what stands in frames over the length."""
     frames = header.elements.get(0x00280008)
     text = frames.value.strip(b"\0 ") if frames is not None else b""
     count = (int(text) if text.isdigit() else 1) or 1
     samples = header.number(0x00280002) or 1
     pixels = header.number(0x00280010) * header.number(0x00280011) * samples
     if not pixels or pixels > _LARGEST:
-        return []
-    wanted = min(count, max(_FRAMES, _DECODED // pixels))
-    return sorted({round(n) for n in np.linspace(0, count - 1, wanted)})
+        return {}
+    wanted = max(_FRAMES, _DECODED // pixels)
+    every = -(-len(changed) // wanted) or 1
+    return {digest: min(number, count - 1) for digest, number in list(changed.items())[::every]}
 
 
-def check_decoded(source: Path, result: Path, frames: list[int]) -> None:
+def check_decoded(source: Path, result: Path, frames: Iterable[int]) -> None:
     """Refuse compressed frames that no longer decode to the source's pixels.
 
     Where nothing decodes the source there is no image that could have changed.
@@ -206,7 +220,7 @@ def check_decoded(source: Path, result: Path, frames: list[int]) -> None:
     HeldError
         ``pixels-changed``.
     """
-    for number in frames:
+    for number in sorted(set(frames)):
         try:
             before = pixel_array(source, index=number, raw=True)
         except (KeyboardInterrupt, SystemExit):

@@ -31,6 +31,8 @@ _PIXELS = frozenset((0x7FE00008, 0x7FE00009, 0x7FE00010))
 _IMPLICIT, _DEFLATED = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1.99"
 _BIG = "1.2.840.10008.1.2.2"
 _FIRST_READ = 1 << 14
+# Bytes that a deflated data set may have.
+_INFLATED = (1 << 26) + 1
 
 
 class MalformedError(Exception):
@@ -125,7 +127,9 @@ def _header(data: bytes, size: int) -> Header:
     if syntax == _DEFLATED:
         if len(data) < size:
             raise _Short
-        body = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data[at:])
+        body = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data[at:], _INFLATED)
+        if len(body) == _INFLATED:
+            raise MalformedError("the deflated data set is too large to be read")
         elements, end = _dataset(body, 0, len(body), "<", True, False)
         # Its pixels are no bytes of the file.
         return Header(data[:128], meta, elements, syntax, size, None)

@@ -9,6 +9,8 @@ from .data import Data, Patches, unreadable
 _RLE = "1.2.840.10008.1.2.5"
 _UNCOMPRESSED = "1.2.840.10008.1.2.1.98"
 _DEFLATED = "1.2.840.10008.1.2.8.1"
+# Nobody is hurt by a frame of so many samples.
+_SMALL = 1 << 24
 
 
 def is_video(syntax: str) -> bool:
@@ -37,9 +39,14 @@ def needless(data: Data, syntax: str, layout: Layout) -> Patches:
     if syntax == _DEFLATED:
         return deflated.needless(data, layout.frame_bytes)
     if first.startswith(jpeg.SOI):
-        return jpeg.needless(data)
-    if first.startswith(jpeg2000.SOC):
-        return jpeg2000.needless(data)
-    if first == jp2.SIGNATURE:
-        return jp2.needless(data)
-    raise unreadable("nothing here parses what a frame begins with")
+        patches = jpeg.needless(data)
+    elif first.startswith(jpeg2000.SOC):
+        patches = jpeg2000.needless(data)
+    elif first == jp2.SIGNATURE:
+        patches = jp2.needless(data)
+    else:
+        raise unreadable("nothing here parses what a frame begins with")
+    if patches.samples > max(_SMALL, 4 * layout.rows * layout.columns * layout.samples):
+        # A decoder would take memory for all of them.
+        raise unreadable("a frame says that it is far larger than Rows and Columns do")
+    return patches

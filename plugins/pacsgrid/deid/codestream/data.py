@@ -23,7 +23,9 @@ class Patch(NamedTuple):
 
 
 class Patches(list[Patch]):
-    """The patches of one frame, in any order."""
+    """The patches of one frame, in any order; `samples` is how many it says it decodes to."""
+
+    samples = 0
 
     def zero(self, start: int, end: int, put: bytes = b"") -> None:
         """Take out bytes from `start` up to `end`, if there are any.

@@ -15,8 +15,8 @@ from .data import Data, Patches, unreadable
 _ITEM = b"\xfe\xff\x00\xe0"
 _END = b"\xfe\xff\xdd\xe0\0\0\0\0"
 _CHUNK = 1 << 18
-# Positions and lengths are kept in memory: 64 MiB of them.
-_MOST = 1 << 22
+# Positions and lengths are kept in memory.
+_MOST = 1 << 20
 _STARTS = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  ")
 _RLE = "1.2.840.10008.1.2.5"
 Pieces = Sequence[tuple[int, int]]
@@ -165,6 +165,19 @@ def copied(stream: BinaryIO, span: Span, syntax: str, layout: Layout) -> Iterato
     if 0 < frames < layout.frames and not is_video(syntax):
         raise unreadable(f"it has {frames} of {layout.frames} frames")
     yield _END
+
+
+def check_frames(stream: BinaryIO, span: Span, syntax: str, layout: Layout) -> None:
+    """Refuse frames that are not what the header says, before a decoder trusts them.
+
+    Raises
+    ------
+    HeldError
+        ``pixels-unreadable``.
+    """
+    fragments = Fragments(stream, span)
+    for first, end in fragments.frames(layout.frames, syntax):
+        needless(Data(stream, fragments.pieces(first, end)), syntax, layout)
 
 
 def _all(data: Data) -> Patches:

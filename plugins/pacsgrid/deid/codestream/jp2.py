@@ -36,7 +36,9 @@ def _boxes(data: Data, at: int, end: int, patches: Patches) -> int:
         start = at + head
         if kind == b"jp2c" and not found:
             found = 1
-            patches.extend(jpeg2000.needless(data, start, stop))
+            inner = jpeg2000.needless(data, start, stop)
+            patches.extend(inner)
+            patches.samples = inner.samples
         elif kind == b"jp2h":
             _boxes(data, start, stop, patches)
         elif kind == b"colr" and data.number(start, 1) == 1:

@@ -29,7 +29,7 @@ _APPLICATION = (
     (0xE0, b"JFIF\0", 14),  # T.871 10.1: version and density; the thumbnail goes
     (0xEE, b"Adobe", 12),  # T.872 6.5.3: the colour transform
     (0xE8, b"SPIFF\0", 30),  # T.84 F.2.2
-    (0xE8, b"\0\0\0\1", 4),  # T.84 F.2.2.5: the end of its directory
+    (0xE8, b"\0\0\0\1\xff\xd8", 6),  # T.84 F.2.2.5: the end of its directory
     (0xE8, b"mrfx", 5),  # the colour transform of HP's JPEG-LS
 )
 
@@ -50,6 +50,7 @@ class _Frame:
     tables: dict[tuple[str, int], _Table] = field(default_factory=dict)
     defined: list[_Table] = field(default_factory=list)
     scans: int = 0
+    samples: int = 0
 
     def define(self, kind: str, number: int, start: int, end: int) -> None:
         table = self.tables[kind, number] = _Table(start, end)
@@ -89,7 +90,8 @@ def needless(data: Data) -> Patches:
             patches.zero(at, at + 2)
             at += 2
         elif code[0] == _EOI:
-            patches.zero(at + 2, data.size)
+            if data.size - at > 3:  # more than a byte of padding
+                patches.zero(at + 2, data.size)
             break
         elif code[0] in _ALONE:
             at += 2
@@ -97,6 +99,7 @@ def needless(data: Data) -> Patches:
             at = _segment(data, at, code[0], frame, patches)
     if not frame.process or not frame.scans:
         raise unreadable("a frame has no image")
+    patches.samples = frame.samples
     for table in frame.defined:
         if not table.used:
             patches.zero(table.start, table.end)
@@ -153,6 +156,8 @@ def _frame(body: bytes, marker: int, frame: _Frame) -> int:
         raise unreadable("the header of a frame is cut short")
     if marker != _DHP:
         frame.process = marker
+        rows, columns = int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big")
+        frame.samples = max(frame.samples, rows * columns * count)
         for n in range(count):
             component, _, table = body[6 + 3 * n : 9 + 3 * n]
             frame.quantisation[component] = table
@@ -194,6 +199,8 @@ def _extension(body: bytes, start: int, frame: _Frame) -> int:
         frame.define("map", body[1], start + 3, start + len(body))
         return len(body)
     if kind == 4 and len(body) >= 2:
+        # Rows and columns that need more than two bytes.
+        frame.samples = 1 << 32
         return 2 + 2 * body[1]
     return 1
 

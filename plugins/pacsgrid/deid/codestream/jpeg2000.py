@@ -52,7 +52,9 @@ def needless(data: Data, start: int = 0, end: int = -1) -> Patches:
         at = _tile_part(data, at, end, stream, patches)
     if not stream.parts:
         raise unreadable("a codestream has no image")
-    patches.zero(at + 2 if data.read(at, 2) == b"\xff\xd9" else at, end)
+    stop = at + 2 if data.read(at, 2) == b"\xff\xd9" else at
+    if end - stop > 1:  # more than a byte of padding
+        patches.zero(stop, end)
     for marker, stop in stream.tlm:
         if not _true_lengths(data, marker, stop, stream):
             _comment(marker, stop, patches)
@@ -107,6 +109,8 @@ def _needed(data: Data, at: int, stop: int, marker: int, stream: _Stream, patche
         stream.components = int.from_bytes(body[34:36], "big")
         stream.part2 = bool(body[0] & 0x80) if body else False
         used = 36 + 3 * stream.components
+        right, bottom, left, top = (int.from_bytes(body[n : n + 4], "big") for n in (2, 6, 10, 14))
+        patches.samples = max(0, right - left) * max(0, bottom - top) * stream.components
     elif marker == _CAP:
         used = 4 + 2 * int.from_bytes(body[:4], "big").bit_count()
     elif marker in (_COD, _COC):

@@ -14,13 +14,17 @@ from pydicom.pixels.utils import as_pixel_options
 from pydicom.uid import UID
 
 from ...errors import HeldError
-from ..pixels import Span
+from ..codestream.fragments import check_frames
+from ..pixels import Span, layout_of
 
 _KEYWORDS = {
     0x7FE00008: "FloatPixelData",
     0x7FE00009: "DoubleFloatPixelData",
     0x7FE00010: "PixelData",
 }
+
+# Bytes of one frame: looking at it takes several times as many.
+LARGEST = 1 << 27
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ class Frames:
 
     def __init__(self, stream: BinaryIO, ds: Any, syntax: UID, span: Span) -> None:
         self.stream, self.ds, self.syntax, self.span = stream, ds, syntax, span
+        self._checked = False
         try:
             self.options: dict[str, Any] = as_pixel_options(ds)
             self.rows, self.columns = int(ds.Rows), int(ds.Columns)
@@ -65,6 +70,10 @@ class Frames:
             raise unreadable("the header does not describe the pixels", syntax) from None
         if self.samples not in (1, 3):
             raise unreadable(f"{self.samples} samples per pixel are not supported", syntax)
+        if self.frame_bytes > LARGEST:
+            raise unreadable(
+                f"a frame of {self.rows} x {self.columns} is larger than can be looked at", syntax
+            )
         self.options["transfer_syntax_uid"] = syntax
         self.options["pixel_keyword"] = _KEYWORDS[span.tag]
         if span.vr:
@@ -97,6 +106,9 @@ class Frames:
         if self.native and self.bits == 1:
             yield from self._bits()
             return
+        if self.span.encapsulated and not self._checked:
+            check_frames(self.stream, self.span, str(self.syntax), layout_of(self.ds))
+            self._checked = True
         self.stream.seek(self.span.value)
         done = 0
         try:
