@@ -19,6 +19,8 @@ from .text import charset, decode
 _TEXT = frozenset(("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT", "AS"))
 _TIMES = frozenset(("DA", "DT"))
 _BYTES = frozenset(("UN", "OB"))
+# The extended offset table goes where it does not lead to fragments (PS3.3 C.7.6.3.1.8).
+_OFFSETS = frozenset((0x7FE00001, 0x7FE00002))
 _CLASS, _METHOD, _METHOD_CODES = 0x00080016, 0x00120063, 0x00120064
 # In longer binary values a word of five letters comes up by chance; shorter ones hold no text.
 _BYTES_LIMIT, _FEW = 1 << 16, 8
@@ -103,7 +105,7 @@ class Comparison:
         self._dataset(before.elements, after.elements, _DEFAULT, _DEFAULT)
 
     def _required(self, before: Items, after: Items, required: Required) -> None:
-        for tag in required.first & before.keys():
+        for tag in required.first & before.keys() - _OFFSETS:
             if _worth(before[tag]) and tag not in self._profile.overrides:
                 made = after.get(tag)
                 if made is None or not _filled(made):
