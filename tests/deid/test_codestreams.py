@@ -90,7 +90,7 @@ def test_the_checker_finds_what_was_left(tmp_path: Path, form: str, encoding: st
     ds.PixelData = source.PixelData
     ds["PixelData"].VR, ds["PixelData"].is_undefined_length = "OB", True
     ds.save_as(made)
-    with pytest.raises(HeldError, match="identity-left|readable text"):
+    with pytest.raises(HeldError, match=r"identity-left|readable text"):
         check_file(path, made, PROFILE)
 
 
@@ -187,7 +187,7 @@ def test_jpeg_xl_is_held(tmp_path: Path) -> None:
     data = path.read_bytes()
     assert data.count(video.encode()) == 1
     path.write_bytes(data.replace(video.encode(), b"1.2.840.10008.1.2.4.110"))
-    with pytest.raises(HeldError, match="pixels-unreadable: .* nothing here parses"):
+    with pytest.raises(HeldError, match=r"pixels-unreadable: .* nothing here parses"):
         checked(path, PROFILE)
 
 
