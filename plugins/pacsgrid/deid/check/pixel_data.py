@@ -28,9 +28,9 @@ _VIDEO = "1.2.840.10008.1.2.4.10"
 _RLE, _UNCOMPRESSED = "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.1.98"
 _ITEM, _END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
 # What may stand in a changed place: zero, the marker of a JPEG 2000 comment (T.800 A.9.2), the
-# type of a box without meaning (ISO/IEC 14496-12 8.1.2), the number of a stream of padding
-# (ISO/IEC 13818-1 2.4.3.7).
-_MARKS = np.frombuffer(b"\0\x64free\xbe", np.uint8)
+# type of a box without meaning (ISO/IEC 14496-12 8.1.2), the last coefficient of a sequential JPEG
+# scan (T.81 Table B.3).
+_MARKS = np.frombuffer(b"\0\x64free\x3f", np.uint8)
 # Pixels that are decoded to prove a file; of a longer one frames spread over its length.
 _DECODED, _FRAMES, _LARGEST = 1 << 25, 4, 1 << 26
 _MOST = 1 << 16

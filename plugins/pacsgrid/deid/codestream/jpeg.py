@@ -18,6 +18,7 @@ _EOI, _SOS, _DQT, _DHT, _DAC, _DNL, _DRI, _DHP, _EXP = (
 _SOF_LS, _LSE, _COM = 0xF7, 0xF8, 0xFE
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {_DHT, 0xC8, _DAC} | {_SOF_LS}
 _LOSSLESS = frozenset((0xC3, 0xC7, 0xCB, 0xCF, _SOF_LS))
+_SEQUENTIAL = frozenset((0xC0, 0xC1, 0xC9))
 # Markers without a length: RSTn, SOI, TEM.
 _ALONE = frozenset((*range(0xD0, 0xD9), 0x01))
 # The end of an entropy-coded segment: in T.81 zeros are stuffed behind FF, in T.87 a zero bit.
@@ -209,7 +210,11 @@ def _scan(data: Data, body: bytes, start: int, end: int, frame: _Frame, patches:
     count = body[0] if body else 0
     if len(body) < 4 + 2 * count or not count or not frame.process:
         raise unreadable("the header of a scan is cut short")
-    patches.zero(start + 4 + 2 * count, end)
+    selection = start + 1 + 2 * count
+    patches.zero(selection + 3, end)
+    if frame.process in _SEQUENTIAL and body[2 + 2 * count] != 63:
+        # Some writers leave empty what can have one value (T.81 Table B.3), and some decoders mind.
+        patches.zero(selection + 1, selection + 2, b"\x3f")
     frame.scans += 1
     for n in range(count):
         component, tables = body[1 + 2 * n : 3 + 2 * n]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BytesIO
 from itertools import islice
 from typing import Any, BinaryIO
 
@@ -14,7 +15,7 @@ from pydicom.pixels.utils import as_pixel_options
 from pydicom.uid import UID
 
 from ...errors import HeldError
-from ..codestream.fragments import check_frames
+from ..codestream.fragments import check_frames, copied
 from ..pixels import Span, layout_of
 
 _KEYWORDS = {
@@ -25,6 +26,14 @@ _KEYWORDS = {
 
 # Bytes of one frame: looking at it takes several times as many.
 LARGEST = 1 << 27
+
+
+class _UndecodableError(Exception):
+    """A frame cannot be decoded; `done` others were."""
+
+    def __init__(self, done: int, why: str) -> None:
+        super().__init__(why)
+        self.done, self.why = done, why
 
 
 @dataclass(frozen=True)
@@ -109,20 +118,38 @@ class Frames:
         if self.span.encapsulated and not self._checked:
             check_frames(self.stream, self.span, str(self.syntax), layout_of(self.ds))
             self._checked = True
-        self.stream.seek(self.span.value)
+        done = 0
+        try:
+            yield from self._decoded(self.stream, self.span.value)
+            return
+        except _UndecodableError as error:
+            done, why = error.done, error.why
+        if done or not self.span.encapsulated or self.span.end - self.span.start > LARGEST:
+            raise self._undecodable(done, why)
+        # A result is written without what some decoders stumble over.
+        cleaned = copied(self.stream, self.span, str(self.syntax), layout_of(self.ds))
+        whole = BytesIO(b"".join(cleaned))
+        try:
+            yield from self._decoded(whole, self.span.value - self.span.start)
+        except _UndecodableError as error:
+            raise self._undecodable(error.done, error.why) from None
+
+    def _undecodable(self, done: int, why: str) -> HeldError:
+        return unreadable(f"frame {done + 1} cannot be decoded ({why})", self.syntax)
+
+    def _decoded(self, stream: BinaryIO, position: int) -> Iterator[Frame]:
+        stream.seek(position)
         done = 0
         try:
             # Some encoders add fragments behind the last frame.
-            frames = get_decoder(self.syntax).iter_array(self.stream, raw=True, **self.options)
+            frames = get_decoder(self.syntax).iter_array(stream, raw=True, **self.options)
             for values, properties in islice(frames, self.count):
                 done += 1
                 yield Frame(values, str(properties["photometric_interpretation"]))
         except (GeneratorExit, KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # a decoder in Rust panics with one that is no Exception
-            raise unreadable(
-                f"frame {done + 1} cannot be decoded ({type(error).__name__})", self.syntax
-            ) from None
+            raise _UndecodableError(done, type(error).__name__) from None
         if done < self.count:
             raise unreadable(f"it has {done} of {self.count} frames", self.syntax)
 
