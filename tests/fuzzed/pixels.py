@@ -110,9 +110,7 @@ class Pixels:
         ds.PatientBirthDate, ds.ImageType = "19610504", ["ORIGINAL", "PRIMARY"]
         self._slice = write(folder / "slice.dcm", ds, GREY[None], "MONOCHROME2")
         looks = PixelSettings(look="none", hold=frozenset())
-        self._profile: Profile = replace(
-            load_profile("basic"), pixels=looks, hold_burned_in=False
-        )
+        self._profile: Profile = replace(load_profile("basic"), pixels=looks, hold_burned_in=False)
         self.said: Counter[str] = Counter()
 
     def _file(self, syntax: UID, value: bytes, frames: int) -> Path:
@@ -132,9 +130,7 @@ class Pixels:
     def run(self, syntax: UID, value: bytes, frames: int) -> None:
         path, out = self._file(syntax, value, frames), self._folder / "out"
         try:
-            made = anonymise_file(
-                path, out, PSEUDONYMS, self._profile, collect_identifiers([path])
-            )
+            made = anonymise_file(path, out, PSEUDONYMS, self._profile, collect_identifiers([path]))
             check_file(path, made.path, self._profile)
         except HeldError as error:
             self.said[error.code] += 1

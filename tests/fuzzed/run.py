@@ -24,6 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dicom import ct
+from fuzzed import pixels
 from fuzzed.cases import Case, asking, make, sending, whole_datasets
 from gatewaykit import PROJECT, ServedZones
 from pacsgrid.gateway import Gateway
@@ -206,10 +207,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", choices=("receiver", "gateway"), help="one side, with all cases")
+    parser.add_argument(
+        "--only", choices=("receiver", "gateway", "pixels"), help="one side, with all cases"
+    )
     given = parser.parse_args()
     quiet()
-    first = {"receiver": given.cases, "gateway": 0}.get(given.only, given.cases * 6 // 10)
+    both = 0 if given.only == "pixels" else given.cases
+    first = {"receiver": both, "gateway": 0}.get(given.only, both * 6 // 10)
     shared = Path("/dev/shm")  # nothing has to get to a disk here
     with tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else None) as name:
         try:
@@ -219,10 +223,13 @@ def main() -> int:
                 print(f"receiver: {receiving.filed} instances filed, each as it was sent")
                 if receiving.filed < first // 4:
                     raise Hurt("receiver: most cases never got to an instance; they test nothing")
-            if first < given.cases:
+            if first < both:
                 with asking_side(Path(name) / "zones") as side:
-                    throw(side, given.seed, range(given.cases - first))
-        except Hurt as error:
+                    throw(side, given.seed, range(both - first))
+            if given.only in (None, "pixels"):
+                count = given.cases if given.only else given.cases // 10
+                pixels.throw(Path(name) / "pixels", given.seed, range(count))
+        except (Hurt, pixels.Hurt) as error:
             print(error, file=sys.stderr)
             return 1
     return 0

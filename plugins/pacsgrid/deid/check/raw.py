@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 
 import numpy as np
 
@@ -24,7 +25,8 @@ _ENCODINGS = ("utf-8", "cp1250", "cp1252", "iso8859-5", "cp932", "gb18030", "utf
 _LOWER = bytes.maketrans(bytes(range(65, 91)), bytes(range(97, 123)))
 _PRINTED = np.zeros(256, np.bool_)
 _PRINTED[32:127] = True
-_UNREADABLE = bytes((*range(32), 127))
+# Single numbers are many, and hold no text when they cannot be read.
+_FEW, _READABLE = 256, re.compile(rb"[ -~]{6}")
 _SHORTEST = 4
 _CARRIED = 1024
 _PIECE = 1 << 18
@@ -43,21 +45,32 @@ class Raw:
     """
 
     def __init__(self, identity: Identity, dates: Iterable[str]) -> None:
+        self._identity, self._dates = identity, tuple(dates)
+
+    @cached_property
+    def _found(self) -> dict[bytes, str]:
+        """Kind of value by the bytes that it may stand as; most files never need them."""
         found: dict[bytes, str] = {}
-        for kind, text in _texts(identity, dates):
+        for kind, text in _texts(self._identity, self._dates):
             for needle in _encoded(text):
                 if len(needle) >= _SHORTEST:
                     found.setdefault(needle, kind)
-        self._found = found
-        self._plain = tuple(needle for needle in found if needle.isascii())
-        self._others = tuple(needle for needle in found if not needle.isascii())
+        return found
+
+    @cached_property
+    def _plain(self) -> tuple[bytes, ...]:
+        return tuple(needle for needle in self._found if needle.isascii())
+
+    @cached_property
+    def _others(self) -> tuple[bytes, ...]:
+        return tuple(needle for needle in self._found if not needle.isascii())
 
     def __repr__(self) -> str:
-        return f"Raw({len(self._found)} values)"
+        return f"Raw({len(self._dates)} dates)"
 
     def value(self, value: bytes) -> str | None:
         """Say what kind of value stands in some bytes, None when there is none."""
-        if len(value.translate(None, _UNREADABLE)) < _SHORTEST:
+        if len(value) <= _FEW and not _READABLE.search(value.translate(None, b"\0")):
             return None
         pieces = (value[at : at + _PIECE] for at in range(0, len(value), _PIECE))
         return self.find(pieces, len(value))
