@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
@@ -195,6 +196,30 @@ def test_a_frame_missing_is_held(tmp_path: Path) -> None:
     path = image(tmp_path / "in.dcm", JPEGBaseline8Bit, fragments(jpeg(), jpeg()), frames=3)
     with pytest.raises(HeldError, match="2 fragments for 3 frames"):
         checked(path, PROFILE)
+
+
+def test_more_images_than_frames_are_held(tmp_path: Path) -> None:
+    path = image(tmp_path / "in.dcm", JPEGBaseline8Bit, fragments(jpeg(), jpeg()))
+    with pytest.raises(HeldError, match="2 images where NumberOfFrames says 1"):
+        checked(path, PROFILE)
+
+
+def test_nothing_stands_behind_the_delimiter(tmp_path: Path) -> None:
+    path = image(tmp_path / "in.dcm", JPEGBaseline8Bit, fragments(jpeg()))
+    data = path.read_bytes()
+    assert data.endswith(b"\xfe\xff\xdd\xe0\0\0\0\0")
+    path.write_bytes(data[:-4] + b"Kvap" + b"\xfc\xff\xfc\xffOB\0\0\x26\0\0\0" + TEXT + b" ")
+    made = checked(path, PROFILE)
+    no_text(made.path)
+    assert b"Kvap" not in made.path.read_bytes()
+
+
+def test_a_scan_that_leaves_its_last_coefficient_empty_is_put_right(tmp_path: Path) -> None:
+    """As old coders of processes 2 and 4 do; few decoders mind (T.81 Table B.3)."""
+    path = Path(pydicom.__file__).parent / "data" / "test_files" / "JPEG-lossy.dcm"
+    other = path.with_name("JPGExtended.dcm")
+    made = checked(path, PROFILE, tmp_path / "out")
+    assert (pixel_array(made.path, raw=True) == pixel_array(other, raw=True)).all()
 
 
 def test_an_icon_is_cleaned_and_read_back(tmp_path: Path) -> None:

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from pydicom.pixels import pixel_array
+from pydicom.pixels import get_decoder, pixel_array
+from pydicom.uid import UID
 
 from ...errors import HeldError
 from .raw import Raw, printed
-from .reader import Header
+from .reader import Header, read_header
 
 # Small enough to come from memory that is there already.
 _CHUNK = 1 << 16
@@ -183,7 +184,11 @@ def _readable(pieces: Iterator[bytes], after: Header) -> Iterator[bytes]:
     for piece in pieces:
         data = carried + piece.translate(None, b"\0")
         if any(_is_text(run) for run in printed(data, longest)):
-            raise HeldError("not-clean", "readable text stands in the compressed pixel data")
+            raise HeldError(
+                "not-clean",
+                "readable text stands in the compressed pixel data; have the file written anew "
+                "without it at its origin",
+            )
         carried = data[-4 * longest :]
         yield piece
 
@@ -221,20 +226,31 @@ def check_decoded(source: Path, result: Path, frames: Iterable[int]) -> None:
         ``pixels-changed``.
     """
     for number in sorted(set(frames)):
-        try:
-            before = pixel_array(source, index=number, raw=True)
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException:  # a decoder in Rust panics with one that is no Exception
-            continue
-        try:
-            after = pixel_array(result, index=number, raw=True)
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as error:
-            raise HeldError(
-                "pixels-changed",
-                f"frame {number + 1} cannot be decoded any more ({type(error).__name__})",
-            ) from None
-        if before.shape != after.shape or not np.array_equal(before, after):
-            raise HeldError("pixels-changed", f"frame {number + 1} decodes to other pixels")
+        # Decoders round differently: the same one reads both.
+        for plugin in _decoders(result):
+            try:
+                before = pixel_array(source, index=number, raw=True, decoding_plugin=plugin)
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException:  # a decoder in Rust panics with one that is no Exception
+                continue
+            try:
+                after = pixel_array(result, index=number, raw=True, decoding_plugin=plugin)
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as error:
+                raise HeldError(
+                    "pixels-changed",
+                    f"frame {number + 1} cannot be decoded any more ({type(error).__name__})",
+                ) from None
+            if before.shape != after.shape or not np.array_equal(before, after):
+                raise HeldError("pixels-changed", f"frame {number + 1} decodes to other pixels")
+            break
+
+
+def _decoders(path: Path) -> tuple[str, ...]:
+    try:
+        syntax = UID(read_header(path).syntax)
+        return tuple(get_decoder(syntax).available_plugins)
+    except NotImplementedError:
+        return ()

@@ -113,6 +113,27 @@ class Fragments:
         else:
             yield from self._by_starts()
 
+    def check_count(self, count: int, syntax: str) -> None:
+        """Refuse further images behind the frames that the header counts; nobody knows of them.
+
+        Raises
+        ------
+        HeldError
+            ``pixels-unreadable``.
+        """
+        if len(self) <= count or is_video(syntax):
+            return
+        images = 0
+        for position, length in zip(self.positions[1:], self.lengths[1:], strict=True):
+            self._stream.seek(position)
+            images += self._stream.read(min(8, length)).startswith(_STARTS)
+        if images > count:
+            raise HeldError(
+                "pixels-unreadable",
+                f"the pixel data holds {images} images where NumberOfFrames says {count}; correct "
+                "it at its origin, or take out what stands behind the last frame",
+            )
+
     def _by_offsets(self, offsets: Sequence[int]) -> Iterator[tuple[int, int]]:
         first, number, start = self.positions[1], 0, 0
         for offset in offsets[1:]:
@@ -148,6 +169,7 @@ def copied(stream: BinaryIO, span: Span, syntax: str, layout: Layout) -> Iterato
     yield stream.read(span.value - span.start)
     if not fragments.positions:
         raise unreadable("it has no fragments")
+    fragments.check_count(layout.frames, syntax)
     offsets = fragments.offsets().tobytes()
     yield _ITEM + struct.pack("<L", len(offsets)) + offsets
     done = frames = 0

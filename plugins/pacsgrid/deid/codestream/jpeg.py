@@ -47,6 +47,7 @@ class _Table:
 @dataclass
 class _Frame:
     process: int = 0
+    bits: int = 0
     quantisation: dict[int, int] = field(default_factory=dict)  # table by component
     tables: dict[tuple[str, int], _Table] = field(default_factory=dict)
     defined: list[_Table] = field(default_factory=list)
@@ -96,6 +97,8 @@ def needless(data: Data) -> Patches:
             break
         elif code[0] in _ALONE:
             at += 2
+        elif code[0] < 0xC0:
+            raise unreadable("a frame has a marker that is reserved")
         else:
             at = _segment(data, at, code[0], frame, patches)
     if not frame.process or not frame.scans:
@@ -156,7 +159,7 @@ def _frame(body: bytes, marker: int, frame: _Frame) -> int:
     if len(body) < 6 + 3 * count or not count:
         raise unreadable("the header of a frame is cut short")
     if marker != _DHP:
-        frame.process = marker
+        frame.process, frame.bits = marker, body[0]
         rows, columns = int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big")
         frame.samples = max(frame.samples, rows * columns * count)
         for n in range(count):
@@ -212,7 +215,7 @@ def _scan(data: Data, body: bytes, start: int, end: int, frame: _Frame, patches:
         raise unreadable("the header of a scan is cut short")
     selection = start + 1 + 2 * count
     patches.zero(selection + 3, end)
-    if frame.process in _SEQUENTIAL and body[2 + 2 * count] != 63:
+    if frame.process in _SEQUENTIAL and frame.bits == 12 and body[2 + 2 * count] != 63:
         # Some writers leave empty what can have one value (T.81 Table B.3), and some decoders mind.
         patches.zero(selection + 1, selection + 2, b"\x3f")
     frame.scans += 1
