@@ -28,7 +28,7 @@ help:
 	@echo "make bench-grid  deposit, fetch, verification and planning; PACSGRID_TEST_ZONES names a real zone"
 	@echo "make bench-dicom  instances a second: receiving, C-GET, WADO-RS, gateway, beside DCMTK, pynetdicom, python-irodsclient; memory"
 	@echo "make pacs-faults  every readable DICOM file from Orthanc and dcmqrscp while 8 % of connections fail (minutes)"
-	@echo "make fuzz      damaged conversations against receiver and gateway (CASES=100000)"
+	@echo "make fuzz      damaged conversations and pixel data (CASES=100000)"
 	@echo "make bench-dags  CPU seconds to read each DAG file, beside an empty one"
 	@echo "make requirements  resolve requirements*.in anew, with the hash of every file that may be installed"
 

@@ -17,12 +17,15 @@ from pydicom.valuerep import VR
 from ..errors import HeldError
 from ..uids import is_uid
 from .attribute_types import attribute_type
+from .binary import holds_identity
 from .characteristics import binned
 from .codes import clean_code
+from .codestream.nested import cleaned as cleaned_pixels
 from .content import CODE_VALUE, MEASURED, SEQUENCES, VALUES
 from .dates import shift
 from .identifiers import StudyIdentifiers
 from .patient import patient_key
+from .pixels import layout_of
 from .private import safe_elements
 from .profile import Profile
 from .pseudonyms import Pseudonyms
@@ -37,6 +40,7 @@ from .vocabulary import (
     is_term,
     own_words,
 )
+from .whole import PIXELS
 
 _DUMMY: dict[str, Any] = {
     "AE": "REMOVED", "AS": "000Y", "CS": "REMOVED", "DA": "19000101", "DS": "0", "DT": "19000101",
@@ -60,8 +64,8 @@ _PATIENT_NAME, _PATIENT_ID, _AGE = 0x00100010, 0x00100020, 0x00101010
 # Bytes in one value; what is not a whole number of them cannot be read back.
 _WIDTH = {"US": 2, "SS": 2, "UL": 4, "SL": 4, "FL": 4, "FD": 8, "AT": 4, "SV": 8, "UV": 8}
 _VRS = frozenset({vr.value for vr in VR if " or " not in vr.value})
-# Larger binary values are tables of numbers; in the others a word of five letters is no chance.
-_SEARCHED = 1 << 16
+# In longer binary values a word of five letters comes up by chance; shorter ones hold no text.
+_SEARCHED, _FEW = 1 << 16, 8
 _READABLE = re.compile(r"[^\W_][\w .^,/@+-]{4,}")
 # Put right with the item that they belong to, by `clean_code`.
 _CODE = frozenset({0x00080100, 0x00080102, 0x00080104})
@@ -229,6 +233,8 @@ def _apply(
         _sequence(ds, tag, action, context, strict)
     elif action == "X":
         del ds[tag]
+    elif tag in PIXELS:
+        _pixel_data(ds, tag)
     elif tag in _CODE:
         pass
     elif tag in (_PATIENT_ID, _PATIENT_NAME, _ACCESSION):
@@ -452,7 +458,7 @@ def _write_numbers(ds: Dataset, tag: int, vr: str, values: list[str]) -> None:
 
 
 def _bytes(ds: Dataset, tag: int, vr: str, context: Context) -> None:
-    """Take out small binary values that hold a known name; refuse numbers of a wrong width."""
+    """Take out binary values that hold a known name; refuse numbers of a wrong width."""
     value = ds.get_item(tag).value
     if not isinstance(value, bytes):
         return
@@ -465,6 +471,16 @@ def _bytes(ds: Dataset, tag: int, vr: str, context: Context) -> None:
             if any(context.identifiers.found_in(run, joined=False) for run in runs):
                 ds[tag].value = None
                 return
+    elif len(value) >= _FEW and holds_identity(value, context.identifiers):
+        ds[tag].value = None
+
+
+def _pixel_data(ds: Dataset, tag: int) -> None:
+    """Take out of an icon, or of a deflated file's pixel data, what is no part of the image."""
+    element = ds[tag]
+    if isinstance(element.value, bytes):
+        fragments = bool(element.is_undefined_length)
+        element.value = cleaned_pixels(element.value, fragments, layout_of(ds))
 
 
 def _strings(value: Any) -> list[str]:

@@ -23,12 +23,14 @@ from ..errors import HeldError
 from ..model import AnonymisedInstance, PatientPrint
 from ..uids import checked, place
 from .actions import Context, clean_dataset
-from .comments import copied
+from .codestream.fragments import Fragments, copied
 from .declare import declare
 from .encode import encoded_dataset, encoded_meta, joined
 from .identifiers import StudyIdentifiers
+from .inflate import check_inflates
 from .landing import Landing
 from .memo import Memo, separable, shared
+from .native import native
 from .parts import Parts, cut, parsed
 from .patient import patient_key, patient_print
 from .pixel import holds
@@ -36,7 +38,7 @@ from .pixel.choose import needs_look
 from .pixel.clean import Cleaned, clean_pixels
 from .pixel.holds import visual_features
 from .pixel.overlays import cleaned_overlays, has_overlays, hidden_in_pixels
-from .pixels import Span, expected_bytes, find_span, is_image, pixel_span
+from .pixels import Layout, Span, expected_bytes, find_span, is_image, layout_of, pixel_span
 from .profile import Profile
 from .pseudonyms import Pseudonyms
 from .quiet import quiet
@@ -44,8 +46,8 @@ from .straight import straightened
 from .watched import Decisions, Watched
 from .whole import IrregularError, check_whole, too_deep
 
-# Small enough to come from memory that is there already.
-CHUNK = 1 << 16
+# Extended offset table, and the lengths of its frames.
+_TABLES = (0x7FE00001, 0x7FE00002)
 
 
 @dataclass
@@ -70,6 +72,7 @@ class _Decision:
     cleaned: Cleaned
     image: bool
     expected: int
+    layout: Layout
 
 
 class Anonymiser:
@@ -162,6 +165,7 @@ class Anonymiser:
         span = find_span(
             stream, parts.pixels, True, parts.implicit, decision.image, decision.expected
         )
+        _check_offsets(stream, span, parts.implicit, elements)
         texts = [
             elements.get(tag, b"")[8:].rstrip(b"\0 ").decode("latin-1")
             for tag in (0x0020000D, 0x0020000E, 0x00080018, 0x00080016, 0x00080060)
@@ -173,7 +177,7 @@ class Anonymiser:
         made = _Header(
             encoded, memo.patient_id, memo.patient, study, series, sop, sop_class, modality
         )
-        return made, _pixels(stream, span, parts.syntax)
+        return made, _pixels(stream, span, parts.syntax, decision.layout)
 
     def _decide(self, parts: Parts) -> _Decision:
         ds = parsed(parts, parts.elements)
@@ -184,7 +188,9 @@ class Anonymiser:
             _refuse_by_profile(header, self._profile)
             look = needs_look(header, self._profile.pixels) or self._has_planes(header)
             cleaned = Cleaned(features=visual_features(header))
-            return _Decision(look, cleaned, is_image(header), expected_bytes(header))
+            return _Decision(
+                look, cleaned, is_image(header), expected_bytes(header), layout_of(header)
+            )
 
         return self._decisions.take(parts.elements, Watched(ds), decide)
 
@@ -235,7 +241,7 @@ class Anonymiser:
         pixels = (
             cleaned.element()
             if cleaned.element
-            else _pixels(stream, span, str(ds.file_meta.TransferSyntaxUID))
+            else _pixels(stream, span, str(ds.file_meta.TransferSyntaxUID), layout_of(ds))
         )
         if span is None and cleaned.element:
             ds.PixelData, pixels = b"".join(pixels), iter(())
@@ -248,6 +254,8 @@ class Anonymiser:
                 ds.add(element)
             declare(ds, context)
             cleaned.declare(ds)
+            if not cleaned.element:
+                _check_table(stream, span, ds)
             body = encoded_dataset(ds, syntax.is_implicit_VR, syntax.is_little_endian)
         except HeldError:
             raise
@@ -281,6 +289,8 @@ def anonymise_file(
 def _read(stream: BinaryIO) -> tuple[Any, Span | None]:
     """Read the header, and find the pixel data behind it without reading that."""
     try:
+        check_inflates(stream)
+        stream.seek(0)
         ds = dcmread(stream, stop_before_pixels=True)
         syntax = UID(ds.file_meta.get("TransferSyntaxUID") or "")
         if not syntax:
@@ -351,23 +361,38 @@ def _clean(ds: Any, context: Context) -> None:
     ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.SOPInstanceUID = uids
 
 
-def _pixels(stream: BinaryIO, span: Span | None, syntax: str) -> Iterator[bytes]:
-    if span is not None and UID(syntax).is_encapsulated:
-        return copied(stream, span)
-    return _bytes(stream, span)
-
-
-def _bytes(stream: BinaryIO, span: Span | None) -> Iterator[bytes]:
+def _pixels(stream: BinaryIO, span: Span | None, syntax: str, layout: Layout) -> Iterator[bytes]:
     if span is None:
-        return
-    stream.seek(span.start)
-    left = span.end - span.start
-    while left:
-        chunk = stream.read(min(CHUNK, left))
-        if not chunk:
-            raise HeldError("truncated", "the file became shorter while it was read")
-        left -= len(chunk)
-        yield chunk
+        return iter(())
+    if span.encapsulated:
+        return copied(stream, span, syntax, layout)
+    return native(stream, span, syntax, layout)
+
+
+def _check_offsets(
+    stream: BinaryIO, span: Span | None, implicit: bool, elements: dict[int, bytes]
+) -> None:
+    """Drop an extended offset table (PS3.3 C.7.6.3.1.8) that does not lead to the fragments."""
+    head = 8 if implicit else 12
+    tables = [elements[tag][head:] for tag in _TABLES if tag in elements]
+    if tables and not _lead(stream, span, tables):
+        for tag in _TABLES:
+            elements.pop(tag, None)
+
+
+def _check_table(stream: BinaryIO, span: Span | None, ds: Any) -> None:
+    tables = [ds[tag].value for tag in _TABLES if tag in ds]
+    if tables and not _lead(stream, span, tables):
+        for tag in _TABLES:
+            ds.pop(tag, None)
+
+
+def _lead(stream: BinaryIO, span: Span | None, tables: list[Any]) -> bool:
+    if span is None or not span.encapsulated or len(tables) != len(_TABLES):
+        return False
+    if not all(isinstance(table, bytes) for table in tables):
+        return False
+    return Fragments(stream, span).extended(*tables)
 
 
 def _write(

@@ -14,6 +14,7 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
 from .folding import Folded, composed, fold, folded
+from .inflate import check_inflates
 from .institutions import Institutions
 from .names import Names
 from .parts import cut, parsed
@@ -321,6 +322,7 @@ def _unknown(path: Path, known: dict[object, set[bytes]]) -> Dataset:
         except IrregularError:
             parts, stream = None, straightened(stream)
         if parts is None:
+            check_inflates(stream)
             stream.seek(0)
             try:
                 return dcmread(stream, stop_before_pixels=True)

@@ -16,6 +16,7 @@ class Span:
     """A pixel data element: where it and its value begin in the file, where it ends.
 
     The end is that of the value, its delimiter included; `vr` is empty for implicit encoding.
+    ``encapsulated`` says that it consists of fragments (PS3.5 A.4).
     """
 
     start: int
@@ -23,6 +24,7 @@ class Span:
     value: int
     tag: int
     vr: str
+    encapsulated: bool = False
 
 
 def pixel_span(
@@ -70,7 +72,7 @@ def _span(
             "its origin write it anew",
         )
     if length == UNDEFINED:
-        return Span(start, _end_of_items(walker, value), value, tag, vr.decode())
+        return Span(start, _end_of_items(walker, value), value, tag, vr.decode(), True)
     if value + length > walker.size:
         raise truncated()
     if length < expected:
@@ -102,6 +104,54 @@ def _end_of_items(walker: Walker, at: int) -> int:
         if value + length > walker.size:
             raise truncated()
         at = value + length
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the header describes the pixels; 0 where it does not."""
+
+    rows: int = 0
+    columns: int = 0
+    samples: int = 1
+    bits: int = 0
+    frames: int = 1
+    subsampled: bool = False
+
+    @property
+    def frame_bits(self) -> int:
+        """Length of an uncompressed frame in bits."""
+        bits = self.rows * self.columns * self.samples * self.bits
+        return bits * 2 // 3 if self.subsampled else bits
+
+    @property
+    def frame_bytes(self) -> int:
+        """Length of an uncompressed frame by itself."""
+        return (self.frame_bits + 7) // 8
+
+    @property
+    def bytes(self) -> int:
+        """Length of the uncompressed frames without padding (PS3.5 8.1.1)."""
+        return (self.frame_bits * self.frames + 7) // 8
+
+    @property
+    def segments(self) -> int:
+        """Number of segments of a frame in RLE (PS3.5 G.2)."""
+        return self.samples * ((self.bits + 7) // 8)
+
+
+def layout_of(header: Any) -> Layout:
+    """Return how a header describes its pixels."""
+    try:
+        return Layout(
+            int(header.Rows),
+            int(header.Columns),
+            int(header.get("SamplesPerPixel", 1) or 1),
+            int(header.BitsAllocated),
+            max(1, int(header.get("NumberOfFrames", 1) or 1)),
+            header.get("PhotometricInterpretation") == "YBR_FULL_422",
+        )
+    except (AttributeError, TypeError, ValueError):
+        return Layout()
 
 
 def expected_bytes(header: Any) -> int:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
-from pydicom.pixels import iter_pixels
 
 from ...errors import HeldError
-from .reader import Header, part10
+from .bits import frames_of
+from .reader import Header
 
 _BURNED_IN = 0x00280301
 _PALETTE = b"PALETTE COLOR"
@@ -49,7 +49,7 @@ def check_blanked(source: Path, header: Header, result: Path, made: Header) -> N
     photometric = made.elements.get(0x00280004)
     palette = photometric is not None and photometric.value.startswith(_PALETTE)
     try:
-        pairs = zip_longest(iter_pixels(part10(source, header)), iter_pixels(result))
+        pairs = zip_longest(frames_of(source), frames_of(result))
         for number, (before, after) in enumerate(pairs, 1):
             if before is None or after is None or before.shape != after.shape:
                 raise HeldError("pixels-changed", f"frame {number} is missing or of another size")

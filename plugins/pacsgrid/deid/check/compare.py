@@ -11,6 +11,7 @@ from .days import days
 from .findings import ADDED, EMPTIED, KEPT, REMOVED, REPLACED, identity_left, name
 from .identity import ALWAYS_NEW, Identity, allowed
 from .published import means_what_it_says
+from .raw import Raw
 from .reader import Element, Header, Items
 from .references import References
 from .required import Required, in_items, of_class
@@ -27,9 +28,14 @@ _CODED = frozenset((0x00080070, 0x00080100, 0x00080102, 0x00181210, 0x00281054))
 _SCHEME_NAMES = frozenset((0x00080102, 0x00080112, 0x00080114, 0x00080115, 0x00080116))
 _TIMES = frozenset(("DA", "DT"))
 _BYTES = frozenset(("UN", "OB"))
+# The extended offset table goes where it does not lead to fragments (PS3.3 C.7.6.3.1.8).
+_OFFSETS = frozenset((0x7FE00001, 0x7FE00002))
 _CLASS, _METHOD, _METHOD_CODES = 0x00080016, 0x00120063, 0x00120064
-# Larger binary values are tables of numbers.
-_BYTES_LIMIT = 1 << 16
+# In longer binary values a word of five letters comes up by chance; shorter ones hold no text.
+_BYTES_LIMIT, _FEW = 1 << 16, 8
+_NUMBERS = frozenset(
+    ("AT", "FD", "FL", "OB", "OD", "OF", "OL", "OV", "OW", "SL", "SS", "SV", "UL", "UN", "US", "UV")
+)
 _DEFAULT = ("iso8859",)
 _MEMORY = 100_000
 # Tag, VR, value before and after; what became of it.
@@ -75,6 +81,7 @@ class Comparison:
         self._identity = identity
         self._search = search
         self._references = references
+        self._raw = Raw(identity, search.births)
         self._kept = allowed(profile)
         self._method = f"pacsgrid {profile.name} {profile.hash[:16]}".encode()
         self._creators = {(creator, group) for creator, group, _ in profile.safe_private}
@@ -99,10 +106,10 @@ class Comparison:
         self._dataset(before.elements, after.elements, _DEFAULT, _DEFAULT)
 
     def _required(self, before: Items, after: Items, required: Required) -> None:
-        for tag in required.first & before.keys():
+        for tag in required.first & before.keys() - _OFFSETS:
             if _worth(before[tag]) and tag not in self._profile.overrides:
                 made = after.get(tag)
-                if made is None or not (made.items or made.value.strip(b"\0 ")):
+                if made is None or not _worth(made):
                     raise _missing(tag)
         for tag in required.second & before.keys():
             if tag not in after and tag not in self._profile.overrides:
@@ -202,6 +209,8 @@ class Comparison:
             self._text(tag, old, element, was, now)
         elif vr in _BYTES and len(value) <= _BYTES_LIMIT:
             self._judged(tag, vr, value, self._search.bytes)
+        elif vr in _NUMBERS and len(value) >= _FEW:
+            self._judged(tag, vr, value, self._raw.value)
         elif vr == "IS" and value.strip(b"\0 ") in self._search.numbers:
             raise identity_left(name(tag), "an identifier")
 
@@ -314,8 +323,10 @@ def _is_method(item: Items) -> bool:
 
 
 def _worth(element: Element) -> bool:
-    """Say whether the source had a value there, of whatever form."""
-    return bool(element.items if element.items is not None else element.value.strip(b"\0 "))
+    """Say whether the source had a value there, of whatever form; of binary numbers 0 is one."""
+    if element.items is not None:
+        return bool(element.items)
+    return bool(element.value if element.vr in _NUMBERS else element.value.strip(b"\0 "))
 
 
 def _fate(old: Element | None, new: Element) -> str:

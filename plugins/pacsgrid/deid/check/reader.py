@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from pydicom.datadict import DicomDictionary, dictionary_VR
 
@@ -37,6 +37,8 @@ _FIRST_READ = 1 << 14
 _MOST_DEPTH = 64
 # Values longer than this are no first element of a data set or an item.
 _FIRST_VALUE = 1 << 16
+# Bytes that a deflated data set may have.
+_INFLATED = (1 << 26) + 1
 
 
 class MalformedError(Exception):
@@ -84,6 +86,12 @@ class Header:
         """Whether numbers stand with their lowest byte first."""
         return (self.native or self.syntax) != _BIG
 
+    def number(self, tag: int) -> int:
+        """Return the first value of a US element, 0 without one."""
+        element = self.elements.get(tag)
+        order: Literal["little", "big"] = "little" if self.little else "big"
+        return int.from_bytes(element.value[:2], order) if element is not None else 0
+
 
 def read_header(path: Path) -> Header:
     """Read a file's preamble, file meta and elements up to its pixel data.
@@ -127,7 +135,9 @@ def _header(data: bytes, size: int) -> Header:
     if syntax == _DEFLATED:
         if len(data) < size:
             raise _Short
-        body = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data[at:])
+        body = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data[at:], _INFLATED)
+        if len(body) == _INFLATED:
+            raise MalformedError("the deflated data set is too large to be read")
         elements, end = _dataset(body, 0, len(body), "<", True, 0)
         # Its pixels are no bytes of the file.
         return Header(data[:128], meta, elements, syntax, size, None)
@@ -259,6 +269,11 @@ def _dataset(
             return found, at
         if vr == "UN" and length != _UNDEFINED:
             vr = _known_vr(tag)
+        if length == _UNDEFINED and tag in _PIXELS:
+            # An icon's, compressed (PS3.5 A.4).
+            at = _fragments(data, start)
+            found[tag] = Element(vr, data[start:at])
+            continue
         if length == _UNDEFINED:
             # What is UN with an undefined length is implicit VR little endian (PS3.5 6.2.2).
             unknown = explicit and vr == "UN"
@@ -282,6 +297,17 @@ def _dataset(
         else:
             found[tag] = Element(vr, data[start:at])
     return found, at
+
+
+def _fragments(data: bytes, at: int) -> int:
+    """Return where the fragments of compressed pixel data end, their delimiter included."""
+    while True:
+        tag, _, start, length = _implicit(data, at, "<")
+        if tag == _SEQUENCE_END:
+            return start
+        if tag != _ITEM or length == _UNDEFINED:
+            raise MalformedError("compressed pixel data holds something that is no fragment")
+        at = start + length
 
 
 def _items(
