@@ -37,7 +37,7 @@ def _black(value: Any, before: NDArray[Any]) -> bool:
     return list(value) == [0, 0, 0]
 
 
-def check_blanked(source: Path, header: Header, result: Path, made: Header) -> None:
+def check_blanked(source: Path, result: Path, made: Header) -> None:
     """Refuse an image that differs from its source in anything but blanked parts.
 
     Raises
