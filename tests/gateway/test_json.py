@@ -7,7 +7,6 @@ import math
 import struct
 from collections.abc import Iterator
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import pytest

@@ -254,9 +254,8 @@ def test_whatever_breaks_an_instance_off_leaves_neither_file_nor_descriptor(
         raise error
 
     before = len(os.listdir("/proc/self/fd"))
-    with closing(Incoming(folder, 0)) as incoming:
-        with suppress(BaseException):
-            _take(incoming, pieces(), b"B", "")
+    with closing(Incoming(folder, 0)) as incoming, suppress(BaseException):
+        _take(incoming, pieces(), b"B", "")
     assert len(os.listdir("/proc/self/fd")) == before
     assert [path.name for path in folder.glob("[!.]*/*")] == [name_for("1.2.9.1.1")]
     assert not list((folder / PARTS).iterdir()) and not list((folder / OWNERS).iterdir())
