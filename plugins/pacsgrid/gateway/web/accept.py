@@ -59,7 +59,7 @@ def accepted(request: Request) -> list[Accepted]:
     text = ",".join(named or request.headers.getlist("accept")).strip(", ") or ANY
     found = []
     for part in islice(_split(text, ","), _MOST):
-        with suppress(ValueError):  # one that is none spoils not the others
+        with suppress(ValueError):  # an invalid one does not spoil the others
             found.append(_one(part))
     if not found:
         raise HTTPException(400, "Accept is not a list of media types")
