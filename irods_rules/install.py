@@ -130,7 +130,7 @@ def check(data: str, service_env: Path, user_env: Path, other: str) -> int:
     user, service = (json.loads(env.read_text()) for env in (user_env, service_env))
     # Of another zone, the user is known as name#zone, and has a home of that name in this one.
     here = user["irods_zone_name"] == service["irods_zone_name"]
-    name = user["irods_user_name"] + ("" if here else "#" + user["irods_zone_name"])
+    account = user["irods_user_name"] + ("" if here else "#" + user["irods_zone_name"])
     wrong = 0
     with tempfile.TemporaryDirectory(prefix="pacsgrid-check-") as folder:
         sample = Path(folder) / "sample.dcm"
@@ -141,8 +141,8 @@ def check(data: str, service_env: Path, user_env: Path, other: str) -> int:
             shutil.copy(sample, Path(folder) / f"folder/{number}.dcm")
         words = {
             "data": data.rstrip("/"),
-            "home": f"/{service['irods_zone_name']}/home/{name}",
-            "user": name,
+            "home": f"/{service['irods_zone_name']}/home/{account}",
+            "user": account,
             "service": service["irods_user_name"],
             "resource": service.get("irods_default_resource", "demoResc"),
             "other": other,

@@ -329,7 +329,7 @@ pep_resource_create_pre(*INSTANCE, *CONTEXT, *OUT) {
 }
 
 pep_resource_open_pre(*INSTANCE, *CONTEXT, *OUT) {
-    if (*CONTEXT.flags != "0") {
+    if (*CONTEXT.flags_kw != "0") {
         pacsgrid_refuse(*CONTEXT.user_user_name, *CONTEXT.user_rods_zone, *CONTEXT.logical_path, "write");
     }
 }
