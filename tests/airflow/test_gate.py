@@ -27,6 +27,7 @@ from pacsgrid.web.rules import (
     parsed,
     projects_of,
     rule_of,
+    runs_asked_for,
     with_project,
 )
 
@@ -350,3 +351,16 @@ def test_the_audit_log_keeps_nothing_of_what_was_sent(rows: Session) -> None:
         rows.flush()
         assert (json.loads(entry.extra) if isinstance(kept, dict) else entry.extra) == kept
         rows.rollback()
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "runs"),
+    [
+        ({"dag_id": "review_held", "dag_run_id": "a b+c"}, b"", ["a b+c"]),
+        ({"dag_id": "~", "dag_run_id": "r1"}, b"limit=1", ["r1"]),
+        ({"dag_id": "review_held"}, b"run_ids=r1&run_ids=r%2B2", ["r+2", "r1"]),
+        ({"dag_id": "~", "dag_run_id": "~"}, b"dag_runs_limit=10", []),
+    ],
+)
+def test_an_address_names_runs(path: dict[str, str], query: bytes, runs: list[str]) -> None:
+    assert runs_asked_for(path, query) == runs
