@@ -343,14 +343,20 @@ def test_the_audit_log_keeps_nothing_of_what_was_sent(rows: Session) -> None:
         (None, json.dumps(sent)): {"method": "POST", "xcom_key": "Novak", "state": "failed"},
         ("somebody_else_s", json.dumps(sent)): sent,
         ("withdraw_patient", text): text,
+        ("withdraw_patient", '{"host_name": "h", "full_command": "[Novak]"}'): {"host_name": "h"},
         ("withdraw_patient", None): None,
     }
     for (dag, extra), kept in told.items():
         entry = Log(event="trigger_dag_run", task_instance=None, extra=extra, dag_id=dag)
         rows.add(entry)
         rows.flush()
+        rows.refresh(entry)
         assert (json.loads(entry.extra) if isinstance(kept, dict) else entry.extra) == kept
         rows.rollback()
+    row = {"event": "cli", "extra": '{"full_command": "Novak"}', "dag_id": "site_check"}
+    rows.bulk_insert_mappings(Log, [row, {**row, "extra": None}])  # type: ignore[arg-type]
+    assert set(rows.scalars(select(Log.extra))) == {"{}", None}
+    rows.rollback()
 
 
 @pytest.mark.parametrize(
