@@ -305,7 +305,7 @@ def test_a_stranger_finds_and_changes_nothing_at_any_endpoint(
     before = _kept(filled)
     for user in STRANGERS:
         for one in every:
-            if one.method != "GET" and user not in ("jan", "cizi"):
+            if user not in ("jan", "cizi") and (one.method != "GET" or "~" in one.path):
                 continue
             body = None if one.method == "GET" else one.body
             answer = call(user, one.method, one.path, body)
