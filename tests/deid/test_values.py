@@ -134,6 +134,27 @@ def test_dates_are_read_and_shifted(tmp_path: Path, value: str, becomes: str) ->
     assert one(tmp_path, 0x00080021, "DA", value) == shifted(becomes).encode()
 
 
+@pytest.mark.parametrize("value", ["2024031010.5", "20240310101.5", "2024-03-10 10.5"])
+def test_a_date_before_half_a_time_does_not_stay(tmp_path: Path, value: str) -> None:
+    """What follows the year read as a time, and the day was left as it was."""
+    with pytest.raises(HeldError, match="bad-value"):
+        one(tmp_path, 0x0008002A, "DT", value)
+
+
+def test_numbers_of_a_wrong_width_are_told(tmp_path: Path) -> None:
+    with pytest.raises(HeldError, match=r"bad-value: RecommendedDisplayFrameRateInFloat"):
+        one(tmp_path, 0x00089459, "FL", "abcdef")
+
+
+def test_a_birth_date_in_another_form_goes_from_texts(tmp_path: Path) -> None:
+    with quiet():
+        ds = dcmread(ct(tmp_path / "a.dcm", "1.2.3", "1.2.3.4"))
+        put(ds, 0x00100030, "DA", "1975-03-12")
+        ds.SeriesDescription = "narozena 12.3.1975, knee"
+        made = dcmread(checked(save(ds, tmp_path / "a.dcm"), load_profile("research")).path)
+    assert made.SeriesDescription == "narozena ***, knee"
+
+
 def test_ranges_and_zeros_of_dates(tmp_path: Path) -> None:
     span = "-".join(shifted(one) for one in ("20240101", "20240131"))
     assert one(tmp_path, 0x00080021, "DA", "20240101-20240131") == span.encode()

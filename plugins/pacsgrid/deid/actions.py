@@ -190,7 +190,7 @@ def _apply_private(ds: Dataset, tag: int, vr: str, context: Context) -> None:
     else:
         try:
             _bytes(ds, tag, vr, context)
-        except ValueError:
+        except HeldError:
             del ds[tag]
 
 
@@ -415,12 +415,18 @@ def _write_numbers(ds: Dataset, tag: int, vr: str, values: list[str]) -> None:
 
 
 def _bytes(ds: Dataset, tag: int, vr: str, context: Context) -> None:
-    """Take out small binary values that hold a known name; refuse numbers of a wrong width."""
+    """Take out small binary values that hold a known name.
+
+    Raises
+    ------
+    HeldError
+        ``bad-value``: numbers have a wrong width.
+    """
     value = ds.get_item(tag).value
     if not isinstance(value, bytes):
         return
     if vr in _WIDTH and len(value) % _WIDTH[vr]:
-        raise ValueError("a binary value has a wrong length")  # as bytes it would pass unseen
+        raise _unreadable(tag, vr)  # as bytes it would pass unseen
     # What is OB or OW reads as OW where the file gives no VR.
     if vr in ("OB", "OW", "UN") and len(value) <= _SEARCHED:
         for encoding in ("utf-8", "cp1250", "utf-16-le", "utf-16-be"):

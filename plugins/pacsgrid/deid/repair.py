@@ -168,7 +168,8 @@ _TIMES = tuple(
         r"(?P<h>\d{1,2})\.(?P<m>\d\d)\.(?P<s>\d\d)(?:[.,](?P<f>\d*))?",
     )
 )
-_DIGITS = re.compile(r"\d{1,7}([.,:]\d{0,6}){0,3}", re.ASCII)
+# Too few for a whole date.
+_DIGITS = re.compile(r"\d{1,7}([.,]\d{0,6})?|\d{1,2}(:\d{1,2}){1,3}([.,]\d*)?", re.ASCII)
 
 
 def clock(text: str) -> str | None:
@@ -190,9 +191,9 @@ def clock(text: str) -> str | None:
         fraction = (match["f"] or "")[:6]
         rest = f"{match['m'] or ''}{match['s'] or ''}" + (f".{fraction}" if fraction else "")
         return f"{hour:02d}{rest}"
-    if re.fullmatch(r"\d{8}[T ]?\d{6}.*|\d{4}[-/.]\d\d[-/.]\d\d[T ].*", text, re.ASCII):
-        whole = moment(text)
-        return whole and (re.sub(r"[+-].*", "", whole)[8:] or None)
+    match = _MOMENT.fullmatch(text) or _WRITTEN.fullmatch(text)
+    if match and match["time"] and len(day(match["day"]) or "") == 8:
+        return clock(match["time"])
     return text if _DIGITS.fullmatch(text) else None
 
 
@@ -214,11 +215,11 @@ def moment(text: str) -> str | None:
     when = day(match["day"])
     if when is None or (when and len(when) != 8 and match["time"]):
         return None
+    time = clock(match["time"]) if match["time"] else ""
+    if time is None or (not when and time.strip("0.")):
+        return None
     if not when:
         return ""
-    time = clock(match["time"]) if match["time"] else ""
-    if time is None:
-        return None
     zone = (match["zone"] or "").replace(":", "").upper().replace("Z", "+0000")
     return f"{when}{time}{zone if len(zone) != 3 else zone + '00'}"
 

@@ -8,6 +8,7 @@ from .dates import dates_in, write
 from .identifiers import StudyIdentifiers, fold, words_in
 from .patterns import AGE, CLINICAL, IDENTIFYING, PERSONS, UID
 from .pseudonyms import Pseudonyms
+from .repair import day as day_of
 from .vocabulary import STANDARD_UIDS
 
 GONE = "***"
@@ -41,7 +42,7 @@ class TextCleaner:
             if start < end and not any(start < b and a < end for a, b, _ in spans):
                 spans.append((start, end, becomes))
 
-        births = {value[:8] for value in self.identifiers.birth_dates}
+        births = {day_of(value) or value[:8] for value in self.identifiers.birth_dates}
         for start, end, day, form in dates_in(text):
             if self.days is None or f"{day:%Y%m%d}" in births:
                 take(start, end, GONE)
