@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dicom import ct
-from fuzzed import deid_uids
+from fuzzed import deid_uids, deid_values
 from fuzzed.cases import Case, asking, make, sending, whole_datasets
 from gatewaykit import PROJECT, ServedZones
 from pacsgrid.gateway import Gateway
@@ -220,6 +220,7 @@ def main() -> int:
         try:
             if uids:
                 print(deid_uids.throw(given.seed, range(uids), Path(name)))
+                print(f"values read alike: {deid_values.agree(given.seed, uids)}")
             if first:
                 receiving = Receiving(Path(name) / "incoming")
                 throw(receiving, given.seed, range(first))
