@@ -299,6 +299,36 @@ def test_no_dummy_stands_for_what_cannot_be_read(tmp_path: Path, name: str) -> N
         checked(pet(tmp_path / "a.dcm", **{name: "gegen zehn"}), load_profile("research"))
 
 
+@pytest.mark.parametrize("enhanced", [False, True])
+@pytest.mark.parametrize("spacing", ["0,7\\0,7", "0.7 mm\\0.7 mm"])
+def test_a_face_is_seen_in_careless_numbers(tmp_path: Path, enhanced: bool, spacing: str) -> None:
+    with quiet():
+        ds = dcmread(ct(tmp_path / "a.dcm", "1.2.3", "1.2.3.4"))
+        ds.BodyPartExamined = "HEAD"
+        ds.Rows = ds.Columns = 256
+        ds.PixelData = bytes(256 * 256 * 2)
+        measures = Dataset() if enhanced else ds
+        put(measures, SPACING, "DS", spacing)
+        put(measures, 0x00180050, "DS", "1,0")
+        if enhanced:
+            group = Dataset()
+            group.PixelMeasuresSequence = Sequence([measures])
+            ds.SharedFunctionalGroupsSequence = Sequence([group])
+        path = save(ds, tmp_path / "a.dcm")
+        with pytest.raises(HeldError, match="face"):
+            checked(path, load_profile("research"))
+
+
+def test_numbers_without_their_vr(tmp_path: Path) -> None:
+    """As UN their VR is the dictionary's (PS3.5 6.2.2)."""
+    ds = dcmread(ct(tmp_path / "a.dcm", "1.2.3", "1.2.3.4"))
+    put(ds, SPACING, "UN", "0,7\\0,7")
+    path = save(ds, tmp_path / "a.dcm")
+    with quiet():
+        made = dcmread(checked(path, load_profile("research")).path)
+    assert made.PixelSpacing == [0.7, 0.7]
+
+
 def test_zeros_of_a_required_date_stay(tmp_path: Path) -> None:
     with quiet():
         path = pet(tmp_path / "a.dcm", SeriesDate="00000000")

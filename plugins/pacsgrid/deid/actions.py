@@ -11,7 +11,6 @@ from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
-from pydicom.tag import Tag
 from pydicom.valuerep import VR
 
 from ..errors import HeldError
@@ -25,7 +24,7 @@ from .identifiers import StudyIdentifiers
 from .private import safe_elements
 from .profile import Profile
 from .pseudonyms import Pseudonyms
-from .repair import numbers, readable
+from .repair import numbers, readable, write
 from .rules import TEXT, TIMES, action_for, content_actions
 from .text import TextCleaner
 from .vocabulary import (
@@ -203,6 +202,9 @@ def _apply(
         if vr is None and dictionary_has_tag(tag):
             vr = dictionary_VR(tag)
             vr = "OW" if " or " in vr else vr
+        elif vr == "UN" and dictionary_has_tag(tag) and dictionary_VR(tag) in ("DS", "IS"):
+            vr = dictionary_VR(tag)
+            ds._dict[element.tag] = element._replace(VR=vr)  # type: ignore[index]
         elif vr in (None, "UN"):
             element = ds[tag]  # the dictionary knows better than a careless writer
             vr = element.VR
@@ -400,18 +402,10 @@ def _numbers(ds: Dataset, tag: int, vr: str, context: Context) -> None:
         if read is None:
             raise _unreadable(tag, vr)
         if read != values:
-            _write_numbers(ds, tag, vr, read)
+            write(ds, tag, vr, read)
         values = read
     if keyword_for_tag(tag) in context.profile.bins and all(map(_NUMBERS.fullmatch, values)):
         ds[tag].value = binned(tag, ds[tag].value, context.profile)
-
-
-def _write_numbers(ds: Dataset, tag: int, vr: str, values: list[str]) -> None:
-    # As bytes: what is no number could not be decoded.
-    data = "\\".join(values).encode("ascii")
-    data += b" " * (len(data) % 2)
-    raw = RawDataElement(Tag(tag), vr, len(data), data, 0, False, True)
-    ds._dict[raw.tag] = raw  # type: ignore[index]
 
 
 def _bytes(ds: Dataset, tag: int, vr: str, context: Context) -> None:

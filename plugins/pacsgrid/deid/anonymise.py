@@ -34,6 +34,7 @@ from .pixels import Span, expected_bytes, find_span, is_image, pixel_span
 from .profile import Profile
 from .pseudonyms import Pseudonyms
 from .quiet import quiet
+from .repair import settle
 from .watched import Decisions, Watched
 from .whole import check_whole, truncated
 
@@ -161,6 +162,7 @@ class Anonymiser:
         ds = parsed(parts, parts.elements)
         ds.file_meta = FileMetaDataset()
         ds.file_meta.TransferSyntaxUID = UID(parts.syntax)
+        settle(ds)
 
         def decide(header: Any) -> _Decision:
             _refuse_by_profile(header, self._profile)
@@ -199,6 +201,7 @@ class Anonymiser:
         stream.seek(0)
         ds, span = _read(stream)
         try:
+            settle(ds)
             _refuse(ds, self._profile)
             patient_id = _patient_id(ds)
             cleaned = clean_pixels(stream, ds, span, self._profile.pixels)
@@ -290,7 +293,7 @@ def _read(stream: BinaryIO) -> tuple[Any, Span | None]:
 
 def _refuse(ds: Any, profile: Profile) -> None:
     if not _uid(ds, "StudyInstanceUID"):
-        raise HeldError("no-study-uid", "no StudyInstanceUID (0020,000D); correct it at its origin")
+        raise HeldError("no-study-uid", "no StudyInstanceUID (0020,000D), or several; correct it")
     if not _uid(ds, "SOPInstanceUID") or not _uid(ds, "SOPClassUID"):
         raise HeldError("no-sop-uid", "no SOPInstanceUID or SOPClassUID (0008,0018), (0008,0016)")
     if not _uid(ds, "SeriesInstanceUID"):

@@ -11,7 +11,10 @@ import re
 from collections.abc import Sequence
 from datetime import date
 
-from pydicom.datadict import tag_for_keyword
+from pydicom.datadict import dictionary_has_tag, dictionary_VR, tag_for_keyword
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset
+from pydicom.tag import Tag
 
 from .dates import month_of
 
@@ -101,6 +104,39 @@ def _number(text: str, comma: bool) -> str | None:
             joined = text.translate({ord(one): None for one in separators})
             return joined.replace(point, ".") if point else joined
     return None
+
+
+# Where an enhanced image has the numbers that its pixels are judged by (PS3.3 C.7.6.16).
+_MEASURES = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+             "PixelMeasuresSequence")  # fmt: skip
+_PLAIN = re.compile(rb"[0-9+.eE\\ -]*\0?")
+
+
+def settle(ds: Dataset) -> None:
+    """Write the numbers of a header, in place, so that whoever judges by them can read them.
+
+    Those of pixel measures are among them. What says no number is left alone: the actions tell it.
+    """
+    for tag in list(ds.keys()):
+        element = ds.get_item(tag)
+        if not isinstance(element, RawDataElement) or not isinstance(element.value, bytes):
+            continue
+        vr = element.VR or (dictionary_VR(tag) if dictionary_has_tag(tag) else None)
+        if vr in ("DS", "IS") and not _PLAIN.fullmatch(element.value):
+            values = element.value.decode("latin-1").rstrip(_PADDING).split("\\")
+            if (read := numbers(values, int(tag))) is not None:
+                write(ds, int(tag), vr, read)
+    for keyword in _MEASURES:
+        for item in ds.get(keyword) or () if keyword in ds else ():
+            settle(item)
+
+
+def write(ds: Dataset, tag: int, vr: str, values: Sequence[str]) -> None:
+    """Put numbers into a dataset as bytes: what is no number could not be decoded."""
+    data = "\\".join(values).encode("ascii")
+    data += b" " * (len(data) % 2)
+    raw = RawDataElement(Tag(tag), vr, len(data), data, 0, False, True)
+    ds._dict[raw.tag] = raw  # type: ignore[index]
 
 
 _DATES = tuple(
