@@ -28,7 +28,7 @@ from pacsgrid.embedded.process import free_port
 from pacsgrid.embedded.sample_data import make_samples
 from pacsgrid.errors import ConfigError, SourceError, SourceTooMuch, SourceUnavailable
 from pacsgrid.model import FoundStudy, SourceSettings, StudyQuery
-from pacsgrid.pacs import open_source
+from pacsgrid.pacs import dicomweb, open_source
 
 needs_orthanc = pytest.mark.skipif(
     not (ORTHANC.exists() and DICOMWEB.exists()), reason="no Orthanc with DICOMweb"
@@ -381,3 +381,11 @@ sources:
     path.write_text(site.replace("[get, move]", "[ftp]"))
     with pytest.raises(ConfigError, match="fall_back"):
         load_site(path)
+
+
+@pytest.mark.parametrize("uid", ["", ".", "..", "... "])
+def test_a_uid_of_dots_is_no_address(uid: str) -> None:
+    for pair in ((uid, "1.2"), ("1.2", uid)):
+        with pytest.raises(SourceError, match="dots"):
+            dicomweb._series_path(*pair)
+    assert dicomweb._series_path("1.2/..", "1") == "/studies/1.2%2F../series/1"
