@@ -84,8 +84,9 @@ def _bare(value: str, tag: int) -> str:
         text = text.replace(odd, usual)
     text = re.sub(r"^([+-])\s+(?=[\d.,])", r"\1", text.strip(_PADDING))
     for unit in _UNIT_OF.get(tag, ()):
-        if text.endswith(unit) and re.search(r"[\d.,]\s*$", text.removesuffix(unit)):
-            return text.removesuffix(unit).strip(_PADDING)
+        front = text[: -len(unit)]
+        if text.lower().endswith(unit.lower()) and re.search(r"[\d.,]\s*$", front):
+            return front.strip(_PADDING)
     return text
 
 

@@ -11,6 +11,7 @@ from pydicom.uid import UID_dictionary
 
 from ..uids import is_uid
 from .identifiers import StudyIdentifiers, fold
+from .repair import day
 
 # DICOM's own (PS3.6 Annex A): SOP classes, transfer syntaxes, well-known instances. Whatever else
 # stands below 1.2.840.10008 is somebody's invention, and may tell of a patient.
@@ -108,9 +109,18 @@ def is_public_kind(uid: str, identifiers: StudyIdentifiers) -> bool:
     if not uid.startswith("2.25.") and any(len(part) > 9 or _DATE.search(part) for part in parts):
         return False
     squeezed = uid.replace(".", "")
+    numbers = {re.sub(r"\D", "", value) for value in identifiers.compact}
+    # A birth date is written from its day or month on, too.
+    numbers |= {
+        form
+        for date in identifiers.birth_dates
+        if (born := day(date)) and len(born) == 8
+        for form in (born[6:] + born[4:6] + born[:4], born[4:] + born[:4])
+    }
     return not any(
-        (value in squeezed) if len(value) >= 6 else (value in parts)
-        for value in identifiers.compact
+        (number in squeezed) if len(number) >= 6 else (number in parts)
+        for number in numbers
+        if len(number) >= 4
     )
 
 
