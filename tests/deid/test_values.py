@@ -231,15 +231,26 @@ def test_moments_are_read_and_shifted(tmp_path: Path, value: str, becomes: str) 
 @pytest.mark.parametrize(
     ("value", "becomes"),
     [("045y", "045Y"), ("45Y", "045Y"), ("45", "045Y"), ("45 years", "045Y"), ("6m", "006M"),
-     ("0045Y", "045Y"), ("045Y", "045Y"), ("3", None), ("45Y6M", None), ("alt", None)],
+     ("0045Y", "045Y"), ("045Y", "045Y"), ("3", "3"), ("24", "24"), ("95", "095Y"),
+     ("45Y6M", None), ("alt", None)],
 )  # fmt: skip
 def test_ages(tmp_path: Path, value: str, becomes: str | None) -> None:
     assert age(value) == becomes
-    if becomes is None:
+    if becomes == "095Y":
+        assert one(tmp_path, 0x00101010, "AS", value) == b"090Y"
+    elif becomes is None:
         with pytest.raises(HeldError, match="bad-value"):
             one(tmp_path, 0x00101010, "AS", value)
     else:
         assert one(tmp_path, 0x00101010, "AS", value) == becomes.encode()
+
+
+@pytest.mark.parametrize("value", ["***", "REMOVED", "N/A", "anonymized", "XXXX", "-", "unknown"])
+def test_what_stands_for_nothing_holds_no_file(tmp_path: Path, value: str) -> None:
+    """Public series have them, where somebody took a value out."""
+    for tag, vr in ((0x00101010, "AS"), (0x00080021, "DA"), (0x00080031, "TM"), (0x0008002A, "DT")):
+        assert one(tmp_path, tag, vr, value) == b""
+    assert one(tmp_path, 0x00181130, "DS", value) == value.encode()
 
 
 def test_a_weight_is_read_before_it_is_rounded(tmp_path: Path) -> None:

@@ -229,7 +229,7 @@ def _apply(
     elif vr in TIMES:
         days = context.shift if action == "C" else 0
         _times(ds, tag, vr, days, attribute_type(tag, context.sop_class, sequence))
-        if tag == _AGE and tag in ds:
+        if tag == _AGE and tag in ds and not str(ds[tag].value).isdigit():
             ds[tag].value = binned(tag, ds[tag].value, context.profile)
     elif vr in TEXT:
         kind = attribute_type(tag, context.sop_class, sequence)
@@ -315,7 +315,8 @@ def _moved(tag: int, text: str, vr: str, days: int) -> str:
     HeldError
         ``bad-value``: it cannot be read, so that it can neither be shifted nor stay.
     """
-    if vr == "DA" and (span := _DATES.fullmatch(text.strip(" \0"))):
+    span = _DATES.fullmatch(text.strip(" \0")) if vr == "DA" else None
+    if span and any(span.groups()):
         return "-".join(_moved(tag, one, vr, days) if one else "" for one in span.groups())
     made = shift(text, vr, days)
     if vr != "TM" and made:
@@ -326,7 +327,8 @@ def _moved(tag: int, text: str, vr: str, days: int) -> str:
             raise _unreadable(tag, vr)
         return ""
     # A date that says no day is shifted as a DT of that kind is.
-    made = shift(value, "DT" if vr == "DA" else vr, days) or (value if vr == "TM" else "")
+    made = shift(value, "DT" if vr == "DA" else vr, days)
+    made = made or (value if vr in ("TM", "AS") else "")
     if not made:
         raise _unreadable(tag, vr)
     return made

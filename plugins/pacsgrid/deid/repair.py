@@ -20,10 +20,16 @@ from .dates import month_of
 
 _PADDING = " \0\t\r\n"
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+# Stands where nothing is known, or where something was taken out before.
+_NOTHING = (
+    r"[-?*#._x]+|n\.?/?a\.?|none|null|nil|unknown|undefined|unspecified|invalid|empty|missing|blank"
+    r"|removed|withheld|deleted|anon(ymous|ymi[sz]ed)?|de-?identified"
+)
+_NO_VALUE = re.compile(_NOTHING, re.I)
 # What programs print for what is no number; it hides nobody, and stays as it is.
 _NO_NUMBER = re.compile(
     r"[+-]?(nan(\(ind\))?|inf(inity)?|1\.#(ind|qnan|snan|inf|j)0*)"
-    r"|[-?*]+|n/?a|none|null|unknown|undefined|unspecified",
+    rf"|{_NOTHING}",
     re.I,
 )
 _DECIMAL_COMMA = re.compile(r"([+-]?\d*),(\d*)([eE][+-]?\d+)?", re.ASCII)
@@ -82,10 +88,10 @@ def _bare(value: str, tag: int) -> str:
     text = value
     for odd, usual in _ODD.items():
         text = text.replace(odd, usual)
-    text = re.sub(r"^([+-])\s+(?=[\d.,])", r"\1", text.strip(_PADDING))
+    text = re.sub(r"^([+-])\s+(?=[.,]?\d)", r"\1", text.strip(_PADDING))
     for unit in _UNIT_OF.get(tag, ()):
         front = text[: -len(unit)]
-        if text.lower().endswith(unit.lower()) and re.search(r"[\d.,]\s*$", front):
+        if text.lower().endswith(unit.lower()) and re.search(r"\d[.,]?\s*$", front):
             return front.strip(_PADDING)
     return text
 
@@ -262,7 +268,11 @@ def moment(text: str) -> str | None:
 
 
 def age(text: str) -> str | None:
-    """Read an age as PS3.5 6.2 writes it; a number from 25 on without a unit is one of years."""
+    """Read an age as PS3.5 6.2 writes it.
+
+    A number without a unit is one of years from 25 on; a smaller one, which may be one of months,
+    stays as it is.
+    """
     text = text.strip(_PADDING)
     match = re.fullmatch(
         r"0*(\d{1,3})\s*(?:([dwmyDWMY])|(days?|weeks?|months?|years?|yrs?))?\.?",
@@ -274,14 +284,14 @@ def age(text: str) -> str | None:
     unit = (match[2] or (match[3] or "")[:1]).upper()
     if not unit:
         if int(match[1]) < 25:
-            return None
+            return match[1]
         unit = "Y"
     return f"{int(match[1]):03d}{unit}"
 
 
 def readable(text: str, vr: str) -> str | None:
     """Read a DA, TM, DT or AS as its VR has it; empty and None as of `day`."""
-    if not text.strip(_PADDING):
+    if not text.strip(_PADDING) or _NO_VALUE.fullmatch(text.strip(_PADDING)):
         return ""
     if vr == "TM":
         return clock(text)

@@ -115,7 +115,7 @@ class Losses:
                 len(value) >= 4 and value in part for value in self._identifiers for part in was
             )
         else:
-            kept = old.vr in _TIMES and not any(_tells(part) for part in was)
+            kept = old.vr not in _NUMBERS and not any(_tells(part) for part in was)
         if not kept:
             raise HeldError(
                 "value-lost",
