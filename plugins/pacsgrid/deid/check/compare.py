@@ -88,6 +88,8 @@ class Comparison:
         # A header's values are the same in most slices of a series: each is judged once.
         self._clean: set[tuple[str, bytes]] = set()
         self._judged_before: dict[tuple[tuple[str, ...], ...], _Judged] = {}
+        digits = {re.sub(r"\D", "", value) for value in identity.ids}
+        self._digits = {number.encode() for number in digits if len(number) >= 6}
         self._losses = Losses(profile, identity)
         self._whole: set[tuple[int, str, bytes]] = set()
         self.fates: list[tuple[int, str]] = []
@@ -242,7 +244,7 @@ class Comparison:
                 if uid != was:
                     raise _changed(tag)
             elif uid == was and tag in KINDS:  # a maker's class or scheme
-                if holds(uid, self._search.numbers, self._search.dates):
+                if holds(uid, self._digits, self._search.dates):
                     raise identity_left(name(tag), "an identifier or date")
             elif uid == was and kept:
                 continue
