@@ -396,3 +396,15 @@ def test_what_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.Monke
     ran = run(tmp_path / "in", tmp_path / "out")
     assert ran.summary.held == {"unreadable-file": 2} and set(ran.reasons) == {"closed", "b"}
     assert ran.summary.finished == ran.summary.files == 3 and len(ran.results) == 1
+
+
+def test_a_study_of_copies_has_each_instance_once(tmp_path: Path) -> None:
+    """As the pipeline takes it, from a PACS or a receiver that has one twice."""
+    first = ct(tmp_path / "a.dcm", "1.2.3", "1.2.3.1")
+    (tmp_path / "b.dcm").write_bytes(first.read_bytes() + b"\0\0")
+    files = [tmp_path / "b.dcm", first]
+    with work.Workshop(PSEUDONYMS, load_profile("basic"), 1) as shop:
+        batch = shop.study(files, tmp_path / "out")
+    assert len(batch.made) == 1 and batch.held == [] and batch.counts.instances == 1
+    assert [outcome.source for outcome in batch.outcomes if outcome.made] == files
+    assert sorted(outcome.copy for outcome in batch.outcomes) == [False, True]
