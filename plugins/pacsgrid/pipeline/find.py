@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pydicom
 
+from pacsgrid.deid.quarantine import shown
+from pacsgrid.deid.straight import straightened
 from pacsgrid.disk import sha256_of
-from pacsgrid.errors import SourceTooMuch
+from pacsgrid.errors import HeldError, SourceTooMuch
 from pacsgrid.model import FoundStudy, StudyQuery, StudyState
 from pacsgrid.pacs import Source, asked, open_source
 from pacsgrid.pacs.received import ReceivedSource
@@ -146,17 +148,17 @@ def _enter(line: Line, source_name: str, ref: str, identity: dict[str, str]) -> 
 
 
 def _hold_stray(line: Line, source_name: str, path: Path) -> None:
-    digest = sha256_of(path)
+    identity = {"study_uid": "", "patient_id": "", "file": shown(Path(path.name))}
+    try:
+        digest = sha256_of(path)
+    except OSError as error:
+        _hold_unreadable(line, source_name, identity, error)
+        return
     ref = line.pseudonyms.reference(source_name, f"stray:{digest}")
-    identity = {"study_uid": "", "patient_id": "", "file": path.name}
     if _enter(line, source_name, ref, identity) is StudyState.HELD:
         return
     line.rooms(ref).keep(path)
-    if _is_dicom(path):
-        code = "no-study-uid"
-        detail = "the file has no StudyInstanceUID (0020,000D); correct it at its origin"
-    else:
-        code, detail = "not-dicom", "the file is not DICOM (PS3.10); remove it from the folder"
+    code, detail = _why_stray(path)
     line.ledger.hold(ref, code, detail, digest)
     log.warning("%s: held, %s", ref, code)
 
@@ -171,9 +173,25 @@ def _hold_nameless(line: Line, source_name: str, patient_id: str) -> None:
         line.ledger.hold(ref, "no-study-uid", detail)
 
 
-def _is_dicom(path: Path) -> bool:
+def _hold_unreadable(
+    line: Line, source_name: str, identity: dict[str, str], error: OSError
+) -> None:
+    ref = line.pseudonyms.reference(source_name, f"unreadable:{identity['file']}")
+    if _enter(line, source_name, ref, identity) is not StudyState.HELD:
+        why = error.strerror or type(error).__name__
+        detail = f"a file of the folder cannot be read: {why}; let this account read it"
+        line.ledger.hold(ref, "unreadable-file", detail)
+        log.warning("%s: held, unreadable-file", ref)
+
+
+def _why_stray(path: Path) -> tuple[str, str]:
+    """Say why a file is of no study: it names none, or what is wrong with it as DICOM."""
     try:
         pydicom.dcmread(path, stop_before_pixels=True)
     except Exception:
-        return False
-    return True
+        try:
+            with path.open("rb") as stream:
+                straightened(stream)
+        except HeldError as error:
+            return error.code, error.detail
+    return "no-study-uid", "the file has no StudyInstanceUID (0020,000D); correct it at its origin"
