@@ -17,6 +17,7 @@ from pacsgrid.model import FoundStudy, StudyQuery
 from pacsgrid.pacs.header import Header
 
 NOT_ASKED_FOR = "not-asked-for"
+QUESTION = frozenset({"asked", "told"})  # what `sealed` adds to an identity
 
 _DATE = re.compile(r"[0-9]{8}")
 # Sources hold UIDs that are none by PS3.5 9.1; what matters is that no other one matches.
