@@ -121,3 +121,15 @@ def test_a_listed_instance_that_is_another_patients_is_put_away(site: Site, tmp_
         assert row.code == "not-asked-for"
         assert row.detail.startswith("1 of 2 instances bear another StudyInstanceUID")
         assert not line.rooms(ref).staging.exists() and not line.rooms(ref).quarantine.exists()
+
+
+def test_a_second_question_before_the_study_comes_counts(site: Site, tmp_path: Path) -> None:
+    path = ct(tmp_path / "a.dcm", "1.2.1", "1.2.1.1.1", patient_id="12")
+    answers = [listed(StudyInstanceUID="1.2.1")]
+    with (
+        ignoring(answers, [path], tmp_path / "s") as (settings, _),
+        Line(at(site, settings), "demo") as line,
+    ):
+        refs = find_studies(line, "odd", StudyQuery(patient_ids=("77",)))
+        assert find_studies(line, "odd", StudyQuery(patient_ids=("12",))) == refs
+        assert run_step(line, "retrieve", refs).refs == refs
