@@ -21,6 +21,7 @@ from pacsgrid.pipeline.received import take_up
 
 log = logging.getLogger(__name__)
 
+_OPEN = frozenset({StudyState.FOUND, StudyState.HELD})
 FINISHED = frozenset({StudyState.VERIFIED, StudyState.HELD, StudyState.WITHDRAWN})
 
 
@@ -65,7 +66,8 @@ def find_studies(
             **asked.sealed(study),
         }
         state = _enter(line, source_name, ref, identity)
-        if state is StudyState.HELD and _asked_anew(line, ref, identity):
+        doubtful = state is StudyState.HELD or asked.is_doubtful(study)
+        if state in _OPEN and doubtful and _asked_anew(line, ref, identity):
             state = StudyState.FOUND
         if state is StudyState.VERIFIED and _taken_up(line, source, study, ref):
             log.info("%s: the source has new instances, taking it up again", ref)
@@ -121,18 +123,23 @@ def _taken_up(line: Line, source: Source, study: FoundStudy, ref: str) -> bool:
 
 
 def _asked_anew(line: Line, ref: str, identity: dict[str, str]) -> bool:
-    """Release a study that was held because nobody had asked for it; returns whether."""
-    if line.ledger.held_code(ref) != asked.NOT_ASKED_FOR:
+    """Note another question that a study answers as well as the one before; returns whether.
+
+    A study that was held because nobody had asked for it is released.
+    """
+    held = line.ledger.held_code(ref)
+    if held not in ("", asked.NOT_ASKED_FOR):
         return False
     before = line.vault.open(ref, line.ledger.sealed(ref))
-    if all(before.get(key, "") == identity.get(key, "") for key in ("asked", "told")):
+    if not asked.replaces(identity, before):
         return False
     with line.ledger.lock_study(ref) as ours:
-        if not ours or line.ledger.held_code(ref) != asked.NOT_ASKED_FOR:
+        if not ours or line.ledger.held_code(ref) != held:
             return False
-        line.ledger.reseal(ref, line.vault.seal(ref, identity))
-        line.ledger.release(ref)
-    log.info("%s: asked for by another question, taking it up again", ref)
+        line.ledger.reseal(ref, line.vault.seal(ref, {**before, **identity}))
+        if held:
+            line.ledger.release(ref)
+            log.info("%s: asked for by another question, taking it up again", ref)
     return True
 
 
@@ -169,7 +176,7 @@ def _hold_nameless(line: Line, source_name: str, patient_id: str) -> None:
     ref = line.pseudonyms.reference(source_name, f"nameless:{patient_id}")
     identity = {"study_uid": "", "patient_id": patient_id}
     if _enter(line, source_name, ref, identity) is not StudyState.HELD:
-        detail = "the source lists a study without StudyInstanceUID; correct it there"
+        detail = "the source lists a study without a valid StudyInstanceUID; correct it there"
         line.ledger.hold(ref, "no-study-uid", detail)
 
 
