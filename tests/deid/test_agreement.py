@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deid.written import NAMES, ways
 from pacsgrid.deid import Pseudonyms
 from pacsgrid.deid.check.identity import Identity
 from pacsgrid.deid.check.search import Search, dates_in
 from pacsgrid.deid.identifiers import StudyIdentifiers
 from pacsgrid.deid.text import TextCleaner
+from written import NAMES, ways
 
 BORN, EXAMINED, SHIFT = date(1961, 5, 4), date(2024, 3, 10), -37
 STAFF = "Hromadka^Oldrich"

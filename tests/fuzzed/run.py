@@ -24,6 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dicom import ct
+from fuzzed import deid_texts
 from fuzzed.cases import Case, asking, make, sending, whole_datasets
 from gatewaykit import PROJECT, ServedZones
 from pacsgrid.gateway import Gateway
@@ -206,13 +207,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", choices=("receiver", "gateway"), help="one side, with all cases")
+    parser.add_argument(
+        "--only", choices=("receiver", "gateway", "texts"), help="one side, with all cases"
+    )
     given = parser.parse_args()
     quiet()
+    texts = {"texts": given.cases, None: given.cases // 5}.get(given.only, 0)
+    given.cases -= texts
     first = {"receiver": given.cases, "gateway": 0}.get(given.only, given.cases * 6 // 10)
     shared = Path("/dev/shm")  # nothing has to get to a disk here
     with tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else None) as name:
         try:
+            if texts:
+                print(deid_texts.throw(given.seed, range(texts)))
             if first:
                 receiving = Receiving(Path(name) / "incoming")
                 throw(receiving, given.seed, range(first))
@@ -222,7 +229,7 @@ def main() -> int:
             if first < given.cases:
                 with asking_side(Path(name) / "zones") as side:
                     throw(side, given.seed, range(given.cases - first))
-        except Hurt as error:
+        except (Hurt, AssertionError) as error:
             print(error, file=sys.stderr)
             return 1
     return 0

@@ -116,6 +116,7 @@ class Names:
         self.words: set[str] = set()
         self._short: set[str] = set()
         self._joined: set[str] = set()
+        self._full: set[str] = set()
         self._particles: set[str] = set()
         self._inflected: dict[str, set[str]] = {}
         runs: set[str] = set()
@@ -123,7 +124,8 @@ class Names:
             for name in whose:
                 for components in _groups(name):
                     self._take(components, own, runs)
-        self._long = sorted((word for word in self.words if len(word) >= 5), key=len, reverse=True)
+        long = {word for word in self.words if len(word) >= 5}
+        self._long = sorted(long | self._full, key=len, reverse=True)
         self._runs = re.compile("|".join(sorted(runs))) if runs else None
         self._longest = max(map(len, self._joined | self.words), default=0)
         keys = {word[:4] for word in self._long} | self._short | self._joined
@@ -194,6 +196,8 @@ class Names:
                 continue
             made = "".join(w if keep else w[0] for w, keep in zip(order, whole, strict=True))
             self._join(made)
+            if all(whole) and len(made) >= 6:
+                self._full.add(made)
 
     def spans(
         self, text: str, flat: Folded, short: bool = True, joined: bool = True

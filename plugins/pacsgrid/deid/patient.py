@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import HeldError
 from ..model import PatientPrint
-from .identifiers import fold
+from .folding import fold
 from .pseudonyms import Pseudonyms
 
 _DATE = re.compile(r"\d{8}")

@@ -73,13 +73,15 @@ class TextCleaner:
                 take(*match.span(match.lastindex or 0), GONE)
         for match in AGE.finditer(text):
             take(*match.span(1), "90+")
-        if not spans:
-            return original[: _LIMITS.get(vr, len(original))]
+        if not spans and len(original) <= _LIMITS.get(vr, len(original)):
+            return original
         cleaned = _replace(text, spans)
+        # Where a text is cut another word ends.
+        cleaned = cleaned[: _LIMITS.get(vr, len(cleaned))]
         days = self.identifiers.births if self.days == 0 else self.identifiers.known_days
         if self.identifiers.found_in(cleaned, short=True) or _days_in(cleaned, days) & days:
             return ""
-        return cleaned[: _LIMITS.get(vr, len(cleaned))]
+        return cleaned
 
     def _dates(self, text: str) -> Iterator[tuple[int, int, str]]:
         """Find dates in a text, and what becomes of them."""

@@ -16,9 +16,10 @@ _OF = rf"(?:{_SEP}(?:de|del|di|of|d)\b)?"
 _DAY = r"(?P<d>\d{1,2})(?:st|nd|rd|th|er|º|ª)?"
 _YEAR = r"(?P<y>\d{4}|\d{2})(?!\d)"
 # Three numbers, of which any may be the year.
+_BETWEEN = r"(?:[\W_]|[年月년월]|thang|nam){1,3}"
 _NUMBERS = re.compile(
-    r"(?<!\d)(?P<a>\d{4}|\d{1,2})(?P<s>[\W_]{1,3}| ?[年년] ?| ?thang ?)"
-    r"(?P<b>\d{1,2})(?P<t>[\W_]{1,3}| ?[月월] ?| ?nam ?)(?P<c>\d{4}|\d{1,2})(?!\d)"
+    rf"(?<!\d)(?P<a>\d{{4}}|\d{{1,2}})(?P<s>{_BETWEEN})(?P<b>\d{{1,2}})(?P<t>{_BETWEEN})"
+    r"(?P<c>\d{4}|\d{1,2})(?!\d)"
 )
 _NAMED = (
     re.compile(rf"(?<!\d){_DAY}{_OF}{_SEP}{_NAME}{_OF}{_SEP}{_YEAR}"),

@@ -29,7 +29,7 @@ NO_NAMES = frozenset(
 )  # fmt: skip
 # As they are written behind a number, or in front of what they are divided by.
 _UNITS = r"(?:[munpk][gms]|[mdcn][lLm]|m[AVT]|kV|Hz|Gy|HU|Bq|Ci|lb)"
-_UNIT = re.compile(rf"(?:(?<=\d)|(?<=\d )){_UNITS}\b|\b{_UNITS}(?=/)")
+_UNIT = re.compile(rf"(?:(?<=\d)|(?<=\d )){_UNITS}(?![^\W_])|(?<![^\W_]){_UNITS}(?=/)")
 _CASED = re.compile(r"[A-Z]?[a-z]{2,}|[A-Z]{3,}(?![a-z])")
 _WORD = re.compile(r"[^\W_]+")
 # Names put together of more words than that are not looked for in other orders.
