@@ -140,7 +140,7 @@ WORDS = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(NAMED, DAYS, DAYS, st.data())
 def test_generated_texts_leave_no_name_and_no_date(
     who: tuple[str, str, list[str]], born: date, examined: date, data: st.DataObject

@@ -8,13 +8,13 @@ from pathlib import Path
 from pydicom.dataset import Dataset
 
 from .derived import Derived
-from .images import CT, MR, Images
+from .images import CT, MR
 from .people import PEOPLE, Person
 from .reports import Reports
 from .writings import Writings
 
 
-class Studies(Images, Reports, Derived, Writings):
+class Studies(Writings, Reports, Derived):
     """Writes the files of one benchmark below `root` and collects the right answers."""
 
     def __init__(self, root: Path, patients: int = len(PEOPLE), seed: int = 7) -> None:

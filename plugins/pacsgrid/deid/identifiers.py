@@ -11,7 +11,7 @@ from pathlib import Path
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from .folding import Folded, composed, fold, folded
+from .folding import Folded, composed, fold, folded, misread
 from .institutions import Institutions
 from .names import Names
 from .parts import cut, parsed
@@ -122,7 +122,10 @@ class StudyIdentifiers:
         """The names, ready to be found in texts."""
         # An ID without a digit is as good as a name.
         called = {value for value in self.ids if value.isalpha() and len(value) >= 6}
-        return Names(self.names - self.staff, self.staff | called)
+        patients, others = set(self.names - self.staff), set(self.staff | called)
+        for names in (patients, others):
+            names |= {read for name in names if (read := misread(name)) is not None}
+        return Names(patients, others)
 
     @cached_property
     def places_of_work(self) -> Institutions:

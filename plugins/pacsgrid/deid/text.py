@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 
-from .folding import composed, fold, words_in
+from .folding import composed, fold, misread, words_in
 from .identifiers import StudyIdentifiers
 from .patterns import AGE, CLINICAL, IDENTIFYING, PERSONS, UID
 from .pseudonyms import Pseudonyms
@@ -38,6 +38,8 @@ class TextCleaner:
     def clean(self, text: str, vr: str = "UT") -> str:
         """Return the text without what identifies; empty when that cannot be told apart."""
         original, text = text, composed(text)
+        if (read := misread(original)) and self.identifiers.found_in(read, short=True):
+            text = composed(read)
         spans: list[tuple[int, int, str]] = []
 
         def take(start: int, end: int, becomes: str) -> None:

@@ -14,7 +14,7 @@ from .reader import Element, Header, Items
 from .references import References
 from .required import Required, in_items, of_class
 from .search import Search, dates_in
-from .text import charset, decode
+from .text import charset, decode, misread
 
 _TEXT = frozenset(("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT", "AS"))
 # Where two letters that stand alone may be somebody's name: not in codes, units and makers.
@@ -273,7 +273,10 @@ class Comparison:
         kind = element.vr if short else element.vr + "?"
         if (kind, value) not in self._clean:
             text = decode(value, now)
-            if found := self._search.text(text, short):
+            found = self._search.text(text, short)
+            for other in misread(text) if found is None else ():
+                found = found or self._search.text(other, short)
+            if found:
                 raise identity_left(name(tag), found)
             if dates := set(dates_in(text)) & self._dates:
                 source = set(dates_in(decode(old.value, was))) if old is not None else dates

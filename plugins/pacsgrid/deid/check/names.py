@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import pairwise
 
-from .text import fold, folded
+from .text import UNSEEN, fold, folded
 
 # Titles, words beside names in many languages, and what stands where a name was taken out before.
 NO_NAMES = frozenset(
@@ -124,7 +124,9 @@ class Short:
         if not self._names or text.isupper() or text.islower():
             return False
         plain = "".join(
-            char for char in unicodedata.normalize("NFKD", text) if not unicodedata.combining(char)
+            char
+            for char in unicodedata.normalize("NFKD", text)
+            if unicodedata.category(char) not in UNSEEN
         )
         return any(
             match[0].casefold() in self._names
