@@ -28,14 +28,14 @@ help:
 	@echo "make bench-grid  deposit, fetch, verification and planning; PACSGRID_TEST_ZONES names a real zone"
 	@echo "make bench-dicom  instances a second: receiving, C-GET, WADO-RS, gateway, beside DCMTK, pynetdicom, python-irodsclient; memory"
 	@echo "make pacs-faults  every readable DICOM file from Orthanc and dcmqrscp while 8 % of connections fail (minutes)"
-	@echo "make fuzz      damaged conversations against receiver and gateway (CASES=100000)"
+	@echo "make fuzz      damaged conversations and pixel data (CASES=100000)"
 	@echo "make bench-dags  CPU seconds to read each DAG file, beside an empty one"
-	@echo "make requirements  resolve requirements*.in anew"
+	@echo "make requirements  resolve requirements*.in anew, with the hash of every file that may be installed"
 
-$(VENV)/.ready: requirements.txt requirements-dev.txt docker/airflow/requirements.txt
+$(VENV)/.ready: requirements-uv.txt requirements.txt requirements-dev.txt docker/airflow/requirements.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q --disable-pip-version-check uv
-	$(BIN)/uv pip install -q -p $(BIN)/python -r requirements.txt -r requirements-dev.txt -r docker/airflow/requirements.txt
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-uv.txt
+	$(BIN)/uv pip install -q --require-hashes -p $(BIN)/python -r requirements.txt -r requirements-dev.txt -r docker/airflow/requirements.txt
 	@touch $@
 
 # A real PACS is better than a stand-in: taken from Debian where we may install it.
@@ -120,9 +120,10 @@ fuzz: $(VENV)/.ready
 	PYTHONPATH=$(PYTHONPATH):tests $(BIN)/python -m fuzzed.run --cases $(or $(CASES),100000)
 
 requirements: $(VENV)/.ready
-	$(BIN)/uv pip compile -q --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 requirements.in -o requirements.txt
-	$(BIN)/uv pip compile -q --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 requirements-dev.in -o requirements-dev.txt
-	$(BIN)/uv pip compile -q --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 docker/airflow/requirements.in -o docker/airflow/requirements.txt
+	for name in requirements-uv requirements requirements-dev docker/airflow/requirements; do \
+		$(BIN)/uv pip compile -q --generate-hashes --no-header --no-emit-index-url --no-emit-find-links \
+			--python-version 3.11 $$name.in -o $$name.txt || exit 1; \
+	done
 
 clean:
 	rm -rf $(VENV) var

@@ -42,7 +42,7 @@ from pacsgrid.airflow.dags import STEWARD, approval, site_dag
         "members": Param(
             [],
             type="array",
-            items={"type": "string", "pattern": "^[A-Za-z0-9.]{1,64}$"},
+            items={"type": "string", "pattern": "^(S[A-Z2-7]{12}|(?=.{3,64}$)[0-9]+([.][0-9]+)+)$"},
             title="Members",
             description="Subjects or study UIDs (pseudonyms), one a line.",
         ),

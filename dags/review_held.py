@@ -40,7 +40,7 @@ from pacsgrid.airflow.sensors.held import HeldQueueSensor
         "only": Param(
             None,
             type=["null", "string"],
-            pattern="^[a-z0-9-]{1,40}$",
+            pattern="^(st-[0-9a-f]{20}|[a-z][a-z-]{0,39})$",
             title="Only",
             description="A reason such as identity-left, or a study's reference; empty for all.",
         ),

@@ -36,7 +36,9 @@ def settings(zone: str, service: str, projects: list[str]) -> str:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", word):
             raise Refused(f"{word!r} is no name of a zone, user or project")
     names = "|".join(name.replace(".", "[.]") for name in projects)
-    rooms = f"/{zone}/home/({names})/(data|releases)/.*"
+    inside = f"/({names})/(data|releases)"
+    rooms = f"/{zone}/home{inside}/.*"
+    above = f"/+({zone}/+(home/+(({names})/+)?)?)?"
     return f"""# Written by install.py; install again to change it.
 
 pacsgrid_settings(*zone, *service, *rooms, *below) {{
@@ -46,8 +48,14 @@ pacsgrid_settings(*zone, *service, *rooms, *below) {{
     *below = "/{zone}/home/%/data/%";
 }}
 
+pacsgrid_places(*inside, *above) {{
+    *inside = "/{zone}/home" ++ "{inside}";
+    *above = "{above}";
+}}
+
+# Without a guard: the rule engine tells clients of every guard that fails.
 acPostProcForPut {{
-    on ($objPath like regex "{rooms}") {{
+    if ($objPath like regex "{rooms}") {{
         pacsgrid_checksum($objPath);
     }}
 }}
@@ -89,6 +97,21 @@ def install(config: Path, zone: str, service: str, projects: list[str]) -> bool:
     return changed
 
 
+def hidden(config: Path) -> list[str]:
+    """Return the other rule bases that have a rule of the server's own which ours comes before."""
+    server = json.loads((config / "server_config.json").read_text())
+    engines = server["plugin_configuration"]["rule_engines"]
+    engine = next(one for one in engines if one["plugin_name"] == LANGUAGE)
+    bases = engine["plugin_specific_configuration"]["re_rulebase_set"]
+    return [
+        base
+        for base in bases
+        if base not in RULE_BASES
+        and (config / f"{base}.re").exists()
+        and re.search(r"(?m)^\s*acPostProcForPut\b", (config / f"{base}.re").read_text())
+    ]
+
+
 def scenarios(text: str) -> list[tuple[str, bool, str]]:
     """Read the scenario file: who, whether it is to be allowed, the command."""
     found = []
@@ -102,9 +125,12 @@ def scenarios(text: str) -> list[tuple[str, bool, str]]:
     return found
 
 
-def check(data: str, service_env: Path, user_env: Path) -> int:
+def check(data: str, service_env: Path, user_env: Path, other: str) -> int:
     """Run every scenario with iCommands and print what happened; returns how many went wrong."""
-    user = json.loads(user_env.read_text())
+    user, service = (json.loads(env.read_text()) for env in (user_env, service_env))
+    # Of another zone, the user is known as name#zone, and has a home of that name in this one.
+    here = user["irods_zone_name"] == service["irods_zone_name"]
+    name = user["irods_user_name"] + ("" if here else "#" + user["irods_zone_name"])
     wrong = 0
     with tempfile.TemporaryDirectory(prefix="pacsgrid-check-") as folder:
         sample = Path(folder) / "sample.dcm"
@@ -115,8 +141,12 @@ def check(data: str, service_env: Path, user_env: Path) -> int:
             shutil.copy(sample, Path(folder) / f"folder/{number}.dcm")
         words = {
             "data": data.rstrip("/"),
-            "home": f"/{user['irods_zone_name']}/home/{user['irods_user_name']}",
-            "user": user["irods_user_name"],
+            "home": f"/{service['irods_zone_name']}/home/{name}",
+            "user": name,
+            "service": service["irods_user_name"],
+            "resource": service.get("irods_default_resource", "demoResc"),
+            "other": other,
+            "tar": shutil.make_archive(f"{folder}/packed", "tar", f"{folder}/folder"),
             "file": str(sample),
             "folder": f"{folder}/folder",
             "out": f"{folder}/out",
@@ -155,13 +185,20 @@ def main() -> int:
     two.add_argument("--data", required=True, help="a protected collection, as /Z/home/P/data")
     two.add_argument("--service-env", type=Path, required=True)
     two.add_argument("--user-env", type=Path, required=True)
+    two.add_argument("--other", default="second", help="a resource beside the default one")
     given = parser.parse_args()
     try:
         if given.command == "install":
             changed = install(given.config, given.zone, given.service, given.projects)
             print("installed; restart the server" if changed else "is as it should be")
+            for base in hidden(given.config):
+                print(
+                    f"note: acPostProcForPut of {base}.re no longer runs, since ours comes before "
+                    "it; have it done by pep_api_data_obj_put_post instead",
+                    file=sys.stderr,
+                )
             return 0
-        wrong = check(given.data, given.service_env, given.user_env)
+        wrong = check(given.data, given.service_env, given.user_env, given.other)
     except (Refused, OSError) as error:
         print(f"install.py: {error}", file=sys.stderr)
         return 2

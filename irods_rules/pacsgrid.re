@@ -18,6 +18,17 @@ pacsgrid_outsider(*name, *home, *path, *who) {
     }
 }
 
+# Sets below to 1 when a path is a protected collection's or one's above it, which what is done
+# recursively would reach.
+pacsgrid_reaches(*path, *below) {
+    pacsgrid_settings(*zone, *service, *rooms, *pattern);
+    pacsgrid_places(*inside, *above);
+    *below = 0;
+    if (*path ++ "/" like regex *rooms || *path ++ "/" like regex *above) {
+        *below = 1;
+    }
+}
+
 # Refuses all but the service account.
 pacsgrid_deny(*name, *home, *path, *what) {
     pacsgrid_settings(*zone, *service, *rooms, *below);
@@ -32,6 +43,41 @@ pacsgrid_refuse(*name, *home, *path, *what) {
     pacsgrid_outsider(*name, *home, *path, *who);
     if (*who != "") {
         pacsgrid_deny(*name, *home, *path, *what);
+    }
+}
+
+# The same for what is done recursively: at a protected path, and at the collections above.
+pacsgrid_refuse_tree(*name, *home, *path, *what) {
+    pacsgrid_reaches(*path, *below);
+    if (*below == 1) {
+        pacsgrid_deny(*name, *home, *path, *what);
+    }
+}
+
+# The same for messages whose input is JSON. A path is protected as value of its key only: what a
+# value of metadata says is free. Printable ASCII that is escaped could hide a key or a path, and no
+# client writes it so.
+pacsgrid_refuse_json(*name, *home, *json, *what) {
+    pacsgrid_places(*inside, *above);
+    *blank = "[[:space:]]*";
+    *key = ".*\"(logical_path|entity_name)\"" ++ *blank ++ ":" ++ *blank ++ "\"";
+    if (*json like regex *key ++ *inside ++ "[/\"].*"
+        || *json like regex ".*[\\](/|u00[2-7]).*") {
+        pacsgrid_deny(*name, *home, *json, *what);
+    }
+}
+
+# The same for an object that is known by its number in the catalog.
+pacsgrid_refuse_object(*name, *home, *id, *what) {
+    foreach (*row in SELECT COLL_NAME, DATA_NAME WHERE DATA_ID = '*id') {
+        pacsgrid_refuse(*name, *home, *row.COLL_NAME ++ "/" ++ *row.DATA_NAME, *what);
+    }
+}
+
+# The same for a collection, by its number.
+pacsgrid_refuse_collection(*name, *home, *id, *what) {
+    foreach (*row in SELECT COLL_NAME WHERE COLL_ID = '*id') {
+        pacsgrid_refuse_tree(*name, *home, *row.COLL_NAME, *what);
     }
 }
 
@@ -62,13 +108,18 @@ pep_api_bulk_data_obj_put_pre(*INSTANCE, *COMM, *INP, *BUFFER) {
     }
 }
 
-# Touching: a new empty object, or another time of modification. The input is JSON; what says
-# \u or \/ in it could hide a path, which no client does to printable characters.
+# Touching: a new empty object, or another time of modification.
 pep_api_touch_pre(*INSTANCE, *COMM, *INP) {
-    pacsgrid_settings(*zone, *service, *rooms, *below);
-    if (*INP.buf like regex ".*" ++ *rooms || *INP.buf like regex ".*[\\][u/].*") {
-        pacsgrid_deny(*COMM.user_user_name, *COMM.user_rods_zone, *INP.buf, "touch");
-    }
+    pacsgrid_refuse_json(*COMM.user_user_name, *COMM.user_rods_zone, *INP.buf, "touch");
+}
+
+# Metadata and access lists in one message of many operations.
+pep_api_atomic_apply_metadata_operations_pre(*INSTANCE, *COMM, *INP, *OUT) {
+    pacsgrid_refuse_json(*COMM.user_user_name, *COMM.user_rods_zone, *INP.buf, "describe");
+}
+
+pep_api_atomic_apply_acl_operations_pre(*INSTANCE, *COMM, *INP, *OUT) {
+    pacsgrid_refuse_json(*COMM.user_user_name, *COMM.user_rods_zone, *INP.buf, "share");
 }
 
 # Registering a file or a directory that lies on the server, through either message.
@@ -112,13 +163,13 @@ pep_api_data_obj_unlink_pre(*INSTANCE, *COMM, *INP) {
 
 # Removing a collection.
 pep_api_rm_coll_pre(*INSTANCE, *COMM, *INP, *STAT) {
-    pacsgrid_refuse(*COMM.user_user_name, *COMM.user_rods_zone, *INP.coll_name ++ "/", "remove");
+    pacsgrid_refuse_tree(*COMM.user_user_name, *COMM.user_rods_zone, *INP.coll_name, "remove");
 }
 
-# Renaming, into a protected collection or out of it.
+# Renaming, into a protected collection or out of it, or one above it.
 pep_api_data_obj_rename_pre(*INSTANCE, *COMM, *INP) {
-    pacsgrid_refuse(*COMM.user_user_name, *COMM.user_rods_zone, *INP.src_obj_path ++ "/", "rename");
-    pacsgrid_refuse(*COMM.user_user_name, *COMM.user_rods_zone, *INP.dst_obj_path ++ "/", "rename");
+    pacsgrid_refuse_tree(*COMM.user_user_name, *COMM.user_rods_zone, *INP.src_obj_path, "rename");
+    pacsgrid_refuse_tree(*COMM.user_user_name, *COMM.user_rods_zone, *INP.dst_obj_path, "rename");
 }
 
 # Copying into a protected collection; copying out of it is reading.
@@ -134,6 +185,21 @@ pep_api_data_obj_rsync_pre(*INSTANCE, *COMM, *INP, *OUT) {
             pacsgrid_refuse(*COMM.user_user_name, *COMM.user_rods_zone, *path, "copy");
         }
     }
+}
+
+# One more replica, of an object or of all in a collection.
+pep_api_data_obj_repl_pre(*INSTANCE, *COMM, *INP, *STAT) {
+    pacsgrid_refuse(*COMM.user_user_name, *COMM.user_rods_zone, *INP.obj_path, "replicate");
+}
+
+pep_api_coll_repl_pre(*INSTANCE, *COMM, *INP, *STAT) {
+    pacsgrid_refuse_tree(*COMM.user_user_name, *COMM.user_rods_zone, *INP.coll_name, "replicate");
+}
+
+# A replica to another resource. Refused before it moves: what the catalog refuses afterwards would
+# leave it moved and the client with an error.
+pep_api_data_obj_phymv_pre(*INSTANCE, *COMM, *INP, *STAT) {
+    pacsgrid_refuse(*COMM.user_user_name, *COMM.user_rods_zone, *INP.obj_path, "move a replica");
 }
 
 # Taking a replica away.
@@ -163,6 +229,121 @@ pep_database_mod_data_obj_meta_pre(*INSTANCE, *CONTEXT, *OUT, *INFO, *PAIRS) {
 
 pep_database_unreg_replica_pre(*INSTANCE, *CONTEXT, *OUT, *INFO, *PAIRS) {
     pacsgrid_refuse(*CONTEXT.user_user_name, *CONTEXT.user_rods_zone, *INFO.logical_path, "take out");
+}
+
+pep_database_reg_replica_pre(*INSTANCE, *CONTEXT, *OUT, *SOURCE, *INFO, *PAIRS) {
+    pacsgrid_refuse(*CONTEXT.user_user_name, *CONTEXT.user_rods_zone, *SOURCE.logical_path, "replicate");
+}
+
+# What a write leaves in the catalog: it names objects by number alone.
+pep_database_data_object_finalize_pre(*INSTANCE, *CONTEXT, *OUT, *JSON) {
+    pacsgrid_settings(*zone, *service, *rooms, *below);
+    if (*CONTEXT.user_user_name != *service || *CONTEXT.user_rods_zone != *zone) {
+        *step = 0;
+        foreach (*word in split(*JSON, "\"")) {
+            if (*step == 2) {
+                pacsgrid_refuse_object(*CONTEXT.user_user_name, *CONTEXT.user_rods_zone, *word, "write");
+            }
+            if (*step == 1) {
+                *step = 2;
+            } else {
+                *step = 0;
+            }
+            if (*word == "data_id") {
+                *step = 1;
+            }
+        }
+    }
+}
+
+pep_database_rename_object_pre(*INSTANCE, *CONTEXT, *OUT, *ID, *TO) {
+    pacsgrid_refuse_object(*CONTEXT.user_user_name, *CONTEXT.user_rods_zone, *ID, "rename");
+    pacsgrid_refuse_collection(*CONTEXT.user_user_name, *CONTEXT.user_rods_zone, *ID, "rename");
+}
+
+pep_database_move_object_pre(*INSTANCE, *CONTEXT, *OUT, *ID, *TO) {
+    pacsgrid_refuse_object(*CONTEXT.user_user_name, *CONTEXT.user_rods_zone, *ID, "rename");
+    pacsgrid_refuse_collection(*CONTEXT.user_user_name, *CONTEXT.user_rods_zone, *ID, "rename");
+    pacsgrid_refuse_collection(*CONTEXT.user_user_name, *CONTEXT.user_rods_zone, *TO, "rename");
+}
+
+pep_database_rename_coll_pre(*INSTANCE, *CONTEXT, *OUT, *FROM, *TO) {
+    pacsgrid_refuse_tree(*CONTEXT.user_user_name, *CONTEXT.user_rods_zone, *FROM, "rename");
+    pacsgrid_refuse_tree(*CONTEXT.user_user_name, *CONTEXT.user_rods_zone, *TO, "rename");
+}
+
+pep_database_reg_coll_pre(*INSTANCE, *CONTEXT, *OUT, *INFO) {
+    pacsgrid_refuse(*CONTEXT.user_user_name, *CONTEXT.user_rods_zone, *INFO.coll_name ++ "/", "make a collection");
+}
+
+pep_database_mod_coll_pre(*INSTANCE, *CONTEXT, *OUT, *INFO) {
+    pacsgrid_refuse(*CONTEXT.user_user_name, *CONTEXT.user_rods_zone, *INFO.coll_name ++ "/", "change");
+}
+
+pep_database_del_coll_pre(*INSTANCE, *CONTEXT, *OUT, *INFO) {
+    pacsgrid_refuse(*CONTEXT.user_user_name, *CONTEXT.user_rods_zone, *INFO.coll_name ++ "/", "remove");
+}
+
+# Metadata: what the search goes by.
+pep_database_add_avu_metadata_pre(*INSTANCE, *CONTEXT, *OUT, *TYPE, *NAME, *ATTRIBUTE, *VALUE, *UNIT, *PAIRS) {
+    pacsgrid_refuse(*CONTEXT.user_user_name, *CONTEXT.user_rods_zone, *NAME ++ "/", "describe");
+}
+
+pep_database_set_avu_metadata_pre(*INSTANCE, *CONTEXT, *OUT, *TYPE, *NAME, *ATTRIBUTE, *VALUE, *UNIT, *PAIRS) {
+    pacsgrid_refuse(*CONTEXT.user_user_name, *CONTEXT.user_rods_zone, *NAME ++ "/", "describe");
+}
+
+pep_database_mod_avu_metadata_pre(*INSTANCE, *CONTEXT, *OUT, *TYPE, *NAME, *ATTRIBUTE, *VALUE, *UNIT, *ONE, *TWO, *THREE, *PAIRS) {
+    pacsgrid_refuse(*CONTEXT.user_user_name, *CONTEXT.user_rods_zone, *NAME ++ "/", "describe");
+}
+
+pep_database_del_avu_metadata_pre(*INSTANCE, *CONTEXT, *OUT, *OPTION, *TYPE, *NAME, *ATTRIBUTE, *VALUE, *UNIT, *NOCOMMIT, *PAIRS) {
+    pacsgrid_refuse(*CONTEXT.user_user_name, *CONTEXT.user_rods_zone, *NAME ++ "/", "describe");
+}
+
+pep_database_copy_avu_metadata_pre(*INSTANCE, *CONTEXT, *OUT, *FROMTYPE, *TOTYPE, *FROM, *TO, *PAIRS) {
+    pacsgrid_refuse(*CONTEXT.user_user_name, *CONTEXT.user_rods_zone, *TO ++ "/", "describe");
+}
+
+# Who may read, and that the service account may change, is the service account's to say. Nobody
+# takes or gives access from above either.
+pep_database_mod_access_control_pre(*INSTANCE, *CONTEXT, *OUT, *RECURSIVE, *LEVEL, *WHO, *WHOSE, *PATH) {
+    pacsgrid_refuse(*CONTEXT.user_user_name, *CONTEXT.user_rods_zone, *PATH ++ "/", "share");
+    if (*RECURSIVE != "0") {
+        pacsgrid_refuse_tree(*CONTEXT.user_user_name, *CONTEXT.user_rods_zone, *PATH, "share");
+    }
+}
+
+# A ticket gives access past the access list. What changes one that is there names no path; only
+# who made it may.
+pep_database_mod_ticket_pre(*INSTANCE, *CONTEXT, *OUT, *OPERATION, *TICKET, *KIND, *PATH, *NEWNAME, *PAIRS) {
+    if (*OPERATION == "create") {
+        pacsgrid_refuse_tree(*CONTEXT.user_user_name, *CONTEXT.user_rods_zone, *PATH, "make a ticket");
+    }
+}
+
+# At storage the path comes from the server alone. A keyword of a client's, named as one of the
+# fields of a message, hides that field from a rule.
+pep_resource_create_pre(*INSTANCE, *CONTEXT, *OUT) {
+    pacsgrid_refuse(*CONTEXT.user_user_name, *CONTEXT.user_rods_zone, *CONTEXT.logical_path, "write");
+}
+
+pep_resource_open_pre(*INSTANCE, *CONTEXT, *OUT) {
+    if (*CONTEXT.flags != "0") {
+        pacsgrid_refuse(*CONTEXT.user_user_name, *CONTEXT.user_rods_zone, *CONTEXT.logical_path, "write");
+    }
+}
+
+pep_resource_unlink_pre(*INSTANCE, *CONTEXT, *OUT) {
+    pacsgrid_refuse(*CONTEXT.user_user_name, *CONTEXT.user_rods_zone, *CONTEXT.logical_path, "remove");
+}
+
+pep_resource_rename_pre(*INSTANCE, *CONTEXT, *OUT, *TO) {
+    pacsgrid_refuse(*CONTEXT.user_user_name, *CONTEXT.user_rods_zone, *CONTEXT.logical_path, "rename");
+}
+
+pep_resource_truncate_pre(*INSTANCE, *CONTEXT, *OUT) {
+    pacsgrid_refuse(*CONTEXT.user_user_name, *CONTEXT.user_rods_zone, *CONTEXT.logical_path, "truncate");
 }
 
 # -- checksums on every put -----------------------------------------------------------------------

@@ -6,6 +6,8 @@ from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
+from pacsgrid.airflow import started
+
 
 async def pacsgrid_page(scope: Any, receive: Any, send: Any) -> None:
     """Hand on to the page's app, imported at its first request.
@@ -35,6 +37,7 @@ class PacsgridPlugin(AirflowPlugin):
     """The page in the navigation, the API behind it, DICOMweb, and who may start what."""
 
     name = "pacsgrid"
+    listeners = [started]  # noqa: RUF012
     fastapi_apps = [  # noqa: RUF012
         {"app": pacsgrid_page, "url_prefix": "/pacsgrid", "name": "pacsgrid"},
         {"app": pacsgrid_dicomweb, "url_prefix": "/dicom-web", "name": "pacsgrid DICOMweb"},

@@ -14,7 +14,6 @@ from types import TracebackType
 from typing import Any
 
 import requests
-import uvicorn
 import yaml
 from irods.access import iRODSAccess
 from irods.models import DataObject
@@ -24,6 +23,7 @@ from pacsgrid import grid
 from pacsgrid.config import Site, load_site
 from pacsgrid.embedded.process import free_port
 from pacsgrid.embedded.zone import ZoneServer
+from pacsgrid.gateway.web.server import BoundedServer, Limits
 from pacsgrid.grid import Zone
 from pacsgrid.grid.admin import prepare_zone
 from pacsgrid.ledger import InstanceRow
@@ -153,10 +153,9 @@ class ServedZones:
             for r in one.rows
         ]
         grid.deposit(client, PROJECT, made, {})
-        known = {r.sop_uid: attributes_of(one.paths[r.sop_uid]) for r in one.rows}
-        manifest = Manifest.of(
-            one.rows, known if attributes else {}, PROJECT, "basic", "hash", None
-        )
+        told = one.rows if attributes else ()
+        known = {r.sop_uid: attributes_of(one.paths[r.sop_uid]) for r in told}
+        manifest = Manifest.of(one.rows, known, PROJECT, "basic", "hash", None)
         grid.put_text(client, f"{self.collection(one, zone)}/{MANIFEST}", manifest.dump())
 
     @staticmethod
@@ -222,14 +221,11 @@ def copy_of(path: str | Path, to: Path) -> Path:
 
 
 class Listening:
-    """An ASGI application served by uvicorn in a thread, as long as the context lives."""
+    """An ASGI application served in a thread, as long as the context lives."""
 
-    def __init__(self, application: Any) -> None:
-        self.port = free_port()
-        config = uvicorn.Config(
-            application, host="127.0.0.1", port=self.port, log_config=None, access_log=False
-        )
-        self._server = uvicorn.Server(config)
+    def __init__(self, application: Any, limits: Limits | None = None, **options: Any) -> None:
+        self._server = BoundedServer(application, "127.0.0.1", 0, limits, **options)
+        self.port = self._server.port
         self._thread = threading.Thread(target=self._server.run, daemon=True)
 
     @property

@@ -78,6 +78,11 @@ class RunningReceiver:
         assert self._child
         self._child.kill()
 
+    def pid(self) -> int:
+        """Give the listener's process id."""
+        assert self._child
+        return self._child.pid
+
     def children(self) -> list[int]:
         """Give the process ids of the watcher and of the associations under way, oldest first."""
         assert self._child

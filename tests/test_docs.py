@@ -41,3 +41,9 @@ def test_every_document_is_listed() -> None:
     listed = (ROOT / "docs" / "README.md").read_text()
     for document in DOCUMENTS[1:]:
         assert document.name == "README.md" or f"({document.name})" in listed, document.name
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_icommands_are_called_as_version_5_knows_them(document: Path) -> None:
+    gone = re.findall(r"^.*\bimeta (?:qu|addw)\b.*$", document.read_text(), re.MULTILINE)
+    assert not gone, "iCommands 5 have no such sub-command: ask with iquest"

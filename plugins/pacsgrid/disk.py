@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import hashlib
 import os
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
+
+from .errors import StorageError
 
 # A few files are not worth writing out what other programs have dirty in the file system.
 FEW = 8
@@ -23,6 +28,36 @@ def _has_syncfs() -> bool:
 
 
 _SYNCFS = ctypes.CDLL(None, use_errno=True).syncfs if _has_syncfs() else None
+
+
+@contextmanager
+def storing(folder: Path) -> Iterator[None]:
+    """Turn what the system says while a folder is written into a StorageError that names it."""
+    try:
+        yield
+    except StorageError:
+        raise  # it names a folder already
+    except OSError as error:
+        raise cannot_store(folder, error) from None
+
+
+def cannot_store(folder: Path, error: OSError) -> StorageError:
+    """Return the error that says which folder could not be written, why, and what to do."""
+    why = error.strerror or type(error).__name__
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        help = "free space there, then run the same again: it goes on where it stopped"
+    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        help = "make it writable for this account, then run the same again"
+    else:
+        help = "look at that disk, then run the same again"
+    told = StorageError(f"{folder} cannot be written: {why}; {help}")
+    told.errno = error.errno
+    return told
+
+
+def open_private(path: Path, mode: str) -> IO[bytes]:
+    """Open a file for writing that nobody else may read, from its first byte on."""
+    return open(path, mode, opener=lambda name, flags: os.open(name, flags, 0o600))
 
 
 def sha256_of(path: str | Path) -> str:

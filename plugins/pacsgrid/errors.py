@@ -19,6 +19,13 @@ class RetryableError(PacsgridError):
     retryable = True
 
 
+class StorageError(RetryableError, OSError):
+    """A folder of ours cannot be written: the disk is full, over quota or broken.
+
+    Its text names the folder and what to do.
+    """
+
+
 class ConfigError(PacsgridError):
     """A setting is missing or wrong; the message names the setting and what to do."""
 

@@ -54,8 +54,11 @@ class Peer(_Given):
 
     def fits(self, ae_title: str, address: str) -> bool:
         """Whether a node that calls itself so, from this address, is this one."""
-        network = ipaddress.ip_network(self.address)
-        return self.ae_title == ae_title and ipaddress.ip_address(address) in network
+        return self.ae_title == ae_title and self.fits_address(address)
+
+    def fits_address(self, address: str) -> bool:
+        """Whether the address is one of this node's."""
+        return ipaddress.ip_address(address) in ipaddress.ip_network(self.address)
 
 
 class Token(_Given):
@@ -119,6 +122,13 @@ class GatewaySettings(_Given):
         Where C-FIND, C-GET and C-MOVE are served.
     http_port
         Where DICOMweb is served, under ``/dicom-web``.
+    public_url
+        The URL under which clients reach DICOMweb, ``https://grid.example.org/dicom-web``; answers
+        name their resources by it. Without it they do so relative to the request.
+    max_connections, max_connections_per_address
+        DICOMweb connections at once, in all and from one address; a proxy is one address.
+    stalled_seconds
+        How long a DICOMweb client may send nothing of a request, or read nothing of an answer.
     peers, tokens
         Who may ask, by DIMSE and by DICOMweb; without any nobody may.
     airflow_users
@@ -140,7 +150,7 @@ class GatewaySettings(_Given):
         Answers of one query, by DIMSE or DICOMweb; more are asked for by offset.
     most_upload_mb
         Size of one STOW-RS request, in MiB.
-    max_associations, max_per_peer, max_pdu, idle_seconds
+    max_associations, max_per_peer, max_pdu, associate_seconds, idle_seconds
         DIMSE's limits, as the receiver's.
     """
 
@@ -150,6 +160,10 @@ class GatewaySettings(_Given):
     bind: str = "0.0.0.0"
     dicom_port: int = Field(11113, ge=0, le=65535)
     http_port: int = Field(8042, ge=0, le=65535)
+    public_url: str = ""
+    max_connections: int = Field(512, ge=16)
+    max_connections_per_address: int = Field(128, ge=1)
+    stalled_seconds: float = Field(60.0, gt=0)
     peers: tuple[Peer, ...] = ()
     tokens: tuple[Token, ...] = ()
     airflow_users: dict[str, str] = {}
@@ -167,12 +181,22 @@ class GatewaySettings(_Given):
     max_associations: int = Field(16, ge=1, le=512)
     max_per_peer: int = Field(8, ge=1, le=512)
     max_pdu: int = Field(131072, ge=16384, le=1 << 20)
+    associate_seconds: float = Field(20.0, gt=0)
     idle_seconds: float = Field(60.0, gt=0)
 
     @field_validator("airflow_users")
     @classmethod
     def _mapped(cls, value: dict[str, str]) -> dict[str, str]:
         return {name: _user(user) for name, user in value.items()}
+
+    @field_validator("public_url")
+    @classmethod
+    def _url(cls, value: str) -> str:
+        if value and not re.fullmatch(r"https?://[^/?#\s\"\\]+(/[^?#\s\"\\]*)?", value):
+            raise ValueError(
+                "write the URL of the DICOMweb service: https://grid.example.org/dicom-web"
+            )
+        return value.rstrip("/")
 
     @field_validator("cors_origins")
     @classmethod

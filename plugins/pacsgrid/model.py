@@ -43,12 +43,18 @@ class StudyQuery:
 
 @dataclass(frozen=True)
 class FoundStudy:
-    """One answer of a source. Identified: lives in memory and the sealed vault only."""
+    """One answer of a source. Identified: lives in memory and the sealed vault only.
+
+    ``asked`` is the question that a PACS answered with it, one value for each key, and ``told``
+    the keys that the answer confirms; what it does not is compared on what is retrieved.
+    """
 
     study_uid: str
     patient_id: str
     instances: int | None = None
     modalities: tuple[str, ...] = ()
+    asked: StudyQuery | None = field(default=None, compare=False)
+    told: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,8 @@ class ReceiverSettings(BaseModel):
     count_from, count_seconds
         A source that knows how many instances a study has: when they are there, the study is
         complete after this shorter time.
+    associate_seconds
+        How long a peer may take from connecting until its association is asked for, TLS included.
     idle_seconds
         How long a peer may be silent within an association.
     cert_file, key_file, ca_file
@@ -71,6 +73,7 @@ class ReceiverSettings(BaseModel):
     max_per_peer: int = Field(8, ge=1, le=512)
     max_pdu: int = Field(131072, ge=16384, le=1 << 20)
     reserve_mb: int = Field(2048, ge=0)
+    associate_seconds: float = Field(20.0, gt=0)
     idle_seconds: float = Field(60.0, gt=0)
     quiet_seconds: float = Field(60.0, gt=0)
     count_from: str = ""

@@ -17,6 +17,7 @@ from airflow.sdk.definitions.param import ParamsDict
 from airflow.sdk.exceptions import ParamValidationError
 from airflow.serialization.encoders import encode_timetable
 
+from pacsgrid import run_conf
 from pacsgrid.airflow.dags import RECEIVED, VERIFIED
 from pacsgrid.airflow.pools import SOURCES, ZONES, pool_of, slots
 from pacsgrid.errors import ConfigError
@@ -111,6 +112,17 @@ def test_a_dag_follows_the_site_s_clock_and_tries_again(path: Path, site: Path) 
     for task in dag.tasks:
         given = getattr(task, "partial_kwargs", vars(task))
         assert (given.get("retries", 0) > 0) != (task.task_id in ONCE), task.task_id
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_conf_may_have_what_the_form_has_and_nothing_else(path: Path, site: Path) -> None:
+    (dag,) = _dags(path)
+    assert run_conf.DAGS[dag.dag_id] == set(dag.params)
+    assert (dag.dag_id in run_conf.PROJECT_DAGS) is ("project" in dag.params)
+
+
+def test_every_dag_s_conf_is_known(site: Path) -> None:
+    assert set(run_conf.DAGS) == {path.stem for path in FILES}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

@@ -19,7 +19,7 @@ from pacsgrid.deid import (
     load_profile,
 )
 from pacsgrid.deid.safe_private import standard_list, table
-from pacsgrid.errors import HeldError
+from pacsgrid.errors import ConfigError, HeldError
 
 DATA = Path(__file__).parents[1] / "data"
 PSEUDONYMS = Pseudonyms(b"k" * 32, "demo")
@@ -103,3 +103,68 @@ def test_an_unsafe_element_of_a_safe_creator_is_refused(tmp_path: Path) -> None:
     ds.save_as(made)
     with pytest.raises(HeldError, match="private-left"):
         check_file(path, made, profile)
+
+
+@pytest.mark.parametrize(
+    "creator",
+    ["PHILIPS IMAGING DD 001", "philips imaging dd 001", "Philips  Imaging DD 001 ",
+     "Philips Imaging DD 001\0"],
+)  # fmt: skip
+def test_creators_match_as_devices_write_them(tmp_path: Path, creator: str) -> None:
+    assert _run(_with(tmp_path / "in.dcm", creator, 0x2001, 0x03, "FL", 1000.0))[0x20011003]
+    # Not everything of that creator, and without a VR of its own by the dictionary's.
+    assert 0x20011001 not in _run(_with(tmp_path / "in.dcm", creator, 0x2005, 0x01, "FL", 1.0))
+    ds = dcmread(_with(tmp_path / "in.dcm", creator, 0x2001, 0x03, "UN", b"\0\0\x7a\x44"))
+    assert _run(save(ds, tmp_path / "in.dcm"))[0x20011003].value == 1000.0
+
+
+def _own(tmp_path: Path, entry: str) -> Any:
+    path = tmp_path / "own.yaml"
+    path.write_text(f"name: own\nsafe_private: [{entry}]\n")
+    return load_profile(str(path))
+
+
+@pytest.mark.parametrize(
+    "entry",
+    ['{creator: "ACME", group: 0043, element: "39"}',
+     '{creator: "ACME", group: "0043", element: 39}',
+     '{creator: "ACME", group: 0x43, element: "39"}',
+     '{creator: "ACME", group: 4.3, element: "39"}',
+     '{creator: 12, group: "0043", element: "39"}',
+     '{creator: "ACME", group: "0043", element: no}'],
+)  # fmt: skip
+def test_numbers_without_quotes_are_refused(tmp_path: Path, entry: str) -> None:
+    with pytest.raises(ConfigError, match="in quotes"):
+        _own(tmp_path, entry)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    ['{creator: "ACME", group: "0042", element: "39"}',
+     '{creator: "", group: "0043", element: "39"}',
+     '{creator: "ACME", group: "43x", element: "39"}', '{creator: "ACME", group: "0043"}',
+     '{creator: "ACME", group: "0043", element: ""}',
+     '{creator: "ACME", group: "1", element: "1"}'],
+)  # fmt: skip
+def test_what_is_no_private_element_is_refused(tmp_path: Path, entry: str) -> None:
+    with pytest.raises(ConfigError, match="safe_private"):
+        _own(tmp_path, entry)
+
+
+def test_a_profiles_own_element_and_no_other(tmp_path: Path) -> None:
+    profile = _own(tmp_path, '{creator: "Acme Scanner", group: "0043", element: "39"}')
+    path = _with(tmp_path / "in.dcm", "ACME SCANNER", 0x0043, 0x39, "IS", "1000")
+    ds = dcmread(path)
+    ds.private_block(0x0023, "ACME SCANNER", create=True).add_new(0x39, "IS", "7")
+    save(ds, path)
+    made = anonymise_file(path, tmp_path / "out", PSEUDONYMS, profile, collect_identifiers([path]))
+    check_file(path, made.path, profile)
+    assert dcmread(made.path)[0x00431039].value == 1000
+    assert 0x00231039 not in dcmread(made.path)
+
+
+def test_an_overrides_tag_is_quoted(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text("name: own\noverrides: [{tag: 00100020, action: X, reason: none}]\n")
+    with pytest.raises(ConfigError, match="in quotes"):
+        load_profile(str(path))

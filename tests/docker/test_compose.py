@@ -75,10 +75,10 @@ def test_every_image_is_pinned(compose: dict[str, Any]) -> None:
     for package in re.findall(r"(irods-[a-z-]+)=", irods):
         assert f'"{package}=$IRODS_VERSION"' in irods
     locked = (DOCKER / "airflow" / "requirements.txt").read_text().splitlines()
-    pins = dict(line.split("==") for line in locked if "==" in line)
+    pins = dict(line.removesuffix(" \\").split("==") for line in locked if "==" in line)
     assert {"celery", "redis", "apache-airflow-providers-celery"} <= set(pins)
     ours = dict(
-        line.split("==")
+        line.removesuffix(" \\").split("==")
         for line in (REPOSITORY / "requirements.txt").read_text().splitlines()
         if re.match(r"^[\w.\[\]-]+==", line)
     )

@@ -26,7 +26,7 @@ from airflow.providers.fab.get_provider_info import get_provider_info as fab_pro
 
 import airflow
 from pacsgrid.embedded.process import Child, accepts, free_port
-from pacsgrid.ledger import migrate
+from pacsgrid.ledger import migrate, owns_its_trail, prepare
 from pacsgrid.ledger.dump import dump, load
 from stacked import DOCKER, Prepared
 
@@ -239,9 +239,24 @@ def test_postgres_serves_each_part_over_tls_and_the_catalog_by_its_socket(
         # What `pacsgrid backup` does in the stack.
         monkeypatch.setenv("PACSGRID_POSTGRES_BIN", str(programs))
         ledger = prepared.here(SITE, prepared.secret(SITE, "ledger_dsn"))
-        migrate(dsn := f"{ledger} hostaddr=127.0.0.1 port={port}")
+        dsn = f"{ledger} hostaddr=127.0.0.1 port={port}"
+        owner = prepared.state(SITE).joinpath("secrets", "ledger_owner_dsn").read_text()
+        owner = f"{prepared.here(SITE, owner)} hostaddr=127.0.0.1 port={port}"
+        prepare(owner, dsn)
         dump(dsn, folder / "dump")
-        load(dsn, folder / "dump", replace=True)
+        load(owner, folder / "dump", replace=True)
+        prepare(owner, dsn)
+        assert migrate(dsn) and not owns_its_trail(dsn)
+        # Run again, as by `./site NAME up`, it changes nothing; a ledger that its application
+        # owned, as one of an older pacsgrid, gets its owner.
+        owned = f"user=postgres password={password.read_text()} host={folder} port={port}"
+        with closing(psycopg2.connect(f"{owned} dbname=ledger")) as db, db, db.cursor() as cursor:
+            cursor.execute("REASSIGN OWNED BY ledger_owner TO ledger")
+        assert owns_its_trail(dsn)
+        made = subprocess.run(["sh", script], env=env, capture_output=True, text=True, **run)
+        assert made.returncode == 0, made.stderr
+        prepare(owner, dsn)
+        assert migrate(dsn) and not owns_its_trail(dsn)
         secret = prepared.secret(SITE, "icat_password")
         assert connect("", host=str(folder), dbname="icat", user="icat", password=secret) == "plain"
 

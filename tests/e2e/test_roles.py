@@ -6,14 +6,18 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
+import psycopg2
 import pytest
 import requests
 import yaml
 
 import fab_users
+import strangers
 from hitl import path_of, question
 from pacsgrid.cli.roles import STARTS
 from pacsgrid.embedded.process import Child, free_port
@@ -23,8 +27,24 @@ from pacsgrid.ledger import Ledger
 pytestmark = pytest.mark.e2e
 PASSWORD = "Kanarek7f3a"
 FAB = "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager"
-USERS = {"anna": "Steward demo", "ota": "Operator", "vera": "Viewer demo", "jan": "Steward other"}
+USERS = {
+    "anna": "Steward demo",
+    "ota": "Operator",
+    "vera": "Viewer demo",
+    "jan": "Steward other",
+    "petr": "Viewer other",
+    # Airflow's own roles, which know nothing of projects.
+    "cizi": "Op",
+    "left": "Steward left",
+}
 Call = Callable[..., requests.Response]
+
+
+def _leave(run: Callable[..., str], folder: Path, site: dict[str, Any]) -> None:
+    projects = {**site["projects"], "left": site["projects"]["demo"]}
+    (folder / "site.yaml").write_text(yaml.safe_dump({**site, "projects": projects}))
+    run(sys.executable, "-m", "pacsgrid", "roles")
+    (folder / "site.yaml").write_text(yaml.safe_dump(site))
 
 
 @pytest.fixture(scope="module")
@@ -65,19 +85,37 @@ def call(filled: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ca
     assert all("0 added, 0 removed" in line for line in again.splitlines() if "permissions" in line)
     for name in ("admin", "receiver"):
         (folder / f"airflow_{name}_password").write_text(PASSWORD + "\n")
+    # A project that was there when the roles were made, and is not any more.
+    _leave(run, folder, site)
     users = [(name, role, PASSWORD) for name, role in USERS.items()]
     run(sys.executable, fab_users.__file__, str(folder), given=json.dumps(users))
     server = Child("FAB", [airflow, "api-server"], folder / "api.log", env)
     server.start()
     tokens: dict[str, str] = {}
 
-    def ask(user: str, method: str, path: str, body: object = None) -> requests.Response:
+    session = requests.Session()
+    session.trust_env = False
+
+    def token(user: str) -> str:
         if user not in tokens:
             login = {"username": user, "password": PASSWORD}
             answer = requests.post(f"{url}/auth/token", json=login, timeout=120)
             tokens[user] = answer.json()["access_token"]
-        headers = {"Authorization": f"Bearer {tokens[user]}"}
-        return requests.request(method, url + path, json=body, headers=headers, timeout=120)
+        return tokens[user]
+
+    def ask(
+        user: str, method: str, path: str, body: object = None, headers: Any = None
+    ) -> requests.Response:
+        """Call as a user; with headers as whoever they say, and the path as it is."""
+        if headers is None:
+            headers = {"Authorization": f"Bearer {token(user)}"} if user else {}
+        asked = requests.Request(method, url, json=body, headers=headers)
+        prepared = session.prepare_request(asked)
+        prepared.url = url + path
+        return session.send(prepared, timeout=120, allow_redirects=False)
+
+    ask.token = token  # type: ignore[attr-defined]
+    ask.log = folder / "api.log"  # type: ignore[attr-defined]
 
     def answers() -> bool:
         try:
@@ -212,3 +250,204 @@ def test_nobody_but_the_operator_keeps_connections(call: Call) -> None:
     started = {"logical_date": None, "conf": {}}
     assert call("vera", "POST", "/api/v2/dags/ingest_studies/dagRuns", started).status_code == 403
     assert call("anna", "POST", "/api/v2/dags/site_check/dagRuns", started).status_code == 403
+
+
+@pytest.fixture(scope="module")
+def asked(filled: Stack, held: str, call: Call) -> dict[str, str]:
+    """A run of the project demo that waits for an answer: what names it."""
+    run = filled.trigger({"project": "demo", "only": held}, dag="review_held")
+    task = question(filled, "review_held", run)["task_instance"]
+    return {
+        **{"dag_id": "review_held", "dag_run_id": run, "run_id": run, "task_id": "ask"},
+        **{"map_index": str(task["map_index"]), "try_number": "1", "task_try_number": "1"},
+        **{"xcom_key": "return_value", "key": "return_value", "project": "demo"},
+        **{"pool_name": "default_pool", "variable_key": "v", "connection_id": "c"},
+        "ti_id": task["id"],
+    }
+
+
+def _kept(stack: Stack) -> dict[str, object]:
+    """What strangers must not change: runs, tasks, answers, pauses, pools, variables."""
+    tables = {
+        "dag_run": "dag_id, run_id, state, conf, queued_at",
+        "task_instance": "dag_id, run_id, task_id, map_index, try_number",
+        "hitl_detail": "ti_id, responded_at, chosen_options",
+        "xcom": "dag_id, run_id, task_id, key, value",
+        "dag": "dag_id, is_paused, is_stale",
+        "slot_pool": "pool, slots",
+        "variable": "key, val",
+        "connection": "conn_id",
+        "backfill": "id",
+        "dag_run_note": "dag_run_id, content",
+        "task_instance_note": "ti_id, content",
+    }
+    kept: dict[str, object] = {}
+    with closing(psycopg2.connect(stack.postgres.dsn("airflow"))) as db, db.cursor() as cursor:
+        for table, columns in tables.items():
+            where = " WHERE dag_id IN ('review_held', 'ingest_studies')"
+            about = where if columns.startswith("dag_id, run_id") else ""
+            cursor.execute(f"SELECT {columns} FROM {table}{about}")
+            kept[table] = sorted(map(str, cursor.fetchall()))
+    return kept
+
+
+# Who is no operator and has nothing to do with the project demo, with what they are refused by.
+STRANGERS = ("jan", "petr", "cizi", "left", "")
+
+
+def test_a_stranger_finds_and_changes_nothing_at_any_endpoint(
+    filled: Stack, call: Call, asked: dict[str, str], held: str
+) -> None:
+    document = call("ota", "GET", "/openapi.json").json()
+    secrets = frozenset({asked["run_id"], held, asked["ti_id"]})
+    every = list(strangers.endpoints(document, asked))
+    assert len(every) > 150 and {one.route for one in every} > {"/ui/dags", "/api/v2/dags"}
+    before = _kept(filled)
+    for user in STRANGERS:
+        for one in every:
+            if one.method != "GET" and user not in ("jan", "cizi"):
+                continue
+            body = None if one.method == "GET" else one.body
+            answer = call(user, one.method, one.path, body)
+            where = (user, one.method, one.path, answer.status_code)
+            assert not strangers.told(one, answer, secrets), (*where, answer.text[:2000])
+            assert answer.status_code < 500, (*where, answer.text[:500])
+            if one.names_run:
+                assert answer.status_code in (401, 403, 404, 405, 422), where
+            if answer.ok and '"total_entries"' in answer.text and "dagRuns" in one.path:
+                assert answer.json()["total_entries"] == 0, where
+    assert _kept(filled) == before
+    # What was asked for is there: the project's own steward sees it at the same addresses.
+    seen = [one for one in every if one.method == "GET" and one.names_run]
+    seen = [one for one in seen if not one.path.endswith("/wait")]  # it would wait for the answer
+    shown = [one for one in seen if call("anna", "GET", one.path).status_code == 200]
+    assert len(shown) > 10, [one.path for one in shown]
+
+
+def test_no_disguise_shows_a_stranger_what_is_not_theirs(
+    filled: Stack, call: Call, asked: dict[str, str], held: str
+) -> None:
+    run = f"/api/v2/dags/review_held/dagRuns/{quote(asked['run_id'])}"
+    question_at = f"{run}/taskInstances/ask/{asked['map_index']}/hitlDetails"
+    leave = {"chosen_options": ["Leave it held"], "params_input": {"profile": None, "reason": ""}}
+    before = _kept(filled)
+    # A token in the address is no token.
+    nobody = f"{run}?access_token={call.token('anna')}&token={call.token('anna')}"
+    assert call("", "GET", nobody).status_code == 401
+    for user in ("jan", "petr", "left"):
+        for way, headers in strangers.disguises(call.token(user), run):
+            for method in ("GET", "HEAD", "OPTIONS"):
+                answer = call(user, method, way, None, headers)
+                assert held not in answer.text, (user, method, way, headers)
+                assert '"dag_run_id"' not in answer.text, (user, method, way, headers)
+        listed = "/api/v2/dags/~/dagRuns/~/hitlDetails"
+        for way, headers in strangers.disguises(call.token(user), listed):
+            answer = call(user, "GET", way, None, headers)
+            assert asked["run_id"] not in answer.text, (user, way, headers)
+        for way, headers in strangers.disguises(call.token(user), question_at):
+            answer = call(user, "PATCH", way, leave, headers)
+            assert answer.status_code in (307, 401, 403, 404, 405, 422), (user, way, headers)
+    assert _kept(filled) == before
+
+
+def test_who_is_let_in_is_whom_airflow_takes(call: Call) -> None:
+    listed = "/api/v2/dags/~/dagRuns/~/hitlDetails"
+    for user in ("anna", "ota"):
+        for headers in (
+            {"Cookie": f"_token={call.token(user)}"},
+            {"Cookie": f"_token={call.token(user)}", "Authorization": "Bearer"},
+            {"Authorization": f"bearer {call.token(user)}"},
+        ):
+            answer = call("", "GET", listed, None, headers)
+            assert answer.status_code == 200, (user, headers, answer.text)
+    mixed = {
+        "Cookie": f"_token={call.token('anna')}",
+        "Authorization": f"Bearer {call.token('jan')}",
+    }
+    assert call("", "GET", "/ui/auth/me", None, mixed).json()["username"] == "jan"
+
+
+def test_a_task_s_api_takes_no_user_s_token(call: Call, asked: dict[str, str]) -> None:
+    for user in ("jan", "anna", "ota"):
+        path = f"/execution/xcoms/review_held/{quote(asked['run_id'])}/ask/return_value"
+        assert call(user, "GET", path).status_code in (401, 403)
+        assert call(user, "GET", f"/execution/hitlDetails/{asked['ti_id']}").status_code in (
+            401,
+            403,
+        )
+
+
+def test_a_project_that_left_makes_nobody_an_operator(
+    filled: Stack, call: Call, asked: dict[str, str]
+) -> None:
+    """Its steward sees no run; its runs are seen by operators alone."""
+    gone = {"project": "left", "only": "st-" + "1" * 20}
+    with closing(psycopg2.connect(filled.postgres.dsn("airflow"))) as db, db, db.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO dag_run (dag_id, run_id, run_type, state, conf, run_after, clear_number,"
+            " span_status, queued_at, log_template_id) SELECT dag_id, 'manual__left', run_type,"
+            " 'success', %s, run_after, 0, span_status, queued_at, log_template_id FROM dag_run"
+            " WHERE run_id = %s",
+            (json.dumps(gone), asked["run_id"]),
+        )
+    path = "/api/v2/dags/review_held/dagRuns/manual__left"
+    assert call("ota", "GET", path).status_code == 200
+    for user in ("left", "jan", "anna"):
+        assert call(user, "GET", path).status_code == 404
+        assert call(user, "PATCH", path, {"state": "failed"}).status_code in (403, 404)
+        assert "manual__left" not in call(user, "GET", "/api/v2/dags/~/dagRuns").text
+    assert call("left", "GET", "/api/v2/pools").status_code == 403
+    assert call("left", "GET", "/api/v2/dags/review_held/dagRuns").json()["total_entries"] == 0
+    assert _start(call, "left", "review_held", project="left").status_code == 403
+    assert _start(call, "left", "review_held", project="demo").status_code == 403
+
+
+def test_a_steward_pauses_nothing(call: Call) -> None:
+    for user in ("anna", "jan", "cizi"):
+        for path in ("/api/v2/dags/ingest_studies", "/api/v2/dags?dag_id_pattern=ingest"):
+            assert call(user, "PATCH", path, {"is_paused": True}).status_code == 403
+    assert call("ota", "PATCH", "/api/v2/dags/ingest_studies", {"is_paused": False}).ok
+
+
+def test_what_the_form_does_not_have_is_not_kept(filled: Stack, call: Call) -> None:
+    canary = "Kanarek8507121234"
+    runs = "/api/v2/dags/ingest_studies/dagRuns"
+    dry = {"project": "demo", "source": "drop", "dry_run": True}
+    for user in ("anna", "ota"):
+        for body in (
+            {"conf": {**dry, "patient_id": canary}},
+            {"conf": {**dry, canary: 1}},
+            {"conf": dry, "note": canary},
+            {"conf": dry, "dag_run_id": canary},
+        ):
+            refused = call(user, "POST", runs, {"logical_date": None, **body})
+            assert refused.status_code == 400, (body, refused.text)
+            assert canary not in refused.text
+    # Refused by the form's own patterns, what was sent is not kept for the audit either.
+    for user, dag, conf in (
+        ("anna", "withdraw_patient", {"project": "demo", "subject": canary}),
+        ("anna", "release_cohort", {"project": "demo", "members": [f"{canary} x"]}),
+        ("ota", "ingest_studies", {**dry, "source": canary}),
+    ):
+        assert _start(call, user, dag, **conf).status_code == 400
+    odd = f"{runs}?PatientName={canary}&logical_date={canary}"
+    assert call("anna", "POST", odd, {"logical_date": None, "conf": {"x": 1}}).status_code == 400
+    assert call("anna", "POST", odd, {"logical_date": None, "conf": dry}).status_code == 200
+    airflow = str(Path(sys.executable).parent / "airflow")
+    conf = json.dumps({**dry, "patient_id": canary})
+    command = [airflow, "dags", "trigger", "ingest_studies", "--conf", conf]
+    done = subprocess.run(command, env=filled.airflow_env(), capture_output=True, text=True)
+    assert done.returncode != 0 and "form does not have" in done.stderr + done.stdout
+    assert call("anna", "GET", f"/dicom-web/studies?PatientName={canary}").status_code == 403
+    assert call("anna", "GET", f"/api/v2/dags?x={canary}").status_code == 200
+    assert canary not in call.log.read_text()
+    assert canary.encode() not in filled.postgres.dump("airflow")
+
+
+def test_what_a_run_is_about_is_written_down_when_it_starts(filled: Stack, call: Call) -> None:
+    dry = {"source": "drop", "dry_run": True}
+    started = call(
+        "anna", "POST", "/api/v2/dags/ingest_studies/dagRuns", {"logical_date": None, "conf": dry}
+    )
+    assert started.json()["conf"] == {**dry, "project": "demo"}
+    assert filled.watch(started.json()["dag_run_id"]) == "success"

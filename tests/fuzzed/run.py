@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dicom import ct
-from fuzzed import deid_texts
+from fuzzed import deid_pixels, deid_texts, deid_uids
 from fuzzed.cases import Case, asking, make, sending, whole_datasets
 from gatewaykit import PROJECT, ServedZones
 from pacsgrid.gateway import Gateway
@@ -203,33 +203,43 @@ def alone(side: str, cases: int) -> None:
     assert told.returncode == 0, told.stdout[-2000:] + told.stderr[-2000:]
 
 
+# How many of ten cases fall to each side.
+SHARES = {"receiver": 5, "gateway": 2, "uids": 1, "pixels": 2, "texts": 2}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument(
-        "--only", choices=("receiver", "gateway", "texts"), help="one side, with all cases"
-    )
+    parser.add_argument("--only", choices=SHARES, help="one side, with all cases")
     given = parser.parse_args()
     quiet()
-    texts = {"texts": given.cases, None: given.cases // 5}.get(given.only, 0)
-    given.cases -= texts
-    first = {"receiver": given.cases, "gateway": 0}.get(given.only, given.cases * 6 // 10)
+
+    def cases(side: str) -> range:
+        """What falls to a side of all cases."""
+        if given.only:
+            return range(given.cases if given.only == side else 0)
+        return range(given.cases * SHARES[side] // sum(SHARES.values()))
+
     shared = Path("/dev/shm")  # nothing has to get to a disk here
     with tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else None) as name:
         try:
-            if texts:
-                print(deid_texts.throw(given.seed, range(texts)))
-            if first:
+            if some := cases("uids"):
+                print(deid_uids.throw(given.seed, some, Path(name)))
+            if some := cases("texts"):
+                print(deid_texts.throw(given.seed, some))
+            if some := cases("pixels"):
+                deid_pixels.throw(Path(name) / "pixels", given.seed, some)
+            if some := cases("receiver"):
                 receiving = Receiving(Path(name) / "incoming")
-                throw(receiving, given.seed, range(first))
+                throw(receiving, given.seed, some)
                 print(f"receiver: {receiving.filed} instances filed, each as it was sent")
-                if receiving.filed < first // 4:
+                if receiving.filed < len(some) // 4:
                     raise Hurt("receiver: most cases never got to an instance; they test nothing")
-            if first < given.cases:
-                with asking_side(Path(name) / "zones") as side:
-                    throw(side, given.seed, range(given.cases - first))
-        except (Hurt, AssertionError) as error:
+            if some := cases("gateway"):
+                with asking_side(Path(name) / "zones") as asked:
+                    throw(asked, given.seed, some)
+        except (Hurt, deid_pixels.Hurt, AssertionError) as error:
             print(error, file=sys.stderr)
             return 1
     return 0

@@ -133,14 +133,22 @@ def test_pages_fields_and_lists(shown: Shown) -> None:
 def test_what_is_not_understood_is_told(shown: Shown) -> None:
     client = shown.client()
     for params in (
-        {"Nonsense": "1"},
         {"limit": "many"},
+        {"limit": "²"},
+        {"limit": "１２"},
+        {"limit": "1_000"},
+        {"limit": "+5"},
         {"offset": "-1"},
+        {"offset": "²"},
         {"StudyDate": "yesterday"},
+        {"StudyDate": "２０２４０１０１"},
         {"StudyTime": "10:99:xx"},
-        {"includefield": "Nonsense"},
+        {"SeriesNumber": "²", "path": "/series"},
+        {"SeriesNumber": "1_0", "path": "/series"},
+        {"SeriesNumber": "１２", "path": "/series"},
+        {"InstanceNumber": "5*", "path": "/instances"},
     ):
-        answer = client.ask("/studies", **params)
+        answer = client.ask(params.pop("path", "/studies"), **params)
         assert answer.status_code == 400 and answer.json()["detail"], params
     answer = client.ask("/studies", fuzzymatching="true", PatientName="Sub^One")
     assert "fuzzymatching" in answer.headers["Warning"]
@@ -255,3 +263,81 @@ def test_dicomweb_client_searches(shown: Shown) -> None:
     assert len(client.search_for_series(uid)) == 2
     found = client.search_for_instances(uid, search_filters={"InstanceNumber": "5"})
     assert [one[SOP]["Value"] for one in found] == [["1.2.840.77.9.5"]]
+
+
+@pytest.mark.parametrize(
+    ("path", "params", "found"),
+    [
+        ("/studies", {"ModalitiesInStudy": "CT,MR"}, {"CT", "MR"}),
+        ("/studies", {"ModalitiesInStudy": "CT\\MR"}, {"CT", "MR"}),
+        ("/studies", {"ModalitiesInStudy": ["CT", "MR"]}, {"CT", "MR"}),
+        ("/studies", {"ModalitiesInStudy": "MR,XA,"}, {"MR"}),
+        ("/studies", {"ModalitiesInStudy": "C?,M*"}, {"CT", "MR"}),
+        ("/series", {"Modality": "CT,MR"}, {"CT", "MR"}),
+        ("/studies", {"Modality": "RTPLAN,CT"}, {"CT", "RTPLAN"}),
+        ("/studies", {"ModalitiesInStudy": "XA,"}, set()),
+    ],
+)
+def test_a_list_matches_either(
+    shown: Shown, path: str, params: dict[str, Any], found: set[str]
+) -> None:
+    answers = shown.client().ask(path, **params).json()
+    tag = "00080060" if path == "/series" else "00080061"
+    modalities = {value for one in answers for value in one[tag]["Value"]}
+    assert modalities == found
+    alone = [shown.client().ask(path, ModalitiesInStudy=one).json() for one in sorted(found)]
+    if path == "/studies":
+        uids = {one[STUDY]["Value"][0] for each in alone for one in each}
+        assert {one[STUDY]["Value"][0] for one in answers} == uids
+
+
+def test_lists_of_numbers_and_dates_match_either(shown: Shown) -> None:
+    client = shown.client()
+    path = "/studies/1.2.840.77/instances"
+    for text in ("1,3", "1\\3", "01,3.0"):
+        found = client.ask(path, InstanceNumber=text).json()
+        assert sorted(one["00200013"]["Value"][0] for one in found) == [1, 3]
+    found = client.ask("/studies", StudyDate="19000101-19000102\\20240101-20240103").json()
+    assert by_uid(found, STUDY).keys() == {"1.2.840.77"}
+
+
+def test_what_is_not_supported_is_ignored_with_a_warning(shown: Shown) -> None:
+    client = shown.client()
+    everything = client.ask("/studies").json()
+    for name, told in (
+        ("Nonsense", "Nonsense is not known"),
+        ("_", "A parameter is not known"),
+        ("00100010.Nonsense", "00100010.Nonsense is not known"),
+        ('x"\r\nSet-Cookie: a=b', "A parameter is not known"),
+        ("Žofie", "A parameter is not known"),
+        ("x" * 5000, "A parameter is not known"),
+        ("0010001", "0010001 is not known"),
+        ("includefield", "Nonsense is not known"),
+        ("emptyvaluematching", "emptyvaluematching parameter is not supported"),
+    ):
+        value = {"includefield": "Nonsense", "emptyvaluematching": "true"}.get(name, "1")
+        answer = client.ask("/studies", **{name: value})
+        assert answer.status_code == 200 and answer.json() == everything, name
+        assert told in answer.headers["Warning"] and answer.headers["Warning"].startswith("299 ")
+        assert "Set-Cookie" not in answer.headers
+    assert "Warning" not in client.ask("/studies", multiplevaluematching="true").headers
+    many = client.ask("/studies", **{f"Unknown{n}": "1" for n in range(240)})
+    assert many.status_code == 200 and len(many.headers["Warning"]) < 4096
+
+
+def test_limits_and_offsets_at_their_edges(shown: Shown) -> None:
+    client = shown.client()
+    count = len(client.ask("/studies").json())
+    assert len(client.ask("/studies", limit="9" * 29).json()) == count
+    assert client.ask("/studies", offset="9" * 29).json() == []
+    assert client.ask("/studies", offset=count).json() == []
+    assert len(client.ask("/studies", offset=count - 1, limit=5).json()) == 1
+    for wrong in ("", " 1", "1.0", "0x1", "1e3", "9" * 31):
+        assert client.ask("/studies", limit=wrong).status_code == 400
+    for empty in (
+        {"PatientID": ""},
+        {"StudyDate": ""},
+        {"ModalitiesInStudy": ""},
+        {"StudyID": "*"},
+    ):
+        assert len(client.ask("/studies", **empty).json()) == count

@@ -53,7 +53,7 @@ def test_a_study_and_a_series_come_whole(shown: Shown) -> None:
     jp2 = PLAIN + "; transfer-syntax=1.2.840.10008.1.2.4.90"
     assert client.ask("/studies/1.2.840.77", jp2).status_code == 406
     assert client.ask("/studies/1.2.840.77/instances/../x").status_code == 404
-    assert client.ask("/studies/not-a-uid").status_code == 404
+    assert client.ask("/studies/not-a-uid").status_code == 400
     assert shown.client("jan").ask("/studies/1.2.840.77").status_code == 200
 
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import hashlib
 import http.client
 import os
+import resource
+import socket
+import struct
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,15 +21,19 @@ import pytest
 from dicomweb_client.api import DICOMwebClient
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
+from starlette.exceptions import HTTPException
 
 from dicom import ct
 from gatewaykit import Client, Listening, ServedZones, copy_of
 from pacsgrid.gateway import Gateway
 from pacsgrid.gateway.serve import PREFIX, application
+from pacsgrid.gateway.web.store import _take
 from pacsgrid.model import SourceSettings, StudyQuery
+from pacsgrid.pacs.multipart import MultipartCut
 from pacsgrid.pacs.received import ReceivedSource
-from pacsgrid.pacs.receiver.incoming import PARTS, recover
+from pacsgrid.pacs.receiver.incoming import OWNERS, PARTS, Incoming, recover
 from pacsgrid.pacs.receiver.watch import Watcher
+from pacsgrid.pacs.staging import name_for
 
 KIND = 'multipart/related; type="application/dicom"; boundary=B'
 
@@ -171,3 +181,97 @@ def test_a_request_that_is_cut_off_leaves_nothing_half(storing: Storing) -> None
     assert len(storing.files()) == 1
     digest = hashlib.sha256(storing.files()[0].read_bytes()).hexdigest()
     assert digest and recover(storing.folder) == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        ("multipart/related; boundary=B", 200),
+        ("multipart/related; type=application/dicom; boundary=B", 200),
+        ('Multipart/RELATED; Boundary="B"; Type="Application/DICOM"', 200),
+        ('multipart/related; type="application/dicom+json"; boundary=B', 415),
+        ('multipart/related; type="application/dicom+xml"; boundary=B', 415),
+        ('multipart/related; type="image/jpeg"; boundary=B', 415),
+        ("multipart/form-data; boundary=B", 415),
+        ("multipart/mixed; boundary=B", 415),
+        ("application/dicom+json", 415),
+        ("application/json", 415),
+        ("text/plain", 415),
+        ("x", 415),
+        ("", 415),
+        ('multipart/related; type="application/dicom"', 400),
+        ('multipart/related; type="application/dicom"; boundary=""', 400),
+        ('multipart/related; type="application/dicom"; boundary=C', 400),
+    ],
+)
+def test_what_media_types_are_taken(storing: Storing, kind: str, status: int) -> None:
+    good = ct(storing.dir / "good.dcm", "1.2.9", "1.2.9.1.1").read_bytes()
+    assert storing.post(multipart(good), kind)[0] == status
+    assert len(storing.files()) == (status == 200) and not storing.left()
+
+
+def test_a_request_without_an_instance_is_none(storing: Storing) -> None:
+    good = ct(storing.dir / "good.dcm", "1.2.9", "1.2.9.1.1").read_bytes()
+    for body in (b"--B--\r\n", b"", b"\r\n--B--", b"--B", b"--C\r\n\r\n", good):
+        assert storing.post(body)[0] == 400
+    assert storing.post(b"", "application/dicom")[0] == 400
+    assert storing.post(b"x", "application/dicom")[0] == 409
+    assert storing.post(multipart(good, b"")[:-3])[0] == 400
+    for path in ("/studies/x", "/studies/1.2/../x", "/studies/*"):
+        assert storing.post(multipart(good), path=path)[0] in (400, 404)
+    gzipped = {"Content-Type": KIND, "Content-Encoding": "gzip"}
+    client = Client(storing.root)
+    answer = client.post(f"{storing.root}/studies", multipart(good), headers=gzipped, timeout=60)
+    assert answer.status_code == 415
+    for length in ("²", "-5", "1e3", "0x10"):
+        with socket.create_connection(("127.0.0.1", urlsplit(storing.root).port or 0)) as raw:
+            raw.sendall(
+                f"POST /dicom-web/studies HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer evaeva\r\n"
+                f"Content-Type: {KIND}\r\nContent-Length: {length}\r\n\r\n".encode("latin-1")
+            )
+            assert raw.recv(100).startswith(b"HTTP/1.1 400")
+    part = b"--B\r\nContent-Length: \xb2\r\n\r\n" + good + b"\r\n--B--"
+    assert storing.post(part)[0] == 200
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "full"), HTTPException(413), ValueError("x"), MemoryError(),
+        struct.error("x"), asyncio.CancelledError(), KeyboardInterrupt(), MultipartCut("x"),
+    ],
+    ids=lambda error: type(error).__name__,
+)  # fmt: skip
+def test_whatever_breaks_an_instance_off_leaves_neither_file_nor_descriptor(
+    tmp_path: Path, error: BaseException
+) -> None:
+    whole = ct(tmp_path / "whole.dcm", "1.2.9", "1.2.9.1.1").read_bytes()
+    cut = ct(tmp_path / "cut.dcm", "1.2.9", "1.2.9.1.2").read_bytes()
+    folder = tmp_path / "incoming"
+
+    def pieces() -> Iterator[bytes]:
+        yield multipart(whole, cut[:-500], end=False)
+        raise error
+
+    before = len(os.listdir("/proc/self/fd"))
+    with closing(Incoming(folder, 0)) as incoming, suppress(BaseException):
+        _take(incoming, pieces(), b"B", "")
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert [path.name for path in folder.glob("[!.]*/*")] == [name_for("1.2.9.1.1")]
+    assert not list((folder / PARTS).iterdir()) and not list((folder / OWNERS).iterdir())
+
+
+def test_a_disk_that_takes_no_more_is_told_of(tmp_path: Path) -> None:
+    paths = [ct(tmp_path / f"{n}.dcm", "1.2.9", f"1.2.9.1.{n}") for n in range(3)]
+    body = multipart(*(path.read_bytes() for path in paths))
+    before = len(os.listdir("/proc/self/fd"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with closing(Incoming(tmp_path / "incoming", 0)) as incoming:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1500, hard))
+        try:
+            outcome = _take(incoming, iter([body]), b"B", "")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [reason for *_, reason in outcome.failed] == [0xA700] * 3 and not outcome.stored
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert not list((tmp_path / "incoming" / PARTS).iterdir())

@@ -61,6 +61,20 @@ def test_the_settings_protect_data_and_releases_of_the_projects_named(config: Pa
     assert not re.fullmatch(rooms[0], "/brno/home/jana/copy/data/a.dcm")
 
 
+def test_a_rule_of_the_site_that_no_longer_runs_is_told(config: Path) -> None:
+    (config / "core.re").write_text("#acPostProcForPut { }\n")
+    assert run(config, "--zone", "brno", "demo").stderr == ""
+    (config / "site.re").write_text("acPostProcForPut { msiSetDataTypeFromExt; }\n")
+    assert "acPostProcForPut of site.re" in run(config, "--zone", "brno", "demo").stderr
+
+
+def test_no_rule_has_a_guard_that_could_fail(config: Path) -> None:
+    """A guard that fails is told to the client, and if all fail the operation does too."""
+    run(config, "--zone", "brno", "demo")
+    for name in ("pacsgrid.re", "pacsgrid_settings.re"):
+        assert not re.search(r"(?m)^\s*on\s*\(", (config / name).read_text())
+
+
 @pytest.mark.parametrize("bad", ['x"; remote', "a b", "../x"])
 def test_a_name_that_is_none_is_refused(config: Path, bad: str) -> None:
     done = run(config, "--zone", "brno", bad)
@@ -92,3 +106,50 @@ def test_scenarios_cover_allow_and_deny_of_both_accounts() -> None:
     }
     with pytest.raises(INSTALL["Refused"], match="line 1"):
         INSTALL["scenarios"]("nobody | allow | ils")
+
+
+def places(config: Path) -> tuple[str, str, str]:
+    """The patterns of what is protected, of its prefix and of what is above it."""
+    run(config, "--zone", "brno", "demo", "lung")
+    text = (config / "pacsgrid_settings.re").read_text()
+    inside = re.search(r'\*inside = "(.*?)" \+\+ "(.*?)"', text)
+    above = re.search(r'\*above = "(.*?)"', text)
+    rooms = re.search(r'\*rooms = "(.*?)"', text)
+    assert inside and above and rooms
+    return rooms[1], inside[1] + inside[2], above[1]
+
+
+def test_what_is_done_recursively_is_refused_above_too(config: Path) -> None:
+    rooms, inside, above = places(config)
+    for path in ("/", "/brno", "/brno/home", "/brno/home/demo", "/brno/home/demo/"):
+        assert re.fullmatch(above, path + "/")
+    for path in ("/brno/home/jana", "/brno/home/demo/other", "/praha", "/brno/trash", "/brn"):
+        assert not re.fullmatch(above, path + "/") and not re.fullmatch(rooms, path + "/")
+    assert re.fullmatch(rooms, "/brno/home/demo/data" + "/")
+    assert rooms == inside + "/.*"
+
+
+def test_json_is_refused_for_the_path_it_is_about_and_not_for_what_it_says(config: Path) -> None:
+    _, inside, _ = places(config)
+    rules = (config / "pacsgrid.re").read_text()
+    key = re.search(r'\*key = "(.*?)" \+\+ \*blank', rules)
+    escapes = re.search(r'like regex "(\.\*\[.*?)"\)', rules)
+    assert key and escapes
+    blank = r"\s*"
+    pattern = key[1].replace('\\"', '"') + blank + ":" + blank + '"' + inside + '[/"].*'
+    hiding = escapes[1]
+
+    def refused(text: str) -> bool:
+        return any(re.fullmatch(p, text, re.DOTALL) for p in (pattern, hiding))
+
+    path, own = "/brno/home/demo/data/S1", "/brno/home/jana/x"
+    said = [{"operation": "add", "attribute": "source", "value": f'see "entity_name": "{path}"'}]
+    for one in (
+        {"entity_name": path, "entity_type": "collection", "operations": []},
+        {"logical_path": "/brno/home/lung/releases", "operations": []},
+    ):
+        assert refused(json.dumps(one)) and refused(json.dumps(one, indent=4))
+    assert not refused(json.dumps({"entity_name": own, "operations": said}))
+    assert not refused(json.dumps({"entity_name": own, "operations": [{"value": "žluťoučký"}]}))
+    assert refused(json.dumps({"entity_name": path}).replace("/", "\\/"))
+    assert refused(json.dumps({"entity_name": path}).replace("d", "\\u0064"))

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import atexit
 import base64
 import hashlib
 import json
-import shutil
-import tempfile
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
@@ -27,8 +20,9 @@ from pacsgrid.embedded.pacs import DICOMWEB, ORTHANC, EmbeddedPacs
 from pacsgrid.embedded.process import free_port
 from pacsgrid.embedded.sample_data import make_samples
 from pacsgrid.errors import ConfigError, SourceError, SourceTooMuch, SourceUnavailable
-from pacsgrid.model import FoundStudy, SourceSettings, StudyQuery
+from pacsgrid.model import FoundStudy, StudyQuery
 from pacsgrid.pacs import open_source
+from webserver import Answer, server, source_at
 
 needs_orthanc = pytest.mark.skipif(
     not (ORTHANC.exists() and DICOMWEB.exists()), reason="no Orthanc with DICOMweb"
@@ -144,47 +138,11 @@ def test_falls_back_and_back(pacs: EmbeddedPacs, tmp_path: Path) -> None:
 
 # -- servers with quirks -------------------------------------------------------------------
 
-Answer = tuple[int, dict[str, str], bytes]
-
-
-@contextmanager
-def server(answer: Callable[[str, dict[str, list[str]], dict[str, str]], Answer]) -> Iterator[str]:
-    """Serve what `answer` makes of path, parameters and headers; gives the address."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            parts = urlsplit(self.path)
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            status, more, body = answer(parts.path, parse_qs(parts.query), headers)
-            self.send_response(status)
-            for name, value in {"Content-Length": str(len(body)), **more}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=http.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{http.server_address[1]}"
-    finally:
-        http.shutdown()
-        http.server_close()
-
 
 def studies(numbers: range) -> bytes:
     return json.dumps(
         [{"0020000D": {"vr": "UI", "Value": [f"1.2.3.{n}"]}} for n in numbers]
     ).encode()
-
-
-def source_at(url: str, **more: object) -> SourceSettings:
-    state = Path(tempfile.mkdtemp(prefix="pacsgrid-test-"))
-    atexit.register(shutil.rmtree, state, True)
-    base = SourceSettings("web", "dicomweb", retrieve="web", url=url, state=state)
-    return replace(base, **more)
 
 
 def test_a_server_that_gives_less_than_a_page() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from irods.models import TicketQuery
 
 from dicom import ct
 from grids import bare_stack
@@ -15,6 +17,7 @@ from pacsgrid.config import SITE_ENV
 from pacsgrid.embedded.stack import Stack
 from pacsgrid.errors import ConfigError
 from pacsgrid.grid.fetch import fetch_release
+from pacsgrid.grid.release_tickets import issue_release_tickets
 from pacsgrid.grid.search import Criterion
 from pacsgrid.model import StudyQuery, StudyState
 from pacsgrid.pipeline import STEPS, Line, find_studies, run_step
@@ -34,6 +37,13 @@ def vault_files(stack: Stack) -> int:
     files = [p for p in places if p.is_file() and p.stat().st_size > 200]
     files = [p for p in files if p.read_bytes()[128:132] == b"DICM"]
     return len(files)
+
+
+def name_of(script: str) -> str:
+    """The name that ends a script's tickets, as its head tells."""
+    found = re.search(r"^# .* ended by the name (\w+)\.$", script, re.MULTILINE)
+    assert found is not None
+    return found[1]
 
 
 def test_a_cohort_is_released_fetched_and_survives_a_withdrawal(
@@ -73,8 +83,14 @@ def test_a_cohort_is_released_fetched_and_survives_a_withdrawal(
             # One of the patient's objects was thrown into the trash by hand some time ago.
             there = next(o["path"] for o in manifest["objects"] if uid in o["path"])
             line.home.session.data_objects.unlink(f"/brno/home/demo/{there}")
+            tickets = issue_release_tickets(line.home, first, datetime.now(UTC) + timedelta(days=1))
+            theirs = {t for study, t in tickets.studies.items() if study.split("/")[1] == subject}
             stack.zones["praha"].kill()
             assert withdraw(line, subject) == ["praha"]
+            # Those of the version that listed the patient are gone, and the patient's own.
+            string = TicketQuery.Ticket.string
+            left = {row[string] for row in line.home.rows((string,))}
+            assert left == set(tickets.studies.values()) - theirs and len(left) == 2
             assert vault_files(stack) == 14  # the partner's two are still there
             stack.start_zone("praha")
             assert catch_up(line, datetime.now(UTC) + timedelta(hours=1)) == []
@@ -101,4 +117,13 @@ def test_a_cohort_is_released_fetched_and_survives_a_withdrawal(
         monkeypatch.setenv(SITE_ENV, str(stack.dir / "site.yaml"))
         assert main(["cohort", "demo", "Modality=CT", "--release", "all"]) == 0
         assert "2 subjects, 4 studies" in capsys.readouterr().out
+        made = "/brno/home/demo/releases/all/v1"
+        assert main(["ticket", "demo", f"{made}/", "--days", "2"]) == 0
+        script = capsys.readouterr().out
+        assert script.count(f"\nfetch {name_of(script)}.") == 4
+        assert main(["ticket", "demo", made, "--revoke", name_of(script)]) == 0
+        assert capsys.readouterr().out == "tickets ended: 5\n"
+        assert main(["ticket", "demo", "/brno/home/demo/data"]) == 0
+        assert main(["ticket", "demo", made, "--revoke", capsys.readouterr().out.strip()]) == 0
+        assert capsys.readouterr().out == "tickets ended: 1\n"
         assert main(["withdraw", "demo", "nobody"]) == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 import yaml
 
 from pacsgrid.cli import main
+from pacsgrid.cli.reidentify import account
 from pacsgrid.errors import ConfigError
 from pacsgrid.ledger import Ledger, Vault, migrate
 from pacsgrid.model import AnonymisedInstance
@@ -111,3 +113,32 @@ def test_the_command_prints_the_way_back(
     assert main([*command, "--who", "Malá", "--reason", "why"]) == 2
     ((who, *_),) = entries(filled)
     assert who.startswith("Malá (")
+
+
+@pytest.mark.parametrize("name", ["LOGNAME", "USER", "LNAME", "USERNAME", "HOME"])
+def test_no_variable_chooses_the_account_that_is_recorded(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.delenv("SUDO_USER", raising=False)
+    before = account()
+    monkeypatch.setenv(name, "primar")
+    assert account() == before
+    assert f"uid {os.getuid()}" in before and "primar" not in before
+
+
+def test_whom_sudo_is_said_to_work_for_stands_there_as_a_claim(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SUDO_USER", "primar")
+    assert account().startswith(f"account {pwd.getpwuid(os.getuid()).pw_name}, uid {os.getuid()}")
+    assert account().endswith("says it is sudo of primar")
+
+
+def test_an_account_without_a_name_is_recorded_by_its_number(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def unknown(uid: int) -> None:
+        raise KeyError(uid)
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    assert f"uid {os.getuid()}" in account()

@@ -87,6 +87,4 @@ def approval(counted: str) -> ApprovalOperator:
         response_timeout=ANSWER_WITHIN,
         defaults=ApprovalOperator.REJECT,
         execution_timeout=None,
-        # Airflow 3.3 asks anew when the answer comes within its scheduler's next look.
-        retry_delay=timedelta(seconds=30),
     )

@@ -1,4 +1,5 @@
-"""Cluster policy: each task runs in the pool of the source or zone it asks.
+"""Cluster policy: each task runs in the pool of the source or zone it asks, no run has a conf with
+keys that its form does not have.
 
 Airflow finds this through the distribution's entry point ``airflow.policy``, in every process;
 only the scheduler calls it.
@@ -10,8 +11,11 @@ import logging
 from typing import Any
 
 from airflow.policies import hookimpl
+from sqlalchemy import event
+from sqlalchemy.orm import Mapper
 
 from airflow import settings
+from pacsgrid.run_conf import check_conf, quiet_entry
 
 # Airflow 3.3 notices only the policies of an `airflow_local_settings`, and else asks none when it
 # makes a run's tasks.
@@ -19,6 +23,23 @@ settings.task_instance_mutation_hook.is_noop = False
 
 log = logging.getLogger(__name__)
 _made: set[str] = set()
+
+
+# Not at an update: a run that an older pacsgrid let in must be able to end.
+@event.listens_for(Mapper, "before_insert")
+def _keep_identity_out(_mapper: Any, _connection: Any, row: Any) -> None:
+    """Refuse a run, whoever starts it by whatever way, before its conf is in Airflow's database.
+
+    Airflow's audit log keeps what was sent even where it was refused, as a patient ID that somebody
+    took for a pseudonym; of that only what cannot name anybody is entered.
+    """
+    kind = type(row).__name__
+    if kind == "DagRun":
+        check_conf(row.dag_id, row.conf)
+    elif kind == "Backfill":
+        check_conf(row.dag_id, row.dag_run_conf)
+    elif kind == "Log":
+        row.extra = quiet_entry(row.dag_id, row.extra)
 
 
 @hookimpl

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
 from pacsgrid.cli import (
     backup,
@@ -15,6 +17,7 @@ from pacsgrid.cli import (
     fetch,
     gateway,
     keep,
+    ledger,
     receive,
     reidentify,
     roles,
@@ -30,6 +33,7 @@ COMMANDS = (
     fetch,
     gateway,
     keep,
+    ledger,
     receive,
     reidentify,
     roles,
@@ -54,8 +58,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"pacsgrid {given.command}: {error}", file=sys.stderr)
         return AGAIN if error.retryable else WRONG
     except OSError as error:
-        print(f"pacsgrid {given.command}: {error.strerror}", file=sys.stderr)
+        # A file that goes in may be named after its patient.
+        place = f"{error.filename}: " if error.filename and given.command != "deid" else ""
+        told = error.strerror or type(error).__name__
+        print(f"pacsgrid {given.command}: {place}{told}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
+    except Exception as error:
+        # A foreign error's text may quote a value: only its type and place are told.
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{type(error).__name__} at {Path(last.filename).name}:{last.lineno}"
+        print(f"pacsgrid {given.command}: fails with {where}; please report it", file=sys.stderr)
+        return 1
     return status

@@ -18,7 +18,7 @@ def add(commands: Any) -> None:
     """Declare both sub-commands."""
     cohort = commands.add_parser("cohort", help="count a cohort, or freeze it as a release")
     cohort.add_argument("project")
-    cohort.add_argument("criteria", nargs="*", metavar="ATTRIBUTE=VALUE", help="% for anything")
+    cohort.add_argument("criteria", nargs="*", metavar="ATTRIBUTE=VALUE", help="%% for anything")
     cohort.add_argument("--list", type=Path, help="file of study UIDs or subjects, one a line")
     cohort.add_argument("--release", metavar="NAME", help="freeze it under this name")
     cohort.add_argument("--title", default="", help="title of the release")
@@ -36,6 +36,8 @@ def _listed(file: Path | None) -> list[str]:
         return file.read_text(encoding="utf-8").split()
     except OSError as error:
         raise ConfigError(f"{file}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{file}: no text in UTF-8; list one UID or subject a line") from None
 
 
 def run_cohort(given: argparse.Namespace) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import sys
 import tempfile
 import time
@@ -11,7 +12,8 @@ from pathlib import Path
 from pacsgrid.config import read_key
 from pacsgrid.deid import Profile, Pseudonyms, load_profile
 from pacsgrid.deid.difference import difference
-from pacsgrid.deid.folder import FolderRun, Summary, list_files
+from pacsgrid.deid.folder import JOURNAL, FolderRun, Summary, list_files
+from pacsgrid.deid.quarantine import REASONS, shown
 from pacsgrid.errors import ConfigError
 
 HELD = 3
@@ -25,7 +27,13 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         description="Anonymises after PS3.15 Annex E and checks every result. Run again after an "
         "interruption it goes on where it stopped. Exit status 3: some files are held.",
     )
-    parser.add_argument("paths", nargs="+", type=Path, metavar="IN ... OUT", help="OUT comes last")
+    parser.add_argument(
+        "paths",
+        nargs="+",
+        type=Path,
+        metavar="IN ... OUT",
+        help="OUT comes last; with --dry-run it may be left out",
+    )
     parser.add_argument("--profile", default="basic", help="basic, research, strict or a file")
     parser.add_argument(
         "--key-file", type=Path, required=True, help="the project's secret, at least 16 bytes"
@@ -46,30 +54,56 @@ def run(given: argparse.Namespace) -> int:
     pseudonyms = _pseudonyms(given)
     if given.diff:
         return _diff(given.paths, pseudonyms, profile)
-    if given.dry_run:
-        inputs, out = given.paths, Path("/nonexistent")
-    elif len(given.paths) < 2:
-        raise ConfigError("name at least one IN and, last, OUT")
-    else:
-        *inputs, out = given.paths
+    inputs, out = _places(given)
     quarantine = given.quarantine or out.with_name(f"{out.name}-held")
-    for path in inputs:
-        if not path.exists():
-            raise ConfigError(f"{path}: no such file or folder")
+    if not given.dry_run:
+        for place in (out, quarantine):
+            if place.exists() and not place.is_dir():
+                raise ConfigError(f"{place}: is a file; name a folder for what comes out")
     progress = _Progress()
-    files = list_files(inputs, [out, quarantine])
+    listing = list_files(inputs, [out, quarantine])
     work = FolderRun(pseudonyms, profile, out, quarantine, given.processes, progress)
-    summary = work.rehearse(files) if given.dry_run else work.run(files)
+    summary = work.rehearse(listing) if given.dry_run else work.run(listing)
     progress.end(summary)
     if given.dry_run:
         for tag, fates in summary.counts.tags().items():
             print(tag, ", ".join(f"{count} {fate}" for fate, count in fates.items()))
     totals = ", ".join(f"{count} {fate}" for fate, count in summary.counts.totals().items())
     print(f"{summary.files} files: {summary.made} done, {summary.earlier} done before; {totals}")
+    if summary.copies:
+        print(f"{summary.copies} taken once: copies of instances among the done (duplicate)")
+    for code, count in sorted(summary.passed.items()):
+        where = "" if given.dry_run else f", named in {shown(quarantine / REASONS)}"
+        print(f"{count} passed over{where}: {code}")
     for code, count in sorted(summary.held.items()):
-        where = "would be held" if given.dry_run else f"held, see {quarantine}"
+        where = "would be held" if given.dry_run else f"held, see {shown(quarantine)}"
         print(f"{count} {where}: {code}")
     return HELD if summary.held else 0
+
+
+def _places(given: argparse.Namespace) -> tuple[list[Path], Path]:
+    """Part what goes in from OUT; with --dry-run OUT may be left out, or not be there yet."""
+    paths: list[Path] = given.paths
+    if len(paths) < 2 and not given.dry_run:
+        raise ConfigError("name at least one IN and, last, OUT")
+    last = paths[-1]
+    *inputs, out = paths if len(paths) > 1 else [*paths, Path("/nonexistent")]
+    if given.dry_run and len(paths) > 1 and not _is_for_results(last):
+        inputs, out = paths, Path("/nonexistent")
+    for path in inputs:
+        try:
+            path.stat()
+        except OSError as error:
+            why = "no such file or folder" if error.errno == errno.ENOENT else error.strerror
+            raise ConfigError(f"{shown(path)}: {why}") from None
+    return inputs, out
+
+
+def _is_for_results(path: Path) -> bool:
+    """Say whether a folder is a rehearsal's OUT: not there, empty, or with results."""
+    if not path.exists():
+        return True
+    return path.is_dir() and ((path / JOURNAL).exists() or not any(path.iterdir()))
 
 
 def _pseudonyms(given: argparse.Namespace) -> Pseudonyms:

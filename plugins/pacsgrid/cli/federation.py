@@ -7,7 +7,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pacsgrid.config import load_site
-from pacsgrid.grid.sharing import issue_ticket, revoke_ticket, share, unshare
+from pacsgrid.grid.release_tickets import (
+    VERSION,
+    fetch_script,
+    issue_release_tickets,
+    revoke_tickets,
+)
+from pacsgrid.grid.sharing import issue_ticket, share, unshare
 from pacsgrid.pipeline import Line
 from pacsgrid.pipeline.leave import leave
 
@@ -21,7 +27,11 @@ def add(commands: Any) -> None:
     group.set_defaults(run=run_share)
     ticket = commands.add_parser("ticket", help="time-limited read access for an outsider")
     ticket.add_argument("project")
-    ticket.add_argument("collection", help="a collection of the home zone")
+    ticket.add_argument(
+        "collection",
+        help="a collection of the home zone; of a version of a release a script is printed that "
+        "fetches it with its tickets",
+    )
     ticket.add_argument("--days", type=float, default=7.0)
     ticket.add_argument("--revoke", metavar="TICKET", help="end a ticket instead")
     ticket.set_defaults(run=run_ticket)
@@ -50,13 +60,16 @@ def run_share(given: argparse.Namespace) -> int:
 
 
 def run_ticket(given: argparse.Namespace) -> int:
-    """Print a new ticket, or end one."""
+    """Print a new ticket, or a script with those of a release; or end them."""
+    collection = given.collection.rstrip("/")
     with Line(load_site(), given.project, "ticket") as line:
+        until = datetime.now(UTC) + timedelta(days=given.days)
         if given.revoke:
-            revoke_ticket(line.home, given.revoke)
+            print(f"tickets ended: {revoke_tickets(line.home, given.revoke)}")
+        elif VERSION.search(collection):
+            print(fetch_script(issue_release_tickets(line.home, collection, until)), end="")
         else:
-            until = datetime.now(UTC) + timedelta(days=given.days)
-            print(issue_ticket(line.home, given.collection, until))
+            print(issue_ticket(line.home, collection, until))
     return 0
 
 

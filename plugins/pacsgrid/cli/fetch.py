@@ -30,7 +30,7 @@ def add(commands: Any) -> None:
     get.set_defaults(run=run_fetch)
     find = commands.add_parser("search", help="collections by their AVUs")
     find.add_argument("root", help="where to look, as /ZONE/home/PROJECT")
-    find.add_argument("criteria", nargs="+", metavar="ATTRIBUTE=VALUE", help="% for anything")
+    find.add_argument("criteria", nargs="+", metavar="ATTRIBUTE=VALUE", help="%% for anything")
     find.add_argument("--environment", type=Path, help="irods_environment.json")
     find.set_defaults(run=run_search)
 
@@ -45,7 +45,7 @@ def run_fetch(given: argparse.Namespace) -> int:
             told = time.monotonic()
             print(f"\r{done / 1e6:,.0f} of {total / 1e6:,.0f} MB", end="", file=sys.stderr)
 
-    with UserZone(given.environment) as zone:
+    with UserZone(given.environment) as zone, zone.explained():
         path = given.path.rstrip("/")
         way = fetch_release if _VERSION.search(path) else fetch
         report = way(zone, path, given.to, given.connections, progress)
@@ -60,7 +60,7 @@ def run_fetch(given: argparse.Namespace) -> int:
 def run_search(given: argparse.Namespace) -> int:
     """Print the collections, one a line; 1 when there is none."""
     criteria = [Criterion.parse(text) for text in given.criteria]
-    with UserZone(given.environment) as zone:
+    with UserZone(given.environment) as zone, zone.explained():
         found = search(zone, given.root, criteria)
     print(*found, sep="\n", end="\n" if found else "")
     return 0 if found else 1

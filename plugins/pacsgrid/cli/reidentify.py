@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 import json
+import os
+import pwd
 from pathlib import Path
 
 from pacsgrid.config import load_site
@@ -22,10 +23,30 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("pseudonym", help="a subject, a study, series or SOP UID, or a reference")
     parser.add_argument("--project", required=True)
-    parser.add_argument("--who", required=True, help="the authorised person who asks")
+    parser.add_argument(
+        "--who",
+        required=True,
+        help="the authorised person who asks; recorded beside the account that runs this",
+    )
     parser.add_argument("--reason", required=True, help="why, in a sentence")
     parser.add_argument("--site", type=Path, help="site file, by default that of PACSGRID_SITE")
     parser.set_defaults(run=run)
+
+
+def account() -> str:
+    """Return whose process this is, as the operating system says.
+
+    Environment variables such as LOGNAME are what the caller likes them to be. The one that sudo
+    sets is noted as what it is, a claim: root may set it to anything.
+    """
+    uid = os.getuid()
+    try:
+        name = pwd.getpwuid(uid).pw_name
+    except KeyError:  # an account without a name, as in a container
+        name = "no name"
+    claimed = os.environ.get("SUDO_USER", "")
+    through = f", says it is sudo of {claimed}" if claimed else ""
+    return f"account {name}, uid {uid}{through}"
 
 
 def run(given: argparse.Namespace) -> int:
@@ -33,8 +54,7 @@ def run(given: argparse.Namespace) -> int:
     site = load_site(given.site)
     site.project(given.project)
     migrate(site.ledger_dsn)
-    # The account is what the machine knows; the name is what its user says.
-    who = f"{given.who.strip()} ({getpass.getuser()})" if given.who.strip() else ""
+    who = f"{given.who.strip()} ({account()})" if given.who.strip() else ""
     opened = reidentify(
         site.ledger_dsn, site.vault_key, given.project, given.pseudonym, who, given.reason
     )

@@ -6,7 +6,7 @@ A password is named, not written: ``password_env``, ``password_file``, or the Ai
 
 from pacsgrid.config.names import SITE_ENV, SiteNames, site_names
 from pacsgrid.config.secrets import read_key
-from pacsgrid.config.site import Site, key_files, load_site
+from pacsgrid.config.site import Site, key_files, ledger_dsn, load_site
 from pacsgrid.config.sources import source_of
 from pacsgrid.config.zones import zone_of
 
@@ -15,6 +15,7 @@ __all__ = [
     "Site",
     "SiteNames",
     "key_files",
+    "ledger_dsn",
     "load_site",
     "read_key",
     "site_names",

@@ -162,6 +162,8 @@ def read_file(file: Path) -> SiteFile:
         return SiteFile.model_validate(raw)
     except OSError as error:
         raise ConfigError(f"{file}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{file}: not YAML: it is no text in UTF-8") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{file}: not YAML: {error}") from None
     except ValidationError as error:

@@ -112,6 +112,17 @@ def load_site(path: str | os.PathLike[str] | None = None) -> Site:
     )
 
 
+def ledger_dsn(path: str | os.PathLike[str] | None = None) -> str:
+    """Return where the ledger is, from a site file whose keys need not be there yet.
+
+    Raises ConfigError as `load_site` does.
+    """
+    name = path or os.environ.get(SITE_ENV)
+    if not name:
+        raise ConfigError(f"no site file: set the environment variable {SITE_ENV} to its path")
+    return _ledger_dsn(Path(name), read_file(Path(name)))
+
+
 def _ledger_dsn(file: Path, site: SiteFile) -> str:
     if site.ledger_dsn_file is None and site.ledger_dsn_env not in os.environ:
         raise ConfigError(

@@ -11,21 +11,36 @@ from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
+from pydicom.tag import Tag
 from pydicom.valuerep import VR
 
+from ..errors import HeldError
+from ..uids import is_uid
 from .attribute_types import attribute_type
+from .binary import holds_identity
 from .characteristics import binned
 from .codes import clean_code
+from .codestream.nested import cleaned as cleaned_pixels
 from .content import CODE_VALUE, MEASURED, SEQUENCES, VALUES
 from .dates import shift
 from .identifiers import StudyIdentifiers
 from .patient import patient_key
+from .pixels import layout_of
 from .private import safe_elements
 from .profile import Profile
 from .pseudonyms import Pseudonyms
+from .repair import numbers, readable
 from .rules import TEXT, TIMES, action_for, content_actions
 from .text import TextCleaner
-from .vocabulary import STANDARD_UID, is_code_string, is_structure, is_term
+from .vocabulary import (
+    STANDARD_UIDS,
+    is_code_string,
+    is_kind,
+    is_public_kind,
+    is_term,
+    own_words,
+)
+from .whole import PIXELS
 
 _DUMMY: dict[str, Any] = {
     "AE": "REMOVED", "AS": "000Y", "CS": "REMOVED", "DA": "19000101", "DS": "0", "DT": "19000101",
@@ -35,6 +50,7 @@ _DUMMY: dict[str, Any] = {
     "OB": b"\0\0", "OW": b"\0\0", "UN": b"",
 }  # fmt: skip
 _NUMBERS = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
+_DATES = re.compile(r"(\d{8})?-(\d{8})?", re.ASCII)
 _CS = re.compile(r"[A-Z0-9_ ]{0,16}")
 IDENTIFIER = 6  # digits that a whole number has at least to be somebody's
 # A layer of graphics, which annotations refer to by the name that somebody gave it.
@@ -48,8 +64,8 @@ _PATIENT_NAME, _PATIENT_ID, _AGE = 0x00100010, 0x00100020, 0x00101010
 # Bytes in one value; what is not a whole number of them cannot be read back.
 _WIDTH = {"US": 2, "SS": 2, "UL": 4, "SL": 4, "FL": 4, "FD": 8, "AT": 4, "SV": 8, "UV": 8}
 _VRS = frozenset({vr.value for vr in VR if " or " not in vr.value})
-# Larger binary values are tables of numbers; in the others a word of five letters is no chance.
-_SEARCHED = 1 << 16
+# In longer binary values a word of five letters comes up by chance; shorter ones hold no text.
+_SEARCHED, _FEW = 1 << 16, 8
 _READABLE = re.compile(r"[^\W_][\w .^,/@+-]{4,}")
 # Put right with the item that they belong to, by `clean_code`.
 _CODE = frozenset({0x00080100, 0x00080102, 0x00080104})
@@ -78,6 +94,21 @@ class Context:
             TextCleaner(self.identifiers, self.pseudonyms, days, "uids" in options),
         )
 
+    def uid(self, uid: str) -> str:
+        """Return what stands for an instance's UID: DICOM's own stay, and retained ones.
+
+        What is no UID is never retained: it may be a name.
+        """
+        if uid in STANDARD_UIDS or ("uids" in self.profile.options and is_uid(uid)):
+            return uid
+        return self.pseudonyms.uid(uid)
+
+    def kind(self, uid: str) -> str:
+        """Return what stands for the UID of a class or scheme; private ones stay (PS3.5 9.2)."""
+        if uid in STANDARD_UIDS or is_public_kind(uid, self.identifiers):
+            return uid
+        return self.pseudonyms.uid(uid)
+
     def local(self, scheme: str) -> bool:
         """Say whether a coding scheme is called after an institution that is not kept."""
         return "institution" not in self.profile.options and (
@@ -89,6 +120,8 @@ class Context:
         if tag in _SCHEME_NAMES and self.local(text):
             return ""
         mode = self.profile.text
+        if text.strip(" \0") in own_words(tag):
+            return text
         if is_term(tag, text):
             return "" if self.identifiers.found_in(text) else text
         if mode == "drop" or (mode == "harmless" and vr in ("ST", "LT", "UT")):
@@ -200,6 +233,8 @@ def _apply(
         _sequence(ds, tag, action, context, strict)
     elif action == "X":
         del ds[tag]
+    elif tag in PIXELS:
+        _pixel_data(ds, tag)
     elif tag in _CODE:
         pass
     elif tag in (_PATIENT_ID, _PATIENT_NAME, _ACCESSION):
@@ -276,10 +311,12 @@ def _empty(ds: Dataset, tag: int, vr: str, kind: str) -> None:
 
 def _uid(ds: Dataset, tag: int, context: Context, keep: bool = False) -> None:
     values = [uid.strip(" \0") for uid in _strings(ds[tag].value)]
-    if keep:
-        made = [uid if re.fullmatch(r"[0-9.]{0,64}", uid) else "" for uid in values]
+    if is_kind(tag) and tag not in context.profile.overrides:
+        made = [context.kind(uid) if uid else "" for uid in values]
+    elif keep:
+        made = [uid if not uid or is_uid(uid) else context.pseudonyms.uid(uid) for uid in values]
     else:
-        made = [new_uid(uid, context.pseudonyms) if uid else "" for uid in values]
+        made = [context.uid(uid) if uid else "" for uid in values]
     ds[tag].value = _several(made)
 
 
@@ -287,13 +324,50 @@ def _times(
     ds: Dataset, tag: int, vr: str, days: int, kind: str, births: frozenset[str] = frozenset()
 ) -> None:
     """Move dates by days; a birth date is never moved, as it would tell the age in days."""
-    values = [
-        "" if text[:8] in births else shift(text, vr, days) for text in _strings(ds[tag].value)
+    values = _strings(ds[tag].value)
+    born = [vr != "TM" and (readable(text, vr) or "")[:8] in births for text in values]
+    moved = [
+        "" if birth else _moved(tag, text, vr, days)
+        for text, birth in zip(values, born, strict=True)
     ]
-    if any(values) or not _strings(ds[tag].value):
-        ds[tag].value = _several(values)
-    else:
+    if any(moved) or not any(value.strip(" \0") for value in values):
+        ds[tag].value = _several(moved)
+    elif any(born) or kind != "1":  # else zeros in a date's place
         _empty(ds, tag, vr, kind)
+
+
+def _moved(tag: int, text: str, vr: str, days: int) -> str:
+    """Shift one date or time, read as what it can only mean.
+
+    Raises
+    ------
+    HeldError
+        ``bad-value``: it cannot be read, so that it can neither be shifted nor stay.
+    """
+    if vr == "DA" and (span := _DATES.fullmatch(text.strip(" \0"))):
+        return "-".join(_moved(tag, one, vr, days) if one else "" for one in span.groups())
+    made = shift(text, vr, days)
+    if vr != "TM" and made:
+        return made
+    value = readable(text, vr)
+    if not value:
+        if value is None:
+            raise _unreadable(tag, vr)
+        return ""
+    # A date that says no day is shifted as a DT of that kind is.
+    made = shift(value, "DT" if vr == "DA" else vr, days) or (value if vr == "TM" else "")
+    if not made:
+        raise _unreadable(tag, vr)
+    return made
+
+
+def _unreadable(tag: int, vr: str) -> HeldError:
+    what = f"{keyword_for_tag(tag) or 'a private element'} ({tag >> 16:04X},{tag & 0xFFFF:04X})"
+    return HeldError(
+        "bad-value",
+        f"{what} holds what no {vr} may hold (PS3.5 6.2) and what has no one meaning; correct it "
+        "at its origin, or have the profile remove it by an override",
+    )
 
 
 def _text(ds: Dataset, tag: int, vr: str, clean: Callable[[str], str], kind: str) -> None:
@@ -315,14 +389,15 @@ def _unless_found(context: Context) -> Callable[[str], str]:
 def _enumerated(ds: Dataset, tag: int, context: Context) -> None:
     """Take out of a code string's values those that name somebody, or are free text that may."""
     values = _strings(ds[tag].value)
-    if is_structure(tag, values):
-        return
+    own = own_words(tag)
     if tag == _LAYER:
         ds[tag].value = _several([_layer(value.strip(" \0"), context) for value in values])
         return
     kept = []
     for value in values:
-        if _CS.fullmatch(value.rstrip(" \0")):
+        if value.strip(" \0") in own:
+            kept.append(value)
+        elif _CS.fullmatch(value.rstrip(" \0")):
             known = is_code_string(value) and not context.identifiers.found_in(value)
             kept.append(value if known else "")
         else:
@@ -334,8 +409,10 @@ def _enumerated(ds: Dataset, tag: int, context: Context) -> None:
                 and context.text(tag, value, "LO") == value
             )
             kept.append(value if harmless else "")
-    if context.identifiers.found_in(" ".join(kept)):
-        kept = []  # a name spread over several values
+    strange = [value for value in kept if value.strip(" \0") not in own]
+    if strange and context.identifiers.found_in(" ".join(strange)):
+        # a name spread over several values
+        kept = [value if value.strip(" \0") in own else "" for value in kept]
     if kept != values:
         # Which code strings an object must have depends on its IOD; none is valid when empty there.
         ds[tag].value = _several(kept) if any(kept) else _DUMMY["CS"]
@@ -358,15 +435,30 @@ def _numbers(ds: Dataset, tag: int, vr: str, context: Context) -> None:
         values = [str(getattr(v, "original_string", v)) for v in _list(element.value)]
     # Shorter ones are counts and positions, whatever number somebody has.
     long = [value for value in values if vr == "IS" and len(value.strip()) >= IDENTIFIER]
-    named = any(context.identifiers.found_in(value) for value in long)
-    if named or not all(not value or _NUMBERS.fullmatch(value) for value in values):
+    if any(context.identifiers.found_in(value) for value in long):
         ds[tag] = DataElement(tag, vr, None)
-    elif keyword_for_tag(tag) in context.profile.bins:
+        return
+    if not all(not value or _NUMBERS.fullmatch(value) for value in values):
+        read = numbers(values, tag)
+        if read is None:
+            raise _unreadable(tag, vr)
+        if read != values:
+            _write_numbers(ds, tag, vr, read)
+        values = read
+    if keyword_for_tag(tag) in context.profile.bins and all(map(_NUMBERS.fullmatch, values)):
         ds[tag].value = binned(tag, ds[tag].value, context.profile)
 
 
+def _write_numbers(ds: Dataset, tag: int, vr: str, values: list[str]) -> None:
+    # As bytes: what is no number could not be decoded.
+    data = "\\".join(values).encode("ascii")
+    data += b" " * (len(data) % 2)
+    raw = RawDataElement(Tag(tag), vr, len(data), data, 0, False, True)
+    ds._dict[raw.tag] = raw  # type: ignore[index]
+
+
 def _bytes(ds: Dataset, tag: int, vr: str, context: Context) -> None:
-    """Take out small binary values that hold a known name; refuse numbers of a wrong width."""
+    """Take out binary values that hold a known name; refuse numbers of a wrong width."""
     value = ds.get_item(tag).value
     if not isinstance(value, bytes):
         return
@@ -379,6 +471,16 @@ def _bytes(ds: Dataset, tag: int, vr: str, context: Context) -> None:
             if any(context.identifiers.found_in(run, joined=False) for run in runs):
                 ds[tag].value = None
                 return
+    elif len(value) >= _FEW and holds_identity(value, context.identifiers):
+        ds[tag].value = None
+
+
+def _pixel_data(ds: Dataset, tag: int) -> None:
+    """Take out of an icon, or of a deflated file's pixel data, what is no part of the image."""
+    element = ds[tag]
+    if isinstance(element.value, bytes):
+        fragments = bool(element.is_undefined_length)
+        element.value = cleaned_pixels(element.value, fragments, layout_of(ds))
 
 
 def _strings(value: Any) -> list[str]:
@@ -395,8 +497,3 @@ def _list(value: Any) -> list[Any]:
 
 def _several(values: list[str]) -> Any:
     return values if len(values) > 1 else values[0] if values else None
-
-
-def new_uid(uid: str, pseudonyms: Pseudonyms) -> str:
-    """Return the pseudonym of a UID; DICOM's own stay."""
-    return uid if uid.startswith(STANDARD_UID) else pseudonyms.uid(uid)

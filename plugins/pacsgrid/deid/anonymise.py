@@ -11,18 +11,26 @@ from typing import Any, BinaryIO
 
 from pydicom import dcmread
 from pydicom.dataset import FileMetaDataset
-from pydicom.errors import InvalidDicomError
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    MediaStorageDirectoryStorage,
+)
 
+from ..disk import cannot_store, storing
 from ..errors import HeldError
 from ..model import AnonymisedInstance, PatientPrint
-from .actions import Context, clean_dataset, new_uid
-from .comments import copied
+from ..uids import checked, place
+from .actions import Context, clean_dataset
+from .codestream.fragments import Fragments, copied
 from .declare import declare
 from .encode import encoded_dataset, encoded_meta, joined
 from .identifiers import StudyIdentifiers
+from .inflate import check_inflates
 from .landing import Landing
 from .memo import Memo, separable, shared
+from .native import native
 from .parts import Parts, cut, parsed
 from .patient import patient_key, patient_print
 from .pixel import holds
@@ -30,15 +38,16 @@ from .pixel.choose import needs_look
 from .pixel.clean import Cleaned, clean_pixels
 from .pixel.holds import visual_features
 from .pixel.overlays import cleaned_overlays, has_overlays, hidden_in_pixels
-from .pixels import Span, expected_bytes, find_span, is_image, pixel_span
+from .pixels import Layout, Span, expected_bytes, find_span, is_image, layout_of, pixel_span
 from .profile import Profile
 from .pseudonyms import Pseudonyms
 from .quiet import quiet
+from .straight import straightened
 from .watched import Decisions, Watched
-from .whole import check_whole, truncated
+from .whole import IrregularError, check_whole, too_deep
 
-# Small enough to come from memory that is there already.
-CHUNK = 1 << 16
+# Extended offset table, and the lengths of its frames.
+_TABLES = (0x7FE00001, 0x7FE00002)
 
 
 @dataclass
@@ -63,6 +72,7 @@ class _Decision:
     cleaned: Cleaned
     image: bool
     expected: int
+    layout: Layout
 
 
 class Anonymiser:
@@ -92,17 +102,25 @@ class Anonymiser:
         Raises
         ------
         HeldError
-            ``not-dicom``, ``truncated``, ``no-study-uid``, ``no-sop-uid``,
-            ``no-transfer-syntax``, ``modality-held``, ``burned-in``, ``document``,
+            ``not-dicom``, ``directory-file``, ``truncated``, ``malformed``, ``too-deep``,
+            ``no-study-uid``, ``no-sop-uid``, ``no-transfer-syntax``, ``no-pixels``,
+            ``pixels-short``, ``modality-held``, ``burned-in``, ``document``,
             ``secondary-capture``, ``photograph``, ``label``, ``face``, ``pixels-unreadable``,
-            ``overlay-unreadable``, ``overlay-in-pixels`` or ``unreadable``. The text quotes no
-            value.
+            ``overlay-unreadable``, ``overlay-in-pixels``, ``bad-value``, ``not-uid`` or
+            ``unreadable``. The text quotes no value.
+        StorageError
+            The result cannot be written.
         """
         with quiet(), src.open("rb") as stream:
-            header, pixels = self._quick(stream) or self._long(stream)
-            target = out_dir / header.series_uid / f"{header.sop_uid}.dcm"
+            try:
+                header, pixels = self._quick(stream) or self._long(stream)
+            except IrregularError:
+                # Whatever is wrong with it is told here, or it is read as it was meant.
+                header, pixels = self._long(straightened(stream))
+            checked(header.study_uid)
+            target = place(out_dir, header.series_uid, header.sop_uid, suffix=".dcm")
             with Landing() as alone:
-                sha256, size = _write(landing or alone, target, header.encoded, pixels)
+                sha256, size = _write(landing or alone, target, out_dir, header.encoded, pixels)
                 alone.settle()
         return AnonymisedInstance(
             study_uid=header.study_uid,
@@ -147,6 +165,7 @@ class Anonymiser:
         span = find_span(
             stream, parts.pixels, True, parts.implicit, decision.image, decision.expected
         )
+        _check_offsets(stream, span, parts.implicit, elements)
         texts = [
             elements.get(tag, b"")[8:].rstrip(b"\0 ").decode("latin-1")
             for tag in (0x0020000D, 0x0020000E, 0x00080018, 0x00080016, 0x00080060)
@@ -158,7 +177,7 @@ class Anonymiser:
         made = _Header(
             encoded, memo.patient_id, memo.patient, study, series, sop, sop_class, modality
         )
-        return made, _pixels(stream, span, parts.syntax)
+        return made, _pixels(stream, span, parts.syntax, decision.layout)
 
     def _decide(self, parts: Parts) -> _Decision:
         ds = parsed(parts, parts.elements)
@@ -169,7 +188,9 @@ class Anonymiser:
             _refuse_by_profile(header, self._profile)
             look = needs_look(header, self._profile.pixels) or self._has_planes(header)
             cleaned = Cleaned(features=visual_features(header))
-            return _Decision(look, cleaned, is_image(header), expected_bytes(header))
+            return _Decision(
+                look, cleaned, is_image(header), expected_bytes(header), layout_of(header)
+            )
 
         return self._decisions.take(parts.elements, Watched(ds), decide)
 
@@ -193,8 +214,7 @@ class Anonymiser:
                 decision.cleaned.declare(header)
 
             def sop_uid(uid: str) -> str:
-                keep = "uids" in self._profile.options
-                return uid if keep else new_uid(uid, self._pseudonyms)
+                return context.uid(uid)
 
             memo = Memo(parts, patient_id, patient, lambda ds: _apply(ds, context), own, sop_uid)
             self._memos[key] = memo
@@ -210,6 +230,8 @@ class Anonymiser:
             cleaned = clean_pixels(stream, ds, span, self._profile.pixels)
         except HeldError:
             raise
+        except RecursionError:
+            raise too_deep() from None
         except Exception as error:
             raise HeldError(
                 "unreadable", f"an element has no value of its kind ({type(error).__name__})"
@@ -219,7 +241,7 @@ class Anonymiser:
         pixels = (
             cleaned.element()
             if cleaned.element
-            else _pixels(stream, span, str(ds.file_meta.TransferSyntaxUID))
+            else _pixels(stream, span, str(ds.file_meta.TransferSyntaxUID), layout_of(ds))
         )
         if span is None and cleaned.element:
             ds.PixelData, pixels = b"".join(pixels), iter(())
@@ -232,7 +254,13 @@ class Anonymiser:
                 ds.add(element)
             declare(ds, context)
             cleaned.declare(ds)
+            if not cleaned.element:
+                _check_table(stream, span, ds)
             body = encoded_dataset(ds, syntax.is_implicit_VR, syntax.is_little_endian)
+        except HeldError:
+            raise
+        except RecursionError:
+            raise too_deep() from None
         except Exception as error:
             # Its text may quote a value; its type says enough to find the place.
             raise HeldError(
@@ -261,6 +289,8 @@ def anonymise_file(
 def _read(stream: BinaryIO) -> tuple[Any, Span | None]:
     """Read the header, and find the pixel data behind it without reading that."""
     try:
+        check_inflates(stream)
+        stream.seek(0)
         ds = dcmread(stream, stop_before_pixels=True)
         syntax = UID(ds.file_meta.get("TransferSyntaxUID") or "")
         if not syntax:
@@ -275,27 +305,39 @@ def _read(stream: BinaryIO) -> tuple[Any, Span | None]:
         position = check_whole(stream, syntax.is_little_endian, syntax.is_implicit_VR)
     except HeldError:
         raise
-    except InvalidDicomError:
-        raise HeldError(
-            "not-dicom", "the file is not DICOM (PS3.10); remove it from the source"
-        ) from None
-    except EOFError:
-        raise truncated() from None
+    except RecursionError:
+        raise too_deep() from None
     except Exception as error:
-        raise HeldError(
-            "unreadable", f"the header cannot be read ({type(error).__name__})"
-        ) from None
+        if isinstance(error, OSError) and error.errno:
+            raise  # the disk's doing
+        raise IrregularError(type(error).__name__) from None
     return ds, pixel_span(stream, ds, position, syntax.is_little_endian, syntax.is_implicit_VR)
 
 
 def _refuse(ds: Any, profile: Profile) -> None:
-    if not ds.get("StudyInstanceUID"):
+    if ds.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage or (
+        "DirectoryRecordSequence" in ds and "SOPClassUID" not in ds
+    ):
+        raise HeldError(
+            "directory-file",
+            "a directory of a file-set (DICOMDIR, PS3.10 8.6); what it lists is taken by itself",
+        )
+    if not _uid(ds, "StudyInstanceUID"):
         raise HeldError("no-study-uid", "no StudyInstanceUID (0020,000D); correct it at its origin")
-    if not ds.get("SOPInstanceUID") or not ds.get("SOPClassUID"):
+    if not _uid(ds, "SOPInstanceUID") or not _uid(ds, "SOPClassUID"):
         raise HeldError("no-sop-uid", "no SOPInstanceUID or SOPClassUID (0008,0018), (0008,0016)")
-    if not ds.get("SeriesInstanceUID"):
+    if not _uid(ds, "SeriesInstanceUID"):
         raise HeldError("no-series-uid", "no SeriesInstanceUID (0020,000E)")
     _refuse_by_profile(ds, profile)
+
+
+def _uid(ds: Any, keyword: str) -> str:
+    """Return the one UID that an element holds; empty when it holds none, or several values."""
+    element = ds.get_item(keyword)
+    if element is None or element.VR in ("DS", "IS"):
+        return ""
+    value = ds.get(keyword)
+    return value if isinstance(value, str) else ""
 
 
 def _refuse_by_profile(ds: Any, profile: Profile) -> None:
@@ -313,41 +355,61 @@ def _apply(ds: Any, context: Context) -> None:
 
 def _clean(ds: Any, context: Context) -> None:
     """Apply the profile to a header that has its UIDs, in place."""
-    uids: tuple[Any, ...] = (ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.SOPInstanceUID)
+    uids = [ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.SOPInstanceUID]
     _apply(ds, context)
-    if "uids" not in context.profile.options:
-        uids = tuple(new_uid(str(uid), context.pseudonyms) for uid in uids)
+    uids = [context.uid(str(uid).strip(" \0")) for uid in uids]
     ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.SOPInstanceUID = uids
 
 
-def _pixels(stream: BinaryIO, span: Span | None, syntax: str) -> Iterator[bytes]:
-    if span is not None and UID(syntax).is_encapsulated:
-        return copied(stream, span)
-    return _bytes(stream, span)
-
-
-def _bytes(stream: BinaryIO, span: Span | None) -> Iterator[bytes]:
+def _pixels(stream: BinaryIO, span: Span | None, syntax: str, layout: Layout) -> Iterator[bytes]:
     if span is None:
-        return
-    stream.seek(span.start)
-    left = span.end - span.start
-    while left:
-        chunk = stream.read(min(CHUNK, left))
-        if not chunk:
-            raise HeldError("truncated", "the file became shorter while it was read")
-        left -= len(chunk)
-        yield chunk
+        return iter(())
+    if span.encapsulated:
+        return copied(stream, span, syntax, layout)
+    return native(stream, span, syntax, layout)
 
 
-def _write(landing: Landing, target: Path, head: bytes, pixels: Iterator[bytes]) -> tuple[str, int]:
+def _check_offsets(
+    stream: BinaryIO, span: Span | None, implicit: bool, elements: dict[int, bytes]
+) -> None:
+    """Drop an extended offset table (PS3.3 C.7.6.3.1.8) that does not lead to the fragments."""
+    head = 8 if implicit else 12
+    tables = [elements[tag][head:] for tag in _TABLES if tag in elements]
+    if tables and not _lead(stream, span, tables):
+        for tag in _TABLES:
+            elements.pop(tag, None)
+
+
+def _check_table(stream: BinaryIO, span: Span | None, ds: Any) -> None:
+    tables = [ds[tag].value for tag in _TABLES if tag in ds]
+    if tables and not _lead(stream, span, tables):
+        for tag in _TABLES:
+            ds.pop(tag, None)
+
+
+def _lead(stream: BinaryIO, span: Span | None, tables: list[Any]) -> bool:
+    if span is None or not span.encapsulated or len(tables) != len(_TABLES):
+        return False
+    if not all(isinstance(table, bytes) for table in tables):
+        return False
+    return Fragments(stream, span).extended(*tables)
+
+
+def _write(
+    landing: Landing, target: Path, root: Path, head: bytes, pixels: Iterator[bytes]
+) -> tuple[str, int]:
     digest, size = hashlib.sha256(), 0
-    out = landing.open(target)
+    out = landing.open(target, root)
     try:
         for chunk in chain([head], pixels):
-            out.write(chunk)
+            try:
+                out.write(chunk)
+            except OSError as error:
+                raise cannot_store(target.parent.parent, error) from None
             digest.update(chunk)
             size += len(chunk)
-        out.flush()
+        with storing(target.parent.parent):
+            out.flush()
     except BaseException:
         landing.discard(target)
         raise

@@ -51,9 +51,13 @@ def clean_code(
     local
         Says whether a scheme is called after an institution of the study.
     """
-    if "CodeMeaning" not in ds and "CodeValue" not in ds and "CodingSchemeDesignator" not in ds:
-        return
     scheme = str(ds.get("CodingSchemeDesignator", "") or "")
+    if "CodeMeaning" not in ds and "CodeValue" not in ds:
+        # An item that names a scheme (PS3.3 C.12.1.1.1), or a code in another form.
+        known = scheme in _SHAPES or (_DESIGNATOR.fullmatch(scheme) and clean(scheme) == scheme)
+        if scheme and not known:
+            ds.CodingSchemeDesignator = "99PACSGRID"
+        return
     value = str(ds.get("CodeValue", "") or "")
     stated = str(ds.get("CodeMeaning", "") or "")
     meaning = _meanings().get((scheme, value))

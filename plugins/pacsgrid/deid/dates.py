@@ -10,6 +10,12 @@ _TM = re.compile(r"\d{2}(:?\d{2}(:?\d{2}(\.\d{1,6})?)?)?")
 _AS = re.compile(r"\d{3}[DWMY]")
 _DT = re.compile(r"(\d{4})(\d{2})?(\d{2})?(\d{2}(?:\d{2}(?:\d{2}(?:\.\d{1,6})?)?)?)?([+-]\d{4})?")
 
+_LONG = [
+    "january", "february", "march", "april", "may", "june",
+    "july", "august", "september", "october", "november", "december",
+]  # fmt: skip
+_NAMES = [name[:3] for name in _LONG]
+
 
 def shift(value: str, vr: str, days: int) -> str:
     """Move a DA or DT by whole days; return what is no date, time or age as empty (PS3.5 6.2).
@@ -35,3 +41,11 @@ def shift(value: str, vr: str, days: int) -> str:
         return f"{moved:%Y%m%d}"
     exact = "%Y%m%d" if day else "%Y%m" if month else "%Y"
     return f"{moved:{exact}}{match[4] or ''}{match[5] or ''}"
+
+
+def month_of(name: str) -> int | None:
+    """Return the number of a month by its English name, whole or of three letters."""
+    for names in (_LONG, _NAMES):
+        if name.lower() in names:
+            return names.index(name.lower()) + 1
+    return None

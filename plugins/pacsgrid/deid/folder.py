@@ -1,23 +1,31 @@
-"""Folders of DICOM files in, a tree of anonymised studies out, resumable at any point."""
+"""Folders of DICOM files in, a tree of anonymised studies out, resumable at any point.
+
+Every file that goes in has its result in the tree, or waits in the quarantine, or is named in the
+quarantine's ``reasons.jsonl`` with what it is.
+"""
 
 from __future__ import annotations
 
+import errno
 import filecmp
 import os
 import shutil
+import stat
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..disk import sync_directories
+from ..disk import storing, sync_directories
 from ..errors import HeldError
+from ..uids import named, place
 from .check import Counts
 from .journal import Journal, StudyEntry
 from .profile import Profile
 from .pseudonyms import Pseudonyms
-from .quarantine import keep_with_reason
+from .quarantine import Quarantine
 from .report import REPORT_NAME, study_report
 from .work import Batch, Job, Known, Outcome, Workshop
 
@@ -27,35 +35,119 @@ Tell = Callable[["Summary"], None]
 
 @dataclass
 class Summary:
-    """How a run stands: files in all, results, held by reason, files an earlier run had done."""
+    """How a run stands: each file counts once.
+
+    Attributes
+    ----------
+    files
+        Files in all, and what else stands among them.
+    made, copies
+        Results, and files that were copies of one of them.
+    earlier
+        Files that an earlier run had done.
+    held, passed
+        Files that are held by reason, and what was passed over by kind.
+    """
 
     files: int = 0
     made: int = 0
+    copies: int = 0
     earlier: int = 0
     held: Counter[str] = field(default_factory=Counter)
+    passed: Counter[str] = field(default_factory=Counter)
     counts: Counts = field(default_factory=Counts)
 
     @property
     def finished(self) -> int:
         """Files that need nothing more."""
-        return self.made + self.earlier + sum(self.held.values())
+        done = self.made + self.copies + self.earlier
+        return done + sum(self.held.values()) + sum(self.passed.values())
 
 
-def list_files(inputs: Sequence[Path], but: Sequence[Path] = ()) -> list[Path]:
-    """List files, and those below folders; what lies in `but` and symbolic links are left out."""
-    apart = [path.resolve() for path in but]
+@dataclass(frozen=True)
+class Listing:
+    """What stands in folders: files to be read, and all else with what it is.
 
-    def walk() -> Iterator[Path]:
-        for entry in inputs:
-            if not entry.is_dir():
-                yield entry
-                continue
-            for folder, folders, names in os.walk(entry):
-                here = Path(folder)
-                folders[:] = [f for f in folders if (here / f).resolve() not in apart]
-                yield from (here / n for n in names if not (here / n).is_symlink())
+    ``passed`` are things that are no files, ``unread`` files and folders that cannot be read;
+    each with its code and what it is.
+    """
 
-    return sorted(set(walk()))
+    files: list[Path] = field(default_factory=list)
+    passed: list[tuple[Path, str, str]] = field(default_factory=list)
+    unread: list[tuple[Path, str, str]] = field(default_factory=list)
+
+
+# What stands in folders beside files and folders, none of which is ever opened.
+_KINDS = (
+    (stat.S_ISFIFO, "pipe", "a named pipe"),
+    (stat.S_ISSOCK, "socket", "a socket"),
+    (stat.S_ISCHR, "device", "a device"),
+    (stat.S_ISBLK, "device", "a device"),
+)
+_LINK = "symbolic-link", "a symbolic link; name what it leads to by itself if it is to be taken"
+# Passed over by the anonymiser itself: a file, but of no study.
+_PASSED = frozenset({"directory-file"})
+_UNREAD = "unreadable-file"
+
+
+def list_files(inputs: Sequence[Path], but: Sequence[Path] = ()) -> Listing:
+    """List files, and those below folders; what lies in `but` is left out.
+
+    Symbolic links below a folder are not followed, and nothing but a regular file is to be
+    opened: a pipe would never end.
+    """
+    apart = [os.path.realpath(path) for path in but]
+    found: dict[Path, tuple[str, str] | None] = {}
+    unread: dict[Path, tuple[str, str]] = {}
+
+    def trouble(error: OSError) -> None:
+        unread[Path(os.fsdecode(error.filename))] = _unreadable(error, "folder")
+
+    for entry in inputs:
+        if not entry.is_dir():
+            found.setdefault(entry, _kind(entry, follow=True))
+            continue
+        for folder, folders, names in os.walk(entry, onerror=trouble):
+            here = Path(folder)
+            links = [name for name in folders if (here / name).is_symlink()]
+            folders[:] = [
+                name
+                for name in folders
+                if name not in links and os.path.realpath(here / name) not in apart
+            ]
+            for name in (*names, *links):
+                found.setdefault(here / name, _kind(here / name))
+    listing = Listing()
+    for path, kind in sorted(found.items()):
+        if kind is None:
+            listing.files.append(path)
+        else:
+            (listing.unread if kind[0] == _UNREAD else listing.passed).append((path, *kind))
+    listing.unread.extend((path, *why) for path, why in sorted(unread.items()))
+    return listing
+
+
+def _kind(path: Path, follow: bool = False) -> tuple[str, str] | None:
+    """Say what stands in a folder that is no file; None of a file."""
+    try:
+        mode = path.stat(follow_symlinks=follow).st_mode
+    except OSError as error:
+        return _unreadable(error, "file")
+    if stat.S_ISREG(mode):
+        return None
+    if stat.S_ISLNK(mode):
+        return _LINK
+    for is_kind, code, what in _KINDS:
+        if is_kind(mode):
+            return code, f"{what}, not a file"
+    return "special-file", "neither a file nor a folder"
+
+
+def _unreadable(error: OSError, what: str) -> tuple[str, str]:
+    why = error.strerror or type(error).__name__
+    denied = error.errno in (errno.EACCES, errno.EPERM)
+    advice = "let this account read it, then run the same again" if denied else "look at that disk"
+    return _UNREAD, f"the {what} cannot be read: {why}; {advice}"
 
 
 @dataclass(eq=False)
@@ -64,8 +156,11 @@ class _Study(Job):
 
     ref: str = ""
     keys: dict[Path, str] = field(default_factory=dict)
+    before: StudyEntry | None = None  # what stands in its final place already
+    earlier: int = 0
     made: int = 0
-    held: Counter[str] = field(default_factory=Counter)
+    copies: int = 0
+    told: set[Path] = field(default_factory=set)  # held or passed over, each for its own reason
     refused: Outcome | None = None
 
 
@@ -94,28 +189,31 @@ class FolderRun:
         self._pseudonyms = pseudonyms
         self._profile = profile
         self._out = out
-        self._quarantine = quarantine
+        self._quarantine = Quarantine(quarantine)
         self._processes = processes
         self._tell = tell
         self._summary = Summary()
 
-    def run(self, files: Sequence[Path]) -> Summary:
+    def run(self, files: Sequence[Path] | Listing) -> Summary:
         """Anonymise files; run again after a crash it goes on where it stopped.
 
         Raises
         ------
         ConfigError
             `out` holds the results of another profile or key.
-        RetryableError
-            A process died.
+        StorageError
+            `out` or the quarantine cannot be written.
         """
-        self._summary = Summary(files=len(files))
+        listing = _listing(files)
+        self._summary = _counted(listing)
         made_with = f"{self._profile.hash} {self._pseudonyms.reference('space', '')}"
         with (
             Journal(self._out / JOURNAL, made_with) as journal,
             Workshop(self._pseudonyms, self._profile, self._processes) as workshop,
         ):
-            for study, batch in workshop.many(self._going(journal, workshop, files)):
+            for path, code, detail in (*listing.passed, *listing.unread):
+                self._quarantine.name(path, code, detail)
+            for study, batch in workshop.many(self._going(journal, workshop, listing.files)):
                 if batch is None:
                     self._end(journal, study)
                 else:
@@ -123,28 +221,70 @@ class FolderRun:
                 self._tell(self._summary)
         return self._summary
 
-    def rehearse(self, files: Sequence[Path]) -> Summary:
+    def rehearse(self, files: Sequence[Path] | Listing) -> Summary:
         """Say what a run would do; nothing is kept of it."""
-        self._summary = summary = Summary(files=len(files))
+        listing = _listing(files)
+        self._summary = summary = _counted(listing)
         with (
             tempfile.TemporaryDirectory(prefix="pacsgrid-") as folder,
             Workshop(self._pseudonyms, self._profile, self._processes) as workshop,
         ):
             jobs = (
-                Job(paths, known, Path(folder) / ref)
-                for ref, paths, known in self._studies(workshop, files)
+                _Study(paths, known, Path(folder) / ref)
+                for ref, paths, known in self._studies(workshop, listing.files)
             )
-            for job, batch in workshop.many(jobs):
+            subjects: dict[Path, set[str]] = {}
+            for study, batch in workshop.many(jobs):
                 if batch is None:
-                    shutil.rmtree(job.out, ignore_errors=True)
+                    self._say(study)
+                    shutil.rmtree(study.out, ignore_errors=True)
                     continue
                 for made in batch.made:
                     made.path.unlink(missing_ok=True)
-                summary.made += len(batch.made)
-                summary.held.update(outcome.code for outcome in batch.held)
-                summary.counts.merge(batch.counts)
+                self._look(study, batch, subjects.setdefault(study.out, set()))
+                if not study.dropped:
+                    self._count(study, batch)
+                    summary.counts.merge(batch.counts)
                 self._tell(summary)
         return summary
+
+    def _look(self, study: _Study, batch: Batch, subjects: set[str]) -> None:
+        """Drop a study of which one file spoils all others, or that is of two patients."""
+        # Files that the checker cannot read belong to no study that they could spoil.
+        refused = (one for one in batch.held if one.refused and study.known.headers)
+        study.refused = study.refused or next(refused, None)
+        subjects.update(made.subject for made in batch.made)
+        if study.refused is None and len(subjects - {""}) > 1:
+            study.error = HeldError(
+                "patient-mismatch",
+                "the files of this study bear different PatientIDs (0010,0020); correct it at "
+                "the source",
+            )
+        study.dropped = study.refused is not None or study.error is not None
+
+    def _count(self, study: _Study, batch: Batch) -> None:
+        copies = sum(one.copy for one in batch.outcomes if one.made)
+        for tally in (study, self._summary):
+            tally.made += len(batch.made)
+            tally.copies += copies
+        for one in batch.held:
+            (self._summary.passed if one.code in _PASSED else self._summary.held)[one.code] += 1
+            study.told.add(one.source)
+
+    def _say(self, study: _Study) -> tuple[str, str]:
+        """Count all files of a study that is given up as held; returns why, if it is."""
+        if study.refused is not None:
+            why = study.refused.code, study.refused.detail
+        elif study.error is not None:
+            why = study.error.code, study.error.detail
+        else:
+            return "", ""
+        summary = self._summary
+        summary.made -= study.made
+        summary.copies -= study.copies
+        summary.earlier -= study.earlier
+        summary.held[why[0]] += len(study.files) - len(study.told) + study.earlier
+        return why
 
     def _studies(
         self, workshop: Workshop, files: Sequence[Path]
@@ -158,8 +298,11 @@ class FolderRun:
             yield self._pseudonyms.reference("folder", "unread"), sorted(unread), Known()
 
     def _key(self, path: Path) -> str:
-        stat = path.stat()
-        what = f"{path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}"
+        try:
+            state = path.stat()
+            what = f"{os.path.realpath(path)}\0{state.st_size}\0{state.st_mtime_ns}"
+        except OSError:  # it has gone since it was listed
+            what = f"{path}\0gone"
         return self._pseudonyms.reference("file", what)
 
     def _going(
@@ -172,80 +315,100 @@ class FolderRun:
                 journal.drop(ref)
             entry = journal.study(ref)
             keys = {path: self._key(path) for path in paths}
+            self._know_copies(journal, ref, keys, known)
             left = [path for path in paths if keys[path] not in entry.done]
+            # What is settled stays, whatever becomes of what came since.
+            before = deepcopy(entry) if entry.settled else None
+            earlier = 0 if entry.settled else len(paths) - len(left)
             self._summary.earlier += len(paths) - len(left)
-            yield _Study(left, known, work, ref=ref, keys=keys)
+            yield _Study(left, known, work, ref=ref, keys=keys, before=before, earlier=earlier)
+
+    def _know_copies(self, journal: Journal, ref: str, keys: dict[Path, str], known: Known) -> None:
+        """Note copies of files that an earlier run has done: their results are there."""
+        entry = journal.study(ref)
+        for group in known.twins.alike if entry.done else ():
+            there = next((entry.done[keys[p]] for p in group if keys[p] in entry.done), None)
+            new = [keys[path] for path in group if keys[path] not in entry.done]
+            if there is not None and new:
+                settled = entry.settled
+                done = [(key, *there) for key in new]
+                journal.batch(ref, entry.subject, entry.study_uid, done, {}, Counts())
+                if settled:
+                    journal.settle(ref)
 
     def _is_there(self, entry: StudyEntry, work: Path) -> bool:
         """Say whether what an interrupted run noted of a study still stands somewhere."""
-        final = self._out / entry.subject / entry.study_uid
-        return entry.settled or all(
-            any((place / series / f"{sop}.dcm").exists() for place in (work, final))
-            for series, sop in entry.done.values()
+        if entry.settled or not entry.done:
+            return True
+        final = self._final(entry)
+        return all(
+            any(place(room, *uids, suffix=".dcm").exists() for room in (work, final))
+            for uids in entry.done.values()
         )
 
+    def _final(self, entry: StudyEntry) -> Path:
+        """Return where a study's results stand in the end."""
+        return place(self._out / named(entry.subject), entry.study_uid)
+
     def _take(self, journal: Journal, study: _Study, batch: Batch) -> None:
-        # Files that the checker cannot read belong to no study that they could spoil.
-        refused = (one for one in batch.held if one.refused and study.known.headers)
-        study.refused = next(refused, None)
-        if study.refused is None:
-            try:
-                self._note(journal, study, batch)
-            except HeldError as error:
-                study.error = error
-        study.dropped = study.refused is not None or study.error is not None
+        self._look(study, batch, {journal.study(study.ref).subject})
+        if not study.dropped:
+            self._note(journal, study, batch)
 
     def _end(self, journal: Journal, study: _Study) -> None:
-        """Settle a study of which nothing is under way any more, or forget it."""
-        summary, ref, entry = self._summary, study.ref, journal.study(study.ref)
-        try:
-            if study.error is not None:
-                raise study.error
-            if study.refused is None and entry.done and not (entry.settled and not study.files):
+        """Settle a study of which nothing is under way any more, or hold all of it."""
+        ref, entry = study.ref, journal.study(study.ref)
+        if not study.dropped and entry.done and not (entry.settled and not study.files):
+            try:
                 self._settle(journal, ref, entry, study.out)
-        except HeldError as error:
-            study.refused = Outcome(next(iter(study.keys)), None, error.code, error.detail)
-        if study.refused:
-            one = study.refused
-            keep_with_reason(one.source, self._quarantine, one.code, one.detail)
-            summary.made -= study.made
-            summary.held.subtract(study.held)
-            summary.held[one.code] += len(study.files)
-            summary.held += Counter()  # without what is none now
+            except HeldError as error:
+                study.error = error
+        code, detail = self._say(study)
+        if code:
+            left = set(study.files) if study.before else study.keys.keys()
+            for path in sorted(left - study.told):
+                own = study.refused is None or study.refused.source == path
+                told = detail if own else f"held with a file of its study: {detail}"
+                self._quarantine.hold(path, code, told)
             journal.drop(ref)
+            if old := study.before:
+                done = [(key, *place) for key, place in old.done.items()]
+                journal.batch(ref, old.subject, old.study_uid, done, old.held, old.counts)
+                journal.settle(ref)
         shutil.rmtree(study.out, ignore_errors=True)
 
     def _note(self, journal: Journal, study: _Study, batch: Batch) -> None:
         ref, keys = study.ref, study.keys
         entry = journal.study(ref)
-        subjects = {made.subject for made in batch.made} | ({entry.subject} - {""})
-        if len(subjects) > 1:
-            raise HeldError(
-                "patient-mismatch",
-                "the files of this study bear different PatientIDs (0010,0020); correct it at "
-                "the source",
-            )
         for outcome in batch.held:
-            keep_with_reason(outcome.source, self._quarantine, outcome.code, outcome.detail)
+            if outcome.code in _PASSED:
+                self._quarantine.name(outcome.source, outcome.code, outcome.detail)
+            else:
+                self._quarantine.hold(outcome.source, outcome.code, outcome.detail)
         done = [
             (keys[outcome.source], outcome.made.series_uid, outcome.made.sop_uid)
             for outcome in batch.outcomes
             if outcome.made
         ]
-        held = {keys[outcome.source]: outcome.code for outcome in batch.held}
+        held = {keys[one.source]: one.code for one in batch.held if one.code not in _PASSED}
+        subject = batch.made[0].subject if batch.made else entry.subject
         study_uid = batch.made[0].study_uid if batch.made else entry.study_uid
-        journal.batch(ref, next(iter(subjects), ""), study_uid, done, held, batch.counts)
-        study.made += len(done)
-        study.held.update(held.values())
-        self._summary.made += len(done)
-        self._summary.held.update(held.values())
+        journal.batch(ref, subject, study_uid, done, held, batch.counts)
+        self._count(study, batch)
 
     def _settle(self, journal: Journal, ref: str, entry: StudyEntry, work: Path) -> None:
         """Take a study that passed as a whole to its final place, and its report with it."""
-        final = self._out / entry.subject / entry.study_uid
+        with storing(self._out):
+            self._move(entry, work)
+        journal.settle(ref)
+        self._summary.counts.merge(entry.counts)
+
+    def _move(self, entry: StudyEntry, work: Path) -> None:
+        final = self._final(entry)
         folders = {self._out, final.parent, final}
         for series, sop in entry.done.values():
-            part, target = work / series / f"{sop}.dcm", final / series / f"{sop}.dcm"
+            part = place(work, series, sop, suffix=".dcm")
+            target = place(final, series, sop, suffix=".dcm")
             # One that is not in the workplace was taken over before a crash.
             if part.exists():
                 if target.exists() and not filecmp.cmp(target, part, shallow=False):
@@ -266,5 +429,16 @@ class FolderRun:
             os.fsync(stream.fileno())
         os.replace(partial, final / REPORT_NAME)
         sync_directories(folders)
-        journal.settle(ref)
-        self._summary.counts.merge(entry.counts)
+
+
+def _listing(files: Sequence[Path] | Listing) -> Listing:
+    return files if isinstance(files, Listing) else Listing(list(files))
+
+
+def _counted(listing: Listing) -> Summary:
+    """Return a run's summary before anything was read."""
+    return Summary(
+        files=len(listing.files) + len(listing.passed) + len(listing.unread),
+        held=Counter(code for _, code, _ in listing.unread),
+        passed=Counter(code for _, code, _ in listing.passed),
+    )

@@ -7,15 +7,20 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import BinaryIO
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
 
 from .folding import Folded, composed, fold, folded, misread
+from .inflate import check_inflates
 from .institutions import Institutions
 from .names import Names
 from .parts import cut, parsed
 from .quiet import quiet
+from .straight import straightened
+from .whole import IrregularError
 
 NAMES = frozenset({0x00100010, 0x00101001, 0x00101005, 0x00101060})
 # Every PN is a person of this study; these LO/SH are identifiers of patient, visit or order.
@@ -313,11 +318,19 @@ def collect_identifiers(paths: Iterable[Path]) -> StudyIdentifiers:
 
 def _unknown(path: Path, known: dict[object, set[bytes]]) -> Dataset:
     """Read a header, without the elements that stood in another byte for byte."""
-    with path.open("rb") as stream:
-        parts = cut(stream)
+    with path.open("rb") as file:
+        stream: BinaryIO = file
+        try:
+            parts = cut(stream)
+        except IrregularError:
+            parts, stream = None, straightened(stream)
         if parts is None:
+            check_inflates(stream)
             stream.seek(0)
-            return dcmread(stream, stop_before_pixels=True)
+            try:
+                return dcmread(stream, stop_before_pixels=True)
+            except InvalidDicomError:
+                return dcmread(straightened(stream), stop_before_pixels=True)
     charset = parts.elements.get(0x00080005)
     new = {0x00080005: charset} if charset is not None else {}
     private: dict[int, bytes] = {}

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from ..disk import storing
 from ..errors import ConfigError
 from .check import Counts
 
@@ -40,14 +42,24 @@ class Journal:
     Raises
     ------
     ConfigError
-        The folder holds the results of another profile or key.
+        The folder holds the results of another profile or key, or the file is no journal.
+    StorageError
+        The folder cannot be written.
     """
 
     def __init__(self, path: Path, made_with: str) -> None:
         self.studies: dict[str, StudyEntry] = {}
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        whole = self._load(path, made_with)
-        self._stream = path.open("ab")
+        self._path = path
+        with storing(path.parent.parent):
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            whole = self._load(path, made_with)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise ConfigError(
+                f"{path}: not what a run writes there; remove it, and what was done is done again"
+            ) from None
+        with storing(path.parent.parent):
+            self._stream = path.open("ab")
         # A line that was cut by a crash is written again.
         self._stream.truncate(whole)
         if not whole:
@@ -85,7 +97,8 @@ class Journal:
             study.held.pop(key, None)
         study.held.update(entry.get("held", {}))
         tally = Counter({(tag, fate): count for tag, fate, count in entry.get("counts", ())})
-        done = len(entry.get("done", ()))
+        # Copies of an instance are done, but no instances of their own.
+        done = entry.get("instances", len(entry.get("done", ())))
         study.counts.merge(Counts(tally, done, entry.get("frames_read", 0)))
 
     def study(self, ref: str) -> StudyEntry:
@@ -109,6 +122,7 @@ class Journal:
             "done": done,
             "held": held,
             "counts": [[tag, fate, count] for (tag, fate), count in counts.by_tag.items()],
+            "instances": counts.instances,
             "frames_read": counts.frames_read,
         }
         self._take(entry)
@@ -125,13 +139,15 @@ class Journal:
         self._write({"study": ref, "dropped": True})
 
     def _write(self, entry: dict[str, Any]) -> None:
-        self._stream.write(json.dumps(entry).encode() + b"\n")
-        self._stream.flush()
-        os.fsync(self._stream.fileno())
+        with storing(self._path.parent.parent):
+            self._stream.write(json.dumps(entry).encode() + b"\n")
+            self._stream.flush()
+            os.fsync(self._stream.fileno())
 
     def close(self) -> None:
         """Close the file."""
-        self._stream.close()
+        with suppress(OSError):  # what could not be written was told when it was
+            self._stream.close()
 
     def __enter__(self) -> Self:
         return self

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from ..disk import sync_directories, sync_files
+from ..disk import storing, sync_directories, sync_files
 from ..errors import HeldError
+from ..uids import inside
 
 
 class Landing:
@@ -26,14 +28,16 @@ class Landing:
         """Return the name that a file bears until it is settled."""
         return target.with_suffix(".part")
 
-    def open(self, target: Path) -> BinaryIO:
-        """Open a file for writing; it stays open until it is settled or discarded.
+    def open(self, target: Path, root: Path) -> BinaryIO:
+        """Open a file below `root` for writing; it stays open until settled or discarded.
 
         Raises
         ------
         HeldError
-            ``duplicate-conflict``: another of the group has that name.
+            ``duplicate-conflict``: another of the group has that name. ``not-uid``: it does not
+            lie below `root`.
         """
+        inside(root, target)
         if target in self._waiting:
             raise HeldError(
                 "duplicate-conflict",
@@ -41,11 +45,12 @@ class Landing:
                 "right one at the source",
             )
         partial = self.partial(target)
-        try:
-            stream = open(partial, "wb")  # noqa: SIM115
-        except FileNotFoundError:
-            partial.parent.mkdir(parents=True, exist_ok=True)
-            stream = open(partial, "wb")  # noqa: SIM115
+        with storing(target.parent.parent):
+            try:
+                stream = open(partial, "wb")  # noqa: SIM115
+            except FileNotFoundError:
+                partial.parent.mkdir(parents=True, exist_ok=True)
+                stream = open(partial, "wb")  # noqa: SIM115
         self._waiting[target] = stream
         return stream
 
@@ -54,18 +59,22 @@ class Landing:
         stream = self._waiting.pop(target, None)
         if stream is not None:
             self.partial(target).unlink(missing_ok=True)
-            stream.close()
+            with suppress(OSError):  # what it still has to write is not wanted
+                stream.close()
 
     def settle(self) -> None:
         """Return when all files are on disk under their own names.
 
         Raises
         ------
-        OSError
+        StorageError
             Some could not be written; none of the group is settled then.
         """
-        if not self._waiting:
-            return
+        if self._waiting:
+            with storing(next(iter(self._waiting)).parent.parent):
+                self._settle()
+
+    def _settle(self) -> None:
         errors = sync_files([stream.fileno() for stream in self._waiting.values()])
         for error in errors.values():
             raise error

@@ -44,8 +44,12 @@ _LIMIT = 100_000
 def separable(parts: Parts) -> bool:
     """Say whether the elements of a header can be rewritten one by one."""
     named = all(len(parts.elements.get(tag, b"")) > 8 for tag in _UIDS)
-    plain = parts.implicit or parts.elements.get(_SOP_UID, b"")[4:6] == b"UI"
-    return named and plain and not any(tag in parts.elements for tag in _CODE)
+    # What is no UID, or several of them, is refused on the long way.
+    plain = named and not any(
+        b"\\" in (data := parts.elements[tag])[8:] or not (parts.implicit or data[4:6] == b"UI")
+        for tag in _UIDS
+    )
+    return plain and not any(tag in parts.elements for tag in _CODE)
 
 
 def shared(parts: Parts) -> tuple[bytes | None, ...]:
@@ -53,9 +57,9 @@ def shared(parts: Parts) -> tuple[bytes | None, ...]:
     return tuple([parts.elements.get(tag) for tag in _SHARED])
 
 
-def _as_it_was(element: Any) -> bool:
+def _as_it_was(element: Any, data: bytes) -> bool:
     """Say whether an element was not even decoded, and holds nothing that writing would change."""
-    if not isinstance(element, RawDataElement) or not isinstance(element.value, bytes):
+    if not isinstance(element, RawDataElement) or element.value != data[8:]:
         return False
     if element.VR in ("DS", "IS"):
         return _PLAIN_NUMBERS.fullmatch(element.value) is not None
@@ -111,7 +115,7 @@ class Memo:
         made: dict[int, bytes] = {}
         for tag, data in wanted.items():
             # Read, judged and left alone: its bytes are what would be written.
-            if tag in ds and _as_it_was(ds.get_item(tag)):
+            if tag in ds and _as_it_was(ds.get_item(tag), data):
                 made[tag] = data
                 if ds.get_item(tag).VR in ("DS", "IS") and self._plain(data):
                     self._numbers.add((tag, data[4:6]))
@@ -170,7 +174,7 @@ class Memo:
         return made
 
     def _sop(self, element: bytes) -> bytes:
-        value = self._sop_uid(element[8:].rstrip(b"\0 ").decode("ascii")).encode()
+        value = self._sop_uid(element[8:].strip(b"\0 ").decode("ascii")).encode()
         value += b"\0" * (len(value) % 2)
         if element[4:6] == b"UI":
             return element[:6] + len(value).to_bytes(2, "little") + value

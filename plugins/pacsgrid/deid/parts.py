@@ -9,8 +9,20 @@ from io import BytesIO
 from typing import Any, BinaryIO
 
 from pydicom.filereader import read_dataset
+from pydicom.uid import UID_dictionary
 
-from .whole import ITEM, LONG, PIXELS, SEQUENCE_END, UNDEFINED, truncated
+from .whole import (
+    ITEM,
+    ITEM_BYTES,
+    LONG,
+    MOST_DEPTH,
+    PIXELS,
+    SEQUENCE_END,
+    UNDEFINED,
+    IrregularError,
+    check_depth,
+    too_deep,
+)
 
 _PREAMBLE = 132
 # Headers of single slices are seldom longer.
@@ -21,8 +33,12 @@ _SYNTAX = 0x00020010
 # The encodings that stand as bytes in the file (PS3.5 Annex A): big endian is rare and deflated
 # must be taken in whole, they go the long way.
 _IMPLICIT, _EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
-_ENCAPSULATED = "1.2.840.10008.1.2.4.", "1.2.840.10008.1.2.5"
 _DEFLATED = frozenset({"1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205"})
+_ENCAPSULATED = frozenset(
+    uid for uid, entry in UID_dictionary.items()
+    if entry[1] == "Transfer Syntax"
+    and (uid.startswith("1.2.840.10008.1.2.4.") or uid == "1.2.840.10008.1.2.5")
+) - _DEFLATED  # fmt: skip
 
 
 _SHORT_ELEMENT = struct.Struct("<HH2sH").unpack_from
@@ -30,6 +46,9 @@ _SHORT = frozenset(
     (b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT", b"PN",
      b"SH", b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US")
 )  # fmt: skip
+
+
+_ENCODED = _SHORT | LONG
 
 
 class _Short(Exception):
@@ -54,12 +73,14 @@ def cut(stream: BinaryIO) -> Parts | None:
     """Cut a file's header into its elements, up to the pixel data.
 
     Returns None for a file that has to go the long way: not little endian, deflated, not DICOM,
-    with an element twice.
+    with an element twice, encoded otherwise than it says.
 
     Raises
     ------
+    IrregularError
+        An element, item or sequence does not end inside the file.
     HeldError
-        ``truncated``: an element, item or sequence does not end inside the file.
+        ``too-deep``.
     """
     size = stream.seek(0, 2)
     stream.seek(0)
@@ -69,7 +90,7 @@ def cut(stream: BinaryIO) -> Parts | None:
             return _cut(data, size)
         except _Short:
             if len(data) >= size:
-                raise truncated() from None
+                raise IrregularError from None
             data += stream.read(len(data))
 
 
@@ -98,9 +119,9 @@ def _cut(data: bytes, size: int) -> Parts | None:
             syntax = data[value : value + length].rstrip(b"\0 ").decode("latin-1")
         at = value + length
     implicit = syntax == _IMPLICIT
-    if not implicit and syntax != _EXPLICIT and not syntax.startswith(_ENCAPSULATED):
+    if not implicit and syntax != _EXPLICIT and syntax not in _ENCAPSULATED:
         return None
-    if syntax in _DEFLATED:
+    if (data[at + 4 : at + 6] in _ENCODED) == implicit:
         return None
     return _elements(data, at, size, syntax, implicit)
 
@@ -135,12 +156,14 @@ def _elements(data: bytes, at: int, size: int, syntax: str, implicit: bool) -> P
             _items(data, value, _inside(data, at, step)) if length == UNDEFINED else value + length
         )
         if end > size:
-            raise truncated()
+            raise IrregularError
         if end > len(data):
             raise _Short
         if tag in elements:
             return None
         elements[tag] = data[at:end]
+        if data.count(ITEM_BYTES, at, end) > MOST_DEPTH:
+            check_depth(elements[tag], True, implicit)
         at = end
     return Parts(syntax, implicit, elements, at)
 
@@ -171,19 +194,24 @@ def _implicit(data: bytes, at: int) -> tuple[int, int, int]:
     return group << 16 | low, at + 8, length
 
 
-def _items(data: bytes, at: int, step: _Step) -> int:
+def _items(data: bytes, at: int, step: _Step, depth: int = 0) -> int:
+    if depth > MOST_DEPTH:
+        raise too_deep()
     while True:
         tag, value, length = _implicit(data, at)
         if tag == SEQUENCE_END:
             return value
         if tag != ITEM:
-            raise truncated()
-        at = _item(data, value, step) if length == UNDEFINED else value + length
+            raise IrregularError
+        at = _item(data, value, step, depth) if length == UNDEFINED else value + length
 
 
-def _item(data: bytes, at: int, step: _Step) -> int:
+def _item(data: bytes, at: int, step: _Step, depth: int) -> int:
     while True:
         tag, value, length = step(data, at)
         if tag == _ITEM_END:
             return value
-        at = _items(data, value, _inside(data, at, step)) if length == UNDEFINED else value + length
+        if length == UNDEFINED:
+            at = _items(data, value, _inside(data, at, step), depth + 1)
+        else:
+            at = value + length

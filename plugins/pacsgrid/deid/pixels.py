@@ -7,7 +7,8 @@ from typing import Any, BinaryIO
 
 from pydicom.uid import UID
 
-from .whole import ITEM, LONG, SEQUENCE_END, UNDEFINED, Walker, truncated
+from ..errors import HeldError
+from .whole import ITEM, LONG, SEQUENCE_END, UNDEFINED, IrregularError, Walker, truncated
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,7 @@ class Span:
     """A pixel data element: where it and its value begin in the file, where it ends.
 
     The end is that of the value, its delimiter included; `vr` is empty for implicit encoding.
+    ``encapsulated`` says that it consists of fragments (PS3.5 A.4).
     """
 
     start: int
@@ -22,6 +24,7 @@ class Span:
     value: int
     tag: int
     vr: str
+    encapsulated: bool = False
 
 
 def pixel_span(
@@ -34,7 +37,8 @@ def pixel_span(
     Raises
     ------
     HeldError
-        ``truncated``: the file ends before its pixel data does, or lacks it.
+        ``truncated``: the file ends before its pixel data does; ``no-pixels``: an image without
+        any; ``malformed``: they are not what the header says.
     """
     return find_span(stream, start, little, implicit, is_image(header), expected_bytes(header))
 
@@ -43,18 +47,40 @@ def find_span(
     stream: BinaryIO, start: int, little: bool, implicit: bool, image: bool, expected: int
 ) -> Span | None:
     """Locate the pixel data as `pixel_span` does, with what it asks of the header."""
-    walker = Walker(stream)
+    try:
+        return _span(Walker(stream), start, little, implicit, image, expected)
+    except IrregularError:  # the file ends inside the head of an element or fragment
+        raise truncated() from None
+
+
+def _span(
+    walker: Walker, start: int, little: bool, implicit: bool, image: bool, expected: int
+) -> Span | None:
     if walker.size - start < 8:
         if image:
-            raise truncated()
+            raise HeldError(
+                "no-pixels",
+                "an image without pixel data (7FE0,0010): its origin has it, or sent the header "
+                "alone",
+            )
         return None
     tag, vr, value, length = walker.element(start, little, implicit)
     if not implicit and vr not in LONG:
-        raise truncated()
+        raise HeldError(
+            "malformed",
+            f"the pixel data ({tag >> 16:04X},{tag & 0xFFFF:04X}) has no VR of pixel data; have "
+            "its origin write it anew",
+        )
     if length == UNDEFINED:
-        return Span(start, _end_of_items(walker, value), value, tag, vr.decode())
-    if value + length > walker.size or length < expected:
+        return Span(start, _end_of_items(walker, value), value, tag, vr.decode(), True)
+    if value + length > walker.size:
         raise truncated()
+    if length < expected:
+        raise HeldError(
+            "pixels-short",
+            f"the pixel data has {length} bytes, its rows, columns and frames ask for {expected}; "
+            "correct it at its origin",
+        )
     return Span(start, value + length, value, tag, vr.decode())
 
 
@@ -69,9 +95,63 @@ def _end_of_items(walker: Walker, at: int) -> int:
         tag, _, value, length = walker.element(at, little=True, implicit=True)
         if tag == SEQUENCE_END:
             return value
-        if tag != ITEM or value + length > walker.size:
+        if tag != ITEM or length == UNDEFINED:
+            raise HeldError(
+                "malformed",
+                "the fragments of the pixel data do not follow each other (PS3.5 A.4); have its "
+                "origin write it anew",
+            )
+        if value + length > walker.size:
             raise truncated()
         at = value + length
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the header describes the pixels; 0 where it does not."""
+
+    rows: int = 0
+    columns: int = 0
+    samples: int = 1
+    bits: int = 0
+    frames: int = 1
+    subsampled: bool = False
+
+    @property
+    def frame_bits(self) -> int:
+        """Length of an uncompressed frame in bits."""
+        bits = self.rows * self.columns * self.samples * self.bits
+        return bits * 2 // 3 if self.subsampled else bits
+
+    @property
+    def frame_bytes(self) -> int:
+        """Length of an uncompressed frame by itself."""
+        return (self.frame_bits + 7) // 8
+
+    @property
+    def bytes(self) -> int:
+        """Length of the uncompressed frames without padding (PS3.5 8.1.1)."""
+        return (self.frame_bits * self.frames + 7) // 8
+
+    @property
+    def segments(self) -> int:
+        """Number of segments of a frame in RLE (PS3.5 G.2)."""
+        return self.samples * ((self.bits + 7) // 8)
+
+
+def layout_of(header: Any) -> Layout:
+    """Return how a header describes its pixels."""
+    try:
+        return Layout(
+            int(header.Rows),
+            int(header.Columns),
+            int(header.get("SamplesPerPixel", 1) or 1),
+            int(header.BitsAllocated),
+            max(1, int(header.get("NumberOfFrames", 1) or 1)),
+            header.get("PhotometricInterpretation") == "YBR_FULL_422",
+        )
+    except (AttributeError, TypeError, ValueError):
+        return Layout()
 
 
 def expected_bytes(header: Any) -> int:

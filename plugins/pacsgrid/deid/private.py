@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from pydicom.datadict import private_dictionary_VR
+from functools import lru_cache
+
+from pydicom.datadict import private_dictionaries, private_dictionary_VR
 from pydicom.dataset import Dataset
+
+from .safe_private import same_creator
+
+
+@lru_cache(maxsize=1)
+def _spelled() -> dict[str, str]:
+    """Return the private dictionary's spelling of each creator."""
+    return {same_creator(creator): creator for creator in private_dictionaries}
 
 
 def safe_elements(ds: Dataset, safe: frozenset[tuple[str, int, int]]) -> dict[int, str]:
@@ -21,7 +31,7 @@ def safe_elements(ds: Dataset, safe: frozenset[tuple[str, int, int]]) -> dict[in
             continue
         block = group << 16 | low >> 8
         try:
-            creator = str(ds[block].value).strip(" \0") if block in ds else ""
+            creator = same_creator(str(ds[block].value)) if block in ds else ""
         except Exception:
             continue  # a creator that cannot be decoded names nobody
         if (creator, group, low & 0xFF) not in safe:
@@ -29,7 +39,7 @@ def safe_elements(ds: Dataset, safe: frozenset[tuple[str, int, int]]) -> dict[in
         vr = ds.get_item(tag).VR
         if vr in (None, "UN"):
             try:
-                vr = private_dictionary_VR(tag, creator)
+                vr = private_dictionary_VR(tag, _spelled().get(creator, creator))
             except KeyError:
                 continue
         found[int(tag)] = vr

@@ -14,7 +14,7 @@ from pydicom.datadict import tag_for_keyword
 
 from ..errors import ConfigError
 from .pixel.settings import PixelSettings, parse_settings
-from .safe_private import standard_list
+from .safe_private import same_creator, standard_list
 
 OPTIONS = frozenset(
     {
@@ -61,6 +61,7 @@ class Profile:
     hash: str
     options: frozenset[str]
     overrides: dict[int, str]
+    # Creators as `same_creator` gives them.
     safe_private: frozenset[tuple[str, int, int]]
     held_modalities: frozenset[str]
     hold_burned_in: bool = True
@@ -80,6 +81,34 @@ def _tag(text: str) -> int:
     if tag is None:
         raise ConfigError(f"profile: {text!r} is neither a keyword nor eight hex digits")
     return int(tag)
+
+
+def _quoted(profile: str, what: str, value: Any) -> str:
+    if isinstance(value, str):
+        return value.strip()
+    raise ConfigError(
+        f'profile {profile}: put the {what} in quotes, as "0043"; without them YAML reads '
+        "0043 as a number, and as another one"
+    )
+
+
+def _safe(profile: str, creator: Any, group: Any, element: Any) -> tuple[str, int, int]:
+    """Read one entry of `safe_private`: creator, group and element within the block."""
+    numbers = []
+    for what, value in (("group", group), ("element", element)):
+        text = _quoted(profile, f"{what} of a safe_private entry", value)
+        if not re.fullmatch(r"[0-9A-Fa-f]{1,4}", text):
+            raise ConfigError(
+                f"profile {profile}: {text!r} in safe_private is no hexadecimal {what}; write four "
+                "digits for a group and two for an element"
+            )
+        numbers.append(int(text, 16))
+    if not numbers[0] & 1 or numbers[0] < 9:
+        raise ConfigError(f"profile {profile}: {group!r} in safe_private is no private group: odd")
+    maker = same_creator(_quoted(profile, "creator of a safe_private entry", creator))
+    if not maker:
+        raise ConfigError(f"profile {profile}: a safe_private entry names no creator")
+    return maker, numbers[0], numbers[1] & 0xFF
 
 
 def load_profile(name_or_path: str) -> Profile:
@@ -128,21 +157,28 @@ def _validated(raw: dict[str, Any]) -> Profile:
     private: set[tuple[str, int, int]] = set()
     try:
         for item in raw.get("overrides") or ():
+            _quoted(name, "tag of an override", item["tag"])
             if item["action"] not in {"X", "Z", "D", "K", "C"} or not item["reason"]:
                 raise ConfigError(f"profile {name}: an override needs X, Z, D, K or C and a reason")
-            overrides[_tag(str(item["tag"]))] = item["action"]
+            overrides[_tag(item["tag"])] = item["action"]
         for item in raw.get("safe_private") or ():
-            element = int(str(item["element"]), 16)
-            private.add((str(item["creator"]), int(str(item["group"]), 16), element & 0xFF))
+            private.add(_safe(name, item["creator"], item["group"], item["element"]))
     except (KeyError, TypeError, ValueError):
         raise ConfigError(f"profile {name}: a bad entry in overrides or safe_private") from None
     pixels = parse_settings(raw.get("pixels", {}), f"profile {name}")
     if "private" in options:
-        private |= standard_list()
+        private |= {(same_creator(maker), group, low) for maker, group, low in standard_list()}
     # The tables are part of what the profile means.
     tables = b"".join(
         Path(__file__).with_name(table).read_bytes()
-        for table in ("table.csv", "types.csv", "content.csv", "safe_private.csv", "terms.txt")
+        for table in (
+            "table.csv",
+            "types.csv",
+            "content.csv",
+            "safe_private.csv",
+            "terms.txt",
+            "defined_terms.txt",
+        )
     )
     source = json.dumps(raw, sort_keys=True, default=str).encode()
     return Profile(

@@ -1,4 +1,7 @@
-"""Where held files wait, each under its checksum, with their reasons beside them."""
+"""Where held files wait, each under its checksum, with their reasons beside them.
+
+The folder identifies patients: it is its owner's alone, and so is each file from its first byte.
+"""
 
 from __future__ import annotations
 
@@ -7,30 +10,99 @@ import os
 import shutil
 from pathlib import Path
 
-from ..disk import sha256_of, sync_directories
+from ..disk import open_private, sha256_of, storing, sync_directories
+from ..errors import StorageError
+
+REASONS = "reasons.jsonl"
 
 
 def keep(path: Path, room: Path) -> str:
-    """Copy a file into a quarantine, whole or not at all; returns its SHA-256 in hex."""
+    """Copy a file into a quarantine, whole or not at all; returns its SHA-256 in hex.
+
+    Raises
+    ------
+    OSError
+        The file cannot be read.
+    StorageError
+        The quarantine cannot be written.
+    """
     digest = sha256_of(path)
-    room.mkdir(parents=True, exist_ok=True, mode=0o700)
     target = room / f"{digest}.dcm"
-    if target.exists() and target.stat().st_size == path.stat().st_size:
-        return digest
-    with path.open("rb") as source, (room / f"{digest}.part").open("wb") as copy:
-        shutil.copyfileobj(source, copy, 1 << 20)
-        copy.flush()
-        os.fsync(copy.fileno())
-    os.replace(room / f"{digest}.part", target)
-    sync_directories([room])
+    with path.open("rb") as source, storing(room):
+        room.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if target.exists() and target.stat().st_size == path.stat().st_size:
+            return digest
+        partial = room / f"{digest}.part"
+        try:
+            with open_private(partial, "wb") as copy:
+                shutil.copyfileobj(source, copy, 1 << 20)
+                copy.flush()
+                os.fsync(copy.fileno())
+            os.replace(partial, target)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+        sync_directories([room])
     return digest
 
 
-def keep_with_reason(path: Path, room: Path, code: str, detail: str) -> None:
-    """Keep a file and write its reason into ``reasons.jsonl``, once."""
-    digest = keep(path, room)
-    line = json.dumps({"sha256": digest, "code": code, "detail": detail}) + "\n"
-    reasons = room / "reasons.jsonl"
-    if not reasons.exists() or line not in reasons.read_text("utf-8"):
-        with reasons.open("a", encoding="utf-8") as stream:
-            stream.write(line)
+def shown(path: Path) -> str:
+    """Return a file's name as text, bytes that are no UTF-8 escaped."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+class Quarantine:
+    """A folder of held files, and ``reasons.jsonl`` in it: each file's name, checksum and reason.
+
+    A line has ``file``, ``sha256`` (null where nothing was copied), ``code`` and ``detail``, and
+    stands there once.
+    """
+
+    def __init__(self, room: Path) -> None:
+        self._room = room
+        self._lines: set[str] | None = None
+
+    def hold(self, path: Path, code: str, detail: str) -> None:
+        """Keep a file and its reason; of one that cannot be read the reason alone.
+
+        Raises
+        ------
+        StorageError
+            The folder cannot be written.
+        """
+        try:
+            digest: str | None = keep(path, self._room)
+        except StorageError:
+            raise
+        except OSError:
+            digest = None
+        self._write(path, digest, code, detail)
+
+    def name(self, path: Path, code: str, detail: str) -> None:
+        """Note a file that is not kept, and why."""
+        self._write(path, None, code, detail)
+
+    def _write(self, path: Path, digest: str | None, code: str, detail: str) -> None:
+        entry = {"file": shown(path), "sha256": digest, "code": code, "detail": detail}
+        line = json.dumps(entry, ensure_ascii=False) + "\n"
+        with storing(self._room):
+            lines = self._known()
+            if line in lines:
+                return
+            with open_private(self._room / REASONS, "ab") as stream:
+                stream.write(line.encode())
+                stream.flush()
+                os.fsync(stream.fileno())
+            lines.add(line)
+
+    def _known(self) -> set[str]:
+        """Return the lines that are there, without one that a crash cut."""
+        if self._lines is None:
+            self._room.mkdir(parents=True, exist_ok=True, mode=0o700)
+            reasons = self._room / REASONS
+            data = reasons.read_bytes() if reasons.exists() else b""
+            whole = data[: data.rfind(b"\n") + 1]
+            if whole != data:
+                os.truncate(reasons, len(whole))
+            self._lines = set(whole.decode("utf-8", "replace").splitlines(keepends=True))
+        return self._lines

@@ -23,6 +23,11 @@ def table() -> frozenset[tuple[str, int, int]]:
     return frozenset(found)
 
 
+def same_creator(creator: str) -> str:
+    """Return the form by which creators compare: devices differ in case and padding."""
+    return " ".join(creator.strip("\0").split()).casefold()
+
+
 def standard_list() -> frozenset[tuple[str, int, int]]:
     """Return what of the table the option `private` keeps: all but copies of pixels."""
     return table() - _PIXELS

@@ -10,6 +10,7 @@ from .folding import composed, fold, misread, words_in
 from .identifiers import StudyIdentifiers
 from .patterns import AGE, CLINICAL, IDENTIFYING, PERSONS, UID
 from .pseudonyms import Pseudonyms
+from .vocabulary import STANDARD_UIDS
 from .written_dates import dates_in, write
 
 GONE = "***"
@@ -48,7 +49,7 @@ class TextCleaner:
 
         for match in UID.finditer(text):
             uid = match[0]
-            standard = uid.startswith("1.2.840.10008.") or self.keep_uids
+            standard = uid in STANDARD_UIDS or self.keep_uids
             take(*match.span(), uid if standard else self.pseudonyms.uid(uid))
         for start, end, becomes in self._dates(text):
             take(start, end, becomes)

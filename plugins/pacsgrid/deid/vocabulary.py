@@ -6,13 +6,32 @@ import re
 from functools import lru_cache
 from pathlib import Path
 
-from .folding import fold
+from pydicom.datadict import DicomDictionary, tag_for_keyword
+from pydicom.uid import UID_dictionary
 
-# DICOM's own (PS3.6 Annex A): SOP classes, transfer syntaxes, well-known instances.
-STANDARD_UID = "1.2.840.10008."
-_MANUFACTURER, _KERNEL_TAG, _RESCALE_TYPE = 0x00080070, 0x00181210, 0x00281054
-# PS3.3 C.11.1.1.2; of a CT image it must be HU.
-_RESCALE_TYPES = frozenset(("OD", "HU", "US", "MGML", "Z_EFF", "ED", "EDW", "HU_MOD", "PCT"))
+from ..uids import is_uid
+from .folding import fold
+from .identifiers import StudyIdentifiers
+
+# DICOM's own (PS3.6 Annex A): SOP classes, transfer syntaxes, well-known instances. Whatever else
+# stands below 1.2.840.10008 is somebody's invention, and may tell of a patient.
+STANDARD_UIDS = frozenset(UID_dictionary)
+# What kind of thing something is, never which one: SOP classes and transfer syntaxes, coding
+# schemes, context groups, mapping resources.
+_KINDS = frozenset(
+    tag for tag, entry in DicomDictionary.items()
+    if entry[0] == "UI" and re.search("SOPClass|TransferSyntaxUID", entry[4])
+) | {0x0008010C, 0x00080117, 0x00080118}  # fmt: skip
+# Organisations that name classes and schemes below their own root; its digits are nobody's.
+_ROOTS = re.compile(
+    r"(1\.2\.840\.(10008|113619|113543|113704|113845|114089)|1\.3\.12\.2\.1107"
+    r"|1\.3\.46\.670589|1\.2\.392\.20003[69](\.9\d{3})?|1\.2\.246\.352|1\.2\.752\.24"
+    r"|1\.2\.826\.0\.1\.3680043|1\.2\.276\.0|2\.16\.840\.1\.113(883|995)|1\.3\.6\.1\.4\.1)\."
+)
+_DATE = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
+_CODING_SCHEME_VERSION = 0x00080103
+_VERSION = re.compile(r"[vV]?\d{1,4}([._-]\d{1,4}){0,3}[A-Z]{0,2}|(19|20)\d{6}")
+_MANUFACTURER, _KERNEL_TAG = 0x00080070, 0x00181210
 _MAKERS = frozenset(
     {"agfa", "canon medical systems", "carestream", "carestream health", "esaote", "fujifilm",
      "fujifilm corporation", "fuji photo film co ltd", "ge healthcare", "ge medical systems",
@@ -24,31 +43,23 @@ _MAKERS = frozenset(
 _KERNEL = re.compile(r"[A-Z]{1,3}\d{1,3}[a-z]{0,2}|STANDARD|BONE|BONEPLUS|SOFT|LUNG|DETAIL|EDGE")
 
 
-# ValueType, RelationshipType, ContinuityOfContent, CompletionFlag, VerificationFlag (PS3.3 C.17):
-# a physician called Text must not take the structure of a report away. And
-# PhotometricInterpretation (C.7.6.3.1.2), without which nothing decodes.
-_TERMS = {
-    0x00280004: frozenset(
-        ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422",
-         "YBR_ICT", "YBR_PARTIAL_420", "YBR_PARTIAL_422", "YBR_RCT", "HSV", "ARGB", "CMYK", "XYB")
-    ),
-    0x0040A040: frozenset(
-        ("CODE", "COMPOSITE", "CONTAINER", "DATE", "DATETIME", "IMAGE", "NUM", "PNAME", "SCOORD",
-         "SCOORD3D", "TABLE", "TCOORD", "TEXT", "TIME", "UIDREF", "WAVEFORM")
-    ),
-    0x0040A010: frozenset(
-        ("CONTAINS", "HAS ACQ CONTEXT", "HAS CONCEPT MOD", "HAS OBS CONTEXT", "HAS PROPERTIES",
-         "INFERRED FROM", "SELECTED FROM")
-    ),
-    0x0040A050: frozenset(("SEPARATE", "CONTINUOUS")),
-    0x0040A491: frozenset(("PARTIAL", "COMPLETE")),
-    0x0040A493: frozenset(("UNVERIFIED", "VERIFIED")),
-}  # fmt: skip
+def _terms() -> dict[int, frozenset[str]]:
+    found: dict[int, frozenset[str]] = {}
+    text = Path(__file__).with_name("defined_terms.txt").read_text("ascii")
+    for entry in re.split(r"\n(?! )", re.sub(r"#.*\n", "", text).strip("\n")):
+        keyword, *words = entry.split()
+        tag = tag_for_keyword(keyword)
+        if tag is not None:
+            found[tag] = frozenset(word.replace("~", " ") for word in words)
+    return found
 
 
-def is_structure(tag: int, values: list[str]) -> bool:
-    """Say whether code strings are a standard's own words, whatever a patient's name is."""
-    return bool(values) and _TERMS.get(tag, frozenset()).issuperset(values)
+_TERMS = _terms()
+
+
+def own_words(tag: int) -> frozenset[str]:
+    """Return an attribute's defined terms: a patient of the same name does not take them away."""
+    return _TERMS.get(tag, frozenset())
 
 
 # Short with a digit in it: T2, C5, DIS2D, 512; longer numbers may be somebody's.
@@ -76,10 +87,34 @@ def is_code_string(value: str) -> bool:
     )
 
 
+def is_kind(tag: int) -> bool:
+    """Say whether an attribute's UIDs name a kind of thing, not a single one."""
+    return tag in _KINDS
+
+
+def is_public_kind(uid: str, identifiers: StudyIdentifiers) -> bool:
+    """Say whether the UID of a class or scheme, a maker's too, can be nobody's.
+
+    It may hold no date, no number that is long enough to be a person's, and nothing that the
+    study's own headers call an identifier.
+    """
+    if not is_uid(uid):
+        return False
+    own = _ROOTS.sub("", uid, count=1) if _ROOTS.match(uid) else uid
+    parts = own.removeprefix("2.25.").split(".") if own == uid else own.split(".")
+    if not uid.startswith("2.25.") and any(len(part) > 9 or _DATE.search(part) for part in parts):
+        return False
+    squeezed = uid.replace(".", "")
+    return not any(
+        (value in squeezed) if len(value) >= 6 else (value in parts)
+        for value in identifiers.compact
+    )
+
+
 def is_term(tag: int, text: str) -> bool:
-    """Say whether a text is a maker, a reconstruction kernel or a unit, in its place."""
+    """Say whether a text is a maker, a reconstruction kernel or a version, in its place."""
     if tag == _MANUFACTURER:
         return fold(text) in _MAKERS
-    if tag == _RESCALE_TYPE:
-        return text.strip("\0 ") in _RESCALE_TYPES
+    if tag == _CODING_SCHEME_VERSION:
+        return bool(_VERSION.fullmatch(text.strip("\0 ")))
     return tag == _KERNEL_TAG and bool(_KERNEL.fullmatch(text.strip()))

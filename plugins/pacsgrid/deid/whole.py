@@ -13,14 +13,33 @@ UNDEFINED = 0xFFFFFFFF
 LONG = frozenset(
     {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
 )
+ITEM_BYTES = b"\xfe\xff\x00\xe0"
 ITEM, _ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _PREAMBLE = 132
+# Sequences within each other: real objects have about ten; each reader here goes down so far.
+MOST_DEPTH = 64
+
+
+class IrregularError(HeldError):
+    """The elements do not follow each other as they should; `straight` says what it is."""
+
+    def __init__(self, kind: str = "") -> None:
+        super().__init__("unreadable", f"the header cannot be read ({kind or 'PS3.5'})")
 
 
 def truncated() -> HeldError:
     """Return the reason for a file that is not all there."""
     return HeldError(
         "truncated", "the file ends before its last element does; fetch it from its origin again"
+    )
+
+
+def too_deep() -> HeldError:
+    """Return the reason for a file whose sequences nest without end."""
+    return HeldError(
+        "too-deep",
+        f"sequences nest more than {MOST_DEPTH} deep, which no image needs; look at the device or "
+        "program that wrote the file",
     )
 
 
@@ -35,8 +54,13 @@ class Walker:
         self._stream.seek(position)
         data = self._stream.read(count)
         if len(data) < count:
-            raise truncated()
+            raise IrregularError
         return data
+
+    def peek(self, at: int) -> bytes:
+        """Return the VR of the element at a position, should it have one."""
+        self._stream.seek(at + 4)
+        return self._stream.read(2)
 
     def element(self, at: int, little: bool, implicit: bool) -> tuple[int, bytes, int, int]:
         """Return tag, VR (empty when implicit), the value's position and its length."""
@@ -50,8 +74,11 @@ class Walker:
             return tag, vr, at + 8, struct.unpack(order + "H", head[6:8])[0]
         return tag, vr, at + 12, struct.unpack(order + "L", self._read(at + 8, 4))[0]
 
-    def dataset(self, at: int, little: bool, implicit: bool, nested: bool) -> int:
+    def dataset(self, at: int, little: bool, implicit: bool, depth: int = 0) -> int:
         """Walk to the pixel data, to the end of the file or of the item; return where that is."""
+        nested = depth > 0
+        if depth > MOST_DEPTH:
+            raise too_deep()
         while True:
             left = self.size - at
             # Some writers pad a file to an even or round length.
@@ -65,21 +92,21 @@ class Walker:
             if length == UNDEFINED:
                 # What is UN with an undefined length is implicit VR little endian (PS3.5 6.2.2).
                 unknown = vr == b"UN"
-                at = self._items(value, little or unknown, implicit or unknown)
+                at = self._items(value, little or unknown, implicit or unknown, depth)
             else:
                 at = value + length
             if at > self.size:
-                raise truncated()
+                raise IrregularError
 
-    def _items(self, at: int, little: bool, implicit: bool) -> int:
+    def _items(self, at: int, little: bool, implicit: bool, depth: int) -> int:
         while True:
             tag, _, value, length = self.element(at, little, implicit)
             if tag == SEQUENCE_END:
                 return value
             if tag != ITEM:
-                raise truncated()
+                raise IrregularError
             if length == UNDEFINED:
-                at = self.dataset(value, little, implicit, nested=True)
+                at = self.dataset(value, little, implicit, depth + 1)
             else:
                 at = value + length
 
@@ -92,8 +119,10 @@ def check_whole(stream: BinaryIO, little: bool, implicit: bool) -> int:
 
     Raises
     ------
+    IrregularError
+        An element, item or sequence does not end inside the file.
     HeldError
-        ``truncated``: an element, item or sequence does not end inside the file.
+        ``too-deep``.
     """
     walker = Walker(stream)
     at = _PREAMBLE
@@ -102,4 +131,48 @@ def check_whole(stream: BinaryIO, little: bool, implicit: bool) -> int:
         if tag >> 16 != 2:
             break
         at = value + length
-    return walker.dataset(at, little, implicit, nested=False)
+    vr = walker.peek(at)
+    if vr and (vr.isalpha() and vr.isupper()) == implicit:
+        raise IrregularError  # encoded otherwise than it says
+    start, at = at, walker.dataset(at, little, implicit)
+    stream.seek(start)
+    check_depth(stream.read(at - start), little, implicit)
+    return at
+
+
+def check_depth(data: bytes, little: bool, implicit: bool) -> None:
+    """Refuse encoded elements whose sequences nest more than `MOST_DEPTH` deep.
+
+    Sequences of a defined length, which others step over, are looked into too.
+
+    Raises
+    ------
+    HeldError
+        ``too-deep``.
+    """
+    order = "<" if little else ">"
+    item = ITEM_BYTES if little else b"\xff\xfe\xe0\x00"
+    if data.count(item) <= MOST_DEPTH:
+        return
+    ends: list[int] = []  # of the sequences and items around, beyond the data when undefined
+    at = 0
+    while at + 8 <= len(data):
+        while ends and at >= ends[-1]:
+            ends.pop()
+        group, low, length = struct.unpack_from(order + "HHL", data, at)
+        tag, vr, value = group << 16 | low, data[at + 4 : at + 6], at + 8
+        if group != 0xFFFE and not implicit and vr.isalpha() and vr.isupper():
+            if vr in LONG and at + 12 <= len(data):
+                value, length = at + 12, struct.unpack_from(order + "L", data, at + 8)[0]
+            else:
+                length = struct.unpack_from(order + "H", data, at + 6)[0]
+        at = value
+        if tag in (_ITEM_END, SEQUENCE_END):
+            if ends:
+                ends.pop()
+        elif tag == ITEM or data.startswith(item, value):
+            ends.append(len(data) + 1 if length == UNDEFINED else value + length)
+            if len(ends) > 2 * MOST_DEPTH:
+                raise too_deep()
+        else:
+            at = value + length

@@ -5,12 +5,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
-from functools import reduce
+from dataclasses import dataclass, field, replace
+from functools import cached_property, reduce
 from multiprocessing import connection
 from operator import or_
 from pathlib import Path
@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 from uuid import uuid4
 
-from ..errors import HeldError, RetryableError
+from ..errors import HeldError, StorageError
 from ..model import AnonymisedInstance
 from .anonymise import Anonymiser
 from .check import Checker, Counts, Identity, References, Seen, scan
@@ -29,12 +29,20 @@ from .processes import WorkerContext
 from .profile import Profile
 from .pseudonyms import Pseudonyms
 from .quiet import quiet
+from .twins import Twins
 
 _R = TypeVar("_R")
 # Seconds of work from which processes of their own pay, which take about one to start.
 WORTH_PROCESSES = 2.5
 # Seconds to read a header for what identifies in it; headers read by one process in one go.
 _KNOW, _HEADERS = 2e-3, 256
+_DIED = (
+    "process-died",
+    "the process that worked on this file died, for want of memory or by a fault of a decoder; "
+    "give it more memory, or have the file looked at",
+)
+# What is no file's fault ends the run.
+_FATAL = (StorageError, KeyboardInterrupt, SystemExit, GeneratorExit)
 # Parts under way for each process: enough that none waits while results are taken.
 _AHEAD = 3
 _CLASH = (
@@ -59,14 +67,10 @@ class Known:
             self.headers + other.headers,
         )
 
-    @property
-    def clashing(self) -> frozenset[Path]:
-        """The files that share a SOPInstanceUID with another."""
-        by_uid: dict[str, list[Path]] = defaultdict(list)
-        for seen in self.headers:
-            if seen.sop_uid:
-                by_uid[seen.sop_uid].append(seen.path)
-        return frozenset(p for paths in by_uid.values() if len(paths) > 1 for p in paths)
+    @cached_property
+    def twins(self) -> Twins:
+        """The files that share a SOPInstanceUID with another; reads them to tell copies."""
+        return Twins.among((seen.sop_uid, seen.path) for seen in self.headers)
 
     @property
     def efforts(self) -> dict[Path, float]:
@@ -78,7 +82,9 @@ class Known:
 class Outcome:
     """What became of one file: its result, or why it is held.
 
-    ``refused`` says that the checker did it: the profile cannot be trusted with the study then.
+    ``refused`` says that the checker did it, or that it killed who worked on it: nothing of the
+    study can be trusted then. ``copy`` says that the result is that of another file with the same
+    data set.
     """
 
     source: Path
@@ -86,6 +92,7 @@ class Outcome:
     code: str = ""
     detail: str = ""
     refused: bool = False
+    copy: bool = False
 
     def error(self) -> HeldError:
         """Return the reason as the error that it was."""
@@ -102,8 +109,8 @@ class Batch:
 
     @property
     def made(self) -> list[AnonymisedInstance]:
-        """The results."""
-        return [outcome.made for outcome in self.outcomes if outcome.made]
+        """The results, of copies once."""
+        return [one.made for one in self.outcomes if one.made and not one.copy]
 
     @property
     def held(self) -> list[Outcome]:
@@ -120,9 +127,10 @@ class _Tools:
 @dataclass(frozen=True)
 class _Study:
     identifiers: StudyIdentifiers
-    identity: Identity
+    identity: Identity | None  # None: each file is searched for what it says itself
     out: Path
     token: str
+    copies: dict[Path, list[Path]]
 
 
 @dataclass(eq=False)
@@ -160,6 +168,7 @@ class Job:
 
 
 _J = TypeVar("_J", bound=Job)
+_Task = tuple[_Study, Sequence[Path]]
 
 
 class Workshop:
@@ -186,7 +195,7 @@ class Workshop:
         size = min(max(8, len(files) // (self._processes * 4)), _HEADERS)
         tasks = [(files[at : at + size],) for at in range(0, len(files), size)]
         known: dict[str, Known] = {}
-        for some in self._each(_know, tasks):
+        for some in self._headers(tasks):
             for study, what in some.items():
                 known[study] = known[study] | what if study in known else what
         self._expect(sum(sum(what.efforts.values()) for what in known.values()))
@@ -206,62 +215,108 @@ class Workshop:
 
         Raises
         ------
-        RetryableError
-            A process died, for want of memory most likely.
+        StorageError
+            A result cannot be written.
         """
         waiting = iter(jobs)
-        running: dict[Future[Batch], _J] = {}
-        here: deque[tuple[Future[Batch], tuple[object, ...]]] = deque()
-        try:
-            while True:
-                while len(running) < self._hands * _AHEAD:
-                    job = next(waiting, None)
-                    if job is None:
-                        break
-                    if clashes := _clashes(job):
-                        yield job, clashes
-                    running.update((future, job) for future in self._begin(job, here))
-                    if job not in running.values():
-                        yield job, None
-                if not running:
-                    return
-                for future in self._done(running, here):
-                    job = running.pop(future)
+        running: dict[Future[Batch], tuple[_J, _Task]] = {}
+        here: deque[tuple[Future[Batch], _Task]] = deque()
+
+        def under_way(job: _J) -> bool:
+            return any(whose is job for whose, _ in running.values())
+
+        while True:
+            while len(running) < self._hands * _AHEAD:
+                job = next(waiting, None)
+                if job is None:
+                    break
+                if clashes := _clashes(job):
+                    yield job, clashes
+                running.update((future, (job, task)) for future, task in self._begin(job, here))
+                if not under_way(job):
+                    yield job, None
+            if not running:
+                return
+            for future in self._done(running, here):
+                job, task = running.pop(future)
+                if job.dropped:
+                    batch = None
+                elif isinstance(future.exception(), BrokenProcessPool):
+                    batch = self._again(task)
+                else:
                     batch = future.result()
-                    if not job.dropped and job.take(batch):
-                        yield job, batch
-                    if job.dropped:
-                        for other in [f for f, whose in running.items() if whose is job]:
-                            if other.cancel():
-                                del running[other]
-                    if job not in running.values():
-                        yield job, None
-        except BrokenProcessPool:
-            raise RetryableError("an anonymising process died; is there enough memory?") from None
+                if batch is not None and job.take(batch):
+                    yield job, batch
+                if job.dropped:
+                    for other in [f for f, (whose, _) in running.items() if whose is job]:
+                        if other.cancel():
+                            del running[other]
+                if not under_way(job):
+                    yield job, None
 
     def _begin(
-        self, job: Job, here: deque[tuple[Future[Batch], tuple[object, ...]]]
-    ) -> list[Future[Batch]]:
-        clashing = job.known.clashing
-        files = [path for path in job.files if path not in clashing]
-        study = _Study(job.known.identifiers, job.known.identity, job.out, uuid4().hex)
+        self, job: Job, here: deque[tuple[Future[Batch], _Task]]
+    ) -> list[tuple[Future[Batch], _Task]]:
+        twins = job.known.twins
+        files, copies = twins.share_out(job.files)
+        # Of files whose headers nobody could read no other header tells what identifies.
+        identity = job.known.identity if job.known.headers else None
+        study = _Study(job.known.identifiers, identity, job.out, uuid4().hex, copies)
         tasks = [(study, part) for part in parts(files, job.known.efforts, self._hands)]
         if self._pool is not None:
-            return [self._pool.submit(_in_process, _do, task) for task in tasks]
-        made: list[Future[Batch]] = [Future() for _ in tasks]
-        here.extend(zip(made, tasks, strict=True))
+            return [(self._submit(_do, task), task) for task in tasks]
+        made: list[tuple[Future[Batch], _Task]] = [(Future(), task) for task in tasks]
+        here.extend(made)
         return made
+
+    def _submit(self, work: Callable[..., _R], task: tuple[object, ...]) -> Future[_R]:
+        """Give a task to the processes, to new ones when one of them died."""
+        assert self._pool is not None
+        try:
+            return self._pool.submit(_in_process, work, task)
+        except BrokenProcessPool:
+            self._pool.shutdown(wait=False)
+            self._pool = self._new_pool()
+            return self._pool.submit(_in_process, work, task)
+
+    def _alone(self, work: Callable[..., _R], task: tuple[object, ...]) -> _R | None:
+        """Do a task while nothing else is under way; None when its process died of it."""
+        with ProcessPoolExecutor(
+            1, WorkerContext(__name__), initializer=_start, initargs=(self._tools,)
+        ) as pool:
+            try:
+                return pool.submit(_in_process, work, task).result()
+            except BrokenProcessPool:
+                return None
+
+    def _again(self, task: _Task) -> Batch:
+        """Do a part anew that a process died of, or was lost with: file by file if it must be."""
+        batch = self._alone(_do, task)
+        if batch is not None:
+            return batch
+        study, files = task
+        total = Batch()
+        for path in files:
+            one = self._alone(_do, (study, [path])) if len(files) > 1 else None
+            if one is None:
+                both = [path, *study.copies.get(path, ())]
+                total.outcomes += [Outcome(each, None, *_DIED, refused=True) for each in both]
+                continue
+            total.outcomes += one.outcomes
+            total.counts.merge(one.counts)
+            total.references.merge(one.references)
+        return total
 
     def _done(
         self,
         running: Iterable[Future[Batch]],
-        here: deque[tuple[Future[Batch], tuple[object, ...]]],
+        here: deque[tuple[Future[Batch], _Task]],
     ) -> list[Future[Batch]]:
         """Return what is done, in the order in which it was begun; do a part here if one waits."""
         while here:
             future, task = here.popleft()
             if future.set_running_or_notify_cancel():
-                future.set_result(_do(self._tools, *task))  # type: ignore[arg-type]
+                future.set_result(_do(self._tools, *task))
                 return [future]
         done = wait(running, return_when=FIRST_COMPLETED).done
         return [future for future in running if future in done]
@@ -300,24 +355,27 @@ class Workshop:
         """Start processes once there was or is enough to do for them."""
         self._expected += seconds
         if self._pool is None and self._processes > 1 and self._expected >= WORTH_PROCESSES:
-            self._pool = ProcessPoolExecutor(
-                self._processes,
-                WorkerContext(__name__),
-                initializer=_start,
-                initargs=(self._tools,),
-            )
+            self._pool = self._new_pool()
 
-    def _each(self, work: Callable[..., _R], tasks: Sequence[tuple[object, ...]]) -> Iterator[_R]:
+    def _new_pool(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(
+            self._processes, WorkerContext(__name__), initializer=_start, initargs=(self._tools,)
+        )
+
+    def _headers(self, tasks: Sequence[tuple[Sequence[Path]]]) -> Iterator[dict[str, Known]]:
         if self._pool is None:
-            for task in tasks:
-                yield work(self._tools, *task)
+            for (files,) in tasks:
+                yield _know(self._tools, files)
             return
-        try:
-            futures = [self._pool.submit(_in_process, work, task) for task in tasks]
-            for future in futures:
+        futures = [self._submit(_know, task) for task in tasks]
+        for future, (files,) in zip(futures, tasks, strict=True):
+            if not isinstance(future.exception(), BrokenProcessPool):
                 yield future.result()
-        except BrokenProcessPool:
-            raise RetryableError("an anonymising process died; is there enough memory?") from None
+            elif (known := self._alone(_know, (files,))) is not None:
+                yield known
+            else:
+                # One that a process dies of is of no study here; `many` says so of it.
+                yield from filter(None, (self._alone(_know, ([path],)) for path in files))
 
     def close(self) -> None:
         """End the processes, and forget the last study."""
@@ -379,7 +437,12 @@ def _known(tools: _Tools, files: Sequence[Path]) -> dict[str, Known]:
 def _do(tools: _Tools, study: _Study, files: Sequence[Path]) -> Batch:
     anonymiser, checker = _bench(tools, study)
     with quiet(), Landing() as landing:
-        outcomes = [_one(anonymiser, checker, path, study.out, landing) for path in files]
+        outcomes: list[Outcome] = []
+        for path in files:
+            one = _one(anonymiser, checker, path, study.out, landing)
+            outcomes.append(one)
+            for copy in study.copies.get(path, ()):
+                outcomes.append(replace(one, source=copy, copy=True))
         landing.settle()
     return Batch(outcomes, *checker.take())
 
@@ -400,15 +463,40 @@ def _one(
         made = anonymiser.file(path, out, landing)
     except HeldError as error:
         return Outcome(path, None, error.code, error.detail)
+    except _FATAL:
+        raise
+    except BaseException as error:  # a decoder in Rust panics with one that is no Exception
+        return Outcome(path, None, *_failed(error, "anonymiser"))
     try:
         checker.check(path, landing.partial(made.path))
     except HeldError as error:
         landing.discard(made.path)
         return Outcome(path, None, error.code, error.detail, refused=True)
+    except _FATAL:
+        raise
+    except BaseException as error:
+        landing.discard(made.path)
+        return Outcome(path, None, *_failed(error, "checker"))
     return Outcome(path, made)
 
 
+def _failed(error: BaseException, who: str) -> tuple[str, str]:
+    """Say why one file cannot go on; the error's own text may quote a value."""
+    if isinstance(error, OSError) and error.strerror:
+        return "unreadable-file", f"the file cannot be read: {error.strerror}"
+    if isinstance(error, MemoryError):
+        return (
+            "too-large",
+            f"the {who} has not enough memory for this file; run where there is more",
+        )
+    kind = type(error).__name__
+    return (
+        "unreadable",
+        f"the {who} fails at this file ({kind}); report it with the file's structure",
+    )
+
+
 def _clashes(job: Job) -> Batch | None:
-    clashing = job.known.clashing
+    clashing = job.known.twins.clashing
     held = [Outcome(path, None, *_CLASH) for path in job.files if path in clashing]
     return Batch(held) if held else None

@@ -180,10 +180,10 @@ class EmbeddedPostgres:
             self._server.stop(signal_number=2)
             self._server = None
 
-    def dsn(self, database: str) -> str:
-        """Return a libpq connection string."""
+    def dsn(self, database: str, user: str = _USER) -> str:
+        """Return a libpq connection string, by default the superuser's."""
         return (
-            f"host=127.0.0.1 port={self.port} user={_USER} password={self._password} "
+            f"host=127.0.0.1 port={self.port} user={user} password={self._password} "
             f"dbname={database}"
         )
 
@@ -199,6 +199,16 @@ class EmbeddedPostgres:
                 cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,))
                 if cursor.fetchone() is None:
                     cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+
+    def create_role(self, name: str) -> None:
+        """Make a role that owns nothing when it is not there; its password is the superuser's."""
+        with closing(psycopg2.connect(self.dsn("postgres"))) as connection:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (name,))
+                if cursor.fetchone() is None:
+                    made = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}")
+                    cursor.execute(made.format(sql.Identifier(name), sql.Literal(self._password)))
 
     def dump(self, database: str) -> bytes:
         """Return the database as pg_dump writes it."""

@@ -25,12 +25,15 @@ from pacsgrid.embedded.postgres import EmbeddedPostgres
 from pacsgrid.embedded.process import Child, accepts, free_port
 from pacsgrid.grid import Zone
 from pacsgrid.grid.admin import prepare_zone
+from pacsgrid.ledger import prepare
 
 ROOT = Path(__file__).resolve().parents[3]
 STEWARD, OPERATOR, GUEST = "steward", "operator", "guest"
 # Airflow's simple auth manager: who may log in, with its role there.
 USERS = {STEWARD: "user", OPERATOR: "admin", GUEST: "viewer"}
 DSN_ENV = "PACSGRID_LEDGER_DSN"
+# Works with the ledger; the superuser owns it.
+LEDGER_ROLE = "ledger"
 ZONES = ("brno", "praha")
 # Two good replicas at home, one copy at the partner's.
 COPIES = {"brno": 2, "praha": 1}
@@ -95,6 +98,8 @@ class Stack:
         self.postgres.__enter__()
         for database in ("ledger", "airflow"):
             self.postgres.create_database(database)
+        self.postgres.create_role(LEDGER_ROLE)
+        prepare(self.postgres.dsn("ledger"), self._ledger_dsn())
         self._say("starting the PACS")
         self.pacs.__enter__()
         self.start_zones()
@@ -237,10 +242,13 @@ class Stack:
             "copies": COPIES[name],
         }
 
+    def _ledger_dsn(self) -> str:
+        return self.postgres.dsn("ledger", LEDGER_ROLE)
+
     @property
     def site(self) -> Site:
         """The site settings as every task reads them."""
-        os.environ[DSN_ENV] = self.postgres.dsn("ledger")
+        os.environ[DSN_ENV] = self._ledger_dsn()
         return load_site(self.dir / "site.yaml")
 
     def airflow_env(self) -> dict[str, str]:
@@ -289,7 +297,7 @@ class Stack:
             "AIRFLOW_HOME": str(home),
             "PYTHONPATH": str(ROOT / "plugins"),
             "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",
-            DSN_ENV: self.postgres.dsn("ledger"),
+            DSN_ENV: self._ledger_dsn(),
             SITE_ENV: str(self.dir / "site.yaml"),
         }
 

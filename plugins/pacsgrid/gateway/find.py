@@ -34,6 +34,7 @@ _COUNTED = {
     AVAILABILITY,
 }
 _STUDIES_AT_ONCE = 200
+_COUNT = re.compile("[0-9]{1,9}")
 _UID_LIST = re.compile(r"[\\,]")
 
 
@@ -111,8 +112,8 @@ def _candidates(db: sqlite3.Connection, keys: Mapping[str, str]) -> Iterator[lis
     def one_of(column: str, tag: str, around: str = "{}") -> None:
         uids = [uid for uid in _UID_LIST.split(keys.get(tag, "")) if uid]
         if uids and keys[tag].strip("*"):
-            where.append(around.format(f"{column} IN ({', '.join('?' * len(uids))})"))
-            values.extend(uids)
+            where.append(around.format(f"{column} IN (SELECT value FROM json_each(?))"))
+            values.append(json.dumps(uids))
 
     one_of("uid", STUDY_UID)
     one_of("uid", SERIES_UID, "id IN (SELECT study FROM series WHERE {})")
@@ -125,7 +126,8 @@ def _candidates(db: sqlite3.Connection, keys: Mapping[str, str]) -> Iterator[lis
     if patient and not set(patient) & {"*", "?", "\\"}:
         where.append("patient_id = ?")
         values.append(patient.strip())
-    low, high = bounds("DA", keys.get(STUDY_DATE, "").strip("*"))
+    dates = keys.get(STUDY_DATE, "").strip("*")
+    low, high = bounds("DA", "" if "\\" in dates else dates)
     for limit, sign in ((low, ">="), (high, "<=")):
         if limit:
             where.append(f"date {sign} ?")
@@ -251,9 +253,10 @@ class _Studies:
     def _instances(
         self, series: _Series, study_uid: str, keys: Mapping[str, str]
     ) -> Iterator[tuple[Instance, Json]]:
-        where, values = "", []
+        where, values = "", list[str]()
         if uids := [u for u in _UID_LIST.split(keys.get(SOP_UID, "").strip("*")) if u]:
-            where, values = f" AND uid IN ({', '.join('?' * len(uids))})", uids
+            where = " AND uid IN (SELECT value FROM json_each(?))"
+            values = [json.dumps(uids)]
         for sop, sha256, size, zones, text in self._db.execute(
             "SELECT uid, sha256, size, zones, attributes FROM instance"
             f" WHERE series = ?{where} ORDER BY id",
@@ -277,7 +280,7 @@ class _Studies:
                         seen,
                         first(own, SOP_CLASS),
                         first(own, AVAILABLE_SYNTAX),
-                        int(frames) if frames.isdigit() else 1,
+                        int(frames) if _COUNT.fullmatch(frames) else 1,
                     ),
                     own,
                 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,10 +18,11 @@ from pathlib import Path
 
 from pacsgrid.errors import ConfigError
 from pacsgrid.grid.fetch import Stored
-from pacsgrid.pipeline.attributes import Json
-from pacsgrid.pipeline.manifest import Manifest
+from pacsgrid.pipeline.jsonmodel import Json, portable
+from pacsgrid.pipeline.manifest import Listed, Manifest
 
-VERSION = 1
+# 2: attributes and headers as every JSON parser takes them.
+VERSION = 2
 # SQLite's application_id of an index in which all that is served was entered once.
 _WHOLE = 0x70616373
 _BUSY_SECONDS = 30.0
@@ -51,6 +53,9 @@ CREATE TABLE tally (
     sop_class TEXT NOT NULL, number INTEGER NOT NULL, PRIMARY KEY (series, zones, sop_class));
 CREATE TABLE metadata (sha256 TEXT PRIMARY KEY, content BLOB NOT NULL);
 """
+# PS3.5 9.1, but for the rule of leading zeros, which some vendors break.
+UID = re.compile(r"(?=.{1,64}$)\d+(\.\d+)*", re.ASCII)
+_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _DATE, _PATIENT, _CLASS = "00080020", "00100020", "00080016"
 
 
@@ -205,6 +210,8 @@ class Index:
             }
             series_ids = self._series(db, study, manifest)
             for one in manifest.instances:
+                if one.series not in series_ids or not _named(one):
+                    continue
                 own = one.own or attributes.get(one.sop, {})
                 stored = good.get(f"{one.series}/{one.sop}")
                 here = bit if stored is not None and stored.sha256 == one.sha256 else 0
@@ -232,7 +239,7 @@ class Index:
             self._sweep(db, study)
 
     def _study(self, db: sqlite3.Connection, manifest: Manifest) -> int:
-        shared = manifest.shared
+        shared = portable(manifest.shared)
         date, patient = first(shared, _DATE), first(shared, _PATIENT) or manifest.subject
         db.execute(
             "INSERT INTO study (project, subject, uid, patient_id, date, attributes)"
@@ -249,7 +256,7 @@ class Index:
 
     def _series(self, db: sqlite3.Connection, study: int, manifest: Manifest) -> dict[str, int]:
         root = f"{manifest.project}/data/{manifest.subject}/{manifest.study}"
-        for uid in sorted({one.series for one in manifest.instances}):
+        for uid in sorted({one.series for one in manifest.instances if _named(one)}):
             db.execute(
                 "INSERT INTO series (study, uid, place, attributes) VALUES (?, ?, ?, ?)"
                 " ON CONFLICT DO UPDATE SET attributes = excluded.attributes"
@@ -332,6 +339,11 @@ class Index:
             return {sha256 for (sha256,) in db.execute("SELECT sha256 FROM instance")}
 
 
+def _named(one: Listed) -> bool:
+    """Whether what a manifest names an instance by is what it should be: it leads to paths."""
+    return bool(UID.fullmatch(one.series) and UID.fullmatch(one.sop) and _SHA256.match(one.sha256))
+
+
 def first(attributes: Json, tag: str) -> str:
     """Return an attribute's first value as text; empty for none."""
     values = attributes.get(tag, {}).get("Value") or [""]
@@ -339,4 +351,7 @@ def first(attributes: Json, tag: str) -> str:
 
 
 def _text(attributes: Json) -> str:
-    return json.dumps(attributes, ensure_ascii=False, separators=(",", ":"))
+    # A partner's manifest may hold anything: one value must not spoil everybody's queries.
+    return json.dumps(
+        portable(attributes), ensure_ascii=False, allow_nan=False, separators=(",", ":")
+    )

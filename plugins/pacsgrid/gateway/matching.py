@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import translate
 from functools import lru_cache
 from typing import Any
 
 _WILD = {"AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"}
-_NUMBERS = {"DS", "IS", "FL", "FD", "SL", "SS", "UL", "US", "SV", "UV"}
+NUMBERS = {"DS", "IS", "FL", "FD", "SL", "SS", "UL", "US", "SV", "UV"}
+_DECIMAL = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
+# A backslash is a character of these, in the others it stands between values (PS3.5 6.2).
+_ONE_VALUE = {"LT", "ST", "UR", "UT"}
 _RANGES = {"DA", "TM", "DT"}
 _ZONED = re.compile(r"^([\d.]*(?:[+-]\d{4})?)?-([\d.]*(?:[+-]\d{4})?)$")
 _SINGLE_ZONED = re.compile(r"^[\d.]+[+-](?:0\d|1[0-4])[0-5]\d$")
@@ -49,26 +52,41 @@ def _values(vr: str, element: Mapping[str, Any]) -> Iterator[str]:
 
 def _fits(vr: str, wanted: str, value: str) -> bool:
     if vr == "UI":
-        return value in re.split(r"[\\,]", wanted)
+        return value in _uids(wanted)
+    several = (wanted,) if vr in _ONE_VALUE else _listed(wanted)
     if vr in _RANGES:
-        return in_range(vr, wanted, value)
-    if vr in _NUMBERS:
-        try:
-            return any(float(one) == float(value) for one in wanted.split("\\"))
-        except ValueError:
-            return False
-    if vr in _WILD and ("*" in wanted or "?" in wanted):
-        return bool(_pattern(wanted, vr == "PN").match(value.strip()))
+        return any(in_range(vr, one, value) for one in several)
+    if vr in NUMBERS:
+        number = number_of(value)
+        return number is not None and any(number_of(one) == number for one in several)
+    value = value.strip()
+    if vr in _WILD and ("*" in wanted or "?" in wanted) and _pattern(several, vr == "PN")(value):
+        return True
     if vr == "PN":
-        return value.strip(" ^").casefold() == wanted.strip(" ^").casefold()
-    return value.strip() == wanted.strip() or value.strip() in wanted.split("\\")
+        return any(value.strip(" ^").casefold() == one.strip(" ^").casefold() for one in several)
+    return any(value == one.strip() for one in several)
 
 
-@lru_cache(maxsize=256)
-def _pattern(wanted: str, either_case: bool) -> re.Pattern[str]:
+def number_of(text: str) -> float | None:
+    """Return a number as DS and IS write it, in ASCII; None for what is none."""
+    return float(text) if _DECIMAL.fullmatch(text) else None
+
+
+@lru_cache(maxsize=16)
+def _uids(wanted: str) -> frozenset[str]:
+    return frozenset(re.split(r"[\\,]", wanted))
+
+
+@lru_cache(maxsize=16)
+def _listed(wanted: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(wanted.split("\\")))
+
+
+@lru_cache(maxsize=64)
+def _pattern(several: Sequence[str], either_case: bool) -> Callable[[str], object]:
     # Brackets mean something to fnmatch and nothing to DICOM.
-    quoted = wanted.strip().replace("[", "[[]")
-    return re.compile(translate(quoted), re.IGNORECASE if either_case else 0)
+    wild = [one.strip().replace("[", "[[]") for one in several if "*" in one or "?" in one]
+    return re.compile("|".join(map(translate, wild)), re.IGNORECASE if either_case else 0).match
 
 
 def bounds(vr: str, wanted: str) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 import warnings
 import zlib
@@ -10,8 +11,6 @@ from collections.abc import Iterator, Sequence
 from io import BytesIO
 from typing import Any, BinaryIO
 
-from pydicom import dcmread
-from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
@@ -19,12 +18,16 @@ from pydicom.uid import UID
 from pacsgrid.gateway.cache import FileCache
 from pacsgrid.gateway.index import Index
 from pacsgrid.gateway.objects import SMALL, Instance, Objects
-from pacsgrid.gateway.transcode import CannotDecode
+from pacsgrid.gateway.transcode import CannotDecode, inflated
+from pacsgrid.pipeline import jsonmodel
 from pacsgrid.pipeline.attributes import AVAILABLE_SYNTAX, Json
 
 # Values of these representations that are longer are given by their address.
 _BULK = {"OB", "OD", "OF", "OL", "OV", "OW", "UN"}
 _LONGEST = 1024
+_PIXELS = 0x7FE00000
+# What a bulk data address names in its instance.
+PATH = re.compile(r"[0-9A-Fa-f]{8}(\.[0-9]{1,6}\.[0-9A-Fa-f]{8}){0,32}")
 # Stands for the instance's bulk data until its address is known; no value can contain it,
 # as quotes in values are escaped.
 _MARK = '"BulkDataURI":"'
@@ -79,19 +82,23 @@ def _packed(file: BinaryIO) -> bytes:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            read = dcmread(file, stop_before_pixels=True)
+            read = inflated(file, stop_before_pixels=True)
             syntax = UID(read.file_meta.TransferSyntaxUID)
             # A deflated dataset is not read where it stands in the file.
             pixels = {} if syntax.is_deflated else _pixels(file, syntax)
             if syntax.is_deflated:
                 file.seek(0)
-                read = dcmread(file)
+                read = inflated(file)
             found = to_json(read) | pixels
+    except CannotDecode:
+        raise
     except Exception as error:  # whatever a malformed file makes of it
         raise CannotDecode(f"the instance cannot be read: {type(error).__name__}") from None
     found["00080005"] = {"vr": "CS", "Value": ["ISO_IR 192"]}
     found[AVAILABLE_SYNTAX] = {"vr": "UI", "Value": [str(syntax)]}
-    text = json.dumps(dict(sorted(found.items())), ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(
+        dict(sorted(found.items())), ensure_ascii=False, allow_nan=False, separators=(",", ":")
+    )
     return zlib.compress(text.encode(), 1)
 
 
@@ -114,31 +121,19 @@ def to_json(dataset: Dataset, above: str = "") -> Json:
         if tag.element == 0 or tag.group <= 0x0002:
             continue
         name = f"{tag:08X}"
-        raw = dataset.get_item(tag)
-        vr = _vr(raw)
-        if vr in _BULK and _length(raw) > _LONGEST:
+        vr = jsonmodel.vr_of(dataset, tag)
+        if vr in _BULK and _length(dataset.get_item(tag)) > _LONGEST:
             found[name] = {"vr": vr, "BulkDataURI": f"{above}{name}"}
             continue
         try:
-            element = dataset[tag]
-            if element.VR == "SQ":
-                items = [to_json(item, f"{above}{name}.{n}.") for n, item in enumerate(element, 1)]
-                found[name] = {"vr": "SQ", **({"Value": items} if items else {})}
-            else:
-                found[name] = element.to_json_dict(None, 1 << 30)
+            if vr != "SQ":
+                found[name] = jsonmodel.element(dataset, tag)
+                continue
+            items = [to_json(item, f"{above}{name}.{n}.") for n, item in enumerate(dataset[tag], 1)]
+            found[name] = {"vr": "SQ", **({"Value": items} if items else {})}
         except Exception:
             continue
     return found
-
-
-def _vr(raw: Any) -> str:
-    if raw.VR:
-        return str(raw.VR)
-    try:
-        vr: str = dictionary_VR(raw.tag)
-    except KeyError:
-        return "UN"
-    return "OW" if " or " in vr else vr
 
 
 def _length(raw: Any) -> int:
@@ -147,18 +142,24 @@ def _length(raw: Any) -> int:
     return len(raw.value) if isinstance(raw.value, bytes) else 0
 
 
-def bulk_value(dataset: Dataset, path: str) -> bytes:
+def bulk_value(file: BinaryIO, path: str) -> bytes:
     """Return the value that a bulk data address names: a tag, in items' tags and numbers.
 
     Raises
     ------
     KeyError
         There is none.
+    CannotDecode
+        The file cannot be read.
     """
     parts = path.split(".")
     try:
+        file.seek(0)
+        dataset = inflated(file, stop_before_pixels=int(parts[0], 16) < _PIXELS)
         while len(parts) > 1:
             tag, number, *parts = parts
+            if int(number) < 1:
+                raise KeyError(path)
             dataset = dataset[int(tag, 16)].value[int(number) - 1]
         value = dataset[int(parts[0], 16)].value
     except (ValueError, IndexError, TypeError, AttributeError):

@@ -7,6 +7,8 @@ good replicas each series has.
 from __future__ import annotations
 
 import logging
+import sqlite3
+import zlib
 from collections.abc import Collection as Some
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,12 +21,14 @@ from pydicom.errors import InvalidDicomError
 from pacsgrid import grid
 from pacsgrid.errors import PacsgridError
 from pacsgrid.gateway.index import Copy, Index
+from pacsgrid.gateway.transcode import bound_inflation
 from pacsgrid.grid.catalog import GOOD
 from pacsgrid.grid.deposit import PARTIAL
 from pacsgrid.grid.fetch import Stored, stored_below
 from pacsgrid.grid.zone import translated
 from pacsgrid.pipeline.attributes import Json, attributes_of, sorted_out
 from pacsgrid.pipeline.manifest import MANIFEST, Manifest
+from pacsgrid.uids import is_name, is_uid
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +73,16 @@ def refresh(index: Index, zone: grid.Zone, project: str, withdrawn: Some[str] = 
             if error.retryable:
                 raise
             log.warning("study %s in zone %s: %s", uid, zone.settings.name, error)
+        except sqlite3.OperationalError:
+            raise
+        except Exception as error:
+            # One manifest that is not as it should be must not keep the others out.
+            log.error(
+                "study %s in zone %s: its manifest cannot be entered: %s",
+                uid,
+                zone.settings.name,
+                type(error).__name__,
+            )
     for subject, uid in known.keys() - there.keys():
         path = grid.study_collection(zone.settings.name, project, subject, uid)
         with translated(zone.settings.name):
@@ -102,7 +116,11 @@ def _there(zone: grid.Zone, project: str) -> dict[tuple[str, str], _There]:
         parts = row[Collection.name].removeprefix(root).split("/")
         if len(parts) == 2:
             manifests[parts[0], parts[1]] = row[DataObject.checksum] or "none"
-    return {key: _There(manifests.get(key, ""), own) for key, own in objects.items()}
+    return {
+        key: _There(manifests.get(key, ""), own)
+        for key, own in objects.items()
+        if is_name(key[0]) and is_uid(key[1])  # other collections are no studies of ours
+    }
 
 
 def _enter(
@@ -139,8 +157,10 @@ def _with_headers(
         stored = good[f"{bare[sop].series}/{sop}"]
         for size in (_HEAD, stored.size):
             try:
-                return attributes_of(BytesIO(grid.get_head(zone, stored.path, size)))
-            except (EOFError, InvalidDicomError):
+                file = BytesIO(grid.get_head(zone, stored.path, size))
+                bound_inflation(file)
+                return attributes_of(file)
+            except (EOFError, InvalidDicomError, zlib.error):
                 continue
             except PacsgridError as error:
                 if error.retryable:

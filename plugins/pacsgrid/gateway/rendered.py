@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,11 +13,15 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut, apply_windowing
 
+from pacsgrid.gateway.matching import number_of
 from pacsgrid.gateway.pixels import Frames
 from pacsgrid.gateway.transcode import CannotDecode
 
 FORMATS = {"image/jpeg": ".jpg", "image/png": ".png"}
 MOST_EDGE = 8192
+_MOST_WINDOW = 1e12
+# Pixels: of what is enlarged, of what is drawn in floating point, and that are looked up at once.
+_MOST_ENLARGED, _MOST_PLAIN, _STRIP = 16 << 20, 8 << 20, 1 << 20
 _WINDOW = ("WindowCenter", "WindowWidth", "VOILUTFunction")
 _RESCALE = ("RescaleSlope", "RescaleIntercept")
 
@@ -47,24 +53,33 @@ class View:
             parts = text.split(",")
             functions = {"linear": "LINEAR", "linear-exact": "LINEAR_EXACT", "sigmoid": "SIGMOID"}
             function = functions.get((parts[2:] or ["linear"])[0].lower())
-            try:
-                window = float(parts[0]), float(parts[1]), str(function)
-            except (ValueError, IndexError):
-                function = None
-            if function is None or window is None or window[1] <= 0:
+            ends = [number_of(one) for one in parts[:2]]
+            centre, span = ends if len(ends) == 2 else (None, None)
+            if (
+                function is None
+                or len(parts) > 3
+                or centre is None
+                or span is None
+                or not (1 if function == "LINEAR" else 1e-6) <= span <= _MOST_WINDOW
+                or abs(centre) > _MOST_WINDOW
+            ):
                 raise ValueError("window is centre,width,function")
+            window = centre, span, function
         if text := params.get("viewport"):
             sizes = text.split(",")
-            if len(sizes) < 2 or not all(
-                s.isdigit() and 0 < int(s) <= MOST_EDGE for s in sizes[:2]
-            ):
+            if len(sizes) < 2 or not all(0 < _number(one) <= MOST_EDGE for one in sizes[:2]):
                 raise ValueError(f"viewport is width,height, up to {MOST_EDGE}")
             width, height = int(sizes[0]), int(sizes[1])
         if text := params.get("quality"):
-            if not text.isdigit() or not 1 <= int(text) <= 100:
+            quality = _number(text)
+            if not 1 <= quality <= 100:
                 raise ValueError("quality is 1 to 100")
-            quality = int(text)
         return cls(window, width, height, quality)
+
+
+def _number(text: str) -> int:
+    """Return a number written in ASCII digits; 0 for what is none."""
+    return int(text) if re.fullmatch("[0-9]{1,9}", text) else 0
 
 
 def render(frames: Frames, number: int, view: View, media: str) -> bytes:
@@ -77,14 +92,22 @@ def render(frames: Frames, number: int, view: View, media: str) -> bytes:
     CannotDecode
         It cannot be drawn.
     """
+    with frames.room():
+        return _rendered(frames, number, view, media)
+
+
+def _rendered(frames: Frames, number: int, view: View, media: str) -> bytes:
     pixels = frames.array(number)
     try:
-        drawn = _drawn(pixels, _attributes(frames.header, number), view.window)
-        drawn = _fitted(drawn, view)
+        drawn = _by_value(pixels, _attributes(frames.header, number), view.window)
+        del pixels
         if drawn.ndim == 3:
             drawn = cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR)
+        drawn = _fitted(drawn, view)
         options = [cv2.IMWRITE_JPEG_QUALITY, view.quality] if media == "image/jpeg" else []
         done, data = cv2.imencode(FORMATS[media], drawn, options)
+    except CannotDecode:
+        raise
     except Exception as error:  # whatever a malformed header makes of it
         raise CannotDecode(f"frame {number} cannot be drawn: {type(error).__name__}") from None
     if not done:
@@ -109,6 +132,35 @@ def _attributes(header: Dataset, number: int) -> Dataset:
                     if word in item:
                         told[word] = item[word]
     return told
+
+
+def _by_value(
+    pixels: np.ndarray[Any, Any], header: Dataset, window: tuple[float, float, str] | None
+) -> np.ndarray[Any, Any]:
+    """Draw; grey images of up to 16 bits by a table of the values that occur.
+
+    What is shown of a pixel follows from its value and from the values that occur, so that the
+    arithmetic in floating point needs no memory for each pixel.
+    """
+    if pixels.ndim != 2 or pixels.dtype.kind not in "iu" or pixels.dtype.itemsize > 2:
+        if pixels.ndim == 2 and pixels.size > _MOST_PLAIN:
+            raise CannotDecode("the frame is too large to be drawn; ask for it as stored")
+        return _drawn(pixels, header, window)
+    if header.get("PhotometricInterpretation") == "PALETTE COLOR":
+        return _drawn(pixels, header, window)
+    plain = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("="))
+    places = plain.view(np.dtype(f"u{plain.dtype.itemsize}")).reshape(-1)
+    occurs = np.zeros(1 << 8 * plain.dtype.itemsize, bool)
+    for start in range(0, places.size, _STRIP):
+        occurs[places[start : start + _STRIP]] = True
+    values = np.flatnonzero(occurs).astype(places.dtype)
+    shown = _drawn(values.view(plain.dtype).reshape(1, -1), header, window)
+    table = np.zeros(occurs.size, np.uint8)
+    table[values] = shown.reshape(-1)
+    drawn = np.empty(places.size, np.uint8)
+    for start in range(0, places.size, _STRIP):
+        drawn[start : start + _STRIP] = table[places[start : start + _STRIP]]
+    return drawn.reshape(plain.shape)
 
 
 def _drawn(
@@ -168,6 +220,8 @@ def _fitted(drawn: np.ndarray[Any, Any], view: View) -> np.ndarray[Any, Any]:
         return drawn
     rows, columns = drawn.shape[:2]
     scale = min(view.width / columns, view.height / rows)
+    if scale > 1:
+        scale = max(1.0, min(scale, math.sqrt(_MOST_ENLARGED / (rows * columns))))
     size = (max(1, round(columns * scale)), max(1, round(rows * scale)))
     way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     fitted: np.ndarray[Any, Any] = cv2.resize(drawn, size, interpolation=way)

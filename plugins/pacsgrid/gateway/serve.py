@@ -6,7 +6,6 @@ import logging
 import os
 from contextlib import ExitStack
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -18,6 +17,7 @@ from pacsgrid.gateway.core import Gateway
 from pacsgrid.gateway.dimse.service import Node
 from pacsgrid.gateway.web import dicomweb
 from pacsgrid.gateway.web.caller import by_token
+from pacsgrid.gateway.web.server import BoundedServer, Limits
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ def application(gateway: Gateway) -> Starlette:
     async def health(request: Request) -> Response:
         return PlainTextResponse("ok\n")
 
-    service = dicomweb(gateway, by_token(gateway.settings))
+    service = dicomweb(gateway, by_token(gateway.settings), gateway.settings.public_url)
     return Starlette(routes=[Route("/health", health), Mount(PREFIX, service)])
 
 
@@ -55,14 +55,22 @@ def serve(site: Site) -> None:
         if settings.peers:
             node = stack.enter_context(Node(gateway))
             log.info("%s listens on port %d", settings.ae_title, node.port)
-        uvicorn.run(
-            application(gateway),
-            host=settings.bind,
-            port=settings.http_port,
-            ssl_certfile=settings.cert_file,
-            ssl_keyfile=settings.key_file,
-            access_log=False,  # query strings name what was searched for
-            log_config=None,
-            server_header=False,
-            h11_max_incomplete_event_size=64 << 10,
+        limits = Limits(
+            stalled_seconds=settings.stalled_seconds,
+            connections=settings.max_connections,
+            per_address=settings.max_connections_per_address,
         )
+        try:
+            server = BoundedServer(
+                application(gateway),
+                settings.bind,
+                settings.http_port,
+                limits,
+                ssl_certfile=settings.cert_file,
+                ssl_keyfile=settings.key_file,
+            )
+        except OSError as error:
+            raise ConfigError(
+                f"gateway: port {settings.http_port} of {settings.bind}: {error.strerror}"
+            ) from None
+        server.run()

@@ -1,20 +1,31 @@
-"""Instances in Explicit VR Little Endian, whatever they are stored in (PS3.5 A.2)."""
+"""Instances read and converted whole, within bounds: inflated (PS3.5 A.5), made explicit (A.2)."""
 
 from __future__ import annotations
 
 import warnings
-from io import BytesIO
+import zlib
+from io import SEEK_END, BytesIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.filewriter import dcmwrite
 from pydicom.pixels import get_decoder
-from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+)
 
 from pacsgrid.errors import PacsgridError
+from pacsgrid.pacs.part10 import HEAD, MOST_META, read_meta
 
 EXPLICIT = str(ExplicitVRLittleEndian)
+# Bytes of an instance that is converted in memory, inflated or as it is stored.
+MOST_WHOLE = 80 << 20
+_STEP = 1 << 20
 _SWAPPED = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
 
 
@@ -35,35 +46,72 @@ def decodable(syntax: str) -> bool:
         return False
 
 
-def as_explicit(data: bytes) -> bytes:
-    """Return an instance's file in Explicit VR Little Endian; unchanged if it is already.
+def inflated(file: BinaryIO, **options: Any) -> Dataset:
+    """Read a file with `dcmread`; a deflated one only if it does not grow beyond measure.
 
     Raises
     ------
     CannotDecode
-        There is no decoder for its transfer syntax, or its pixel data is broken.
+        It would take more memory than there is for one request.
     """
+    bound_inflation(file)
+    return dcmread(file, **options)
+
+
+def bound_inflation(file: BinaryIO) -> None:
+    """Refuse a deflated file that grows beyond measure; raises CannotDecode."""
+    head = file.read(HEAD + MOST_META)
+    file.seek(0)
+    meta = read_meta(head)
+    if meta and meta.transfer_syntax == DeflatedExplicitVRLittleEndian:
+        file.seek(meta.end)
+        inflater, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
+        try:
+            while piece := file.read(_STEP):
+                while piece:
+                    size += len(inflater.decompress(piece, _STEP))
+                    if size > MOST_WHOLE:
+                        raise CannotDecode("the instance is too large inflated; take it as stored")
+                    piece = inflater.unconsumed_tail
+        except zlib.error:
+            pass  # whoever reads it tells
+        file.seek(0)
+
+
+def converted(file: BinaryIO) -> bytes:
+    """Return an instance's file in Explicit VR Little Endian; it must not be compressed.
+
+    Raises
+    ------
+    CannotDecode
+        It cannot be read, or is too large.
+    """
+    size = file.seek(0, SEEK_END)
+    file.seek(0)
+    if size > MOST_WHOLE:
+        raise CannotDecode("the instance is too large to be converted; ask for it as stored")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            source = dcmread(BytesIO(data))
+            source = inflated(file)
             syntax = source.file_meta.TransferSyntaxUID
-            if syntax == ExplicitVRLittleEndian:
-                return data
-            if syntax.is_encapsulated and "PixelData" in source:
-                source.decompress(generate_instance_uid=False)
-            elif syntax == ExplicitVRBigEndian:
+            if syntax == ExplicitVRBigEndian:
                 _swap(source)
-            source.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
             target = BytesIO()
-            dcmwrite(
-                target, source, implicit_vr=False, little_endian=True, enforce_file_format=True
-            )
-        except Exception as error:  # decoders raise what they like
+            write_explicit(target, source)
+        except CannotDecode:
+            raise
+        except Exception as error:  # pydicom raises what it likes
             raise CannotDecode(
                 f"the instance cannot be decoded: {type(error).__name__}; ask for it as stored"
             ) from None
     return target.getvalue()
+
+
+def write_explicit(target: BytesIO, source: Dataset) -> None:
+    """Write a file in Explicit VR Little Endian; pixel data must not be encapsulated."""
+    source.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dcmwrite(target, source, implicit_vr=False, little_endian=True, enforce_file_format=True)
 
 
 def _swap(dataset: Dataset) -> None:

@@ -33,6 +33,7 @@ from pacsgrid.grid.replicas import recompute
 from pacsgrid.grid.wire import put_buffer
 from pacsgrid.grid.zone import Zone, bytes_checksum, irods_checksum, translated
 from pacsgrid.model import AVU, AnonymisedInstance
+from pacsgrid.uids import collection as below
 
 PARTIAL = ".part"
 CONNECTIONS = 8
@@ -112,13 +113,14 @@ def put_missing(
             arrived = replicas_below(zone, study)
         _insist(zone, study, missing, arrived)
         for series in sorted({one.series_uid for one in missing}):
-            _name(zone, f"{study}/{series}", arrived, connections)
+            _name(zone, below(study, series), arrived, connections)
     put_bytes = sum(one.size for one in missing)
     return DepositReport(len(missing), len(instances) - len(missing), put_bytes)
 
 
 def _incoming(study: str, one: Deposited) -> str:
-    return f"{study}/{one.series_uid}{PARTIAL}/{one.sop_uid}.dcm"
+    incoming = below(study, one.series_uid, suffix=PARTIAL)
+    return below(incoming, one.sop_uid, suffix=".dcm")
 
 
 def _stands(zone: Zone, there: Catalog, path: str, one: Deposited) -> bool:
@@ -158,7 +160,7 @@ def _bring(
     zone.each(lambda path: remove_object(zone, path), spoiled, connections)
     with translated(zone.settings.name):
         for series in sorted({one.series_uid for one in missing}):
-            zone.session.collections.create(f"{study}/{series}{PARTIAL}")
+            zone.session.collections.create(below(study, series, suffix=PARTIAL))
     todo = {path: one for path, one in wanted.items() if path in spoiled or not there.get(path)}
     if zone.settings.bundle:
         todo = put_bundles(zone, study, todo, opener, connections)

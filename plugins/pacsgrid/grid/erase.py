@@ -10,8 +10,10 @@ from irods.exception import SYS_NO_API_PRIV, iRODSException
 from irods.models import Collection, CollectionMeta, DataObject
 
 from pacsgrid.errors import ZoneError
+from pacsgrid.grid.release_tickets import end_tickets_below
 from pacsgrid.grid.wire import stored_checksum
 from pacsgrid.grid.zone import Zone, translated
+from pacsgrid.uids import named
 
 _SOME = 100
 
@@ -26,7 +28,7 @@ class Erased:
 
 
 def erase(zone: Zone, project: str, subject: str, sop_uids: Sequence[str]) -> Erased:
-    """Remove everything of a subject from a zone; safe to repeat.
+    """Remove everything of a subject from a zone, tickets first; safe to repeat.
 
     Raises
     ------
@@ -37,6 +39,8 @@ def erase(zone: Zone, project: str, subject: str, sop_uids: Sequence[str]) -> Er
     replicas = _replicas(zone, project, subject, sop_uids)
     objects = {path for path, _, _ in replicas}
     collections = _collections(zone, project, subject)
+    for path in collections:
+        end_tickets_below(zone, path)
     with translated(name):
         for path in collections:
             if zone.session.collections.exists(path):
@@ -60,7 +64,7 @@ def _replicas(
 ) -> set[tuple[str, str, str]]:
     """Every replica below the subject's collection, or of its instances anywhere in the zone."""
     columns = (Collection.name, DataObject.name, DataObject.resc_hier, DataObject.path)
-    root = f"/{zone.settings.name}/home/{project}/data/{subject}"
+    root = f"/{zone.settings.name}/home/{project}/data/{named(subject)}"
     names = [f"{uid}.dcm" for uid in sop_uids]
     some = [names[at : at + _SOME] for at in range(0, len(names), _SOME)]
     queries = [Like(Collection.name, f"{root}/%"), *(In(DataObject.name, part) for part in some)]
@@ -78,7 +82,8 @@ def _replicas(
 def _collections(zone: Zone, project: str, subject: str) -> list[str]:
     """The subject's collection where it belongs, and where a removal may have moved it."""
     name = zone.settings.name
-    home, trash = f"/{name}/home/{project}/data/{subject}", f"/{name}/trash/%/{subject}"
+    home = f"/{name}/home/{project}/data/{named(subject)}"
+    trash = f"/{name}/trash/%/{subject}"
     found = [
         row[Collection.name]
         for criterion in (Collection.name == home, Like(Collection.name, trash))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from pacsgrid.grid.zone import Zone, translated
+from pacsgrid.uids import collection, named
 
 
 class Deposited(Protocol):
@@ -25,14 +26,14 @@ class Deposited(Protocol):
 
 
 def study_collection(zone: str, project: str, subject: str, study_uid: str) -> str:
-    """Return the collection of a study."""
-    return f"/{zone}/home/{project}/data/{subject}/{study_uid}"
+    """Return the collection of a study; raises HeldError, see `uids.checked`."""
+    return collection(f"/{zone}/home/{project}/data/{named(subject)}", study_uid)
 
 
 def object_path(zone: str, project: str, instance: Deposited) -> str:
-    """Return the data object of an instance."""
+    """Return the data object of an instance; raises HeldError, see `uids.checked`."""
     study = study_collection(zone, project, instance.subject, instance.study_uid)
-    return f"{study}/{instance.series_uid}/{instance.sop_uid}.dcm"
+    return collection(study, instance.series_uid, instance.sop_uid, suffix=".dcm")
 
 
 def ensure_project(zone: Zone, project: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -20,6 +21,7 @@ from pacsgrid.grid.layout import ensure_collection
 from pacsgrid.grid.zone import Zone, translated
 
 ROOMS = ("data", "releases")
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 
 def share(zone: Zone, project: str, members: Sequence[str]) -> str:
@@ -97,22 +99,35 @@ def follow(reader: Zone, collection: str) -> int:
         return len(stream.read())
 
 
-def issue_ticket(zone: Zone, collection: str, until: datetime, uses: int = 0) -> str:
+def new_ticket() -> str:
+    """Return a string for a ticket that nobody can guess."""
+    return "".join(secrets.choice(_LETTERS) for _ in range(24))
+
+
+def issue_ticket(
+    zone: Zone, collection: str, until: datetime, uses: int = 0, string: str = ""
+) -> str:
     """Return a ticket that lets its bearer read a collection until a time.
 
     Parameters
     ----------
     uses
         How often an object may be read with it; 0 for any number.
+    string
+        What the ticket reads; by default something that nobody can guess.
     """
     if until <= datetime.now(UTC):
         raise ConfigError(f"a ticket until {until.isoformat()} would be over already")
     with translated(zone.settings.name):
-        ticket = Ticket(zone.session)
+        ticket = Ticket(zone.session, string or new_ticket())
         ticket.issue("read", collection)
-        ticket.modify("expire", until.astimezone(UTC).strftime("%Y-%m-%d.%H:%M:%S"))
-        if uses:
-            ticket.modify("uses", str(uses))
+        try:
+            ticket.modify("expire", until.astimezone(UTC).strftime("%Y-%m-%d.%H:%M:%S"))
+            if uses:
+                ticket.modify("uses", str(uses))
+        except BaseException:
+            ticket.delete()  # one without its limits would open the collection for ever
+            raise
     return str(ticket.string)
 
 

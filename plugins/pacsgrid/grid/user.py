@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from irods.session import iRODSSession
+from irods.session import NonAnonymousLoginWithoutPassword, iRODSSession
 
-from pacsgrid.errors import ConfigError
-from pacsgrid.grid.zone import TIMEOUT, Zone
+from pacsgrid.errors import ConfigError, ZoneError, ZoneUnavailable
+from pacsgrid.grid.zone import TIMEOUT, Zone, translated
 from pacsgrid.model import ZoneSettings
 
 ENVIRONMENT = "IRODS_ENVIRONMENT_FILE"
+# What a server says to a password that is not, or no longer, that of the account.
+_NO_LOGIN = (
+    "CAT_INVALID_AUTHENTICATION", "CAT_INVALID_USER", "CAT_PASSWORD_EXPIRED",
+    "PAM_AUTH_PASSWORD_FAILED", "PAM_AUTH_PASSWORD_INVALID_TTL", "CAT_PASSWORD_ENCODING_ERROR",
+)  # fmt: skip
 
 
 class UserZone(Zone):
@@ -52,7 +59,47 @@ class UserZone(Zone):
         except KeyError as error:
             raise ConfigError(f"{self._file}: lacks {error.args[0]}") from None
 
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Turn what goes wrong with the zone into errors that say what a user can do.
+
+        Raises
+        ------
+        ConfigError
+            The password is none, or not the account's any more.
+        ZoneError, ZoneUnavailable
+            The zone refused something else, or does not answer.
+        """
+        user = f"{self.settings.user}#{self.settings.name}"
+        try:
+            with translated(self.settings.name):
+                yield
+        except ZoneUnavailable as error:
+            where = f"{self.settings.host}:{self.settings.port}"
+            raise ZoneUnavailable(f"{error}; is {where} right, which {self._file} names?") from None
+        except ZoneError as error:
+            if any(code in str(error) for code in _NO_LOGIN):
+                raise ConfigError(
+                    f"the zone takes no login of {user}: the password that iinit left is wrong or "
+                    "has expired; run iinit again"
+                ) from None
+            raise
+
     def _open(self) -> Any:
-        session = iRODSSession(irods_env_file=str(self._file), refresh_time=600)
+        try:
+            session = iRODSSession(irods_env_file=str(self._file), refresh_time=600)
+        except NonAnonymousLoginWithoutPassword:
+            raise ConfigError(
+                f"no iRODS password in {iRODSSession.get_irods_password_file()}; run iinit first"
+            ) from None
+        except OSError as error:
+            place = error.filename or iRODSSession.get_irods_password_file()
+            raise ConfigError(f"{place}: {error.strerror}; run iinit again") from None
+        except Exception as error:
+            kind = type(error).__name__
+            raise ConfigError(
+                f"{self._file} or the password that iinit left cannot be used ({kind}); "
+                "run iinit again"
+            ) from None
         session.connection_timeout = TIMEOUT
         return session

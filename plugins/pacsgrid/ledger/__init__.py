@@ -8,6 +8,7 @@ from pacsgrid.ledger.ledger import WAY, Ledger
 from pacsgrid.ledger.migrate import migrate
 from pacsgrid.ledger.overview import Overview
 from pacsgrid.ledger.patient import Patients
+from pacsgrid.ledger.roles import owns_its_trail, prepare
 from pacsgrid.ledger.rows import AuditRow, HeldRow, InstanceRow, StudyRow
 from pacsgrid.ledger.selection import forget_selections, keep_selection, open_selection
 from pacsgrid.ledger.shelf import Shelf
@@ -35,4 +36,6 @@ __all__ = [
     "note_access",
     "note_decision",
     "open_selection",
+    "owns_its_trail",
+    "prepare",
 ]

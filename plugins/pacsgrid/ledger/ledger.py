@@ -75,6 +75,11 @@ class Ledger(Connected):
             raise PacsgridError(f"{ref}: the ledger does not know this study")
         return bytes(row[0])
 
+    def reseal(self, ref: str, sealed: bytes) -> None:
+        """Replace the study's vault entry, of which what was asked for is a part."""
+        with self._transaction() as cursor:
+            cursor.execute("UPDATE pacsgrid.vault SET sealed = %s WHERE ref = %s", (sealed, ref))
+
     def references(self, project: str, pseudonym: str) -> list[str]:
         """Return the studies that a pseudonym stands for.
 

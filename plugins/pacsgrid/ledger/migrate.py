@@ -5,10 +5,11 @@ from __future__ import annotations
 from contextlib import closing
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from typing import Any
 
 import psycopg2
 
-from pacsgrid.errors import RetryableError
+from pacsgrid.errors import ConfigError, RetryableError
 
 # Any constant will do, as long as every pacsgrid uses the same.
 _MIGRATION_LOCK = 0x70616373
@@ -28,8 +29,29 @@ def newest() -> int:
     return _number(_scripts()[-1])
 
 
+def _version(cursor: Any) -> int:
+    """Return the schema's version, 0 where there is none."""
+    cursor.execute("SELECT to_regclass('pacsgrid.schema_version') IS NOT NULL")
+    if not cursor.fetchone()[0]:
+        return 0
+    cursor.execute("SELECT coalesce(max(version), 0) FROM pacsgrid.schema_version")
+    return int(cursor.fetchone()[0])
+
+
+def _may_change(cursor: Any) -> bool:
+    """Return whether the role may make the schema, or owns it."""
+    cursor.execute(
+        "SELECT coalesce((SELECT pg_has_role(nspowner, 'USAGE') FROM pg_namespace"
+        " WHERE nspname = 'pacsgrid'),"
+        " has_database_privilege(current_database(), 'CREATE'))"
+    )
+    return bool(cursor.fetchone()[0])
+
+
 def migrate(dsn: str) -> int:
     """Bring the schema up to date; safe to call from many processes at once.
+
+    A role that does not own the ledger can only be told that it is up to date.
 
     Returns
     -------
@@ -40,6 +62,8 @@ def migrate(dsn: str) -> int:
     ------
     RetryableError
         The database does not answer.
+    ConfigError
+        The schema is older and belongs to another role; says how that one brings it up to date.
     """
     scripts = _scripts()
     try:
@@ -49,6 +73,14 @@ def migrate(dsn: str) -> int:
     with closing(connection):
         connection.autocommit = True
         with connection.cursor() as cursor:
+            version = _version(cursor)
+            if version >= newest():
+                return version
+            if not _may_change(cursor):
+                raise ConfigError(
+                    f"the ledger's schema is version {version}, this pacsgrid needs {newest()}, "
+                    "and another role owns it: run pacsgrid ledger --owner-dsn-file FILE"
+                )
             cursor.execute("SELECT pg_advisory_lock(%s)", (_MIGRATION_LOCK,))
             cursor.execute("CREATE SCHEMA IF NOT EXISTS pacsgrid")
             cursor.execute(

@@ -23,6 +23,7 @@ from pacsgrid.errors import (
     SourceUnreachable,
 )
 from pacsgrid.model import FoundStudy, SourceSettings, StagedFile, StudyQuery
+from pacsgrid.pacs.asked import Answer, is_single_uid
 from pacsgrid.pacs.guard import Pace
 from pacsgrid.pacs.multipart import (
     MultipartCut,
@@ -32,7 +33,7 @@ from pacsgrid.pacs.multipart import (
 )
 from pacsgrid.pacs.part10 import HEAD, MOST_META, Meta, read_meta
 from pacsgrid.pacs.quiet import hush
-from pacsgrid.pacs.retrieval import Instance, bring, collect, single_values
+from pacsgrid.pacs.retrieval import Answers, Instance, bring, first, of_study, single_values
 from pacsgrid.pacs.staging import WriteGroup, name_for, prepare
 
 hush()
@@ -49,6 +50,7 @@ _PLAIN = 'multipart/related; type="application/dicom"'
 _STUDY_UID, _SERIES_UID, _SOP_UID = "0020000D", "0020000E", "00080018"
 _PATIENT_ID, _MODALITIES, _COUNT = "00100020", "00080061", "00201208"
 _SERIES_COUNT = "00201209"
+_ACCESSION, _DATE, _MODALITY = "00080050", "00080020", "00080060"
 
 
 class _Bearer(requests.auth.AuthBase):
@@ -75,6 +77,18 @@ def _first(item: dict[str, Any], tag: str) -> str:
     return next(iter(_values(item, tag)), "")
 
 
+def _answer(item: dict[str, Any]) -> Answer:
+    count = _first(item, _COUNT)
+    return Answer(
+        _first(item, _STUDY_UID),
+        _first(item, _PATIENT_ID),
+        _first(item, _ACCESSION),
+        _first(item, _DATE),
+        _values(item, _MODALITIES),
+        int(count) if count.isdigit() else None,
+    )
+
+
 def _page(limit: int, offset: int) -> list[tuple[str, str]]:
     return [("limit", str(limit)), ("offset", str(offset))]
 
@@ -91,6 +105,7 @@ class WebSource:
         self._name = settings.name
         self._url = settings.url.rstrip("/")
         self._page = settings.page_size
+        self._most = settings.most_answers
         self._timeout = (settings.connect_seconds, settings.idle_seconds)
         self._pace = Pace(settings.instances_per_second)
         self._session = requests.Session()
@@ -122,34 +137,30 @@ class WebSource:
         self._get_json("/studies", [("limit", "1")])
 
     def find_studies(self, query: StudyQuery) -> Iterator[FoundStudy]:
-        """Give each matching study once (QIDO-RS, PS3.18 10.6.1.1)."""
-        dates = f"{query.date_from}-{query.date_to}" if query.date_from or query.date_to else ""
-        found: dict[str, FoundStudy] = {}
-        for modality, patient, accession, uid in single_values(query):
+        """Give each matching study once (QIDO-RS, PS3.18 10.6.1.1).
+
+        One that was not asked for is not given. Raises ConfigError where a value would match
+        others too.
+        """
+        answers = Answers(self._name, self._most)
+        for question in single_values(query):
+            dates = (question.date_from, question.date_to)
             keys = {
-                "StudyDate": dates,
-                "ModalitiesInStudy": modality,
-                "PatientID": patient,
-                "AccessionNumber": accession,
-                "StudyInstanceUID": uid,
+                "StudyDate": "-".join(dates) if any(dates) else "",
+                "ModalitiesInStudy": first(question.modalities),
+                "PatientID": first(question.patient_ids),
+                "AccessionNumber": first(question.accession_numbers),
+                "StudyInstanceUID": first(question.study_uids),
             }
             params = [(key, value) for key, value in keys.items() if value]
             params += [("includefield", tag) for tag in (_COUNT, _MODALITIES)]
-            for item in self._query("/studies", params, (_STUDY_UID, _PATIENT_ID)):
-                count = _first(item, _COUNT)
-                study = FoundStudy(
-                    _first(item, _STUDY_UID),
-                    _first(item, _PATIENT_ID),
-                    int(count) if count.isdigit() else None,
-                    _values(item, _MODALITIES),
-                )
-                collect(found, study, query)
-        return iter(found.values())
+            found = self._query("/studies", params, (_STUDY_UID, _PATIENT_ID))
+            answers.enter(question, map(_answer, found))
+        return iter(answers.studies(self._has_modality))
 
     def list_instances(self, study: FoundStudy) -> set[str]:
         """Give the SOP Instance UIDs the source lists for the study."""
-        series = self._series(study.study_uid)
-        return {one.sop_uid for one in self._instances(study.study_uid, series)}
+        return {one.sop_uid for one in self._instances(study, self._series(study))}
 
     def strays(self) -> list[Path]:
         """Give nothing: a PACS has no instance without a study."""
@@ -161,7 +172,7 @@ class WebSource:
         Sources take about as long to list instances as to send them. A series that comes as
         one whole answer, of as many different instances as the source counts, needs no list.
         """
-        series = self._series(study.study_uid)
+        series = self._series(study)
         came: list[Instance] = []
         prepare(into)
         if not any(into.iterdir()):
@@ -170,7 +181,7 @@ class WebSource:
                     came += self._bring_whole(study.study_uid, uid, count, into)
         known = {one.series_uid for one in came}
         rest = [uid for uid in series if uid not in known]
-        listed = [*came, *self._instances(study.study_uid, rest)]
+        listed = [*came, *self._instances(study, rest)]
         _leave_only(into, listed)
 
         def fetch(missing: list[Instance]) -> None:
@@ -180,27 +191,41 @@ class WebSource:
 
     # -- queries --------------------------------------------------------------------------
 
-    def _series(self, study_uid: str) -> dict[str, int | None]:
+    def _series(self, study: FoundStudy) -> dict[str, int | None]:
         """Give how many instances each series has, None where the source does not count them."""
-        path = f"/studies/{quote(study_uid, safe='')}/series"
         series: dict[str, int | None] = {}
-        params = [("includefield", _SERIES_COUNT)]
-        for item in self._query(path, params, (_SERIES_UID,)):
-            count = _first(item, _SERIES_COUNT)
-            series[_first(item, _SERIES_UID)] = int(count) if count.isdigit() else None
-        if "" in series:
-            raise SourceError(f"source {self._name}: series without a UID")
+        for item in self._listed_series(study):
+            uid, count = _first(item, _SERIES_UID), _first(item, _SERIES_COUNT)
+            if not is_single_uid(uid):
+                raise SourceError(f"source {self._name}: series without a valid UID")
+            series[uid] = int(count) if count.isdigit() else None
         return series
 
-    def _instances(self, study_uid: str, series: Iterable[str]) -> list[Instance]:
+    def _listed_series(self, study: FoundStudy) -> list[dict[str, Any]]:
+        """List the study's series; what the source tells of other studies is passed over."""
+        if not is_single_uid(study.study_uid):
+            raise SourceError(f"source {self._name}: the study's UID is none; correct it there")
+        path = f"/studies/{quote(study.study_uid, safe='')}/series"
+        listed = self._query(path, [("includefield", _SERIES_COUNT)], (_SERIES_UID,))
+        return [item for item in listed if of_study(_first(item, _STUDY_UID), study)]
+
+    def _has_modality(self, study: FoundStudy) -> bool:
+        asked = study.asked.modalities if study.asked else ()
+        listed = self._listed_series(study)
+        return not {_first(item, _MODALITY) for item in listed}.isdisjoint(asked)
+
+    def _instances(self, study: FoundStudy, series: Iterable[str]) -> list[Instance]:
         """List series by series: not every server lists a study's instances at once."""
         instances: dict[str, Instance] = {}
         for series_uid in series:
-            path = f"{_series_path(study_uid, series_uid)}/instances"
+            path = f"{_series_path(study.study_uid, series_uid)}/instances"
             for item in self._query(path, [], (_SOP_UID,)):
+                of_series = _first(item, _SERIES_UID) in ("", series_uid)
+                if not of_series or not of_study(_first(item, _STUDY_UID), study):
+                    continue
                 uid = _first(item, _SOP_UID)
-                if not uid:
-                    raise SourceError(f"source {self._name}: instance without a UID")
+                if not is_single_uid(uid):
+                    raise SourceError(f"source {self._name}: instance without a valid UID")
                 instances[uid] = Instance(series_uid, uid)
         return list(instances.values())
 

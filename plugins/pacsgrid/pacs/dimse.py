@@ -29,6 +29,7 @@ from pacsgrid.errors import (
 )
 from pacsgrid.model import FoundStudy, SourceSettings, StagedFile, StudyQuery
 from pacsgrid.pacs import status as st
+from pacsgrid.pacs.asked import Answer, is_single_uid
 from pacsgrid.pacs.cget import getting
 from pacsgrid.pacs.contexts import CLASSES_AT_ONCE, likely_classes
 from pacsgrid.pacs.guard import Pace
@@ -38,7 +39,7 @@ from pacsgrid.pacs.protocol.wire import user_identity
 from pacsgrid.pacs.quiet import hush
 from pacsgrid.pacs.reactor import settle
 from pacsgrid.pacs.receive import Receiver
-from pacsgrid.pacs.retrieval import Instance, bring, collect, single_values
+from pacsgrid.pacs.retrieval import Answers, Instance, bring, first, of_study, single_values
 from pacsgrid.pacs.staging import WriteGroup
 from pacsgrid.pacs.tls import client_context
 
@@ -70,19 +71,29 @@ def _number(data: Dataset, keyword: str) -> int | None:
     return int(text) if text.isdigit() else None
 
 
-def _identifiers(query: StudyQuery) -> Iterator[Dataset]:
-    dates = f"{query.date_from}-{query.date_to}" if query.date_from or query.date_to else ""
-    for modality, patient, accession, uid in single_values(query):
-        data = Dataset()
-        data.SpecificCharacterSet = "ISO_IR 192"
-        data.QueryRetrieveLevel = "STUDY"
-        data.StudyDate = dates
-        data.ModalitiesInStudy = modality
-        data.PatientID = patient
-        data.AccessionNumber = accession
-        data.StudyInstanceUID = uid
-        data.NumberOfStudyRelatedInstances = ""
-        yield data
+def _identifier(question: StudyQuery) -> Dataset:
+    dates = (question.date_from, question.date_to)
+    data = Dataset()
+    data.SpecificCharacterSet = "ISO_IR 192"
+    data.QueryRetrieveLevel = "STUDY"
+    data.StudyDate = "-".join(dates) if any(dates) else ""
+    data.ModalitiesInStudy = first(question.modalities)
+    data.PatientID = first(question.patient_ids)
+    data.AccessionNumber = first(question.accession_numbers)
+    data.StudyInstanceUID = first(question.study_uids)
+    data.NumberOfStudyRelatedInstances = ""
+    return data
+
+
+def _answer(data: Dataset) -> Answer:
+    return Answer(
+        _text(data, "StudyInstanceUID"),
+        _text(data, "PatientID"),
+        _text(data, "AccessionNumber"),
+        _text(data, "StudyDate"),
+        tuple(one.strip("\0 ") for one in _many(data, "ModalitiesInStudy")),
+        _number(data, "NumberOfStudyRelatedInstances"),
+    )
 
 
 def _identity(user: str, password: str) -> UserIdentityNegotiation:
@@ -120,20 +131,21 @@ class DimseSource:
     def find_studies(self, query: StudyQuery) -> Iterator[FoundStudy]:
         """Give each matching study once, asked for before the first is given.
 
-        The answers are collected first, so a slow reader never holds an association open.
+        The answers are collected first, so a slow reader never holds an association open. One
+        that was not asked for is not given. Raises ConfigError where a value would match others.
         """
-        found: dict[str, FoundStudy] = {}
+        answers = Answers(self._name, self._settings.most_answers)
         with self._find_association() as assoc:
-            for identifier in _identifiers(query):
-                for data in self._find(assoc, identifier):
-                    study = FoundStudy(
-                        _text(data, "StudyInstanceUID"),
-                        _text(data, "PatientID"),
-                        _number(data, "NumberOfStudyRelatedInstances"),
-                        _many(data, "ModalitiesInStudy"),
-                    )
-                    collect(found, study, query)
-        return iter(found.values())
+            for question in single_values(query):
+                found = self._find(assoc, _identifier(question))
+                answers.enter(question, map(_answer, found))
+
+            def has_modality(study: FoundStudy) -> bool:
+                asked = study.asked.modalities if study.asked else ()
+                listed = self._series(assoc, study)
+                return not {_text(one, "Modality") for one in listed}.isdisjoint(asked)
+
+            return iter(answers.studies(has_modality))
 
     def list_instances(self, study: FoundStudy) -> set[str]:
         """Give the SOP Instance UIDs the source lists at image level, series by series."""
@@ -224,31 +236,45 @@ class DimseSource:
         return answers
 
     def _instances(self, study: FoundStudy) -> list[Instance]:
-        """List the study at series and image level (PS3.4 C.6.2.1)."""
+        """List the study at series and image level (PS3.4 C.6.2.1).
+
+        Answers of other studies or series than the one that is asked for are passed over.
+        """
+        if not is_single_uid(study.study_uid):
+            raise SourceError(f"source {self._name}: the study's UID is none; correct it there")
         instances: dict[str, Instance] = {}
         with self._find_association() as assoc:
-            series = Dataset()
-            series.QueryRetrieveLevel = "SERIES"
-            series.StudyInstanceUID = study.study_uid
-            series.SeriesInstanceUID = ""
-            series.Modality = ""
-            for answer in self._find(assoc, series):
+            for answer in self._series(assoc, study):
+                series_uid = _text(answer, "SeriesInstanceUID")
+                if not is_single_uid(series_uid):
+                    raise SourceError(f"source {self._name}: series without a valid UID")
                 image = Dataset()
                 image.QueryRetrieveLevel = "IMAGE"
                 image.StudyInstanceUID = study.study_uid
-                image.SeriesInstanceUID = _text(answer, "SeriesInstanceUID")
+                image.SeriesInstanceUID = series_uid
                 image.SOPInstanceUID = ""
                 image.SOPClassUID = ""
                 likely = likely_classes(_text(answer, "Modality"))
                 for found in self._find(assoc, image):
+                    of_series = _text(found, "SeriesInstanceUID") in ("", series_uid)
+                    if not of_series or not of_study(_text(found, "StudyInstanceUID"), study):
+                        continue
                     told = _text(found, "SOPClassUID")
                     uid = _text(found, "SOPInstanceUID")
-                    if not uid:
-                        raise SourceError(f"source {self._name}: instance without a UID")
-                    instances[uid] = Instance(
-                        image.SeriesInstanceUID, uid, (told,) if told else likely
-                    )
+                    if not is_single_uid(uid):
+                        raise SourceError(f"source {self._name}: instance without a valid UID")
+                    instances[uid] = Instance(series_uid, uid, (told,) if told else likely)
         return list(instances.values())
+
+    def _series(self, assoc: Association, study: FoundStudy) -> list[Dataset]:
+        """List the study's series; what the source tells of other studies is passed over."""
+        series = Dataset()
+        series.QueryRetrieveLevel = "SERIES"
+        series.StudyInstanceUID = study.study_uid
+        series.SeriesInstanceUID = ""
+        series.Modality = ""
+        listed = self._find(assoc, series)
+        return [one for one in listed if of_study(_text(one, "StudyInstanceUID"), study)]
 
     def _fetch(
         self, study: FoundStudy, missing: list[Instance], listed: list[Instance], into: Path

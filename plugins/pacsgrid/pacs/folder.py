@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom import dcmread
+from pydicom.uid import MediaStorageDirectoryStorage
 
-from pacsgrid.disk import sync_directory
+from pacsgrid.disk import storing, sync_directory
 from pacsgrid.errors import ConfigError, SourceUnavailable
 from pacsgrid.model import FoundStudy, SourceSettings, StagedFile, StudyQuery
+from pacsgrid.pacs.dataset import DEFLATED
+from pacsgrid.pacs.header import read_header
+from pacsgrid.pacs.part10 import HEAD, MOST_META, read_meta
 from pacsgrid.pacs.quiet import hush
 from pacsgrid.pacs.staging import prepare, write_whole
 
 hush()
 
 _CHUNK = 1 << 20
+_UID = re.compile(r"[0-9.]{1,64}")
 _TAGS = [
     "StudyInstanceUID",
     "SOPInstanceUID",
@@ -41,12 +47,23 @@ class _Header:
     accession: str = ""
 
 
-def _read(path: Path) -> _Header:
-    """Read the few header elements that group files; empty where they cannot be read."""
+def _read(path: Path) -> _Header | None:
+    """Read the few header elements that group files; empty where they cannot be read.
+
+    None is a directory of a file-set (DICOMDIR, PS3.10 8.6), whatever its name.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pydicom's warnings quote values
-            data = dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
+            if _is_deflated(path):  # pydicom would inflate all of it
+                return _Header(path, *_deflated(path))
+            # A data set without preamble is one too (PS3.10 7.1 asks for it, old archives do not
+            # have it); what has no study in it is a stray as before.
+            data = dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS), force=True)
+            if data.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
+                return None
+            if not _UID.fullmatch(str(data.get("StudyInstanceUID") or "").strip("\0 ")):
+                return _Header(path)
 
             def text(keyword: str) -> str:
                 return str(data.get(keyword) or "").strip("\0 ")
@@ -62,6 +79,20 @@ def _read(path: Path) -> _Header:
             )
     except Exception:  # whatever a broken file does to the parser, it is a stray
         return _Header(path)
+
+
+def _is_deflated(path: Path) -> bool:
+    with path.open("rb") as stream:
+        meta = read_meta(stream.read(HEAD + MOST_META))
+    return meta is not None and meta.transfer_syntax == DEFLATED
+
+
+def _deflated(path: Path) -> tuple[str, ...]:
+    header = read_header(path)
+    if header is None:
+        return ()
+    named = (header.study_uid, header.sop_uid, header.patient_id)
+    return (*named, header.date, header.modality, header.accession)
 
 
 def _matches(header: _Header, query: StudyQuery) -> bool:
@@ -85,7 +116,7 @@ class FolderSource:
             raise ConfigError(f"source {settings.name}: folder is not set")
         self._name = settings.name
         self._folder = settings.folder
-        self._seen: dict[Path, tuple[tuple[int, int], _Header]] = {}
+        self._seen: dict[Path, tuple[tuple[int, int], _Header | None]] = {}
 
     def echo(self) -> None:
         """Return if the folder is there; it may be a share that is not mounted."""
@@ -116,10 +147,13 @@ class FolderSource:
         staged: dict[Path, StagedFile] = {}
         for header in self._groups().get(study.study_uid, []):
             try:
-                target = _copy(header.path, into)
-            except OSError:
+                with storing(into):
+                    target = _copy(header.path, into)
+            except _SourceFails as error:
                 # The exception's text holds the file's name, which may be a patient's.
-                raise SourceUnavailable(f"source {self._name}: a file cannot be read") from None
+                raise SourceUnavailable(
+                    f"source {self._name}: a file cannot be read: {error}"
+                ) from None
             staged[target] = StagedFile(target, header.sop_uid)
         sync_directory(into)
         return [staged[path] for path in sorted(staged)]
@@ -153,10 +187,17 @@ class FolderSource:
         return known[1]
 
 
+class _SourceFails(Exception):
+    """The drop folder's file cannot be read; says why."""
+
+
 def _chunks(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as source:
-        while chunk := source.read(_CHUNK):
-            yield chunk
+    try:
+        with path.open("rb") as source:
+            while chunk := source.read(_CHUNK):
+                yield chunk
+    except OSError as error:
+        raise _SourceFails(error.strerror or type(error).__name__) from None
 
 
 def _copy(path: Path, into: Path) -> Path:

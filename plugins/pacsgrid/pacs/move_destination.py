@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections import Counter
 from contextlib import suppress
 
 from pacsgrid.pacs.protocol import messages, wire
@@ -20,7 +19,8 @@ from pacsgrid.pacs.protocol.link import (
     Link,
     Released,
 )
-from pacsgrid.pacs.protocol.listening import Listener
+from pacsgrid.pacs.protocol.listening import Listener, Take
+from pacsgrid.pacs.protocol.places import Limits
 from pacsgrid.pacs.protocol.wire import Gone, ProtocolError, Stream
 from pacsgrid.pacs.receive import Receiver
 from pacsgrid.pacs.receiver.association import choose
@@ -28,7 +28,8 @@ from pacsgrid.pacs.receiver.association import choose
 log = logging.getLogger(__name__)
 
 _MOST_PDU = 256 << 10
-_MOST = 64  # connections at once
+_MOST = 64  # associations at once
+_ASSOCIATE_SECONDS = 30.0
 
 
 class MoveDestination(Listener):
@@ -57,12 +58,12 @@ class MoveDestination(Listener):
         self._ae_title = ae_title
         self._receiver = receiver
         self._idle_seconds = idle_seconds
-        super().__init__(bind, port, self._take, _MOST)
+        super().__init__(bind, port, self._serve_one, Limits(_MOST, _MOST, _ASSOCIATE_SECONDS))
 
-    def _take(self, connection: socket.socket, address: str, others: Counter[str]) -> None:
+    def _serve_one(self, connection: socket.socket, address: str, take: Take) -> None:
         stream = Stream(connection, self._idle_seconds)
         try:
-            self._associate(stream)
+            self._associate(stream, take)
         except (Gone, Released):
             pass  # what did not come is missed by who asked for it
         except ProtocolError as error:
@@ -70,9 +71,9 @@ class MoveDestination(Listener):
             with suppress(Gone):
                 stream.end(wire.abort(0))
 
-    def _associate(self, stream: Stream) -> None:
+    def _associate(self, stream: Stream, take: Take) -> None:
         request = wire.receive_request(stream)
-        if refusal := request.refusal(self._ae_title):
+        if refusal := request.refusal(self._ae_title) or (None if take() else wire.BUSY):
             log.warning("association rejected: result %d, source %d, reason %d", *refusal)
             stream.end(wire.reject(*refusal))
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from email.message import Message
 
@@ -110,7 +111,8 @@ class MultipartReader:
         boundary must stand behind it.
         """
         text = headers.get("content-length", "")
-        told = int(text) + 2 if text.isdigit() else 0  # with the empty line's end
+        # With the empty line's end.
+        told = int(text) + 2 if re.fullmatch("[0-9]{1,15}", text) else 0
         skip = 2
         passed = 0
         while True:

@@ -9,9 +9,6 @@ HEAD = 132
 MOST_META = 64 * 1024
 IMPLEMENTATION_UID = "2.25.247114571690436208541329467013187351121"
 IMPLEMENTATION_NAME = "PACSGRID"
-STUDY_UID = 0x0020000D
-_IMPLICIT, _BIG = "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"
-_UNDEFINED, _ITEM_END, _SEQUENCE_END = 0xFFFFFFFF, 0xFFFEE00D, 0xFFFEE0DD
 _LONG = (b"OB", b"OW", b"UN", b"UT", b"SQ", b"OF", b"OD", b"OL", b"OV", b"UC", b"UR", b"SV", b"UV")
 
 
@@ -75,48 +72,3 @@ def write_head(sop_class: str, sop_uid: str, transfer_syntax: str) -> bytes:
     body += element(0x13, b"SH", IMPLEMENTATION_NAME, b" ")
     length = struct.pack("<HH2sHI", 2, 0, b"UL", 4, len(body))
     return b"\0" * 128 + b"DICM" + length + body
-
-
-def find_uid(data: bytes, syntax: str, tag: int) -> str:
-    """Give the value of an element of VR UI at a dataset's top, read from the dataset's start.
-
-    Looks at no more than the element headers before it. Gives "" when it is not there or cannot
-    be told from the start: then the whole dataset must be read (PS3.5 sections 7.1 and 7.5).
-    """
-    order = ">" if syntax == _BIG else "<"
-    numbers, long = struct.Struct(order + "HH"), struct.Struct(order + "I")
-    short = struct.Struct(order + "H")
-    at = depth = 0
-    while at + 8 <= len(data):
-        group, element = numbers.unpack_from(data, at)
-        found = group << 16 | element
-        vr = data[at + 4 : at + 6]
-        if syntax == _IMPLICIT or group == 0xFFFE:
-            (length,) = long.unpack_from(data, at + 4)
-            at += 8
-        elif vr in _LONG:
-            if at + 12 > len(data):
-                break
-            (length,) = long.unpack_from(data, at + 8)
-            at += 12
-        else:
-            (length,) = short.unpack_from(data, at + 6)
-            at += 8
-        if found in (_ITEM_END, _SEQUENCE_END):
-            depth -= 1
-        elif length == _UNDEFINED:
-            if vr == b"UN":  # what it holds is encoded otherwise
-                break
-            depth += 1
-        elif depth:
-            at += length
-        elif found > tag:
-            break
-        elif found == tag:
-            value = data[at : at + length]
-            return value.decode("ascii", "replace").strip("\0 ") if len(value) == length else ""
-        else:
-            at += length
-        if depth < 0:
-            break
-    return ""

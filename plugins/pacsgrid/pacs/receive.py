@@ -21,7 +21,6 @@ from pacsgrid.pacs.protocol.link import (
     Link,
     Message,
 )
-from pacsgrid.pacs.protocol.wire import ProtocolError
 from pacsgrid.pacs.staging import WriteGroup, name_for
 
 log = logging.getLogger(__name__)
@@ -29,6 +28,7 @@ log = logging.getLogger(__name__)
 STORED = 0x0000
 REFUSED_UNASKED = 0x0124
 OUT_OF_RESOURCES = 0xA700
+WITHOUT_DATASET = 0xC000
 
 
 class Receiver:
@@ -54,13 +54,13 @@ class Receiver:
         Gone, Released, ProtocolError
             The association ended; nothing is left of the instance.
         """
-        if not message.has_dataset:
-            raise ProtocolError("a C-STORE without a dataset")
         sop_class, sop_uid = message.text(CLASS), message.text(INSTANCE)
-        dataset = link.dataset(message)
-        status = self.take(sop_class, sop_uid, syntax, dataset)
-        for _ in dataset:  # what was not wanted, or could not be written
-            pass
+        status = WITHOUT_DATASET
+        if message.has_dataset:
+            dataset = link.dataset(message)
+            status = self.take(sop_class, sop_uid, syntax, dataset)
+            for _ in dataset:  # what was not wanted, or could not be written
+                pass
         told: dict[int, int | str] = {FIELD: C_STORE | ANSWER, STATUS: status}
         told |= {ANSWERS_TO: message.number(MESSAGE), CLASS: sop_class, INSTANCE: sop_uid}
         link.send(message.context, told)

@@ -9,21 +9,16 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from pydicom import Dataset, dcmread
-
 from pacsgrid.disk import sync_directory
 from pacsgrid.errors import ConfigError, SourceUnavailable
 from pacsgrid.model import FoundStudy, SourceSettings, StagedFile, StudyQuery
+from pacsgrid.pacs.header import Header, read_header
 from pacsgrid.pacs.part10 import HEAD, MOST_META, read_meta
-from pacsgrid.pacs.quiet import hush
 from pacsgrid.pacs.receiver.incoming import OWNERS, PARTS, directory_for
 from pacsgrid.pacs.receiver.watch import ANNOUNCED, is_complete
 from pacsgrid.pacs.staging import prepare, write_whole
 
-hush()
 log = logging.getLogger(__name__)
-
-_TAGS = ["StudyInstanceUID", "PatientID", "StudyDate", "Modality", "AccessionNumber"]
 
 
 class ReceivedSource:
@@ -46,24 +41,16 @@ class ReceivedSource:
             if not is_complete(directory) or not (heads := _heads(directory)):
                 continue
             first = heads[0]
-            date = str(first.get("StudyDate") or "")
-            modalities = tuple(sorted({str(h.get("Modality") or "") for h in heads} - {""}))
-            study = FoundStudy(
-                str(first.get("StudyInstanceUID") or ""),
-                str(first.get("PatientID") or ""),
-                len(heads),
-                modalities,
-            )
+            date = first.date
+            modalities = tuple(sorted({head.modality for head in heads} - {""}))
+            study = FoundStudy(first.study_uid, first.patient_id, len(heads), modalities)
             if (
                 (not query.date_from or date >= query.date_from)
                 and (not query.date_to or "" < date <= query.date_to)
                 and (not query.modalities or set(query.modalities) & set(modalities))
                 and (not query.patient_ids or study.patient_id in query.patient_ids)
                 and (not query.study_uids or study.study_uid in query.study_uids)
-                and (
-                    not query.accession_numbers
-                    or str(first.get("AccessionNumber") or "") in query.accession_numbers
-                )
+                and (not query.accession_numbers or first.accession in query.accession_numbers)
             ):
                 yield study
 
@@ -101,11 +88,11 @@ class ReceivedSource:
         for directory in self._directories():
             try:
                 heads = _heads(directory, most=1)
-            except Exception as error:  # the disk's doing; its text may quote the dataset
+            except (OSError, SourceUnavailable) as error:
                 log.error("%s cannot be read: %s", directory.name, type(error).__name__)
                 continue
             if heads:
-                yield str(heads[0].get("StudyInstanceUID") or "")
+                yield heads[0].study_uid
             else:
                 _remove_empty(directory)
 
@@ -152,11 +139,17 @@ def _files(directory: Path) -> list[Path]:
     return sorted(directory.glob("*.dcm"))
 
 
-def _heads(directory: Path, most: int | None = None) -> list[Dataset]:
+def _heads(directory: Path, most: int | None = None) -> list[Header]:
     heads = []
     for path in _files(directory)[:most]:
         with suppress(FileNotFoundError):  # it was taken through meanwhile
-            heads.append(dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS)))
+            header = read_header(path)
+            if header is None:
+                # It was read when it came. The study's other files tell as much; a study of which
+                # none can be read is not there.
+                log.error("%s: a received file cannot be read", directory.name)
+                continue
+            heads.append(header)
     return heads
 
 

@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 
-from pacsgrid.disk import sync_directory, sync_files
+from pacsgrid.disk import cannot_store, storing, sync_directory, sync_files
 
 PART_SUFFIX = ".part"
 
@@ -65,7 +65,7 @@ class WriteGroup:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Bring what waits to disk; an OSError of that is not kept back."""
+        """Bring what waits to disk; a StorageError of that is not kept back."""
         try:
             self.flush()
         finally:
@@ -76,14 +76,18 @@ class WriteGroup:
 
         Raises
         ------
-        OSError
+        StorageError
             This file or earlier ones of the group could not be written.
         """
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=".", suffix=PART_SUFFIX)
+        with storing(target.parent):
+            handle, name = tempfile.mkstemp(dir=target.parent, prefix=".", suffix=PART_SUFFIX)
         size = 0
         try:
             for chunk in chunks:
-                size += _write_all(handle, chunk)
+                try:
+                    size += _write_all(handle, chunk)
+                except OSError as error:
+                    raise cannot_store(target.parent, error) from None
         except BaseException:
             os.close(handle)
             Path(name).unlink(missing_ok=True)
@@ -137,4 +141,4 @@ def _to_disk(batch: list[tuple[int, str, Path]]) -> None:
     for directory in {target.parent for _, _, target in batch}:
         sync_directory(directory)
     if error:
-        raise error
+        raise cannot_store(batch[0][2].parent, error)

@@ -9,10 +9,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
 from pydicom.datadict import tag_for_keyword
+
+from pacsgrid.pipeline import jsonmodel
+from pacsgrid.pipeline.jsonmodel import Json as Json
 
 # What each level's queries may ask for or be answered (PS3.4 C.6.2.1, PS3.18 10.6.3.3), and what
 # viewers want to know before they fetch an image.
@@ -49,8 +52,6 @@ STUDY, SERIES, INSTANCE = _tags(_STUDY), _tags(_SERIES), _tags(_INSTANCE)
 _READ = [tag_for_keyword(word) for word in (_STUDY + _SERIES + _INSTANCE).split()]
 _CHARACTER_SET = tag_for_keyword("SpecificCharacterSet")
 
-Json = dict[str, Any]
-
 
 def attributes_of(source: Path | BinaryIO) -> Json:
     """Read an instance's header; values that break their own VR's rules are left out.
@@ -63,12 +64,26 @@ def attributes_of(source: Path | BinaryIO) -> Json:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         data = dcmread(source, stop_before_pixels=True, specific_tags=[*_READ, _CHARACTER_SET])
-        found: Json = data.to_json_dict(bulk_data_threshold=1 << 30, suppress_invalid_tags=True)
+        found = _read(data)
     found.pop("00080005", None)  # JSON is UTF-8 whatever the file was
     kept = {tag: value for tag, value in found.items() if len(value) > 1}
     syntax = str(data.file_meta.get("TransferSyntaxUID") or "")
     kept[AVAILABLE_SYNTAX] = {"vr": "UI", "Value": [syntax]}
     return dict(sorted(kept.items()))
+
+
+def _read(data: Dataset) -> Json:
+    found: Json = {}
+    for tag in data.keys():  # noqa: SIM118 - a data set yields elements, converted ones
+        try:
+            if jsonmodel.vr_of(data, tag) == "SQ":
+                items = [_read(item) for item in data[tag]]
+                found[f"{tag:08X}"] = {"vr": "SQ", **({"Value": items} if items else {})}
+            else:
+                found[f"{tag:08X}"] = jsonmodel.element(data, tag)
+        except Exception:  # pydicom raises what it likes of a value that breaks its VR's rules
+            continue
+    return found
 
 
 def sorted_out(series_of: Mapping[str, str], known: Mapping[str, Json]) -> tuple[Json, Json, Json]:

@@ -26,6 +26,7 @@ from pacsgrid.disk import sha256_of, sync_directory
 from pacsgrid.errors import ConfigError, RetryableError
 from pacsgrid.ledger.dump import dump, is_empty, load, readable
 from pacsgrid.ledger.migrate import migrate, newest
+from pacsgrid.ledger.roles import prepare
 from pacsgrid.pipeline.key_ring import fingerprint, seal, unseal
 
 MANIFEST, LEDGER, SITE, KEYS = "manifest.json", "ledger", "site.yaml", "keys.sealed"
@@ -186,21 +187,26 @@ def restore(
     """
     manifest = read_manifest(folder)
     for name in options.databases:
-        if f"{name}.dump" not in manifest["files"] or name == LEDGER:
+        if f"{name}.dump" not in manifest["files"]:
             raise ConfigError(f"{folder}: no database {name} in this backup")
     missing = _missing_keys(site_file, folder, manifest["keys"], options)
     # Their files may be all that is missing, so the site is read after them.
     for path, key in missing.items():
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         _write(path, key)
-    targets = {**options.databases, LEDGER: load_site(site_file).ledger_dsn}
+    working = load_site(site_file).ledger_dsn
+    # Named among the databases is the ledger's owner, where the application's role is another.
+    targets = {LEDGER: working, **options.databases}
     if not replace:
         for name, dsn in targets.items():
             if not is_empty(dsn):
                 raise ConfigError(f"database {name} is not empty; empty it, or ask to replace it")
     for name, dsn in targets.items():
         load(dsn, folder / f"{name}.dump", replace)
-    migrate(targets[LEDGER])
+    if targets[LEDGER] == working:
+        migrate(working)
+    else:
+        prepare(targets[LEDGER], working)
     return manifest
 
 

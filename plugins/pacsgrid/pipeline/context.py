@@ -13,11 +13,12 @@ from typing import Self
 from pacsgrid.config import Site, read_key
 from pacsgrid.deid import Profile, Pseudonyms, Workshop, load_profile
 from pacsgrid.deid.quarantine import keep
-from pacsgrid.disk import sync_directories
+from pacsgrid.disk import open_private, sync_directories
 from pacsgrid.errors import ConfigError
 from pacsgrid.grid import Zone
 from pacsgrid.ledger import Cohorts, Duties, Ledger, Patients, Vault, migrate
 from pacsgrid.model import ProjectSettings
+from pacsgrid.uids import named
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,9 @@ class Rooms:
             try:
                 os.link(path, partial)
             except OSError:  # on another file system
-                shutil.copyfile(path, partial)
-                with partial.open("rb") as copy:
+                with path.open("rb") as source, open_private(partial, "wb") as copy:
+                    shutil.copyfileobj(source, copy, 1 << 20)
+                    copy.flush()
                     os.fsync(copy.fileno())
             os.replace(partial, target)
         # Staging is wiped next.
@@ -147,8 +149,9 @@ class Line:
         return [self.zone(name) for name in self.project.partner_zones]
 
     def rooms(self, ref: str) -> Rooms:
-        """Return the directories of one study."""
-        return Rooms(self.site.staging / ref, self.site.outbox / ref, self.site.quarantine / ref)
+        """Return the directories of one study; raises HeldError, see `uids.named`."""
+        name, site = named(ref), self.site
+        return Rooms(site.staging / name, site.outbox / name, site.quarantine / name)
 
     @cached_property
     def workshop(self) -> Workshop:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pacsgrid.ledger import InstanceRow
+from pacsgrid.uids import collection, named
 
 Documents = dict[str, bytes]
 MANIFEST = "manifest.json"
@@ -14,7 +15,8 @@ MANIFEST = "manifest.json"
 
 def path_of(row: InstanceRow) -> str:
     """Return an instance's place below its project's collection, and in what is fetched."""
-    return f"data/{row.subject}/{row.study_uid}/{row.series_uid}/{row.sop_uid}.dcm"
+    uids = row.study_uid, row.series_uid, row.sop_uid
+    return collection(f"data/{named(row.subject)}", *uids, suffix=".dcm")
 
 
 def documents(

@@ -15,6 +15,7 @@ from pacsgrid.ledger import InstanceRow
 from pacsgrid.pipeline.attributes import Json, attributes_of
 from pacsgrid.pipeline.context import Line
 from pacsgrid.pipeline.manifest import MANIFEST, Manifest
+from pacsgrid.uids import place as below
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ def _attributes(
         if len(known) < len(wanted):
             known = _from_manifest(line, place, wanted) | known
     for sop, row in wanted.items():
-        path = line.rooms(ref).outbox / row.series_uid / f"{sop}.dcm"
+        path = below(line.rooms(ref).outbox, row.series_uid, sop, suffix=".dcm")
         if sop not in known and path.exists():
             known[sop] = attributes_of(path)
     lacking = [row for sop, row in wanted.items() if sop not in known]

@@ -12,7 +12,7 @@ import pydicom
 from pacsgrid.disk import sha256_of
 from pacsgrid.errors import SourceTooMuch
 from pacsgrid.model import FoundStudy, StudyQuery, StudyState
-from pacsgrid.pacs import Source, open_source
+from pacsgrid.pacs import Source, asked, open_source
 from pacsgrid.pacs.received import ReceivedSource
 from pacsgrid.pipeline.context import Line
 from pacsgrid.pipeline.received import take_up
@@ -31,16 +31,20 @@ def find_studies(
     than the ledger, or a receiver's folder a file that is not known: then it is reopened. Files
     of a drop folder that belong to no study are held, each with its reason.
 
+    What was not asked for is not taken, whatever a source answers; held for that reason, a study
+    goes on its way again when another question asks for it.
+
     Raises
     ------
     ConfigError
-        No such source.
+        No such source, or the query would match more than it names.
     SourceError, SourceUnavailable
         The source refused, or did not answer.
     SourceTooMuch
         It gave `most_answers` or more (0 for no limit), so there may be others; nothing was
         entered.
     """
+    asked.insist_on_single_values(query)
     source = open_source(line.site.source(source_name))
     answers = list(source.find_studies(query))
     if most_answers and len(answers) >= most_answers:
@@ -56,8 +60,11 @@ def find_studies(
             "study_uid": study.study_uid,
             "patient_id": study.patient_id,
             "source": source_name,
+            **asked.sealed(study),
         }
         state = _enter(line, source_name, ref, identity)
+        if state is StudyState.HELD and _asked_anew(line, ref, identity):
+            state = StudyState.FOUND
         if state is StudyState.VERIFIED and _taken_up(line, source, study, ref):
             log.info("%s: the source has new instances, taking it up again", ref)
             state = StudyState.FOUND
@@ -83,6 +90,8 @@ class Outlook:
 
 def look(line: Line, source_name: str, queries: Sequence[StudyQuery]) -> Outlook:
     """Tell what `find_studies` would take, and enter nothing. Raises as it does."""
+    for query in queries:
+        asked.insist_on_single_values(query)
     source = open_source(line.site.source(source_name))
     known = {study.ref: study.state for study in line.ledger.studies(line.project.name)}
     seen: set[str] = set()
@@ -106,6 +115,22 @@ def _taken_up(line: Line, source: Source, study: FoundStudy, ref: str) -> bool:
     if _count(source, study) <= line.ledger.known(ref):
         return False
     line.ledger.reopen(ref)
+    return True
+
+
+def _asked_anew(line: Line, ref: str, identity: dict[str, str]) -> bool:
+    """Release a study that was held because nobody had asked for it; returns whether."""
+    if line.ledger.held_code(ref) != asked.NOT_ASKED_FOR:
+        return False
+    before = line.vault.open(ref, line.ledger.sealed(ref))
+    if all(before.get(key, "") == identity.get(key, "") for key in ("asked", "told")):
+        return False
+    with line.ledger.lock_study(ref) as ours:
+        if not ours or line.ledger.held_code(ref) != asked.NOT_ASKED_FOR:
+            return False
+        line.ledger.reseal(ref, line.vault.seal(ref, identity))
+        line.ledger.release(ref)
+    log.info("%s: asked for by another question, taking it up again", ref)
     return True
 
 

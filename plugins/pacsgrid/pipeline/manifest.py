@@ -11,6 +11,7 @@ from pacsgrid.deid import REPORT_NAME
 from pacsgrid.errors import ZoneError
 from pacsgrid.ledger import InstanceRow
 from pacsgrid.pipeline.attributes import Json, sorted_out, together
+from pacsgrid.uids import is_uid
 
 MANIFEST = "manifest.json"
 
@@ -81,6 +82,9 @@ class Manifest:
         try:
             given: dict[str, Any] = json.loads(text)
             attributes = given.get("attributes", {})
+            listed = [(one["series"], one["sop"]) for one in given["instances"]]
+            if not all(is_uid(uid) for uids in listed for uid in uids):
+                raise ZoneError(f"a {MANIFEST} names an instance by what is no UID")
             return cls(
                 given["project"],
                 given["subject"],

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pacsgrid.ledger import InstanceRow
 from pacsgrid.model import AnonymisedInstance
 from pacsgrid.pipeline.context import Line
+from pacsgrid.uids import place
 
 
 def outgoing(line: Line, ref: str, rows: Sequence[InstanceRow]) -> list[AnonymisedInstance]:
@@ -22,7 +23,7 @@ def outgoing(line: Line, ref: str, rows: Sequence[InstanceRow]) -> list[Anonymis
             sop_class_uid="",
             sha256=row.sha256,
             size=row.size,
-            path=room / row.series_uid / f"{row.sop_uid}.dcm",
+            path=place(room, row.series_uid, row.sop_uid, suffix=".dcm"),
         )
         for row in rows
     ]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from pacsgrid import grid
 from pacsgrid.errors import ConfigError
+from pacsgrid.grid.release_tickets import end_tickets_below
 from pacsgrid.grid.search import Criterion, search
 from pacsgrid.ledger import InstanceRow
 from pacsgrid.pipeline.context import Line
@@ -130,5 +131,6 @@ def renew_without(line: Line, refs: Sequence[str]) -> None:
         if members:
             release(line, row.name, members, withdrawn=len(gone & set(listed)))
         place = collection_of(line.home, project, row.name, row.version)
+        end_tickets_below(line.home, place)
         grid.remove_collection(line.home, place)
         line.cohorts.retire(project, row.name, row.version)

@@ -24,13 +24,16 @@ from cryptography import x509
 from pacsgrid import grid
 from pacsgrid.config import Site
 from pacsgrid.errors import PacsgridError
-from pacsgrid.ledger import migrate
+from pacsgrid.ledger import migrate, owns_its_trail
 from pacsgrid.model import SourceSettings
 from pacsgrid.pacs import open_source
 
 FREE_BYTES, FREE_PART = 20 * 2**30, 0.05
 SKEW = timedelta(seconds=30)
 EXPIRES_SOON = timedelta(days=30)
+ONE_ROLE = (
+    "the application's role owns the audit trail and could change it: see pacsgrid ledger --help"
+)
 _PROBE_SECONDS = 10
 
 
@@ -77,7 +80,11 @@ def _checks(site: Site) -> Iterator[tuple[str, Callable[[], str]]]:
 
 
 def _ledger(dsn: str) -> str:
-    return f"its schema is version {migrate(dsn)}"
+    told = f"its schema is version {migrate(dsn)}"
+    if owns_its_trail(dsn):
+        # It works, as it did; the site decides.
+        told += f"; {ONE_ROLE}"
+    return told
 
 
 def _clock(dsn: str) -> str:

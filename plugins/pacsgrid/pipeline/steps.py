@@ -22,8 +22,9 @@ from pacsgrid.errors import (
 )
 from pacsgrid.ledger import WAY
 from pacsgrid.ledger.codes import WITHDRAWN
-from pacsgrid.model import FoundStudy, StudyState
-from pacsgrid.pacs import open_source
+from pacsgrid.model import StudyState
+from pacsgrid.pacs import asked, open_source
+from pacsgrid.pacs.header import Header, read_header
 from pacsgrid.pipeline.anonymise import anonymise
 from pacsgrid.pipeline.completion import complete
 from pacsgrid.pipeline.context import Line
@@ -47,15 +48,24 @@ class BatchResult:
 
 
 def retrieve(line: Line, ref: str) -> None:
-    """Bring the study into staging, complete by the source's own instance list."""
+    """Bring the study into staging, complete by the source's own instance list.
+
+    What a PACS sends is compared with what was asked of it; nothing is kept of another study.
+    """
     identity = line.vault.open(ref, line.ledger.sealed(ref))
-    source = open_source(line.site.source(identity["source"]))
-    study = FoundStudy(identity["study_uid"], identity["patient_id"])
+    settings = line.site.source(identity["source"])
+    source = open_source(settings)
+    study = asked.unsealed(identity)
     room = line.rooms(ref).staging
     room.mkdir(parents=True, exist_ok=True, mode=0o700)
     files = source.retrieve(study, room)
     if not files and settled_before(line, ref) is None:
         raise HeldError("empty", "the source lists no instance of this study any more")
+    if settings.kind in ("dimse", "dicomweb"):
+        headers = [read_header(file.path) for file in files]
+        if reason := asked.unasked(study, [one or Header() for one in headers]):
+            line.rooms(ref).wipe()
+            raise HeldError(asked.NOT_ASKED_FOR, reason)
     log.info("%s: %d instances retrieved", ref, len(files))
 
 

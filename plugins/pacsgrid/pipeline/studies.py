@@ -12,6 +12,7 @@ from pacsgrid.ledger import InstanceRow
 from pacsgrid.model import AVU
 from pacsgrid.pipeline.context import Line
 from pacsgrid.pipeline.documents import put_documents
+from pacsgrid.uids import collection as below
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ def study_avus(line: Line, collection: str, rows: Sequence[InstanceRow]) -> dict
     }
     for row in rows:
         avus.setdefault(
-            f"{collection}/{row.series_uid}",
+            below(collection, row.series_uid),
             [AVU("SeriesInstanceUID", row.series_uid), AVU("Modality", row.modality or "OT")],
         )
     return avus

@@ -4,6 +4,8 @@
 - A project: whoever may read the custom view ``pacsgrid <project>``. Airflow's simple auth
   manager grants that to everyone who may log in; the FAB one to the roles that have it.
 - Starting a project's runs and answering their questions: see `gate`.
+- Being an operator, who sees every project's runs: whoever may read the custom view
+  ``pacsgrid (operator)`` and also make connections.
 - Naming patients to take: whoever may also trigger `ingest_studies`.
 - Held images, which may show a name: whoever may also trigger `review_held`.
 """
@@ -19,11 +21,13 @@ from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessE
 from airflow.api_fastapi.core_api.security import GetUserDep
 from fastapi import Depends, HTTPException
 
-from pacsgrid.config import Site, load_site
+from pacsgrid.config import Site, load_site, site_names
 from pacsgrid.errors import ConfigError
 
 PAGE_DAG = "ingest_studies"
 REVIEW_DAG = "review_held"
+# No project can have this name.
+OPERATOR_VIEW = "pacsgrid (operator)"
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,23 @@ def sees(user: BaseUser, project: str) -> bool:
     """Return whether a user may see a project."""
     auth, view = get_auth_manager(), project_view(project)
     return bool(auth.is_authorized_custom_view(method="GET", resource_name=view, user=user))
+
+
+def own_projects(user: BaseUser) -> frozenset[str]:
+    """Return those of the site's projects that a user may see."""
+    return frozenset(name for name in site_names().projects if sees(user, name))
+
+
+def is_operator(user: BaseUser) -> bool:
+    """Return whether a user keeps the site running: by a permission for that, not by lack of one.
+
+    Airflow's simple auth manager lets everybody see custom views, hence its own right as well.
+    """
+    auth = get_auth_manager()
+    return bool(
+        auth.is_authorized_custom_view(method="GET", resource_name=OPERATOR_VIEW, user=user)
+        and auth.is_authorized_connection(method="POST", user=user)
+    )
 
 
 def the_site() -> Site:

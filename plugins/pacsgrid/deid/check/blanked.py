@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
-from pydicom.pixels import iter_pixels
 
 from ...errors import HeldError
+from .bits import frames_of
 from .reader import Header
 
 _BURNED_IN = 0x00280301
@@ -49,7 +49,7 @@ def check_blanked(source: Path, result: Path, made: Header) -> None:
     photometric = made.elements.get(0x00280004)
     palette = photometric is not None and photometric.value.startswith(_PALETTE)
     try:
-        pairs = zip_longest(iter_pixels(source), iter_pixels(result))
+        pairs = zip_longest(frames_of(source), frames_of(result))
         for number, (before, after) in enumerate(pairs, 1):
             if before is None or after is None or before.shape != after.shape:
                 raise HeldError("pixels-changed", f"frame {number} is missing or of another size")

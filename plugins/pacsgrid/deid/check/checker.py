@@ -13,13 +13,17 @@ from typing import BinaryIO
 
 from ...errors import HeldError
 from ..profile import Profile
-from . import blanked, files, pixels_text
+from . import blanked, files, pixel_data, pixels_text
 from .compare import Comparison
 from .findings import Counts
 from .identity import Identity
+from .raw import Raw
 from .reader import Header, MalformedError, header_of, read_header
 from .references import References
 from .search import Search
+
+# What was taken out of frames, remembered by digests of 16 bytes.
+_MOST = 1 << 16
 
 
 class Checker:
@@ -45,6 +49,7 @@ class Checker:
         self._alone = identity is None
         self._identity = Identity() if identity is None else identity
         self.references = References()
+        self._proven: set[bytes] = set()
         self.counts = Counts()
         self._look()
 
@@ -53,6 +58,8 @@ class Checker:
 
     def _look(self) -> None:
         self._search = Search(self._identity)
+        full = "full" in self._profile.options
+        self._raw = Raw(self._identity, self._search.births if full else self._search.dates)
         self._comparison = Comparison(self._profile, self._identity, self._search, self.references)
 
     def _take(self, header: Header) -> None:
@@ -87,12 +94,18 @@ class Checker:
             files.check_name(result, self._search, self._identity, kept)
             self._comparison.run(before, after)
             try:
-                files.check_pixels(old, before, new, after, self._search)
+                taken = pixel_data.check_pixels(old, before, new, after, self._raw)
             except HeldError as error:
                 changed = blanked.says_cleaned(after) or blanked.hides_overlay(before)
                 if error.code != "pixels-changed" or not changed:
                     raise
                 blanked.check_blanked(source, result, after)
+                taken = {}
+        # What was taken out of a like place before is proven to be no part of an image.
+        new_ones = taken.keys() - self._proven
+        pixel_data.check_decoded(source, result, [taken[digest] for digest in new_ones])
+        if len(self._proven) < _MOST:
+            self._proven |= new_ones
         if pixels_text.to_read(before, self._profile.pixels.look):
             full = "full" in self._profile.options
             dates = frozenset(self._search.births if full else self._search.dates)
@@ -129,7 +142,7 @@ def scan(sources: Iterable[Path], profile: Profile) -> dict[str, tuple[Identity,
     for path in sources:
         try:
             header = read_header(path)
-        except (MalformedError, OSError):
+        except Exception:  # whatever it is, the anonymiser says so of the one file
             continue
         seen = Seen(
             path,
@@ -155,6 +168,11 @@ def _read(stream: BinaryIO, which: str) -> Header:
         return header_of(stream)
     except MalformedError as error:
         raise HeldError("not-clean", f"the {which} cannot be read back: {error}") from None
+    except OSError:
+        raise
+    except Exception as error:  # what it says may quote a value
+        kind = type(error).__name__
+        raise HeldError("not-clean", f"the {which} cannot be read back ({kind})") from None
 
 
 def check_file(source: Path, result: Path, profile: Profile) -> Counts:

@@ -7,14 +7,19 @@ from collections.abc import Callable
 
 from ...errors import HeldError
 from ..profile import Profile
+from .days import days
 from .findings import ADDED, EMPTIED, KEPT, REMOVED, REPLACED, identity_left, name
-from .identity import ALWAYS_NEW, STANDARD_UID, Identity, allowed
+from .identity import ALWAYS_NEW, Identity, allowed
 from .published import means_what_it_says
+from .raw import Raw
 from .reader import Element, Header, Items
 from .references import References
 from .required import Required, in_items, of_class
 from .search import Search, dates_in
 from .text import charset, decode, misread
+from .uids import KINDS, holds, is_standard, is_valid
+from .values import Losses
+from .vocabulary import own_words
 
 _TEXT = frozenset(("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT", "AS"))
 # Where two letters that stand alone may be somebody's name: not in codes, units and makers.
@@ -23,29 +28,22 @@ _CODED = frozenset((0x00080070, 0x00080100, 0x00080102, 0x00181210, 0x00281054))
 _SCHEME_NAMES = frozenset((0x00080102, 0x00080112, 0x00080114, 0x00080115, 0x00080116))
 _TIMES = frozenset(("DA", "DT"))
 _BYTES = frozenset(("UN", "OB"))
+# The extended offset table goes where it does not lead to fragments (PS3.3 C.7.6.3.1.8).
+_OFFSETS = frozenset((0x7FE00001, 0x7FE00002))
 _CLASS, _METHOD, _METHOD_CODES = 0x00080016, 0x00120063, 0x00120064
-# Larger binary values are tables of numbers.
-_BYTES_LIMIT = 1 << 16
+# In longer binary values a word of five letters comes up by chance; shorter ones hold no text.
+_BYTES_LIMIT, _FEW = 1 << 16, 8
+_NUMBERS = frozenset(
+    ("AT", "FD", "FL", "OB", "OD", "OF", "OL", "OV", "OW", "SL", "SS", "SV", "UL", "UN", "US", "UV")
+)
 _DEFAULT = ("iso8859",)
 _MEMORY = 100_000
 # Tag, VR, value before and after; what became of it.
 _Judged = dict[tuple[int, str, bytes | None, bytes], str]
-# The words of a report's structure and of pixels' description (PS3.3 C.17.3, C.7.6.3) name nobody.
-_TERMS = frozenset(
-    (
-        b"CODE", b"COMPOSITE", b"CONTAINER", b"DATE", b"DATETIME", b"IMAGE", b"NUM", b"PNAME",
-        b"SCOORD", b"SCOORD3D", b"TABLE", b"TCOORD", b"TEXT", b"TIME", b"UIDREF", b"WAVEFORM",
-        b"CONTAINS", b"HAS ACQ CONTEXT", b"HAS CONCEPT MOD", b"HAS OBS CONTEXT",
-        b"HAS PROPERTIES", b"INFERRED FROM", b"SELECTED FROM", b"SEPARATE", b"CONTINUOUS",
-        b"PARTIAL", b"COMPLETE", b"UNVERIFIED", b"VERIFIED", b"MONOCHROME1", b"MONOCHROME2",
-        b"RGB", b"PALETTE COLOR", b"YBR_FULL", b"YBR_FULL_422", b"YBR_ICT", b"YBR_RCT",
-    )
-)  # fmt: skip
 # Stand where something was taken out, in results of an earlier anonymising too.
 _REMOVED = frozenset((b"REMOVED", b"urn:removed"))
 # A date that has to be there and is none.
 _NO_DATE = b"19000101"
-_DECIMAL = re.compile(rb" *[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)? *")
 # PS3.16 CID 7050: some people are called Basic.
 _METHODS = {
     b"113100": b"Basic Application Confidentiality Profile",
@@ -83,12 +81,15 @@ class Comparison:
         self._identity = identity
         self._search = search
         self._references = references
+        self._raw = Raw(identity, search.births)
         self._kept = allowed(profile)
         self._method = f"pacsgrid {profile.name} {profile.hash[:16]}".encode()
         self._creators = {(creator, group) for creator, group, _ in profile.safe_private}
         # A header's values are the same in most slices of a series: each is judged once.
         self._clean: set[tuple[str, bytes]] = set()
         self._judged_before: dict[tuple[tuple[str, ...], ...], _Judged] = {}
+        self._losses = Losses(profile, identity)
+        self._whole: set[tuple[int, str, bytes]] = set()
         self.fates: list[tuple[int, str]] = []
 
     def run(self, before: Header, after: Header) -> None:
@@ -105,10 +106,10 @@ class Comparison:
         self._dataset(before.elements, after.elements, _DEFAULT, _DEFAULT)
 
     def _required(self, before: Items, after: Items, required: Required) -> None:
-        for tag in required.first & before.keys():
+        for tag in required.first & before.keys() - _OFFSETS:
             if _worth(before[tag]) and tag not in self._profile.overrides:
                 made = after.get(tag)
-                if made is None or not (made.items or made.value.strip(b"\0 ")):
+                if made is None or not _worth(made):
                     raise _missing(tag)
         for tag in required.second & before.keys():
             if tag not in after and tag not in self._profile.overrides:
@@ -135,13 +136,24 @@ class Comparison:
                     self._sequence(tag, old, element.items, was, now)
                 elif tag != _MEANING or not means_what_it_says(after):
                     self._value(tag, old, element, was, now)
+                    if old is not None:
+                        self._losses.judge(tag, old, element)
                 fate = _fate(old, element)
                 if len(judged) > _MEMORY:
                     judged.clear()
                 judged[key] = fate
             fates.append((tag, fate))
         if before is not None:
-            fates += [(tag, REMOVED) for tag in before if tag not in after]
+            for tag, old in before.items():
+                if tag not in after:
+                    self._removed(tag, old)
+                    fates.append((tag, REMOVED))
+
+    def _removed(self, tag: int, old: Element) -> None:
+        key = (tag, old.vr, old.value)
+        if old.items is None and key not in self._whole:
+            self._losses.judge(tag, old, None)
+            self._whole.add(key)
 
     def _sequence(
         self,
@@ -169,12 +181,12 @@ class Comparison:
     def _private(self, tag: int, items: Items, now: tuple[str, ...]) -> None:
         group, low = tag >> 16, tag & 0xFFFF
         if 0x10 <= low <= 0xFF:
-            creator = decode(items[tag].value, now)
+            creator = _creator(decode(items[tag].value, now))
             if (creator, group) not in self._creators:
                 raise HeldError("private-left", f"private creator {name(tag)} is left")
             return
         block = items.get(group << 16 | low >> 8)
-        creator = decode(block.value, now) if block is not None else ""
+        creator = _creator(decode(block.value, now)) if block is not None else ""
         if (creator, group, low & 0xFF) not in self._profile.safe_private:
             raise HeldError("private-left", f"private element {name(tag)} is left")
 
@@ -197,6 +209,8 @@ class Comparison:
             self._text(tag, old, element, was, now)
         elif vr in _BYTES and len(value) <= _BYTES_LIMIT:
             self._judged(tag, vr, value, self._search.bytes)
+        elif vr in _NUMBERS and len(value) >= _FEW:
+            self._judged(tag, vr, value, self._raw.value)
         elif vr == "IS" and value.strip(b"\0 ") in self._search.numbers:
             raise identity_left(name(tag), "an identifier")
 
@@ -211,11 +225,12 @@ class Comparison:
         self._clean.add((vr, value))
 
     def _uid(self, tag: int, old: Element | None, value: bytes) -> None:
-        if "uids" in self._profile.options:
-            return
+        kept = "uids" in self._profile.options
         made = [part.strip(b"\0 ") for part in value.split(b"\\")]
         for uid in made:
-            if uid in self._identity.origins:
+            if uid and not is_valid(uid):
+                raise identity_left(name(tag), "what is no UID")
+            if uid in self._identity.origins and not kept:
                 raise identity_left(name(tag), "an original UID")
         if old is None:
             return
@@ -223,20 +238,24 @@ class Comparison:
         if len(source) != len(made):
             raise _changed(tag)
         for was, uid in zip(source, made, strict=True):
-            if was.startswith(STANDARD_UID) or not was:
+            if not was or is_standard(was):
                 if uid != was:
                     raise _changed(tag)
+            elif uid == was and tag in KINDS:  # a maker's class or scheme
+                if holds(uid, self._search.numbers, self._search.dates):
+                    raise identity_left(name(tag), "an identifier or date")
+            elif uid == was and kept:
+                continue
             elif not self._references.agree(was, uid):
                 raise _changed(tag)
 
     def _time(self, tag: int, old: Element | None, value: bytes) -> None:
         self._birth(tag, old, value)
-        for part in value.split(b"\\"):
-            date = part[:8].decode("latin-1")
-            known = self._search.births if "full" in self._profile.options else self._search.dates
-            # After a shift one of the study's dates may fall on another of them.
-            if len(date) == 8 and date in known and (old is None or part[:8] in old.value):
-                raise identity_left(name(tag), "a full date")
+        known = self._search.births if "full" in self._profile.options else self._search.dates
+        left = days(value.decode("latin-1")) & known
+        # After a shift one of the study's dates may fall on another of them.
+        if left and (old is None or left & days(old.value.decode("latin-1"))):
+            raise identity_left(name(tag), "a full date")
 
     def _birth(self, tag: int, old: Element | None, value: bytes) -> None:
         """Refuse a birth date that was moved: it would tell the age in days."""
@@ -260,9 +279,12 @@ class Comparison:
         value = element.value
         if tag == _METHOD and value.strip(b"\0 ") == self._method:
             return
-        if element.vr == "CS":
-            word = value.strip(b"\0 ")
-            if word in _TERMS or word in _SAID.get(tag, ()):
+        if element.vr == "CS" and value.strip(b"\0 ") in _SAID.get(tag, ()):
+            return
+        if own := own_words(tag):
+            # Only what the attribute does not say of itself can be somebody's.
+            value = b"\\".join(one for one in value.split(b"\\") if one.strip(b"\0 ") not in own)
+            if not value:
                 return
         same = old is not None and value == old.value
         if tag in ALWAYS_NEW and same and value.strip(b"\0 ") not in _REMOVED:
@@ -290,6 +312,11 @@ class Comparison:
         return self._search.births if "full" in self._profile.options else self._search.dates
 
 
+def _creator(text: str) -> str:
+    """Return a private creator in the form that the profile's have: case and blanks apart."""
+    return re.sub(r"[\s\0]+", " ", text).strip().casefold()
+
+
 def _is_method(item: Items) -> bool:
     """Say whether an item is one of the standard's codes for de-identification, and no more."""
     if item.keys() != {_SCHEME, _CODE, _MEANING}:
@@ -299,15 +326,10 @@ def _is_method(item: Items) -> bool:
 
 
 def _worth(element: Element) -> bool:
-    """Say whether the source had a value there, one that its VR allows (PS3.5 6.2)."""
+    """Say whether the source had a value there, of whatever form; of binary numbers 0 is one."""
     if element.items is not None:
         return bool(element.items)
-    value = element.value.strip(b"\0 ")
-    if element.vr == "IS" and value:
-        return all(part.strip(b" ").lstrip(b"+-").isdigit() for part in value.split(b"\\"))
-    if element.vr == "DS" and value:
-        return all(_DECIMAL.fullmatch(part) for part in value.split(b"\\"))
-    return bool(value)
+    return bool(element.value if element.vr in _NUMBERS else element.value.strip(b"\0 "))
 
 
 def _fate(old: Element | None, new: Element) -> str:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field, fields
 
 from ..profile import Profile
+from .days import days
 from .reader import Items
 from .text import charset, decode, readings
+from .uids import KINDS, is_standard
 
-# DICOM's own UIDs: SOP classes, transfer syntaxes, well-known instances (PS3.6 Annex A).
-STANDARD_UID = b"1.2.840.10008."
 _VRS = frozenset(("AE", "DA", "DT", "LO", "LT", "PN", "SH", "ST", "UC", "UI", "UT"))
 # Patient, visit, order, trial and report identifiers (PS3.3 C.2, C.3, C.4, C.7); SH, LO and AE.
 _IDS = frozenset(
@@ -43,7 +42,6 @@ _KEPT_BY = {
 }  # fmt: skip
 # Elements whose value as a whole is always another one in the output, however short.
 ALWAYS_NEW = _IDS - {0x00200010} | _PHONES | _ADDRESSES
-_DATE = re.compile(rb"(\d{8})")
 # Stands where a date has to stand and may not: in results of an earlier anonymising too.
 _NO_DATE = "19000101"
 
@@ -100,7 +98,7 @@ class Identity:
         if vr == "UI":
             for part in value.split(b"\\"):
                 uid = part.strip(b"\0 ")
-                if uid and not uid.startswith(STANDARD_UID):
+                if uid and tag not in KINDS and not is_standard(uid):
                     self.origins.add(uid)
             return
         kind = self._kind(tag, vr)
@@ -108,8 +106,7 @@ class Identity:
             return
         self._seen.add((tag, value))
         if kind == "dates":
-            found = {match.decode() for match in _DATE.findall(value.replace(b".", b""))}
-            found.discard(_NO_DATE)
+            found = days(value.decode("latin-1")) - {_NO_DATE}
             (self.births if tag in _BIRTH else self.dates).update(found)
             if tag in _EXAMINED:
                 self.examined |= found

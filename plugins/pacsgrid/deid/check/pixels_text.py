@@ -18,9 +18,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import dcmread
-from pydicom.pixels import apply_color_lut, pixel_array
+from pydicom.pixels import apply_color_lut
 
 from ...errors import HeldError
+from .bits import frame_of
 from .reader import Header
 from .search import Search, dates_in
 from .text import fold
@@ -131,7 +132,7 @@ def _frames(path: Path) -> Iterator[tuple[int, NDArray[Any]]]:
         ds = dcmread(path, stop_before_pixels=True)
         count = int(ds.get("NumberOfFrames", 1) or 1)
         for number in sorted({round(n) for n in np.linspace(0, count - 1, FRAMES)}):
-            frame = pixel_array(path, index=number)
+            frame = frame_of(path, number)
             if ds.PhotometricInterpretation == "PALETTE COLOR":
                 frame = apply_color_lut(frame, ds)
             yield number + 1, frame

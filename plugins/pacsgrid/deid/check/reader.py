@@ -9,8 +9,9 @@ import struct
 import zlib
 from dataclasses import dataclass
 from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from pydicom.datadict import DicomDictionary, dictionary_VR
 
@@ -29,8 +30,15 @@ _UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _PIXELS = frozenset((0x7FE00008, 0x7FE00009, 0x7FE00010))
 _IMPLICIT, _DEFLATED = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1.99"
+_EXPLICIT, _ENCAPSULATED = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4."
 _BIG = "1.2.840.10008.1.2.2"
 _FIRST_READ = 1 << 14
+# How deep sequences may nest: no object of PS3.3 comes near it.
+_MOST_DEPTH = 64
+# Values longer than this are no first element of a data set or an item.
+_FIRST_VALUE = 1 << 16
+# Bytes that a deflated data set may have.
+_INFLATED = (1 << 26) + 1
 
 
 class MalformedError(Exception):
@@ -58,7 +66,8 @@ class Header:
 
     ``pixels`` is the position of the pixel data element in the file, None without one;
     ``pixel_value`` where its value starts and ``pixel_length`` that value's length in bytes,
-    None when it is encapsulated (PS3.5 A.4).
+    None when it is encapsulated (PS3.5 A.4). ``start`` is where the data set begins, and
+    ``native`` the transfer syntax that it follows when that is not what its file meta says.
     """
 
     preamble: bytes
@@ -69,11 +78,19 @@ class Header:
     pixels: int | None
     pixel_value: int = 0
     pixel_length: int | None = None
+    start: int = 0
+    native: str = ""
 
     @property
     def little(self) -> bool:
         """Whether numbers stand with their lowest byte first."""
-        return self.syntax != _BIG
+        return (self.native or self.syntax) != _BIG
+
+    def number(self, tag: int) -> int:
+        """Return the first value of a US element, 0 without one."""
+        element = self.elements.get(tag)
+        order: Literal["little", "big"] = "little" if self.little else "big"
+        return int.from_bytes(element.value[:2], order) if element is not None else 0
 
 
 def read_header(path: Path) -> Header:
@@ -105,10 +122,9 @@ def header_of(stream: BinaryIO) -> Header:
 
 
 def _header(data: bytes, size: int) -> Header:
-    if len(data) < 132 or data[128:132] != b"DICM":
-        raise MalformedError("no DICM prefix")
+    bare = data[128:132] != b"DICM"
     meta: Items = {}
-    at = 132
+    at = 0 if bare else 132
     while data[at : at + 2] == b"\x02\x00":
         tag, vr, start, length = _explicit(data, at, "<")
         at = start + length
@@ -119,21 +135,70 @@ def _header(data: bytes, size: int) -> Header:
     if syntax == _DEFLATED:
         if len(data) < size:
             raise _Short
-        body = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data[at:])
-        elements, end = _dataset(body, 0, len(body), "<", True, False)
+        body = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data[at:], _INFLATED)
+        if len(body) == _INFLATED:
+            raise MalformedError("the deflated data set is too large to be read")
+        elements, end = _dataset(body, 0, len(body), "<", True, 0)
         # Its pixels are no bytes of the file.
         return Header(data[:128], meta, elements, syntax, size, None)
     order, explicit = ">" if syntax == _BIG else "<", syntax != _IMPLICIT
-    elements, end = _dataset(data, at, size, order, explicit, False)
+    begins, native, preamble = at, "", b"" if bare else data[:128]
+    told = _told(data, at)
+    if bare and (told is None or not _begins(data, at, told[0])):
+        raise MalformedError("no DICM prefix")
+    if told is not None and (bare or told != (order, explicit)):
+        # Written otherwise than it says, and readable in this one way.
+        order, explicit = told
+        if not syntax.startswith(_ENCAPSULATED):
+            native = _BIG if order == ">" else _EXPLICIT if explicit else _IMPLICIT
+    elements, end = _dataset(data, at, size, order, explicit, 0)
+    if bare and not {0x00080016, 0x0020000D} <= elements.keys():
+        raise MalformedError("no DICM prefix")
     if end >= size:
-        return Header(data[:128], meta, elements, syntax, size, None)
+        return Header(preamble, meta, elements, syntax, size, None, start=begins, native=native)
     if end + 12 > len(data):
         raise _Short
     _, _, start, length = (_explicit if explicit else _implicit)(data, end, order)
     return Header(
-        data[:128], meta, elements, syntax, size, end, start,
-        None if length == _UNDEFINED else length,
+        preamble, meta, elements, syntax, size, end, start,
+        None if length == _UNDEFINED else length, begins, native,
     )  # fmt: skip
+
+
+def _told(data: bytes, at: int) -> tuple[str, bool] | None:
+    """Tell byte order and explicit VR from a data set's first element; None when it does not."""
+    head = data[at : at + 8]
+    if len(head) < 8:
+        return None
+    vr = _VRS.get(head[4:6])
+    for order in "<>":
+        group, low = struct.unpack(order + "HH", head[:4])
+        if vr is not None and group <= 0xFF:
+            known = _known_vr(group << 16 | low)
+            if known == vr or (low == 0 and vr == "UL") or vr == "UN":
+                return order, True
+    group, _, length = struct.unpack("<HHL", head)
+    if group <= 0xFF and length < _FIRST_VALUE and not head[4:6].isalpha():
+        return "<", False
+    return None
+
+
+def _begins(data: bytes, at: int, order: str) -> bool:
+    """Say whether an instance's data set may begin so: with group 8, or a directory's group 4."""
+    group, low = struct.unpack_from(order + "HH", data, at)
+    return bool(group == 4 or (group == 8 and low <= 0x20))
+
+
+def part10(path: Path, header: Header) -> Path | BytesIO:
+    """Return what others can read a file from: itself, or its bytes with the file meta it lacks."""
+    if not header.native and header.preamble:
+        return path
+    syntax = (header.native or header.syntax).encode()
+    syntax += b"\0" * (len(syntax) % 2)
+    meta = struct.pack("<HH2sH", 2, 0x10, b"UI", len(syntax)) + syntax
+    length = struct.pack("<HH2sHL", 2, 0, b"UL", 4, len(meta))
+    rest = path.read_bytes()[header.start :]
+    return BytesIO(bytes(128) + b"DICM" + length + meta + rest)
 
 
 def _explicit(data: bytes, at: int, order: str) -> tuple[int, str, int, int]:
@@ -176,8 +241,11 @@ def _known_vr(tag: int) -> str:
 
 
 def _dataset(
-    data: bytes, at: int, end: int, order: str, explicit: bool, nested: bool
+    data: bytes, at: int, end: int, order: str, explicit: bool, depth: int
 ) -> tuple[Items, int]:
+    if depth > _MOST_DEPTH:
+        raise MalformedError(f"sequences nest more than {_MOST_DEPTH} deep")
+    nested = depth > 0
     found: Items = {}
     read = _explicit if explicit else _implicit
     unpack, have = struct.Struct(order + "HH2sH").unpack_from, min(end, len(data))
@@ -201,11 +269,16 @@ def _dataset(
             return found, at
         if vr == "UN" and length != _UNDEFINED:
             vr = _known_vr(tag)
+        if length == _UNDEFINED and tag in _PIXELS:
+            # An icon's, compressed (PS3.5 A.4).
+            at = _fragments(data, start)
+            found[tag] = Element(vr, data[start:at])
+            continue
         if length == _UNDEFINED:
             # What is UN with an undefined length is implicit VR little endian (PS3.5 6.2.2).
             unknown = explicit and vr == "UN"
             items, at = _items(
-                data, start, end, "<" if unknown else order, explicit and not unknown
+                data, start, end, "<" if unknown else order, explicit and not unknown, depth
             )
             found[tag] = Element("SQ", b"", items)
             continue
@@ -217,15 +290,32 @@ def _dataset(
         if vr == "SQ":
             coded = data[start - 4 : start] if explicit else b""
             unknown = explicit and data[start - 8 : start - 6] == b"UN" and len(coded) == 4
-            items, _ = _items(data, start, at, "<" if unknown else order, explicit and not unknown)
+            items, _ = _items(
+                data, start, at, "<" if unknown else order, explicit and not unknown, depth
+            )
             found[tag] = Element("SQ", b"", items)
         else:
             found[tag] = Element(vr, data[start:at])
     return found, at
 
 
-def _items(data: bytes, at: int, end: int, order: str, explicit: bool) -> tuple[list[Items], int]:
+def _fragments(data: bytes, at: int) -> int:
+    """Return where the fragments of compressed pixel data end, their delimiter included."""
+    while True:
+        tag, _, start, length = _implicit(data, at, "<")
+        if tag == _SEQUENCE_END:
+            return start
+        if tag != _ITEM or length == _UNDEFINED:
+            raise MalformedError("compressed pixel data holds something that is no fragment")
+        at = start + length
+
+
+def _items(
+    data: bytes, at: int, end: int, order: str, explicit: bool, depth: int
+) -> tuple[list[Items], int]:
     found: list[Items] = []
+    if not explicit:
+        explicit = _explicit_all_the_same(data, at, end, order)
     while at < end:
         tag, _, start, length = _implicit(data, at, order)
         if tag == _SEQUENCE_END:
@@ -233,11 +323,33 @@ def _items(data: bytes, at: int, end: int, order: str, explicit: bool) -> tuple[
         if tag != _ITEM:
             raise MalformedError("a sequence holds something that is no item")
         if length == _UNDEFINED:
-            item, at = _dataset(data, start, end, order, explicit, True)
+            item, at = _dataset(data, start, end, order, explicit, depth + 1)
         else:
             at = start + length
             if at > len(data):
                 raise _Short
-            item, _ = _dataset(data, start, at, order, explicit, True)
+            item, _ = _dataset(data, start, at, order, explicit, depth + 1)
         found.append(item)
     return found, at
+
+
+def _explicit_all_the_same(data: bytes, at: int, end: int, order: str) -> bool:
+    """Tell items with VRs where there should be none, which some devices write.
+
+    Only where the first element, read as it should be, would not fit into the sequence.
+    """
+    while at + 16 <= min(end, len(data)):
+        tag, _, start, length = _implicit(data, at, order)
+        if tag != _ITEM:
+            return False
+        if length == 0:
+            at = start
+            continue
+        vr = _VRS.get(data[start + 4 : start + 6])
+        inner, known, value, size = _implicit(data, start, order)
+        fits = size != _UNDEFINED and value + size <= end
+        agrees = known in (vr, "UN") or inner >> 16 & 1 or vr == "UN"
+        return vr is not None and not fits and bool(agrees)
+    if at + 16 > len(data) and len(data) < end:
+        raise _Short
+    return False

@@ -69,6 +69,27 @@ def blank_native(data: bytearray, boxes: list[Box], frames: Frames, unused: bool
         data[:] = raw.reshape(-1, 2)[:, ::-1].tobytes()
 
 
+def blank_bits(value: bytes, boxes: list[list[Box]], frames: Frames) -> bytes:
+    """Return frames of one bit a pixel (PS3.5 8.1.1) with boxes blanked, zeros behind the last."""
+    size = frames.rows * frames.columns
+    data = np.frombuffer(value, np.uint8).copy()
+    for number, here in enumerate(boxes):
+        if not here:
+            continue
+        first, end = number * size, (number + 1) * size
+        part = data[first // 8 : -(-end // 8)]
+        bits = np.unpackbits(part, bitorder="little")
+        shaped = bits[first % 8 :][:size].reshape(frames.rows, frames.columns)
+        for box in here:
+            shaped[box.top : box.bottom, box.left : box.right] = 0
+        part[:] = np.packbits(bits, bitorder="little")
+    pixels = size * len(boxes)
+    if pixels % 8:
+        data[pixels // 8] &= (1 << pixels % 8) - 1
+    data[-(-pixels // 8) :] = 0
+    return data.tobytes()
+
+
 def _type(frames: Frames, little: bool) -> np.dtype[Any]:
     if frames.span.tag != 0x7FE00010:
         kind = "f"

@@ -12,7 +12,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from ...errors import HeldError
 from ..pixels import Span
-from .blank import blank_native, blank_values
+from .blank import blank_bits, blank_native, blank_values
 from .boxes import Box, without_inner
 from .choose import needs_look
 from .holds import visual_features
@@ -22,6 +22,8 @@ from .regions import known_regions
 from .settings import PixelSettings
 from .source import Frames
 from .steady import SteadyFinder, steady_boxes
+
+_CHUNK = 1 << 16
 
 
 @dataclass
@@ -124,6 +126,9 @@ def _native(frames: Frames, boxes: list[list[Box]], hidden: bool) -> Iterator[by
     stream, span = frames.stream, frames.span
     stream.seek(span.start)
     yield stream.read(span.value - span.start)
+    if frames.bits == 1:
+        yield blank_bits(stream.read(span.end - span.value), boxes, frames)
+        return
     for here in boxes:
         data = bytearray(stream.read(frames.frame_bytes))
         if len(data) < frames.frame_bytes:
@@ -131,7 +136,10 @@ def _native(frames: Frames, boxes: list[list[Box]], hidden: bool) -> Iterator[by
         if here or hidden:
             blank_native(data, here, frames, hidden)
         yield bytes(data)
-    yield stream.read(span.end - stream.tell())
+    left = span.end - stream.tell()
+    while left:  # what stands behind the last pixel (PS3.5 8.1.1)
+        yield bytes(min(_CHUNK, left))
+        left -= min(_CHUNK, left)
 
 
 def _compressed(frames: Frames, boxes: list[list[Box]]) -> Iterator[bytes]:

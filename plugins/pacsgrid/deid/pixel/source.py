@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BytesIO
 from itertools import islice
 from typing import Any, BinaryIO
 
@@ -14,13 +15,25 @@ from pydicom.pixels.utils import as_pixel_options
 from pydicom.uid import UID
 
 from ...errors import HeldError
-from ..pixels import Span
+from ..codestream.fragments import check_frames, copied
+from ..pixels import Span, layout_of
 
 _KEYWORDS = {
     0x7FE00008: "FloatPixelData",
     0x7FE00009: "DoubleFloatPixelData",
     0x7FE00010: "PixelData",
 }
+
+# Bytes of one frame: looking at it takes several times as many.
+LARGEST = 1 << 27
+
+
+class _UndecodableError(Exception):
+    """A frame cannot be decoded; `done` others were."""
+
+    def __init__(self, done: int, why: str) -> None:
+        super().__init__(why)
+        self.done, self.why = done, why
 
 
 @dataclass(frozen=True)
@@ -53,6 +66,7 @@ class Frames:
 
     def __init__(self, stream: BinaryIO, ds: Any, syntax: UID, span: Span) -> None:
         self.stream, self.ds, self.syntax, self.span = stream, ds, syntax, span
+        self._checked = False
         try:
             self.options: dict[str, Any] = as_pixel_options(ds)
             self.rows, self.columns = int(ds.Rows), int(ds.Columns)
@@ -65,6 +79,10 @@ class Frames:
             raise unreadable("the header does not describe the pixels", syntax) from None
         if self.samples not in (1, 3):
             raise unreadable(f"{self.samples} samples per pixel are not supported", syntax)
+        if self.frame_bytes > LARGEST:
+            raise unreadable(
+                f"a frame of {self.rows} x {self.columns} is larger than can be looked at", syntax
+            )
         self.options["transfer_syntax_uid"] = syntax
         self.options["pixel_keyword"] = _KEYWORDS[span.tag]
         if span.vr:
@@ -94,22 +112,58 @@ class Frames:
         HeldError
             ``pixels-unreadable``: a frame cannot be decoded, or frames are missing.
         """
-        self.stream.seek(self.span.value)
+        if self.native and self.bits == 1:
+            yield from self._bits()
+            return
+        if self.span.encapsulated and not self._checked:
+            check_frames(self.stream, self.span, str(self.syntax), layout_of(self.ds))
+            self._checked = True
+        done = 0
+        try:
+            yield from self._decoded(self.stream, self.span.value)
+            return
+        except _UndecodableError as error:
+            done, why = error.done, error.why
+        if done or not self.span.encapsulated or self.span.end - self.span.start > LARGEST:
+            raise self._undecodable(done, why)
+        # A result is written without what some decoders stumble over.
+        cleaned = copied(self.stream, self.span, str(self.syntax), layout_of(self.ds))
+        whole = BytesIO(b"".join(cleaned))
+        try:
+            yield from self._decoded(whole, self.span.value - self.span.start)
+        except _UndecodableError as error:
+            raise self._undecodable(error.done, error.why) from None
+
+    def _undecodable(self, done: int, why: str) -> HeldError:
+        return unreadable(f"frame {done + 1} cannot be decoded ({why})", self.syntax)
+
+    def _decoded(self, stream: BinaryIO, position: int) -> Iterator[Frame]:
+        stream.seek(position)
         done = 0
         try:
             # Some encoders add fragments behind the last frame.
-            frames = get_decoder(self.syntax).iter_array(self.stream, raw=True, **self.options)
+            frames = get_decoder(self.syntax).iter_array(stream, raw=True, **self.options)
             for values, properties in islice(frames, self.count):
                 done += 1
                 yield Frame(values, str(properties["photometric_interpretation"]))
         except (GeneratorExit, KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # a decoder in Rust panics with one that is no Exception
-            raise unreadable(
-                f"frame {done + 1} cannot be decoded ({type(error).__name__})", self.syntax
-            ) from None
+            raise _UndecodableError(done, type(error).__name__) from None
         if done < self.count:
             raise unreadable(f"it has {done} of {self.count} frames", self.syntax)
+
+    def _bits(self) -> Iterator[Frame]:
+        """Yield frames of one bit a pixel; the next begins where one ends, inside a byte too."""
+        size = self.rows * self.columns * self.samples
+        for number in range(self.count):
+            first, end = number * size, (number + 1) * size
+            self.stream.seek(self.span.value + first // 8)
+            data = self.stream.read(-(-end // 8) - first // 8)
+            bits = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")[first % 8 :]
+            if bits.size < size or self.samples != 1:
+                raise unreadable(f"it has {number} of {self.count} frames", self.syntax)
+            yield Frame(bits[:size].reshape(self.rows, self.columns), self.photometric)
 
     def shown(self) -> Iterator[NDArray[Any]]:
         """Yield the frames as a viewer colours them: grey, or RGB."""

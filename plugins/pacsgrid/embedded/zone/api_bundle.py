@@ -24,7 +24,8 @@ _IN_RESOURCE = codes.SYS_COPY_ALREADY_IN_RESC  # SYS_COPY_ALREADY_IN_RESC
 
 def _place(collection: str, member: tarfile.TarInfo) -> str:
     path = clean(f"{collection}/{member.name}")
-    if ".." in member.name.split("/") or not path.startswith(collection + "/"):
+    here = path == collection and member.isdir()  # "./", with which `tar -c .` begins
+    if ".." in member.name.split("/") or not (here or path.startswith(collection + "/")):
         raise IrodsError(_BAD_TAR, "a member leads out of the collection")
     return path
 

@@ -8,6 +8,7 @@ import secrets
 from . import codes, tickets
 from .catalog import OWN, READ, clean
 from .doomed import bury, doom
+from .included import Included
 from .objects import Handle, asked, inside_vault, need, pick, remove
 from .opening import close, existing, open_object
 from .request import Reply, Request, api, json_body, json_reply, json_string
@@ -25,7 +26,9 @@ def data_open(s: Session, r: Request) -> Reply:
     if r.api == 601:
         flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC
     kw = r.node.keywords()
+    Included.read(kw)  # before anything is made
     h = open_object(s, clean(path), flags, kw, r.node.num("createMode"))
+    h.opened_with = kw
     h.checksums = {key: kw[key] for key in ("regChksum", "verifyChksum") if key in kw}
     fd = s.free_fd()
     s.handles[fd] = h
@@ -49,6 +52,8 @@ def data_write(s: Session, r: Request) -> Reply:
     if h.lent:
         tickets.spend_bytes(s, len(r.bs))
     h.written()
+    if h.append:  # as open(2) has it: wherever the descriptor stands
+        h.offset = os.fstat(h.fd).st_size
     view, done = memoryview(r.bs), 0
     while done < len(view):
         done += os.pwrite(h.fd, view[done:], h.offset + done)
@@ -84,7 +89,9 @@ def data_close(s: Session, r: Request) -> Reply:
 
     The checksum is asked for in the open, as on a real server, which disregards a close's keywords.
     """
-    close(s, r.node.num("l1descInx"), handle(s, r).checksums)
+    h = handle(s, r)
+    close(s, r.node.num("l1descInx"), h.checksums)
+    Included.read(h.opened_with).apply(s, h.logical)
     return Reply()
 
 
@@ -188,4 +195,6 @@ def replica_close(s: Session, r: Request) -> Reply:
         raise IrodsError(codes.SYS_BAD_FILE_DESCRIPTOR, "bad descriptor")
     kw = {"regChksum": ""} if data.get("compute_checksum") else {}
     close(s, number, kw)
+    if isinstance(h, Handle):
+        Included.read(h.opened_with).apply(s, h.logical)
     return Reply()

@@ -9,14 +9,14 @@ from typing import Any
 
 from . import codes
 from .catalog import OWN, READ, WRITE, clean, now, split
-from .doomed import bury, doom
+from .doomed import bury, doom, spare
 from .locks import GOOD, check_free
-from .objects import asked, copy_replica, inside_vault, need, pick
-from .opening import close, exclusive, open_object, unreadable
+from .objects import asked, copy_file, copy_replica, inside_vault, need, pick
+from .opening import close, exclusive, open_object, overwritten_where_it_is, unreadable
 from .request import Reply, Request, api, json_reply, json_string
 from .session import Session
 from .tree import chosen, leaves, root_of, target
-from .vault import checksum_file, kind_of
+from .vault import checksum_file, kind_of, vault_file
 from .wire import IrodsError, pack
 
 UNREGISTER = 26  # the operation type of clients that want the file kept
@@ -219,8 +219,10 @@ def data_copy(s: Session, r: Request) -> Reply:
     for path in (target, a.get("objPath")):
         if s.cat.one("SELECT 1 FROM zone WHERE name=?", clean(path).split("/")[1]) is None:
             raise IrodsError(codes.USER_INPUT_PATH_ERR, path)
-    if s.cat.replicas(target) and "forceFlag" not in kw:
+    rows = s.cat.replicas(target)
+    if rows and "forceFlag" not in kw:
         raise IrodsError(codes.OVERWRITE_WITHOUT_FORCE_FLAG, target)
+    overwritten_where_it_is(s, rows, kw)
     src = open_object(s, clean(a.get("objPath")), 0, a.keywords())
     try:
         row = s.cat.one("SELECT * FROM data WHERE id=? AND repl=?", src.data_id, src.repl)
@@ -240,7 +242,7 @@ def data_copy(s: Session, r: Request) -> Reply:
 
 @api(697)
 def data_move(s: Session, r: Request) -> Reply:
-    """Move a replica to another resource: the file first, then the catalog."""
+    """Move a replica, which keeps its number, to another resource: the file, then the catalog."""
     kw = r.node.keywords()
     with exclusive(s, clean(r.node.get("objPath")), OWN) as rows:
         size = _move(s, rows, kw)
@@ -254,16 +256,24 @@ def _move(s: Session, rows: list[Any], kw: dict[str, str]) -> int:
         return 0
     if any(x["resc_id"] == leaf["id"] for x in rows):
         raise IrodsError(codes.SYS_COPY_ALREADY_IN_RESC, "a replica is there already")
-    copy_replica(s, source, leaf)
+    file = vault_file(leaf["vault"], source["id"], source["repl"])
     with s.cat.tx(durable=True) as db:
-        new = db.execute(
-            "SELECT * FROM data WHERE id=? AND resc_id=?", (source["id"], leaf["id"])
-        ).fetchone()
-        db.execute("DELETE FROM data WHERE id=? AND repl=?", (source["id"], source["repl"]))
+        doom(db, [file])  # unless all of it gets there
+    try:
+        size = copy_file(source, file)
+    except BaseException:
+        bury(s.cat, [file])
+        raise
+    with s.cat.tx(durable=True) as db:
+        spare(db, file)
+        db.execute(
+            "UPDATE data SET resc_id=?, path=?, mtime=? WHERE id=? AND repl=?",
+            (leaf["id"], file, now(), source["id"], source["repl"]),
+        )
         doomed = [source["path"]] if inside_vault(s, source) else []
         doom(db, doomed)
     bury(s.cat, doomed)
-    return int(new["size"])
+    return size
 
 
 @api(20007)

@@ -11,8 +11,9 @@ import os
 
 from . import codes, tickets
 from .catalog import clean
+from .included import Included
 from .objects import Handle
-from .opening import close, open_object
+from .opening import close, open_object, overwritten_where_it_is
 from .request import Reply, Request, api
 from .session import Session
 from .vault import checksum_file
@@ -26,8 +27,11 @@ def data_put(s: Session, r: Request) -> Reply:
     """Put the bytes of the request, or open an object for those that follow."""
     kw = r.node.keywords()
     path = clean(r.node.get("objPath"))
-    if s.cat.replicas(path) and "forceFlag" not in kw:
+    rows = s.cat.replicas(path)
+    if rows and "forceFlag" not in kw:
         raise IrodsError(codes.OVERWRITE_WITHOUT_FORCE_FLAG, path)
+    overwritten_where_it_is(s, rows, kw)
+    included = Included.read(kw)
     h = open_object(s, path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, kw, r.node.num("createMode"))
     fd = s.free_fd()
     s.handles[fd] = h
@@ -44,6 +48,7 @@ def data_put(s: Session, r: Request) -> Reply:
         h.abandon()
         raise
     close(s, fd, kw)
+    included.apply(s, path)
     return Reply()
 
 
@@ -89,5 +94,7 @@ def transfer_complete(s: Session, r: Request) -> Reply:
     handle = s.handles.get(number)
     if not isinstance(handle, Handle) or handle.transfer is None:
         raise IrodsError(codes.SYS_BAD_FILE_DESCRIPTOR, "no transfer on this descriptor")
+    included = Included.read(handle.transfer)
     close(s, number, handle.transfer)
+    included.apply(s, handle.logical)
     return Reply()

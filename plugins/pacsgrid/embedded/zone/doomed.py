@@ -17,6 +17,11 @@ def doom(db: sqlite3.Connection, paths: list[str]) -> None:
     db.executemany("INSERT OR IGNORE INTO doomed VALUES(?)", [(path,) for path in paths])
 
 
+def spare(db: sqlite3.Connection, path: str) -> None:
+    """Keep a noted file after all, in the transaction that gives it its replica."""
+    db.execute("DELETE FROM doomed WHERE path=?", (path,))
+
+
 def bury(cat: Catalog, paths: list[str]) -> None:
     """Delete noted files, now that the transaction is over."""
     if not paths:

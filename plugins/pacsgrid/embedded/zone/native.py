@@ -41,6 +41,14 @@ _LAYOUT = {
     "SqlResult_PI": "int attriInx; int reslen; str *value(rowCnt)",
     "GenQueryOut_PI": "int rowCnt; int attriCnt; int continueInx; int totalRowCount;"
     " struct SqlResult_PI[50]",
+    "DataObjInfo_PI": "str objPath; str rescName; str rescHier; str dataType; double dataSize;"
+    " str chksum; str version; str filePath; str dataOwnerName; str dataOwnerZone; int replNum;"
+    " int replStatus; str statusString; double dataId; double collId; int dataMapId; int flags;"
+    " str dataComments; str dataMode; str dataExpiry; str dataCreate; str dataModify;"
+    " str dataAccess; int dataAccessInx; int writeFlag; str destRescName; str backupRescName;"
+    " str subPath; int *specColl; int regUid; int otherFlags; struct KeyValPair_PI; str in_pdmo;"
+    " int *next; double rescId; str dataAccessTime",
+    "ModDataObjMeta_PI": "struct *DataObjInfo_PI; struct *KeyValPair_PI",
     "BulkOprInp_PI": "str objPath; struct GenQueryOut_PI; struct KeyValPair_PI",
     "specificQueryInp_PI": "str *sql; "
     + "".join(f"str *arg{i}; " for i in range(1, 11))
@@ -72,16 +80,17 @@ _LAYOUT = {
     "StructFileExtAndRegInp_PI": "str objPath; str collection; int oprType; int flags;"
     " struct KeyValPair_PI",
     "MiscSvrInfo_PI": "int serverType; int serverBootTime; str relVersion; str apiVersion;"
-    " str rodsZone",
+    " str rodsZone; struct BinBytesBuf_PI",
 }
 
 _DATA, _OPENED, _COLL = "DataObjInp_PI", "OpenedDataObjInp_PI", "CollInpNew_PI"
 REQUESTS = {
-    **dict.fromkeys((601, 602, 606, 608, 615, 629, 630, 631, 632, 633, 652, 695, 697, 802,
+    **dict.fromkeys((601, 602, 606, 608, 615, 628, 629, 630, 631, 632, 633, 652, 695, 697, 802,
                      10220, 20003), _DATA),
     **dict.fromkeys((673, 674, 675, 676), _OPENED),
     **dict.fromkeys((679, 680, 681), _COLL),
     **dict.fromkeys((627, 696), "DataObjCopyInp_PI"),
+    **dict.fromkeys((622, 20001), "ModDataObjMeta_PI"),
     618: "BulkOprInp_PI", 626: "INT_PI", 689: "BulkOprInp_PI",
     701: "generalAdminInp_PI", 702: "GenQueryInp_PI",
     704: "authResponseInp_PI", 706: "ModAVUMetadataInp_PI", 707: "modAccessControlInp_PI",

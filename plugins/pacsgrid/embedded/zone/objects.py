@@ -69,9 +69,11 @@ class Handle:
     offset: int = 0
     dirty: bool = False
     lock: WriteLock | None = None
+    append: bool = False  # whatever is written goes to the end
     shared: bool = False  # writes along under another connection's lock
     transfer: dict[str, str] | None = None  # keywords of a put or get that is complete later
     checksums: dict[str, str] = field(default_factory=dict)  # keywords of the open for the close
+    opened_with: dict[str, str] = field(default_factory=dict)  # keywords of the open
     lent: bool = False  # by a ticket, whose limits count what is written
 
     def written(self) -> None:
@@ -177,24 +179,7 @@ def copy_replica(s: Session, source: Any, leaf: Any, target: Any = None) -> None
             repl, file = target["repl"], target["path"]
             db.execute("UPDATE data SET status=2 WHERE id=? AND repl=?", (source["id"], repl))
     try:
-        fd = create_file(file)
-        try:
-            src = open_file(source["path"], os.O_RDONLY)
-            try:
-                copy_bytes(src, fd)
-            finally:
-                os.close(src)
-            sync_file(fd)
-            size = os.fstat(fd).st_size
-            checksum = ""
-            if source["checksum"]:
-                checksum = checksum_fd(fd, kind_of(source["checksum"]))
-                if checksum != source["checksum"]:
-                    raise IrodsError(
-                        codes.USER_CHKSUM_MISMATCH, "the source is not what its checksum says"
-                    )
-        finally:
-            os.close(fd)
+        size = copy_file(source, file)
     except BaseException:
         with s.cat.tx() as db:
             if target is None:
@@ -206,8 +191,29 @@ def copy_replica(s: Session, source: Any, leaf: Any, target: Any = None) -> None
     with s.cat.tx(durable=True) as db:
         db.execute(
             "UPDATE data SET status=1, size=?, checksum=?, mtime=? WHERE id=? AND repl=?",
-            (size, checksum, now(), source["id"], repl),
+            (size, source["checksum"], now(), source["id"], repl),
         )
+
+
+def copy_file(source: Any, file: str) -> int:
+    """Copy a replica's bytes to a vault file, onto the disk; returns how many there are.
+
+    Raises `IrodsError` (USER_CHKSUM_MISMATCH) if they are not what the replica's checksum says.
+    """
+    fd = create_file(file)
+    try:
+        src = open_file(source["path"], os.O_RDONLY)
+        try:
+            copy_bytes(src, fd)
+        finally:
+            os.close(src)
+        sync_file(fd)
+        wanted = source["checksum"]
+        if wanted and checksum_fd(fd, kind_of(wanted)) != wanted:
+            raise IrodsError(codes.USER_CHKSUM_MISMATCH, "the source is not what its checksum says")
+        return os.fstat(fd).st_size
+    finally:
+        os.close(fd)
 
 
 def finish(s: Session, h: Handle, kw: dict[str, str]) -> None:

@@ -24,7 +24,7 @@ from .locks import (
 )
 from .objects import Handle, add_replica, asked, finish, forget, insert, inside_vault, need, pick
 from .session import Session
-from .tree import available, target
+from .tree import available, named_root, root_of, target
 from .vault import create_file, open_file
 from .wire import IrodsError
 
@@ -70,6 +70,17 @@ def open_object(s: Session, path: str, flags: int, kw: dict[str, str], mode: int
     if flags & os.O_CREAT:
         return _create(s, path, kw, mode)
     raise IrodsError(codes.OBJ_PATH_DOES_NOT_EXIST, path)
+
+
+def overwritten_where_it_is(s: Session, rows: list[Any], kw: dict[str, str]) -> None:
+    """Refuse to overwrite an object on a resource where it has no replica.
+
+    Putting and copying by force replace what is there; more replicas come by replication alone.
+    """
+    if rows and kw.get("destRescName") and "forceFlag" in kw:
+        root = named_root(s, kw["destRescName"])
+        if all(root_of(s, row["resc_id"]) != root["id"] for row in rows):
+            raise IrodsError(codes.HIERARCHY_ERROR, f"no replica on {root['name']}")
 
 
 def _read(s: Session, path: str, rows: list[Any], kw: dict[str, str]) -> Handle:
@@ -156,7 +167,8 @@ def _open_locked(
         if flags & os.O_TRUNC:
             held.dirty = True
             os.ftruncate(fd, 0)
-        if flags & os.O_APPEND:
+        h.append = bool(flags & os.O_APPEND)
+        if h.append:
             h.offset = os.fstat(fd).st_size
     except BaseException:
         h.abandon()

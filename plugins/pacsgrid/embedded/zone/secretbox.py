@@ -40,6 +40,15 @@ def reveal(text: str, password: str, signature: str) -> str:
     return _unpad(plain[7:]) if plain[1:7] == ".ObfV2" else ""
 
 
+def reveal_padded(text: str, password: str) -> str:
+    """The new password inside one that was obfuscated with the old one alone, as ipasswd does.
+
+    Empty if the padding behind it is missing: it was made with another key.
+    """
+    plain = _turn_back(text, _ring(password), chained=False)
+    return _unpad(plain) if _PADDING[:10] in plain else ""
+
+
 def reveal_with_key(text: str, password: str) -> str:
     """The password of a new user, obfuscated with its maker's own password alone."""
     return _unpad(_turn_back(text, _ring(password), chained=False))

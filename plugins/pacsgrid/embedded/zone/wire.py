@@ -181,6 +181,13 @@ class Node:
         pairs = self.child("KeyValPair_PI")
         return dict(zip(pairs.all("keyWord"), pairs.all("svalue"), strict=False))
 
+    def xml(self) -> bytes:
+        """This structure as a message of its own has it."""
+        inside = b"".join(child.xml() for child in self.children) or esc(self.text).encode(
+            "utf-8", "surrogateescape"
+        )
+        return b"<%b>%b</%b>" % (self.tag.encode(), inside, self.tag.encode())
+
 
 def _node(element: ElementTree.Element) -> Node:
     return Node(element.tag, element.text or "", [_node(e) for e in element])

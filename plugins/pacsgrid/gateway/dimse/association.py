@@ -21,7 +21,7 @@ from pacsgrid.gateway.dimse.contexts import (
     agree,
 )
 from pacsgrid.gateway.dimse.destination import NoAssociation, associated, groups
-from pacsgrid.gateway.dimse.identifier import Identifier, NotUnderstood
+from pacsgrid.gateway.dimse.identifier import Identifier, NotUnderstood, TooMuch
 from pacsgrid.gateway.dimse.suboperations import (
     CANCELLED,
     PENDING,
@@ -50,7 +50,7 @@ from pacsgrid.pacs.protocol.link import (
     Released,
 )
 from pacsgrid.pacs.protocol.link import MESSAGE as MESSAGE_ID
-from pacsgrid.pacs.protocol.wire import Gone, ProtocolError, Request, Stream
+from pacsgrid.pacs.protocol.wire import Gone, ProtocolError, Request, Silent, Stream
 
 log = logging.getLogger(__name__)
 
@@ -106,12 +106,12 @@ class Association:
                     self._handle(self._link.receive())
         except Released:
             pass
-        except Gone:
-            log.info("a peer went away without releasing its association")
-        except (ProtocolError, Broken) as error:
+        except (Silent, ProtocolError, Broken) as error:
             log.warning("association aborted: %s", error)
             with suppress(Gone):
                 self._stream.end(wire.abort(0))
+        except Gone:
+            log.info("a peer went away without releasing its association")
 
     def _open(self) -> bool:
         request = wire.receive_request(self._stream)
@@ -151,6 +151,9 @@ class Association:
             asked = identifier.parse(message.dataset or b"", self._syntax(message))
             query.check_level(model, asked)
             work(message, asked)
+        except TooMuch as error:
+            log.warning("a query cannot be answered: %s", error)
+            self._answer(message, {STATUS: OUT_OF_RESOURCES})
         except NotUnderstood as error:
             log.warning("a query cannot be answered: %s", error)
             self._answer(message, {STATUS: DOES_NOT_MATCH})

@@ -20,15 +20,22 @@ from pydicom.tag import BaseTag
 
 from pacsgrid.gateway.dimse.contexts import IMPLICIT
 from pacsgrid.pipeline.attributes import Json
+from pacsgrid.pipeline.jsonmodel import data_element
 
 LEVEL, CHARACTER_SET, RETRIEVE_AE = "00080052", "00080005", "00080054"
 _NO_KEYS = {LEVEL, CHARACTER_SET, RETRIEVE_AE, "00080053", "00080001", "00080201"}
 _UTF8 = "ISO_IR 192"
 _MOST_DEPTH = 4
+_MOST_KEYS = 512
+_MOST_VALUES = 10_000  # of all keys; a list of UIDs to retrieve may be long
 
 
 class NotUnderstood(Exception):
     """The identifier cannot be read, or does not say what the service needs."""
+
+
+class TooMuch(NotUnderstood):
+    """The identifier has more keys or values than any query has a use for."""
 
 
 @dataclass(frozen=True)
@@ -55,19 +62,32 @@ class Identifier:
 
 
 def parse(data: bytes, syntax: str) -> Identifier:
-    """Read an identifier; raises NotUnderstood."""
+    """Read an identifier; raises NotUnderstood, TooMuch."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             asked = read_dataset(BytesIO(data), syntax == IMPLICIT, True)
-            keys = dict(_keys(asked, "", 0))
+            keys = _bounded(_keys(asked, "", 0))
             level = str(asked.get("QueryRetrieveLevel") or "").strip()
             sets = asked.get("SpecificCharacterSet") or ""
             several = isinstance(sets, str)
             character_set = str(sets) if several else "\\".join(str(one) for one in sets)
+    except TooMuch:
+        raise
     except Exception as error:  # pydicom raises what it likes for malformed data
         raise NotUnderstood(f"an identifier cannot be read: {type(error).__name__}") from None
     return Identifier(level, keys, asked, character_set)
+
+
+def _bounded(keys: Iterator[tuple[str, str]]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    values = 0
+    for tag, value in keys:
+        found[tag] = value
+        values += 1 + value.count("\\") + value.count(",")
+        if len(found) > _MOST_KEYS or values > _MOST_VALUES:
+            raise TooMuch("an identifier has too many keys or values; ask for less at once")
+    return found
 
 
 def _keys(asked: Dataset, path: str, depth: int) -> Iterator[tuple[str, str]]:
@@ -134,7 +154,7 @@ def _chosen(asked: Dataset, known: Json) -> Dataset:
             ]
             data.add(DataElement(element.tag, "SQ", Sequence(items)))
         else:
-            data.add(DataElement.from_json(Dataset, tag, told["vr"], told["Value"], "Value"))
+            data.add(data_element(tag, told))
     return data
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections import Counter
 
 from pacsgrid.errors import ConfigError
 from pacsgrid.gateway.core import Gateway
 from pacsgrid.gateway.dimse.association import Association
 from pacsgrid.gateway.dimse.contexts import Kinds
 from pacsgrid.gateway_settings import GatewaySettings
-from pacsgrid.pacs.protocol.listening import Listener
+from pacsgrid.pacs.protocol.listening import Listener, Take
+from pacsgrid.pacs.protocol.places import Limits
 from pacsgrid.pacs.protocol.wire import BUSY, Request, Stream
 from pacsgrid.pacs.quiet import hush
 from pacsgrid.pacs.tls import server_context
@@ -38,23 +38,27 @@ class Node(Listener):
         self._settings = settings = gateway.settings
         self._tls = _tls_context(settings)
         self._kinds = Kinds(gateway.index)
-        # Twice as many get at least a thread that says that the gateway is busy.
-        most = 2 * settings.max_associations
+        limits = Limits(
+            settings.max_associations, settings.max_per_peer, settings.associate_seconds
+        )
         try:
-            super().__init__(settings.bind, settings.dicom_port, self._associate, most)
+            super().__init__(
+                settings.bind, settings.dicom_port, self._associate, limits, self._may_connect
+            )
         except OSError as error:
             raise ConfigError(
                 f"gateway: bind and dicom_port cannot be used: {error.strerror}"
             ) from None
 
-    def _associate(self, connection: socket.socket, address: str, others: Counter[str]) -> None:
+    def _may_connect(self, address: str) -> bool:
+        return any(peer.fits_address(address) for peer in self._settings.peers)
+
+    def _associate(self, connection: socket.socket, address: str, take: Take) -> None:
         settings = self._settings
-        busy = (
-            others.total() >= settings.max_associations or others[address] >= settings.max_per_peer
-        )
 
         def admit(request: Request) -> str | tuple[int, int, int]:
-            return BUSY if busy else self._admitted(request, address)
+            who = self._admitted(request, address)
+            return who if not isinstance(who, str) or take() else BUSY
 
         secure: socket.socket | None = None
         try:

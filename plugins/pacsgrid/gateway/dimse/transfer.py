@@ -12,8 +12,9 @@ from pydicom.filewriter import dcmwrite
 
 from pacsgrid.errors import PacsgridError
 from pacsgrid.gateway.dimse.contexts import EXPLICIT, IMPLICIT
+from pacsgrid.gateway.explicit import as_explicit
 from pacsgrid.gateway.objects import Instance
-from pacsgrid.gateway.transcode import CannotDecode, as_explicit, decodable
+from pacsgrid.gateway.transcode import CannotDecode, decodable
 from pacsgrid.pacs.part10 import HEAD, MOST_META, Meta, read_meta
 from pacsgrid.pacs.protocol.link import (
     C_STORE,

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.message import Message
+from itertools import islice
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-JSON, DICOM, OCTETS, MULTIPART = (
+JSON, PLAIN_JSON, DICOM, OCTETS, MULTIPART = (
     "application/dicom+json",
+    "application/json",
     "application/dicom",
     "application/octet-stream",
     "multipart/related",
 )
+ANY = "*/*"
 AS_STORED = "*"
+_MOST = 64  # media types that are looked at
+_QUALITY = re.compile(r"0(\.\d*)?|1(\.0*)?|\.\d+", re.ASCII)
+_RANGE = re.compile(r"(\*/\*|[!#$%&'*+.^_`|~\w-]+/(\*|[!#$%&'*+.^_`|~\w-]+))", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -28,12 +35,15 @@ class Accepted:
         The type of one part where `multipart` says that there may be several.
     syntax
         A Transfer Syntax UID, ``*`` for any, empty where none is named.
+    but
+        The types that a wildcard does not stand for: they are named with a lower quality.
     """
 
     media: str
     multipart: bool
     syntax: str
     quality: float
+    but: frozenset[str] = frozenset()
 
 
 def accepted(request: Request) -> list[Accepted]:
@@ -45,60 +55,74 @@ def accepted(request: Request) -> list[Accepted]:
         400 for what is no list of media types.
     """
     named = request.query_params.getlist("accept")
-    text = ",".join(named or request.headers.getlist("accept")) or "*/*"
+    text = ",".join(named or request.headers.getlist("accept")).strip(", ") or ANY
     try:
-        found = [_one(part) for part in _split(text, ",") if part.strip()]
+        found = [_one(part) for part in islice(_split(text, ","), _MOST) if part.strip()]
     except ValueError:
         raise HTTPException(400, "Accept is not a list of media types") from None
-    found = [one for one in found if one.quality > 0]
-    return sorted(found, key=lambda one: -one.quality)
+    taken = [_without(one, found) for one in found if one.quality > 0]
+    return sorted(taken, key=lambda one: -one.quality)
 
 
 def _one(text: str) -> Accepted:
-    message = Message()
-    message["Content-Type"] = text.strip()
-    media = message.get_content_type() if "/" in text else ""
-    if not media:
+    media, *_ = (part.strip().lower() for part in _split(text, ";"))
+    if not _RANGE.fullmatch(media) or (media.startswith("*/") and media != ANY):
         raise ValueError(text)
-    several = media == MULTIPART
-    if text.strip().startswith("*/*"):
-        media = "*/*"
+    message = Message()
+    message["Content-Type"] = " ".join(text.split())
     params = {str(k).lower(): str(v) for k, v in message.get_params(failobj=[])[1:]}
-    kind = params.get("type", "*/*") if several else media
-    return Accepted(
-        kind.strip('" ').lower(),
-        several,
-        params.get("transfer-syntax", "").strip('" '),
-        float(params.get("q", "1")),
-    )
+    several = media in (MULTIPART, "multipart/*")
+    kind = params.get("type", ANY).strip('" ').lower() if several else media
+    quality = params.get("q", "1").strip()
+    if not _RANGE.fullmatch(kind) or not _QUALITY.fullmatch(quality):
+        raise ValueError(text)
+    return Accepted(kind, several, params.get("transfer-syntax", "").strip('" '), float(quality))
+
+
+def _without(one: Accepted, all_of_them: Sequence[Accepted]) -> Accepted:
+    """Take from a wildcard what the client names by itself, with less quality (or with none)."""
+    if not one.media.endswith("/*"):
+        return one
+    named = {
+        other.media
+        for other in all_of_them
+        if other.quality < one.quality
+        and other.multipart == one.multipart
+        and not other.syntax
+        and other.media != one.media
+    }
+    return replace(one, but=frozenset(named))
 
 
 def _split(text: str, at: str) -> Iterator[str]:
     """Split at a character that is not in quotes."""
-    part, quoted = "", False
-    for char in text:
-        quoted = quoted != (char == '"')
-        if char == at and not quoted:
-            yield part
-            part = ""
-        else:
-            part += char
-    yield part
+    start, quoted, escaped = 0, False, False
+    for place, char in enumerate(text):
+        if escaped:
+            escaped = False
+        elif quoted and char == "\\":
+            escaped = True
+        elif char == '"':
+            quoted = not quoted
+        elif char == at and not quoted:
+            yield text[start:place]
+            start = place + 1
+    yield text[start:]
 
 
 def fits(one: Accepted, media: str) -> bool:
     """Whether a media type is one of those that are accepted by this."""
-    major = media.partition("/")[0]
-    return one.media in ("*/*", f"{major}/*", media)
+    group = f"{media.partition('/')[0]}/*"
+    return one.media in (ANY, group, media) and not {media, group} & one.but
 
 
-def insist_json(request: Request) -> None:
-    """Refuse a client that takes no JSON with 406."""
-    takes = accepted(request)
-    if not any(
-        not one.multipart and (fits(one, JSON) or fits(one, "application/json")) for one in takes
-    ):
-        raise not_acceptable([JSON])
+def insist_json(request: Request) -> str:
+    """Return the JSON media type to answer with; refuse a client that takes none with 406."""
+    takes = [one for one in accepted(request) if not one.multipart]
+    for media in (JSON, PLAIN_JSON):
+        if any(fits(one, media) for one in takes):
+            return media
+    raise not_acceptable([JSON])
 
 
 def not_acceptable(offered: Sequence[str]) -> HTTPException:

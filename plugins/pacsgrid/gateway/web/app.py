@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import traceback
 from collections.abc import Awaitable, Callable
 
 from starlette.applications import Starlette
@@ -18,48 +19,55 @@ from starlette.routing import Route
 from pacsgrid.errors import PacsgridError
 from pacsgrid.gateway.core import Gateway
 from pacsgrid.gateway.find import Level
+from pacsgrid.gateway.index import UID
 from pacsgrid.gateway.objects import Instance
 from pacsgrid.gateway.transcode import CannotDecode
 from pacsgrid.gateway.web import query, retrieve, store
-from pacsgrid.gateway.web.accept import JSON, insist_json
+from pacsgrid.gateway.web.accept import insist_json
+from pacsgrid.gateway.web.address import address, service
 from pacsgrid.gateway.web.caller import Caller, Who
 
 log = logging.getLogger(__name__)
 
-_UID = re.compile(r"^[0-9.]{1,64}$")
+# Bytes of a query: a thousand UIDs.
+MOST_QUERY = 64 << 10
 _STUDY = "/studies/{study}"
 _SERIES = f"{_STUDY}/series/{{series}}"
 _INSTANCE = f"{_SERIES}/instances/{{sop}}"
+_FRAME = re.compile("0{0,8}[1-9][0-9]{0,8}")
 _AGAIN_SECONDS = "10"
 
 Found = Callable[[Gateway, Request, list[Instance]], Response]
 
 
-def dicomweb(gateway: Gateway, who: Who) -> Starlette:
+def dicomweb(gateway: Gateway, who: Who, public_url: str = "") -> Starlette:
     """Return the application, to be mounted where the service's root is to be.
 
     Parameters
     ----------
     who
         Tells who asks; raises HTTPException 401 or 403.
+    public_url
+        The URL under which clients reach the service; empty where that is not known.
     """
+    stores = store.Stores(gateway)
 
     def searched(level: Level) -> Callable[[Request], Awaitable[Response]]:
         async def search(request: Request) -> Response:
-            caller = await who(request)
-            return await run_in_threadpool(_search, gateway, caller, level, request)
+            caller = await _admitted(who, request)
+            return await run_in_threadpool(_told, _search, gateway, caller, level, request)
 
         return search
 
     def retrieved(answer: Found) -> Callable[[Request], Awaitable[Response]]:
         async def find(request: Request) -> Response:
-            caller = await who(request)
-            return await run_in_threadpool(_retrieve, gateway, caller, request, answer)
+            caller = await _admitted(who, request)
+            return await run_in_threadpool(_told, _retrieve, gateway, caller, request, answer)
 
         return find
 
     async def stored(request: Request) -> Response:
-        return await store.store(gateway, await who(request), request)
+        return await stores.store(await _admitted(who, request), request)
 
     def get(path: str, work: Callable[[Request], Awaitable[Response]]) -> Route:
         return Route(path, work, methods=["GET"])
@@ -92,15 +100,40 @@ def dicomweb(gateway: Gateway, who: Who) -> Starlette:
                 CORSMiddleware,
                 allow_origins=list(gateway.settings.cors_origins),
                 allow_methods=["GET", "POST"],
-                allow_headers=["Accept", "Authorization", "Content-Type"],
-                expose_headers=["Content-Type", "Warning"],
+                allow_headers=["Accept", "Authorization", "Content-Type", "Range"],
+                expose_headers=["Accept-Ranges", "Content-Range", "Content-Type", "Warning"],
             )
         )
-    return Starlette(
+    service = Starlette(
         routes=routes,
         middleware=middleware,
         exception_handlers={HTTPException: _refused, PacsgridError: _failed},
     )
+    service.state.public_url = public_url
+    return service
+
+
+async def _admitted(who: Who, request: Request) -> Caller:
+    """Return who asks; refuse what is no request before anything is looked up."""
+    if len(request.scope["query_string"]) > MOST_QUERY:
+        raise HTTPException(414, f"a query may have up to {MOST_QUERY >> 10} KiB")
+    caller = await who(request)
+    for name in ("study", "series", "sop"):
+        if not UID.fullmatch(request.path_params.get(name, "0")):
+            raise HTTPException(400, f"the {name} in the address is no UID (PS3.5 9.1)")
+    return caller
+
+
+def _told(work: Callable[..., Response], *args: object) -> Response:
+    """Answer; of what was not foreseen only its kind goes into the log, where values would not."""
+    try:
+        return work(*args)
+    except (HTTPException, PacsgridError):
+        raise
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        log.error("%s at %s:%s", type(error).__name__, frames[-1].filename, frames[-1].lineno)
+        raise HTTPException(500, "the gateway failed; its log says where") from None
 
 
 def _refused(request: Request, error: Exception) -> Response:
@@ -118,19 +151,17 @@ def _failed(request: Request, error: Exception) -> Response:
 
 
 def _search(gateway: Gateway, caller: Caller, level: Level, request: Request) -> Response:
-    insist_json(request)
+    media = insist_json(request)
     path: dict[str, str] = dict(request.path_params)
     asked = query.parse(level, request.query_params, path, gateway.settings.most_answers)
-    root = retrieve.address(request)
+    root = address(request)
     found = query.run(gateway, caller.user, asked, root, path)
-    headers = query.headers(asked, request.url.netloc) | {"Cache-Control": "private, no-store"}
-    return JSONResponse(found, headers=headers, media_type=JSON)
+    headers = query.headers(asked, service(request)) | {"Cache-Control": "private, no-store"}
+    return JSONResponse(found, headers=headers, media_type=media)
 
 
 def _retrieve(gateway: Gateway, caller: Caller, request: Request, answer: Found) -> Response:
     uids = [request.path_params.get(name, "") for name in ("study", "series", "sop")]
-    if any(uid and not _UID.match(uid) for uid in uids):
-        raise HTTPException(404, "no such study, series or instance")
     found = gateway.instances(caller.user, *uids)
     if not found:
         # What may not be read does not differ from what is not there.
@@ -139,11 +170,11 @@ def _retrieve(gateway: Gateway, caller: Caller, request: Request, answer: Found)
 
 
 def _numbers(request: Request) -> list[int]:
-    """Return the frames that the path lists."""
+    """Return the frames that the path lists, each of them once."""
     parts = str(request.path_params["frames"]).split(",")
-    if not all(part.isdigit() and len(part) < 9 and int(part) > 0 for part in parts):
+    if not all(_FRAME.fullmatch(part) for part in parts):
         raise HTTPException(400, "frames are numbers from 1 on, with commas")
-    return [int(part) for part in parts]
+    return list(dict.fromkeys(int(part) for part in parts))
 
 
 def _frames(gateway: Gateway, request: Request, found: list[Instance]) -> Response:

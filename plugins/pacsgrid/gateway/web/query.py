@@ -21,7 +21,7 @@ from pacsgrid.gateway.find import (
     Level,
     supported,
 )
-from pacsgrid.gateway.matching import bounds
+from pacsgrid.gateway.matching import NUMBERS, bounds, number_of
 from pacsgrid.pipeline.attributes import Json
 
 # What is always answered (PS3.18 tables 10.6.3-3 to 10.6.3-5), with an empty value if need be.
@@ -53,28 +53,31 @@ _UPPER = {
     Level.SERIES: (Level.STUDY,),
     Level.IMAGE: (Level.STUDY, Level.SERIES),
 }
-_TAG = re.compile(r"^[0-9a-fA-F]{8}$")
+_TAG = re.compile(r"[0-9a-fA-F]{8}")
 _CHARACTER_SET: Json = {"00080005": {"vr": "CS", "Value": ["ISO_IR 192"]}}
 _DATES = {"DA": r"\d{8}|\d{4}\.\d\d\.\d\d", "TM": r"\d\d(:?\d\d(:?\d\d(\.\d{1,6})?)?)?"}
+# Lists with commas (PS3.18 8.3.4.1 has them for UIDs): of what can have no comma itself.
+_LISTED = {"AS", "AT", "CS", "IS", "SL", "SS", "SV", "UI", "UL", "US", "UV"}
+# Bounds of the work of one search; a list of UIDs costs no more than one.
+MOST_PARAMETERS, MOST_UIDS, MOST_LISTED, MOST_LENGTH = 250, 5000, 100, 4096
+_MOST_WARNINGS = 20
+_BEYOND = 1 << 31  # more than there can be
 
 
 def tag_of(name: str) -> str:
     """Return the tag, or tags with dots, of an attribute that a query names (PS3.18 8.3.4).
 
-    Raises
-    ------
-    HTTPException
-        400 for what is no attribute.
+    Empty for what is no attribute.
     """
     tags = []
     for part in name.split("."):
         number = tag_for_keyword(part)
         if number is not None:
             tags.append(f"{number:08X}")
-        elif _TAG.match(part):
+        elif _TAG.fullmatch(part):
             tags.append(part.upper())
         else:
-            raise HTTPException(400, f"no attribute has the keyword or tag {part!r}")
+            return ""
     return ".".join(tags)
 
 
@@ -119,11 +122,15 @@ def parse(level: Level, params: QueryParams, path: dict[str, str], most: int) ->
     most
         The limit where none is asked for.
 
+    What is not supported is ignored, with a warning (PS3.18 8.3).
+
     Raises
     ------
     HTTPException
-        400 for what cannot be understood.
+        400 for a value that cannot be understood, and for more than a search may have.
     """
+    if len(params.multi_items()) > MOST_PARAMETERS:
+        raise HTTPException(400, f"a search may have up to {MOST_PARAMETERS} parameters")
     keys: dict[str, str] = {}
     fields: set[str] = set()
     warnings: list[str] = []
@@ -133,23 +140,34 @@ def parse(level: Level, params: QueryParams, path: dict[str, str], most: int) ->
             for field in value.split(","):
                 if field == "all":
                     everything = True
+                elif tag := tag_of(field):
+                    fields.add(tag)
                 elif field:
-                    fields.add(tag_of(field))
+                    warnings.append(_unknown(field))
         elif name == "limit":
             limit = min(most, _number(name, value))
         elif name == "offset":
             offset = _number(name, value)
         elif name == "fuzzymatching":
-            if value == "true":
+            if value.lower() == "true":
                 warnings.append(
                     "The fuzzymatching parameter is not supported. Only literal matching has been"
                     " performed."
                 )
-        elif name not in ("accept", "emptyvaluematching", "multiplevaluematching"):
-            tag = tag_of(name)
+        elif name == "emptyvaluematching":
+            if value.lower() == "true":
+                warnings.append(
+                    "The emptyvaluematching parameter is not supported. Empty Value Matching has"
+                    " not been performed."
+                )
+        elif name in ("accept", "multiplevaluematching"):  # lists are matched in any case
+            continue
+        elif not (tag := tag_of(name)):
+            warnings.append(_unknown(name))
+        else:
             if supported(level, tag):
-                keys[tag] = f"{keys[tag]}\\{value}" if tag in keys else value
-                _check(name, tag, value)
+                wanted = _checked(name, tag, value)
+                keys[tag] = f"{keys[tag]}\\{wanted}" if keys.get(tag) and wanted else wanted
             else:
                 warnings.append(f"The attribute {name} is not matched.")
             fields.add(tag)
@@ -159,21 +177,43 @@ def parse(level: Level, params: QueryParams, path: dict[str, str], most: int) ->
     return Search(level, keys, fields, everything, limit, offset, warnings)
 
 
+def _unknown(name: str) -> str:
+    # What is not a plain word goes into no header.
+    plain = re.fullmatch(r"[A-Za-z0-9.]{1,64}", name)
+    return f"The parameter {name} is not known." if plain else "A parameter is not known."
+
+
 def _number(name: str, value: str) -> int:
-    if not value.isdigit() or len(value) > 9:
-        raise HTTPException(400, f"{name} is a number, not {value!r}")
-    return int(value)
+    if not re.fullmatch("[0-9]{1,30}", value):
+        raise HTTPException(400, f"{name} is a number of ASCII digits")
+    return min(int(value), _BEYOND)
 
 
-def _check(name: str, tag: str, value: str) -> None:
-    """Refuse dates and times that are none; they would match nothing."""
+def _checked(name: str, tag: str, value: str) -> str:
+    """Return the value to match, lists with backslashes.
+
+    Refuses what the attribute's VR cannot have: it would match nothing.
+    """
     number = int(tag.rpartition(".")[2], 16)
     vr = dictionary_VR(number) if dictionary_has_tag(number) else ""
-    if vr in _DATES and value.strip("*"):
-        ends = [end for end in bounds(vr, value) if end]
-        plain = _DATES[vr]
-        if not ends or not all(re.fullmatch(plain, end) for end in ends):
-            raise HTTPException(400, f"{name} is no date, time or range: {value!r}")
+    listed = value.replace(",", "\\") if vr in _LISTED else value
+    values = [one for one in listed.split("\\") if one]
+    too_long = len(values) > MOST_LISTED or len(value) > MOST_LENGTH
+    if len(values) > MOST_UIDS or (vr != "UI" and too_long):
+        raise HTTPException(400, f"{name} is too long to be matched")
+    if vr not in _DATES and vr not in NUMBERS:
+        return "\\".join(values)
+    for one in values:
+        if not one.strip("*"):
+            continue
+        if vr in _DATES:
+            ends = [end for end in bounds(vr, one) if end]
+            plain = _DATES[vr]
+            if not ends or not all(re.fullmatch(plain, end, re.ASCII) for end in ends):
+                raise HTTPException(400, f"{name} is no date, time or range")
+        elif number_of(one) is None:
+            raise HTTPException(400, f"{name} is no number")
+    return "\\".join(values)
 
 
 def run(gateway: Gateway, user: str, asked: Search, root: str, path: dict[str, str]) -> list[Json]:
@@ -223,4 +263,5 @@ def headers(asked: Search, service: str) -> dict[str, str]:
     """Return the warnings as headers (PS3.18 8.4.2)."""
     if not asked.warnings:
         return {}
-    return {"Warning": ", ".join(f'299 {service} "{text}"' for text in asked.warnings)}
+    told = list(dict.fromkeys(asked.warnings))[:_MOST_WARNINGS]
+    return {"Warning": ", ".join(f'299 {service} "{text}"' for text in told)}

@@ -7,26 +7,28 @@ viewers' loaders insist (PS3.18 8.6.1.2, 8.7.3).
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from io import BytesIO
 from itertools import chain, islice
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
-from pydicom import dcmread
+from pydicom.uid import ExplicitVRBigEndian
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from pacsgrid.gateway.core import Gateway
-from pacsgrid.gateway.metadata import bulk_value, metadata
+from pacsgrid.gateway.explicit import explicit
+from pacsgrid.gateway.metadata import PATH, bulk_value, metadata
 from pacsgrid.gateway.objects import SMALL, Instance
-from pacsgrid.gateway.pixels import Frames
+from pacsgrid.gateway.pixels import Frames, Value
 from pacsgrid.gateway.rendered import FORMATS, View, render
-from pacsgrid.gateway.transcode import EXPLICIT, CannotDecode, as_explicit, decodable
+from pacsgrid.gateway.transcode import EXPLICIT, CannotDecode, decodable
 from pacsgrid.gateway.web.accept import (
+    ANY,
     AS_STORED,
     DICOM,
-    JSON,
     OCTETS,
     Accepted,
     accepted,
@@ -34,6 +36,8 @@ from pacsgrid.gateway.web.accept import (
     insist_json,
     not_acceptable,
 )
+from pacsgrid.gateway.web.address import address
+from pacsgrid.gateway.web.ranges import is_ranged, ranged
 
 THUMBNAIL = 256
 # Bytes that are sent at once: each piece costs a change of threads.
@@ -60,6 +64,7 @@ _MEDIA = {
     "1.2.840.10008.1.2.4.103": "video/mp4",
 }
 Part = tuple[str, Iterable[bytes]]
+T = TypeVar("T")
 
 
 def retrieve(gateway: Gateway, request: Request, instances: Sequence[Instance]) -> Response:
@@ -69,11 +74,10 @@ def retrieve(gateway: Gateway, request: Request, instances: Sequence[Instance]) 
             continue
         anyhow = one.syntax == AS_STORED or (one.media == "*/*" and not one.syntax)
         syntax = "" if anyhow else one.syntax or EXPLICIT
-        if one.multipart or one.media == "*/*":
-            parts = _files(gateway, instances, syntax)
-            return _multipart(DICOM, parts)
+        if one.multipart or one.media == ANY:
+            return _multipart(DICOM, _files(gateway, instances, syntax))
         if len(instances) == 1:
-            _, (media, pieces) = next(enumerate(_files(gateway, instances, syntax)))
+            media, pieces = next(_files(gateway, instances, syntax))
             return _stream(pieces, media)
     raise not_acceptable(
         [f'multipart/related; type="{DICOM}"; transfer-syntax={s}' for s in (AS_STORED, EXPLICIT)]
@@ -91,15 +95,21 @@ def _files(gateway: Gateway, instances: Sequence[Instance], syntax: str) -> Iter
     for one, pieces in gateway.objects.many(instances):
         given = one.syntax
         if syntax and one.syntax != syntax:
-            pieces, given = iter([as_explicit(b"".join(pieces))]), EXPLICIT
+            pieces, given = _explicit(gateway, one, pieces), EXPLICIT
         yield f"{DICOM}; transfer-syntax={given}" if given else DICOM, pieces
+
+
+def _explicit(gateway: Gateway, one: Instance, pieces: Iterator[bytes]) -> Iterator[bytes]:
+    large = one.size > SMALL
+    with gateway.cache.open(one) if large else BytesIO(b"".join(pieces)) as file:
+        yield from explicit(file)
 
 
 def retrieve_metadata(
     gateway: Gateway, request: Request, instances: Sequence[Instance]
 ) -> Response:
     """Answer with instances' attributes in JSON."""
-    insist_json(request)
+    media = insist_json(request)
     root = address(request)
     texts = metadata(gateway.index, gateway.objects, gateway.cache, instances, root)
 
@@ -110,29 +120,54 @@ def retrieve_metadata(
             start = ","
         yield b"]"
 
-    return _stream(pieces(), JSON)
+    return _stream(pieces(), media)
 
 
 def retrieve_bulk(gateway: Gateway, request: Request, one: Instance, path: str) -> Response:
-    """Answer with a bulk data value; encapsulated pixel data comes frame by frame, as stored."""
-    if not any(fits(a, OCTETS) for a in accepted(request)):
+    """Answer with a bulk data value; encapsulated pixel data comes frame by frame, as stored.
+
+    A value by itself, not in parts, may be asked for by a range of its bytes (RFC 9110 14).
+    """
+    ways = [way for way in accepted(request) if fits(way, OCTETS)]
+    if not ways:
         raise not_acceptable([f'multipart/related; type="{OCTETS}"'])
-    with _open(gateway, one) as file:
+    # Parts have no ranges: who asks for one and takes a value by itself is given it.
+    ranged_too = is_ranged(request) and any(not way.multipart for way in ways)
+    several = not ranged_too and (ways[0].multipart or ways[0].media == ANY)
+    syntax = EXPLICIT
+    if not PATH.fullmatch(path):
+        raise HTTPException(404, "no such bulk data")
+    with ExitStack() as stack:
+        file = stack.enter_context(_open(gateway, one))
         if path.upper().startswith("7FE0"):
             frames = Frames(file)
+            if int(path, 16) != frames.tag:
+                raise HTTPException(404, "no such bulk data")
             if frames.syntax != EXPLICIT:
-                return _multipart(
-                    "application/octet-stream", list(_frames(frames, range(1, frames.count + 1)))
-                )
-        file.seek(0)
-        try:
-            value = bulk_value(dcmread(file), path)
-        except KeyError:
-            raise HTTPException(404, "no such bulk data") from None
-    part = f"{OCTETS}; transfer-syntax={EXPLICIT}", [value]
-    if any(a.multipart or a.media == "*/*" for a in accepted(request)):
-        return _multipart(OCTETS, [part])
-    return Response(value, media_type=OCTETS)
+                if not several and frames.count > 1:
+                    raise not_acceptable([f'multipart/related; type="{OCTETS}"'])
+                parts = _frames(frames, range(1, frames.count + 1))
+                held = _held(parts, stack.pop_all())
+                if several:
+                    return _multipart(OCTETS, held)
+                return _stream(chain.from_iterable(pieces for _, pieces in held), OCTETS)
+            value = frames.value
+            if frames.swapped:  # as it is stored, as every value of such an instance
+                value, syntax = Value.of(bulk_value(file, path)), str(ExplicitVRBigEndian)
+        else:
+            try:
+                value = Value.of(bulk_value(file, path))
+            except KeyError:
+                raise HTTPException(404, "no such bulk data") from None
+        whole = stack.pop_all()
+    if several:
+        part = f"{OCTETS}; transfer-syntax={syntax}", value.pieces(0, value.size)
+        return _multipart(OCTETS, _held([part], whole))
+    start, end, status, headers = ranged(request, value.size)
+    answer = _stream(_held(value.pieces(start, end), whole), OCTETS)
+    answer.status_code = status
+    answer.headers.update(headers)
+    return answer
 
 
 def _frames(frames: Frames, numbers: Iterable[int], decoded: bool = False) -> Iterator[Part]:
@@ -142,18 +177,26 @@ def _frames(frames: Frames, numbers: Iterable[int], decoded: bool = False) -> It
         yield media, [frames.decoded(number) if decoded else frames.stored(number)]
 
 
+def _held(things: Iterable[T], stack: ExitStack) -> Generator[T, None, None]:
+    """Yield, and close what it was read from when all is given, or nobody wants more."""
+    with stack:
+        yield from things
+
+
 def retrieve_frames(
     gateway: Gateway, request: Request, one: Instance, numbers: Sequence[int]
 ) -> Response:
-    """Answer with frames, as stored or decoded."""
-    with _open(gateway, one) as file:
-        frames = Frames(file)
+    """Answer with frames, as stored or decoded, one after the other."""
+    with ExitStack() as stack:
+        frames = Frames(stack.enter_context(_open(gateway, one)))
+        if max(numbers) > frames.count:
+            raise HTTPException(404, f"the instance has {frames.count} frames")
         for way in accepted(request):
             stored = _MEDIA.get(frames.syntax, OCTETS)
             plain = frames.syntax == EXPLICIT
             as_is = (
                 way.syntax in (AS_STORED, frames.syntax)
-                or (way.media == "*/*" and not way.syntax)
+                or (way.media == ANY and not way.syntax)
                 or (way.media == stored and not way.syntax and not plain)
             )
             if as_is and fits(way, OCTETS if way.media == OCTETS else stored):
@@ -162,16 +205,15 @@ def retrieve_frames(
                 decoded = not plain
             else:
                 continue
-            kind = OCTETS if decoded else stored
-            if not way.multipart and way.media != "*/*" and len(numbers) > 1:
+            several = way.multipart or way.media == ANY
+            if not several and len(numbers) > 1:
                 continue
-            try:
-                parts = list(_frames(frames, numbers, decoded))
-            except IndexError:
-                raise HTTPException(404, f"the instance has {frames.count} frames") from None
-            if way.multipart or way.media == "*/*":
-                return _multipart(kind, parts)
-            return Response(b"".join(parts[0][1]), media_type=parts[0][0])
+            parts = _held(_frames(frames, numbers, decoded), stack.pop_all())
+            if several:
+                return _multipart(OCTETS if decoded else stored, parts)
+            media, pieces = next(parts)
+            parts.close()
+            return Response(b"".join(pieces), media_type=media)
     raise not_acceptable([f'multipart/related; type="{OCTETS}"; transfer-syntax={AS_STORED}'])
 
 
@@ -263,9 +305,5 @@ def _stream(pieces: Iterable[bytes], media: str) -> Response:
     first = list(islice(coming, 1))
     answer = StreamingResponse(chain(first, coming), media_type=media)
     answer.headers["Cache-Control"] = "private, no-store"
+    answer.headers["Accept-Ranges"] = "none"
     return answer
-
-
-def address(request: Request) -> str:
-    """Return the URL of the DICOMweb service, as the client reached it."""
-    return f"{request.url.scheme}://{request.url.netloc}{request.scope['root_path']}"

@@ -7,20 +7,27 @@ logged but the sender's own UIDs, in the answer. Success is told when they are o
 from __future__ import annotations
 
 import logging
+import re
+import zlib
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from email.message import Message
+from itertools import chain
 
 import anyio
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from pacsgrid.gateway.core import Gateway
-from pacsgrid.gateway.web.accept import DICOM, JSON, insist_json
+from pacsgrid.gateway.index import UID
+from pacsgrid.gateway.web.accept import DICOM, JSON, MULTIPART, insist_json
 from pacsgrid.gateway.web.caller import Caller
 from pacsgrid.pacs.multipart import MultipartError, MultipartReader, boundary_of
-from pacsgrid.pacs.part10 import HEAD, MOST_META, read_meta
+from pacsgrid.pacs.part10 import HEAD, MOST_META, Meta, read_meta
 from pacsgrid.pacs.receiver.incoming import Arrival, Incoming, NotUnderstood
 from pacsgrid.pipeline.attributes import Json
 
@@ -29,6 +36,16 @@ log = logging.getLogger(__name__)
 # Failure Reason (0008,1197): PS3.18 table I.2-2.
 PROCESSING_FAILURE, OUT_OF_RESOURCES, CANNOT_UNDERSTAND, MISMATCH = 0x0110, 0xA700, 0xC000, 0xA900
 _BUSY_SECONDS = "60"
+_CLOSE = {"Connection": "close"}
+_TAKEN = f'multipart/related; type="{DICOM}", {DICOM}'
+# Requests that bring instances at once, in all and as one iRODS user.
+_MOST_AT_ONCE, _MOST_OF_USER = 64, 48
+# Bytes a second that a body has to come with in the long run.
+_LEAST_RATE = 8 << 10
+MOST_PARTS = 20_000
+# Bytes of a deflated data set that are inflated to read it.
+MOST_INFLATED = 192 << 20
+_STEP = 1 << 20
 
 
 @dataclass
@@ -58,6 +75,9 @@ class Outcome:
             found["0008119A"] = {"vr": "SQ", "Value": reasons}
         return found
 
+    def __bool__(self) -> bool:
+        return bool(self.stored or self.failed or self.others)
+
     @property
     def status(self) -> int:
         """200 when all were stored, 202 when some were, 409 when none was."""
@@ -70,64 +90,133 @@ def _ui(uid: str) -> Json:
     return {"vr": "UI", "Value": [uid]} if uid else {"vr": "UI"}
 
 
-async def store(gateway: Gateway, caller: Caller, request: Request) -> Response:
-    """Take the instances of a request.
+class Stores:
+    """The requests that bring instances, apart from those that read.
+
+    Each occupies a thread while its body comes, which may take long; threads of their own keep
+    them from those that searches and retrievals need.
+    """
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._stalled = gateway.settings.stalled_seconds
+        self._limiter: anyio.CapacityLimiter | None = None
+        self._of_user: Counter[str] = Counter()
+
+    async def store(self, caller: Caller, request: Request) -> Response:
+        """Take the instances of a request.
+
+        Raises
+        ------
+        HTTPException
+            403 for who may not send; 408, 413, 415 and 400 for what is sent; 503 when there is no
+            room.
+        """
+        if not caller.store:
+            raise HTTPException(403, "this token may not store")
+        receiver = self._gateway.site.receiver
+        if receiver is None:
+            raise HTTPException(503, "this gateway stores nothing: the site has no receiver")
+        insist_json(request)
+        boundary = _boundary(request)
+        most = self._gateway.settings.most_upload_mb << 20
+        length = request.headers.get("Content-Length", "0")
+        if not re.fullmatch("[0-9]{1,18}", length):
+            raise HTTPException(400, "Content-Length is no number")
+        if int(length) > most:
+            raise HTTPException(
+                413, f"a request may have up to {most >> 20} MiB; send fewer instances"
+            )
+        if self._of_user[caller.user] >= _MOST_OF_USER:
+            raise HTTPException(503, "send less at once", {"Retry-After": _BUSY_SECONDS})
+        study = request.path_params.get("study", "")
+        body = Body(request, most, self._stalled)
+
+        def work() -> Outcome:
+            try:
+                with closing(Incoming(receiver.folder, receiver.reserve_mb << 20)) as incoming:
+                    if not incoming.has_room():
+                        raise HTTPException(503, "no room now", {"Retry-After": _BUSY_SECONDS})
+                    return _take(incoming, body.pieces(), boundary, study)
+            except OSError as error:
+                log.error("instances cannot be taken: errno %s", error.errno)
+                raise HTTPException(503, "no room now", {"Retry-After": _BUSY_SECONDS}) from None
+
+        # A limiter belongs to the loop that is running.
+        self._limiter = self._limiter or anyio.CapacityLimiter(_MOST_AT_ONCE)
+        self._of_user[caller.user] += 1
+        try:
+            outcome = await anyio.to_thread.run_sync(work, limiter=self._limiter)
+        finally:
+            self._of_user[caller.user] -= 1
+        if not outcome:
+            raise HTTPException(400, "the request has no instance")
+        refused = len(outcome.failed + outcome.others)
+        log.info("%d instances stored, %d refused", len(outcome.stored), refused)
+        return JSONResponse(outcome.dataset(), outcome.status, media_type=JSON)
+
+
+def _boundary(request: Request) -> bytes | None:
+    """Return the boundary of the parts; None where the body is one instance.
 
     Raises
     ------
     HTTPException
-        403 for who may not send, 415, 413 and 400 for what is sent, 503 when there is no room.
+        415 for what is not taken, 400 for parts without a boundary.
     """
-    if not caller.store:
-        raise HTTPException(403, "this token may not store")
-    receiver = gateway.site.receiver
-    if receiver is None:
-        raise HTTPException(503, "this gateway stores nothing: the site has no receiver")
-    insist_json(request)
-    kind = request.headers.get("Content-Type", "")
-    media = kind.partition(";")[0].strip().lower()
+    message = Message()
+    message["Content-Type"] = request.headers.get("Content-Type", "")
+    media = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+        raise HTTPException(415, "send it without a content encoding", {"Accept-Encoding": ""})
     if media == DICOM:
-        boundary = None
-    else:
-        try:
-            boundary = boundary_of(kind)
-        except MultipartError:
-            raise HTTPException(415, f'send multipart/related; type="{DICOM}"') from None
-    most = gateway.settings.most_upload_mb << 20
-    if int(request.headers.get("Content-Length") or 0) > most:
-        raise HTTPException(413, f"a request may have up to {most >> 20} MiB; send fewer instances")
-    study = request.path_params.get("study", "")
-    body = aiter(request.stream())
+        return None
+    kind = message.get_param("type", DICOM) if media == MULTIPART else media
+    if str(kind).strip('" ').partition(";")[0].strip().lower() != DICOM:
+        raise HTTPException(415, f'send multipart/related; type="{DICOM}"', {"Accept": _TAKEN})
+    try:
+        return boundary_of(request.headers.get("Content-Type", ""))
+    except MultipartError:
+        raise HTTPException(400, "Content-Type names no boundary") from None
 
-    async def piece() -> bytes:
+
+class Body:
+    """A request's body, for a thread that reads it; slow and endless ones are refused."""
+
+    def __init__(self, request: Request, most: int, stalled: float) -> None:
+        self._stream = aiter(request.stream())
+        self._most = most
+        self._stalled = stalled
+        self._total = 0
+        self._since = 0.0
+
+    async def _piece(self) -> bytes:
+        # Whoever sends a little now and then has to keep to a rate in the long run.
+        now = anyio.current_time()
+        self._since = self._since or now
+        owed = self._since + self._stalled + self._total / _LEAST_RATE - now
         try:
-            return await anext(body, b"")
+            with anyio.fail_after(max(0.0, min(self._stalled, owed))):
+                return await anext(self._stream, b"")
+        except TimeoutError:
+            raise HTTPException(408, "the request comes too slowly", _CLOSE) from None
         except ClientDisconnect:
             raise HTTPException(400, "the request was cut off") from None
 
-    def pieces() -> Iterator[bytes]:
-        total = 0
-        while True:
-            data = anyio.from_thread.run(piece)
-            # Chunks may be empty; the end is told by the stream, not by one.
-            if not data:
-                return
-            total += len(data)
-            if total > most:
-                raise HTTPException(413, f"a request may have up to {most >> 20} MiB")
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the body as it comes; called in a worker thread.
+
+        Raises
+        ------
+        HTTPException
+            400, 408 or 413.
+        """
+        # Chunks may be empty; the end is told by the stream, not by one.
+        while data := anyio.from_thread.run(self._piece):
+            self._total += len(data)
+            if self._total > self._most:
+                raise HTTPException(413, f"a request may have up to {self._most >> 20} MiB")
             yield data
-
-    def work() -> Outcome:
-        with closing(Incoming(receiver.folder, receiver.reserve_mb << 20)) as incoming:
-            if not incoming.has_room():
-                raise HTTPException(503, "no room now", {"Retry-After": _BUSY_SECONDS})
-            return _take(incoming, pieces(), boundary, study)
-
-    outcome = await anyio.to_thread.run_sync(work)
-    log.info(
-        "%d instances stored, %d refused", len(outcome.stored), len(outcome.failed + outcome.others)
-    )
-    return JSONResponse(outcome.dataset(), outcome.status, media_type=JSON)
 
 
 def _take(
@@ -139,7 +228,9 @@ def _take(
         if boundary is None:
             _take_one(incoming, pieces, study, outcome, waiting)
         else:
-            for headers, content in MultipartReader(pieces, boundary).parts():
+            for number, (headers, content) in enumerate(MultipartReader(pieces, boundary).parts()):
+                if number >= MOST_PARTS:
+                    raise HTTPException(413, f"a request may have up to {MOST_PARTS} parts")
                 if headers.get("content-type", DICOM).partition(";")[0].strip().lower() != DICOM:
                     outcome.others.append(CANNOT_UNDERSTAND)
                     continue
@@ -154,6 +245,8 @@ def _take(
         except OSError as error:
             log.error("instances cannot be brought to disk: errno %s", error.errno)
             outcome.failed += [(*one, OUT_OF_RESOURCES) for one in waiting]
+            with suppress(OSError):
+                incoming.flush()  # the first one may have failed of what came before the rest
     return outcome
 
 
@@ -164,41 +257,78 @@ def _take_one(
     outcome: Outcome,
     waiting: list[tuple[str, str]],
 ) -> None:
-    head, meta = b"", None
-    while (meta is None or not meta.end) and len(head) < HEAD + MOST_META:
-        piece = next(content, None)
-        if piece is None:
-            break
-        head += piece
-        meta = read_meta(head)
-    if meta is None or not meta.end:
-        outcome.others.append(CANNOT_UNDERSTAND)
+    head, meta = _head(content)
+    if meta is None:
+        if head or outcome or waiting:
+            outcome.others.append(CANNOT_UNDERSTAND)
         return
     named = (meta.sop_class, meta.sop_uid)
+    if not all(UID.fullmatch(uid) for uid in (*filter(None, named), meta.transfer_syntax)):
+        # They would stand in a file's head, in paths and in the answer.
+        outcome.others.append(CANNOT_UNDERSTAND)
+        return
     arrival: Arrival | None = None
     try:
         arrival = incoming.begin(meta.sop_class, meta.sop_uid, meta.transfer_syntax)
-        arrival.write(head[meta.end :])
-        for piece in content:
+        bounded = Inflation(meta.transfer_syntax)
+        for piece in chain((memoryview(head)[meta.end :],), content):
+            bounded.look(piece)
             arrival.write(piece)
-        if study and incoming.study_of(arrival) != study:
-            arrival.drop()
+        found = incoming.study_of(arrival)
+        if not UID.fullmatch(found):
+            raise NotUnderstood("its StudyInstanceUID is no UID")
+        if study and found != study:
             outcome.failed.append((*named, MISMATCH))
             return
         incoming.finish(arrival)
+        arrival = None
         waiting.append(named)
     except NotUnderstood:
         outcome.failed.append((*named, CANNOT_UNDERSTAND))
-        _drop(arrival)
     except OSError as error:
         log.error("an instance cannot be written: errno %s", error.errno)
         outcome.failed.append((*named, OUT_OF_RESOURCES))
-        _drop(arrival)
-    except BaseException:
-        _drop(arrival)
-        raise
+    finally:
+        # Whatever happened: what was not finished leaves neither file nor descriptor.
+        if arrival is not None:
+            arrival.drop()
 
 
-def _drop(arrival: Arrival | None) -> None:
-    if arrival is not None:
-        arrival.drop()
+def _head(content: Iterator[bytes | memoryview]) -> tuple[bytes, Meta | None]:
+    """Return a part's first bytes and its file meta information, None where it has none."""
+    head = bytearray()
+    looked = 0
+    for piece in content:
+        head += piece
+        # Whoever sends byte by byte must not have it read anew each time.
+        if len(head) >= 2 * looked:
+            looked = len(head)
+            meta = read_meta(bytes(head))
+            if meta and meta.end:
+                return bytes(head), meta
+        if len(head) >= HEAD + MOST_META:
+            break
+    meta = read_meta(bytes(head))
+    return bytes(head), meta if meta and meta.end else None
+
+
+class Inflation:
+    """Watches a deflated data set come, which may grow a thousandfold when it is read."""
+
+    def __init__(self, syntax: str) -> None:
+        deflated = syntax == DeflatedExplicitVRLittleEndian
+        self._inflater = zlib.decompressobj(-zlib.MAX_WBITS) if deflated else None
+        self._size = 0
+
+    def look(self, piece: bytes | memoryview) -> None:
+        """Look at the next bytes; raises NotUnderstood when it is too large inflated, or broken."""
+        if self._inflater is None:
+            return
+        try:
+            while piece:
+                self._size += len(self._inflater.decompress(piece, _STEP))
+                if self._size > MOST_INFLATED:
+                    raise NotUnderstood("it is too large inflated")
+                piece = self._inflater.unconsumed_tail
+        except zlib.error:
+            raise NotUnderstood("it is not deflated") from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -11,7 +10,7 @@ from pacsgrid.pacs.protocol import messages, wire
 from pacsgrid.pacs.protocol.wire import Gone, ProtocolError, Stream
 
 MOST_COMMAND = 64 << 10
-MOST_DATASET = 4 << 20  # identifiers; a list of a thousand UIDs is 64 KiB
+MOST_DATASET = 1 << 20  # identifiers; a list of a thousand UIDs is 64 KiB
 _FRAGMENT = 128 << 10  # for a peer that sets no limit
 _TOGETHER = 4 << 20
 
@@ -81,13 +80,16 @@ class Link:
         if limit < 2:
             raise ProtocolError("the peer takes no P-DATA-TF of any use")
         self._fragment = limit & ~1
-        self._came: deque[tuple[int, int, bytes]] = deque()
+        self._came: Iterator[tuple[int, int, bytes]] = iter(())
+        self._next: tuple[int, int, bytes] | None = None
 
     # -- coming -------------------------------------------------------------------------
 
     def ready(self, seconds: float) -> bool:
         """Wait for the peer; False when nothing came in time."""
-        return bool(self._came) or self._stream.ready(seconds)
+        if self._next is None:
+            self._next = next(self._came, None)
+        return self._next is not None or self._stream.ready(seconds)
 
     def receive(self) -> Message:
         """Take the next message, its dataset whole.
@@ -113,6 +115,7 @@ class Link:
         """Take the next message's command; its dataset is taken next. Raises as `receive` does."""
         held = bytearray()
         context = 0
+        self._stream.rest()
         while True:
             number, control, data = self._value()
             if number not in self._contexts:
@@ -148,9 +151,13 @@ class Link:
                 pass
 
     def _value(self) -> tuple[int, int, bytes]:
-        while not self._came:
-            self._came.extend(self._values())
-        return self._came.popleft()
+        value, self._next = self._next, None
+        while value is None:
+            value = next(self._came, None)
+            if value is None:
+                self._came = self._values()
+                value = next(self._came, None)
+        return value
 
     def _values(self) -> Iterator[tuple[int, int, bytes]]:
         """Yield the presentation data values of the next P-DATA-TF."""

@@ -6,16 +6,20 @@ import logging
 import socket
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
+from pacsgrid.pacs.protocol.places import Limits, Places
+
 log = logging.getLogger(__name__)
 
 _PAUSE_SECONDS = 0.2
+_TICK = 0.5
 _END_SECONDS = 5.0
+
+Take = Callable[[], bool]
 
 
 class Listener:
@@ -26,10 +30,13 @@ class Listener:
     bind, port
         Address of the interface, "" for all, and port, 0 for any that is free.
     serve
-        Serves one connection; gets it, the peer's address, and how many others are open by
-        address. What it raises is logged by its kind alone: a text may quote what a peer sent.
-    most
-        Connections at once; more are closed without a word.
+        Serves one connection; gets it, the peer's address, and what it must call before it
+        associates: False means that there is no room. What it raises is logged by its kind
+        alone: a text may quote what a peer sent.
+    limits
+        How many there may be; a connection that is not associated in time is closed.
+    allowed
+        Whether a connection from an address is taken at all.
 
     Raises
     ------
@@ -41,16 +48,20 @@ class Listener:
         self,
         bind: str,
         port: int,
-        serve: Callable[[socket.socket, str, Counter[str]], None],
-        most: int,
+        serve: Callable[[socket.socket, str, Take], None],
+        limits: Limits,
+        allowed: Callable[[str], bool] = lambda address: True,
     ) -> None:
         self._work = serve
-        self._most = most
+        self._allowed = allowed
         self._lock = threading.Lock()
-        self._open: dict[socket.socket, str] = {}
+        self._places = Places(limits)
+        self._open: dict[int, socket.socket] = {}
+        self._number = 0
         self._threads: set[threading.Thread] = set()
         self._ending = False
         self._listener = socket.create_server((bind, port), backlog=128)
+        self._listener.settimeout(_TICK)
         self.port: int = self._listener.getsockname()[1]
         self._accepting = threading.Thread(target=self._accept, name="dicom", daemon=True)
 
@@ -75,48 +86,74 @@ class Listener:
 
     def _now(self) -> list[socket.socket]:
         with self._lock:
-            return list(self._open)
+            return list(self._open.values())
 
     def _accept(self) -> None:
-        while True:
+        while not self._ending:
             try:
                 connection, (address, *_) = self._listener.accept()
+            except TimeoutError:
+                self._close_overdue()
+                continue
             except OSError as error:
                 if self._ending:
                     return
                 log.error("no connection can be taken: errno %s", error.errno)
                 time.sleep(_PAUSE_SECONDS)  # too many open files, say
                 continue
-            with self._lock:
-                others = Counter(self._open.values())
-                if others.total() >= self._most:
-                    connection.close()
-                    continue
-                self._open[connection] = address
-                thread = threading.Thread(
-                    target=self._serve, args=(connection, address, others), daemon=True
-                )
-                self._threads.add(thread)
-            try:
-                thread.start()
-            except RuntimeError:
-                log.error("no thread for a connection")
-                self._forget(connection, thread)
+            self._close_overdue()
+            if self._allowed(address):
+                self._begin(connection, address)
+            else:
+                connection.close()
 
-    def _serve(self, connection: socket.socket, address: str, others: Counter[str]) -> None:
+    def _close_overdue(self) -> None:
+        with self._lock:
+            late = self._places.overdue(time.monotonic())
+            for key in late:
+                _shut(self._open[key])
+        if late:
+            log.warning("%d connections closed that were not associated in time", len(late))
+
+    def _begin(self, connection: socket.socket, address: str) -> None:
+        with self._lock:
+            self._number += 1
+            key = self._number
+            gone = self._places.enter(key, address, time.monotonic())
+            if gone is None:
+                connection.close()
+                return
+            for one in gone:
+                _shut(self._open[one])
+            self._open[key] = connection
+            thread = threading.Thread(target=self._serve, args=(key, address), daemon=True)
+            self._threads.add(thread)
+        try:
+            thread.start()
+        except RuntimeError:
+            log.error("no thread for a connection")
+            self._forget(key, thread)
+
+    def _serve(self, key: int, address: str) -> None:
+        connection = self._open[key]
         try:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._work(connection, address, others)
+            self._work(connection, address, lambda: self._take(key))
         except OSError as error:
             log.warning("no association with %s: %s", address, type(error).__name__)
         except Exception as error:
             log.error("an association ended by %s", type(error).__name__)
         finally:
-            self._forget(connection, threading.current_thread())
+            self._forget(key, threading.current_thread())
 
-    def _forget(self, connection: socket.socket, thread: threading.Thread) -> None:
+    def _take(self, key: int) -> bool:
         with self._lock:
-            self._open.pop(connection, None)
+            return self._places.take(key)
+
+    def _forget(self, key: int, thread: threading.Thread) -> None:
+        with self._lock:
+            connection = self._open.pop(key)
+            self._places.leave(key)
             self._threads.discard(thread)
         _shut(connection)
         connection.close()

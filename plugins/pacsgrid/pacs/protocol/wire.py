@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 
 from pacsgrid.pacs.part10 import IMPLEMENTATION_NAME, IMPLEMENTATION_UID
 
@@ -19,6 +20,8 @@ APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
 BUSY = (2, 3, 2)  # transient, presentation, local limit exceeded (PS3.8 9.3.4)
 
 MOST_ASSOCIATE = 1 << 20  # bytes of an A-ASSOCIATE-RQ; 128 contexts of long UIDs fit
+LEAST_RATE = 1024  # bytes a second that a peer must send or take within a message
+_MOST_TRANSFERS, _MOST_ROLES = 256, 1024  # of a context, of a request
 _BUFFER = 1 << 18
 _CLOSE_SECONDS = 2.0
 
@@ -29,6 +32,10 @@ class ProtocolError(Exception):
 
 class Gone(Exception):
     """The peer went away or fell silent."""
+
+
+class Silent(Gone):
+    """The peer is there, but sends or takes nothing, or so little that it only holds its place."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,7 @@ class Stream:
     def __init__(self, connection: socket.socket, idle_seconds: float) -> None:
         self._socket = connection
         self.wait(idle_seconds)
+        self.rest()
         self._buffer = bytearray(_BUFFER)
         self._view = memoryview(self._buffer)
         self._start = self._end = 0
@@ -92,6 +100,7 @@ class Stream:
 
     def wait(self, idle_seconds: float) -> None:
         """Set how long to wait for bytes, and for the peer to take some."""
+        self._patience = idle_seconds
         if isinstance(self._socket, ssl.SSLSocket):
             self._socket.settimeout(idle_seconds)
         else:  # the kernel keeps the time: Python's way is a poll before every call
@@ -108,6 +117,11 @@ class Stream:
             return True
         return bool(select.select([self._socket], [], [], seconds)[0])
 
+    def rest(self) -> None:
+        """Say that a message ends here: until the next one begins a peer may be silent."""
+        self._within = False
+        self._waited, self._moved = 0.0, 0
+
     def _read(self) -> None:
         if self._start == self._end:
             self._start = self._end = 0
@@ -115,15 +129,28 @@ class Stream:
             rest = bytes(self._view[self._start : self._end])
             self._view[: len(rest)] = rest
             self._start, self._end = 0, len(rest)
+        began = time.monotonic()
         try:
             count = self._socket.recv_into(self._view[self._end :])
             if self._acknowledge:
                 self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        except (TimeoutError, BlockingIOError):
+            raise Silent("the peer fell silent") from None
         except OSError:
             raise Gone from None
         if not count:
             raise Gone
         self._end += count
+        if self._within:
+            self._waited += time.monotonic() - began
+            self._moved += count
+            self._insist(self._waited, self._moved)
+        self._within = True
+
+    def _insist(self, waited: float, moved: int) -> None:
+        """Raise Silent when the peer does not get on: a byte now and then is no message."""
+        if waited > self._patience and moved < waited * LEAST_RATE:
+            raise Silent("the peer is too slow")
 
     def exactly(self, size: int) -> bytes:
         """Take bytes, all at once."""
@@ -147,10 +174,18 @@ class Stream:
 
     def send(self, data: bytes) -> None:
         """Send all; raises Gone when the peer does not take it."""
-        try:
-            self._socket.sendall(data)
-        except OSError:
-            raise Gone from None
+        rest, waited = memoryview(data), 0.0
+        while rest:
+            began = time.monotonic()
+            try:
+                count = self._socket.send(rest)
+            except (TimeoutError, BlockingIOError):
+                raise Silent("the peer takes nothing") from None
+            except OSError:
+                raise Gone from None
+            rest = rest[count:]
+            waited += time.monotonic() - began
+            self._insist(waited, len(data) - len(rest))
 
     def end(self, data: bytes) -> None:
         """Send what ends the association, and let the peer close the connection (PS3.8 9.2.3).
@@ -209,7 +244,9 @@ def parse_request(data: bytes) -> Request:
         elif kind == 0x20:
             if len(body) < 4 or not body[0] % 2:
                 raise ProtocolError("a presentation context has no valid number")
-            parts = list(_items(body[4:]))
+            parts = list(islice(_items(body[4:]), _MOST_TRANSFERS + 2))
+            if len(parts) > _MOST_TRANSFERS + 1:
+                raise ProtocolError("a presentation context proposes too many syntaxes")
             abstract = next((_uid(part) for sub, part in parts if sub == 0x30), "")
             transfers = tuple(_uid(part) for sub, part in parts if sub == 0x40)
             contexts[body[0]] = Proposed(body[0], abstract, transfers)
@@ -219,6 +256,8 @@ def parse_request(data: bytes) -> Request:
                     (max_pdu,) = struct.unpack(">I", part)
                 elif sub == 0x54 and len(part) >= 4:
                     roles[_uid(part[2:-2])] = bool(part[-2]), bool(part[-1])
+                    if len(roles) > _MOST_ROLES:
+                        raise ProtocolError("too many roles are proposed")
     contexts_told = tuple(contexts.values())
     return Request(called, calling, application, contexts_told, max_pdu, version, roles)
 

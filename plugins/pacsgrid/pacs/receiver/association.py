@@ -8,17 +8,17 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from pacsgrid.pacs.contexts import SYNTAXES
+from pacsgrid.pacs.dataset import is_uid
 from pacsgrid.pacs.protocol import messages, wire
 from pacsgrid.pacs.protocol.messages import Command
-from pacsgrid.pacs.protocol.wire import Gone, ProtocolError, Request, Stream
-from pacsgrid.pacs.receiver.incoming import Arrival, Incoming, NotUnderstood
+from pacsgrid.pacs.protocol.wire import Gone, ProtocolError, Request, Silent, Stream
+from pacsgrid.pacs.receiver.incoming import Arrival, Disagrees, Incoming, NotUnderstood
 
 log = logging.getLogger(__name__)
 
 VERIFICATION = "1.2.840.10008.1.1"
 _STANDARD, _STORAGE = "1.2.840.10008.", "1.2.840.10008.5.1.4.1.1."
 _MOST_COMMAND = 64 * 1024
-_MOST_UID = 64
 
 _UNKNOWN_CLASS, _UNKNOWN_SYNTAXES = 3, 4  # PS3.8 9.3.3.2
 
@@ -72,9 +72,10 @@ class Association:
         self._admit = admit
         self._max_pdu = max_pdu
         self._chosen: dict[int, str] = {}
-        self._command_bytes = b""
+        self._command_bytes = bytearray()
         self._command: Command | None = None
         self._context = 0
+        self._begun = False
         self._arrival: Arrival | None = None
         self._status = messages.SUCCESS
         self.stored = 0
@@ -85,16 +86,21 @@ class Association:
             if self._open():
                 while self._pdu():
                     pass
+        except Silent as error:
+            self._abort(error)
         except Gone:
             log.warning("a peer went away without releasing its association")
         except ProtocolError as error:
-            log.warning("association aborted: %s", error)
-            with suppress(Gone):
-                self._stream.end(wire.abort(0))
+            self._abort(error)
         finally:
             if self._arrival:
                 self._arrival.drop()
             self._incoming.flush()
+
+    def _abort(self, why: Exception) -> None:
+        log.warning("association aborted: %s", why)
+        with suppress(Gone):
+            self._stream.end(wire.abort(0))
 
     def _open(self) -> bool:
         request = wire.receive_request(self._stream)
@@ -108,6 +114,8 @@ class Association:
 
     def _pdu(self) -> bool:
         """Take one PDU; False when it ended the association."""
+        if not self._command and not self._command_bytes:
+            self._stream.rest()
         patience = self._incoming.patience()
         if patience is not None and not self._stream.ready(patience):
             self._incoming.begin_flush()
@@ -145,15 +153,18 @@ class Association:
                 self._dataset_part(context, size - 2, last=bool(control & 2))
 
     def _command_part(self, context: int, size: int, last: bool) -> None:
-        if self._command or len(self._command_bytes) + size > _MOST_COMMAND:
-            raise ProtocolError("a command within a message, or one that is too long")
+        if self._command:
+            self._answer_bare()
+        if len(self._command_bytes) + size > _MOST_COMMAND:
+            raise ProtocolError("a command is too long")
         if self._command_bytes and context != self._context:
             raise ProtocolError("a command that changes its context")
         self._context = context
         self._command_bytes += self._stream.exactly(size)
         if not last:
             return
-        command, self._command_bytes = messages.parse(self._command_bytes), b""
+        command = messages.parse(bytes(self._command_bytes))
+        self._command_bytes.clear()
         if command.field == messages.C_STORE_RQ:
             self._status = self._begin(command)
         elif command.field == messages.C_ECHO_RQ:
@@ -161,23 +172,32 @@ class Association:
         else:
             self._status = messages.UNRECOGNISED
         if command.has_dataset:
-            self._command = command
+            self._command, self._begun = command, False
         elif command.field != messages.C_CANCEL_RQ:
+            self._answer(command)
+
+    def _answer_bare(self) -> None:
+        """Answer a request whose dataset did not come before the next command."""
+        if self._begun:
+            raise ProtocolError("a command within a dataset")
+        command, self._command = self._command, None
+        self._give_up(messages.CANNOT_UNDERSTAND)
+        if command:
+            log.warning("an instance refused: no dataset came with its request")
             self._answer(command)
 
     def _begin(self, command: Command) -> int:
         if not command.has_dataset:
             return messages.CANNOT_UNDERSTAND
-        uid = command.sop_uid
-        if not uid or len(uid) > _MOST_UID or not uid.isascii() or not uid.isprintable():
+        if not is_uid(command.sop_uid):
             return messages.INVALID_INSTANCE
-        if not command.sop_class or self._chosen[self._context] == VERIFICATION:
+        if not is_uid(command.sop_class) or self._chosen[self._context] == VERIFICATION:
             return messages.CANNOT_UNDERSTAND
         if not self._incoming.has_room():
             return messages.OUT_OF_RESOURCES
         try:
             self._arrival = self._incoming.begin(
-                command.sop_class, uid, self._chosen[self._context]
+                command.sop_class, command.sop_uid, self._chosen[self._context]
             )
         except OSError as error:
             log.error("cannot write what arrives: errno %s", error.errno)
@@ -187,6 +207,7 @@ class Association:
     def _dataset_part(self, context: int, size: int, last: bool) -> None:
         if not self._command or context != self._context:
             raise ProtocolError("a dataset without its command")
+        self._begun = True
         for piece in self._stream.pieces(size):
             if self._arrival:
                 try:
@@ -203,7 +224,8 @@ class Association:
                 self.stored += 1
             except NotUnderstood as error:
                 log.warning("an instance refused: %s", error)
-                self._give_up(messages.CANNOT_UNDERSTAND)
+                disagrees = isinstance(error, Disagrees)
+                self._give_up(messages.DOES_NOT_MATCH if disagrees else messages.CANNOT_UNDERSTAND)
             except OSError as error:
                 log.error("cannot write what arrives: errno %s", error.errno)
                 self._give_up(messages.OUT_OF_RESOURCES)

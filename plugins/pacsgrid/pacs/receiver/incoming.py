@@ -22,14 +22,22 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydicom import dcmread
-
 from pacsgrid.disk import sha256_of, sync_directory, sync_files
-from pacsgrid.pacs.part10 import STUDY_UID, find_uid, write_head
-from pacsgrid.pacs.quiet import hush
+from pacsgrid.pacs.dataset import (
+    SERIES_UID,
+    SOP_CLASS,
+    SOP_UID,
+    STUDY_UID,
+    Malformed,
+    is_uid,
+    open_stored,
+    text_of,
+    walk,
+)
+from pacsgrid.pacs.header import read_header
+from pacsgrid.pacs.part10 import write_head
 from pacsgrid.pacs.staging import name_for
 
-hush()
 log = logging.getLogger(__name__)
 
 PARTS, OWNERS = ".parts", ".owners"
@@ -37,12 +45,21 @@ MOST_WAITING = 64
 MOST_BYTES = 64 << 20
 MOST_SECONDS = 0.5
 _HEAD = 64 * 1024
-_DEFLATED = "1.2.840.10008.1.2.1.99"
+_NAMES = {
+    SOP_CLASS: "SOPClassUID (0008,0016)",
+    SOP_UID: "SOPInstanceUID (0008,0018)",
+    STUDY_UID: "StudyInstanceUID (0020,000D)",
+    SERIES_UID: "SeriesInstanceUID (0020,000E)",
+}
 _WHOLE = re.compile(r"-(\d+)-([0-9a-f]+)\.whole$")
 
 
 class NotUnderstood(Exception):
-    """The dataset cannot be read up to its StudyInstanceUID."""
+    """A dataset is cut short, is not in its transfer syntax, or lacks a valid UID."""
+
+
+class Disagrees(NotUnderstood):
+    """A dataset is of another SOP class or instance than the request that brought it says."""
 
 
 def directory_for(study_uid: str) -> str:
@@ -61,11 +78,13 @@ class Arrival:
 
     path: str
     handle: int
+    sop_class: str
     sop_uid: str
     syntax: str
     head: bytes
     meta_size: int
     size: int = 0
+    study: str = ""
 
     def write(self, piece: bytes | memoryview) -> None:
         """Append; raises OSError."""
@@ -99,8 +118,9 @@ class Incoming:
         self._parts = folder / PARTS
         self._reserve = reserve
         self._owners = folder / OWNERS
-        for place in (self._parts, self._owners):
-            place.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        for place in (folder, self._parts, self._owners):
+            place.mkdir(exist_ok=True, mode=0o700)
         self._owner, self._lock = "", -1
         self._boot = _boot()
         self._waiting: list[tuple[int, str, str]] = []
@@ -140,7 +160,7 @@ class Incoming:
             self.begin_flush()
         path = self._next()
         handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
-        arrival = Arrival(path, handle, sop_uid, syntax, b"", 0)
+        arrival = Arrival(path, handle, sop_class, sop_uid, syntax, b"", 0)
         try:
             arrival.write(write_head(sop_class, sop_uid, syntax))
         except OSError:
@@ -154,8 +174,8 @@ class Incoming:
 
         Raises
         ------
-        NotUnderstood
-            It cannot be told which study it belongs to.
+        NotUnderstood, Disagrees
+            As `study_of` does.
         """
         study = self.study_of(arrival)
         whole = f"{arrival.path[: -len('.part')]}-{arrival.size}-{self._boot}.whole"
@@ -167,8 +187,18 @@ class Incoming:
         self._bytes += arrival.size
 
     def study_of(self, arrival: Arrival) -> str:
-        """Return the StudyInstanceUID of a file that is whole; raises NotUnderstood."""
-        return study_uid(arrival.head[arrival.meta_size :], arrival.path, arrival.syntax)
+        """Return the StudyInstanceUID of a file that is whole.
+
+        Raises
+        ------
+        NotUnderstood
+            The dataset is cut short or in another transfer syntax, or one of its UIDs is none.
+        Disagrees
+            It is another instance than it was announced as.
+        """
+        if not arrival.study:
+            arrival.study = _proven(arrival)
+        return arrival.study
 
     def patience(self) -> float | None:
         """Seconds until what waits should be flushed; None when nothing waits."""
@@ -224,18 +254,23 @@ def _to_disk(waiting: list[tuple[int, str, str]]) -> None:
             sync_directory(Path(directory))
 
 
-def study_uid(head: bytes, path: str, syntax: str) -> str:
-    """Read the StudyInstanceUID from a dataset's start, or from its file if it stands later."""
-    uid = find_uid(head, syntax, STUDY_UID) if syntax != _DEFLATED else ""
-    if not uid:
-        try:
-            data = dcmread(path, stop_before_pixels=True, specific_tags=["StudyInstanceUID"])
-            uid = str(data.get("StudyInstanceUID") or "").strip("\0 ")
-        except Exception as error:
-            raise NotUnderstood(f"its dataset cannot be read: {type(error).__name__}") from None
-    if not uid:
-        raise NotUnderstood("it has no StudyInstanceUID (0020,000D)")
-    return uid
+def _proven(arrival: Arrival) -> str:
+    """Walk a dataset to its end and compare it with its request; returns its study's UID."""
+    start, size = arrival.meta_size, arrival.size - arrival.meta_size
+    head = arrival.head[start:]
+    try:
+        source = open_stored(arrival.handle, start, size, arrival.syntax, head)
+        values = walk(source, arrival.syntax, _NAMES)
+    except Malformed as error:
+        raise NotUnderstood(str(error)) from None
+    uids = {tag: text_of(values.get(tag, b"")) for tag in _NAMES}
+    for tag, uid in uids.items():
+        if not is_uid(uid):
+            raise NotUnderstood(f"it has no valid {_NAMES[tag]}")
+    for tag, told in ((SOP_CLASS, arrival.sop_class), (SOP_UID, arrival.sop_uid)):
+        if uids[tag] != told:
+            raise Disagrees(f"its {_NAMES[tag]} is not that of its request")
+    return uids[STUDY_UID]
 
 
 def file_under(whole: str, target: str) -> None:
@@ -283,15 +318,12 @@ def recover(folder: Path) -> int:
         if told and told[2] == boot and path.stat().st_size == int(told[1]):
             with path.open("rb") as stream:
                 os.fsync(stream.fileno())
-            try:
-                data = dcmread(path, stop_before_pixels=True, specific_tags=["StudyInstanceUID"])
-                study = str(data.StudyInstanceUID)
-                sop_uid = str(data.file_meta.MediaStorageSOPInstanceUID)
-            except Exception:  # it was read once already, so this is the disk's doing
+            header = read_header(path)
+            if header is None:  # it was read once already, so this is the disk's doing
                 log.error("a received file cannot be read any more; it stays in %s", PARTS)
                 continue
-            directory = folder / directory_for(study)
-            file_under(str(path), str(directory / name_for(sop_uid)))
+            directory = folder / directory_for(header.study_uid)
+            file_under(str(path), str(directory / name_for(header.sop_uid)))
             sync_directory(directory)
             filed += 1
         else:

@@ -11,10 +11,12 @@ import socket
 import ssl
 import sys
 import time
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from dataclasses import dataclass
 
 from pacsgrid.errors import ConfigError
+from pacsgrid.pacs.protocol.places import Limits, Places
 from pacsgrid.pacs.protocol.wire import BUSY, Request, Stream
 from pacsgrid.pacs.receiver.association import Association
 from pacsgrid.pacs.receiver.incoming import Incoming, recover
@@ -24,7 +26,16 @@ from pacsgrid.receiver_settings import ReceiverSettings
 log = logging.getLogger(__name__)
 
 STOP_SECONDS = 20.0
-_TICK = 1.0
+_TICK = 0.5
+_ASK, _YES, _NO = b"?", b"y", b"n"
+
+
+@dataclass(frozen=True)
+class _Child:
+    """A process that serves a connection: its place, and the channel on which it asks for it."""
+
+    place: int
+    channel: socket.socket
 
 
 class Service:
@@ -50,7 +61,12 @@ class Service:
         self._settings = settings
         self._watch = watch
         self._tls = _tls_context(settings)
-        self._children: dict[int, str] = {}
+        self._children: dict[int, _Child] = {}
+        self._places = Places(
+            Limits(settings.max_associations, settings.max_per_peer, settings.associate_seconds)
+        )
+        self._number = self._strangers = 0
+        self._selector = selectors.DefaultSelector()
         self._watcher = 0
         self._stopping = False
         try:
@@ -72,14 +88,18 @@ class Service:
             signal.signal(number, self._stop)
         gc.freeze()
         self._listener.setblocking(False)
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._listener, selectors.EVENT_READ)
-            while not self._stopping:
-                self._reap()
-                if not self._watcher:
-                    self._watcher = self._fork(self._watch)
-                if selector.select(_TICK):
+        self._selector.register(self._listener, selectors.EVENT_READ)
+        while not self._stopping:
+            self._reap()
+            if not self._watcher:
+                self._watcher = self._fork(self._watch)
+            for key, _ in self._selector.select(_TICK):
+                if key.fileobj is self._listener:
                     self._take()
+                else:
+                    self._answer(key.data)
+            self._close_overdue()
+        self._selector.close()
         self._listener.close()
         self._end()
 
@@ -87,25 +107,64 @@ class Service:
         self._stopping = True
 
     def _take(self) -> None:
+        """Take a connection into a process of its own, whose TLS and request harm no other."""
         try:
             connection, (address, *_) = self._listener.accept()
         except OSError:
             return
-        self._reap()  # one that has just ended must not count
         with connection:
-            busy = self._is_full(address)
-            if busy and len(self._children) >= 2 * self._settings.max_associations:
-                return  # not even a process to say so
-            pid = self._fork(lambda: self._serve(connection, address, busy))
-            if pid:
-                self._children[pid] = address
+            if not any(peer.fits_address(address) for peer in self._settings.allow):
+                self._strangers += 1
+                return
+            self._number += 1
+            gone = self._places.enter(self._number, address, time.monotonic())
+            if gone is None:
+                return
+            self._close(gone)
+            ours, theirs = socket.socketpair()
+            with theirs:
+                pid = self._fork(lambda: self._serve(connection, address, theirs))
+            if not pid:
+                ours.close()
+                self._places.leave(self._number)
+                return
+        self._children[pid] = _Child(self._number, ours)
+        self._selector.register(ours, selectors.EVENT_READ, pid)
 
-    def _is_full(self, address: str) -> bool:
-        peers = Counter(self._children.values())
-        return (
-            len(self._children) >= self._settings.max_associations
-            or peers[address] >= self._settings.max_per_peer
-        )
+    def _answer(self, pid: int) -> None:
+        """Tell a process whether the association that it was asked for has a place."""
+        self._reap()  # one that has just ended must not count
+        child = self._children.get(pid)
+        if child is None:
+            return
+        with suppress(OSError):
+            if child.channel.recv(1) == _ASK:
+                child.channel.sendall(_YES if self._places.take(child.place) else _NO)
+                return
+        self._selector.unregister(child.channel)  # it was told, and has closed its end
+
+    def _close_overdue(self) -> None:
+        if late := self._places.overdue(time.monotonic()):
+            log.warning("%d connections closed that were not associated in time", len(late))
+            self._close(late)
+        if self._strangers:
+            log.warning("%d connections closed: their addresses are not allowed", self._strangers)
+            self._number = self._strangers = 0
+
+    def _close(self, places: Collection[int]) -> None:
+        """End processes whose connections were not associated: they have nothing under way."""
+        for pid in [pid for pid, child in self._children.items() if child.place in places]:
+            os.kill(pid, signal.SIGKILL)
+            self._forget(pid)
+
+    def _forget(self, pid: int) -> _Child | None:
+        child = self._children.pop(pid, None)
+        if child:
+            self._places.leave(child.place)
+            with suppress(KeyError, ValueError):
+                self._selector.unregister(child.channel)
+            child.channel.close()
+        return child
 
     def _fork(self, work: Callable[[], None]) -> int:
         try:
@@ -120,6 +179,8 @@ class Service:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             self._listener.close()
+            for child in self._children.values():
+                child.channel.close()
             work()
             code = 0
         except BaseException as error:
@@ -130,13 +191,10 @@ class Service:
             sys.stderr.flush()
             os._exit(code)
 
-    def _serve(self, connection: socket.socket, address: str, busy: bool) -> None:
+    def _serve(self, connection: socket.socket, address: str, channel: socket.socket) -> None:
         """In a process of its own: serve one peer."""
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.settimeout(self._settings.idle_seconds)
-        if not any(peer.fits_address(address) for peer in self._settings.allow):
-            log.warning("a connection from %s closed: the address is not allowed", address)
-            return
+        connection.settimeout(self._settings.associate_seconds)
         if self._tls:
             try:
                 connection = self._tls.wrap_socket(connection, server_side=True)
@@ -146,9 +204,10 @@ class Service:
         incoming = Incoming(self._settings.folder, self._settings.reserve_mb << 20)
 
         def admit(request: Request) -> tuple[int, int, int] | None:
-            if busy:
-                return BUSY
-            return self._refusal(request, address, incoming)
+            if refused := self._refusal(request, address, incoming):
+                return refused
+            channel.sendall(_ASK)
+            return None if channel.recv(1) == _YES else BUSY
 
         stream = Stream(connection, self._settings.idle_seconds)
         started = time.monotonic()
@@ -182,7 +241,7 @@ class Service:
                 break
             if pid == self._watcher:
                 self._watcher = 0
-            elif self._children.pop(pid, None) is not None:
+            elif self._forget(pid):
                 died = died or status != 0
         if died:
             filed = recover(self._settings.folder)
@@ -191,18 +250,19 @@ class Service:
     def _end(self) -> None:
         if self._watcher:
             os.kill(self._watcher, signal.SIGTERM)
+        self._close(self._places.waiting())
         deadline = time.monotonic() + STOP_SECONDS
         while self._children and time.monotonic() < deadline:
             self._reap()
             time.sleep(0.05)
-        for pid in self._children:
+        for pid in list(self._children):
             os.kill(pid, signal.SIGKILL)
         while self._children or self._watcher:
             try:
                 pid, _ = os.wait()
             except ChildProcessError:
                 break
-            self._children.pop(pid, None)
+            self._forget(pid)
         recover(self._settings.folder)
 
 

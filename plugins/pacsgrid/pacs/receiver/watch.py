@@ -11,9 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydicom import dcmread
-
 from pacsgrid.errors import PacsgridError
+from pacsgrid.pacs.header import read_header
 from pacsgrid.pacs.receiver.incoming import OWNERS, PARTS
 
 log = logging.getLogger(__name__)
@@ -142,10 +141,8 @@ class Watcher:
         if self._count is None or self._asked.get(name) == len(files):
             return False
         try:
-            header = dcmread(
-                directory / min(files), stop_before_pixels=True, specific_tags=["StudyInstanceUID"]
-            )
-            told = self._count(str(header.StudyInstanceUID))
+            header = read_header(directory / min(files))
+            told = self._count(header.study_uid) if header else None
         except PacsgridError as error:
             log.warning("%s: its source does not say how many instances it has: %s", name, error)
             told = None

@@ -1,0 +1,256 @@
+"""Pixel data against the source's: the same image, and nothing readable beside it.
+
+What anonymising may do to it is to make zeros of what is no part of the image. That is proven
+without any grammar: what differs is zero now, frames that differ decode to the same pixels, and
+what is left holds neither the study's identity nor readable text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from pydicom.pixels import get_decoder, pixel_array
+from pydicom.uid import UID
+
+from ...errors import HeldError
+from .raw import Raw, printed
+from .reader import Header, read_header
+
+# Small enough to come from memory that is there already.
+_CHUNK = 1 << 16
+_DEFLATED = "1.2.840.10008.1.2.1.99"
+# MPEG-2 and later: a file of boxes may hold what its coder wrote into each sample.
+_VIDEO = "1.2.840.10008.1.2.4.10"
+_RLE, _UNCOMPRESSED = "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.1.98"
+_ITEM, _END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
+# What may stand in a changed place: zero, the marker of a JPEG 2000 comment (T.800 A.9.2), the
+# type of a box without meaning (ISO/IEC 14496-12 8.1.2), the last coefficient of a sequential JPEG
+# scan (T.81 Table B.3).
+_MARKS = np.frombuffer(b"\0\x64free\x3f", np.uint8)
+# Pixels that are decoded to prove a file; of a longer one frames spread over its length.
+_DECODED, _FRAMES, _LARGEST = 1 << 25, 4, 1 << 26
+_MOST = 1 << 16
+
+
+def check_pixels(
+    old: BinaryIO, before: Header, new: BinaryIO, after: Header, raw: Raw
+) -> dict[bytes, int]:
+    """Refuse pixel data that is not the source's, and what stands in or behind it.
+
+    Returns
+    -------
+    dict
+        What was taken out of compressed frames: by a digest of it and of where it stood, the
+        number from 0 of a frame that lost it. `check_decoded` proves that it was no part of it.
+
+    Raises
+    ------
+    HeldError
+        ``pixels-changed``, ``not-clean`` or ``identity-left``.
+    """
+    if before.syntax == _DEFLATED:
+        return {}
+    if (before.pixels is None) != (after.pixels is None):
+        raise HeldError("pixels-changed", "the pixel data was lost")
+    if before.pixels is None or after.pixels is None:
+        return {}
+    if after.pixel_length is None:
+        return _compressed(old, before, new, after, raw)
+    if after.pixel_value + after.pixel_length != after.size:
+        raise HeldError("not-clean", "something stands behind the pixel data")
+    if before.pixel_length != after.pixel_length:
+        raise HeldError("pixels-changed", "the pixel data has another length")
+    pixels = min(_pixel_bytes(before, after.pixel_length), after.pixel_length)
+    new.seek(after.pixel_value + pixels)
+    left = after.pixel_length - pixels
+    while left > 0:
+        chunk = new.read(min(_CHUNK, left))
+        if not chunk or chunk.strip(b"\0"):
+            raise HeldError("not-clean", "something stands behind the last pixel")
+        left -= len(chunk)
+    old.seek(before.pixels)
+    new.seek(after.pixels)
+    _same(old, new, after.pixel_value - after.pixels + pixels)
+    return {}
+
+
+def _pixel_bytes(header: Header, there: int) -> int:
+    """Return how many bytes the pixels take (PS3.5 8.1.1); all where the header does not say."""
+    rows, columns, bits = (header.number(tag) for tag in (0x00280010, 0x00280011, 0x00280100))
+    if not (rows and columns and bits):
+        return there
+    frames = header.elements.get(0x00280008)
+    text = frames.value.strip(b"\0 ") if frames is not None else b""
+    count = int(text) if text.isdigit() else 1
+    total = rows * columns * bits * (header.number(0x00280002) or 1) * (count or 1)
+    photometric = header.elements.get(0x00280004)
+    if photometric is not None and photometric.value.strip(b"\0 ") == b"YBR_FULL_422":
+        # Some writers store whole what they call subsampled.
+        whole = -(-total // 8)
+        total = total if 0 <= there - whole <= 1 else total * 2 // 3
+    # In big endian words the byte of padding stands before the last pixel's.
+    return -(-total // 16) * 2
+
+
+def _same(old: BinaryIO, new: BinaryIO, left: int) -> None:
+    while left:
+        made = new.read(min(_CHUNK, left))
+        if not made or old.read(len(made)) != made:
+            raise HeldError("pixels-changed", "the pixel data is not the source's")
+        left -= len(made)
+
+
+def _compressed(
+    old: BinaryIO, before: Header, new: BinaryIO, after: Header, raw: Raw
+) -> dict[bytes, int]:
+    """Compare fragments (PS3.5 A.4), and look for identity across their borders."""
+    if before.pixel_length is not None:
+        raise HeldError("pixels-changed", "the pixel data was not in fragments")
+    changed: dict[bytes, int] = {}
+    pieces = _fragments(old, before, new, after, changed)
+    found = raw.find(_readable(pieces, after), after.size - after.pixel_value)
+    if found:
+        raise HeldError(
+            "identity-left",
+            f"text or a comment inside the pixel data holds {found} of the study's own headers; "
+            "have the file written anew without it at its origin",
+        )
+    return _to_decode(changed, after)
+
+
+def _fragments(
+    old: BinaryIO, before: Header, new: BinaryIO, after: Header, changed: dict[bytes, int]
+) -> Iterator[bytes]:
+    """Yield the contents of the result's fragments, compared with the source's."""
+    was, at, first, number = before.pixel_value, after.pixel_value, True, 0
+    while at + 8 <= after.size:
+        old.seek(was)
+        new.seek(at)
+        head, source = new.read(8), old.read(8)
+        length = int.from_bytes(head[4:8], "little")
+        if head[:4] == _END and source[:4] == _END:
+            if at + 8 != after.size or length:
+                raise HeldError("not-clean", "something stands behind the pixel data")
+            return
+        dropped = first and not length
+        if source[:4] != head[:4] or (source != head and not dropped):
+            raise HeldError("pixels-changed", "the pixel data's fragments are not the source's")
+        if head[:4] != _ITEM or at + 8 + length > after.size:
+            raise HeldError("not-clean", "the pixel data's fragments are broken")
+        left, taken = length, hashlib.blake2b(digest_size=16)
+        lost = False
+        while left:
+            made = new.read(min(_CHUNK, left))
+            there = old.read(len(made))
+            if not made or len(there) != len(made):
+                raise HeldError("not-clean", "the pixel data's fragments are broken")
+            if there != made:
+                if first:
+                    raise HeldError("pixels-changed", "the offset table is not the source's")
+                _only_taken_out(there, made, length - left, taken)
+                lost = True
+            yield made
+            left -= len(made)
+        if lost and len(changed) < _MOST:
+            changed.setdefault(taken.digest(), number)
+        number += not first
+        was, at = was + 8 + int.from_bytes(source[4:8], "little"), at + 8 + length
+        first = False
+    raise HeldError("not-clean", "the pixel data's fragments are broken")
+
+
+def _only_taken_out(before: bytes, after: bytes, at: int, taken: hashlib.blake2b) -> None:
+    """Refuse what is not zeros now; note what stood there, and where in its fragment."""
+    one, other = np.frombuffer(before, np.uint8), np.frombuffer(after, np.uint8)
+    places = np.flatnonzero(one != other)
+    if not np.isin(other[places], _MARKS).all():
+        raise HeldError("pixels-changed", "the pixel data is not the source's")
+    taken.update((places + at).tobytes())
+    taken.update(one[places].tobytes())
+
+
+def _readable(pieces: Iterator[bytes], after: Header) -> Iterator[bytes]:
+    """Pass pieces on, and refuse readable text: coded data looks like none (but raw pixels may)."""
+    if after.syntax in (_RLE, _UNCOMPRESSED) or after.syntax.startswith(_VIDEO):
+        yield from pieces
+        return
+    longest = 24 + math.ceil((24 + math.log2(max(after.size, 2))) / math.log2(256 / 95))
+    carried = b""
+    for piece in pieces:
+        data = carried + piece.translate(None, b"\0")
+        if any(_is_text(run) for run in printed(data, longest)):
+            raise HeldError(
+                "not-clean",
+                "readable text stands in the compressed pixel data; have the file written anew "
+                "without it at its origin",
+            )
+        carried = data[-4 * longest :]
+        yield piece
+
+
+def _is_text(run: bytes) -> bool:
+    """Tell text from tables and patterns: it goes up and down, in many different letters."""
+    values = np.frombuffer(run, np.uint8)
+    falls = float((values[1:] < values[:-1]).mean())
+    letters = sum(chr(byte).isalnum() or byte == 32 for byte in run)
+    return len(set(run)) >= 10 and falls >= 0.25 and letters >= 0.7 * len(run)
+
+
+def _to_decode(changed: dict[bytes, int], header: Header) -> dict[bytes, int]:
+    """Choose what is proven by decoding: all, or what stands in frames over the length."""
+    frames = header.elements.get(0x00280008)
+    text = frames.value.strip(b"\0 ") if frames is not None else b""
+    count = (int(text) if text.isdigit() else 1) or 1
+    samples = header.number(0x00280002) or 1
+    pixels = header.number(0x00280010) * header.number(0x00280011) * samples
+    if not pixels or pixels > _LARGEST:
+        return {}
+    wanted = max(_FRAMES, _DECODED // pixels)
+    every = -(-len(changed) // wanted) or 1
+    return {digest: min(number, count - 1) for digest, number in list(changed.items())[::every]}
+
+
+def check_decoded(source: Path, result: Path, frames: Iterable[int]) -> None:
+    """Refuse compressed frames that no longer decode to the source's pixels.
+
+    Where nothing decodes the source there is no image that could have changed.
+
+    Raises
+    ------
+    HeldError
+        ``pixels-changed``.
+    """
+    for number in sorted(set(frames)):
+        # Decoders round differently: the same one reads both.
+        for plugin in _decoders(result):
+            try:
+                before = pixel_array(source, index=number, raw=True, decoding_plugin=plugin)
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException:  # a decoder in Rust panics with one that is no Exception
+                continue
+            try:
+                after = pixel_array(result, index=number, raw=True, decoding_plugin=plugin)
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as error:
+                raise HeldError(
+                    "pixels-changed",
+                    f"frame {number + 1} cannot be decoded any more ({type(error).__name__})",
+                ) from None
+            if before.shape != after.shape or not np.array_equal(before, after):
+                raise HeldError("pixels-changed", f"frame {number + 1} decodes to other pixels")
+            break
+
+
+def _decoders(path: Path) -> tuple[str, ...]:
+    try:
+        syntax = UID(read_header(path).syntax)
+        return tuple(get_decoder(syntax).available_plugins)
+    except NotImplementedError:
+        return ()

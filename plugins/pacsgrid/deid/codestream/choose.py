@@ -1,0 +1,52 @@
+"""Which grammar a frame follows: by its first bytes where these say it, else by its syntax."""
+
+from __future__ import annotations
+
+from ..pixels import Layout
+from . import deflated, jp2, jpeg, jpeg2000, rle, video
+from .data import Data, Patches, unreadable
+
+_RLE = "1.2.840.10008.1.2.5"
+_UNCOMPRESSED = "1.2.840.10008.1.2.1.98"
+_DEFLATED = "1.2.840.10008.1.2.8.1"
+# Nobody is hurt by a frame of so many samples.
+_SMALL = 1 << 24
+
+
+def is_video(syntax: str) -> bool:
+    """Tell whether all fragments are one stream (PS3.5 8.2.5 to 8.2.8)."""
+    tail = syntax.removeprefix("1.2.840.10008.1.2.4.").split(".")[0]
+    return tail.isdigit() and 100 <= int(tail) <= 108
+
+
+def needless(data: Data, syntax: str, layout: Layout) -> Patches:
+    """Find what a frame, or a video, holds beside its image.
+
+    Raises
+    ------
+    HeldError
+        ``pixels-unreadable``: it follows no grammar that its transfer syntax may name.
+    """
+    first = data.read(0, 12)
+    if is_video(syntax):
+        return video.needless(data, syntax)
+    if syntax == _RLE:
+        return rle.needless(data, layout.segments, layout.rows * layout.columns)
+    if syntax == _UNCOMPRESSED:
+        patches = Patches()
+        patches.zero(layout.frame_bytes or data.size, data.size)
+        return patches
+    if syntax == _DEFLATED:
+        return deflated.needless(data, layout.frame_bytes)
+    if first.startswith(jpeg.SOI):
+        patches = jpeg.needless(data)
+    elif first.startswith(jpeg2000.SOC):
+        patches = jpeg2000.needless(data)
+    elif first == jp2.SIGNATURE:
+        patches = jp2.needless(data)
+    else:
+        raise unreadable("nothing here parses what a frame begins with")
+    if patches.samples > max(_SMALL, 4 * layout.rows * layout.columns * layout.samples):
+        # A decoder would take memory for all of them.
+        raise unreadable("a frame says that it is far larger than Rows and Columns do")
+    return patches

@@ -1,0 +1,75 @@
+"""MP4 files in place of a video stream (ISO/IEC 14496-12, PS3.5 8.2.7): boxes that tell of others.
+
+Boxes that say how to find and decode samples stay, others become free space.
+"""
+
+from __future__ import annotations
+
+from .data import Data, Patches, unreadable
+
+_NESTED = frozenset(
+    (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"dinf", b"edts", b"moof", b"traf", b"mvex")
+)
+_WHOLE = frozenset(
+    (
+        b"ftyp", b"mdat", b"vmhd", b"smhd", b"nmhd", b"dref", b"elst", b"stts", b"ctts", b"stsc",
+        b"stsz", b"stz2", b"stco", b"co64", b"stss", b"stsh", b"sdtp", b"cslg", b"sgpd", b"sbgp",
+        b"mfhd", b"tfhd", b"trun", b"tfdt", b"trex", b"mehd",
+    )
+)  # fmt: skip
+_DATED = frozenset((b"mvhd", b"tkhd", b"mdhd"))
+_DEPTH = 8
+
+
+def needless(data: Data) -> Patches:
+    """Find boxes, dates and names that decoding does not need.
+
+    Raises
+    ------
+    HeldError
+        ``pixels-unreadable``: a box is cut short, or there is no media data.
+    """
+    patches = Patches()
+    if not _boxes(data, 0, data.size, patches, 0):
+        raise unreadable("an MP4 file has no media data")
+    return patches
+
+
+def _boxes(data: Data, at: int, end: int, patches: Patches, depth: int) -> int:
+    media = 0
+    while at + 8 <= end:
+        length, kind, head = data.number(at, 4), data.read(at + 4, 4), 8
+        if length == 1:
+            length, head = data.number(at + 8, 8), 16
+        stop = at + length if length else end
+        if stop < at + head or stop > end:
+            if media:
+                break  # what stands behind the last box
+            raise unreadable("a box is cut short")
+        start = at + head
+        media += kind == b"mdat"
+        if kind in _NESTED and depth < _DEPTH:
+            _boxes(data, start, stop, patches, depth + 1)
+        elif kind in _DATED:
+            # Creation and modification time, of 4 bytes each in version 0 (8.2.2).
+            patches.zero(start + 4, start + (20 if data.number(start, 1) else 12))
+        elif kind == b"hdlr":
+            patches.zero(start + 24, stop)  # its name (8.4.3)
+        elif kind == b"stsd":
+            _descriptions(data, start, stop, patches)
+        elif kind not in _WHOLE:
+            patches.zero(at + 4, at + 8, b"free")
+            patches.zero(start, stop)
+        at = stop
+    patches.zero(at, end)
+    return media
+
+
+def _descriptions(data: Data, start: int, stop: int, patches: Patches) -> None:
+    """Take the compressor's name out of the descriptions of samples (12.1.3)."""
+    at = start + 8
+    while at + 8 <= stop and (length := data.number(at, 4)) >= 8:
+        kind = data.read(at + 4, 4)
+        if kind[:3] in (b"avc", b"hvc", b"hev", b"mp4") and kind != b"mp4a":
+            patches.zero(at + 50, min(at + 82, at + length))
+        at += length

@@ -1,0 +1,59 @@
+"""RLE (PS3.5 Annex G): a header of offsets, and segments of which each pixel's byte is a part."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from .data import Data, Patches, unreadable
+
+_HEADER = 64
+_CHUNK = 1 << 16
+
+
+def needless(data: Data, segments: int, pixels: int) -> Patches:
+    """Find what a frame holds beside its image.
+
+    Parameters
+    ----------
+    segments, pixels
+        How many segments a frame has, and bytes a segment decodes to; 0 when nobody knows.
+
+    Raises
+    ------
+    HeldError
+        ``pixels-unreadable``: its header is not one of RLE.
+    """
+    patches = Patches()
+    count = data.number(0, 4, "little")
+    offsets = [data.number(4 + 4 * n, 4, "little") for n in range(min(count, 15))]
+    ascending = all(one < other for one, other in pairwise(offsets))
+    if not 1 <= count <= 15 or not ascending or offsets[0] < _HEADER or offsets[-1] > data.size:
+        raise unreadable("a frame has no header of RLE segments")
+    patches.zero(4 + 4 * count, _HEADER)
+    patches.zero(_HEADER, offsets[0])
+    for number, (start, end) in enumerate(zip(offsets, [*offsets[1:], data.size], strict=True)):
+        if segments and number >= segments:
+            patches.zero(start, end)
+        elif pixels:
+            patches.zero(_end(data, start, end, pixels), end)
+    return patches
+
+
+def _end(data: Data, start: int, end: int, pixels: int) -> int:
+    """Return where the bytes stop that decode to a segment's pixels (PS3.5 G.3.2)."""
+    at, made = start, 0
+    while at < end and made < pixels:
+        chunk = data.read(at, min(_CHUNK, end - at))
+        inside, have = 0, len(chunk)
+        while inside < have and made < pixels:
+            code = chunk[inside]
+            if code < 128:
+                inside += code + 2
+                made += code + 1
+            elif code > 128:
+                inside += 2
+                made += 257 - code
+            else:
+                inside += 1
+        at += inside
+    return min(at, end)

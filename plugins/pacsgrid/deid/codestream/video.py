@@ -1,0 +1,103 @@
+"""Video (PS3.5 8.2.5 to 8.2.8): elementary streams, and files of boxes around them.
+
+Units that no decoder needs become zeros, start code and all: between units zeros mean nothing.
+"""
+
+from __future__ import annotations
+
+import re
+
+from . import mp4
+from .data import Data, Patches, unreadable
+
+_START = re.compile(rb"\x00\x00\x01")
+# ISO/IEC 13818-2 6.2.1: user data, reserved and system start codes; behind the end of a sequence
+# another may follow, but nothing else.
+_MPEG2 = re.compile(rb"\x00\x00\x01[\xb0-\xb2\xb6\xb7\xb9-\xff]")
+_SEQUENCE_END = 0xB7
+_MPEG2_SYNTAXES = ("100", "101")
+_HEVC_SYNTAXES = ("107", "108")
+# What may precede a start code: zeros.
+_CHUNK = 1 << 16
+# Units of coded video by type (T-REC H.264 Table 7-1, H.265 Table 7-1) and those whose bytes are
+# fixed: access unit delimiter, end of sequence, end of stream.
+_H264 = frozenset((*range(1, 6), 7, 8, 13, 14, 15, 19, 20, 21))
+_H264_FIXED = {9: 2, 10: 1, 11: 1}
+_HEVC = frozenset((*range(10), *range(16, 22), 32, 33, 34))
+_HEVC_FIXED = {35: 3, 36: 2, 37: 2}
+_H264_SEI, _HEVC_SEI = frozenset((6,)), frozenset((39, 40))
+# Messages that decoders use: buffering and picture timing, recovery points, the display's colour
+# volume and light levels (H.264 Annex D, H.265 Annex D).
+_MESSAGES = frozenset((0, 1, 6, 129, 132, 137, 144, 147))
+
+
+def needless(data: Data, syntax: str) -> Patches:
+    """Find what a video holds beside its pictures.
+
+    Raises
+    ------
+    HeldError
+        ``pixels-unreadable``: it is neither an elementary stream nor a file of boxes.
+    """
+    first = data.read(0, 12)
+    number = syntax.removeprefix("1.2.840.10008.1.2.4.").split(".")[0]
+    if first[4:8] == b"ftyp":
+        return mp4.needless(data)
+    if first[:1] == b"\x47" or first[4:5] == b"\x47" or first.startswith(b"\0\0\1\xba"):
+        raise unreadable("a transport or program stream is not taken apart here")
+    at = data.search(_START, 0, 3)
+    if at < 0:
+        raise unreadable("a video has no start code")
+    patches = Patches()
+    patches.zero(0, at)
+    if number in _MPEG2_SYNTAXES:
+        _mpeg2(data, at, patches)
+    else:
+        _units(data, at, number in _HEVC_SYNTAXES, patches)
+    return patches
+
+
+def _mpeg2(data: Data, at: int, patches: Patches) -> None:
+    while (at := data.search(_MPEG2, at, 4)) >= 0:
+        code = data.number(at + 3, 1)
+        end = data.search(_START, at + 4, 3)
+        end = data.size if end < 0 else end
+        patches.zero(at + 4 if code == _SEQUENCE_END else at, end)
+        at = end
+
+
+def _units(data: Data, at: int, hevc: bool, patches: Patches) -> None:
+    """Go through the units of a byte stream (H.264 and H.265, Annex B)."""
+    while at >= 0:
+        end = data.search(_START, at + 3, 3)
+        stop = data.size if end < 0 else end
+        kind, start = data.number(at + 3, 1), at + 3
+        kind = kind >> 1 & 63 if hevc else kind & 31
+        fixed = (_HEVC_FIXED if hevc else _H264_FIXED).get(kind)
+        if kind in (_HEVC_SEI if hevc else _H264_SEI):
+            body = data.read(start + (2 if hevc else 1), min(stop - start, _CHUNK))
+            if not _harmless(body[: stop - start]):
+                patches.zero(at, stop)
+        elif fixed is not None:
+            patches.zero(start + fixed, stop)
+        elif kind not in (_HEVC if hevc else _H264):
+            patches.zero(at, stop)
+        at = end
+
+
+def _harmless(body: bytes) -> bool:
+    """Tell whether supplemental information has messages alone that decoders use (7.3.2.3)."""
+    body = body.replace(b"\0\0\3", b"\0\0").rstrip(b"\0")
+    at = 0
+    while at < len(body) and body[at:] != b"\x80":
+        numbers = []
+        for _ in range(2):
+            value = 0
+            while body[at : at + 1] == b"\xff":
+                value, at = value + 255, at + 1
+            numbers.append(value + (body[at] if at < len(body) else 0))
+            at += 1
+        if numbers[0] not in _MESSAGES or numbers[1] > 64:
+            return False
+        at += numbers[1]
+    return True

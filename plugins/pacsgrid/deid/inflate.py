@@ -1,0 +1,60 @@
+"""Deflated data sets (PS3.5 A.5): inflated in pieces first, so that none takes the memory."""
+
+from __future__ import annotations
+
+import zlib
+from typing import BinaryIO
+
+from ..errors import HeldError
+from .whole import Walker, truncated
+
+# Bytes of a data set: reading it takes several times as many.
+LARGEST = 1 << 26
+_CHUNK, _PIECE = 1 << 16, 1 << 20
+_PREAMBLE = 132
+_SYNTAX, _DEFLATED = 0x00020010, b"1.2.840.10008.1.2.1.99"
+
+
+def check_inflates(stream: BinaryIO) -> None:
+    """Refuse a deflated data set that is larger than can be taken in whole, or not whole.
+
+    Of other files nothing is read but the file meta; the stream is left where it happens to be.
+
+    Raises
+    ------
+    HeldError
+        ``unreadable``: it inflates to more than `LARGEST`, or is not deflated; ``truncated``.
+    """
+    stream.seek(_PREAMBLE - 4)
+    if stream.read(4) != b"DICM":
+        return
+    walker, at, syntax = Walker(stream), _PREAMBLE, b""
+    while at < walker.size:
+        stream.seek(at)
+        if stream.read(2) != b"\x02\0":
+            break
+        tag, _, value, length = walker.element(at, little=True, implicit=False)
+        if tag == _SYNTAX:
+            stream.seek(value)
+            syntax = stream.read(min(length, 64)).rstrip(b"\0 ")
+        at = value + length
+    if syntax != _DEFLATED:
+        return
+    stream.seek(at)
+    inflate, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
+    try:
+        while not inflate.eof:
+            chunk = stream.read(_CHUNK)
+            if not chunk:
+                raise truncated()
+            while chunk and not inflate.eof:
+                size += len(inflate.decompress(chunk, _PIECE))
+                if size > LARGEST:
+                    raise HeldError(
+                        "unreadable",
+                        f"the deflated data set inflates to more than {LARGEST >> 20} MiB; "
+                        "have it sent in another transfer syntax",
+                    )
+                chunk = inflate.unconsumed_tail
+    except zlib.error:
+        raise HeldError("unreadable", "the data set is not deflated") from None

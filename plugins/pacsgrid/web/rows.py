@@ -1,0 +1,156 @@
+"""Airflow's rows as one user may see them: those of other projects' runs are not there.
+
+Whatever Airflow's API selects, counts, updates or deletes on behalf of a request that is limited
+to some projects, it does through SQLAlchemy's ORM; each such statement gets a condition on every
+table that is about runs. So lists, counts, pages and statistics agree, of endpoints that nobody
+here has heard of too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache, lru_cache
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, event, false, or_, select, true, tuple_
+from sqlalchemy.orm import Mapper, ORMExecuteState, Session, with_loader_criteria
+
+from pacsgrid.config import site_names
+from pacsgrid.run_conf import PROJECT_DAGS, SITE_DAGS
+
+_only: ContextVar[frozenset[str] | None] = ContextVar("pacsgrid_projects", default=None)
+
+
+@contextmanager
+def limited_to(projects: frozenset[str] | None) -> Iterator[None]:
+    """Show only these projects' runs to what is done within; None for all there are."""
+    token = _only.set(projects)
+    try:
+        yield
+    finally:
+        _only.reset(token)
+
+
+@event.listens_for(Session, "do_orm_execute")
+def _limit(state: ORMExecuteState) -> None:
+    projects = _only.get()
+    if projects is None or not (state.is_select or state.is_update or state.is_delete):
+        return
+    whole = bool(projects) and projects.issuperset(site_names().projects)
+    state.statement = state.statement.options(*_criteria(projects, whole))
+
+
+@lru_cache(maxsize=256)
+def _criteria(projects: frozenset[str], whole: bool) -> Sequence[Any]:
+    """Return the conditions for a user of these projects; `whole` if they are all of the site."""
+    found = []
+    for mapper in _mappers():
+        condition = _condition(mapper, projects, whole)
+        if condition is not None:
+            found.append(with_loader_criteria(mapper.class_, condition, include_aliases=True))
+    return found
+
+
+@cache
+def _mappers() -> Sequence[Mapper[Any]]:
+    from airflow.models import import_all_models
+    from airflow.models.base import Base
+
+    import_all_models()
+    return list(Base.registry.mappers)
+
+
+def _condition(
+    mapper: Mapper[Any], projects: frozenset[str], whole: bool
+) -> ColumnElement[bool] | None:
+    """Return which rows of a table may be seen; None when it is not about runs."""
+    row = _Row(mapper)
+    table = str(getattr(mapper.local_table, "name", ""))
+    if table == "dag_run":
+        return _own(row, projects, whole)
+    if table == "backfill":
+        others: ColumnElement[bool] = row.dag_id.not_in([*PROJECT_DAGS, *SITE_DAGS])
+        return others
+    if table == "asset_event":
+        run = row.source_run_id.is_(None) | _run_is(
+            row, ("source_dag_id", "source_run_id"), projects, whole
+        )
+        named = row.extra["project"].as_string()
+        return and_(run, or_(named.is_(None), named.in_(sorted(projects))))
+    if table == "log":
+        return or_(
+            row.dag_id.not_in([*PROJECT_DAGS, *SITE_DAGS]),
+            _run_is(row, ("dag_id", "run_id"), projects, whole),
+        )
+    if "dag_id" in row and "run_id" in row:
+        return _run_is(row, ("dag_id", "run_id"), projects, whole)
+    return _by_keys(row, projects, whole)
+
+
+class _Row:
+    """A mapped class's attributes by the names of their columns.
+
+    Other than the table's own columns, SQLAlchemy lets them follow an alias of the class.
+    """
+
+    def __init__(self, mapper: Mapper[Any]) -> None:
+        self.mapper = mapper
+
+    def __getattr__(self, name: str) -> Any:
+        return self[name]
+
+    def __getitem__(self, name: str) -> Any:
+        column = self.mapper.local_table.c[name]
+        return getattr(self.mapper.class_, self.mapper.get_property_by_column(column).key)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.mapper.local_table.c
+
+
+def _by_keys(row: _Row, projects: frozenset[str], whole: bool) -> ColumnElement[bool] | None:
+    """Return the condition on a table that names a run, a task or a try by its key alone."""
+    from airflow.models.dagrun import DagRun
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.models.taskinstancehistory import TaskInstanceHistory
+
+    kinds = ((DagRun, "id"), (TaskInstance, "id"), (TaskInstanceHistory, "task_instance_id"))
+    for kind, key in kinds:
+        told = kind.__table__
+        for column in row.mapper.local_table.c:
+            if any(foreign.column is told.c[key] for foreign in column.foreign_keys):
+                attribute = row[column.name]
+                named = told.alias()
+                own = (
+                    _own(named.c, projects, whole)
+                    if kind is DagRun
+                    else _run_is(named.c, ("dag_id", "run_id"), projects, whole)
+                )
+                return or_(attribute.is_(None), attribute.in_(select(named.c[key]).where(own)))
+    return None
+
+
+def _run_is(
+    row: Any, columns: tuple[str, str], projects: frozenset[str], whole: bool
+) -> ColumnElement[bool]:
+    from airflow.models.dagrun import DagRun
+
+    # Not correlated: a condition that loses its correlation would hold for every row.
+    run = DagRun.__table__.alias()
+    seen = select(run.c.dag_id, run.c.run_id).where(_own(run.c, projects, whole))
+    return tuple_(*(row[column] for column in columns)).in_(seen)
+
+
+def _own(run: Any, projects: frozenset[str], whole: bool) -> ColumnElement[bool]:
+    """Return whether a row of `dag_run` is one of these projects'.
+
+    A run whose conf names no project is nobody's: which one the form put first when it was
+    started is no longer known.
+    """
+    named = run.conf["project"].as_string()
+    return or_(
+        and_(run.dag_id.in_(list(PROJECT_DAGS)), named.in_(sorted(projects))),
+        and_(run.dag_id.in_(list(SITE_DAGS)), true() if whole else false()),
+        run.dag_id.not_in([*PROJECT_DAGS, *SITE_DAGS]),
+    )

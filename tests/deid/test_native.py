@@ -1,0 +1,156 @@
+"""Uncompressed pixel data: what stands behind the last pixel goes, pixels never."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydicom import dcmread
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
+
+from checked import PSEUDONYMS, checked
+from codestreams import TEXT
+from images import header, write
+from pacsgrid.deid import anonymise_file, check_file, collect_identifiers, load_profile
+from pacsgrid.deid.pixel.settings import PixelSettings
+from pacsgrid.errors import HeldError
+
+LOOKS = PixelSettings(look="none", hold=frozenset())
+PROFILE = replace(load_profile("basic"), pixels=LOOKS, hold_burned_in=False)
+
+
+def image(
+    path: Path,
+    behind: bytes,
+    shape: tuple[int, ...] = (1, 32, 31),
+    dtype: Any = np.uint16,
+    photometric: str = "MONOCHROME2",
+    syntax: UID = ExplicitVRLittleEndian,
+    keyword: str = "PixelData",
+) -> tuple[Path, bytes]:
+    """Write an image with bytes behind its last pixel; return it and its pixels' bytes."""
+    ds = header("CT")
+    ds.PatientName, ds.PatientID = "Kvapilova^Zdenka", "RC7654321"
+    ds.ImageType = ["ORIGINAL", "PRIMARY"]
+    count = int(np.prod(shape))
+    frames = (np.arange(count) % 251 + 1).astype(dtype).reshape(shape)
+    write(path, ds, frames, photometric, syntax)
+    ds = dcmread(path)
+    pixels = ds.PixelData
+    if keyword != "PixelData":
+        del ds.PixelData
+        setattr(ds, keyword, pixels + behind)
+    else:
+        ds.PixelData = pixels + behind + b"\0" * (len(behind) % 2)
+        ds["PixelData"].VR = "OW" if dtype != np.uint8 else "OB"
+    ds.save_as(path)
+    return path, pixels
+
+
+LAYOUTS: dict[str, dict[str, Any]] = {
+    "slice": {},
+    "implicit": {"syntax": ImplicitVRLittleEndian},
+    "big endian": {"syntax": ExplicitVRBigEndian},
+    "big endian bytes": {"syntax": ExplicitVRBigEndian, "dtype": np.uint8},
+    "odd": {"dtype": np.uint8, "shape": (1, 31, 33)},
+    "frames": {"shape": (5, 20, 20)},
+    "colour": {"dtype": np.uint8, "shape": (1, 20, 20, 3), "photometric": "RGB"},
+    "subsampled": {"dtype": np.uint8, "shape": (2, 20, 20, 3), "photometric": "YBR_FULL_422"},
+    "float": {"dtype": np.float32, "keyword": "FloatPixelData"},
+    "double": {"dtype": np.float64, "keyword": "DoubleFloatPixelData"},
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_what_stands_behind_the_last_pixel_becomes_zeros(tmp_path: Path, layout: str) -> None:
+    settings = LAYOUTS[layout]
+    keyword = settings.get("keyword", "PixelData")
+    path, pixels = image(tmp_path / "in.dcm", TEXT + b"\0", **settings)
+    made = checked(path, PROFILE)
+    assert b"Kvapil" in path.read_bytes()
+    assert b"Kvapil" not in made.path.read_bytes()
+    after = dcmread(made.path)[keyword].value
+    assert after[: len(pixels)] == pixels
+    assert not after[len(pixels) :].strip(b"\0")
+
+
+def test_one_bit_ends_inside_a_byte(tmp_path: Path) -> None:
+    path, _ = image(tmp_path / "in.dcm", b"", (3, 65, 63), np.uint8)
+    ds = dcmread(path)
+    bits = np.ones(3 * 65 * 63, np.uint8)
+    pixels = np.packbits(bits, bitorder="little").tobytes()
+    ds.BitsAllocated = ds.BitsStored = 1
+    ds.HighBit, ds.PixelData = 0, pixels + b"\0" * (len(pixels) % 2) + TEXT + b"\0"
+    ds["PixelData"].VR = "OB"
+    ds.save_as(path)
+    after = dcmread(checked(path, PROFILE).path).PixelData
+    assert after.startswith(pixels)
+    assert not after[len(pixels) :].strip(b"\0")
+
+
+def test_colours_stored_whole_though_called_subsampled_stay(tmp_path: Path) -> None:
+    path, pixels = image(tmp_path / "in.dcm", b"", (1, 20, 20, 3), np.uint8, "RGB")
+    ds = dcmread(path)
+    ds.PhotometricInterpretation = "YBR_FULL_422"
+    ds.save_as(path)
+    assert dcmread(checked(path, PROFILE).path).PixelData == pixels
+
+
+def test_as_much_as_another_frame_is_held(tmp_path: Path) -> None:
+    path, pixels = image(tmp_path / "in.dcm", b"")
+    ds = dcmread(path)
+    ds.PixelData = pixels + pixels
+    ds.save_as(path)
+    with pytest.raises(HeldError, match="NumberOfFrames"):
+        checked(path, PROFILE)
+    ds.PixelData = pixels + bytes(len(pixels))
+    ds.save_as(path)
+    assert dcmread(checked(path, PROFILE, tmp_path / "other").path).PixelData[: len(pixels)] == (
+        pixels
+    )
+
+
+@pytest.mark.parametrize("spoil", ["text", "pixel"])
+def test_the_checker_looks_behind_the_last_pixel(tmp_path: Path, spoil: str) -> None:
+    path, pixels = image(tmp_path / "in.dcm", TEXT + b"\0")
+    made = anonymise_file(
+        path, tmp_path / "out", PSEUDONYMS, PROFILE, collect_identifiers([path])
+    ).path
+    data = bytearray(made.read_bytes())
+    at = data.index(pixels)
+    if spoil == "text":
+        data[at + len(pixels) : at + len(pixels) + 9] = b"Kvapilova"
+    else:
+        data[at + len(pixels) - 4] = 0
+    made.write_bytes(data)
+    with pytest.raises(HeldError, match="not-clean" if spoil == "text" else "pixels-changed"):
+        check_file(path, made, PROFILE)
+
+
+def test_a_deflated_image_loses_it_too(tmp_path: Path) -> None:
+    path, pixels = image(tmp_path / "in.dcm", TEXT + b"\0")
+    ds = dcmread(path)
+    ds.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    ds.save_as(path, implicit_vr=False, little_endian=True)
+    made = checked(path, PROFILE)
+    assert b"Kvapil" not in made.path.read_bytes()
+    assert dcmread(made.path).PixelData.startswith(pixels)
+
+
+def test_a_syntax_that_asks_for_fragments_has_them(tmp_path: Path) -> None:
+    path, _ = image(tmp_path / "in.dcm", b"")
+    data = path.read_bytes()
+    native = b"1.2.840.10008.1.2.1\0"
+    assert data.count(native) == 1
+    path.write_bytes(data.replace(native, b"1.2.840.10008.1.2.5\0"))
+    with pytest.raises(HeldError, match="not in fragments"):
+        checked(path, PROFILE)

@@ -1,0 +1,176 @@
+"""An attribute's own words stay whoever is called so; classes and schemes stay; names go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+
+from checked import PSEUDONYMS, checked
+from dicom import ct, save
+from pacsgrid.deid import check_file, load_profile
+from pacsgrid.deid.check import vocabulary as theirs
+from pacsgrid.deid.vocabulary import _TERMS, own_words
+from pacsgrid.errors import HeldError
+
+PROFILES = ["basic", "research", "strict"]
+
+
+def test_both_lists_say_the_same() -> None:
+    """Each is its own; where they differ a study would be held for nothing."""
+    assert len(_TERMS) > 120
+    assert theirs._words() == {t: {w.encode() for w in words} for t, words in _TERMS.items()}
+    assert "HAS ACQ CONTEXT" in own_words(0x0040A010) and "SINGLE PLANE" in own_words(0x00080008)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize(
+    ("patient", "keyword", "value"),
+    [
+        ("RTDOSE^QA", "Modality", "RTDOSE"),
+        ("Plan^QA", "DoseSummationType", "PLAN"),
+        ("Primary^Axial", "ImageType", ["ORIGINAL", "PRIMARY", "AXIAL"]),
+        ("Static^Gated", "SeriesType", ["STATIC", "IMAGE"]),
+        ("Approved^Jan", "ApprovalStatus", "APPROVED"),
+        ("Chest^Phantom", "BodyPartExamined", "CHEST"),
+        ("Photon^Max", "RadiationType", "PHOTON"),
+        ("Gray^Gy", "DoseUnits", "GY"),
+        ("Point^Ellipse", "ContourGeometricType", "POINT"),
+        ("Hu^Li", "RescaleType", "HU"),
+        ("Whole^Body", "SeriesType", ["WHOLE BODY", "IMAGE"]),
+        ("Decy^Attn", "CorrectedImage", ["DECY", "ATTN", "SCAT"]),
+    ],
+)
+def test_an_attributes_own_words_stay(
+    tmp_path: Path, profile: str, patient: str, keyword: str, value: str | list[str]
+) -> None:
+    ds = dcmread(ct(tmp_path / "a", "1.2.3", "1.2.3.4", patient))
+    setattr(ds, keyword, value)
+    made = dcmread(checked(save(ds, tmp_path / "a"), load_profile(profile)).path)
+    assert made[keyword].value == value
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_name_beside_them_goes(tmp_path: Path, profile: str) -> None:
+    ds = dcmread(ct(tmp_path / "a", "1.2.3", "1.2.3.4", "Axial^Kvapil"))
+    ds.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL", "KVAPIL"]
+    ds.Modality, ds.TableMotion = "CT", "AXIAL"
+    made = dcmread(checked(save(ds, tmp_path / "a"), load_profile(profile)).path)
+    assert made.ImageType == ["ORIGINAL", "PRIMARY", "AXIAL", ""]
+    # AXIAL is no word of TableMotion, and the patient is called so.
+    assert made.TableMotion == "REMOVED"
+
+
+@pytest.mark.parametrize(("keyword", "value"), [("ImageType", "KVAPIL"), ("TableMotion", "AXIAL")])
+def test_the_checker_finds_a_name_beside_them(tmp_path: Path, keyword: str, value: str) -> None:
+    ds = dcmread(ct(tmp_path / "a", "1.2.3", "1.2.3.4", "Axial^Kvapil"))
+    path = save(ds, tmp_path / "a")
+    made = checked(path, load_profile("research")).path
+    ds = dcmread(made)
+    setattr(ds, keyword, ["ORIGINAL", "PRIMARY", "AXIAL", value] if value != "AXIAL" else value)
+    ds.save_as(made)
+    with pytest.raises(HeldError, match="identity-left"):
+        check_file(path, made, load_profile("research"))
+
+
+CLASSES = [
+    "1.3.12.2.1107.5.9.1", "1.3.46.670589.11.0.0.12.1", "1.2.840.113619.4.26",
+    "1.2.392.200036.9125.1.1.2", "1.2.392.200036.9116.7.8.1.1.1", "1.2.246.352.70.1.70",
+    "1.2.276.0.48.5.1.4.1.1.7", "1.2.840.10008.5.1.4.1.1.999", "2.25.91827364554637281",
+]  # fmt: skip
+
+
+def classed(path: Path, uid: str, **changes: str) -> Path:
+    ds = dcmread(ct(path, "1.2.3", "1.2.3.4", patient_id=changes.pop("patient_id", "756203/1234")))
+    ds.SOPClassUID = uid
+    reference = Dataset()
+    reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = uid, "1.2.3.9"
+    ds.ReferencedImageSequence = Sequence([reference])
+    return save(ds, path)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("uid", CLASSES)
+def test_private_classes_stay(tmp_path: Path, profile: str, uid: str) -> None:
+    # An ID of few digits that is a part of a maker's root is chance.
+    for number, patient in enumerate(("756203/1234", "1107", "5")):
+        path = classed(tmp_path / f"{number}.dcm", uid, patient_id=patient)
+        made = dcmread(checked(path, load_profile(profile)).path)
+        assert made.SOPClassUID == made.file_meta.MediaStorageSOPClassUID == uid
+        assert made.ReferencedImageSequence[0].ReferencedSOPClassUID == uid
+        assert made.ReferencedImageSequence[0].ReferencedSOPInstanceUID == PSEUDONYMS.uid("1.2.3.9")
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize(
+    "uid",
+    ["1.3.12.2.1107.7562031234", "1.2.3.756203.1234", "1.2.3.19750312", "1.2.3.1975031200",
+     "1.2.3.20240102", "1.2.3.8001011234", "1.3.12.2.1107.5.9.20010101", "2.25.7562031234",
+     "1.2.3.77123.1", "Kvapil", "1.2..3"],
+)  # fmt: skip
+def test_a_class_that_may_be_somebodys_does_not(tmp_path: Path, profile: str, uid: str) -> None:
+    path = classed(tmp_path / "a.dcm", uid)
+    ds = dcmread(path)
+    ds.AccessionNumber = "77123"
+    made = dcmread(checked(save(ds, path), load_profile(profile)).path)
+    new = PSEUDONYMS.uid(uid)
+    assert made.SOPClassUID == made.file_meta.MediaStorageSOPClassUID == new
+    assert made.ReferencedImageSequence[0].ReferencedSOPClassUID == new
+    assert uid.encode() not in (tmp_path / "out").glob("*/*.dcm").__next__().read_bytes()
+
+
+def test_a_class_that_is_the_studys_own_uid_is_held(tmp_path: Path) -> None:
+    with pytest.raises(HeldError, match="identity-left"):
+        checked(classed(tmp_path / "a.dcm", "1.2.3"), load_profile("basic"))
+
+
+@pytest.mark.parametrize("uid", ["1.2.3.7562031234", "1.2.3.19750312", "1.2.3.20240102"])
+def test_the_checker_finds_whose_class_it_is(tmp_path: Path, uid: str) -> None:
+    path = classed(tmp_path / "a.dcm", uid)
+    made = checked(path, load_profile("research")).path
+    ds = dcmread(made)
+    ds.ReferencedImageSequence[0].ReferencedSOPClassUID = uid
+    ds.save_as(made)
+    with pytest.raises(HeldError, match=r"identity-left: \(0008,1150\)"):
+        check_file(path, made, load_profile("research"))
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_coding_schemes_stay(tmp_path: Path, profile: str) -> None:
+    ds = dcmread(ct(tmp_path / "a.dcm", "1.2.3", "1.2.3.4"))
+    schemes = []
+    for name, uid, version in (
+        ("SCT", "2.16.840.1.113883.6.96", "20230131"),
+        ("RADLEX", "2.16.840.1.113883.6.256", "4.1"),
+        ("DCM", "1.2.840.10008.2.16.4", "01"),
+        ("99MAKER", "1.3.6.1.4.1.99999.1", "2023AB"),
+    ):
+        item = Dataset()
+        item.CodingSchemeDesignator, item.CodingSchemeUID = name, uid
+        item.CodingSchemeVersion = version
+        schemes.append(item)
+    ds.CodingSchemeIdentificationSequence = Sequence(schemes)
+    code = Dataset()
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = "51185008", "SCT", "Chest"
+    code.CodingSchemeVersion, code.ContextUID = "20230131", "1.2.840.10008.6.1.2"
+    ds.AnatomicRegionSequence = Sequence([code])
+    made = dcmread(checked(save(ds, tmp_path / "a.dcm"), load_profile(profile)).path)
+    for was, item in zip(schemes, made.CodingSchemeIdentificationSequence, strict=True):
+        if profile == "strict" and was.CodingSchemeDesignator == "99MAKER":
+            was.CodingSchemeDesignator = "99PACSGRID"  # no text but of public schemes
+        assert item == was
+    item = made.AnatomicRegionSequence[0]
+    assert (item.CodingSchemeVersion, item.ContextUID) == ("20230131", "1.2.840.10008.6.1.2")
+
+
+@pytest.mark.parametrize("version", ["Kvapil", "7562031234", "viz 12.3.1975"])
+def test_a_version_is_a_version(tmp_path: Path, version: str) -> None:
+    ds = dcmread(ct(tmp_path / "a.dcm", "1.2.3", "1.2.3.4", "Kvapil^Jan"))
+    item = Dataset()
+    item.CodingSchemeDesignator, item.CodingSchemeVersion = "SCT", version
+    ds.CodingSchemeIdentificationSequence = Sequence([item])
+    made = dcmread(checked(save(ds, tmp_path / "a.dcm"), load_profile("research")).path)
+    assert version not in str(made)

@@ -1,0 +1,43 @@
+"""What is installed is what was resolved: each pinned, each with the hashes of its files."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FILES = (
+    "requirements-uv.txt",
+    "requirements.txt",
+    "requirements-dev.txt",
+    "docker/airflow/requirements.txt",
+)
+_PIN = re.compile(r"^[A-Za-z0-9._-]+(\[[a-z0-9,-]+\])?==[^ ]+( ; .+)? \\$")
+_HASH = re.compile(r"^    --hash=sha256:[0-9a-f]{64}( \\)?$")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_requirement_is_pinned_and_has_hashes(name: str) -> None:
+    lines = [
+        line
+        for line in (ROOT / name).read_text().splitlines()
+        if line and not line.lstrip().startswith("#")
+    ]
+    assert lines
+    for line, after in zip(lines, [*lines[1:], ""], strict=True):
+        if _PIN.match(line):
+            assert _HASH.match(after), line
+        else:
+            assert _HASH.match(line), f"{name}: {line}"
+
+
+def test_nothing_is_installed_without_its_hash() -> None:
+    for file in ("Makefile", "docker/airflow/Dockerfile"):
+        commands = (ROOT / file).read_text().replace("\\\n", " ").splitlines()
+        installs = [line for line in commands if re.search(r"\bpip install\b", line)]
+        assert installs
+        for line in installs:
+            for part in re.split(r"&&|;", line):
+                assert "pip install" not in part or "--require-hashes" in part, part
