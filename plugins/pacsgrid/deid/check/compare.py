@@ -10,7 +10,7 @@ from ..profile import Profile
 from .days import days
 from .findings import ADDED, EMPTIED, KEPT, REMOVED, REPLACED, identity_left, name
 from .identity import ALWAYS_NEW, Identity, allowed
-from .published import means_what_it_says
+from .published import means_what_it_says, measures_age
 from .raw import Raw
 from .reader import Element, Header, Items
 from .references import References
@@ -25,6 +25,7 @@ _TEXT = frozenset(("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT", "
 # Where two letters that stand alone may be somebody's name: not in codes, units and makers.
 _NAMING = frozenset(("LO", "LT", "PN", "SH", "ST", "UC", "UT"))
 _CODED = frozenset((0x00080070, 0x00080100, 0x00080102, 0x00181210, 0x00281054))
+_MEASURED, _NUMERIC = 0x0040A300, 0x0040A30A
 _SCHEME_NAMES = frozenset((0x00080102, 0x00080112, 0x00080114, 0x00080115, 0x00080116))
 _TIMES = frozenset(("DA", "DT"))
 _BYTES = frozenset(("UN", "OB"))
@@ -89,6 +90,8 @@ class Comparison:
         self._clean: set[tuple[str, bytes]] = set()
         self._judged_before: dict[tuple[tuple[str, ...], ...], _Judged] = {}
         self._losses = Losses(profile, identity)
+        self._rounds = "PatientAge" in profile.bins
+        self._aged = False
         self._whole: set[tuple[int, str, bytes]] = set()
         self.fates: list[tuple[int, str]] = []
 
@@ -133,7 +136,13 @@ class Comparison:
                 if tag >> 16 & 1:
                     self._private(tag, after, now)
                 if element.items is not None:
+                    outer = self._aged
+                    if tag == _MEASURED:
+                        self._aged = self._rounds and measures_age(after)
                     self._sequence(tag, old, element.items, was, now)
+                    self._aged = outer
+                elif tag == _NUMERIC and self._aged:
+                    continue  # an age is rounded, in a report as in its header
                 elif tag != _MEANING or not means_what_it_says(after):
                     self._value(tag, old, element, was, now)
                     if old is not None:

@@ -65,6 +65,7 @@ class Losses:
     def __init__(self, profile: Profile, identity: Identity) -> None:
         self._profile = profile
         values = (*identity.ids, *identity.births, *identity.names, *identity.phones)
+        self._births = identity.births - identity.examined
         compact = {fold(value).replace(" ", "") for value in values}
         self._identifiers = {c for value in values for c in fold(value).split()} | compact
         self._shifts = range(-365, 0) if "modified" in profile.options else range(1)
@@ -98,7 +99,8 @@ class Losses:
         was = [part.decode("latin-1").strip("\0 \t\r\n") for part in old.value.split(b"\\")]
         text = new.value if new is not None else b""
         now = [part.decode("latin-1").strip("\0 \t\r\n") for part in text.split(b"\\")]
-        if not any(was) or (tag in _CONTENT and not any(now)):
+        dummies = all(not part or part[:8] in _DUMMIES for part in now)
+        if not any(was) or (tag in _CONTENT and dummies):
             return
         if any(now):
             kept = len(was) == len(now) and all(
@@ -109,7 +111,9 @@ class Losses:
                 len(value) >= 4 and value in part for value in self._identifiers for part in was
             )
         else:
-            kept = old.vr in _TIMES and not any(_tells(part) for part in was)
+            kept = old.vr in _TIMES and not any(
+                _tells(part) and part[:8] not in self._births for part in was
+            )
         if not kept:
             raise HeldError(
                 "value-lost",
@@ -124,6 +128,8 @@ class Losses:
             return bool(was) == bool(now)
         if vr in _NUMBERS:
             return any(a == b for a in _readings(was) for b in _readings(now))
+        if (not now or now[:8] in _DUMMIES) and was[:8] in self._births:
+            return True  # wherever it stands, it neither stays nor moves
         if not was or not now or now[:8] in _DUMMIES:
             return not _tells(was) and not now
         if vr == "TM":
