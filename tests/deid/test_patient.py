@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ from pydicom.dataset import Dataset
 
 from dicom import ct
 from pacsgrid.deid import Pseudonyms, Workshop, load_profile, same_patient
+from pacsgrid.deid.folder import FolderRun, Summary
 from pacsgrid.deid.patient import patient_key, patient_print
+from pacsgrid.deid.profile import Profile
 from pacsgrid.errors import HeldError
 
 PSEUDONYMS = Pseudonyms(b"k" * 32, "demo")
@@ -109,3 +112,34 @@ def test_files_of_one_study_that_differ_in_their_issuer_are_told_apart(tmp_path:
     with Workshop(PSEUDONYMS, load_profile("research")) as workshop:
         made = workshop.study(files, tmp_path / "out").made
     assert len({one.subject for one in made}) == 2
+
+
+def test_two_patients_under_one_id_in_a_folder(tmp_path: Path) -> None:
+    first = [
+        ct(tmp_path / "in" / "a.dcm", "1.2.3.4", "1.2.3.4.1", "Nováková^Žofie", patient_id="0"),
+        ct(tmp_path / "in" / "b.dcm", "1.2.3.5", "1.2.3.5.1", "NOVAKOVA^Z", patient_id="0"),
+    ]
+    later = ct(tmp_path / "in" / "c.dcm", "1.2.3.6", "1.2.3.6.1", "Malá^Eva", patient_id="0")
+    out, quarantine = tmp_path / "out", tmp_path / "held"
+
+    def run(files: list[Path], profile: Profile) -> Summary:
+        return FolderRun(PSEUDONYMS, profile, out, quarantine).run(files)
+
+    research = load_profile("research")
+    assert (run(first, research).made, dict(run(first, research).held)) == (2, {})
+    summary = run([*first, later], research)
+    assert (summary.earlier, summary.made, dict(summary.held)) == (2, 0, {"patient-conflict": 1})
+    assert len(list(out.glob("S*"))) == 1
+    rehearsed = FolderRun(PSEUDONYMS, research, out, quarantine).rehearse([*first, later])
+    assert (rehearsed.made, dict(rehearsed.held)) == (2, {"patient-conflict": 1})
+    trusting = replace(research, hold_patient_conflicts=False)
+    assert run([later], trusting).made == 1
+
+
+def test_two_patients_in_one_study_of_a_folder(tmp_path: Path) -> None:
+    files = [
+        ct(tmp_path / "a.dcm", "1.2.3.4", "1.2.3.4.1", "Nováková^Žofie"),
+        ct(tmp_path / "b.dcm", "1.2.3.4", "1.2.3.4.2", "Malá^Eva"),
+    ]
+    run = FolderRun(PSEUDONYMS, load_profile("research"), tmp_path / "out", tmp_path / "held")
+    assert dict(run.run(files).held) == {"patient-mismatch": 2}

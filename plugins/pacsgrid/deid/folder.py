@@ -20,9 +20,11 @@ from pathlib import Path
 
 from ..disk import storing, sync_directories
 from ..errors import HeldError
+from ..model import PatientPrint
 from ..uids import named, place
 from .check import Counts
 from .journal import Journal, StudyEntry
+from .patient import patient_conflict, same_patient
 from .profile import Profile
 from .pseudonyms import Pseudonyms
 from .quarantine import Quarantine
@@ -162,6 +164,7 @@ class _Study(Job):
     copies: int = 0
     told: set[Path] = field(default_factory=set)  # held or passed over, each for its own reason
     refused: Outcome | None = None
+    patient: PatientPrint = field(default_factory=PatientPrint)
 
 
 class FolderRun:
@@ -193,6 +196,7 @@ class FolderRun:
         self._processes = processes
         self._tell = tell
         self._summary = Summary()
+        self._patients: dict[str, PatientPrint] = {}
 
     def run(self, files: Sequence[Path] | Listing) -> Summary:
         """Anonymise files; run again after a crash it goes on where it stopped.
@@ -213,6 +217,7 @@ class FolderRun:
         ):
             for path, code, detail in (*listing.passed, *listing.unread):
                 self._quarantine.name(path, code, detail)
+            self._patients = journal.patients()
             for study, batch in workshop.many(self._going(journal, workshop, listing.files)):
                 if batch is None:
                     self._end(journal, study)
@@ -236,6 +241,8 @@ class FolderRun:
             subjects: dict[Path, set[str]] = {}
             for study, batch in workshop.many(jobs):
                 if batch is None:
+                    for subject in subjects.get(study.out, ()):
+                        self._compare(study, subject, study.patient)
                     self._say(study)
                     shutil.rmtree(study.out, ignore_errors=True)
                     continue
@@ -260,7 +267,24 @@ class FolderRun:
                 "the files of this study bear different PatientIDs (0010,0020); correct it at "
                 "the source",
             )
+        elif study.refused is None and self._profile.hold_patient_conflicts:
+            try:
+                prints = (made.patient for made in batch.made)
+                study.patient = same_patient((study.patient, *prints))
+            except HeldError as error:
+                study.error = error
         study.dropped = study.refused is not None or study.error is not None
+
+    def _compare(self, study: _Study, subject: str, patient: PatientPrint) -> None:
+        """Drop a study whose subject stands for another patient already."""
+        if study.dropped or not self._profile.hold_patient_conflicts:
+            return
+        known = self._patients.get(subject, PatientPrint())
+        if apart := known.disagrees(patient):
+            study.error = patient_conflict(apart)
+            study.dropped = True
+        else:
+            self._patients[subject] = known | patient
 
     def _count(self, study: _Study, batch: Batch) -> None:
         copies = sum(one.copy for one in batch.outcomes if one.made)
@@ -358,6 +382,8 @@ class FolderRun:
     def _end(self, journal: Journal, study: _Study) -> None:
         """Settle a study of which nothing is under way any more, or hold all of it."""
         ref, entry = study.ref, journal.study(study.ref)
+        if entry.done:
+            self._compare(study, entry.subject, entry.patient)
         if not study.dropped and entry.done and not (entry.settled and not study.files):
             try:
                 self._settle(journal, ref, entry, study.out)
@@ -373,7 +399,9 @@ class FolderRun:
             journal.drop(ref)
             if old := study.before:
                 done = [(key, *place) for key, place in old.done.items()]
-                journal.batch(ref, old.subject, old.study_uid, done, old.held, old.counts)
+                journal.batch(
+                    ref, old.subject, old.study_uid, done, old.held, old.counts, old.patient
+                )
                 journal.settle(ref)
         shutil.rmtree(study.out, ignore_errors=True)
 
@@ -393,7 +421,7 @@ class FolderRun:
         held = {keys[one.source]: one.code for one in batch.held if one.code not in _PASSED}
         subject = batch.made[0].subject if batch.made else entry.subject
         study_uid = batch.made[0].study_uid if batch.made else entry.study_uid
-        journal.batch(ref, subject, study_uid, done, held, batch.counts)
+        journal.batch(ref, subject, study_uid, done, held, batch.counts, study.patient)
         self._count(study, batch)
 
     def _settle(self, journal: Journal, ref: str, entry: StudyEntry, work: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from ..disk import storing
 from ..errors import ConfigError
+from ..model import PatientPrint
 from .check import Counts
 
 
@@ -25,6 +26,7 @@ class StudyEntry:
     subject: str = ""
     study_uid: str = ""
     settled: bool = False
+    patient: PatientPrint = field(default_factory=PatientPrint)
 
 
 class Journal:
@@ -99,11 +101,24 @@ class Journal:
         tally = Counter({(tag, fate): count for tag, fate, count in entry.get("counts", ())})
         # Copies of an instance are done, but no instances of their own.
         done = entry.get("instances", len(entry.get("done", ())))
+        if "patient" in entry:
+            family, given, initials, birth, sex = entry["patient"]
+            study.patient |= PatientPrint(
+                frozenset(family), frozenset(given), frozenset(initials), birth, sex
+            )
         study.counts.merge(Counts(tally, done, entry.get("frames_read", 0)))
 
     def study(self, ref: str) -> StudyEntry:
         """Return what is known of a study."""
         return self.studies.setdefault(ref, StudyEntry())
+
+    def patients(self) -> dict[str, PatientPrint]:
+        """Return what is known of the patient of each subject with results."""
+        found: dict[str, PatientPrint] = {}
+        for study in self.studies.values():
+            if study.settled and study.subject:
+                found[study.subject] = found.get(study.subject, PatientPrint()) | study.patient
+        return found
 
     def batch(
         self,
@@ -113,6 +128,7 @@ class Journal:
         done: list[tuple[str, str, str]],
         held: dict[str, str],
         counts: Counts,
+        patient: PatientPrint | None = None,
     ) -> None:
         """Note what became of some of a study's files: ``(key, series UID, SOP UID)`` each."""
         entry = {
@@ -125,6 +141,9 @@ class Journal:
             "instances": counts.instances,
             "frames_read": counts.frames_read,
         }
+        if patient is not None:
+            words = (patient.family, patient.given, patient.initials)
+            entry["patient"] = [*map(sorted, words), patient.birth, patient.sex]
         self._take(entry)
         self._write(entry)
 
