@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deid.written import NAMES, ways
 from pacsgrid.deid import Pseudonyms
 from pacsgrid.deid.check.identity import Identity
 from pacsgrid.deid.check.search import Search, dates_in
 from pacsgrid.deid.identifiers import StudyIdentifiers
 from pacsgrid.deid.text import TextCleaner
+from written import NAMES, ways
 
 BORN, EXAMINED, SHIFT = date(1961, 5, 4), date(2024, 3, 10), -37
 STAFF = "Hromadka^Oldrich"
@@ -140,7 +140,7 @@ WORDS = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(NAMED, DAYS, DAYS, st.data())
 def test_generated_texts_leave_no_name_and_no_date(
     who: tuple[str, str, list[str]], born: date, examined: date, data: st.DataObject

@@ -116,6 +116,25 @@ def test_the_checker_refuses_a_birth_date_that_moved(tmp_path: Path) -> None:
     assert "(0040,A121)" in str(raised.value) and BORN not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("age", "unit", "rounded"),
+    [("62", "a", "60"), ("97.4", "a", "90"), ("22648", "d", "21915"), ("12", "d", "12"),
+     ("754", "mo", "720"), ("62", "1", None)],
+)  # fmt: skip
+def test_an_age_in_a_report_is_rounded_as_the_patients_is(
+    tmp_path: Path, age: str, unit: str, rounded: str | None
+) -> None:
+    measured, subject = Dataset(), Dataset()
+    measured.NumericValue = age
+    measured.MeasurementUnitsCodeSequence = [code(unit, "UCUM", "unit")]
+    subject.RelationshipType, subject.ValueType = "CONTAINS", "NUM"
+    subject.ConceptNameCodeSequence = [code("121033", "DCM", "Subject Age")]
+    subject.MeasuredValueSequence = [measured]
+    made = dcmread(checked(report(tmp_path / "a", [subject]), load_profile("research")).path)
+    left = made.ContentSequence[0].MeasuredValueSequence
+    assert (str(left[0].NumericValue) if left else None) == rounded
+
+
 def coded(path: Path, *codes: Dataset) -> Path:
     ds = dcmread(ct(path, "1.2.3", "1.2.3.1"))
     ds.PatientName, ds.InstitutionName = "Compression^Chest", "Nemocnice Kralovice"

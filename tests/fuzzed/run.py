@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dicom import ct
-from fuzzed import deid_pixels, deid_uids, deid_values
+from fuzzed import deid_pixels, deid_texts, deid_uids, deid_values
 from fuzzed.cases import Case, asking, make, sending, whole_datasets
 from gatewaykit import PROJECT, ServedZones
 from pacsgrid.gateway import Gateway
@@ -204,7 +204,7 @@ def alone(side: str, cases: int) -> None:
 
 
 # How many of ten cases fall to each side.
-SHARES = {"receiver": 5, "gateway": 2, "uids": 1, "pixels": 2}
+SHARES = {"receiver": 5, "gateway": 2, "uids": 1, "pixels": 2, "texts": 2}
 
 
 def main() -> int:
@@ -227,6 +227,8 @@ def main() -> int:
             if some := cases("uids"):
                 print(deid_uids.throw(given.seed, some, Path(name)))
                 print(f"values read alike: {deid_values.agree(given.seed, len(some))}")
+            if some := cases("texts"):
+                print(deid_texts.throw(given.seed, some))
             if some := cases("pixels"):
                 deid_pixels.throw(Path(name) / "pixels", given.seed, some)
             if some := cases("receiver"):

@@ -64,14 +64,19 @@ class Base:
         return str(ds.SOPInstanceUID)
 
     def _write(self, ds: Dataset, person: Person) -> str:
-        """Write the file, and ask what is asked of every one."""
+        """Write the file with free text, and ask what is asked of every one."""
+        name = self._name_of(ds)
+        for keyword in self._random.sample(DESCRIPTORS, 3):
+            self._text(ds, name, [keyword], person)
+        return self._file(ds, person)
+
+    def _file(self, ds: Dataset, person: Person) -> str:
+        """Write the file as it is, and ask what is asked of every one."""
         name, answers = self._name_of(ds), self.answers
         answers.patient_of[name] = person.patient_id
         answers.study_date[name] = date(
             int(ds.StudyDate[:4]), int(ds.StudyDate[4:6]), int(ds.StudyDate[6:])
         )
-        for keyword in self._random.sample(DESCRIPTORS, 3):
-            self._text(ds, name, [keyword], person)
         # Below the standard's root, and none of its own.
         digits = "".join(filter(str.isdigit, person.patient_id)) or "1"
         ds.InstanceCreatorUID = f"1.2.840.10008.{ds.StudyDate}.{digits}"

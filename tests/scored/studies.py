@@ -8,12 +8,13 @@ from pathlib import Path
 from pydicom.dataset import Dataset
 
 from .derived import Derived
-from .images import CT, MR, Images
+from .images import CT, MR
 from .people import PEOPLE, Person
 from .reports import Reports
+from .writings import Writings
 
 
-class Studies(Images, Reports, Derived):
+class Studies(Writings, Reports, Derived):
     """Writes the files of one benchmark below `root` and collects the right answers."""
 
     def __init__(self, root: Path, patients: int = len(PEOPLE), seed: int = 7) -> None:
@@ -22,6 +23,7 @@ class Studies(Images, Reports, Derived):
             day = date(2023, 2, 1) + timedelta(days=self._random.randrange(600))
             first = self._study(person, day)
             self._study(person, day + timedelta(days=self._random.randrange(20, 300)), first)
+        self._writings()
 
     def _study(
         self, person: Person, day: date, prior: list[Dataset] | None = None

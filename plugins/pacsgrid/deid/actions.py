@@ -17,7 +17,7 @@ from ..errors import HeldError
 from ..uids import is_uid
 from .attribute_types import attribute_type
 from .binary import holds_identity
-from .characteristics import binned
+from .characteristics import bin_age, binned
 from .codes import clean_code
 from .codestream.nested import cleaned as cleaned_pixels
 from .content import CODE_VALUE, MEASURED, SEQUENCES, VALUES
@@ -157,7 +157,9 @@ def clean_dataset(ds: Dataset, context: Context, sequence: str = "", strict: boo
             # Values are text by now, and written again as UTF-8; groups 0000 and 0002 do not
             # belong into a dataset (PS3.5 7.1).
             del ds[tag]
-        elif content.get(number) == "D":
+        elif content.get(number) == "D" or (
+            number == MEASURED and number in content and not bin_age(ds, context.profile)
+        ):
             _content(ds, number)
         else:
             _apply(ds, number, context, sequence, strict, content.get(number, ""))

@@ -7,10 +7,16 @@ from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from typing import Any
 
 from pydicom.datadict import keyword_for_tag
+from pydicom.dataset import Dataset
 
 from .profile import Profile
 
 _OLDEST = 90
+# Subject Age (PS3.16 CID 3627), and its units in a year.
+_SUBJECT_AGE = ("DCM", "121033")
+_IN_A_YEAR = {"a": Decimal(1), "mo": Decimal(12), "wk": Decimal("52.18"), "d": Decimal("365.25")}
+# Up to this age in years days and weeks are what is asked of an infant.
+_INFANT = 2
 
 
 def binned(tag: int, value: Any, profile: Profile) -> Any:
@@ -35,3 +41,32 @@ def binned(tag: int, value: Any, profile: Profile) -> Any:
     except (InvalidOperation, TypeError, ValueError):
         return value
     return f"{(steps * width).normalize():f}"
+
+
+def bin_age(item: Dataset, profile: Profile) -> bool:
+    """Round an age that a content item measures as PatientAge is rounded.
+
+    Returns
+    -------
+    bool
+        False for an age that cannot be rounded, which then may not stay.
+    """
+    width = Decimal(str(profile.bins.get("PatientAge", 0)))
+    concept = item.ConceptNameCodeSequence[0]
+    of_age = (concept.get("CodingSchemeDesignator"), concept.get("CodeValue")) == _SUBJECT_AGE
+    if not width or not of_age:
+        return True
+    for measured in item.MeasuredValueSequence:
+        for exact in ("FloatingPointValue", "RationalNumeratorValue", "RationalDenominatorValue"):
+            measured.pop(exact, None)
+        try:
+            unit = _IN_A_YEAR[measured.MeasurementUnitsCodeSequence[0].CodeValue]
+            value = Decimal(str(measured.NumericValue))
+        except (AttributeError, IndexError, InvalidOperation, KeyError, TypeError, ValueError):
+            return False
+        years = value / unit
+        if unit > 1 and years < _INFANT:
+            continue
+        rounded = min(years // width * width, Decimal(_OLDEST)) * unit
+        measured.NumericValue = f"{rounded.normalize():f}"
+    return True

@@ -45,14 +45,23 @@ def _letter(char: str) -> str:
     return unicodedata.normalize("NFC", kept).translate(_KATAKANA)
 
 
-def folded(text: str) -> Folded:
-    """Fold a text in NFC character by character."""
+def folded(text: str, apart: bool = False) -> Folded:
+    """Fold a text in NFC character by character.
+
+    Parameters
+    ----------
+    apart
+        Whether a mark or unseen character behind a digit ends the number.
+    """
     if text.isascii():
         return Folded(text.lower())
     made: list[str] = []
     starts: list[int] = []
     for at, char in enumerate(text):
-        for one in _letter(char):
+        letters = _letter(char)
+        if apart and not letters and made and made[-1].isdigit():
+            letters = " "
+        for one in letters:
             made.append(one)
             starts.append(at)
     return Folded("".join(made), starts, len(text))
@@ -66,6 +75,18 @@ def fold(text: str) -> str:
 def composed(text: str) -> str:
     """Return the text with each letter and its marks as one character (Unicode NFC)."""
     return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def misread(text: str) -> str | None:
+    """Return what a text says that is UTF-8 and was read as Latin, None when it is not."""
+    if text.isascii():
+        return None
+    for other in ("latin-1", "cp1252", "iso8859-2", "cp1250"):
+        try:
+            return text.encode(other).decode("utf-8")
+        except UnicodeError:
+            continue
+    return None
 
 
 def words_in(text: str) -> list[str]:

@@ -13,7 +13,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
-from .folding import Folded, composed, fold, folded
+from .folding import Folded, composed, fold, folded, misread
 from .inflate import check_inflates
 from .institutions import Institutions
 from .names import Names
@@ -128,7 +128,10 @@ class StudyIdentifiers:
         """The names, ready to be found in texts."""
         # An ID without a digit is as good as a name.
         called = {value for value in self.ids if value.isalpha() and len(value) >= 6}
-        return Names(self.names - self.staff, self.staff | called)
+        patients, others = set(self.names - self.staff), set(self.staff | called)
+        for names in (patients, others):
+            names |= {read for name in names if (read := misread(name)) is not None}
+        return Names(patients, others)
 
     @cached_property
     def places_of_work(self) -> Institutions:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations, permutations, product
@@ -26,6 +27,8 @@ _PARTICLES = frozenset(
      "dos", "das", "du", "la", "le", "les", "el", "al", "bin", "bint", "ibn", "ben", "abu", "ap",
      "af", "av", "ten", "ter", "san", "st", "y", "e", "i", "d", "v", "o"}
 )  # fmt: skip
+# UTF-8 and the like read as Latin: control characters and signs where letters should be.
+_MISREAD = re.compile("[\x80-\xbf\u2018-\u2122\u0152\u0153\u0160\u0161\u017d\u017e\u0192\ufffd]")
 _CASE_ENDINGS = frozenset(
     ("a", "e", "i", "u", "y", "em", "om", "ou", "ovi", "ova", "ovou", "ove", "ovo", "ovy", "ech",
      "eho", "emu", "ym", "ych", "ej", "iem", "owi", "s", "ne", "ek", "ke", "ku", "ka")
@@ -62,6 +65,8 @@ _PREFIXED = frozenset("ובלכהמשوبلفك")
 _DIGRAPH = re.compile(r"(?<=[a-z][aou])e(?=[a-z]{2})")
 # Words of one name at most that are put together in every order.
 _PERMUTED = 4
+# Words whose answer is kept.
+_REMEMBERED = 10_000
 
 
 @lru_cache(maxsize=4096)
@@ -112,10 +117,12 @@ class Names:
         Names of whoever else is named in the headers: two letters are found beside others.
     """
 
-    def __init__(self, patients: Iterable[str], others: Iterable[str] = ()) -> None:
+    def __init__(self, patients: Collection[str], others: Collection[str] = ()) -> None:
         self.words: set[str] = set()
         self._short: set[str] = set()
         self._joined: set[str] = set()
+        self._full: set[str] = set()
+        self._asked: dict[str, bool] = {}
         self._particles: set[str] = set()
         self._inflected: dict[str, set[str]] = {}
         runs: set[str] = set()
@@ -123,8 +130,10 @@ class Names:
             for name in whose:
                 for components in _groups(name):
                     self._take(components, own, runs)
-        self._long = sorted((word for word in self.words if len(word) >= 5), key=len, reverse=True)
+        long = {word for word in self.words if len(word) >= 5}
+        self._long = sorted(long | self._full, key=len, reverse=True)
         self._runs = re.compile("|".join(sorted(runs))) if runs else None
+        self._literal = _literally({*patients, *others})
         self._longest = max(map(len, self._joined | self.words), default=0)
         keys = {word[:4] for word in self._long} | self._short | self._joined
         keys |= {word[:2] if len(word) < 4 else word[:3] for word in self.words if len(word) < 5}
@@ -194,6 +203,8 @@ class Names:
                 continue
             made = "".join(w if keep else w[0] for w, keep in zip(order, whole, strict=True))
             self._join(made)
+            if all(whole) and len(made) >= 6:
+                self._full.add(made)
 
     def spans(
         self, text: str, flat: Folded, short: bool = True, joined: bool = True
@@ -212,6 +223,8 @@ class Names:
         found: list[tuple[int, int]] = []
         if self._runs is not None:
             found += [match.span() for match in self._runs.finditer(flat.text)]
+        if self._literal is not None and not text.isascii():
+            found += _back(flat, [match.span() for match in self._literal.finditer(text)])
         if self._hint is None:
             return found
         words = [match.span() for match in _WORD.finditer(flat.text)]
@@ -306,6 +319,14 @@ class Names:
 
     def _is_name(self, word: str) -> bool:
         """Say whether a word is a name, holds a long one, or begins as one that is inflected."""
+        known = self._asked.get(word)
+        if known is None:
+            if len(self._asked) >= _REMEMBERED:
+                self._asked.clear()
+            known = self._asked[word] = self._ask(word)
+        return known
+
+    def _ask(self, word: str) -> bool:
         if word in self.words or (word in self._joined and len(word) >= 4):
             return True
         if word[0] in _PREFIXED and (word[1:] in self.words or word[3:] in self.words):
@@ -318,6 +339,31 @@ class Names:
             or (len(word) <= len(name) + 3 and word.startswith(name[:-1]))
             for name in self._long
         )
+
+
+def _literally(names: Iterable[str]) -> re.Pattern[str] | None:
+    """Match names that are no letters as read, with another character set than they are in."""
+    found: set[str] = set()
+    for name in names:
+        if name.isascii():
+            continue
+        for group in re.split("[=＝]", composed(name)):
+            parts = [part.strip(" ") for part in re.split(r"[\^＾]", group)]
+            for one in (*parts, "".join(parts), "".join(reversed(parts))):
+                strange = any(not c.isascii() and not c.isalpha() for c in one)
+                if len(one) >= 2 and strange and _MISREAD.search(one):
+                    found.add(re.escape(one))
+    long_first = sorted(found, key=len, reverse=True)
+    return re.compile("|".join(long_first), re.IGNORECASE) if found else None
+
+
+def _back(flat: Folded, spans: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Find in the folded text what has spans in the original."""
+    starts = flat.starts or []
+    for start, end in spans:
+        first, last = bisect_left(starts, start), bisect_left(starts, end)
+        if first < last:
+            yield first, last
 
 
 def _any_of(keys: set[str]) -> re.Pattern[str] | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 
-from .folding import composed, fold, words_in
+from .folding import composed, fold, misread, words_in
 from .identifiers import StudyIdentifiers
 from .patterns import AGE, CLINICAL, IDENTIFYING, PERSONS, UID
 from .pseudonyms import Pseudonyms
@@ -39,6 +39,8 @@ class TextCleaner:
     def clean(self, text: str, vr: str = "UT") -> str:
         """Return the text without what identifies; empty when that cannot be told apart."""
         original, text = text, composed(text)
+        if (read := misread(original)) and self.identifiers.found_in(read, short=True):
+            text = composed(read)
         spans: list[tuple[int, int, str]] = []
 
         def take(start: int, end: int, becomes: str) -> None:
@@ -74,13 +76,15 @@ class TextCleaner:
                 take(*match.span(match.lastindex or 0), GONE)
         for match in AGE.finditer(text):
             take(*match.span(1), "90+")
-        if not spans:
-            return original[: _LIMITS.get(vr, len(original))]
+        if not spans and len(original) <= _LIMITS.get(vr, len(original)):
+            return original
         cleaned = _replace(text, spans)
+        # Where a text is cut another word ends.
+        cleaned = cleaned[: _LIMITS.get(vr, len(cleaned))]
         days = self.identifiers.births if self.days == 0 else self.identifiers.known_days
         if self.identifiers.found_in(cleaned, short=True) or _days_in(cleaned, days) & days:
             return ""
-        return cleaned[: _LIMITS.get(vr, len(cleaned))]
+        return cleaned
 
     def _dates(self, text: str) -> Iterator[tuple[int, int, str]]:
         """Find dates in a text, and what becomes of them."""

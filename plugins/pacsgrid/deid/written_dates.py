@@ -10,15 +10,16 @@ from datetime import date
 from .folding import folded
 from .months import BEGINNINGS, MONTHS, ROMAN, rename
 
-_NAME = r"(?P<name>[^\W\d_]{1,12})"
+_NAME = r"(?P<name>[^\W\d_]{1,24})"
 _SEP = r"[\W_]{0,3}"
 _OF = rf"(?:{_SEP}(?:de|del|di|of|d)\b)?"
 _DAY = r"(?P<d>\d{1,2})(?:st|nd|rd|th|er|º|ª)?"
 _YEAR = r"(?P<y>\d{4}|\d{2})(?!\d)"
 # Three numbers, of which any may be the year.
+_BETWEEN = r"(?:[\W_]|[年月년월]|thang|nam){1,5}"
 _NUMBERS = re.compile(
-    r"(?<!\d)(?P<a>\d{4}|\d{1,2})(?P<s>[\W_]{1,3}| ?[年년] ?| ?thang ?)"
-    r"(?P<b>\d{1,2})(?P<t>[\W_]{1,3}| ?[月월] ?| ?nam ?)(?P<c>\d{4}|\d{1,2})(?!\d)"
+    rf"(?<!\d)(?P<a>\d{{4}}|\d{{1,2}})(?P<s>{_BETWEEN})(?P<b>\d{{1,2}})(?P<t>{_BETWEEN})"
+    r"(?P<c>\d{4}|\d{1,2})(?!\d)"
 )
 _NAMED = (
     re.compile(rf"(?<!\d){_DAY}{_OF}{_SEP}{_NAME}{_OF}{_SEP}{_YEAR}"),
@@ -27,8 +28,8 @@ _NAMED = (
 )
 _RUN = re.compile(r"(?<!\d)(?P<run>\d{8}|\d{6})(?P<time>(?:\d{2}){0,3})(?!\d)")
 _ERA = re.compile(
-    r"(?P<era>明治|大正|昭和|平成|令和|(?<![^\W_])[mtshr])[ .]?(?P<y>\d{1,2}|元)(?:[年./-] ?)"
-    r"(?P<m>\d{1,2})(?:[月./-] ?)(?P<d>\d{1,2})日?"
+    r"(?P<era>明治|大正|昭和|平成|令和|(?<![^\W_])[mtshr])[ .]?(?P<y>\d{1,2}|元)"
+    rf"{_BETWEEN}(?P<m>\d{{1,2}}){_BETWEEN}(?P<d>\d{{1,2}})日?"
 )
 _ERAS = {
     "明治": 1867, "大正": 1911, "昭和": 1925, "平成": 1988, "令和": 2018,
@@ -44,6 +45,7 @@ _SIGNS = frozenset("./-_:") | {"word"}
 _GOES_ON = re.compile(r"[.,/]\d|:\d")
 _BEGAN = re.compile(r"\d[.,/-]$|/$")
 _AROUND = 24
+_NUMBER = re.compile(r"\d|年")
 _DASHES = "-‐‑‒–—−"
 # In front of a date that is written short, in front of a version that looks like one.
 _DATED = re.compile(
@@ -95,7 +97,9 @@ def dates_in(text: str, known: frozenset[str] = frozenset()) -> Iterator[Written
     -----
     Of 3/4/2020 the first number is the month, unless only the other order gives a day.
     """
-    flat = folded(text)
+    if _NUMBER.search(text) is None:
+        return iter(())
+    flat = folded(text, apart=True)
     found: list[Written] = []
     for finder in (_named, _eras, _numbers, _runs):
         for start, end, days, form in finder(text, flat.text, flat.span, known):

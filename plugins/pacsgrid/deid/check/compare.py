@@ -10,13 +10,13 @@ from ..profile import Profile
 from .days import days
 from .findings import ADDED, EMPTIED, KEPT, REMOVED, REPLACED, identity_left, name
 from .identity import ALWAYS_NEW, Identity, allowed
-from .published import means_what_it_says
+from .published import means_what_it_says, measures_age
 from .raw import Raw
 from .reader import Element, Header, Items
 from .references import References
 from .required import Required, in_items, of_class
 from .search import Search, dates_in
-from .text import charset, decode
+from .text import charset, decode, misread
 from .uids import KINDS, holds, is_standard, is_valid
 from .values import Losses
 from .vocabulary import own_words
@@ -25,6 +25,7 @@ _TEXT = frozenset(("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT", "
 # Where two letters that stand alone may be somebody's name: not in codes, units and makers.
 _NAMING = frozenset(("LO", "LT", "PN", "SH", "ST", "UC", "UT"))
 _CODED = frozenset((0x00080070, 0x00080100, 0x00080102, 0x00181210, 0x00281054))
+_MEASURED, _NUMERIC = 0x0040A300, 0x0040A30A
 _SCHEME_NAMES = frozenset((0x00080102, 0x00080112, 0x00080114, 0x00080115, 0x00080116))
 _TIMES = frozenset(("DA", "DT"))
 _BYTES = frozenset(("UN", "OB"))
@@ -91,6 +92,8 @@ class Comparison:
         digits = {re.sub(r"\D", "", value) for value in identity.ids}
         self._digits = {number.encode() for number in digits if len(number) >= 6}
         self._losses = Losses(profile, identity)
+        self._rounds = "PatientAge" in profile.bins
+        self._aged = False
         self._whole: set[tuple[int, str, bytes]] = set()
         self.fates: list[tuple[int, str]] = []
 
@@ -135,7 +138,13 @@ class Comparison:
                 if tag >> 16 & 1:
                     self._private(tag, after, now)
                 if element.items is not None:
+                    outer = self._aged
+                    if tag == _MEASURED:
+                        self._aged = self._rounds and measures_age(after)
                     self._sequence(tag, old, element.items, was, now)
+                    self._aged = outer
+                elif tag == _NUMERIC and self._aged:
+                    continue  # an age is rounded, in a report as in its header
                 elif tag != _MEANING or not means_what_it_says(after):
                     self._value(tag, old, element, was, now)
                     if old is not None:
@@ -297,7 +306,10 @@ class Comparison:
         kind = element.vr if short else element.vr + "?"
         if (kind, value) not in self._clean:
             text = decode(value, now)
-            if found := self._search.text(text, short):
+            found = self._search.text(text, short)
+            for other in misread(text) if found is None else ():
+                found = found or self._search.text(other, short)
+            if found:
                 raise identity_left(name(tag), found)
             if dates := set(dates_in(text)) & self._dates:
                 source = set(dates_in(decode(old.value, was))) if old is not None else dates

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import pairwise
 
-from .text import fold, folded
+from .text import UNSEEN, fold, folded
 
 # Titles, words beside names in many languages, and what stands where a name was taken out before.
 NO_NAMES = frozenset(
@@ -29,7 +29,7 @@ NO_NAMES = frozenset(
 )  # fmt: skip
 # As they are written behind a number, or in front of what they are divided by.
 _UNITS = r"(?:[munpk][gms]|[mdcn][lLm]|m[AVT]|kV|Hz|Gy|HU|Bq|Ci|lb)"
-_UNIT = re.compile(rf"(?:(?<=\d)|(?<=\d )){_UNITS}\b|\b{_UNITS}(?=/)")
+_UNIT = re.compile(rf"(?:(?<=\d)|(?<=\d )){_UNITS}(?![^\W_])|(?<![^\W_]){_UNITS}(?=/)")
 _CASED = re.compile(r"[A-Z]?[a-z]{2,}|[A-Z]{3,}(?![a-z])")
 _WORD = re.compile(r"[^\W_]+")
 # Names put together of more words than that are not looked for in other orders.
@@ -124,7 +124,9 @@ class Short:
         if not self._names or text.isupper() or text.islower():
             return False
         plain = "".join(
-            char for char in unicodedata.normalize("NFKD", text) if not unicodedata.combining(char)
+            char
+            for char in unicodedata.normalize("NFKD", text)
+            if unicodedata.category(char) not in UNSEEN
         )
         return any(
             match[0].casefold() in self._names

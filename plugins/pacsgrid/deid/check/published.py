@@ -8,6 +8,7 @@ from pydicom.sr._concepts_dict import concepts
 
 from .reader import Items
 
+_CONCEPT = 0x0040A043
 _VALUE, _SCHEME, _MEANING = 0x00080100, 0x00080102, 0x00080104
 
 
@@ -15,6 +16,15 @@ def means_what_it_says(item: Items) -> bool:
     """Say whether an item has a code of PS3.16 with the meaning that it has there."""
     said = [_text(item, tag) for tag in (_SCHEME, _VALUE, _MEANING)]
     return said[2] in _published().get((said[0], said[1]), ())
+
+
+def measures_age(item: Items) -> bool:
+    """Say whether a content item is the subject's age (PS3.16 CID 3627)."""
+    names = item.get(_CONCEPT)
+    return names is not None and any(
+        (_text(name, _SCHEME), _text(name, _VALUE)) == ("DCM", "121033")
+        for name in names.items or ()
+    )
 
 
 def _text(item: Items, tag: int) -> str:

@@ -19,7 +19,7 @@ _DIGRAPHS = re.compile(r"(?<=[a-z][aou])e(?=[a-z]{2})")
 _LETTERS = str.maketrans(
     {"ß": "ss", "ø": "o", "æ": "ae", "ł": "l", "đ": "d", "ı": "i", "ð": "d", "þ": "th", "œ": "oe"}
 )
-_UNSEEN = frozenset(("Mn", "Mc", "Me", "Cf"))
+UNSEEN = frozenset(("Mn", "Mc", "Me", "Cf"))
 # One sign for a syllable, whether it came as hiragana or katakana.
 _KANA = {code - 0x60: code for code in range(0x30A1, 0x30F7)}
 _DELIMITERS = {"\\", "^", "="}
@@ -59,12 +59,23 @@ def readings(value: bytes, encodings: tuple[str, ...]) -> set[str]:
     return found
 
 
+def misread(text: str) -> set[str]:
+    """Return what a text says if it was written as UTF-8 and read as Latin."""
+    found: set[str] = set()
+    for other in ("latin-1", "cp1252", "iso8859-2") if not text.isascii() else ():
+        try:
+            found.add(text.encode(other).decode("utf-8"))
+        except UnicodeError:
+            continue
+    return found - {text}
+
+
 def fold(text: str) -> str:
     """Return lower-case words without diacritics, one space between them."""
     if not text.isascii():
         plain = unicodedata.normalize("NFKD", text.casefold().translate(_LETTERS))
         # Marks of any kind, and what nobody sees; Hangul is put together again.
-        kept = "".join(c for c in plain if unicodedata.category(c) not in _UNSEEN)
+        kept = "".join(c for c in plain if unicodedata.category(c) not in UNSEEN)
         text = unicodedata.normalize("NFC", kept).translate(_KANA)
     return " ".join(_WORD.findall(text.casefold()))
 

@@ -24,6 +24,8 @@ _NEVER = frozenset((0x00100030, 0x00100032, 0x0016004E, 0x0072005F, *range(0x001
 _CONTENT = frozenset((0x0040A120, 0x0040A121, 0x0040A122))
 _CLOCK = re.compile(r"\D*(\d\d?)(?:[:. ]?(\d\d))?(?:[:. ]?(\d\d))?(?:[.,:](\d*))?(\s*[ap]\.?m)?")
 _DUMMY = "19000101"
+# What stands in the place of a birth date that had to go.
+_DUMMIES = frozenset((_DUMMY, "000000"))
 
 
 def _clock(text: str) -> tuple[int, int, int, str] | None:
@@ -71,6 +73,7 @@ class Losses:
     def __init__(self, profile: Profile, identity: Identity) -> None:
         self._profile = profile
         values = (*identity.ids, *identity.births, *identity.names, *identity.phones)
+        self._births = identity.births - identity.examined
         compact = {fold(value).replace(" ", "") for value in values}
         self._identifiers = {c for value in values for c in fold(value).split()} | compact
         self._shifts = range(-365, 0) if "modified" in profile.options else range(1)
@@ -104,7 +107,8 @@ class Losses:
         was = [part.decode("latin-1").strip("\0 \t\r\n") for part in old.value.split(b"\\")]
         text = new.value if new is not None else b""
         now = [part.decode("latin-1").strip("\0 \t\r\n") for part in text.split(b"\\")]
-        if not any(was) or (tag in _CONTENT and not any(now)):
+        dummies = all(not part or part[:8] in _DUMMIES for part in now)
+        if not any(was) or (tag in _CONTENT and dummies):
             return
         if any(now):
             kept = len(was) == len(now) and all(
@@ -115,7 +119,9 @@ class Losses:
                 len(value) >= 4 and value in part for value in self._identifiers for part in was
             )
         else:
-            kept = old.vr not in _NUMBERS and not any(_tells(part) for part in was)
+            kept = old.vr not in _NUMBERS and not any(
+                _tells(part) and part[:8] not in self._births for part in was
+            )
         if not kept:
             raise HeldError(
                 "value-lost",
@@ -132,6 +138,8 @@ class Losses:
             return _plain(was).strip() == now or any(
                 a == b for a in _readings(was) for b in _readings(now)
             )
+        if (not now or now[:8] in _DUMMIES) and was[:8] in self._births:
+            return True  # wherever it stands, it neither stays nor moves
         if not was or not now:
             return not _tells(was) and not now
         if vr == "TM":
