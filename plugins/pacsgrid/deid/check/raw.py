@@ -86,14 +86,17 @@ class Raw:
             for needle in others:
                 if needle in data:
                     return self._found[needle]
-            for run in printed(data, shortest):
-                if (found := self._in_run(run, wanted)) is not None:
+            runs = list(printed(data, shortest))
+            together = b"\n".join(runs)
+            hits = [needle for needle in self._plain if needle in together]
+            for run in runs if hits else ():
+                if (found := self._in_run(run, hits, wanted)) is not None:
                     return found
             carried = data[-_CARRIED:]
         return None
 
-    def _in_run(self, run: bytes, wanted: float) -> str | None:
-        for needle in self._plain:
+    def _in_run(self, run: bytes, needles: list[bytes], wanted: float) -> str | None:
+        for needle in needles:
             at = run.find(needle)
             while at >= 0:
                 around = _READABLE_BYTE * (len(run) - len(needle))
