@@ -196,9 +196,7 @@ def test_jpeg_xl_is_held(tmp_path: Path) -> None:
     data = path.read_bytes()
     assert data.count(video.encode()) == 1
     path.write_bytes(data.replace(video.encode(), b"1.2.840.10008.1.2.4.110"))
-    with pytest.raises(
-        HeldError, match="unreadable"
-    ):
+    with pytest.raises(HeldError, match="unreadable"):
         checked(path, PROFILE)
 
 
