@@ -475,7 +475,7 @@ def _bytes(ds: Dataset, tag: int, vr: str, context: Context) -> None:
             if any(context.identifiers.found_in(run, joined=False) for run in runs):
                 ds[tag].value = None
                 return
-    elif len(value) >= _FEW and holds_identity(value, context.identifiers):
+    if len(value) >= _FEW and holds_identity(value, context.identifiers):
         ds[tag].value = None
 
 

@@ -299,7 +299,10 @@ def _read(stream: BinaryIO) -> tuple[Any, Span | None]:
         if not syntax:
             raise HeldError("no-transfer-syntax", "the file meta lacks (0002,0010)")
         if not syntax.is_transfer_syntax:
-            raise HeldError("unreadable", "the transfer syntax (0002,0010) is not a standard one")
+            raise HeldError(
+                "unreadable",
+                "no transfer syntax (0002,0010) that is read here; have it sent in another",
+            )
         if syntax == DeflatedExplicitVRLittleEndian:
             stream.seek(0)
             ds = dcmread(stream)  # its pixels are not bytes of the file: taken in whole

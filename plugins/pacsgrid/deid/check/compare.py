@@ -219,7 +219,9 @@ class Comparison:
         elif vr in _TEXT:
             self._text(tag, old, element, was, now)
         elif vr in _BYTES and len(value) <= _BYTES_LIMIT:
-            self._judged(tag, vr, value, self._search.bytes)
+            self._judged(
+                tag, vr, value, lambda data: self._search.bytes(data) or self._raw.value(data)
+            )
         elif vr in _NUMBERS and len(value) >= _FEW:
             self._judged(tag, vr, value, self._raw.value)
         elif vr == "IS" and value.strip(b"\0 ") in self._search.numbers:
