@@ -87,6 +87,8 @@ def enhanced(place: str, **header: object) -> Dataset:
         volume(1, 1, StudyDescription="MR mozku nativně"),
         volume(1, 1, StudyDescription="MR głowy"),
         volume(0.8, 0.8, 280, SeriesDescription="t1 3d iso", MRAcquisitionType="3D"),
+        volume(float("nan"), 1, BodyPartExamined="HEAD"),
+        volume(1, float("inf"), BodyPartExamined="BRAIN"),
         volume(0.98, 1.5, 512, Modality="CT", SeriesDescription="WB 1.5 B30f"),
         volume(0.5, 0.6, 512, Modality="CT", SeriesDescription="NCCT 0.6"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -54,6 +55,8 @@ _ELSEWHERE_WORDS = re.compile(
 )
 # A surface rendered from voxels up to this size, in mm, is recognised by people and by programs.
 _FINE = 2.0
+# What is taken for a voxel whose size is written and cannot be read: it may be this one.
+_UNKNOWN = [1.0, 1.0, 1.0]
 # A field of view narrower than this, in mm, holds no face.
 _FACE = 100.0
 # Fields of view of heads, in mm; of the trunk they are wider, of joints narrower.
@@ -184,13 +187,17 @@ def _voxel(ds: Any) -> list[float]:
     frames of one volume agree.
     """
     for measures in _measures(ds):
+        if measures.get("PixelSpacing") in (None, ""):
+            continue
         try:
             spacing = [float(value) for value in measures.PixelSpacing]
             thick = measures.get("SliceThickness")
             apart = measures.get("SpacingBetweenSlices")
             slices = [abs(float(v)) for v in (thick, apart) if v not in (None, "")]
-        except (AttributeError, TypeError, ValueError):
-            continue
+        except (TypeError, ValueError):
+            return _UNKNOWN
+        if not all(map(math.isfinite, (*spacing, *slices))):
+            return _UNKNOWN
         # Overlapping slices are as fine as their distance, not as their thickness. Without
         # either they may be as fine as the pixels.
         if spacing:
