@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import re
-import zlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -17,7 +16,6 @@ from email.message import Message
 from itertools import chain
 
 import anyio
-from pydicom.uid import DeflatedExplicitVRLittleEndian
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -270,9 +268,7 @@ def _take_one(
     arrival: Arrival | None = None
     try:
         arrival = incoming.begin(meta.sop_class, meta.sop_uid, meta.transfer_syntax)
-        bounded = Inflation(meta.transfer_syntax)
         for piece in chain((memoryview(head)[meta.end :],), content):
-            bounded.look(piece)
             arrival.write(piece)
         found = incoming.study_of(arrival)
         if not UID.fullmatch(found):
@@ -310,25 +306,3 @@ def _head(content: Iterator[bytes | memoryview]) -> tuple[bytes, Meta | None]:
             break
     meta = read_meta(bytes(head))
     return bytes(head), meta if meta and meta.end else None
-
-
-class Inflation:
-    """Watches a deflated data set come, which may grow a thousandfold when it is read."""
-
-    def __init__(self, syntax: str) -> None:
-        deflated = syntax == DeflatedExplicitVRLittleEndian
-        self._inflater = zlib.decompressobj(-zlib.MAX_WBITS) if deflated else None
-        self._size = 0
-
-    def look(self, piece: bytes | memoryview) -> None:
-        """Look at the next bytes; raises NotUnderstood when it is too large inflated, or broken."""
-        if self._inflater is None:
-            return
-        try:
-            while piece:
-                self._size += len(self._inflater.decompress(piece, _STEP))
-                if self._size > MOST_INFLATED:
-                    raise NotUnderstood("it is too large inflated")
-                piece = self._inflater.unconsumed_tail
-        except zlib.error:
-            raise NotUnderstood("it is not deflated") from None
