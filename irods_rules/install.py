@@ -23,6 +23,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 RULE_BASES = ("pacsgrid", "pacsgrid_settings")
+STATIC = ("acPostProcForPut", "acPreProcForModifyDataObjMeta")
 LANGUAGE = "irods_rule_engine_plugin-irods_rule_language"
 
 
@@ -36,8 +37,10 @@ def settings(zone: str, service: str, projects: list[str]) -> str:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", word):
             raise Refused(f"{word!r} is no name of a zone, user or project")
     names = "|".join(name.replace(".", "[.]") for name in projects)
-    inside = f"/({names})/(data|releases)"
-    rooms = f"/{zone}/home{inside}/.*"
+    rooms = f"/{zone}/home/({names})/(data|releases)/.*"
+    # What takes JSON also takes a path with empty and "." components in it.
+    then = "/([.]?/){0,}"  # no *: *name in a string is a variable
+    inside = f"{then}{zone}{then}home{then}({names}){then}(data|releases)"
     above = f"/+({zone}/+(home/+(({names})/+)?)?)?"
     return f"""# Written by install.py; install again to change it.
 
@@ -49,7 +52,7 @@ pacsgrid_settings(*zone, *service, *rooms, *below) {{
 }}
 
 pacsgrid_places(*inside, *above) {{
-    *inside = "/{zone}/home" ++ "{inside}";
+    *inside = "{inside}";
     *above = "{above}";
 }}
 
@@ -108,7 +111,7 @@ def hidden(config: Path) -> list[str]:
         for base in bases
         if base not in RULE_BASES
         and (config / f"{base}.re").exists()
-        and re.search(r"(?m)^\s*acPostProcForPut\b", (config / f"{base}.re").read_text())
+        and re.search(rf"(?m)^\s*({'|'.join(STATIC)})\b", (config / f"{base}.re").read_text())
     ]
 
 
@@ -130,7 +133,7 @@ def check(data: str, service_env: Path, user_env: Path, other: str) -> int:
     user, service = (json.loads(env.read_text()) for env in (user_env, service_env))
     # Of another zone, the user is known as name#zone, and has a home of that name in this one.
     here = user["irods_zone_name"] == service["irods_zone_name"]
-    name = user["irods_user_name"] + ("" if here else "#" + user["irods_zone_name"])
+    account = user["irods_user_name"] + ("" if here else "#" + user["irods_zone_name"])
     wrong = 0
     with tempfile.TemporaryDirectory(prefix="pacsgrid-check-") as folder:
         sample = Path(folder) / "sample.dcm"
@@ -141,8 +144,8 @@ def check(data: str, service_env: Path, user_env: Path, other: str) -> int:
             shutil.copy(sample, Path(folder) / f"folder/{number}.dcm")
         words = {
             "data": data.rstrip("/"),
-            "home": f"/{service['irods_zone_name']}/home/{name}",
-            "user": name,
+            "home": f"/{service['irods_zone_name']}/home/{account}",
+            "user": account,
             "service": service["irods_user_name"],
             "resource": service.get("irods_default_resource", "demoResc"),
             "other": other,
@@ -193,8 +196,8 @@ def main() -> int:
             print("installed; restart the server" if changed else "is as it should be")
             for base in hidden(given.config):
                 print(
-                    f"note: acPostProcForPut of {base}.re no longer runs, since ours comes before "
-                    "it; have it done by pep_api_data_obj_put_post instead",
+                    f"note: {' or '.join(STATIC)} of {base}.re no longer runs, since ours comes "
+                    "before it; have it done by dynamic policy enforcement points instead",
                     file=sys.stderr,
                 )
             return 0

@@ -62,6 +62,7 @@ pacsgrid_refuse_json(*name, *home, *json, *what) {
     *blank = "[[:space:]]*";
     *key = ".*\"(logical_path|entity_name)\"" ++ *blank ++ ":" ++ *blank ++ "\"";
     if (*json like regex *key ++ *inside ++ "[/\"].*"
+        || *json like regex *key ++ "[^\"]*/[.][.]/.*"
         || *json like regex ".*[\\](/|u00[2-7]).*") {
         pacsgrid_deny(*name, *home, *json, *what);
     }
@@ -227,6 +228,11 @@ pep_database_mod_data_obj_meta_pre(*INSTANCE, *CONTEXT, *OUT, *INFO, *PAIRS) {
     pacsgrid_refuse(*CONTEXT.user_user_name, *CONTEXT.user_rods_zone, *INFO.logical_path, "change");
 }
 
+# The same before it gets there, where the path is not one of the fields that a keyword can hide.
+acPreProcForModifyDataObjMeta {
+    pacsgrid_refuse($userNameClient, $rodsZoneClient, $objPath, "change");
+}
+
 pep_database_unreg_replica_pre(*INSTANCE, *CONTEXT, *OUT, *INFO, *PAIRS) {
     pacsgrid_refuse(*CONTEXT.user_user_name, *CONTEXT.user_rods_zone, *INFO.logical_path, "take out");
 }
@@ -329,7 +335,7 @@ pep_resource_create_pre(*INSTANCE, *CONTEXT, *OUT) {
 }
 
 pep_resource_open_pre(*INSTANCE, *CONTEXT, *OUT) {
-    if (*CONTEXT.flags != "0") {
+    if (*CONTEXT.flags_kw != "0") {
         pacsgrid_refuse(*CONTEXT.user_user_name, *CONTEXT.user_rods_zone, *CONTEXT.logical_path, "write");
     }
 }
@@ -342,8 +348,12 @@ pep_resource_rename_pre(*INSTANCE, *CONTEXT, *OUT, *TO) {
     pacsgrid_refuse(*CONTEXT.user_user_name, *CONTEXT.user_rods_zone, *CONTEXT.logical_path, "rename");
 }
 
+# Which object the file is of is not told here.
 pep_resource_truncate_pre(*INSTANCE, *CONTEXT, *OUT) {
-    pacsgrid_refuse(*CONTEXT.user_user_name, *CONTEXT.user_rods_zone, *CONTEXT.logical_path, "truncate");
+    *file = *CONTEXT.physical_path;
+    foreach (*row in SELECT COLL_NAME, DATA_NAME WHERE DATA_PATH = '*file') {
+        pacsgrid_refuse(*CONTEXT.user_user_name, *CONTEXT.user_rods_zone, *row.COLL_NAME ++ "/" ++ *row.DATA_NAME, "truncate");
+    }
 }
 
 # -- checksums on every put -----------------------------------------------------------------------

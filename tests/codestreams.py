@@ -188,6 +188,19 @@ VIDEOS: dict[str, tuple[UID, Form]] = {
         b"\1" + _SLICE, b"\xb7"))),
     "mpeg-2 behind the end": (MPEG2, lambda t: fragments(units(
         b"\xb3" + bytes((4, 0, 64, 0x11, 1, 1, 1, 1)), b"\1" + _SLICE, b"\xb7" + t))),
+    "mpeg-2 extension": (
+        MPEG2,
+        lambda t: fragments(
+            units(
+                b"\xb3" + bytes((4, 0, 64, 0x11, 1, 1, 1, 1)),
+                b"\xb5\x14" + bytes(range(1, 6)) + t,
+                b"\xb5\x40" + t,
+                b"\xb8" + bytes(range(1, 5)) + t,
+                b"\0" + bytes(range(1, 6)) + t,
+                b"\1" + _SLICE,
+            )
+        ),
+    ),
     "mpeg-2 across fragments": (MPEG2, lambda t: _split(units(
         b"\xb3" + bytes((4, 0, 64, 0x11, 1, 1, 1, 1)), b"\xb2" + t, b"\1" + _SLICE), t)),
     "h.264 supplement": (H264, lambda t: fragments(units(

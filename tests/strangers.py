@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import requests
+import yaml
 
 ASKING = ("GET", "POST", "PUT", "PATCH", "DELETE")
 # What a request says of itself comes back in refusals; what is told beyond that is a leak.
@@ -23,6 +27,24 @@ class Asked:
     path: str
     names_run: bool
     body: object
+
+
+# Endpoints of Airflow's UI that show nothing without being asked for something.
+_ASKED_WITH = {
+    "/ui/backfills": "dag_id={dag_id}",
+    "/ui/dags": "dag_runs_limit=10",
+    "/ui/dashboard/historical_metrics_data": "start_date=2020-01-01T00:00:00Z",
+    "/ui/grid/runs/{dag_id}": "limit=50&order_by=-run_after",
+    "/ui/grid/ti_summaries/{dag_id}": "run_ids={run_id}",
+    "/ui/structure/structure_data": "dag_id={dag_id}",
+}
+
+
+def declared(public: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the paths of the public API's document and of the one that Airflow's UI is made of."""
+    folder = Path(importlib.util.find_spec("airflow.api_fastapi.core_api.openapi").origin).parent
+    private = yaml.safe_load((folder / "_private_ui.yaml").read_text())
+    return {"paths": {**private["paths"], **public["paths"]}}
 
 
 def endpoints(document: Mapping[str, Any], named: Mapping[str, str]) -> Iterator[Asked]:
@@ -41,6 +63,8 @@ def endpoints(document: Mapping[str, Any], named: Mapping[str, str]) -> Iterator
                 ways.append({**named, "dag_id": "~", "dag_run_id": "~", "run_id": "~"})
             for way in ways:
                 path = re.sub(r"\{([^}:]+)(?::path)?\}", lambda m, w=way: w.get(m[1], "1"), route)
+                if query := _ASKED_WITH.get(route):
+                    path += "?" + query.format(**{**way, "run_id": quote(named["run_id"])})
                 names = "run_id}" in route and way["dag_run_id"] != "~"
                 yield Asked(method.upper(), route, path, names, _body(route, named))
 

@@ -83,7 +83,12 @@ def quiet_entry(dag: str | None, extra: str | None) -> str | None:
         told = json.loads(extra)
     except ValueError:
         return extra
-    if not isinstance(told, dict) or "method" not in told:
+    if not isinstance(told, dict):
+        return extra
+    if "full_command" in told:
+        # Of a command of Airflow's, which the entry's event names.
+        return json.dumps({key: value for key, value in told.items() if key != "full_command"})
+    if "method" not in told:
         return extra
     if not dag:
         return json.dumps({key: value for key, value in told.items() if key not in _FREE})

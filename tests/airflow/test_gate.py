@@ -27,6 +27,7 @@ from pacsgrid.web.rules import (
     parsed,
     projects_of,
     rule_of,
+    runs_asked_for,
     with_project,
 )
 
@@ -342,11 +343,30 @@ def test_the_audit_log_keeps_nothing_of_what_was_sent(rows: Session) -> None:
         (None, json.dumps(sent)): {"method": "POST", "xcom_key": "Novak", "state": "failed"},
         ("somebody_else_s", json.dumps(sent)): sent,
         ("withdraw_patient", text): text,
+        ("withdraw_patient", '{"host_name": "h", "full_command": "[Novak]"}'): {"host_name": "h"},
         ("withdraw_patient", None): None,
     }
     for (dag, extra), kept in told.items():
         entry = Log(event="trigger_dag_run", task_instance=None, extra=extra, dag_id=dag)
         rows.add(entry)
         rows.flush()
+        rows.refresh(entry)
         assert (json.loads(entry.extra) if isinstance(kept, dict) else entry.extra) == kept
         rows.rollback()
+    row = {"event": "cli", "extra": '{"full_command": "Novak"}', "dag_id": "site_check"}
+    rows.bulk_insert_mappings(Log, [row, {**row, "extra": None}])  # type: ignore[arg-type]
+    assert set(rows.scalars(select(Log.extra))) == {"{}", None}
+    rows.rollback()
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "runs"),
+    [
+        ({"dag_id": "review_held", "dag_run_id": "a b+c"}, b"", ["a b+c"]),
+        ({"dag_id": "~", "dag_run_id": "r1"}, b"limit=1", ["r1"]),
+        ({"dag_id": "review_held"}, b"run_ids=r1&run_ids=r%2B2", ["r+2", "r1"]),
+        ({"dag_id": "~", "dag_run_id": "~"}, b"dag_runs_limit=10", []),
+    ],
+)
+def test_an_address_names_runs(path: dict[str, str], query: bytes, runs: list[str]) -> None:
+    assert runs_asked_for(path, query) == runs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import json
 import os
 import signal
@@ -80,7 +81,7 @@ def dicomdir(path: Path) -> Path:
     ds = Dataset()
     ds.FileSetID = "CD1"
     record = Dataset()
-    record.DirectoryRecordType, record.PatientName = "PATIENT", "Nováková^Žofie"
+    record.DirectoryRecordType, record.PatientName = "PATIENT", "Novakova^Zofie"
     ds.DirectoryRecordSequence = Sequence([record])
     ds.SOPClassUID, ds.SOPInstanceUID = "1.2.840.10008.1.3.10", "1.2.3.9"
     save(ds, path)
@@ -290,25 +291,22 @@ def test_whatever_one_file_does_is_its_own_affair(
 
 
 DYING = """
-import os, sys
-from pathlib import Path
-from pacsgrid.deid import Pseudonyms, anonymise, load_profile, work
+import os
+from pacsgrid.deid import work
 from pacsgrid.deid.check import checker
-from pacsgrid.deid.folder import FolderRun, list_files
-if {phase!r} == "header":
-    real_scan = checker.read_header
-    def dies(path):
-        if path.name == "bad":
+
+def dies(real, which):
+    def instead(*given):
+        if given[which].name == "bad":
             os.kill(os.getpid(), 9)
-        return real_scan(path)
-    checker.read_header = dies
-else:
-    real_file = work.Anonymiser.file
-    def dies(self, path, *rest):
-        if path.name == "bad":
-            os.kill(os.getpid(), 9)
-        return real_file(self, path, *rest)
-    work.Anonymiser.file = dies
+        return real(*given)
+    return instead
+
+def start(tools):
+    work._start(tools)
+    if {phase!r} == "header":
+        checker.read_header = dies(checker.read_header, 0)
+    work.Anonymiser.file = dies(work.Anonymiser.file, 1)
 """
 
 
@@ -320,24 +318,19 @@ def test_a_process_that_dies_takes_its_study_alone(
         ct(tmp_path / "in" / str(number), f"1.2.{number + 3}", f"1.2.{number + 3}.1")
     ct(tmp_path / "in" / "bad", "1.2.9", "1.2.9.1")
     ct(tmp_path / "in" / "near", "1.2.9", "1.2.9.2")
-    # What the workers import in place of the module, since they share nothing with this process.
-    (tmp_path / "dying.py").write_text(
-        DYING.format(phase=phase)
-        + "_start, _in_process = work._start, work._in_process\n_do, _know = work._do, work._know\n"
-    )
+    # Processes import what starts them: a module that kills the one that comes upon the file.
+    name = f"dying_of_{phase}"
+    (tmp_path / f"{name}.py").write_text(DYING.format(phase=phase))
     monkeypatch.syspath_prepend(str(tmp_path))
-    import dying  # type: ignore[import-not-found]
-
     monkeypatch.setattr(work, "WORTH_PROCESSES", 0.0)
-    for name in ("_start", "_in_process", "_do", "_know"):
-        monkeypatch.setattr(work, name, getattr(dying, name))
+    monkeypatch.setattr(work, "_start", importlib.import_module(name).start)
     ran = run(tmp_path / "in", tmp_path / "out", 2)
     assert ran.summary.finished == ran.summary.files == 6
-    codes = {name: entry["code"] for name, (entry, *_) in ran.reasons.items()}
-    assert codes["bad"] == "process-died"
-    # A file that nobody could read the header of is of no study, so it spoils none.
-    assert len(ran.results) == (4 if phase == "pixels" else 5)
-    sys.modules.pop("dying")
+    codes = {file: {entry["code"] for entry in lines} for file, lines in ran.reasons.items()}
+    # One whose header nobody could read is of no study that it could spoil.
+    held = {"bad", "near"} if phase == "pixels" else {"bad"}
+    assert codes == {file: {"process-died"} for file in held}
+    assert len(ran.results) == 6 - len(held)
 
 
 def test_a_full_disk_is_told_and_the_run_goes_on_later(
@@ -389,7 +382,7 @@ def test_what_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.Monke
     real_scan, real_open = os.scandir, Path.open
 
     def scandir(path: Any) -> Any:
-        if Path(path).name == "closed":
+        if str(path).endswith("closed"):
             raise PermissionError(errno.EACCES, "Permission denied", str(path))
         return real_scan(path)
 
@@ -403,3 +396,15 @@ def test_what_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.Monke
     ran = run(tmp_path / "in", tmp_path / "out")
     assert ran.summary.held == {"unreadable-file": 2} and set(ran.reasons) == {"closed", "b"}
     assert ran.summary.finished == ran.summary.files == 3 and len(ran.results) == 1
+
+
+def test_a_study_of_copies_has_each_instance_once(tmp_path: Path) -> None:
+    """As the pipeline takes it, from a PACS or a receiver that has one twice."""
+    first = ct(tmp_path / "a.dcm", "1.2.3", "1.2.3.1")
+    (tmp_path / "b.dcm").write_bytes(first.read_bytes() + b"\0\0")
+    files = [tmp_path / "b.dcm", first]
+    with work.Workshop(PSEUDONYMS, load_profile("basic"), 1) as shop:
+        batch = shop.study(files, tmp_path / "out")
+    assert len(batch.made) == 1 and batch.held == [] and batch.counts.instances == 1
+    assert [outcome.source for outcome in batch.outcomes if outcome.made] == files
+    assert sorted(outcome.copy for outcome in batch.outcomes) == [False, True]

@@ -51,6 +51,16 @@ def test_a_long_binary_value_with_a_name_is_emptied(tmp_path: Path, text: str, s
     assert TEXTS[text] not in made.path.read_bytes()
 
 
+def test_in_the_alphabets_of_others(tmp_path: Path) -> None:
+    for name, encoding in (("Иванов^Пётр", "iso8859-5"), ("山田^太郎", "cp932")):
+        path = image(tmp_path / "in.dcm", b"\1\2" + name.replace("^", " ").encode(encoding) + b"\3")
+        ds = dcmread(path)
+        ds.SpecificCharacterSet, ds.PatientName = "ISO_IR 192", name
+        ds.save_as(path)
+        made = checked(path, PROFILE, tmp_path / encoding)
+        assert not dcmread(made.path)[0x00282000].value
+
+
 @pytest.mark.parametrize(
     ("tag", "vr"),
     [(0x54001010, "OW"), (0x00660016, "OF"), (0x00660022, "OD"), (0x00281221, "OW")],

@@ -7,9 +7,11 @@ import struct
 import subprocess
 import sys
 import zlib
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from pydicom import dcmread
 from pydicom.uid import (
     UID,
@@ -101,6 +103,10 @@ def bomb(path: Path, kind: str) -> Path:
     if kind == "jpeg 2000 in a small image":
         value = fragments(large_jpeg2000(100_000, 100_000))
         return image(path, JPEG2000Lossless, value, 64, 64)
+    if kind == "black":
+        out = BytesIO()
+        Image.new("L", (8000, 8000)).save(out, "JPEG", quality=50)
+        return image(path, JPEGBaseline8Bit, fragments(out.getvalue()), 8000, 8000)
     if kind == "rle":
         return image(path, RLELossless, fragments(coded(RLELossless)), 60000, 60000)
     if kind == "frames":
@@ -114,6 +120,7 @@ REASONS = {
     "jpeg": "larger than can be looked at",
     "jpeg in a small image": "far larger than Rows and Columns",
     "jpeg 2000 in a small image": "far larger than Rows and Columns",
+    "black": "larger than can be looked at",
     "rle": "larger than can be looked at",
     "frames": "1 fragments for 2147483647 frames",
     "fragments": "more than 1048576 fragments",

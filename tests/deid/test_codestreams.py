@@ -15,7 +15,7 @@ from pydicom.pixels import pixel_array
 from pydicom.uid import UID, JPEG2000Lossless, JPEGBaseline8Bit, RLELossless
 
 from checked import PSEUDONYMS, checked
-from codestreams import FORMS, GREY, TEXT, VIDEOS, coded, fragments, jpeg
+from codestreams import FORMS, GREY, MPEG2, TEXT, VIDEOS, coded, fragments, jpeg, units
 from images import header, write
 from pacsgrid.deid import anonymise_file, check_file, collect_identifiers, load_profile
 from pacsgrid.deid.pixel.settings import PixelSettings
@@ -70,6 +70,14 @@ def test_text_beside_the_pictures_of_a_video_goes(tmp_path: Path, form: str) -> 
     no_text(made.path)
     # Slices and parameters are as they were.
     assert bytes(range(1, 250)) in made.path.read_bytes()
+
+
+def test_matrices_of_a_video_stay(tmp_path: Path) -> None:
+    header = bytes((4, 0, 64, 0x11, 1, 1, 1, 2)) + bytes(range(2, 66)) + bytes(range(66, 130))
+    # The last bit of the first matrix's last byte says that there is a second.
+    value = units(b"\xb3" + header, b"\xb5\x14" + bytes(range(1, 6)), b"\1" + bytes(range(1, 250)))
+    path = image(tmp_path / "in.dcm", MPEG2, fragments(value))
+    assert value in checked(path, PROFILE).path.read_bytes()
 
 
 def anonymised(path: Path) -> Path:
@@ -188,7 +196,7 @@ def test_jpeg_xl_is_held(tmp_path: Path) -> None:
     data = path.read_bytes()
     assert data.count(video.encode()) == 1
     path.write_bytes(data.replace(video.encode(), b"1.2.840.10008.1.2.4.110"))
-    with pytest.raises(HeldError, match=r"pixels-unreadable: .* nothing here parses"):
+    with pytest.raises(HeldError, match="unreadable"):
         checked(path, PROFILE)
 
 

@@ -136,6 +136,25 @@ def test_the_checker_looks_behind_the_last_pixel(tmp_path: Path, spoil: str) -> 
         check_file(path, made, PROFILE)
 
 
+@pytest.mark.parametrize("frames", [b"1A", b"-1", b"0 ", b"1\\2", b"1.0 ", b"+1"])
+def test_numbers_of_frames_that_are_none(tmp_path: Path, frames: bytes) -> None:
+    """Anonymiser and checker read them alike."""
+    path, pixels = image(tmp_path / "in.dcm", bytes(2), (4, 20, 20))
+    ds = dcmread(path)
+    ds.PixelData, ds.NumberOfFrames = pixels[: len(pixels) // 4] + bytes(2), 12
+    ds.save_as(path)
+    data = path.read_bytes()
+    old = b"\x28\0\x08\0IS\x02\x0012"
+    assert data.count(old) == 1
+    value = frames + b" " * (len(frames) % 2)
+    path.write_bytes(data.replace(old, old[:6] + bytes((len(value), 0)) + value))
+    try:
+        checked(path, PROFILE)
+    except HeldError as error:
+        # What is no number may be held for that.
+        assert error.code not in ("not-clean", "pixels-changed")
+
+
 def test_a_deflated_image_loses_it_too(tmp_path: Path) -> None:
     path, pixels = image(tmp_path / "in.dcm", TEXT + b"\0")
     ds = dcmread(path)

@@ -118,6 +118,39 @@ def test_lossy_becomes_lossless_and_stays_declared(tmp_path: Path, colour: bool)
     assert_hidden(pixel_array(path)[None], pixel_array(made)[None], [drawn.mask])
 
 
+def test_planes_become_pixels_when_colours_are_compressed_again(tmp_path: Path) -> None:
+    """PlanarConfiguration turns 0 then, which is a value."""
+    frames = scan(np.uint8, True)
+    drawn = draw(frames[0], random.Random(5), 18, 0.3, "tr", False)
+    path = write(tmp_path / "in.dcm", header("US"), frames, "RGB", RLELossless, planar=1)
+    made = run(path)
+    assert dcmread(path).PlanarConfiguration == 1
+    assert made.PlanarConfiguration == 0
+    assert_hidden(pixel_array(path)[None], pixel_array(made)[None], [drawn.mask])
+
+
+def test_one_bit_a_pixel_is_looked_at_and_blanked(tmp_path: Path) -> None:
+    """Frames begin where others end, inside a byte too (PS3.5 8.1.1)."""
+    masks = np.zeros((3, 241, 363), np.uint8)
+    masks[:, 40:120, 40:120] = 1
+    drawn = draw(masks[1], random.Random(5), 24, 1, "br", False)
+    ds = header("SEG")
+    ds.SOPClassUID, ds.ImageType = "1.2.840.10008.5.1.4.1.1.66.4", ["DERIVED", "PRIMARY"]
+    ds.ContentLabel, ds.SegmentationType = "SEG", "BINARY"
+    path = write(tmp_path / "in.dcm", ds, masks, "MONOCHROME2")
+    ds = dcmread(path)
+    ds.BitsAllocated = ds.BitsStored = 1
+    bits = np.packbits(masks.reshape(-1), bitorder="little").tobytes()
+    ds.HighBit, ds.PixelData = 0, bits + b"\0" * (len(bits) % 2)
+    ds["PixelData"].VR = "OB"
+    ds.save_as(path)
+    made = run(path, "strict").PixelData
+    after = np.unpackbits(np.frombuffer(made, np.uint8), bitorder="little")[: masks.size]
+    after = after.reshape(masks.shape)
+    assert_hidden(masks[1:2], after[1:2], [drawn.mask])
+    assert (after[::2] == masks[::2]).all()
+
+
 def test_a_palette_goes_to_its_darkest_entry(tmp_path: Path) -> None:
     ds = dcmread(get_testdata_file("examples_palette.dcm", download=False))
     ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID

@@ -59,6 +59,7 @@ def shifted(text: str) -> str:
         ("0,7\\0,7", "0.7\\0.7"),
         ("0.7 mm\\0.7mm", "0.7\\0.7"),
         ("0.7\0\\0.7", "0.7\\0.7"),
+        ("0.7 MM\\.7", "0.7\\.7"),
         ("1e-1\\1.5E0", "1e-1\\1.5E0"),
         ("1.5d0\\2D-1", "1.5E0\\2E-1"),
         ("0,703\\1,250", "0.703\\1.250"),
@@ -132,6 +133,27 @@ def test_one_nan_does_not_take_an_array(tmp_path: Path) -> None:
 def test_dates_are_read_and_shifted(tmp_path: Path, value: str, becomes: str) -> None:
     assert day(value) in (becomes, None)
     assert one(tmp_path, 0x00080021, "DA", value) == shifted(becomes).encode()
+
+
+@pytest.mark.parametrize("value", ["2024031010.5", "20240310101.5", "2024-03-10 10.5"])
+def test_a_date_before_half_a_time_does_not_stay(tmp_path: Path, value: str) -> None:
+    """What follows the year read as a time, and the day was left as it was."""
+    with pytest.raises(HeldError, match="bad-value"):
+        one(tmp_path, 0x0008002A, "DT", value)
+
+
+def test_numbers_of_a_wrong_width_are_told(tmp_path: Path) -> None:
+    with pytest.raises(HeldError, match=r"bad-value: RecommendedDisplayFrameRateInFloat"):
+        one(tmp_path, 0x00089459, "FL", "abcdef")
+
+
+def test_a_birth_date_in_another_form_goes_from_texts(tmp_path: Path) -> None:
+    with quiet():
+        ds = dcmread(ct(tmp_path / "a.dcm", "1.2.3", "1.2.3.4"))
+        put(ds, 0x00100030, "DA", "1975-03-12")
+        ds.SeriesDescription = "narozena 12.3.1975, knee"
+        made = dcmread(checked(save(ds, tmp_path / "a.dcm"), load_profile("research")).path)
+    assert made.SeriesDescription == "narozena ***, knee"
 
 
 def test_ranges_and_zeros_of_dates(tmp_path: Path) -> None:
@@ -209,15 +231,26 @@ def test_moments_are_read_and_shifted(tmp_path: Path, value: str, becomes: str) 
 @pytest.mark.parametrize(
     ("value", "becomes"),
     [("045y", "045Y"), ("45Y", "045Y"), ("45", "045Y"), ("45 years", "045Y"), ("6m", "006M"),
-     ("0045Y", "045Y"), ("045Y", "045Y"), ("3", None), ("45Y6M", None), ("alt", None)],
+     ("0045Y", "045Y"), ("045Y", "045Y"), ("3", "3"), ("24", "24"), ("95", "095Y"),
+     ("45Y6M", None), ("alt", None)],
 )  # fmt: skip
 def test_ages(tmp_path: Path, value: str, becomes: str | None) -> None:
     assert age(value) == becomes
-    if becomes is None:
+    if becomes == "095Y":
+        assert one(tmp_path, 0x00101010, "AS", value) == b"090Y"
+    elif becomes is None:
         with pytest.raises(HeldError, match="bad-value"):
             one(tmp_path, 0x00101010, "AS", value)
     else:
         assert one(tmp_path, 0x00101010, "AS", value) == becomes.encode()
+
+
+@pytest.mark.parametrize("value", ["***", "REMOVED", "N/A", "anonymized", "XXXX", "-", "unknown"])
+def test_what_stands_for_nothing_holds_no_file(tmp_path: Path, value: str) -> None:
+    """Public series have them, where somebody took a value out."""
+    for tag, vr in ((0x00101010, "AS"), (0x00080021, "DA"), (0x00080031, "TM"), (0x0008002A, "DT")):
+        assert one(tmp_path, tag, vr, value) == b""
+    assert one(tmp_path, 0x00181130, "DS", value) == value.encode()
 
 
 def test_a_weight_is_read_before_it_is_rounded(tmp_path: Path) -> None:
@@ -276,6 +309,36 @@ def test_suv_is_right_or_held(tmp_path: Path, syntax: Any) -> None:
 def test_no_dummy_stands_for_what_cannot_be_read(tmp_path: Path, name: str) -> None:
     with quiet(), pytest.raises(HeldError, match=f"bad-value: {name}"):
         checked(pet(tmp_path / "a.dcm", **{name: "gegen zehn"}), load_profile("research"))
+
+
+@pytest.mark.parametrize("enhanced", [False, True])
+@pytest.mark.parametrize("spacing", ["0,7\\0,7", "0.7 mm\\0.7 mm"])
+def test_a_face_is_seen_in_careless_numbers(tmp_path: Path, enhanced: bool, spacing: str) -> None:
+    with quiet():
+        ds = dcmread(ct(tmp_path / "a.dcm", "1.2.3", "1.2.3.4"))
+        ds.BodyPartExamined = "HEAD"
+        ds.Rows = ds.Columns = 256
+        ds.PixelData = bytes(256 * 256 * 2)
+        measures = Dataset() if enhanced else ds
+        put(measures, SPACING, "DS", spacing)
+        put(measures, 0x00180050, "DS", "1,0")
+        if enhanced:
+            group = Dataset()
+            group.PixelMeasuresSequence = Sequence([measures])
+            ds.SharedFunctionalGroupsSequence = Sequence([group])
+        path = save(ds, tmp_path / "a.dcm")
+        with pytest.raises(HeldError, match="face"):
+            checked(path, load_profile("research"))
+
+
+def test_numbers_without_their_vr(tmp_path: Path) -> None:
+    """As UN their VR is the dictionary's (PS3.5 6.2.2)."""
+    ds = dcmread(ct(tmp_path / "a.dcm", "1.2.3", "1.2.3.4"))
+    put(ds, SPACING, "UN", "0,7\\0,7")
+    path = save(ds, tmp_path / "a.dcm")
+    with quiet():
+        made = dcmread(checked(path, load_profile("research")).path)
+    assert made.PixelSpacing == [0.7, 0.7]
 
 
 def test_zeros_of_a_required_date_stay(tmp_path: Path) -> None:

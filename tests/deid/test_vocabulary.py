@@ -109,12 +109,12 @@ def test_private_classes_stay(tmp_path: Path, profile: str, uid: str) -> None:
     "uid",
     ["1.3.12.2.1107.7562031234", "1.2.3.756203.1234", "1.2.3.19750312", "1.2.3.1975031200",
      "1.2.3.20240102", "1.2.3.8001011234", "1.3.12.2.1107.5.9.20010101", "2.25.7562031234",
-     "1.2.3.77123.1", "Kvapil", "1.2..3"],
+     "1.2.3.77123.1", "Kvapil", "1.2..3", "1.2.3.12031975", "1.2.3.03121975", "1.2.3.654321.1"],
 )  # fmt: skip
 def test_a_class_that_may_be_somebodys_does_not(tmp_path: Path, profile: str, uid: str) -> None:
     path = classed(tmp_path / "a.dcm", uid)
     ds = dcmread(path)
-    ds.AccessionNumber = "77123"
+    ds.AccessionNumber, ds.AdmissionID = "77123", "KV-654321"
     made = dcmread(checked(save(ds, path), load_profile(profile)).path)
     new = PSEUDONYMS.uid(uid)
     assert made.SOPClassUID == made.file_meta.MediaStorageSOPClassUID == new

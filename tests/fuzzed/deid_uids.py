@@ -151,8 +151,8 @@ class Through:
         """Say what is wrong with what became of a case; empty when nothing is."""
         profile = self._profiles[number % len(self._profiles)]
         path, out = self._room / "in.dcm", self._room / "out"
-        path.write_bytes(make(seed, number))
         with quiet():
+            path.write_bytes(make(seed, number))
             try:
                 made = anonymise_file(
                     path, out, self._pseudonyms, profile, collect_identifiers([path])

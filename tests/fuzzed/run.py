@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dicom import ct
-from fuzzed import deid_pixels, deid_texts, deid_uids
+from fuzzed import deid_pixels, deid_texts, deid_uids, deid_values
 from fuzzed.cases import Case, asking, make, sending, whole_datasets
 from gatewaykit import PROJECT, ServedZones
 from pacsgrid.gateway import Gateway
@@ -226,6 +226,7 @@ def main() -> int:
         try:
             if some := cases("uids"):
                 print(deid_uids.throw(given.seed, some, Path(name)))
+                print(f"values read alike: {deid_values.agree(given.seed, len(some))}")
             if some := cases("texts"):
                 print(deid_texts.throw(given.seed, some))
             if some := cases("pixels"):

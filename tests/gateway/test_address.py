@@ -137,6 +137,8 @@ AS_THEY_ARE = 'multipart/related; type="application/dicom"; transfer-syntax=*'
         ("application/dicom+json", 406),
         ("", 200),
         (",", 200),
+        ("text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2", 200),
+        ('gzip, multipart/related; type="application/dicom;x=y", /', 200),
         ("*/*; q=2", 400),
         ("*/*; q=NaN", 400),
         ("*/*; q=x", 400),

@@ -127,6 +127,22 @@ def test_the_index_follows_the_zones(served: ServedZones) -> None:
         assert counts(gateway, EVA) == {}
 
 
+@pytest.mark.parametrize("name", ["../../../x", "a/b", "..", "Sub^P1"])
+def test_what_is_no_uid_is_not_served(served: ServedZones, name: str) -> None:
+    one, other = served.add(
+        [*slices(served.dir / "in", "1.2.1", 2), *slices(served.dir / "in", "1.2.2", 1, "P2")]
+    )
+    share(served.home, PROJECT, [EVA])
+    place = f"{served.collection(one, 'brno')}/manifest.json"
+    told = grid.get_text(served.home, place)
+    assert told is not None
+    uid = one.rows[0].sop_uid.encode()
+    grid.put_text(served.home, place, told.replace(b'"%b"' % uid, b'"%b"' % name.encode()))
+    with Gateway(served.site()) as gateway:
+        gateway.refresh()
+        assert counts(gateway, EVA) == {other.study: (1, 1)}
+
+
 def test_an_index_is_made_anew_and_of_older_manifests_too(served: ServedZones) -> None:
     (one,) = served.add(slices(served.dir / "in", "1.2.1", 2))
     share(served.home, PROJECT, [EVA])

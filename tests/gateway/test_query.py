@@ -341,3 +341,17 @@ def test_limits_and_offsets_at_their_edges(shown: Shown) -> None:
         {"StudyID": "*"},
     ):
         assert len(client.ask("/studies", **empty).json()) == count
+
+
+def test_what_was_not_foreseen_tells_no_value(
+    shown: Shown, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("Kvapilova^Zdenka")
+
+    monkeypatch.setattr(shown.gateway, "find", broken)
+    monkeypatch.setattr(shown.gateway, "instances", broken)
+    for path in ("/studies", "/studies/1.2.840.77", "/studies/1.2.840.77/metadata"):
+        answer = shown.client().ask(path)
+        assert answer.status_code == 500 and "Kvapilova" not in answer.text
+    assert "ValueError at " in caplog.text and "Kvapilova" not in caplog.text

@@ -126,6 +126,16 @@ def test_the_command_line_fetches_with_the_rights_of_its_user(
         zone.session.collections.remove(study, recurse=True, force=True)
 
 
+def test_a_password_that_is_not_the_users_is_told(
+    grid: Grid, study: str, researcher: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    iinit(grid.dir, grid.home.settings, researcher, "another-word")
+    for command in (["fetch", study, str(grid.dir / "out")], ["search", study, "Modality=CT"]):
+        assert main(command) == 2
+        said = capsys.readouterr().err
+        assert "run iinit again" in said and "another-word" not in said
+
+
 def test_a_missing_environment_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     missing = str(tmp_path / "none.json")
     assert main(["fetch", "/z/home/demo", "--environment", missing]) == 2

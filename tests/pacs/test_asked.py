@@ -15,7 +15,7 @@ from ignoring_pacs import ignoring, listed
 from pacsgrid.errors import ConfigError, SourceError, SourceTooMuch
 from pacsgrid.model import FoundStudy, StudyQuery
 from pacsgrid.pacs import open_source
-from pacsgrid.pacs.asked import NOT_ASKED_FOR, sealed, unasked, unsealed
+from pacsgrid.pacs.asked import NOT_ASKED_FOR, replaces, sealed, unasked, unsealed
 from pacsgrid.pacs.header import Header, read_header
 from webserver import Answer, server, source_at
 
@@ -219,7 +219,11 @@ def test_the_question_is_kept_with_the_study() -> None:
     identity = {"study_uid": study.study_uid, "patient_id": study.patient_id, **sealed(study)}
     again = unsealed(identity)
     assert (again, again.asked, again.told) == (study, query, study.told)
-    assert sealed(found(StudyQuery())) == {} and sealed(FoundStudy("1", "2")) == {}
+    nothing = {"asked": "", "told": ""}
+    assert sealed(found(StudyQuery())) == nothing and sealed(FoundStudy("1", "2")) == nothing
+    assert unsealed({**identity, **nothing}).asked is None
+    assert replaces(nothing, {}) is False and replaces(identity, nothing)
+    assert not replaces({**identity, "asked": "x", "told": "dates"}, identity)
     assert unsealed({"study_uid": "1", "patient_id": "2"}) == FoundStudy("1", "2")
     assert NOT_ASKED_FOR == "not-asked-for"
 

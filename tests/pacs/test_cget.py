@@ -99,6 +99,22 @@ def get(to: Peer, into: Path, wanted: set[str], seconds: float = 20.0, idle: flo
 BOTH = {1: EXPLICIT, 3: EXPLICIT}
 
 
+def test_a_store_without_a_dataset_is_answered(tmp_path: Path) -> None:
+    codes: list[int] = []
+
+    def work(serving: Serving) -> None:
+        command: dict[int, int | str] = {FIELD: C_STORE, MESSAGE: 1, PRIORITY: 0}
+        serving.link.send(3, {**command, CLASS: CT, INSTANCE: "1.2.3.1"})
+        codes.append(serving.link.receive().number(STATUS))
+        codes.append(serving.store("1.2.3.2", [b"e" * 100]))
+        serving.end()
+
+    with peer(work, BOTH) as to:
+        assert get(to, tmp_path / "in", {"1.2.3.1", "1.2.3.2"}) == 0
+    assert codes == [0xC000, STORED]
+    assert [path.name for path in (tmp_path / "in").iterdir()] == [name_for("1.2.3.2")]
+
+
 def test_what_comes_is_written_and_what_was_not_asked_for_is_not(tmp_path: Path) -> None:
     codes: list[int] = []
 

@@ -21,7 +21,7 @@ from pacsgrid.embedded.process import free_port
 from pacsgrid.embedded.sample_data import make_samples
 from pacsgrid.errors import ConfigError, SourceError, SourceTooMuch, SourceUnavailable
 from pacsgrid.model import FoundStudy, StudyQuery
-from pacsgrid.pacs import open_source
+from pacsgrid.pacs import dicomweb, open_source
 from webserver import Answer, server, source_at
 
 needs_orthanc = pytest.mark.skipif(
@@ -339,3 +339,11 @@ sources:
     path.write_text(site.replace("[get, move]", "[ftp]"))
     with pytest.raises(ConfigError, match="fall_back"):
         load_site(path)
+
+
+@pytest.mark.parametrize("uid", ["", ".", "..", "... "])
+def test_a_uid_of_dots_is_no_address(uid: str) -> None:
+    for pair in ((uid, "1.2"), ("1.2", uid)):
+        with pytest.raises(SourceError, match="dots"):
+            dicomweb._series_path(*pair)
+    assert dicomweb._series_path("1.2/..", "1") == "/studies/1.2%2F../series/1"

@@ -15,6 +15,7 @@ from pacsgrid.errors import ConfigError
 from pacsgrid.model import ProjectSettings, SourceSettings, StudyQuery, StudyState
 from pacsgrid.pipeline import Line
 from pacsgrid.pipeline.find import find_studies, look
+from pacsgrid.pipeline.reidentify import reidentify
 from pacsgrid.pipeline.steps import run_step
 
 
@@ -65,6 +66,9 @@ def test_a_pacs_that_ignores_keys_and_tells_nothing_is_found_out_by_the_headers(
         assert set(again) == set(refs) and line.ledger.state(refs[1]) is StudyState.FOUND
         assert run_step(line, "retrieve", refs).refs == refs
         assert line.ledger.state(refs[1]) is StudyState.RETRIEVED
+        # The way back tells whose the study is, and not whom else was asked for.
+        way = list(reidentify(site.ledger_dsn, bytes(32), "demo", refs[1], "eva", "a test of it"))
+        assert way == [(refs[1], {"study_uid": "1.2.2", "patient_id": "", "source": "odd"})]
     told = caplog.text + row.detail
     assert not any(value in told for value in ("0012", "1.2.1", "1.2.2", "Nov"))
 
@@ -117,3 +121,15 @@ def test_a_listed_instance_that_is_another_patients_is_put_away(site: Site, tmp_
         assert row.code == "not-asked-for"
         assert row.detail.startswith("1 of 2 instances bear another StudyInstanceUID")
         assert not line.rooms(ref).staging.exists() and not line.rooms(ref).quarantine.exists()
+
+
+def test_a_second_question_before_the_study_comes_counts(site: Site, tmp_path: Path) -> None:
+    path = ct(tmp_path / "a.dcm", "1.2.1", "1.2.1.1.1", patient_id="12")
+    answers = [listed(StudyInstanceUID="1.2.1")]
+    with (
+        ignoring(answers, [path], tmp_path / "s") as (settings, _),
+        Line(at(site, settings), "demo") as line,
+    ):
+        refs = find_studies(line, "odd", StudyQuery(patient_ids=("77",)))
+        assert find_studies(line, "odd", StudyQuery(patient_ids=("12",))) == refs
+        assert run_step(line, "retrieve", refs).refs == refs

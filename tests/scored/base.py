@@ -77,9 +77,13 @@ class Base:
         answers.study_date[name] = date(
             int(ds.StudyDate[:4]), int(ds.StudyDate[4:6]), int(ds.StudyDate[6:])
         )
+        # Below the standard's root, and none of its own.
+        digits = "".join(filter(str.isdigit, person.patient_id)) or "1"
+        ds.InstanceCreatorUID = f"1.2.840.10008.{ds.StudyDate}.{digits}"
         self.inputs[name] = save(ds, self._root / f"{len(self.inputs):04d}.dcm")
         answers.add("patient ID consistent", name, "PatientID", "subject")
-        for uid in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
+        for uid in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID",
+                    "InstanceCreatorUID"):  # fmt: skip
             answers.add("UID changed", name, uid, "new_uid")
         for keyword in ("StudyDate", "SeriesDate", "ContentDate"):
             answers.add("date shifted", name, keyword, "moved")

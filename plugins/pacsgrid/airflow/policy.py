@@ -11,7 +11,7 @@ import logging
 from typing import Any
 
 from airflow.policies import hookimpl
-from sqlalchemy import event
+from sqlalchemy import Engine, Insert, event
 from sqlalchemy.orm import Mapper
 
 from airflow import settings
@@ -27,19 +27,28 @@ _made: set[str] = set()
 
 # Not at an update: a run that an older pacsgrid let in must be able to end.
 @event.listens_for(Mapper, "before_insert")
-def _keep_identity_out(_mapper: Any, _connection: Any, row: Any) -> None:
-    """Refuse a run, whoever starts it by whatever way, before its conf is in Airflow's database.
-
-    Airflow's audit log keeps what was sent even where it was refused, as a patient ID that somebody
-    took for a pseudonym; of that only what cannot name anybody is entered.
-    """
+def _refuse_unknown_keys(_mapper: Any, _connection: Any, row: Any) -> None:
+    """Refuse a run, whoever starts it by whatever way, before its conf is in Airflow's database."""
     kind = type(row).__name__
     if kind == "DagRun":
         check_conf(row.dag_id, row.conf)
     elif kind == "Backfill":
         check_conf(row.dag_id, row.dag_run_conf)
-    elif kind == "Log":
-        row.extra = quiet_entry(row.dag_id, row.extra)
+
+
+@event.listens_for(Engine, "before_execute")
+def _keep_entries_quiet(
+    _connection: Any, statement: Any, rows: Any, row: Any, _options: Any
+) -> None:
+    """Enter into Airflow's audit log only what cannot name anybody.
+
+    Airflow enters what was sent even where it was refused, as a patient ID that somebody took for
+    a pseudonym, and whole command lines; the latter past the ORM's mapper.
+    """
+    if isinstance(statement, Insert) and getattr(statement.table, "name", "") == "log":
+        for values in (*rows, row):
+            if values.get("extra"):
+                values["extra"] = quiet_entry(values.get("dag_id"), values["extra"])
 
 
 @hookimpl

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import os
 import sys
 import tempfile
 import time
@@ -36,9 +37,11 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("--profile", default="basic", help="basic, research, strict or a file")
     parser.add_argument(
-        "--key-file", type=Path, required=True, help="the project's secret, at least 16 bytes"
+        "--key-file",
+        type=Path,
+        help="the project's secret, at least 16 bytes; needed for what is kept",
     )
-    parser.add_argument("--project", required=True, help="the pseudonym space")
+    parser.add_argument("--project", help="the pseudonym space; needed for what is kept")
     parser.add_argument("--quarantine", type=Path, help="for held files; by default OUT-held")
     parser.add_argument("--processes", type=int, default=0, help="by default one per core")
     parser.add_argument("--dry-run", action="store_true", help="write nothing; say what would be")
@@ -107,10 +110,16 @@ def _is_for_results(path: Path) -> bool:
 
 
 def _pseudonyms(given: argparse.Namespace) -> Pseudonyms:
+    kept = not (given.dry_run or given.diff)
+    for name, value in (("--key-file", given.key_file), ("--project", given.project)):
+        if kept and not value:
+            raise ConfigError(f"{name} is not given: it decides the pseudonyms")
+    if given.key_file is None:
+        return Pseudonyms(os.urandom(32), given.project or "")
     key = read_key("--key-file", given.key_file)
     if len(key) < 16:
         raise ConfigError(f"--key-file: {given.key_file} needs at least 16 bytes")
-    return Pseudonyms(key, given.project)
+    return Pseudonyms(key, given.project or "")
 
 
 def _diff(paths: list[Path], pseudonyms: Pseudonyms, profile: Profile) -> int:

@@ -11,7 +11,6 @@ from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
-from pydicom.tag import Tag
 from pydicom.valuerep import VR
 
 from ..errors import HeldError
@@ -29,7 +28,7 @@ from .pixels import layout_of
 from .private import safe_elements
 from .profile import Profile
 from .pseudonyms import Pseudonyms
-from .repair import numbers, readable
+from .repair import numbers, readable, write
 from .rules import TEXT, TIMES, action_for, content_actions
 from .text import TextCleaner
 from .vocabulary import (
@@ -211,7 +210,7 @@ def _apply_private(ds: Dataset, tag: int, vr: str, context: Context) -> None:
     else:
         try:
             _bytes(ds, tag, vr, context)
-        except ValueError:
+        except HeldError:
             del ds[tag]
 
 
@@ -224,6 +223,9 @@ def _apply(
         if vr is None and dictionary_has_tag(tag):
             vr = dictionary_VR(tag)
             vr = "OW" if " or " in vr else vr
+        elif vr == "UN" and dictionary_has_tag(tag) and dictionary_VR(tag) in ("DS", "IS"):
+            vr = dictionary_VR(tag)
+            ds._dict[element.tag] = element._replace(VR=vr)  # type: ignore[index]
         elif vr in (None, "UN"):
             element = ds[tag]  # the dictionary knows better than a careless writer
             vr = element.VR
@@ -253,7 +255,7 @@ def _apply(
         own = tag in context.profile.overrides
         births = frozenset() if own else context.identifiers.only_births
         _times(ds, tag, vr, days, attribute_type(tag, context.sop_class, sequence), births)
-        if tag == _AGE and tag in ds:
+        if tag == _AGE and tag in ds and not str(ds[tag].value).isdigit():
             ds[tag].value = binned(tag, ds[tag].value, context.profile)
     elif vr in TEXT:
         kind = attribute_type(tag, context.sop_class, sequence)
@@ -346,7 +348,8 @@ def _moved(tag: int, text: str, vr: str, days: int) -> str:
     HeldError
         ``bad-value``: it cannot be read, so that it can neither be shifted nor stay.
     """
-    if vr == "DA" and (span := _DATES.fullmatch(text.strip(" \0"))):
+    span = _DATES.fullmatch(text.strip(" \0")) if vr == "DA" else None
+    if span and any(span.groups()):
         return "-".join(_moved(tag, one, vr, days) if one else "" for one in span.groups())
     made = shift(text, vr, days)
     if vr != "TM" and made:
@@ -357,7 +360,8 @@ def _moved(tag: int, text: str, vr: str, days: int) -> str:
             raise _unreadable(tag, vr)
         return ""
     # A date that says no day is shifted as a DT of that kind is.
-    made = shift(value, "DT" if vr == "DA" else vr, days) or (value if vr == "TM" else "")
+    made = shift(value, "DT" if vr == "DA" else vr, days)
+    made = made or (value if vr in ("TM", "AS") else "")
     if not made:
         raise _unreadable(tag, vr)
     return made
@@ -445,27 +449,25 @@ def _numbers(ds: Dataset, tag: int, vr: str, context: Context) -> None:
         if read is None:
             raise _unreadable(tag, vr)
         if read != values:
-            _write_numbers(ds, tag, vr, read)
+            write(ds, tag, vr, read)
         values = read
     if keyword_for_tag(tag) in context.profile.bins and all(map(_NUMBERS.fullmatch, values)):
         ds[tag].value = binned(tag, ds[tag].value, context.profile)
 
 
-def _write_numbers(ds: Dataset, tag: int, vr: str, values: list[str]) -> None:
-    # As bytes: what is no number could not be decoded.
-    data = "\\".join(values).encode("ascii")
-    data += b" " * (len(data) % 2)
-    raw = RawDataElement(Tag(tag), vr, len(data), data, 0, False, True)
-    ds._dict[raw.tag] = raw  # type: ignore[index]
-
-
 def _bytes(ds: Dataset, tag: int, vr: str, context: Context) -> None:
-    """Take out binary values that hold a known name; refuse numbers of a wrong width."""
+    """Take out binary values that hold a known name.
+
+    Raises
+    ------
+    HeldError
+        ``bad-value``: numbers have a wrong width.
+    """
     value = ds.get_item(tag).value
     if not isinstance(value, bytes):
         return
     if vr in _WIDTH and len(value) % _WIDTH[vr]:
-        raise ValueError("a binary value has a wrong length")  # as bytes it would pass unseen
+        raise _unreadable(tag, vr)  # as bytes it would pass unseen
     # What is OB or OW reads as OW where the file gives no VR.
     if vr in ("OB", "OW", "UN") and len(value) <= _SEARCHED:
         for encoding in ("utf-8", "cp1250", "utf-16-le", "utf-16-be"):
@@ -473,7 +475,7 @@ def _bytes(ds: Dataset, tag: int, vr: str, context: Context) -> None:
             if any(context.identifiers.found_in(run, joined=False) for run in runs):
                 ds[tag].value = None
                 return
-    elif len(value) >= _FEW and holds_identity(value, context.identifiers):
+    if len(value) >= _FEW and holds_identity(value, context.identifiers):
         ds[tag].value = None
 
 

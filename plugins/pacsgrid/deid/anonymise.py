@@ -42,6 +42,7 @@ from .pixels import Layout, Span, expected_bytes, find_span, is_image, layout_of
 from .profile import Profile
 from .pseudonyms import Pseudonyms
 from .quiet import quiet
+from .repair import settle
 from .straight import straightened
 from .watched import Decisions, Watched
 from .whole import IrregularError, check_whole, too_deep
@@ -183,6 +184,7 @@ class Anonymiser:
         ds = parsed(parts, parts.elements)
         ds.file_meta = FileMetaDataset()
         ds.file_meta.TransferSyntaxUID = UID(parts.syntax)
+        settle(ds)
 
         def decide(header: Any) -> _Decision:
             _refuse_by_profile(header, self._profile)
@@ -224,6 +226,7 @@ class Anonymiser:
         stream.seek(0)
         ds, span = _read(stream)
         try:
+            settle(ds)
             _refuse(ds, self._profile)
             patient_id = patient_key(ds)
             patient = patient_print(ds, self._pseudonyms)
@@ -296,7 +299,10 @@ def _read(stream: BinaryIO) -> tuple[Any, Span | None]:
         if not syntax:
             raise HeldError("no-transfer-syntax", "the file meta lacks (0002,0010)")
         if not syntax.is_transfer_syntax:
-            raise HeldError("unreadable", "the transfer syntax (0002,0010) is not a standard one")
+            raise HeldError(
+                "unreadable",
+                "no transfer syntax (0002,0010) that is read here; have it sent in another",
+            )
         if syntax == DeflatedExplicitVRLittleEndian:
             stream.seek(0)
             ds = dcmread(stream)  # its pixels are not bytes of the file: taken in whole
@@ -323,7 +329,7 @@ def _refuse(ds: Any, profile: Profile) -> None:
             "a directory of a file-set (DICOMDIR, PS3.10 8.6); what it lists is taken by itself",
         )
     if not _uid(ds, "StudyInstanceUID"):
-        raise HeldError("no-study-uid", "no StudyInstanceUID (0020,000D); correct it at its origin")
+        raise HeldError("no-study-uid", "no StudyInstanceUID (0020,000D), or several; correct it")
     if not _uid(ds, "SOPInstanceUID") or not _uid(ds, "SOPClassUID"):
         raise HeldError("no-sop-uid", "no SOPInstanceUID or SOPClassUID (0008,0018), (0008,0016)")
     if not _uid(ds, "SeriesInstanceUID"):

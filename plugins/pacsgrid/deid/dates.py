@@ -8,7 +8,10 @@ from datetime import date, timedelta
 _DA = re.compile(r"(\d{4})\.?(\d{2})\.?(\d{2})")
 _TM = re.compile(r"\d{2}(:?\d{2}(:?\d{2}(\.\d{1,6})?)?)?")
 _AS = re.compile(r"\d{3}[DWMY]")
-_DT = re.compile(r"(\d{4})(\d{2})?(\d{2})?(\d{2}(?:\d{2}(?:\d{2}(?:\.\d{1,6})?)?)?)?([+-]\d{4})?")
+# Each part only behind the one before it: of 2024031010.5 the rest must not read as a time.
+_DT = re.compile(
+    r"(\d{4})(?:(\d{2})(?:(\d{2})(\d{2}(?:\d{2}(?:\d{2}(?:\.\d{1,6})?)?)?)?)?)?([+-]\d{4})?"
+)
 
 _LONG = [
     "january", "february", "march", "april", "may", "june",

@@ -19,6 +19,7 @@ from .institutions import Institutions
 from .names import Names
 from .parts import cut, parsed
 from .quiet import quiet
+from .repair import day
 from .straight import straightened
 from .whole import IrregularError
 
@@ -140,7 +141,7 @@ class StudyIdentifiers:
     @cached_property
     def births(self) -> frozenset[str]:
         """The patient's birth date, as YYYYMMDD."""
-        return frozenset(value[:8] for value in self.birth_dates)
+        return frozenset(day(value) or value[:8] for value in self.birth_dates)
 
     @cached_property
     def known_days(self) -> frozenset[str]:

@@ -142,12 +142,15 @@ class Layout:
 def layout_of(header: Any) -> Layout:
     """Return how a header describes its pixels."""
     try:
+        frames = int(header.get("NumberOfFrames", 1) or 1)
+        if frames < 0:
+            return Layout()
         return Layout(
             int(header.Rows),
             int(header.Columns),
             int(header.get("SamplesPerPixel", 1) or 1),
             int(header.BitsAllocated),
-            max(1, int(header.get("NumberOfFrames", 1) or 1)),
+            frames or 1,
             header.get("PhotometricInterpretation") == "YBR_FULL_422",
         )
     except (AttributeError, TypeError, ValueError):

@@ -11,16 +11,25 @@ import re
 from collections.abc import Sequence
 from datetime import date
 
-from pydicom.datadict import tag_for_keyword
+from pydicom.datadict import dictionary_has_tag, dictionary_VR, tag_for_keyword
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset
+from pydicom.tag import Tag
 
 from .dates import month_of
 
 _PADDING = " \0\t\r\n"
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+# Stands where nothing is known, or where something was taken out before.
+_NOTHING = (
+    r"[-?*#._x]+|n\.?/?a\.?|none|null|nil|unknown|undefined|unspecified|invalid|empty|missing|blank"
+    r"|removed|withheld|deleted|anon(ymous|ymi[sz]ed)?|de-?identified"
+)
+_NO_VALUE = re.compile(_NOTHING, re.I)
 # What programs print for what is no number; it hides nobody, and stays as it is.
 _NO_NUMBER = re.compile(
     r"[+-]?(nan(\(ind\))?|inf(inity)?|1\.#(ind|qnan|snan|inf|j)0*)"
-    r"|[-?*]+|n/?a|none|null|unknown|undefined|unspecified",
+    rf"|{_NOTHING}",
     re.I,
 )
 _DECIMAL_COMMA = re.compile(r"([+-]?\d*),(\d*)([eE][+-]?\d+)?", re.ASCII)
@@ -79,10 +88,11 @@ def _bare(value: str, tag: int) -> str:
     text = value
     for odd, usual in _ODD.items():
         text = text.replace(odd, usual)
-    text = re.sub(r"^([+-])\s+(?=[\d.,])", r"\1", text.strip(_PADDING))
+    text = re.sub(r"^([+-])\s+(?=[.,]?\d)", r"\1", text.strip(_PADDING))
     for unit in _UNIT_OF.get(tag, ()):
-        if text.endswith(unit) and re.search(r"[\d.,]\s*$", text.removesuffix(unit)):
-            return text.removesuffix(unit).strip(_PADDING)
+        front = text[: -len(unit)]
+        if text.lower().endswith(unit.lower()) and re.search(r"\d[.,]?\s*$", front):
+            return front.strip(_PADDING)
     return text
 
 
@@ -101,6 +111,39 @@ def _number(text: str, comma: bool) -> str | None:
             joined = text.translate({ord(one): None for one in separators})
             return joined.replace(point, ".") if point else joined
     return None
+
+
+# Where an enhanced image has the numbers that its pixels are judged by (PS3.3 C.7.6.16).
+_MEASURES = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+             "PixelMeasuresSequence")  # fmt: skip
+_PLAIN = re.compile(rb"[0-9+.eE\\ -]*\0?")
+
+
+def settle(ds: Dataset) -> None:
+    """Write the numbers of a header, in place, so that whoever judges by them can read them.
+
+    Those of pixel measures are among them. What says no number is left alone: the actions tell it.
+    """
+    for tag in list(ds.keys()):
+        element = ds.get_item(tag)
+        if not isinstance(element, RawDataElement) or not isinstance(element.value, bytes):
+            continue
+        vr = element.VR or (dictionary_VR(tag) if dictionary_has_tag(tag) else None)
+        if vr in ("DS", "IS") and not _PLAIN.fullmatch(element.value):
+            values = element.value.decode("latin-1").rstrip(_PADDING).split("\\")
+            if (read := numbers(values, int(tag))) is not None:
+                write(ds, int(tag), vr, read)
+    for keyword in _MEASURES:
+        for item in ds.get(keyword) or () if keyword in ds else ():
+            settle(item)
+
+
+def write(ds: Dataset, tag: int, vr: str, values: Sequence[str]) -> None:
+    """Put numbers into a dataset as bytes: what is no number could not be decoded."""
+    data = "\\".join(values).encode("ascii")
+    data += b" " * (len(data) % 2)
+    raw = RawDataElement(Tag(tag), vr, len(data), data, 0, False, True)
+    ds._dict[raw.tag] = raw  # type: ignore[index]
 
 
 _DATES = tuple(
@@ -168,7 +211,8 @@ _TIMES = tuple(
         r"(?P<h>\d{1,2})\.(?P<m>\d\d)\.(?P<s>\d\d)(?:[.,](?P<f>\d*))?",
     )
 )
-_DIGITS = re.compile(r"\d{1,7}([.,:]\d{0,6}){0,3}", re.ASCII)
+# Too few for a whole date.
+_DIGITS = re.compile(r"\d{1,7}([.,]\d{0,6})?|\d{1,2}(:\d{1,2}){1,3}([.,]\d*)?", re.ASCII)
 
 
 def clock(text: str) -> str | None:
@@ -190,9 +234,9 @@ def clock(text: str) -> str | None:
         fraction = (match["f"] or "")[:6]
         rest = f"{match['m'] or ''}{match['s'] or ''}" + (f".{fraction}" if fraction else "")
         return f"{hour:02d}{rest}"
-    if re.fullmatch(r"\d{8}[T ]?\d{6}.*|\d{4}[-/.]\d\d[-/.]\d\d[T ].*", text, re.ASCII):
-        whole = moment(text)
-        return whole and (re.sub(r"[+-].*", "", whole)[8:] or None)
+    match = _MOMENT.fullmatch(text) or _WRITTEN.fullmatch(text)
+    if match and match["time"] and len(day(match["day"]) or "") == 8:
+        return clock(match["time"])
     return text if _DIGITS.fullmatch(text) else None
 
 
@@ -214,17 +258,21 @@ def moment(text: str) -> str | None:
     when = day(match["day"])
     if when is None or (when and len(when) != 8 and match["time"]):
         return None
+    time = clock(match["time"]) if match["time"] else ""
+    if time is None or (not when and time.strip("0.")):
+        return None
     if not when:
         return ""
-    time = clock(match["time"]) if match["time"] else ""
-    if time is None:
-        return None
     zone = (match["zone"] or "").replace(":", "").upper().replace("Z", "+0000")
     return f"{when}{time}{zone if len(zone) != 3 else zone + '00'}"
 
 
 def age(text: str) -> str | None:
-    """Read an age as PS3.5 6.2 writes it; a number from 25 on without a unit is one of years."""
+    """Read an age as PS3.5 6.2 writes it.
+
+    A number without a unit is one of years from 25 on; a smaller one, which may be one of months,
+    stays as it is.
+    """
     text = text.strip(_PADDING)
     match = re.fullmatch(
         r"0*(\d{1,3})\s*(?:([dwmyDWMY])|(days?|weeks?|months?|years?|yrs?))?\.?",
@@ -236,14 +284,14 @@ def age(text: str) -> str | None:
     unit = (match[2] or (match[3] or "")[:1]).upper()
     if not unit:
         if int(match[1]) < 25:
-            return None
+            return match[1]
         unit = "Y"
     return f"{int(match[1]):03d}{unit}"
 
 
 def readable(text: str, vr: str) -> str | None:
     """Read a DA, TM, DT or AS as its VR has it; empty and None as of `day`."""
-    if not text.strip(_PADDING):
+    if not text.strip(_PADDING) or _NO_VALUE.fullmatch(text.strip(_PADDING)):
         return ""
     if vr == "TM":
         return clock(text)

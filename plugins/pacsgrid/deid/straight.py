@@ -381,7 +381,9 @@ def _take(
     sequence = length == UNDEFINED or (vr == b"SQ" if vr else _known(tag) == "SQ")
     if not sequence:
         if value + length > end:
-            if end < data.size or not (vr in _VRS if vr else how.implicit):
+            # A number or name of this length is no cut file's, but a wrong length.
+            short = length > 0xFFFF and _known(tag).encode() in _VRS - LONG
+            if short or end < data.size or not (vr in _VRS if vr else how.implicit):
                 raise _Odd(f"{_name(tag)} does not fit into what holds it")
             raise _Ends
         _head(out, tag, vr, length, target)

@@ -12,6 +12,7 @@ from pydicom.uid import UID_dictionary
 from ..uids import is_uid
 from .folding import fold
 from .identifiers import StudyIdentifiers
+from .repair import day
 
 # DICOM's own (PS3.6 Annex A): SOP classes, transfer syntaxes, well-known instances. Whatever else
 # stands below 1.2.840.10008 is somebody's invention, and may tell of a patient.
@@ -28,6 +29,8 @@ _ROOTS = re.compile(
     r"|1\.3\.46\.670589|1\.2\.392\.20003[69](\.9\d{3})?|1\.2\.246\.352|1\.2\.752\.24"
     r"|1\.2\.826\.0\.1\.3680043|1\.2\.276\.0|2\.16\.840\.1\.113(883|995)|1\.3\.6\.1\.4\.1)\."
 )
+# PS3.6 Table A-3, of which the dictionary has nothing.
+_CONTEXT_GROUP = re.compile(r"1\.2\.840\.10008\.6\.1\.[1-9]\d{0,3}")
 _DATE = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
 _CODING_SCHEME_VERSION = 0x00080103
 _VERSION = re.compile(r"[vV]?\d{1,4}([._-]\d{1,4}){0,3}[A-Z]{0,2}|(19|20)\d{6}")
@@ -100,14 +103,25 @@ def is_public_kind(uid: str, identifiers: StudyIdentifiers) -> bool:
     """
     if not is_uid(uid):
         return False
+    if _CONTEXT_GROUP.fullmatch(uid):
+        return True
     own = _ROOTS.sub("", uid, count=1) if _ROOTS.match(uid) else uid
     parts = own.removeprefix("2.25.").split(".") if own == uid else own.split(".")
     if not uid.startswith("2.25.") and any(len(part) > 9 or _DATE.search(part) for part in parts):
         return False
     squeezed = uid.replace(".", "")
+    numbers = {re.sub(r"\D", "", value) for value in identifiers.compact}
+    # A birth date is written from its day or month on, too.
+    numbers |= {
+        form
+        for date in identifiers.birth_dates
+        if (born := day(date)) and len(born) == 8
+        for form in (born[6:] + born[4:6] + born[:4], born[4:] + born[:4])
+    }
     return not any(
-        (value in squeezed) if len(value) >= 6 else (value in parts)
-        for value in identifiers.compact
+        (number in squeezed) if len(number) >= 6 else (number in parts)
+        for number in numbers
+        if len(number) >= 4
     )
 
 

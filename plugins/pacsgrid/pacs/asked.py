@@ -17,6 +17,7 @@ from pacsgrid.model import FoundStudy, StudyQuery
 from pacsgrid.pacs.header import Header
 
 NOT_ASKED_FOR = "not-asked-for"
+QUESTION = frozenset({"asked", "told"})  # what `sealed` adds to an identity
 
 _DATE = re.compile(r"[0-9]{8}")
 # Sources hold UIDs that are none by PS3.5 9.1; what matters is that no other one matches.
@@ -86,9 +87,10 @@ def compared(answer: Answer, query: StudyQuery) -> FoundStudy | None:
         wanted, said = _same(getattr(query, field)), _same(values)
         if not wanted or not said:
             continue
-        if not wanted & said:
-            return None
-        told.append(field)
+        if wanted & said:
+            told.append(field)
+        elif all(value.isascii() for value in said):
+            return None  # others may be equal but for a character set that is not told
     if (query.date_from or query.date_to) and date:
         if not _within(date, query):
             return None
@@ -156,8 +158,8 @@ def unasked(study: FoundStudy, headers: Sequence[Header]) -> str:
 
 def _reason(many: int, total: int, what: str) -> str:
     return (
-        f"{many} of {total} instances bear another {what} than was asked for; the source passes "
-        "over what it is asked, or the study is not what its list says. Nothing of it was kept; "
+        f"{many} of {total} instances bear another {what} than was asked for, or none; the source "
+        "passes over what it is asked, or lists the study wrongly. Nothing of it was kept; "
         "correct it at the source, or ask for this study by what its headers say"
     )
 
@@ -180,10 +182,25 @@ def _within(day: str, query: StudyQuery) -> bool:
 
 
 def sealed(study: FoundStudy) -> dict[str, str]:
-    """Give what is kept, sealed, until the study is retrieved; nothing where all was asked for."""
+    """Give what is kept, sealed, until the study is retrieved; empty where all was asked for."""
     if study.asked is None or study.asked == StudyQuery():
-        return {}
+        return {"asked": "", "told": ""}
     return {"asked": json.dumps(asdict(study.asked)), "told": " ".join(study.told)}
+
+
+def is_doubtful(study: FoundStudy) -> bool:
+    """Whether a source's answer leaves open that the study is what was asked for."""
+    query = study.asked or StudyQuery()
+    asked = {field for field in _NAMED if getattr(query, field)}
+    if query.date_from or query.date_to:
+        asked.add("dates")
+    return not asked <= set(study.told)
+
+
+def replaces(identity: dict[str, str], before: dict[str, str]) -> bool:
+    """Whether a study was found by another question than before, and confirmed it as well."""
+    asked, told = ([one.get(key, "") for one in (identity, before)] for key in ("asked", "told"))
+    return asked[0] != asked[1] and set(told[0].split()) >= set(told[1].split())
 
 
 def unsealed(identity: dict[str, str]) -> FoundStudy:

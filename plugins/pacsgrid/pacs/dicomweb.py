@@ -344,7 +344,7 @@ class WebSource:
                 if len(uids) * 4 >= sizes[series_uid]:
                     paths = [path]
                 else:
-                    paths = [f"{path}/instances/{quote(uid, safe='')}" for uid in uids]
+                    paths = [f"{path}/instances/{_segment(uid)}" for uid in uids]
                 for one_path in paths:
                     try:
                         self._take(one_path, wanted, taken, into, group)
@@ -412,7 +412,20 @@ def _leave_only(into: Path, listed: Iterable[Instance]) -> None:
 
 
 def _series_path(study_uid: str, series_uid: str) -> str:
-    return f"/studies/{quote(study_uid, safe='')}/series/{quote(series_uid, safe='')}"
+    return f"/studies/{_segment(study_uid)}/series/{_segment(series_uid)}"
+
+
+def _segment(uid: str) -> str:
+    """Return a UID as a segment of a URL; one of dots would lead to another resource.
+
+    Raises
+    ------
+    SourceError
+        It is empty, or made of dots.
+    """
+    if not uid.strip(". "):
+        raise SourceError("a UID that the source gave is empty or made of dots; correct it there")
+    return quote(uid, safe="")
 
 
 class _NotAcceptable(SourceError):

@@ -19,6 +19,7 @@ from pacsgrid import grid
 from pacsgrid.errors import PacsgridError
 from pacsgrid.ledger.invariants import faults, sealed_entries
 from pacsgrid.model import StudyState
+from pacsgrid.pacs.asked import QUESTION
 from pacsgrid.pipeline.context import Line
 from pacsgrid.pipeline.crate import MANIFEST
 from pacsgrid.pipeline.release import collection_of
@@ -92,7 +93,9 @@ def _identities(line: Line) -> set[str]:
     for ref, sealed in sealed_entries(line.site.ledger_dsn, line.project.name):
         opened = line.vault.open(ref, sealed)
         values.update(
-            value for key, value in opened.items() if key != "source" and len(value) >= _TELLING
+            value
+            for key, value in opened.items()
+            if key not in QUESTION | {"source"} and len(value) >= _TELLING
         )
     return values
 

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pydicom
 
+from pacsgrid.deid.quarantine import shown
+from pacsgrid.deid.straight import straightened
 from pacsgrid.disk import sha256_of
-from pacsgrid.errors import SourceTooMuch
+from pacsgrid.errors import HeldError, SourceTooMuch
 from pacsgrid.model import FoundStudy, StudyQuery, StudyState
 from pacsgrid.pacs import Source, asked, open_source
 from pacsgrid.pacs.received import ReceivedSource
@@ -19,6 +21,7 @@ from pacsgrid.pipeline.received import take_up
 
 log = logging.getLogger(__name__)
 
+_OPEN = frozenset({StudyState.FOUND, StudyState.HELD})
 FINISHED = frozenset({StudyState.VERIFIED, StudyState.HELD, StudyState.WITHDRAWN})
 
 
@@ -63,7 +66,8 @@ def find_studies(
             **asked.sealed(study),
         }
         state = _enter(line, source_name, ref, identity)
-        if state is StudyState.HELD and _asked_anew(line, ref, identity):
+        doubtful = state is StudyState.HELD or asked.is_doubtful(study)
+        if state in _OPEN and doubtful and _asked_anew(line, ref, identity):
             state = StudyState.FOUND
         if state is StudyState.VERIFIED and _taken_up(line, source, study, ref):
             log.info("%s: the source has new instances, taking it up again", ref)
@@ -119,18 +123,23 @@ def _taken_up(line: Line, source: Source, study: FoundStudy, ref: str) -> bool:
 
 
 def _asked_anew(line: Line, ref: str, identity: dict[str, str]) -> bool:
-    """Release a study that was held because nobody had asked for it; returns whether."""
-    if line.ledger.held_code(ref) != asked.NOT_ASKED_FOR:
+    """Note another question that a study answers as well as the one before; returns whether.
+
+    A study that was held because nobody had asked for it is released.
+    """
+    held = line.ledger.held_code(ref)
+    if held not in ("", asked.NOT_ASKED_FOR):
         return False
     before = line.vault.open(ref, line.ledger.sealed(ref))
-    if all(before.get(key, "") == identity.get(key, "") for key in ("asked", "told")):
+    if not asked.replaces(identity, before):
         return False
     with line.ledger.lock_study(ref) as ours:
-        if not ours or line.ledger.held_code(ref) != asked.NOT_ASKED_FOR:
+        if not ours or line.ledger.held_code(ref) != held:
             return False
-        line.ledger.reseal(ref, line.vault.seal(ref, identity))
-        line.ledger.release(ref)
-    log.info("%s: asked for by another question, taking it up again", ref)
+        line.ledger.reseal(ref, line.vault.seal(ref, {**before, **identity}))
+        if held:
+            line.ledger.release(ref)
+            log.info("%s: asked for by another question, taking it up again", ref)
     return True
 
 
@@ -146,17 +155,17 @@ def _enter(line: Line, source_name: str, ref: str, identity: dict[str, str]) -> 
 
 
 def _hold_stray(line: Line, source_name: str, path: Path) -> None:
-    digest = sha256_of(path)
+    identity = {"study_uid": "", "patient_id": "", "file": shown(Path(path.name))}
+    try:
+        digest = sha256_of(path)
+    except OSError as error:
+        _hold_unreadable(line, source_name, identity, error)
+        return
     ref = line.pseudonyms.reference(source_name, f"stray:{digest}")
-    identity = {"study_uid": "", "patient_id": "", "file": path.name}
     if _enter(line, source_name, ref, identity) is StudyState.HELD:
         return
     line.rooms(ref).keep(path)
-    if _is_dicom(path):
-        code = "no-study-uid"
-        detail = "the file has no StudyInstanceUID (0020,000D); correct it at its origin"
-    else:
-        code, detail = "not-dicom", "the file is not DICOM (PS3.10); remove it from the folder"
+    code, detail = _why_stray(path)
     line.ledger.hold(ref, code, detail, digest)
     log.warning("%s: held, %s", ref, code)
 
@@ -167,13 +176,29 @@ def _hold_nameless(line: Line, source_name: str, patient_id: str) -> None:
     ref = line.pseudonyms.reference(source_name, f"nameless:{patient_id}")
     identity = {"study_uid": "", "patient_id": patient_id}
     if _enter(line, source_name, ref, identity) is not StudyState.HELD:
-        detail = "the source lists a study without StudyInstanceUID; correct it there"
+        detail = "the source lists a study without a valid StudyInstanceUID; correct it there"
         line.ledger.hold(ref, "no-study-uid", detail)
 
 
-def _is_dicom(path: Path) -> bool:
+def _hold_unreadable(
+    line: Line, source_name: str, identity: dict[str, str], error: OSError
+) -> None:
+    ref = line.pseudonyms.reference(source_name, f"unreadable:{identity['file']}")
+    if _enter(line, source_name, ref, identity) is not StudyState.HELD:
+        why = error.strerror or type(error).__name__
+        detail = f"a file of the folder cannot be read: {why}; let this account read it"
+        line.ledger.hold(ref, "unreadable-file", detail)
+        log.warning("%s: held, unreadable-file", ref)
+
+
+def _why_stray(path: Path) -> tuple[str, str]:
+    """Say why a file is of no study: it names none, or what is wrong with it as DICOM."""
     try:
         pydicom.dcmread(path, stop_before_pixels=True)
     except Exception:
-        return False
-    return True
+        try:
+            with path.open("rb") as stream:
+                straightened(stream)
+        except HeldError as error:
+            return error.code, error.detail
+    return "no-study-uid", "the file has no StudyInstanceUID (0020,000D); correct it at its origin"

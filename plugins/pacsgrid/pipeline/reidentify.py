@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from pacsgrid.errors import ConfigError
 from pacsgrid.ledger import Ledger, Vault, note_access
+from pacsgrid.pacs.asked import QUESTION
 
 _REASON = 10
 
@@ -46,4 +47,6 @@ def reidentify(
             raise ConfigError(f"project {project} has no pseudonym {pseudonym!r}")
         for ref in refs:
             note_access(dsn, who, ref, "identity", reason)
-            yield ref, vault.open(ref, ledger.sealed(ref))
+            identity = vault.open(ref, ledger.sealed(ref))
+            # What was asked for may name other patients too.
+            yield ref, {key: identity[key] for key in identity if key not in QUESTION}

@@ -24,6 +24,7 @@ from pacsgrid.web.access import is_operator, own_projects
 from pacsgrid.web.rows import limited_to
 from pacsgrid.web.rules import (
     ANNOUNCE,
+    ANY,
     MOUNTS,
     TRIGGER,
     Rule,
@@ -31,6 +32,7 @@ from pacsgrid.web.rules import (
     parsed,
     projects_of,
     rule_of,
+    runs_asked_for,
     runs_named,
     with_project,
 )
@@ -77,6 +79,12 @@ class ProjectGate:
         if rule is Rule.OPERATE and not operates:
             raise HTTPException(403, "this is for operators of the site")
         own = None if operates else await run_in_threadpool(own_projects, user)
+        if own is not None and rule is Rule.READ:
+            named = runs_asked_for(path, scope["query_string"])
+            with limited_to(own):
+                there = await run_in_threadpool(_confs, path.get("dag_id", ANY), named)
+            if set(named) - set(there):
+                raise HTTPException(404, "there is no such run")
         if scope["method"] not in ("GET", "HEAD"):
             receive = await self._checked(scope, receive, route, path, own)
         # What the receiver announces it need not be able to read.
@@ -160,7 +168,7 @@ def _again(body: bytes, receive: Receive) -> Receive:
 
 
 def _confs(dag: str | None, runs: Any) -> dict[str, Any]:
-    """Return the conf of those of a DAG's runs that there are."""
+    """Return the conf of those of a DAG's runs that there are; of any DAG's for ``~``."""
     from airflow.models.dagrun import DagRun
     from airflow.utils.session import create_session
     from sqlalchemy import select
@@ -168,9 +176,9 @@ def _confs(dag: str | None, runs: Any) -> dict[str, Any]:
     if not runs:
         return {}
     with create_session() as session:
-        asked = select(DagRun.run_id, DagRun.conf).where(
-            DagRun.dag_id == dag, DagRun.run_id.in_(list(runs))
-        )
+        asked = select(DagRun.run_id, DagRun.conf).where(DagRun.run_id.in_(list(runs)))
+        if dag != ANY:
+            asked = asked.where(DagRun.dag_id == dag)
         return {run: conf for run, conf in session.execute(asked)}
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
 from typing import Any
+from urllib.parse import parse_qsl
 
 from pacsgrid.config import site_names
 from pacsgrid.errors import ConfigError
@@ -213,6 +214,13 @@ def runs_named(path: Mapping[str, str], body: Any) -> Sequence[str]:
     """Return the one run that a request is about, if it is about one."""
     run = path.get("dag_run_id") or (body.get("dag_run_id") if isinstance(body, dict) else None)
     return () if not isinstance(run, str) or run == ANY else (run,)
+
+
+def runs_asked_for(path: Mapping[str, str], query: bytes) -> Sequence[str]:
+    """Return the runs that an address names, in its path or its query."""
+    pairs = [*path.items(), *parse_qsl(query.decode("latin-1"))]
+    keys = ("dag_run_id", "run_id", "run_ids")
+    return sorted({value for key, value in pairs if key in keys and value != ANY})
 
 
 def _named(conf: Any) -> tuple[str, ...]:

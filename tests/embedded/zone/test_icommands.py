@@ -56,8 +56,10 @@ def test_writing(run: Run, tmp_path: Path) -> None:
     run("istream write -a x", "more\n")
     assert run("iget x -").endswith("hello\nmore\n")
     run("iadmin mkresc other unixfilesystem localhost:/nowhere/other")
+    assert "SYS_REPLICA_INACCESSIBLE" in run("iget -R other x y", right=False)
     assert "HIERARCHY_ERROR" in run("iput -f -R other f x", right=False)
-    run("iphymv -R other x")
+    run("iphymv -R other x", right=False)
+    run("iphymv -S demoResc -R other x")
     assert run("ils -l x").split()[1:3] == ["0", "other"]
     run("isysmeta mod x +1h")
     assert "None" not in run("isysmeta ls x")

@@ -18,7 +18,7 @@ from embedded.zone.conftest import login
 from embedded.zone.wireclient import WireClient, pairs
 from pacsgrid.embedded.zone import ZoneServer, codes
 from pacsgrid.embedded.zone.check import check
-from pacsgrid.embedded.zone.native import NULL, from_xml, to_xml
+from pacsgrid.embedded.zone.native import from_xml, to_xml
 from pacsgrid.embedded.zone.secretbox import _PADDING, _WHEEL, _ring
 from pacsgrid.embedded.zone.wire import pack, parse
 
@@ -110,8 +110,30 @@ def test_force_overwrites_where_the_object_is_and_nowhere_else(
     assert read(rods) == b"new" and read(rods, f"{HOME}/y") == b"y"
 
 
+def test_a_get_names_a_resource_that_holds_the_object(client: WireClient) -> None:
+    put(client, b"data")
+    refused = client.ask(608, about(rescName="other"))
+    assert refused.int_info == codes.SYS_REPLICA_INACCESSIBLE and b"requested" in refused.error
+    found = client.ask(608, about(rescName="demoResc"))
+    assert (found.int_info, found.bs) == (4, b"data")
+    assert client.ask(608, about(rescName="demoResc", replNum="0")).int_info == 4
+
+
+def test_users_see_nothing_above_their_homes(
+    client: WireClient, zone: ZoneServer, bob: iRODSSession
+) -> None:
+    user = WireClient(zone.port, "bob", "bob-secret")
+    for path in ("/", "/brno", "/brno/home", "/brno/home/rods"):
+        assert user.ask(633, about(path)).int_info == codes.USER_FILE_DOES_NOT_EXIST
+    assert user.ask(633, about("/brno/home/bob")).int_info == 2
+    assert client.ask(633, about("/brno/home")).int_info == 2
+    user.close()
+
+
 def test_a_moved_replica_keeps_its_number(client: WireClient, rods: iRODSSession) -> None:
     put(client, b"data", regChksum="")
+    unsaid = client.ask(697, about(destRescName="other"))
+    assert unsaid.int_info == codes.USER_NULL_INPUT_ERR and b"Source hierarchy" in unsaid.error
     assert client.ask(697, about(rescName="demoResc", destRescName="other")).int_info == 0
     (replica,) = rods.data_objects.get(PATH).replicas
     assert (replica.number, replica.resource_name, replica.status) == (0, "other", "1")
@@ -211,9 +233,9 @@ def test_passwords_that_icommands_send(
 
 
 def test_structures_that_native_clients_unpack(client: WireClient) -> None:
-    """A server's description ends in bytes without which the client crashes; nothing is there."""
+    """Without what a server's description ends in the client crashes."""
     info = from_xml(client.ask(700).body)
-    assert info.endswith(b"brno\0" + bytes(4) + NULL + b"\0")
+    assert b"brno\0" in info and info.endswith(b'{"ssl_enabled":false}\0')
     whole = "".join(f"<{name}></{name}>" for name in ("objPath", "rescName"))
     packed = from_xml(
         f"<ModDataObjMeta_PI><DataObjInfo_PI>{whole}{pairs()}</DataObjInfo_PI>"

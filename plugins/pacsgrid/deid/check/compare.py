@@ -89,6 +89,8 @@ class Comparison:
         # A header's values are the same in most slices of a series: each is judged once.
         self._clean: set[tuple[str, bytes]] = set()
         self._judged_before: dict[tuple[tuple[str, ...], ...], _Judged] = {}
+        digits = {re.sub(r"\D", "", value) for value in identity.ids}
+        self._digits = {number.encode() for number in digits if len(number) >= 6}
         self._losses = Losses(profile, identity)
         self._rounds = "PatientAge" in profile.bins
         self._aged = False
@@ -217,7 +219,9 @@ class Comparison:
         elif vr in _TEXT:
             self._text(tag, old, element, was, now)
         elif vr in _BYTES and len(value) <= _BYTES_LIMIT:
-            self._judged(tag, vr, value, self._search.bytes)
+            self._judged(
+                tag, vr, value, lambda data: self._search.bytes(data) or self._raw.value(data)
+            )
         elif vr in _NUMBERS and len(value) >= _FEW:
             self._judged(tag, vr, value, self._raw.value)
         elif vr == "IS" and value.strip(b"\0 ") in self._search.numbers:
@@ -251,7 +255,7 @@ class Comparison:
                 if uid != was:
                     raise _changed(tag)
             elif uid == was and tag in KINDS:  # a maker's class or scheme
-                if holds(uid, self._search.numbers, self._search.dates):
+                if holds(uid, self._digits, self._search.dates):
                     raise identity_left(name(tag), "an identifier or date")
             elif uid == was and kept:
                 continue

@@ -46,5 +46,5 @@ def _valid(year: str, month: str, day: str, rest: str) -> Iterator[tuple[str, st
         found = date(int(year), int(month), int(day))
     except ValueError:
         return
-    if found.year > 1:  # what programs have for no date
-        yield f"{found:%Y%m%d}".zfill(8), rest
+    if 1800 <= found.year < 2200:
+        yield f"{found:%Y%m%d}", rest

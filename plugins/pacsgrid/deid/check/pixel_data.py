@@ -86,7 +86,9 @@ def _pixel_bytes(header: Header, there: int) -> int:
         return there
     frames = header.elements.get(0x00280008)
     text = frames.value.strip(b"\0 ") if frames is not None else b""
-    count = int(text) if text.isdigit() else 1
+    if text.strip(b"+.0123456789"):
+        return there
+    count = int(float(text or 1))
     total = rows * columns * bits * (header.number(0x00280002) or 1) * (count or 1)
     photometric = header.elements.get(0x00280004)
     if photometric is not None and photometric.value.strip(b"\0 ") == b"YBR_FULL_422":

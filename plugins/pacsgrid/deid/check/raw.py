@@ -11,8 +11,6 @@ import re
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 
-import numpy as np
-
 from .identity import Identity
 from .text import fold
 
@@ -23,8 +21,8 @@ _READABLE_BYTE = math.log2(256 / 95)
 _ENCODINGS = ("utf-8", "cp1250", "cp1252", "iso8859-5", "cp932", "gb18030", "utf-16-le")
 # Upper case becomes lower case, and no byte of UTF-16 stands between two letters.
 _LOWER = bytes.maketrans(bytes(range(65, 91)), bytes(range(97, 123)))
-_PRINTED = np.zeros(256, np.bool_)
-_PRINTED[32:127] = True
+# Each byte by its kind: printable ASCII, or not.
+_KINDS = bytes(ord("p") if 32 <= byte < 127 else 0 for byte in range(256))
 # Single numbers are many, and hold no text when they cannot be read.
 _FEW, _READABLE = 256, re.compile(rb"[ -~]{6}")
 _SHORTEST = 4
@@ -80,23 +78,25 @@ class Raw:
         if not self._found:
             return None
         wanted = _CHANCE + math.log2(max(size, 1) * len(self._found))
+        others = [needle for needle in self._others if _bits(needle) >= wanted]
+        shortest = max(_SHORTEST, math.ceil(wanted / _OTHER))
         carried = b""
         for chunk in chunks:
             data = carried + chunk.translate(_LOWER, b"\0")
-            for needle in self._others:
-                if needle in data and _bits(needle) >= wanted:
+            for needle in others:
+                if needle in data:
                     return self._found[needle]
-            for run in printed(data, _SHORTEST):
-                if (found := self._in_run(run, wanted)) is not None:
+            runs = list(printed(data, shortest))
+            together = b"\n".join(runs)
+            hits = [needle for needle in self._plain if needle in together]
+            for run in runs if hits else ():
+                if (found := self._in_run(run, hits, wanted)) is not None:
                     return found
             carried = data[-_CARRIED:]
         return None
 
-    def _in_run(self, run: bytes, wanted: float) -> str | None:
-        most = _OTHER * len(run)
-        if most < wanted:
-            return None
-        for needle in self._plain:
+    def _in_run(self, run: bytes, needles: list[bytes], wanted: float) -> str | None:
+        for needle in needles:
             at = run.find(needle)
             while at >= 0:
                 around = _READABLE_BYTE * (len(run) - len(needle))
@@ -108,13 +108,15 @@ class Raw:
 
 def printed(data: bytes, shortest: int) -> Iterator[bytes]:
     """Yield the runs of printable ASCII of at least that length."""
-    if not data:
-        return
-    breaks = np.flatnonzero(~_PRINTED[np.frombuffer(data, np.uint8)])
-    edges = np.concatenate((np.array([-1]), breaks, np.array([len(data)])))
-    long = np.flatnonzero(np.diff(edges) > shortest)
-    for start, end in zip(edges[long] + 1, edges[long + 1], strict=True):
+    kinds = data.translate(_KINDS)
+    wanted = b"p" * shortest
+    start = kinds.find(wanted)
+    while start >= 0:
+        end = kinds.find(b"\0", start + shortest)
+        if end < 0:
+            end = len(data)
         yield data[start:end]
+        start = kinds.find(wanted, end)
 
 
 def _bits(needle: bytes) -> float:

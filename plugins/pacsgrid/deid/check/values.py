@@ -23,7 +23,9 @@ _NEVER = frozenset((0x00100030, 0x00100032, 0x0016004E, 0x0072005F, *range(0x001
 # Dates and times of content items: Table E.3.4-1 decides by their concept.
 _CONTENT = frozenset((0x0040A120, 0x0040A121, 0x0040A122))
 _CLOCK = re.compile(r"\D*(\d\d?)(?:[:. ]?(\d\d))?(?:[:. ]?(\d\d))?(?:[.,:](\d*))?(\s*[ap]\.?m)?")
-_DUMMIES = frozenset(("19000101", "000000"))
+_DUMMY = "19000101"
+# What stands in the place of a birth date that had to go.
+_DUMMIES = frozenset((_DUMMY, "000000"))
 
 
 def _clock(text: str) -> tuple[int, int, int, str] | None:
@@ -36,10 +38,16 @@ def _clock(text: str) -> tuple[int, int, int, str] | None:
     return hour, minute, second, (match[4] or "")[:6].rstrip("0")
 
 
+def _plain(text: str) -> str:
+    """Return a text with the signs and blanks of ASCII, of whatever character set they were."""
+    for odd, usual in (("â\x88\x92", "-"), ("\u2212", "-"), ("\u2013", "-"), ("Â\xa0", " ")):
+        text = text.replace(odd, usual)
+    return text
+
+
 def _readings(text: str) -> list[Decimal]:
     """Return the numbers that a text may mean, with the comma as point or between thousands."""
-    for odd, usual in (("â\x88\x92", "-"), ("\u2212", "-"), ("\u2013", "-"), ("Â", "")):
-        text = text.replace(odd, usual)
+    text = _plain(text)
     text = re.sub(r"(?<=[\d.,])\s*[A-Za-z°Â]{1,3}$", "", text.strip())
     text = re.sub(r"[\s'’\xa0]", "", text)
     text = re.sub(r"(?<=\d)[dD](?=[+-]?\d)", "e", text)
@@ -111,7 +119,7 @@ class Losses:
                 len(value) >= 4 and value in part for value in self._identifiers for part in was
             )
         else:
-            kept = old.vr in _TIMES and not any(
+            kept = old.vr not in _NUMBERS and not any(
                 _tells(part) and part[:8] not in self._births for part in was
             )
         if not kept:
@@ -127,22 +135,23 @@ class Losses:
         if tag in (_AGE, _SIZE, _WEIGHT):
             return bool(was) == bool(now)
         if vr in _NUMBERS:
-            return any(a == b for a in _readings(was) for b in _readings(now))
+            return _plain(was).strip() == now or any(
+                a == b for a in _readings(was) for b in _readings(now)
+            )
         if (not now or now[:8] in _DUMMIES) and was[:8] in self._births:
             return True  # wherever it stands, it neither stays nor moves
-        if not was or not now or now[:8] in _DUMMIES:
+        if not was or not now:
             return not _tells(was) and not now
         if vr == "TM":
-            long = len(re.sub(r"\D", "", was)) >= 12
-            rest = next((rest for _, rest in dated(was)), was) if long else was
-            return _clock(rest) == _clock(now)
+            rests = [was, *(rest.lstrip("t ") for _, rest in dated(was))]
+            return any(_clock(rest) == _clock(now) for rest in rests)
         return self._moved(was, now)
 
     def _moved(self, was: str, now: str) -> bool:
         """Say whether a date is another one by a patient's shift, at the same time of day."""
         found = list(dated(was))
         if not found or not re.match(r"\d{8}", now):
-            return True  # a month or a year
+            return now != _DUMMY  # a month or a year
         made = date(int(now[:4]), int(now[4:6]), int(now[6:8])).toordinal()
         for day, rest in found:
             source = date(int(day[:4]), int(day[4:6]), int(day[6:8])).toordinal()
@@ -155,4 +164,4 @@ class Losses:
 
 def _tells(text: str) -> bool:
     """Say whether a date or time says anything: 0000-00-00 and 0001-01-01 do not."""
-    return bool(re.search(r"[1-9a-z]", re.sub(r"^0001[-/.]?01[-/.]?01.*", "", text.lower())))
+    return bool(re.search(r"[1-9]", re.sub(r"^0001[-/.]?01[-/.]?01.*|[+-]\d\d:?\d\d$", "", text)))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from ..pixels import Layout
-from . import deflated, jp2, jpeg, jpeg2000, rle, video
+from . import jp2, jpeg, jpeg2000, rle, video
 from .data import Data, Patches, unreadable
 
 _RLE = "1.2.840.10008.1.2.5"
 _UNCOMPRESSED = "1.2.840.10008.1.2.1.98"
-_DEFLATED = "1.2.840.10008.1.2.8.1"
 # Nobody is hurt by a frame of so many samples.
 _SMALL = 1 << 24
 
@@ -36,8 +35,6 @@ def needless(data: Data, syntax: str, layout: Layout) -> Patches:
         patches = Patches()
         patches.zero(layout.frame_bytes or data.size, data.size)
         return patches
-    if syntax == _DEFLATED:
-        return deflated.needless(data, layout.frame_bytes)
     if first.startswith(jpeg.SOI):
         patches = jpeg.needless(data)
     elif first.startswith(jpeg2000.SOC):

@@ -11,10 +11,14 @@ from . import mp4
 from .data import Data, Patches, unreadable
 
 _START = re.compile(rb"\x00\x00\x01")
-# ISO/IEC 13818-2 6.2.1: user data, reserved and system start codes; behind the end of a sequence
-# another may follow, but nothing else.
-_MPEG2 = re.compile(rb"\x00\x00\x01[\xb0-\xb2\xb6\xb7\xb9-\xff]")
-_SEQUENCE_END = 0xB7
+# ISO/IEC 13818-2 6.2.1: all but slices. User data, reserved and system start codes go whole;
+# behind the end of a sequence another may follow, but nothing else.
+_MPEG2 = re.compile(rb"\x00\x00\x01[\x00\xb0-\xff]")
+_PICTURE, _SEQUENCE, _ERROR, _EXTENSION, _SEQUENCE_END, _GROUP = 0, 0xB3, 0xB4, 0xB5, 0xB7, 0xB8
+_LONGEST = {_PICTURE: 5, _SEQUENCE_END: 0, _ERROR: 0, _GROUP: 4}
+# Extensions by their number (6.2.2.3 to 6.2.3.6): sequence, its display and scaling, matrices,
+# picture display and coding, its scaling; a copyright's is none of a decoder's.
+_EXTENSIONS = {1: 6, 2: 8, 3: 257, 5: 9, 7: 14, 8: 7, 9: 5, 10: 4}
 _MPEG2_SYNTAXES = ("100", "101")
 _HEVC_SYNTAXES = ("107", "108")
 # What may precede a start code: zeros.
@@ -59,11 +63,27 @@ def needless(data: Data, syntax: str) -> Patches:
 
 def _mpeg2(data: Data, at: int, patches: Patches) -> None:
     while (at := data.search(_MPEG2, at, 4)) >= 0:
-        code = data.number(at + 3, 1)
-        end = data.search(_START, at + 4, 3)
+        code, start = data.number(at + 3, 1), at + 4
+        end = data.search(_START, start, 3)
         end = data.size if end < 0 else end
-        patches.zero(at + 4 if code == _SEQUENCE_END else at, end)
+        if code == _SEQUENCE:
+            longest = _sequence_header(data.read(start, 72))
+        elif code == _EXTENSION:
+            longest = _EXTENSIONS.get(data.number(start, 1) >> 4, -4)
+        else:
+            longest = _LONGEST.get(code, -4)  # with its start code
+        patches.zero(start + longest, end)
         at = end
+
+
+def _sequence_header(body: bytes) -> int:
+    """Return the length of a sequence header with its matrices (6.2.2.1)."""
+    length = 8
+    if len(body) > 7 and body[7] & 2:
+        length += 64
+    if len(body) >= length and body[length - 1] & 1:
+        length += 64
+    return length
 
 
 def _units(data: Data, at: int, hevc: bool, patches: Patches) -> None:

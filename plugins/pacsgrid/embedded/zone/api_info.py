@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from .request import Reply, Request, api, json_reply, json_string
+import ssl
+
+from .request import Reply, Request, api, json_body, json_reply, json_string
 from .session import Session
 from .wire import RELEASE, pack
 
@@ -10,10 +12,12 @@ from .wire import RELEASE, pack
 @api(700)
 def misc_info(s: Session, r: Request) -> Reply:
     """Server type, version, zone."""
-    return Reply(0, pack(
+    known = pack(
         "MiscSvrInfo_PI", serverType=1, serverBootTime=0, relVersion=RELEASE, apiVersion="d",
         rodsZone=s.server.zone,
-    ))  # fmt: skip
+    )  # fmt: skip
+    about_tls = json_body({"ssl_enabled": isinstance(s.sock, ssl.SSLSocket)})
+    return Reply(0, known.replace(b"</MiscSvrInfo_PI>", about_tls + b"</MiscSvrInfo_PI>"))
 
 
 FEATURES = {

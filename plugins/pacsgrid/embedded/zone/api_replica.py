@@ -250,7 +250,10 @@ def data_move(s: Session, r: Request) -> Reply:
 
 
 def _move(s: Session, rows: list[Any], kw: dict[str, str]) -> int:
-    source = pick(s, rows, {k: kw[k] for k in ("rescName", "replNum") if k in kw})
+    if not any(kw.get(key) for key in ("rescName", "replNum", "resc_hier")):
+        said = "Source hierarchy or leaf resource or replica number required - none provided."
+        raise IrodsError(codes.USER_NULL_INPUT_ERR, said, tell=True)
+    source = pick(s, rows, {k: kw[k] for k in ("rescName", "replNum", "resc_hier") if k in kw})
     leaf = leaves(s, chosen(s, {"destRescName": kw.get("destRescName", "")}))[0]
     if source["resc_id"] == leaf["id"]:
         return 0

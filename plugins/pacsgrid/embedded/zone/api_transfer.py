@@ -58,6 +58,7 @@ def data_get(s: Session, r: Request) -> Reply:
     kw = r.node.keywords()
     h = open_object(s, clean(r.node.get("objPath")), 0, kw)
     try:
+        on_named_resource(s, h, kw)
         checksum = ""
         if "verifyChksum" in kw:
             row = s.cat.one("SELECT checksum FROM data WHERE id=? AND repl=?", h.data_id, h.repl)
@@ -72,6 +73,17 @@ def data_get(s: Session, r: Request) -> Reply:
         if h.transfer is None:
             os.close(h.fd)
     return Reply(len(data), portal(0, checksum), data)
+
+
+def on_named_resource(s: Session, h: Handle, kw: dict[str, str]) -> None:
+    """Refuse a get from a resource that holds no replica which could be read."""
+    name = kw.get("rescName")
+    if not name or kw.get("replNum") or kw.get("resc_hier"):
+        return
+    row = s.cat.one("SELECT resc_id FROM data WHERE id=? AND repl=?", h.data_id, h.repl)
+    if row is not None and s.cat.hier(row["resc_id"]).split(";")[0] != name:
+        said = "hierarchy descending from requested resource name does not have a replica"
+        raise IrodsError(codes.SYS_REPLICA_INACCESSIBLE, said, tell=True)
 
 
 def portal(number: int, checksum: str = "") -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from . import views
-from .catalog import OWN, READ, Catalog, now
+from .catalog import OWN, Catalog, now
 from .doomed import bury_all
 from .locks import recover
 
@@ -39,11 +39,8 @@ def populate(
             own = [f"{z}/home/{admin}", f"{z}/trash/home/{admin}"]
             for path in [*shared, f"{z}/home/public", f"{z}/trash/home/public", *own]:
                 cid = cat.add_coll(db, path, admin, zone, uid)
-                if path in shared:
-                    db.execute(
-                        "INSERT OR REPLACE INTO access VALUES(?,?,?)", (cid, groups["public"], READ)
-                    )
-                elif path.endswith("/public"):
+                # Of those above the homes nobody but the administrator sees anything.
+                if path.endswith("/public"):
                     db.execute(
                         "INSERT OR REPLACE INTO access VALUES(?,?,?)", (cid, groups["public"], OWN)
                     )

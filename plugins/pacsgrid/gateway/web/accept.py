@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from email.message import Message
 from itertools import islice
@@ -56,23 +57,29 @@ def accepted(request: Request) -> list[Accepted]:
     """
     named = request.query_params.getlist("accept")
     text = ",".join(named or request.headers.getlist("accept")).strip(", ") or ANY
-    try:
-        found = [_one(part) for part in islice(_split(text, ","), _MOST) if part.strip()]
-    except ValueError:
-        raise HTTPException(400, "Accept is not a list of media types") from None
+    found = []
+    for part in islice(_split(text, ","), _MOST):
+        with suppress(ValueError):  # an invalid one does not spoil the others
+            found.append(_one(part))
+    if not found:
+        raise HTTPException(400, "Accept is not a list of media types")
     taken = [_without(one, found) for one in found if one.quality > 0]
     return sorted(taken, key=lambda one: -one.quality)
 
 
 def _one(text: str) -> Accepted:
-    media, *_ = (part.strip().lower() for part in _split(text, ";"))
+    media = next(_split(text, ";")).strip().lower()
+    # Java's own client of HTTP writes it so.
+    media = ANY if media == "*" else media
     if not _RANGE.fullmatch(media) or (media.startswith("*/") and media != ANY):
         raise ValueError(text)
     message = Message()
-    message["Content-Type"] = " ".join(text.split())
+    message["Content-Type"] = "; ".join([media, *islice(_split(text, ";"), 1, None)])
     params = {str(k).lower(): str(v) for k, v in message.get_params(failobj=[])[1:]}
     several = media in (MULTIPART, "multipart/*")
-    kind = params.get("type", ANY).strip('" ').lower() if several else media
+    kind = media
+    if several:
+        kind = params.get("type", ANY).strip('" ').partition(";")[0].strip().lower()
     quality = params.get("q", "1").strip()
     if not _RANGE.fullmatch(kind) or not _QUALITY.fullmatch(quality):
         raise ValueError(text)

@@ -247,6 +247,7 @@ class BoundedServer(uvicorn.Server):
                 h11_max_incomplete_event_size=limits.header_bytes,
                 access_log=False,  # query strings name what was searched for
                 log_config=None,
+                log_level="error",  # or strangers fill the log with what is no request
                 server_header=False,
                 # Anybody can write X-Forwarded-For; `public_url` says how clients come here.
                 proxy_headers=False,

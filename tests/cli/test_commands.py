@@ -1,0 +1,226 @@
+"""Every command: its help, what the documents show of it, and what it says to wrong settings."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shlex
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dicom import ct
+from pacsgrid import cli
+from pacsgrid.cli import COMMANDS, main
+from pacsgrid.grid.user import ENVIRONMENT
+
+ROOT = Path(__file__).parent.parent.parent
+ENTRY = {
+    "irods_host": "127.0.0.1", "irods_port": 1, "irods_user_name": "jana", "irods_zone_name": "brno"
+}  # fmt: skip
+
+
+def parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    made = argparse.ArgumentParser()
+    commands = made.add_subparsers(dest="command", required=True)
+    for module in COMMANDS:
+        module.add(commands)
+    return made, dict(commands.choices)
+
+
+NAMES = sorted(parser()[1])
+
+
+@pytest.fixture(autouse=True)
+def nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("PACSGRID_SITE", ENVIRONMENT, "IRODS_AUTHENTICATION_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_help_is_given(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main([name, "--help"])
+    assert left.value.code == 0 and f"pacsgrid {name}" in capsys.readouterr().out
+
+
+def shown() -> Iterator[tuple[str, str]]:
+    """The commands that the documents show, as `name: text`, and their arguments."""
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    line = re.compile(r"python -m pacsgrid ((?:[^`\n\\]|\\\n)+)")
+    cell = re.compile(rf"`((?:{'|'.join(NAMES)}) [^`]+)`")
+    for page in pages:
+        text = page.read_text()
+        for found in (*line.findall(text), *cell.findall(text)):
+            arguments = (
+                re.sub(r"\$\([^)]*\)", "TODAY", found.replace("\\\n", " "))
+                .split(" | ")[0]
+                .split(" > ")[0]
+            )
+            first = arguments.split(maxsplit=1)[0]
+            whole = " " in arguments.strip()  # else it is only spoken of
+            if first in NAMES and whole and "..." not in arguments:
+                yield f"{page.relative_to(ROOT)}: {arguments.strip()}", arguments
+
+
+SHOWN = dict(shown())
+
+
+@pytest.mark.parametrize("what", SHOWN)
+def test_what_the_documents_show_can_be_said(what: str) -> None:
+    parser()[0].parse_args(shlex.split(SHOWN[what], comments=True))
+
+
+def test_enough_is_shown() -> None:
+    assert len(SHOWN) > 10 and {text.split(maxsplit=1)[0] for text in SHOWN.values()} >= {
+        "deid", "fetch", "search", "cohort", "keep", "reidentify"
+    }  # fmt: skip
+
+
+# Arguments that parse, so that what follows is the command's own doing.
+GIVEN = {
+    "cohort": ["p", "Modality=CT"], "withdraw": ["p", "S"], "share": ["p", "jana#praha"],
+    "ticket": ["p", "/z/c"], "leave": ["p", "praha"], "keep": ["p"], "report": ["p"],
+    "zones": ["p"], "reidentify": ["S", "--project", "p", "--who", "w", "--reason", "r"],
+    "doctor": [], "gateway": [], "receive": [], "backup": ["b"], "restore": ["b"],
+    "roles": ["--show"],
+}  # fmt: skip
+SITES = {
+    "none": None, "missing": "nowhere.yaml", "a folder": ".", "binary": "binary", "empty": "empty",
+    "no mapping": "list.yaml", "no YAML": "broken.yaml", "unknown keys": "keys.yaml",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("site", SITES)
+@pytest.mark.parametrize("name", sorted(GIVEN))
+def test_a_wrong_site_file_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    name: str, site: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    Path("binary").write_bytes(bytes(range(256)))
+    Path("empty").touch()
+    Path("list.yaml").write_text("- 1\n")
+    Path("broken.yaml").write_text("a: [")
+    Path("keys.yaml").write_text("zone: {}\n")
+    if SITES[site] is not None:
+        monkeypatch.setenv("PACSGRID_SITE", str(SITES[site]))
+    assert main([name, *GIVEN[name]]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"pacsgrid {name}: ") and "fails with" not in said
+    # A backup is looked at before the site.
+    named = "b: no backup" if name == "restore" and SITES[site] else SITES[site]
+    assert (named or "PACSGRID_SITE").removeprefix(".") in said
+
+
+def test_every_command_with_a_site_is_tried() -> None:
+    assert set(GIVEN) == set(NAMES) - {"deid", "fetch", "search"}
+
+
+@pytest.mark.parametrize(
+    ("paths", "word"),
+    [(["nowhere", "out"], "nowhere: no such file"), (["in"], "OUT"), (["in", "file"], "file: is a"),
+     (["in", "out", "--profile", "nothing"], "nothing"), (["in", "out", "--profile", "in"], "in"),
+     (["in", "out", "--key-file", "short"], "16 bytes"), (["in", "out", "--key-file", "x"], "x"),
+     (["in", "out", "--quarantine", "file"], "file: is a"), (["", "out"], "")],
+)  # fmt: skip
+def test_wrong_arguments_of_deid_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    paths: list[str], word: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    Path("in").mkdir()
+    Path("file").touch()
+    Path("key").write_bytes(b"k" * 32)
+    Path("short").write_bytes(b"k")
+    key = [] if "--key-file" in paths else ["--key-file", "key"]
+    if paths[0] == "":
+        Path("out").mkdir()
+        paths = ["in/../nowhere", "out"]
+    assert main(["deid", *paths, *key, "--project", "d"]) == 2
+    said = capsys.readouterr().err
+    assert word in said and "fails with" not in said and not list(Path("in").iterdir())
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_profile_is_tried_as_documented(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], there: bool
+) -> None:
+    """docs/profiles.md, step 5."""
+    monkeypatch.chdir(tmp_path)
+    ct(Path("IN/a"), "1.2.3", "1.2.3.1")
+    Path("my.yaml").write_text("name: my\nversion: '1'\noptions: [full]\n")
+    if there:
+        Path("OUT").mkdir()
+    (command,) = (said for what, said in SHOWN.items() if "profiles.md: deid IN" in what)
+    assert main(shlex.split(command)) == 0
+    told = capsys.readouterr().out
+    assert told.splitlines()[-1].startswith("1 files: 1 done") and Path("OUT").exists() == there
+    assert not Path("OUT-held").exists() and not (there and list(Path("OUT").iterdir()))
+
+
+def test_two_folders_are_rehearsed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ct(Path("a/1"), "1.2.3", "1.2.3.1")
+    ct(Path("b/1"), "1.2.4", "1.2.4.1")
+    Path("key").write_bytes(b"k" * 32)
+    assert main(["deid", "a", "b", "--dry-run", "--key-file", "key", "--project", "d"]) == 0
+    assert "2 files: 2 done" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", [["fetch", "/brno/home/x"], ["search", "/brno/home", "A=B"]])
+@pytest.mark.parametrize(
+    ("environment", "password", "word", "status"),
+    [
+        (None, None, "run iinit first", 2),
+        ("{}", None, "lacks irods_zone_name", 2),
+        ("[]", None, "not an iRODS environment", 2),
+        ("\x00", None, "not an iRODS environment", 2),
+        (json.dumps({**ENTRY, "irods_port": "x"}), None, "not an iRODS environment", 2),
+        (json.dumps(ENTRY), None, "no iRODS password", 2),
+        (json.dumps(ENTRY), "", "run iinit", 2),
+        (json.dumps(ENTRY), "anything", "127.0.0.1", 75),
+        (json.dumps({**ENTRY, "irods_host": "zone.invalid"}), "anything", "zone.invalid", 75),
+    ],
+)
+def test_what_is_missing_before_a_zone_answers_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    command: list[str], environment: str | None, password: str | None, word: str, status: int,
+) -> None:  # fmt: skip
+    from irods.password_obfuscation import encode
+
+    place = tmp_path / ".irods"
+    place.mkdir()
+    monkeypatch.chdir(tmp_path)
+    if environment is not None:
+        (place / "irods_environment.json").write_text(environment)
+    if password == "anything":
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        entry = {**json.loads(environment or ""), "irods_port": port}
+        (place / "irods_environment.json").write_text(json.dumps(entry))
+        password = encode("rods")
+    if password is not None:
+        (place / ".irodsA").write_text(password)
+    assert main(command) == status
+    said = capsys.readouterr().err
+    assert word in said and "fails with" not in said
+
+
+def test_a_fault_of_our_own_is_told_without_a_value(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(given: argparse.Namespace) -> int:
+        raise LookupError("Nováková")
+
+    monkeypatch.setattr(cli.doctor, "run", fails)
+    assert main(["doctor"]) == 1
+    said = capsys.readouterr().err
+    assert "LookupError at test_commands.py" in said and "ovák" not in said
