@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from irods.column import Like
-from irods.models import TicketQuery
+from irods.models import Collection, DataObject, TicketQuery
 
 from pacsgrid.errors import ZoneError
 from pacsgrid.grid.fetch import get_text
@@ -136,14 +136,16 @@ def end_tickets_below(zone: Zone, collection: str) -> int:
 
     Somebody else's tickets are left: without their object they open nothing.
     """
-    string = TicketQuery.Ticket.string
-    where = (TicketQuery.Collection.name, TicketQuery.DataObject.coll)
-    found = {
-        row[string]
-        for column in where
-        for criterion in (column == collection, Like(column, f"{collection}/%"))
-        for row in zone.rows((string, column), criterion)
+    below = (Collection.name == collection, Like(Collection.name, f"{collection}/%"))
+    # A real catalog joins a ticket to its object's name for one kind of object at a time only.
+    ids = {
+        row[column]
+        for column in (Collection.id, DataObject.id)
+        for criterion in below
+        for row in zone.rows((column,), criterion)
     }
+    string, of = TicketQuery.Ticket.string, TicketQuery.Ticket.object_id
+    found = {row[string] for row in zone.rows((string, of)) if row[of] in ids}
     return _end(zone, sorted(found))
 
 
