@@ -78,7 +78,6 @@ def enhanced(place: str, **header: object) -> Dataset:
         enhanced("shared"),
         enhanced("frames"),
         volume(1, 1, BodyPartExamined="HEAD"),
-        volume(1, None, BodyPartExamined="BRAIN"),
         volume(1, 1, SeriesDescription="MEMPRAGE_4e_p2_1mm_iso RMS", MRAcquisitionType="3D"),
         volume(1, 1, SeriesDescription="anat-T1w_acq-tfl"),
         volume(0.9, 0.9, ProtocolName="t1_mprage_sag_p2_iso"),

@@ -198,10 +198,9 @@ def _voxel(ds: Any) -> list[float]:
             return _UNKNOWN
         if not all(map(math.isfinite, (*spacing, *slices))):
             return _UNKNOWN
-        # Overlapping slices are as fine as their distance, not as their thickness. Without
-        # either they may be as fine as the pixels.
-        if spacing:
-            return [*spacing, min(slices, default=max(spacing))]
+        # Overlapping slices are as fine as their distance, not as their thickness.
+        if spacing and slices:
+            return [*spacing, min(slices)]
     return []
 
 
