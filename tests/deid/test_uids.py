@@ -129,7 +129,7 @@ def test_well_known_uids_stay(tmp_path: Path) -> None:
 
 def test_both_know_the_same_uids() -> None:
     """Anonymiser and checker have a list each; neither has what the other lacks."""
-    assert all(is_standard(uid.encode()) for uid in UID_dictionary)
+    assert [uid for uid in UID_dictionary if not is_standard(uid.encode())] == []
     assert not is_standard(b"1.2.840.10008.5.1.4.1.1.2.9") and not is_standard(b"1.2.840.10008.")
     for text in [*HOSTILE, "1.2", "1.2.003", "", "3.4", "1.²", "1.2\0"]:
         assert is_valid(text.encode()) == is_uid(text)
