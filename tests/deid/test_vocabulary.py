@@ -174,3 +174,20 @@ def test_a_version_is_a_version(tmp_path: Path, version: str) -> None:
     ds.CodingSchemeIdentificationSequence = Sequence([item])
     made = dcmread(checked(save(ds, tmp_path / "a.dcm"), load_profile("research")).path)
     assert version not in str(made)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_scheme_may_be_called_as_the_program_that_wrote_the_file(
+    tmp_path: Path, profile: str
+) -> None:
+    scheme = "1.3.12.2.1107.5.2"
+    path = ct(tmp_path / "a", "1.2.3", "1.2.3.4")
+    ds = dcmread(path)
+    code = Dataset()
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = "T1", "99SMS", "Thorax"
+    code.CodingSchemeUID = scheme
+    ds.AnatomicRegionSequence = Sequence([code])
+    ds.file_meta.ImplementationClassUID = scheme
+    ds.save_as(path)
+    made = dcmread(checked(path, load_profile(profile)).path)
+    assert made.AnatomicRegionSequence[0].CodingSchemeUID == scheme

@@ -45,6 +45,9 @@ ALWAYS_NEW = _IDS - {0x00200010} | _PHONES | _ADDRESSES
 # Stands where a date has to stand and may not: in results of an earlier anonymising too.
 _NO_DATE = "19000101"
 
+# What names a kind of thing, or the program that wrote the file: (0002,0012).
+_NO_INSTANCE = KINDS | {0x00020012}
+
 
 @dataclass
 class Identity:
@@ -98,7 +101,7 @@ class Identity:
         if vr == "UI":
             for part in value.split(b"\\"):
                 uid = part.strip(b"\0 ")
-                if uid and tag not in KINDS and not is_standard(uid):
+                if uid and tag not in _NO_INSTANCE and not is_standard(uid):
                     self.origins.add(uid)
             return
         kind = self._kind(tag, vr)
