@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from pacsgrid.cli import main
 from pacsgrid.embedded.postgres import EmbeddedPostgres
 from pacsgrid.errors import ConfigError
 from pacsgrid.ledger import (
+    Cohorts,
     Ledger,
+    Patients,
     migrate,
     note_access,
     note_decision,
@@ -23,7 +26,7 @@ from pacsgrid.ledger import (
 )
 from pacsgrid.ledger.dump import dump, load
 from pacsgrid.ledger.migrate import newest
-from pacsgrid.model import StudyState
+from pacsgrid.model import PatientPrint, StudyState
 from pacsgrid.pipeline.site_check import ONE_ROLE
 from pacsgrid.pipeline.site_check import _ledger as checked_ledger
 
@@ -118,11 +121,31 @@ def test_every_append_only_table_is_one_that_is_attacked(filled: tuple[str, str]
 
 
 def test_the_application_does_its_work(filled: tuple[str, str]) -> None:
-    _, app = filled
+    owner, app = filled
     with Ledger(app, "tester") as ledger:
         assert ledger.state(REF) is StudyState.FOUND
         assert ledger.sealed(REF) == b"sealed"
         assert ledger.audit(REF)
+    seen = PatientPrint(frozenset({"f"}), frozenset({"g"}), frozenset({"i"}), "", "M")
+    with Patients(app) as patients, Cohorts(app) as cohorts:
+        assert patients.note("lung", "S1", replace(seen, sex="")) == ""
+        assert patients.note("lung", "S1", seen) == ""
+        assert _run(owner, "SELECT sex FROM pacsgrid.patient") == [("M",)]
+        cohorts.withdraw("lung", "S1", ["brno"])
+    assert _run(owner, "SELECT * FROM pacsgrid.patient") == []
+
+
+def test_the_application_may_change_every_table_but_the_trails(filled: tuple[str, str]) -> None:
+    owner, _ = filled
+    allowed = ("SELECT", "INSERT", "UPDATE", "DELETE")
+    held = _run(
+        owner,
+        "SELECT c.relname, p FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace,"
+        f" unnest(ARRAY{list(allowed)}) p WHERE n.nspname = 'pacsgrid' AND c.relkind = 'r'"
+        f" AND NOT has_table_privilege('{APP}', c.oid, p)",
+    )
+    kept = {("schema_version", p) for p in allowed[1:]}
+    assert set(held) == {(trail, p) for trail in TRAILS for p in allowed[2:]} | kept
 
 
 def test_a_ledger_of_one_role_gets_an_owner(postgres: EmbeddedPostgres, dsn: str) -> None:

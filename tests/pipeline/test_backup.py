@@ -17,7 +17,8 @@ import pytest
 from dicom import ct
 from grids import bare_stack
 from pacsgrid.cli import AGAIN, WRONG, main
-from pacsgrid.embedded.stack import ROOT, Stack
+from pacsgrid.embedded.stack import LEDGER_ROLE, ROOT, Stack
+from pacsgrid.ledger import owns_its_trail
 from pacsgrid.model import StudyQuery
 from pacsgrid.pipeline import STEPS, Line, find_studies, run_step, settle
 
@@ -30,6 +31,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with bare_stack(directory) as stack:
         _take(stack, 1)
         (stack.dir / "passphrase").write_text(PASSPHRASE + "\n")
+        (stack.dir / "owner.dsn").write_text(stack.postgres.dsn("ledger") + "\n")
         (stack.dir / "airflow.dsn").write_text(
             stack.postgres.url("airflow", "postgresql+psycopg2") + "\n"
         )
@@ -40,13 +42,13 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 @pytest.fixture(autouse=True)
 def _site(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PACSGRID_SITE", str(stack.dir / "site.yaml"))
-    monkeypatch.setenv("PACSGRID_LEDGER_DSN", stack.postgres.dsn("ledger"))
+    monkeypatch.setenv("PACSGRID_LEDGER_DSN", _working(stack))
 
 
 @pytest.fixture(scope="module")
 def whole(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A backup, its keys beside it."""
-    os.environ["PACSGRID_LEDGER_DSN"] = stack.postgres.dsn("ledger")
+    os.environ["PACSGRID_LEDGER_DSN"] = _working(stack)
     place = tmp_path_factory.mktemp("kept") / "night"
     given = [*_databases(stack), *_keys(stack, place.with_name("keys"))]
     assert main(["backup", str(place), "--site", str(stack.dir / "site.yaml"), *given]) == 0
@@ -64,6 +66,15 @@ def _take(stack: Stack, n: int) -> None:
 
 def _databases(stack: Stack) -> list[str]:
     return ["--database", f"airflow={stack.dir / 'airflow.dsn'}"]
+
+
+def _working(stack: Stack) -> str:
+    return stack.postgres.dsn("ledger", LEDGER_ROLE)
+
+
+def _owner(stack: Stack) -> list[str]:
+    """What a restore is given where the ledger's owner is another role, as docs/backup.md says."""
+    return ["--database", f"ledger={stack.dir / 'owner.dsn'}"]
 
 
 def _keys(stack: Stack, file: Path) -> list[str]:
@@ -97,10 +108,13 @@ def test_what_was_destroyed_comes_back(
     keys = {name: (stack.dir / name).read_bytes() for name in ("vault.key", "project.key")}
     for name in keys:
         (stack.dir / name).unlink()
-    assert main(["restore", str(whole), *_databases(stack)]) == WRONG
+    assert main(["restore", str(whole), *_owner(stack), *_databases(stack)]) == WRONG
     assert "vault.key is not there" in capsys.readouterr().err
     beside = whole.with_name("keys")
-    assert main(["restore", str(whole), *_databases(stack), *_keys(stack, beside)]) == 0
+    assert (
+        main(["restore", str(whole), *_owner(stack), *_databases(stack), *_keys(stack, beside)])
+        == 0
+    )
     assert _rows(stack.postgres.dump("ledger")) == _rows(before)
     assert _sql(stack, "airflow", "SELECT id FROM dag_run") == [(7,)]
     for name, key in keys.items():
@@ -110,6 +124,7 @@ def test_what_was_destroyed_comes_back(
     assert capsys.readouterr().out.endswith("every invariant holds\n")
     with pytest.raises(psycopg2.Error, match="append-only"):
         _sql(stack, "ledger", "DELETE FROM pacsgrid.audit")
+    assert not owns_its_trail(_working(stack))
     _take(stack, 2)  # the line goes on
     assert main(["doctor"]) == 0
 
@@ -123,16 +138,33 @@ def test_what_came_later_is_replaced_only_when_asked(
 ) -> None:
     _take(stack, 3)
     there = _studies(stack)
-    assert main(["restore", str(whole)]) == WRONG
+    assert main(["restore", str(whole), *_owner(stack)]) == WRONG
     assert "database ledger is not empty" in capsys.readouterr().err
     assert _studies(stack) == there
-    assert main(["restore", str(whole), "--replace"]) == 0
+    assert main(["restore", str(whole), "--replace", *_owner(stack)]) == 0
     assert _studies(stack) == 1
     # What is in the zone already is taken again and becomes the same.
     for n in (2, 3):
         _take(stack, n)
     assert main(["doctor"]) == 0
     assert _studies(stack) == 3
+
+
+def test_the_application_alone_restores_nothing(
+    stack: Stack, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who may not make the ledger is told before any other database is replaced."""
+    _sql(stack, "airflow", "INSERT INTO dag_run VALUES (8)")
+    before = stack.postgres.dump("ledger")
+    given = ["restore", str(whole), "--replace", *_databases(stack)]
+    assert main(given) == WRONG
+    assert "--database ledger=FILE" in capsys.readouterr().err
+    (tmp_path / "same").write_text(_working(stack) + " application_name=again\n")
+    assert main([*given, "--database", f"ledger={tmp_path / 'same'}"]) == WRONG
+    assert "two roles" in capsys.readouterr().err
+    assert _rows(stack.postgres.dump("ledger")) == _rows(before)
+    assert (8,) in _sql(stack, "airflow", "SELECT id FROM dag_run")
+    _sql(stack, "airflow", "DELETE FROM dag_run WHERE id = 8")
 
 
 def test_the_backup_alone_opens_nothing(stack: Stack, whole: Path) -> None:
@@ -159,7 +191,7 @@ def test_keys_go_into_the_backup_only_when_asked(
     assert main(["backup", str(place), *given]) == 0
     (stack.dir / "vault.key").rename(tmp_path / "vault.key")
     try:
-        assert main(["restore", str(place), "--replace", *given]) == 0
+        assert main(["restore", str(place), "--replace", *_owner(stack), *given]) == 0
         assert (stack.dir / "vault.key").read_bytes() == (tmp_path / "vault.key").read_bytes()
     finally:
         (tmp_path / "vault.key").replace(stack.dir / "vault.key")
@@ -214,7 +246,7 @@ def test_half_a_backup_is_refused_and_nothing_changed(
         (place / path.name).write_bytes(path.read_bytes())
     damage(place)  # type: ignore[operator]
     before = _studies(stack)
-    assert main(["restore", str(place), "--replace"]) == WRONG
+    assert main(["restore", str(place), "--replace", *_owner(stack)]) == WRONG
     assert said in capsys.readouterr().err
     assert _studies(stack) == before
 
@@ -227,7 +259,7 @@ def test_another_sites_keys_are_refused(
     before = _studies(stack)
     key.write_bytes(os.urandom(32))
     try:
-        assert main(["restore", str(whole), "--replace"]) == WRONG
+        assert main(["restore", str(whole), "--replace", *_owner(stack)]) == WRONG
         assert "not the key that this backup was made with" in capsys.readouterr().err
         # Nor is a key lost by a backup that would seal another over it.
         given = _keys(stack, whole.with_name("keys"))
@@ -238,7 +270,7 @@ def test_another_sites_keys_are_refused(
         key.write_bytes(kept)
     (tmp_path / "wrong").write_text("not the passphrase")
     given = ["--keys", str(whole.with_name("keys")), "--passphrase-file", str(tmp_path / "wrong")]
-    assert main(["restore", str(whole), "--replace", *given]) == WRONG
+    assert main(["restore", str(whole), "--replace", *_owner(stack), *given]) == WRONG
     assert "the passphrase does not open it" in capsys.readouterr().err
     assert _studies(stack) == before
 
@@ -266,7 +298,7 @@ def test_a_restore_that_fails_leaves_the_database_as_it_was(
     before = _rows(stack.postgres.dump("ledger"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PACSGRID_POSTGRES_BIN", str(tmp_path))
-        assert main(["restore", str(whole), "--replace"]) == WRONG
+        assert main(["restore", str(whole), "--replace", *_owner(stack)]) == WRONG
     assert "pg_restore" in capsys.readouterr().err
     assert _rows(stack.postgres.dump("ledger")) == before
 
@@ -294,4 +326,4 @@ def test_a_backup_that_is_killed_is_none_and_the_next_one_is_whole(
     assert not place.exists()
     assert main(["backup", str(place)]) == 0
     assert [path.name for path in place.parent.iterdir()] == ["night"]
-    assert main(["restore", str(place), "--replace"]) == 0
+    assert main(["restore", str(place), "--replace", *_owner(stack)]) == 0

@@ -45,8 +45,16 @@ def _row(line: Line) -> InstanceRow:
     )
 
 
-def _sql(line: Line, sql: str, *values: object) -> None:
-    with psycopg2.connect(line.site.ledger_dsn) as connection, connection.cursor() as cursor:
+class Owned(Line):
+    """A line with the connection string of the ledger's owner beside it, to do damage."""
+
+    def __init__(self, stack: Stack) -> None:
+        super().__init__(stack.site, "demo")
+        self.owner_dsn = stack.postgres.dsn("ledger")
+
+
+def _sql(line: Owned, sql: str, *values: object) -> None:
+    with psycopg2.connect(line.owner_dsn) as connection, connection.cursor() as cursor:
         cursor.execute("SET session_replication_role = replica")  # past the triggers
         cursor.execute(sql, values)
 
@@ -62,27 +70,27 @@ def test_a_healthy_site_has_no_fault(
     assert capsys.readouterr().out == "every invariant holds\n"
 
 
-def _state_unseen(line: Line) -> Undo:
+def _state_unseen(line: Owned) -> Undo:
     set_state = "UPDATE pacsgrid.study SET state = %s WHERE state = %s"
     _sql(line, set_state, "replicated", "verified")
     return lambda: _sql(line, set_state, "verified", "replicated")
 
 
-def _proof_of_other_bytes(line: Line) -> Undo:
+def _proof_of_other_bytes(line: Owned) -> Undo:
     uid, digest = _row(line).sop_uid, _row(line).sha256
     change = "UPDATE pacsgrid.proof SET sha256 = %s WHERE sop_uid = %s"
     _sql(line, change, "0" * 64, uid)
     return lambda: _sql(line, change, digest, uid)
 
 
-def _late(line: Line) -> Undo:
+def _late(line: Owned) -> Undo:
     proofs = "UPDATE pacsgrid.proof SET verified_at = verified_at + %s * interval '1 day'"
     counts = "UPDATE pacsgrid.holding SET oldest = oldest + %s * interval '1 day'"
     _sql(line, f"{proofs}; {counts}", -100, -100)
     return lambda: _sql(line, f"{proofs}; {counts}", 100, 100)
 
 
-def _miscounted(line: Line) -> Undo:
+def _miscounted(line: Owned) -> Undo:
     change = "UPDATE pacsgrid.holding SET good = good + %s WHERE zone = 'praha'"
     _sql(line, change, 1)
     return lambda: _sql(line, change, -1)
@@ -147,9 +155,9 @@ def _no_manifest(line: Line) -> Undo:
     ],
 )
 def test_each_damage_is_found_by_its_rule(
-    stack: Stack, damage: Callable[[Line], Undo], rule: str
+    stack: Stack, damage: Callable[[Owned], Undo], rule: str
 ) -> None:
-    with Line(stack.site, "demo") as line:
+    with Owned(stack) as line:
         undo = damage(line)
         try:
             found = examine(line)

@@ -43,19 +43,48 @@ def prepare(owner_dsn: str, application_dsn: str) -> int:
     RetryableError
         The database does not answer.
     """
-    owner, role = parse_dsn(owner_dsn).get("user"), parse_dsn(application_dsn).get("user")
-    if not role or owner == role:
-        raise ConfigError("the ledger's owner and the application must be two roles of PostgreSQL")
+    role = check_two(owner_dsn, application_dsn)
     with closing(_connect(owner_dsn)) as connection:
         with connection, connection.cursor() as cursor:
-            cursor.execute("SELECT rolsuper FROM pg_roles WHERE rolname = %s", (role,))
-            if cursor.fetchone() != (False,):
-                raise ConfigError(f"role {role} is a superuser, or not there; give another")
             _take_over(cursor, role)
         version = migrate(owner_dsn)
         with connection, connection.cursor() as cursor:
             _grant(cursor, sql.Identifier(role))
     return version
+
+
+def check_two(owner_dsn: str, application_dsn: str) -> str:
+    """Return the application's role when it is fit to work with what the owner owns.
+
+    Raises
+    ------
+    ConfigError
+        Both are one role, or the application's is a superuser or not there.
+    RetryableError
+        The database does not answer.
+    """
+    owner, role = parse_dsn(owner_dsn).get("user"), parse_dsn(application_dsn).get("user")
+    if not role or owner == role:
+        raise ConfigError("the ledger's owner and the application must be two roles of PostgreSQL")
+    with closing(_connect(owner_dsn)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute("SELECT rolsuper FROM pg_roles WHERE rolname = %s", (role,))
+        if cursor.fetchone() != (False,):
+            raise ConfigError(f"role {role} is a superuser, or not there; give another")
+    return str(role)
+
+
+def may_replace(dsn: str) -> bool:
+    """Return whether a role may drop the ledger's schema, if there is one, and make it again.
+
+    Raises RetryableError when the database does not answer.
+    """
+    with closing(_connect(dsn)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT has_database_privilege(current_database(), 'CREATE') AND coalesce("
+            "(SELECT pg_has_role(nspowner, 'USAGE') FROM pg_namespace"
+            " WHERE nspname = 'pacsgrid'), true)"
+        )
+        return bool(cursor.fetchone()[0])
 
 
 def owns_its_trail(dsn: str) -> bool:

@@ -26,7 +26,7 @@ from pacsgrid.disk import sha256_of, sync_directory
 from pacsgrid.errors import ConfigError, RetryableError
 from pacsgrid.ledger.dump import dump, is_empty, load, readable
 from pacsgrid.ledger.migrate import migrate, newest
-from pacsgrid.ledger.roles import prepare
+from pacsgrid.ledger.roles import check_two, may_replace, prepare
 from pacsgrid.pipeline.key_ring import fingerprint, seal, unseal
 
 MANIFEST, LEDGER, SITE, KEYS = "manifest.json", "ledger", "site.yaml", "keys.sealed"
@@ -181,7 +181,8 @@ def restore(
     Raises
     ------
     ConfigError
-        The backup is not whole, a key is another one, or a database is not empty.
+        The backup is not whole, a key is another one, a database is not empty, or the ledger's
+        owner is needed and not named, or not another role than the application's.
     RetryableError
         A database does not answer, or somebody still works in it.
     """
@@ -196,17 +197,26 @@ def restore(
         _write(path, key)
     working = load_site(site_file).ledger_dsn
     # Named among the databases is the ledger's owner, where the application's role is another.
-    targets = {LEDGER: working, **options.databases}
+    owner = options.databases.get(LEDGER, working)
+    if owner != working:
+        check_two(owner, working)
+    if not may_replace(owner):
+        raise ConfigError(
+            "the ledger belongs to another role than this one: give --database ledger=FILE, where "
+            "FILE holds its owner's connection string"
+        )
+    others = {name: dsn for name, dsn in options.databases.items() if name != LEDGER}
+    targets = {**others, LEDGER: owner}
     if not replace:
         for name, dsn in targets.items():
             if not is_empty(dsn):
                 raise ConfigError(f"database {name} is not empty; empty it, or ask to replace it")
     for name, dsn in targets.items():
         load(dsn, folder / f"{name}.dump", replace)
-    if targets[LEDGER] == working:
+    if owner == working:
         migrate(working)
     else:
-        prepare(targets[LEDGER], working)
+        prepare(owner, working)
     return manifest
 
 
