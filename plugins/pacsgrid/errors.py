@@ -54,7 +54,7 @@ class ZoneUnavailable(RetryableError):
     """An iRODS zone did not answer or dropped the connection."""
 
 
-class StorageUnavailable(ZoneUnavailable, ZoneError):
+class StorageUnavailable(RetryableError, ZoneError):
     """An iRODS zone answers, but a resource that it needs is down, full or not mounted.
 
     Who handles a zone's refusal of one replica handles this too; a whole study is tried again.

@@ -87,7 +87,7 @@ GIVEN = {
     "ticket": ["p", "/z/c"], "leave": ["p", "praha"], "keep": ["p"], "report": ["p"],
     "zones": ["p"], "reidentify": ["S", "--project", "p", "--who", "w", "--reason", "r"],
     "doctor": [], "gateway": [], "receive": [], "backup": ["b"], "restore": ["b"],
-    "roles": ["--show"],
+    "roles": ["--show"], "ledger": ["--owner-dsn-file", "owner"],
 }  # fmt: skip
 SITES = {
     "none": None, "missing": "nowhere.yaml", "a folder": ".", "binary": "binary", "empty": "empty",
@@ -104,6 +104,7 @@ def test_a_wrong_site_file_is_told(
     monkeypatch.chdir(tmp_path)
     Path("binary").write_bytes(bytes(range(256)))
     Path("empty").touch()
+    Path("owner").write_text("host=nowhere")
     Path("list.yaml").write_text("- 1\n")
     Path("broken.yaml").write_text("a: [")
     Path("keys.yaml").write_text("zone: {}\n")

@@ -278,7 +278,7 @@ def test_parts_are_counted(attacked: Attacked) -> None:
 
 
 def test_what_is_deflated_is_bounded(attacked: Attacked, tmp_path: Path) -> None:
-    content = deflated_bomb(tmp_path / "bomb.dcm", "1.2.3.4", 400).read_bytes()
+    content = deflated_bomb(tmp_path / "bomb.dcm", "1.2.3.4", 600).read_bytes()
     assert len(content) < 4 << 20
     assert post(attacked, part(content) + b"--B--") == 409
     assert post(attacked, content, "application/dicom") == 409

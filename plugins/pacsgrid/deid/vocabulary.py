@@ -16,7 +16,12 @@ from .repair import day
 
 # DICOM's own (PS3.6 Annex A): SOP classes, transfer syntaxes, well-known instances. Whatever else
 # stands below 1.2.840.10008 is somebody's invention, and may tell of a patient.
-STANDARD_UIDS = frozenset(UID_dictionary)
+STANDARD_UIDS = frozenset(UID_dictionary) | {
+    # Of a later edition than pydicom's: JPEG XL, and Deflated Image Frame Compression. pynetdicom
+    # adds them to the dictionary, so that its import would make a difference.
+    "1.2.840.10008.1.2.4.110", "1.2.840.10008.1.2.4.111", "1.2.840.10008.1.2.4.112",
+    "1.2.840.10008.1.2.8.1",
+}  # fmt: skip
 # What kind of thing something is, never which one: SOP classes and transfer syntaxes, coding
 # schemes, context groups, mapping resources.
 _KINDS = frozenset(

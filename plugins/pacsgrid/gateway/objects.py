@@ -90,7 +90,7 @@ class Objects:
                 data = self._reach.asked(zone, lambda client: self._whole(client, one))
             except PacsgridError as error:
                 log.warning("%s", error)
-                away = away or error.retryable
+                away = away or isinstance(error, ZoneUnavailable)
                 continue
             if data is not None:
                 return data
@@ -196,7 +196,7 @@ class Objects:
                         yield piece
             except PacsgridError as error:
                 log.warning("%s, replica %d, failed at byte %d: %s", path, number, at, error)
-                if error.retryable:
+                if isinstance(error, ZoneUnavailable):
                     away.add(zone.settings.name)
                     self._reach.away(zone.settings.name)
             if at == one.size:
