@@ -10,11 +10,13 @@ from uuid import uuid4
 
 import pytest
 import yaml
+from requests import Response
 from sqlalchemy import create_engine, func, select, union_all
 from sqlalchemy.orm import Session, aliased, joinedload
 
 from pacsgrid.cli.roles import STARTS, wanted
 from pacsgrid.errors import ConfigError
+from pacsgrid.pacs.receiver.airflow import AssetEvents
 from pacsgrid.run_conf import DAGS, PROJECT_DAGS, check_conf
 from pacsgrid.web.access import OPERATOR_VIEW
 from pacsgrid.web.rows import limited_to
@@ -189,6 +191,24 @@ def test_an_event_names_a_source_and_a_project_and_nothing_else() -> None:
         with pytest.raises(ConfigError):
             check_body(*ANNOUNCE, {}, {"asset_id": 1, "extra": extra}, "pacsgrid://received/")
     check_body(*ANNOUNCE, {}, {"asset_id": 1, "extra": {"x": 1}}, "s3://other")
+
+
+def test_what_the_receiver_announces_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = []
+
+    def answered(_self: Any, method: str, path: str, **more: Any) -> Response:
+        answer = Response()
+        answer.status_code, known = 200, {"id": 7, "uri": "pacsgrid://received/"}
+        answer._content = json.dumps({"access_token": "t", "assets": [known]}).encode()
+        if (method, path) == ANNOUNCE:
+            told.append(more["json"])
+        return answer
+
+    monkeypatch.setattr(AssetEvents, "_request", answered)
+    says = {"source": "drop", "project": "lung"}
+    AssetEvents("http://x", "receiver", "p", "pacsgrid://received", says).announce()
+    check_body(*ANNOUNCE, {}, told[0], "pacsgrid://received/")
+    assert told == [{"asset_id": 7, "extra": says}]
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ from typing import Any
 import requests
 
 from pacsgrid.errors import ConfigError, RetryableError
-from pacsgrid.pacs.receiver.watch import Complete
 
 _SECONDS = 10.0
 
@@ -26,7 +25,7 @@ class AssetEvents:
     asset
         The asset's URI, as the DAG that ingests names it.
     extra
-        What every event says beside the study: the source and the project it is for.
+        What every event says: the source and the project it is for.
     ca_file
         The certificates that are trusted, when they are not the public authorities'.
     """
@@ -50,8 +49,8 @@ class AssetEvents:
         if ca_file is not None:
             self._session.verify = str(ca_file)
 
-    def announce(self, study: Complete) -> None:
-        """Create one event; names the study by its opaque directory only.
+    def announce(self) -> None:
+        """Create one event; it does not say which study came, the ingest looks for itself.
 
         Raises
         ------
@@ -62,8 +61,8 @@ class AssetEvents:
         """
         if self._id is None:
             self._id = self._asset_id()
-        extra = {**self._extra, "study": study.directory, "instances": study.instances}
-        self._call("POST", "/api/v2/assets/events", json={"asset_id": self._id, "extra": extra})
+        event = {"asset_id": self._id, "extra": self._extra}
+        self._call("POST", "/api/v2/assets/events", json=event)
 
     def _asset_id(self) -> int:
         found = self._call("GET", "/api/v2/assets", params={"uri_pattern": self._asset})

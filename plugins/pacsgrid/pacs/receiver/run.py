@@ -39,9 +39,9 @@ def serve(site: Site) -> None:
             settings.airflow_ca_file,
         )
 
-        def announce(study: Complete) -> None:
+        def announce(_study: Complete) -> None:
             if settings.airflow_url:
-                events.announce(study)
+                events.announce()
 
         def count(study_uid: str) -> int | None:
             source = open_source(site.source(settings.count_from))
