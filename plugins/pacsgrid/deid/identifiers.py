@@ -326,11 +326,11 @@ def _unknown(path: Path, known: dict[object, set[bytes]]) -> Dataset:
         except IrregularError:
             parts, stream = None, straightened(stream)
         if parts is None:
-            check_inflates(stream)
-            stream.seek(0)
             try:
+                check_inflates(stream)
+                stream.seek(0)
                 return dcmread(stream, stop_before_pixels=True)
-            except InvalidDicomError:
+            except (InvalidDicomError, IrregularError):
                 return dcmread(straightened(stream), stop_before_pixels=True)
     charset = parts.elements.get(0x00080005)
     new = {0x00080005: charset} if charset is not None else {}

@@ -5,40 +5,47 @@ from __future__ import annotations
 import zlib
 from typing import BinaryIO
 
+from pydicom.uid import DeflatedExplicitVRLittleEndian
+
 from ..errors import HeldError
-from .whole import Walker, truncated
+from .whole import IrregularError, Walker, truncated
 
 # Bytes of a data set: reading it takes several times as many.
 LARGEST = 1 << 26
 _CHUNK, _PIECE = 1 << 16, 1 << 20
 _PREAMBLE = 132
-_SYNTAX, _DEFLATED = 0x00020010, b"1.2.840.10008.1.2.1.99"
+_SYNTAX = 0x00020010
 
 
 def check_inflates(stream: BinaryIO) -> None:
     """Refuse a deflated data set that is larger than can be taken in whole, or not whole.
 
     Of other files nothing is read but the file meta; the stream is left where it happens to be.
+    pydicom takes the white space off a transfer syntax, so that is no way past.
 
     Raises
     ------
+    IrregularError
+        The file meta cannot be walked, and pydicom might see another transfer syntax in it.
     HeldError
         ``unreadable``: it inflates to more than `LARGEST`, or is not deflated; ``truncated``.
     """
     stream.seek(_PREAMBLE - 4)
     if stream.read(4) != b"DICM":
         return
-    walker, at, syntax = Walker(stream), _PREAMBLE, b""
+    walker, at, syntax = Walker(stream), _PREAMBLE, ""
     while at < walker.size:
         stream.seek(at)
         if stream.read(2) != b"\x02\0":
             break
-        tag, _, value, length = walker.element(at, little=True, implicit=False)
+        tag, vr, value, length = walker.element(at, little=True, implicit=False)
         if tag == _SYNTAX:
             stream.seek(value)
-            syntax = stream.read(min(length, 64)).rstrip(b"\0 ")
+            syntax = stream.read(length).decode("latin-1").rstrip("\0 ").strip()
+        if value + length > walker.size or (not vr and b"AA" <= walker.peek(at) <= b"ZZ"):
+            raise IrregularError
         at = value + length
-    if syntax != _DEFLATED:
+    if syntax != DeflatedExplicitVRLittleEndian:
         return
     stream.seek(at)
     inflate, size = zlib.decompressobj(-zlib.MAX_WBITS), 0

@@ -39,6 +39,7 @@ COLLECTIONS = [f"{HOME}/c{n}" for n in range(4)]
 PATHS = [f"{c}/o{n}" for c in COLLECTIONS for n in range(12)]
 RESOURCES = ("demoResc", "other", "repl")
 BUSY = {-405000, -406000}
+ELSEWHERE = -1803000  # HIERARCHY_ERROR
 GONE = {-310000, -358000, -817000, -808000, -814000, -164000}
 THERE = {-312000, -809000, -833000, -834000}
 OTHER_AVU = {-819000}
@@ -84,13 +85,23 @@ class Worker:
         return self.rng.choice(PATHS)
 
     def put(self) -> int:
+        """Put; an object that a forced put finds on other resources is overwritten where it is.
+
+        A real server refuses to force an object onto a root resource where it has no replica, and
+        without the flag, or without a resource, nothing of that kind (rsDataObjPut).
+        """
         data = made(self.rng)
         sha = "sha2:" + base64.b64encode(hashlib.sha256(data).digest()).decode()
         options = {"destRescName": self.rng.choice(RESOURCES), "dataIncluded": ""}
         options[self.rng.choice(("verifyChksum", "regChksum", "noChksum"))] = sha
         if self.rng.random() < 0.7:
             options["forceFlag"] = ""
-        return int(self.about(606, self.path(), data, **options).int_info)
+        path = self.path()
+        status = int(self.about(606, path, data, **options).int_info)
+        if status == ELSEWHERE and "forceFlag" in options:
+            del options["destRescName"]
+            status = int(self.about(606, path, data, **options).int_info)
+        return status
 
     def write_in_parts(self) -> int:
         data = made(self.rng)
