@@ -6,7 +6,6 @@ import re
 from functools import lru_cache
 from pathlib import Path
 
-
 # Who builds devices, in small letters and without signs: on a test image the patient's name too.
 _MAKERS = frozenset(
     b"""accuray;agfa;brainlab;canon medical systems;carestream;carestream health;elekta;esaote
