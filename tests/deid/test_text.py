@@ -130,6 +130,9 @@ def test_what_says_no_known_day_stays(text: str) -> None:
         ("王小明", "王 小明", "***"),
         ("Kvapilová^Zdeňka", "Kvapil knee", "*** knee"),
         ("Kvapilová^Zdeňka", "kapilary", "kapilary"),
+        ("Иванова^Мария", "IVANOVA Marija knee", "*** knee"),
+        ("Щербаков^Юрий", "Scherbakova shcherbakov", "***"),
+        ("Παπαδόπουλος^Γιώργος", "GIORGOS Papadopoulos knee", "*** knee"),
     ],
 )
 def test_the_whole_of_a_name_goes(name: str, text: str, cleaned: str) -> None:

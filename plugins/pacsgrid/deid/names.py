@@ -10,6 +10,7 @@ from functools import lru_cache
 from itertools import combinations, permutations, product
 
 from .folding import Folded, composed, fold, folded
+from .romanise import romanised
 
 _UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "å": "aa", "ø": "oe"})
 _WORD = re.compile(r"[^\W_]+")
@@ -100,6 +101,7 @@ def _spellings(name: str) -> Iterator[str]:
     small = composed(name).casefold()
     if (spelled := small.translate(_UMLAUTS)) != small:
         yield spelled
+    yield from romanised(small)
     # Mueller may be written Müller, which compares as Muller.
     spelled = folded(spelled).text
     if (plain := _DIGRAPH.sub("", spelled)) != spelled:
