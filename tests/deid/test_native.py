@@ -173,3 +173,23 @@ def test_a_syntax_that_asks_for_fragments_has_them(tmp_path: Path) -> None:
     path.write_bytes(data.replace(native, b"1.2.840.10008.1.2.5\0"))
     with pytest.raises(HeldError, match="not in fragments"):
         checked(path, PROFILE)
+
+
+@pytest.mark.parametrize("lacking", ["Rows", "Columns", "BitsAllocated"])
+def test_pixels_of_which_nobody_says_how_many_they_are_are_held(
+    tmp_path: Path, lacking: str
+) -> None:
+    path, _ = image(tmp_path / "in.dcm", TEXT + b"\0")
+    made = anonymise_file(
+        path, tmp_path / "out", PSEUDONYMS, PROFILE, collect_identifiers([path])
+    ).path
+    for spoiled in (path, made):
+        ds = dcmread(spoiled)
+        if spoiled == made:
+            ds.PixelData = dcmread(path).PixelData
+        delattr(ds, lacking)
+        ds.save_as(spoiled)
+    with pytest.raises(HeldError, match=r"pixels-unreadable.*correct"):
+        checked(path, PROFILE)
+    with pytest.raises(HeldError, match="not-clean"):
+        check_file(path, made, PROFILE)

@@ -13,7 +13,12 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.sequence import Sequence
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 
 from checked import checked
 from dicom import ct
@@ -209,3 +214,24 @@ def test_both_readers_agree_on_big_endian(tmp_path: Path) -> None:
     path.write_bytes(with_meta(encoded(path, False, False), ExplicitVRBigEndian))
     assert not read_header(path).little and not read_header(path).native
     checked(path, load_profile("basic"))
+
+
+@pytest.mark.parametrize("profile", ["basic", "research", "strict"])
+def test_a_deflated_data_set_without_preamble_is_read(tmp_path: Path, profile: str) -> None:
+    ds = dcmread(ct(tmp_path / "a.dcm", "1.2.3", "1.2.3.1", fill=7))
+    ds.PixelData += b"Novakova Zofie"
+    ds.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    ds.save_as(tmp_path / "a.dcm")
+    path = tmp_path / "b.dcm"
+    path.write_bytes((tmp_path / "a.dcm").read_bytes()[132:])
+    made = checked(path, load_profile(profile))
+    assert (dcmread(made.path).pixel_array == 7).all()
+    assert b"Novakova" not in made.path.read_bytes()
+
+
+def test_what_only_says_that_it_is_deflated_is_held(tmp_path: Path) -> None:
+    text = str(DeflatedExplicitVRLittleEndian).encode()
+    path = tmp_path / "a.dcm"
+    path.write_bytes(with_meta(b"no data set at all", text.decode())[132:])
+    with pytest.raises(HeldError):
+        checked(path, load_profile("basic"))

@@ -93,3 +93,62 @@ def test_dates_and_times_move_by_whole_days(value: str, vr: str, moved: str) -> 
 def test_without_dates_a_date_in_text_goes() -> None:
     cleaner = TextCleaner(IDENTIFIERS, Pseudonyms(b"t" * 32, "text"), None)
     assert cleaner.clean("compared with 5. 1. 2024") == "compared with ***"
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        ("4 V 61 knee", "*** knee"),
+        ("4. kv. 1961 knee", "*** knee"),
+        ("1961/124", "***"),
+        ("05/1961", "***"),
+        ("born V.1961", "born ***"),
+        ("10III2024", "29II2024"),
+        ("2024-070 T2", "*** T2"),
+        ("March 10 T2", "*** T2"),
+        ("vs 10.3. T2", "vs *** T2"),
+        ("03/2024", "***"),
+    ],
+)
+def test_what_says_a_part_of_a_known_day_goes(text: str, cleaned: str) -> None:
+    known = StudyIdentifiers(birth_dates=frozenset({"19610504"}), dates=frozenset({"20240310"}))
+    assert TextCleaner(known, Pseudonyms(b"t" * 32, "text"), -10).clean(text) == cleaned
+
+
+@pytest.mark.parametrize(
+    "text", ["12/2023", "v10.3. build", "Dose 10.3 mGy", "2024-120", "5 V 62", "10 x 3 x 24"]
+)
+def test_what_says_no_known_day_stays(text: str) -> None:
+    known = StudyIdentifiers(birth_dates=frozenset({"19610504"}), dates=frozenset({"20240310"}))
+    assert TextCleaner(known, Pseudonyms(b"t" * 32, "text"), -10).clean(text) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "cleaned"),
+    [
+        ("王小明", "王小明的CT", "***的CT"),
+        ("王小明", "王 小明", "***"),
+        ("Kvapilová^Zdeňka", "Kvapil knee", "*** knee"),
+        ("Kvapilová^Zdeňka", "kapilary", "kapilary"),
+        ("Иванова^Мария", "IVANOVA Marija knee", "*** knee"),
+        ("Щербаков^Юрий", "Scherbakova shcherbakov", "***"),
+        ("Παπαδόπουλος^Γιώργος", "GIORGOS Papadopoulos knee", "*** knee"),
+    ],
+)
+def test_the_whole_of_a_name_goes(name: str, text: str, cleaned: str) -> None:
+    known = StudyIdentifiers(names=frozenset({name}))
+    assert TextCleaner(known, Pseudonyms(b"t" * 32, "text"), -10).clean(text) == cleaned
+
+
+@pytest.mark.parametrize(
+    ("identifier", "text", "cleaned"),
+    [
+        ("0012345", "12345 knee", "*** knee"),
+        ("MRN 555 66", "55566 knee", "*** knee"),
+        ("MRN 555 66", "5556 knee", "5556 knee"),
+        ("X0123", "123 knee", "123 knee"),
+    ],
+)
+def test_an_identifier_is_its_number_too(identifier: str, text: str, cleaned: str) -> None:
+    known = StudyIdentifiers(ids=frozenset({identifier}))
+    assert TextCleaner(known, Pseudonyms(b"t" * 32, "text"), -10).clean(text) == cleaned

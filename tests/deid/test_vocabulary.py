@@ -38,6 +38,9 @@ def test_both_lists_say_the_same() -> None:
         ("Chest^Phantom", "BodyPartExamined", "CHEST"),
         ("Photon^Max", "RadiationType", "PHOTON"),
         ("Gray^Gy", "DoseUnits", "GY"),
+        ("Siemens^QA", "Manufacturer", "SIEMENS"),
+        ("GE^Phantom", "Manufacturer", "GE MEDICAL SYSTEMS"),
+        ("Standard^Al", "ConvolutionKernel", "STANDARD"),
         ("Point^Ellipse", "ContourGeometricType", "POINT"),
         ("Hu^Li", "RescaleType", "HU"),
         ("Whole^Body", "SeriesType", ["WHOLE BODY", "IMAGE"]),
@@ -191,3 +194,31 @@ def test_a_scheme_may_be_called_as_the_program_that_wrote_the_file(
     ds.save_as(path)
     made = dcmread(checked(path, load_profile(profile)).path)
     assert made.AnatomicRegionSequence[0].CodingSchemeUID == scheme
+
+
+def test_a_scheme_that_only_an_item_names_is_called_after_nobody(
+    tmp_path: Path, profile: str
+) -> None:
+    ds = dcmread(ct(tmp_path / "a.dcm", "1.2.3", "1.2.3.4"))
+    ds.InstitutionName = "Nemocnice Trnava"
+    item = Dataset()
+    item.CodingSchemeDesignator, item.CodingSchemeUID = "99TRNAVA", "1.2.276.0.76.3.1"
+    # The day of the study, which may not stay.
+    item.CodingSchemeVersion = "20240102"
+    ds.CodingSchemeIdentificationSequence = Sequence([item])
+    made = dcmread(checked(save(ds, tmp_path / "a.dcm"), load_profile(profile)).path)
+    kept = made.CodingSchemeIdentificationSequence[0]
+    assert kept.CodingSchemeDesignator == "99PACSGRID"
+    assert kept.CodingSchemeUID == "1.2.276.0.76.3.1"
+    assert "20240102" not in str(kept)
+
+
+def test_a_name_in_numbers_that_are_needed_is_told_as_such(tmp_path: Path) -> None:
+    ds = dcmread(ct(tmp_path / "a.dcm", "1.2.3", "1.2.3.4"))
+    ds.PhotometricInterpretation = "PALETTE COLOR"
+    for number in range(1, 4):
+        ds.add_new(0x00281100 + number, "US", [256, 0, 16])
+        ds.add_new(0x00281200 + number, "OW", b"Novakova Zofie  " * 32)
+    path = save(ds, tmp_path / "a.dcm")
+    with pytest.raises(HeldError, match=r"identity-left.*\(0028,120\d\) is required.*a name"):
+        checked(path, load_profile("basic"))

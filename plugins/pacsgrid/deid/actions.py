@@ -35,6 +35,7 @@ from .vocabulary import (
     STANDARD_UIDS,
     is_code_string,
     is_kind,
+    is_own,
     is_public_kind,
     is_term,
     own_words,
@@ -119,10 +120,12 @@ class Context:
         if tag in _SCHEME_NAMES and self.local(text):
             return ""
         mode = self.profile.text
-        if text.strip(" \0") in own_words(tag):
+        if is_own(tag, text):
             return text
         if is_term(tag, text):
-            return "" if self.identifiers.found_in(text) else text
+            # The version of a scheme may be a day, and so may be the study's.
+            dated = text.strip(" \0") in self.identifiers.known_days
+            return "" if dated or self.identifiers.found_in(text) else text
         if mode == "drop" or (mode == "harmless" and vr in ("ST", "LT", "UT")):
             return ""
         if vr == "UR":

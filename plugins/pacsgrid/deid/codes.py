@@ -54,7 +54,9 @@ def clean_code(
     scheme = str(ds.get("CodingSchemeDesignator", "") or "")
     if "CodeMeaning" not in ds and "CodeValue" not in ds:
         # An item that names a scheme (PS3.3 C.12.1.1.1), or a code in another form.
-        known = scheme in _SHAPES or (_DESIGNATOR.fullmatch(scheme) and clean(scheme) == scheme)
+        known = scheme in _SHAPES or (
+            _DESIGNATOR.fullmatch(scheme) and not local(scheme) and clean(scheme) == scheme
+        )
         if scheme and not known:
             ds.CodingSchemeDesignator = "99PACSGRID"
         return

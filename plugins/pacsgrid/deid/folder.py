@@ -264,8 +264,8 @@ class FolderRun:
         if study.refused is None and len(subjects - {""}) > 1:
             study.error = HeldError(
                 "patient-mismatch",
-                "the files of this study bear different PatientIDs (0010,0020); correct it at "
-                "the source",
+                "the files of this study bear different PatientIDs (0010,0020), or one of "
+                "different issuers (0010,0021); correct it at the source",
             )
         elif study.refused is None and self._profile.hold_patient_conflicts:
             try:

@@ -70,6 +70,9 @@ PLACES = frozenset(
     }
 )
 _WORD = re.compile(r"[^\W_]+")
+# An identifier's number, as people copy it: MRN0012345 is 12345.
+_CORE = re.compile(r"[a-z]{0,6}0*(\d+)")
+_LONG_NUMBER = 5
 _MODEL = 0x00081090
 _INSTITUTIONS = frozenset({0x00080080, 0x00081040, 0x0040A027})
 # When the patient was examined: a newborn on its birthday.
@@ -164,6 +167,13 @@ class StudyIdentifiers:
         return tuple(sorted(v for v in values if len(v) >= 4))
 
     @cached_property
+    def _numbers(self) -> frozenset[str]:
+        """The numbers of identifiers and devices without letters and zeros in front of them."""
+        compact = {fold(v).replace(" ", "") for v in self.ids | self.devices}
+        cores = {match[1] for v in compact if (match := _CORE.fullmatch(v))}
+        return frozenset(core for core in cores if len(core) >= _LONG_NUMBER)
+
+    @cached_property
     def _phrases(self) -> frozenset[tuple[str, ...]]:
         parts = (tuple(fold(p).split()) for v in self.places for p in re.split(r"[,;^\n\r]", v))
         return frozenset(p for p in parts if len("".join(p)) >= 4 and p != ("hospital",))
@@ -223,7 +233,7 @@ class StudyIdentifiers:
                 else:
                     found.append((tokens[owner[at]][0], tokens[owner[last]][1]))
                 at = squeezed.find(value, at + 1)
-        short = {v for v in self.compact if len(v) < 6}
+        short = {v for v in self.compact if len(v) < 6} | self._numbers
         found += [(start, end) for start, end, word in tokens if word in short]
         for phrase in self._phrases:
             for n in range(len(tokens) - len(phrase) + 1):

@@ -10,6 +10,7 @@ from functools import lru_cache
 from itertools import combinations, permutations, product
 
 from .folding import Folded, composed, fold, folded
+from .romanise import romanised
 
 _UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "å": "aa", "ø": "oe"})
 _WORD = re.compile(r"[^\W_]+")
@@ -100,6 +101,7 @@ def _spellings(name: str) -> Iterator[str]:
     small = composed(name).casefold()
     if (spelled := small.translate(_UMLAUTS)) != small:
         yield spelled
+    yield from romanised(small)
     # Mueller may be written Müller, which compares as Muller.
     spelled = folded(spelled).text
     if (plain := _DIGRAPH.sub("", spelled)) != spelled:
@@ -131,8 +133,12 @@ class Names:
                 for components in _groups(name):
                     self._take(components, own, runs)
         long = {word for word in self.words if len(word) >= 5}
+        # What the men of a woman's family are called: Kvapil, of Kvapilová.
+        self.words |= {word[:-3] for word in long if word.endswith("ova") and len(word) >= 7}
         self._long = sorted(long | self._full, key=len, reverse=True)
-        self._runs = re.compile("|".join(sorted(runs))) if runs else None
+        # Of two that begin alike the longer one first: its beginning alone leaves the rest.
+        longest_first = sorted(runs, key=lambda run: (-len(run), run))
+        self._runs = re.compile("|".join(longest_first)) if runs else None
         self._literal = _literally({*patients, *others})
         self._longest = max(map(len, self._joined | self.words), default=0)
         keys = {word[:4] for word in self._long} | self._short | self._joined
@@ -386,7 +392,13 @@ def _unspaced(words: list[str]) -> Iterator[str]:
         for order in orders:
             yield r"[\W_]*".join(map(re.escape, "".join(order)))
     elif words:
-        words += _taken_apart(words[0])
+        apart = _taken_apart(words[0])
+        for part in apart:
+            rest = words[0].removeprefix(part) if words[0].startswith(part) else ""
+            rest = rest or words[0].removesuffix(part)
+            for order in ((words[0][: -len(part)], part), (part, rest)):
+                yield r"[\W_]*".join(map(re.escape, order))
+        words += apart
         if _script(words[0][0]) in (_HAN, _HANGUL):
             yield rf"{re.escape(words[0][0])}(?={_AFTER})"
     for word in words:

@@ -53,12 +53,18 @@ def needed(stream: BinaryIO, span: Span, layout: Layout) -> int:
     ------
     HeldError
         ``pixels-unreadable``: behind the frames that the header names there is as much as
-        another, which may be one.
+        another, which may be one; or the header does not say how much is pixels.
     """
     there, pixels = span.end - span.value, layout.bytes
     # In big endian words the byte of padding stands before the last pixel's.
     pixels += pixels % 2
-    if not pixels or pixels >= there:
+    if not pixels and _anything(stream, span, 0):
+        raise HeldError(
+            "pixels-unreadable",
+            "Rows, Columns, BitsAllocated or NumberOfFrames do not say what of the pixel data is "
+            "pixels; correct these at its origin",
+        )
+    if pixels >= there:
         return there
     if layout.subsampled and 0 <= there - pixels * 3 // 2 <= 1:
         return min(there, pixels * 3 // 2)

@@ -199,8 +199,10 @@ def _bare(stream: BinaryIO, data: _Window, size: int) -> BinaryIO:
         if data.take(0, 2) == b"\2\0":
             meta, at = _meta(data, 0)
             syntax = meta.get(_SYNTAX, b"").rstrip(b"\0 ").decode("latin-1")
-            if syntax and (not UID(syntax).is_transfer_syntax or UID(syntax).is_deflated):
+            if syntax and not UID(syntax).is_transfer_syntax:
                 raise strange
+            if syntax and UID(syntax).is_deflated:
+                return _with_meta(b"", syntax, stream, at)
         head = data.take(at, 8)
         encoding = _found(head)
         if encoding is None:
@@ -322,11 +324,16 @@ def _made(
     directory = any(tag >> 16 == 4 for tag in found)
     if strange is not None and not directory and not {_SOP_CLASS, _STUDY} <= found:
         raise strange
-    text = (syntax or how.syntax).encode()
+    return _with_meta(bytes(out), syntax or how.syntax, stream, end)
+
+
+def _with_meta(header: bytes, syntax: str, stream: BinaryIO, end: int) -> BinaryIO:
+    """Put preamble, file meta and a header in front of what follows in the file."""
+    text = syntax.encode()
     text += b"\0" * (len(text) % 2)
     meta = struct.pack("<HH2sH", 2, 0x10, b"UI", len(text)) + text
     length = struct.pack("<HH2sHL", 2, 0, b"UL", 4, len(meta))
-    head = b"\0" * 128 + b"DICM" + length + meta + bytes(out)
+    head = b"\0" * 128 + b"DICM" + length + meta + header
     return io.BufferedReader(Spliced(head, stream, end))  # type: ignore[type-var, return-value]
 
 

@@ -70,6 +70,14 @@ def own_words(tag: int) -> frozenset[str]:
     return _TERMS.get(tag, frozenset())
 
 
+def is_own(tag: int, text: str) -> bool:
+    """Say whether a text is one that its attribute has of itself, whoever is called so."""
+    text = text.strip(" \0")
+    if tag == _MANUFACTURER:
+        return fold(text) in _MAKERS
+    return text in own_words(tag)
+
+
 # Short with a digit in it: T2, C5, DIS2D, 512; longer numbers may be somebody's.
 _SHORT_CODE = re.compile(r"[A-Z]{1,2}|(?=.{1,5}$)[A-Z]{0,3}\d{1,3}[A-Z]{0,3}")
 _STANDARDS = frozenset(("10918", "13818", "14495", "14496", "15444", "18181", "23008"))

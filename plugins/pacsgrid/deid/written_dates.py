@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 
 from .folding import folded
 from .months import BEGINNINGS, MONTHS, ROMAN, rename
@@ -47,6 +47,21 @@ _BEGAN = re.compile(r"\d[.,/-]$|/$")
 _AROUND = 24
 _NUMBER = re.compile(r"\d|年")
 _DASHES = "-‐‑‒–—−"
+# Parts of a day that is known: its month with the year, its day with the month, its number.
+_PARTS = (
+    re.compile(r"(?<![\d./-])(?P<m>0[1-9]|1[0-2])[./-](?P<y>\d{4})(?![\d./-]*\d)"),
+    re.compile(r"(?<![\d./-])(?P<m>[1-9])/(?P<y>\d{4})(?![\d./-]*\d)"),
+    re.compile(r"(?<![\d./-])(?P<y>\d{4})[./-](?P<m>0[1-9]|1[0-2])(?![\d./-]*\d)"),
+    re.compile(rf"(?<![^\W\d_]){_NAME}{_SEP}(?P<y>\d{{4}})(?!\d)"),
+    re.compile(
+        rf"(?<!\d)(?P<d>\d{{1,2}})(?:st|nd|rd|th|er)?\.?{_OF}{_SEP}(?P<name>[^\W\d_]{{3,24}})"
+    ),
+    re.compile(
+        r"(?<![^\W\d_])(?P<name>[^\W\d_]{3,24})[ .]{0,2}(?P<d>\d{1,2})(?:st|nd|rd|th)?(?![\d.:])"
+    ),
+    re.compile(r"(?<![\w./-])(?P<d>\d{1,2})\. ?(?P<m>\d{1,2})\.(?! ?\d)"),
+    re.compile(r"(?<!\d)(?P<y>\d{4})[-/. ]?(?P<n>[0-3]\d\d)(?!\d)"),
+)
 # In front of a date that is written short, in front of a version that looks like one.
 _DATED = re.compile(
     r"(?:\*|\b(?:nar|naroz|narozen|narozena|dne|dat|datum|date|dated|dob|born|geb|geboren|am|vom|"
@@ -114,7 +129,42 @@ def dates_in(text: str, known: frozenset[str] = frozenset()) -> Iterator[Written
             elif others:
                 continue
             found.append(made)
+    for start, end, day in _parts_of_days(flat.text, known):
+        first, last = flat.span(start, end)
+        if not any(first < one.end and one.start < last for one in found):
+            found.append(Written(first, last, frozenset((day,))))
     return iter(found)
+
+
+def _parts_of_days(flat: str, known: frozenset[str]) -> Iterator[tuple[int, int, date]]:
+    """Find what says of a known day the month and year, the day and month, or its number.
+
+    Beside the shifted day it would tell the shift; of a birth date it tells the age in months.
+    """
+    days = [date(int(day[:4]), int(day[4:6]), int(day[6:8])) for day in known if _is_day(day)]
+    if not days:
+        return
+    for pattern in _PARTS:
+        for match in pattern.finditer(flat):
+            part = match.groupdict()
+            name = part.get("name")
+            months = MONTHS.get(name, set()) if name else {int(part.get("m") or 0)}
+            for day in days:
+                if part.get("n"):
+                    same = day.timetuple().tm_yday == int(part["n"])
+                else:
+                    same = day.month in months and int(part.get("d") or day.day) == day.day
+                if same and int(part.get("y") or day.year) == day.year:
+                    yield match.start(), match.end(), day
+                    break
+
+
+def _is_day(text: str) -> bool:
+    try:
+        datetime.strptime(text, "%Y%m%d")
+    except ValueError:
+        return False
+    return True
 
 
 def _both(dates: list[Written]) -> Written:
@@ -186,11 +236,12 @@ def _named(text: str, flat: str, span: _Span, known: frozenset[str]) -> _Found:
         for match in _everywhere(pattern, flat):
             name = match["name"]
             months = MONTHS.get(name) or BEGINNINGS.get(name[:3], set())
-            if not months or (name in ROMAN and not _roman(match, flat)):
-                continue
+            months = months or _abbreviated(name)
             year, day = match["y"], int(match["d"])
             days = [d for m in months for d in _days(year, m, day)]
             sure = any(f"{d:%Y%m%d}" in known for d in days)
+            if name in ROMAN and not _roman(match, flat, sure):
+                continue
             if not sure and name not in MONTHS:
                 continue
             # Of two digits, the year may be the hour: 4 May 10:15.
@@ -231,8 +282,17 @@ def _surely_month(name: str) -> bool:
     return name in ROMAN or name in _SHORT or len(name) > 3
 
 
-def _roman(match: re.Match[str], flat: str) -> bool:
+def _abbreviated(name: str) -> set[int]:
+    """Return the months whose names begin with two letters; of a day that is known."""
+    if len(name) != 2:
+        return set()
+    return {month for whole, months in MONTHS.items() if whole[:2] == name for month in months}
+
+
+def _roman(match: re.Match[str], flat: str, sure: bool) -> bool:
     """Say whether a month is in Roman numerals: 5 x 20 mm is none."""
+    if sure and match["name"] != "x":
+        return True
     between = flat[match.start() : match.end()].replace(match["name"], "", 1)
     dotted = any(sign in between for sign in "./" + _DASHES)
     return dotted or (len(match["y"]) == 4 and match["name"] != "x" and " " in between)

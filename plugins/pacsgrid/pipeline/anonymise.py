@@ -61,8 +61,8 @@ def anonymise(line: Line, ref: str) -> None:
     if len({made.subject for made in done}) > 1:
         raise HeldError(
             "patient-mismatch",
-            "the files of this study bear different PatientIDs (0010,0020); correct it at the "
-            "source",
+            "the files of this study bear different PatientIDs (0010,0020), or one of "
+            "different issuers (0010,0021); correct it at the source",
         )
     _insist_on_one_patient(line, done)
     if done:

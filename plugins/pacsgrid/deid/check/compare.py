@@ -19,7 +19,7 @@ from .search import Search, dates_in
 from .text import charset, decode, misread
 from .uids import KINDS, holds, is_standard, is_valid
 from .values import Losses
-from .vocabulary import own_words
+from .vocabulary import is_maker, own_words
 
 _TEXT = frozenset(("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT", "AS"))
 # Where two letters that stand alone may be somebody's name: not in codes, units and makers.
@@ -115,10 +115,22 @@ class Comparison:
             if _worth(before[tag]) and tag not in self._profile.overrides:
                 made = after.get(tag)
                 if made is None or not _worth(made):
+                    if found := self._identity_in(before[tag]):
+                        raise HeldError(
+                            "identity-left",
+                            f"{name(tag)} is required, and its bytes hold {found} of the study's "
+                            "own headers; correct it at its origin",
+                        )
                     raise _missing(tag)
         for tag in required.second & before.keys():
             if tag not in after and tag not in self._profile.overrides:
                 raise _missing(tag)
+
+    def _identity_in(self, element: Element) -> str | None:
+        """Say what a binary value holds of the study's identity, None of others."""
+        if element.items is not None or element.vr not in _NUMBERS:
+            return None
+        return self._raw.value(element.value)
 
     def _dataset(
         self, before: Items | None, after: Items, was: tuple[str, ...], now: tuple[str, ...]
@@ -293,6 +305,8 @@ class Comparison:
         if tag == _METHOD and value.strip(b"\0 ") == self._method:
             return
         if element.vr == "CS" and value.strip(b"\0 ") in _SAID.get(tag, ()):
+            return
+        if is_maker(tag, value):
             return
         if own := own_words(tag):
             # Only what the attribute does not say of itself can be somebody's.

@@ -80,10 +80,13 @@ def check_pixels(
 
 
 def _pixel_bytes(header: Header, there: int) -> int:
-    """Return how many bytes the pixels take (PS3.5 8.1.1); all where the header does not say."""
+    """Return how many bytes the pixels take (PS3.5 8.1.1): none without rows and columns.
+
+    All, where only the number of frames cannot be read.
+    """
     rows, columns, bits = (header.number(tag) for tag in (0x00280010, 0x00280011, 0x00280100))
     if not (rows and columns and bits):
-        return there
+        return 0
     frames = header.elements.get(0x00280008)
     text = frames.value.strip(b"\0 ") if frames is not None else b""
     if text.strip(b"+.0123456789"):

@@ -140,7 +140,10 @@ def _header(data: bytes, size: int) -> Header:
             raise MalformedError("the deflated data set is too large to be read")
         elements, end = _dataset(body, 0, len(body), "<", True, 0)
         # Its pixels are no bytes of the file.
-        return Header(data[:128], meta, elements, syntax, size, None)
+        if bare and not {0x00080016, 0x0020000D} <= elements.keys():
+            raise MalformedError("no DICM prefix")
+        preamble = b"" if bare else data[:128]
+        return Header(preamble, meta, elements, syntax, size, None, start=at)
     order, explicit = ">" if syntax == _BIG else "<", syntax != _IMPLICIT
     begins, native, preamble = at, "", b"" if bare else data[:128]
     told = _told(data, at)
