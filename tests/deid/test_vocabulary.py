@@ -196,6 +196,7 @@ def test_a_scheme_may_be_called_as_the_program_that_wrote_the_file(
     assert made.AnatomicRegionSequence[0].CodingSchemeUID == scheme
 
 
+@pytest.mark.parametrize("profile", PROFILES)
 def test_a_scheme_that_only_an_item_names_is_called_after_nobody(
     tmp_path: Path, profile: str
 ) -> None:
