@@ -175,6 +175,18 @@ def test_an_extended_offset_table_leads_to_fragments_or_goes(tmp_path: Path, rig
     assert ("ExtendedOffsetTableLengths" in made) == right
 
 
+def test_frames_are_looked_at_whatever_an_extended_offset_table_says(tmp_path: Path) -> None:
+    frame = jpeg() + b"\0" * (len(jpeg()) % 2)
+    path = image(
+        tmp_path / "in.dcm", JPEGBaseline8Bit, fragments(frame, frame), frames=2,
+        ExtendedOffsetTable=b"Kvapilova Zdenka", ExtendedOffsetTableLengths=bytes(16),
+    )  # fmt: skip
+    looking = replace(PROFILE, pixels=replace(PROFILE.pixels, look="all"))
+    made = dcmread(checked(path, looking).path)
+    assert "ExtendedOffsetTable" not in made
+    assert int(made.NumberOfFrames) == 2
+
+
 @pytest.mark.parametrize(
     ("syntax", "value"),
     [

@@ -193,3 +193,21 @@ def test_pixels_of_which_nobody_says_how_many_they_are_are_held(
         checked(path, PROFILE)
     with pytest.raises(HeldError, match="not-clean"):
         check_file(path, made, PROFILE)
+
+
+@pytest.mark.parametrize("profile", ["basic", "research", "strict"])
+@pytest.mark.parametrize("behind", [b"", TEXT + b"\0"])
+def test_a_number_of_frames_with_a_decimal_comma_is_read(
+    tmp_path: Path, profile: str, behind: bytes
+) -> None:
+    path, pixels = image(tmp_path / "in.dcm", behind)
+    ds = dcmread(path)
+    ds.NumberOfFrames = 1
+    ds.save_as(path)
+    data = path.read_bytes()
+    old = b"\x28\0\x08\0IS\x02\x001 "
+    assert data.count(old) == 1
+    path.write_bytes(data.replace(old, b"\x28\0\x08\0IS\x04\x001,0 "))
+    made = dcmread(checked(path, load_profile(profile)).path)
+    assert int(made.NumberOfFrames) == 1
+    assert made.PixelData == pixels + bytes(len(made.PixelData) - len(pixels))

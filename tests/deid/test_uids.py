@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -152,3 +153,17 @@ def test_a_transfer_syntax_is_a_listed_one(tmp_path: Path, syntax: str) -> None:
     with pytest.raises(HeldError) as held:
         checked(path, load_profile("basic"))
     assert "Novak" not in str(held.value)
+
+
+def test_a_retained_uid_is_not_made_of_a_birth_date_or_identifier(tmp_path: Path) -> None:
+    keeping = replace(load_profile("research"), options=load_profile("research").options | {"uids"})
+    ds = dcmread(ct(tmp_path / "a.dcm", "1.2.3", "1.2.826.0.1.19750312.1"))
+    ds.FrameOfReferenceUID = "1.2.840.10008.7562031234"
+    ds.SynchronizationFrameOfReferenceUID = "1.2.826.0.1.20240102.5"
+    ds.SeriesDescription = "of 1.2.840.10008.7562031234"
+    made = dcmread(checked(save(ds, tmp_path / "a.dcm"), keeping).path)
+    assert made.StudyInstanceUID == "1.2.3"
+    assert made.SynchronizationFrameOfReferenceUID == "1.2.826.0.1.20240102.5"
+    assert made.SOPInstanceUID.startswith("2.25.")
+    assert made.FrameOfReferenceUID.startswith("2.25.")
+    assert "7562031234" not in made.SeriesDescription

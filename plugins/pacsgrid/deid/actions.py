@@ -97,11 +97,16 @@ class Context:
     def uid(self, uid: str) -> str:
         """Return what stands for an instance's UID: DICOM's own stay, and retained ones.
 
-        What is no UID is never retained: it may be a name.
+        What is no UID is never retained: it may be a name. Nor is one that somebody made of a
+        birth date or an identifier.
         """
-        if uid in STANDARD_UIDS or ("uids" in self.profile.options and is_uid(uid)):
+        if uid in STANDARD_UIDS or ("uids" in self.profile.options and self.harmless(uid)):
             return uid
         return self.pseudonyms.uid(uid)
+
+    def harmless(self, uid: str) -> bool:
+        """Say whether a UID is one, and is not made of what identifies the patient."""
+        return is_uid(uid) and not self.identifiers.in_uid(uid)
 
     def kind(self, uid: str) -> str:
         """Return what stands for the UID of a class or scheme; private ones stay (PS3.5 9.2)."""
@@ -321,7 +326,8 @@ def _uid(ds: Dataset, tag: int, context: Context, keep: bool = False) -> None:
     if is_kind(tag) and tag not in context.profile.overrides:
         made = [context.kind(uid) if uid else "" for uid in values]
     elif keep:
-        made = [uid if not uid or is_uid(uid) else context.pseudonyms.uid(uid) for uid in values]
+        right = is_uid if tag in context.profile.overrides else context.harmless
+        made = [uid if not uid or right(uid) else context.pseudonyms.uid(uid) for uid in values]
     else:
         made = [context.uid(uid) if uid else "" for uid in values]
     ds[tag].value = _several(made)

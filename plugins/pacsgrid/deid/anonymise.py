@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -317,6 +318,9 @@ def _read(stream: BinaryIO) -> tuple[Any, Span | None]:
         if isinstance(error, OSError) and error.errno:
             raise  # the disk's doing
         raise IrregularError(type(error).__name__) from None
+    with suppress(Exception):  # `_long` tells it
+        # A number of frames that was read before is not read anew.
+        settle(ds)
     return ds, pixel_span(stream, ds, position, syntax.is_little_endian, syntax.is_implicit_VR)
 
 

@@ -73,6 +73,8 @@ _WORD = re.compile(r"[^\W_]+")
 # An identifier's number, as people copy it: MRN0012345 is 12345.
 _CORE = re.compile(r"[a-z]{0,6}0*(\d+)")
 _LONG_NUMBER = 5
+# From how many digits on a number is no chance inside of a UID's.
+_SURE_NUMBER = 7
 _MODEL = 0x00081090
 _INSTITUTIONS = frozenset({0x00080080, 0x00081040, 0x0040A027})
 # When the patient was examined: a newborn on its birthday.
@@ -172,6 +174,24 @@ class StudyIdentifiers:
         compact = {fold(v).replace(" ", "") for v in self.ids | self.devices}
         cores = {match[1] for v in compact if (match := _CORE.fullmatch(v))}
         return frozenset(core for core in cores if len(core) >= _LONG_NUMBER)
+
+    def in_uid(self, uid: str) -> bool:
+        """Say whether a UID holds the birth date, or the number of an identifier."""
+        if not self._in_uids:
+            return False
+        parts = uid.split(".")
+        squeezed = "".join(parts)
+        return any(
+            number in squeezed if len(number) >= _SURE_NUMBER else number in parts
+            for number in self._in_uids
+        ) or any(day in part for part in parts for day in self.only_births)
+
+    @cached_property
+    def _in_uids(self) -> frozenset[str]:
+        """Numbers of identifiers; shorter ones are counts in every UID."""
+        numbers = {re.sub(r"\D", "", value) for value in self.ids}
+        numbers = {number for number in numbers if len(number) >= _LONG_NUMBER}
+        return frozenset(numbers | {day for day in self.only_births if len(day) == 8})
 
     @cached_property
     def _phrases(self) -> frozenset[tuple[str, ...]]:

@@ -49,7 +49,8 @@ class TextCleaner:
 
         for match in UID.finditer(text):
             uid = match[0]
-            standard = uid in STANDARD_UIDS or self.keep_uids
+            kept = self.keep_uids and not self.identifiers.in_uid(uid)
+            standard = uid in STANDARD_UIDS or kept
             take(*match.span(), uid if standard else self.pseudonyms.uid(uid))
         for start, end, becomes in self._dates(text):
             take(start, end, becomes)

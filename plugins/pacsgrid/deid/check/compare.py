@@ -270,7 +270,9 @@ class Comparison:
                 if holds(uid, self._digits, self._search.dates):
                     raise identity_left(name(tag), "an identifier or date")
             elif uid == was and kept:
-                continue
+                born = self._identity.births - self._identity.examined
+                if tag not in self._profile.overrides and holds(uid, (), born):
+                    raise identity_left(name(tag), "a birth date")
             elif not self._references.agree(was, uid):
                 raise _changed(tag)
 

@@ -88,7 +88,7 @@ def _pixel_bytes(header: Header, there: int) -> int:
     if not (rows and columns and bits):
         return 0
     frames = header.elements.get(0x00280008)
-    text = frames.value.strip(b"\0 ") if frames is not None else b""
+    text = frames.value.strip(b"\0 ").replace(b",", b".") if frames is not None else b""
     if text.strip(b"+.0123456789"):
         return there
     count = int(float(text or 1))

@@ -131,6 +131,8 @@ class Frames:
         # A result is written without what some decoders stumble over.
         cleaned = copied(self.stream, self.span, str(self.syntax), layout_of(self.ds))
         whole = BytesIO(b"".join(cleaned))
+        # An extended offset table is among that where it leads to no fragments.
+        self.options.pop("extended_offsets", None)
         try:
             yield from self._decoded(whole, self.span.value - self.span.start)
         except _UndecodableError as error:
