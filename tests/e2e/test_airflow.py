@@ -166,7 +166,7 @@ def test_no_identifying_value_gets_out(stack: Stack) -> None:
 
 
 def test_a_study_that_is_pushed_is_ingested(stack: Stack) -> None:
-    path = ct(stack.dir / "pushed.dcm", "1.2.826.4243", "1.2.826.4243.1.1")
+    path = ct(stack.dir / "pushed.dcm", "1.2.826.4243", "1.2.826.4243.1.1", patient_id="815304/4")
     with RunningReceiver(
         stack.dir / "receiver", stack.dir / "incoming", **announcing(stack)
     ) as receiver:
