@@ -16,7 +16,7 @@ from pacsgrid.config import load_site
 from pacsgrid.ledger import Ledger, migrate
 from pacsgrid.model import AnonymisedInstance, ReplicaProof, StudyState
 from pacsgrid.pipeline import Line
-from statsd_server import Server
+from support.statsd_server import Server
 
 DOCUMENTED = Path(__file__).parents[2] / "docs" / "metrics.md"
 MAPPING = Path(__file__).parents[2] / "docker" / "metrics" / "statsd-mapping.yml"

@@ -18,11 +18,11 @@ import yaml
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
-from certificates import make_certificates
 from pacsgrid.airflow.notify import failed
 from pacsgrid.config import site_names
 from pacsgrid.embedded.process import free_port
 from pacsgrid.errors import ConfigError
+from support.certificates import make_certificates
 
 RUN = "manual__2026-11-25T13:28:49.576200+00:00"
 TASK = SimpleNamespace(dag_id="ingest_studies", task_id="find", run_id=RUN, log_url="http://a/log")

@@ -30,8 +30,6 @@ from pynetdicom import AE, build_role, evt
 from pynetdicom.sop_class import CTImageStorage, StudyRootQueryRetrieveInformationModelGet
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from dicom import ct
-from gatewaykit import PROJECT, ServedZones
 from pacsgrid.embedded.pacs import EmbeddedPacs
 from pacsgrid.embedded.process import Child, accepts, free_port
 from pacsgrid.grid.sharing import share
@@ -50,8 +48,10 @@ from pacsgrid.pacs.protocol.link import (
 from pacsgrid.pacs.protocol.wire import Proposed, Stream, request
 from pacsgrid.pacs.receiver.association import Association
 from pacsgrid.pacs.receiver.incoming import Incoming
-from pydicom_files import dataset_bytes
-from receiving import RunningReceiver
+from support.dicom import ct
+from support.gatewaykit import PROJECT, ServedZones
+from support.pydicom_files import dataset_bytes
+from support.receiving import RunningReceiver
 
 COUNT = int(os.environ.get("INSTANCES", "600"))
 STUDY = "1.2.9"

@@ -23,7 +23,7 @@ from pacsgrid.pipeline import STEPS, Line, find_studies, run_step, settle
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from dicom import ct, save
+from support.dicom import ct, save
 
 
 def make_input(drop: Path, instances: int) -> None:

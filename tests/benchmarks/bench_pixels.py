@@ -40,11 +40,11 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from burned_in import Drawn, draw
-from images import header, write
 from pacsgrid.deid import Pseudonyms, anonymise_file, collect_identifiers, load_profile
 from pacsgrid.errors import HeldError
-from real_frames import RealFrame, frames_to_draw_on, frames_without_text
+from support.burned_in import Drawn, draw
+from support.images import header, write
+from support.real_frames import RealFrame, frames_to_draw_on, frames_without_text
 
 SIZES = (10, 12, 14, 16, 20, 24, 32, 40)
 CONTRASTS = (0.25, 0.4, 0.7, 1.0)

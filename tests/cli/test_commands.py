@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from dicom import ct
 from pacsgrid import cli
 from pacsgrid.cli import COMMANDS, main
 from pacsgrid.grid.user import ENVIRONMENT
+from support.dicom import ct
 
 ROOT = Path(__file__).parent.parent.parent
 ENTRY = {

@@ -21,10 +21,10 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from dicom import ct, save
 from pacsgrid.cli import main
 from pacsgrid.deid import Pseudonyms, landing, load_profile, quarantine, work
 from pacsgrid.deid.folder import FolderRun, Summary, list_files
+from support.dicom import ct, save
 
 PSEUDONYMS = Pseudonyms(b"k" * 32, "demo")
 

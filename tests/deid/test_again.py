@@ -10,7 +10,6 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
-from dicom import ct, save
 from pacsgrid.deid import (
     Pseudonyms,
     Workshop,
@@ -20,6 +19,7 @@ from pacsgrid.deid import (
     load_profile,
 )
 from pacsgrid.errors import HeldError
+from support.dicom import ct, save
 
 PSEUDONYMS = Pseudonyms(b"k" * 32, "demo")
 

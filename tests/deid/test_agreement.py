@@ -16,7 +16,7 @@ from pacsgrid.deid.check.identity import Identity
 from pacsgrid.deid.check.search import Search, dates_in
 from pacsgrid.deid.identifiers import StudyIdentifiers
 from pacsgrid.deid.text import TextCleaner
-from written import NAMES, ways
+from support.written import NAMES, ways
 
 BORN, EXAMINED, SHIFT = date(1961, 5, 4), date(2024, 3, 10), -37
 STAFF = "Hromadka^Oldrich"

@@ -21,8 +21,8 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from codestreams import GREY, coded, fragments, jpeg
-from images import header, write
+from support.codestreams import GREY, coded, fragments, jpeg
+from support.images import header, write
 
 MOST = 600 << 20
 
@@ -32,7 +32,7 @@ RUN = """
 import sys
 from dataclasses import replace
 from pathlib import Path
-from checked import checked
+from support.checked import checked
 from pacsgrid.deid import load_profile
 from pacsgrid.deid.check import scan
 from pacsgrid.deid.pixel.settings import PixelSettings

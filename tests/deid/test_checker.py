@@ -14,7 +14,6 @@ from pydicom.encaps import encapsulate, generate_frames
 from pydicom.sequence import Sequence
 from pydicom.uid import JPEGBaseline8Bit
 
-from dicom import ct, save
 from pacsgrid.deid import (
     Checker,
     Profile,
@@ -27,6 +26,7 @@ from pacsgrid.deid import (
 from pacsgrid.deid.check import scan
 from pacsgrid.deid.pixel.settings import PixelSettings
 from pacsgrid.errors import HeldError
+from support.dicom import ct, save
 
 PSEUDONYMS = Pseudonyms(b"k" * 32, "demo")
 

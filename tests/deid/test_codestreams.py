@@ -14,12 +14,12 @@ from pydicom.dataset import Dataset
 from pydicom.pixels import pixel_array
 from pydicom.uid import UID, JPEG2000Lossless, JPEGBaseline8Bit, RLELossless
 
-from checked import PSEUDONYMS, checked
-from codestreams import FORMS, GREY, MPEG2, TEXT, VIDEOS, coded, fragments, jpeg, units
-from images import header, write
 from pacsgrid.deid import anonymise_file, check_file, collect_identifiers, load_profile
 from pacsgrid.deid.pixel.settings import PixelSettings
 from pacsgrid.errors import HeldError
+from support.checked import PSEUDONYMS, checked
+from support.codestreams import FORMS, GREY, MPEG2, TEXT, VIDEOS, coded, fragments, jpeg, units
+from support.images import header, write
 
 LOOKS = PixelSettings(look="none", hold=frozenset())
 # No decoder here reads these as they came.

@@ -13,8 +13,6 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
-from checked import PSEUDONYMS, checked
-from dicom import ct, save
 from pacsgrid.cli import main
 from pacsgrid.deid import (
     Pseudonyms,
@@ -25,6 +23,8 @@ from pacsgrid.deid import (
 )
 from pacsgrid.deid.attribute_types import attribute_type
 from pacsgrid.errors import ConfigError, HeldError
+from support.checked import PSEUDONYMS, checked
+from support.dicom import ct, save
 
 
 def run(path: Path, name: str = "basic") -> Dataset:

@@ -8,8 +8,6 @@ import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from checked import PSEUDONYMS, checked
-from dicom import ct, save
 from pacsgrid.deid import (
     anonymise_file,
     check_file,
@@ -19,6 +17,8 @@ from pacsgrid.deid import (
 from pacsgrid.deid.content import table
 from pacsgrid.deid.profile import Profile
 from pacsgrid.errors import HeldError
+from support.checked import PSEUDONYMS, checked
+from support.dicom import ct, save
 
 BORN, DAY = "19750312", "20240102"
 VALUES = {

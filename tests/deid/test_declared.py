@@ -11,17 +11,17 @@ import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from burned_in import draw
-from checked import PSEUDONYMS, checked
 from corpus.validity import DCIODVFY, new_errors
-from dicom import ct, save
-from images import header, write
 from pacsgrid.deid import (
     anonymise_file,
     check_file,
     collect_identifiers,
     load_profile,
 )
+from support.burned_in import draw
+from support.checked import PSEUDONYMS, checked
+from support.dicom import ct, save
+from support.images import header, write
 
 METHODS = {
     "uids": "113110", "device": "113109", "institution": "113112", "patient": "113108",

@@ -14,14 +14,14 @@ from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 
-from checked import PSEUDONYMS, checked
-from dicom import ct, save
 from pacsgrid.deid import (
     Pseudonyms,
     load_profile,
 )
 from pacsgrid.errors import ConfigError, HeldError
 from pacsgrid.model import AnonymisedInstance
+from support.checked import PSEUDONYMS, checked
+from support.dicom import ct, save
 
 TESTFILES = Path(pydicom.__file__).parent / "data" / "test_files"
 

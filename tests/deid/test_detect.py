@@ -9,8 +9,8 @@ import pytest
 from pydicom.data import get_testdata_file
 from pydicom.pixels import pixel_array
 
-from burned_in import draw
 from pacsgrid.deid.pixel import find_text
+from support.burned_in import draw
 
 
 def covered(boxes, mask: np.ndarray) -> bool:

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 
-from dicom import ct
 from pacsgrid.cli import main
+from support.dicom import ct
 
 
 @pytest.fixture

@@ -17,12 +17,12 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from checked import PSEUDONYMS, checked
-from codestreams import TEXT
-from images import header, write
 from pacsgrid.deid import anonymise_file, check_file, collect_identifiers, load_profile
 from pacsgrid.deid.pixel.settings import PixelSettings
 from pacsgrid.errors import HeldError
+from support.checked import PSEUDONYMS, checked
+from support.codestreams import TEXT
+from support.images import header, write
 
 LOOKS = PixelSettings(look="none", hold=frozenset())
 PROFILE = replace(load_profile("basic"), pixels=LOOKS, hold_burned_in=False)

@@ -10,15 +10,15 @@ from pydicom import dcmread
 from pydicom.datadict import dictionary_has_tag, dictionary_VR
 from pydicom.dataset import Dataset
 
-from checked import PSEUDONYMS, checked
 from corpus.table import COLUMNS, rows
-from dicom import ct, save
 from pacsgrid.deid import (
     Profile,
     load_profile,
 )
 from pacsgrid.deid.content import table
 from pacsgrid.deid.dates import shift
+from support.checked import PSEUDONYMS, checked
+from support.dicom import ct, save
 
 VALUES: dict[str, Any] = {
     "AE": "CT7ROOM", "AS": "042Y", "CS": "F", "DA": "20240102", "DS": "61.5", "IS": "3",

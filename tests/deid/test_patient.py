@@ -9,12 +9,12 @@ import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from dicom import ct
 from pacsgrid.deid import Pseudonyms, Workshop, load_profile, same_patient
 from pacsgrid.deid.folder import FolderRun, Summary
 from pacsgrid.deid.patient import patient_key, patient_print
 from pacsgrid.deid.profile import Profile
 from pacsgrid.errors import HeldError
+from support.dicom import ct
 
 PSEUDONYMS = Pseudonyms(b"k" * 32, "demo")
 

@@ -24,13 +24,13 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from burned_in import draw
-from checked import checked
-from images import header, write
 from pacsgrid.deid import (
     load_profile,
 )
 from pacsgrid.errors import HeldError
+from support.burned_in import draw
+from support.checked import checked
+from support.images import header, write
 
 
 def run(path: Path, profile: str = "research") -> Dataset:

@@ -14,8 +14,6 @@ from PIL import Image, ImageDraw
 from pydicom import dcmread
 from pydicom.uid import JPEGLSLossless
 
-from burned_in import font
-from images import header, write
 from pacsgrid.deid import (
     Checker,
     Profile,
@@ -28,6 +26,8 @@ from pacsgrid.deid import (
 from pacsgrid.deid.check import pixels_text
 from pacsgrid.deid.pixel.settings import PixelSettings
 from pacsgrid.errors import HeldError
+from support.burned_in import font
+from support.images import header, write
 
 PSEUDONYMS = Pseudonyms(b"k" * 32, "demo")
 needs_tesseract = pytest.mark.skipif(not pixels_text.engine(), reason="Tesseract is not installed")

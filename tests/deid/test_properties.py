@@ -29,7 +29,6 @@ from pydicom.uid import (
 )
 
 from corpus.files import real_files
-from dicom import ct
 from pacsgrid.deid import (
     Profile,
     Pseudonyms,
@@ -42,6 +41,7 @@ from pacsgrid.deid.identifiers import StudyIdentifiers
 from pacsgrid.deid.quiet import quiet
 from pacsgrid.deid.text import TextCleaner
 from pacsgrid.errors import HeldError
+from support.dicom import ct
 
 # The same examples on every run, unless somebody looks longer.
 EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "0"))

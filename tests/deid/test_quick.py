@@ -10,11 +10,11 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import ImplicitVRLittleEndian
 
-from dicom import ct, save
 from pacsgrid.deid import Pseudonyms, anonymise, collect_identifiers, load_profile
 from pacsgrid.deid.anonymise import Anonymiser
 from pacsgrid.deid.pixel.settings import PixelSettings
 from pacsgrid.errors import HeldError
+from support.dicom import ct, save
 
 PSEUDONYMS = Pseudonyms(b"k" * 32, "demo")
 TESTFILES = Path(pydicom.__file__).parent / "data" / "test_files"

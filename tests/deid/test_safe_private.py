@@ -10,7 +10,6 @@ from pydicom import dcmread
 from pydicom.datadict import private_dictionaries
 from pydicom.dataset import Dataset
 
-from dicom import ct, save
 from pacsgrid.deid import (
     Pseudonyms,
     anonymise_file,
@@ -20,6 +19,7 @@ from pacsgrid.deid import (
 )
 from pacsgrid.deid.safe_private import standard_list, table
 from pacsgrid.errors import ConfigError, HeldError
+from support.dicom import ct, save
 
 DATA = Path(__file__).parents[1] / "data"
 PSEUDONYMS = Pseudonyms(b"k" * 32, "demo")

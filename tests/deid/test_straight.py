@@ -20,12 +20,12 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from checked import checked
-from dicom import ct
 from pacsgrid.deid import load_profile
 from pacsgrid.deid.check.reader import MalformedError, read_header
 from pacsgrid.deid.straight import straightened
 from pacsgrid.errors import HeldError
+from support.checked import checked
+from support.dicom import ct
 
 
 def encoded(path: Path, implicit: bool, little: bool = True) -> bytes:

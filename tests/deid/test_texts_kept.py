@@ -11,12 +11,12 @@ from pydicom import dcmread
 from pydicom.datadict import DicomDictionary
 from pydicom.dataset import Dataset
 
-from checked import checked
-from dicom import ct, save
 from pacsgrid.deid import load_profile
 from pacsgrid.deid.identifiers import IDS, PLACES
 from pacsgrid.deid.rules import action_for
-from written import NAMES, ways
+from support.checked import checked
+from support.dicom import ct, save
+from support.written import NAMES, ways
 
 RESEARCH = load_profile("research")
 TEXTS = ("LO", "SH", "ST", "LT", "UT", "UC")

@@ -9,8 +9,6 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import UID_dictionary
 
-from checked import PSEUDONYMS, checked
-from dicom import ct, save
 from pacsgrid.deid import Profile, check_file, load_profile
 from pacsgrid.deid.check.uids import is_standard, is_valid
 from pacsgrid.deid.folder import FolderRun, list_files
@@ -18,6 +16,8 @@ from pacsgrid.deid.quiet import quiet
 from pacsgrid.deid.vocabulary import STANDARD_UIDS
 from pacsgrid.errors import HeldError
 from pacsgrid.uids import is_uid
+from support.checked import PSEUDONYMS, checked
+from support.dicom import ct, save
 
 PROFILES = ["basic", "research", "strict"]
 CORE = ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"]

@@ -17,14 +17,14 @@ from pydicom.uid import (
     PositronEmissionTomographyImageStorage,
 )
 
-from checked import PSEUDONYMS, checked
-from dicom import ct, save
 from pacsgrid.deid import Workshop, check_file, load_profile
 from pacsgrid.deid.anonymise import Anonymiser
 from pacsgrid.deid.identifiers import StudyIdentifiers
 from pacsgrid.deid.quiet import quiet
 from pacsgrid.deid.repair import age, clock, day, moment, numbers
 from pacsgrid.errors import HeldError
+from support.checked import PSEUDONYMS, checked
+from support.dicom import ct, save
 
 SPACING, WEIGHT, CONTOUR, SLOPE = 0x00280030, 0x00101030, 0x30060050, 0x00281053
 DAYS = PSEUDONYMS.shift_days("756203/1234")

@@ -9,12 +9,12 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from checked import PSEUDONYMS, checked
-from dicom import ct, save
 from pacsgrid.deid import check_file, load_profile
 from pacsgrid.deid.check import vocabulary as theirs
 from pacsgrid.deid.vocabulary import _TERMS, own_words
 from pacsgrid.errors import HeldError
+from support.checked import PSEUDONYMS, checked
+from support.dicom import ct, save
 
 PROFILES = ["basic", "research", "strict"]
 

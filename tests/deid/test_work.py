@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 
-from dicom import ct, save
 from pacsgrid import disk
 from pacsgrid.deid import Pseudonyms, Workshop, landing, load_profile
 from pacsgrid.deid.effort import effort, parts
 from pacsgrid.deid.folder import FolderRun
 from pacsgrid.deid.work import Batch, Job
+from support.dicom import ct, save
 
 PSEUDONYMS = Pseudonyms(b"k" * 32, "demo")
 

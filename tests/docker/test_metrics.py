@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 import airflow
-from stacked import DOCKER
+from support.stacked import DOCKER
 
 METRICS = DOCKER / "metrics"
 DOCUMENTED = DOCKER.parent / "docs" / "metrics.md"

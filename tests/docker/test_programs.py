@@ -28,7 +28,7 @@ import airflow
 from pacsgrid.embedded.process import Child, accepts, free_port
 from pacsgrid.ledger import migrate, owns_its_trail, prepare
 from pacsgrid.ledger.dump import dump, load
-from stacked import DOCKER, Prepared
+from support.stacked import DOCKER, Prepared
 
 SITE = "brno"
 

@@ -18,7 +18,7 @@ from referencing import Registry, Resource
 from pacsgrid.config import load_site
 from pacsgrid.deid import load_profile
 from pacsgrid.embedded.zone import ZoneServer
-from stacked import DOCKER, SITES, Prepared
+from support.stacked import DOCKER, SITES, Prepared
 
 REQUIRED = json.loads((Path(__file__).parent / "irods-v5.json").read_text())
 # A directory with iRODS's own schemas (`schemas/configuration/v5/*.json.in`), where there is one.

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from ingested import held_of, two_studies
 from pacsgrid.embedded.stack import Stack
-from statsd_server import Server
+from support.ingested import held_of, two_studies
+from support.statsd_server import Server
 
 
 @pytest.fixture(scope="session")

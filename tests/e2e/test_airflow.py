@@ -18,13 +18,13 @@ from pydicom.datadict import DicomDictionary
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 
-from dicom import ct, save
 from pacsgrid.embedded.sample_data import make_samples
 from pacsgrid.embedded.stack import Stack
 from pacsgrid.model import StudyState
 from pacsgrid.pipeline import Line
-from proof import proven_once
-from receiving import RunningReceiver, announcing, associate, eventually
+from support.dicom import ct, save
+from support.proof import proven_once
+from support.receiving import RunningReceiver, announcing, associate, eventually
 
 pytestmark = pytest.mark.e2e
 CANARY = "Kanarek7f3a"

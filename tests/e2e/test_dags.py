@@ -13,7 +13,6 @@ import yaml
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from hitl import answer, question
 from pacsgrid.embedded.process import free_port
 from pacsgrid.embedded.stack import GUEST, OPERATOR, Stack
 from pacsgrid.ledger import Overview
@@ -21,8 +20,9 @@ from pacsgrid.model import StudyState
 from pacsgrid.pipeline import Line
 from pacsgrid.pipeline.doctor import examine
 from pacsgrid.pipeline.waiting import on_their_way
-from receiving import eventually
-from statsd_server import Server
+from support.hitl import answer, question
+from support.receiving import eventually
+from support.statsd_server import Server
 
 pytestmark = pytest.mark.e2e
 

@@ -8,11 +8,11 @@ import pytest
 import requests
 from playwright.sync_api import expect
 
-from browser import CHROMIUM, chromium, shot
 from pacsgrid.embedded.stack import Stack
 from pacsgrid.ledger import Overview
 from pacsgrid.pipeline import Line
 from pacsgrid.pipeline.release import release
+from support.browser import CHROMIUM, chromium, shot
 
 pytestmark = pytest.mark.e2e
 

@@ -16,14 +16,13 @@ import pytest
 import requests
 import yaml
 
-import fab_users
-import strangers
-from hitl import path_of, question
 from pacsgrid.cli.roles import STARTS
 from pacsgrid.embedded.process import Child, free_port
 from pacsgrid.embedded.stack import Stack
 from pacsgrid.ledger import Ledger
-from receiving import eventually
+from support import fab_users, strangers
+from support.hitl import path_of, question
+from support.receiving import eventually
 
 pytestmark = pytest.mark.e2e
 PASSWORD = "Kanarek7f3a"

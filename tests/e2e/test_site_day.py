@@ -9,17 +9,17 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 
-from dicom import ct
-from hitl import answer, question
-from irods_user import iinit
 from pacsgrid.embedded.sample_data import make_samples
 from pacsgrid.embedded.stack import GUEST, STEWARD, Stack
 from pacsgrid.ledger import Shelf
 from pacsgrid.model import StudyState
 from pacsgrid.pipeline import Line
 from pacsgrid.pipeline.waiting import on_their_way
-from proof import proven_once
-from receiving import RunningReceiver, announcing, eventually
+from support.dicom import ct
+from support.hitl import answer, question
+from support.irods_user import iinit
+from support.proof import proven_once
+from support.receiving import RunningReceiver, announcing, eventually
 
 pytestmark = pytest.mark.ui
 STORESCU = Path("/usr/bin/storescu")

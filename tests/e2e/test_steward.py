@@ -6,15 +6,15 @@ import pytest
 from playwright.sync_api import expect
 from pydicom import dcmread
 
-from browser import CHROMIUM, chromium, shot
-from hitl import answer, question
-from ingested import held_of, two_studies
 from pacsgrid.embedded.stack import GUEST, OPERATOR, STEWARD, Stack
 from pacsgrid.ledger import InstanceRow, Overview, Shelf
 from pacsgrid.model import StudyState
 from pacsgrid.pipeline import Line
 from pacsgrid.pipeline.doctor import examine
-from proof import proven_once
+from support.browser import CHROMIUM, chromium, shot
+from support.hitl import answer, question
+from support.ingested import held_of, two_studies
+from support.proof import proven_once
 
 pytestmark = [
     pytest.mark.ui,

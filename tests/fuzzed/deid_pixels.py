@@ -19,12 +19,12 @@ from pathlib import Path
 from pydicom import dcmread
 from pydicom.uid import UID
 
-from checked import PSEUDONYMS
-from codestreams import FORMS, GREY, ITEM, TEXT, VIDEOS, fragments
-from images import header, write
 from pacsgrid.deid import Profile, anonymise_file, check_file, collect_identifiers, load_profile
 from pacsgrid.deid.pixel.settings import PixelSettings
 from pacsgrid.errors import HeldError
+from support.checked import PSEUDONYMS
+from support.codestreams import FORMS, GREY, ITEM, TEXT, VIDEOS, fragments
+from support.images import header, write
 
 ALL = {**FORMS, **VIDEOS}
 CANARIES = (b"Kvapilova", b"RC7654321", b"1961-05-04")

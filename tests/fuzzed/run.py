@@ -23,10 +23,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dicom import ct
 from fuzzed import deid_pixels, deid_texts, deid_uids, deid_values
 from fuzzed.cases import Case, asking, make, sending, whole_datasets
-from gatewaykit import PROJECT, ServedZones
 from pacsgrid.gateway import Gateway
 from pacsgrid.gateway.dimse import association as asked
 from pacsgrid.gateway.dimse.contexts import Kinds
@@ -36,6 +34,8 @@ from pacsgrid.pacs.protocol.wire import Stream
 from pacsgrid.pacs.quiet import hush
 from pacsgrid.pacs.receiver import association as received
 from pacsgrid.pacs.receiver.incoming import OWNERS, PARTS, Incoming
+from support.dicom import ct
+from support.gatewaykit import PROJECT, ServedZones
 
 PATIENCE = 60  # seconds after which a case counts as hung
 GROWTH = 24 << 20  # bytes by which memory may grow after the first cases

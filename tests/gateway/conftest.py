@@ -10,12 +10,12 @@ import pytest
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
 
-from dicom import ct
-from gatewaykit import PROJECT, Client, Listening, ServedZones, copy_of
 from pacsgrid.embedded.pacs import EmbeddedPacs
 from pacsgrid.gateway import Gateway
 from pacsgrid.gateway.serve import PREFIX, application
 from pacsgrid.grid.sharing import share
+from support.dicom import ct
+from support.gatewaykit import PROJECT, Client, Listening, ServedZones, copy_of
 
 # One of each kind: uncompressed, compressed in several ways, colour, many frames, no image.
 FILES = (

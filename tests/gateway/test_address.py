@@ -14,9 +14,9 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from gateway.conftest import Shown
-from gatewaykit import Client, Listening
 from pacsgrid.gateway.web import dicomweb
 from pacsgrid.gateway.web.caller import by_token
+from support.gatewaykit import Client, Listening
 
 PATHS = ("/studies/1.2.840.77/metadata", "/studies/1.2.840.77/series/1.2.840.77.1/metadata")
 

@@ -11,13 +11,13 @@ import pytest
 from irods.access import iRODSAccess
 from pydicom import dcmread
 
-from dicom import ct
-from gatewaykit import PROJECT, Deposited, ServedZones
 from pacsgrid import grid
 from pacsgrid.errors import ZoneError, ZoneUnavailable
 from pacsgrid.gateway import Gateway, Level, objects
 from pacsgrid.gateway.access import Sight
 from pacsgrid.grid.sharing import share
+from support.dicom import ct
+from support.gatewaykit import PROJECT, Deposited, ServedZones
 
 EVA, JAN, JANA, NOBODY = "eva#brno", "jan#brno", "jana#praha", "nobody#brno"
 PATIENT_ID, STUDY_UID, SOP_UID = "00100020", "0020000D", "00080018"

@@ -25,8 +25,6 @@ from pynetdicom.sop_class import (
     StudyRootQueryRetrieveInformationModelMove,
 )
 
-from dicom import ct
-from gatewaykit import PROJECT, ServedZones
 from pacsgrid.embedded.pacs import ORTHANC, EmbeddedPacs
 from pacsgrid.embedded.process import Child, accepts, free_port
 from pacsgrid.gateway import Gateway
@@ -37,8 +35,10 @@ from pacsgrid.pacs import open_source
 from pacsgrid.pacs.part10 import read_meta
 from pacsgrid.pacs.reactor import settle
 from pacsgrid.uids import is_uid
-from pydicom_files import Sample, dataset_bytes, make_corpus
-from receiving import RunningReceiver, eventually
+from support.dicom import ct
+from support.gatewaykit import PROJECT, ServedZones
+from support.pydicom_files import Sample, dataset_bytes, make_corpus
+from support.receiving import RunningReceiver, eventually
 
 DCMTK = Path("/usr/bin")
 needs_dcmtk = pytest.mark.skipif(not (DCMTK / "getscu").exists(), reason="no DCMTK")

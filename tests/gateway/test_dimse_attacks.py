@@ -15,7 +15,12 @@ from pathlib import Path
 import pytest
 from pydicom.dataset import Dataset
 
-from attacks import (
+from fuzzed.cases import STUDY_FIND
+from pacsgrid.embedded.process import Child, accepts, free_port
+from pacsgrid.gateway import Gateway
+from pacsgrid.gateway.dimse.service import Node
+from pacsgrid.grid.sharing import share
+from support.attacks import (
     IMPLICIT,
     answer,
     associate,
@@ -29,15 +34,10 @@ from attacks import (
     pdu,
     silent,
 )
-from certificates import make_certificates
-from dicom import ct
-from fuzzed.cases import STUDY_FIND
-from gatewaykit import PROJECT, ServedZones
-from pacsgrid.embedded.process import Child, accepts, free_port
-from pacsgrid.gateway import Gateway
-from pacsgrid.gateway.dimse.service import Node
-from pacsgrid.grid.sharing import share
-from receiving import eventually
+from support.certificates import make_certificates
+from support.dicom import ct
+from support.gatewaykit import PROJECT, ServedZones
+from support.receiving import eventually
 
 EVA = "eva#brno"
 PEERS = [{"ae_title": "EVA", "address": "127.0.0.0/8", "user": EVA}]

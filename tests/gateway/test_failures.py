@@ -10,12 +10,12 @@ import pytest
 import requests
 from pydicom import dcmread
 
-from dicom import ct
-from gatewaykit import PROJECT, Client, Listening, ServedZones
 from pacsgrid.gateway import Gateway, cache, metadata, objects
 from pacsgrid.gateway.serve import PREFIX, application
 from pacsgrid.gateway.web import retrieve
 from pacsgrid.grid.sharing import share
+from support.dicom import ct
+from support.gatewaykit import PROJECT, Client, Listening, ServedZones
 
 AS_STORED = "application/dicom; transfer-syntax=*"
 FRAMES = "application/octet-stream; transfer-syntax=*"

@@ -18,8 +18,6 @@ from pydicom.tag import Tag
 from pynetdicom import AE
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind
 
-from dicom import ct
-from gatewaykit import PROJECT, Client, Listening, ServedZones
 from pacsgrid.gateway import Gateway
 from pacsgrid.gateway.dimse.service import Node
 from pacsgrid.gateway.metadata import to_json
@@ -28,6 +26,8 @@ from pacsgrid.grid.sharing import share
 from pacsgrid.pacs.reactor import settle
 from pacsgrid.pipeline.attributes import attributes_of
 from pacsgrid.pipeline.jsonmodel import EXACT, data_element, portable
+from support.dicom import ct
+from support.gatewaykit import PROJECT, Client, Listening, ServedZones
 
 
 def strictly(text: str | bytes) -> Any:

@@ -11,8 +11,6 @@ from pathlib import Path
 from dicomweb_client.api import DICOMwebClient
 from pydicom import dcmread
 
-from dicom import ct
-from gatewaykit import Listening
 from pacsgrid import grid
 from pacsgrid.embedded.stack import Stack
 from pacsgrid.gateway import Gateway, Level
@@ -25,6 +23,8 @@ from pacsgrid.pipeline import STEPS, Line, find_studies, run_step, settle
 from pacsgrid.pipeline.keep import tend
 from pacsgrid.pipeline.withdraw import withdraw
 from pacsgrid.receiver_settings import ReceiverSettings
+from support.dicom import ct
+from support.gatewaykit import Listening
 
 RODS = "rods#brno"
 

@@ -11,15 +11,15 @@ import requests
 from pynetdicom import AE
 from pynetdicom.sop_class import Verification
 
-from certificates import make_certificates
-from dicom import ct
-from gatewaykit import PROJECT, ServedZones
 from pacsgrid.embedded.process import Child, free_port
 from pacsgrid.errors import ConfigError
 from pacsgrid.gateway.serve import serve
 from pacsgrid.grid.sharing import share
 from pacsgrid.pacs.reactor import settle
-from receiving import eventually
+from support.certificates import make_certificates
+from support.dicom import ct
+from support.gatewaykit import PROJECT, ServedZones
+from support.receiving import eventually
 
 
 def test_it_answers_over_tls_and_after_a_kill(served: ServedZones) -> None:

@@ -16,10 +16,10 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from certificates import make_certificates
-from gatewaykit import Listening
 from pacsgrid.gateway.web.server import Limits
-from receiving import eventually
+from support.certificates import make_certificates
+from support.gatewaykit import Listening
+from support.receiving import eventually
 
 LIMITS = Limits(
     header_bytes=8192, header_seconds=0.5, stalled_seconds=0.5, connections=40, per_address=20

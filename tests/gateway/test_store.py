@@ -23,8 +23,6 @@ from pydicom import dcmread
 from pydicom.data import get_testdata_file
 from starlette.exceptions import HTTPException
 
-from dicom import ct
-from gatewaykit import Client, Listening, ServedZones, copy_of
 from pacsgrid.gateway import Gateway
 from pacsgrid.gateway.serve import PREFIX, application
 from pacsgrid.gateway.web.store import _take
@@ -34,6 +32,8 @@ from pacsgrid.pacs.received import ReceivedSource
 from pacsgrid.pacs.receiver.incoming import OWNERS, PARTS, Incoming, recover
 from pacsgrid.pacs.receiver.watch import Watcher
 from pacsgrid.pacs.staging import name_for
+from support.dicom import ct
+from support.gatewaykit import Client, Listening, ServedZones, copy_of
 
 KIND = 'multipart/related; type="application/dicom"; boundary=B'
 

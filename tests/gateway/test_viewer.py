@@ -18,11 +18,11 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from browser import CHROMIUM, shot
-from gatewaykit import PROJECT, Listening, ServedZones, copy_of
 from pacsgrid.gateway import Gateway
 from pacsgrid.gateway.serve import PREFIX, application
 from pacsgrid.grid.sharing import share
+from support.browser import CHROMIUM, shot
+from support.gatewaykit import PROJECT, Listening, ServedZones, copy_of
 
 pytestmark = pytest.mark.ui
 

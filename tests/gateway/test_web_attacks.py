@@ -21,14 +21,14 @@ from pydicom.data import get_testdata_file
 from pydicom.encaps import encapsulate, get_frame
 from pydicom.uid import JPEG2000, JPEGBaseline8Bit, RLELossless
 
-from dicom import ct, save
-from gatewaykit import PROJECT, Client, Deposited, ServedZones
 from pacsgrid.embedded.process import Child, free_port
 from pacsgrid.grid.sharing import share
 from pacsgrid.ledger import InstanceRow
 from pacsgrid.pacs.part10 import write_head
 from pacsgrid.pacs.receiver.incoming import OWNERS, PARTS
-from receiving import eventually
+from support.dicom import ct, save
+from support.gatewaykit import PROJECT, Client, Deposited, ServedZones
+from support.receiving import eventually
 
 MOST_MEMORY = 600 << 20
 DEFLATED = "1.2.840.10008.1.2.1.99"

@@ -1,4 +1,4 @@
-"""Two zones to test against: embedded ones, or real ones (see tests/grids.py)."""
+"""Two zones to test against: embedded ones, or real ones (see tests/support/grids.py)."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from gridkit import Grid, make_instances
-from grids import forget, real_zones
 from pacsgrid.embedded.process import free_port
 from pacsgrid.embedded.zone import ZoneServer
 from pacsgrid.grid import Zone, ensure_project
 from pacsgrid.grid.admin import prepare_zone
 from pacsgrid.model import ZoneSettings
+from support.gridkit import Grid, make_instances
+from support.grids import forget, real_zones
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ import irods.keywords as kw
 import pytest
 from irods.models import Collection
 
-from gridkit import SIZE, Grid, make_instances
 from pacsgrid.errors import ConflictError, ZoneError
 from pacsgrid.grid import deposit, object_path, put_text, study_collection, verify
 from pacsgrid.grid.catalog import replicas_below
 from pacsgrid.grid.wire import put_buffer
 from pacsgrid.grid.zone import bytes_checksum
 from pacsgrid.model import AVU
+from support.gridkit import SIZE, Grid, make_instances
 
 
 def names(grid: Grid) -> set[str]:

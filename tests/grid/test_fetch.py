@@ -9,8 +9,6 @@ import pytest
 from irods.access import iRODSAccess
 from irods.exception import CAT_NO_ACCESS_PERMISSION
 
-from gridkit import SIZE, Grid, make_instances
-from irods_user import iinit
 from pacsgrid.cli import main
 from pacsgrid.errors import ZoneError
 from pacsgrid.grid import add_avus, deposit, study_collection
@@ -18,6 +16,8 @@ from pacsgrid.grid.fetch import fetch
 from pacsgrid.grid.search import Criterion, search
 from pacsgrid.grid.user import UserZone
 from pacsgrid.model import AVU
+from support.gridkit import SIZE, Grid, make_instances
+from support.irods_user import iinit
 
 
 @pytest.fixture

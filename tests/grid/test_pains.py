@@ -13,7 +13,6 @@ from irods.api_number import api_number
 from irods.connection import Connection
 from irods.exception import USER_CHKSUM_MISMATCH, iRODSException
 
-from gridkit import SIZE, Grid, make_instances
 from pacsgrid.embedded.process import free_port
 from pacsgrid.embedded.zone import ZoneServer
 from pacsgrid.errors import ConflictError, ZoneError, ZoneUnavailable
@@ -26,6 +25,7 @@ from pacsgrid.grid.sharing import share
 from pacsgrid.grid.wire import get_buffer, put_buffer
 from pacsgrid.grid.zone import TIMEOUT, bytes_checksum
 from pacsgrid.model import AnonymisedInstance, ZoneSettings
+from support.gridkit import SIZE, Grid, make_instances
 
 
 def replicas(zone: Zone, one: AnonymisedInstance) -> list[CatalogReplica]:

@@ -18,7 +18,6 @@ from irods.models import TicketQuery
 from irods.session import iRODSSession
 from irods.ticket import Ticket
 
-from gridkit import SIZE, Grid, make_instances
 from pacsgrid.errors import ConfigError, ZoneError
 from pacsgrid.grid import Zone, deposit, ensure_collection, put_text, study_collection
 from pacsgrid.grid.erase import erase
@@ -32,6 +31,7 @@ from pacsgrid.grid.release_tickets import (
 from pacsgrid.grid.sharing import issue_ticket
 from pacsgrid.model import AnonymisedInstance
 from pacsgrid.pipeline.crate import documents
+from support.gridkit import SIZE, Grid, make_instances
 
 DAY = timedelta(days=1)
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import irods.keywords as kw
 import pytest
 
-from gridkit import SIZE, Grid, make_instances
 from pacsgrid.embedded.process import free_port
 from pacsgrid.errors import ZoneUnavailable
 from pacsgrid.grid import (
@@ -29,6 +28,7 @@ from pacsgrid.grid.catalog import replicas_below
 from pacsgrid.grid.repair import mark
 from pacsgrid.grid.zone import irods_checksum
 from pacsgrid.model import AnonymisedInstance, ZoneSettings
+from support.gridkit import SIZE, Grid, make_instances
 
 
 def test_replicas_at_home_and_a_copy_at_the_partner_are_proven(grid: Grid) -> None:

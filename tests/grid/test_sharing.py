@@ -16,11 +16,11 @@ from irods.exception import (
 from irods.session import iRODSSession
 from irods.ticket import Ticket
 
-from gridkit import SIZE, Grid
 from pacsgrid.errors import ConfigError, ZoneError
 from pacsgrid.grid import Zone, deposit, study_collection
 from pacsgrid.grid.fetch import fetch
 from pacsgrid.grid.sharing import follow, issue_ticket, revoke_ticket, share, unshare
+from support.gridkit import SIZE, Grid
 
 
 @pytest.fixture

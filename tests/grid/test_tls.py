@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from certificates import Certificates, make_certificates
-from irods_user import iinit
 from pacsgrid.embedded.zone import ZoneServer
 from pacsgrid.errors import ZoneError, ZoneUnavailable
 from pacsgrid.grid import Zone, put_text
 from pacsgrid.grid.user import UserZone
 from pacsgrid.model import ZoneSettings
+from support.certificates import Certificates, make_certificates
+from support.irods_user import iinit
 
 
 @pytest.fixture

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 
-from dicom import ct, save
-from ignoring_pacs import ignoring, listed
 from pacsgrid.errors import ConfigError, SourceError, SourceTooMuch
 from pacsgrid.model import FoundStudy, StudyQuery
 from pacsgrid.pacs import open_source
 from pacsgrid.pacs.asked import NOT_ASKED_FOR, replaces, sealed, unasked, unsealed
 from pacsgrid.pacs.header import Header, read_header
-from webserver import Answer, server, source_at
+from support.dicom import ct, save
+from support.ignoring_pacs import ignoring, listed
+from support.webserver import Answer, server, source_at
 
 HERS = {
     "StudyInstanceUID": "1.2.1",

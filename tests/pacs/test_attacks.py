@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from pydicom.dataset import Dataset
 
-from attacks import (
+from support.attacks import (
     CT,
     EXPLICIT,
     IMPLICIT,
@@ -30,8 +30,8 @@ from attacks import (
     pdu,
     silent,
 )
-from certificates import make_certificates
-from receiving import RunningReceiver, eventually
+from support.certificates import make_certificates
+from support.receiving import RunningReceiver, eventually
 
 DEFLATED, JPEG = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.50"
 SYNTAXES = {1: EXPLICIT, 3: IMPLICIT, 5: DEFLATED, 7: JPEG}

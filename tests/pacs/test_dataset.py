@@ -18,7 +18,6 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.sequence import Sequence
 
-from dicom import ct
 from pacsgrid.pacs import dataset
 from pacsgrid.pacs.dataset import (
     BIG,
@@ -33,7 +32,8 @@ from pacsgrid.pacs.dataset import (
     text_of,
     walk,
 )
-from pydicom_files import make_corpus
+from support.dicom import ct
+from support.pydicom_files import make_corpus
 
 JPEG = "1.2.840.10008.1.2.4.50"
 

@@ -13,8 +13,6 @@ import pytest
 import requests
 from pydicom import dcmread
 
-from dicom import ct
-from faults import HTTP, FaultyProxy
 from pacsgrid.config import load_site
 from pacsgrid.embedded.pacs import DICOMWEB, ORTHANC, EmbeddedPacs
 from pacsgrid.embedded.process import free_port
@@ -22,7 +20,9 @@ from pacsgrid.embedded.sample_data import make_samples
 from pacsgrid.errors import ConfigError, SourceError, SourceTooMuch, SourceUnavailable
 from pacsgrid.model import FoundStudy, StudyQuery
 from pacsgrid.pacs import dicomweb, open_source
-from webserver import Answer, server, source_at
+from support.dicom import ct
+from support.faults import HTTP, FaultyProxy
+from support.webserver import Answer, server, source_at
 
 needs_orthanc = pytest.mark.skipif(
     not (ORTHANC.exists() and DICOMWEB.exists()), reason="no Orthanc with DICOMweb"

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from dicom import ct
 from pacsgrid.errors import SourceUnavailable, StorageError
 from pacsgrid.model import FoundStudy, SourceSettings, StudyQuery
 from pacsgrid.pacs import staging
 from pacsgrid.pacs.folder import FolderSource
 from pacsgrid.pacs.receiver.incoming import Incoming
+from support.dicom import ct
 
 
 def source(folder: Path) -> FolderSource:

@@ -6,11 +6,11 @@ import socket
 from contextlib import suppress
 from pathlib import Path
 
-from dicom import ct
 from fuzzed.cases import asking, make, sending, whole_datasets
 from fuzzed.run import alone
 from pacsgrid.pacs.part10 import read_meta
-from receiving import RunningReceiver, associate, eventually
+from support.dicom import ct
+from support.receiving import RunningReceiver, associate, eventually
 
 SEED = 4
 

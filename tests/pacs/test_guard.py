@@ -16,13 +16,13 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind, Verification
 
-from certificates import make_certificates
 from pacsgrid.embedded.process import free_port
 from pacsgrid.errors import SourceError, SourceUnavailable
 from pacsgrid.model import SourceSettings, StudyQuery
 from pacsgrid.pacs import open_source
 from pacsgrid.pacs.dimse import DimseSource
 from pacsgrid.pacs.guard import GuardedSource, Pace
+from support.certificates import make_certificates
 
 
 class Scp:

@@ -15,8 +15,6 @@ from pathlib import Path
 import pytest
 import requests
 
-from dcmqrscp import DCMQRSCP, Dcmqrscp
-from faults import DIMSE, HTTP, FaultyProxy
 from pacsgrid.embedded.pacs import DICOMWEB, ORTHANC, EmbeddedPacs
 from pacsgrid.embedded.process import Child, accepts, free_port
 from pacsgrid.errors import PacsgridError
@@ -24,7 +22,9 @@ from pacsgrid.model import FoundStudy, SourceSettings
 from pacsgrid.pacs import open_source
 from pacsgrid.pacs.part10 import read_meta
 from pacsgrid.pacs.staging import name_for
-from pydicom_files import Sample, dataset_bytes, make_corpus
+from support.dcmqrscp import DCMQRSCP, Dcmqrscp
+from support.faults import DIMSE, HTTP, FaultyProxy
+from support.pydicom_files import Sample, dataset_bytes, make_corpus
 
 FULL = os.environ.get("PACSGRID_FAULTS") == "full"
 RATE = 0.08 if FULL else 0.25

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 
-from dicom import ct
 from pacsgrid.embedded.process import free_port
 from pacsgrid.pacs.guard import Pace
 from pacsgrid.pacs.move_destination import MoveDestination
@@ -21,7 +20,8 @@ from pacsgrid.pacs.protocol.requesting import Peer
 from pacsgrid.pacs.protocol.wire import Proposed
 from pacsgrid.pacs.receive import REFUSED_UNASKED, Receiver
 from pacsgrid.pacs.staging import WriteGroup, name_for
-from receiving import associate, eventually
+from support.dicom import ct
+from support.receiving import associate, eventually
 
 
 @contextmanager

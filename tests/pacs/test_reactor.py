@@ -12,7 +12,7 @@ from pynetdicom import AE, evt
 from pynetdicom.sop_class import Verification
 
 from pacsgrid.pacs.reactor import settle
-from receiving import RunningReceiver
+from support.receiving import RunningReceiver
 
 
 class Looking(threading.Thread):

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from dicom import ct
 from pacsgrid.model import FoundStudy, SourceSettings, StudyQuery
 from pacsgrid.pacs.received import ReceivedSource
 from pacsgrid.pacs.receiver.incoming import PARTS, directory_for
 from pacsgrid.pacs.receiver.watch import Complete, Watcher
 from pacsgrid.pacs.staging import name_for
-from receiving import receive
+from support.dicom import ct
+from support.receiving import receive
 
 STUDY = "1.2.9.1"
 

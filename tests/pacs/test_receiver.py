@@ -14,15 +14,15 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 
-from certificates import make_certificates
-from dicom import ct
 from pacsgrid.embedded.sample_data import make_samples
 from pacsgrid.model import SourceSettings, StudyQuery
 from pacsgrid.pacs import open_source
 from pacsgrid.pacs.receiver.incoming import directory_for
 from pacsgrid.pacs.receiver.watch import ANNOUNCED, announced
 from pacsgrid.pacs.staging import name_for
-from receiving import RunningReceiver, associate, eventually
+from support.certificates import make_certificates
+from support.dicom import ct
+from support.receiving import RunningReceiver, associate, eventually
 
 STORESCU = Path("/usr/bin/storescu")
 

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from dicom import ct
-from ignoring_pacs import ignoring, listed
 from pacsgrid.config import Site
 from pacsgrid.errors import ConfigError
 from pacsgrid.model import ProjectSettings, SourceSettings, StudyQuery, StudyState
@@ -17,6 +15,8 @@ from pacsgrid.pipeline import Line
 from pacsgrid.pipeline.find import find_studies, look
 from pacsgrid.pipeline.reidentify import reidentify
 from pacsgrid.pipeline.steps import run_step
+from support.dicom import ct
+from support.ignoring_pacs import ignoring, listed
 
 
 @pytest.fixture

@@ -14,13 +14,13 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from dicom import ct
-from grids import bare_stack
 from pacsgrid.cli import AGAIN, WRONG, main
 from pacsgrid.embedded.stack import LEDGER_ROLE, ROOT, Stack
 from pacsgrid.ledger import owns_its_trail
 from pacsgrid.model import StudyQuery
 from pacsgrid.pipeline import STEPS, Line, find_studies, run_step, settle
+from support.dicom import ct
+from support.grids import bare_stack
 
 PASSPHRASE = "correct horse battery"
 

@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 from irods.models import TicketQuery
 
-from dicom import ct
-from grids import bare_stack
 from pacsgrid.cli import main
 from pacsgrid.config import SITE_ENV
 from pacsgrid.embedded.stack import Stack
@@ -23,6 +21,8 @@ from pacsgrid.model import StudyQuery, StudyState
 from pacsgrid.pipeline import STEPS, Line, find_studies, run_step
 from pacsgrid.pipeline.release import preview, release, select
 from pacsgrid.pipeline.withdraw import catch_up, withdraw
+from support.dicom import ct
+from support.grids import bare_stack
 
 
 def go(line: Line) -> None:

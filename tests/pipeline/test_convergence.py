@@ -16,8 +16,6 @@ from pathlib import Path
 
 import pytest
 
-from dicom import ct
-from grids import bare_stack
 from pacsgrid.cli import main
 from pacsgrid.config import SITE_ENV
 from pacsgrid.embedded.stack import Stack
@@ -30,7 +28,9 @@ from pacsgrid.pipeline import STEPS, Line, find_studies, run_step, settle
 from pacsgrid.pipeline.keep import tend
 from pacsgrid.pipeline.report import project_report
 from pacsgrid.pipeline.studies import study_of
-from proof import proven_once
+from support.dicom import ct
+from support.grids import bare_stack
+from support.proof import proven_once
 
 SCENARIOS = int(os.environ.get("PACSGRID_SCENARIOS", "8"))
 SEED = int(os.environ.get("PACSGRID_SCENARIOS_SEED", "7"))

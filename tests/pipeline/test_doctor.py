@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator
 import psycopg2
 import pytest
 
-from dicom import ct
-from grids import bare_stack
 from pacsgrid import grid
 from pacsgrid.cli import main
 from pacsgrid.embedded.stack import Stack
@@ -18,6 +16,8 @@ from pacsgrid.pipeline import STEPS, Line, find_studies, run_step, settle
 from pacsgrid.pipeline.doctor import examine
 from pacsgrid.pipeline.release import collection_of, release, select
 from pacsgrid.pipeline.withdraw import withdraw
+from support.dicom import ct
+from support.grids import bare_stack
 
 Undo = Callable[[], object]
 

@@ -9,8 +9,6 @@ import pytest
 import yaml
 from irods.models import Collection
 
-from dicom import ct
-from grids import bare_stack
 from pacsgrid.cli import main
 from pacsgrid.config import SITE_ENV
 from pacsgrid.embedded.stack import Stack
@@ -19,7 +17,9 @@ from pacsgrid.pipeline import STEPS, Line, find_studies, run_step
 from pacsgrid.pipeline.keep import tend
 from pacsgrid.pipeline.report import project_report
 from pacsgrid.pipeline.studies import study_of
-from proof import proven_once
+from support.dicom import ct
+from support.grids import bare_stack
+from support.proof import proven_once
 
 
 def set_partners(stack: Stack, partners: list[str]) -> None:

@@ -12,8 +12,6 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 
-from dicom import ct
-from grids import bare_stack
 from pacsgrid.embedded.stack import Stack
 from pacsgrid.errors import RetryableError
 from pacsgrid.grid import study_collection
@@ -21,7 +19,9 @@ from pacsgrid.ledger import Ledger
 from pacsgrid.model import StudyQuery, StudyState
 from pacsgrid.pipeline import STEPS, Line, find_studies, run_step, settle
 from pacsgrid.pipeline.context import Rooms
-from proof import proven_once
+from support.dicom import ct
+from support.grids import bare_stack
+from support.proof import proven_once
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ import pytest
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
 
-from dicom import ct
 from pacsgrid.errors import ZoneError
 from pacsgrid.ledger import InstanceRow
 from pacsgrid.pipeline.attributes import attributes_of
 from pacsgrid.pipeline.manifest import Manifest
+from support.dicom import ct
 
 
 def test_attributes_survive_in_few_bytes(tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 
-from dicom import ct, save
 from pacsgrid.errors import HeldError
 from pacsgrid.pipeline.preview import held_files, thumbnail
+from support.dicom import ct, save
 
 
 def _drawn(path: Path, edge: int = 256) -> np.ndarray:

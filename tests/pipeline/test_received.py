@@ -14,8 +14,6 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 
-from dicom import ct
-from grids import bare_stack
 from pacsgrid.embedded.stack import Stack
 from pacsgrid.ledger import Ledger
 from pacsgrid.ledger.codes import REJECTED, WITHDRAWN
@@ -29,8 +27,10 @@ from pacsgrid.pipeline.housekeeping import sweep
 from pacsgrid.pipeline.review import Verdict, decide
 from pacsgrid.pipeline.withdraw import withdraw
 from pacsgrid.receiver_settings import ReceiverSettings
-from proof import proven_once
-from receiving import eventually, receive
+from support.dicom import ct
+from support.grids import bare_stack
+from support.proof import proven_once
+from support.receiving import eventually, receive
 
 DAY = timedelta(days=1)
 

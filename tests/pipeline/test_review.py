@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 
-from dicom import ct
-from grids import bare_stack
 from pacsgrid.deid import load_profile
 from pacsgrid.embedded.stack import Stack
 from pacsgrid.errors import ConfigError
@@ -18,7 +16,9 @@ from pacsgrid.ledger.codes import REJECTED
 from pacsgrid.model import StudyQuery, StudyState
 from pacsgrid.pipeline import STEPS, Line, find_studies, look, run_step, settle
 from pacsgrid.pipeline.review import Verdict, decide, open_reviews, summary
-from proof import proven_once
+from support.dicom import ct
+from support.grids import bare_stack
+from support.proof import proven_once
 
 
 @pytest.fixture(scope="module")

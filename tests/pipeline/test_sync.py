@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 
-from dicom import ct
 from pacsgrid.config import Site
 from pacsgrid.embedded.pacs import EmbeddedPacs
 from pacsgrid.embedded.process import free_port
@@ -19,6 +18,7 @@ from pacsgrid.ledger.place import SyncPlace
 from pacsgrid.model import AnonymisedInstance, ProjectSettings, StudyState
 from pacsgrid.pipeline import Line
 from pacsgrid.pipeline.sync import Window, due, sync
+from support.dicom import ct
 
 FIRST = date(2024, 1, 1)
 

@@ -11,9 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from certificates import make_certificates
-from dicom import ct
-from grids import bare_stack
 from pacsgrid.embedded.stack import Stack
 from pacsgrid.model import StudyQuery
 from pacsgrid.pacs.received import PARTS
@@ -21,6 +18,9 @@ from pacsgrid.pipeline import STEPS, Line, find_studies, run_step
 from pacsgrid.pipeline.housekeeping import sweep
 from pacsgrid.pipeline.review import Verdict, decide
 from pacsgrid.pipeline.site_check import Check, check_site
+from support.certificates import make_certificates
+from support.dicom import ct
+from support.grids import bare_stack
 
 DAY = timedelta(days=1)
 

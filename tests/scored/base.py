@@ -9,7 +9,7 @@ from pathlib import Path
 from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset
 
-from dicom import save
+from support.dicom import save
 
 from .answers import Answers, fold, written
 from .people import DESCRIPTORS, FORMATS, TEXTS, WRITINGS, Person, plain

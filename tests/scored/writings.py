@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 
-from written import NAMES, ways
+from support.written import NAMES, ways
 
 from .images import CT, Images
 from .people import Person

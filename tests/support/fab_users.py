@@ -11,7 +11,7 @@ import runpy
 import sys
 from pathlib import Path
 
-STACK_S_OWN = Path(__file__).parent.parent / "docker" / "airflow" / "users.py"
+STACK_S_OWN = Path(__file__).parents[2] / "docker" / "airflow" / "users.py"
 
 
 def main(secrets: Path) -> None:

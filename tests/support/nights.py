@@ -18,7 +18,6 @@ from pathlib import Path
 
 import yaml
 
-from dicom import ct
 from pacsgrid.embedded.stack import Stack
 from pacsgrid.errors import RetryableError
 from pacsgrid.grid.catalog import CatalogReplica, replicas_below
@@ -28,6 +27,7 @@ from pacsgrid.model import StudyQuery
 from pacsgrid.pipeline import STEPS, Line, find_studies, run_step, settle
 from pacsgrid.pipeline.keep import Night, tend
 from pacsgrid.pipeline.report import project_report
+from support.dicom import ct
 
 INTERVAL = 3
 START = datetime(2030, 1, 1, 22, tzinfo=UTC)

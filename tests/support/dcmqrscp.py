@@ -9,8 +9,8 @@ from types import TracebackType
 
 from pacsgrid.embedded.process import Child, accepts, free_port
 from pacsgrid.model import SourceSettings
-from pydicom_files import Sample
-from receiving import associate
+from support.pydicom_files import Sample
+from support.receiving import associate
 
 DCMQRSCP = Path("/usr/bin/dcmqrscp")
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-DOCKER = Path(__file__).parents[1] / "docker"
+DOCKER = Path(__file__).parents[2] / "docker"
 SITES = ("one", "brno", "uvn", "lf1")
 _VARIABLE = re.compile(r"\$(?:(\$)|\{(\w+)(?:(:[-?])([^}]*))?\})")
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pydicom import dcmread
 
-from dicom import ct
 from pacsgrid.embedded.stack import Stack
 from pacsgrid.pipeline import Line
+from support.dicom import ct
 
 
 def two_studies(stack: Stack, root: str) -> None:
