@@ -268,7 +268,8 @@ def _destroyed(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
 def _ask_the_gateway(life: Life) -> None:
     """Ask as the page about the gateway shows: with DCMTK and with Python."""
     port = life.ports["http"]
-    eventually(lambda: requests.get(f"http://127.0.0.1:{port}/health", timeout=5).ok, 60)
+    eventually(lambda: accepts(port), 60)
+    assert requests.get(f"http://127.0.0.1:{port}/health", timeout=60).ok
     (python,) = (one for one in blocks("python") if one.page == "docs/gateway.md")
     text = python.text.replace("https://grid.example.org:8042", f"http://127.0.0.1:{port}")
     there: dict[str, Any] = {"token": TOKEN}
