@@ -48,8 +48,8 @@ def _param(name: str, param: Any) -> dict[str, str]:
     schema = param.schema
     kinds = schema.get("type", "string")
     kinds = [one for one in ([kinds] if isinstance(kinds, str) else kinds) if one != "null"]
-    told = ", ".join([schema.get("format", kinds[0]), *(
-        f"{word} {schema[word]}" for word in ("minimum", "maximum") if word in schema)])  # fmt: skip
+    limits = [f"{word} {schema[word]}" for word in ("minimum", "maximum") if word in schema]
+    told = ", ".join([schema.get("format", kinds[0]), *limits])
     default = "" if param.value in (None, "", []) else f"`{json.dumps(param.value)}`"
     words = [schema.get("title", ""), schema.get("description") or param.description or ""]
     return {"name": name, "type": told, "default": default, "text": ": ".join(filter(None, words))}
