@@ -13,8 +13,8 @@ from pydicom import dcmread
 
 from pacsgrid import grid
 from pacsgrid.embedded.stack import Stack
-from pacsgrid.gateway import Gateway, Level
-from pacsgrid.gateway.serve import PREFIX, application
+from pacsgrid.gateway import Gateway, QueryLevel
+from pacsgrid.gateway.service import PREFIX, application
 from pacsgrid.gateway_settings import Token
 from pacsgrid.grid import study_collection
 from pacsgrid.model import StudyQuery
@@ -75,7 +75,7 @@ def test_a_study_from_its_deposit_to_its_withdrawal(tmp_path: Path) -> None:
             settle(line, refs)
             row = line.ledger.instances(refs[0])[0]
             gateway.refresh()
-            found = list(gateway.find(RODS, Level.IMAGE, {"00080060": "CT"}))
+            found = list(gateway.find(RODS, QueryLevel.IMAGE, {"00080060": "CT"}))
             assert [one.study for one in found] == [row.study_uid] * 3
             # Each zone's own catalog says who may read there.
             for user, zones in ((RODS, 1), ("rods#praha", 2)):
@@ -104,7 +104,7 @@ def test_a_study_from_its_deposit_to_its_withdrawal(tmp_path: Path) -> None:
             assert withdraw(line, row.subject) == ["praha"]
             stack.start_zone("praha")
         with Gateway(stack.site) as gateway:
-            assert gateway.index.copies(gateway.index.bit("praha"), "demo")
+            assert gateway.index.copies(gateway.index.zone_bit("praha"), "demo")
             gateway.refresh()
-            assert not gateway.index.copies(gateway.index.bit("praha"), "demo")
-            assert list(gateway.find("rods#praha", Level.STUDY, {})) == []
+            assert not gateway.index.copies(gateway.index.zone_bit("praha"), "demo")
+            assert list(gateway.find("rods#praha", QueryLevel.STUDY, {})) == []

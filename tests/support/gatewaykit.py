@@ -23,7 +23,7 @@ from pacsgrid import grid
 from pacsgrid.config import Site, load_site
 from pacsgrid.embedded.process import free_port
 from pacsgrid.embedded.zone import ZoneServer
-from pacsgrid.gateway.web.server import BoundedServer, Limits
+from pacsgrid.gateway.web.bounded_server import BoundedServer, ServerLimits
 from pacsgrid.grid import Zone
 from pacsgrid.grid.admin import prepare_zone
 from pacsgrid.ledger import InstanceRow
@@ -223,7 +223,9 @@ def copy_of(path: str | Path, to: Path) -> Path:
 class Listening:
     """An ASGI application served in a thread, as long as the context lives."""
 
-    def __init__(self, application: Any, limits: Limits | None = None, **options: Any) -> None:
+    def __init__(
+        self, application: Any, limits: ServerLimits | None = None, **options: Any
+    ) -> None:
         self._server = BoundedServer(application, "127.0.0.1", 0, limits, **options)
         self.port = self._server.port
         self._thread = threading.Thread(target=self._server.run, daemon=True)

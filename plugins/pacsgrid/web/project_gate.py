@@ -21,8 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pacsgrid.errors import ConfigError
 from pacsgrid.web.access import is_operator, own_projects
-from pacsgrid.web.rows import limited_to
-from pacsgrid.web.rules import (
+from pacsgrid.web.endpoint_rules import (
     ANNOUNCE,
     ANY,
     MOUNTS,
@@ -36,6 +35,7 @@ from pacsgrid.web.rules import (
     runs_named,
     with_project,
 )
+from pacsgrid.web.row_filter import limited_to
 
 NOBODY_S: frozenset[str] = frozenset()
 _LARGEST_BODY = 4 * 2**20

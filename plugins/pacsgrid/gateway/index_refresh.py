@@ -20,7 +20,7 @@ from pydicom.errors import InvalidDicomError
 
 from pacsgrid import grid
 from pacsgrid.errors import PacsgridError, ZoneUnavailable
-from pacsgrid.gateway.index import Copy, Index
+from pacsgrid.gateway.index import Index, StudyCopy
 from pacsgrid.gateway.transcode import bound_inflation
 from pacsgrid.grid.catalog import GOOD
 from pacsgrid.grid.deposit import PARTIAL
@@ -59,7 +59,7 @@ def refresh(index: Index, zone: grid.Zone, project: str, withdrawn: Some[str] = 
     ZoneUnavailable, ZoneError
         The zone did not answer, or refused; the index is as it was, or partly up to date.
     """
-    bit = index.bit(zone.settings.name)
+    bit = index.zone_bit(zone.settings.name)
     there, known = _there(zone, project), index.copies(bit, project)
     there = {key: now for key, now in there.items() if key[0] not in withdrawn}
     changed = 0
@@ -93,7 +93,7 @@ def refresh(index: Index, zone: grid.Zone, project: str, withdrawn: Some[str] = 
     return changed
 
 
-def _same(copy: Copy, now: _There) -> bool:
+def _same(copy: StudyCopy, now: _There) -> bool:
     return copy.manifest == now.manifest and copy.objects == now.objects
 
 
@@ -140,7 +140,7 @@ def _enter(
         if name.endswith(".dcm"):
             good[f"{series}/{name.removesuffix('.dcm')}"] = one
     manifest, own = _with_headers(zone, manifest, good)
-    index.put(bit, manifest, own, good, Copy(now.manifest, now.objects))
+    index.put(bit, manifest, own, good, StudyCopy(now.manifest, now.objects))
     return 1
 
 

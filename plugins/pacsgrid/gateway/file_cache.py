@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pacsgrid.errors import ZoneError
-from pacsgrid.gateway.objects import Instance, Objects
+from pacsgrid.gateway.object_reader import ObjectReader, StoredInstance
 
 
 class FileCache:
@@ -29,13 +29,13 @@ class FileCache:
         Bytes that may be kept; the file asked for last is kept in any case.
     """
 
-    def __init__(self, folder: Path, objects: Objects, most: int) -> None:
+    def __init__(self, folder: Path, objects: ObjectReader, most: int) -> None:
         self._folder = folder
         self._objects = objects
         self._most = most
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
-    def open(self, one: Instance) -> BinaryIO:
+    def open(self, one: StoredInstance) -> BinaryIO:
         """Return an instance's file, open for reading; errors as of `Objects.read`."""
         path = self._folder / one.sha256
         try:
@@ -47,7 +47,7 @@ class FileCache:
             os.utime(path)
         return file
 
-    def _fetch(self, one: Instance, path: Path) -> BinaryIO:
+    def _fetch(self, one: StoredInstance, path: Path) -> BinaryIO:
         digest = hashlib.sha256()
         handle, name = tempfile.mkstemp(dir=self._folder, prefix=".")
         try:

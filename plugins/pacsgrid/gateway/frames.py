@@ -18,8 +18,8 @@ from pydicom.encaps import encapsulate, get_frame
 from pydicom.pixels import get_decoder
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
 
-from pacsgrid.gateway.codestream import codestream_size
-from pacsgrid.gateway.transcode import EXPLICIT, CannotDecode, converted, inflated
+from pacsgrid.gateway.frame_size import codestream_size
+from pacsgrid.gateway.transcode import EXPLICIT, UndecodableError, converted, inflated
 
 _UNDEFINED = 0xFFFFFFFF
 _VALUE_BITS = {0x0008: 32, 0x0009: 64}  # Float and Double Float Pixel Data
@@ -32,7 +32,7 @@ _PIECE = 1 << 20
 
 
 @dataclass(frozen=True)
-class Value:
+class ValueSpan:
     """A value as it stands in a file, given in pieces."""
 
     file: BinaryIO
@@ -40,7 +40,7 @@ class Value:
     size: int
 
     @classmethod
-    def of(cls, content: bytes) -> Value:
+    def of(cls, content: bytes) -> ValueSpan:
         """Return a value that is in memory."""
         return cls(BytesIO(content), 0, len(content))
 
@@ -50,12 +50,12 @@ class Value:
             self.file.seek(self.at + start)
             piece = self.file.read(min(_PIECE, end - start))
             if not piece:
-                raise CannotDecode("the value is cut off")
+                raise UndecodableError("the value is cut off")
             start += len(piece)
             yield piece
 
 
-class Frames:
+class FrameReader:
     """The frames of one instance.
 
     Parameters
@@ -82,10 +82,10 @@ class Frames:
                     self.header = dcmread(self._file, stop_before_pixels=True)
                     self._syntax = UID(EXPLICIT)
             self._find()
-        except CannotDecode:
+        except UndecodableError:
             raise
         except Exception as error:  # whatever a malformed file makes of it
-            raise CannotDecode(f"the instance has no frames: {type(error).__name__}") from None
+            raise UndecodableError(f"the instance has no frames: {type(error).__name__}") from None
 
     def _find(self) -> None:
         """Find where the value of the pixel data starts."""
@@ -93,7 +93,7 @@ class Frames:
         head = self._file.read(_HEAD)
         group, element = struct.unpack_from("<HH", head)
         if group != 0x7FE0 or element not in (0x0008, 0x0009, 0x0010):
-            raise CannotDecode("the instance is no image: it has no pixel data")
+            raise UndecodableError("the instance is no image: it has no pixel data")
         if self._syntax.is_implicit_VR:
             self._at, (self._length,) = at + 8, struct.unpack_from("<I", head, 4)
         else:
@@ -115,9 +115,9 @@ class Frames:
         return 0x7FE00000 + int(self._element)
 
     @property
-    def value(self) -> Value:
+    def value(self) -> ValueSpan:
         """The pixel data as it stands in the file, if it is not encapsulated."""
-        return Value(self._file, self._at, self._length)
+        return ValueSpan(self._file, self._at, self._length)
 
     def stored(self, number: int) -> bytes:
         """Return a frame, counted from 1, as it is stored.
@@ -136,7 +136,7 @@ class Frames:
             try:
                 return self._encapsulated(number - 1)
             except (ValueError, EOFError, struct.error) as error:
-                raise CannotDecode(
+                raise UndecodableError(
                     f"frame {number} cannot be found: {type(error).__name__}"
                 ) from None
         return self._native(number - 1)
@@ -164,7 +164,7 @@ class Frames:
         self._file.seek(self._at + first // 8)
         data = self._file.read((first % 8 + bits + 7) // 8)
         if len(data) * 8 < first % 8 + bits:
-            raise CannotDecode(f"frame {index + 1} is cut off")
+            raise UndecodableError(f"frame {index + 1} is cut off")
         if self._bits == 1 and (first % 8 or bits % 8):
             # Bits are packed across frames (PS3.5 8.1.1).
             unpacked = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")
@@ -233,7 +233,7 @@ class Frames:
                 decoded, told = get_decoder(self._syntax).as_array(one, index=0)
                 return np.asarray(decoded), dict(told)
         except Exception as error:  # decoders raise what they like
-            raise CannotDecode(
+            raise UndecodableError(
                 f"frame {number} cannot be decoded: {type(error).__name__}; ask for it as stored"
             ) from None
 
@@ -241,7 +241,7 @@ class Frames:
         """Refuse a frame whose decoding would take more memory than one request may."""
         announced = samples * max(1, self._bits // 8, working)
         if max(self._size(), announced) > MOST_DECODED:
-            raise CannotDecode("the frame is too large to be decoded; ask for it as stored")
+            raise UndecodableError("the frame is too large to be decoded; ask for it as stored")
 
     def decoded(self, number: int) -> bytes:
         """Return a frame in Explicit VR Little Endian; errors as of `pixels`."""

@@ -18,7 +18,7 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
-class Door:
+class ServedZone:
     """A zone that is served: its settings, its bit in masks, its projects."""
 
     settings: ZoneSettings
@@ -26,7 +26,7 @@ class Door:
     projects: tuple[str, ...]
 
 
-class Reach:
+class ZonePool:
     """Clients of the zones, shared by threads; one that fails is replaced, then left alone.
 
     Parameters
@@ -39,8 +39,8 @@ class Reach:
         Seconds for which a zone that is away is not asked again.
     """
 
-    def __init__(self, doors: Sequence[Door], timeout: int, pause: float) -> None:
-        self.doors = tuple(doors)
+    def __init__(self, served_zones: Sequence[ServedZone], timeout: int, pause: float) -> None:
+        self.served = tuple(served_zones)
         self._timeout = timeout
         self._pause = pause
         self._lock = Lock()
@@ -51,25 +51,25 @@ class Reach:
         """Return the client of a zone."""
         with self._lock:
             if name not in self._clients:
-                settings = next(d.settings for d in self.doors if d.settings.name == name)
+                settings = next(d.settings for d in self.served if d.settings.name == name)
                 self._clients[name] = Zone(settings, self._timeout)
             return self._clients[name]
 
-    def open(self) -> Iterator[tuple[Zone, Door]]:
+    def open(self) -> Iterator[tuple[Zone, ServedZone]]:
         """Yield the zones that are not known to be away; all of them when all are away."""
-        near = [door for door in self.doors if not self._is_away(door)]
-        for door in near or self.doors:
-            yield self.zone(door.settings.name), door
+        near = [served_zone for served_zone in self.served if not self._is_away(served_zone)]
+        for served_zone in near or self.served:
+            yield self.zone(served_zone.settings.name), served_zone
 
-    def every(self) -> Iterator[tuple[Zone, Door]]:
+    def all_zones(self) -> Iterator[tuple[Zone, ServedZone]]:
         """Yield all zones, those last that are known to be away."""
-        for door in sorted(self.doors, key=self._is_away):
-            yield self.zone(door.settings.name), door
+        for served_zone in sorted(self.served, key=self._is_away):
+            yield self.zone(served_zone.settings.name), served_zone
 
-    def _is_away(self, door: Door) -> bool:
-        return self._away.get(door.settings.name, 0.0) > time.monotonic()
+    def _is_away(self, served_zone: ServedZone) -> bool:
+        return self._away.get(served_zone.settings.name, 0.0) > time.monotonic()
 
-    def asked(self, zone: Zone, work: Callable[[Zone], _T]) -> _T:
+    def run(self, zone: Zone, work: Callable[[Zone], _T]) -> _T:
         """Return what `work` gives for a zone; a dead connection is no sign of a zone away.
 
         Raises
@@ -81,12 +81,12 @@ class Reach:
             try:
                 return work(zone)
             except ZoneUnavailable:
-                return work(self.renew(zone))
+                return work(self.reconnect(zone))
         except ZoneUnavailable:
-            self.away(zone.settings.name)
+            self.mark_away(zone.settings.name)
             raise
 
-    def renew(self, failed: Zone) -> Zone:
+    def reconnect(self, failed: Zone) -> Zone:
         """Return a client with new connections: those of the old one may be dead.
 
         Other threads may still use the old one; its connections go with its last use.
@@ -97,7 +97,7 @@ class Reach:
                 del self._clients[name]
         return self.zone(name)
 
-    def away(self, name: str) -> None:
+    def mark_away(self, name: str) -> None:
         """Note that a zone does not answer."""
         with self._lock:
             self._away[name] = time.monotonic() + self._pause

@@ -10,8 +10,8 @@ from typing import Any, BinaryIO
 
 from pydicom.dataset import Dataset, FileMetaDataset
 
-from pacsgrid.gateway.pixels import Frames, replaced
-from pacsgrid.gateway.transcode import EXPLICIT, CannotDecode, converted, write_explicit
+from pacsgrid.gateway.frames import FrameReader, replaced
+from pacsgrid.gateway.transcode import EXPLICIT, UndecodableError, converted, write_explicit
 from pacsgrid.pacs.part10 import HEAD, MOST_META, read_meta
 
 _OFFSETS = ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")
@@ -41,8 +41,8 @@ def explicit(file: BinaryIO) -> Iterator[bytes]:
         There is no decoder for its transfer syntax, its pixel data is broken, or it is too large.
     """
     try:
-        frames = Frames(file)
-    except CannotDecode:
+        frames = FrameReader(file)
+    except UndecodableError:
         yield converted(file)  # no image
         return
     if not frames.encapsulated:
@@ -58,16 +58,16 @@ def explicit(file: BinaryIO) -> Iterator[bytes]:
     for number in range(2, frames.count + 1):
         frame = frames.decoded(number)
         if len(frame) != len(first):
-            raise CannotDecode(f"frame {number} has another size than the first")
+            raise UndecodableError(f"frame {number} has another size than the first")
         yield frame
     if len(first) * frames.count % 2:
         yield b"\0"
 
 
-def _head(frames: Frames, told: dict[str, Any], size: int) -> bytes:
+def _head(frames: FrameReader, told: dict[str, Any], size: int) -> bytes:
     """Return the file up to the value of its pixel data, of `size` bytes."""
     if size > _MOST_VALUE:
-        raise CannotDecode("the pixel data is too large uncompressed; ask for it as stored")
+        raise UndecodableError("the pixel data is too large uncompressed; ask for it as stored")
     header = Dataset()
     header.update(frames.header)
     header.file_meta = FileMetaDataset()
@@ -88,7 +88,7 @@ def _head(frames: Frames, told: dict[str, Any], size: int) -> bytes:
             warnings.simplefilter("ignore")
             write_explicit(target, header)
     except Exception as error:  # pydicom raises what it likes
-        raise CannotDecode(
+        raise UndecodableError(
             f"the instance cannot be decoded: {type(error).__name__}; ask for it as stored"
         ) from None
     element = frames.tag & 0xFFFF

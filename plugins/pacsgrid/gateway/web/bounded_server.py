@@ -28,7 +28,7 @@ Peer = tuple[str, int]
 
 
 @dataclass(frozen=True)
-class Limits:
+class ServerLimits:
     """What a server takes.
 
     Attributes
@@ -50,16 +50,16 @@ class Limits:
     per_address: int = 128
 
 
-class Connections:
+class ConnectionTable:
     """The open connections of a server, those first that asked for nothing the longest."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: ServerLimits) -> None:
         self._limits = limits
         self._open: dict[Peer, socket.socket] = {}
         self._waiting: dict[Peer, None] = {}
         self._of_address: Counter[str] = Counter()
 
-    def admit(self, connection: Accepted, peer: Peer) -> bool:
+    def admit(self, connection: TrackedSocket, peer: Peer) -> bool:
         """Take a connection, in another one's place if need be; False if there is no room."""
         full = self._of_address[peer[0]] >= self._limits.per_address
         if full or len(self._open) >= self._limits.connections:
@@ -104,10 +104,10 @@ class Connections:
             del self._of_address[peer[0]]
 
 
-class Accepted(socket.socket):
+class TrackedSocket(socket.socket):
     """A connection that tells when it is closed."""
 
-    on_close: weakref.finalize[Any, Accepted] | None = None
+    on_close: weakref.finalize[Any, TrackedSocket] | None = None
 
     def close(self) -> None:
         super().close()
@@ -115,19 +115,19 @@ class Accepted(socket.socket):
             self.on_close()
 
 
-class Listener(socket.socket):
+class LimitedListener(socket.socket):
     """A listening socket that takes as many connections as there may be.
 
     They are counted before TLS: a handshake that is never finished is a connection too.
     """
 
-    connections: Connections
+    connections: ConnectionTable
 
     def accept(self) -> tuple[socket.socket, Any]:
         """Return the next connection that is taken; raises as `socket.accept`."""
         while True:
             plain, address = super().accept()
-            connection = Accepted(plain.family, plain.type, plain.proto, plain.detach())
+            connection = TrackedSocket(plain.family, plain.type, plain.proto, plain.detach())
             # Left to itself, a small answer waits for the acknowledgement of its header.
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self.connections.admit(connection, address[:2]):
@@ -135,7 +135,7 @@ class Listener(socket.socket):
             connection.close()
 
 
-def protocol_of(limits: Limits, connections: Connections) -> type[H11Protocol]:
+def bounded_protocol(limits: ServerLimits, connections: ConnectionTable) -> type[H11Protocol]:
     """Return uvicorn's protocol with deadlines.
 
     h11 alone keeps to a size of headers; uvicorn's setting for it means nothing to httptools.
@@ -220,14 +220,19 @@ class BoundedServer(uvicorn.Server):
     """
 
     def __init__(
-        self, application: Any, host: str, port: int, limits: Limits | None = None, **options: Any
+        self,
+        application: Any,
+        host: str,
+        port: int,
+        limits: ServerLimits | None = None,
+        **options: Any,
     ) -> None:
-        limits = limits or Limits()
-        connections = Connections(limits)
+        limits = limits or ServerLimits()
+        connections = ConnectionTable(limits)
         family, _, _, _, where = socket.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        self._listener = Listener(family, socket.SOCK_STREAM)
+        self._listener = LimitedListener(family, socket.SOCK_STREAM)
         self._listener.connections = connections
         try:
             self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -242,7 +247,7 @@ class BoundedServer(uvicorn.Server):
                 loop="asyncio",
                 # What is taken in one turn, before those are closed in whose place it comes.
                 backlog=_BACKLOG,
-                http=protocol_of(limits, connections),
+                http=bounded_protocol(limits, connections),
                 ws="none",
                 h11_max_incomplete_event_size=limits.header_bytes,
                 access_log=False,  # query strings name what was searched for

@@ -20,7 +20,7 @@ from threading import Lock
 import irods.keywords as kw
 
 from pacsgrid.errors import PacsgridError, ZoneError, ZoneUnavailable
-from pacsgrid.gateway.reach import Reach
+from pacsgrid.gateway.zone_pool import ZonePool
 from pacsgrid.grid import Zone
 from pacsgrid.grid.fetch import stored_below
 from pacsgrid.grid.wire import get_buffer
@@ -35,7 +35,7 @@ AHEAD = 6
 
 
 @dataclass(frozen=True)
-class Instance:
+class StoredInstance:
     """An instance that a user may read.
 
     Attributes
@@ -64,15 +64,15 @@ class Instance:
         return f"/{zone}/home/{self.place}/{self.sop}.dcm"
 
 
-class Objects:
+class ObjectReader:
     """Reads instances; used by any number of threads."""
 
-    def __init__(self, reach: Reach) -> None:
-        self._reach = reach
+    def __init__(self, pool: ZonePool) -> None:
+        self._pool = pool
         self._bad: set[tuple[str, int]] = set()
         self._lock = Lock()
 
-    def read(self, one: Instance) -> bytes:
+    def read(self, one: StoredInstance) -> bytes:
         """Return an instance's file, proven by its checksum.
 
         Raises
@@ -87,7 +87,7 @@ class Objects:
         away = False
         for zone in self._zones(one):
             try:
-                data = self._reach.asked(zone, lambda client: self._whole(client, one))
+                data = self._pool.run(zone, lambda client: self._whole(client, one))
             except PacsgridError as error:
                 log.warning("%s", error)
                 away = away or isinstance(error, ZoneUnavailable)
@@ -96,7 +96,7 @@ class Objects:
                 return data
         raise _nothing(one, away)
 
-    def stream(self, one: Instance, start: int = 0) -> Iterator[bytes]:
+    def stream(self, one: StoredInstance, start: int = 0) -> Iterator[bytes]:
         """Yield an instance's file from a byte on, in pieces; errors as of `read`.
 
         A large object whose bytes turn out not to be the right ones ends in a ZoneError in place
@@ -109,12 +109,14 @@ class Objects:
             return
         yield from self._pieces(one, start)
 
-    def many(self, instances: Iterable[Instance]) -> Iterator[tuple[Instance, Iterator[bytes]]]:
+    def many(
+        self, instances: Iterable[StoredInstance]
+    ) -> Iterator[tuple[StoredInstance, Iterator[bytes]]]:
         """Yield instances with their files in order, several small ones fetched ahead."""
         with ThreadPoolExecutor(AHEAD) as pool:
-            waiting: deque[tuple[Instance, Future[bytes] | None]] = deque()
+            waiting: deque[tuple[StoredInstance, Future[bytes] | None]] = deque()
 
-            def given(one: Instance, coming: Future[bytes] | None) -> Iterator[bytes]:
+            def given(one: StoredInstance, coming: Future[bytes] | None) -> Iterator[bytes]:
                 if coming is None:
                     yield from self.stream(one)
                 else:
@@ -135,12 +137,12 @@ class Objects:
                     if coming:
                         coming.cancel()
 
-    def _zones(self, one: Instance) -> Iterator[Zone]:
-        for zone, door in self._reach.every():
-            if door.bit & one.zones:
+    def _zones(self, one: StoredInstance) -> Iterator[Zone]:
+        for zone, served_zone in self._pool.all_zones():
+            if served_zone.bit & one.zones:
                 yield zone
 
-    def _whole(self, zone: Zone, one: Instance) -> bytes | None:
+    def _whole(self, zone: Zone, one: StoredInstance) -> bytes | None:
         """Read from whichever replica the server prefers, then from each; None if none is right."""
         path = one.path(zone.settings.name)
 
@@ -170,7 +172,7 @@ class Objects:
     def _replicas(zone: Zone, path: str) -> tuple[int, ...]:
         return tuple(n for one in stored_below(zone, path) for n in one.replicas)
 
-    def _pieces(self, one: Instance, start: int) -> Iterator[bytes]:
+    def _pieces(self, one: StoredInstance, start: int) -> Iterator[bytes]:
         digest = hashlib.sha256() if start == 0 else None
         at, used = start, []
         away: set[str] = set()
@@ -198,7 +200,7 @@ class Objects:
                 log.warning("%s, replica %d, failed at byte %d: %s", path, number, at, error)
                 if isinstance(error, ZoneUnavailable):
                     away.add(zone.settings.name)
-                    self._reach.away(zone.settings.name)
+                    self._pool.mark_away(zone.settings.name)
             if at == one.size:
                 if digest and digest.hexdigest() != one.sha256:
                     with self._lock:
@@ -207,17 +209,17 @@ class Objects:
                 return
         raise _nothing(one, bool(away))
 
-    def _attempts(self, one: Instance) -> Iterator[tuple[Zone, int]]:
+    def _attempts(self, one: StoredInstance) -> Iterator[tuple[Zone, int]]:
         """Yield the replicas of a large object, those last that were found to be bad."""
         worse: list[tuple[Zone, int]] = []
         for zone in self._zones(one):
             path = one.path(zone.settings.name)
             try:
-                numbers = self._reach.asked(zone, partial(self._replicas, path=path))
+                numbers = self._pool.run(zone, partial(self._replicas, path=path))
             except PacsgridError as error:
                 log.warning("%s", error)
                 continue
-            zone = self._reach.zone(zone.settings.name)
+            zone = self._pool.zone(zone.settings.name)
             for number in numbers:
                 if (path, number) in self._bad:
                     worse.append((zone, number))
@@ -226,7 +228,7 @@ class Objects:
         yield from worse
 
 
-def _nothing(one: Instance, away: bool) -> PacsgridError:
+def _nothing(one: StoredInstance, away: bool) -> PacsgridError:
     if away:
         return ZoneUnavailable(f"instance {one.sop}: no zone that has it answers; try again")
     return ZoneError(f"instance {one.sop}: no replica has its checksum; verify it")

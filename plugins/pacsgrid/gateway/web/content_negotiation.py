@@ -27,7 +27,7 @@ _RANGE = re.compile(r"(\*/\*|[!#$%&'*+.^_`|~\w-]+/(\*|[!#$%&'*+.^_`|~\w-]+))", r
 
 
 @dataclass(frozen=True)
-class Accepted:
+class AcceptedType:
     """One media type that a client takes.
 
     Attributes
@@ -47,7 +47,7 @@ class Accepted:
     but: frozenset[str] = frozenset()
 
 
-def accepted(request: Request) -> list[Accepted]:
+def accepted_types(request: Request) -> list[AcceptedType]:
     """Return what is accepted, the best first; the query parameter goes before the header.
 
     Raises
@@ -67,7 +67,7 @@ def accepted(request: Request) -> list[Accepted]:
     return sorted(taken, key=lambda one: -one.quality)
 
 
-def _one(text: str) -> Accepted:
+def _one(text: str) -> AcceptedType:
     media = next(_split(text, ";")).strip().lower()
     # Java's own client of HTTP writes it so.
     media = ANY if media == "*" else media
@@ -83,10 +83,12 @@ def _one(text: str) -> Accepted:
     quality = params.get("q", "1").strip()
     if not _RANGE.fullmatch(kind) or not _QUALITY.fullmatch(quality):
         raise ValueError(text)
-    return Accepted(kind, several, params.get("transfer-syntax", "").strip('" '), float(quality))
+    return AcceptedType(
+        kind, several, params.get("transfer-syntax", "").strip('" '), float(quality)
+    )
 
 
-def _without(one: Accepted, all_of_them: Sequence[Accepted]) -> Accepted:
+def _without(one: AcceptedType, all_of_them: Sequence[AcceptedType]) -> AcceptedType:
     """Take from a wildcard what the client names by itself, with less quality (or with none)."""
     if not one.media.endswith("/*"):
         return one
@@ -117,17 +119,17 @@ def _split(text: str, at: str) -> Iterator[str]:
     yield text[start:]
 
 
-def fits(one: Accepted, media: str) -> bool:
+def allows(one: AcceptedType, media: str) -> bool:
     """Whether a media type is one of those that are accepted by this."""
     group = f"{media.partition('/')[0]}/*"
     return one.media in (ANY, group, media) and not {media, group} & one.but
 
 
-def insist_json(request: Request) -> str:
+def require_json(request: Request) -> str:
     """Return the JSON media type to answer with; refuse a client that takes none with 406."""
-    takes = [one for one in accepted(request) if not one.multipart]
+    takes = [one for one in accepted_types(request) if not one.multipart]
     for media in (JSON, PLAIN_JSON):
-        if any(fits(one, media) for one in takes):
+        if any(allows(one, media) for one in takes):
             return media
     raise not_acceptable([JSON])
 

@@ -16,8 +16,8 @@ from pacsgrid.errors import ConfigError
 from pacsgrid.gateway.core import Gateway
 from pacsgrid.gateway.dimse.service import Node
 from pacsgrid.gateway.web import dicomweb
-from pacsgrid.gateway.web.caller import by_token
-from pacsgrid.gateway.web.server import BoundedServer, Limits
+from pacsgrid.gateway.web.authentication import by_token
+from pacsgrid.gateway.web.bounded_server import BoundedServer, ServerLimits
 
 log = logging.getLogger(__name__)
 
@@ -51,11 +51,11 @@ def serve(site: Site) -> None:
             path = getattr(settings, name)
             if path and not os.access(path, os.R_OK):
                 raise ConfigError(f"gateway: {name}: {path} cannot be read")
-        gateway.keep_fresh()
+        gateway.start_refreshing()
         if settings.peers:
             node = stack.enter_context(Node(gateway))
             log.info("%s listens on port %d", settings.ae_title, node.port)
-        limits = Limits(
+        limits = ServerLimits(
             stalled_seconds=settings.stalled_seconds,
             connections=settings.max_connections,
             per_address=settings.max_connections_per_address,

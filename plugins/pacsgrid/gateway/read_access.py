@@ -17,7 +17,7 @@ from irods.column import In, Like
 from irods.models import Collection, DataAccess, DataObject, Group, User
 
 from pacsgrid.errors import PacsgridError, ZoneUnavailable
-from pacsgrid.gateway.reach import Door, Reach
+from pacsgrid.gateway.zone_pool import ServedZone, ZonePool
 from pacsgrid.grid import Zone
 
 log = logging.getLogger(__name__)
@@ -28,34 +28,34 @@ _ALL = frozenset({"*"})
 
 
 @dataclass(frozen=True)
-class Sight:
+class ReadAccess:
     """What one user may read, by series.
 
     Attributes
     ----------
-    places
+    series
         For each series' place below ``/<zone>/home/``: by zone bit, the SOP UIDs that may be
         read; ``*`` for all of them.
     """
 
-    places: Mapping[str, Mapping[int, frozenset[str]]] = field(default_factory=dict)
+    series: Mapping[str, Mapping[int, frozenset[str]]] = field(default_factory=dict)
 
-    def whole(self, place: str) -> int:
+    def fully_readable(self, place: str) -> int:
         """Return the zones where all of a series may be read."""
-        return sum(bit for bit, sops in self.places.get(place, {}).items() if sops is _ALL)
+        return sum(bit for bit, sops in self.series.get(place, {}).items() if sops is _ALL)
 
-    def partly(self, place: str) -> bool:
+    def is_partial(self, place: str) -> bool:
         """Whether there are zones where only some of a series may be read."""
-        return any(sops is not _ALL for sops in self.places.get(place, {}).values())
+        return any(sops is not _ALL for sops in self.series.get(place, {}).values())
 
     def zones(self, place: str, sop: str) -> int:
         """Return the zones where an instance may be read."""
         return sum(
-            bit for bit, sops in self.places.get(place, {}).items() if sops is _ALL or sop in sops
+            bit for bit, sops in self.series.get(place, {}).items() if sops is _ALL or sop in sops
         )
 
 
-class Access:
+class AccessCache:
     """The rights of iRODS users in the zones that are served.
 
     Parameters
@@ -66,14 +66,14 @@ class Access:
         How long what a catalog answered is believed.
     """
 
-    def __init__(self, reach: Reach, seconds: float) -> None:
-        self._reach = reach
+    def __init__(self, pool: ZonePool, seconds: float) -> None:
+        self._pool = pool
         self._seconds = seconds
         self._lock = Lock()
-        self._known: dict[str, tuple[float, Sight]] = {}
+        self._known: dict[str, tuple[float, ReadAccess]] = {}
         self._asking: dict[str, Lock] = {}
 
-    def sight(self, user: str) -> Sight:
+    def read_access(self, user: str) -> ReadAccess:
         """Return what a user, ``name#zone``, may read.
 
         What a zone that is away holds may not be read there now.
@@ -89,32 +89,32 @@ class Access:
             known = self._known.get(user)
             if known and known[0] > time.monotonic():
                 return known[1]
-            sight = self._ask(user)
-            self._known[user] = (time.monotonic() + self._seconds, sight)
-            return sight
+            access = self._ask(user)
+            self._known[user] = (time.monotonic() + self._seconds, access)
+            return access
 
-    def _ask(self, user: str) -> Sight:
+    def _ask(self, user: str) -> ReadAccess:
         places: dict[str, dict[int, frozenset[str]]] = {}
         asked = answered = 0
-        for zone, door in self._reach.open():
+        for zone, served_zone in self._pool.open():
             asked += 1
             try:
-                here = self._reach.asked(zone, partial(_readable, user=user, door=door))
+                here = self._pool.run(zone, partial(_readable, user=user, served_zone=served_zone))
             except PacsgridError as error:
                 log.warning("rights in zone %s: %s", zone.settings.name, error)
                 continue
             answered += 1
             for place, sops in here.items():
-                places.setdefault(place, {})[door.bit] = sops
+                places.setdefault(place, {})[served_zone.bit] = sops
         if not answered:
             raise ZoneUnavailable(f"none of the {asked} zones tells who may read what; try again")
-        return Sight(places)
+        return ReadAccess(places)
 
 
-def _readable(zone: Zone, user: str, door: Door) -> dict[str, frozenset[str]]:
+def _readable(zone: Zone, user: str, served_zone: ServedZone) -> dict[str, frozenset[str]]:
     ids = principals(zone, user)
     found: dict[str, frozenset[str]] = {}
-    for project in door.projects if ids else ():
+    for project in served_zone.projects if ids else ():
         found |= readable(zone, project, ids)
     return found
 

@@ -13,10 +13,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pacsgrid.gateway.access import Sight
 from pacsgrid.gateway.index import Index, first
 from pacsgrid.gateway.matching import bounds, matches
-from pacsgrid.gateway.objects import Instance
+from pacsgrid.gateway.object_reader import StoredInstance
+from pacsgrid.gateway.read_access import ReadAccess
 from pacsgrid.pipeline import attributes
 from pacsgrid.pipeline.attributes import AVAILABLE_SYNTAX, Json
 
@@ -38,7 +38,7 @@ _COUNT = re.compile("[0-9]{1,9}")
 _UID_LIST = re.compile(r"[\\,]")
 
 
-class Level(StrEnum):
+class QueryLevel(StrEnum):
     """What is asked for; the values are those of Query/Retrieve Level (0008,0052)."""
 
     STUDY = "STUDY"
@@ -50,16 +50,16 @@ STUDY_TAGS = attributes.STUDY | (_COUNTED - {SERIES_INSTANCES})
 SERIES_TAGS = attributes.SERIES | {SERIES_INSTANCES}
 INSTANCE_TAGS = attributes.INSTANCE | {AVAILABLE_SYNTAX}
 _TAGS = {
-    Level.STUDY: STUDY_TAGS,
-    Level.SERIES: STUDY_TAGS | SERIES_TAGS,
-    Level.IMAGE: STUDY_TAGS | SERIES_TAGS | INSTANCE_TAGS,
+    QueryLevel.STUDY: STUDY_TAGS,
+    QueryLevel.SERIES: STUDY_TAGS | SERIES_TAGS,
+    QueryLevel.IMAGE: STUDY_TAGS | SERIES_TAGS | INSTANCE_TAGS,
 }
 # Asked of a study, these mean any of its series or instances.
 _OF_ANY = {MODALITY: MODALITIES_IN_STUDY, SOP_CLASS: CLASSES_IN_STUDY}
 
 
 @dataclass(frozen=True)
-class Answer:
+class Match:
     """One match: its UIDs, those of lower levels empty, and every attribute that is known.
 
     ``attributes`` are those of its level and the ones above, in the DICOM JSON model; an
@@ -70,15 +70,17 @@ class Answer:
     series: str
     sop: str
     attributes: Json
-    instance: Instance | None = None
+    instance: StoredInstance | None = None
 
 
-def supported(level: Level, tag: str) -> bool:
+def supported(level: QueryLevel, tag: str) -> bool:
     """Whether a key, of which the first tag counts, can be matched at a level."""
-    return tag.partition(".")[0] in _TAGS[level] or (level is Level.STUDY and tag in _OF_ANY)
+    return tag.partition(".")[0] in _TAGS[level] or (level is QueryLevel.STUDY and tag in _OF_ANY)
 
 
-def find(index: Index, sight: Sight, level: Level, keys: Mapping[str, str]) -> Iterator[Answer]:
+def find(
+    index: Index, access: ReadAccess, level: QueryLevel, keys: Mapping[str, str]
+) -> Iterator[Match]:
     """Yield what matches all keys and may be read, in an order that stays the same.
 
     Parameters
@@ -88,19 +90,19 @@ def find(index: Index, sight: Sight, level: Level, keys: Mapping[str, str]) -> I
         the others are not looked at.
     """
     wanted = {tag: value for tag, value in keys.items() if supported(level, tag)}
-    if level is Level.STUDY:
+    if level is QueryLevel.STUDY:
         wanted = {_OF_ANY.get(tag, tag): value for tag, value in wanted.items()}
     with index.reading() as db:
         for ids in _candidates(db, wanted):
-            yield from _Studies(db, sight, ids, level, wanted).answers()
+            yield from _Studies(db, access, ids, level, wanted).answers()
 
 
 def instances(
-    index: Index, sight: Sight, study: str, series: str = "", sop: str = ""
-) -> list[Instance]:
+    index: Index, access: ReadAccess, study: str, series: str = "", sop: str = ""
+) -> list[StoredInstance]:
     """Return the instances of a study, a series, or the one instance, that may be read."""
     keys = {STUDY_UID: study, SERIES_UID: series, SOP_UID: sop}
-    found = find(index, sight, Level.IMAGE, {tag: uid for tag, uid in keys.items() if uid})
+    found = find(index, access, QueryLevel.IMAGE, {tag: uid for tag, uid in keys.items() if uid})
     return [one.instance for one in found if one.instance]
 
 
@@ -167,13 +169,13 @@ class _Studies:
     def __init__(
         self,
         db: sqlite3.Connection,
-        sight: Sight,
+        access: ReadAccess,
         ids: Sequence[int],
-        level: Level,
+        level: QueryLevel,
         keys: Mapping[str, str],
     ) -> None:
         self._db = db
-        self._sight = sight
+        self._access = access
         self._level = level
         tags = {tag: tag.partition(".")[0] for tag in keys}
         lower = {tag for tag in keys if tags[tag] not in STUDY_TAGS}
@@ -204,14 +206,14 @@ class _Studies:
             " ORDER BY study, series.id",
             ids,
         ):
-            if place not in self._sight.places:
+            if place not in self._access.series:
                 continue
             if key not in found:
                 found[key] = _Series(key, study, uid, place, json.loads(text), {})
-            if self._sight.whole(place) & zones:
+            if self._access.fully_readable(place) & zones:
                 classes = found[key].classes
                 classes[sop_class] = classes.get(sop_class, 0) + number
-            elif self._sight.partly(place):
+            elif self._access.is_partial(place):
                 partly.add(key)
         for key in partly:
             found[key].classes = {}
@@ -224,7 +226,7 @@ class _Studies:
                 grouped.setdefault(one.study, []).append(one)
         return grouped
 
-    def answers(self) -> Iterator[Answer]:
+    def answers(self) -> Iterator[Match]:
         for key, (uid, own) in self._studies.items():
             series = self._series.get(key)
             if not series:
@@ -232,27 +234,27 @@ class _Studies:
             study = own | _counted(series)
             if not _all_match(self._counted_keys, study):
                 continue
-            if self._level is Level.STUDY:
-                yield Answer(uid, "", "", study)
+            if self._level is QueryLevel.STUDY:
+                yield Match(uid, "", "", study)
                 continue
             for one in series:
                 yield from self._of_series(uid, study, one)
 
-    def _of_series(self, study_uid: str, study: Json, one: _Series) -> Iterator[Answer]:
+    def _of_series(self, study_uid: str, study: Json, one: _Series) -> Iterator[Match]:
         known = study | one.own
         known[SERIES_UID] = _value("UI", one.uid)
         known[SERIES_INSTANCES] = _value("IS", one.count)
         if not _all_match(self._series_keys, known):
             return
-        if self._level is Level.SERIES:
-            yield Answer(study_uid, one.uid, "", known)
+        if self._level is QueryLevel.SERIES:
+            yield Match(study_uid, one.uid, "", known)
             return
         for instance, own in self._instances(one, study_uid, self._instance_keys):
-            yield Answer(study_uid, one.uid, instance.sop, known | own, instance)
+            yield Match(study_uid, one.uid, instance.sop, known | own, instance)
 
     def _instances(
         self, series: _Series, study_uid: str, keys: Mapping[str, str]
-    ) -> Iterator[tuple[Instance, Json]]:
+    ) -> Iterator[tuple[StoredInstance, Json]]:
         where, values = "", list[str]()
         if uids := [u for u in _UID_LIST.split(keys.get(SOP_UID, "").strip("*")) if u]:
             where = " AND uid IN (SELECT value FROM json_each(?))"
@@ -262,7 +264,7 @@ class _Studies:
             f" WHERE series = ?{where} ORDER BY id",
             (series.id, *values),
         ):
-            seen = zones & self._sight.zones(series.place, sop)
+            seen = zones & self._access.zones(series.place, sop)
             if not seen:
                 continue
             own = json.loads(text)
@@ -270,7 +272,7 @@ class _Studies:
             if _all_match(keys, own):
                 frames = first(own, NUMBER_OF_FRAMES)
                 yield (
-                    Instance(
+                    StoredInstance(
                         study_uid,
                         series.uid,
                         sop,
