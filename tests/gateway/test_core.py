@@ -134,10 +134,10 @@ def test_what_is_no_uid_is_not_served(served: ServedZones, name: str) -> None:
     )
     share(served.home, PROJECT, [EVA])
     place = f"{served.collection(one, 'brno')}/manifest.json"
-    told = grid.get_text(served.home, place)
+    told = grid.get_document(served.home, place)
     assert told is not None
     uid = one.rows[0].sop_uid.encode()
-    grid.put_text(served.home, place, told.replace(b'"%b"' % uid, b'"%b"' % name.encode()))
+    grid.put_document(served.home, place, told.replace(b'"%b"' % uid, b'"%b"' % name.encode()))
     with Gateway(served.site()) as gateway:
         gateway.refresh()
         assert counts(gateway, EVA) == {other.study: (1, 1)}

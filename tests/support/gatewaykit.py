@@ -29,7 +29,7 @@ from pacsgrid.grid.admin import prepare_zone
 from pacsgrid.ledger import InstanceRow
 from pacsgrid.model import AnonymisedInstance, ZoneSettings
 from pacsgrid.pacs.multipart import MultipartReader, boundary_of
-from pacsgrid.pipeline.attributes import attributes_of
+from pacsgrid.pipeline.attributes import read_attributes
 from pacsgrid.pipeline.manifest import MANIFEST, Manifest
 
 PROJECT = "demo"
@@ -154,9 +154,9 @@ class ServedZones:
         ]
         grid.deposit(client, PROJECT, made, {})
         told = one.rows if attributes else ()
-        known = {r.sop_uid: attributes_of(one.paths[r.sop_uid]) for r in told}
+        known = {r.sop_uid: read_attributes(one.paths[r.sop_uid]) for r in told}
         manifest = Manifest.of(one.rows, known, PROJECT, "basic", "hash", None)
-        grid.put_text(client, f"{self.collection(one, zone)}/{MANIFEST}", manifest.dump())
+        grid.put_document(client, f"{self.collection(one, zone)}/{MANIFEST}", manifest.dump())
 
     @staticmethod
     def collection(one: Deposited, zone: str) -> str:

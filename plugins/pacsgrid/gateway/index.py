@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pacsgrid.errors import ConfigError
-from pacsgrid.grid.fetch import Stored
+from pacsgrid.grid.fetch import StoredObject
 from pacsgrid.pipeline.jsonmodel import Json, portable
-from pacsgrid.pipeline.manifest import Listed, Manifest
+from pacsgrid.pipeline.manifest import Manifest, ManifestEntry
 
 # 2: attributes and headers as every JSON parser takes them.
 VERSION = 2
@@ -182,7 +182,7 @@ class Index:
         bit: int,
         manifest: Manifest,
         attributes: Mapping[str, Json],
-        good: Mapping[str, Stored],
+        good: Mapping[str, StoredObject],
         copy: StudyCopy,
     ) -> None:
         """Enter a zone's copy of a study, as a whole or not at all.
@@ -339,7 +339,7 @@ class Index:
             return {sha256 for (sha256,) in db.execute("SELECT sha256 FROM instance")}
 
 
-def _named(one: Listed) -> bool:
+def _named(one: ManifestEntry) -> bool:
     """Whether what a manifest names an instance by is what it should be: it leads to paths."""
     return bool(UID.fullmatch(one.series) and UID.fullmatch(one.sop) and _SHA256.match(one.sha256))
 

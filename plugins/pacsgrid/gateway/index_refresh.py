@@ -24,9 +24,9 @@ from pacsgrid.gateway.index import Index, StudyCopy
 from pacsgrid.gateway.transcode import bound_inflation
 from pacsgrid.grid.catalog import GOOD
 from pacsgrid.grid.deposit import PARTIAL
-from pacsgrid.grid.fetch import Stored, stored_below
-from pacsgrid.grid.zone import translated
-from pacsgrid.pipeline.attributes import Json, attributes_of, sorted_out
+from pacsgrid.grid.fetch import StoredObject, stored_below
+from pacsgrid.grid.zone import translated_errors
+from pacsgrid.pipeline.attributes import Json, read_attributes, split_by_level
 from pacsgrid.pipeline.manifest import MANIFEST, Manifest
 from pacsgrid.uids import is_name, is_uid
 
@@ -85,7 +85,7 @@ def refresh(index: Index, zone: grid.Zone, project: str, withdrawn: Some[str] = 
             )
     for subject, uid in known.keys() - there.keys():
         path = grid.study_collection(zone.settings.name, project, subject, uid)
-        with translated(zone.settings.name):
+        with translated_errors(zone.settings.name):
             if subject not in withdrawn and zone.session.collections.exists(path):
                 continue
         index.drop(bit, project, subject, uid)
@@ -127,14 +127,14 @@ def _enter(
     index: Index, bit: int, zone: grid.Zone, project: str, subject: str, uid: str, now: _There
 ) -> int:
     path = grid.study_collection(zone.settings.name, project, subject, uid)
-    text = grid.get_text(zone, f"{path}/{MANIFEST}")
+    text = grid.get_document(zone, f"{path}/{MANIFEST}")
     if text is None:
         return 0
     manifest = Manifest.parse(text)
     if (manifest.project, manifest.subject, manifest.study) != (project, subject, uid):
         log.error("study %s in zone %s has another one's manifest", uid, zone.settings.name)
         return 0
-    good: dict[str, Stored] = {}
+    good: dict[str, StoredObject] = {}
     for one in stored_below(zone, path):
         series, _, name = one.path.removeprefix(f"{path}/").partition("/")
         if name.endswith(".dcm"):
@@ -145,7 +145,7 @@ def _enter(
 
 
 def _with_headers(
-    zone: grid.Zone, manifest: Manifest, good: Mapping[str, Stored]
+    zone: grid.Zone, manifest: Manifest, good: Mapping[str, StoredObject]
 ) -> tuple[Manifest, dict[str, Json]]:
     """Read the headers of the objects that a manifest tells no attributes of."""
     bare = {one.sop: one for one in manifest.instances if not one.own}
@@ -159,7 +159,7 @@ def _with_headers(
             try:
                 file = BytesIO(grid.get_head(zone, stored.path, size))
                 bound_inflation(file)
-                return attributes_of(file)
+                return read_attributes(file)
             except (EOFError, InvalidDicomError, zlib.error):
                 continue
             except PacsgridError as error:
@@ -170,8 +170,8 @@ def _with_headers(
         return {}
 
     sops = [one.sop for one in present]
-    known = dict(zip(sops, zone.each(read, sops, grid.CONNECTIONS), strict=True))
-    study, series, own = sorted_out({one.sop: one.series for one in present}, known)
+    known = dict(zip(sops, zone.run_parallel(read, sops, grid.CONNECTIONS), strict=True))
+    study, series, own = split_by_level({one.sop: one.series for one in present}, known)
     return (
         Manifest(
             manifest.project,

@@ -23,8 +23,8 @@ from pacsgrid.errors import PacsgridError, ZoneError, ZoneUnavailable
 from pacsgrid.gateway.zone_pool import ZonePool
 from pacsgrid.grid import Zone
 from pacsgrid.grid.fetch import stored_below
-from pacsgrid.grid.wire import get_buffer
-from pacsgrid.grid.zone import translated
+from pacsgrid.grid.irods_requests import get_buffer
+from pacsgrid.grid.zone import translated_errors
 
 log = logging.getLogger(__name__)
 
@@ -147,7 +147,7 @@ class ObjectReader:
         path = one.path(zone.settings.name)
 
         def get(number: int | None) -> bytes | None:
-            with translated(zone.settings.name):
+            with translated_errors(zone.settings.name):
                 data = get_buffer(zone, path, one.size, number)
             return data if hashlib.sha256(data).hexdigest() == one.sha256 else None
 
@@ -183,7 +183,7 @@ class ObjectReader:
             used.append((path, number))
             try:
                 with (
-                    translated(zone.settings.name),
+                    translated_errors(zone.settings.name),
                     zone.session.data_objects.open(
                         path, "r", allow_redirect=False, **{kw.REPL_NUM_KW: str(number)}
                     ) as source,

@@ -12,7 +12,7 @@ from typing import Any
 from irods.session import NonAnonymousLoginWithoutPassword, iRODSSession
 
 from pacsgrid.errors import ConfigError, ZoneError, ZoneUnavailable
-from pacsgrid.grid.zone import TIMEOUT, Zone, translated
+from pacsgrid.grid.zone import TIMEOUT, Zone, translated_errors
 from pacsgrid.model import ZoneSettings
 
 ENVIRONMENT = "IRODS_ENVIRONMENT_FILE"
@@ -72,7 +72,7 @@ class UserZone(Zone):
         """
         user = f"{self.settings.user}#{self.settings.name}"
         try:
-            with translated(self.settings.name):
+            with translated_errors(self.settings.name):
                 yield
         except ZoneUnavailable as error:
             where = f"{self.settings.host}:{self.settings.port}"

@@ -23,8 +23,8 @@ from pacsgrid.ledger import Overview, Shelf, StudyRow, Vault, keep_selection, mi
 from pacsgrid.ledger.overview import HeldEntry, HourVolume, ReplicaHealth, StateCount, Story
 from pacsgrid.ledger.shelf import ReleaseEntry, WithdrawalEntry
 from pacsgrid.model import StudyQuery, StudyState
-from pacsgrid.pipeline import Line
-from pacsgrid.pipeline.preview import held_files, thumbnail, thumbnail_after
+from pacsgrid.pipeline import ProjectContext
+from pacsgrid.pipeline.thumbnails import held_files, thumbnail, thumbnail_anonymised
 from pacsgrid.web.access import SiteDep, Viewer, ViewerDep
 
 STATIC = Path(__file__).parent / "static"
@@ -260,11 +260,11 @@ def picture_after(
     """The same frame as the project's profile, or another it allows, would let it out."""
     project, path = _held_file(site, who, ref, number, "picture after anonymising")
     try:
-        line = Line(site, project, who.name, profile)
+        context = ProjectContext(site, project, who.name, profile)
     except ConfigError as error:
         raise HTTPException(422, str(error)) from None
-    with line:
-        return _png(lambda: thumbnail_after(line, path))
+    with context:
+        return _png(lambda: thumbnail_anonymised(context, path))
 
 
 def _png(drawn: Callable[[], bytes]) -> Response:

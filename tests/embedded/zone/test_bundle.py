@@ -19,8 +19,8 @@ from irods.models import Collection, DataObject
 from pacsgrid.embedded.zone import ZoneServer
 from pacsgrid.errors import ZoneError
 from pacsgrid.grid import Zone
-from pacsgrid.grid.wire import put_buffer, stored_checksum, unpack
-from pacsgrid.grid.zone import bytes_checksum, translated
+from pacsgrid.grid.irods_requests import put_buffer, stored_checksum, unpack
+from pacsgrid.grid.zone import bytes_checksum, translated_errors
 from pacsgrid.model import ZoneSettings
 
 HOME = "/brno/home/rods"
@@ -91,7 +91,7 @@ def test_no_member_leads_out_of_the_collection(zone: Zone, name: str) -> None:
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
 def test_links_and_devices_are_refused(zone: Zone, kind: bytes) -> None:
     tar = put_tar(zone, {"link": b""}, kind)
-    with pytest.raises(ZoneError, match="-359000"), translated("brno"):
+    with pytest.raises(ZoneError, match="-359000"), translated_errors("brno"):
         unpack(zone, tar, f"{HOME}/new")
     assert stored(zone) == {}
 

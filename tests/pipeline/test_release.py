@@ -18,17 +18,17 @@ from pacsgrid.grid.fetch import fetch_release
 from pacsgrid.grid.release_tickets import issue_release_tickets
 from pacsgrid.grid.search import Criterion
 from pacsgrid.model import StudyQuery, StudyState
-from pacsgrid.pipeline import STEPS, Line, find_studies, run_step
-from pacsgrid.pipeline.release import preview, release, select
-from pacsgrid.pipeline.withdraw import catch_up, withdraw
+from pacsgrid.pipeline import STEPS, ProjectContext, find_studies, run_step
+from pacsgrid.pipeline.release import release_cohort, select_cohort, summarise_cohort
+from pacsgrid.pipeline.withdraw import erase_pending, withdraw
 from support.dicom import ct
 from support.grids import bare_stack
 
 
-def go(line: Line) -> None:
-    refs = find_studies(line, "drop", StudyQuery())
+def go(context: ProjectContext) -> None:
+    refs = find_studies(context, "drop", StudyQuery())
     for name in STEPS:
-        refs = run_step(line, name, refs).refs
+        refs = run_step(context, name, refs).refs
 
 
 def vault_files(stack: Stack) -> int:
@@ -55,20 +55,20 @@ def test_a_cohort_is_released_fetched_and_survives_a_withdrawal(
                 uid = f"1.2.3.{patient}"
                 path = stack.drop / f"{patient}-{number}.dcm"
                 ct(path, uid, f"{uid}.1.{number}", fill=number, patient_id=f"P{patient}")
-        with Line(stack.site, "demo") as line:
-            go(line)
+        with ProjectContext(stack.site, "demo") as context:
+            go(context)
             assert vault_files(stack) == 18
             with pytest.raises(ConfigError, match="needs criteria"):
-                select(line)
-            members = select(line, [Criterion("Modality", "CT")])
-            seen = preview(members)
+                select_cohort(context)
+            members = select_cohort(context, [Criterion("Modality", "CT")])
+            seen = summarise_cohort(members)
             assert (seen.subjects, seen.studies, seen.instances) == (3, 3, 6)
             assert seen.modalities == {"CT": 6}
-            first = release(line, "heads", members, "Heads of three")
+            first = release_cohort(context, "heads", members, "Heads of three")
             assert first == "/brno/home/demo/releases/heads/v1"
-            assert release(line, "heads", members, "Heads of three") == first
+            assert release_cohort(context, "heads", members, "Heads of three") == first
             out = tmp_path / "out"
-            assert fetch_release(line.home, first, out).bad == []
+            assert fetch_release(context.home, first, out).bad == []
             manifest = json.loads((out / "manifest.json").read_text())
             assert all((out / one["path"]).exists() for one in manifest["objects"])
             assert len(manifest["objects"]) == 6
@@ -82,37 +82,41 @@ def test_a_cohort_is_released_fetched_and_survives_a_withdrawal(
             uid = next(iter(members.values()))[0].sop_uid
             # One of the patient's objects was thrown into the trash by hand some time ago.
             there = next(o["path"] for o in manifest["objects"] if uid in o["path"])
-            line.home.session.data_objects.unlink(f"/brno/home/demo/{there}")
-            tickets = issue_release_tickets(line.home, first, datetime.now(UTC) + timedelta(days=1))
+            context.home.session.data_objects.unlink(f"/brno/home/demo/{there}")
+            tickets = issue_release_tickets(
+                context.home, first, datetime.now(UTC) + timedelta(days=1)
+            )
             theirs = {t for study, t in tickets.studies.items() if study.split("/")[1] == subject}
             stack.zones["praha"].kill()
-            assert withdraw(line, subject) == ["praha"]
+            assert withdraw(context, subject) == ["praha"]
             # Those of the version that listed the patient are gone, and the patient's own.
             string = TicketQuery.Ticket.string
-            left = {row[string] for row in line.home.rows((string,))}
+            left = {row[string] for row in context.home.rows((string,))}
             assert left == set(tickets.studies.values()) - theirs and len(left) == 2
             assert vault_files(stack) == 14  # the partner's two are still there
             stack.start_zone("praha")
-            assert catch_up(line, datetime.now(UTC) + timedelta(hours=1)) == []
+            assert erase_pending(context, datetime.now(UTC) + timedelta(hours=1)) == []
             assert vault_files(stack) == 12
-            states = sorted(row.state for row in line.ledger.studies("demo"))
+            states = sorted(row.state for row in context.ledger.studies("demo"))
             assert states == [StudyState.VERIFIED, StudyState.VERIFIED, StudyState.WITHDRAWN]
-            proofs = {row.zone: json.loads(row.proof) for row in line.cohorts.withdrawals("demo")}
+            proofs = {
+                row.zone: json.loads(row.proof) for row in context.cohorts.withdrawals("demo")
+            }
             # Two instances, manifest and report: at home twice each.
             assert proofs["brno"]["vault_files_gone"] == proofs["brno"]["replicas"] == 8
             assert proofs["praha"]["vault_files_gone"] == 4
-            assert not line.home.session.collections.exists(first)
+            assert not context.home.session.collections.exists(first)
             second = first.replace("v1", "v2")
             again = tmp_path / "again"
-            assert fetch_release(line.home, second, again).bad == []
+            assert fetch_release(context.home, second, again).bad == []
             text = "".join(p.read_text() for p in again.iterdir() if p.is_file())
             assert subject not in text and "1 studies were withdrawn" in text
 
             ct(stack.drop / "late.dcm", "1.2.3.77", "1.2.3.77.1.1", patient_id="P0")
             ct(stack.drop / "late1.dcm", "1.2.3.78", "1.2.3.78.1.1", patient_id="P1")
             ct(stack.drop / "late2.dcm", "1.2.3.79", "1.2.3.79.1.1", patient_id="P2")
-            go(line)
-            assert [row.code for row in line.ledger.held("demo")] == ["withdrawn"]
+            go(context)
+            assert [row.code for row in context.ledger.held("demo")] == ["withdrawn"]
 
         monkeypatch.setenv(SITE_ENV, str(stack.dir / "site.yaml"))
         assert main(["cohort", "demo", "Modality=CT", "--release", "all"]) == 0

@@ -19,8 +19,8 @@ from pacsgrid.gateway_settings import Token
 from pacsgrid.grid import study_collection
 from pacsgrid.model import StudyQuery
 from pacsgrid.pacs.receiver.watch import Watcher
-from pacsgrid.pipeline import STEPS, Line, find_studies, run_step, settle
-from pacsgrid.pipeline.keep import tend
+from pacsgrid.pipeline import STEPS, ProjectContext, clear_work_folders, find_studies, run_step
+from pacsgrid.pipeline.maintain import maintain
 from pacsgrid.pipeline.withdraw import withdraw
 from pacsgrid.receiver_settings import ReceiverSettings
 from support.dicom import ct
@@ -45,12 +45,12 @@ def test_what_is_stored_is_found_again_under_its_pseudonyms(tmp_path: Path) -> N
             client = DICOMwebClient(server.url + PREFIX, headers=headers)
             client.store_instances([dcmread(path)])
             Watcher(stack.dir / "incoming", 0.0, 0.0, lambda study: None).look()
-            with Line(site, "demo") as line:
-                refs = find_studies(line, "received", StudyQuery())
+            with ProjectContext(site, "demo") as context:
+                refs = find_studies(context, "received", StudyQuery())
                 for name in STEPS:
-                    refs = run_step(line, name, refs).refs
-                assert settle(line, refs) == 1
-                (row,) = line.ledger.instances(refs[0])
+                    refs = run_step(context, name, refs).refs
+                assert clear_work_folders(context, refs) == 1
+                (row,) = context.ledger.instances(refs[0])
             assert list((stack.dir / "incoming").glob("[!.]*")) == []
             gateway.refresh()
             assert client.search_for_studies(search_filters={"StudyInstanceUID": "1.2.3.5"}) == []
@@ -68,12 +68,12 @@ def test_a_study_from_its_deposit_to_its_withdrawal(tmp_path: Path) -> None:
     with Stack(tmp_path / "stack", airflow=False, say=lambda text: None) as stack:
         for number in range(3):
             ct(stack.drop / f"{number}.dcm", "1.2.3.4", f"1.2.3.4.1.{number}", fill=number)
-        with Line(stack.site, "demo") as line, Gateway(stack.site) as gateway:
-            refs = find_studies(line, "drop", StudyQuery())
+        with ProjectContext(stack.site, "demo") as context, Gateway(stack.site) as gateway:
+            refs = find_studies(context, "drop", StudyQuery())
             for name in STEPS:
-                refs = run_step(line, name, refs).refs
-            settle(line, refs)
-            row = line.ledger.instances(refs[0])[0]
+                refs = run_step(context, name, refs).refs
+            clear_work_folders(context, refs)
+            row = context.ledger.instances(refs[0])[0]
             gateway.refresh()
             found = list(gateway.find(RODS, QueryLevel.IMAGE, {"00080060": "CT"}))
             assert [one.study for one in found] == [row.study_uid] * 3
@@ -88,20 +88,20 @@ def test_a_study_from_its_deposit_to_its_withdrawal(tmp_path: Path) -> None:
             # written anew from the objects.
             places = [
                 (zone, study_collection(zone.settings.name, "demo", row.subject, row.study_uid))
-                for zone in (line.home, *line.partners)
+                for zone in (context.home, *context.partners)
             ]
-            before = [grid.get_text(zone, f"{place}/manifest.json") for zone, place in places]
+            before = [grid.get_document(zone, f"{place}/manifest.json") for zone, place in places]
             assert before[0] == before[1]
             for zone, place in places:
                 grid.remove_object(zone, f"{place}/manifest.json")
-            tend(line, datetime.now(UTC) + timedelta(days=40))
+            maintain(context, datetime.now(UTC) + timedelta(days=40))
             assert before == [
-                grid.get_text(zone, f"{place}/manifest.json") for zone, place in places
+                grid.get_document(zone, f"{place}/manifest.json") for zone, place in places
             ]
             assert gateway.refresh() == 0
             # Withdrawn while the partner is away: it still has them when it is back.
             stack.zones["praha"].stop()
-            assert withdraw(line, row.subject) == ["praha"]
+            assert withdraw(context, row.subject) == ["praha"]
             stack.start_zone("praha")
         with Gateway(stack.site) as gateway:
             assert gateway.index.copies(gateway.index.zone_bit("praha"), "demo")

@@ -19,13 +19,13 @@ from pacsgrid.ledger import InstanceRow
 from pacsgrid.ledger.codes import GIVEN_UP
 from pacsgrid.model import AnonymisedInstance, FoundStudy, StudyState
 from pacsgrid.pacs.received import ReceivedSource
-from pacsgrid.pipeline.context import Line, Rooms
+from pacsgrid.pipeline.context import ProjectContext, WorkFolders
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Settled:
+class ProvenInstances:
     """What is proven at home of a received study: instances by SOP UID, and their files' SHA-256.
 
     Only what came since is taken through again; a PACS or drop folder gives the whole study.
@@ -52,77 +52,81 @@ class Settled:
         return None
 
 
-def settled_before(line: Line, ref: str) -> Settled | None:
+def proven_instances(context: ProjectContext, ref: str) -> ProvenInstances | None:
     """Return what is settled of a received study that was taken up again, None of any other."""
-    if not line.ledger.settled_report(ref) or _origin(line, ref) is None:
+    if not context.ledger.settled_report(ref) or _origin(context, ref) is None:
         return None
-    home = line.home.settings.name
-    proven = {p.sop_uid for p in line.ledger.proofs(ref) if p.good and p.zone == home}
-    rows = {row.sop_uid: row for row in line.ledger.instances(ref) if row.sop_uid in proven}
-    files = frozenset(sha for sha, sop in line.ledger.received(ref).items() if sop in proven)
-    return Settled(rows, files) if rows else None
+    home = context.home.settings.name
+    proven = {p.sop_uid for p in context.ledger.proofs(ref) if p.good and p.zone == home}
+    rows = {row.sop_uid: row for row in context.ledger.instances(ref) if row.sop_uid in proven}
+    files = frozenset(sha for sha, sop in context.ledger.received(ref).items() if sop in proven)
+    return ProvenInstances(rows, files) if rows else None
 
 
-def is_received(line: Line, ref: str) -> bool:
+def is_received(context: ProjectContext, ref: str) -> bool:
     """Whether the study came by a receiver."""
-    return _origin(line, ref) is not None
+    return _origin(context, ref) is not None
 
 
-def take_up(line: Line, source: ReceivedSource, study: FoundStudy, ref: str) -> bool:
+def reopen_if_new(
+    context: ProjectContext, source: ReceivedSource, study: FoundStudy, ref: str
+) -> bool:
     """Reopen a verified study of which something new came; returns whether.
 
     What is settled leaves before, so that it is not taken through once more.
     """
-    with line.ledger.lock_study(ref) as ours:
-        if not ours or line.ledger.state(ref) is not StudyState.VERIFIED:
+    with context.ledger.lock_study(ref) as ours:
+        if not ours or context.ledger.state(ref) is not StudyState.VERIFIED:
             return False
-        _, new = _leave_settled(line, source, study, ref)
+        _, new = _leave_settled(context, source, study, ref)
         if new:
-            line.rooms(ref).wipe()
-            line.ledger.reopen(ref)
+            context.folders(ref).wipe()
+            context.ledger.reopen(ref)
         return new
 
 
-def leave(line: Line, ref: str) -> int:
+def remove_received(context: ProjectContext, ref: str) -> int:
     """Let a study's files go as its state allows, the lock held; returns how many left.
 
     Of a verified study goes what was taken through; a rejected one's files are in the quarantine
     first. Of any other, nothing.
     """
-    origin = _origin(line, ref)
-    return _leave(line, *origin, ref) if origin else 0
+    origin = _origin(context, ref)
+    return _leave(context, *origin, ref) if origin else 0
 
 
-def give_up(line: Line, ref: str, sha256s: Collection[str]) -> int:
+def remove_rejected(context: ProjectContext, ref: str, sha256s: Collection[str]) -> int:
     """Let single held files of a study go that a steward rejected; returns how many left.
 
     The quarantine has each of them first. The lock is held.
     """
-    origin = _origin(line, ref)
-    if origin is None or not _ours(line, origin[0]):
+    origin = _origin(context, ref)
+    if origin is None or not _ours(context, origin[0]):
         return 0
     source, study = origin
-    rooms = line.rooms(ref)
-    return source.let_go(study, lambda path: sha256_of(path) in sha256s and _set_aside(rooms, path))
+    folders = context.folders(ref)
+    return source.let_go(
+        study, lambda path: sha256_of(path) in sha256s and _set_aside(folders, path)
+    )
 
 
-def sweep_received(line: Line) -> int:
+def clean_up_received(context: ProjectContext) -> int:
     """Let go of every study in a receiver's folder what its state allows; returns how many files.
 
     This finds those of withdrawn patients too, whose way back is destroyed.
     """
     gone = 0
-    studies = line.ledger.studies(line.project.name)
+    studies = context.ledger.studies(context.project.name)
     known = {study.ref for study in studies}
-    for source in _receivers(line, {study.source for study in studies}):
+    for source in _receivers(context, {study.source for study in studies}):
         try:
             for uid in source.study_uids():
-                ref = line.pseudonyms.reference(source.name, uid)
+                ref = context.pseudonyms.reference(source.name, uid)
                 if ref not in known:
                     continue
-                with line.ledger.lock_study(ref) as ours:
+                with context.ledger.lock_study(ref) as ours:
                     if ours:
-                        gone += _leave(line, source, FoundStudy(uid, ""), ref)
+                        gone += _leave(context, source, FoundStudy(uid, ""), ref)
         except SourceUnavailable as error:
             log.warning("%s", error)
     if gone:
@@ -130,64 +134,64 @@ def sweep_received(line: Line) -> int:
     return gone
 
 
-def _receivers(line: Line, names: Collection[str]) -> Iterator[ReceivedSource]:
+def _receivers(context: ProjectContext, names: Collection[str]) -> Iterator[ReceivedSource]:
     """Give those of the sources that are receivers' folders."""
     for name in sorted(names):
-        if name not in line.site.sources:
+        if name not in context.site.sources:
             continue
         with suppress(ConfigError):  # a PACS whose connection is not there any more
-            settings = line.site.source(name)
+            settings = context.site.source(name)
             if settings.kind == "received":
                 yield ReceivedSource(settings)
 
 
-def _origin(line: Line, ref: str) -> tuple[ReceivedSource, FoundStudy] | None:
+def _origin(context: ProjectContext, ref: str) -> tuple[ReceivedSource, FoundStudy] | None:
     """Return where a study came from; None when that is no receiver, or not known any more."""
-    sealed = line.ledger.sealed(ref)
+    sealed = context.ledger.sealed(ref)
     if not sealed:
         return None
-    identity = line.vault.open(ref, sealed)
+    identity = context.vault.open(ref, sealed)
     name = identity.get("source", "")
-    if not identity["study_uid"] or name not in line.site.sources:
+    if not identity["study_uid"] or name not in context.site.sources:
         return None
-    settings = line.site.source(name)
+    settings = context.site.source(name)
     if settings.kind != "received":
         return None
     return ReceivedSource(settings), FoundStudy(identity["study_uid"], identity["patient_id"])
 
 
-def _ours(line: Line, source: ReceivedSource) -> bool:
+def _ours(context: ProjectContext, source: ReceivedSource) -> bool:
     """Whether what the receiver takes in is for this project; another one may only read it."""
-    receiver = line.site.receiver
+    receiver = context.site.receiver
     if receiver is None or receiver.source != source.name:
         return True
-    return receiver.project in ("", line.project.name)
+    return receiver.project in ("", context.project.name)
 
 
-def _leave(line: Line, source: ReceivedSource, study: FoundStudy, ref: str) -> int:
-    state = line.ledger.state(ref)
-    if not _ours(line, source):
+def _leave(context: ProjectContext, source: ReceivedSource, study: FoundStudy, ref: str) -> int:
+    state = context.ledger.state(ref)
+    if not _ours(context, source):
         return 0
     if state is StudyState.VERIFIED:
-        gone, new = _leave_settled(line, source, study, ref)
+        gone, new = _leave_settled(context, source, study, ref)
         if new:  # it may have been announced while the study was on its way
             source.announce_again(study)
         return gone
     if state is StudyState.WITHDRAWN:
         return source.let_go(study, lambda path: True)
-    if state is StudyState.HELD and line.ledger.held_code(ref) in GIVEN_UP:
-        rooms = line.rooms(ref)
-        return source.let_go(study, lambda path: _set_aside(rooms, path))
+    if state is StudyState.HELD and context.ledger.held_code(ref) in GIVEN_UP:
+        folders = context.folders(ref)
+        return source.let_go(study, lambda path: _set_aside(folders, path))
     return 0
 
 
 def _leave_settled(
-    line: Line, source: ReceivedSource, study: FoundStudy, ref: str
+    context: ProjectContext, source: ReceivedSource, study: FoundStudy, ref: str
 ) -> tuple[int, bool]:
     """Let go what a verified study was made of; returns how many, and whether anything is new."""
-    ours = _ours(line, source)
-    taken = line.ledger.received(ref)
-    waiting = {sha for _, sha in line.ledger.held_items(ref)}
+    ours = _ours(context, source)
+    taken = context.ledger.received(ref)
+    waiting = {sha for _, sha in context.ledger.held_items(ref)}
     new = False
 
     def goes(path: Path) -> bool:
@@ -199,9 +203,9 @@ def _leave_settled(
     return source.let_go(study, goes), new
 
 
-def _set_aside(rooms: Rooms, path: Path) -> bool:
+def _set_aside(folders: WorkFolders, path: Path) -> bool:
     """Have the quarantine hold a file; returns True."""
-    twin = rooms.quarantine / path.name
+    twin = folders.quarantine / path.name
     if not (twin.exists() and filecmp.cmp(twin, path, shallow=False)):
-        rooms.keep(path)
+        folders.quarantine_file(path)
     return True

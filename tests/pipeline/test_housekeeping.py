@@ -14,8 +14,8 @@ import pytest
 from pacsgrid.embedded.stack import Stack
 from pacsgrid.model import StudyQuery
 from pacsgrid.pacs.received import PARTS
-from pacsgrid.pipeline import STEPS, Line, find_studies, run_step
-from pacsgrid.pipeline.housekeeping import sweep
+from pacsgrid.pipeline import STEPS, ProjectContext, find_studies, run_step
+from pacsgrid.pipeline.housekeeping import clean_up
 from pacsgrid.pipeline.review import Verdict, decide
 from pacsgrid.pipeline.site_check import Check, check_site
 from support.certificates import make_certificates
@@ -69,27 +69,29 @@ def test_what_is_wrong_is_named_and_the_rest_still_checked(stack: Stack, tmp_pat
 
 def test_the_site_check_leaves_nothing_in_a_zone(stack: Stack) -> None:
     check_site(stack.site)
-    with Line(stack.site, "demo") as line:
-        names = [o.name for o in line.home.session.collections.get("/brno/home/rods").data_objects]
+    with ProjectContext(stack.site, "demo") as context:
+        names = [
+            o.name for o in context.home.session.collections.get("/brno/home/rods").data_objects
+        ]
     assert not [name for name in names if "check" in name]
 
 
 def test_housekeeping_leaves_what_is_on_its_way_or_waits(stack: Stack) -> None:
     ct(stack.drop / "a.dcm", "1.2.3.1", "1.2.3.1.1")
     (stack.drop / "letter.txt").write_text("Dear colleague")
-    with Line(stack.site, "demo") as line:
-        refs = find_studies(line, "drop", StudyQuery())
-        (stray,) = {row.ref for row in line.ledger.held("demo")}
+    with ProjectContext(stack.site, "demo") as context:
+        refs = find_studies(context, "drop", StudyQuery())
+        (stray,) = {row.ref for row in context.ledger.held("demo")}
         for name in STEPS:
-            assert sweep(line, DAY, DAY).rooms == 0
-            refs = run_step(line, name, refs).refs
-        assert line.rooms(refs[0]).outbox.exists()
-        assert (sweep(line, DAY, DAY).rooms, sweep(line, DAY, DAY).rooms) == (1, 0)
-        assert not line.rooms(refs[0]).staging.exists()
+            assert clean_up(context, DAY, DAY).folders == 0
+            refs = run_step(context, name, refs).refs
+        assert context.folders(refs[0]).outbox.exists()
+        assert (clean_up(context, DAY, DAY).folders, clean_up(context, DAY, DAY).folders) == (1, 0)
+        assert not context.folders(refs[0]).staging.exists()
         old = time.time() - 3 * DAY.total_seconds()
-        os.utime(line.rooms(stray).quarantine, (old, old))
-        assert sweep(line, DAY, DAY).quarantines == 0
-        decide(line, stray, Verdict.REJECT, "eva", "a letter")
-        assert sweep(line, 9 * DAY, DAY).quarantines == 0
-        assert sweep(line, DAY, DAY).quarantines == 1
-        assert not line.rooms(stray).quarantine.exists()
+        os.utime(context.folders(stray).quarantine, (old, old))
+        assert clean_up(context, DAY, DAY).quarantines == 0
+        decide(context, stray, Verdict.REJECT, "eva", "a letter")
+        assert clean_up(context, 9 * DAY, DAY).quarantines == 0
+        assert clean_up(context, DAY, DAY).quarantines == 1
+        assert not context.folders(stray).quarantine.exists()

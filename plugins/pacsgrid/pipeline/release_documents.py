@@ -13,13 +13,13 @@ Documents = dict[str, bytes]
 MANIFEST = "manifest.json"
 
 
-def path_of(row: InstanceRow) -> str:
+def path_in_project(row: InstanceRow) -> str:
     """Return an instance's place below its project's collection, and in what is fetched."""
     uids = row.study_uid, row.series_uid, row.sop_uid
     return collection(f"data/{named(row.subject)}", *uids, suffix=".dcm")
 
 
-def documents(
+def release_documents(
     zone: str,
     project: str,
     name: str,
@@ -30,7 +30,7 @@ def documents(
 ) -> Documents:
     """Return the files of a version, by name."""
     title = title or f"{project}: {name}"
-    objects = [{"path": path_of(r), "sha256": r.sha256, "size": r.size} for r in rows]
+    objects = [{"path": path_in_project(r), "sha256": r.sha256, "size": r.size} for r in rows]
     manifest: dict[str, Any] = {
         "release": name,
         "version": version,

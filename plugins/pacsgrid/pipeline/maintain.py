@@ -15,13 +15,13 @@ from pacsgrid import grid
 from pacsgrid.errors import PacsgridError, RetryableError
 from pacsgrid.ledger import DEPOSITED, Duty, InstanceRow
 from pacsgrid.model import AVU, StudyState
-from pacsgrid.pipeline.completion import complete
-from pacsgrid.pipeline.context import Line
-from pacsgrid.pipeline.documents import put_documents
-from pacsgrid.pipeline.release import collection_of
-from pacsgrid.pipeline.steps import advance, settle
-from pacsgrid.pipeline.studies import answers, study_of
-from pacsgrid.pipeline.withdraw import catch_up
+from pacsgrid.pipeline.context import ProjectContext
+from pacsgrid.pipeline.ensure_replicas import ensure_replicas
+from pacsgrid.pipeline.release import release_collection
+from pacsgrid.pipeline.steps import advance, clear_work_folders
+from pacsgrid.pipeline.studies import collection_of_study, is_reachable
+from pacsgrid.pipeline.study_documents import put_study_documents
+from pacsgrid.pipeline.withdraw import erase_pending
 
 log = logging.getLogger(__name__)
 
@@ -31,13 +31,13 @@ STALLED = timedelta(hours=1)
 
 
 @dataclass
-class Night:
+class MaintenanceReport:
     """What one run of `tend` did and found.
 
     ``studies`` counts the studies that were looked after, each once; ``finished`` those whose
     ingest had stopped on the way and that are verified now. ``lost`` names instances without a
     good replica anywhere, as (study reference, SOP UID); ``postponed`` counts duties in zones
-    that are away, ``again`` tells what failed.
+    that are away, ``failures`` tells what failed.
     """
 
     studies: int = 0
@@ -47,10 +47,12 @@ class Night:
     copied: int = 0
     postponed: int = 0
     lost: set[tuple[str, str]] = field(default_factory=set)
-    again: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
 
 
-def tend(line: Line, now: datetime | None = None, everything: bool = False) -> Night:
+def maintain(
+    context: ProjectContext, now: datetime | None = None, everything: bool = False
+) -> MaintenanceReport:
     """Do a night's duties of a project: copies, verification from storage, repair.
 
     Studies that an ingest left between deposit and verification are taken to the end, and so are
@@ -69,109 +71,111 @@ def tend(line: Line, now: datetime | None = None, everything: bool = False) -> N
         The ledger does not answer. A zone that does not only postpones its own duties.
     """
     now = now or datetime.now(UTC)
-    night = Night()
-    night.again += [f"withdrawal in zone {zone}" for zone in catch_up(line, now)]
+    night = MaintenanceReport()
+    night.failures += [f"withdrawal in zone {zone}" for zone in erase_pending(context, now)]
     seen: set[str] = set()
-    for ref in _stopped(line, now):
-        if answers(line, line.home, now):
+    for ref in _stopped(context, now):
+        if is_reachable(context, context.home, now):
             seen.add(ref)
-            _finish(line, ref, night)
-    project, policy = line.project.name, line.project.policy
-    plan = line.duties
+            _finish(context, ref, night)
+    project, policy = context.project.name, context.project.policy
+    plan = context.duties
     duties = list(plan.all(project, policy) if everything else plan.tonight(project, policy, now))
     for duty in duties:
-        zone = line.zone(duty.zone)
-        if not answers(line, zone, now):
+        zone = context.zone(duty.zone)
+        if not is_reachable(context, zone, now):
             night.postponed += 1
             continue
-        with line.ledger.lock_study(duty.ref) as ours:
-            if not ours or line.ledger.state(duty.ref) is StudyState.WITHDRAWN:
+        with context.ledger.lock_study(duty.ref) as ours:
+            if not ours or context.ledger.state(duty.ref) is StudyState.WITHDRAWN:
                 continue
             seen.add(duty.ref)
             try:
-                _keep(line, duty, zone, night, now)
+                _keep(context, duty, zone, night, now)
             except PacsgridError as error:
                 log.warning("%s: %s", duty.ref, error)
-                night.again.append(f"{duty.ref}: {error}")
+                night.failures.append(f"{duty.ref}: {error}")
     night.studies = len(seen)
-    if answers(line, line.home, now):
+    if is_reachable(context, context.home, now):
         try:
-            _keep_releases(line, night, now)
+            _keep_releases(context, night, now)
         except PacsgridError as error:
-            night.again.append(f"releases: {error}")
+            night.failures.append(f"releases: {error}")
     return night
 
 
-def _stopped(line: Line, now: datetime) -> list[str]:
+def _stopped(context: ProjectContext, now: datetime) -> list[str]:
     """Return the studies whose ingest has stopped between anonymiser and verification."""
     states = (StudyState.ANONYMISED, StudyState.DEPOSITED, StudyState.REPLICATED)
     return [
         study.ref
-        for study in line.ledger.studies(line.project.name, states)
+        for study in context.ledger.studies(context.project.name, states)
         if study.state is not StudyState.ANONYMISED
-        or (now - study.changed_at > STALLED and line.rooms(study.ref).outbox.is_dir())
+        or (now - study.changed_at > STALLED and context.folders(study.ref).outbox.is_dir())
     ]
 
 
-def _finish(line: Line, ref: str, night: Night) -> None:
+def _finish(context: ProjectContext, ref: str, night: MaintenanceReport) -> None:
     """Take a study that has left the anonymiser to its end, unless a worker has it."""
-    with line.ledger.lock_study(ref) as ours:
+    with context.ledger.lock_study(ref) as ours:
         if not ours:
             return
         try:
-            if advance(line, ref, StudyState.VERIFIED):
+            if advance(context, ref, StudyState.VERIFIED):
                 night.finished += 1
         except RetryableError as error:
             log.warning("%s: %s", ref, error)
-            night.again.append(f"{ref}: {error}")
-    settle(line, [ref])
+            night.failures.append(f"{ref}: {error}")
+    clear_work_folders(context, [ref])
 
 
-def _keep(line: Line, duty: Duty, zone: grid.Zone, night: Night, now: datetime) -> None:
+def _keep(
+    context: ProjectContext, duty: Duty, zone: grid.Zone, night: MaintenanceReport, now: datetime
+) -> None:
     ref = duty.ref
-    rows = line.ledger.instances(ref)
-    if line.ledger.state(ref) not in DEPOSITED:
+    rows = context.ledger.instances(ref)
+    if context.ledger.state(ref) not in DEPOSITED:
         # It was taken up again or held; what is proven of it is still in the zones' care.
-        once = {proof.sop_uid for proof in line.ledger.proofs(ref)}
+        once = {proof.sop_uid for proof in context.ledger.proofs(ref)}
         rows = [row for row in rows if row.sop_uid in once]
     if not rows:
         return
-    done = complete(line, ref, zone, rows, now, copy_first=duty.oldest is None)
+    done = ensure_replicas(context, ref, zone, rows, now, copy_first=duty.oldest is None)
     night.repaired += done.repaired
     night.restored += done.restored
     night.copied += done.copied
     if done.absent:
-        elsewhere = {p.sop_uid for p in line.ledger.proofs(ref) if p.good}
+        elsewhere = {p.sop_uid for p in context.ledger.proofs(ref) if p.good}
         night.lost.update((ref, r.sop_uid) for r in done.absent if r.sop_uid not in elsewhere)
-    _keep_documents(line, ref, zone, rows, night, now)
+    _keep_documents(context, ref, zone, rows, night, now)
     if not done.lacking:
         date = AVU("pacsgrid.verified", now.date().isoformat())
-        grid.set_avu(zone, study_of(line, zone, rows), date)
+        grid.set_avu(zone, collection_of_study(context, zone, rows), date)
 
 
 def _keep_documents(
-    line: Line,
+    context: ProjectContext,
     ref: str,
     zone: grid.Zone,
     rows: Sequence[InstanceRow],
-    night: Night,
+    night: MaintenanceReport,
     now: datetime,
 ) -> None:
     """Mend the study's manifest and report; what cannot be mended is written anew."""
-    collection = study_of(line, zone, rows)
-    done = grid.mend(zone, collection, now)
+    collection = collection_of_study(context, zone, rows)
+    done = grid.repair_documents(zone, collection, now)
     night.repaired += done.repaired
     for path in done.lost:
         grid.remove_object(zone, path)
-    put_documents(line, ref, zone, collection, rows)
+    put_study_documents(context, ref, zone, collection, rows)
 
 
-def _keep_releases(line: Line, night: Night, now: datetime) -> None:
-    project = line.project.name
-    for row in line.cohorts.releases(project):
+def _keep_releases(context: ProjectContext, night: MaintenanceReport, now: datetime) -> None:
+    project = context.project.name
+    for row in context.cohorts.releases(project):
         if row.retired_at is None:
-            done = grid.mend(
-                line.home, collection_of(line.home, project, row.name, row.version), now
+            done = grid.repair_documents(
+                context.home, release_collection(context.home, project, row.name, row.version), now
             )
             night.repaired += done.repaired
-            night.again += [f"release document lost: {path}" for path in done.lost]
+            night.failures += [f"release document lost: {path}" for path in done.lost]

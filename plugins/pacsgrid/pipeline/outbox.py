@@ -6,13 +6,15 @@ from collections.abc import Sequence
 
 from pacsgrid.ledger import InstanceRow
 from pacsgrid.model import AnonymisedInstance
-from pacsgrid.pipeline.context import Line
+from pacsgrid.pipeline.context import ProjectContext
 from pacsgrid.uids import place
 
 
-def outgoing(line: Line, ref: str, rows: Sequence[InstanceRow]) -> list[AnonymisedInstance]:
+def outbox_instances(
+    context: ProjectContext, ref: str, rows: Sequence[InstanceRow]
+) -> list[AnonymisedInstance]:
     """Return instances with the path of each in the outbox, whether the file is there or not."""
-    room = line.rooms(ref).outbox
+    room = context.folders(ref).outbox
     return [
         AnonymisedInstance(
             study_uid=row.study_uid,

@@ -10,7 +10,7 @@ import pytest
 from pydicom import dcmread
 
 from pacsgrid.errors import HeldError
-from pacsgrid.pipeline.preview import held_files, thumbnail
+from pacsgrid.pipeline.thumbnails import held_files, thumbnail
 from support.dicom import ct, save
 
 

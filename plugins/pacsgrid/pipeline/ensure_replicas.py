@@ -15,15 +15,15 @@ from pacsgrid import grid
 from pacsgrid.errors import ZoneError
 from pacsgrid.ledger import InstanceRow
 from pacsgrid.model import ReplicaProof
-from pacsgrid.pipeline.context import Line
-from pacsgrid.pipeline.outgoing import outgoing
-from pacsgrid.pipeline.studies import add_study_avus, answers, copy_out
+from pacsgrid.pipeline.context import ProjectContext
+from pacsgrid.pipeline.outbox import outbox_instances
+from pacsgrid.pipeline.studies import add_study_avus, copy_study_to_partner, is_reachable
 
 log = logging.getLogger(__name__)
 
 
 @dataclass
-class Completion:
+class ReplicaOutcome:
     """What was made of a study in one zone, and what it still lacks.
 
     Attributes
@@ -51,14 +51,14 @@ class Completion:
         return not self.lacking and not self.bad
 
 
-def complete(
-    line: Line,
+def ensure_replicas(
+    context: ProjectContext,
     ref: str,
     zone: grid.Zone,
     rows: Sequence[InstanceRow],
     now: datetime | None = None,
     copy_first: bool = False,
-) -> Completion:
+) -> ReplicaOutcome:
     """Prove a study's replicas in a zone; make or repair those that are missing or bad.
 
     Parameters
@@ -81,42 +81,42 @@ def complete(
         As in `grid.verify`, `grid.repair` and `grid.copy_to_partner`.
     """
     now = now or datetime.now(UTC)
-    done = Completion()
-    copies = zone is not line.home and answers(line, line.home, now)
+    done = ReplicaOutcome()
+    copies = zone is not context.home and is_reachable(context, context.home, now)
     if copies and copy_first:
-        done.copied += _copied(line, ref, zone, rows)
-    proofs = prove(line, ref, zone, rows, now)
+        done.copied += _copied(context, ref, zone, rows)
+    proofs = verify_and_record(context, ref, zone, rows, now)
     if copies and not copy_first and any(proof.replica < 0 for proof in proofs):
-        done.copied += _copied(line, ref, zone, rows)
-        proofs = prove(line, ref, zone, rows, now)
+        done.copied += _copied(context, ref, zone, rows)
+        proofs = verify_and_record(context, ref, zone, rows, now)
     if not _judge(done, proofs, rows, zone.settings.copies):
-        _mend(line, ref, zone, rows, now, proofs, done)
-        proofs = prove(line, ref, zone, rows, now)
+        _mend(context, ref, zone, rows, now, proofs, done)
+        proofs = verify_and_record(context, ref, zone, rows, now)
         _judge(done, proofs, rows, zone.settings.copies)
     return done
 
 
-def _copied(line: Line, ref: str, zone: grid.Zone, rows: Sequence[InstanceRow]) -> int:
+def _copied(context: ProjectContext, ref: str, zone: grid.Zone, rows: Sequence[InstanceRow]) -> int:
     """Copy from home what a partner lacks, many at once; returns how many objects."""
     try:
-        return copy_out(line, ref, zone, rows)
+        return copy_study_to_partner(context, ref, zone, rows)
     except ZoneError as error:
         # An object that home cannot give may come from elsewhere, one by one.
         log.warning("%s: not copied to zone %s: %s", ref, zone.settings.name, error)
         return 0
 
 
-def prove(
-    line: Line, ref: str, zone: grid.Zone, rows: Sequence[InstanceRow], now: datetime
+def verify_and_record(
+    context: ProjectContext, ref: str, zone: grid.Zone, rows: Sequence[InstanceRow], now: datetime
 ) -> list[ReplicaProof]:
     """Let a zone recompute replicas from storage, and enter the proofs into the ledger."""
-    proofs = grid.verify(zone, line.project.name, rows)
-    line.ledger.add_proofs(ref, proofs, now)
+    proofs = grid.verify(zone, context.project.name, rows)
+    context.ledger.add_proofs(ref, proofs, now)
     return proofs
 
 
 def _judge(
-    done: Completion, proofs: Sequence[ReplicaProof], rows: Sequence[InstanceRow], copies: int
+    done: ReplicaOutcome, proofs: Sequence[ReplicaProof], rows: Sequence[InstanceRow], copies: int
 ) -> bool:
     good: dict[str, int] = {}
     for proof in proofs:
@@ -128,44 +128,46 @@ def _judge(
 
 
 def _mend(
-    line: Line,
+    context: ProjectContext,
     ref: str,
     zone: grid.Zone,
     rows: Sequence[InstanceRow],
     now: datetime,
     proofs: Sequence[ReplicaProof],
-    done: Completion,
+    done: ReplicaOutcome,
 ) -> None:
-    repair = grid.repair(zone, line.project.name, proofs, rows, now)
+    repair = grid.repair(zone, context.project.name, proofs, rows, now)
     done.repaired += repair.repaired
     gone = {row.sop_uid for row in rows} - {p.sop_uid for p in proofs if p.replica >= 0}
     gone.update(repair.lost)
     if gone:
         missing = [row for row in rows if row.sop_uid in gone]
-        done.restored += _restore(line, ref, zone, missing, now)
+        done.restored += _restore(context, ref, zone, missing, now)
         if done.restored:
-            add_study_avus(line, zone, rows)
-    done.repaired += grid.replicate_home(zone, line.project.name, rows)
+            add_study_avus(context, zone, rows)
+    done.repaired += grid.replicate_within_zone(zone, context.project.name, rows)
 
 
 def _restore(
-    line: Line, ref: str, zone: grid.Zone, gone: Sequence[InstanceRow], now: datetime
+    context: ProjectContext, ref: str, zone: grid.Zone, gone: Sequence[InstanceRow], now: datetime
 ) -> int:
     """Bring back what a zone lost from another zone's proven copy, else from the outbox."""
-    project, restored = line.project.name, 0
-    for other in (line.home, *line.partners):
+    project, restored = context.project.name, 0
+    for other in (context.home, *context.partners):
         if not gone:
             break
-        if other is zone or not answers(line, other, now):
+        if other is zone or not is_reachable(context, other, now):
             continue
-        proofs = prove(line, ref, other, gone, now)
+        proofs = verify_and_record(context, ref, other, gone, now)
         if not all(proof.good for proof in proofs):
             # A reader is given any replica the catalog calls good: the bad ones go first.
             grid.repair(other, project, proofs, gone, now)
-            proofs = prove(line, ref, other, gone, now)
+            proofs = verify_and_record(context, ref, other, gone, now)
         good = {proof.sop_uid for proof in proofs if proof.good}
-        back = set(grid.restore(other, zone, project, [r for r in gone if r.sop_uid in good]))
+        back = set(
+            grid.restore_objects(other, zone, project, [r for r in gone if r.sop_uid in good])
+        )
         restored += len(back)
         gone = [row for row in gone if row.sop_uid not in back]
-    here = [one for one in outgoing(line, ref, gone) if one.path.is_file()]
-    return restored + grid.put_back(zone, project, here, lambda one: one.path)
+    here = [one for one in outbox_instances(context, ref, gone) if one.path.is_file()]
+    return restored + grid.replace_objects(zone, project, here, lambda one: one.path)

@@ -17,7 +17,7 @@ from pydicom.pixels import pixel_array
 from pacsgrid.deid import anonymise_file, collect_identifiers
 from pacsgrid.deid.quiet import quiet
 from pacsgrid.errors import HeldError
-from pacsgrid.pipeline.context import Line
+from pacsgrid.pipeline.context import ProjectContext
 
 # A picture for a review: a frame larger than this is more likely an attack than an image.
 MAX_PIXELS = 64_000_000
@@ -65,7 +65,7 @@ def thumbnail(path: Path, edge: int = 256) -> bytes:
     return png.tobytes()
 
 
-def thumbnail_after(line: Line, path: Path, edge: int = 256) -> bytes:
+def thumbnail_anonymised(context: ProjectContext, path: Path, edge: int = 256) -> bytes:
     """Return a PNG of what the line's profile would make of a held file.
 
     What waits for a steward by the profile's own wish is taken through it here all the same: it
@@ -77,14 +77,14 @@ def thumbnail_after(line: Line, path: Path, edge: int = 256) -> bytes:
         The file cannot be anonymised, or its result has no picture; says why.
     """
     profile = replace(
-        line.profile,
+        context.profile,
         held_modalities=frozenset(),
         hold_burned_in=False,
-        pixels=replace(line.profile.pixels, hold=frozenset()),
+        pixels=replace(context.profile.pixels, hold=frozenset()),
     )
-    with tempfile.TemporaryDirectory(prefix=".preview-", dir=line.site.staging) as folder:
+    with tempfile.TemporaryDirectory(prefix=".preview-", dir=context.site.staging) as folder:
         known = collect_identifiers([path])
-        made = anonymise_file(path, Path(folder), line.pseudonyms, profile, known)
+        made = anonymise_file(path, Path(folder), context.pseudonyms, profile, known)
         return thumbnail(made.path, edge)
 
 

@@ -19,7 +19,7 @@ from pydicom import dcmread
 
 from pacsgrid.embedded.stack import Stack
 from pacsgrid.model import StudyQuery, StudyState
-from pacsgrid.pipeline import STEPS, Line, find_studies, run_step, settle
+from pacsgrid.pipeline import STEPS, ProjectContext, clear_work_folders, find_studies, run_step
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -40,18 +40,18 @@ def make_input(drop: Path, instances: int) -> None:
 def plain(stack: Stack) -> dict[str, float]:
     """Seconds of each step by the plain functions."""
     times: dict[str, float] = {}
-    with Line(stack.site, "demo", actor="benchmark") as line:
+    with ProjectContext(stack.site, "demo", actor="benchmark") as context:
         start = time.perf_counter()
-        refs = find_studies(line, "drop", StudyQuery())
+        refs = find_studies(context, "drop", StudyQuery())
         times["find"] = time.perf_counter() - start
         for name in STEPS:
             start = time.perf_counter()
-            refs = run_step(line, name, refs).refs
+            refs = run_step(context, name, refs).refs
             times[name] = time.perf_counter() - start
         start = time.perf_counter()
-        settle(line, refs)
+        clear_work_folders(context, refs)
         times["settle"] = time.perf_counter() - start
-        assert line.ledger.summary("demo") == {StudyState.VERIFIED.value: len(refs)}
+        assert context.ledger.summary("demo") == {StudyState.VERIFIED.value: len(refs)}
     return times
 
 

@@ -11,8 +11,8 @@ import pytest
 from pacsgrid.config import Site
 from pacsgrid.errors import ConfigError
 from pacsgrid.model import ProjectSettings, SourceSettings, StudyQuery, StudyState
-from pacsgrid.pipeline import Line
-from pacsgrid.pipeline.find import find_studies, look
+from pacsgrid.pipeline import ProjectContext
+from pacsgrid.pipeline.find import find_studies, preview_ingest
 from pacsgrid.pipeline.reidentify import reidentify
 from pacsgrid.pipeline.steps import run_step
 from support.dicom import ct
@@ -48,24 +48,24 @@ def test_a_pacs_that_ignores_keys_and_tells_nothing_is_found_out_by_the_headers(
     with (
         caplog.at_level(logging.INFO),
         ignoring(answers, [hers, his], tmp_path / "s") as (settings, _),
-        Line(at(site, settings), "demo") as line,
+        ProjectContext(at(site, settings), "demo") as context,
     ):
-        refs = find_studies(line, "odd", StudyQuery(patient_ids=("0012",)))
+        refs = find_studies(context, "odd", StudyQuery(patient_ids=("0012",)))
         assert len(refs) == 2  # what an answer does not say is seen when the study comes
-        assert run_step(line, "retrieve", refs).refs == refs[:1]
-        assert line.ledger.state(refs[0]) is StudyState.RETRIEVED
-        assert line.ledger.held_code(refs[1]) == "not-asked-for"
-        assert len(list(line.rooms(refs[0]).staging.iterdir())) == 1
-        for room in (line.rooms(refs[1]).staging, line.rooms(refs[1]).quarantine):
+        assert run_step(context, "retrieve", refs).refs == refs[:1]
+        assert context.ledger.state(refs[0]) is StudyState.RETRIEVED
+        assert context.ledger.held_code(refs[1]) == "not-asked-for"
+        assert len(list(context.folders(refs[0]).staging.iterdir())) == 1
+        for room in (context.folders(refs[1]).staging, context.folders(refs[1]).quarantine):
             assert not room.exists()
-        (row,) = line.ledger.held("demo")
+        (row,) = context.ledger.held("demo")
         assert "PatientID" in row.detail
         # Asked for in the same way it stays; asked for by what it is, it comes.
-        assert find_studies(line, "odd", StudyQuery(patient_ids=("0012",))) == refs[:1]
-        again = find_studies(line, "odd", StudyQuery(patient_ids=("12",)))
-        assert set(again) == set(refs) and line.ledger.state(refs[1]) is StudyState.FOUND
-        assert run_step(line, "retrieve", refs).refs == refs
-        assert line.ledger.state(refs[1]) is StudyState.RETRIEVED
+        assert find_studies(context, "odd", StudyQuery(patient_ids=("0012",))) == refs[:1]
+        again = find_studies(context, "odd", StudyQuery(patient_ids=("12",)))
+        assert set(again) == set(refs) and context.ledger.state(refs[1]) is StudyState.FOUND
+        assert run_step(context, "retrieve", refs).refs == refs
+        assert context.ledger.state(refs[1]) is StudyState.RETRIEVED
         # The way back tells whose the study is, and not whom else was asked for.
         way = list(reidentify(site.ledger_dsn, bytes(32), "demo", refs[1], "eva", "a test of it"))
         assert way == [(refs[1], {"study_uid": "1.2.2", "patient_id": "", "source": "odd"})]
@@ -81,17 +81,17 @@ def test_what_an_answer_says_of_others_is_not_entered(site: Site, tmp_path: Path
     query = StudyQuery(patient_ids=("0012",))
     with (
         ignoring(answers, state=tmp_path / "s") as (settings, asked),
-        Line(at(site, settings), "demo") as line,
+        ProjectContext(at(site, settings), "demo") as context,
     ):
-        assert look(line, "odd", [query]).studies == 1
-        assert len(find_studies(line, "odd", query)) == 1
-        assert len(line.ledger.studies("demo")) == 1
+        assert preview_ingest(context, "odd", [query]).studies == 1
+        assert len(find_studies(context, "odd", query)) == 1
+        assert len(context.ledger.studies("demo")) == 1
         count = len(asked)
         wild = StudyQuery(patient_ids=("00*",))
         with pytest.raises(ConfigError, match="patient_ids, entry 1"):
-            find_studies(line, "odd", wild)
+            find_studies(context, "odd", wild)
         with pytest.raises(ConfigError, match="patient_ids, entry 1"):
-            look(line, "odd", [wild])
+            preview_ingest(context, "odd", [wild])
         assert len(asked) == count
 
 
@@ -113,14 +113,17 @@ def test_a_listed_instance_that_is_another_patients_is_put_away(site: Site, tmp_
     files = [mine[0], strange]
     with (
         ignoring(answers, files, tmp_path / "s", lower) as (settings, _),
-        Line(at(site, settings), "demo") as line,
+        ProjectContext(at(site, settings), "demo") as context,
     ):
-        (ref,) = find_studies(line, "odd", StudyQuery())
-        assert run_step(line, "retrieve", [ref]).held == 1
-        (row,) = line.ledger.held("demo")
+        (ref,) = find_studies(context, "odd", StudyQuery())
+        assert run_step(context, "retrieve", [ref]).held == 1
+        (row,) = context.ledger.held("demo")
         assert row.code == "not-asked-for"
         assert row.detail.startswith("1 of 2 instances bear another StudyInstanceUID")
-        assert not line.rooms(ref).staging.exists() and not line.rooms(ref).quarantine.exists()
+        assert (
+            not context.folders(ref).staging.exists()
+            and not context.folders(ref).quarantine.exists()
+        )
 
 
 def test_a_second_question_before_the_study_comes_counts(site: Site, tmp_path: Path) -> None:
@@ -128,8 +131,8 @@ def test_a_second_question_before_the_study_comes_counts(site: Site, tmp_path: P
     answers = [listed(StudyInstanceUID="1.2.1")]
     with (
         ignoring(answers, [path], tmp_path / "s") as (settings, _),
-        Line(at(site, settings), "demo") as line,
+        ProjectContext(at(site, settings), "demo") as context,
     ):
-        refs = find_studies(line, "odd", StudyQuery(patient_ids=("77",)))
-        assert find_studies(line, "odd", StudyQuery(patient_ids=("12",))) == refs
-        assert run_step(line, "retrieve", refs).refs == refs
+        refs = find_studies(context, "odd", StudyQuery(patient_ids=("77",)))
+        assert find_studies(context, "odd", StudyQuery(patient_ids=("12",))) == refs
+        assert run_step(context, "retrieve", refs).refs == refs

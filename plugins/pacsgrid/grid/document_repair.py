@@ -9,9 +9,9 @@ from datetime import datetime
 
 from pacsgrid.errors import ZoneError
 from pacsgrid.grid.catalog import GOOD, CatalogReplica, replicas_in
-from pacsgrid.grid.repair import Repair, replace_bad
-from pacsgrid.grid.replicas import recompute
-from pacsgrid.grid.zone import Zone, hex_checksum, translated
+from pacsgrid.grid.repair import RepairReport, replace_bad
+from pacsgrid.grid.replicas import recompute_checksum
+from pacsgrid.grid.zone import Zone, hex_checksum, translated_errors
 from pacsgrid.model import ReplicaProof
 
 
@@ -27,17 +27,19 @@ class _Document:
     subject: str = ""
 
 
-def mend(zone: Zone, collection: str, now: datetime | None = None) -> Repair:
+def repair_documents(zone: Zone, collection: str, now: datetime | None = None) -> RepairReport:
     """Recompute every replica of a collection's own objects and replace the bad ones.
 
     The ledger does not know these objects; what most replicas have as checksum is what they are
     to be. `Repair.lost`, `busy` and `refused` hold their paths.
     """
-    done = Repair()
+    done = RepairReport()
     for path, replicas in replicas_in(zone, collection).items():
         document = _expected(path, replicas)
-        with translated(zone.settings.name):
-            sums = [hex_checksum(recompute(zone, document, replica)) for replica in replicas]
+        with translated_errors(zone.settings.name):
+            sums = [
+                hex_checksum(recompute_checksum(zone, document, replica)) for replica in replicas
+            ]
         proofs = [
             ReplicaProof(
                 path,
@@ -52,7 +54,7 @@ def mend(zone: Zone, collection: str, now: datetime | None = None) -> Repair:
         if all(proof.good for proof in proofs):
             continue
         try:
-            with translated(zone.settings.name):
+            with translated_errors(zone.settings.name):
                 replace_bad(zone, done, document, replicas, proofs, now)
         except ZoneError:
             done.refused.append(path)

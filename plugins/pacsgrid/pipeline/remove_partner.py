@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pacsgrid import grid
 from pacsgrid.errors import ConfigError
-from pacsgrid.pipeline.context import Line
+from pacsgrid.pipeline.context import ProjectContext
 
 
-def leave(line: Line, zone: str, erase: bool) -> int:
+def remove_partner(context: ProjectContext, zone: str, erase: bool) -> int:
     """Let a zone leave a project; returns how many proofs were dropped.
 
     The zone must be out of the project's `partner_zones` already, else the planner would copy
@@ -24,18 +24,18 @@ def leave(line: Line, zone: str, erase: bool) -> int:
     ConfigError
         The zone is still in the project, or what is left would not meet the policy.
     """
-    project = line.project
+    project = context.project
     if zone == project.home_zone or zone in project.partner_zones:
         raise ConfigError(
             f"zone {zone} is still in projects.{project.name}; take it out of partner_zones first"
         )
-    owing = {d.zone for d in line.duties.all(project.name, project.policy) if d.damaged}
+    owing = {d.zone for d in context.duties.all(project.name, project.policy) if d.damaged}
     if owing:
         raise ConfigError(
             f"zone {zone} cannot leave: {', '.join(sorted(owing))} lack proven replicas; "
             f"run `pacsgrid keep {project.name}` first"
         )
-    dropped = line.duties.forget_zone(project.name, zone)
+    dropped = context.duties.forget_zone(project.name, zone)
     if erase:
-        grid.remove_collection(line.zone(zone), f"/{zone}/home/{project.name}")
+        grid.remove_collection(context.zone(zone), f"/{zone}/home/{project.name}")
     return dropped

@@ -8,7 +8,7 @@ from itertools import takewhile
 import irods.keywords as kw
 from irods.models import Resource
 
-from pacsgrid.grid.zone import Zone, translated
+from pacsgrid.grid.zone import Zone, translated_errors
 
 
 def replicate_missing(zone: Zone, path: str, held: Sequence[str]) -> int:
@@ -34,7 +34,7 @@ def replicate_missing(zone: Zone, path: str, held: Sequence[str]) -> int:
     while len(held) < zone.settings.copies:
         options = {}
         if any(one.split(";")[0] == root for one in held):
-            places = places or hierarchies(zone)
+            places = places or storage_hierarchies(zone)
             free = [one for one in places if one not in held]
             if not free:
                 break
@@ -45,12 +45,12 @@ def replicate_missing(zone: Zone, path: str, held: Sequence[str]) -> int:
         else:
             options = {kw.DEST_RESC_NAME_KW: root}
             held.append(root)
-        with translated(zone.settings.name):
+        with translated_errors(zone.settings.name):
             zone.session.data_objects.replicate(path, **options)
     return len(held) - before
 
 
-def hierarchies(zone: Zone) -> list[str]:
+def storage_hierarchies(zone: Zone) -> list[str]:
     """Return the hierarchies from the zone's root resource to each storage below that is up."""
     columns = (Resource.id, Resource.name, Resource.parent, Resource.status)
     rows = list(zone.rows(columns))

@@ -17,8 +17,8 @@ from pacsgrid.errors import RetryableError
 from pacsgrid.grid import study_collection
 from pacsgrid.ledger import Ledger
 from pacsgrid.model import StudyQuery, StudyState
-from pacsgrid.pipeline import STEPS, Line, find_studies, run_step, settle
-from pacsgrid.pipeline.context import Rooms
+from pacsgrid.pipeline import STEPS, ProjectContext, clear_work_folders, find_studies, run_step
+from pacsgrid.pipeline.context import WorkFolders
 from support.dicom import ct
 from support.grids import bare_stack
 from support.proof import proven_once
@@ -30,11 +30,11 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
         yield stack
 
 
-def go(line: Line) -> None:
-    refs = find_studies(line, "drop", StudyQuery())
+def go(context: ProjectContext) -> None:
+    refs = find_studies(context, "drop", StudyQuery())
     for name in STEPS:
-        refs = run_step(line, name, refs).refs
-    settle(line, refs)
+        refs = run_step(context, name, refs).refs
+    clear_work_folders(context, refs)
 
 
 def test_bad_files_are_held_with_their_reason_and_the_others_go_through(stack: Stack) -> None:
@@ -48,9 +48,9 @@ def test_bad_files_are_held_with_their_reason_and_the_others_go_through(stack: S
     ct(drop / "lost.dcm", "", "1.2.3.5.1.1")
     (drop / "letter.txt").write_text("Dear colleague")
     ct(drop / "other.dcm", "1.2.3.6", "1.2.3.6.1.1")
-    with Line(stack.site, "demo") as line:
-        go(line)
-        held = sorted((row.whole, row.code) for row in line.ledger.held("demo"))
+    with ProjectContext(stack.site, "demo") as context:
+        go(context)
+        held = sorted((row.whole, row.code) for row in context.ledger.held("demo"))
         assert held == [
             (False, "duplicate-conflict"),
             (False, "duplicate-conflict"),
@@ -58,23 +58,23 @@ def test_bad_files_are_held_with_their_reason_and_the_others_go_through(stack: S
             (True, "no-study-uid"),
             (True, "not-dicom"),
         ]
-        verified = line.ledger.studies("demo", [StudyState.VERIFIED])
-        assert sorted(len(line.ledger.instances(row.ref)) for row in verified) == [1, 3]
-        assert all(proven_once(line, row.ref) for row in verified)
+        verified = context.ledger.studies("demo", [StudyState.VERIFIED])
+        assert sorted(len(context.ledger.instances(row.ref)) for row in verified) == [1, 3]
+        assert all(proven_once(context, row.ref) for row in verified)
         assert not any(stack.site.staging.rglob("*.dcm"))
-        before = [line.ledger.audit(row.ref) for row in line.ledger.studies("demo")]
-        go(line)
-        assert before == [line.ledger.audit(row.ref) for row in line.ledger.studies("demo")]
+        before = [context.ledger.audit(row.ref) for row in context.ledger.studies("demo")]
+        go(context)
+        assert before == [context.ledger.audit(row.ref) for row in context.ledger.studies("demo")]
 
 
 def test_the_report_stands_beside_the_study_in_every_zone(stack: Stack) -> None:
     for number in range(2):
         ct(stack.drop / f"{number}.dcm", "1.2.3.4", f"1.2.3.4.1.{number}")
-    with Line(stack.site, "demo") as line:
-        go(line)
-        (study,) = line.ledger.studies("demo")
-        row = line.ledger.instances(study.ref)[0]
-        for zone in (line.home, *line.partners):
+    with ProjectContext(stack.site, "demo") as context:
+        go(context)
+        (study,) = context.ledger.studies("demo")
+        row = context.ledger.instances(study.ref)[0]
+        for zone in (context.home, *context.partners):
             where = study_collection(zone.settings.name, "demo", row.subject, row.study_uid)
             with zone.session.data_objects.open(f"{where}/deidentification.json", "r") as stream:
                 text = stream.read()
@@ -88,7 +88,7 @@ def test_the_report_stands_beside_the_study_in_every_zone(stack: Stack) -> None:
                 "instances": 2,
                 "frames_read_for_text": read,
             }
-            assert report["profile"]["hash"] == line.profile.hash
+            assert report["profile"]["hash"] == context.profile.hash
             assert report["tags"]["(0010,0010)"] == {"replaced": 2}
             assert not any(
                 value in text for value in (b"ovak", b"756203", b"ACC-77123", b"1.2.3.4")
@@ -101,27 +101,27 @@ def test_a_study_of_two_patients_is_held(stack: Stack) -> None:
     ds = dcmread(path)
     ds.PatientID = "801101/0022"
     ds.save_as(path)
-    with Line(stack.site, "demo") as line:
-        go(line)
-        assert [(row.whole, row.code) for row in line.ledger.held("demo")] == [
+    with ProjectContext(stack.site, "demo") as context:
+        go(context)
+        assert [(row.whole, row.code) for row in context.ledger.held("demo")] == [
             (True, "patient-mismatch")
         ]
-        assert not line.ledger.instances(line.ledger.held("demo")[0].ref)
+        assert not context.ledger.instances(context.ledger.held("demo")[0].ref)
 
 
 def test_two_patients_under_one_id_do_not_become_one_subject(stack: Stack) -> None:
     ct(stack.drop / "a.dcm", "1.2.3.4", "1.2.3.4.1.1", patient="Nováková^Žofie", patient_id="0")
-    with Line(stack.site, "demo") as line:
-        go(line)
+    with ProjectContext(stack.site, "demo") as context:
+        go(context)
         ct(stack.drop / "b.dcm", "1.2.3.5", "1.2.3.5.1.1", patient="Malá^Eva", patient_id="0")
         ct(stack.drop / "c.dcm", "1.2.3.6", "1.2.3.6.1.1", patient="NOVAKOVA^Z", patient_id="0")
-        go(line)
-        (held,) = line.ledger.held("demo")
+        go(context)
+        (held,) = context.ledger.held("demo")
         assert (held.whole, held.code) == (True, "patient-conflict")
         assert "PatientName" in held.detail and "Mal" not in held.detail
-        verified = line.ledger.studies("demo", [StudyState.VERIFIED])
-        assert {line.ledger.instances(row.ref)[0].subject for row in verified} == {
-            line.pseudonyms.subject("0")
+        verified = context.ledger.studies("demo", [StudyState.VERIFIED])
+        assert {context.ledger.instances(row.ref)[0].subject for row in verified} == {
+            context.pseudonyms.subject("0")
         }
         assert len(verified) == 2
 
@@ -135,31 +135,31 @@ def test_a_crash_while_holding_loses_no_file(stack: Stack, monkeypatch: pytest.M
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    for place, method in ((Ledger, "hold"), (Rooms, "wipe")):
-        with monkeypatch.context() as patch, Line(stack.site, "demo") as line:
+    for place, method in ((Ledger, "hold"), (WorkFolders, "wipe")):
+        with monkeypatch.context() as patch, ProjectContext(stack.site, "demo") as context:
             patch.setattr(place, method, killed)
             with pytest.raises(KeyboardInterrupt):
-                go(line)
-            (study,) = line.ledger.studies("demo")
-            rooms = line.rooms(study.ref)
+                go(context)
+            (study,) = context.ledger.studies("demo")
+            rooms = context.folders(study.ref)
             assert len(list(rooms.staging.glob("*.dcm"))) == 2
             assert len(list(rooms.quarantine.iterdir())) == 2
-    with Line(stack.site, "demo") as line:
-        run_step(line, "anonymise", [study.ref])
-        assert line.ledger.state(study.ref) is StudyState.HELD
+    with ProjectContext(stack.site, "demo") as context:
+        run_step(context, "anonymise", [study.ref])
+        assert context.ledger.state(study.ref) is StudyState.HELD
         assert not rooms.staging.exists() and len(list(rooms.quarantine.glob("*.dcm"))) == 2
 
 
 def test_a_study_that_grew_is_taken_up_again(stack: Stack) -> None:
     ct(stack.drop / "a.dcm", "1.2.3.4", "1.2.3.4.1.1")
-    with Line(stack.site, "demo") as line:
-        go(line)
+    with ProjectContext(stack.site, "demo") as context:
+        go(context)
         ct(stack.drop / "b.dcm", "1.2.3.4", "1.2.3.4.1.2")
-        go(line)
-        (study,) = line.ledger.studies("demo")
+        go(context)
+        (study,) = context.ledger.studies("demo")
         assert study.state is StudyState.VERIFIED
-        assert len(line.ledger.instances(study.ref)) == 2
-        assert proven_once(line, study.ref)
+        assert len(context.ledger.instances(study.ref)) == 2
+        assert proven_once(context, study.ref)
 
 
 def test_a_zone_killed_in_the_middle_loses_and_doubles_nothing(stack: Stack) -> None:
@@ -170,22 +170,22 @@ def test_a_zone_killed_in_the_middle_loses_and_doubles_nothing(stack: Stack) -> 
     interrupted = 0
     for delay in (0.3, 0.8, 1.5):
         killer = threading.Timer(delay, stack.zones["brno"].kill)
-        with Line(stack.site, "demo") as line:
-            refs = find_studies(line, "drop", StudyQuery())
+        with ProjectContext(stack.site, "demo") as context:
+            refs = find_studies(context, "drop", StudyQuery())
             for name in ("retrieve", "anonymise"):
-                refs = run_step(line, name, refs).refs
+                refs = run_step(context, name, refs).refs
             killer.start()
             try:
                 for name in ("deposit", "replicate", "verify"):
-                    refs = run_step(line, name, refs).refs
+                    refs = run_step(context, name, refs).refs
             except RetryableError:
                 interrupted += 1
         killer.join()
         stack.start_zone("brno")
     assert interrupted
-    with Line(stack.site, "demo") as line:
-        go(line)
-        studies = line.ledger.studies("demo")
+    with ProjectContext(stack.site, "demo") as context:
+        go(context)
+        studies = context.ledger.studies("demo")
         assert {row.state for row in studies} == {StudyState.VERIFIED} and len(studies) == 4
-        assert all(len(line.ledger.instances(row.ref)) == 25 for row in studies)
-        assert all(proven_once(line, row.ref) for row in studies)
+        assert all(len(context.ledger.instances(row.ref)) == 25 for row in studies)
+        assert all(proven_once(context, row.ref) for row in studies)
