@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from irods.session import iRODSSession
 
-from pacsgrid.embedded.zone import ZoneServer
-from pacsgrid.embedded.zone.check import check
+from irods_zone import ZoneServer
+from irods_zone.check import check
 
-PLUGINS = Path(__file__).resolve().parents[3] / "plugins"
+PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
 HOME = "/brno/home/rods"
 
 
@@ -71,7 +71,7 @@ def test_damage_in_the_catalog(directory: Path) -> None:
 def test_command(directory: Path) -> None:
     def run(where: Path) -> tuple[int, str]:
         done = subprocess.run(
-            [sys.executable, "-m", "pacsgrid.embedded.zone", "check", "--dir", str(where)],
+            [sys.executable, "-m", "irods_zone", "check", "--dir", str(where)],
             capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(PLUGINS)},
         )  # fmt: skip
         return done.returncode, done.stdout

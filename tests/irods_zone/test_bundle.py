@@ -16,7 +16,7 @@ from irods.exception import (
 )
 from irods.models import Collection, DataObject
 
-from pacsgrid.embedded.zone import ZoneServer
+from irods_zone import ZoneServer
 from pacsgrid.errors import ZoneError
 from pacsgrid.grid import Zone
 from pacsgrid.grid.wire import put_buffer, stored_checksum, unpack

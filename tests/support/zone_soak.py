@@ -5,7 +5,7 @@ is expected, any other error is a finding, and so is every line that the server 
 the server must hold no more files than the connections to its catalog, no replica may be open,
 every good object must be whole, and the consistency check must find nothing.
 
-    python tests/embedded/zone/soak.py --operations 100000
+    PYTHONPATH=plugins:tests python -m support.zone_soak --operations 100000
 """
 
 from __future__ import annotations
@@ -27,12 +27,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[n]) for n in (2,)]
-sys.path[:0] = [str(Path(__file__).resolve().parents[3] / "plugins")]
-
-from embedded.zone.wireclient import WireClient, pairs  # noqa: E402
-from pacsgrid.embedded.zone.check import check  # noqa: E402
-from pacsgrid.embedded.zone.wire import esc, parse  # noqa: E402
+from irods_zone.check import check
+from irods_zone.wire import esc, parse
+from support.zone_client import WireClient, pairs
 
 HOME = "/soak/home/rods"
 COLLECTIONS = [f"{HOME}/c{n}" for n in range(4)]
@@ -201,7 +198,7 @@ def work(port: int, seed: int, counts: Any, slot: int, findings: str) -> None:
 
 def soak(operations: int, clients: int, root: Path, seed: int) -> list[str]:
     """Run it; everything found that should not be."""
-    command = [sys.executable, "-m", "pacsgrid.embedded.zone", "--zone", "soak", "--port", "0",
+    command = [sys.executable, "-m", "irods_zone", "--zone", "soak", "--port", "0",
                "--dir", str(root / "zone")]  # fmt: skip
     env = {**os.environ, "PYTHONPATH": sys.path[0]}
     with open(root / "server.log", "w") as log:

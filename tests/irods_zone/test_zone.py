@@ -24,10 +24,10 @@ from irods.meta import AVUOperation, iRODSMeta
 from irods.models import Collection, DataObject, DataObjectMeta
 from irods.session import iRODSSession
 
-PLUGINS = Path(__file__).resolve().parents[3] / "plugins"
+PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
 sys.path.insert(0, str(PLUGINS))
 
-from pacsgrid.embedded.zone import ZoneServer  # noqa: E402
+from irods_zone import ZoneServer  # noqa: E402
 
 HOME = "/brno/home/rods"
 
@@ -208,7 +208,7 @@ def test_dead_connection_frees_the_object(zone: ZoneServer, session: iRODSSessio
 def test_sigkill(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "pacsgrid.embedded.zone", "--zone", "brno", "--port",
+    command = [sys.executable, "-m", "irods_zone", "--zone", "brno", "--port",
                str(port), "--dir", str(tmp_path / "z")]  # fmt: skip
 
     def start() -> subprocess.Popen[str]:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from irods.session import iRODSSession
 
-from embedded.zone.wireclient import WireClient, pairs
-from pacsgrid.embedded.zone import ZoneServer
+from irods_zone import ZoneServer
+from support.zone_client import WireClient, pairs
 
 HOME = "/brno/home/rods"
 

@@ -12,16 +12,16 @@ import threading
 import time
 from pathlib import Path
 
-from embedded.zone.soak import made, whole
-from embedded.zone.wireclient import WireClient, pairs
-from pacsgrid.embedded.zone.check import check
+from irods_zone.check import check
+from support.zone_client import WireClient, pairs
+from support.zone_soak import made, whole
 
-PLUGINS = Path(__file__).resolve().parents[3] / "plugins"
+PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
 HOME = "/brno/home/rods"
 
 
 def start(directory: Path) -> tuple[subprocess.Popen[str], int]:
-    command = [sys.executable, "-m", "pacsgrid.embedded.zone", "--zone", "brno", "--port", "0",
+    command = [sys.executable, "-m", "irods_zone", "--zone", "brno", "--port", "0",
                "--dir", str(directory)]  # fmt: skip
     p = subprocess.Popen(command, cwd=PLUGINS, stdout=subprocess.PIPE, text=True)
     assert p.stdout is not None

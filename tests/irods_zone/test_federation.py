@@ -17,9 +17,9 @@ from irods.models import Collection, DataObject
 from irods.session import iRODSSession
 from irods.ticket import Ticket
 
-from embedded.zone.wireclient import WireClient
-from pacsgrid.embedded.zone import ZoneServer
-from pacsgrid.embedded.zone.check import check
+from irods_zone import ZoneServer
+from irods_zone.check import check
+from support.zone_client import WireClient
 
 NEAR, FAR = "/brno/home/rods", "/praha/home/rods#brno"
 

@@ -8,13 +8,8 @@ from pathlib import Path
 import pytest
 from irods.session import iRODSSession
 
-from pacsgrid.embedded.zone import ZoneServer
-
-
-def login(zone: ZoneServer, user: str, password: str) -> iRODSSession:
-    return iRODSSession(
-        host="127.0.0.1", port=zone.port, user=user, password=password, zone="brno"
-    )  # fmt: skip
+from irods_zone import ZoneServer
+from support.zone_client import login
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pacsgrid.embedded.zone import ZoneServer
+from irods_zone import ZoneServer
 
 pytestmark = pytest.mark.skipif(shutil.which("ils") is None, reason="needs iCommands")
 Run = Callable[..., str]

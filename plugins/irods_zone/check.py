@@ -1,6 +1,6 @@
 """Does the catalog agree with the vault? Reads both, changes neither.
 
-``python -m pacsgrid.embedded.zone check --dir DIR`` prints one line per disagreement and ends with
+``python -m irods_zone check --dir DIR`` prints one line per disagreement and ends with
 exit code 0 if there is none, 1 if there are some, 2 if the directory holds no zone. Of a zone that
 serves at this moment, objects that are being written are reported as open.
 """
@@ -131,7 +131,7 @@ def _orphans(vaults: set[str], known: set[str]) -> Iterator[Problem]:
 
 def main(arguments: list[str]) -> int:
     """The command; returns its exit code."""
-    p = argparse.ArgumentParser(prog="python -m pacsgrid.embedded.zone check", description=__doc__)
+    p = argparse.ArgumentParser(prog="python -m irods_zone check", description=__doc__)
     p.add_argument("--dir", type=Path, required=True, help="the zone's directory")
     p.add_argument("--no-checksums", action="store_true", help="compare sizes alone")
     a = p.parse_args(arguments)

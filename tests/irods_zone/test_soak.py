@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from embedded.zone.soak import soak
+from support.zone_soak import soak
 
 
 def test_short_soak(tmp_path: Path) -> None:

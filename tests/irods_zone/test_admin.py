@@ -8,8 +8,8 @@ from irods.message import _do_GeneralAdminRequest as general_admin
 from irods.models import Group, Quota, Resource, User, UserMeta, Zone
 from irods.session import iRODSSession
 
-from embedded.zone.conftest import login
-from pacsgrid.embedded.zone import ZoneServer
+from irods_zone import ZoneServer
+from support.zone_client import login
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from irods.api_number import api_number
 
-from pacsgrid.embedded.zone import apis
-from pacsgrid.embedded.zone.request import HANDLERS
+from irods_zone import apis
+from irods_zone.request import HANDLERS
 
-ROOT = Path(__file__).resolve().parents[3]
-TEXT = (ROOT / "plugins/pacsgrid/embedded/zone/README.md").read_text()
+ROOT = Path(__file__).resolve().parents[2]
+TEXT = (ROOT / "plugins/irods_zone/README.md").read_text()
 NEGOTIATED = {"SSL_START", "SSL_END"}  # TLS begins by negotiation
 
 

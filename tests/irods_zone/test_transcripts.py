@@ -12,8 +12,8 @@ from irods.message import _do_GeneralAdminRequest as general_admin
 from irods.meta import AVUOperation, iRODSMeta
 from irods.session import iRODSSession
 
-from embedded.zone.replay import Replay, checksum, content, load
-from pacsgrid.embedded.zone import ZoneServer
+from irods_zone import ZoneServer
+from support.zone_replay import Replay, checksum, content, load
 
 HOME = "/brno/home/rods"
 PASSWORDS = {"rods": "rods", "researcher": "r-secret"}

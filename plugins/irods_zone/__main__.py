@@ -17,7 +17,7 @@ def main() -> None:
     """Parse the arguments, serve until a signal comes."""
     if sys.argv[1:2] == ["check"]:
         sys.exit(check.main(sys.argv[2:]))
-    p = argparse.ArgumentParser(prog="python -m pacsgrid.embedded.zone", description=__doc__)
+    p = argparse.ArgumentParser(prog="python -m irods_zone", description=__doc__)
     p.add_argument("--zone", required=True)
     p.add_argument("--port", type=int, default=1247)
     p.add_argument("--dir", type=Path, required=True)

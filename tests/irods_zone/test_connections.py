@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from irods.session import iRODSSession
 
-from embedded.zone.wireclient import WireClient
-from pacsgrid.embedded.zone import ZoneServer
-from pacsgrid.embedded.zone.wire import Disconnected, Message, receive, send
+from irods_zone import ZoneServer
+from irods_zone.wire import Disconnected, Message, receive, send
+from support.zone_client import WireClient
 
 HOME = "/brno/home/rods"
 

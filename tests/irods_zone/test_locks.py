@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from irods.session import iRODSSession
 
-from embedded.zone.wireclient import WireClient, pairs
-from pacsgrid.embedded.zone import ZoneServer
-from pacsgrid.embedded.zone.check import check
+from irods_zone import ZoneServer
+from irods_zone.check import check
+from support.zone_client import WireClient, pairs
 
-PLUGINS = Path(__file__).resolve().parents[3] / "plugins"
+PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
 HOME = "/brno/home/rods"
 PATH = f"{HOME}/o"
 BUSY, WRITING, BAD_DESCRIPTOR = -406000, -405000, -23000
@@ -162,7 +162,7 @@ def test_nothing_leaks(zone: ZoneServer) -> None:
 
 
 def start(directory: Path) -> tuple[subprocess.Popen[str], int]:
-    command = [sys.executable, "-m", "pacsgrid.embedded.zone", "--zone", "brno", "--port", "0",
+    command = [sys.executable, "-m", "irods_zone", "--zone", "brno", "--port", "0",
                "--dir", str(directory)]  # fmt: skip
     p = subprocess.Popen(command, cwd=PLUGINS, stdout=subprocess.PIPE, text=True)
     assert p.stdout is not None

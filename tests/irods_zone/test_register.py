@@ -9,7 +9,7 @@ import pytest
 from irods.models import Collection, DataObject
 from irods.session import iRODSSession
 
-from pacsgrid.embedded.zone import ZoneServer
+from irods_zone import ZoneServer
 
 HOME = "/brno/home/rods"
 

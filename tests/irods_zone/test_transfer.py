@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from embedded.zone.wireclient import WireClient, pairs
-from pacsgrid.embedded.zone import ZoneServer
-from pacsgrid.embedded.zone.check import check
-from pacsgrid.embedded.zone.wire import pack, parse
+from irods_zone import ZoneServer
+from irods_zone.check import check
+from irods_zone.wire import pack, parse
+from support.zone_client import WireClient, pairs
 
 NEAR, FAR = "/brno/home/rods", "/praha/home/rods#brno"
 SIZE = 33 << 20

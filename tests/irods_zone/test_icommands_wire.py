@@ -14,13 +14,12 @@ import irods.exception as ex
 import pytest
 from irods.session import iRODSSession
 
-from embedded.zone.conftest import login
-from embedded.zone.wireclient import WireClient, pairs
-from pacsgrid.embedded.zone import ZoneServer, codes
-from pacsgrid.embedded.zone.check import check
-from pacsgrid.embedded.zone.native import from_xml, to_xml
-from pacsgrid.embedded.zone.secretbox import _PADDING, _WHEEL, _ring
-from pacsgrid.embedded.zone.wire import pack, parse
+from irods_zone import ZoneServer, codes
+from irods_zone.check import check
+from irods_zone.native import from_xml, to_xml
+from irods_zone.secretbox import _PADDING, _WHEEL, _ring
+from irods_zone.wire import pack, parse
+from support.zone_client import WireClient, login, pairs
 
 HOME = "/brno/home/rods"
 PATH = f"{HOME}/x"

@@ -20,11 +20,11 @@ from typing import Any
 
 from irods.password_obfuscation import obfuscate_new_password
 
-from pacsgrid.embedded.zone.login import response_digest
-from pacsgrid.embedded.zone.native import to_xml
-from pacsgrid.embedded.zone.wire import Message, Node, esc, parse, receive, send
+from irods_zone.login import response_digest
+from irods_zone.native import to_xml
+from irods_zone.wire import Message, Node, esc, parse, receive, send
 
-FILES = Path(__file__).parent / "transcripts"
+FILES = Path(__file__).parents[1] / "irods_zone" / "transcripts"
 REPLIES = {
     606: "STR_PI", 608: "PortalOprOut_PI", 629: "STR_PI", 633: "RodsObjStat_PI",
     679: "CollOprStat_PI", 695: "TransferStat_PI", 696: "TransferStat_PI", 702: "GenQueryOut_PI",

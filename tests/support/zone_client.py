@@ -5,8 +5,17 @@ from __future__ import annotations
 import base64
 import socket
 
-from pacsgrid.embedded.zone.login import response_digest
-from pacsgrid.embedded.zone.wire import Message, esc, pack, parse, receive, send
+from irods.session import iRODSSession
+
+from irods_zone import ZoneServer
+from irods_zone.login import response_digest
+from irods_zone.wire import Message, esc, pack, parse, receive, send
+
+
+def login(zone: ZoneServer, user: str, password: str) -> iRODSSession:
+    return iRODSSession(
+        host="127.0.0.1", port=zone.port, user=user, password=password, zone="brno"
+    )  # fmt: skip
 
 
 def pairs(**keywords: str) -> str:

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from embedded.zone.replay import body_of, load
-from embedded.zone.wireclient import WireClient, pairs
-from pacsgrid.embedded.zone import ZoneServer
-from pacsgrid.embedded.zone.check import check
-from pacsgrid.embedded.zone.native import REQUESTS, from_xml, to_xml
-from pacsgrid.embedded.zone.request import HANDLERS
-from pacsgrid.embedded.zone.wire import Disconnected, IrodsError, Message, pack, receive, send
+from irods_zone import ZoneServer
+from irods_zone.check import check
+from irods_zone.native import REQUESTS, from_xml, to_xml
+from irods_zone.request import HANDLERS
+from irods_zone.wire import Disconnected, IrodsError, Message, pack, receive, send
+from support.zone_client import WireClient, pairs
+from support.zone_replay import body_of, load
 
 HOME = "/brno/home/rods"
 ROUNDS = 1500
