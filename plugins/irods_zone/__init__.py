@@ -1,5 +1,6 @@
-"""An embedded iRODS zone: a server that real iRODS clients can talk to."""
+"""An iRODS zone for tests: a server in one Python process that real iRODS clients can talk to."""
 
 from .server import ZoneServer
 
-__all__ = ["ZoneServer"]
+__version__ = "1.0.0"
+__all__ = ["ZoneServer", "__version__"]

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from . import codes
-from .wire import IrodsError
+from .error_codes import ErrorCode
+from .errors import IrodsError
 
 LEVELS = {
     "null": 1000, "read_metadata": 1040, "read": 1050, "read_object": 1050, "read object": 1050,
@@ -82,26 +82,26 @@ CREATE TABLE IF NOT EXISTS specific(alias TEXT, sql TEXT, ctime TEXT);
 """
 
 
-def now() -> str:
+def timestamp() -> str:
     """Time as the catalog stores it."""
     return f"{int(time.time()):011d}"
 
 
-def split(path: str) -> tuple[str, str]:
+def split_path(path: str) -> tuple[str, str]:
     """Parent and last part of a logical path."""
     head, _, tail = path.rpartition("/")
     return head or "/", tail
 
 
-def clean(path: str) -> str:
+def canonical_path(path: str) -> str:
     """A canonical logical path; refuses what could climb out."""
     if not path.startswith("/"):
-        raise IrodsError(codes.USER_INPUT_PATH_ERR, "path is not absolute")
+        raise IrodsError(ErrorCode.USER_INPUT_PATH_ERR, "path is not absolute")
     parts = [p for p in path.split("/") if p not in ("", ".")]
     if ".." in parts or "\0" in path:
-        raise IrodsError(codes.USER_INPUT_PATH_ERR, "bad path")
+        raise IrodsError(ErrorCode.USER_INPUT_PATH_ERR, "bad path")
     if any(len(os.fsencode(p)) > 255 for p in parts) or len(os.fsencode(path)) > 1023:
-        raise IrodsError(codes.USER_PATH_EXCEEDS_MAX, "path too long")
+        raise IrodsError(ErrorCode.USER_PATH_EXCEEDS_MAX, "path too long")
     return "/" + "/".join(parts)
 
 
@@ -138,7 +138,7 @@ class Catalog:
         conn.row_factory = sqlite3.Row
         conn.execute("PRAGMA synchronous=NORMAL")
         conn.execute("PRAGMA case_sensitive_like=ON")
-        conn.create_function("hier", 1, self.hier)
+        conn.create_function("hier", 1, self.hierarchy)
         with self._pool:
             self._all.append(conn)
         return conn
@@ -160,7 +160,7 @@ class Catalog:
             self._idle.clear()
 
     @contextmanager
-    def tx(self, durable: bool = False) -> Iterator[sqlite3.Connection]:
+    def transaction(self, durable: bool = False) -> Iterator[sqlite3.Connection]:
         """A write transaction; durable ones are synced to disk before this returns.
 
         Nested transactions join the outer one.
@@ -209,7 +209,7 @@ class Catalog:
         """All resources by id."""
         return self._tree
 
-    def hier(self, resc_id: int) -> str:
+    def hierarchy(self, resc_id: int) -> str:
         """The resource hierarchy as root;child;leaf."""
         names: list[str] = []
         row = self._tree.get(int(resc_id or 0))
@@ -223,7 +223,7 @@ class Catalog:
         for row in self._tree.values():
             if row["name"] == name:
                 return row
-        raise IrodsError(codes.SYS_RESC_DOES_NOT_EXIST, f"no resource {name}")
+        raise IrodsError(ErrorCode.SYS_RESC_DOES_NOT_EXIST, f"no resource {name}")
 
     def children(self, resc_id: int) -> list[sqlite3.Row]:
         """Direct children of a resource."""
@@ -231,13 +231,13 @@ class Catalog:
 
     # names
 
-    def coll(self, path: str) -> Any:
+    def collection(self, path: str) -> Any:
         """A collection row or None."""
         return self.one("SELECT * FROM coll WHERE name=?", path)
 
     def replicas(self, path: str) -> list[Any]:
         """Replica rows of a data object, by number."""
-        parent, name = split(path)
+        parent, name = split_path(path)
         return self.rows(
             "SELECT d.* FROM data d JOIN coll c ON c.id=d.coll_id"
             " WHERE c.name=? AND d.name=? ORDER BY repl", parent, name,
@@ -247,7 +247,7 @@ class Catalog:
         """A user or group row or None."""
         return self.one("SELECT * FROM user WHERE name=? AND zone=?", name, zone)
 
-    def level(self, object_id: int, user_id: int) -> int:
+    def access_level(self, object_id: int, user_id: int) -> int:
         """The best right of a user, his groups counted."""
         row = self.one(
             "SELECT max(level) FROM access WHERE object_id=? AND (user_id=? OR user_id IN"
@@ -255,20 +255,22 @@ class Catalog:
         )  # fmt: skip
         return int(row[0] or 0)
 
-    def add_coll(self, db: sqlite3.Connection, path: str, owner: str, zone: str, uid: int) -> int:
+    def add_collection(
+        self, db: sqlite3.Connection, path: str, owner: str, zone: str, uid: int
+    ) -> int:
         """Insert a collection with its owner's right, inheriting where asked."""
-        parent, _ = split(path)
-        cid, t = self.new_id(db), now()
+        parent, _ = split_path(path)
+        cid, t = self.new_id(db), timestamp()
         above = db.execute("SELECT id, inherit FROM coll WHERE name=?", (parent,)).fetchone()
         inherit = above["inherit"] if above is not None else ""
         db.execute(
             "INSERT INTO coll(id,name,parent,owner,ozone,inherit,ctime,mtime)"
             " VALUES(?,?,?,?,?,?,?,?)", (cid, path, parent, owner, zone, inherit, t, t),
         )  # fmt: skip
-        self.grant_new(db, cid, uid, above)
+        self.add_initial_access(db, cid, uid, above)
         return cid
 
-    def grant_new(self, db: sqlite3.Connection, oid: int, uid: int, parent: Any) -> None:
+    def add_initial_access(self, db: sqlite3.Connection, oid: int, uid: int, parent: Any) -> None:
         """Rights of a new object: its owner's, and the parent's if it passes them on."""
         if parent is not None and parent["inherit"] == "1":
             db.execute(

@@ -6,15 +6,16 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from . import codes
 from .catalog import READ, Catalog
-from .genquery_columns import COLUMNS, JOINS, META_OF, NAMES, PART_OF
-from .wire import IrodsError, Node, esc
+from .error_codes import ErrorCode
+from .errors import IrodsError
+from .genquery_columns import COLUMNS, D_RESC_HIER, JOINS, META_OF, NAMES, PART_OF
+from .xml_structures import Node, escape
 
-NO_ROWS = codes.CAT_NO_ROWS_FOUND
-_HIERARCHY, _WIDTH, _SLOTS = 422, 50, 50
+NO_ROWS = ErrorCode.CAT_NO_ROWS_FOUND
+_WIDTH, _SLOTS = 50, 50
 _UNUSED = "<SqlResult_PI>\n<attriInx>0</attriInx>\n<reslen>0</reslen>\n</SqlResult_PI>\n"
-_DISTINCT_OFF, _UPPER, TOTAL = 0x40, 0x200, 0x20
+_DISTINCT_OFF, _UPPER, RETURN_TOTAL_ROW_COUNT = 0x40, 0x200, 0x20
 
 _LIST = re.compile(r"'([^']*)'")
 
@@ -30,7 +31,7 @@ def _condition(sql: str, text: str, numeric: bool, args: list[Any], upper: bool)
     if lower.startswith("between"):
         values = _LIST.findall(text)
         if len(values) != 2:
-            raise IrodsError(codes.CAT_INVALID_ARGUMENT, text)
+            raise IrodsError(ErrorCode.CAT_INVALID_ARGUMENT, text)
         args.extend(int(v) if numeric and v.isdigit() else v for v in values)
         return f"{left} BETWEEN ? AND ?"
     if re.match(r"(not\s+)?in\b", lower):
@@ -41,10 +42,10 @@ def _condition(sql: str, text: str, numeric: bool, args: list[Any], upper: bool)
     found = re.match(r"(n?(?:<>|!=|<=|>=|=|<|>)|not\s+like|like|begin_of|parent_of)\s*(.*)$",
                      text, re.S | re.I)  # fmt: skip
     if not found:
-        raise IrodsError(codes.CAT_INVALID_ARGUMENT, f"condition {text}")
+        raise IrodsError(ErrorCode.CAT_INVALID_ARGUMENT, f"condition {text}")
     op, raw = found[1].lower(), found[2].strip()
     if len(raw) < 2 or raw[0] != "'" or raw[-1] != "'":
-        raise IrodsError(codes.CAT_INVALID_ARGUMENT, f"condition {text}")
+        raise IrodsError(ErrorCode.CAT_INVALID_ARGUMENT, f"condition {text}")
     value: Any = raw[1:-1].replace("''", "'") if "''" in raw[1:-1] else raw[1:-1]
     if "like" in op:
         args.append(value)
@@ -71,7 +72,7 @@ def _condition(sql: str, text: str, numeric: bool, args: list[Any], upper: bool)
 
 
 @dataclass(frozen=True)
-class Visible:
+class Visibility:
     """What a query may show: to a user, and by a ticket an object or all ``below`` a path."""
 
     user_id: int
@@ -90,12 +91,12 @@ class Query:
         self.conditions = list(
             zip((int(i) for i in wheres.all("inx")), wheres.all("svalue"), strict=False)
         )
-        self.options = request.num("options")
+        self.options = request.number("options")
         for number in [*self.columns, *(n for n, _ in self.conditions)]:
             if number not in COLUMNS:
-                raise IrodsError(codes.CAT_UNKNOWN_TABLE, f"unknown column {number}")
+                raise IrodsError(ErrorCode.CAT_UNKNOWN_TABLE, f"unknown column {number}")
 
-    def sql(self, who: Visible | None) -> tuple[str, list[Any]]:
+    def sql(self, who: Visibility | None) -> tuple[str, list[Any]]:
         """SQL and its values; for somebody only what he may see."""
         upper = bool(self.options & _UPPER)
         args: list[Any] = []
@@ -187,7 +188,7 @@ class Query:
             needed.append("data")
         tables = [a for a in needed if a not in META_OF]
         if not tables:
-            raise IrodsError(codes.CAT_NO_ROWS_FOUND, "no columns")
+            raise IrodsError(ErrorCode.CAT_NO_ROWS_FOUND, "no columns")
         done, parts = [tables[0]], [NAMES[tables[0]]]
         todo = tables[1:]
         while todo:
@@ -218,7 +219,7 @@ class Query:
         return " ".join([*parts, *extra])
 
     @staticmethod
-    def _restrict(needed: list[str], where: list[str], args: list[Any], who: Visible) -> None:
+    def _restrict(needed: list[str], where: list[str], args: list[Any], who: Visibility) -> None:
         if "ticket" in needed:
             where.append("ticket.user_id=?")
             args.append(who.user_id)
@@ -241,22 +242,22 @@ class Query:
         where.append(seen)
 
 
-def run(cat: Catalog, query: Query, who: Visible | None) -> list[tuple[Any, ...]]:
+def run(catalog: Catalog, query: Query, who: Visibility | None) -> list[tuple[Any, ...]]:
     """All rows of a query, or those that a user may see."""
     sql, args = query.sql(who)
-    return [tuple(r) for r in cat.db.execute(sql, args)]
+    return [tuple(r) for r in catalog.db.execute(sql, args)]
 
 
-def reply(columns: list[int], rows: list[tuple[Any, ...]], more: int, total: int) -> bytes:
+def pack_result(columns: list[int], rows: list[tuple[Any, ...]], more: int, total: int) -> bytes:
     """GenQueryOut_PI, as the real server lays it out."""
     out = [
         f"<GenQueryOut_PI>\n<rowCnt>{len(rows)}</rowCnt>\n<attriCnt>{len(columns)}</attriCnt>\n"
         f"<continueInx>{more}</continueInx>\n<totalRowCount>{total}</totalRowCount>\n"
     ]
     for i, number in enumerate(columns):
-        values = ["" if r[i] is None else esc(r[i]) for r in rows]
+        values = ["" if r[i] is None else escape(r[i]) for r in rows]
         # A hierarchy is made by the server, not a database column, and has no least width.
-        least = 0 if number == _HIERARCHY else _WIDTH
+        least = 0 if number == D_RESC_HIER else _WIDTH
         size = max(least, max(map(len, values), default=0) + 1)
         inner = "".join(f"<value>{v}</value>\n" for v in values)
         out.append(
@@ -268,7 +269,7 @@ def reply(columns: list[int], rows: list[tuple[Any, ...]], more: int, total: int
     return "".join(out).encode()
 
 
-EMPTY = (
+EMPTY_RESULT = (
     "<GenQueryOut_PI>\n<rowCnt>0</rowCnt>\n<attriCnt>0</attriCnt>\n<continueInx>0</continueInx>\n"
     "<totalRowCount>0</totalRowCount>\n" + _UNUSED * _SLOTS + "</GenQueryOut_PI>\n"
 ).encode()

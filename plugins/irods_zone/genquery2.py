@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 import sqlite3
 
-from . import codes, views
+from . import catalog_views as views
 from .catalog import READ, Catalog
+from .error_codes import ErrorCode
+from .errors import IrodsError
 from .genquery2_columns import COLUMNS, ID, JOINS, OWNERS, mappings
-from .wire import IrodsError
 
 __all__ = ["mappings", "run", "to_sql"]
 
@@ -26,9 +27,9 @@ _TOKEN = re.compile(
 _COMPARISONS = {"=", "!=", "<>", "<", ">", "<=", ">="}
 
 
-def _bad(message: str) -> IrodsError:
+def _syntax_error(message: str) -> IrodsError:
     """What to tell about a query that cannot be understood."""
-    return IrodsError(codes.SYS_INVALID_INPUT_PARAM, f"GenQuery2: {message}", tell=True)
+    return IrodsError(ErrorCode.SYS_INVALID_INPUT_PARAM, f"GenQuery2: {message}", to_client=True)
 
 
 class _Compiler:
@@ -40,7 +41,7 @@ class _Compiler:
         while at < len(text):
             found = _TOKEN.match(text, at)
             if found is None or found.lastgroup is None:
-                raise _bad(f"nothing fits at {text[at : at + 20]!r}")
+                raise _syntax_error(f"nothing fits at {text[at : at + 20]!r}")
             self.tokens.append((found.lastgroup, found[found.lastgroup]))
             at = found.end()
         self.at = 0
@@ -73,7 +74,7 @@ class _Compiler:
     def wrong(self, wanted: str) -> IrodsError:
         """What to tell about a query that cannot be read."""
         got = self.tokens[self.at][1] if self.at < len(self.tokens) else "the end"
-        return _bad(f"expected {wanted}, found {got}")
+        return _syntax_error(f"expected {wanted}, found {got}")
 
     # columns and functions
 
@@ -81,7 +82,7 @@ class _Compiler:
         """SQL of a column; its table joins the query."""
         found = COLUMNS.get(name.upper())
         if found is None:
-            raise _bad(f"unknown column {name}")
+            raise _syntax_error(f"unknown column {name}")
         alias, _, column = found
         table = OWNERS.get(alias, alias)
         if table not in self.tables:
@@ -214,9 +215,9 @@ class _Compiler:
                     break
             else:
                 raise IrodsError(
-                    codes.SYS_INVALID_INPUT_PARAM,
+                    ErrorCode.SYS_INVALID_INPUT_PARAM,
                     f"GenQuery2: cannot join {', '.join(rest)}",
-                    tell=True,
+                    to_client=True,
                 )
         for table, p in _RIGHTS:
             if table in done:
@@ -249,7 +250,7 @@ def to_sql(query: str, user: tuple[str, str] | None) -> tuple[str, list[str]]:
     if c.at < len(c.tokens):
         raise c.wrong("the end")
     if not c.tables:
-        raise _bad("no columns")
+        raise _syntax_error("no columns")
     if user is not None:
         for table, p in _RIGHTS:
             if table in c.tables:
@@ -264,10 +265,10 @@ def to_sql(query: str, user: tuple[str, str] | None) -> tuple[str, list[str]]:
     return text + (f" offset {abs(int(offset))}" if offset else ""), c.values
 
 
-def run(cat: Catalog, sql: str, values: list[str]) -> list[list[str]]:
+def run(catalog: Catalog, sql: str, values: list[str]) -> list[list[str]]:
     """Rows of a query as lists of strings."""
     try:
-        rows = views.read(cat, sql, tuple(values))
+        rows = views.run_readonly(catalog, sql, tuple(values))
     except sqlite3.Error as e:
-        raise IrodsError(codes.CAT_SQL_ERR, f"GenQuery2: {e}", tell=True) from None
+        raise IrodsError(ErrorCode.CAT_SQL_ERR, f"GenQuery2: {e}", to_client=True) from None
     return [["" if v is None else str(v) for v in row] for row in rows]

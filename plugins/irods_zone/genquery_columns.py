@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+# Columns that other modules name.
+DATA_NAME, D_DATA_CHECKSUM, DATA_MODE, D_RESC_HIER = 403, 415, 421, 422
+COLL_NAME, COLL_PARENT_NAME = 501, 502
+
 # column -> (table alias, SQL, numeric)
 COLUMNS: dict[int, tuple[str, str, bool]] = {}
 

@@ -1,8 +1,8 @@
-"""Client-server negotiation: whether a connection is encrypted, and switching to TLS.
+"""Client-server negotiation: whether a connection is encrypted, and the switch to TLS.
 
-The server says its policy, the client decides and says the result, and after the version message
-both switch. What the client then tells of its encryption of parallel transfers is read and not
-used: this server opens no transfer ports, all data goes through the one connection.
+The server states its policy, the client decides and reports the result, and after the version
+message both switch to TLS. The client then sends settings for encrypting parallel transfers, which
+are read and ignored: this server opens no transfer ports, all data use the one connection.
 """
 
 from __future__ import annotations
@@ -12,16 +12,35 @@ import socket
 import ssl
 from pathlib import Path
 
-from .wire import Disconnected, Message, pack, parse, read_exact, receive, receive_header, send
+from .errors import Disconnected
+from .framing import Message, read_exact, receive, receive_header, send
+from .xml_structures import pack, parse
 
 REFUSE, DONT_CARE, REQUIRE = "CS_NEG_REFUSE", "CS_NEG_DONT_CARE", "CS_NEG_REQUIRE"
 _MAX_SECRET = 4096
 
 
 def server_context(certificate: Path | str, key: Path | str | None = None) -> ssl.SSLContext:
-    """TLS with this certificate chain and its key (PEM; the key may be in the same file).
+    """Read certificate and key for the server.
 
-    Raises `OSError` or `ssl.SSLError` if they cannot be read or do not fit.
+    Parameters
+    ----------
+    certificate : Path or str
+        Certificate chain (PEM).
+    key : Path or str, optional
+        Its private key (PEM); by default in the same file.
+
+    Returns
+    -------
+    ssl.SSLContext
+        Settings for TLS 1.2 and later.
+
+    Raises
+    ------
+    OSError
+        A file cannot be read.
+    ssl.SSLError
+        The key does not belong to the certificate, or a file is not PEM.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -30,14 +49,34 @@ def server_context(certificate: Path | str, key: Path | str | None = None) -> ss
 
 
 def policy(tls: ssl.SSLContext | None, required: bool) -> str:
-    """What the server says it wants."""
+    """Return the server's policy: CS_NEG_REFUSE without TLS, else CS_NEG_REQUIRE or DONT_CARE."""
     if tls is None:
         return REFUSE
     return REQUIRE if required else DONT_CARE
 
 
 def negotiate(sock: socket.socket, asked: bool, wanted: str) -> bool:
-    """Agree with the client on TLS or not; raises `Disconnected` if they want opposite things."""
+    """Agree with the client on whether to use TLS.
+
+    Parameters
+    ----------
+    sock : socket.socket
+        The connection, after the client's startup message.
+    asked : bool
+        Whether the client asked to negotiate.
+    wanted : str
+        The server's policy.
+
+    Returns
+    -------
+    bool
+        Whether to switch to TLS.
+
+    Raises
+    ------
+    Disconnected
+        Client and server do not agree.
+    """
     if not asked:
         if wanted == REQUIRE:
             raise Disconnected("client does not negotiate, TLS is required")
@@ -54,7 +93,25 @@ def negotiate(sock: socket.socket, asked: bool, wanted: str) -> bool:
 
 
 def start_tls(sock: socket.socket, context: ssl.SSLContext) -> ssl.SSLSocket:
-    """The handshake, and the client's two messages about its encryption settings."""
+    """Switch a connection to TLS and read the client's encryption settings.
+
+    Parameters
+    ----------
+    sock : socket.socket
+        The connection, after the version message.
+    context : ssl.SSLContext
+        The server's certificate and key.
+
+    Returns
+    -------
+    ssl.SSLSocket
+        The encrypted connection.
+
+    Raises
+    ------
+    Disconnected
+        The client's settings are malformed.
+    """
     secure = context.wrap_socket(sock, server_side=True)
     receive_header(secure)  # algorithm, key size, salt size, hash rounds; no body follows
     secret = receive_header(secure)

@@ -12,10 +12,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from . import codes
-from .wire import IrodsError
+from .error_codes import ErrorCode
+from .errors import IrodsError
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _BLOCK = 1 << 20
 
 
@@ -24,15 +24,15 @@ def vault_file(vault: str, data_id: int, repl: int) -> str:
     return os.path.join(vault, f"{data_id // 256 % 256:02x}", f"{data_id}.{repl}")
 
 
-def in_vault(path: str, vault: str, data_id: int, repl: int) -> bool:
+def is_vault_path(path: str, vault: str, data_id: int, repl: int) -> bool:
     """Whether a path is a replica's place in a vault, and not a file registered elsewhere."""
     folder, name = os.path.split(path)
     return name == f"{data_id}.{repl}" and os.path.dirname(folder) == vault
 
 
 @contextmanager
-def _folder(path: str) -> Iterator[int]:
-    fd = os.open(os.path.dirname(path), _FOLDER)
+def _directory(path: str) -> Iterator[int]:
+    fd = os.open(os.path.dirname(path), _DIRECTORY_FLAGS)
     try:
         yield fd
     finally:
@@ -41,7 +41,7 @@ def _folder(path: str) -> Iterator[int]:
 
 def open_file(path: str, flags: int) -> int:
     """Open a file of a vault, or one that was registered in place; raises `OSError`."""
-    with _folder(path) as folder:
+    with _directory(path) as folder:
         flags |= os.O_NOFOLLOW | os.O_CLOEXEC
         return os.open(os.path.basename(path), flags, 0o600, dir_fd=folder)
 
@@ -56,11 +56,11 @@ def create_file(path: str) -> int:
         return open_file(path, flags)
 
 
-def unlink(paths: list[str]) -> None:
+def delete_files(paths: list[str]) -> None:
     """Delete vault files; those that are gone are no error."""
     for path in paths:
         try:
-            with _folder(path) as folder:
+            with _directory(path) as folder:
                 os.unlink(os.path.basename(path), dir_fd=folder)
         except FileNotFoundError:
             pass
@@ -83,22 +83,22 @@ def checksum_file(path: str, kind: str = "sha2") -> str:
     try:
         fd = open_file(path, os.O_RDONLY)
     except OSError as e:
-        raise IrodsError(codes.UNIX_FILE_OPEN_ERR - (e.errno or 0), path) from None
+        raise IrodsError(ErrorCode.UNIX_FILE_OPEN_ERR - (e.errno or 0), path) from None
     try:
         return checksum_fd(fd, kind)
     finally:
         os.close(fd)
 
 
-def kind_of(checksum: str) -> str:
+def checksum_scheme(checksum: str) -> str:
     """The scheme of a checksum as iRODS writes it; SHA-256 if there is none yet."""
     return "md5" if checksum and not checksum.startswith("sha2:") else "sha2"
 
 
-def check_expected(expected: str, found: str) -> None:
+def verify_expected(expected: str, found: str) -> None:
     """Compare a client's checksum with that of what was stored, in the client's scheme."""
     if expected and expected != found:
-        raise IrodsError(codes.USER_CHKSUM_MISMATCH, "checksum differs")
+        raise IrodsError(ErrorCode.USER_CHKSUM_MISMATCH, "checksum differs")
 
 
 def copy_bytes(source: int, target: int) -> int:

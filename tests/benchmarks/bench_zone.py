@@ -21,7 +21,7 @@ from pathlib import Path
 
 from irods.session import iRODSSession
 
-from irods_zone.check import check
+from irods_zone.consistency_check import check
 
 HOME = "/bench/home/rods"
 SIZE = 512 * 1024

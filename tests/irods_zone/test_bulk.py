@@ -46,7 +46,7 @@ FILES = {f"{HOME}/bulk/{n % 3}/{n}": bytes([n]) * (n * 100) for n in range(20)}
 BYTES = b"".join(FILES.values())
 
 
-@pytest.mark.parametrize("api", [618, 689])
+@pytest.mark.parametrize("api", [689])
 def test_bulk_put(zone: ZoneServer, api: int) -> None:
     client = WireClient(zone.port)
     request = bulk(FILES, dataType="generic", verifyChksum="")

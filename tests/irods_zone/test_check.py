@@ -12,7 +12,7 @@ import pytest
 from irods.session import iRODSSession
 
 from irods_zone import ZoneServer
-from irods_zone.check import check
+from irods_zone.consistency_check import check
 
 PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
 HOME = "/brno/home/rods"

@@ -18,7 +18,8 @@ from cryptography.x509.oid import NameOID
 from irods.session import iRODSSession
 
 from irods_zone import ZoneServer
-from irods_zone.wire import Disconnected, Message, receive, send
+from irods_zone.errors import Disconnected
+from irods_zone.framing import Message, receive, send
 from support.zone_client import WireClient
 
 HOME = "/brno/home/rods"
@@ -135,10 +136,10 @@ def test_nothing_before_login(zone: ZoneServer) -> None:
 
 def test_sessions_end_with_their_clients(zone: ZoneServer) -> None:
     clients = [WireClient(zone.port) for _ in range(20)]
-    assert len(zone._sessions) == 20
+    assert len(zone._connections) == 20
     for client in clients:
         client.close()
     deadline = time.monotonic() + 10
-    while zone._sessions and time.monotonic() < deadline:
+    while zone._connections and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert not zone._sessions
+    assert not zone._connections

@@ -18,7 +18,7 @@ from irods.session import iRODSSession
 from irods.ticket import Ticket
 
 from irods_zone import ZoneServer
-from irods_zone.check import check
+from irods_zone.consistency_check import check
 from support.zone_client import WireClient
 
 NEAR, FAR = "/brno/home/rods", "/praha/home/rods#brno"

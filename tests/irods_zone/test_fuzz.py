@@ -15,10 +15,13 @@ from pathlib import Path
 import pytest
 
 from irods_zone import ZoneServer
-from irods_zone.check import check
-from irods_zone.native import REQUESTS, from_xml, to_xml
-from irods_zone.request import HANDLERS
-from irods_zone.wire import Disconnected, IrodsError, Message, pack, receive, send
+from irods_zone.api_registry import HANDLERS
+from irods_zone.consistency_check import check
+from irods_zone.errors import Disconnected, IrodsError
+from irods_zone.framing import Message, receive, send
+from irods_zone.native_packing import from_xml, to_xml
+from irods_zone.pack_instructions import REQUESTS
+from irods_zone.xml_structures import pack
 from support.zone_client import WireClient, pairs
 from support.zone_replay import body_of, load
 
@@ -86,7 +89,7 @@ def test_mutated_requests(zone: ZoneServer, native: bool) -> None:
     requests = [r for r in recorded() if r[0] not in (110000, 703, 704)]
     client = WireClient(zone.port)
     if native:
-        next(iter(zone._sessions.values()))[0].native = True
+        next(iter(zone._connections.values()))[0].session.native = True
     for _ in range(ROUNDS):
         number, body = rng.choice(requests)
         if native and number in REQUESTS:
@@ -180,7 +183,7 @@ def test_links_in_the_vault_are_not_followed(tmp_path: Path, secret: Path) -> No
             fd = client.open(f"{HOME}/{name}", flags, destRescName=resource)
             client.descriptor(676, fd, 6, b"public")
             client.descriptor(673, fd)
-        paths = dict(zone.catalog.rows("SELECT name, path FROM data"))
+        paths = dict(zone.state.catalog.rows("SELECT name, path FROM data"))
         file, folder = Path(paths["file"]), Path(paths["folder"])
         file.unlink()
         file.symlink_to(secret)
@@ -196,7 +199,7 @@ def test_links_in_the_vault_are_not_followed(tmp_path: Path, secret: Path) -> No
             )
             for api in (608, 629):
                 answer = client.ask(api, about)
-                assert answer.int_info < 0 and b"secret" not in bytes(answer.bs)
+                assert answer.int_info < 0 and b"secret" not in bytes(answer.byte_stream)
         client.close()
     assert secret.read_bytes() == b"secret"
     assert (outside / folder.name).read_bytes() == b"secret"

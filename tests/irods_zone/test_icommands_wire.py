@@ -14,11 +14,12 @@ import irods.exception as ex
 import pytest
 from irods.session import iRODSSession
 
-from irods_zone import ZoneServer, codes
-from irods_zone.check import check
-from irods_zone.native import from_xml, to_xml
-from irods_zone.secretbox import _PADDING, _WHEEL, _ring
-from irods_zone.wire import pack, parse
+from irods_zone import ZoneServer
+from irods_zone.consistency_check import check
+from irods_zone.error_codes import ErrorCode
+from irods_zone.native_packing import from_xml, to_xml
+from irods_zone.password_obfuscation import _PADDING, _WHEEL, _key_bytes
+from irods_zone.xml_structures import pack, parse
 from support.zone_client import WireClient, login, pairs
 
 HOME = "/brno/home/rods"
@@ -75,7 +76,7 @@ def test_a_put_brings_metadata_and_rights(
     assert rights == {"rods": "own", "alice": "read_object", "public": "modify_object"}
     assert read(alice) == b"data"
     for bad in ({"metadataIncluded": "a"}, {"aclIncluded": "alice"}, {"aclIncluded": "a b c"}):
-        assert put(client, b"", f"{HOME}/bad", **bad) == codes.SYS_BAD_INPUT
+        assert put(client, b"", f"{HOME}/bad", **bad) == ErrorCode.SYS_BAD_INPUT
     assert not rods.data_objects.exists(f"{HOME}/bad")
 
 
@@ -89,7 +90,7 @@ def test_an_open_brings_them_too_when_it_is_closed(
     assert client.descriptor(673, number).int_info == 0
     assert rods.data_objects.get(PATH).metadata.get_one("a").units == "c"
     assert read(alice) == b"data"
-    assert client.open(f"{HOME}/bad", flags, metadataIncluded="a") == codes.SYS_BAD_INPUT
+    assert client.open(f"{HOME}/bad", flags, metadataIncluded="a") == ErrorCode.SYS_BAD_INPUT
     assert not rods.data_objects.exists(f"{HOME}/bad")
 
 
@@ -98,10 +99,10 @@ def test_force_overwrites_where_the_object_is_and_nowhere_else(
 ) -> None:
     put(client, b"old")
     elsewhere = {"forceFlag": "", "destRescName": "other"}
-    assert put(client, b"new", **elsewhere) == codes.HIERARCHY_ERROR
+    assert put(client, b"new", **elsewhere) == ErrorCode.HIERARCHY_ERROR
     copy = f"<DataObjCopyInp_PI>{about()}{about(f'{HOME}/y', **elsewhere)}</DataObjCopyInp_PI>"
     put(client, b"y", f"{HOME}/y")
-    assert client.ask(696, copy).int_info == codes.HIERARCHY_ERROR
+    assert client.ask(696, copy).int_info == ErrorCode.HIERARCHY_ERROR
     assert [(r.resource_name, r.status) for r in rods.data_objects.get(PATH).replicas] == [
         ("demoResc", "1")
     ]
@@ -112,9 +113,9 @@ def test_force_overwrites_where_the_object_is_and_nowhere_else(
 def test_a_get_names_a_resource_that_holds_the_object(client: WireClient) -> None:
     put(client, b"data")
     refused = client.ask(608, about(rescName="other"))
-    assert refused.int_info == codes.SYS_REPLICA_INACCESSIBLE and b"requested" in refused.error
+    assert refused.int_info == ErrorCode.SYS_REPLICA_INACCESSIBLE and b"requested" in refused.error
     found = client.ask(608, about(rescName="demoResc"))
-    assert (found.int_info, found.bs) == (4, b"data")
+    assert (found.int_info, found.byte_stream) == (4, b"data")
     assert client.ask(608, about(rescName="demoResc", replNum="0")).int_info == 4
 
 
@@ -123,7 +124,7 @@ def test_users_see_nothing_above_their_homes(
 ) -> None:
     user = WireClient(zone.port, "bob", "bob-secret")
     for path in ("/", "/brno", "/brno/home", "/brno/home/rods"):
-        assert user.ask(633, about(path)).int_info == codes.USER_FILE_DOES_NOT_EXIST
+        assert user.ask(633, about(path)).int_info == ErrorCode.USER_FILE_DOES_NOT_EXIST
     assert user.ask(633, about("/brno/home/bob")).int_info == 2
     assert client.ask(633, about("/brno/home")).int_info == 2
     user.close()
@@ -132,7 +133,7 @@ def test_users_see_nothing_above_their_homes(
 def test_a_moved_replica_keeps_its_number(client: WireClient, rods: iRODSSession) -> None:
     put(client, b"data", regChksum="")
     unsaid = client.ask(697, about(destRescName="other"))
-    assert unsaid.int_info == codes.USER_NULL_INPUT_ERR and b"Source hierarchy" in unsaid.error
+    assert unsaid.int_info == ErrorCode.USER_NULL_INPUT_ERR and b"Source hierarchy" in unsaid.error
     assert client.ask(697, about(rescName="demoResc", destRescName="other")).int_info == 0
     (replica,) = rods.data_objects.get(PATH).replicas
     assert (replica.number, replica.resource_name, replica.status) == (0, "other", "1")
@@ -155,10 +156,10 @@ def test_an_object_without_a_checksum_is_synchronised(
         assert client.ask(628, about(rsyncMode=mode, rsyncChksum=same)).int_info == 0
         assert client.ask(628, about(rsyncMode=mode, rsyncChksum=other)).int_info == action
         missing = client.ask(628, about(f"{HOME}/none", rsyncMode=mode, rsyncChksum=same))
-        assert missing.int_info == codes.OBJ_PATH_DOES_NOT_EXIST
+        assert missing.int_info == ErrorCode.OBJ_PATH_DOES_NOT_EXIST
         without = client.ask(628, about(rsyncMode=mode)).int_info
-        assert without == codes.CHKSUM_EMPTY_IN_STRUCT_ERR
-    assert client.ask(628, about()).int_info == codes.USER_RSYNC_NO_MODE_INPUT_ERR
+        assert without == ErrorCode.CHKSUM_EMPTY_IN_STRUCT_ERR
+    assert client.ask(628, about()).int_info == ErrorCode.USER_RSYNC_NO_MODE_INPUT_ERR
     between = about(rsyncMode="IRODS_TO_IRODS", rsyncDestPath=f"{HOME}/y")
     assert client.ask(628, between).int_info == 99999992
     assert client.ask(628, between).int_info == 0
@@ -202,7 +203,7 @@ def test_a_tar_made_of_a_folder_is_unpacked(client: WireClient, rods: iRODSSessi
 
 def obfuscated(text: str, key: str) -> str:
     """A password as ipasswd and iadmin send it: padded, turned by the old one."""
-    ring = _ring(key)
+    ring = _key_bytes(key)
     padded = text + _PADDING[: 40 - len(text)]
     return "".join(
         _WHEEL[(_WHEEL.find(c) + ring[i % 61]) % len(_WHEEL)] if c in _WHEEL else c
@@ -222,7 +223,7 @@ def test_passwords_that_icommands_send(
     with login(zone, "alice", "New-1!") as session:
         assert session.collections.get("/brno/home/alice").path
     wrong = admin(701, "generalAdminInp_PI", *change, obfuscated("other", "guess"))
-    assert wrong == codes.CAT_INVALID_AUTHENTICATION
+    assert wrong == ErrorCode.CAT_INVALID_AUTHENTICATION
     own = ("userpw", "rods", "password", obfuscated("fresh", "rods"))
     assert admin(714, "userAdminInp_PI", *own) == 0
     with login(zone, "rods", "fresh") as session:

@@ -14,7 +14,7 @@ import pytest
 from irods.session import iRODSSession
 
 from irods_zone import ZoneServer
-from irods_zone.check import check
+from irods_zone.consistency_check import check
 from support.zone_client import WireClient, pairs
 
 PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
@@ -103,7 +103,9 @@ def test_writer_vanishes(zone: ZoneServer, wrote: bool) -> None:
         client.descriptor(676, fd, 2, b"xx")
     client.close()
     with session(zone.port) as s:
-        until(lambda: (not zone.locks and not zone._sessions) or "4" not in statuses(s))
+        until(
+            lambda: (not zone.state.locks.held and not zone._connections) or "4" not in statuses(s)
+        )
         assert statuses(s) == (["0", "1"] if wrote else ["1", "1"])
         with s.data_objects.open(PATH, "r") as f:
             assert f.read() == b"first", "the good replica is read"
@@ -135,7 +137,7 @@ def test_one_of_several_vanishes(zone: ZoneServer) -> None:
     first, second = WireClient(zone.port), WireClient(zone.port)
     fd = first.open(PATH, os.O_RDWR)
     with session(zone.port) as s:
-        lock = next(iter(zone.locks.values()))
+        lock = next(iter(zone.state.locks.held.values()))
         lock.token = "shared"
         second.descriptor(
             676, second.open(PATH, os.O_WRONLY, replicaToken="shared", replNum="0"), 1, b"x"
@@ -157,8 +159,8 @@ def test_nothing_leaks(zone: ZoneServer) -> None:
         client.open(PATH, os.O_RDONLY)
         client.open(f"{HOME}/new", os.O_RDWR | os.O_CREAT)
         client.close()
-        until(lambda: not zone._sessions)
-    assert files() <= before and not zone.locks
+        until(lambda: not zone._connections)
+    assert files() <= before and not zone.state.locks.held
 
 
 def start(directory: Path) -> tuple[subprocess.Popen[str], int]:

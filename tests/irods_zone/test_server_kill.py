@@ -12,7 +12,7 @@ import threading
 import time
 from pathlib import Path
 
-from irods_zone.check import check
+from irods_zone.consistency_check import check
 from support.zone_client import WireClient, pairs
 from support.zone_soak import made, whole
 
@@ -98,7 +98,7 @@ def test_server_is_killed_at_work(tmp_path: Path) -> None:
         for path, data in kept.items():
             fd = reader.open(path, os.O_RDONLY)
             assert fd >= 3, (path, fd)
-            found = bytes(reader.descriptor(675, fd, 1 << 20).bs)
+            found = bytes(reader.descriptor(675, fd, 1 << 20).byte_stream)
             reader.descriptor(673, fd)
             assert whole(found)
             assert hashlib.sha256(found).digest() == hashlib.sha256(data).digest()

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from irods_zone import ZoneServer
-from irods_zone.check import check
-from irods_zone.wire import pack, parse
+from irods_zone.consistency_check import check
+from irods_zone.xml_structures import pack, parse
 from support.zone_client import WireClient, pairs
 
 NEAR, FAR = "/brno/home/rods", "/praha/home/rods#brno"
@@ -52,18 +52,18 @@ def test_large_put_and_get(client: WireClient, home: str) -> None:
     data, path = os.urandom(SIZE), f"{home}/large"
     checksum = "sha2:" + base64.b64encode(hashlib.sha256(data).digest()).decode()
     offered = client.ask(606, request(path, SIZE, verifyChksum=checksum))
-    number = parse(offered.body).num("l1descInx")
-    assert offered.int_info == number >= 3 and parse(offered.body).num("numThreads") == 0
+    number = parse(offered.body).number("l1descInx")
+    assert offered.int_info == number >= 3 and parse(offered.body).number("numThreads") == 0
     for at in range(0, SIZE, 4 << 20):
         block = data[at : at + (4 << 20)]
         assert client.descriptor(676, number, len(block), block).int_info == len(block)
     assert status(client, number) == 0
     offered = client.ask(608, request(path, 0, verifyChksum=""))
     out = parse(offered.body)
-    assert out.get("chksum") == checksum and not offered.bs
-    number, got = out.num("l1descInx"), bytearray()
+    assert out.get("chksum") == checksum and not offered.byte_stream
+    number, got = out.number("l1descInx"), bytearray()
     while (block := client.descriptor(675, number, 4 << 20)).int_info > 0:
-        got += block.bs
+        got += block.byte_stream
     assert status(client, number) == 0 and got == data
     assert status(client, number) == -23000, "it is closed"
 

@@ -8,8 +8,9 @@ import socket
 from irods.session import iRODSSession
 
 from irods_zone import ZoneServer
-from irods_zone.login import response_digest
-from irods_zone.wire import Message, esc, pack, parse, receive, send
+from irods_zone.authentication import response_digest
+from irods_zone.framing import Message, receive, send
+from irods_zone.xml_structures import escape, pack, parse
 
 
 def login(zone: ZoneServer, user: str, password: str) -> iRODSSession:
@@ -21,7 +22,7 @@ def login(zone: ZoneServer, user: str, password: str) -> iRODSSession:
 def pairs(**keywords: str) -> str:
     """A KeyValPair_PI."""
     names = "".join(f"<keyWord>{k}</keyWord>" for k in keywords)
-    values = "".join(f"<svalue>{esc(v)}</svalue>" for v in keywords.values())
+    values = "".join(f"<svalue>{escape(v)}</svalue>" for v in keywords.values())
     return f"<KeyValPair_PI><ssLen>{len(keywords)}</ssLen>{names}{values}</KeyValPair_PI>"
 
 
@@ -52,7 +53,7 @@ class WireClient:
     def open(self, path: str, flags: int, **keywords: str) -> int:
         """Open a data object; the status is the descriptor or an error."""
         return self.ask(602, (
-            f"<DataObjInp_PI><objPath>{esc(path)}</objPath><createMode>0</createMode>"
+            f"<DataObjInp_PI><objPath>{escape(path)}</objPath><createMode>0</createMode>"
             f"<openFlags>{flags}</openFlags><offset>0</offset><dataSize>-1</dataSize>"
             f"<numThreads>0</numThreads><oprType>0</oprType>{pairs(**keywords)}</DataObjInp_PI>"
         )).int_info  # fmt: skip

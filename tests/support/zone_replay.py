@@ -20,9 +20,10 @@ from typing import Any
 
 from irods.password_obfuscation import obfuscate_new_password
 
-from irods_zone.login import response_digest
-from irods_zone.native import to_xml
-from irods_zone.wire import Message, Node, esc, parse, receive, send
+from irods_zone.authentication import response_digest
+from irods_zone.framing import Message, receive, send
+from irods_zone.native_packing import to_xml
+from irods_zone.xml_structures import Node, escape, parse
 
 FILES = Path(__file__).parents[1] / "irods_zone" / "transcripts"
 REPLIES = {
@@ -62,7 +63,7 @@ def rows_of(node: Node) -> list[list[tuple[str, str]]]:
     """Rows of a GenQueryOut_PI as lists of (column, value)."""
     columns = [(c.get("attriInx"), c.all("value")) for c in node.children
                if c.tag == "SqlResult_PI" and c.all("value")]  # fmt: skip
-    count = node.num("rowCnt")
+    count = node.number("rowCnt")
     return [[(inx, values[i]) for inx, values in columns] for i in range(count)]
 
 
@@ -155,7 +156,7 @@ class Replay:
             parts[4] = secret.encode()
             return b"\0".join(parts)
         return re.sub(
-            rb"<arg4>.*?</arg4>", lambda _: f"<arg4>{esc(secret)}</arg4>".encode(), body, flags=re.S
+            rb"<arg4>.*?</arg4>", lambda _: f"<arg4>{escape(secret)}</arg4>".encode(), body, flags=re.S
         )
 
     def _compare(self, wanted: dict[str, Any], found: Message) -> Iterator[str]:
@@ -165,10 +166,10 @@ class Replay:
                 f"answered {found.type} {found.int_info}, not {wanted['type']} {wanted['int_info']}"
             )
             return
-        if len(found.bs) != (wanted.get("bs_len") or 0):
-            yield f"{len(found.bs)} bytes, not {wanted.get('bs_len')}"
-        elif wanted.get("bs") not in (None, "", "...") and found.bs != wanted["bs"].encode():
-            yield f"bytes {bytes(found.bs)!r}, not {wanted['bs']!r}"
+        if len(found.byte_stream) != (wanted.get("bs_len") or 0):
+            yield f"{len(found.byte_stream)} bytes, not {wanted.get('bs_len')}"
+        elif wanted.get("bs") not in (None, "", "...") and found.byte_stream != wanted["bs"].encode():
+            yield f"bytes {bytes(found.byte_stream)!r}, not {wanted['bs']!r}"
         recorded = body_of(wanted)
         if bool(found.body) != bool(recorded):
             yield f"body {found.body[:200]!r}, not {recorded[:200]!r}"
@@ -223,7 +224,7 @@ class Replay:
 
     def _compare_rows(self, a: Node, b: Node) -> Iterator[str]:
         for tag in ("rowCnt", "attriCnt", "continueInx", "totalRowCount"):
-            wanted, got = a.num(tag), b.num(tag)
+            wanted, got = a.number(tag), b.number(tag)
             if tag == "rowCnt" or (tag == "totalRowCount" and wanted):
                 # Rows that are alike but for their times: whether a second passed is chance.
                 wanted -= _twins(rows_of(a))

@@ -27,8 +27,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from irods_zone.check import check
-from irods_zone.wire import esc, parse
+from irods_zone.consistency_check import check
+from irods_zone.xml_structures import escape, parse
 from support.zone_client import WireClient, pairs
 
 HOME = "/soak/home/rods"
@@ -118,7 +118,7 @@ class Worker:
         if fd < 3:
             return fd
         while (block := self.client.descriptor(675, fd, 100_000)).int_info > 0:
-            assert len(block.bs) == block.int_info
+            assert len(block.byte_stream) == block.int_info
         return self.client.descriptor(673, fd).int_info or min(block.int_info, 0)
 
     def get(self) -> int:
@@ -176,7 +176,7 @@ def query(columns: list[int], where: dict[int, str]) -> str:
     """A GenQueryInp_PI."""
     selected = "".join(f"<inx>{n}</inx>" for n in columns) + "<ivalue>1</ivalue>" * len(columns)
     conditions = "".join(f"<inx>{n}</inx>" for n in where)
-    conditions += "".join(f"<svalue>{esc(v)}</svalue>" for v in where.values())
+    conditions += "".join(f"<svalue>{escape(v)}</svalue>" for v in where.values())
     return (
         f"<GenQueryInp_PI><maxRows>5000</maxRows><continueInx>0</continueInx><partialStartIndex>0"
         f"</partialStartIndex><options>0</options>{pairs()}<InxIvalPair_PI><iiLen>{len(columns)}"
@@ -309,7 +309,7 @@ def left_behind(port: int, pid: int, before: Counter[str], clients: int) -> list
         if status not in ("0", "1"):
             found.append(f"{path} replica {number} has status {status}")
         if status == "1":
-            data = worker.about(608, path, replNum=number).bs
+            data = worker.about(608, path, replNum=number).byte_stream
             if not whole(data):
                 found.append(f"{path} replica {number} is good and not whole")
     worker.client.close()
