@@ -13,8 +13,8 @@ from irods.api_number import api_number
 from irods.connection import Connection
 from irods.exception import USER_CHKSUM_MISMATCH, iRODSException
 
+from irods_zone import ZoneServer
 from pacsgrid.embedded.process import free_port
-from pacsgrid.embedded.zone import ZoneServer
 from pacsgrid.errors import ConflictError, ZoneError, ZoneUnavailable
 from pacsgrid.grid import Zone, deposit, object_path, study_collection, verify
 from pacsgrid.grid.catalog import GOOD, CatalogReplica, replicas_below

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pacsgrid.embedded.zone import ZoneServer
+from irods_zone import ZoneServer
 from pacsgrid.errors import ZoneError, ZoneUnavailable
 from pacsgrid.grid import Zone, put_document
 from pacsgrid.grid.user import UserZone

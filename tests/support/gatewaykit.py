@@ -19,10 +19,10 @@ from irods.access import iRODSAccess
 from irods.models import DataObject
 from pydicom import dcmread
 
+from irods_zone import ZoneServer
 from pacsgrid import grid
 from pacsgrid.config import Site, load_site
 from pacsgrid.embedded.process import free_port
-from pacsgrid.embedded.zone import ZoneServer
 from pacsgrid.gateway.web.bounded_server import BoundedServer, ServerLimits
 from pacsgrid.grid import Zone
 from pacsgrid.grid.admin import prepare_zone
