@@ -21,7 +21,7 @@ def restore_objects(
 
     Raises
     ------
-    ZoneUnavailable, ZoneError
+    ZoneUnavailableError, ZoneError
         As in `put_back`.
     """
     if not instances:
@@ -48,7 +48,7 @@ def replace_objects(
 
     Raises
     ------
-    ZoneUnavailable
+    ZoneUnavailableError
         The zone did not answer, or what arrived is not what was sent.
     ZoneError
         The zone refused, or the bytes are not the anonymiser's.

@@ -17,7 +17,7 @@ from pacsgrid.errors import (
     HeldError,
     PacsgridError,
     RetryableError,
-    WorkFilesGone,
+    WorkFilesMissingError,
     ZoneError,
 )
 from pacsgrid.ledger import WAY
@@ -81,7 +81,7 @@ def deposit(context: ProjectContext, ref: str) -> None:
     ------
     HeldError
         The patient withdrew.
-    WorkFilesGone
+    WorkFilesMissingError
         An instance is neither in the zone nor in the outbox.
     """
     rows = context.ledger.instances(ref)
@@ -253,7 +253,7 @@ def advance(context: ProjectContext, ref: str, to: StudyState) -> bool:
             context.ledger.advance(ref, step.after)
         except RetryableError:
             raise
-        except WorkFilesGone as error:
+        except WorkFilesMissingError as error:
             if restarted:
                 raise RetryableError(f"{ref}: {error}") from None
             log.warning("%s: %s; it is retrieved again", ref, error)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from pacsgrid import grid
-from pacsgrid.errors import ZoneUnavailable
+from pacsgrid.errors import ZoneUnavailableError
 from pacsgrid.ledger import InstanceRow
 from pacsgrid.model import AVU
 from pacsgrid.pipeline.context import ProjectContext
@@ -57,7 +57,7 @@ def copy_study_to_partner(
 
     Raises
     ------
-    ConflictError, ZoneUnavailable, ZoneError
+    ConflictError, ZoneUnavailableError, ZoneError
         As in `grid.copy_to_partner`.
     """
     name = context.project.name
@@ -83,7 +83,7 @@ def is_reachable(context: ProjectContext, zone: grid.Zone, now: datetime | None 
         return False
     try:
         zone.ping()
-    except ZoneUnavailable as error:
+    except ZoneUnavailableError as error:
         zone.close()
         absence = context.duties.absent(name, now)
         log.warning("%s; zone %s is tried again at %s", error, name, absence.next_try.isoformat())

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from pacsgrid.errors import SourceError, SourceTooMuch
+from pacsgrid.errors import SourceError, TooManyAnswersError
 from pacsgrid.ledger.place import SyncPlace
 from pacsgrid.model import StudyQuery, StudyState
 from pacsgrid.pipeline.context import ProjectContext
@@ -80,7 +80,7 @@ def sync_source(
     ------
     SourceError
         A single day holds more than the source answers.
-    SourceUnavailable
+    SourceUnavailableError
         The source did not answer; what was asked before is kept.
     """
     place = SyncPlace(context.site.ledger_dsn, context.project.name, source)
@@ -102,7 +102,7 @@ def _asked(context: ProjectContext, source: str, window: Window) -> Iterator[lis
     most = context.site.source(source).most_answers
     try:
         yield find_studies(context, source, window.query, most)
-    except SourceTooMuch:
+    except TooManyAnswersError:
         if window.start == window.end:
             raise SourceError(
                 f"source {source}: has more studies on {window.start} than it answers at once; "
