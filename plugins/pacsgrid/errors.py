@@ -1,76 +1,84 @@
-"""The one exception tree of pacsgrid.
+"""The exceptions that pacsgrid raises on purpose.
 
-Every error says whether trying again can help (`retryable`); the pipeline turns the
-others into a held study or a clear message. No message may carry an identifying value.
+Each class says whether the same call may succeed later (`retryable`). The pipeline tries those
+again, and turns the others into a held study or a failed task with a clear message. No message
+may contain an identifying value.
 """
 
 from __future__ import annotations
 
 
 class PacsgridError(Exception):
-    """Base of all errors pacsgrid raises on purpose."""
+    """Base of all exceptions that pacsgrid raises on purpose.
+
+    Attributes
+    ----------
+    retryable
+        Whether the same call may succeed later without anyone doing anything.
+    """
 
     retryable = False
 
 
 class RetryableError(PacsgridError):
-    """The same call may succeed later: a peer is down, busy or was cut off."""
+    """The same call may succeed later: a peer is down, busy, or the connection was cut."""
 
     retryable = True
 
 
 class StorageError(RetryableError, OSError):
-    """A folder of ours cannot be written: the disk is full, over quota or broken.
+    """A local folder cannot be written: the disk is full, over quota or broken.
 
-    Its text names the folder and what to do.
+    The message names the folder and says what to do.
     """
 
 
 class ConfigError(PacsgridError):
-    """A setting is missing or wrong; the message names the setting and what to do."""
+    """A setting is missing or wrong; the message names the setting and says what to do."""
 
 
 class SourceError(PacsgridError):
-    """A DICOM source refused for good (unknown AE title, no accepted context)."""
+    """A DICOM source refuses permanently, such as an unknown AE title or no accepted context."""
 
 
-class SourceUnavailable(RetryableError):
-    """A DICOM source did not answer, was busy or dropped the association."""
+class SourceUnavailableError(RetryableError):
+    """A DICOM source does not answer, is busy, or dropped the association."""
 
 
-class SourceUnreachable(SourceUnavailable):
-    """A DICOM source did not answer at all: it is down, or the way to it is."""
+class SourceUnreachableError(SourceUnavailableError):
+    """A DICOM source does not answer at all: it is down, or the network to it is."""
 
 
-class SourceTooMuch(SourceUnavailable):
-    """A DICOM source has more answers to a query than it gives; ask for less at once."""
+class TooManyAnswersError(SourceUnavailableError):
+    """A query matches more studies than the source returns at once; ask for less."""
 
 
 class ZoneError(PacsgridError):
-    """An iRODS zone refused for good."""
+    """An iRODS zone refuses permanently."""
 
 
-class ZoneUnavailable(RetryableError):
-    """An iRODS zone did not answer or dropped the connection."""
+class ZoneUnavailableError(RetryableError):
+    """An iRODS zone does not answer, or dropped the connection."""
 
 
-class StorageUnavailable(RetryableError, ZoneError):
+class ResourceUnavailableError(RetryableError, ZoneError):
     """An iRODS zone answers, but a resource that it needs is down, full or not mounted.
 
-    Who handles a zone's refusal of one replica handles this too; a whole study is tried again.
+    It is a `ZoneError`, so code that handles a refused replica handles it too. It is retryable,
+    so a whole study is tried again.
     """
 
 
-class WorkFilesGone(PacsgridError):
-    """What an earlier step left in staging or outbox is not there; retrieve the study again."""
+class WorkFilesMissingError(PacsgridError):
+    """Files of an earlier step are missing from staging or outbox; retrieve the study again."""
 
 
 class ConflictError(PacsgridError):
-    """An object with other content already stands where this one belongs."""
+    """An object with different content already exists at this path."""
 
 
 class HeldError(PacsgridError):
-    """An instance or a study that cannot go on and waits for a steward.
+    """An instance or a study cannot go on and waits for a steward.
 
     Parameters
     ----------
@@ -78,7 +86,7 @@ class HeldError(PacsgridError):
         Short stable reason, such as ``not-dicom``, ``truncated``, ``no-study-uid``,
         ``duplicate-conflict``, ``identity-left``.
     detail
-        What was seen and what to do, free of identifying values.
+        What was seen and what to do, without identifying values.
     """
 
     def __init__(self, code: str, detail: str) -> None:

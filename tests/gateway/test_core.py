@@ -12,7 +12,7 @@ from irods.access import iRODSAccess
 from pydicom import dcmread
 
 from pacsgrid import grid
-from pacsgrid.errors import ZoneError, ZoneUnavailable
+from pacsgrid.errors import ZoneError, ZoneUnavailableError
 from pacsgrid.gateway import Gateway, Level, objects
 from pacsgrid.gateway.access import Sight
 from pacsgrid.grid.sharing import share
@@ -51,7 +51,7 @@ def test_a_new_index_is_filled_before_anything_is_answered(served: ServedZones) 
     with Gateway(served.site(zone_seconds=1)) as gateway:
         with gateway.index.lock():
             gateway.keep_fresh()
-            with pytest.raises(ZoneUnavailable, match="being made"):
+            with pytest.raises(ZoneUnavailableError, match="being made"):
                 counts(gateway, EVA)
         assert counts(gateway, EVA) == {"1.2.1": (1, 2)}
     # An index that was filled once is as good as it was, and answers at once.
@@ -178,7 +178,7 @@ def test_objects_come_from_a_good_replica_whatever_fails(served: ServedZones) ->
         assert gateway.objects.read(b) == wanted[b.sop]
         for path in served.vault_files("praha", b.sop):
             path.write_bytes(b"")
-        with pytest.raises(ZoneUnavailable):
+        with pytest.raises(ZoneUnavailableError):
             gateway.objects.read(b)
         assert counts(gateway, EVA) == {"1.2.1": (1, 2)}
         served.start("brno")
@@ -234,7 +234,7 @@ def test_rights_are_those_of_each_zone(served: ServedZones) -> None:
         served.stop("praha")
         assert counts(gateway, JANA) == {}
         served.stop("brno")
-        with pytest.raises(ZoneUnavailable):
+        with pytest.raises(ZoneUnavailableError):
             counts(gateway, JANA)
         assert Sight() == Sight({})
 

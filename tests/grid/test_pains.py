@@ -15,7 +15,7 @@ from irods.exception import USER_CHKSUM_MISMATCH, iRODSException
 
 from pacsgrid.embedded.process import free_port
 from pacsgrid.embedded.zone import ZoneServer
-from pacsgrid.errors import ConflictError, ZoneError, ZoneUnavailable
+from pacsgrid.errors import ConflictError, ZoneError, ZoneUnavailableError
 from pacsgrid.grid import Zone, deposit, object_path, study_collection, verify
 from pacsgrid.grid.catalog import GOOD, CatalogReplica, replicas_below
 from pacsgrid.grid.deposit import PARTIAL
@@ -201,7 +201,7 @@ def test_a_server_that_was_restarted_is_not_away(tmp_path: Path) -> None:
             zone.ping()
         with server():
             zone.ping()
-        with pytest.raises(ZoneUnavailable):
+        with pytest.raises(ZoneUnavailableError):
             zone.ping()
 
 

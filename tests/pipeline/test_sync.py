@@ -13,7 +13,7 @@ from pydicom import dcmread
 from pacsgrid.config import Site
 from pacsgrid.embedded.pacs import EmbeddedPacs
 from pacsgrid.embedded.process import free_port
-from pacsgrid.errors import SourceError, SourceUnavailable
+from pacsgrid.errors import SourceError, SourceUnavailableError
 from pacsgrid.ledger.place import SyncPlace
 from pacsgrid.model import AnonymisedInstance, ProjectSettings, StudyState
 from pacsgrid.pipeline import Line
@@ -116,7 +116,7 @@ def test_an_outage_of_days_is_caught_up(site: Site, pacs: EmbeddedPacs, tmp_path
     studies = []
     for passed in range(1, 40, 13):
         studies.append(add(pacs, tmp_path, day + timedelta(days=passed), 1))
-        with pytest.raises(SourceUnavailable):
+        with pytest.raises(SourceUnavailableError):
             night(replace(site, sources={"pacs": deaf}), day + timedelta(days=passed))
     assert SyncPlace(site.ledger_dsn, "demo", "pacs").read() == day
     found = night(site, day + timedelta(days=41))

@@ -16,7 +16,7 @@ from threading import Lock
 from irods.column import In, Like
 from irods.models import Collection, DataAccess, DataObject, Group, User
 
-from pacsgrid.errors import PacsgridError, ZoneUnavailable
+from pacsgrid.errors import PacsgridError, ZoneUnavailableError
 from pacsgrid.gateway.reach import Door, Reach
 from pacsgrid.grid import Zone
 
@@ -80,7 +80,7 @@ class Access:
 
         Raises
         ------
-        ZoneUnavailable
+        ZoneUnavailableError
             No zone answers.
         """
         with self._lock:
@@ -107,7 +107,9 @@ class Access:
             for place, sops in here.items():
                 places.setdefault(place, {})[door.bit] = sops
         if not answered:
-            raise ZoneUnavailable(f"none of the {asked} zones tells who may read what; try again")
+            raise ZoneUnavailableError(
+                f"none of the {asked} zones tells who may read what; try again"
+            )
         return Sight(places)
 
 

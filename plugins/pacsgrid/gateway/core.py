@@ -13,7 +13,7 @@ from typing import Self
 import psycopg2
 
 from pacsgrid.config import Site
-from pacsgrid.errors import ConfigError, PacsgridError, ZoneUnavailable
+from pacsgrid.errors import ConfigError, PacsgridError, ZoneUnavailableError
 from pacsgrid.gateway.access import Access, Sight
 from pacsgrid.gateway.cache import FileCache
 from pacsgrid.gateway.find import Answer, Level, find, instances
@@ -133,13 +133,13 @@ class Gateway:
 
         Raises
         ------
-        ZoneUnavailable
+        ZoneUnavailableError
             No zone tells it, or the index is new and still being filled: what it has so far would
             pass for all there is.
         """
         filling = not self._whole and self._refresher is not None
         if filling and not self._asked_all.wait(self.settings.zone_seconds):
-            raise ZoneUnavailable("the gateway's index is being made; try again later")
+            raise ZoneUnavailableError("the gateway's index is being made; try again later")
         return self.access.sight(user)
 
     def find(self, user: str, level: Level, keys: Mapping[str, str]) -> Iterator[Answer]:

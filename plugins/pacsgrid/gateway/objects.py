@@ -19,7 +19,7 @@ from threading import Lock
 
 import irods.keywords as kw
 
-from pacsgrid.errors import PacsgridError, ZoneError, ZoneUnavailable
+from pacsgrid.errors import PacsgridError, ZoneError, ZoneUnavailableError
 from pacsgrid.gateway.reach import Reach
 from pacsgrid.grid import Zone
 from pacsgrid.grid.fetch import stored_below
@@ -77,7 +77,7 @@ class Objects:
 
         Raises
         ------
-        ZoneUnavailable
+        ZoneUnavailableError
             No zone that has it answers.
         ZoneError
             No replica has its checksum.
@@ -90,7 +90,7 @@ class Objects:
                 data = self._reach.asked(zone, lambda client: self._whole(client, one))
             except PacsgridError as error:
                 log.warning("%s", error)
-                away = away or isinstance(error, ZoneUnavailable)
+                away = away or isinstance(error, ZoneUnavailableError)
                 continue
             if data is not None:
                 return data
@@ -196,7 +196,7 @@ class Objects:
                         yield piece
             except PacsgridError as error:
                 log.warning("%s, replica %d, failed at byte %d: %s", path, number, at, error)
-                if isinstance(error, ZoneUnavailable):
+                if isinstance(error, ZoneUnavailableError):
                     away.add(zone.settings.name)
                     self._reach.away(zone.settings.name)
             if at == one.size:
@@ -228,5 +228,5 @@ class Objects:
 
 def _nothing(one: Instance, away: bool) -> PacsgridError:
     if away:
-        return ZoneUnavailable(f"instance {one.sop}: no zone that has it answers; try again")
+        return ZoneUnavailableError(f"instance {one.sop}: no zone that has it answers; try again")
     return ZoneError(f"instance {one.sop}: no replica has its checksum; verify it")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import TypeVar
 
-from pacsgrid.errors import ZoneUnavailable
+from pacsgrid.errors import ZoneUnavailableError
 from pacsgrid.grid import Zone
 from pacsgrid.model import ZoneSettings
 
@@ -74,15 +74,15 @@ class Reach:
 
         Raises
         ------
-        ZoneUnavailable, ZoneError
+        ZoneUnavailableError, ZoneError
             It failed with new connections too; the zone counts as away if it does not answer.
         """
         try:
             try:
                 return work(zone)
-            except ZoneUnavailable:
+            except ZoneUnavailableError:
                 return work(self.renew(zone))
-        except ZoneUnavailable:
+        except ZoneUnavailableError:
             self.away(zone.settings.name)
             raise
 

@@ -19,7 +19,7 @@ from irods.models import Collection, DataObject
 from pydicom.errors import InvalidDicomError
 
 from pacsgrid import grid
-from pacsgrid.errors import PacsgridError, ZoneUnavailable
+from pacsgrid.errors import PacsgridError, ZoneUnavailableError
 from pacsgrid.gateway.index import Copy, Index
 from pacsgrid.gateway.transcode import bound_inflation
 from pacsgrid.grid.catalog import GOOD
@@ -56,7 +56,7 @@ def refresh(index: Index, zone: grid.Zone, project: str, withdrawn: Some[str] = 
 
     Raises
     ------
-    ZoneUnavailable, ZoneError
+    ZoneUnavailableError, ZoneError
         The zone did not answer, or refused; the index is as it was, or partly up to date.
     """
     bit = index.bit(zone.settings.name)
@@ -70,7 +70,7 @@ def refresh(index: Index, zone: grid.Zone, project: str, withdrawn: Some[str] = 
         try:
             changed += _enter(index, bit, zone, project, subject, uid, now)
         except PacsgridError as error:
-            if isinstance(error, ZoneUnavailable):
+            if isinstance(error, ZoneUnavailableError):
                 raise
             log.warning("study %s in zone %s: %s", uid, zone.settings.name, error)
         except sqlite3.OperationalError:
@@ -163,7 +163,7 @@ def _with_headers(
             except (EOFError, InvalidDicomError, zlib.error):
                 continue
             except PacsgridError as error:
-                if isinstance(error, ZoneUnavailable):
+                if isinstance(error, ZoneUnavailableError):
                     raise
                 break
         log.warning("the header of %s in zone %s cannot be read", sop, zone.settings.name)

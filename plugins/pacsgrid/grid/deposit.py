@@ -22,7 +22,7 @@ from irods.exception import (
 from irods.meta import AVUOperation, iRODSMeta
 from irods.models import Collection
 
-from pacsgrid.errors import ConflictError, WorkFilesGone, ZoneUnavailable
+from pacsgrid.errors import ConflictError, WorkFilesMissingError, ZoneUnavailableError
 from pacsgrid.grid.branches import replicate_missing
 from pacsgrid.grid.bundle import put_bundles
 from pacsgrid.grid.catalog import GOOD, CatalogReplica, replicas_below, replicas_in
@@ -70,9 +70,9 @@ def deposit(
     ------
     ConflictError
         An object with other content stands where one belongs; nothing is overwritten.
-    ZoneUnavailable, ZoneError
+    ZoneUnavailableError, ZoneError
         The zone did not answer, or refused; or a file of the outbox was damaged meanwhile.
-    WorkFilesGone
+    WorkFilesMissingError
         The zone lacks an instance whose file is not in the outbox any more.
     """
     report = put_missing(zone, project, instances, _file, connections)
@@ -83,7 +83,7 @@ def deposit(
 
 def _file(one: AnonymisedInstance) -> Path:
     if not one.path.is_file():
-        raise WorkFilesGone(f"the outbox lacks instance {one.sop_uid}")
+        raise WorkFilesMissingError(f"the outbox lacks instance {one.sop_uid}")
     return one.path
 
 
@@ -187,7 +187,7 @@ def _complete(
         path = _incoming(study, one)
         answer = zone.session.data_objects.chksum(path, **{kw.CHKSUM_ALL_KW: ""})
         if answer != irods_checksum(one.sha256):
-            raise ZoneUnavailable(f"zone {zone.settings.name}: {path} arrived damaged")
+            raise ZoneUnavailableError(f"zone {zone.settings.name}: {path} arrived damaged")
         replicate_missing(zone, path, [replica.resource for replica in arrived[path]])
 
     bare = [one for one in missing if _unfinished(arrived, _incoming(study, one))]
@@ -200,7 +200,7 @@ def _insist(zone: Zone, study: str, missing: Sequence[Deposited], arrived: Catal
         expected = irods_checksum(one.sha256)
         replicas = arrived.get(path, [])
         if not replicas or any(replica.checksum != expected for replica in replicas):
-            raise ZoneUnavailable(f"zone {zone.settings.name}: {path} arrived damaged")
+            raise ZoneUnavailableError(f"zone {zone.settings.name}: {path} arrived damaged")
 
 
 def _name(zone: Zone, series: str, arrived: Catalog, connections: int) -> None:

@@ -67,7 +67,7 @@ def fetch(
     ------
     ZoneError
         There is nothing of that name, or no right to read it.
-    ZoneUnavailable
+    ZoneUnavailableError
         The zone dropped the connection; run again.
     """
     objects = {one: _place(target, path, one.path) for one in stored_below(zone, path)}

@@ -48,7 +48,7 @@ def copy_to_partner(
 
     Raises
     ------
-    ConflictError, ZoneUnavailable, ZoneError
+    ConflictError, ZoneUnavailableError, ZoneError
         As in `deposit`; ZoneError too when the home copy does not have its checksum any more.
     """
     return put_missing(partner, project, instances, opener_from(home, project), connections).put

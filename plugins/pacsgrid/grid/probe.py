@@ -39,7 +39,7 @@ def probe(zone: Zone, project: str) -> Probe:
 
     Raises
     ------
-    ZoneUnavailable
+    ZoneUnavailableError
         The zone does not answer in time: listing may work while transfers hang.
     ZoneError
         It refused, gave back other bytes, or made fewer good replicas than its policy asks for.

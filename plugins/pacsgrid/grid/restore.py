@@ -19,7 +19,7 @@ def restore(source: Zone, target: Zone, project: str, instances: Sequence[Deposi
 
     Raises
     ------
-    ZoneUnavailable, ZoneError
+    ZoneUnavailableError, ZoneError
         As in `put_back`.
     """
     if not instances:
@@ -46,7 +46,7 @@ def put_back(
 
     Raises
     ------
-    ZoneUnavailable
+    ZoneUnavailableError
         The zone did not answer, or what arrived is not what was sent.
     ZoneError
         The zone refused, or the bytes are not the anonymiser's.

@@ -16,7 +16,7 @@ from typing import Any, Self, TypeVar
 from irods import exception as irods_errors
 from irods.session import iRODSSession
 
-from pacsgrid.errors import PacsgridError, StorageUnavailable, ZoneError, ZoneUnavailable
+from pacsgrid.errors import PacsgridError, ResourceUnavailableError, ZoneError, ZoneUnavailableError
 from pacsgrid.model import ZoneSettings
 
 _T = TypeVar("_T")
@@ -68,15 +68,18 @@ def _tls(ca_file: Path | None) -> dict[str, Any]:
 
 @contextmanager
 def translated(zone: str) -> Iterator[None]:
-    """Turn what python-irodsclient raises into ZoneUnavailable, StorageUnavailable or ZoneError."""
+    """Raise what python-irodsclient raises as one of pacsgrid's exceptions instead.
+
+    These are `ZoneUnavailableError`, `ResourceUnavailableError` and `ZoneError`.
+    """
     try:
         yield
     except PacsgridError:
         raise
     except _PASSING as error:
-        raise ZoneUnavailable(f"zone {zone}: {type(error).__name__}") from None
+        raise ZoneUnavailableError(f"zone {zone}: {type(error).__name__}") from None
     except _STORAGE as error:
-        raise StorageUnavailable(
+        raise ResourceUnavailableError(
             f"zone {zone}: {type(error).__name__}; a resource is down, full or not mounted"
         ) from None
     except irods_errors.iRODSException as error:
@@ -92,7 +95,7 @@ def translated(zone: str) -> Iterator[None]:
             "zone's host and ca_file"
         ) from None
     except (OSError, EOFError) as error:
-        raise ZoneUnavailable(f"zone {zone} does not answer: {type(error).__name__}") from None
+        raise ZoneUnavailableError(f"zone {zone} does not answer: {type(error).__name__}") from None
 
 
 def requires_tls(settings: ZoneSettings) -> bool:
@@ -171,7 +174,7 @@ class Zone:
             except irods_errors.NetworkException:
                 session.cleanup()
                 if s.ca_file is None and requires_tls(s):
-                    raise ZoneUnavailable(
+                    raise ZoneUnavailableError(
                         f"zone {s.name} requires TLS: set zones.{s.name}.ca_file to the "
                         "certificate of the authority that signed the server's"
                     ) from None
@@ -199,7 +202,7 @@ class Zone:
                 yield from batch
 
     def ping(self) -> None:
-        """Ask the catalog something small; raises ZoneUnavailable or ZoneError.
+        """Ask the catalog something small; raises ZoneUnavailableError or ZoneError.
 
         A connection that died while it was idle is no sign of a zone that is away, so a second
         try is made with new ones.
@@ -218,7 +221,7 @@ class Zone:
         def guarded(item: _T) -> _R:
             nonlocal failed
             if failed:
-                raise ZoneUnavailable(f"zone {self.settings.name}: given up after an error")
+                raise ZoneUnavailableError(f"zone {self.settings.name}: given up after an error")
             try:
                 return work(item)
             except BaseException:

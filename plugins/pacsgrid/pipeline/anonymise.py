@@ -15,7 +15,7 @@ from pacsgrid.deid import (
     study_report,
 )
 from pacsgrid.disk import sha256_of, sync_directories
-from pacsgrid.errors import HeldError, WorkFilesGone
+from pacsgrid.errors import HeldError, WorkFilesMissingError
 from pacsgrid.ledger import InstanceRow
 from pacsgrid.model import AnonymisedInstance
 from pacsgrid.pipeline.context import Line
@@ -36,12 +36,12 @@ def anonymise(line: Line, ref: str) -> None:
     ------
     HeldError
         The checker refused, the files name several patients, or no instance is left.
-    WorkFilesGone
+    WorkFilesMissingError
         What was retrieved is not in staging any more.
     """
     rooms = line.rooms(ref)
     if not rooms.staging.is_dir():
-        raise WorkFilesGone("what was retrieved is not in staging any more")
+        raise WorkFilesMissingError("what was retrieved is not in staging any more")
     settled = settled_before(line, ref)
     files = sorted(path for path in rooms.staging.iterdir() if path.suffix == ".dcm")
     digests = {path: sha256_of(path) for path in files} if is_received(line, ref) else {}

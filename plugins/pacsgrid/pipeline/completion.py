@@ -77,7 +77,7 @@ def complete(
 
     Raises
     ------
-    ZoneUnavailable, ZoneError, ConflictError
+    ZoneUnavailableError, ZoneError, ConflictError
         As in `grid.verify`, `grid.repair` and `grid.copy_to_partner`.
     """
     now = now or datetime.now(UTC)

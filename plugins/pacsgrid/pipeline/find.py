@@ -12,7 +12,7 @@ import pydicom
 from pacsgrid.deid.quarantine import shown
 from pacsgrid.deid.straight import straightened
 from pacsgrid.disk import sha256_of
-from pacsgrid.errors import HeldError, SourceTooMuch
+from pacsgrid.errors import HeldError, TooManyAnswersError
 from pacsgrid.model import FoundStudy, StudyQuery, StudyState
 from pacsgrid.pacs import Source, asked, open_source
 from pacsgrid.pacs.received import ReceivedSource
@@ -41,9 +41,9 @@ def find_studies(
     ------
     ConfigError
         No such source, or the query would match more than it names.
-    SourceError, SourceUnavailable
+    SourceError, SourceUnavailableError
         The source refused, or did not answer.
-    SourceTooMuch
+    TooManyAnswersError
         It gave `most_answers` or more (0 for no limit), so there may be others; nothing was
         entered.
     """
@@ -51,7 +51,9 @@ def find_studies(
     source = open_source(line.site.source(source_name))
     answers = list(source.find_studies(query))
     if most_answers and len(answers) >= most_answers:
-        raise SourceTooMuch(f"source {source_name}: gives no more than {most_answers} answers")
+        raise TooManyAnswersError(
+            f"source {source_name}: gives no more than {most_answers} answers"
+        )
     todo: list[str] = []
     known = 0
     for study in answers:

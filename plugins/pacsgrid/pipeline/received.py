@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pacsgrid.disk import sha256_of
-from pacsgrid.errors import ConfigError, HeldError, SourceUnavailable
+from pacsgrid.errors import ConfigError, HeldError, SourceUnavailableError
 from pacsgrid.ledger import InstanceRow
 from pacsgrid.ledger.codes import GIVEN_UP
 from pacsgrid.model import AnonymisedInstance, FoundStudy, StudyState
@@ -123,7 +123,7 @@ def sweep_received(line: Line) -> int:
                 with line.ledger.lock_study(ref) as ours:
                     if ours:
                         gone += _leave(line, source, FoundStudy(uid, ""), ref)
-        except SourceUnavailable as error:
+        except SourceUnavailableError as error:
             log.warning("%s", error)
     if gone:
         log.info("%d received files left the receiver's folder", gone)

@@ -17,7 +17,7 @@ from pacsgrid.errors import (
     HeldError,
     PacsgridError,
     RetryableError,
-    WorkFilesGone,
+    WorkFilesMissingError,
     ZoneError,
 )
 from pacsgrid.ledger import WAY
@@ -76,7 +76,7 @@ def deposit(line: Line, ref: str) -> None:
     ------
     HeldError
         The patient withdrew.
-    WorkFilesGone
+    WorkFilesMissingError
         An instance is neither in the zone nor in the outbox.
     """
     rows = line.ledger.instances(ref)
@@ -244,7 +244,7 @@ def advance(line: Line, ref: str, to: StudyState) -> bool:
             line.ledger.advance(ref, step.after)
         except RetryableError:
             raise
-        except WorkFilesGone as error:
+        except WorkFilesMissingError as error:
             if restarted:
                 raise RetryableError(f"{ref}: {error}") from None
             log.warning("%s: %s; it is retrieved again", ref, error)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from pacsgrid import grid
-from pacsgrid.errors import ZoneUnavailable
+from pacsgrid.errors import ZoneUnavailableError
 from pacsgrid.ledger import InstanceRow
 from pacsgrid.model import AVU
 from pacsgrid.pipeline.context import Line
@@ -51,7 +51,7 @@ def copy_out(line: Line, ref: str, partner: grid.Zone, rows: Sequence[InstanceRo
 
     Raises
     ------
-    ConflictError, ZoneUnavailable, ZoneError
+    ConflictError, ZoneUnavailableError, ZoneError
         As in `grid.copy_to_partner`.
     """
     name = line.project.name
@@ -77,7 +77,7 @@ def answers(line: Line, zone: grid.Zone, now: datetime | None = None) -> bool:
         return False
     try:
         zone.ping()
-    except ZoneUnavailable as error:
+    except ZoneUnavailableError as error:
         zone.close()
         absence = line.duties.absent(name, now)
         log.warning("%s; zone %s is tried again at %s", error, name, absence.next_try.isoformat())

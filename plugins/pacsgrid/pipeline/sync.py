@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from pacsgrid.errors import SourceError, SourceTooMuch
+from pacsgrid.errors import SourceError, TooManyAnswersError
 from pacsgrid.ledger.place import SyncPlace
 from pacsgrid.model import StudyQuery, StudyState
 from pacsgrid.pipeline.context import Line
@@ -78,7 +78,7 @@ def sync(
     ------
     SourceError
         A single day holds more than the source answers.
-    SourceUnavailable
+    SourceUnavailableError
         The source did not answer; what was asked before is kept.
     """
     place = SyncPlace(line.site.ledger_dsn, line.project.name, source)
@@ -100,7 +100,7 @@ def _asked(line: Line, source: str, window: Window) -> Iterator[list[str]]:
     most = line.site.source(source).most_answers
     try:
         yield find_studies(line, source, window.query, most)
-    except SourceTooMuch:
+    except TooManyAnswersError:
         if window.start == window.end:
             raise SourceError(
                 f"source {source}: has more studies on {window.start} than it answers at once; "

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from pacsgrid.config import Site
-from pacsgrid.errors import ZoneUnavailable
+from pacsgrid.errors import ZoneUnavailableError
 from pacsgrid.grid import Zone
 from pacsgrid.ledger import Duties, Ledger, migrate
 from pacsgrid.ledger.codes import REJECTED
@@ -58,7 +58,7 @@ def zones_away(site: Site, names: Sequence[str]) -> list[str]:
             with Zone(site.zone(name)) as zone:
                 try:
                     zone.ping()
-                except ZoneUnavailable:
+                except ZoneUnavailableError:
                     away.append(name)
                     continue
             duties.present(name)

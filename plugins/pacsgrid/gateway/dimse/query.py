@@ -46,7 +46,7 @@ def all_supported(asked: Identifier) -> bool:
 
 
 def find(gateway: Gateway, user: str, asked: Identifier) -> Iterator[Json]:
-    """Yield the attributes of each match that the user may read; raises ZoneUnavailable."""
+    """Yield the attributes of each match that the user may read; raises ZoneUnavailableError."""
     keys = {tag: value for tag, value in asked.keys.items() if value}
     if asked.level == PATIENT:
         yield from _patients(gateway, user, keys)
@@ -82,7 +82,7 @@ def wanted(gateway: Gateway, user: str, asked: Identifier) -> list[Instance]:
     ------
     NotUnderstood
         The unique key of its level has no value, or one that is no value (PS3.4 C.4.2.1.4).
-    ZoneUnavailable
+    ZoneUnavailableError
         It cannot be told now what the user may read.
     """
     keys: dict[str, str] = {}
