@@ -13,7 +13,7 @@ from irods.api_number import api_number
 from irods.connection import Connection
 from irods.exception import USER_CHKSUM_MISMATCH, iRODSException
 
-from pacsgrid.embedded.process import free_port
+from pacsgrid.embedded.ports import reserve_port
 from pacsgrid.embedded.zone import ZoneServer
 from pacsgrid.errors import ConflictError, ZoneError, ZoneUnavailableError
 from pacsgrid.grid import Zone, deposit, object_path, study_collection, verify
@@ -191,7 +191,7 @@ def test_large_objects_are_given_the_time_they_need(grid: Grid) -> None:
 
 def test_a_server_that_was_restarted_is_not_away(tmp_path: Path) -> None:
     # galaxyproject/galaxy#10698
-    port = free_port()
+    port = reserve_port()
 
     def server() -> ZoneServer:
         return ZoneServer(zone="brno", directory=tmp_path, port=port, admin="rods", password="x")

@@ -21,7 +21,7 @@ from pydicom import dcmread
 
 from pacsgrid import grid
 from pacsgrid.config import Site, load_site
-from pacsgrid.embedded.process import free_port
+from pacsgrid.embedded.ports import reserve_port
 from pacsgrid.embedded.zone import ZoneServer
 from pacsgrid.gateway.web.server import BoundedServer, Limits
 from pacsgrid.grid import Zone
@@ -54,7 +54,7 @@ class ServedZones:
         self._stack = ExitStack()
         self.servers: dict[str, ZoneServer] = {}
         self.zones: dict[str, Zone] = {}
-        self.ports = {"brno": free_port(), "praha": free_port()}
+        self.ports = {"brno": reserve_port(), "praha": reserve_port()}
         self.studies: list[Deposited] = []
 
     def __enter__(self) -> ServedZones:

@@ -70,7 +70,7 @@ class Released:
 
 
 @dataclass(frozen=True)
-class Told:
+class StudyDetails:
     """A study's story, and how many held files of it there are to look at."""
 
     story: Story
@@ -221,11 +221,11 @@ def _told(site: Site, who: Viewer, ref: str) -> Story:
 
 
 @app.get("/api/studies/{ref}")
-def study(site: SiteDep, who: ViewerDep, ref: str) -> Told:
+def study(site: SiteDep, who: ViewerDep, ref: str) -> StudyDetails:
     """A study's whole story."""
     story = _told(site, who, ref)
     shown = who.reviews and bool(story.held)
-    return Told(story, len(held_files(site.quarantine / ref)) if shown else 0)
+    return StudyDetails(story, len(held_files(site.quarantine / ref)) if shown else 0)
 
 
 def _held_file(site: Site, who: Viewer, ref: str, number: int, what: str) -> tuple[str, Path]:
