@@ -18,7 +18,7 @@ from pacsgrid.airflow.hooks.irods import IrodsHook
 from pacsgrid.config import load_site
 from pacsgrid.connections import EXTRAS
 from pacsgrid.embedded.pacs import DICOMWEB, ORTHANC, EmbeddedPacs
-from pacsgrid.embedded.process import free_port
+from pacsgrid.embedded.ports import reserve_port
 from pacsgrid.errors import ConfigError
 from pacsgrid.grid import Zone
 from pacsgrid.model import ZoneSettings
@@ -37,7 +37,7 @@ def pacs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPacs]:
 @pytest.fixture
 def zone(tmp_path: Path) -> Iterator[Zone]:
     where = {"zone": "brno", "directory": tmp_path / "zone", "admin": "rods", "password": SECRET}
-    with ZoneServer(port=free_port(), **where) as server:
+    with ZoneServer(port=reserve_port(), **where) as server:
         yield Zone(ZoneSettings("brno", "127.0.0.1", server.port, "rods", SECRET))
 
 
@@ -96,7 +96,7 @@ def test_the_test_button_asks_dicomweb(pacs: EmbeddedPacs, monkeypatch: pytest.M
     assert told and message == f"{root} answers QIDO-RS"
     told, message = pressed(host=root.replace("dicom-web", "elsewhere"))
     assert not told and "404" in message
-    told, message = pressed(host=f"http://127.0.0.1:{free_port()}")
+    told, message = pressed(host=f"http://127.0.0.1:{reserve_port()}")
     assert not told and "cloud" in message
     told, message = pressed(host="")
     assert not told and "url is not set" in message

@@ -28,8 +28,9 @@ from irods.api_number import api_number
 from irods.connection import Connection
 from irods.message import iRODSMessage
 
+from pacsgrid.embedded.ports import accepts, reserve_port
 from pacsgrid.embedded.postgres import EmbeddedPostgres
-from pacsgrid.embedded.process import Child, accepts, free_port
+from pacsgrid.embedded.process import ChildProcess
 from pacsgrid.grid import Zone, deposit, ensure_project, remove_collection, verify
 from pacsgrid.grid.admin import prepare_zone
 from pacsgrid.grid.fetch import fetch
@@ -68,11 +69,11 @@ def empty(zone: Zone) -> None:
 @contextmanager
 def embedded_zone(folder: Path) -> Iterator[Zone]:
     """A zone in a process of its own, two replicas of everything."""
-    port = free_port()
+    port = reserve_port()
     command = [sys.executable, "-m", "irods_zone", "--zone", "bench"]
     command += ["--port", str(port), "--dir", str(folder / "zone")]
     command += ["--admin", "rods", "--password", "rods"]
-    server = Child("zone", command, folder / "zone.log", dict(os.environ))
+    server = ChildProcess("zone", command, folder / "zone.log", dict(os.environ))
     server.start()
     try:
         server.wait_ready(lambda: accepts(port), 30)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from irods_zone import ZoneServer
-from pacsgrid.embedded.process import free_port
+from pacsgrid.embedded.ports import reserve_port
 from pacsgrid.grid import Zone, ensure_project
 from pacsgrid.grid.admin import prepare_zone
 from pacsgrid.model import ZoneSettings
@@ -24,7 +24,7 @@ def zones(tmp_path: Path) -> Iterator[tuple[Zone, Zone]]:
         named = real_zones()
         settings = [real.settings for real in named]
         if not named:
-            ports = {"brno": free_port(), "praha": free_port()}
+            ports = {"brno": reserve_port(), "praha": reserve_port()}
             for name, resource, copies in (("brno", "pair", 2), ("praha", "demoResc", 1)):
                 server = ZoneServer(
                     zone=name,

@@ -14,7 +14,7 @@ from irods.connection import Connection
 from irods.exception import USER_CHKSUM_MISMATCH, iRODSException
 
 from irods_zone import ZoneServer
-from pacsgrid.embedded.process import free_port
+from pacsgrid.embedded.ports import reserve_port
 from pacsgrid.errors import ConflictError, ZoneError, ZoneUnavailableError
 from pacsgrid.grid import Zone, deposit, object_path, study_collection, verify
 from pacsgrid.grid.catalog import GOOD, CatalogReplica, replicas_below
@@ -191,7 +191,7 @@ def test_large_objects_are_given_the_time_they_need(grid: Grid) -> None:
 
 def test_a_server_that_was_restarted_is_not_away(tmp_path: Path) -> None:
     # galaxyproject/galaxy#10698
-    port = free_port()
+    port = reserve_port()
 
     def server() -> ZoneServer:
         return ZoneServer(zone="brno", directory=tmp_path, port=port, admin="rods", password="x")

@@ -8,7 +8,7 @@ from pathlib import Path
 import irods.keywords as kw
 import pytest
 
-from pacsgrid.embedded.process import free_port
+from pacsgrid.embedded.ports import reserve_port
 from pacsgrid.errors import ZoneUnavailableError
 from pacsgrid.grid import (
     Zone,
@@ -88,7 +88,7 @@ def test_an_absent_object_is_no_proof(grid: Grid) -> None:
 
 def test_a_zone_that_is_down_may_be_tried_again() -> None:
     with (
-        Zone(ZoneSettings("brno", "127.0.0.1", free_port(), "rods", "x")) as zone,
+        Zone(ZoneSettings("brno", "127.0.0.1", reserve_port(), "rods", "x")) as zone,
         pytest.raises(ZoneUnavailableError, match="brno"),
     ):
         zone.ping()

@@ -15,7 +15,7 @@ from pydicom import dcmread
 
 from pacsgrid.config import load_site
 from pacsgrid.embedded.pacs import DICOMWEB, ORTHANC, EmbeddedPacs
-from pacsgrid.embedded.process import free_port
+from pacsgrid.embedded.ports import reserve_port
 from pacsgrid.embedded.sample_data import make_samples
 from pacsgrid.errors import ConfigError, SourceError, SourceUnavailableError, TooManyAnswersError
 from pacsgrid.model import FoundStudy, StudyQuery
@@ -126,14 +126,14 @@ def test_falls_back_and_back(pacs: EmbeddedPacs, tmp_path: Path) -> None:
     paths = [ct(tmp_path / f"{n}.dcm", "1.2.3.78", f"1.2.3.78.1.{n}", fill=n) for n in range(4)]
     pacs.load(paths)
     study = FoundStudy("1.2.3.78", "")
-    nowhere = f"http://127.0.0.1:{free_port()}/dicom-web"
+    nowhere = f"http://127.0.0.1:{reserve_port()}/dicom-web"
     deaf = replace(pacs.settings("web"), url=nowhere, fall_back=("get",), connect_seconds=1.0)
     assert len(open_source(deaf).retrieve(study, tmp_path / "in")) == 4
     assert study.study_uid in {s.study_uid for s in open_source(deaf).find_studies(StudyQuery())}
-    mute = replace(pacs.settings("get"), port=free_port(), fall_back=("web",))
+    mute = replace(pacs.settings("get"), port=reserve_port(), fall_back=("web",))
     assert len(open_source(mute).retrieve(study, tmp_path / "in2")) == 4
     with pytest.raises(SourceUnavailableError):
-        open_source(replace(deaf, port=free_port())).echo()
+        open_source(replace(deaf, port=reserve_port())).echo()
 
 
 # -- servers with quirks -------------------------------------------------------------------
@@ -307,7 +307,7 @@ def test_an_answer_of_another_kind(body: bytes, kind: str, tmp_path: Path) -> No
 
 
 def test_errors_tell_nothing_of_the_query(caplog: pytest.LogCaptureFixture) -> None:
-    url = f"http://127.0.0.1:{free_port()}"
+    url = f"http://127.0.0.1:{reserve_port()}"
     with caplog.at_level(0), pytest.raises(SourceUnavailableError) as caught:
         list(open_source(source_at(url)).find_studies(StudyQuery(patient_ids=("756203/1234",))))
     told = f"{caught.value} {caught.value.__cause__} {caplog.text}"

@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind, Verification
 
-from pacsgrid.embedded.process import free_port
+from pacsgrid.embedded.ports import reserve_port
 from pacsgrid.errors import SourceError, SourceUnavailableError
 from pacsgrid.model import SourceSettings, StudyQuery
 from pacsgrid.pacs import open_source
@@ -100,7 +100,7 @@ def test_all_in_use_for_too_long(scp: Scp, tmp_path: Path) -> None:
 def test_left_alone_after_failures_and_told_once(
     scp: Scp, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    deaf = settings_for(free_port(), tmp_path, failures=3, pause_seconds=3600.0)
+    deaf = settings_for(reserve_port(), tmp_path, failures=3, pause_seconds=3600.0)
     for _ in range(3):
         with pytest.raises(SourceUnavailableError, match="no association"):
             find_all(deaf)
@@ -117,7 +117,7 @@ def test_left_alone_after_failures_and_told_once(
 
 
 def test_after_the_pause_one_failure_is_enough(scp: Scp, tmp_path: Path) -> None:
-    deaf = settings_for(free_port(), tmp_path, failures=2, pause_seconds=0.2)
+    deaf = settings_for(reserve_port(), tmp_path, failures=2, pause_seconds=0.2)
     for _ in range(2):
         with pytest.raises(SourceUnavailableError, match="no association"):
             find_all(deaf)

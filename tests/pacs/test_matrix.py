@@ -16,7 +16,8 @@ import pytest
 import requests
 
 from pacsgrid.embedded.pacs import DICOMWEB, ORTHANC, EmbeddedPacs
-from pacsgrid.embedded.process import Child, accepts, free_port
+from pacsgrid.embedded.ports import accepts, reserve_port
+from pacsgrid.embedded.process import ChildProcess
 from pacsgrid.errors import PacsgridError
 from pacsgrid.model import FoundStudy, SourceSettings
 from pacsgrid.pacs import open_source
@@ -67,7 +68,7 @@ def peer(
     request: pytest.FixtureRequest, corpus: list[Sample], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Peer]:
     directory = tmp_path_factory.mktemp(request.param)
-    move_port = free_port()
+    move_port = reserve_port()
     with FaultyProxy(move_port, 0.0, ("cut", "refuse", "slow", "abort"), seed=7) as back:
         if request.param == "orthanc":
             with EmbeddedPacs(directory / "pacs", move_port=back.port, engine="orthanc") as pacs:
@@ -96,7 +97,7 @@ def _by_dcmtk(
     """What DCMTK's own storescp gets from the PACS, without faults: syntax and dataset bytes."""
     into.mkdir()
     command = [str(STORESCP), "+B", "+xa", "-od", str(into), str(settings.move_port)]
-    child = Child("storescp", command, into.with_suffix(".log"), dict(os.environ))
+    child = ChildProcess("storescp", command, into.with_suffix(".log"), dict(os.environ))
     child.start()
     try:
         child.wait_ready(lambda: accepts(settings.move_port), 10)

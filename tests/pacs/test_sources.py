@@ -15,7 +15,7 @@ from pynetdicom import AE, evt
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind
 
 from pacsgrid.embedded.pacs import ORTHANC, EmbeddedPacs
-from pacsgrid.embedded.process import free_port
+from pacsgrid.embedded.ports import reserve_port
 from pacsgrid.embedded.sample_data import make_samples
 from pacsgrid.errors import SourceError, SourceUnavailableError
 from pacsgrid.model import SourceSettings, StudyQuery
@@ -111,7 +111,7 @@ def test_move(pacs: EmbeddedPacs, tmp_path: Path) -> None:
 def test_wrong_port_and_title(pacs: EmbeddedPacs) -> None:
     settings = pacs.settings()
     with pytest.raises(SourceUnavailableError):
-        open_source(replace(settings, port=free_port())).echo()
+        open_source(replace(settings, port=reserve_port())).echo()
     if pacs.engine == "orthanc":
         with pytest.raises(SourceError):
             open_source(replace(settings, ae_title="NOBODY")).echo()

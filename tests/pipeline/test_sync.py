@@ -12,7 +12,7 @@ from pydicom import dcmread
 
 from pacsgrid.config import Site
 from pacsgrid.embedded.pacs import EmbeddedPacs
-from pacsgrid.embedded.process import free_port
+from pacsgrid.embedded.ports import reserve_port
 from pacsgrid.errors import SourceError, SourceUnavailableError
 from pacsgrid.ledger.place import SyncPlace
 from pacsgrid.model import AnonymisedInstance, ProjectSettings, StudyState
@@ -112,7 +112,7 @@ def test_new_slices_of_a_finished_study_open_it_again(
 def test_an_outage_of_days_is_caught_up(site: Site, pacs: EmbeddedPacs, tmp_path: Path) -> None:
     day = date(2024, 2, 1)
     finish(site, night(site, day))
-    deaf = replace(site.sources["pacs"], port=free_port(), failures=10_000)
+    deaf = replace(site.sources["pacs"], port=reserve_port(), failures=10_000)
     studies = []
     for passed in range(1, 40, 13):
         studies.append(add(pacs, tmp_path, day + timedelta(days=passed), 1))

@@ -22,7 +22,7 @@ from pydicom import dcmread
 from irods_zone import ZoneServer
 from pacsgrid import grid
 from pacsgrid.config import Site, load_site
-from pacsgrid.embedded.process import free_port
+from pacsgrid.embedded.ports import reserve_port
 from pacsgrid.gateway.web.bounded_server import BoundedServer, ServerLimits
 from pacsgrid.grid import Zone
 from pacsgrid.grid.admin import prepare_zone
@@ -54,7 +54,7 @@ class ServedZones:
         self._stack = ExitStack()
         self.servers: dict[str, ZoneServer] = {}
         self.zones: dict[str, Zone] = {}
-        self.ports = {"brno": free_port(), "praha": free_port()}
+        self.ports = {"brno": reserve_port(), "praha": reserve_port()}
         self.studies: list[Deposited] = []
 
     def __enter__(self) -> ServedZones:
