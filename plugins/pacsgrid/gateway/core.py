@@ -12,7 +12,7 @@ from typing import Self
 
 import psycopg2
 
-from pacsgrid.config import Site
+from pacsgrid.config import GatewaySettings, Site
 from pacsgrid.errors import ConfigError, PacsgridError, ZoneUnavailableError
 from pacsgrid.gateway.access import Access, Sight
 from pacsgrid.gateway.cache import FileCache
@@ -21,7 +21,6 @@ from pacsgrid.gateway.index import Index
 from pacsgrid.gateway.objects import Instance, Objects
 from pacsgrid.gateway.reach import Door, Reach
 from pacsgrid.gateway.refresh import refresh
-from pacsgrid.gateway_settings import GatewaySettings
 from pacsgrid.grid import Zone
 from pacsgrid.ledger import Cohorts
 

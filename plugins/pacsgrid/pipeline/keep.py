@@ -76,7 +76,7 @@ def tend(line: Line, now: datetime | None = None, everything: bool = False) -> N
         if answers(line, line.home, now):
             seen.add(ref)
             _finish(line, ref, night)
-    project, policy = line.project.name, line.project.policy
+    project, policy = line.project.name, line.project.replication
     plan = line.duties
     duties = list(plan.all(project, policy) if everything else plan.tonight(project, policy, now))
     for duty in duties:

@@ -57,7 +57,7 @@ class ProjectReport:
 def project_report(line: Line, now: datetime | None = None) -> ProjectReport:
     """Compute the report from the ledger; no zone is asked."""
     now = now or datetime.now(UTC)
-    policy = line.project.policy
+    policy = line.project.replication
     report = ProjectReport(line.project.name, now)
     report.zones = {zone: ZoneReport(copies) for zone, copies in policy.copies.items()}
     for duty in line.duties.all(line.project.name, policy):

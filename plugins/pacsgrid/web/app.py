@@ -192,7 +192,7 @@ def replicas(site: SiteDep, who: ViewerDep, project: str | None = None) -> Healt
     names = [project] if project else who.projects
     healths = []
     for name in names:
-        wanted = site.project(name).policy.copies
+        wanted = site.project(name).replication.copies
         mine = [row for row in rows if row.project == name]
         healths.append(ProjectHealth(name, counts.get(name, 0), wanted, mine))
     return Health(datetime.now(UTC), healths)
