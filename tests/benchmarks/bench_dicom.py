@@ -16,7 +16,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from multiprocessing import Pipe, get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -211,7 +210,7 @@ def retrieving(work: Path, parts: list[Path]) -> None:
     into = work / "in"
 
     def ours(way: str) -> None:
-        settings = replace(pacs.settings(), retrieve=way)
+        settings = pacs.settings().replace(retrieve=way)
         assert len(open_source(settings).retrieve(FoundStudy(STUDY, ""), into)) == COUNT
 
     def clean() -> None:

@@ -25,13 +25,14 @@ from pynetdicom.sop_class import (
     StudyRootQueryRetrieveInformationModelMove,
 )
 
+from pacsgrid.config import SourceSettings
 from pacsgrid.embedded.pacs import ORTHANC, EmbeddedPacs
 from pacsgrid.embedded.ports import accepts, reserve_port
 from pacsgrid.embedded.process import ChildProcess
 from pacsgrid.gateway import Gateway
 from pacsgrid.gateway.dimse.service import Node
 from pacsgrid.grid.sharing import share
-from pacsgrid.model import SourceSettings, StudyQuery
+from pacsgrid.model import StudyQuery
 from pacsgrid.pacs import open_source
 from pacsgrid.pacs.part10 import read_meta
 from pacsgrid.pacs.reactor import settle
@@ -75,8 +76,8 @@ class Served:
 
     def source(self, state: Path, calling: str = "EVA") -> SourceSettings:
         return SourceSettings(
-            "gateway",
-            "dimse",
+            name="gateway",
+            kind="dimse",
             host="127.0.0.1",
             port=self.node.port,
             ae_title="PACSGRID",

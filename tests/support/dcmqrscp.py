@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
+from pacsgrid.config import SourceSettings
 from pacsgrid.embedded.ports import accepts, reserve_port
 from pacsgrid.embedded.process import ChildProcess
-from pacsgrid.model import SourceSettings
 from support.pydicom_files import Sample
 from support.receiving import associate
 

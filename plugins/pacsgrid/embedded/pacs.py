@@ -13,10 +13,10 @@ from pynetdicom import AE, build_context
 from pynetdicom.association import Association
 from pynetdicom.sop_class import Verification
 
+from pacsgrid.config import SourceSettings
 from pacsgrid.embedded.ports import accepts, reserve_port
 from pacsgrid.embedded.process import ChildProcess
 from pacsgrid.errors import SourceUnavailableError
-from pacsgrid.model import SourceSettings
 from pacsgrid.pacs.reactor import settle
 
 ORTHANC = Path("/usr/sbin/Orthanc")
