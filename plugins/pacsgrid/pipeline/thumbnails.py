@@ -6,7 +6,6 @@ The files are identified and may be broken on purpose: nothing here trusts them.
 from __future__ import annotations
 
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -76,11 +75,10 @@ def thumbnail_anonymised(context: ProjectContext, path: Path, edge: int = 256) -
     HeldError
         The file cannot be anonymised, or its result has no picture; says why.
     """
-    profile = replace(
-        context.profile,
+    profile = context.profile.replace(
         held_modalities=frozenset(),
         hold_burned_in=False,
-        pixels=replace(context.profile.pixels, hold=frozenset()),
+        pixels=context.profile.pixels.replace(hold=frozenset()),
     )
     with tempfile.TemporaryDirectory(prefix=".preview-", dir=context.site.staging) as folder:
         known = collect_identifiers([path])
