@@ -10,8 +10,8 @@ from pathlib import Path
 from pacsgrid.deid import (
     Batch,
     join_reports,
+    merge_patient_prints,
     patient_conflict,
-    same_patient,
     study_report,
 )
 from pacsgrid.disk import sha256_of, sync_directories
@@ -90,7 +90,7 @@ def _insist_on_one_patient(line: Line, done: Sequence[AnonymisedInstance]) -> No
     """
     if not done or not line.profile.hold_patient_conflicts:
         return
-    patient = same_patient(made.patient for made in done)
+    patient = merge_patient_prints(made.patient for made in done)
     if apart := line.patients.note(line.project.name, done[0].subject, patient):
         raise patient_conflict(apart)
 
@@ -101,7 +101,7 @@ def _through(line: Line, ref: str, files: list[Path], settled: Settled | None) -
     while True:
         shutil.rmtree(outbox, ignore_errors=True)
         outbox.mkdir(parents=True, mode=0o700)
-        batch = line.workshop.study(files, outbox)
+        batch = line.processor.process_study(files, outbox)
         if settled is None or any(outcome.refused for outcome in batch.held):
             return batch
         strange = {

@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import Self
 
 from pacsgrid.config import Site, read_key
-from pacsgrid.deid import Profile, Pseudonyms, Workshop, load_profile
-from pacsgrid.deid.quarantine import keep
+from pacsgrid.deid import Profile, Pseudonyms, StudyProcessor, load_profile
+from pacsgrid.deid.quarantine import copy_to_quarantine
 from pacsgrid.disk import open_private, sync_directories
 from pacsgrid.errors import ConfigError
 from pacsgrid.grid import Zone
@@ -31,7 +31,7 @@ class Rooms:
 
     def keep(self, path: Path) -> str:
         """Copy a file into the quarantine, whole or not at all; returns its SHA-256 in hex."""
-        return keep(path, self.quarantine)
+        return copy_to_quarantine(path, self.quarantine)
 
     def set_aside(self) -> None:
         """Have the quarantine hold all of staging too; again is no harm."""
@@ -154,14 +154,14 @@ class Line:
         return Rooms(site.staging / name, site.outbox / name, site.quarantine / name)
 
     @cached_property
-    def workshop(self) -> Workshop:
+    def processor(self) -> StudyProcessor:
         """Anonymiser and checker; its processes serve one study after another."""
-        return Workshop(self.pseudonyms, self.profile)
+        return StudyProcessor(self.pseudonyms, self.profile)
 
     def rest(self) -> None:
-        """End the processes of the workshop, and forget what it knows of the last study."""
-        if "workshop" in self.__dict__:
-            self.__dict__.pop("workshop").close()
+        """End the worker processes, and forget what it knows of the last study."""
+        if "processor" in self.__dict__:
+            self.__dict__.pop("processor").close()
 
     def close(self) -> None:
         """Close every connection this line opened."""

@@ -1,0 +1,1 @@
+"""Caches of the anonymiser: the same bytes of a header always give the same outcome."""
