@@ -1,4 +1,4 @@
-"""Result files that get their names together, once all of them are on disk."""
+"""Write a batch of files that get their names together, once all of them are on disk."""
 
 from __future__ import annotations
 
@@ -14,34 +14,48 @@ from ..uids import inside
 
 
 class AtomicBatch:
-    """Takes files under temporary names beside their targets; `commit` gives them their own.
+    """Files under temporary names beside their targets; `commit` syncs and renames them.
 
-    A file on disk for each result costs a worker more than anything else it does; for all of a
-    group at once the disk is asked once. What was not settled is removed at the end.
+    There is one sync per batch: an fsync per file would dominate a worker's time. Used as a context
+    manager, it removes at the end the files that were not committed.
     """
 
     def __init__(self) -> None:
-        self._waiting: dict[Path, BinaryIO] = {}
+        self._pending: dict[Path, BinaryIO] = {}
 
     @staticmethod
     def temporary_path(target: Path) -> Path:
-        """Return the name that a file bears until it is settled."""
+        """Return the path of a file until it is committed."""
         return target.with_suffix(".part")
 
     def open(self, target: Path, root: Path) -> BinaryIO:
-        """Open a file below `root` for writing; it stays open until settled or discarded.
+        """Open a file for writing. It stays open until it is committed or discarded.
+
+        Parameters
+        ----------
+        target
+            Path that the file gets when it is committed.
+        root
+            Folder that `target` must lie below.
+
+        Returns
+        -------
+        BinaryIO
+            Do not close it.
 
         Raises
         ------
         HeldError
-            ``duplicate-conflict``: another of the group has that name. ``not-uid``: it does not
-            lie below `root`.
+            ``duplicate-conflict``: another file of the batch has this target. ``not-uid``: the
+            target does not lie below `root`.
+        StorageError
+            The file cannot be written.
         """
         inside(root, target)
-        if target in self._waiting:
+        if target in self._pending:
             raise HeldError(
                 "duplicate-conflict",
-                "several files of this study bear the same SOPInstanceUID (0008,0018); keep the "
+                "several files of this study have the same SOPInstanceUID (0008,0018); keep the "
                 "right one at the source",
             )
         partial = self.temporary_path(target)
@@ -51,38 +65,38 @@ class AtomicBatch:
             except FileNotFoundError:
                 partial.parent.mkdir(parents=True, exist_ok=True)
                 stream = open(partial, "wb")  # noqa: SIM115
-        self._waiting[target] = stream
+        self._pending[target] = stream
         return stream
 
     def discard(self, target: Path) -> None:
-        """Remove a file that will not be wanted."""
-        stream = self._waiting.pop(target, None)
+        """Close and remove a file of the batch; do nothing when there is no such file."""
+        stream = self._pending.pop(target, None)
         if stream is not None:
             self.temporary_path(target).unlink(missing_ok=True)
-            with suppress(OSError):  # what it still has to write is not wanted
+            with suppress(OSError):  # flushing the rest may fail: it is not needed
                 stream.close()
 
     def commit(self) -> None:
-        """Return when all files are on disk under their own names.
+        """Sync all files of the batch, and rename them to their targets.
 
         Raises
         ------
         StorageError
-            Some could not be written; none of the group is settled then.
+            A file could not be written; none of the batch is renamed then.
         """
-        if self._waiting:
-            with storing(next(iter(self._waiting)).parent.parent):
+        if self._pending:
+            with storing(next(iter(self._pending)).parent.parent):
                 self._commit()
 
     def _commit(self) -> None:
-        errors = sync_files([stream.fileno() for stream in self._waiting.values()])
+        errors = sync_files([stream.fileno() for stream in self._pending.values()])
         for error in errors.values():
             raise error
-        for target, stream in self._waiting.items():
+        for target, stream in self._pending.items():
             os.replace(self.temporary_path(target), target)
             stream.close()
-        folders = {target.parent for target in self._waiting}
-        self._waiting.clear()
+        folders = {target.parent for target in self._pending}
+        self._pending.clear()
         sync_directories({*folders, *(folder.parent for folder in folders)})
 
     def __enter__(self) -> Self:
@@ -94,5 +108,5 @@ class AtomicBatch:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for target in list(self._waiting):
+        for target in list(self._pending):
             self.discard(target)

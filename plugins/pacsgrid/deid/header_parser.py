@@ -1,4 +1,7 @@
-"""A header cut into the bytes of its top-level elements, each readable by itself."""
+"""Split a header into the bytes of its top-level elements, without decoding any value.
+
+Most files of a study can be handled in this form. A file that cannot is left to pydicom.
+"""
 
 from __future__ import annotations
 
@@ -25,13 +28,13 @@ from .truncation import (
 )
 
 _PREAMBLE = 132
-# Headers of single slices are seldom longer.
+# Bytes. Headers of single-frame images are seldom longer.
 _FIRST_READ = 1 << 14
 _ITEM_END = 0xFFFEE00D
 _Step = Callable[[bytes, int], tuple[int, int, int]]
 _SYNTAX = 0x00020010
-# The encodings that stand as bytes in the file (PS3.5 Annex A): big endian is rare and deflated
-# must be taken in whole, they go the long way.
+# The encodings that are split here (PS3.5 Annex A). Big endian is rare, and a deflated data set has
+# to be inflated first: both are left to pydicom.
 _IMPLICIT, _EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
 _DEFLATED = frozenset({"1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205"})
 _ENCAPSULATED = frozenset(
@@ -52,35 +55,51 @@ _ALL_VRS = _SHORT_VRS | LONG_VRS
 
 
 class _IncompleteError(Exception):
-    """More of the file is needed."""
+    """The bytes read so far end inside an element."""
 
 
 @dataclass(frozen=True)
 class EncodedHeader:
-    """A file's header.
+    """A file's header, split but not decoded.
 
-    ``elements`` are the encoded bytes of each top-level element by tag; ``pixels`` is where the
-    pixel data element stands in the file, or the file's end.
+    Attributes
+    ----------
+    syntax
+        Transfer syntax UID.
+    implicit
+        Whether elements are encoded without VR.
+    elements
+        The bytes of each top-level element by tag; tag, VR and length included.
+    pixel_start
+        Position of the pixel data element in the file, or the file's size.
     """
 
     syntax: str
     implicit: bool
     elements: dict[int, bytes]
-    pixels: int
+    pixel_start: int
 
 
 def parse_header(stream: BinaryIO) -> EncodedHeader | None:
-    """Cut a file's header into its elements, up to the pixel data.
+    """Split a file's header into its elements, up to the pixel data.
 
-    Returns None for a file that has to go the long way: not little endian, deflated, not DICOM,
-    with an element twice, encoded otherwise than it says.
+    Parameters
+    ----------
+    stream
+        The file, from its first byte.
+
+    Returns
+    -------
+    EncodedHeader or None
+        None for a file that pydicom has to read: not DICOM, big endian, deflated, encoded otherwise
+        than its transfer syntax says, or with an element twice.
 
     Raises
     ------
     IrregularError
         An element, item or sequence does not end inside the file.
     HeldError
-        ``too-deep``.
+        ``too-deep``: sequences nest more than `MAX_SEQUENCE_DEPTH` deep.
     """
     size = stream.seek(0, 2)
     stream.seek(0)
@@ -94,18 +113,29 @@ def parse_header(stream: BinaryIO) -> EncodedHeader | None:
             data += stream.read(len(data))
 
 
-def decode_elements(parts: EncodedHeader, elements: dict[int, bytes]) -> Any:
-    """Read some elements of a header as a dataset.
+def decode_elements(header: EncodedHeader, elements: dict[int, bytes]) -> Any:
+    """Decode some elements of a header as a pydicom dataset.
+
+    Parameters
+    ----------
+    header
+        Where the elements come from; tells how they are encoded.
+    elements
+        Encoded elements by tag.
+
+    Returns
+    -------
+    pydicom.Dataset
 
     Raises
     ------
     ValueError
-        They read otherwise when taken apart.
+        pydicom finds other elements in these bytes.
     """
     stream = BytesIO(b"".join([elements[tag] for tag in sorted(elements)]))
-    ds = read_dataset(stream, parts.implicit, True)
+    ds = read_dataset(stream, header.implicit, True)
     if ds.keys() != elements.keys():
-        raise ValueError("the elements cannot be taken apart")
+        raise ValueError("the elements do not decode to the tags that they were split into")
     return ds
 
 
@@ -127,9 +157,22 @@ def _parse(data: bytes, size: int) -> EncodedHeader | None:
 
 
 def split_elements(data: bytes, implicit: bool) -> dict[int, bytes]:
-    """Cut an encoded dataset, without preamble and file meta, into its elements."""
-    parts = _parse_elements(data, 0, len(data), "", implicit)
-    return parts.elements if parts is not None else {}
+    """Split an encoded data set, without preamble and file meta, into its elements.
+
+    Parameters
+    ----------
+    data
+        The data set, little endian.
+    implicit
+        Whether elements are encoded without VR.
+
+    Returns
+    -------
+    dict of int to bytes
+        Encoded elements by tag; empty when an element occurs twice.
+    """
+    header = _parse_elements(data, 0, len(data), "", implicit)
+    return header.elements if header is not None else {}
 
 
 def _parse_elements(
@@ -140,7 +183,7 @@ def _parse_elements(
     have = len(data)
     while at < size:
         if not implicit and have - at >= 8:
-            # Nearly all elements are these; the rest of the loop knows the others.
+            # The fast way for nearly all elements; the rest of the loop handles the others.
             group, low, vr, length = _SHORT_ELEMENT(data, at)
             if vr in _SHORT_VRS:
                 tag, end = group << 16 | low, at + 8 + length
@@ -149,7 +192,7 @@ def _parse_elements(
                     at = end
                     continue
         if size - at < 8 and len(data) >= size and not data[at:].strip(b"\0"):
-            at = size  # padded to an even or round length
+            at = size  # some writers pad a file to an even or round length
             break
         tag, value, length = step(data, at)
         if tag in PIXEL_DATA_TAGS:
@@ -173,7 +216,7 @@ def _parse_elements(
 
 
 def _item_step(data: bytes, at: int, step: _Step) -> _Step:
-    # What is UN with an undefined length is implicit VR little endian (PS3.5 6.2.2).
+    # UN of undefined length holds implicit VR little endian (PS3.5 6.2.2).
     return _implicit_element if data[at + 4 : at + 6] == b"UN" else step
 
 

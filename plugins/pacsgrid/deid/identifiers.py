@@ -14,6 +14,7 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
 from ..log_suppression import pydicom_suppressed
+from .caching.seen_elements import SeenElements
 from .header_parser import decode_elements, parse_header
 from .inflate import check_inflates
 from .institutions import Institutions
@@ -336,46 +337,36 @@ def collect_from_dataset(ds: Dataset) -> StudyIdentifiers:
 def collect_identifiers(paths: Iterable[Path]) -> StudyIdentifiers:
     """Collect the identifying values of a study's headers; unreadable files are skipped."""
     total = StudyIdentifiers()
-    # What one header says another need not be asked again.
-    known: dict[object, set[bytes]] = {}
+    seen = SeenElements()
     for path in paths:
         try:
             with pydicom_suppressed():
-                total |= collect_from_dataset(_new_elements(path, known))
+                total |= collect_from_dataset(_read_new_elements(path, seen))
         except Exception:
+            # The anonymiser holds such a file, and names the reason.
             continue
     return total
 
 
-def _new_elements(path: Path, known: dict[object, set[bytes]]) -> Dataset:
-    """Read a header, without the elements that stood in another byte for byte."""
+def _read_new_elements(path: Path, seen: SeenElements) -> Dataset:
+    """Read a header, without the elements that an earlier one had byte for byte."""
     with path.open("rb") as file:
         stream: BinaryIO = file
         try:
-            parts = parse_header(stream)
+            header = parse_header(stream)
         except IrregularError:
-            parts, stream = None, regularise(stream)
-        if parts is None:
+            header, stream = None, regularise(stream)
+        if header is None:
             try:
                 check_inflates(stream)
                 stream.seek(0)
                 return dcmread(stream, stop_before_pixels=True)
             except (InvalidDicomError, IrregularError):
                 return dcmread(regularise(stream), stop_before_pixels=True)
-    charset = parts.elements.get(0x00080005)
-    new = {0x00080005: charset} if charset is not None else {}
-    private: dict[int, bytes] = {}
-    for tag, data in parts.elements.items():
-        if tag & 0x10000:
-            private[tag] = data
-        elif not parts.implicit and data[4:6] in _VRS_WITHOUT_IDENTITY and tag not in _LISTED:
-            continue
-        elif data not in (there := known.setdefault((parts.implicit, charset, tag), set())):
-            there.add(data)
-            new[tag] = data
-    # A private element means nothing without the creator in its group (PS3.5 7.8).
-    whole = b"".join(private.values())
-    if whole not in (there := known.setdefault((parts.implicit, charset), set())):
-        there.add(whole)
-        new.update(private)
-    return decode_elements(parts, new)
+    tags = [
+        tag
+        for tag, data in header.elements.items()
+        if not tag & 0x10000
+        and (header.implicit or tag in _LISTED or data[4:6] not in _VRS_WITHOUT_IDENTITY)
+    ]
+    return decode_elements(header, seen.select_new(header, tags))

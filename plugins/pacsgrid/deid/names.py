@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations, permutations, product
 
+from .caching.bounded_cache import BoundedCache
 from .text_folding import FoldedText, fold, fold_with_positions, to_nfc
 from .transliteration import romanise
 
@@ -67,7 +68,7 @@ _DIGRAPH = re.compile(r"(?<=[a-z][aou])e(?=[a-z]{2})")
 # Words of one name at most that are put together in every order.
 _PERMUTED = 4
 # Words whose answer is kept.
-_REMEMBERED = 10_000
+_MAX_ANSWERS = 10_000
 
 
 @lru_cache(maxsize=4096)
@@ -124,7 +125,7 @@ class PersonNames:
         self._short: set[str] = set()
         self._joined: set[str] = set()
         self._full: set[str] = set()
-        self._asked: dict[str, bool] = {}
+        self._answers: BoundedCache[str, bool] = BoundedCache(_MAX_ANSWERS)
         self._particles: set[str] = set()
         self._inflected: dict[str, set[str]] = {}
         runs: set[str] = set()
@@ -325,12 +326,8 @@ class PersonNames:
 
     def _is_name(self, word: str) -> bool:
         """Say whether a word is a name, holds a long one, or begins as one that is inflected."""
-        known = self._asked.get(word)
-        if known is None:
-            if len(self._asked) >= _REMEMBERED:
-                self._asked.clear()
-            known = self._asked[word] = self._ask(word)
-        return known
+        known = self._answers.get(word)
+        return self._answers.store(word, self._ask(word)) if known is None else known
 
     def _ask(self, word: str) -> bool:
         if word in self.words or (word in self._joined and len(word) >= 4):

@@ -1,4 +1,4 @@
-"""Whether a header is all there: pydicom takes a value that the file cuts short without a word."""
+"""Detect truncated headers, which pydicom accepts silently."""
 
 from __future__ import annotations
 
@@ -16,35 +16,51 @@ LONG_VRS = frozenset(
 ITEM_BYTES = b"\xfe\xff\x00\xe0"
 ITEM_TAG, _ITEM_DELIMITER, SEQUENCE_DELIMITER = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _PREAMBLE = 132
-# Sequences within each other: real objects have about ten; each reader here goes down so far.
+# Nested sequences. Real objects have about ten levels; every reader here goes down this far.
 MAX_SEQUENCE_DEPTH = 64
 
 
 class IrregularError(HeldError):
-    """The elements do not follow each other as they should; `straight` says what it is."""
+    """The elements do not follow PS3.5. `regularise` reads the file, or tells what is wrong."""
 
     def __init__(self, kind: str = "") -> None:
-        super().__init__("unreadable", f"the header cannot be read ({kind or 'PS3.5'})")
+        super().__init__(
+            "unreadable",
+            f"the header cannot be read ({kind or 'its elements do not follow PS3.5'}); have the "
+            "file's origin write it anew",
+        )
 
 
 def truncated_error() -> HeldError:
-    """Return the reason for a file that is not all there."""
+    """Return the reason to hold a file that ends early."""
     return HeldError(
-        "truncated", "the file ends before its last element does; fetch it from its origin again"
+        "truncated",
+        "the file ends before its last element does; fetch it from its origin again",
     )
 
 
 def too_deep_error() -> HeldError:
-    """Return the reason for a file whose sequences nest without end."""
+    """Return the reason to hold a file whose sequences nest too deep."""
     return HeldError(
         "too-deep",
-        f"sequences nest more than {MAX_SEQUENCE_DEPTH} deep, which no image needs; look at the "
-        "device or program that wrote the file",
+        f"sequences nest more than {MAX_SEQUENCE_DEPTH} levels deep, which no DICOM object needs; "
+        "check the device or program that wrote the file",
     )
 
 
 class ElementWalker:
-    """Steps over a file's elements by their lengths alone."""
+    """Steps over a file's elements by their lengths alone.
+
+    Parameters
+    ----------
+    stream
+        The file.
+
+    Attributes
+    ----------
+    size
+        Its length in bytes.
+    """
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -58,12 +74,30 @@ class ElementWalker:
         return data
 
     def read_vr(self, at: int) -> bytes:
-        """Return the VR of the element at a position, should it have one."""
+        """Return the two bytes where an element has its VR, if it has one."""
         self._stream.seek(at + 4)
         return self._stream.read(2)
 
     def read_element(self, at: int, little: bool, implicit: bool) -> tuple[int, bytes, int, int]:
-        """Return tag, VR (empty when implicit), the value's position and its length."""
+        """Read the head of an element.
+
+        Parameters
+        ----------
+        at
+            Position of the element in the file.
+        little, implicit
+            Its byte order, and whether it has no VR.
+
+        Returns
+        -------
+        tuple
+            Tag, VR (empty when there is none), position of the value, length of the value.
+
+        Raises
+        ------
+        IrregularError
+            The file ends inside the head.
+        """
         order = "<" if little else ">"
         head = self._read(at, 8)
         group, low = struct.unpack(order + "HH", head[:4])
@@ -75,7 +109,29 @@ class ElementWalker:
         return tag, vr, at + 12, struct.unpack(order + "L", self._read(at + 8, 4))[0]
 
     def skip_dataset(self, at: int, little: bool, implicit: bool, depth: int = 0) -> int:
-        """Walk to the pixel data, to the end of the file or of the item; return where that is."""
+        """Step over a data set, up to the pixel data or the end of the file or item.
+
+        Parameters
+        ----------
+        at
+            Position of its first element.
+        little, implicit
+            Its byte order, and whether its elements have no VR.
+        depth
+            Sequences around it.
+
+        Returns
+        -------
+        int
+            Position behind it, or of the pixel data.
+
+        Raises
+        ------
+        IrregularError
+            An element, item or sequence does not end inside the file.
+        HeldError
+            ``too-deep``.
+        """
         nested = depth > 0
         if depth > MAX_SEQUENCE_DEPTH:
             raise too_deep_error()
@@ -90,7 +146,7 @@ class ElementWalker:
             if not nested and tag in PIXEL_DATA_TAGS:
                 return at
             if length == UNDEFINED_LENGTH:
-                # What is UN with an undefined length is implicit VR little endian (PS3.5 6.2.2).
+                # UN of undefined length holds implicit VR little endian (PS3.5 6.2.2).
                 unknown = vr == b"UN"
                 at = self._items(value, little or unknown, implicit or unknown, depth)
             else:
@@ -112,10 +168,22 @@ class ElementWalker:
 
 
 def check_complete(stream: BinaryIO, little: bool, implicit: bool) -> int:
-    """Walk a file's elements up to its pixel data or end; return where (PS3.5 7, PS3.10 7.1).
+    """Check that every element up to the pixel data is complete (PS3.5 7, PS3.10 7.1).
 
-    A file cut exactly between two elements has no mark of it; for an image `pixel_span` misses
-    the pixels then.
+    A file cut exactly between two elements shows no sign of it here. `locate_pixels` then holds an
+    image for its missing pixels.
+
+    Parameters
+    ----------
+    stream
+        The file, with preamble and file meta information.
+    little, implicit
+        Byte order of the data set, and whether its elements have no VR.
+
+    Returns
+    -------
+    int
+        Position of the pixel data element, or the file's size.
 
     Raises
     ------
@@ -133,7 +201,7 @@ def check_complete(stream: BinaryIO, little: bool, implicit: bool) -> int:
         at = value + length
     vr = walker.read_vr(at)
     if vr and (vr.isalpha() and vr.isupper()) == implicit:
-        raise IrregularError  # encoded otherwise than it says
+        raise IrregularError  # encoded otherwise than the transfer syntax says
     start, at = at, walker.skip_dataset(at, little, implicit)
     stream.seek(start)
     check_depth(stream.read(at - start), little, implicit)
@@ -141,9 +209,16 @@ def check_complete(stream: BinaryIO, little: bool, implicit: bool) -> int:
 
 
 def check_depth(data: bytes, little: bool, implicit: bool) -> None:
-    """Refuse encoded elements whose sequences nest more than `MAX_SEQUENCE_DEPTH` deep.
+    """Check that sequences do not nest more than `MAX_SEQUENCE_DEPTH` deep.
 
-    Sequences of a defined length, which others step over, are looked into too.
+    Sequences of a defined length, which other checks step over, are searched as well.
+
+    Parameters
+    ----------
+    data
+        Encoded elements.
+    little, implicit
+        Their byte order, and whether they have no VR.
 
     Raises
     ------
@@ -154,7 +229,8 @@ def check_depth(data: bytes, little: bool, implicit: bool) -> None:
     item = ITEM_BYTES if little else b"\xff\xfe\xe0\x00"
     if data.count(item) <= MAX_SEQUENCE_DEPTH:
         return
-    ends: list[int] = []  # of the sequences and items around, beyond the data when undefined
+    # Ends of the sequences and items around a position; beyond the data for undefined lengths.
+    ends: list[int] = []
     at = 0
     while at + 8 <= len(data):
         while ends and at >= ends[-1]:

@@ -1,8 +1,9 @@
-"""A study's headers differ in a few elements: what became of the others is remembered.
+"""Headers rewritten element by element: elements with the same bytes are rewritten once.
 
-What the actions make of an element depends on its own bytes and on little else: the character
-set, the SOP class, the patient, and for a private element on its group. An element that had the
-same bytes in an earlier file of the study is taken over as it was written then.
+The headers of a series differ in a few elements. What the profile makes of an element depends on
+its own bytes and on little else: character set, SOP class, patient, and for a private element the
+creator of its block. Headers that agree in these (`cache_key`) share an `ElementCache`. An element
+that an earlier one of them had is copied as it was written then; only the others are decoded.
 """
 
 from __future__ import annotations
@@ -17,172 +18,179 @@ from ...model import PatientPrint
 from ..actions import MIN_IDENTIFIER_DIGITS
 from ..encoder import encode_dataset
 from ..header_parser import EncodedHeader, decode_elements, split_elements
+from .bounded_cache import BoundedCache
 
-# What every element's rewriting may depend on: the character set, and the meaning of binary
-# numbers in implicit VR.
-_CHARSET, _SOP_UID = 0x00080005, 0x00080018
-_CONTEXT_TAGS = (_CHARSET, 0x00280100, 0x00280103)
-# With it SOP class, patient and study, and what the anonymiser writes on its own account,
-# whatever stood there: method and state of the de-identification.
+_CHARACTER_SET, _SOP_UID = 0x00080005, 0x00080018
+# Decoding any element may depend on these: the character set, and in implicit VR the attributes
+# that tell whether numbers are signed (PS3.5 A.1).
+_CONTEXT_TAGS = (_CHARACTER_SET, 0x00280100, 0x00280103)
+# In addition SOP class, patient, study and series, and the attributes that the anonymiser writes
+# itself, whatever the source has there: method and state of the de-identification.
 _KEY_TAGS = (
     0x00080005, 0x00080016, 0x00080060, 0x00100010, 0x00100020, 0x00100021, 0x00100024,
     0x00100030, 0x00100040, 0x00120062, 0x00120063, 0x00120064, 0x0020000D, 0x0020000E,
     0x00280100, 0x00280103, 0x00280301, 0x00280302, 0x00280303,
 )  # fmt: skip
-# Binary numbers of one width; written as they are read.
-_BINARY = frozenset(("FD", "FL", "SL", "SS", "UL", "US"))
-_PLAIN_NUMBERS = re.compile(rb"[0-9+.eE-]+(\\[0-9+.eE-]+)* ?")
+# Binary numbers of one width are written as they are read.
+_BINARY_VRS = frozenset(("FD", "FL", "SL", "SS", "UL", "US"))
+_UNCHANGED_NUMBERS = re.compile(rb"[0-9+.eE-]+(\\[0-9+.eE-]+)* ?")
 _NUMBER = rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 _NUMBERS = re.compile(rb"%b(?:\\%b)* ?" % (_NUMBER, _NUMBER))
-_UIDS = (0x00080016, _SOP_UID, 0x0020000D, 0x0020000E)
-# Three elements that make one coded entry: no dataset has them, an item does.
+_UID_TAGS = (0x00080016, _SOP_UID, 0x0020000D, 0x0020000E)
+# Three elements that are rewritten together as one code (PS3.3 8.8). They belong into an item; a
+# header that has them at its top level is not rewritten element by element.
 _CODE_TAGS = (0x00080100, 0x00080102, 0x00080104)
-# Values kept at most; a study seldom has a tenth of them.
-_MAX_VALUES = 100_000
+# Bytes of elements kept for each key.
+_MAX_BYTES = 1 << 24
 
 
-def is_cacheable(parts: EncodedHeader) -> bool:
-    """Say whether the elements of a header can be rewritten one by one."""
-    named = all(len(parts.elements.get(tag, b"")) > 8 for tag in _UIDS)
-    # What is no UID, or several of them, is refused on the long way.
-    plain = named and not any(
-        b"\\" in (data := parts.elements[tag])[8:] or not (parts.implicit or data[4:6] == b"UI")
-        for tag in _UIDS
-    )
-    return plain and not any(tag in parts.elements for tag in _CODE_TAGS)
+def is_cacheable(header: EncodedHeader) -> bool:
+    """Return whether the elements of a header can be rewritten one by one.
+
+    They cannot when one of the UIDs is missing, has several values or is no UI: the full rewriting
+    then tells why the file is held.
+    """
+    elements = header.elements
+    for tag in _UID_TAGS:
+        data = elements.get(tag, b"")
+        if len(data) <= 8 or b"\\" in data[8:] or not (header.implicit or data[4:6] == b"UI"):
+            return False
+    return not any(tag in elements for tag in _CODE_TAGS)
 
 
-def cache_key(parts: EncodedHeader) -> tuple[bytes | None, ...]:
-    """Return what files must have in common to share a `ElementCache`."""
-    return tuple([parts.elements.get(tag) for tag in _KEY_TAGS])
+def cache_key(header: EncodedHeader) -> tuple[bytes | None, ...]:
+    """Return what headers must have in common to share an `ElementCache`."""
+    return tuple([header.elements.get(tag) for tag in _KEY_TAGS])
 
 
 def _is_unchanged(element: Any, data: bytes) -> bool:
-    """Say whether an element was not even decoded, and holds nothing that writing would change."""
+    """Return whether an element was left undecoded, and would be written as it was read."""
     if not isinstance(element, RawDataElement) or element.value != data[8:]:
         return False
     if element.VR in ("DS", "IS"):
-        return _PLAIN_NUMBERS.fullmatch(element.value) is not None
-    return element.VR in _BINARY
+        return _UNCHANGED_NUMBERS.fullmatch(element.value) is not None
+    return element.VR in _BINARY_VRS
 
 
 class ElementCache:
-    """Rewrites headers that have what `cache_key` names in common.
+    """Rewrites headers that agree in `cache_key`.
 
     Parameters
     ----------
-    parts
+    header
         The first of them.
     patient_id
-        What the subject derives from.
+        What the subject's pseudonym is derived from.
     patient
         What the header tells of the patient.
     clean
         Applies the profile to a dataset, in place.
-    own
-        Writes into a cleaned header its UIDs and what was done.
-    sop_uid
-        Gives a SOPInstanceUID as it is written.
+    declare
+        Writes UIDs and the record of the de-identification into a header, in place.
+    replace_uid
+        Returns the pseudonym of a SOP Instance UID.
+
+    Attributes
+    ----------
+    patient_id, patient
+        As given.
     """
 
     def __init__(
         self,
-        parts: EncodedHeader,
+        header: EncodedHeader,
         patient_id: str,
         patient: PatientPrint,
         clean: Callable[[Any], None],
-        own: Callable[[Any], None],
-        sop_uid: Callable[[str], str],
+        declare: Callable[[Any], None],
+        replace_uid: Callable[[str], str],
     ) -> None:
         self.patient_id = patient_id
         self.patient = patient
         self._clean = clean
-        self._sop_uid = sop_uid
-        self._public: dict[int, dict[bytes, bytes]] = {}
-        self._private: dict[bytes, dict[int, bytes]] = {}
-        self._numbers: set[tuple[int, bytes]] = set()
-        self._values = 0
-        self._anchors = {tag: parts.elements[tag] for tag in _CONTEXT_TAGS if tag in parts.elements}
-        common = {tag: parts.elements[tag] for tag in _KEY_TAGS if tag in parts.elements}
-        ds = decode_elements(parts, {**common, _SOP_UID: parts.elements[_SOP_UID]})
-        own(ds)
-        self._own = split_elements(encode_dataset(ds, parts.implicit, True), parts.implicit)
+        self._replace_uid = replace_uid
+        # Rewritten element by element; the bytes of both begin with the tag. Empty when removed.
+        self._public: BoundedCache[bytes, bytes] = BoundedCache(_MAX_BYTES)
+        # All private elements of a header, by the bytes of all of them.
+        self._private: BoundedCache[bytes, dict[int, bytes]] = BoundedCache(_MAX_BYTES)
+        # Tag and VR of elements in which a number was kept as it was.
+        self._numeric: set[tuple[int, bytes]] = set()
+        elements = header.elements
+        self._context = {tag: elements[tag] for tag in _CONTEXT_TAGS if tag in elements}
+        common = {tag: elements[tag] for tag in _KEY_TAGS if tag in elements}
+        ds = decode_elements(header, {**common, _SOP_UID: elements[_SOP_UID]})
+        declare(ds)
+        encoded = encode_dataset(ds, header.implicit, True)
+        self._declared = split_elements(encoded, header.implicit)
 
-    def _rewrite(self, parts: EncodedHeader, tags: list[int]) -> dict[int, bytes]:
-        wanted = {tag: parts.elements[tag] for tag in tags}
-        ds = decode_elements(parts, {**self._anchors, **wanted})
-        self._clean(ds)
-        made: dict[int, bytes] = {}
-        for tag, data in wanted.items():
-            # Read, judged and left alone: its bytes are what would be written.
-            if tag in ds and _is_unchanged(ds.get_item(tag), data):
-                made[tag] = data
-                if ds.get_item(tag).VR in ("DS", "IS") and self._plain(data):
-                    self._numbers.add((tag, data[4:6]))
-                del ds[tag]
-        for tag in self._anchors.keys() - wanted.keys() - {_CHARSET}:
-            if tag in ds:
-                del ds[tag]
-        if len(ds) > (_CHARSET not in wanted):
-            encoded = encode_dataset(ds, parts.implicit, True)
-            made.update(split_elements(encoded, parts.implicit))
-        return made
-
-    def _is_number(self, tag: int, data: bytes) -> bool:
-        """Say whether it is a number where another was left alone: that depends on no more."""
-        return (tag, data[4:6]) in self._numbers and self._plain(data)
-
-    @staticmethod
-    def _plain(data: bytes) -> bool:
-        """Say whether an encoded element holds numbers that cannot be anybody's identifier."""
-        short = data[4:6] == b"DS" or len(data) - 8 < MIN_IDENTIFIER_DIGITS
-        return short and _NUMBERS.fullmatch(data[8:]) is not None
-
-    def rewritten(self, parts: EncodedHeader) -> dict[int, bytes]:
-        """Return the elements of a result, encoded."""
+    def rewrite(self, header: EncodedHeader) -> dict[int, bytes]:
+        """Return the encoded elements of the result, by tag."""
         made: dict[int, bytes] = {}
         new: list[int] = []
         private: list[int] = []
-        public = self._public
-        for tag, data in parts.elements.items():
+        public, elements = self._public, header.elements
+        for tag, data in elements.items():
             if tag & 0x10000:
                 private.append(tag)
-            elif tag not in self._own:
-                known = public.setdefault(tag, {}).get(data)
-                if known is None and not parts.implicit and self._is_number(tag, data):
+            elif tag not in self._declared:
+                known = public.get(data)
+                if known is None and not header.implicit and self._is_number(tag, data):
                     made[tag] = data
                 elif known is None:
                     new.append(tag)
                 elif known:
                     made[tag] = known
-        # A private element means nothing without the creator in its group (PS3.5 7.8).
-        whole = b"".join([parts.elements[tag] for tag in private])
-        there = self._private.get(whole)
-        if new or there is None:
-            rewritten = self._rewrite(parts, new if there is not None else [*new, *private])
-            if there is None:
-                there = {tag: rewritten[tag] for tag in private if tag in rewritten}
-                self._private[whole] = there
+        # A private element means nothing without the creator of its block (PS3.5 7.8).
+        together = b"".join([elements[tag] for tag in private])
+        private_made = self._private.get(together)
+        if new or private_made is None:
+            wanted = new if private_made is not None else [*new, *private]
+            rewritten = self._rewrite_elements(header, wanted)
+            if private_made is None:
+                private_made = {tag: rewritten[tag] for tag in private if tag in rewritten}
+                self._private.store(together, private_made, 2 * len(together))
             for tag in new:
-                data = public[tag][parts.elements[tag]] = rewritten.get(tag, b"")
-                if data:
-                    made[tag] = data
-            self._forget(len(new) + len(private))
-        made.update(there)
-        made.update(self._own)
-        made[_SOP_UID] = self._sop(parts.elements[_SOP_UID])
+                data = elements[tag]
+                if result := public.store(data, rewritten.get(tag, b""), 2 * len(data)):
+                    made[tag] = result
+        made.update(private_made)
+        made.update(self._declared)
+        made[_SOP_UID] = self._rewrite_sop_uid(elements[_SOP_UID])
         return made
 
-    def _sop(self, element: bytes) -> bytes:
-        value = self._sop_uid(element[8:].strip(b"\0 ").decode("ascii")).encode()
+    def _rewrite_elements(self, header: EncodedHeader, tags: list[int]) -> dict[int, bytes]:
+        wanted = {tag: header.elements[tag] for tag in tags}
+        ds = decode_elements(header, {**self._context, **wanted})
+        self._clean(ds)
+        made: dict[int, bytes] = {}
+        for tag, data in wanted.items():
+            # Encoding it again would give the same bytes.
+            if tag in ds and _is_unchanged(ds.get_item(tag), data):
+                made[tag] = data
+                if ds.get_item(tag).VR in ("DS", "IS") and self._is_harmless_number(data):
+                    self._numeric.add((tag, data[4:6]))
+                del ds[tag]
+        for tag in self._context.keys() - wanted.keys() - {_CHARACTER_SET}:
+            if tag in ds:
+                del ds[tag]
+        if len(ds) > (_CHARACTER_SET not in wanted):
+            encoded = encode_dataset(ds, header.implicit, True)
+            made.update(split_elements(encoded, header.implicit))
+        return made
+
+    def _is_number(self, tag: int, data: bytes) -> bool:
+        """Return whether an element holds a number, where another number was kept as it was."""
+        return (tag, data[4:6]) in self._numeric and self._is_harmless_number(data)
+
+    @staticmethod
+    def _is_harmless_number(data: bytes) -> bool:
+        """Return whether an element holds numbers too short to be somebody's identifier."""
+        short = data[4:6] == b"DS" or len(data) - 8 < MIN_IDENTIFIER_DIGITS
+        return short and _NUMBERS.fullmatch(data[8:]) is not None
+
+    def _rewrite_sop_uid(self, element: bytes) -> bytes:
+        value = self._replace_uid(element[8:].strip(b"\0 ").decode("ascii")).encode()
         value += b"\0" * (len(value) % 2)
         if element[4:6] == b"UI":
             return element[:6] + len(value).to_bytes(2, "little") + value
         return element[:4] + len(value).to_bytes(4, "little") + value
-
-    def _forget(self, more: int) -> None:
-        self._values += more
-        if self._values > _MAX_VALUES:
-            self._values = 0
-            self._public.clear()
-            self._private.clear()

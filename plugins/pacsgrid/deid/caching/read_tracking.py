@@ -1,4 +1,9 @@
-"""A header that notes what is read of it, so that a decision can be taken again without it."""
+"""Decisions about headers, reused for every header that has the same bytes where it matters.
+
+A decision is taken on a `TrackedHeader`, which notes the elements that are read. Another header in
+which these elements have the same bytes would lead to the same decision, so `DecisionCache` returns
+the earlier one without decoding anything.
+"""
 
 from __future__ import annotations
 
@@ -7,28 +12,52 @@ from typing import Any, Generic, TypeVar
 
 from pydicom.datadict import tag_for_keyword
 
+from .bounded_cache import BoundedCache
+
 _R = TypeVar("_R")
+# Decisions of one study for each set of elements that was read.
+_MAX_DECISIONS = 10_000
 
 
 class TrackedHeader:
-    """A dataset for reading; `tags` are the top-level elements that were asked for.
+    """A dataset to read from that notes which elements were asked for.
 
-    `free` are attributes that are the same for all datasets of a `DecisionCache`.
+    Attributes
+    ----------
+    tags : set of int
+        Top-level elements asked for so far, whether the dataset has them or not.
     """
 
-    def __init__(self, ds: Any, free: frozenset[str] = frozenset()) -> None:
+    def __init__(self, ds: Any) -> None:
         self._ds = ds
-        self._free = free
         self.tags: set[int] = set()
 
     def _note(self, key: Any) -> None:
         tag = tag_for_keyword(key) if isinstance(key, str) else int(key)
         if tag is None:
-            raise AttributeError(f"{key} cannot be watched")
+            raise AttributeError(f"{key} is no keyword of an element, so that it cannot be tracked")
         self.tags.add(tag)
 
     def get(self, key: Any, default: Any = None) -> Any:
-        """Return an element's value as `Dataset.get` does."""
+        """Return an element's value as `Dataset.get` does.
+
+        Parameters
+        ----------
+        key
+            Keyword or tag.
+        default
+            What to return when there is no such element.
+
+        Returns
+        -------
+        object
+            The value for a keyword, the element for a tag.
+
+        Raises
+        ------
+        AttributeError
+            The keyword is not in the dictionary of PS3.6.
+        """
         self._note(key)
         return self._ds.get(key, default)
 
@@ -41,35 +70,59 @@ class TrackedHeader:
         return self._ds[key]
 
     def __getattr__(self, name: str) -> Any:
-        if name not in self._free:
-            self._note(name)
+        self._note(name)
         return getattr(self._ds, name)
 
 
 class DecisionCache(Generic[_R]):
-    """Remembers what a function of a header said, by the bytes of the elements that it read.
+    """Results of one function of a header, by the bytes of the elements that it read.
 
-    The function reads them through `TrackedHeader` alone and depends on nothing else, so that for
-    the same bytes it would read the same elements and say the same.
+    The function must read the header through `TrackedHeader` alone and depend on nothing else.
     """
 
     def __init__(self) -> None:
-        self._said: dict[tuple[int, ...], dict[tuple[bytes | None, ...], _R]] = {}
+        # Which elements are read depends on what stands in them, so there are a few sets of tags.
+        self._by_tags: dict[tuple[int, ...], BoundedCache[tuple[bytes | None, ...], _R]] = {}
 
     def find(self, elements: dict[int, bytes]) -> _R | None:
-        """Return what was said of a header with such elements, None when there was none."""
-        for tags, said in self._said.items():
-            found = said.get(tuple([elements.get(tag) for tag in tags]))
+        """Return the decision taken for a header with the same bytes.
+
+        Parameters
+        ----------
+        elements
+            Encoded top-level elements of the header, by tag.
+
+        Returns
+        -------
+        object or None
+            None when no earlier header had the same bytes.
+        """
+        for tags, results in self._by_tags.items():
+            found = results.get(tuple([elements.get(tag) for tag in tags]))
             if found is not None:
                 return found
         return None
 
-    def take(
-        self, elements: dict[int, bytes], watched: TrackedHeader, decide: Callable[[Any], _R]
+    def decide(
+        self, elements: dict[int, bytes], header: TrackedHeader, function: Callable[[Any], _R]
     ) -> _R:
-        """Decide and remember."""
-        result = decide(watched)
-        tags = tuple(sorted(watched.tags))
-        said = self._said.setdefault(tags, {})
-        said[tuple([elements.get(tag) for tag in tags])] = result
-        return result
+        """Take a decision and keep it.
+
+        Parameters
+        ----------
+        elements
+            Encoded top-level elements of the header, by tag.
+        header
+            The same header, decoded; nothing was read from it yet.
+        function
+            Takes the decision.
+
+        Returns
+        -------
+        object
+            What `function` returned. When it raises, nothing is kept.
+        """
+        result = function(header)
+        tags = tuple(sorted(header.tags))
+        results = self._by_tags.setdefault(tags, BoundedCache(_MAX_DECISIONS))
+        return results.store(tuple([elements.get(tag) for tag in tags]), result)
