@@ -10,8 +10,8 @@ from pathlib import Path
 from pacsgrid.deid import (
     Batch,
     join_reports,
+    merge_patient_prints,
     patient_conflict,
-    same_patient,
     study_report,
 )
 from pacsgrid.disk import sha256_of, sync_directories
@@ -90,7 +90,7 @@ def _insist_on_one_patient(context: ProjectContext, done: Sequence[AnonymisedIns
     """
     if not done or not context.profile.hold_patient_conflicts:
         return
-    patient = same_patient(made.patient for made in done)
+    patient = merge_patient_prints(made.patient for made in done)
     if apart := context.patients.note(context.project.name, done[0].subject, patient):
         raise patient_conflict(apart)
 
@@ -103,7 +103,7 @@ def _through(
     while True:
         shutil.rmtree(outbox, ignore_errors=True)
         outbox.mkdir(parents=True, mode=0o700)
-        batch = context.processor.study(files, outbox)
+        batch = context.processor.process_study(files, outbox)
         if settled is None or any(outcome.refused for outcome in batch.held):
             return batch
         strange = {

@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import Self
 
 from pacsgrid.config import ProjectSettings, Site, read_key
-from pacsgrid.deid import Profile, Pseudonyms, Workshop, load_profile
-from pacsgrid.deid.quarantine import keep
+from pacsgrid.deid import Profile, Pseudonyms, StudyProcessor, load_profile
+from pacsgrid.deid.quarantine import copy_to_quarantine
 from pacsgrid.disk import open_private, sync_directories
 from pacsgrid.errors import ConfigError
 from pacsgrid.grid import Zone
@@ -30,7 +30,7 @@ class WorkFolders:
 
     def quarantine_file(self, path: Path) -> str:
         """Copy a file into the quarantine, whole or not at all; returns its SHA-256 in hex."""
-        return keep(path, self.quarantine)
+        return copy_to_quarantine(path, self.quarantine)
 
     def copy_to_quarantine(self) -> None:
         """Have the quarantine hold all of staging too; again is no harm."""
@@ -152,12 +152,12 @@ class ProjectContext:
         return WorkFolders(site.staging / name, site.outbox / name, site.quarantine / name)
 
     @cached_property
-    def processor(self) -> Workshop:
+    def processor(self) -> StudyProcessor:
         """Anonymiser and checker; its processes serve one study after another."""
-        return Workshop(self.pseudonyms, self.profile)
+        return StudyProcessor(self.pseudonyms, self.profile)
 
     def stop_workers(self) -> None:
-        """End the processes of the workshop, and forget what it knows of the last study."""
+        """End the worker processes, and forget what they know of the last study."""
         if "processor" in self.__dict__:
             self.__dict__.pop("processor").close()
 

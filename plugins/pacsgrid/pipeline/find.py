@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pydicom
 
-from pacsgrid.deid.quarantine import shown
-from pacsgrid.deid.straight import straightened
+from pacsgrid.deid.quarantine import displayable_path
+from pacsgrid.deid.regularise import regularise
 from pacsgrid.disk import sha256_of
 from pacsgrid.errors import HeldError, TooManyAnswersError
 from pacsgrid.model import FoundStudy, StudyQuery, StudyState
@@ -165,7 +165,7 @@ def _enter(
 
 
 def _hold_stray(context: ProjectContext, source_name: str, path: Path) -> None:
-    identity = {"study_uid": "", "patient_id": "", "file": shown(Path(path.name))}
+    identity = {"study_uid": "", "patient_id": "", "file": displayable_path(Path(path.name))}
     try:
         digest = sha256_of(path)
     except OSError as error:
@@ -208,7 +208,7 @@ def _why_stray(path: Path) -> tuple[str, str]:
     except Exception:
         try:
             with path.open("rb") as stream:
-                straightened(stream)
+                regularise(stream)
         except HeldError as error:
             return error.code, error.detail
     return "no-study-uid", "the file has no StudyInstanceUID (0020,000D); correct it at its origin"

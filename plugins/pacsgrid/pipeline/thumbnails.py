@@ -14,8 +14,8 @@ import pydicom
 from pydicom.pixels import pixel_array
 
 from pacsgrid.deid import anonymise_file, collect_identifiers
-from pacsgrid.deid.quiet import quiet
 from pacsgrid.errors import HeldError
+from pacsgrid.log_suppression import pydicom_suppressed
 from pacsgrid.pipeline.context import ProjectContext
 
 # A picture for a review: a frame larger than this is more likely an attack than an image.
@@ -39,7 +39,7 @@ def thumbnail(path: Path, edge: int = 256) -> bytes:
         obstacle, never what the file contains.
     """
     try:
-        with quiet():
+        with pydicom_suppressed():
             header = pydicom.dcmread(path, stop_before_pixels=True, force=True)
             rows, columns = int(header.get("Rows", 0)), int(header.get("Columns", 0))
             if not 0 < rows * columns <= MAX_PIXELS:
