@@ -51,7 +51,7 @@ def plain(stack: Stack) -> dict[str, float]:
         start = time.perf_counter()
         settle(line, refs)
         times["settle"] = time.perf_counter() - start
-        assert line.ledger.summary("demo") == {StudyState.VERIFIED.value: len(refs)}
+        assert line.ledger.studies.count_by_state("demo") == {StudyState.VERIFIED.value: len(refs)}
     return times
 
 

@@ -50,7 +50,7 @@ def test_what_is_stored_is_found_again_under_its_pseudonyms(tmp_path: Path) -> N
                 for name in STEPS:
                     refs = run_step(line, name, refs).refs
                 assert settle(line, refs) == 1
-                (row,) = line.ledger.instances(refs[0])
+                (row,) = line.ledger.instances.of_study(refs[0])
             assert list((stack.dir / "incoming").glob("[!.]*")) == []
             gateway.refresh()
             assert client.search_for_studies(search_filters={"StudyInstanceUID": "1.2.3.5"}) == []
@@ -73,7 +73,7 @@ def test_a_study_from_its_deposit_to_its_withdrawal(tmp_path: Path) -> None:
             for name in STEPS:
                 refs = run_step(line, name, refs).refs
             settle(line, refs)
-            row = line.ledger.instances(refs[0])[0]
+            row = line.ledger.instances.of_study(refs[0])[0]
             gateway.refresh()
             found = list(gateway.find(RODS, Level.IMAGE, {"00080060": "CT"}))
             assert [one.study for one in found] == [row.study_uid] * 3

@@ -22,7 +22,8 @@ from pacsgrid.embedded.stack import Stack
 from pacsgrid.errors import RetryableError
 from pacsgrid.grid import Zone
 from pacsgrid.grid.catalog import replicas_below
-from pacsgrid.ledger import Ledger
+from pacsgrid.ledger.proofs import Proofs
+from pacsgrid.ledger.studies import Studies
 from pacsgrid.model import StudyQuery, StudyState
 from pacsgrid.pipeline import STEPS, Line, find_studies, run_step, settle
 from pacsgrid.pipeline.keep import tend
@@ -57,7 +58,7 @@ def set_status(line: Line, zone: str, resource: str, status: str) -> None:
 
 def vault_files(line: Line, zone: str, ref: str) -> list[Path]:
     """The files in a zone's vaults that hold replicas of a study's instances."""
-    rows = line.ledger.instances(ref)
+    rows = line.ledger.instances.of_study(ref)
     if not rows:
         return []
     with Zone(line.zone(zone).settings) as client:
@@ -91,14 +92,14 @@ def test_a_resource_that_was_down_during_the_ingest_is_made_good(
     with Line(stack.site, "demo") as line:
         set_status(line, *resource, "down")
         ref = take(line, study, stack)
-        assert line.ledger.state(ref) not in (StudyState.VERIFIED, StudyState.HELD)
+        assert line.ledger.studies.state(ref) not in (StudyState.VERIFIED, StudyState.HELD)
         report = project_report(line)
         assert not report.settled and sum(report.underway.values()) == 1
         with pytest.raises(RetryableError):
             run_step(line, "verify", [ref])
         set_status(line, *resource, "up")
         assert run_step(line, "verify", [ref]).refs == [ref]
-        assert line.ledger.state(ref) is StudyState.VERIFIED
+        assert line.ledger.studies.state(ref) is StudyState.VERIFIED
         assert proven_once(line, ref) and project_report(line).settled
 
 
@@ -112,7 +113,7 @@ def test_the_night_takes_on_what_an_ingest_left_behind(
         assert not report.settled and report.zones["brno"].lacking == 2
         night = tend(line)
         assert (night.finished, night.again) == (1, [])
-        assert line.ledger.state(ref) is StudyState.VERIFIED and proven_once(line, ref)
+        assert line.ledger.studies.state(ref) is StudyState.VERIFIED and proven_once(line, ref)
         assert not line.rooms(ref).outbox.exists() and not line.rooms(ref).staging.exists()
 
 
@@ -152,13 +153,13 @@ def test_what_is_proven_of_a_study_that_was_held_later_stays_in_the_zones_care(
     with Line(stack.site, "demo") as line:
         ref = take(line, study, stack)
         settle(line, [ref])
-        line.ledger.reopen(ref)
-        line.ledger.hold(ref, "conflict", "for the test")
+        line.ledger.studies.reopen(ref)
+        line.ledger.studies.hold(ref, "conflict", "for the test")
         vault_files(line, "brno", ref)[0].unlink()
         later = datetime.now(UTC) + timedelta(days=40)
         night = tend(line, later)
         assert (night.repaired, night.again) == (1, [])
-        assert proven_once(line, ref) and line.ledger.state(ref) is StudyState.HELD
+        assert proven_once(line, ref) and line.ledger.studies.state(ref) is StudyState.HELD
 
 
 def test_everything_is_verified_now_when_it_is_asked_for(
@@ -171,7 +172,7 @@ def test_everything_is_verified_now_when_it_is_asked_for(
         monkeypatch.setenv(SITE_ENV, str(stack.dir / "site.yaml"))
         assert main(["keep", "demo", "--verify-now"]) == 0
         assert capsys.readouterr().out.split(" studies: ")[0] == str(
-            len(line.ledger.studies("demo", [StudyState.VERIFIED, StudyState.HELD]))
+            len(line.ledger.studies.find("demo", [StudyState.VERIFIED, StudyState.HELD]))
         )
         assert file.read_bytes() != b"ruined" and proven_once(line, ref)
 
@@ -199,7 +200,7 @@ class Failing:
     def killed(self, ref: str) -> None:
         """A step that dies just before its result is in the ledger, or between two proofs."""
         with pytest.MonkeyPatch.context() as patch, suppress(KeyboardInterrupt, RetryableError):
-            patch.setattr(Ledger, self.dice.choice(["advance", "add_proofs"]), _die)
+            patch.setattr(*self.dice.choice([(Studies, "advance"), (Proofs, "add")]), _die)
             run_step(self.line, self.dice.choice(list(STEPS)), [ref])
 
     def zone(self, ref: str) -> None:
@@ -247,7 +248,7 @@ class Failing:
             set_status(self.line, *one, "up")
         self.down.clear()
         for zone in ("brno", "praha"):
-            self.line.duties.present(zone)
+            self.line.ledger.absences.mark_present(zone)
 
 
 def _die(*_: object) -> None:
@@ -271,10 +272,10 @@ def test_every_study_converges_or_is_held(stack: Stack) -> None:
             night = tend(line, datetime.now(UTC) + timedelta(days=days), everything=True)
             assert not night.again
         for ref, story in stories.items():
-            if line.ledger.state(ref) is StudyState.HELD:
-                assert line.ledger.held_code(ref), story
+            if line.ledger.studies.state(ref) is StudyState.HELD:
+                assert line.ledger.studies.held_code(ref), story
                 continue
             lost = {uid for who, uid in night.lost if who == ref}
             assert lost or proven_once(line, ref), story
-            assert line.ledger.state(ref) is StudyState.VERIFIED, story
-            assert len(line.ledger.instances(ref)) == 2
+            assert line.ledger.studies.state(ref) is StudyState.VERIFIED, story
+            assert len(line.ledger.instances.of_study(ref)) == 2

@@ -40,7 +40,11 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 def _row(line: Line) -> InstanceRow:
     return min(
-        (row for study in line.ledger.studies("demo") for row in line.ledger.instances(study.ref)),
+        (
+            row
+            for study in line.ledger.studies.find("demo")
+            for row in line.ledger.instances.of_study(study.ref)
+        ),
         key=lambda row: row.sop_uid,
     )
 

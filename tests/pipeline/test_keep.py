@@ -42,7 +42,7 @@ def test_an_absent_partner_is_caught_up_and_one_can_leave_and_join(
             for name in STEPS:
                 refs = run_step(line, name, refs).refs
             (ref,) = refs
-            assert line.ledger.state(ref) is StudyState.VERIFIED
+            assert line.ledger.studies.state(ref) is StudyState.VERIFIED
             owed = project_report(line)
             assert (owed.zones["brno"].lacking, owed.zones["praha"].lacking) == (0, 3)
             assert [one["zone"] for one in owed.away] == ["praha"]
@@ -62,7 +62,7 @@ def test_an_absent_partner_is_caught_up_and_one_can_leave_and_join(
                     path.write_bytes(head[::-1])
             much_later = later + timedelta(days=40)
             assert tend(line, much_later).again == []
-            partner, rows = line.partners[0], line.ledger.instances(ref)
+            partner, rows = line.partners[0], line.ledger.instances.of_study(ref)
             for zone in (line.home, partner):
                 path = f"{study_of(line, zone, rows)}/manifest.json"
                 with zone.session.data_objects.open(path, "r") as stream:
@@ -77,7 +77,7 @@ def test_an_absent_partner_is_caught_up_and_one_can_leave_and_join(
         assert main(["leave", "demo", "praha", "--erase"]) == 0
         with Line(stack.site, "demo") as line:
             assert not line.zone("praha").session.collections.exists("/praha/home/demo")
-            assert {proof.zone for proof in line.ledger.proofs(ref)} == {"brno"}
+            assert {proof.zone for proof in line.ledger.proofs.of_study(ref)} == {"brno"}
         set_partners(stack, ["praha"])
         assert main(["report", "demo"]) == 3
         assert main(["keep", "demo"]) == 0

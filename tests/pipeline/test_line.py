@@ -15,7 +15,7 @@ from pydicom import dcmread
 from pacsgrid.embedded.stack import Stack
 from pacsgrid.errors import RetryableError
 from pacsgrid.grid import study_collection
-from pacsgrid.ledger import Ledger
+from pacsgrid.ledger.studies import Studies
 from pacsgrid.model import StudyQuery, StudyState
 from pacsgrid.pipeline import STEPS, Line, find_studies, run_step, settle
 from pacsgrid.pipeline.context import Rooms
@@ -50,7 +50,7 @@ def test_bad_files_are_held_with_their_reason_and_the_others_go_through(stack: S
     ct(drop / "other.dcm", "1.2.3.6", "1.2.3.6.1.1")
     with Line(stack.site, "demo") as line:
         go(line)
-        held = sorted((row.whole, row.code) for row in line.ledger.held("demo"))
+        held = sorted((row.whole, row.code) for row in line.ledger.held.queue("demo"))
         assert held == [
             (False, "duplicate-conflict"),
             (False, "duplicate-conflict"),
@@ -58,13 +58,15 @@ def test_bad_files_are_held_with_their_reason_and_the_others_go_through(stack: S
             (True, "no-study-uid"),
             (True, "not-dicom"),
         ]
-        verified = line.ledger.studies("demo", [StudyState.VERIFIED])
-        assert sorted(len(line.ledger.instances(row.ref)) for row in verified) == [1, 3]
+        verified = line.ledger.studies.find("demo", [StudyState.VERIFIED])
+        assert sorted(len(line.ledger.instances.of_study(row.ref)) for row in verified) == [1, 3]
         assert all(proven_once(line, row.ref) for row in verified)
         assert not any(stack.site.staging.rglob("*.dcm"))
-        before = [line.ledger.audit(row.ref) for row in line.ledger.studies("demo")]
+        before = [line.ledger.audit.changes(row.ref) for row in line.ledger.studies.find("demo")]
         go(line)
-        assert before == [line.ledger.audit(row.ref) for row in line.ledger.studies("demo")]
+        assert before == [
+            line.ledger.audit.changes(row.ref) for row in line.ledger.studies.find("demo")
+        ]
 
 
 def test_the_report_stands_beside_the_study_in_every_zone(stack: Stack) -> None:
@@ -72,8 +74,8 @@ def test_the_report_stands_beside_the_study_in_every_zone(stack: Stack) -> None:
         ct(stack.drop / f"{number}.dcm", "1.2.3.4", f"1.2.3.4.1.{number}")
     with Line(stack.site, "demo") as line:
         go(line)
-        (study,) = line.ledger.studies("demo")
-        row = line.ledger.instances(study.ref)[0]
+        (study,) = line.ledger.studies.find("demo")
+        row = line.ledger.instances.of_study(study.ref)[0]
         for zone in (line.home, *line.partners):
             where = study_collection(zone.settings.name, "demo", row.subject, row.study_uid)
             with zone.session.data_objects.open(f"{where}/deidentification.json", "r") as stream:
@@ -103,10 +105,10 @@ def test_a_study_of_two_patients_is_held(stack: Stack) -> None:
     ds.save_as(path)
     with Line(stack.site, "demo") as line:
         go(line)
-        assert [(row.whole, row.code) for row in line.ledger.held("demo")] == [
+        assert [(row.whole, row.code) for row in line.ledger.held.queue("demo")] == [
             (True, "patient-mismatch")
         ]
-        assert not line.ledger.instances(line.ledger.held("demo")[0].ref)
+        assert not line.ledger.instances.of_study(line.ledger.held.queue("demo")[0].ref)
 
 
 def test_two_patients_under_one_id_do_not_become_one_subject(stack: Stack) -> None:
@@ -116,11 +118,11 @@ def test_two_patients_under_one_id_do_not_become_one_subject(stack: Stack) -> No
         ct(stack.drop / "b.dcm", "1.2.3.5", "1.2.3.5.1.1", patient="Malá^Eva", patient_id="0")
         ct(stack.drop / "c.dcm", "1.2.3.6", "1.2.3.6.1.1", patient="NOVAKOVA^Z", patient_id="0")
         go(line)
-        (held,) = line.ledger.held("demo")
+        (held,) = line.ledger.held.queue("demo")
         assert (held.whole, held.code) == (True, "patient-conflict")
         assert "PatientName" in held.detail and "Mal" not in held.detail
-        verified = line.ledger.studies("demo", [StudyState.VERIFIED])
-        assert {line.ledger.instances(row.ref)[0].subject for row in verified} == {
+        verified = line.ledger.studies.find("demo", [StudyState.VERIFIED])
+        assert {line.ledger.instances.of_study(row.ref)[0].subject for row in verified} == {
             line.pseudonyms.subject("0")
         }
         assert len(verified) == 2
@@ -135,18 +137,18 @@ def test_a_crash_while_holding_loses_no_file(stack: Stack, monkeypatch: pytest.M
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    for place, method in ((Ledger, "hold"), (Rooms, "wipe")):
+    for place, method in ((Studies, "hold"), (Rooms, "wipe")):
         with monkeypatch.context() as patch, Line(stack.site, "demo") as line:
             patch.setattr(place, method, killed)
             with pytest.raises(KeyboardInterrupt):
                 go(line)
-            (study,) = line.ledger.studies("demo")
+            (study,) = line.ledger.studies.find("demo")
             rooms = line.rooms(study.ref)
             assert len(list(rooms.staging.glob("*.dcm"))) == 2
             assert len(list(rooms.quarantine.iterdir())) == 2
     with Line(stack.site, "demo") as line:
         run_step(line, "anonymise", [study.ref])
-        assert line.ledger.state(study.ref) is StudyState.HELD
+        assert line.ledger.studies.state(study.ref) is StudyState.HELD
         assert not rooms.staging.exists() and len(list(rooms.quarantine.glob("*.dcm"))) == 2
 
 
@@ -156,9 +158,9 @@ def test_a_study_that_grew_is_taken_up_again(stack: Stack) -> None:
         go(line)
         ct(stack.drop / "b.dcm", "1.2.3.4", "1.2.3.4.1.2")
         go(line)
-        (study,) = line.ledger.studies("demo")
+        (study,) = line.ledger.studies.find("demo")
         assert study.state is StudyState.VERIFIED
-        assert len(line.ledger.instances(study.ref)) == 2
+        assert len(line.ledger.instances.of_study(study.ref)) == 2
         assert proven_once(line, study.ref)
 
 
@@ -185,7 +187,7 @@ def test_a_zone_killed_in_the_middle_loses_and_doubles_nothing(stack: Stack) -> 
     assert interrupted
     with Line(stack.site, "demo") as line:
         go(line)
-        studies = line.ledger.studies("demo")
+        studies = line.ledger.studies.find("demo")
         assert {row.state for row in studies} == {StudyState.VERIFIED} and len(studies) == 4
-        assert all(len(line.ledger.instances(row.ref)) == 25 for row in studies)
+        assert all(len(line.ledger.instances.of_study(row.ref)) == 25 for row in studies)
         assert all(proven_once(line, row.ref) for row in studies)

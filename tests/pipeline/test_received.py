@@ -15,8 +15,10 @@ import pytest
 from pydicom import dcmread
 
 from pacsgrid.embedded.stack import Stack
-from pacsgrid.ledger import Ledger
 from pacsgrid.ledger.codes import REJECTED, WITHDRAWN
+from pacsgrid.ledger.deid_reports import DeidReports
+from pacsgrid.ledger.received_files import ReceivedFiles
+from pacsgrid.ledger.studies import Studies
 from pacsgrid.model import StudyQuery, StudyState
 from pacsgrid.pacs.received import ReceivedSource
 from pacsgrid.pacs.receiver.incoming import Incoming
@@ -101,11 +103,11 @@ def go(line: Line) -> list[str]:
 
 
 def states(line: Line, ref: str) -> list[str]:
-    return [row.became for row in line.ledger.audit(ref)]
+    return [row.became for row in line.ledger.audit.changes(ref)]
 
 
 def report_of(line: Line, ref: str) -> dict[str, object]:
-    found = line.ledger.report(ref)
+    found = line.ledger.reports.get(ref)
     assert found is not None
     return dict(json.loads(found[0]))
 
@@ -115,7 +117,10 @@ def test_what_was_taken_through_is_gone_and_proven(line: Line, study: Study) -> 
     assert go(line) == [study.ref(line)]
     assert study.left() == 0 and not line.rooms(study.ref(line)).staging.exists()
     assert list(study.folder.glob("[!.]*")) == []
-    assert proven_once(line, study.ref(line)) and len(line.ledger.instances(study.ref(line))) == 3
+    assert (
+        proven_once(line, study.ref(line))
+        and len(line.ledger.instances.of_study(study.ref(line))) == 3
+    )
     assert go(line) == [] and study.watch() == 0
 
 
@@ -132,12 +137,12 @@ def test_what_comes_while_the_study_is_on_its_way_stays_and_is_taken_next(
             study.send(3)
             study.send(2, fill=9)
     settle(line, refs)
-    assert study.left() == 2 and len(line.ledger.instances(ref)) == 2
+    assert study.left() == 2 and len(line.ledger.instances.of_study(ref)) == 2
     # What nobody took although it was announced is announced again.
     assert find_studies(line, "received", StudyQuery()) == [] and study.watch() == 1
     go(line)
-    assert len(line.ledger.instances(ref)) == 3 and proven_once(line, ref)
-    assert [code for code, _ in line.ledger.held_items(ref)] == ["conflict"]
+    assert len(line.ledger.instances.of_study(ref)) == 3 and proven_once(line, ref)
+    assert [code for code, _ in line.ledger.held.of_study(ref)] == ["conflict"]
     assert study.left() == 1  # until a steward decides
     assert go(line) == []
 
@@ -150,7 +155,11 @@ def test_a_late_instance_is_added_to_what_is_settled(line: Line, study: Study) -
     assert study.left() == 1
     assert go(line) == [study.ref(line)]
     ref = study.ref(line)
-    assert study.left() == 0 and proven_once(line, ref) and len(line.ledger.instances(ref)) == 3
+    assert (
+        study.left() == 0
+        and proven_once(line, ref)
+        and len(line.ledger.instances.of_study(ref)) == 3
+    )
     assert states(line, ref).count("verified") == 2
     report = report_of(line, ref)
     assert report["checker"]["instances"] == 3 and before["checker"]["instances"] == 2
@@ -171,7 +180,11 @@ def test_an_instance_that_is_sent_again_leaves_and_opens_nothing(line: Line, stu
     study.send(3)
     go(line)
     ref = study.ref(line)
-    assert study.left() == 0 and len(line.ledger.instances(ref)) == 3 and proven_once(line, ref)
+    assert (
+        study.left() == 0
+        and len(line.ledger.instances.of_study(ref)) == 3
+        and proven_once(line, ref)
+    )
     assert report_of(line, ref)["checker"]["instances"] == 3
 
 
@@ -188,7 +201,10 @@ def test_other_bytes_of_the_same_result_are_no_conflict(line: Line, study: Study
         go(line)
         assert study.left() == 0
     ref = study.ref(line)
-    assert len(line.ledger.instances(ref)) == 1 and len(line.ledger.received(ref)) == 2
+    assert (
+        len(line.ledger.instances.of_study(ref)) == 1
+        and len(line.ledger.received.of_study(ref)) == 2
+    )
     assert states(line, ref).count("verified") == 2
 
 
@@ -199,10 +215,10 @@ def test_a_late_file_of_another_patient_is_held_by_itself(line: Line, study: Stu
     study.send(4)
     go(line)
     ref = study.ref(line)
-    assert line.ledger.state(ref) is StudyState.VERIFIED and proven_once(line, ref)
-    assert len({row.subject for row in line.ledger.instances(ref)}) == 1
-    assert len(line.ledger.instances(ref)) == 3
-    (item,) = line.ledger.held_items(ref)
+    assert line.ledger.studies.state(ref) is StudyState.VERIFIED and proven_once(line, ref)
+    assert len({row.subject for row in line.ledger.instances.of_study(ref)}) == 1
+    assert len(line.ledger.instances.of_study(ref)) == 3
+    (item,) = line.ledger.held.of_study(ref)
     assert item[0] == "patient-mismatch"
     assert report_of(line, ref)["held"] == {"patient-mismatch": 1}
     assert report_of(line, ref)["checker"]["instances"] == 3
@@ -213,7 +229,7 @@ def test_a_late_file_of_another_patient_is_held_by_itself(line: Line, study: Stu
     for name in STEPS:
         refs = run_step(line, name, refs).refs
     settle(line, refs)
-    assert line.ledger.held_items(ref) == [item] and study.left() == 1
+    assert line.ledger.held.of_study(ref) == [item] and study.left() == 1
     decide(line, ref, Verdict.REJECT, "eva", "another patient's")
     assert study.left() == 0 and go(line) == []
     assert (line.rooms(ref).quarantine / f"{item[1]}.dcm").exists()
@@ -224,11 +240,11 @@ def test_a_held_study_stays_until_it_is_decided(line: Line, study: Study) -> Non
     study.send(2, patient_id="801101/0022")
     go(line)
     ref = study.ref(line)
-    assert line.ledger.held_code(ref) == "patient-mismatch"
+    assert line.ledger.studies.held_code(ref) == "patient-mismatch"
     sweep(line, DAY, DAY)
     assert settle(line, [ref]) == 0 and study.left() == 2
     decide(line, ref, Verdict.REJECT, "eva", "two patients")
-    assert line.ledger.held_code(ref) == REJECTED and study.left() == 0
+    assert line.ledger.studies.held_code(ref) == REJECTED and study.left() == 0
     assert len(list(line.rooms(ref).quarantine.glob("*.dcm"))) == 2
     # More of it is not taken, but not kept there either.
     study.send(3)
@@ -255,7 +271,7 @@ def test_a_file_that_is_held_stays_and_the_others_leave(line: Line, study: Study
     study.send(1, 2)
     go(line)
     ref = study.ref(line)
-    assert line.ledger.state(ref) is StudyState.VERIFIED and study.left() == 1
+    assert line.ledger.studies.state(ref) is StudyState.VERIFIED and study.left() == 1
     before = states(line, ref)
     sweep(line, DAY, DAY)
     assert go(line) == [] and study.left() == 1 and states(line, ref) == before
@@ -267,10 +283,10 @@ def test_withdrawn_patients_leave_too(line: Line, study: Study, stack: Stack) ->
     study.send(1)
     go(line)
     ref = study.ref(line)
-    (row,) = line.ledger.instances(ref)
+    (row,) = line.ledger.instances.of_study(ref)
     study.send(2)
     withdraw(line, row.subject)
-    assert line.ledger.state(ref) is StudyState.WITHDRAWN and study.left() == 0
+    assert line.ledger.studies.state(ref) is StudyState.WITHDRAWN and study.left() == 0
     study.send(3)
     assert go(line) == [] and sweep(line, DAY, DAY).received == 1 and study.left() == 0
     # A study of theirs that comes only now is held, and neither room keeps it for ever.
@@ -278,7 +294,7 @@ def test_withdrawn_patients_leave_too(line: Line, study: Study, stack: Stack) ->
     other.patient_id = study.patient_id
     other.send(1)
     go(line)
-    assert line.ledger.held_code(other.ref(line)) == WITHDRAWN and other.left() == 1
+    assert line.ledger.studies.held_code(other.ref(line)) == WITHDRAWN and other.left() == 1
     assert sweep(line, DAY, DAY).received == 1 and other.left() == 0
     room = line.rooms(other.ref(line)).quarantine
     assert len(list(room.glob("*.dcm"))) == 1
@@ -288,8 +304,8 @@ def test_withdrawn_patients_leave_too(line: Line, study: Study, stack: Stack) ->
 @pytest.mark.parametrize(
     ("place", "method", "calls_before", "gone_before"),
     [
-        (Ledger, "add_received", 0, 0),
-        (Ledger, "set_report", 0, 0),
+        (ReceivedFiles, "add", 0, 0),
+        (DeidReports, "set", 0, 0),
         (Path, "unlink", 2, 2),
         (Rooms, "wipe", 0, 4),
     ],
@@ -321,17 +337,17 @@ def test_killed_anywhere_nothing_is_lost_or_repeated(
             go(line)
         gone = 4 - study.left()
         assert gone == 0 or (
-            line.ledger.state(ref) is StudyState.VERIFIED and proven_once(line, ref)
+            line.ledger.studies.state(ref) is StudyState.VERIFIED and proven_once(line, ref)
         )
         if place is Path:
             assert gone == 2
     with Line(stack.site, "demo") as line:
-        if line.ledger.state(ref) is StudyState.VERIFIED:
+        if line.ledger.studies.state(ref) is StudyState.VERIFIED:
             sweep(line, DAY, DAY)
         else:
             go(line)
         assert study.left() == 0 and not line.rooms(ref).staging.exists()
-        assert proven_once(line, ref) and len(line.ledger.instances(ref)) == 4
+        assert proven_once(line, ref) and len(line.ledger.instances.of_study(ref)) == 4
         assert states(line, ref).count("verified") == 1
         assert report_of(line, ref)["checker"]["instances"] == 4
 
@@ -346,11 +362,11 @@ def test_a_late_pass_that_was_killed_counts_once(
         refs = find_studies(line, "received", StudyQuery())
         refs = run_step(line, "retrieve", refs).refs
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(Ledger, "advance", _killed)
+            patch.setattr(Studies, "advance", _killed)
             run_step(line, "anonymise", refs)
     with Line(stack.site, "demo") as line:
         ref = study.ref(line)
-        assert line.ledger.state(ref) is StudyState.RETRIEVED
+        assert line.ledger.studies.state(ref) is StudyState.RETRIEVED
         assert go(line) == [ref]
         assert report_of(line, ref)["checker"]["instances"] == 3
         assert proven_once(line, ref) and study.left() == 0
@@ -403,8 +419,11 @@ def test_a_line_that_is_killed_while_more_comes(stack: Stack, study: Study) -> N
             assert lasting < 10
         sweep(line, DAY, DAY)
         for ref in refs:
-            assert line.ledger.state(ref) is StudyState.VERIFIED and proven_once(line, ref)
-            assert len(line.ledger.instances(ref)) == 6 and line.ledger.held_items(ref) == []
+            assert line.ledger.studies.state(ref) is StudyState.VERIFIED and proven_once(line, ref)
+            assert (
+                len(line.ledger.instances.of_study(ref)) == 6
+                and line.ledger.held.of_study(ref) == []
+            )
             assert report_of(line, ref)["checker"]["instances"] == 6
             assert not line.rooms(ref).staging.exists()
 
@@ -438,7 +457,11 @@ def test_what_an_older_version_left_is_proven_and_leaves(line: Line, study: Stud
     assert study.left() == 2
     study.watch()
     go(line)
-    assert study.left() == 0 and proven_once(line, ref) and len(line.ledger.instances(ref)) == 2
+    assert (
+        study.left() == 0
+        and proven_once(line, ref)
+        and len(line.ledger.instances.of_study(ref)) == 2
+    )
     assert report_of(line, ref)["checker"]["instances"] == 2
 
 

@@ -36,7 +36,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         with Line(stack.site, "demo") as line:
             expected = look(line, "drop", [StudyQuery()])
             assert (expected.studies, expected.new, expected.finished) == (2, 2, 0)
-            assert line.ledger.studies("demo") == []
+            assert line.ledger.studies.find("demo") == []
             _go(line, find_studies(line, "drop", StudyQuery()))
         yield stack
 
@@ -54,7 +54,7 @@ def _go(line: Line, refs: list[str]) -> None:
 
 
 def _held(line: Line, code: str) -> str:
-    (ref,) = {row.ref for row in line.ledger.held("demo") if row.code == code}
+    (ref,) = {row.ref for row in line.ledger.held.queue("demo") if row.code == code}
     return ref
 
 
@@ -83,7 +83,7 @@ def test_a_mended_study_goes_on_with_another_profile(stack: Stack) -> None:
         assert not decide(line, ref, Verdict.AGAIN, "eva", "once more")
         _go(line, [ref])
         assert proven_once(line, ref)
-        (row,) = [row for row in line.ledger.studies("demo") if row.ref == ref]
+        (row,) = [row for row in line.ledger.studies.find("demo") if row.ref == ref]
         assert (row.state, row.profile_hash) == (StudyState.VERIFIED, load_profile("strict").hash)
         story = Overview(stack.site.ledger_dsn, ["demo"]).story(ref)
         assert story is not None
@@ -95,14 +95,14 @@ def test_a_rejected_file_leaves_the_queue_and_its_study_stays(stack: Stack) -> N
     with Line(stack.site, "demo") as line:
         ref = _held(line, "truncated")
         assert not decide(line, ref, Verdict.REJECT, "eva", "cut at the modality")
-        assert line.ledger.state(ref) is StudyState.VERIFIED
+        assert line.ledger.studies.state(ref) is StudyState.VERIFIED
         assert open_reviews(line, 10, ref) == []
         assert ref not in find_studies(line, "drop", StudyQuery())
         # It grows: the rejected file comes with the others, and nobody is asked about it again.
         ct(stack.drop / "late.dcm", "1.2.3.2", "1.2.3.2.3", fill=3)
         assert ref in find_studies(line, "drop", StudyQuery())
         _go(line, [ref])
-        assert proven_once(line, ref) and len(line.ledger.instances(ref)) == 2
+        assert proven_once(line, ref) and len(line.ledger.instances.of_study(ref)) == 2
         assert open_reviews(line, 10, ref) == []
         assert ref not in find_studies(line, "drop", StudyQuery())
 
@@ -114,7 +114,9 @@ def test_what_is_no_study_can_only_be_rejected(stack: Stack) -> None:
             decide(line, ref, Verdict.AGAIN, "eva", "")
         decide(line, ref, Verdict.REJECT, "eva", "a letter")
         for _ in range(2):
-            rejected = [r.ref for r in line.ledger.held("demo") if r.whole and r.code == REJECTED]
+            rejected = [
+                r.ref for r in line.ledger.held.queue("demo") if r.whole and r.code == REJECTED
+            ]
             assert rejected == [ref] and open_reviews(line, 10, ref) == []
             find_studies(line, "drop", StudyQuery())
 

@@ -79,7 +79,7 @@ def test_housekeeping_leaves_what_is_on_its_way_or_waits(stack: Stack) -> None:
     (stack.drop / "letter.txt").write_text("Dear colleague")
     with Line(stack.site, "demo") as line:
         refs = find_studies(line, "drop", StudyQuery())
-        (stray,) = {row.ref for row in line.ledger.held("demo")}
+        (stray,) = {row.ref for row in line.ledger.held.queue("demo")}
         for name in STEPS:
             assert sweep(line, DAY, DAY).rooms == 0
             refs = run_step(line, name, refs).refs

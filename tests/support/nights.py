@@ -130,8 +130,8 @@ class Nights:
 
     @staticmethod
     def _rows(line: Line) -> list[InstanceRow]:
-        studies = line.ledger.studies("demo")
-        return [row for study in studies for row in line.ledger.instances(study.ref)]
+        studies = line.ledger.studies.find("demo")
+        return [row for study in studies for row in line.ledger.instances.of_study(study.ref)]
 
     @staticmethod
     def _replicas(line: Line, zone: str) -> dict[str, list[CatalogReplica]]:

@@ -41,7 +41,7 @@ def step(line: Line, name: str, refs: Sequence[str]) -> Iterator[None]:
     from pacsgrid.pipeline import STEPS
 
     project, before, after = line.project.name, STEPS[name].before, STEPS[name].after
-    waiting = [ref for ref in refs if line.ledger.state(ref) is before]
+    waiting = [ref for ref in refs if line.ledger.studies.state(ref) is before]
     start = monotonic()
     try:
         yield
@@ -49,10 +49,10 @@ def step(line: Line, name: str, refs: Sequence[str]) -> Iterator[None]:
         tags = {"project": project, "step": name}
         took = timedelta(seconds=monotonic() - start)
         stats.timing(_name("step", project, name), took, tags=tags)
-        passed = [ref for ref in waiting if line.ledger.state(ref) is after]
+        passed = [ref for ref in waiting if line.ledger.studies.state(ref) is after]
         stats.incr(_name("passed", project, name), len(passed), tags=tags)
         if name == "deposit":
-            rows = [row for ref in passed for row in line.ledger.instances(ref)]
+            rows = [row for ref in passed for row in line.ledger.instances.of_study(ref)]
             tags = {"project": project}
             stats.incr(_name("deposited", project, "instances"), len(rows), tags=tags)
             size = sum(row.size for row in rows)

@@ -54,16 +54,16 @@ def main() -> int:
 
 def _report(stack: Stack) -> bool:
     with Line(stack.site, "demo", actor="demo") as line:
-        studies = line.ledger.studies("demo")
-        held = line.ledger.held("demo")
+        studies = line.ledger.studies.find("demo")
+        held = line.ledger.held.queue("demo")
         copies: dict[tuple[str, str], list[str]] = defaultdict(list)
         instances = proven = 0
         fetch = ""
         print(f"\n{'zone':8}{'resource':28}{'good':>6}{'bad':>5}  one recomputed checksum")
         bad: dict[tuple[str, str], int] = defaultdict(int)
         for study in studies:
-            rows = line.ledger.instances(study.ref)
-            proofs = line.ledger.proofs(study.ref)
+            rows = line.ledger.instances.of_study(study.ref)
+            proofs = line.ledger.proofs.of_study(study.ref)
             instances += len(rows)
             for proof in proofs:
                 key = (proof.zone, proof.resource)

@@ -66,9 +66,9 @@ def anonymise(line: Line, ref: str) -> None:
         )
     _insist_on_one_patient(line, done)
     if done:
-        line.ledger.set_profile(ref, line.profile.hash)
-        line.ledger.add_instances(ref, done)
-        line.ledger.add_received(
+        line.ledger.studies.set_profile(ref, line.profile.hash)
+        line.ledger.instances.add(ref, done)
+        line.ledger.received.add(
             ref,
             {
                 digests[outcome.source]: outcome.made.sop_uid
@@ -76,7 +76,7 @@ def anonymise(line: Line, ref: str) -> None:
                 if outcome.made and digests
             },
         )
-    line.ledger.set_report(ref, _report(line, ref, batch, settled))
+    line.ledger.reports.set(ref, _report(line, ref, batch, settled))
     log.info("%s: %d instances anonymised, %d held", ref, len(done), len(batch.held))
 
 
@@ -91,7 +91,7 @@ def _insist_on_one_patient(line: Line, done: Sequence[AnonymisedInstance]) -> No
     if not done or not line.profile.hold_patient_conflicts:
         return
     patient = same_patient(made.patient for made in done)
-    if apart := line.patients.note(line.project.name, done[0].subject, patient):
+    if apart := line.ledger.patients.merge(line.project.name, done[0].subject, patient):
         raise patient_conflict(apart)
 
 
@@ -125,14 +125,14 @@ def _report(line: Line, ref: str, batch: Batch, settled: Settled | None) -> byte
         first = done[0]
     else:
         first = next(iter(settled.rows.values()))
-        held = [code for code, _ in line.ledger.held_items(ref)]
+        held = [code for code, _ in line.ledger.held.of_study(ref)]
     report = study_report(first.subject, first.study_uid, line.profile, batch.counts, held)
     if settled is None or settled.rows.keys() <= {made.sop_uid for made in done}:
         return report
-    return join_reports(line.ledger.settled_report(ref), report)
+    return join_reports(line.ledger.reports.before_reopening(ref), report)
 
 
 def _hold_file(line: Line, ref: str, path: Path, error: HeldError) -> None:
     digest = line.rooms(ref).keep(path)
-    line.ledger.hold_item(ref, error.code, error.detail, digest)
+    line.ledger.held.add(ref, error.code, error.detail, digest)
     log.warning("%s: one file held, %s", ref, error.code)

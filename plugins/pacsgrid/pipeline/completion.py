@@ -111,7 +111,7 @@ def prove(
 ) -> list[ReplicaProof]:
     """Let a zone recompute replicas from storage, and enter the proofs into the ledger."""
     proofs = grid.verify(zone, line.project.name, rows)
-    line.ledger.add_proofs(ref, proofs, now)
+    line.ledger.proofs.add(ref, proofs, now)
     return proofs
 
 

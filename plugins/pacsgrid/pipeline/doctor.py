@@ -17,7 +17,6 @@ from irods.models import Collection, CollectionMeta, DataObject
 
 from pacsgrid import grid
 from pacsgrid.errors import PacsgridError
-from pacsgrid.ledger.invariants import faults, sealed_entries
 from pacsgrid.model import StudyState
 from pacsgrid.pacs.asked import QUESTION
 from pacsgrid.pipeline.context import Line
@@ -57,8 +56,7 @@ def examine(line: Line) -> list[Fault]:
 
 
 def _ledger(line: Line) -> list[tuple[str, str, str]]:
-    line.ledger.summary(line.project.name)  # brings the schema up to date
-    return faults(line.site.ledger_dsn, line.project.name)
+    return line.ledger.consistency.violations(line.project.name)
 
 
 def _proofs(line: Line) -> Iterator[Fault]:
@@ -72,7 +70,7 @@ def _proofs(line: Line) -> Iterator[Fault]:
 
 
 def _rooms(line: Line) -> Iterator[Fault]:
-    everything = {study.ref: study.state for study in line.ledger.studies()}
+    everything = {study.ref: study.state for study in line.ledger.studies.find()}
     for name in ("staging", "outbox", "quarantine"):
         room: Path = getattr(line.site, name)
         if room.stat().st_mode & 0o077:
@@ -90,7 +88,7 @@ def _rooms(line: Line) -> Iterator[Fault]:
 
 def _identities(line: Line) -> set[str]:
     values: set[str] = set()
-    for ref, sealed in sealed_entries(line.site.ledger_dsn, line.project.name):
+    for ref, sealed in line.ledger.vault.of_project(line.project.name):
         opened = line.vault.open(ref, sealed)
         values.update(
             value
@@ -106,8 +104,8 @@ def _zone(line: Line, zone: grid.Zone, identities: set[str]) -> Iterator[Fault]:
     wanted: dict[str, str] = {}
     allowed: set[str] = set()
     documents: set[str] = set()
-    for study in line.ledger.studies(project):
-        rows = line.ledger.instances(study.ref)
+    for study in line.ledger.studies.find(project):
+        rows = line.ledger.instances.of_study(study.ref)
         paths = {grid.object_path(name, project, row): study.ref for row in rows}
         if study.state is not StudyState.WITHDRAWN:
             allowed |= set(paths)
@@ -143,15 +141,15 @@ def _values(zone: grid.Zone, root: str) -> set[str]:
 
 def _releases(line: Line) -> Iterator[Fault]:
     project = line.project.name
-    for row in line.cohorts.releases(project):
+    for row in line.ledger.releases.versions(project):
         if row.retired_at is not None:
             continue
         where = f"{row.name} v{row.version}"
         place = collection_of(line.home, project, row.name, row.version)
         if f"{place}/{MANIFEST}" not in set(_objects(line.home, place.rsplit("/", 1)[0])):
             yield Fault("a release has lost its manifest", where, place)
-        for ref in line.cohorts.release_refs(project, row.name, row.version):
-            if (state := line.ledger.state(ref)) is not StudyState.VERIFIED:
+        for ref in line.ledger.releases.study_refs(project, row.name, row.version):
+            if (state := line.ledger.studies.state(ref)) is not StudyState.VERIFIED:
                 yield Fault(
                     "a release lists a study that is not verified", where, f"{ref}: {state}"
                 )

@@ -97,7 +97,7 @@ def look(line: Line, source_name: str, queries: Sequence[StudyQuery]) -> Outlook
     for query in queries:
         asked.insist_on_single_values(query)
     source = open_source(line.site.source(source_name))
-    known = {study.ref: study.state for study in line.ledger.studies(line.project.name)}
+    known = {study.ref: study.state for study in line.ledger.studies.find(line.project.name)}
     seen: set[str] = set()
     new = finished = instances = 0
     for query in queries:
@@ -116,9 +116,9 @@ def _taken_up(line: Line, source: Source, study: FoundStudy, ref: str) -> bool:
     """Reopen a verified study that grew at its source; returns whether."""
     if isinstance(source, ReceivedSource):
         return take_up(line, source, study, ref)
-    if _count(source, study) <= line.ledger.known(ref):
+    if _count(source, study) <= line.ledger.studies.count_files(ref):
         return False
-    line.ledger.reopen(ref)
+    line.ledger.studies.reopen(ref)
     return True
 
 
@@ -127,18 +127,18 @@ def _asked_anew(line: Line, ref: str, identity: dict[str, str]) -> bool:
 
     A study that was held because nobody had asked for it is released.
     """
-    held = line.ledger.held_code(ref)
+    held = line.ledger.studies.held_code(ref)
     if held not in ("", asked.NOT_ASKED_FOR):
         return False
-    before = line.vault.open(ref, line.ledger.sealed(ref))
+    before = line.vault.open(ref, line.ledger.vault.sealed(ref))
     if not asked.replaces(identity, before):
         return False
-    with line.ledger.lock_study(ref) as ours:
-        if not ours or line.ledger.held_code(ref) != held:
+    with line.ledger.studies.lock(ref) as ours:
+        if not ours or line.ledger.studies.held_code(ref) != held:
             return False
-        line.ledger.reseal(ref, line.vault.seal(ref, {**before, **identity}))
+        line.ledger.vault.replace(ref, line.vault.seal(ref, {**before, **identity}))
         if held:
-            line.ledger.release(ref)
+            line.ledger.studies.unhold(ref)
             log.info("%s: asked for by another question, taking it up again", ref)
     return True
 
@@ -149,7 +149,7 @@ def _count(source: Source, study: FoundStudy) -> int:
 
 
 def _enter(line: Line, source_name: str, ref: str, identity: dict[str, str]) -> StudyState:
-    return line.ledger.found(
+    return line.ledger.studies.add_found(
         ref, line.project.name, source_name, line.profile.hash, line.vault.seal(ref, identity)
     )
 
@@ -166,7 +166,7 @@ def _hold_stray(line: Line, source_name: str, path: Path) -> None:
         return
     line.rooms(ref).keep(path)
     code, detail = _why_stray(path)
-    line.ledger.hold(ref, code, detail, digest)
+    line.ledger.studies.hold(ref, code, detail, digest)
     log.warning("%s: held, %s", ref, code)
 
 
@@ -177,7 +177,7 @@ def _hold_nameless(line: Line, source_name: str, patient_id: str) -> None:
     identity = {"study_uid": "", "patient_id": patient_id}
     if _enter(line, source_name, ref, identity) is not StudyState.HELD:
         detail = "the source lists a study without a valid StudyInstanceUID; correct it there"
-        line.ledger.hold(ref, "no-study-uid", detail)
+        line.ledger.studies.hold(ref, "no-study-uid", detail)
 
 
 def _hold_unreadable(
@@ -187,7 +187,7 @@ def _hold_unreadable(
     if _enter(line, source_name, ref, identity) is not StudyState.HELD:
         why = error.strerror or type(error).__name__
         detail = f"a file of the folder cannot be read: {why}; let this account read it"
-        line.ledger.hold(ref, "unreadable-file", detail)
+        line.ledger.studies.hold(ref, "unreadable-file", detail)
         log.warning("%s: held, unreadable-file", ref)
 
 

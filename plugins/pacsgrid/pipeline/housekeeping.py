@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from pacsgrid.ledger import forget_selections
 from pacsgrid.ledger.codes import GIVEN_UP
 from pacsgrid.model import StudyState
 from pacsgrid.pipeline.context import Line
@@ -41,22 +40,24 @@ def sweep(line: Line, keep_rejected: timedelta, keep_selections: timedelta) -> S
     """
     received = sweep_received(line)
     rooms = 0
-    for study in line.ledger.studies(
+    for study in line.ledger.studies.find(
         line.project.name, (StudyState.VERIFIED, StudyState.WITHDRAWN)
     ):
-        with line.ledger.lock_study(study.ref) as ours:
+        with line.ledger.studies.lock(study.ref) as ours:
             there = line.rooms(study.ref)
             if ours and (there.staging.exists() or there.outbox.exists()):
                 there.wipe()
                 rooms += 1
     quarantines = 0
-    waiting = {row.ref for row in line.ledger.held(line.project.name) if row.code not in GIVEN_UP}
-    for study in line.ledger.studies(line.project.name):
+    waiting = {
+        row.ref for row in line.ledger.held.queue(line.project.name) if row.code not in GIVEN_UP
+    }
+    for study in line.ledger.studies.find(line.project.name):
         room = line.rooms(study.ref).quarantine
         if study.ref not in waiting and _older(room, keep_rejected):
             shutil.rmtree(room, ignore_errors=True)
             quarantines += 1
-    selections = forget_selections(line.site.ledger_dsn, keep_selections)
+    selections = line.ledger.selections.remove_older(keep_selections)
     log.info("removed %d rooms, %d quarantines, %d selections", rooms, quarantines, selections)
     return Swept(rooms, quarantines, selections, received)
 

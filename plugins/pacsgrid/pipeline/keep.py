@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 from pacsgrid import grid
 from pacsgrid.errors import PacsgridError, RetryableError
-from pacsgrid.ledger import DEPOSITED, Duty, InstanceRow
+from pacsgrid.ledger import DEPOSITED, InstanceRow, ReplicationTask
 from pacsgrid.model import AVU, StudyState
 from pacsgrid.pipeline.completion import complete
 from pacsgrid.pipeline.context import Line
@@ -77,15 +77,15 @@ def tend(line: Line, now: datetime | None = None, everything: bool = False) -> N
             seen.add(ref)
             _finish(line, ref, night)
     project, policy = line.project.name, line.project.policy
-    plan = line.duties
-    duties = list(plan.all(project, policy) if everything else plan.tonight(project, policy, now))
-    for duty in duties:
+    plan = line.ledger.tasks
+    tasks = list(plan.all(project, policy) if everything else plan.due(project, policy, now))
+    for duty in tasks:
         zone = line.zone(duty.zone)
         if not answers(line, zone, now):
             night.postponed += 1
             continue
-        with line.ledger.lock_study(duty.ref) as ours:
-            if not ours or line.ledger.state(duty.ref) is StudyState.WITHDRAWN:
+        with line.ledger.studies.lock(duty.ref) as ours:
+            if not ours or line.ledger.studies.state(duty.ref) is StudyState.WITHDRAWN:
                 continue
             seen.add(duty.ref)
             try:
@@ -107,7 +107,7 @@ def _stopped(line: Line, now: datetime) -> list[str]:
     states = (StudyState.ANONYMISED, StudyState.DEPOSITED, StudyState.REPLICATED)
     return [
         study.ref
-        for study in line.ledger.studies(line.project.name, states)
+        for study in line.ledger.studies.find(line.project.name, states)
         if study.state is not StudyState.ANONYMISED
         or (now - study.changed_at > STALLED and line.rooms(study.ref).outbox.is_dir())
     ]
@@ -115,7 +115,7 @@ def _stopped(line: Line, now: datetime) -> list[str]:
 
 def _finish(line: Line, ref: str, night: Night) -> None:
     """Take a study that has left the anonymiser to its end, unless a worker has it."""
-    with line.ledger.lock_study(ref) as ours:
+    with line.ledger.studies.lock(ref) as ours:
         if not ours:
             return
         try:
@@ -127,12 +127,12 @@ def _finish(line: Line, ref: str, night: Night) -> None:
     settle(line, [ref])
 
 
-def _keep(line: Line, duty: Duty, zone: grid.Zone, night: Night, now: datetime) -> None:
+def _keep(line: Line, duty: ReplicationTask, zone: grid.Zone, night: Night, now: datetime) -> None:
     ref = duty.ref
-    rows = line.ledger.instances(ref)
-    if line.ledger.state(ref) not in DEPOSITED:
+    rows = line.ledger.instances.of_study(ref)
+    if line.ledger.studies.state(ref) not in DEPOSITED:
         # It was taken up again or held; what is proven of it is still in the zones' care.
-        once = {proof.sop_uid for proof in line.ledger.proofs(ref)}
+        once = {proof.sop_uid for proof in line.ledger.proofs.of_study(ref)}
         rows = [row for row in rows if row.sop_uid in once]
     if not rows:
         return
@@ -141,7 +141,7 @@ def _keep(line: Line, duty: Duty, zone: grid.Zone, night: Night, now: datetime) 
     night.restored += done.restored
     night.copied += done.copied
     if done.absent:
-        elsewhere = {p.sop_uid for p in line.ledger.proofs(ref) if p.good}
+        elsewhere = {p.sop_uid for p in line.ledger.proofs.of_study(ref) if p.good}
         night.lost.update((ref, r.sop_uid) for r in done.absent if r.sop_uid not in elsewhere)
     _keep_documents(line, ref, zone, rows, night, now)
     if not done.lacking:
@@ -168,7 +168,7 @@ def _keep_documents(
 
 def _keep_releases(line: Line, night: Night, now: datetime) -> None:
     project = line.project.name
-    for row in line.cohorts.releases(project):
+    for row in line.ledger.releases.versions(project):
         if row.retired_at is None:
             done = grid.mend(
                 line.home, collection_of(line.home, project, row.name, row.version), now

@@ -29,13 +29,13 @@ def leave(line: Line, zone: str, erase: bool) -> int:
         raise ConfigError(
             f"zone {zone} is still in projects.{project.name}; take it out of partner_zones first"
         )
-    owing = {d.zone for d in line.duties.all(project.name, project.policy) if d.damaged}
+    owing = {d.zone for d in line.ledger.tasks.all(project.name, project.policy) if d.damaged}
     if owing:
         raise ConfigError(
             f"zone {zone} cannot leave: {', '.join(sorted(owing))} lack proven replicas; "
             f"run `pacsgrid keep {project.name}` first"
         )
-    dropped = line.duties.forget_zone(project.name, zone)
+    dropped = line.ledger.proofs.remove_zone(project.name, zone)
     if erase:
         grid.remove_collection(line.zone(zone), f"/{zone}/home/{project.name}")
     return dropped

@@ -54,12 +54,16 @@ class Settled:
 
 def settled_before(line: Line, ref: str) -> Settled | None:
     """Return what is settled of a received study that was taken up again, None of any other."""
-    if not line.ledger.settled_report(ref) or _origin(line, ref) is None:
+    if not line.ledger.reports.before_reopening(ref) or _origin(line, ref) is None:
         return None
     home = line.home.settings.name
-    proven = {p.sop_uid for p in line.ledger.proofs(ref) if p.good and p.zone == home}
-    rows = {row.sop_uid: row for row in line.ledger.instances(ref) if row.sop_uid in proven}
-    files = frozenset(sha for sha, sop in line.ledger.received(ref).items() if sop in proven)
+    proven = {p.sop_uid for p in line.ledger.proofs.of_study(ref) if p.good and p.zone == home}
+    rows = {
+        row.sop_uid: row for row in line.ledger.instances.of_study(ref) if row.sop_uid in proven
+    }
+    files = frozenset(
+        sha for sha, sop in line.ledger.received.of_study(ref).items() if sop in proven
+    )
     return Settled(rows, files) if rows else None
 
 
@@ -73,13 +77,13 @@ def take_up(line: Line, source: ReceivedSource, study: FoundStudy, ref: str) -> 
 
     What is settled leaves before, so that it is not taken through once more.
     """
-    with line.ledger.lock_study(ref) as ours:
-        if not ours or line.ledger.state(ref) is not StudyState.VERIFIED:
+    with line.ledger.studies.lock(ref) as ours:
+        if not ours or line.ledger.studies.state(ref) is not StudyState.VERIFIED:
             return False
         _, new = _leave_settled(line, source, study, ref)
         if new:
             line.rooms(ref).wipe()
-            line.ledger.reopen(ref)
+            line.ledger.studies.reopen(ref)
         return new
 
 
@@ -112,7 +116,7 @@ def sweep_received(line: Line) -> int:
     This finds those of withdrawn patients too, whose way back is destroyed.
     """
     gone = 0
-    studies = line.ledger.studies(line.project.name)
+    studies = line.ledger.studies.find(line.project.name)
     known = {study.ref for study in studies}
     for source in _receivers(line, {study.source for study in studies}):
         try:
@@ -120,7 +124,7 @@ def sweep_received(line: Line) -> int:
                 ref = line.pseudonyms.reference(source.name, uid)
                 if ref not in known:
                     continue
-                with line.ledger.lock_study(ref) as ours:
+                with line.ledger.studies.lock(ref) as ours:
                     if ours:
                         gone += _leave(line, source, FoundStudy(uid, ""), ref)
         except SourceUnavailable as error:
@@ -143,7 +147,7 @@ def _receivers(line: Line, names: Collection[str]) -> Iterator[ReceivedSource]:
 
 def _origin(line: Line, ref: str) -> tuple[ReceivedSource, FoundStudy] | None:
     """Return where a study came from; None when that is no receiver, or not known any more."""
-    sealed = line.ledger.sealed(ref)
+    sealed = line.ledger.vault.sealed(ref)
     if not sealed:
         return None
     identity = line.vault.open(ref, sealed)
@@ -165,7 +169,7 @@ def _ours(line: Line, source: ReceivedSource) -> bool:
 
 
 def _leave(line: Line, source: ReceivedSource, study: FoundStudy, ref: str) -> int:
-    state = line.ledger.state(ref)
+    state = line.ledger.studies.state(ref)
     if not _ours(line, source):
         return 0
     if state is StudyState.VERIFIED:
@@ -175,7 +179,7 @@ def _leave(line: Line, source: ReceivedSource, study: FoundStudy, ref: str) -> i
         return gone
     if state is StudyState.WITHDRAWN:
         return source.let_go(study, lambda path: True)
-    if state is StudyState.HELD and line.ledger.held_code(ref) in GIVEN_UP:
+    if state is StudyState.HELD and line.ledger.studies.held_code(ref) in GIVEN_UP:
         rooms = line.rooms(ref)
         return source.let_go(study, lambda path: _set_aside(rooms, path))
     return 0
@@ -186,8 +190,8 @@ def _leave_settled(
 ) -> tuple[int, bool]:
     """Let go what a verified study was made of; returns how many, and whether anything is new."""
     ours = _ours(line, source)
-    taken = line.ledger.received(ref)
-    waiting = {sha for _, sha in line.ledger.held_items(ref)}
+    taken = line.ledger.received.of_study(ref)
+    waiting = {sha for _, sha in line.ledger.held.of_study(ref)}
     new = False
 
     def goes(path: Path) -> bool:

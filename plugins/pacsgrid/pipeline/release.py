@@ -48,7 +48,7 @@ def select(
         depth = root.count("/") + 2
         found = search(line.home, root, criteria)
         wanted += [path.rsplit("/", 1)[1] for path in found if path.count("/") == depth]
-    return line.cohorts.members(line.project.name, wanted, subjects)
+    return line.ledger.instances.verified(line.project.name, wanted, subjects)
 
 
 def preview(members: dict[str, list[InstanceRow]]) -> Preview:
@@ -89,7 +89,7 @@ def release(
     if not members:
         raise ConfigError(f"release {name}: the cohort is empty; look at its preview")
     project, rows = line.project.name, [row for one in members.values() for row in one]
-    standing = line.cohorts.releases(project, name)
+    standing = line.ledger.releases.versions(project, name)
     digest = _digest(rows)
     last = standing[-1] if standing else None
     if last and last.manifest_sha256 == digest and last.retired_at is None:
@@ -97,7 +97,7 @@ def release(
     else:
         version = last.version + 1 if last else 1
     made = documents(line.home.settings.name, project, name, version, title, rows, withdrawn)
-    line.cohorts.add_release(project, name, version, digest, sorted(members))
+    line.ledger.releases.add(project, name, version, digest, sorted(members))
     _put(line, name, version, made)
     return collection_of(line.home, project, name, version)
 
@@ -122,15 +122,15 @@ def _digest(rows: Sequence[InstanceRow]) -> str:
 def renew_without(line: Line, refs: Sequence[str]) -> None:
     """Replace every standing version that lists withdrawn studies by one without them."""
     project, gone = line.project.name, set(refs)
-    for row in line.cohorts.releases(project):
-        listed = line.cohorts.release_refs(project, row.name, row.version)
+    for row in line.ledger.releases.versions(project):
+        listed = line.ledger.releases.study_refs(project, row.name, row.version)
         if row.retired_at is not None or not gone & set(listed):
             continue
-        everything = line.cohorts.members(project, None)
+        everything = line.ledger.instances.verified(project, None)
         members = {ref: everything[ref] for ref in listed if ref in everything}
         if members:
             release(line, row.name, members, withdrawn=len(gone & set(listed)))
         place = collection_of(line.home, project, row.name, row.version)
         end_tickets_below(line.home, place)
         grid.remove_collection(line.home, place)
-        line.cohorts.retire(project, row.name, row.version)
+        line.ledger.releases.mark_retired(project, row.name, row.version)

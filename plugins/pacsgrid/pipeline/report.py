@@ -60,7 +60,7 @@ def project_report(line: Line, now: datetime | None = None) -> ProjectReport:
     policy = line.project.policy
     report = ProjectReport(line.project.name, now)
     report.zones = {zone: ZoneReport(copies) for zone, copies in policy.copies.items()}
-    for duty in line.duties.all(line.project.name, policy):
+    for duty in line.ledger.tasks.all(line.project.name, policy):
         zone = report.zones[duty.zone]
         zone.studies += 1
         zone.instances += duty.instances
@@ -73,16 +73,16 @@ def project_report(line: Line, now: datetime | None = None) -> ProjectReport:
             zone.oldest = min(zone.oldest or duty.oldest, duty.oldest)
     report.suspects = [
         {"zone": zone, "resource": resource, "objects": count}
-        for zone, resource, count in line.duties.suspects(list(policy.copies))
+        for zone, resource, count in line.ledger.proofs.suspect_resources(list(policy.copies))
     ]
     report.away = [
         {"zone": one.zone, "since": one.since, "next_try": one.next_try}
-        for one in line.duties.absences()
+        for one in line.ledger.absences.all()
         if one.zone in policy.copies
     ]
     report.underway = {
         state: count
-        for state, count in line.ledger.summary(line.project.name).items()
+        for state, count in line.ledger.studies.count_by_state(line.project.name).items()
         if StudyState(state) not in FINISHED
     }
     return report

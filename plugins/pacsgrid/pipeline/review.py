@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pacsgrid.errors import ConfigError
-from pacsgrid.ledger import HeldRow, note_decision
+from pacsgrid.ledger import HeldRecord
 from pacsgrid.ledger.codes import REJECTED
 from pacsgrid.model import StudyState
 from pacsgrid.pipeline.context import Line
@@ -36,8 +36,8 @@ class Review:
 
 def open_reviews(line: Line, limit: int, only: str = "") -> list[Review]:
     """Return the studies that wait, the longest first; `only` is a code or a study's reference."""
-    rows: dict[str, list[HeldRow]] = {}
-    for row in line.ledger.held(line.project.name):
+    rows: dict[str, list[HeldRecord]] = {}
+    for row in line.ledger.held.queue(line.project.name):
         if row.code != REJECTED and only in ("", row.code, row.ref):
             rows.setdefault(row.ref, []).append(row)
     return [
@@ -68,33 +68,33 @@ def decide(line: Line, ref: str, verdict: Verdict, who: str, reason: str) -> boo
         raise ConfigError(f"{ref}: a decision needs the name of who decides")
     if verdict is Verdict.LEAVE:
         return False
-    with line.ledger.lock_study(ref) as ours:
+    with line.ledger.studies.lock(ref) as ours:
         if not ours:
             return False
-        waits = [row for row in line.ledger.held(line.project.name) if row.ref == ref]
+        waits = [row for row in line.ledger.held.queue(line.project.name) if row.ref == ref]
         if not any(row.code != REJECTED for row in waits):
             return False
         again = verdict is Verdict.AGAIN
-        if again and not line.vault.open(ref, line.ledger.sealed(ref)).get("study_uid"):
+        if again and not line.vault.open(ref, line.ledger.vault.sealed(ref)).get("study_uid"):
             raise ConfigError(
                 f"{ref}: this is no study that its source could give again; correct it there, it "
                 "is found by itself then, and reject this entry"
             )
-        note_decision(line.site.ledger_dsn, ref, verdict.value, who, reason, line.profile.name)
-        held = line.ledger.state(ref) is StudyState.HELD
+        line.ledger.audit.add_decision(ref, verdict.value, who, reason, line.profile.name)
+        held = line.ledger.studies.state(ref) is StudyState.HELD
         if again:
-            (line.ledger.release if held else line.ledger.reopen)(ref)
+            (line.ledger.studies.unhold if held else line.ledger.studies.reopen)(ref)
             shutil.rmtree(line.rooms(ref).quarantine, ignore_errors=True)
         elif held:
             detail = f"taken out by {who}; the source's study is not taken again"
-            line.ledger.hold(ref, REJECTED, detail)
+            line.ledger.studies.hold(ref, REJECTED, detail)
             leave(line, ref)
         elif is_received(line, ref):
-            give_up(line, ref, {row.sha256 for row in waits if not row.whole})
+            give_up(line, ref, {sha256 for _, sha256 in line.ledger.held.of_study(ref)})
         else:
-            line.ledger.reject_items(ref, f"taken out by {who}; it is not taken again")
+            line.ledger.held.reject(ref, f"taken out by {who}; it is not taken again")
             return False
-        line.ledger.forget_held_items(ref)
+        line.ledger.held.remove(ref)
         return again
 
 

@@ -20,7 +20,7 @@ from pacsgrid.errors import (
     WorkFilesGone,
     ZoneError,
 )
-from pacsgrid.ledger import WAY
+from pacsgrid.ledger import STATE_ORDER
 from pacsgrid.ledger.codes import WITHDRAWN
 from pacsgrid.model import StudyState
 from pacsgrid.pacs import asked, open_source
@@ -52,7 +52,7 @@ def retrieve(line: Line, ref: str) -> None:
 
     What a PACS sends is compared with what was asked of it; nothing is kept of another study.
     """
-    identity = line.vault.open(ref, line.ledger.sealed(ref))
+    identity = line.vault.open(ref, line.ledger.vault.sealed(ref))
     settings = line.site.source(identity["source"])
     source = open_source(settings)
     study = asked.unsealed(identity)
@@ -79,9 +79,9 @@ def deposit(line: Line, ref: str) -> None:
     WorkFilesGone
         An instance is neither in the zone nor in the outbox.
     """
-    rows = line.ledger.instances(ref)
+    rows = line.ledger.instances.of_study(ref)
     name = line.project.name
-    if line.cohorts.is_withdrawn(name, rows[0].subject):
+    if line.ledger.withdrawals.is_withdrawn(name, rows[0].subject):
         raise HeldError(
             WITHDRAWN, "the patient withdrew from this project; remove the study at its source"
         )
@@ -99,7 +99,7 @@ def replicate(line: Line, ref: str) -> None:
     A partner that does not answer gets its copies later (`keep.tend`), and what a zone refuses
     here is made good by the verification, which knows the bad replicas from the right ones.
     """
-    rows = line.ledger.instances(ref)
+    rows = line.ledger.instances.of_study(ref)
     made = 0
     try:
         made += grid.replicate_home(line.home, line.project.name, rows)
@@ -121,7 +121,7 @@ def verify(line: Line, ref: str) -> None:
     RetryableError
         A zone still lacks proven replicas: a resource is down or full, or somebody is writing.
     """
-    rows = line.ledger.instances(ref)
+    rows = line.ledger.instances.of_study(ref)
     short: list[str] = []
     for zone in (line.home, *line.partners):
         if zone is not line.home and line.home.settings.copies > 1 and not answers(line, zone):
@@ -171,8 +171,8 @@ def settle(line: Line, refs: Sequence[str]) -> int:
     """
     settled = 0
     for ref in refs:
-        with line.ledger.lock_study(ref) as ours:
-            if ours and line.ledger.state(ref) is StudyState.VERIFIED:
+        with line.ledger.studies.lock(ref) as ours:
+            if ours and line.ledger.studies.state(ref) is StudyState.VERIFIED:
                 leave(line, ref)
                 line.rooms(ref).wipe()
                 settled += 1
@@ -196,7 +196,7 @@ def run_step(line: Line, name: str, refs: Sequence[str]) -> BatchResult:
     later: list[str] = []
     for number, ref in enumerate(refs, 1):
         log.info("%s %d of %d: %s", name, number, len(refs), ref)
-        with line.ledger.lock_study(ref, LOCK_SECONDS) as ours:
+        with line.ledger.studies.lock(ref, LOCK_SECONDS) as ours:
             if not ours:
                 later.append(f"{ref}: another worker has it")
                 continue
@@ -232,23 +232,23 @@ def advance(line: Line, ref: str, to: StudyState) -> bool:
     """
     restarted = False
     while True:
-        state = line.ledger.state(ref)
+        state = line.ledger.studies.state(ref)
         if state in (StudyState.HELD, StudyState.WITHDRAWN):
             line.rooms(ref).wipe()  # what a crash right after the holding left
             return False
         step = next((step for step in STEPS.values() if step.before is state), None)
-        if step is None or WAY.index(state) >= WAY.index(to):
+        if step is None or STATE_ORDER.index(state) >= STATE_ORDER.index(to):
             return True
         try:
             step.run(line, ref)
-            line.ledger.advance(ref, step.after)
+            line.ledger.studies.advance(ref, step.after)
         except RetryableError:
             raise
         except WorkFilesGone as error:
             if restarted:
                 raise RetryableError(f"{ref}: {error}") from None
             log.warning("%s: %s; it is retrieved again", ref, error)
-            line.ledger.reopen(ref)
+            line.ledger.studies.reopen(ref)
             restarted = True
         except PacsgridError as error:
             _hold(line, ref, error)
@@ -264,5 +264,5 @@ def _hold(line: Line, ref: str, error: PacsgridError) -> None:
     rooms = line.rooms(ref)
     # In this order a crash between any two leaves every file somewhere that is looked after.
     rooms.set_aside()
-    line.ledger.hold(ref, code, detail)
+    line.ledger.studies.hold(ref, code, detail)
     rooms.wipe()

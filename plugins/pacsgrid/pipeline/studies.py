@@ -72,17 +72,17 @@ def answers(line: Line, zone: grid.Zone, now: datetime | None = None) -> bool:
     """Whether a zone answers; one that did not is not asked again before its time."""
     now = now or datetime.now(UTC)
     name = zone.settings.name
-    known = {one.zone: one for one in line.duties.absences()}
+    known = {one.zone: one for one in line.ledger.absences.all()}
     if name in known and known[name].next_try > now:
         return False
     try:
         zone.ping()
     except ZoneUnavailable as error:
         zone.close()
-        absence = line.duties.absent(name, now)
+        absence = line.ledger.absences.mark_absent(name, now)
         log.warning("%s; zone %s is tried again at %s", error, name, absence.next_try.isoformat())
         return False
     if name in known:
-        line.duties.present(name)
+        line.ledger.absences.mark_present(name)
         log.info("zone %s answers again", name)
     return True

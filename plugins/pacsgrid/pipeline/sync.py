@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from pacsgrid.errors import SourceError, SourceTooMuch
-from pacsgrid.ledger.place import SyncPlace
 from pacsgrid.model import StudyQuery, StudyState
 from pacsgrid.pipeline.context import Line
 from pacsgrid.pipeline.find import FINISHED, find_studies
@@ -81,13 +80,13 @@ def sync(
     SourceUnavailable
         The source did not answer; what was asked before is kept.
     """
-    place = SyncPlace(line.site.ledger_dsn, line.project.name, source)
-    open_before = unfinished(line, source)  # also brings the schema up to date
+    cursor = line.ledger.sync_cursor(line.project.name, source)
+    open_before = unfinished(line, source)
     found: dict[str, None] = {}
-    for window in due(place.read(), first, today, late_days, days):
+    for window in due(cursor.read(), first, today, late_days, days):
         for part in _asked(line, source, window):
             found |= dict.fromkeys(part)
-        place.advance(window.end)
+        cursor.advance(window.end)
     # A study that was withdrawn or held meanwhile is left out.
     still = set(unfinished(line, source))
     refs = [ref for ref in {**dict.fromkeys(open_before), **found} if ref in still]
@@ -113,5 +112,5 @@ def _asked(line: Line, source: str, window: Window) -> Iterator[list[str]]:
 def unfinished(line: Line, source: str) -> list[str]:
     """Give the project's studies of a source that have a way to go."""
     states = [state for state in StudyState if state not in FINISHED]
-    studies = line.ledger.studies(line.project.name, states)
+    studies = line.ledger.studies.find(line.project.name, states)
     return [study.ref for study in studies if study.source == source]

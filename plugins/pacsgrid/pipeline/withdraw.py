@@ -32,11 +32,11 @@ def withdraw(line: Line, subject: str) -> list[str]:
     """
     project = line.project.name
     zones = [line.project.home_zone, *line.project.partner_zones]
-    if not line.cohorts.sop_uids(project, subject) and not line.cohorts.is_withdrawn(
+    if not line.ledger.instances.sop_uids_of_subject(
         project, subject
-    ):
+    ) and not line.ledger.withdrawals.is_withdrawn(project, subject):
         raise ConfigError(f"project {project} has no subject {subject!r}; give its pseudonym")
-    refs = line.cohorts.withdraw(project, subject, zones)
+    refs = line.ledger.withdrawals.withdraw(project, subject, zones)
     for ref in refs:
         line.rooms(ref).wipe()
     sweep_received(line)
@@ -48,7 +48,7 @@ def withdraw(line: Line, subject: str) -> list[str]:
 def catch_up(line: Line, now: datetime | None = None) -> list[str]:
     """Erase withdrawn patients from zones where that is not proven yet; returns those left."""
     project, left = line.project.name, set()
-    for row in line.cohorts.withdrawals(project):
+    for row in line.ledger.withdrawals.of_project(project):
         if row.proven_at is not None:
             continue
         zone = line.zone(row.zone)
@@ -65,5 +65,9 @@ def catch_up(line: Line, now: datetime | None = None) -> list[str]:
 
 def _erase(line: Line, zone: grid.Zone, subject: str) -> None:
     project = line.project.name
-    done = erase(zone, project, subject, line.cohorts.sop_uids(project, subject))
-    line.cohorts.proven_gone(project, subject, zone.settings.name, json.dumps(asdict(done)))
+    done = erase(
+        zone, project, subject, line.ledger.instances.sop_uids_of_subject(project, subject)
+    )
+    line.ledger.withdrawals.mark_erased(
+        project, subject, zone.settings.name, json.dumps(asdict(done))
+    )
