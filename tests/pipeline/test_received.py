@@ -451,7 +451,7 @@ def test_what_an_older_version_left_is_proven_and_leaves(line: Line, study: Stud
     steps(line)
     ref = study.ref(line)
     line.rooms(ref).wipe()  # all that it did
-    with line.ledger._transaction() as cursor:
+    with line.ledger.database.transaction() as cursor:
         cursor.execute("DELETE FROM pacsgrid.received WHERE ref = %s", (ref,))
     sweep(line, DAY, DAY)
     assert study.left() == 2

@@ -14,11 +14,11 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from psycopg2.errors import LockNotAvailable
-from psycopg2.extensions import connection, cursor
+from psycopg2.extensions import connection
 from psycopg2.pool import ThreadedConnectionPool
 
 from pacsgrid.errors import RetryableError
-from pacsgrid.ledger.connection import LOST, answering, connect_options
+from pacsgrid.ledger.connection import LOST, Cursor, answering, connect_options
 from pacsgrid.ledger.migrate import migrate
 
 # A worker uses one connection at a time; the web page and the triggerer use more in bursts.
@@ -178,7 +178,7 @@ class Database:
         return mine
 
     @contextmanager
-    def transaction(self) -> Iterator[cursor]:
+    def transaction(self) -> Iterator[Cursor]:
         """Yield a cursor; what is done with it is stored together, or not at all.
 
         Within another transaction or snapshot of the same thread, it is a part of that one.

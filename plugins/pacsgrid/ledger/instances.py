@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from pacsgrid.errors import ConflictError, PacsgridError
+from pacsgrid.ledger.connection import Cursor
 from pacsgrid.ledger.database import Store
 from pacsgrid.ledger.records import InstanceRow
 from pacsgrid.model import AnonymisedInstance
@@ -100,7 +100,7 @@ class Instances(Store):
         return found
 
 
-def _added(cursor: Any, project: str, ref: str, made: AnonymisedInstance) -> bool:
+def _added(cursor: Cursor, project: str, ref: str, made: AnonymisedInstance) -> bool:
     """Enter an instance; return False when it was there. Raises ConflictError."""
     cursor.execute(
         "INSERT INTO pacsgrid.instance (project, sop_uid, ref, study_uid, series_uid,"
@@ -124,7 +124,7 @@ def _added(cursor: Any, project: str, ref: str, made: AnonymisedInstance) -> boo
         "SELECT ref, sha256 FROM pacsgrid.instance WHERE project = %s AND sop_uid = %s",
         (project, made.sop_uid),
     )
-    owner, sha256 = cursor.fetchone()
+    owner, sha256 = cursor.fetchone() or ("", "")
     if sha256 != made.sha256 or owner != ref:
         raise ConflictError(
             f"instance {made.sop_uid} of study {owner} has SHA-256 {sha256}, now it came from "

@@ -5,10 +5,9 @@ from __future__ import annotations
 from contextlib import closing
 from importlib.resources import files
 from importlib.resources.abc import Traversable
-from typing import Any
 
 from pacsgrid.errors import ConfigError
-from pacsgrid.ledger.connection import connect
+from pacsgrid.ledger.connection import Cursor, connect
 
 # An arbitrary constant; every process must use the same.
 _MIGRATION_LOCK = 0x70616373
@@ -28,23 +27,24 @@ def newest() -> int:
     return _number(_scripts()[-1])
 
 
-def _version(cursor: Any) -> int:
+def _version(cursor: Cursor) -> int:
     """Return the schema's version; 0 when there is no schema."""
     cursor.execute("SELECT to_regclass('pacsgrid.schema_version') IS NOT NULL")
-    if not cursor.fetchone()[0]:
+    if cursor.fetchone() != (True,):
         return 0
     cursor.execute("SELECT coalesce(max(version), 0) FROM pacsgrid.schema_version")
-    return int(cursor.fetchone()[0])
+    (version,) = cursor.fetchone() or (0,)
+    return int(version)
 
 
-def _may_change(cursor: Any) -> bool:
+def _may_change(cursor: Cursor) -> bool:
     """Return whether the role owns the schema, or may create it."""
     cursor.execute(
         "SELECT coalesce((SELECT pg_has_role(nspowner, 'USAGE') FROM pg_namespace"
         " WHERE nspname = 'pacsgrid'),"
         " has_database_privilege(current_database(), 'CREATE'))"
     )
-    return bool(cursor.fetchone()[0])
+    return cursor.fetchone() == (True,)
 
 
 def migrate(dsn: str) -> int:

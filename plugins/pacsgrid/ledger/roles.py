@@ -8,14 +8,13 @@ password is needed for migrations and restores only, and no service has it.
 from __future__ import annotations
 
 from contextlib import closing
-from typing import Any
 
 from psycopg2 import sql
 from psycopg2.errors import InsufficientPrivilege
 from psycopg2.extensions import parse_dsn
 
 from pacsgrid.errors import ConfigError
-from pacsgrid.ledger.connection import connect
+from pacsgrid.ledger.connection import Cursor, connect
 from pacsgrid.ledger.migrate import migrate
 
 # The append-only tables are those that a migration gave this trigger.
@@ -101,14 +100,12 @@ def may_replace(dsn: str) -> bool:
     RetryableError
         The database does not answer.
     """
-    with closing(connect(dsn)) as opened, opened, opened.cursor() as cursor:
-        cursor.execute(
-            "SELECT has_database_privilege(current_database(), 'CREATE') AND coalesce("
-            "(SELECT pg_has_role(nspowner, 'USAGE') FROM pg_namespace"
-            " WHERE nspname = 'pacsgrid'), true)"
-        )
-        (answer,) = cursor.fetchone() or (False,)
-    return bool(answer)
+    return _is_true(
+        dsn,
+        "SELECT has_database_privilege(current_database(), 'CREATE') AND coalesce("
+        "(SELECT pg_has_role(nspowner, 'USAGE') FROM pg_namespace"
+        " WHERE nspname = 'pacsgrid'), true)",
+    )
 
 
 def owns_its_trail(dsn: str) -> bool:
@@ -119,17 +116,21 @@ def owns_its_trail(dsn: str) -> bool:
     RetryableError
         The database does not answer.
     """
-    with closing(connect(dsn)) as opened, opened, opened.cursor() as cursor:
-        cursor.execute(
-            "SELECT coalesce(bool_or(pg_has_role(c.relowner, 'MEMBER')), false)"
-            " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-            " WHERE n.nspname = 'pacsgrid' AND c.relkind = 'r'"
-        )
-        (answer,) = cursor.fetchone() or (False,)
-    return bool(answer)
+    return _is_true(
+        dsn,
+        "SELECT coalesce(bool_or(pg_has_role(c.relowner, 'MEMBER')), false)"
+        " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE n.nspname = 'pacsgrid' AND c.relkind = 'r'",
+    )
 
 
-def _take_over(cursor: Any, role: str) -> None:
+def _is_true(dsn: str, question: str) -> bool:
+    with closing(connect(dsn)) as opened, opened.cursor() as cursor:
+        cursor.execute(question)
+        return cursor.fetchone() == (True,)
+
+
+def _take_over(cursor: Cursor, role: str) -> None:
     cursor.execute(
         "SELECT EXISTS (SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
         " WHERE n.nspname = 'pacsgrid' AND c.relowner = %(role)s::regrole)"
@@ -138,7 +139,7 @@ def _take_over(cursor: Any, role: str) -> None:
         " WHERE datname = current_database() AND datdba = %(role)s::regrole)",
         {"role": f'"{role}"'},
     )
-    if not cursor.fetchone()[0]:
+    if cursor.fetchone() != (True,):
         return
     try:
         cursor.execute(sql.SQL("REASSIGN OWNED BY {} TO CURRENT_USER").format(sql.Identifier(role)))
@@ -149,10 +150,11 @@ def _take_over(cursor: Any, role: str) -> None:
         ) from None
 
 
-def _grant(cursor: Any, role: sql.Identifier) -> None:
+def _grant(cursor: Cursor, role: sql.Identifier) -> None:
     """Grant the application what it needs of the present schema, and nothing else."""
     cursor.execute("SELECT current_database()")
-    database = sql.Identifier(cursor.fetchone()[0])
+    (name,) = cursor.fetchone() or ("",)
+    database = sql.Identifier(name)
     cursor.execute(_APPEND_ONLY)
     trails = sorted({name for (name,) in cursor.fetchall()})
     statements = [

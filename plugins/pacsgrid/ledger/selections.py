@@ -13,13 +13,12 @@ from pacsgrid.ledger.database import Store
 from pacsgrid.ledger.vault import Vault
 from pacsgrid.model import StudyQuery
 
-PATTERN = "^sel-[0-9a-f]{20}$"
 _FIELDS = ("patient_ids", "accession_numbers", "study_uids")
 _LIMIT = 10_000
 _WILD = set("*?\\\n\r")
 
 
-def checked(query: StudyQuery) -> StudyQuery:
+def _checked(query: StudyQuery) -> StudyQuery:
     """Return the query without blank and repeated values.
 
     Raises
@@ -73,9 +72,9 @@ class Selections(Store):
         Raises
         ------
         ConfigError
-            The query names nothing, too much, or something with a wild card; see `checked`.
+            The query names nothing, too much, or something with a wild card.
         """
-        query = checked(query)
+        query = _checked(query)
         name = f"sel-{secrets.token_hex(10)}"
         sealed = vault.seal(name, {field: "\n".join(getattr(query, field)) for field in _FIELDS})
         self._database.run(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Any
 
 from pacsgrid.errors import PacsgridError
+from pacsgrid.ledger.connection import Cursor
 from pacsgrid.ledger.database import Store
 from pacsgrid.ledger.records import StudyRecord
 from pacsgrid.model import StudyState
@@ -249,7 +249,7 @@ class Studies(Store):
         return code or ""
 
 
-def _state(cursor: Any, ref: str, lock: bool = False) -> StudyState:
+def _state(cursor: Cursor, ref: str, lock: bool = False) -> StudyState:
     tail = " FOR UPDATE" if lock else ""
     cursor.execute(f"SELECT state FROM pacsgrid.study WHERE ref = %s{tail}", (ref,))
     row = cursor.fetchone()
@@ -259,7 +259,7 @@ def _state(cursor: Any, ref: str, lock: bool = False) -> StudyState:
 
 
 def _set_state(
-    cursor: Any, ref: str, to: StudyState, held: tuple[str, str, str] | None = None
+    cursor: Cursor, ref: str, to: StudyState, held: tuple[str, str, str] | None = None
 ) -> None:
     cursor.execute(
         "UPDATE pacsgrid.study SET state = %s, held_code = %s, held_detail = %s,"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from psycopg2.extras import execute_values
 
+from pacsgrid.ledger.connection import Cursor
 from pacsgrid.ledger.database import Store
 
 
@@ -142,7 +142,7 @@ class Withdrawals(Store):
             )
 
 
-def _refs(cursor: Any, project: str, subject: str) -> list[str]:
+def _refs(cursor: Cursor, project: str, subject: str) -> list[str]:
     cursor.execute(
         "SELECT DISTINCT ref FROM pacsgrid.instance WHERE project = %s AND subject = %s"
         " ORDER BY ref",
