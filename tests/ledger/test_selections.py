@@ -8,17 +8,17 @@ import psycopg2
 import pytest
 
 from pacsgrid.errors import ConfigError
-from pacsgrid.ledger import Vault, forget_selections, keep_selection, migrate, open_selection
+from pacsgrid.ledger import Ledger, Vault
 from pacsgrid.model import StudyQuery
 
 VAULT = Vault(b"k" * 32)
 
 
 def test_a_selection_comes_back_whole_and_stands_sealed(dsn: str) -> None:
-    migrate(dsn)
+    selections = Ledger(dsn).selections
     wanted = StudyQuery(patient_ids=(" 756203/1234 ", "756203/1234", ""), study_uids=("1.2.3",))
-    name = keep_selection(dsn, VAULT, "lung", "steward", wanted)
-    assert open_selection(dsn, VAULT, "lung", name) == StudyQuery(
+    name = selections.add(VAULT, "lung", "steward", wanted)
+    assert selections.open(VAULT, "lung", name) == StudyQuery(
         patient_ids=("756203/1234",), study_uids=("1.2.3",)
     )
     with psycopg2.connect(dsn) as connection, connection.cursor() as cursor:
@@ -26,11 +26,11 @@ def test_a_selection_comes_back_whole_and_stands_sealed(dsn: str) -> None:
         text, sealed = cursor.fetchone() or ("", b"")
     assert "756203" not in text and b"756203" not in bytes(sealed)
     with pytest.raises(ConfigError, match="has no selection"):
-        open_selection(dsn, VAULT, "brain", name)
+        selections.open(VAULT, "brain", name)
     with pytest.raises(ConfigError, match="vault key"):
-        open_selection(dsn, Vault(b"o" * 32), "lung", name)
-    assert forget_selections(dsn, timedelta(days=1)) == 0
-    assert forget_selections(dsn, timedelta(0)) == 1
+        selections.open(Vault(b"o" * 32), "lung", name)
+    assert selections.remove_older(timedelta(days=1)) == 0
+    assert selections.remove_older(timedelta(0)) == 1
 
 
 @pytest.mark.parametrize(
@@ -47,5 +47,5 @@ def test_a_selection_comes_back_whole_and_stands_sealed(dsn: str) -> None:
 )
 def test_what_would_match_more_than_it_names_is_refused(dsn: str, query: StudyQuery) -> None:
     with pytest.raises(ConfigError) as caught:
-        keep_selection(dsn, VAULT, "lung", "steward", query)
+        Ledger(dsn).selections.add(VAULT, "lung", "steward", query)
     assert "7562" not in str(caught.value)

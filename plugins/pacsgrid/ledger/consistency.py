@@ -1,15 +1,11 @@
-"""What the ledger must say of itself: questions whose every answer is a fault."""
+"""Consistency checks of the ledger; every returned row is a violation."""
 
 from __future__ import annotations
 
-from contextlib import closing
+from pacsgrid.ledger.database import Store
 
-import psycopg2
-
-from pacsgrid.errors import RetryableError
-
-# Each question has one parameter, the project, and answers with a study and what is wrong.
-_QUESTIONS = {
+# Each query takes the project, and returns a study's reference and what is wrong.
+_CHECKS = {
     "state differs from the last entry of the audit trail": (
         "SELECT s.ref, s.state || ' against ' || coalesce(a.became, 'nothing')"
         " FROM pacsgrid.study s LEFT JOIN LATERAL"
@@ -50,32 +46,20 @@ _QUESTIONS = {
 }
 
 
-def faults(dsn: str, project: str) -> list[tuple[str, str, str]]:
-    """Return what contradicts itself, as (rule, study's reference, detail).
+class Consistency(Store):
+    """Checks that the ledger's tables agree with each other."""
 
-    Raises
-    ------
-    RetryableError
-        The database does not answer.
-    """
-    try:
-        connection = psycopg2.connect(dsn, connect_timeout=5)
-    except psycopg2.OperationalError:
-        raise RetryableError("the ledger's database does not answer") from None
-    found: list[tuple[str, str, str]] = []
-    with closing(connection), connection, connection.cursor() as cursor:
-        for rule, sql in _QUESTIONS.items():
-            cursor.execute(sql, {"project": project})
-            found += [(rule, str(ref), str(detail)) for ref, detail in cursor.fetchall()]
-    return found
+    def violations(self, project: str) -> list[tuple[str, str, str]]:
+        """Return what contradicts itself in a project, as (rule, study's reference, detail).
 
-
-def sealed_entries(dsn: str, project: str) -> list[tuple[str, bytes]]:
-    """Return every vault entry of a project, still encrypted; a withdrawn study's is empty."""
-    with closing(psycopg2.connect(dsn, connect_timeout=5)) as connection, connection.cursor() as c:
-        c.execute(
-            "SELECT ref, sealed FROM pacsgrid.vault JOIN pacsgrid.study USING (ref)"
-            " WHERE project = %s AND length(sealed) > 0",
-            (project,),
-        )
-        return [(str(ref), bytes(sealed)) for ref, sealed in c.fetchall()]
+        Raises
+        ------
+        RetryableError
+            The database does not answer.
+        """
+        found: list[tuple[str, str, str]] = []
+        with self._database.snapshot():
+            for rule, sql in _CHECKS.items():
+                rows = self._database.all(sql, {"project": project})
+                found += [(rule, str(ref), str(detail)) for ref, detail in rows]
+        return found
