@@ -26,7 +26,6 @@ INCLUDED = {
     "README.md": "README.md",
     "irods_rules/README.md": "reference/policy.md",
     "plugins/irods_zone/README.md": "reference/embedded-zone.md",
-    "plugins/pacsgrid/embedded/zone/README.md": "reference/embedded-zone.md",
 }
 _GENERATE = re.compile(r"^<!-- generate: ([a-z-]+) -->$", re.MULTILINE)
 _INCLUDE = re.compile(r"^<!-- include: (\S+) -->$", re.MULTILINE)
@@ -51,9 +50,6 @@ def expand(page: str, text: str) -> str:
 
 def _included(page: str, target: str) -> str:
     path = posixpath.normpath(posixpath.join(posixpath.dirname(f"docs/{page}"), target))
-    if not (ROOT / path).exists():
-        # The embedded zone moves to a package of its own.
-        path = next(old for old, new in INCLUDED.items() if new == page and (ROOT / old).exists())
     text = (ROOT / path).read_text(encoding="utf-8")
     return _linked(posixpath.dirname(path), page, text)
 

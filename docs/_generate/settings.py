@@ -8,7 +8,7 @@ import types
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -16,11 +16,12 @@ from pydantic_core import PydanticUndefined
 from tables import table
 
 from pacsgrid.config.schema import SiteFile
+from pacsgrid.deid.profile import ProfileFile
 
 Model = type[BaseModel]
 _NAMES = {
     str: "text", int: "integer", float: "number", bool: "true or false", Path: "path",
-    date: "date", type(None): "nothing", Any: "anything",
+    date: "date", Any: "anything", re.Pattern: "regular expression",
 }  # fmt: skip
 
 
@@ -30,19 +31,12 @@ def site_file() -> str:
 
 
 def profile() -> str:
-    """Return a section for each part of a profile, once profiles are pydantic models."""
-    from pacsgrid.deid import profile as module
-
-    models = [
-        one
-        for _, one in inspect.getmembers(module, inspect.isclass)
-        if issubclass(one, BaseModel) and one is not BaseModel and "options" in one.model_fields
-    ]
-    return "\n\n".join(part for model in models for part in _sections(model))
+    """Return a section for each part of a profile."""
+    return "\n\n".join(_sections(ProfileFile))
 
 
 def sections(root: Model) -> dict[str, Model]:
-    """Return every model below `root`, by its path in the file, in the order of the file."""
+    """Return every model below `root` by its path in the file, in the order of the file."""
     found = {"": root}
     pending = [("", root)]
     while pending:
@@ -119,20 +113,26 @@ def _type(info: FieldInfo) -> str:
 
 def _annotation(annotation: Any) -> str:
     origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _annotation(arguments[0])
+    if origin is re.Pattern:
+        return "regular expression"
     if origin is Literal:
         return ", ".join(f"`{one}`" for one in arguments)
     if origin in (Union, types.UnionType):
         return " or ".join(_annotation(one) for one in arguments if one is not type(None))
     if origin in (list, tuple, set, frozenset):
         inner = next((one for one in arguments if one is not ...), str)
-        return f"list of {_annotation(inner)}"
+        return f"list of {_plural(_annotation(inner))}"
     if origin is not None and issubclass(origin, Mapping):
-        return f"mapping of names to {_annotation(arguments[1])}"
+        return f"mapping of names to {_plural(_annotation(arguments[1]))}"
     if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
         return "section"
-    if inspect.isclass(annotation) and hasattr(annotation, "__members__"):
-        return ", ".join(f"`{one.value}`" for one in annotation)
-    return _NAMES.get(annotation, getattr(annotation, "__name__", str(annotation)))
+    return _NAMES.get(annotation, getattr(annotation, "__name__", str(annotation)).lower())
+
+
+def _plural(told: str) -> str:
+    return f"{told}s" if told in ("section", "integer", "number", "path", "date") else told
 
 
 def _default(info: FieldInfo) -> str:
@@ -141,8 +141,12 @@ def _default(info: FieldInfo) -> str:
     default = info.default
     if default is PydanticUndefined and info.default_factory is not None:
         default = info.default_factory()  # type: ignore[call-arg]
-    if default in (None, "", [], {}, ()) or isinstance(default, BaseModel):
+    if isinstance(default, re.Pattern):
+        default = default.pattern
+    if default in (None, "", [], {}, (), frozenset()) or isinstance(default, BaseModel):
         return ""
+    if isinstance(default, frozenset):
+        return ", ".join(f"`{one}`" for one in sorted(default))
     if isinstance(default, bool):
         return f"`{str(default).lower()}`"
-    return f"`{getattr(default, 'value', default)}`"
+    return f"`{default:g}`" if isinstance(default, float) else f"`{default}`"

@@ -27,11 +27,12 @@ import yaml
 
 from pacsgrid.cli import main
 from pacsgrid.config import SITE_ENV
-from pacsgrid.embedded.process import Child, accepts, free_port
+from pacsgrid.embedded.ports import accepts, reserve_port
+from pacsgrid.embedded.process import ChildProcess
 from pacsgrid.embedded.stack import DSN_ENV, LEDGER_ROLE, Stack
 from pacsgrid.grid.sharing import share
 from pacsgrid.model import StudyQuery, StudyState
-from pacsgrid.pipeline import STEPS, Line, find_studies, run_step, settle
+from pacsgrid.pipeline import STEPS, ProjectContext, clear_work_folders, find_studies, run_step
 from support.dicom import ct
 from support.documents import ROOT, Block, blocks, pacsgrid_arguments, program, shell_commands
 from support.irods_user import iinit
@@ -75,10 +76,10 @@ class Life:
         file.write_text(yaml.safe_dump(site, sort_keys=False))
 
     @contextmanager
-    def serving(self, arguments: list[str], port: int) -> Iterator[Child]:
+    def serving(self, arguments: list[str], port: int) -> Iterator[ChildProcess]:
         """Run a service of ours until it is told to stop."""
         env = {**os.environ, "PYTHONPATH": str(ROOT / "plugins")}
-        child = Child(arguments[0], [sys.executable, "-m", "pacsgrid", *arguments],
+        child = ChildProcess(arguments[0], [sys.executable, "-m", "pacsgrid", *arguments],
                       self[f"{arguments[0]}.log"], env)  # fmt: skip
         child.start()
         try:
@@ -94,7 +95,7 @@ class Life:
 def life(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Life]:
     folder = tmp_path_factory.mktemp("documents")
     with Stack(folder / "var" / "demo", airflow=False, say=lambda text: None) as stack:
-        made = Life(stack, folder, {name: free_port() for name in ("http", "dicom", "receive")})
+        made = Life(stack, folder, {name: reserve_port() for name in ("http", "dicom", "receive")})
         made.change(lambda site: _as_documented(site, made))
         _ingest(made)
         _users(made)
@@ -120,24 +121,24 @@ def _as_documented(site: dict[str, Any], life: Life) -> None:
 def _ingest(life: Life) -> None:
     for number in (1, 2):
         ct(life.stack.drop / f"{number}.dcm", "1.2.3.4", f"1.2.3.4.{number}", fill=number)
-    with Line(life.stack.site, PROJECT) as line:
-        refs = find_studies(line, "drop", StudyQuery())
+    with ProjectContext(life.stack.site, PROJECT) as context:
+        refs = find_studies(context, "drop", StudyQuery())
         for name in STEPS:
-            refs = run_step(line, name, refs).refs
-        settle(line, refs)
+            refs = run_step(context, name, refs).refs
+        clear_work_folders(context, refs)
         (ref,) = refs
-        assert line.ledger.state(ref) is StudyState.VERIFIED
-        life.subject = line.ledger.instances(ref)[0].subject
+        assert context.ledger.studies.state(ref) is StudyState.VERIFIED
+        life.subject = context.ledger.instances.of_study(ref)[0].subject
 
 
 def _users(life: Life) -> None:
-    with Line(life.stack.site, PROJECT) as line:
-        jana = line.home.session.users.create("jana", "rodsuser")
+    with ProjectContext(life.stack.site, PROJECT) as context:
+        jana = context.home.session.users.create("jana", "rodsuser")
         jana.modify("password", PASSWORD)
-        line.zone("praha").session.users.create("petr", "rodsuser")
-        share(line.home, PROJECT, ["jana#brno"])
+        context.zone("praha").session.users.create("petr", "rodsuser")
+        share(context.home, PROJECT, ["jana#brno"])
         life["jana"].mkdir()
-        iinit(life["jana"], line.home.settings, "jana", PASSWORD)
+        iinit(life["jana"], context.home.settings, "jana", PASSWORD)
 
 
 def _files(life: Life) -> None:
