@@ -83,11 +83,11 @@ class Journal:
                         "name another folder for the results"
                     )
                 if "study" in entry:
-                    self._take(entry)
+                    self._apply(entry)
         return whole
 
-    def _take(self, entry: dict[str, Any]) -> None:
-        study = self.study(entry["study"])
+    def _apply(self, entry: dict[str, Any]) -> None:
+        study = self.entry(entry["study"])
         if entry.get("dropped"):
             del self.studies[entry["study"]]
             return
@@ -105,7 +105,7 @@ class Journal:
             study.patient |= PatientPrint.from_fields(*entry["patient"])
         study.counts.merge(Counts(tally, done, entry.get("frames_read", 0)))
 
-    def study(self, ref: str) -> StudyEntry:
+    def entry(self, ref: str) -> StudyEntry:
         """Return what is known of a study."""
         return self.studies.setdefault(ref, StudyEntry())
 
@@ -117,7 +117,7 @@ class Journal:
                 found[study.subject] = found.get(study.subject, PatientPrint()) | study.patient
         return found
 
-    def batch(
+    def record_batch(
         self,
         ref: str,
         subject: str,
@@ -140,12 +140,12 @@ class Journal:
         }
         if patient is not None:
             entry["patient"] = patient.as_fields()
-        self._take(entry)
+        self._apply(entry)
         self._write(entry)
 
-    def settle(self, ref: str) -> None:
+    def mark_settled(self, ref: str) -> None:
         """Note that all of a study stands under its final names."""
-        self.study(ref).settled = True
+        self.entry(ref).settled = True
         self._write({"study": ref, "settled": True})
 
     def drop(self, ref: str) -> None:

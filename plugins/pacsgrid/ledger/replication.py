@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from pacsgrid.config import ReplicationPolicy
 from pacsgrid.ledger.database import Store
-from pacsgrid.model import ReplicationPolicy, StudyState
+from pacsgrid.model import StudyState
 
 DEPOSITED = (StudyState.DEPOSITED, StudyState.REPLICATED, StudyState.VERIFIED)
 """The states of studies all of whose instances are in the home zone."""

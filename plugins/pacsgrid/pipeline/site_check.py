@@ -21,10 +21,9 @@ from pathlib import Path
 from cryptography import x509
 
 from pacsgrid import grid
-from pacsgrid.config import Site
+from pacsgrid.config import Site, SourceSettings
 from pacsgrid.errors import PacsgridError
 from pacsgrid.ledger import migrate, owns_its_trail, server_time
-from pacsgrid.model import SourceSettings
 from pacsgrid.pacs import open_source
 
 FREE_BYTES, FREE_PART = 20 * 2**30, 0.05
@@ -146,7 +145,7 @@ def _zone(site: Site, name: str) -> str:
         where = f"/{name}/home/{zone.settings.user}"
         path = f"{where}/.pacsgrid-check-{os.getpid()}-{socket.gethostname()}"
         sent = os.urandom(4096)
-        grid.put_text(zone, path, sent)
+        grid.put_document(zone, path, sent)
         try:
             with zone.session.data_objects.open(path, "r") as stream:
                 back = stream.read()
