@@ -461,7 +461,7 @@ def test_what_an_older_version_left_is_proven_and_leaves(
     steps(context)
     ref = study.ref(context)
     context.folders(ref).wipe()  # all that it did
-    with context.ledger._transaction() as cursor:
+    with context.ledger.database.transaction() as cursor:
         cursor.execute("DELETE FROM pacsgrid.received WHERE ref = %s", (ref,))
     clean_up(context, DAY, DAY)
     assert study.left() == 2

@@ -20,7 +20,7 @@ INSTANCE = AnonymisedInstance("1", "2", "3", "S1", "CT", "4", "ab" * 32, 10, Pat
 
 @pytest.fixture
 def page(dsn: str, tmp_path: Path) -> Iterator[TestClient]:
-    project = SimpleNamespace(policy=SimpleNamespace(copies={"brno": 1}), profiles=())
+    project = SimpleNamespace(replication=SimpleNamespace(copies={"brno": 1}), profiles=())
     site = SimpleNamespace(ledger_dsn=dsn, quarantine=tmp_path, project=lambda name: project)
     app.dependency_overrides[the_site] = lambda: site
     app.dependency_overrides[viewer] = lambda: Viewer("anna", ("demo",), True, True)
