@@ -16,7 +16,7 @@ from pacsgrid.deid import (
 )
 from pacsgrid.disk import sha256_of, sync_directories
 from pacsgrid.errors import HeldError, WorkFilesMissingError
-from pacsgrid.ledger import InstanceRow
+from pacsgrid.ledger import InstanceRecord
 from pacsgrid.model import AnonymisedInstance
 from pacsgrid.pipeline.context import ProjectContext
 from pacsgrid.pipeline.received_cleanup import ProvenInstances, is_received, proven_instances
@@ -124,7 +124,7 @@ def _report(
 ) -> bytes:
     done = batch.made
     held = [outcome.code for outcome in batch.held]
-    first: AnonymisedInstance | InstanceRow
+    first: AnonymisedInstance | InstanceRecord
     if settled is None:
         first = done[0]
     else:

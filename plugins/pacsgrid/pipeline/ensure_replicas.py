@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 from pacsgrid import grid
 from pacsgrid.errors import ZoneError
-from pacsgrid.ledger import InstanceRow
+from pacsgrid.ledger import InstanceRecord
 from pacsgrid.model import ReplicaProof
 from pacsgrid.pipeline.context import ProjectContext
 from pacsgrid.pipeline.outbox import outbox_instances
@@ -41,9 +41,9 @@ class ReplicaOutcome:
     repaired: int = 0
     restored: int = 0
     copied: int = 0
-    lacking: list[InstanceRow] = field(default_factory=list)
+    lacking: list[InstanceRecord] = field(default_factory=list)
     bad: list[ReplicaProof] = field(default_factory=list)
-    absent: list[InstanceRow] = field(default_factory=list)
+    absent: list[InstanceRecord] = field(default_factory=list)
 
     @property
     def whole(self) -> bool:
@@ -55,7 +55,7 @@ def ensure_replicas(
     context: ProjectContext,
     ref: str,
     zone: grid.Zone,
-    rows: Sequence[InstanceRow],
+    rows: Sequence[InstanceRecord],
     now: datetime | None = None,
     copy_first: bool = False,
 ) -> ReplicaOutcome:
@@ -96,7 +96,9 @@ def ensure_replicas(
     return done
 
 
-def _copied(context: ProjectContext, ref: str, zone: grid.Zone, rows: Sequence[InstanceRow]) -> int:
+def _copied(
+    context: ProjectContext, ref: str, zone: grid.Zone, rows: Sequence[InstanceRecord]
+) -> int:
     """Copy from home what a partner lacks, many at once; returns how many objects."""
     try:
         return copy_study_to_partner(context, ref, zone, rows)
@@ -107,7 +109,11 @@ def _copied(context: ProjectContext, ref: str, zone: grid.Zone, rows: Sequence[I
 
 
 def verify_and_record(
-    context: ProjectContext, ref: str, zone: grid.Zone, rows: Sequence[InstanceRow], now: datetime
+    context: ProjectContext,
+    ref: str,
+    zone: grid.Zone,
+    rows: Sequence[InstanceRecord],
+    now: datetime,
 ) -> list[ReplicaProof]:
     """Let a zone recompute replicas from storage, and enter the proofs into the ledger."""
     proofs = grid.verify(zone, context.project.name, rows)
@@ -116,7 +122,10 @@ def verify_and_record(
 
 
 def _judge(
-    done: ReplicaOutcome, proofs: Sequence[ReplicaProof], rows: Sequence[InstanceRow], copies: int
+    done: ReplicaOutcome,
+    proofs: Sequence[ReplicaProof],
+    rows: Sequence[InstanceRecord],
+    copies: int,
 ) -> bool:
     good: dict[str, int] = {}
     for proof in proofs:
@@ -131,7 +140,7 @@ def _mend(
     context: ProjectContext,
     ref: str,
     zone: grid.Zone,
-    rows: Sequence[InstanceRow],
+    rows: Sequence[InstanceRecord],
     now: datetime,
     proofs: Sequence[ReplicaProof],
     done: ReplicaOutcome,
@@ -149,7 +158,11 @@ def _mend(
 
 
 def _restore(
-    context: ProjectContext, ref: str, zone: grid.Zone, gone: Sequence[InstanceRow], now: datetime
+    context: ProjectContext,
+    ref: str,
+    zone: grid.Zone,
+    gone: Sequence[InstanceRecord],
+    now: datetime,
 ) -> int:
     """Bring back what a zone lost from another zone's proven copy, else from the outbox."""
     project, restored = context.project.name, 0

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pacsgrid.disk import sha256_of
 from pacsgrid.errors import ConfigError, HeldError, SourceUnavailableError
-from pacsgrid.ledger import InstanceRow
+from pacsgrid.ledger import InstanceRecord
 from pacsgrid.ledger.codes import GIVEN_UP
 from pacsgrid.model import AnonymisedInstance, FoundStudy, StudyState
 from pacsgrid.pacs.received import ReceivedSource
@@ -31,7 +31,7 @@ class ProvenInstances:
     Only what came since is taken through again; a PACS or drop folder gives the whole study.
     """
 
-    rows: dict[str, InstanceRow]
+    rows: dict[str, InstanceRecord]
     files: frozenset[str]
 
     def against(self, made: AnonymisedInstance) -> HeldError | None:

@@ -12,7 +12,7 @@ from pacsgrid import grid
 from pacsgrid.errors import ConfigError
 from pacsgrid.grid.release_tickets import revoke_tickets_below
 from pacsgrid.grid.search import Criterion, search
-from pacsgrid.ledger import InstanceRow
+from pacsgrid.ledger import InstanceRecord
 from pacsgrid.pipeline.context import ProjectContext
 from pacsgrid.pipeline.release_documents import Documents, release_documents
 
@@ -35,7 +35,7 @@ def select_cohort(
     criteria: Sequence[Criterion] = (),
     subjects: Sequence[str] = (),
     study_uids: Sequence[str] = (),
-) -> dict[str, list[InstanceRow]]:
+) -> dict[str, list[InstanceRecord]]:
     """Return a cohort's instances by study: by AVU query in the home zone, or from a list.
 
     Only verified studies are in it. Raises ConfigError when nothing selects anything.
@@ -51,7 +51,7 @@ def select_cohort(
     return context.ledger.instances.verified(context.project.name, wanted, subjects)
 
 
-def summarise_cohort(members: dict[str, list[InstanceRow]]) -> CohortSummary:
+def summarise_cohort(members: dict[str, list[InstanceRecord]]) -> CohortSummary:
     """Count a cohort."""
     rows = [row for one in members.values() for row in one]
     return CohortSummary(
@@ -66,7 +66,7 @@ def summarise_cohort(members: dict[str, list[InstanceRow]]) -> CohortSummary:
 def release_cohort(
     context: ProjectContext,
     name: str,
-    members: dict[str, list[InstanceRow]],
+    members: dict[str, list[InstanceRecord]],
     title: str = "",
     withdrawn: int = 0,
 ) -> str:
@@ -116,7 +116,7 @@ def _put(context: ProjectContext, name: str, version: int, made: Documents) -> N
         grid.put_document(context.home, f"{place}/{file}", text)
 
 
-def _digest(rows: Sequence[InstanceRow]) -> str:
+def _digest(rows: Sequence[InstanceRecord]) -> str:
     lines = sorted(f"{row.study_uid}/{row.series_uid}/{row.sop_uid} {row.sha256}" for row in rows)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 

@@ -6,14 +6,14 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from pacsgrid.ledger import InstanceRow
+from pacsgrid.ledger import InstanceRecord
 from pacsgrid.uids import collection, named
 
 Documents = dict[str, bytes]
 MANIFEST = "manifest.json"
 
 
-def path_in_project(row: InstanceRow) -> str:
+def path_in_project(row: InstanceRecord) -> str:
     """Return an instance's place below its project's collection, and in what is fetched."""
     uids = row.study_uid, row.series_uid, row.sop_uid
     return collection(f"data/{named(row.subject)}", *uids, suffix=".dcm")
@@ -25,7 +25,7 @@ def release_documents(
     name: str,
     version: int,
     title: str,
-    rows: Sequence[InstanceRow],
+    rows: Sequence[InstanceRecord],
     withdrawn: int,
 ) -> Documents:
     """Return the files of a version, by name."""
@@ -48,9 +48,9 @@ def release_documents(
     }
 
 
-def _crate(name: str, version: int, title: str, rows: Sequence[InstanceRow]) -> dict[str, Any]:
+def _crate(name: str, version: int, title: str, rows: Sequence[InstanceRecord]) -> dict[str, Any]:
     """RO-Crate 1.1: the root data set has the studies as parts and the manifest beside them."""
-    studies: dict[str, list[InstanceRow]] = {}
+    studies: dict[str, list[InstanceRecord]] = {}
     for row in rows:
         studies.setdefault(f"data/{row.subject}/{row.study_uid}/", []).append(row)
     parts: list[dict[str, Any]] = [
@@ -97,7 +97,7 @@ def _readme(
     name: str,
     version: int,
     title: str,
-    rows: Sequence[InstanceRow],
+    rows: Sequence[InstanceRecord],
     withdrawn: int,
 ) -> str:
     home = f"/{zone}/home/{project}"

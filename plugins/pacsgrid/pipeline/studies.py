@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from pacsgrid import grid
 from pacsgrid.errors import ZoneUnavailableError
-from pacsgrid.ledger import InstanceRow
+from pacsgrid.ledger import InstanceRecord
 from pacsgrid.model import AVU
 from pacsgrid.pipeline.context import ProjectContext
 from pacsgrid.pipeline.study_documents import put_study_documents
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 def collection_of_study(
-    context: ProjectContext, zone: grid.Zone, rows: Sequence[InstanceRow]
+    context: ProjectContext, zone: grid.Zone, rows: Sequence[InstanceRecord]
 ) -> str:
     """Return the collection of a study in a zone."""
     first = rows[0]
@@ -28,7 +28,7 @@ def collection_of_study(
 
 
 def study_avus(
-    context: ProjectContext, collection: str, rows: Sequence[InstanceRow]
+    context: ProjectContext, collection: str, rows: Sequence[InstanceRecord]
 ) -> dict[str, list[AVU]]:
     """Return the AVUs of a study's collections; instances have none of their own."""
     first = rows[0]
@@ -51,7 +51,7 @@ def study_avus(
 
 
 def copy_study_to_partner(
-    context: ProjectContext, ref: str, partner: grid.Zone, rows: Sequence[InstanceRow]
+    context: ProjectContext, ref: str, partner: grid.Zone, rows: Sequence[InstanceRecord]
 ) -> int:
     """Copy what a partner lacks of a study, with its AVUs and documents; returns how many objects.
 
@@ -68,7 +68,9 @@ def copy_study_to_partner(
     return made
 
 
-def add_study_avus(context: ProjectContext, zone: grid.Zone, rows: Sequence[InstanceRow]) -> None:
+def add_study_avus(
+    context: ProjectContext, zone: grid.Zone, rows: Sequence[InstanceRecord]
+) -> None:
     """Add the AVUs that a study's collections lack in a zone."""
     for place, avus in study_avus(context, collection_of_study(context, zone, rows), rows).items():
         grid.add_avus(zone, place, avus)
