@@ -39,7 +39,7 @@ async def pacsgrid_dicomweb(scope: Any, receive: Any, send: Any) -> None:
 
 def project_gate(app: Any) -> Any:
     """Wrap Airflow's API in the check of projects, which is imported only where there is an API."""
-    from pacsgrid.web.gate import ProjectGate
+    from pacsgrid.web.project_gate import ProjectGate
 
     return ProjectGate(app)
 

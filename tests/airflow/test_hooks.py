@@ -13,12 +13,12 @@ import yaml
 from airflow.models import Connection
 from airflow.providers_manager import ProvidersManager
 
+from irods_zone import ZoneServer
 from pacsgrid.airflow.hooks.irods import IrodsHook
 from pacsgrid.config import ZoneSettings, load_site
 from pacsgrid.connections import EXTRAS
 from pacsgrid.embedded.pacs import DICOMWEB, ORTHANC, EmbeddedPacs
 from pacsgrid.embedded.ports import reserve_port
-from pacsgrid.embedded.zone import ZoneServer
 from pacsgrid.errors import ConfigError
 from pacsgrid.grid import Zone
 from pacsgrid.pacs import open_source

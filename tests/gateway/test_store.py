@@ -25,7 +25,7 @@ from starlette.exceptions import HTTPException
 
 from pacsgrid.config import SourceSettings
 from pacsgrid.gateway import Gateway
-from pacsgrid.gateway.serve import PREFIX, application
+from pacsgrid.gateway.service import PREFIX, application
 from pacsgrid.gateway.web.store import _take
 from pacsgrid.model import StudyQuery
 from pacsgrid.pacs.multipart import MultipartCut

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from irods_zone import ZoneServer
 from pacsgrid.config import ZoneSettings
 from pacsgrid.embedded.ports import reserve_port
-from pacsgrid.embedded.zone import ZoneServer
 from pacsgrid.grid import Zone, ensure_project
 from pacsgrid.grid.admin import prepare_zone
 from support.gridkit import Grid, make_instances

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from irods_zone import ZoneServer
 from pacsgrid.config import ZoneSettings
-from pacsgrid.embedded.zone import ZoneServer
 from pacsgrid.errors import ZoneError, ZoneUnavailableError
-from pacsgrid.grid import Zone, put_text
+from pacsgrid.grid import Zone, put_document
 from pacsgrid.grid.user import UserZone
 from support.certificates import Certificates, make_certificates
 from support.irods_user import iinit
@@ -34,7 +34,7 @@ def settings(tmp_path: Path, certificates: Certificates) -> Iterator[ZoneSetting
 
 def test_bytes_go_through_tls(settings: ZoneSettings, certificates: Certificates) -> None:
     with Zone(settings.replace(ca_file=certificates.authority)) as zone:
-        put_text(zone, "/brno/home/rods/a", b"whole")
+        put_document(zone, "/brno/home/rods/a", b"whole")
         assert zone.session.pool.get_connection().socket.version().startswith("TLS")
         with zone.session.data_objects.open("/brno/home/rods/a", "r") as stream:
             assert stream.read() == b"whole"

@@ -14,16 +14,16 @@ from pacsgrid.errors import ConfigError, RetryableError
 
 if TYPE_CHECKING:
     from pacsgrid.ledger import InstanceRow
-    from pacsgrid.pipeline import Line
+    from pacsgrid.pipeline import ProjectContext
 
 
-def _members(context: Line, params: Mapping[str, Any]) -> dict[str, list[InstanceRow]]:
+def _members(context: ProjectContext, params: Mapping[str, Any]) -> dict[str, list[InstanceRow]]:
     from pacsgrid.grid.search import Criterion
-    from pacsgrid.pipeline.release import select
+    from pacsgrid.pipeline.release import select_cohort
 
     criteria = [Criterion.parse(text) for text in params.get("criteria") or ()]
     listed = list(params.get("members") or ())
-    return select(context, criteria, listed, listed)
+    return select_cohort(context, criteria, listed, listed)
 
 
 def _digest(members: Mapping[str, list[InstanceRow]]) -> str:
@@ -45,12 +45,12 @@ def count(params: Mapping[str, Any]) -> dict[str, str]:
         ``subject`` and ``body`` of the question for the steward, and the cohort's ``digest``.
     """
     with project_context(params, "release_cohort") as context:
-        from pacsgrid.pipeline.release import preview
+        from pacsgrid.pipeline.release import summarise_cohort
 
         members = _members(context, params)
         if not members:
             raise ConfigError("no verified study is in this cohort; check criteria and members")
-        seen = preview(members)
+        seen = summarise_cohort(members)
         kinds = "".join(f"\n- {name}: {n} instances" for name, n in seen.modalities.items())
         return {
             "subject": f"Release {params['name']} of project {params['project']}",
@@ -82,12 +82,12 @@ def freeze(params: Mapping[str, Any], approved: str) -> str:
         Studies were added or removed since the cohort was counted.
     """
     with project_context(params, "release_cohort") as context:
-        from pacsgrid.pipeline.release import release
+        from pacsgrid.pipeline.release import release_cohort
 
         members = _members(context, params)
         if _digest(members) != approved:
             raise ConfigError("the cohort has changed since it was counted; start another run")
-        return release(context, params["name"], members, params.get("title") or "")
+        return release_cohort(context, params["name"], members, params.get("title") or "")
 
 
 def count_patient(params: Mapping[str, Any]) -> dict[str, str]:
@@ -105,9 +105,9 @@ def count_patient(params: Mapping[str, Any]) -> dict[str, str]:
     """
     with project_context(params, "withdraw_patient") as context:
         subject, project = params["subject"], params["project"]
-        members = context.cohorts.members(project, [], [subject])
-        objects = len(context.cohorts.sop_uids(project, subject))
-        if not objects and not context.cohorts.is_withdrawn(project, subject):
+        members = context.ledger.instances.verified(project, [], [subject])
+        objects = len(context.ledger.instances.sop_uids_of_subject(project, subject))
+        if not objects and not context.ledger.withdrawals.is_withdrawn(project, subject):
             raise ConfigError(f"project {project} has no subject {subject}; give the pseudonym")
         zones = ", ".join((context.project.home_zone, *context.project.partner_zones))
         return {

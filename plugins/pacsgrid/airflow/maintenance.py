@@ -62,12 +62,12 @@ def maintain(project: str) -> dict[str, Any]:
         Something failed that may succeed when it is tried again.
     """
     with project_context({"project": project}, "replicate_and_verify") as context:
-        from pacsgrid.pipeline.keep import tend
+        from pacsgrid.pipeline.maintain import maintain
 
-        outcome = tend(context)
-        if outcome.again:
+        outcome = maintain(context)
+        if outcome.failures:
             log.warning(
-                "%d operations must be tried again: %s", len(outcome.again), outcome.again[0]
+                "%d operations must be tried again: %s", len(outcome.failures), outcome.failures[0]
             )
         if outcome.lost:
             refs = ", ".join(sorted({ref for ref, _ in outcome.lost}))
@@ -75,8 +75,8 @@ def maintain(project: str) -> dict[str, Any]:
                 f"{project}: {len(outcome.lost)} instances have no good replica in any zone: {refs}"
                 "; ingest these studies again from their source"
             )
-        if outcome.again:
-            raise RetryableError(f"{project}: {outcome.again[0]}")
+        if outcome.failures:
+            raise RetryableError(f"{project}: {outcome.failures[0]}")
     done = asdict(outcome)
     return {
         name: done[name]
@@ -129,8 +129,8 @@ def sweep(project: str, rejected_days: int, selections_days: int) -> dict[str, i
         How many days sealed selections are kept.
     """
     with project_context({"project": project}, "housekeeping") as context:
-        from pacsgrid.pipeline.housekeeping import sweep
+        from pacsgrid.pipeline.housekeeping import clean_up
 
         return asdict(
-            sweep(context, timedelta(days=rejected_days), timedelta(days=selections_days))
+            clean_up(context, timedelta(days=rejected_days), timedelta(days=selections_days))
         )

@@ -18,7 +18,7 @@ from airflow.sdk.observability import stats
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pacsgrid.pipeline import Line
+    from pacsgrid.pipeline import ProjectContext
 
 _FORBIDDEN = re.compile(r"[^A-Za-z0-9_-]")
 
@@ -36,7 +36,7 @@ def _name(*parts: str) -> str:
 
 
 @contextmanager
-def step(context: Line, name: str, refs: Sequence[str]) -> Iterator[None]:
+def step(context: ProjectContext, name: str, refs: Sequence[str]) -> Iterator[None]:
     """Time one step over a batch, and count the studies that passed it.
 
     Parameters
@@ -51,7 +51,7 @@ def step(context: Line, name: str, refs: Sequence[str]) -> Iterator[None]:
     from pacsgrid.pipeline import STEPS
 
     project, before, after = context.project.name, STEPS[name].before, STEPS[name].after
-    waiting = [ref for ref in refs if context.ledger.state(ref) is before]
+    waiting = [ref for ref in refs if context.ledger.studies.state(ref) is before]
     start = monotonic()
     try:
         yield
@@ -59,10 +59,10 @@ def step(context: Line, name: str, refs: Sequence[str]) -> Iterator[None]:
         tags = {"project": project, "step": name}
         took = timedelta(seconds=monotonic() - start)
         stats.timing(_name("step", project, name), took, tags=tags)
-        passed = [ref for ref in waiting if context.ledger.state(ref) is after]
+        passed = [ref for ref in waiting if context.ledger.studies.state(ref) is after]
         stats.incr(_name("passed", project, name), len(passed), tags=tags)
         if name == "deposit":
-            rows = [row for ref in passed for row in context.ledger.instances(ref)]
+            rows = [row for ref in passed for row in context.ledger.instances.of_study(ref)]
             tags = {"project": project}
             stats.incr(_name("deposited", project, "instances"), len(rows), tags=tags)
             size = sum(row.size for row in rows)
@@ -74,7 +74,7 @@ def count_failure(dag: str) -> None:
     stats.incr(_name("failed", dag), tags={"dag": dag})
 
 
-def send_gauges(context: Line) -> None:
+def send_gauges(context: ProjectContext) -> None:
     """Send a project's gauges: states, held reasons, replicas by zone, unreachable zones."""
     from pacsgrid.ledger import Overview
     from pacsgrid.model import StudyState

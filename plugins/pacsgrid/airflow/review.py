@@ -24,10 +24,10 @@ def questions(params: Mapping[str, Any]) -> list[dict[str, str]]:
         ``subject`` and ``body`` of each question.
     """
     with project_context(params, "review_held") as context:
-        from pacsgrid.pipeline.review import open_reviews, summary
+        from pacsgrid.pipeline.review import count_by_reason, open_reviews
 
         reviews = open_reviews(context, params["limit"], params.get("only") or "")
-        for code, count in summary(reviews).items():
+        for code, count in count_by_reason(reviews).items():
             log.info("%d studies wait for %s", count, code)
         return [
             {
@@ -106,9 +106,9 @@ def resume(params: Mapping[str, Any], studies: Sequence[Mapping[str, str] | None
         by_profile.setdefault(one["profile"], []).append(one["ref"])
     for profile, refs in by_profile.items():
         with project_context({**params, "profile": profile}, "review_held") as context:
-            from pacsgrid.pipeline import STEPS, run_step, settle
+            from pacsgrid.pipeline import STEPS, clear_work_folders, run_step
 
             for name in STEPS:
                 refs = run_step(context, name, refs).refs
-            done += settle(context, refs)
+            done += clear_work_folders(context, refs)
     return done

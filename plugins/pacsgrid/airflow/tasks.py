@@ -18,7 +18,7 @@ from pacsgrid.errors import ConfigError, PacsgridError
 
 if TYPE_CHECKING:
     from pacsgrid.model import StudyQuery
-    from pacsgrid.pipeline import Line
+    from pacsgrid.pipeline import ProjectContext
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ def translated() -> Iterator[None]:
 
 
 @contextmanager
-def project_context(params: Mapping[str, Any], actor: str) -> Iterator[Line]:
+def project_context(params: Mapping[str, Any], actor: str) -> Iterator[ProjectContext]:
     """Open the context of a run's project: its settings, ledger, zones and profile.
 
     Parameters
@@ -74,16 +74,15 @@ def project_context(params: Mapping[str, Any], actor: str) -> Iterator[Line]:
     """
     with translated():
         from pacsgrid.config import load_site
-        from pacsgrid.pipeline import Line
+        from pacsgrid.pipeline import ProjectContext
 
         profile = params.get("profile") or ""
-        with Line(load_site(), params["project"], actor, profile) as context:
+        with ProjectContext(load_site(), params["project"], actor, profile) as context:
             yield context
 
 
-def _queries(context: Line, params: Mapping[str, Any]) -> list[StudyQuery]:
+def _queries(context: ProjectContext, params: Mapping[str, Any]) -> list[StudyQuery]:
     """Return the queries of a run: one, or one for each kind of identifier in its selection."""
-    from pacsgrid.ledger import open_selection
     from pacsgrid.model import StudyQuery
 
     base = StudyQuery(
@@ -95,8 +94,7 @@ def _queries(context: Line, params: Mapping[str, Any]) -> list[StudyQuery]:
         raise ConfigError("date_from is after date_to; swap them")
     if not (name := params.get("selection")):
         return [base]
-    dsn = context.site.ledger_dsn
-    selection = open_selection(dsn, context.vault, params["project"], name)
+    selection = context.ledger.selections.open(context.vault, params["project"], name)
     kinds = ("patient_ids", "accession_numbers", "study_uids")
     return [
         replace(base, **{kind: getattr(selection, kind)})
@@ -120,15 +118,15 @@ def find_batches(params: Mapping[str, Any]) -> list[list[str]]:
         Batches of the studies' references in the ledger.
     """
     with project_context(params, "ingest_studies") as context:
-        from pacsgrid.pipeline import find_studies, look
-        from pacsgrid.pipeline.sync import unfinished
+        from pacsgrid.pipeline import find_studies, preview_ingest
+        from pacsgrid.pipeline.sync import unfinished_studies
 
         size = context.site.batch_size
         if params.get("pending"):
-            return _batches(unfinished(context, params["source"]), size)
+            return _batches(unfinished_studies(context, params["source"]), size)
         queries = _queries(context, params)
         if params.get("dry_run"):
-            outlook = look(context, params["source"], queries)
+            outlook = preview_ingest(context, params["source"], queries)
             log.info("dry run, nothing is taken: %s", asdict(outlook))
             return []
         refs: dict[str, None] = {}
@@ -187,17 +185,17 @@ def do_settle(params: Mapping[str, Any], refs: Sequence[str]) -> int:
         How many studies were verified.
     """
     with project_context(params, "ingest_studies.settle") as context:
-        from pacsgrid.pipeline import settle
+        from pacsgrid.pipeline import clear_work_folders
 
-        return settle(context, refs)
+        return clear_work_folders(context, refs)
 
 
 def report(params: Mapping[str, Any]) -> dict[str, int]:
     """Return the number of the project's studies in each state, and log what is held."""
     with project_context(params, "ingest_studies.report") as context:
-        summary = context.ledger.summary(params["project"])
+        summary = context.ledger.studies.count_by_state(params["project"])
         for state, count in summary.items():
             log.info("%d studies %s", count, state)
-        for row in context.ledger.held(params["project"]):
+        for row in context.ledger.held.queue(params["project"]):
             log.warning("held: %s: %s: %s", row.ref, row.code, row.detail)
         return summary

@@ -11,14 +11,14 @@ from irods.exception import CAT_NO_CHECKSUM_FOR_REPLICA, USER_CHKSUM_MISMATCH
 
 from pacsgrid.disk import sha256_of
 from pacsgrid.errors import ZoneError, ZoneUnavailableError
-from pacsgrid.grid.layout import Deposited
-from pacsgrid.grid.wire import SINGLE_BUFFER, put_buffer
+from pacsgrid.grid.irods_requests import SINGLE_BUFFER, put_buffer
+from pacsgrid.grid.layout import InstanceInfo
 from pacsgrid.grid.zone import Zone, irods_checksum
 
 CHUNK = 4 << 20
 # Parallel streams for one large object; more do not help against one storage.
 STREAMS = 4
-_D_contra = TypeVar("_D_contra", bound=Deposited, contravariant=True)
+_D_contra = TypeVar("_D_contra", bound=InstanceInfo, contravariant=True)
 
 
 class Opener(Protocol[_D_contra]):
@@ -36,7 +36,7 @@ def read_all(opener: Opener[_D_contra], one: _D_contra) -> bytes:
         return b"".join(iter(lambda: source.read(CHUNK), b""))
 
 
-def put_one(zone: Zone, path: str, one: _D_contra, opener: Opener[_D_contra]) -> None:
+def put_object(zone: Zone, path: str, one: _D_contra, opener: Opener[_D_contra]) -> None:
     """Put a new object with its checksum computed on both sides and registered.
 
     Raises

@@ -13,7 +13,7 @@ from irods.session import NonAnonymousLoginWithoutPassword, iRODSSession
 
 from pacsgrid.config import ZoneSettings
 from pacsgrid.errors import ConfigError, ZoneError, ZoneUnavailableError
-from pacsgrid.grid.zone import TIMEOUT, Zone, translated
+from pacsgrid.grid.zone import TIMEOUT, Zone, translated_errors
 
 ENVIRONMENT = "IRODS_ENVIRONMENT_FILE"
 # What a server says to a password that is not, or no longer, that of the account.
@@ -71,7 +71,7 @@ class UserZone(Zone):
         """
         user = f"{self.settings.user}#{self.settings.name}"
         try:
-            with translated(self.settings.name):
+            with translated_errors(self.settings.name):
                 yield
         except ZoneUnavailableError as error:
             where = f"{self.settings.host}:{self.settings.port}"

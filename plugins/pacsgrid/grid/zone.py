@@ -67,11 +67,8 @@ def _tls(ca_file: Path | None) -> dict[str, Any]:
 
 
 @contextmanager
-def translated(zone: str) -> Iterator[None]:
-    """Raise what python-irodsclient raises as one of pacsgrid's exceptions instead.
-
-    These are `ZoneUnavailableError`, `ResourceUnavailableError` and `ZoneError`.
-    """
+def translated_errors(zone: str) -> Iterator[None]:
+    """Turn what python-irodsclient raises into ZoneUnavailableError, ResourceUnavailableError or ZoneError."""
     try:
         yield
     except PacsgridError:
@@ -140,7 +137,7 @@ class Zone:
         self._asking = Lock()
         self._timeout = timeout
 
-    def allow(self, size: int) -> None:
+    def extend_timeout(self, size: int) -> None:
         """Wait long enough for a server that checksums and replicates an object of `size` bytes."""
         seconds = TIMEOUT + size // SLOWEST
         if seconds > self._timeout:
@@ -167,7 +164,7 @@ class Zone:
             **_tls(s.ca_file),
         )
         session.connection_timeout = self._timeout
-        with translated(s.name):
+        with translated_errors(s.name):
             try:
                 with session.pool.get_connection():
                     pass
@@ -192,7 +189,7 @@ class Zone:
         on any idle one of its pool and takes the refusal for the end. So queries have a session
         of their own, used by one thread at a time, which keeps its pool at one connection.
         """
-        with self._asking, translated(self.settings.name):
+        with self._asking, translated_errors(self.settings.name):
             if self._catalog is None:
                 self._catalog = self._open()
             query = self._catalog.query(*columns).filter(*criteria)
@@ -207,14 +204,16 @@ class Zone:
         A connection that died while it was idle is no sign of a zone that is away, so a second
         try is made with new ones.
         """
-        with translated(self.settings.name):
+        with translated_errors(self.settings.name):
             try:
                 self.session.collections.exists(f"/{self.settings.name}")
             except irods_errors.NetworkException:
                 self.close()
                 self.session.collections.exists(f"/{self.settings.name}")
 
-    def each(self, work: Callable[[_T], _R], items: Iterable[_T], connections: int) -> list[_R]:
+    def run_parallel(
+        self, work: Callable[[_T], _R], items: Iterable[_T], connections: int
+    ) -> list[_R]:
         """Call `work` for every item over several connections; the first error is raised."""
         failed = False
 
@@ -228,7 +227,7 @@ class Zone:
                 failed = True
                 raise
 
-        with translated(self.settings.name), ThreadPoolExecutor(max(1, connections)) as pool:
+        with translated_errors(self.settings.name), ThreadPoolExecutor(max(1, connections)) as pool:
             done = [pool.submit(guarded, item) for item in items]
             wait(done)
             # The error that came first in time is the one worth telling.

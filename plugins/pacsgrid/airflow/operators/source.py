@@ -47,8 +47,8 @@ class SynchroniseSourceOperator(BaseOperator):
         """Ask for every study date that is due, up to today in the site's time zone."""
         with project_context({"project": self.project}, "nightly_sync") as opened:
             from pacsgrid.config import site_names
-            from pacsgrid.pipeline.sync import sync
+            from pacsgrid.pipeline.sync import sync_source
 
             today = datetime.now(ZoneInfo(site_names().time_zone)).date()
             first = opened.project.nightly_from or today
-            return len(sync(opened, self.source, today, first, int(self.late_days)))
+            return len(sync_source(opened, self.source, today, first, int(self.late_days)))
