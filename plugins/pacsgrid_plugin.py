@@ -6,13 +6,18 @@ from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
-from pacsgrid.airflow import started
+from pacsgrid.airflow import listener
 
 
 async def pacsgrid_page(scope: Any, receive: Any, send: Any) -> None:
-    """Hand on to the page's app, imported at its first request.
+    """Pass a request to the page's app, which is imported at the first one.
 
-    Airflow loads plugins in every one of its processes; only the API server needs the app.
+    Airflow loads plugins in all its processes, and only the API server needs the app.
+
+    Parameters
+    ----------
+    scope, receive, send
+        As ASGI defines them.
     """
     from pacsgrid.web.app import app
 
@@ -20,24 +25,30 @@ async def pacsgrid_page(scope: Any, receive: Any, send: Any) -> None:
 
 
 async def pacsgrid_dicomweb(scope: Any, receive: Any, send: Any) -> None:
-    """Hand on to the gateway's DICOMweb, imported at its first request."""
+    """Pass a request to the gateway's DICOMweb app, which is imported at the first one.
+
+    Parameters
+    ----------
+    scope, receive, send
+        As ASGI defines them.
+    """
     from pacsgrid.web.dicomweb import app
 
     await app(scope, receive, send)
 
 
 def project_gate(app: Any) -> Any:
-    """Put the gate before Airflow's API; imported where there is one to stand before."""
+    """Wrap Airflow's API in the check of projects, which is imported only where there is an API."""
     from pacsgrid.web.project_gate import ProjectGate
 
     return ProjectGate(app)
 
 
 class PacsgridPlugin(AirflowPlugin):
-    """The page in the navigation, the API behind it, DICOMweb, and who may start what."""
+    """The page in the navigation, its API, DICOMweb, and the check of who may use which project."""
 
     name = "pacsgrid"
-    listeners = [started]  # noqa: RUF012
+    listeners = [listener]  # noqa: RUF012
     fastapi_apps = [  # noqa: RUF012
         {"app": pacsgrid_page, "url_prefix": "/pacsgrid", "name": "pacsgrid"},
         {"app": pacsgrid_dicomweb, "url_prefix": "/dicom-web", "name": "pacsgrid DICOMweb"},
