@@ -23,18 +23,28 @@ from pacsgrid.uids import named
 
 @dataclass(frozen=True)
 class WorkFolders:
-    """The directories one study passes through, all named by its opaque reference."""
+    """The directories that one study passes through, named by its opaque reference.
+
+    Attributes
+    ----------
+    staging
+        The identified files as the source gave them.
+    outbox
+        The anonymised files, until the study is verified.
+    quarantine
+        Held files, for a steward.
+    """
 
     staging: Path
     outbox: Path
     quarantine: Path
 
     def quarantine_file(self, path: Path) -> str:
-        """Copy a file into the quarantine, whole or not at all; returns its SHA-256 in hex."""
+        """Copy a file into the quarantine, whole or not at all; return its SHA-256 in hex."""
         return keep(path, self.quarantine)
 
-    def copy_to_quarantine(self) -> None:
-        """Have the quarantine hold all of staging too; again is no harm."""
+    def quarantine_staging(self) -> None:
+        """Copy all of staging into the quarantine; safe to repeat."""
         if not self.staging.exists():
             return
         self.quarantine.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -52,33 +62,44 @@ class WorkFolders:
                     copy.flush()
                     os.fsync(copy.fileno())
             os.replace(partial, target)
-        # Staging is wiped next.
+        # Staging is wiped next, so the links must be on disk.
         sync_directories([self.quarantine, self.quarantine.parent])
 
     def wipe(self) -> None:
-        """Remove what staging and outbox hold of the study; the quarantine stays."""
-        for room in (self.staging, self.outbox):
-            shutil.rmtree(room, ignore_errors=True)
+        """Remove the study's staging and outbox; the quarantine stays."""
+        for folder in (self.staging, self.outbox):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 class ProjectContext:
-    """One project's line from source to verified replicas.
+    """A project's settings, keys, database and zones, opened when first used.
 
     Parameters
     ----------
     site
         The validated site settings.
     project
-        A project's name in them.
+        The project's name in them.
     actor
         Who acts, for the audit trail.
     profile
-        Instead of the project's own; one of those that its settings allow.
+        A profile to use instead of the project's default; one that its settings allow.
+
+    Attributes
+    ----------
+    site, project
+        The settings of the site and of the project.
+    profile
+        The de-identification profile.
+    pseudonyms
+        Derives the project's pseudonyms from its key.
+    vault
+        Seals and opens what identifies a study.
 
     Raises
     ------
     ConfigError
-        The project, its key file or its profile is missing or wrong, or not allowed.
+        The project, its key file or its profile is missing, wrong or not allowed.
     """
 
     def __init__(
@@ -96,20 +117,20 @@ class ProjectContext:
         key = read_key(f"projects.{project}.key_file", self.project.key_file)
         self.pseudonyms = Pseudonyms(key, project)
         self.vault = Vault(site.vault_key)
-        for room in (site.staging, site.outbox, site.quarantine):
-            room.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for folder in (site.staging, site.outbox, site.quarantine):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._actor = actor
         self._zones: dict[str, Zone] = {}
 
     @cached_property
     def ledger(self) -> Ledger:
-        """The ledger, its schema brought up to date first."""
+        """The ledger, with its schema brought up to date."""
         migrate(self.site.ledger_dsn)
         return Ledger(self.site.ledger_dsn, self._actor)
 
     @cached_property
     def duties(self) -> Duties:
-        """What the replication policy still asks for."""
+        """What the replication policy still asks for, and zones that do not answer."""
         migrate(self.site.ledger_dsn)
         return Duties(self.site.ledger_dsn)
 
@@ -126,7 +147,7 @@ class ProjectContext:
         return Patients(self.site.ledger_dsn)
 
     def zone(self, name: str) -> Zone:
-        """Return the client of a zone, one per line."""
+        """Return the client of a zone, with the project's copies and resource; one per context."""
         if name not in self._zones:
             policy, settings = self.project.policy, self.site.zone(name)
             self._zones[name] = Zone(
@@ -145,26 +166,26 @@ class ProjectContext:
 
     @property
     def partners(self) -> list[Zone]:
-        """The zones that hold a copy each."""
+        """The partner zones, which hold a copy each."""
         return [self.zone(name) for name in self.project.partner_zones]
 
     def folders(self, ref: str) -> WorkFolders:
-        """Return the directories of one study; raises HeldError, see `uids.named`."""
+        """Return the work folders of a study; raise HeldError if it is not a reference."""
         name, site = named(ref), self.site
         return WorkFolders(site.staging / name, site.outbox / name, site.quarantine / name)
 
     @cached_property
     def processor(self) -> Workshop:
-        """Anonymiser and checker; its processes serve one study after another."""
+        """Anonymiser and checker; its worker processes serve one study after another."""
         return Workshop(self.pseudonyms, self.profile)
 
     def stop_workers(self) -> None:
-        """End the processes of the workshop, and forget what it knows of the last study."""
+        """Stop the worker processes, and drop what they remember of the last study."""
         if "processor" in self.__dict__:
             self.__dict__.pop("processor").close()
 
     def close(self) -> None:
-        """Close every connection this line opened."""
+        """Stop the workers and close every connection."""
         self.stop_workers()
         for zone in self._zones.values():
             zone.close()
@@ -174,6 +195,7 @@ class ProjectContext:
                 self.__dict__.pop(name).close()
 
     def __enter__(self) -> Self:
+        """Return the context itself."""
         return self
 
     def __exit__(
@@ -182,4 +204,5 @@ class ProjectContext:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        """Stop the workers and close every connection."""
         self.close()
