@@ -72,7 +72,7 @@ bench: $(VENV)/.ready system
 	$(BIN)/python tests/benchmarks/bench_pipeline.py
 
 zone-soak: $(VENV)/.ready
-	$(BIN)/python tests/embedded/zone/soak.py --operations 100000
+	PYTHONPATH=$(PYTHONPATH):tests $(BIN)/python -m support.zone_soak --operations 100000
 
 bench-zone: $(VENV)/.ready
 	$(BIN)/python tests/benchmarks/bench_zone.py

@@ -12,17 +12,16 @@ from dicomweb_client.api import DICOMwebClient
 from pydicom import dcmread
 
 from pacsgrid import grid
+from pacsgrid.config import ReceiverSettings, Token
 from pacsgrid.embedded.stack import Stack
-from pacsgrid.gateway import Gateway, Level
-from pacsgrid.gateway.serve import PREFIX, application
-from pacsgrid.gateway_settings import Token
+from pacsgrid.gateway import Gateway, QueryLevel
+from pacsgrid.gateway.service import PREFIX, application
 from pacsgrid.grid import study_collection
 from pacsgrid.model import StudyQuery
 from pacsgrid.pacs.receiver.watch import Watcher
 from pacsgrid.pipeline import STEPS, ProjectContext, clear_work_folders, find_studies, run_step
 from pacsgrid.pipeline.maintain import maintain
 from pacsgrid.pipeline.withdraw import withdraw
-from pacsgrid.receiver_settings import ReceiverSettings
 from support.dicom import ct
 from support.gatewaykit import Listening
 
@@ -50,7 +49,7 @@ def test_what_is_stored_is_found_again_under_its_pseudonyms(tmp_path: Path) -> N
                 for name in STEPS:
                     refs = run_step(context, name, refs).refs
                 assert clear_work_folders(context, refs) == 1
-                (row,) = context.ledger.instances(refs[0])
+                (row,) = context.ledger.instances.of_study(refs[0])
             assert list((stack.dir / "incoming").glob("[!.]*")) == []
             gateway.refresh()
             assert client.search_for_studies(search_filters={"StudyInstanceUID": "1.2.3.5"}) == []
@@ -73,9 +72,9 @@ def test_a_study_from_its_deposit_to_its_withdrawal(tmp_path: Path) -> None:
             for name in STEPS:
                 refs = run_step(context, name, refs).refs
             clear_work_folders(context, refs)
-            row = context.ledger.instances(refs[0])[0]
+            row = context.ledger.instances.of_study(refs[0])[0]
             gateway.refresh()
-            found = list(gateway.find(RODS, Level.IMAGE, {"00080060": "CT"}))
+            found = list(gateway.find(RODS, QueryLevel.IMAGE, {"00080060": "CT"}))
             assert [one.study for one in found] == [row.study_uid] * 3
             # Each zone's own catalog says who may read there.
             for user, zones in ((RODS, 1), ("rods#praha", 2)):
@@ -104,7 +103,7 @@ def test_a_study_from_its_deposit_to_its_withdrawal(tmp_path: Path) -> None:
             assert withdraw(context, row.subject) == ["praha"]
             stack.start_zone("praha")
         with Gateway(stack.site) as gateway:
-            assert gateway.index.copies(gateway.index.bit("praha"), "demo")
+            assert gateway.index.copies(gateway.index.zone_bit("praha"), "demo")
             gateway.refresh()
-            assert not gateway.index.copies(gateway.index.bit("praha"), "demo")
-            assert list(gateway.find("rods#praha", Level.STUDY, {})) == []
+            assert not gateway.index.copies(gateway.index.zone_bit("praha"), "demo")
+            assert list(gateway.find("rods#praha", QueryLevel.STUDY, {})) == []

@@ -21,7 +21,7 @@ from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind
 from pacsgrid.gateway import Gateway
 from pacsgrid.gateway.dimse.service import Node
 from pacsgrid.gateway.metadata import to_json
-from pacsgrid.gateway.serve import PREFIX, application
+from pacsgrid.gateway.service import PREFIX, application
 from pacsgrid.grid.sharing import share
 from pacsgrid.pacs.reactor import settle
 from pacsgrid.pipeline.attributes import read_attributes

@@ -50,8 +50,8 @@ def test_what_is_wrong_is_named_and_the_rest_still_checked(stack: Stack, tmp_pat
     site = stack.site
     key = site.projects["demo"].key_file
     key.chmod(0o644)
-    brno = replace(site.zones["brno"], port=1)
-    folder = replace(site.sources["drop"], cert_file=make_certificates(tmp_path).client)
+    brno = site.zones["brno"].replace(port=1)
+    folder = site.sources["drop"].replace(cert_file=make_certificates(tmp_path).client)
     sources = {**site.sources, "drop": folder}
     broken = replace(site, zones={**site.zones, "brno": brno}, sources=sources)
     try:
@@ -81,7 +81,7 @@ def test_housekeeping_leaves_what_is_on_its_way_or_waits(stack: Stack) -> None:
     (stack.drop / "letter.txt").write_text("Dear colleague")
     with ProjectContext(stack.site, "demo") as context:
         refs = find_studies(context, "drop", StudyQuery())
-        (stray,) = {row.ref for row in context.ledger.held("demo")}
+        (stray,) = {row.ref for row in context.ledger.held.queue("demo")}
         for name in STEPS:
             assert clean_up(context, DAY, DAY).folders == 0
             refs = run_step(context, name, refs).refs

@@ -130,8 +130,8 @@ class Nights:
 
     @staticmethod
     def _rows(context: ProjectContext) -> list[InstanceRow]:
-        studies = context.ledger.studies("demo")
-        return [row for study in studies for row in context.ledger.instances(study.ref)]
+        studies = context.ledger.studies.find("demo")
+        return [row for study in studies for row in context.ledger.instances.of_study(study.ref)]
 
     @staticmethod
     def _replicas(context: ProjectContext, zone: str) -> dict[str, list[CatalogReplica]]:
@@ -185,7 +185,7 @@ class Nights:
         """Instances with fewer truly good replicas in a zone than the policy asks for."""
         ills = set()
         for zone in self._zones():
-            there, copies = self._replicas(context, zone), context.project.policy.copies[zone]
+            there, copies = self._replicas(context, zone), context.project.replication.copies[zone]
             for row in self._rows(context):
                 if len(self._good(row, there.get(row.sop_uid, []))) < copies:
                     ills.add((zone, row.sop_uid))

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from pacsgrid.config import load_site
-from pacsgrid.ledger import migrate, owns_its_trail
+from pacsgrid.ledger import owns_its_trail
 from pacsgrid.pipeline import ProjectContext
 from pacsgrid.pipeline.doctor import find_faults
 from pacsgrid.pipeline.site_check import ONE_ROLE
@@ -23,7 +23,6 @@ def run(given: argparse.Namespace) -> int:
     """Print every fault, a line each; 1 when there is any."""
     site = load_site()
     count = 0
-    migrate(site.ledger_dsn)
     if owns_its_trail(site.ledger_dsn):
         print(f"note: {ONE_ROLE}")
     for project in given.project or site.projects:

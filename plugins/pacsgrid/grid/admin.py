@@ -23,7 +23,7 @@ def prepare_zone(zone: Zone, resources: Mapping[str, Sequence[str]], vaults: str
 
     Raises
     ------
-    ZoneError, ZoneUnavailable
+    ZoneError, ZoneUnavailableError
         The zone refused, or does not answer.
     """
     manager = zone.session.resources

@@ -30,7 +30,7 @@ def add_avus(zone: Zone, collection: str, wanted: Sequence[AVU]) -> int:
 
     Raises
     ------
-    ZoneError, ZoneUnavailable
+    ZoneError, ZoneUnavailableError
         The zone refused, or does not answer.
     """
     with translated_errors(zone.settings.name):
@@ -65,7 +65,7 @@ def set_avu(zone: Zone, collection: str, wanted: AVU) -> bool:
 
     Raises
     ------
-    ZoneError, ZoneUnavailable
+    ZoneError, ZoneUnavailableError
         The zone refused, or does not answer.
     """
     with translated_errors(zone.settings.name):

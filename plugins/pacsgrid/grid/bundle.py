@@ -53,7 +53,7 @@ def put_bundles(
 
     Raises
     ------
-    ZoneError, ZoneUnavailable
+    ZoneError, ZoneUnavailableError
         The zone refused, or does not answer.
     """
     small = {path: one for path, one in todo.items() if one.size <= SMALL}

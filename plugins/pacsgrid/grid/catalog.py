@@ -72,7 +72,7 @@ def replicas_of_study(
 
     Raises
     ------
-    ZoneError, ZoneUnavailable
+    ZoneError, ZoneUnavailableError
         The zone refused, or does not answer.
     """
     return replicas_below(zone, collection_of_study(zone, project, instances))
@@ -95,7 +95,7 @@ def replicas_below(zone: Zone, collection: str) -> dict[str, list[CatalogReplica
 
     Raises
     ------
-    ZoneError, ZoneUnavailable
+    ZoneError, ZoneUnavailableError
         The zone refused, or does not answer.
     """
     return _replicas(zone, Like(Collection.name, f"{collection}/%"))
@@ -118,7 +118,7 @@ def replicas_in(zone: Zone, collection: str) -> dict[str, list[CatalogReplica]]:
 
     Raises
     ------
-    ZoneError, ZoneUnavailable
+    ZoneError, ZoneUnavailableError
         The zone refused, or does not answer.
     """
     return _replicas(zone, Collection.name == collection)

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import irods.keywords as kw
 
-from pacsgrid.errors import ConflictError, WorkFilesGone
+from pacsgrid.errors import ConflictError, WorkFilesMissingError
 from pacsgrid.grid.avus import add_avus
 from pacsgrid.grid.bundle import put_bundles
 from pacsgrid.grid.catalog import GOOD, CatalogReplica, replicas_below
@@ -75,11 +75,11 @@ def deposit(
     ------
     ConflictError
         The zone holds an object with the same path and other content; nothing is overwritten.
-    ZoneUnavailable
+    ZoneUnavailableError
         The zone does not answer, or an object arrived damaged.
     ZoneError
         The zone refused, or a file changed in the outbox.
-    WorkFilesGone
+    WorkFilesMissingError
         The zone lacks an instance whose file is no longer in the outbox.
     """
     report = put_missing(zone, project, instances, _outbox_file, connections)
@@ -90,7 +90,7 @@ def deposit(
 
 def _outbox_file(one: AnonymisedInstance) -> Path:
     if not one.path.is_file():
-        raise WorkFilesGone(f"the outbox lacks instance {one.sop_uid}")
+        raise WorkFilesMissingError(f"the outbox lacks instance {one.sop_uid}")
     return one.path
 
 
@@ -120,7 +120,7 @@ def put_missing(
     ------
     ConflictError
         The zone holds an object with the same path and other content; nothing is overwritten.
-    ZoneUnavailable
+    ZoneUnavailableError
         The zone does not answer, or an object arrived damaged.
     ZoneError
         The zone refused, or the bytes read are not those of the anonymiser.
@@ -233,7 +233,7 @@ def _finish_unpacked(
 def _check_arrived(
     zone: Zone, study: str, missing: Sequence[InstanceInfo], arrived: Catalog
 ) -> None:
-    """Raise ZoneUnavailable unless every replica of every instance has our checksum."""
+    """Raise ZoneUnavailableError unless every replica of every instance has our checksum."""
     for one in missing:
         path = _incoming(study, one)
         expected = irods_checksum(one.sha256)

@@ -48,7 +48,7 @@ def repair_documents(zone: Zone, collection: str, now: datetime | None = None) -
 
     Raises
     ------
-    ZoneError, ZoneUnavailable
+    ZoneError, ZoneUnavailableError
         The zone refused to list the collection, or does not answer.
     """
     report = RepairReport()

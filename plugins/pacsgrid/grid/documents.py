@@ -26,7 +26,7 @@ def put_document(zone: Zone, path: str, data: bytes) -> None:
 
     Raises
     ------
-    ZoneError, ZoneUnavailable
+    ZoneError, ZoneUnavailableError
         The zone refused, or does not answer.
     """
     with translated_errors(zone.settings.name):
@@ -60,7 +60,7 @@ def get_document(zone: Zone, path: str) -> bytes | None:
     ------
     ZoneError
         No replica can be read with the registered checksum.
-    ZoneUnavailable
+    ZoneUnavailableError
         The zone does not answer.
     """
     one = next(stored_below(zone, path), None)
@@ -94,7 +94,7 @@ def get_head(zone: Zone, path: str, size: int) -> bytes:
 
     Raises
     ------
-    ZoneError, ZoneUnavailable
+    ZoneError, ZoneUnavailableError
         The zone refused, or does not answer.
     """
     with (

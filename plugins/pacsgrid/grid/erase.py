@@ -66,7 +66,7 @@ def erase_subject(zone: Zone, project: str, subject: str, sop_uids: Sequence[str
     ------
     ZoneError
         The account may not remove something, or something of the subject is left.
-    ZoneUnavailable
+    ZoneUnavailableError
         The zone does not answer.
     """
     name = zone.settings.name

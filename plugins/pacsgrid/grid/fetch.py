@@ -104,7 +104,7 @@ def fetch(
     ------
     ZoneError
         There is no such collection or object, or the account may not read it.
-    ZoneUnavailable
+    ZoneUnavailableError
         The zone dropped the connection; run again.
     """
     objects = {one: _local_path(target, path, one.path) for one in stored_below(zone, path)}
@@ -143,7 +143,7 @@ def fetch_release(
     ------
     ZoneError
         It is not a version of a release, or the account may not read it.
-    ZoneUnavailable
+    ZoneUnavailableError
         The zone dropped the connection; run again.
     """
     report = fetch(zone, path, target, connections)
@@ -195,7 +195,7 @@ def fetch_all(
 
     Raises
     ------
-    ZoneUnavailable
+    ZoneUnavailableError
         The zone dropped the connection; run again.
     """
     report, lock = FetchReport(), Lock()
@@ -233,7 +233,7 @@ def stored_below(zone: Zone, path: str) -> Iterator[StoredObject]:
 
     Raises
     ------
-    ZoneError, ZoneUnavailable
+    ZoneError, ZoneUnavailableError
         The zone refused, or does not answer.
     """
     parent, _, name = path.rpartition("/")

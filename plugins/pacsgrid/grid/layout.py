@@ -116,7 +116,7 @@ def ensure_project(zone: Zone, project: str) -> None:
 
     Raises
     ------
-    ZoneError, ZoneUnavailable
+    ZoneError, ZoneUnavailableError
         The zone refused, or does not answer.
     """
     ensure_collection(zone, f"/{zone.settings.name}/home/{project}/data")
@@ -134,7 +134,7 @@ def ensure_collection(zone: Zone, path: str) -> None:
 
     Raises
     ------
-    ZoneError, ZoneUnavailable
+    ZoneError, ZoneUnavailableError
         The zone refused, or does not answer.
     """
     with translated_errors(zone.settings.name):

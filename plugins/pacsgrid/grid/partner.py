@@ -71,7 +71,7 @@ def copy_to_partner(
     ------
     ConflictError
         The partner holds an object with the same path and other content.
-    ZoneUnavailable
+    ZoneUnavailableError
         A zone does not answer, or an object arrived damaged.
     ZoneError
         A zone refused, or an object in the home zone no longer has its checksum.

@@ -54,7 +54,7 @@ def probe(zone: Zone, project: str) -> ProbeResult:
 
     Raises
     ------
-    ZoneUnavailable
+    ZoneUnavailableError
         The zone does not answer in time. Listing may work while transfers hang.
     ZoneError
         It refused, returned other bytes, or made fewer good replicas than its policy asks for.

@@ -10,7 +10,7 @@ import irods.keywords as kw
 from irods.exception import CAT_NO_CHECKSUM_FOR_REPLICA, USER_CHKSUM_MISMATCH
 
 from pacsgrid.disk import sha256_of
-from pacsgrid.errors import ZoneError, ZoneUnavailable
+from pacsgrid.errors import ZoneError, ZoneUnavailableError
 from pacsgrid.grid.irods_requests import SINGLE_BUFFER, put_buffer
 from pacsgrid.grid.layout import InstanceInfo
 from pacsgrid.grid.zone import Zone, irods_checksum
@@ -66,7 +66,7 @@ def put_object(zone: Zone, path: str, one: _I_contra, opener: Opener[_I_contra])
     ------
     ZoneError
         The bytes that were read are not those of the anonymiser.
-    ZoneUnavailable
+    ZoneUnavailableError
         The object arrived damaged.
     """
     if one.size <= SINGLE_BUFFER:
@@ -103,7 +103,7 @@ def _put_large(zone: Zone, path: str, one: _I_contra, opener: Opener[_I_contra])
         raise _mismatch(zone, path, unchanged)
 
 
-def damaged_on_arrival(zone: Zone, path: str) -> ZoneUnavailable:
+def damaged_on_arrival(zone: Zone, path: str) -> ZoneUnavailableError:
     """Return the error for an object whose checksum in the zone is not ours.
 
     Parameters
@@ -113,7 +113,7 @@ def damaged_on_arrival(zone: Zone, path: str) -> ZoneUnavailable:
     path
         The data object.
     """
-    return ZoneUnavailable(
+    return ZoneUnavailableError(
         f"zone {zone.settings.name}: {path} arrived damaged; it is put again with the next try"
     )
 

@@ -66,7 +66,7 @@ def issue_release_tickets(zone: Zone, release: str, until: datetime) -> ReleaseT
         The time has passed already.
     ZoneError
         It is not a version of a release, or the zone lacks one of its studies. No ticket is left.
-    ZoneUnavailable
+    ZoneUnavailableError
         The zone does not answer.
     """
     studies = _listed_studies(zone, release)
@@ -152,7 +152,7 @@ def revoke_tickets(zone: Zone, name: str) -> int:
 
     Raises
     ------
-    ZoneError, ZoneUnavailable
+    ZoneError, ZoneUnavailableError
         The zone refused, or does not answer.
     """
     string = TicketQuery.Ticket.string
@@ -183,7 +183,7 @@ def revoke_tickets_below(zone: Zone, collection: str) -> int:
 
     Raises
     ------
-    ZoneError, ZoneUnavailable
+    ZoneError, ZoneUnavailableError
         The zone refused, or does not answer.
     """
     below = (Collection.name == collection, Like(Collection.name, f"{collection}/%"))

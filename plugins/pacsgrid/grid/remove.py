@@ -38,7 +38,7 @@ def remove_object(zone: Zone, path: str) -> None:
 
     Raises
     ------
-    ZoneError, ZoneUnavailable
+    ZoneError, ZoneUnavailableError
         The zone refused, or does not answer.
     """
     with translated_errors(zone.settings.name):
@@ -64,7 +64,7 @@ def remove_collection(zone: Zone, path: str) -> None:
 
     Raises
     ------
-    ZoneError, ZoneUnavailable
+    ZoneError, ZoneUnavailableError
         The zone refused, or does not answer.
     """
     collections = zone.session.collections

@@ -71,7 +71,7 @@ def repair(
 
     Raises
     ------
-    ZoneUnavailable
+    ZoneUnavailableError
         The zone does not answer.
     """
     report = RepairReport()

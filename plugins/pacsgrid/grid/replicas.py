@@ -43,7 +43,7 @@ def replicate_within_zone(
 
     Raises
     ------
-    ZoneError, ZoneUnavailable
+    ZoneError, ZoneUnavailableError
         The zone refused, or does not answer.
     """
     if not instances:
@@ -93,7 +93,7 @@ def verify(
 
     Raises
     ------
-    ZoneError, ZoneUnavailable
+    ZoneError, ZoneUnavailableError
         The zone refused, or does not answer.
     """
     if not instances:

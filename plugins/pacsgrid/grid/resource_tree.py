@@ -34,7 +34,7 @@ def replicate_missing(zone: Zone, path: str, held: Sequence[str]) -> int:
 
     Raises
     ------
-    ZoneError, ZoneUnavailable
+    ZoneError, ZoneUnavailableError
         The zone refused, or does not answer.
     """
     held = list(held)

@@ -38,7 +38,7 @@ def restore_objects(
 
     Raises
     ------
-    ZoneUnavailable
+    ZoneUnavailableError
         A zone did not answer, or an object arrived damaged.
     ZoneError
         A zone refused, or the bytes are not the anonymiser's.
@@ -75,7 +75,7 @@ def replace_objects(target: Zone, project: str, instances: Sequence[_I], opener:
 
     Raises
     ------
-    ZoneUnavailable
+    ZoneUnavailableError
         The zone did not answer, or an object arrived damaged.
     ZoneError
         The zone refused, or the bytes are not the anonymiser's.

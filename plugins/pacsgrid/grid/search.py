@@ -47,7 +47,7 @@ def search(zone: Zone, root: str, criteria: Sequence[Criterion]) -> list[str]:
 
     Raises
     ------
-    ZoneError, ZoneUnavailable
+    ZoneError, ZoneUnavailableError
         The zone refused, or does not answer.
     """
     found: set[str] | None = None

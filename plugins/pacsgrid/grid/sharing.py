@@ -48,7 +48,7 @@ def share(zone: Zone, project: str, members: Sequence[str]) -> str:
     ------
     ConfigError
         A user of the zone itself does not exist.
-    ZoneError, ZoneUnavailable
+    ZoneError, ZoneUnavailableError
         The zone refused, or does not answer.
     """
     session, name = zone.session, zone.settings.name
@@ -108,7 +108,7 @@ def unshare(zone: Zone, project: str, member: str) -> None:
 
     Raises
     ------
-    ZoneError, ZoneUnavailable
+    ZoneError, ZoneUnavailableError
         The zone refused, or does not answer.
     """
     user, _, home = member.partition("#")
@@ -148,7 +148,7 @@ def issue_ticket(
     ------
     ConfigError
         The time has passed already.
-    ZoneError, ZoneUnavailable
+    ZoneError, ZoneUnavailableError
         The zone refused, or does not answer.
     """
     if until <= datetime.now(UTC):
@@ -180,7 +180,7 @@ def revoke_ticket(zone: Zone, ticket: str) -> None:
 
     Raises
     ------
-    ZoneError, ZoneUnavailable
+    ZoneError, ZoneUnavailableError
         The zone refused, or does not answer.
     """
     with translated_errors(zone.settings.name):

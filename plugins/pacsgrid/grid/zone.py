@@ -16,8 +16,8 @@ from typing import Any, Self, TypeVar
 from irods import exception as irods_errors
 from irods.session import iRODSSession
 
-from pacsgrid.errors import PacsgridError, StorageUnavailable, ZoneError, ZoneUnavailable
-from pacsgrid.model import ZoneSettings
+from pacsgrid.config import ZoneSettings
+from pacsgrid.errors import PacsgridError, ResourceUnavailableError, ZoneError, ZoneUnavailableError
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -83,9 +83,9 @@ def translated_errors(zone: str) -> Iterator[None]:
 
     Raises
     ------
-    ZoneUnavailable
+    ZoneUnavailableError
         The zone does not answer, or says that it cannot serve just now.
-    StorageUnavailable
+    ResourceUnavailableError
         A resource of the zone is down, full or not mounted.
     ZoneError
         The zone refused for another reason.
@@ -95,9 +95,9 @@ def translated_errors(zone: str) -> Iterator[None]:
     except PacsgridError:
         raise
     except _TRANSIENT as error:
-        raise ZoneUnavailable(f"zone {zone}: {type(error).__name__}") from None
+        raise ZoneUnavailableError(f"zone {zone}: {type(error).__name__}") from None
     except _STORAGE as error:
-        raise StorageUnavailable(
+        raise ResourceUnavailableError(
             f"zone {zone}: {type(error).__name__}; a resource is down, full or not mounted, look "
             "at it with `ilsresc -l`"
         ) from None
@@ -114,7 +114,7 @@ def translated_errors(zone: str) -> Iterator[None]:
             "and ca_file of the zone"
         ) from None
     except (OSError, EOFError) as error:
-        raise ZoneUnavailable(f"zone {zone} does not answer: {type(error).__name__}") from None
+        raise ZoneUnavailableError(f"zone {zone} does not answer: {type(error).__name__}") from None
 
 
 def requires_tls(settings: ZoneSettings) -> bool:
@@ -123,7 +123,7 @@ def requires_tls(settings: ZoneSettings) -> bool:
         host=settings.host,
         port=settings.port,
         user=settings.user,
-        password=settings.password,
+        password=settings.password.get_secret_value(),
         zone=settings.name,
         client_server_negotiation="request_server_negotiation",
         client_server_policy="CS_NEG_REFUSE",
@@ -179,7 +179,7 @@ class Zone:
             host=s.host,
             port=s.port,
             user=s.user,
-            password=s.password,
+            password=s.password.get_secret_value(),
             zone=s.name,
             refresh_time=REFRESH_SECONDS,
             **_tls(s.ca_file),
@@ -192,7 +192,7 @@ class Zone:
             except irods_errors.NetworkException:
                 session.cleanup()
                 if s.ca_file is None and requires_tls(s):
-                    raise ZoneUnavailable(
+                    raise ZoneUnavailableError(
                         f"zone {s.name} requires TLS: set zones.{s.name}.ca_file to the "
                         "certificate of the authority that signed the server's certificate"
                     ) from None
@@ -224,7 +224,7 @@ class Zone:
 
         Raises
         ------
-        ZoneError, ZoneUnavailable
+        ZoneError, ZoneUnavailableError
             The zone refused, or does not answer.
         """
         with self._query_lock, translated_errors(self.settings.name):
@@ -244,7 +244,7 @@ class Zone:
 
         Raises
         ------
-        ZoneError, ZoneUnavailable
+        ZoneError, ZoneUnavailableError
             The zone refused, or does not answer.
         """
         with translated_errors(self.settings.name):
@@ -285,7 +285,7 @@ class Zone:
         def guarded(item: _T) -> _R:
             nonlocal failed
             if failed:
-                raise ZoneUnavailable(f"zone {self.settings.name}: {_NOT_TRIED}")
+                raise ZoneUnavailableError(f"zone {self.settings.name}: {_NOT_TRIED}")
             try:
                 return work(item)
             except BaseException:

@@ -10,12 +10,12 @@ from pathlib import Path
 from pacsgrid.deid import (
     Batch,
     join_reports,
+    merge_patient_prints,
     patient_conflict,
-    same_patient,
     study_report,
 )
 from pacsgrid.disk import sha256_of, sync_directories
-from pacsgrid.errors import HeldError, WorkFilesGone
+from pacsgrid.errors import HeldError, WorkFilesMissingError
 from pacsgrid.ledger import InstanceRow
 from pacsgrid.model import AnonymisedInstance
 from pacsgrid.pipeline.context import ProjectContext
@@ -44,12 +44,12 @@ def anonymise(context: ProjectContext, ref: str) -> None:
     ------
     HeldError
         The checker refused, the files name several patients, or no instance is left.
-    WorkFilesGone
+    WorkFilesMissingError
         The retrieved files are no longer in staging.
     """
     folders = context.folders(ref)
     if not folders.staging.is_dir():
-        raise WorkFilesGone("the retrieved files are no longer in staging")
+        raise WorkFilesMissingError("the retrieved files are no longer in staging")
     proven = proven_instances(context, ref)
     files = sorted(path for path in folders.staging.iterdir() if path.suffix == ".dcm")
     digests = {path: sha256_of(path) for path in files} if is_received(context, ref) else {}
@@ -68,7 +68,7 @@ def anonymise(context: ProjectContext, ref: str) -> None:
     _check_patient(context, batch.made)
     if batch.made:
         _record(context, ref, batch, digests)
-    context.ledger.set_report(ref, _report(context, ref, batch, proven))
+    context.ledger.reports.set(ref, _report(context, ref, batch, proven))
     log.info("%s: %d instances anonymised, %d held", ref, len(batch.made), len(batch.held))
 
 
@@ -80,7 +80,7 @@ def _process(
     while True:
         shutil.rmtree(outbox, ignore_errors=True)
         outbox.mkdir(parents=True, mode=0o700)
-        batch = context.processor.study(files, outbox)
+        batch = context.processor.process_study(files, outbox)
         if proven is None or any(outcome.refused for outcome in batch.held):
             return batch
         conflicts = {
@@ -112,16 +112,16 @@ def _check_patient(context: ProjectContext, made: Sequence[AnonymisedInstance]) 
         )
     if not made or not context.profile.hold_patient_conflicts:
         return
-    patient = same_patient(one.patient for one in made)
-    if apart := context.patients.note(context.project.name, made[0].subject, patient):
+    patient = merge_patient_prints(one.patient for one in made)
+    if apart := context.ledger.patients.merge(context.project.name, made[0].subject, patient):
         raise patient_conflict(apart)
 
 
 def _record(context: ProjectContext, ref: str, batch: Batch, digests: Mapping[Path, str]) -> None:
     """Enter instances into the ledger, and of a received study the files they came from."""
-    context.ledger.set_profile(ref, context.profile.hash)
-    context.ledger.add_instances(ref, batch.made)
-    context.ledger.add_received(
+    context.ledger.studies.set_profile(ref, context.profile.hash)
+    context.ledger.instances.add(ref, batch.made)
+    context.ledger.received.add(
         ref,
         {
             digests[outcome.source]: outcome.made.sop_uid
@@ -141,14 +141,14 @@ def _report(
         first = batch.made[0]
     else:
         first = next(iter(proven.rows.values()))
-        held = [code for code, _ in context.ledger.held_items(ref)]
+        held = [code for code, _ in context.ledger.held.of_study(ref)]
     report = study_report(first.subject, first.study_uid, context.profile, batch.counts, held)
     if proven is None or proven.rows.keys() <= {made.sop_uid for made in batch.made}:
         return report
-    return join_reports(context.ledger.settled_report(ref), report)
+    return join_reports(context.ledger.reports.before_reopening(ref), report)
 
 
 def _hold_file(context: ProjectContext, ref: str, path: Path, error: HeldError) -> None:
     digest = context.folders(ref).quarantine_file(path)
-    context.ledger.hold_item(ref, error.code, error.detail, digest)
+    context.ledger.held.add(ref, error.code, error.detail, digest)
     log.warning("%s: one file held, %s", ref, error.code)

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from pacsgrid.config import Site, read_key
-from pacsgrid.deid import Profile, Pseudonyms, Workshop, load_profile
-from pacsgrid.deid.quarantine import keep
+from pacsgrid.config import ProjectSettings, Site, read_key
+from pacsgrid.deid import Profile, Pseudonyms, StudyProcessor, load_profile
+from pacsgrid.deid.quarantine import copy_to_quarantine
 from pacsgrid.disk import open_private, sync_directories
 from pacsgrid.errors import ConfigError
 from pacsgrid.grid import Zone
-from pacsgrid.ledger import Cohorts, Duties, Ledger, Patients, Vault, migrate
-from pacsgrid.model import ProjectSettings
+from pacsgrid.ledger import Ledger, Vault
 from pacsgrid.uids import named
 
 
@@ -41,7 +40,7 @@ class WorkFolders:
 
     def quarantine_file(self, path: Path) -> str:
         """Copy a file into the quarantine, whole or not at all; return its SHA-256 in hex."""
-        return keep(path, self.quarantine)
+        return copy_to_quarantine(path, self.quarantine)
 
     def quarantine_staging(self) -> None:
         """Copy all of staging into the quarantine; safe to repeat."""
@@ -72,7 +71,7 @@ class WorkFolders:
 
 
 class ProjectContext:
-    """A project's settings, keys, database and zones, opened when first used.
+    """A project's settings, keys, ledger and zones.
 
     Parameters
     ----------
@@ -93,6 +92,8 @@ class ProjectContext:
         The de-identification profile.
     pseudonyms
         Derives the project's pseudonyms from its key.
+    ledger
+        States, proofs and audit trail, written in the actor's name.
     vault
         Seals and opens what identifies a study.
 
@@ -119,40 +120,15 @@ class ProjectContext:
         self.vault = Vault(site.vault_key)
         for folder in (site.staging, site.outbox, site.quarantine):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._actor = actor
+        self.ledger = Ledger(site.ledger_dsn, actor)
         self._zones: dict[str, Zone] = {}
-
-    @cached_property
-    def ledger(self) -> Ledger:
-        """The ledger, with its schema brought up to date."""
-        migrate(self.site.ledger_dsn)
-        return Ledger(self.site.ledger_dsn, self._actor)
-
-    @cached_property
-    def duties(self) -> Duties:
-        """What the replication policy still asks for, and zones that do not answer."""
-        migrate(self.site.ledger_dsn)
-        return Duties(self.site.ledger_dsn)
-
-    @cached_property
-    def cohorts(self) -> Cohorts:
-        """Releases and withdrawals."""
-        migrate(self.site.ledger_dsn)
-        return Cohorts(self.site.ledger_dsn)
-
-    @cached_property
-    def patients(self) -> Patients:
-        """Which patient each subject stands for."""
-        migrate(self.site.ledger_dsn)
-        return Patients(self.site.ledger_dsn)
 
     def zone(self, name: str) -> Zone:
         """Return the client of a zone, with the project's copies and resource; one per context."""
         if name not in self._zones:
-            policy, settings = self.project.policy, self.site.zone(name)
+            policy, settings = self.project.replication, self.site.zone(name)
             self._zones[name] = Zone(
-                replace(
-                    settings,
+                settings.replace(
                     copies=policy.copies.get(name, settings.copies),
                     resource=policy.resources.get(name, settings.resource),
                 )
@@ -175,9 +151,9 @@ class ProjectContext:
         return WorkFolders(site.staging / name, site.outbox / name, site.quarantine / name)
 
     @cached_property
-    def processor(self) -> Workshop:
+    def processor(self) -> StudyProcessor:
         """Anonymiser and checker; its worker processes serve one study after another."""
-        return Workshop(self.pseudonyms, self.profile)
+        return StudyProcessor(self.pseudonyms, self.profile)
 
     def stop_workers(self) -> None:
         """Stop the worker processes, and drop what they remember of the last study."""
@@ -185,14 +161,11 @@ class ProjectContext:
             self.__dict__.pop("processor").close()
 
     def close(self) -> None:
-        """Stop the workers and close every connection."""
+        """Stop the workers and close the connections to zones."""
         self.stop_workers()
         for zone in self._zones.values():
             zone.close()
         self._zones.clear()
-        for name in ("ledger", "duties", "cohorts", "patients"):
-            if name in self.__dict__:
-                self.__dict__.pop(name).close()
 
     def __enter__(self) -> Self:
         """Return the context itself."""
@@ -204,5 +177,5 @@ class ProjectContext:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Stop the workers and close every connection."""
+        """Stop the workers and close the connections to zones."""
         self.close()

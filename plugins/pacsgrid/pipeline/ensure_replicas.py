@@ -108,7 +108,7 @@ def ensure_replicas(
 
     Raises
     ------
-    ZoneUnavailable, ZoneError, ConflictError
+    ZoneUnavailableError, ZoneError, ConflictError
         As in `grid.verify`, `grid.repair` and `grid.copy_to_partner`.
     """
     now = now or datetime.now(UTC)
@@ -164,11 +164,11 @@ def verify_and_record(
 
     Raises
     ------
-    ZoneError, ZoneUnavailable
+    ZoneError, ZoneUnavailableError
         The zone refused, or does not answer.
     """
     proofs = grid.verify(zone, context.project.name, rows)
-    context.ledger.add_proofs(ref, proofs, now)
+    context.ledger.proofs.add(ref, proofs, now)
     return proofs
 
 

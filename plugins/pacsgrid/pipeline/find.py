@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pydicom
 
-from pacsgrid.deid.quarantine import shown
-from pacsgrid.deid.straight import straightened
+from pacsgrid.deid.quarantine import displayable_path
+from pacsgrid.deid.regularise import regularise
 from pacsgrid.disk import sha256_of
-from pacsgrid.errors import HeldError, SourceTooMuch
+from pacsgrid.errors import HeldError, TooManyAnswersError
 from pacsgrid.model import FoundStudy, StudyQuery, StudyState
 from pacsgrid.pacs import Source, asked, open_source
 from pacsgrid.pacs.received import ReceivedSource
@@ -57,16 +57,18 @@ def find_studies(
     ------
     ConfigError
         There is no such source, or the query would match more than it names.
-    SourceError, SourceUnavailable
+    SourceError, SourceUnavailableError
         The source refused, or did not answer.
-    SourceTooMuch
+    TooManyAnswersError
         It gave `most_answers` or more; nothing was entered.
     """
     asked.insist_on_single_values(query)
     source = open_source(context.site.source(source_name))
     answers = list(source.find_studies(query))
     if most_answers and len(answers) >= most_answers:
-        raise SourceTooMuch(f"source {source_name}: gives no more than {most_answers} answers")
+        raise TooManyAnswersError(
+            f"source {source_name}: gives no more than {most_answers} answers"
+        )
     todo: list[str] = []
     finished = 0
     for study in answers:
@@ -122,13 +124,13 @@ def preview_ingest(
 
     Raises
     ------
-    ConfigError, SourceError, SourceUnavailable
+    ConfigError, SourceError, SourceUnavailableError
         As in `find_studies`.
     """
     for query in queries:
         asked.insist_on_single_values(query)
     source = open_source(context.site.source(source_name))
-    known = {study.ref: study.state for study in context.ledger.studies(context.project.name)}
+    known = {study.ref: study.state for study in context.ledger.studies.find(context.project.name)}
     seen: set[str] = set()
     new = finished = instances = 0
     for query in queries:
@@ -166,7 +168,7 @@ def _enter_study(
 def _enter(
     context: ProjectContext, source_name: str, ref: str, identity: Mapping[str, str]
 ) -> StudyState:
-    return context.ledger.found(
+    return context.ledger.studies.add_found(
         ref,
         context.project.name,
         source_name,
@@ -179,9 +181,9 @@ def _reopen_if_grown(context: ProjectContext, source: Source, study: FoundStudy,
     """Reopen a verified study that has grown at its source; return whether it has."""
     if isinstance(source, ReceivedSource):
         return reopen_if_new(context, source, study, ref)
-    if _count_instances(source, study) <= context.ledger.known(ref):
+    if _count_instances(source, study) <= context.ledger.studies.count_files(ref):
         return False
-    context.ledger.reopen(ref)
+    context.ledger.studies.reopen(ref)
     return True
 
 
@@ -196,18 +198,18 @@ def _record_query(context: ProjectContext, ref: str, identity: dict[str, str]) -
     A study that was held because no query had asked for it goes on. Return whether the query was
     recorded.
     """
-    held = context.ledger.held_code(ref)
+    held = context.ledger.studies.held_code(ref)
     if held not in ("", asked.NOT_ASKED_FOR):
         return False
-    before = context.vault.open(ref, context.ledger.sealed(ref))
+    before = context.vault.open(ref, context.ledger.vault.sealed(ref))
     if not asked.replaces(identity, before):
         return False
-    with context.ledger.lock_study(ref) as ours:
-        if not ours or context.ledger.held_code(ref) != held:
+    with context.ledger.studies.lock(ref) as ours:
+        if not ours or context.ledger.studies.held_code(ref) != held:
             return False
-        context.ledger.reseal(ref, context.vault.seal(ref, {**before, **identity}))
+        context.ledger.vault.replace(ref, context.vault.seal(ref, {**before, **identity}))
         if held:
-            context.ledger.release(ref)
+            context.ledger.studies.unhold(ref)
             log.info("%s: another query asks for the study, it goes on", ref)
     return True
 
@@ -229,7 +231,7 @@ def _hold_entry(
         StudyState.HELD
     ):
         return
-    context.ledger.hold(ref, code, detail)
+    context.ledger.studies.hold(ref, code, detail)
     log.warning("%s: held, %s", ref, code)
 
 
@@ -244,7 +246,7 @@ def _hold_without_uid(context: ProjectContext, source_name: str, patient_id: str
 
 def _hold_stray(context: ProjectContext, source_name: str, path: Path) -> None:
     """Hold a file of a drop folder that belongs to no study, with a copy in the quarantine."""
-    identity = {"study_uid": "", "patient_id": "", "file": shown(Path(path.name))}
+    identity = {"study_uid": "", "patient_id": "", "file": displayable_path(Path(path.name))}
     try:
         digest = sha256_of(path)
     except OSError as error:
@@ -258,7 +260,7 @@ def _hold_stray(context: ProjectContext, source_name: str, path: Path) -> None:
         return
     context.folders(ref).quarantine_file(path)
     code, detail = _why_stray(path)
-    context.ledger.hold(ref, code, detail, digest)
+    context.ledger.studies.hold(ref, code, detail, digest)
     log.warning("%s: held, %s", ref, code)
 
 
@@ -269,7 +271,7 @@ def _why_stray(path: Path) -> tuple[str, str]:
     except Exception:
         try:
             with path.open("rb") as stream:
-                straightened(stream)
+                regularise(stream)
         except HeldError as error:
             return error.code, error.detail
     return "no-study-uid", "the file has no StudyInstanceUID (0020,000D); correct it at its origin"

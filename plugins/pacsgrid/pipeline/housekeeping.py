@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from pacsgrid.ledger import forget_selections
 from pacsgrid.ledger.codes import GIVEN_UP
 from pacsgrid.model import StudyState
 from pacsgrid.pipeline.context import ProjectContext
@@ -69,7 +68,7 @@ def clean_up(
     received = clean_up_received(context)
     folders = _wipe_finished(context)
     quarantines = _remove_quarantines(context, keep_rejected)
-    selections = forget_selections(context.site.ledger_dsn, keep_selections)
+    selections = context.ledger.selections.remove_older(keep_selections)
     log.info(
         "removed work folders of %d studies, %d quarantines, %d selections",
         folders,
@@ -82,8 +81,8 @@ def clean_up(
 def _wipe_finished(context: ProjectContext) -> int:
     wiped = 0
     states = (StudyState.VERIFIED, StudyState.WITHDRAWN)
-    for study in context.ledger.studies(context.project.name, states):
-        with context.ledger.lock_study(study.ref) as ours:
+    for study in context.ledger.studies.find(context.project.name, states):
+        with context.ledger.studies.lock(study.ref) as ours:
             folders = context.folders(study.ref)
             if ours and (folders.staging.exists() or folders.outbox.exists()):
                 folders.wipe()
@@ -94,8 +93,8 @@ def _wipe_finished(context: ProjectContext) -> int:
 def _remove_quarantines(context: ProjectContext, keep: timedelta) -> int:
     removed = 0
     name = context.project.name
-    waiting = {row.ref for row in context.ledger.held(name) if row.code not in GIVEN_UP}
-    for study in context.ledger.studies(name):
+    waiting = {row.ref for row in context.ledger.held.queue(name) if row.code not in GIVEN_UP}
+    for study in context.ledger.studies.find(name):
         quarantine = context.folders(study.ref).quarantine
         if study.ref not in waiting and _is_older(quarantine, keep):
             shutil.rmtree(quarantine, ignore_errors=True)

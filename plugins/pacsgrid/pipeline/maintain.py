@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 from pacsgrid import grid
 from pacsgrid.errors import PacsgridError, RetryableError
-from pacsgrid.ledger import DEPOSITED, Duty, InstanceRow
+from pacsgrid.ledger import DEPOSITED, InstanceRow, ReplicationTask
 from pacsgrid.model import AVU, StudyState
 from pacsgrid.pipeline.context import ProjectContext
 from pacsgrid.pipeline.ensure_replicas import ensure_replicas
@@ -93,20 +93,20 @@ def maintain(
         if is_reachable(context, context.home, now):
             seen.add(ref)
             _finish(context, ref, report)
-    for duty in _duties(context, now, everything):
-        zone = context.zone(duty.zone)
+    for task in _tasks(context, now, everything):
+        zone = context.zone(task.zone)
         if not is_reachable(context, zone, now):
             report.postponed += 1
             continue
-        with context.ledger.lock_study(duty.ref) as ours:
-            if not ours or context.ledger.state(duty.ref) is StudyState.WITHDRAWN:
+        with context.ledger.studies.lock(task.ref) as ours:
+            if not ours or context.ledger.studies.state(task.ref) is StudyState.WITHDRAWN:
                 continue
-            seen.add(duty.ref)
+            seen.add(task.ref)
             try:
-                _maintain_study(context, duty, zone, report, now)
+                _maintain_study(context, task, zone, report, now)
             except PacsgridError as error:
-                log.warning("%s: %s", duty.ref, error)
-                report.failures.append(f"{duty.ref}: {error}")
+                log.warning("%s: %s", task.ref, error)
+                report.failures.append(f"{task.ref}: {error}")
     report.studies = len(seen)
     if is_reachable(context, context.home, now):
         try:
@@ -121,7 +121,7 @@ def _stopped_studies(context: ProjectContext, now: datetime) -> list[str]:
     states = (StudyState.ANONYMISED, StudyState.DEPOSITED, StudyState.REPLICATED)
     return [
         study.ref
-        for study in context.ledger.studies(context.project.name, states)
+        for study in context.ledger.studies.find(context.project.name, states)
         if study.state is not StudyState.ANONYMISED
         or (now - study.changed_at > STALLED and context.folders(study.ref).outbox.is_dir())
     ]
@@ -129,7 +129,7 @@ def _stopped_studies(context: ProjectContext, now: datetime) -> list[str]:
 
 def _finish(context: ProjectContext, ref: str, report: MaintenanceReport) -> None:
     """Take an anonymised study to its end, unless a worker has it."""
-    with context.ledger.lock_study(ref) as ours:
+    with context.ledger.studies.lock(ref) as ours:
         if not ours:
             return
         try:
@@ -141,34 +141,34 @@ def _finish(context: ProjectContext, ref: str, report: MaintenanceReport) -> Non
     clear_work_folders(context, [ref])
 
 
-def _duties(context: ProjectContext, now: datetime, everything: bool) -> list[Duty]:
-    project, policy = context.project.name, context.project.policy
+def _tasks(context: ProjectContext, now: datetime, everything: bool) -> list[ReplicationTask]:
+    project, policy = context.project.name, context.project.replication
     if everything:
-        return list(context.duties.all(project, policy))
-    return list(context.duties.tonight(project, policy, now))
+        return list(context.ledger.tasks.all(project, policy))
+    return list(context.ledger.tasks.due(project, policy, now))
 
 
 def _maintain_study(
     context: ProjectContext,
-    duty: Duty,
+    task: ReplicationTask,
     zone: grid.Zone,
     report: MaintenanceReport,
     now: datetime,
 ) -> None:
-    ref = duty.ref
-    rows = context.ledger.instances(ref)
-    if context.ledger.state(ref) not in DEPOSITED:
+    ref = task.ref
+    rows = context.ledger.instances.of_study(ref)
+    if context.ledger.studies.state(ref) not in DEPOSITED:
         # The study was reopened or held. What was proven once must still be kept in the zones.
-        proven = {proof.sop_uid for proof in context.ledger.proofs(ref)}
+        proven = {proof.sop_uid for proof in context.ledger.proofs.of_study(ref)}
         rows = [row for row in rows if row.sop_uid in proven]
     if not rows:
         return
-    outcome = ensure_replicas(context, ref, zone, rows, now, copy_first=duty.oldest is None)
+    outcome = ensure_replicas(context, ref, zone, rows, now, copy_first=task.oldest is None)
     report.repaired += outcome.repaired
     report.restored += outcome.restored
     report.copied += outcome.copied
     if outcome.absent:
-        elsewhere = {p.sop_uid for p in context.ledger.proofs(ref) if p.good}
+        elsewhere = {p.sop_uid for p in context.ledger.proofs.of_study(ref) if p.good}
         report.lost.update((ref, r.sop_uid) for r in outcome.absent if r.sop_uid not in elsewhere)
     _maintain_documents(context, ref, zone, rows, report, now)
     if not outcome.lacking:
@@ -196,7 +196,7 @@ def _maintain_documents(
 def _repair_releases(context: ProjectContext, report: MaintenanceReport, now: datetime) -> None:
     """Repair the documents of the releases that have not been retired."""
     project = context.project.name
-    for row in context.cohorts.releases(project):
+    for row in context.ledger.releases.versions(project):
         if row.retired_at is None:
             collection = release_collection(context.home, project, row.name, row.version)
             repair = grid.repair_documents(context.home, collection, now)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pacsgrid.disk import sha256_of
-from pacsgrid.errors import ConfigError, HeldError, SourceUnavailable
+from pacsgrid.errors import ConfigError, HeldError, SourceUnavailableError
 from pacsgrid.ledger import InstanceRow
 from pacsgrid.ledger.codes import GIVEN_UP
 from pacsgrid.model import AnonymisedInstance, FoundStudy, StudyState
@@ -69,12 +69,16 @@ def proven_instances(context: ProjectContext, ref: str) -> ProvenInstances | Non
     ref
         The study's reference.
     """
-    if not context.ledger.settled_report(ref) or _origin(context, ref) is None:
+    if not context.ledger.reports.before_reopening(ref) or _origin(context, ref) is None:
         return None
     home = context.home.settings.name
-    proven = {p.sop_uid for p in context.ledger.proofs(ref) if p.good and p.zone == home}
-    rows = {row.sop_uid: row for row in context.ledger.instances(ref) if row.sop_uid in proven}
-    files = frozenset(sha for sha, sop in context.ledger.received(ref).items() if sop in proven)
+    proven = {p.sop_uid for p in context.ledger.proofs.of_study(ref) if p.good and p.zone == home}
+    rows = {
+        row.sop_uid: row for row in context.ledger.instances.of_study(ref) if row.sop_uid in proven
+    }
+    files = frozenset(
+        sha for sha, sop in context.ledger.received.of_study(ref).items() if sop in proven
+    )
     return ProvenInstances(rows, files) if rows else None
 
 
@@ -114,13 +118,13 @@ def reopen_if_new(
     bool
         Whether the study was reopened.
     """
-    with context.ledger.lock_study(ref) as ours:
-        if not ours or context.ledger.state(ref) is not StudyState.VERIFIED:
+    with context.ledger.studies.lock(ref) as ours:
+        if not ours or context.ledger.studies.state(ref) is not StudyState.VERIFIED:
             return False
         _, new = _remove_processed(context, source, study, ref)
         if new:
             context.folders(ref).wipe()
-            context.ledger.reopen(ref)
+            context.ledger.studies.reopen(ref)
         return new
 
 
@@ -192,7 +196,7 @@ def clean_up_received(context: ProjectContext) -> int:
         How many files were removed.
     """
     removed = 0
-    studies = context.ledger.studies(context.project.name)
+    studies = context.ledger.studies.find(context.project.name)
     known = {study.ref for study in studies}
     for source in _receivers(context, {study.source for study in studies}):
         try:
@@ -200,10 +204,10 @@ def clean_up_received(context: ProjectContext) -> int:
                 ref = context.pseudonyms.reference(source.name, uid)
                 if ref not in known:
                     continue
-                with context.ledger.lock_study(ref) as ours:
+                with context.ledger.studies.lock(ref) as ours:
                     if ours:
                         removed += _remove(context, source, FoundStudy(uid, ""), ref)
-        except SourceUnavailable as error:
+        except SourceUnavailableError as error:
             log.warning("%s", error)
     if removed:
         log.info("%d received files removed from the receiver's folder", removed)
@@ -223,7 +227,7 @@ def _receivers(context: ProjectContext, names: Collection[str]) -> Iterator[Rece
 
 def _origin(context: ProjectContext, ref: str) -> tuple[ReceivedSource, FoundStudy] | None:
     """Return where a study came from; None when that is no receiver, or not known any more."""
-    sealed = context.ledger.sealed(ref)
+    sealed = context.ledger.vault.sealed(ref)
     if not sealed:
         return None
     identity = context.vault.open(ref, sealed)
@@ -245,7 +249,7 @@ def _owns(context: ProjectContext, source: ReceivedSource) -> bool:
 
 
 def _remove(context: ProjectContext, source: ReceivedSource, study: FoundStudy, ref: str) -> int:
-    state = context.ledger.state(ref)
+    state = context.ledger.studies.state(ref)
     if not _owns(context, source):
         return 0
     if state is StudyState.VERIFIED:
@@ -255,7 +259,7 @@ def _remove(context: ProjectContext, source: ReceivedSource, study: FoundStudy, 
         return removed
     if state is StudyState.WITHDRAWN:
         return source.let_go(study, lambda path: True)
-    if state is StudyState.HELD and context.ledger.held_code(ref) in GIVEN_UP:
+    if state is StudyState.HELD and context.ledger.studies.held_code(ref) in GIVEN_UP:
         folders = context.folders(ref)
 
         def quarantined(path: Path) -> bool:
@@ -271,8 +275,8 @@ def _remove_processed(
 ) -> tuple[int, bool]:
     """Remove what a verified study was made of; return how many, and whether any file is new."""
     owned = _owns(context, source)
-    processed = context.ledger.received(ref)
-    held = {sha for _, sha in context.ledger.held_items(ref)}
+    processed = context.ledger.received.of_study(ref)
+    held = {sha for _, sha in context.ledger.held.of_study(ref)}
     new = False
 
     def may_go(path: Path) -> bool:

@@ -68,7 +68,7 @@ def select_cohort(
     ------
     ConfigError
         Nothing says what to select.
-    ZoneError, ZoneUnavailable
+    ZoneError, ZoneUnavailableError
         The home zone refused the query, or does not answer.
     """
     if not (criteria or subjects or study_uids):
@@ -79,7 +79,7 @@ def select_cohort(
         depth = root.count("/") + 2
         found = search(context.home, root, criteria)
         wanted += [path.rsplit("/", 1)[1] for path in found if path.count("/") == depth]
-    return context.cohorts.members(context.project.name, wanted, subjects)
+    return context.ledger.instances.verified(context.project.name, wanted, subjects)
 
 
 def summarise_cohort(members: Members) -> CohortSummary:
@@ -128,7 +128,7 @@ def release_cohort(
     ------
     ConfigError
         The name is not allowed, or the cohort is empty.
-    ZoneError, ZoneUnavailable
+    ZoneError, ZoneUnavailableError
         The home zone refused, or does not answer.
     """
     if not _NAME.fullmatch(name):
@@ -136,7 +136,7 @@ def release_cohort(
     if not members:
         raise ConfigError(f"release {name}: the cohort is empty; look at its preview")
     project, rows = context.project.name, [row for one in members.values() for row in one]
-    versions = context.cohorts.releases(project, name)
+    versions = context.ledger.releases.versions(project, name)
     digest = _digest(rows)
     last = versions[-1] if versions else None
     if last and last.manifest_sha256 == digest and last.retired_at is None:
@@ -153,7 +153,7 @@ def release_cohort(
         withdrawn=withdrawn,
     )
     documents = release_documents(version)
-    context.cohorts.add_release(project, name, number, digest, sorted(members))
+    context.ledger.releases.add(project, name, number, digest, sorted(members))
     grid.ensure_collection(context.home, version.collection)
     for file, text in documents.items():
         grid.put_document(context.home, f"{version.collection}/{file}", text)
@@ -195,19 +195,19 @@ def reissue_releases_without(context: ProjectContext, refs: Sequence[str]) -> No
 
     Raises
     ------
-    ZoneError, ZoneUnavailable
+    ZoneError, ZoneUnavailableError
         The home zone refused, or does not answer.
     """
     project, gone = context.project.name, set(refs)
-    for row in context.cohorts.releases(project):
-        listed = context.cohorts.release_refs(project, row.name, row.version)
+    for row in context.ledger.releases.versions(project):
+        listed = context.ledger.releases.study_refs(project, row.name, row.version)
         if row.retired_at is not None or not gone & set(listed):
             continue
-        everything = context.cohorts.members(project, None)
+        everything = context.ledger.instances.verified(project, None)
         members = {ref: everything[ref] for ref in listed if ref in everything}
         if members:
             release_cohort(context, row.name, members, withdrawn=len(gone & set(listed)))
         collection = release_collection(context.home, project, row.name, row.version)
         revoke_tickets_below(context.home, collection)
         grid.remove_collection(context.home, collection)
-        context.cohorts.retire(project, row.name, row.version)
+        context.ledger.releases.mark_retired(project, row.name, row.version)

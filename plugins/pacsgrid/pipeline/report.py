@@ -95,32 +95,32 @@ def project_report(context: ProjectContext, now: datetime | None = None) -> Proj
         The ledger does not answer.
     """
     now = now or datetime.now(UTC)
-    policy = context.project.policy
+    policy = context.project.replication
     report = ProjectReport(context.project.name, now)
     report.zones = {zone: ZoneReport(copies) for zone, copies in policy.copies.items()}
-    for duty in context.duties.all(context.project.name, policy):
-        zone = report.zones[duty.zone]
+    for task in context.ledger.tasks.all(context.project.name, policy):
+        zone = report.zones[task.zone]
         zone.studies += 1
-        zone.instances += duty.instances
-        zone.lacking += duty.lacking
-        zone.bad += duty.bad
-        if now - duty.since > timedelta(hours=policy.within_hours):
-            zone.late += duty.lacking
-        if duty.oldest is not None:
-            zone.overdue += now - duty.oldest > timedelta(days=max(1, policy.reverify_days))
-            zone.oldest = min(zone.oldest or duty.oldest, duty.oldest)
+        zone.instances += task.instances
+        zone.lacking += task.lacking
+        zone.bad += task.bad
+        if now - task.since > timedelta(hours=policy.within_hours):
+            zone.late += task.lacking
+        if task.oldest is not None:
+            zone.overdue += now - task.oldest > timedelta(days=max(1, policy.reverify_days))
+            zone.oldest = min(zone.oldest or task.oldest, task.oldest)
     report.suspects = [
         {"zone": zone, "resource": resource, "objects": count}
-        for zone, resource, count in context.duties.suspects(list(policy.copies))
+        for zone, resource, count in context.ledger.proofs.suspect_resources(list(policy.copies))
     ]
     report.away = [
         {"zone": one.zone, "since": one.since, "next_try": one.next_try}
-        for one in context.duties.absences()
+        for one in context.ledger.absences.all()
         if one.zone in policy.copies
     ]
     report.underway = {
         state: count
-        for state, count in context.ledger.summary(context.project.name).items()
+        for state, count in context.ledger.studies.count_by_state(context.project.name).items()
         if StudyState(state) not in FINISHED
     }
     return report

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pacsgrid.errors import ConfigError
-from pacsgrid.ledger import HeldRow, note_decision
+from pacsgrid.ledger import HeldRecord
 from pacsgrid.ledger.codes import REJECTED
 from pacsgrid.model import StudyState
 from pacsgrid.pipeline.context import ProjectContext
@@ -59,8 +59,8 @@ def open_reviews(context: ProjectContext, limit: int, only: str = "") -> list[Re
     only
         A code or a study's reference, to return only those; empty for all.
     """
-    rows: dict[str, list[HeldRow]] = {}
-    for row in context.ledger.held(context.project.name):
+    rows: dict[str, list[HeldRecord]] = {}
+    for row in context.ledger.held.queue(context.project.name):
         if row.code != REJECTED and only in ("", row.code, row.ref):
             rows.setdefault(row.ref, []).append(row)
     return [
@@ -109,27 +109,25 @@ def decide(context: ProjectContext, ref: str, verdict: Verdict, who: str, reason
         raise ConfigError(f"{ref}: a decision needs the name of who decides")
     if verdict is Verdict.LEAVE:
         return False
-    with context.ledger.lock_study(ref) as ours:
+    with context.ledger.studies.lock(ref) as ours:
         if not ours:
             return False
-        waiting = [row for row in context.ledger.held(context.project.name) if row.ref == ref]
+        waiting = [row for row in context.ledger.held.queue(context.project.name) if row.ref == ref]
         if not any(row.code != REJECTED for row in waiting):
             return False
         if verdict is Verdict.AGAIN:
             _check_retrievable(context, ref)
-        note_decision(
-            context.site.ledger_dsn, ref, verdict.value, who, reason, context.profile.name
-        )
+        context.ledger.audit.add_decision(ref, verdict.value, who, reason, context.profile.name)
         if verdict is Verdict.AGAIN:
             _send_on(context, ref)
             return True
-        _reject(context, ref, who, waiting)
+        _reject(context, ref, who)
         return False
 
 
 def _check_retrievable(context: ProjectContext, ref: str) -> None:
     """Raise ConfigError unless the source could give the study again."""
-    if not context.vault.open(ref, context.ledger.sealed(ref)).get("study_uid"):
+    if not context.vault.open(ref, context.ledger.vault.sealed(ref)).get("study_uid"):
         raise ConfigError(
             f"{ref}: the source cannot give this again, since it is not a study; correct it "
             "there, so that it is found as a study, and reject this entry"
@@ -137,25 +135,25 @@ def _check_retrievable(context: ProjectContext, ref: str) -> None:
 
 
 def _send_on(context: ProjectContext, ref: str) -> None:
-    if context.ledger.state(ref) is StudyState.HELD:
-        context.ledger.release(ref)
+    if context.ledger.studies.state(ref) is StudyState.HELD:
+        context.ledger.studies.unhold(ref)
     else:
-        context.ledger.reopen(ref)
+        context.ledger.studies.reopen(ref)
     shutil.rmtree(context.folders(ref).quarantine, ignore_errors=True)
-    context.ledger.forget_held_items(ref)
+    context.ledger.held.remove(ref)
 
 
-def _reject(context: ProjectContext, ref: str, who: str, waiting: Sequence[HeldRow]) -> None:
-    if context.ledger.state(ref) is StudyState.HELD:
+def _reject(context: ProjectContext, ref: str, who: str) -> None:
+    if context.ledger.studies.state(ref) is StudyState.HELD:
         detail = f"rejected by {who}; the source's study is not taken again"
-        context.ledger.hold(ref, REJECTED, detail)
+        context.ledger.studies.hold(ref, REJECTED, detail)
         remove_received(context, ref)
     elif is_received(context, ref):
-        remove_rejected(context, ref, {row.sha256 for row in waiting if not row.whole})
+        remove_rejected(context, ref, {sha256 for _, sha256 in context.ledger.held.of_study(ref)})
     else:
-        context.ledger.reject_items(ref, f"rejected by {who}; it is not taken again")
+        context.ledger.held.reject(ref, f"rejected by {who}; it is not taken again")
         return
-    context.ledger.forget_held_items(ref)
+    context.ledger.held.remove(ref)
 
 
 def count_by_reason(reviews: Sequence[Review]) -> dict[str, int]:

@@ -17,14 +17,12 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-import psycopg2
 from cryptography import x509
 
 from pacsgrid import grid
-from pacsgrid.config import Site
+from pacsgrid.config import Site, SourceSettings
 from pacsgrid.errors import PacsgridError
-from pacsgrid.ledger import migrate, owns_its_trail
-from pacsgrid.model import SourceSettings
+from pacsgrid.ledger import migrate, owns_its_trail, server_time
 from pacsgrid.pacs import open_source
 
 # What must be free on the disk of a work folder: bytes, and a part of the whole.
@@ -98,14 +96,7 @@ def _ledger(dsn: str) -> str:
 
 
 def _clock(dsn: str) -> str:
-    connection = psycopg2.connect(dsn, connect_timeout=5)
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT clock_timestamp()")
-            (database_time,) = cursor.fetchone() or (None,)
-    finally:
-        connection.close()
-    apart = abs(datetime.now(UTC) - database_time)
+    apart = abs(datetime.now(UTC) - server_time(dsn))
     if apart > SKEW:
         raise _CheckFailedError(
             f"{apart.total_seconds():.0f} s apart from the ledger's; set up NTP on both"

@@ -17,10 +17,10 @@ from pacsgrid.errors import (
     HeldError,
     PacsgridError,
     RetryableError,
-    WorkFilesGone,
+    WorkFilesMissingError,
     ZoneError,
 )
-from pacsgrid.ledger import WAY
+from pacsgrid.ledger import STATE_ORDER
 from pacsgrid.ledger.codes import WITHDRAWN
 from pacsgrid.model import StudyState
 from pacsgrid.pacs import asked, open_source
@@ -72,10 +72,10 @@ def retrieve(context: ProjectContext, ref: str) -> None:
     ------
     HeldError
         The source has no instance of the study any more, or sent another study.
-    SourceError, SourceUnavailable
+    SourceError, SourceUnavailableError
         The source refused, or did not answer.
     """
-    identity = context.vault.open(ref, context.ledger.sealed(ref))
+    identity = context.vault.open(ref, context.ledger.vault.sealed(ref))
     settings = context.site.source(identity["source"])
     source = open_source(settings)
     study = asked.unsealed(identity)
@@ -106,14 +106,14 @@ def deposit(context: ProjectContext, ref: str) -> None:
     ------
     HeldError
         The patient withdrew consent.
-    WorkFilesGone
+    WorkFilesMissingError
         An instance is neither in the zone nor in the outbox.
-    ConflictError, ZoneUnavailable, ZoneError
+    ConflictError, ZoneUnavailableError, ZoneError
         As in `grid.deposit`.
     """
-    rows = context.ledger.instances(ref)
+    rows = context.ledger.instances.of_study(ref)
     name = context.project.name
-    if context.cohorts.is_withdrawn(name, rows[0].subject):
+    if context.ledger.withdrawals.is_withdrawn(name, rows[0].subject):
         raise HeldError(
             WITHDRAWN, "the patient withdrew from this project; remove the study at its source"
         )
@@ -142,10 +142,10 @@ def replicate(context: ProjectContext, ref: str) -> None:
     ------
     ConflictError
         A partner holds an object with the same path and other content.
-    ZoneUnavailable
+    ZoneUnavailableError
         A zone stopped answering.
     """
-    rows = context.ledger.instances(ref)
+    rows = context.ledger.instances.of_study(ref)
     made = 0
     try:
         made += grid.replicate_within_zone(context.home, context.project.name, rows)
@@ -174,7 +174,7 @@ def verify(context: ProjectContext, ref: str) -> None:
     RetryableError
         A zone still lacks proven replicas: a resource is down or full, or somebody is writing.
     """
-    rows = context.ledger.instances(ref)
+    rows = context.ledger.instances.of_study(ref)
     home = context.home
     incomplete: list[str] = []
     for zone in (home, *context.partners):
@@ -237,8 +237,8 @@ def clear_work_folders(context: ProjectContext, refs: Sequence[str]) -> int:
     """
     cleared = 0
     for ref in refs:
-        with context.ledger.lock_study(ref) as ours:
-            if ours and context.ledger.state(ref) is StudyState.VERIFIED:
+        with context.ledger.studies.lock(ref) as ours:
+            if ours and context.ledger.studies.state(ref) is StudyState.VERIFIED:
                 remove_received(context, ref)
                 context.folders(ref).wipe()
                 cleared += 1
@@ -271,7 +271,7 @@ def run_step(context: ProjectContext, name: str, refs: Sequence[str]) -> BatchRe
     later: list[str] = []
     for number, ref in enumerate(refs, 1):
         log.info("%s %d of %d: %s", name, number, len(refs), ref)
-        with context.ledger.lock_study(ref, LOCK_SECONDS) as ours:
+        with context.ledger.studies.lock(ref, LOCK_SECONDS) as ours:
             if not ours:
                 later.append(f"{ref}: another worker has it")
                 continue
@@ -321,23 +321,23 @@ def advance(context: ProjectContext, ref: str, to: StudyState) -> bool:
     """
     restarted = False
     while True:
-        state = context.ledger.state(ref)
+        state = context.ledger.studies.state(ref)
         if state in (StudyState.HELD, StudyState.WITHDRAWN):
             context.folders(ref).wipe()  # left by a crash right after the study was held
             return False
         step = next((step for step in STEPS.values() if step.before is state), None)
-        if step is None or WAY.index(state) >= WAY.index(to):
+        if step is None or STATE_ORDER.index(state) >= STATE_ORDER.index(to):
             return True
         try:
             step.run(context, ref)
-            context.ledger.advance(ref, step.after)
+            context.ledger.studies.advance(ref, step.after)
         except RetryableError:
             raise
-        except WorkFilesGone as error:
+        except WorkFilesMissingError as error:
             if restarted:
                 raise RetryableError(f"{ref}: {error}") from None
             log.warning("%s: %s; it is retrieved again", ref, error)
-            context.ledger.reopen(ref)
+            context.ledger.studies.reopen(ref)
             restarted = True
         except PacsgridError as error:
             _hold(context, ref, error)
@@ -353,5 +353,5 @@ def _hold(context: ProjectContext, ref: str, error: PacsgridError) -> None:
     folders = context.folders(ref)
     # In this order, a crash between any two leaves every file where something looks for it.
     folders.quarantine_staging()
-    context.ledger.hold(ref, code, detail)
+    context.ledger.studies.hold(ref, code, detail)
     folders.wipe()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from pacsgrid import grid
-from pacsgrid.errors import ZoneUnavailable
+from pacsgrid.errors import ZoneUnavailableError
 from pacsgrid.ledger import InstanceRow
 from pacsgrid.model import AVU
 from pacsgrid.pipeline.context import ProjectContext
@@ -69,7 +69,7 @@ def add_study_avus(context: ProjectContext, zone: grid.Zone, rows: Sequence[Inst
 
     Raises
     ------
-    ZoneError, ZoneUnavailable
+    ZoneError, ZoneUnavailableError
         The zone refused, or does not answer.
     """
     study = grid.collection_of_study(zone, context.project.name, rows)
@@ -100,7 +100,7 @@ def copy_study_to_partner(
 
     Raises
     ------
-    ConflictError, ZoneUnavailable, ZoneError
+    ConflictError, ZoneUnavailableError, ZoneError
         As in `grid.copy_to_partner`.
     """
     name = context.project.name
@@ -132,17 +132,17 @@ def is_reachable(context: ProjectContext, zone: grid.Zone, now: datetime | None 
     """
     now = now or datetime.now(UTC)
     name = zone.settings.name
-    known = {one.zone: one for one in context.duties.absences()}
+    known = {one.zone: one for one in context.ledger.absences.all()}
     if name in known and known[name].next_try > now:
         return False
     try:
         zone.ping()
-    except ZoneUnavailable as error:
+    except ZoneUnavailableError as error:
         zone.close()
-        absence = context.duties.absent(name, now)
+        absence = context.ledger.absences.mark_absent(name, now)
         log.warning("%s; zone %s is tried again at %s", error, name, absence.next_try.isoformat())
         return False
     if name in known:
-        context.duties.present(name)
+        context.ledger.absences.mark_present(name)
         log.info("zone %s answers again", name)
     return True

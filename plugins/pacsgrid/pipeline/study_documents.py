@@ -41,11 +41,11 @@ def put_study_documents(
 
     Raises
     ------
-    ZoneError, ZoneUnavailable
+    ZoneError, ZoneUnavailableError
         The zone refused, or does not answer.
     """
     collection = grid.collection_of_study(zone, context.project.name, rows)
-    report = context.ledger.report(ref)
+    report = context.ledger.reports.get(ref)
     if report is not None:
         grid.put_document(zone, f"{collection}/{REPORT_NAME}", report[0])
     manifest = Manifest.build(

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from pacsgrid.errors import SourceError, SourceTooMuch
-from pacsgrid.ledger.place import SyncPlace
+from pacsgrid.errors import SourceError, TooManyAnswersError
 from pacsgrid.model import StudyQuery, StudyState
 from pacsgrid.pipeline.context import ProjectContext
 from pacsgrid.pipeline.find import FINISHED, find_studies
@@ -100,11 +99,11 @@ def sync_source(
     ------
     SourceError
         A single day holds more studies than the source answers at once.
-    SourceUnavailable
+    SourceUnavailableError
         The source did not answer; the windows before are saved.
     """
-    cursor = SyncPlace(context.site.ledger_dsn, context.project.name, source)
-    before = unfinished_studies(context, source)  # also brings the schema up to date
+    cursor = context.ledger.sync_cursor(context.project.name, source)
+    before = unfinished_studies(context, source)
     found: dict[str, None] = {}
     for window in due_windows(cursor.read(), first, today, late_days, days):
         for refs in _ask(context, source, window):
@@ -122,7 +121,7 @@ def _ask(context: ProjectContext, source: str, window: Window) -> Iterator[list[
     most = context.site.source(source).most_answers
     try:
         yield find_studies(context, source, window.query, most)
-    except SourceTooMuch:
+    except TooManyAnswersError:
         if window.start == window.end:
             raise SourceError(
                 f"source {source}: has more studies on {window.start} than it answers at once; "
@@ -143,5 +142,5 @@ def unfinished_studies(context: ProjectContext, source: str) -> list[str]:
         The source's name in the site settings.
     """
     states = [state for state in StudyState if state not in FINISHED]
-    studies = context.ledger.studies(context.project.name, states)
+    studies = context.ledger.studies.find(context.project.name, states)
     return [study.ref for study in studies if study.source == source]

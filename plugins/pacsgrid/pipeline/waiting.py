@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 from pacsgrid.config import Site
-from pacsgrid.errors import ZoneUnavailable
+from pacsgrid.errors import ZoneUnavailableError
 from pacsgrid.grid import Zone
-from pacsgrid.ledger import Duties, Ledger, migrate
+from pacsgrid.ledger import Ledger
 from pacsgrid.ledger.codes import REJECTED
 from pacsgrid.model import StudyState
 from pacsgrid.pipeline.find import FINISHED
@@ -39,9 +39,7 @@ def count_unfinished(site: Site, project: str, source: str = "") -> dict[str, in
         The ledger does not answer.
     """
     site.project(project)
-    migrate(site.ledger_dsn)
-    with Ledger(site.ledger_dsn) as ledger:
-        studies = ledger.studies(project, UNFINISHED)
+    studies = Ledger(site.ledger_dsn).studies.find(project, UNFINISHED)
     return dict(Counter(s.state.value for s in studies if source in ("", s.source)))
 
 
@@ -65,9 +63,7 @@ def count_awaiting_review(site: Site, project: str, only: str = "") -> int:
         The ledger does not answer.
     """
     site.project(project)
-    migrate(site.ledger_dsn)
-    with Ledger(site.ledger_dsn) as ledger:
-        rows = ledger.held(project)
+    rows = Ledger(site.ledger_dsn).held.queue(project)
     return len(
         {row.ref for row in rows if row.code != REJECTED and only in ("", row.code, row.ref)}
     )
@@ -93,14 +89,13 @@ def unreachable_zones(site: Site, names: Sequence[str]) -> list[str]:
         A zone refuses for good, as with a wrong password.
     """
     unreachable = []
-    migrate(site.ledger_dsn)
-    with Duties(site.ledger_dsn) as duties:
-        for name in names:
-            with Zone(site.zone(name)) as zone:
-                try:
-                    zone.ping()
-                except ZoneUnavailable:
-                    unreachable.append(name)
-                    continue
-            duties.present(name)
+    absences = Ledger(site.ledger_dsn).absences
+    for name in names:
+        with Zone(site.zone(name)) as zone:
+            try:
+                zone.ping()
+            except ZoneUnavailableError:
+                unreachable.append(name)
+                continue
+        absences.mark_present(name)
     return unreachable
