@@ -65,7 +65,7 @@ def row(study: str = "1.2", series: str = "1.2.3", sop: str = "1.2.3.4") -> Inst
 
 def test_a_manifest_names_instances_by_uids() -> None:
     for bad in (row(series="../x"), row(sop="a/b"), row(sop="..")):
-        text = Manifest.of([bad], {}, "demo", "basic", "hash", None).dump()
-        with pytest.raises(ZoneError, match="no UID"):
+        text = Manifest.build([bad], {}, "demo", "basic", "hash", None).dump()
+        with pytest.raises(ZoneError, match="not a UID"):
             Manifest.parse(text)
-    assert Manifest.parse(Manifest.of([row()], {}, "demo", "basic", "h", None).dump()).instances
+    assert Manifest.parse(Manifest.build([row()], {}, "demo", "basic", "h", None).dump()).instances

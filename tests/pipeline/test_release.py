@@ -41,7 +41,7 @@ def vault_files(stack: Stack) -> int:
 
 def name_of(script: str) -> str:
     """The name that ends a script's tickets, as its head tells."""
-    found = re.search(r"^# .* ended by the name (\w+)\.$", script, re.MULTILINE)
+    found = re.search(r"^# .* Revoke its tickets by the name (\w+)\.$", script, re.MULTILINE)
     assert found is not None
     return found[1]
 
