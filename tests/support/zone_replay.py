@@ -156,7 +156,10 @@ class Replay:
             parts[4] = secret.encode()
             return b"\0".join(parts)
         return re.sub(
-            rb"<arg4>.*?</arg4>", lambda _: f"<arg4>{escape(secret)}</arg4>".encode(), body, flags=re.S
+            rb"<arg4>.*?</arg4>",
+            lambda _: f"<arg4>{escape(secret)}</arg4>".encode(),
+            body,
+            flags=re.S,
         )
 
     def _compare(self, wanted: dict[str, Any], found: Message) -> Iterator[str]:
@@ -168,7 +171,9 @@ class Replay:
             return
         if len(found.byte_stream) != (wanted.get("bs_len") or 0):
             yield f"{len(found.byte_stream)} bytes, not {wanted.get('bs_len')}"
-        elif wanted.get("bs") not in (None, "", "...") and found.byte_stream != wanted["bs"].encode():
+        elif (
+            wanted.get("bs") not in (None, "", "...") and found.byte_stream != wanted["bs"].encode()
+        ):
             yield f"bytes {bytes(found.byte_stream)!r}, not {wanted['bs']!r}"
         recorded = body_of(wanted)
         if bool(found.body) != bool(recorded):
