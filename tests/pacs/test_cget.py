@@ -7,13 +7,12 @@ import threading
 import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from pydicom.dataset import Dataset
 
-from pacsgrid.errors import SourceError, SourceUnavailable, SourceUnreachable
+from pacsgrid.errors import SourceError, SourceUnavailableError, SourceUnreachableError
 from pacsgrid.pacs.cget import MODEL, getting
 from pacsgrid.pacs.guard import Pace
 from pacsgrid.pacs.part10 import read_meta
@@ -92,7 +91,7 @@ def get(to: Peer, into: Path, wanted: set[str], seconds: float = 20.0, idle: flo
     into.mkdir(exist_ok=True)
     with WriteGroup() as group:
         receiver = Receiver(into, wanted, group, Pace(0))
-        with getting("pacs", replace(to, idle_seconds=idle), [CT], receiver, seconds) as getter:
+        with getting("pacs", to.replace(idle_seconds=idle), [CT], receiver, seconds) as getter:
             return getter.ask(query)
 
 
@@ -173,7 +172,10 @@ def test_half_an_instance_is_none_and_what_came_before_is_kept(tmp_path: Path, w
 
         serving.store("1.2.3.2", half())
 
-    with peer(work, BOTH) as to, pytest.raises(SourceUnreachable, match="source pacs: no answer"):
+    with (
+        peer(work, BOTH) as to,
+        pytest.raises(SourceUnreachableError, match="source pacs: no answer"),
+    ):
         get(to, tmp_path / "in", {"1.2.3.1", "1.2.3.2"}, idle=0.5)
     assert [path.name for path in (tmp_path / "in").iterdir()] == [name_for("1.2.3.1")]
 
@@ -181,7 +183,7 @@ def test_half_an_instance_is_none_and_what_came_before_is_kept(tmp_path: Path, w
 def test_a_peer_that_never_answers_is_left(tmp_path: Path) -> None:
     over = threading.Event()
     with peer(lambda serving: over.wait(20) and None, BOTH) as to:
-        with pytest.raises(SourceUnreachable):
+        with pytest.raises(SourceUnreachableError):
             get(to, tmp_path / "in", {"1.2.3.1"}, seconds=0.3)
         over.set()
 
@@ -207,7 +209,7 @@ def test_what_is_not_agreed_is_said(
 def test_nobody_there_is_unreachable(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    with pytest.raises(SourceUnavailable, match="source pacs: "):
+    with pytest.raises(SourceUnavailableError, match="source pacs: "):
         get(Peer("127.0.0.1", port, "PACS", "PACSGRID"), tmp_path / "in", {"1.2.3.1"})
 
 

@@ -19,15 +19,17 @@ from pynetdicom.sop_class import (
     Verification,
 )
 
+from pacsgrid.config import SourceSettings
 from pacsgrid.errors import (
     ConfigError,
     PacsgridError,
     SourceError,
-    SourceTooMuch,
-    SourceUnavailable,
-    SourceUnreachable,
+    SourceUnavailableError,
+    SourceUnreachableError,
+    TooManyAnswersError,
 )
-from pacsgrid.model import FoundStudy, SourceSettings, StagedFile, StudyQuery
+from pacsgrid.log_suppression import suppress_library_logs
+from pacsgrid.model import FoundStudy, StagedFile, StudyQuery
 from pacsgrid.pacs import status as st
 from pacsgrid.pacs.asked import Answer, is_single_uid
 from pacsgrid.pacs.cget import getting
@@ -36,14 +38,13 @@ from pacsgrid.pacs.guard import Pace
 from pacsgrid.pacs.move_destination import MoveDestination
 from pacsgrid.pacs.protocol.requesting import Peer
 from pacsgrid.pacs.protocol.wire import user_identity
-from pacsgrid.pacs.quiet import hush
 from pacsgrid.pacs.reactor import settle
 from pacsgrid.pacs.receive import Receiver
 from pacsgrid.pacs.retrieval import Answers, Instance, bring, first, of_study, single_values
 from pacsgrid.pacs.staging import WriteGroup
 from pacsgrid.pacs.tls import client_context
 
-hush()
+suppress_library_logs()
 
 UIDS_AT_ONCE = 100  # keeps the C-GET identifier small for sources with short buffers
 
@@ -178,7 +179,9 @@ class DimseSource:
         entity.network_timeout = self._settings.idle_seconds
         identity = []
         if self._settings.user:
-            identity.append(_identity(self._settings.user, self._settings.password))
+            identity.append(
+                _identity(self._settings.user, self._settings.password.get_secret_value())
+            )
         assoc = entity.associate(
             self._settings.host,
             self._settings.port,
@@ -198,7 +201,7 @@ class DimseSource:
                 f"source {self._name}: accepted no context for the operation"
             ) from None
         except RuntimeError:
-            raise SourceUnreachable(f"source {self._name}: association was lost") from None
+            raise SourceUnreachableError(f"source {self._name}: association was lost") from None
         finally:
             if assoc.is_established:
                 assoc.release()
@@ -228,7 +231,7 @@ class DimseSource:
                 if data is not None:
                     answers.append(data)
             elif code == st.TOO_MUCH:
-                raise SourceTooMuch(
+                raise TooManyAnswersError(
                     f"source {self._name}: out of resources for a query; ask for less at once"
                 )
             else:
@@ -291,7 +294,7 @@ class DimseSource:
                 requests = list(_requests(study.study_uid, group, sizes))
                 try:
                     errors += self._run(classes, requests, receiver)
-                except SourceUnavailable as problem:
+                except SourceUnavailableError as problem:
                     errors.append(problem)
         if errors:
             raise next((e for e in errors if not e.retryable), errors[0])
@@ -311,7 +314,7 @@ class DimseSource:
                 for request in requests:
                     if (code := ask(request)) not in (st.SUCCESS, st.SOME_FAILED):
                         errors.append(st.failure(self._name, code))
-        except SourceUnreachable as lost:
+        except SourceUnreachableError as lost:
             errors.append(lost)
         return errors
 
@@ -328,7 +331,7 @@ class DimseSource:
             s.connect_seconds,
             s.idle_seconds,
         )
-        identity = user_identity(s.user, s.password) if s.user else b""
+        identity = user_identity(s.user, s.password.get_secret_value()) if s.user else b""
         with getting(self._name, peer, classes, receiver, s.answer_seconds, identity) as getter:
             yield getter.ask
 
@@ -360,7 +363,7 @@ class DimseSource:
                     s.calling_ae_title, s.move_bind, s.move_port, receiver, s.idle_seconds
                 )
             except OSError:
-                raise SourceUnavailable(
+                raise SourceUnavailableError(
                     f"source {self._name}: move_port is in use, or move_bind is no address here"
                 ) from None
             with listening:

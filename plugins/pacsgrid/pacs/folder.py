@@ -12,16 +12,17 @@ from pathlib import Path
 from pydicom import dcmread
 from pydicom.uid import MediaStorageDirectoryStorage
 
+from pacsgrid.config import SourceSettings
 from pacsgrid.disk import storing, sync_directory
-from pacsgrid.errors import ConfigError, SourceUnavailable
-from pacsgrid.model import FoundStudy, SourceSettings, StagedFile, StudyQuery
+from pacsgrid.errors import ConfigError, SourceUnavailableError
+from pacsgrid.log_suppression import suppress_library_logs
+from pacsgrid.model import FoundStudy, StagedFile, StudyQuery
 from pacsgrid.pacs.dataset import DEFLATED
 from pacsgrid.pacs.header import read_header
 from pacsgrid.pacs.part10 import HEAD, MOST_META, read_meta
-from pacsgrid.pacs.quiet import hush
 from pacsgrid.pacs.staging import prepare, write_whole
 
-hush()
+suppress_library_logs()
 
 _CHUNK = 1 << 20
 _UID = re.compile(r"[0-9.]{1,64}")
@@ -121,7 +122,7 @@ class FolderSource:
     def echo(self) -> None:
         """Return if the folder is there; it may be a share that is not mounted."""
         if not self._folder.is_dir():
-            raise SourceUnavailable(f"source {self._name}: the drop folder is not there")
+            raise SourceUnavailableError(f"source {self._name}: the drop folder is not there")
 
     def find_studies(self, query: StudyQuery) -> Iterator[FoundStudy]:
         """Give each study once; strays come last as one study with an empty UID."""
@@ -151,7 +152,7 @@ class FolderSource:
                     target = _copy(header.path, into)
             except _SourceFails as error:
                 # The exception's text holds the file's name, which may be a patient's.
-                raise SourceUnavailable(
+                raise SourceUnavailableError(
                     f"source {self._name}: a file cannot be read: {error}"
                 ) from None
             staged[target] = StagedFile(target, header.sop_uid)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from .data import Data, Patches, unreadable
+from .frame_reader import FrameReader, Patches, unreadable
 
 SOI = b"\xff\xd8"
 _EOI, _SOS, _DQT, _DHT, _DAC, _DNL, _DRI, _DHP, _EXP = (
@@ -53,17 +53,24 @@ class _Frame:
     defined: list[_Table] = field(default_factory=list)
     scans: int = 0
     samples: int = 0
+    row_samples: int = 0
+    lines: int = 0
 
     def define(self, kind: str, number: int, start: int, end: int) -> None:
         table = self.tables[kind, number] = _Table(start, end)
         self.defined.append(table)
+
+    def set_lines(self, lines: int) -> None:
+        """Note the number of lines; 0 in a frame header that leaves it to a DNL segment."""
+        self.lines = max(self.lines, lines)
+        self.samples = max(self.samples, lines * self.row_samples)
 
     def use(self, kind: str, number: int) -> None:
         if (kind, number) in self.tables:
             self.tables[kind, number].used = True
 
 
-def needless(data: Data) -> Patches:
+def find_removable(data: FrameReader) -> Patches:
     """Find what a frame holds beside its image.
 
     Raises
@@ -78,9 +85,9 @@ def needless(data: Data) -> Patches:
         here = at if data.read(at, 1) == b"\xff" else data.search(_MARKER, at, 2)
         if here < 0:
             # Decoders skip what stands where a marker should.
-            patches.zero(at, data.size)
+            patches.take_out(at, data.size)
             break
-        patches.zero(at, here)
+        patches.take_out(at, here)
         at = here
         # Any number of fill bytes stands before a marker (T.81 B.1.1.2).
         while (code := data.read(at + 1, 1)) == b"\xff":
@@ -89,11 +96,11 @@ def needless(data: Data) -> Patches:
         if not code:
             break
         if code == b"\0":
-            patches.zero(at, at + 2)
+            patches.take_out(at, at + 2)
             at += 2
         elif code[0] == _EOI:
             if data.size - at > 3:  # more than a byte of padding
-                patches.zero(at + 2, data.size)
+                patches.take_out(at + 2, data.size)
             break
         elif code[0] in _ALONE:
             at += 2
@@ -103,15 +110,18 @@ def needless(data: Data) -> Patches:
             at = _segment(data, at, code[0], frame, patches)
     if not frame.process or not frame.scans:
         raise unreadable("a frame has no image")
+    if not frame.lines:
+        # Some decoders read on for ever, into memory without end (T.81 B.2.5).
+        raise unreadable("a frame does not say how many rows it has")
     patches.samples = frame.samples
     for table in frame.defined:
         if not table.used:
-            patches.zero(table.start, table.end)
+            patches.take_out(table.start, table.end)
     return patches
 
 
-def _segment(data: Data, at: int, marker: int, frame: _Frame, patches: Patches) -> int:
-    start, end = at + 4, at + 2 + data.number(at + 2)
+def _segment(data: FrameReader, at: int, marker: int, frame: _Frame, patches: Patches) -> int:
+    start, end = at + 4, at + 2 + data.read_int(at + 2)
     needed = marker in _FRAMES or marker in (
         _SOS, _DQT, _DHT, _DAC, _DNL, _DRI, _DHP, _EXP, _LSE,
     )  # fmt: skip
@@ -122,7 +132,7 @@ def _segment(data: Data, at: int, marker: int, frame: _Frame, patches: Patches) 
     end = min(end, data.size)
     body = data.read(start, end - start)
     if not needed:
-        patches.zero(start + _kept(marker, body), end)
+        patches.take_out(start + _kept(marker, body), end)
         return end
     if marker == _DQT:
         used = _quantisation(body, start, frame)
@@ -136,13 +146,16 @@ def _segment(data: Data, at: int, marker: int, frame: _Frame, patches: Patches) 
         used = _frame(body, marker, frame)
     elif marker == _EXP:
         used = 1
+    elif marker == _DNL:
+        used = 2
+        frame.set_lines(int.from_bytes(body[:2], "big"))
     elif marker == _DAC:
         used = len(body) - len(body) % 2
     elif frame.process == _SOF_LS and marker == _DRI:
         used = min(len(body), 4)  # T.87 C.2.5: of two to four bytes
     else:
         used = 2
-    patches.zero(start + used, end)
+    patches.take_out(start + used, end)
     return end
 
 
@@ -161,7 +174,8 @@ def _frame(body: bytes, marker: int, frame: _Frame) -> int:
     if marker != _DHP:
         frame.process, frame.bits = marker, body[0]
         rows, columns = int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big")
-        frame.samples = max(frame.samples, rows * columns * count)
+        frame.row_samples = columns * count
+        frame.set_lines(rows)
         for n in range(count):
             component, _, table = body[6 + 3 * n : 9 + 3 * n]
             frame.quantisation[component] = table
@@ -204,20 +218,22 @@ def _extension(body: bytes, start: int, frame: _Frame) -> int:
         return len(body)
     if kind == 4 and len(body) >= 2:
         # Rows and columns that need more than two bytes.
-        frame.samples = 1 << 32
+        frame.samples, frame.lines = 1 << 32, 1
         return 2 + 2 * body[1]
     return 1
 
 
-def _scan(data: Data, body: bytes, start: int, end: int, frame: _Frame, patches: Patches) -> int:
+def _scan(
+    data: FrameReader, body: bytes, start: int, end: int, frame: _Frame, patches: Patches
+) -> int:
     count = body[0] if body else 0
     if len(body) < 4 + 2 * count or not count or not frame.process:
         raise unreadable("the header of a scan is cut short")
     selection = start + 1 + 2 * count
-    patches.zero(selection + 3, end)
+    patches.take_out(selection + 3, end)
     if frame.process in _SEQUENTIAL and frame.bits == 12 and body[2 + 2 * count] != 63:
         # Some writers leave empty what can have one value (T.81 Table B.3), and some decoders mind.
-        patches.zero(selection + 1, selection + 2, b"\x3f")
+        patches.take_out(selection + 1, selection + 2, b"\x3f")
     frame.scans += 1
     for n in range(count):
         component, tables = body[1 + 2 * n : 3 + 2 * n]
