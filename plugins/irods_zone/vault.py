@@ -217,4 +217,4 @@ def copy_bytes(source: int, target: int) -> int:
 
 def sync_file(fd: int) -> None:
     """Write a file's content to the disk; a journaling file system then keeps its name too."""
-    os.fdatasync(fd)
+    (os.fdatasync if hasattr(os, "fdatasync") else os.fsync)(fd)
