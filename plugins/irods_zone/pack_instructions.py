@@ -53,7 +53,6 @@ _LAYOUT = {
     "authRequestOut_PI": "bin *challenge(64)",
     "authResponseInp_PI": "bin *response(16); str *username",
     "BinBytesBuf_PI": "int buflen; bin *buf(buflen)",
-    "BytesBuf_PI": "int buflen; bin *buf(buflen)",
     "RErrMsg_PI": "int status; str msg",
     "RError_PI": "int count; struct *RErrMsg_PI[count]",
     "STR_PI": "str myStr",

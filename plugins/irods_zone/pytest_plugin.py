@@ -33,7 +33,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def _scope(*, fixture_name: str, config: pytest.Config) -> Scope:
+def _scope(fixture_name: str, config: pytest.Config) -> Scope:
     return cast(Scope, config.getini("irods_zone_scope"))
 
 
