@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from pacsgrid import cli
-from pacsgrid.cli import COMMANDS, main
+from pacsgrid.cli import doctor, main
+from pacsgrid.cli.commands import COMMANDS, RENAMED, build_parser
 from pacsgrid.grid.user import ENVIRONMENT
 from support.dicom import ct
 
@@ -23,15 +23,8 @@ ENTRY = {
 }  # fmt: skip
 
 
-def parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
-    made = argparse.ArgumentParser()
-    commands = made.add_subparsers(dest="command", required=True)
-    for module in COMMANDS:
-        module.add(commands)
-    return made, dict(commands.choices)
-
-
-NAMES = sorted(parser()[1])
+NAMES = sorted(command.name for command in COMMANDS)
+OLD_OR_NEW = "|".join((*NAMES, *RENAMED))
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +45,7 @@ def shown() -> Iterator[tuple[str, str]]:
     """The commands that the documents show, as `name: text`, and their arguments."""
     pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
     line = re.compile(r"python -m pacsgrid ((?:[^`\n\\]|\\\n)+)")
-    cell = re.compile(rf"`((?:{'|'.join(NAMES)}) [^`]+)`")
+    cell = re.compile(rf"`((?:{OLD_OR_NEW}) [^`]+)`")
     for page in pages:
         text = page.read_text()
         for found in (*line.findall(text), *cell.findall(text)):
@@ -61,9 +54,11 @@ def shown() -> Iterator[tuple[str, str]]:
                 .split(" | ")[0]
                 .split(" > ")[0]
             )
-            first = arguments.split(maxsplit=1)[0]
-            whole = " " in arguments.strip()  # else it is only spoken of
-            if first in NAMES and whole and "..." not in arguments:
+            first, _, rest = arguments.partition(" ")
+            first = RENAMED.get(first, first)
+            arguments = f"{first} {rest}"
+            # A name alone is only mentioned.
+            if first in NAMES and rest.strip() and "..." not in arguments:
                 yield f"{page.relative_to(ROOT)}: {arguments.strip()}", arguments
 
 
@@ -72,19 +67,19 @@ SHOWN = dict(shown())
 
 @pytest.mark.parametrize("what", SHOWN)
 def test_what_the_documents_show_can_be_said(what: str) -> None:
-    parser()[0].parse_args(shlex.split(SHOWN[what], comments=True))
+    build_parser().parse_args(shlex.split(SHOWN[what], comments=True))
 
 
 def test_enough_is_shown() -> None:
     assert len(SHOWN) > 10 and {text.split(maxsplit=1)[0] for text in SHOWN.values()} >= {
-        "deid", "fetch", "search", "cohort", "keep", "reidentify"
+        "deid", "fetch", "search", "cohort", "maintain", "reidentify"
     }  # fmt: skip
 
 
 # Arguments that parse, so that what follows is the command's own doing.
 GIVEN = {
     "cohort": ["p", "Modality=CT"], "withdraw": ["p", "S"], "share": ["p", "jana#praha"],
-    "ticket": ["p", "/z/c"], "leave": ["p", "praha"], "keep": ["p"], "report": ["p"],
+    "ticket": ["p", "/z/c"], "remove-partner": ["p", "praha"], "maintain": ["p"], "report": ["p"],
     "zones": ["p"], "reidentify": ["S", "--project", "p", "--who", "w", "--reason", "r"],
     "doctor": [], "gateway": [], "receive": [], "backup": ["b"], "restore": ["b"],
     "roles": ["--show"], "ledger": ["--owner-dsn-file", "owner"],
@@ -119,7 +114,7 @@ def test_a_wrong_site_file_is_told(
 
 
 def test_every_command_with_a_site_is_tried() -> None:
-    assert set(GIVEN) == set(NAMES) - {"deid", "fetch", "search"}
+    assert set(GIVEN) == set(NAMES) - {"deid", "fetch", "search", "completion"}
 
 
 @pytest.mark.parametrize(
@@ -221,7 +216,7 @@ def test_a_fault_of_our_own_is_told_without_a_value(
     def fails(given: argparse.Namespace) -> int:
         raise LookupError("Nováková")
 
-    monkeypatch.setattr(cli.doctor, "run", fails)
+    monkeypatch.setattr(doctor, "run_doctor", fails)
     assert main(["doctor"]) == 1
     said = capsys.readouterr().err
     assert "LookupError at test_commands.py" in said and "ovák" not in said

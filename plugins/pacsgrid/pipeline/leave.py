@@ -33,7 +33,7 @@ def leave(line: Line, zone: str, erase: bool) -> int:
     if owing:
         raise ConfigError(
             f"zone {zone} cannot leave: {', '.join(sorted(owing))} lack proven replicas; "
-            f"run `pacsgrid keep {project.name}` first"
+            f"run `pacsgrid maintain {project.name}` first"
         )
     dropped = line.duties.forget_zone(project.name, zone)
     if erase:

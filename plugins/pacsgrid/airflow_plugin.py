@@ -1,4 +1,8 @@
-"""What pacsgrid adds to the Airflow UI."""
+"""What pacsgrid adds to Airflow: a page, DICOMweb, a listener and a check of API requests.
+
+Airflow loads this through the distribution's entry point ``airflow.plugins``, in every one of its
+processes, so what only the API server needs is imported at its first use.
+"""
 
 from __future__ import annotations
 
@@ -10,31 +14,28 @@ from pacsgrid.airflow import started
 
 
 async def pacsgrid_page(scope: Any, receive: Any, send: Any) -> None:
-    """Hand on to the page's app, imported at its first request.
-
-    Airflow loads plugins in every one of its processes; only the API server needs the app.
-    """
+    """Pass a request to the ASGI application of the steward's page."""
     from pacsgrid.web.app import app
 
     await app(scope, receive, send)
 
 
 async def pacsgrid_dicomweb(scope: Any, receive: Any, send: Any) -> None:
-    """Hand on to the gateway's DICOMweb, imported at its first request."""
+    """Pass a request to the ASGI application of the gateway's DICOMweb."""
     from pacsgrid.web.dicomweb import app
 
     await app(scope, receive, send)
 
 
 def project_gate(app: Any) -> Any:
-    """Put the gate before Airflow's API; imported where there is one to stand before."""
+    """Return Airflow's ASGI application behind the check of projects."""
     from pacsgrid.web.gate import ProjectGate
 
     return ProjectGate(app)
 
 
 class PacsgridPlugin(AirflowPlugin):
-    """The page in the navigation, the API behind it, DICOMweb, and who may start what."""
+    """The page in Airflow's navigation, its API, DICOMweb, and who may start which run."""
 
     name = "pacsgrid"
     listeners = [started]  # noqa: RUF012
@@ -43,7 +44,7 @@ class PacsgridPlugin(AirflowPlugin):
         {"app": pacsgrid_dicomweb, "url_prefix": "/dicom-web", "name": "pacsgrid DICOMweb"},
     ]
     fastapi_root_middlewares = [{"middleware": project_gate, "name": "pacsgrid projects"}]  # noqa: RUF012
-    # The address has no leading slash, so that it follows Airflow's base URL behind a proxy.
+    # Without a leading slash the addresses follow Airflow's base URL behind a proxy.
     react_apps = [  # noqa: RUF012
         {
             "name": "pacsgrid",
