@@ -19,7 +19,7 @@ def add_completion(parser: argparse.ArgumentParser) -> None:
 
 def run_completion(given: argparse.Namespace) -> int:
     """Print the script; returns 0."""
-    import argcomplete
+    from argcomplete.shell_integration import shellcode
 
-    print(argcomplete.shellcode(["pacsgrid"], shell=given.shell))
+    print(shellcode(["pacsgrid"], shell=given.shell))
     return 0
