@@ -38,12 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     SystemExit
         The arguments cannot be parsed (status 2), or ask for help or the version (status 0).
     """
-    parser = build_parser()
     if "_ARGCOMPLETE" in os.environ:  # set by the shell when a user presses TAB
-        import argcomplete
-
-        argcomplete.autocomplete(parser)
-    given = parser.parse_args(_renamed(sys.argv[1:] if arguments is None else arguments))
+        _complete()
+    given = build_parser().parse_args(_renamed(sys.argv[1:] if arguments is None else arguments))
     name = f"pacsgrid {given.command}"
     try:
         status: int = given.run(given)
@@ -67,6 +64,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{name}: fails with {where}; please report it", file=sys.stderr)
         return FAILED
     return status
+
+
+def _complete() -> None:
+    """Print what the command line that is being typed can go on with, and exit."""
+    import argcomplete
+
+    # argcomplete sees only what is declared before it begins.
+    typed = os.environ.get("COMP_LINE", "").split()
+    argcomplete.autocomplete(build_parser(declared=typed))
 
 
 def _renamed(arguments: Sequence[str]) -> list[str]:

@@ -7,10 +7,12 @@ sub-command is chosen, and what does the work when it runs.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
+
+from pacsgrid import __version__
 
 DEID, GATEWAY, AIRFLOW = "deid", "gateway", "airflow"
 
@@ -87,17 +89,26 @@ class CommandParser(argparse.ArgumentParser):
         super().__init__(**settings)
         self._command = command
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Declare the sub-command's arguments at first use, then parse."""
+    def declare(self) -> None:
+        """Declare the sub-command's arguments, unless that is done."""
         if self._command is not None:
             command, self._command = self._command, None
             command.add(self)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse arguments, after declaring them at first use."""
+        self.declare()
         return super().parse_known_args(args, namespace)
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of ``pacsgrid`` with every sub-command."""
-    from pacsgrid import __version__
+def build_parser(declared: Collection[str] = ()) -> argparse.ArgumentParser:
+    """Return the parser of ``pacsgrid`` with every sub-command.
+
+    Parameters
+    ----------
+    declared
+        Names of sub-commands whose arguments are declared now, not when they are parsed.
+    """
 
     parser = CommandParser(
         prog="pacsgrid", description="Medical images from hospital PACS into an iRODS grid."
@@ -107,5 +118,7 @@ def build_parser() -> argparse.ArgumentParser:
         dest="command", required=True, metavar="COMMAND", title="commands"
     )
     for command in COMMANDS:
-        commands.add_parser(command.name, help=command.summary, command=command)
+        added = commands.add_parser(command.name, help=command.summary, command=command)
+        if command.name in declared:
+            added.declare()
     return parser
