@@ -29,7 +29,7 @@ OLD_OR_NEW = "|".join((*NAMES, *RENAMED))
 
 @pytest.fixture(autouse=True)
 def nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("PACSGRID_SITE", ENVIRONMENT, "IRODS_AUTHENTICATION_FILE"):
+    for name in ("PACSGRID_SITE", "XDG_CONFIG_HOME", ENVIRONMENT, "IRODS_AUTHENTICATION_FILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
 
@@ -39,6 +39,26 @@ def test_help_is_given(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         main([name, "--help"])
     assert left.value.code == 0 and f"pacsgrid {name}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_argument_is_explained_with_its_default(name: str) -> None:
+    (command,) = (one for one in COMMANDS if one.name == name)
+    parser = argparse.ArgumentParser()
+    command.add(parser)
+    assert parser.description
+    for action in parser._actions:
+        assert action.help, action.dest
+        if action.option_strings and not action.required and action.dest != "help":
+            assert "default:" in action.help, action.option_strings
+
+
+@pytest.mark.parametrize("name", RENAMED)
+def test_an_old_name_works_with_a_note(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([name, *GIVEN[RENAMED[name]]]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert f"'{name}' is now '{RENAMED[name]}'" in said[0]
+    assert said[1].startswith(f"pacsgrid {RENAMED[name]}: ") and "PACSGRID_SITE" in said[1]
 
 
 def shown() -> Iterator[tuple[str, str]]:

@@ -48,20 +48,21 @@ def _add_common(parser: argparse.ArgumentParser, keys: str) -> None:
         action="append",
         default=[],
         metavar="NAME=FILE",
-        help="a further database; FILE holds its libpq connection string; may be repeated",
+        help="a further database; FILE holds its libpq connection string; may be repeated "
+        "(default: none)",
     )
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--keys", type=Path, metavar="FILE", help=f"{keys} (default: no keys)")
     where.add_argument(
         "--keys-inside",
         action="store_true",
-        help="the keys are in the backup itself, encrypted; store it safely",
+        help="the keys are in the backup itself, encrypted; store it safely (default: no keys)",
     )
     parser.add_argument(
         "--passphrase-file",
         type=Path,
         metavar="FILE",
-        help="file with the passphrase; required with --keys and --keys-inside",
+        help="file with the passphrase (default: none; required with --keys and --keys-inside)",
     )
 
 

@@ -72,10 +72,14 @@ def add_deid(parser: argparse.ArgumentParser) -> None:
         help="parallel processes (default: one per core)",
     )
     parser.add_argument(
-        "--dry-run", action="store_true", help="write nothing; print what would be done"
+        "--dry-run",
+        action="store_true",
+        help="write nothing; print what would be done (default: write)",
     )
     parser.add_argument(
-        "--diff", action="store_true", help="show one file before and after, on this terminal"
+        "--diff",
+        action="store_true",
+        help="show one file before and after on this terminal (default: write)",
     )
 
 

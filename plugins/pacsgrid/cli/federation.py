@@ -43,7 +43,9 @@ def add_ticket(parser: argparse.ArgumentParser) -> None:
         default=7.0,
         help="days until the ticket expires (default: %(default)g)",
     )
-    parser.add_argument("--revoke", metavar="TICKET", help="revoke a ticket instead of issuing one")
+    parser.add_argument(
+        "--revoke", metavar="TICKET", help="revoke this ticket (default: issue one)"
+    )
 
 
 def add_remove_partner(parser: argparse.ArgumentParser) -> None:

@@ -87,7 +87,9 @@ def add_roles(parser: argparse.ArgumentParser) -> None:
         "Airflow's settings and needs its FAB auth manager. Run it again when a project was added."
     )
     parser.add_argument(
-        "--show", action="store_true", help="print the permissions and change nothing"
+        "--show",
+        action="store_true",
+        help="print the permissions and change nothing (default: change them)",
     )
 
 
