@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 import re
 import shlex
@@ -14,6 +15,7 @@ import pytest
 
 from pacsgrid.cli import doctor, main
 from pacsgrid.cli.commands import COMMANDS, RENAMED, build_parser
+from pacsgrid.grid.fetch import fetch
 from pacsgrid.grid.user import ENVIRONMENT
 from support.dicom import ct
 
@@ -64,11 +66,14 @@ def test_an_old_name_works_with_a_note(name: str, capsys: pytest.CaptureFixture[
 def shown() -> Iterator[tuple[str, str]]:
     """The commands that the documents show, as `name: text`, and their arguments."""
     pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    block = re.compile(r"^```\w*\n(.*?)^```", re.MULTILINE | re.DOTALL)
     line = re.compile(r"python -m pacsgrid ((?:[^`\n\\]|\\\n)+)")
-    cell = re.compile(rf"`((?:{OLD_OR_NEW}) [^`]+)`")
+    start = re.compile(r"^(?:\$ |.*/bin/)?pacsgrid ((?:[^\n\\]|\\\n)+)", re.MULTILINE)
+    cell = re.compile(rf"`(?:pacsgrid )?((?:{OLD_OR_NEW}) [^`]+)`")
     for page in pages:
         text = page.read_text()
-        for found in (*line.findall(text), *cell.findall(text)):
+        inside = (found for one in block.findall(text) for found in start.findall(one))
+        for found in (*line.findall(text), *cell.findall(text), *inside):
             arguments = (
                 re.sub(r"\$\([^)]*\)", "TODAY", found.replace("\\\n", " "))
                 .split(" | ")[0]
@@ -87,7 +92,10 @@ SHOWN = dict(shown())
 
 @pytest.mark.parametrize("what", SHOWN)
 def test_what_the_documents_show_can_be_said(what: str) -> None:
-    build_parser().parse_args(shlex.split(SHOWN[what], comments=True))
+    try:
+        build_parser().parse_args(shlex.split(SHOWN[what], comments=True))
+    except SystemExit as left:  # --help
+        assert left.code == 0
 
 
 def test_enough_is_shown() -> None:
@@ -240,3 +248,8 @@ def test_a_fault_of_our_own_is_told_without_a_value(
     assert main(["doctor"]) == 1
     said = capsys.readouterr().err
     assert "LookupError at test_commands.py" in said and "ovák" not in said
+
+
+def test_fetch_shows_the_default_that_it_has() -> None:
+    given = build_parser().parse_args(["fetch", "/brno/home/x"])
+    assert given.connections == inspect.signature(fetch).parameters["connections"].default
