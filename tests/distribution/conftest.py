@@ -18,13 +18,27 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
+def _installed(wheel: Path, place: Path, extra: str = "") -> Environment:
+    """Return an environment as `pip install` leaves it, in the versions that are pinned."""
+    made = make_environment(place / "venv")
+    pins = ROOT / "requirements.txt"
+    uv("pip", "install", "-q", "-p", made.program("python"), "-c", pins, f"{wheel}{extra}")
+    return made
+
+
 @pytest.fixture(scope="session")
 def bare(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    """An environment as `pip install pacsgrid` leaves it, in the versions that are pinned."""
-    made = make_environment(tmp_path_factory.mktemp("bare") / "venv")
-    pins = ROOT / "requirements.txt"
-    uv("pip", "install", "-q", "-p", made.program("python"), "-c", pins, wheel)
-    return made
+    return _installed(wheel, tmp_path_factory.mktemp("bare"))
+
+
+@pytest.fixture(scope="session")
+def deid(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    return _installed(wheel, tmp_path_factory.mktemp("deid"), "[deid]")
+
+
+@pytest.fixture(scope="session")
+def gateway(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    return _installed(wheel, tmp_path_factory.mktemp("gateway"), "[gateway]")
 
 
 @pytest.fixture(scope="session")

@@ -61,10 +61,10 @@ def test_a_bare_installation_fetches_a_release(
     assert got == {f"{uid}.dcm": path.read_bytes() for uid, path in study.paths.items()}
 
 
-def test_deid_runs_with_nothing_else_said(full: Environment, tmp_path: Path) -> None:
+def test_deid_runs_with_nothing_else_said(deid: Environment, tmp_path: Path) -> None:
     ct(tmp_path / "in" / "a.dcm", "1.2.3", "1.2.3.1", patient_id="756203")
     ct(tmp_path / "in" / "b.dcm", "1.2.3", "1.2.3.2", patient_id="756203", fill=1)
-    done = full.run(tmp_path, "deid", "in", "out")
+    done = deid.run(tmp_path, "deid", "in", "out")
     assert done.returncode == 0, done.stderr
     assert "2 files: 2 done" in done.stdout
     results = [dcmread(path) for path in (tmp_path / "out").rglob("*.dcm")]
@@ -76,21 +76,21 @@ def test_deid_runs_with_nothing_else_said(full: Environment, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("profile", ["basic", "research", "strict"])
-def test_every_profile_is_installed(full: Environment, tmp_path: Path, profile: str) -> None:
+def test_every_profile_is_installed(deid: Environment, tmp_path: Path, profile: str) -> None:
     ct(tmp_path / "in.dcm", "1.2.3", "1.2.3.1")
-    done = full.run(tmp_path, "deid", "in.dcm", "out.dcm", "--profile", profile)
+    done = deid.run(tmp_path, "deid", "in.dcm", "out.dcm", "--profile", profile)
     assert done.returncode == 0, done.stderr
     assert dcmread(tmp_path / "out.dcm").PatientIdentityRemoved == "YES"
 
 
-def test_the_gateway_serves(full: Environment, served: ServedZones, tmp_path: Path) -> None:
+def test_the_gateway_serves(gateway: Environment, served: ServedZones, tmp_path: Path) -> None:
     served.add([ct(served.dir / "in.dcm", "1.2.1", "1.2.1.1.1")])
     share(served.home, PROJECT, ["eva#brno"])
     port = free_port()
     served.site(bind="127.0.0.1", http_port=port, refresh_seconds=0.2)
-    environment = full.variables(tmp_path, PACSGRID_SITE=str(served.dir / "site.yaml"))
+    environment = gateway.variables(tmp_path, PACSGRID_SITE=str(served.dir / "site.yaml"))
     log = tmp_path / "gateway.log"
-    child = Child("gateway", [str(full.program("pacsgrid")), "gateway"], log, environment)
+    child = Child("gateway", [str(gateway.program("pacsgrid")), "gateway"], log, environment)
     session = requests.Session()
     session.trust_env = False
     session.headers["Authorization"] = "Bearer evaeva"
@@ -111,9 +111,19 @@ def test_the_gateway_serves(full: Environment, served: ServedZones, tmp_path: Pa
         child.stop()
 
 
-def test_the_ledger_s_migrations_are_installed(full: Environment, tmp_path: Path, dsn: str) -> None:
+@pytest.mark.parametrize("command", ["gateway", "receive"])
+def test_services_lack_nothing_but_a_site(
+    gateway: Environment, tmp_path: Path, command: str
+) -> None:
+    done = gateway.run(tmp_path, command)
+    assert done.returncode == 2 and "PACSGRID_SITE" in done.stderr, done.stderr
+
+
+def test_the_ledger_s_migrations_are_installed(
+    gateway: Environment, tmp_path: Path, dsn: str
+) -> None:
     code = "import sys; from pacsgrid.ledger import migrate; print(migrate(sys.argv[1]))"
-    done = full.run(tmp_path, "-c", code, dsn, program="python")
+    done = gateway.run(tmp_path, "-c", code, dsn, program="python")
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) == newest()
 
