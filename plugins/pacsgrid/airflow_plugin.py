@@ -6,28 +6,31 @@ processes, so what only the API server needs is imported at its first use.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from airflow.plugins_manager import AirflowPlugin
 
 from pacsgrid.airflow import started
 
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
-async def pacsgrid_page(scope: Any, receive: Any, send: Any) -> None:
+
+async def pacsgrid_page(scope: Scope, receive: Receive, send: Send) -> None:
     """Pass a request to the ASGI application of the steward's page."""
     from pacsgrid.web.app import app
 
     await app(scope, receive, send)
 
 
-async def pacsgrid_dicomweb(scope: Any, receive: Any, send: Any) -> None:
+async def pacsgrid_dicomweb(scope: Scope, receive: Receive, send: Send) -> None:
     """Pass a request to the ASGI application of the gateway's DICOMweb."""
     from pacsgrid.web.dicomweb import app
 
     await app(scope, receive, send)
 
 
-def project_gate(app: Any) -> Any:
+def project_gate(app: ASGIApp) -> ASGIApp:
     """Return Airflow's ASGI application behind the check of projects."""
     from pacsgrid.web.gate import ProjectGate
 

@@ -109,7 +109,6 @@ def build_parser(declared: Collection[str] = ()) -> argparse.ArgumentParser:
     declared
         Names of sub-commands whose arguments are declared now, not when they are parsed.
     """
-
     parser = CommandParser(
         prog="pacsgrid", description="Medical images from hospital PACS into an iRODS grid."
     )
