@@ -32,7 +32,7 @@ async def pacsgrid_dicomweb(scope: Scope, receive: Receive, send: Send) -> None:
 
 def project_gate(app: ASGIApp) -> ASGIApp:
     """Return Airflow's ASGI application behind the check of projects."""
-    from pacsgrid.web.gate import ProjectGate
+    from pacsgrid.web.project_gate import ProjectGate
 
     return ProjectGate(app)
 

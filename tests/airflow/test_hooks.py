@@ -13,12 +13,12 @@ import yaml
 from airflow.models import Connection
 from airflow.providers_manager import ProvidersManager
 
+from irods_zone import ZoneServer
 from pacsgrid.airflow.hooks.irods import IrodsHook
 from pacsgrid.config import load_site
 from pacsgrid.connections import EXTRAS
 from pacsgrid.embedded.pacs import DICOMWEB, ORTHANC, EmbeddedPacs
 from pacsgrid.embedded.process import free_port
-from pacsgrid.embedded.zone import ZoneServer
 from pacsgrid.errors import ConfigError
 from pacsgrid.grid import Zone
 from pacsgrid.model import ZoneSettings

@@ -15,7 +15,7 @@ from pacsgrid.airflow import metrics, upkeep
 from pacsgrid.config import load_site
 from pacsgrid.ledger import Ledger, migrate
 from pacsgrid.model import AnonymisedInstance, ReplicaProof, StudyState
-from pacsgrid.pipeline import Line
+from pacsgrid.pipeline import ProjectContext
 from support.statsd_server import Server
 
 DOCUMENTED = Path(__file__).parents[2] / "docs" / "metrics.md"
@@ -89,15 +89,18 @@ def test_gauges_tell_what_the_ledger_has(statsd: Server, filled: Path) -> None:
         "away.brno": "0|g",
     }.items():
         assert heard[f"airflow.pacsgrid.{name}"] == value, name
-    with Line(load_site(), "lung") as line:
-        line.ledger.release("b")
+    with ProjectContext(load_site(), "lung") as context:
+        context.ledger.release("b")
     upkeep.tell()
     assert statsd.heard()["airflow.pacsgrid.held.lung.identity-left"] == "0|g"
 
 
 def test_a_step_is_timed_and_what_it_brought_on_is_counted(statsd: Server, filled: Path) -> None:
-    with Line(load_site(), "lung") as line, metrics.step(line, "deposit", ["a", "c"]):
-        line.ledger.advance("c", StudyState.DEPOSITED)
+    with (
+        ProjectContext(load_site(), "lung") as context,
+        metrics.step(context, "deposit", ["a", "c"]),
+    ):
+        context.ledger.advance("c", StudyState.DEPOSITED)
     heard = statsd.heard()
     assert heard["airflow.pacsgrid.passed.lung.deposit"] == "1|c"
     assert heard["airflow.pacsgrid.deposited.lung.bytes"] == "2000|c"
@@ -106,7 +109,7 @@ def test_a_step_is_timed_and_what_it_brought_on_is_counted(statsd: Server, fille
 
 def test_every_name_is_documented_and_mapped(statsd: Server, filled: Path) -> None:
     upkeep.tell()
-    with Line(load_site(), "lung") as line, metrics.step(line, "deposit", ["c"]):
+    with ProjectContext(load_site(), "lung") as context, metrics.step(context, "deposit", ["c"]):
         pass
     metrics.failed("ingest_studies")
     text = DOCUMENTED.read_text()

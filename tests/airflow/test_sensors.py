@@ -22,6 +22,7 @@ from airflow.sdk.exceptions import (
 )
 from airflow.triggers.base import BaseTrigger
 
+from irods_zone import ZoneServer
 from pacsgrid.airflow.get_provider_info import get_provider_info
 from pacsgrid.airflow.sensors.held import HeldQueueSensor
 from pacsgrid.airflow.sensors.studies import StudiesCompleteSensor
@@ -31,7 +32,6 @@ from pacsgrid.airflow.triggers.held import HeldQueueTrigger
 from pacsgrid.airflow.triggers.studies import StudiesCompleteTrigger
 from pacsgrid.airflow.triggers.zone import ZoneBackTrigger
 from pacsgrid.embedded.process import free_port
-from pacsgrid.embedded.zone import ZoneServer
 from pacsgrid.ledger import Duties, Ledger, migrate
 
 SECRET = "Kanarek7f3a"

@@ -69,7 +69,7 @@ def empty(zone: Zone) -> None:
 def embedded_zone(folder: Path) -> Iterator[Zone]:
     """A zone in a process of its own, two replicas of everything."""
     port = free_port()
-    command = [sys.executable, "-m", "pacsgrid.embedded.zone", "--zone", "bench"]
+    command = [sys.executable, "-m", "irods_zone", "--zone", "bench"]
     command += ["--port", str(port), "--dir", str(folder / "zone")]
     command += ["--admin", "rods", "--password", "rods"]
     server = Child("zone", command, folder / "zone.log", dict(os.environ))

@@ -15,9 +15,9 @@ import pytest
 import yaml
 from referencing import Registry, Resource
 
+from irods_zone import ZoneServer
 from pacsgrid.config import load_site
 from pacsgrid.deid import load_profile
-from pacsgrid.embedded.zone import ZoneServer
 from support.stacked import DOCKER, SITES, Prepared
 
 REQUIRED = json.loads((Path(__file__).parent / "irods-v5.json").read_text())

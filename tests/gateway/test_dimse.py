@@ -409,7 +409,7 @@ def test_getscu_at_each_level(served: Served, level: str, tmp_path: Path) -> Non
     if level == "IMAGE":
         keys.append(f"SOPInstanceUID={one.sop_uid}")
         expected = [one]
-    done = served.dcmtk("getscu", *keys, more=("-S", "-B", "-od", str(tmp_path)))
+    done = served.dcmtk("getscu", *keys, more=("-S", "+B", "-od", str(tmp_path)))
     assert done.returncode == 0, done.stderr
     came = {}
     for path in tmp_path.iterdir():

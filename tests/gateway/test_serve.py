@@ -13,7 +13,7 @@ from pynetdicom.sop_class import Verification
 
 from pacsgrid.embedded.process import Child, free_port
 from pacsgrid.errors import ConfigError
-from pacsgrid.gateway.serve import serve
+from pacsgrid.gateway.service import serve
 from pacsgrid.grid.sharing import share
 from pacsgrid.pacs.reactor import settle
 from support.certificates import make_certificates

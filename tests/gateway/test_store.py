@@ -24,7 +24,7 @@ from pydicom.data import get_testdata_file
 from starlette.exceptions import HTTPException
 
 from pacsgrid.gateway import Gateway
-from pacsgrid.gateway.serve import PREFIX, application
+from pacsgrid.gateway.service import PREFIX, application
 from pacsgrid.gateway.web.store import _take
 from pacsgrid.model import SourceSettings, StudyQuery
 from pacsgrid.pacs.multipart import MultipartCut

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from irods_zone import ZoneServer
 from pacsgrid.embedded.process import free_port
-from pacsgrid.embedded.zone import ZoneServer
 from pacsgrid.grid import Zone, ensure_project
 from pacsgrid.grid.admin import prepare_zone
 from pacsgrid.model import ZoneSettings

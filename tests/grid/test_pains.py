@@ -13,16 +13,16 @@ from irods.api_number import api_number
 from irods.connection import Connection
 from irods.exception import USER_CHKSUM_MISMATCH, iRODSException
 
+from irods_zone import ZoneServer
 from pacsgrid.embedded.process import free_port
-from pacsgrid.embedded.zone import ZoneServer
-from pacsgrid.errors import ConflictError, ZoneError, ZoneUnavailable
+from pacsgrid.errors import ConflictError, ZoneError, ZoneUnavailableError
 from pacsgrid.grid import Zone, deposit, object_path, study_collection, verify
 from pacsgrid.grid.catalog import GOOD, CatalogReplica, replicas_below
 from pacsgrid.grid.deposit import PARTIAL
+from pacsgrid.grid.irods_requests import get_buffer, put_buffer
 from pacsgrid.grid.probe import probe
-from pacsgrid.grid.repair import mark, repair
+from pacsgrid.grid.repair import repair, set_replica_status
 from pacsgrid.grid.sharing import share
-from pacsgrid.grid.wire import get_buffer, put_buffer
 from pacsgrid.grid.zone import TIMEOUT, bytes_checksum
 from pacsgrid.model import AnonymisedInstance, ZoneSettings
 from support.gridkit import SIZE, Grid, make_instances
@@ -91,7 +91,7 @@ def test_what_an_interrupted_put_left_is_swept_and_put_again(grid: Grid, status:
     half = f"{incoming}/{one.sop_uid}.dcm"
     put_buffer(grid.home, half, b"half", bytes_checksum(b"half"))
     for replica in replicas_below(grid.home, study)[half]:
-        mark(grid.home, replica, status)
+        set_replica_status(grid.home, replica, status)
     deposit(grid.home, "demo", grid.instances, {})
     assert all(proof.good for proof in verify(grid.home, "demo", grid.instances))
     assert not any(PARTIAL in path for path in replicas_below(grid.home, study))
@@ -185,7 +185,7 @@ def test_large_objects_are_given_the_time_they_need(grid: Grid) -> None:
     # irods/python-irodsclient#377
     with Zone(grid.home.settings) as zone:
         assert zone.session.connection_timeout == TIMEOUT
-        zone.allow(100 << 30)
+        zone.extend_timeout(100 << 30)
         assert zone.session.connection_timeout > 10_000
 
 
@@ -201,7 +201,7 @@ def test_a_server_that_was_restarted_is_not_away(tmp_path: Path) -> None:
             zone.ping()
         with server():
             zone.ping()
-        with pytest.raises(ZoneUnavailable):
+        with pytest.raises(ZoneUnavailableError):
             zone.ping()
 
 

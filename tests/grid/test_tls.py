@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from pacsgrid.embedded.zone import ZoneServer
-from pacsgrid.errors import ZoneError, ZoneUnavailable
-from pacsgrid.grid import Zone, put_text
+from irods_zone import ZoneServer
+from pacsgrid.errors import ZoneError, ZoneUnavailableError
+from pacsgrid.grid import Zone, put_document
 from pacsgrid.grid.user import UserZone
 from pacsgrid.model import ZoneSettings
 from support.certificates import Certificates, make_certificates
@@ -33,7 +33,7 @@ def settings(tmp_path: Path, certificates: Certificates) -> Iterator[ZoneSetting
 
 def test_bytes_go_through_tls(settings: ZoneSettings, certificates: Certificates) -> None:
     with Zone(replace(settings, ca_file=certificates.authority)) as zone:
-        put_text(zone, "/brno/home/rods/a", b"whole")
+        put_document(zone, "/brno/home/rods/a", b"whole")
         assert zone.session.pool.get_connection().socket.version().startswith("TLS")
         with zone.session.data_objects.open("/brno/home/rods/a", "r") as stream:
             assert stream.read() == b"whole"
@@ -58,12 +58,12 @@ def test_a_zone_that_requires_tls_names_the_setting_that_is_missing(
     settings: ZoneSettings,
 ) -> None:
     missing = r"requires TLS: set zones\.brno\.ca_file"
-    with Zone(settings) as zone, pytest.raises(ZoneUnavailable, match=missing):
+    with Zone(settings) as zone, pytest.raises(ZoneUnavailableError, match=missing):
         zone.ping()
 
 
 def test_a_zone_that_is_away_is_not_said_to_require_tls(settings: ZoneSettings) -> None:
-    with Zone(replace(settings, port=1)) as zone, pytest.raises(ZoneUnavailable) as raised:
+    with Zone(replace(settings, port=1)) as zone, pytest.raises(ZoneUnavailableError) as raised:
         zone.ping()
     assert "TLS" not in str(raised.value)
 
@@ -72,7 +72,7 @@ def test_a_zone_without_tls_is_refused(tmp_path: Path, certificates: Certificate
     with ZoneServer("brno", tmp_path / "plain", password="x") as server:
         plain = ZoneSettings("brno", "localhost", server.port, "rods", "x")
         secure = replace(plain, ca_file=certificates.authority)
-        with Zone(secure) as zone, pytest.raises(ZoneUnavailable):
+        with Zone(secure) as zone, pytest.raises(ZoneUnavailableError):
             zone.ping()
         with Zone(plain) as zone:
             zone.ping()

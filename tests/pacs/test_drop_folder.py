@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pacsgrid.errors import SourceUnavailable, StorageError
+from pacsgrid.errors import SourceUnavailableError, StorageError
 from pacsgrid.model import FoundStudy, SourceSettings, StudyQuery
 from pacsgrid.pacs import staging
 from pacsgrid.pacs.folder import FolderSource
@@ -74,7 +74,9 @@ def test_a_file_that_cannot_be_read_is_told_without_its_name(
         return real(self, *given)  # type: ignore[call-overload]
 
     monkeypatch.setattr(Path, "open", broken)
-    with pytest.raises(SourceUnavailable, match="a file cannot be read: Input/output") as caught:
+    with pytest.raises(
+        SourceUnavailableError, match="a file cannot be read: Input/output"
+    ) as caught:
         drop.retrieve(FoundStudy("1.2.3", ""), tmp_path / "staging")
     assert "ovakova" not in str(caught.value)
 

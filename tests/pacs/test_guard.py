@@ -17,7 +17,7 @@ from pynetdicom import AE, evt
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind, Verification
 
 from pacsgrid.embedded.process import free_port
-from pacsgrid.errors import SourceError, SourceUnavailable
+from pacsgrid.errors import SourceError, SourceUnavailableError
 from pacsgrid.model import SourceSettings, StudyQuery
 from pacsgrid.pacs import open_source
 from pacsgrid.pacs.dimse import DimseSource
@@ -91,7 +91,7 @@ def test_all_in_use_for_too_long(scp: Scp, tmp_path: Path) -> None:
     settings = settings_for(scp.port, tmp_path, answer_seconds=0.3)
     with (
         GuardedSource(settings, open_source(settings))._slot(),
-        pytest.raises(SourceUnavailable, match="max_associations"),
+        pytest.raises(SourceUnavailableError, match="max_associations"),
     ):
         find_all(settings)
     assert find_all(settings) == 1
@@ -102,29 +102,29 @@ def test_left_alone_after_failures_and_told_once(
 ) -> None:
     deaf = settings_for(free_port(), tmp_path, failures=3, pause_seconds=3600.0)
     for _ in range(3):
-        with pytest.raises(SourceUnavailable, match="no association"):
+        with pytest.raises(SourceUnavailableError, match="no association"):
             find_all(deaf)
     alive = replace(deaf, port=scp.port)
     for _ in range(3):
-        with pytest.raises(SourceUnavailable, match="left alone"):
+        with pytest.raises(SourceUnavailableError, match="left alone"):
             find_all(alive)
     assert scp.most == 0
     assert [r.levelno for r in caplog.records].count(logging.ERROR) == 1
     open_source(alive).echo()  # a steward looks: it is well again
     assert find_all(alive) == 1
-    with pytest.raises(SourceUnavailable, match="no association"):
+    with pytest.raises(SourceUnavailableError, match="no association"):
         find_all(deaf)
 
 
 def test_after_the_pause_one_failure_is_enough(scp: Scp, tmp_path: Path) -> None:
     deaf = settings_for(free_port(), tmp_path, failures=2, pause_seconds=0.2)
     for _ in range(2):
-        with pytest.raises(SourceUnavailable, match="no association"):
+        with pytest.raises(SourceUnavailableError, match="no association"):
             find_all(deaf)
     time.sleep(0.3)
-    with pytest.raises(SourceUnavailable, match="no association"):
+    with pytest.raises(SourceUnavailableError, match="no association"):
         find_all(replace(deaf, pause_seconds=3600.0))
-    with pytest.raises(SourceUnavailable, match="left alone"):
+    with pytest.raises(SourceUnavailableError, match="left alone"):
         find_all(replace(deaf, port=scp.port))
 
 
@@ -161,7 +161,7 @@ def test_hours(hours: str, at: str, open_now: bool, scp: Scp, tmp_path: Path) ->
     if open_now:
         assert len(list(source.find_studies(StudyQuery()))) == 1
     else:
-        with pytest.raises(SourceUnavailable, match=hours):
+        with pytest.raises(SourceUnavailableError, match=hours):
             source.find_studies(StudyQuery())
 
 
@@ -198,11 +198,11 @@ def test_tls_and_user_identity(tmp_path: Path) -> None:
         )
         assert find_all(settings) == 1
         assert scp.users[-1] == (b"reader", b"right")
-        with pytest.raises((SourceError, SourceUnavailable)):
+        with pytest.raises((SourceError, SourceUnavailableError)):
             find_all(replace(settings, password="wrong"))
-        with pytest.raises(SourceUnavailable):
+        with pytest.raises(SourceUnavailableError):
             find_all(replace(settings, host="127.0.0.1"))  # not the name it proves
-        with pytest.raises(SourceUnavailable):
+        with pytest.raises(SourceUnavailableError):
             find_all(replace(settings, cert_file=None, key_file=None))
     finally:
         scp.close()

@@ -19,7 +19,7 @@ from pynetdicom.sop_class import (
     StudyRootQueryRetrieveInformationModelGet,
 )
 
-from pacsgrid.errors import SourceError, SourceUnavailable
+from pacsgrid.errors import SourceError, SourceUnavailableError
 from pacsgrid.model import FoundStudy, SourceSettings
 from pacsgrid.pacs import open_source
 from pacsgrid.pacs.contexts import MOST, SYNTAXES
@@ -95,7 +95,7 @@ def test_success_without_the_images_is_no_success(tmp_path: Path) -> None:
         for one in instances:
             yield 0xFF00, one
 
-    late = pytest.raises(SourceUnavailable, match="1 of 2 instances did not arrive")
+    late = pytest.raises(SourceUnavailableError, match="1 of 2 instances did not arrive")
     with pacs(tmp_path / "state", classes, give) as (settings, _), late:
         open_source(settings).retrieve(STUDY, tmp_path / "in")
     assert len(list((tmp_path / "in").iterdir())) == 1
@@ -106,7 +106,7 @@ def test_out_of_resources_is_tried_again_later(tmp_path: Path) -> None:
         yield 1
         yield 0xA701, None
 
-    busy = pytest.raises(SourceUnavailable)
+    busy = pytest.raises(SourceUnavailableError)
     with pacs(tmp_path / "state", [CTImageStorage], give) as (settings, _), busy as caught:
         open_source(settings).retrieve(STUDY, tmp_path / "in")
     assert caught.value.retryable

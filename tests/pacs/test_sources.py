@@ -17,7 +17,7 @@ from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind
 from pacsgrid.embedded.pacs import ORTHANC, EmbeddedPacs
 from pacsgrid.embedded.process import free_port
 from pacsgrid.embedded.sample_data import make_samples
-from pacsgrid.errors import SourceError, SourceUnavailable
+from pacsgrid.errors import SourceError, SourceUnavailableError
 from pacsgrid.model import SourceSettings, StudyQuery
 from pacsgrid.pacs import open_source
 
@@ -110,7 +110,7 @@ def test_move(pacs: EmbeddedPacs, tmp_path: Path) -> None:
 
 def test_wrong_port_and_title(pacs: EmbeddedPacs) -> None:
     settings = pacs.settings()
-    with pytest.raises(SourceUnavailable):
+    with pytest.raises(SourceUnavailableError):
         open_source(replace(settings, port=free_port())).echo()
     if pacs.engine == "orthanc":
         with pytest.raises(SourceError):

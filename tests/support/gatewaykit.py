@@ -19,17 +19,17 @@ from irods.access import iRODSAccess
 from irods.models import DataObject
 from pydicom import dcmread
 
+from irods_zone import ZoneServer
 from pacsgrid import grid
 from pacsgrid.config import Site, load_site
 from pacsgrid.embedded.process import free_port
-from pacsgrid.embedded.zone import ZoneServer
-from pacsgrid.gateway.web.server import BoundedServer, Limits
+from pacsgrid.gateway.web.bounded_server import BoundedServer, ServerLimits
 from pacsgrid.grid import Zone
 from pacsgrid.grid.admin import prepare_zone
 from pacsgrid.ledger import InstanceRow
 from pacsgrid.model import AnonymisedInstance, ZoneSettings
 from pacsgrid.pacs.multipart import MultipartReader, boundary_of
-from pacsgrid.pipeline.attributes import attributes_of
+from pacsgrid.pipeline.attributes import read_attributes
 from pacsgrid.pipeline.manifest import MANIFEST, Manifest
 
 PROJECT = "demo"
@@ -154,9 +154,9 @@ class ServedZones:
         ]
         grid.deposit(client, PROJECT, made, {})
         told = one.rows if attributes else ()
-        known = {r.sop_uid: attributes_of(one.paths[r.sop_uid]) for r in told}
+        known = {r.sop_uid: read_attributes(one.paths[r.sop_uid]) for r in told}
         manifest = Manifest.of(one.rows, known, PROJECT, "basic", "hash", None)
-        grid.put_text(client, f"{self.collection(one, zone)}/{MANIFEST}", manifest.dump())
+        grid.put_document(client, f"{self.collection(one, zone)}/{MANIFEST}", manifest.dump())
 
     @staticmethod
     def collection(one: Deposited, zone: str) -> str:
@@ -223,7 +223,9 @@ def copy_of(path: str | Path, to: Path) -> Path:
 class Listening:
     """An ASGI application served in a thread, as long as the context lives."""
 
-    def __init__(self, application: Any, limits: Limits | None = None, **options: Any) -> None:
+    def __init__(
+        self, application: Any, limits: ServerLimits | None = None, **options: Any
+    ) -> None:
         self._server = BoundedServer(application, "127.0.0.1", 0, limits, **options)
         self.port = self._server.port
         self._thread = threading.Thread(target=self._server.run, daemon=True)

@@ -12,7 +12,7 @@ from pacsgrid.cli.arguments import add_site
 from pacsgrid.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pacsgrid.pipeline.backup import Options
+    from pacsgrid.pipeline.backup import BackupOptions
 
 
 def add_backup(parser: argparse.ArgumentParser) -> None:
@@ -96,9 +96,9 @@ def _site(given: argparse.Namespace) -> Path:
     return Path(named)
 
 
-def _options(given: argparse.Namespace) -> Options:
+def _options(given: argparse.Namespace) -> BackupOptions:
     from pacsgrid.config import read_key
-    from pacsgrid.pipeline.backup import Options
+    from pacsgrid.pipeline.backup import BackupOptions
 
     passphrase = b""
     if given.keys or given.keys_inside:
@@ -113,4 +113,4 @@ def _options(given: argparse.Namespace) -> Options:
         dsn = read_key(f"--database {name}", Path(file)).decode().strip()
         # SQLAlchemy's spelling, which Airflow uses, names the driver too.
         databases[name] = re.sub(r"^postgres(ql)?\+\w+://", "postgresql://", dsn)
-    return Options(databases, given.keys, given.keys_inside, passphrase)
+    return BackupOptions(databases, given.keys, given.keys_inside, passphrase)

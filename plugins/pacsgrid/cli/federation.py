@@ -67,17 +67,17 @@ def run_share(given: argparse.Namespace) -> int:
     """Add or remove readers, zone by zone; returns 0."""
     from pacsgrid.config import load_site
     from pacsgrid.grid.sharing import share, unshare
-    from pacsgrid.pipeline import Line
+    from pacsgrid.pipeline import ProjectContext
 
-    with Line(load_site(), given.project, "share") as line:
-        for zone in (line.home, *line.partners):
+    with ProjectContext(load_site(), given.project, "share") as context:
+        for zone in (context.home, *context.partners):
             if given.remove:
                 for member in given.members:
                     unshare(zone, given.project, member)
             else:
                 # A name without a zone is a user of the home zone, in every zone.
                 members = [
-                    m if "#" in m else f"{m}#{line.project.home_zone}" for m in given.members
+                    m if "#" in m else f"{m}#{context.project.home_zone}" for m in given.members
                 ]
                 group = share(zone, given.project, members)
                 print(f"{zone.settings.name}: group {group} reads {given.project}")
@@ -94,27 +94,27 @@ def run_ticket(given: argparse.Namespace) -> int:
         revoke_tickets,
     )
     from pacsgrid.grid.sharing import issue_ticket
-    from pacsgrid.pipeline import Line
+    from pacsgrid.pipeline import ProjectContext
 
     collection = given.collection.rstrip("/")
-    with Line(load_site(), given.project, "ticket") as line:
+    with ProjectContext(load_site(), given.project, "ticket") as context:
         until = datetime.now(UTC) + timedelta(days=given.days)
         if given.revoke:
-            print(f"tickets revoked: {revoke_tickets(line.home, given.revoke)}")
+            print(f"tickets revoked: {revoke_tickets(context.home, given.revoke)}")
         elif VERSION.search(collection):
-            print(fetch_script(issue_release_tickets(line.home, collection, until)), end="")
+            print(fetch_script(issue_release_tickets(context.home, collection, until)), end="")
         else:
-            print(issue_ticket(line.home, collection, until))
+            print(issue_ticket(context.home, collection, until))
     return 0
 
 
 def run_remove_partner(given: argparse.Namespace) -> int:
     """Remove a partner zone from a project; returns 0."""
     from pacsgrid.config import load_site
-    from pacsgrid.pipeline import Line
-    from pacsgrid.pipeline.leave import leave
+    from pacsgrid.pipeline import ProjectContext
+    from pacsgrid.pipeline.remove_partner import remove_partner
 
-    with Line(load_site(), given.project, "remove-partner") as line:
-        dropped = leave(line, given.zone, given.erase)
+    with ProjectContext(load_site(), given.project, "remove-partner") as context:
+        dropped = remove_partner(context, given.zone, given.erase)
     print(f"{given.zone} is no partner of {given.project} now; {dropped} proofs deleted")
     return 0

@@ -20,7 +20,7 @@ def add_gateway(parser: argparse.ArgumentParser) -> None:
 def run_gateway(given: argparse.Namespace) -> int:
     """Serve until a signal; returns 0."""
     from pacsgrid.config import load_site
-    from pacsgrid.gateway.serve import serve
+    from pacsgrid.gateway.service import serve
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     serve(load_site(given.site))

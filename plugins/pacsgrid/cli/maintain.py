@@ -45,11 +45,11 @@ def add_zones(parser: argparse.ArgumentParser) -> None:
 def run_maintain(given: argparse.Namespace) -> int:
     """Maintain a project's replicas; returns 3 if an instance is lost, 75 if something failed."""
     from pacsgrid.config import load_site
-    from pacsgrid.pipeline import Line
-    from pacsgrid.pipeline.keep import tend
+    from pacsgrid.pipeline import ProjectContext
+    from pacsgrid.pipeline.maintain import maintain
 
-    with Line(load_site(), given.project, "maintain") as line:
-        night = tend(line, everything=given.verify_now)
+    with ProjectContext(load_site(), given.project, "maintain") as context:
+        night = maintain(context, everything=given.verify_now)
     print(
         f"{night.studies} studies: {night.finished} interrupted ingests finished, "
         f"{night.copied} objects copied, {night.repaired} replicas repaired, "
@@ -57,19 +57,19 @@ def run_maintain(given: argparse.Namespace) -> int:
     )
     for ref, uid in sorted(night.lost):
         print(f"LOST {ref} {uid}: no good replica in any zone")
-    for text in night.again:
+    for text in night.failures:
         print(f"will be tried again: {text}")
-    return 3 if night.lost else 75 if night.again else 0
+    return 3 if night.lost else 75 if night.failures else 0
 
 
 def run_report(given: argparse.Namespace) -> int:
     """Print the report; returns 3 if the replication policy is not met."""
     from pacsgrid.config import load_site
-    from pacsgrid.pipeline import Line
+    from pacsgrid.pipeline import ProjectContext
     from pacsgrid.pipeline.report import project_report
 
-    with Line(load_site(), given.project, "report") as line:
-        report = project_report(line)
+    with ProjectContext(load_site(), given.project, "report") as context:
+        report = project_report(context)
     print(json.dumps(report.as_dict(), indent=1, default=str))
     return 0 if report.settled else 3
 
@@ -81,11 +81,11 @@ def run_zones(given: argparse.Namespace) -> int:
     """
     from pacsgrid.config import load_site
     from pacsgrid.grid.probe import probe
-    from pacsgrid.pipeline import Line
+    from pacsgrid.pipeline import ProjectContext
 
     status = 0
-    with Line(load_site(), given.project, "zones") as line:
-        for zone in (line.home, *line.partners):
+    with ProjectContext(load_site(), given.project, "zones") as context:
+        for zone in (context.home, *context.partners):
             name = zone.settings.name
             try:
                 seen = probe(zone, given.project)
@@ -93,7 +93,7 @@ def run_zones(given: argparse.Namespace) -> int:
                 print(f"{name}: {error}")
                 status = max(status, 75 if error.retryable else 1)
                 continue
-            line.duties.present(name)
+            context.duties.present(name)
             account = "administrator" if seen.administrator else "no administrator"
             print(
                 f"{name}: put {seen.put_seconds:.2f} s, verified {seen.verify_seconds:.2f} s, got "

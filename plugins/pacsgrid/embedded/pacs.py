@@ -14,7 +14,7 @@ from pynetdicom.association import Association
 from pynetdicom.sop_class import Verification
 
 from pacsgrid.embedded.process import Child, accepts, free_port
-from pacsgrid.errors import SourceUnavailable
+from pacsgrid.errors import SourceUnavailableError
 from pacsgrid.model import SourceSettings
 from pacsgrid.pacs.reactor import settle
 
@@ -137,7 +137,7 @@ class EmbeddedPacs:
         )
         settle(assoc)
         if not assoc.is_established:
-            raise SourceUnavailable("embedded PACS: no association for C-STORE")
+            raise SourceUnavailableError("embedded PACS: no association for C-STORE")
         try:
             # By path, pynetdicom sends a file's bytes as they are.
             codes = [_send(assoc, path) for path in paths]

@@ -123,7 +123,7 @@ class Stack:
 
     def start_zone(self, zone: str) -> None:
         """Start one zone's server on the port it has."""
-        command = [sys.executable, "-m", "pacsgrid.embedded.zone", "--zone", zone]
+        command = [sys.executable, "-m", "irods_zone", "--zone", zone]
         command += ["--port", str(self.ports[zone]), "--dir", str(self.dir / "zones" / zone)]
         command += ["--admin", "rods", "--password", self._secrets["zone"]]
         for other in ZONES:

@@ -11,8 +11,8 @@ from typing import Any
 
 from irods.session import NonAnonymousLoginWithoutPassword, iRODSSession
 
-from pacsgrid.errors import ConfigError, ZoneError, ZoneUnavailable
-from pacsgrid.grid.zone import TIMEOUT, Zone, translated
+from pacsgrid.errors import ConfigError, ZoneError, ZoneUnavailableError
+from pacsgrid.grid.zone import TIMEOUT, Zone, translated_errors
 from pacsgrid.model import ZoneSettings
 
 ENVIRONMENT = "IRODS_ENVIRONMENT_FILE"
@@ -67,16 +67,18 @@ class UserZone(Zone):
         ------
         ConfigError
             The password is none, or not the account's any more.
-        ZoneError, ZoneUnavailable
+        ZoneError, ZoneUnavailableError
             The zone refused something else, or does not answer.
         """
         user = f"{self.settings.user}#{self.settings.name}"
         try:
-            with translated(self.settings.name):
+            with translated_errors(self.settings.name):
                 yield
-        except ZoneUnavailable as error:
+        except ZoneUnavailableError as error:
             where = f"{self.settings.host}:{self.settings.port}"
-            raise ZoneUnavailable(f"{error}; is {where} right, which {self._file} names?") from None
+            raise ZoneUnavailableError(
+                f"{error}; is {where} right, which {self._file} names?"
+            ) from None
         except ZoneError as error:
             if any(code in str(error) for code in _NO_LOGIN):
                 raise ConfigError(

@@ -10,7 +10,7 @@ from pacsgrid.model import FoundStudy, StagedFile, StudyQuery
 
 
 class Source(Protocol):
-    """A place studies come from; errors are `SourceError` and `SourceUnavailable`."""
+    """A place studies come from; errors are `SourceError` and `SourceUnavailableError`."""
 
     def echo(self) -> None:
         """Return if the source answers, raise otherwise."""

@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 from pynetdicom.dsutils import encode
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelGet
 
-from pacsgrid.errors import SourceError, SourceUnreachable
+from pacsgrid.errors import SourceError, SourceUnreachableError
 from pacsgrid.pacs import status as st
 from pacsgrid.pacs.contexts import SYNTAXES
 from pacsgrid.pacs.protocol import wire
@@ -70,7 +70,7 @@ class Getter:
 
         Raises
         ------
-        SourceUnreachable
+        SourceUnreachableError
             The association was lost, or no answer came in time; what came whole is kept.
         """
         self._message += 1
@@ -110,7 +110,7 @@ def getting(
 
     Raises
     ------
-    SourceUnreachable, SourceUnavailable, SourceError
+    SourceUnreachableError, SourceUnavailableError, SourceError
         There is no association, now or ever, or nothing of use is accepted.
     """
     contexts = [Proposed(1, MODEL, (_EXPLICIT, _IMPLICIT))]
@@ -126,7 +126,7 @@ def getting(
         except Rejected as error:
             raise st.rejected(name, error.result, error.source, error.reason) from None
         except NotAssociated as error:
-            raise SourceUnreachable(f"source {name}: {error}") from None
+            raise SourceUnreachableError(f"source {name}: {error}") from None
         if 1 not in accepted.syntaxes:
             raise SourceError(f"source {name}: accepted no context for the operation")
         if len(accepted.syntaxes) < 2:

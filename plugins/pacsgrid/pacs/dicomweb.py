@@ -18,9 +18,9 @@ from pacsgrid.errors import (
     ConfigError,
     PacsgridError,
     SourceError,
-    SourceTooMuch,
-    SourceUnavailable,
-    SourceUnreachable,
+    SourceUnavailableError,
+    SourceUnreachableError,
+    TooManyAnswersError,
 )
 from pacsgrid.model import FoundStudy, SourceSettings, StagedFile, StudyQuery
 from pacsgrid.pacs.asked import Answer, is_single_uid
@@ -263,7 +263,7 @@ class WebSource:
             yield from new(items)
             full = len(items) >= limit
         if cut:
-            raise SourceTooMuch(
+            raise TooManyAnswersError(
                 f"source {self._name}: the server says that it has more answers than it gives, "
                 "and ignores 'offset'; ask for less at once"
             )
@@ -308,7 +308,7 @@ class WebSource:
                 f"source {self._name}: its certificate is not trusted; check ca_file"
             ) from None
         except (requests.RequestException, TransportError):
-            raise SourceUnreachable(
+            raise SourceUnreachableError(
                 f"source {self._name}: no answer in time or connection lost"
             ) from None
 
@@ -322,7 +322,7 @@ class WebSource:
         try:
             with WriteGroup() as group:
                 self._take(_series_path(study_uid, series_uid), None, taken, into, group)
-        except (SourceError, SourceUnavailable):
+        except (SourceError, SourceUnavailableError):
             return []  # what came is kept, and what is wrong is told when the rest is asked for
         return [Instance(series_uid, uid) for uid in taken] if len(taken) == count else []
 
@@ -348,7 +348,7 @@ class WebSource:
                 for one_path in paths:
                     try:
                         self._take(one_path, wanted, taken, into, group)
-                    except (SourceError, SourceUnavailable) as problem:
+                    except (SourceError, SourceUnavailableError) as problem:
                         errors.append(problem)
         if errors:
             raise next((e for e in errors if e.retryable), errors[0])
@@ -385,7 +385,7 @@ class WebSource:
                     group.write(into / name_for(uid), chain((head,), content))
                     taken.add(uid)
             except MultipartCut:
-                raise SourceUnavailable(
+                raise SourceUnavailableError(
                     f"source {self._name}: an answer ended in its middle"
                 ) from None
             except MultipartError as error:
@@ -441,5 +441,5 @@ def _failure(name: str, status: int) -> PacsgridError:
     if status == 406:
         return _NotAcceptable(f"source {name}: cannot give what was asked for (HTTP 406)")
     if status in (408, 425, 429) or (status >= 500 and status != 501):
-        return SourceUnreachable(f"source {name}: busy or failing (HTTP {status})")
+        return SourceUnreachableError(f"source {name}: busy or failing (HTTP {status})")
     return SourceError(f"source {name}: refused (HTTP {status})")

@@ -23,9 +23,9 @@ from pacsgrid.errors import (
     ConfigError,
     PacsgridError,
     SourceError,
-    SourceTooMuch,
-    SourceUnavailable,
-    SourceUnreachable,
+    SourceUnavailableError,
+    SourceUnreachableError,
+    TooManyAnswersError,
 )
 from pacsgrid.model import FoundStudy, SourceSettings, StagedFile, StudyQuery
 from pacsgrid.pacs import status as st
@@ -198,7 +198,7 @@ class DimseSource:
                 f"source {self._name}: accepted no context for the operation"
             ) from None
         except RuntimeError:
-            raise SourceUnreachable(f"source {self._name}: association was lost") from None
+            raise SourceUnreachableError(f"source {self._name}: association was lost") from None
         finally:
             if assoc.is_established:
                 assoc.release()
@@ -228,7 +228,7 @@ class DimseSource:
                 if data is not None:
                     answers.append(data)
             elif code == st.TOO_MUCH:
-                raise SourceTooMuch(
+                raise TooManyAnswersError(
                     f"source {self._name}: out of resources for a query; ask for less at once"
                 )
             else:
@@ -291,7 +291,7 @@ class DimseSource:
                 requests = list(_requests(study.study_uid, group, sizes))
                 try:
                     errors += self._run(classes, requests, receiver)
-                except SourceUnavailable as problem:
+                except SourceUnavailableError as problem:
                     errors.append(problem)
         if errors:
             raise next((e for e in errors if not e.retryable), errors[0])
@@ -311,7 +311,7 @@ class DimseSource:
                 for request in requests:
                     if (code := ask(request)) not in (st.SUCCESS, st.SOME_FAILED):
                         errors.append(st.failure(self._name, code))
-        except SourceUnreachable as lost:
+        except SourceUnreachableError as lost:
             errors.append(lost)
         return errors
 
@@ -360,7 +360,7 @@ class DimseSource:
                     s.calling_ae_title, s.move_bind, s.move_port, receiver, s.idle_seconds
                 )
             except OSError:
-                raise SourceUnavailable(
+                raise SourceUnavailableError(
                     f"source {self._name}: move_port is in use, or move_bind is no address here"
                 ) from None
             with listening:

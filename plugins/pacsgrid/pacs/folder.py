@@ -13,7 +13,7 @@ from pydicom import dcmread
 from pydicom.uid import MediaStorageDirectoryStorage
 
 from pacsgrid.disk import storing, sync_directory
-from pacsgrid.errors import ConfigError, SourceUnavailable
+from pacsgrid.errors import ConfigError, SourceUnavailableError
 from pacsgrid.model import FoundStudy, SourceSettings, StagedFile, StudyQuery
 from pacsgrid.pacs.dataset import DEFLATED
 from pacsgrid.pacs.header import read_header
@@ -121,7 +121,7 @@ class FolderSource:
     def echo(self) -> None:
         """Return if the folder is there; it may be a share that is not mounted."""
         if not self._folder.is_dir():
-            raise SourceUnavailable(f"source {self._name}: the drop folder is not there")
+            raise SourceUnavailableError(f"source {self._name}: the drop folder is not there")
 
     def find_studies(self, query: StudyQuery) -> Iterator[FoundStudy]:
         """Give each study once; strays come last as one study with an empty UID."""
@@ -151,7 +151,7 @@ class FolderSource:
                     target = _copy(header.path, into)
             except _SourceFails as error:
                 # The exception's text holds the file's name, which may be a patient's.
-                raise SourceUnavailable(
+                raise SourceUnavailableError(
                     f"source {self._name}: a file cannot be read: {error}"
                 ) from None
             staged[target] = StagedFile(target, header.sop_uid)

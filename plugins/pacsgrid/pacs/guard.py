@@ -20,7 +20,7 @@ from datetime import time as clock
 from pathlib import Path
 from typing import TypeVar
 
-from pacsgrid.errors import SourceError, SourceUnavailable, SourceUnreachable
+from pacsgrid.errors import SourceError, SourceUnavailableError, SourceUnreachableError
 from pacsgrid.model import FoundStudy, SourceSettings, StagedFile, StudyQuery
 from pacsgrid.pacs.base import Source
 
@@ -59,7 +59,7 @@ def is_open(hours: str, now: clock) -> bool:
 class GuardedSource:
     """A source that is asked only as often and as much as its settings allow.
 
-    Every call may raise `SourceUnavailable` because it is not the source's hour, because
+    Every call may raise `SourceUnavailableError` because it is not the source's hour, because
     its associations are all in use, or because it failed too often and is left alone.
     """
 
@@ -109,15 +109,15 @@ class GuardedSource:
     def _call(self, ask: Callable[[], _T]) -> _T:
         name, hours = self._settings.name, self._settings.hours
         if not is_open(hours, self._now().time()):
-            raise SourceUnavailable(f"source {name}: may be asked at {hours} only")
+            raise SourceUnavailableError(f"source {name}: may be asked at {hours} only")
         self._breaker.check()
         with self._slot():
             try:
                 result = ask()
-            except SourceUnreachable:
+            except SourceUnreachableError:
                 self._breaker.failed()
                 raise
-            except (SourceError, SourceUnavailable):
+            except (SourceError, SourceUnavailableError):
                 self._breaker.succeeded()  # it answered: one study's trouble stops no other's
                 raise
         self._breaker.succeeded()
@@ -141,7 +141,7 @@ class GuardedSource:
                     os.close(handle)
                 return
             if time.monotonic() >= until:
-                raise SourceUnavailable(
+                raise SourceUnavailableError(
                     f"source {self._settings.name}: its {len(self._slots)} associations "
                     "(max_associations) are all in use"
                 )
@@ -161,10 +161,10 @@ class _Breaker:
         self._pause = pause
 
     def check(self) -> None:
-        """Raise SourceUnavailable while the source is left alone."""
+        """Raise SourceUnavailableError while the source is left alone."""
         rest = self._read()[1] - time.time()
         if rest > 0:
-            raise SourceUnavailable(
+            raise SourceUnavailableError(
                 f"source {self._name}: failed repeatedly and is left alone for {rest:.0f} s more"
             )
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from pacsgrid.disk import sync_directory
-from pacsgrid.errors import ConfigError, SourceUnavailable
+from pacsgrid.errors import ConfigError, SourceUnavailableError
 from pacsgrid.model import FoundStudy, SourceSettings, StagedFile, StudyQuery
 from pacsgrid.pacs.header import Header, read_header
 from pacsgrid.pacs.part10 import HEAD, MOST_META, read_meta
@@ -33,7 +33,7 @@ class ReceivedSource:
     def echo(self) -> None:
         """Return if the receiver's folder is there."""
         if not (self._folder / PARTS).is_dir():
-            raise SourceUnavailable(f"source {self.name}: the receiver's folder is not there")
+            raise SourceUnavailableError(f"source {self.name}: the receiver's folder is not there")
 
     def find_studies(self, query: StudyQuery) -> Iterator[FoundStudy]:
         """Give each complete study once."""
@@ -88,7 +88,7 @@ class ReceivedSource:
         for directory in self._directories():
             try:
                 heads = _heads(directory, most=1)
-            except (OSError, SourceUnavailable) as error:
+            except (OSError, SourceUnavailableError) as error:
                 log.error("%s cannot be read: %s", directory.name, type(error).__name__)
                 continue
             if heads:

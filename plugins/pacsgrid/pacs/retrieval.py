@@ -9,7 +9,7 @@ from itertools import product
 from pathlib import Path
 
 from pacsgrid.disk import sync_directory
-from pacsgrid.errors import PacsgridError, SourceError, SourceTooMuch, SourceUnavailable
+from pacsgrid.errors import PacsgridError, SourceError, SourceUnavailableError, TooManyAnswersError
 from pacsgrid.model import FoundStudy, StagedFile, StudyQuery
 from pacsgrid.pacs.asked import Answer, compared, insist_on_single_values, joined
 from pacsgrid.pacs.staging import name_for, prepare
@@ -76,7 +76,7 @@ class Answers:
 
         Raises
         ------
-        SourceTooMuch
+        TooManyAnswersError
             There are as many as the source gives at most: what was asked for may be missing.
         """
         count = 0
@@ -92,7 +92,7 @@ class Answers:
             self._found[key] = joined(known, study) if known else study
         self._total += count
         if self._most and count >= self._most:
-            raise SourceTooMuch(
+            raise TooManyAnswersError(
                 f"source {self._name}: gives no more than {self._most} answers "
                 "(most_answers); ask for less at once"
             )
@@ -151,7 +151,7 @@ def bring(
     ------
     SourceError
         The source lists nothing, or refused for good.
-    SourceUnavailable
+    SourceUnavailableError
         Not everything came; what did is kept.
     """
     if not listed:
@@ -165,12 +165,12 @@ def bring(
         try:
             fetch(rest)
             error = None
-        except SourceUnavailable as problem:
+        except SourceUnavailableError as problem:
             error = problem
     sync_directory(into)
     rest = missing(listed, into)
     if rest:
-        raise error or SourceUnavailable(
+        raise error or SourceUnavailableError(
             f"source {name}: {len(rest)} of {len(listed)} instances did not arrive"
         )
     uids = sorted({one.sop_uid for one in listed})

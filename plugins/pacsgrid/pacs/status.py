@@ -5,7 +5,12 @@ from __future__ import annotations
 from pydicom.dataset import Dataset
 from pynetdicom.association import Association
 
-from pacsgrid.errors import PacsgridError, SourceError, SourceUnavailable, SourceUnreachable
+from pacsgrid.errors import (
+    PacsgridError,
+    SourceError,
+    SourceUnavailableError,
+    SourceUnreachableError,
+)
 
 SUCCESS = 0x0000
 PENDING = (0xFF00, 0xFF01)
@@ -32,10 +37,10 @@ def code_of(status: Dataset) -> int | None:
 def failure(name: str, code: int | None) -> PacsgridError:
     """Turn a status that is neither success nor pending into the right error."""
     if code is None:
-        return SourceUnreachable(f"source {name}: no answer in time or connection lost")
+        return SourceUnreachableError(f"source {name}: no answer in time or connection lost")
     if code in _FINAL:
         return SourceError(f"source {name}: refused with 0x{code:04X}, {_FINAL[code]}")
-    return SourceUnavailable(f"source {name}: failed with status 0x{code:04X}")
+    return SourceUnavailableError(f"source {name}: failed with status 0x{code:04X}")
 
 
 def rejected(
@@ -48,7 +53,7 @@ def rejected(
         return SourceError(f"source {name}: {which} AE title not recognised; {where}")
     if result == 1:
         return SourceError(f"source {name}: {where}")
-    return SourceUnavailable(f"source {name}: {where}")
+    return SourceUnavailableError(f"source {name}: {where}")
 
 
 def not_established(name: str, assoc: Association) -> PacsgridError:
@@ -60,4 +65,6 @@ def not_established(name: str, assoc: Association) -> PacsgridError:
     contexts = assoc.rejected_contexts
     if contexts and not assoc.accepted_contexts:
         return SourceError(f"source {name}: no presentation context accepted")
-    return SourceUnreachable(f"source {name}: no association; host down, port closed or aborted")
+    return SourceUnreachableError(
+        f"source {name}: no association; host down, port closed or aborted"
+    )

@@ -22,18 +22,18 @@ from pacsgrid.uids import named
 
 
 @dataclass(frozen=True)
-class Rooms:
+class WorkFolders:
     """The directories one study passes through, all named by its opaque reference."""
 
     staging: Path
     outbox: Path
     quarantine: Path
 
-    def keep(self, path: Path) -> str:
+    def quarantine_file(self, path: Path) -> str:
         """Copy a file into the quarantine, whole or not at all; returns its SHA-256 in hex."""
         return keep(path, self.quarantine)
 
-    def set_aside(self) -> None:
+    def copy_to_quarantine(self) -> None:
         """Have the quarantine hold all of staging too; again is no harm."""
         if not self.staging.exists():
             return
@@ -61,7 +61,7 @@ class Rooms:
             shutil.rmtree(room, ignore_errors=True)
 
 
-class Line:
+class ProjectContext:
     """One project's line from source to verified replicas.
 
     Parameters
@@ -148,24 +148,24 @@ class Line:
         """The zones that hold a copy each."""
         return [self.zone(name) for name in self.project.partner_zones]
 
-    def rooms(self, ref: str) -> Rooms:
+    def folders(self, ref: str) -> WorkFolders:
         """Return the directories of one study; raises HeldError, see `uids.named`."""
         name, site = named(ref), self.site
-        return Rooms(site.staging / name, site.outbox / name, site.quarantine / name)
+        return WorkFolders(site.staging / name, site.outbox / name, site.quarantine / name)
 
     @cached_property
-    def workshop(self) -> Workshop:
+    def processor(self) -> Workshop:
         """Anonymiser and checker; its processes serve one study after another."""
         return Workshop(self.pseudonyms, self.profile)
 
-    def rest(self) -> None:
+    def stop_workers(self) -> None:
         """End the processes of the workshop, and forget what it knows of the last study."""
-        if "workshop" in self.__dict__:
-            self.__dict__.pop("workshop").close()
+        if "processor" in self.__dict__:
+            self.__dict__.pop("processor").close()
 
     def close(self) -> None:
         """Close every connection this line opened."""
-        self.rest()
+        self.stop_workers()
         for zone in self._zones.values():
             zone.close()
         self._zones.clear()

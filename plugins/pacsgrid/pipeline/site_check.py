@@ -154,7 +154,7 @@ def _zone(site: Site, name: str) -> str:
         where = f"/{name}/home/{zone.settings.user}"
         path = f"{where}/.pacsgrid-check-{os.getpid()}-{socket.gethostname()}"
         sent = os.urandom(4096)
-        grid.put_text(zone, path, sent)
+        grid.put_document(zone, path, sent)
         try:
             with zone.session.data_objects.open(path, "r") as stream:
                 back = stream.read()

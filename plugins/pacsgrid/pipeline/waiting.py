@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from pacsgrid.config import Site
-from pacsgrid.errors import ZoneUnavailable
+from pacsgrid.errors import ZoneUnavailableError
 from pacsgrid.grid import Zone
 from pacsgrid.ledger import Duties, Ledger, migrate
 from pacsgrid.ledger.codes import REJECTED
@@ -19,7 +19,7 @@ from pacsgrid.pipeline.find import FINISHED
 UNFINISHED = tuple(state for state in StudyState if state not in FINISHED)
 
 
-def on_their_way(site: Site, project: str, source: str = "") -> dict[str, int]:
+def count_unfinished(site: Site, project: str, source: str = "") -> dict[str, int]:
     """Count the studies of a project, and of one source or any, that have a way to go, by state."""
     site.project(project)
     migrate(site.ledger_dsn)
@@ -28,7 +28,7 @@ def on_their_way(site: Site, project: str, source: str = "") -> dict[str, int]:
     return dict(Counter(s.state.value for s in studies if source in ("", s.source)))
 
 
-def waiting_for_review(site: Site, project: str, only: str = "") -> int:
+def count_awaiting_review(site: Site, project: str, only: str = "") -> int:
     """Count the studies of a project that wait for a steward; `only` is a reason or a reference."""
     site.project(project)
     migrate(site.ledger_dsn)
@@ -39,7 +39,7 @@ def waiting_for_review(site: Site, project: str, only: str = "") -> int:
     )
 
 
-def zones_away(site: Site, names: Sequence[str]) -> list[str]:
+def unreachable_zones(site: Site, names: Sequence[str]) -> list[str]:
     """Ask zones now, whenever each was to be asked again; returns those that do not answer.
 
     A zone that answers is entered as back, so that the next upkeep does not wait to ask it.
@@ -58,7 +58,7 @@ def zones_away(site: Site, names: Sequence[str]) -> list[str]:
             with Zone(site.zone(name)) as zone:
                 try:
                     zone.ping()
-                except ZoneUnavailable:
+                except ZoneUnavailableError:
                     away.append(name)
                     continue
             duties.present(name)

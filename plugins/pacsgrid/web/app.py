@@ -23,8 +23,8 @@ from pacsgrid.ledger import Overview, Shelf, StudyRow, Vault, keep_selection, mi
 from pacsgrid.ledger.overview import HeldEntry, HourVolume, ReplicaHealth, StateCount, Story
 from pacsgrid.ledger.shelf import ReleaseEntry, WithdrawalEntry
 from pacsgrid.model import StudyQuery, StudyState
-from pacsgrid.pipeline import Line
-from pacsgrid.pipeline.preview import held_files, thumbnail, thumbnail_after
+from pacsgrid.pipeline import ProjectContext
+from pacsgrid.pipeline.thumbnails import held_files, thumbnail, thumbnail_anonymised
 from pacsgrid.web.access import SiteDep, Viewer, ViewerDep
 
 STATIC = Path(__file__).parent / "static"
@@ -33,7 +33,7 @@ app = FastAPI(title="pacsgrid", docs_url=None, redoc_url=None, openapi_url=None)
 
 
 @dataclass(frozen=True)
-class Flow:
+class FlowOverview:
     """What is where now."""
 
     now: datetime
@@ -53,7 +53,7 @@ class ProjectHealth:
 
 
 @dataclass(frozen=True)
-class Health:
+class ReplicaOverview:
     """Replica health of every project the user sees."""
 
     now: datetime
@@ -61,7 +61,7 @@ class Health:
 
 
 @dataclass(frozen=True)
-class Released:
+class ReleaseHistory:
     """Every version of every release, and every withdrawal."""
 
     now: datetime
@@ -70,7 +70,7 @@ class Released:
 
 
 @dataclass(frozen=True)
-class Told:
+class StudyDetails:
     """A study's story, and how many held files of it there are to look at."""
 
     story: Story
@@ -78,7 +78,7 @@ class Told:
 
 
 @dataclass(frozen=True)
-class Form:
+class FormChoices:
     """The sources, and per project the profiles that may be chosen instead of its own."""
 
     sources: tuple[str, ...]
@@ -86,7 +86,7 @@ class Form:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class SelectionRequest:
     """What a steward names for a project; identifies, so it is sealed and never logged."""
 
     project: str
@@ -148,20 +148,24 @@ def flow(
     who: ViewerDep,
     project: str | None = None,
     hours: Annotated[int, Query(ge=1, le=24 * 366)] = 48,
-) -> Flow:
+) -> FlowOverview:
     """Counts per state, reasons of what is held, and what was verified in the last hours."""
     view = _overview(site, who, project)
-    return Flow(datetime.now(UTC), view.states(), view.held_reasons(), view.throughput(hours))
+    return FlowOverview(
+        datetime.now(UTC), view.states(), view.held_reasons(), view.throughput(hours)
+    )
 
 
 @app.get("/api/form")
-def form(site: SiteDep, who: ViewerDep) -> Form:
+def form(site: SiteDep, who: ViewerDep) -> FormChoices:
     """What the ingest form offers."""
-    return Form(tuple(site.sources), {name: site.project(name).profiles for name in who.projects})
+    return FormChoices(
+        tuple(site.sources), {name: site.project(name).profiles for name in who.projects}
+    )
 
 
 @app.post("/api/selections")
-def select(site: SiteDep, who: ViewerDep, wanted: Wanted) -> Selection:
+def select(site: SiteDep, who: ViewerDep, wanted: SelectionRequest) -> Selection:
     """Seal what a steward names; the run then carries the selection's opaque name only."""
     if not who.ingests:
         raise HTTPException(403, "naming studies needs the right to trigger ingest_studies")
@@ -185,7 +189,7 @@ def held(site: SiteDep, who: ViewerDep, project: str | None = None) -> list[Held
 
 
 @app.get("/api/replicas")
-def replicas(site: SiteDep, who: ViewerDep, project: str | None = None) -> Health:
+def replicas(site: SiteDep, who: ViewerDep, project: str | None = None) -> ReplicaOverview:
     """Replica health by project, zone and resource."""
     view = _overview(site, who, project)
     rows, counts = view.replicas(), view.instances()
@@ -195,14 +199,14 @@ def replicas(site: SiteDep, who: ViewerDep, project: str | None = None) -> Healt
         wanted = site.project(name).policy.copies
         mine = [row for row in rows if row.project == name]
         healths.append(ProjectHealth(name, counts.get(name, 0), wanted, mine))
-    return Health(datetime.now(UTC), healths)
+    return ReplicaOverview(datetime.now(UTC), healths)
 
 
 @app.get("/api/releases")
-def releases(site: SiteDep, who: ViewerDep, project: str | None = None) -> Released:
+def releases(site: SiteDep, who: ViewerDep, project: str | None = None) -> ReleaseHistory:
     """What was released to researchers, and which patients withdrew, by their pseudonyms."""
     shelf = Shelf(site.ledger_dsn, _seen(site, who, project))
-    return Released(datetime.now(UTC), shelf.releases(), shelf.withdrawals())
+    return ReleaseHistory(datetime.now(UTC), shelf.releases(), shelf.withdrawals())
 
 
 @app.get("/api/studies")
@@ -221,11 +225,11 @@ def _told(site: Site, who: Viewer, ref: str) -> Story:
 
 
 @app.get("/api/studies/{ref}")
-def study(site: SiteDep, who: ViewerDep, ref: str) -> Told:
+def study(site: SiteDep, who: ViewerDep, ref: str) -> StudyDetails:
     """A study's whole story."""
     story = _told(site, who, ref)
     shown = who.reviews and bool(story.held)
-    return Told(story, len(held_files(site.quarantine / ref)) if shown else 0)
+    return StudyDetails(story, len(held_files(site.quarantine / ref)) if shown else 0)
 
 
 def _held_file(site: Site, who: Viewer, ref: str, number: int, what: str) -> tuple[str, Path]:
@@ -256,11 +260,11 @@ def picture_after(
     """The same frame as the project's profile, or another it allows, would let it out."""
     project, path = _held_file(site, who, ref, number, "picture after anonymising")
     try:
-        line = Line(site, project, who.name, profile)
+        context = ProjectContext(site, project, who.name, profile)
     except ConfigError as error:
         raise HTTPException(422, str(error)) from None
-    with line:
-        return _png(lambda: thumbnail_after(line, path))
+    with context:
+        return _png(lambda: thumbnail_anonymised(context, path))
 
 
 def _png(drawn: Callable[[], bytes]) -> Response:

@@ -30,7 +30,7 @@ from pacsgrid.gateway.dimse.suboperations import (
     Count,
 )
 from pacsgrid.gateway.dimse.transfer import Broken
-from pacsgrid.gateway.objects import Instance
+from pacsgrid.gateway.object_reader import StoredInstance
 from pacsgrid.gateway_settings import Destination
 from pacsgrid.pacs.protocol import wire
 from pacsgrid.pacs.protocol.link import (
@@ -231,7 +231,7 @@ class Association:
         self._tell_end(message, count)
 
     def _move_group(
-        self, message: Message, to: Destination, group: list[Instance], count: Count
+        self, message: Message, to: Destination, group: list[StoredInstance], count: Count
     ) -> None:
         """Send instances to a destination, over a second association when the first breaks."""
         rest = {one.sop: one for one in group}
@@ -258,9 +258,9 @@ class Association:
         self,
         message: Message,
         carrier: Carrier,
-        instances: list[Instance],
+        instances: list[StoredInstance],
         count: Count,
-        rest: dict[str, Instance] | None = None,
+        rest: dict[str, StoredInstance] | None = None,
     ) -> None:
         sending = carrier.send(instances)
         while not self._cancelled(message):

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from pacsgrid.errors import PacsgridError
 from pacsgrid.gateway.dimse.contexts import EXPLICIT, IMPLICIT
 from pacsgrid.gateway.dimse.transfer import Storage
-from pacsgrid.gateway.objects import Instance
+from pacsgrid.gateway.object_reader import StoredInstance
 from pacsgrid.gateway_settings import Destination
 from pacsgrid.pacs.contexts import MOST
 from pacsgrid.pacs.protocol import requesting
@@ -23,10 +23,10 @@ class NoAssociation(PacsgridError):
     """The destination is not there, or does not take what is to be sent."""
 
 
-def groups(instances: Sequence[Instance]) -> Iterator[list[Instance]]:
+def groups(instances: Sequence[StoredInstance]) -> Iterator[list[StoredInstance]]:
     """Split so that each group's presentation contexts fit into one association."""
     kinds: set[tuple[str, str]] = set()
-    group: list[Instance] = []
+    group: list[StoredInstance] = []
     for one in sorted(instances, key=lambda item: (item.sop_class, item.syntax)):
         # As it is stored, and without compression.
         more = kinds | {(one.sop_class, one.syntax), (one.sop_class, "")}
@@ -39,7 +39,7 @@ def groups(instances: Sequence[Instance]) -> Iterator[list[Instance]]:
         yield group
 
 
-def _proposed(instances: Sequence[Instance]) -> tuple[Proposed, ...]:
+def _proposed(instances: Sequence[StoredInstance]) -> tuple[Proposed, ...]:
     kinds: dict[tuple[str, tuple[str, ...]], None] = {}
     for one in instances:
         if one.syntax:
@@ -53,7 +53,7 @@ def _proposed(instances: Sequence[Instance]) -> tuple[Proposed, ...]:
 
 @contextmanager
 def associated(
-    to: Destination, calling: str, instances: Sequence[Instance], max_pdu: int, seconds: float
+    to: Destination, calling: str, instances: Sequence[StoredInstance], max_pdu: int, seconds: float
 ) -> Iterator[tuple[Link, Storage]]:
     """Hold an association that can carry instances; it is released, or aborted after an error.
 

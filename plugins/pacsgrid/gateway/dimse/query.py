@@ -7,19 +7,19 @@ from collections.abc import Iterator, Mapping
 from pacsgrid.gateway.core import Gateway
 from pacsgrid.gateway.dimse.contexts import PATIENT_FIND, PATIENT_GET, PATIENT_MOVE
 from pacsgrid.gateway.dimse.identifier import Identifier, NotUnderstood
-from pacsgrid.gateway.find import (
+from pacsgrid.gateway.index import first
+from pacsgrid.gateway.matching import matches
+from pacsgrid.gateway.object_reader import StoredInstance
+from pacsgrid.gateway.queries import (
     PATIENT_ID,
     SERIES_UID,
     SOP_UID,
     STUDY_INSTANCES,
     STUDY_SERIES,
     STUDY_UID,
-    Level,
+    QueryLevel,
     supported,
 )
-from pacsgrid.gateway.index import first
-from pacsgrid.gateway.matching import matches
-from pacsgrid.gateway.objects import Instance
 from pacsgrid.pipeline.attributes import Json
 
 PATIENT = "PATIENT"
@@ -42,16 +42,16 @@ def all_supported(asked: Identifier) -> bool:
     keys = (tag for tag, value in asked.keys.items() if value.strip("*"))
     if asked.level == PATIENT:
         return all(tag in _OF_PATIENT | _COUNTED for tag in keys)
-    return all(supported(Level(asked.level), tag) for tag in keys)
+    return all(supported(QueryLevel(asked.level), tag) for tag in keys)
 
 
 def find(gateway: Gateway, user: str, asked: Identifier) -> Iterator[Json]:
-    """Yield the attributes of each match that the user may read; raises ZoneUnavailable."""
+    """Yield the attributes of each match that the user may read; raises ZoneUnavailableError."""
     keys = {tag: value for tag, value in asked.keys.items() if value}
     if asked.level == PATIENT:
         yield from _patients(gateway, user, keys)
         return
-    for one in gateway.find(user, Level(asked.level), keys):
+    for one in gateway.find(user, QueryLevel(asked.level), keys):
         yield one.attributes
 
 
@@ -59,7 +59,7 @@ def _patients(gateway: Gateway, user: str, keys: Mapping[str, str]) -> Iterator[
     own = {tag: value for tag, value in keys.items() if tag in _OF_PATIENT}
     found: dict[str, Json] = {}
     counts: dict[str, list[int]] = {}
-    for one in gateway.find(user, Level.STUDY, own):
+    for one in gateway.find(user, QueryLevel.STUDY, own):
         patient = first(one.attributes, PATIENT_ID)
         known = found.setdefault(patient, {})
         for tag in _OF_PATIENT & one.attributes.keys():
@@ -75,14 +75,14 @@ def _patients(gateway: Gateway, user: str, keys: Mapping[str, str]) -> Iterator[
             yield known
 
 
-def wanted(gateway: Gateway, user: str, asked: Identifier) -> list[Instance]:
+def wanted(gateway: Gateway, user: str, asked: Identifier) -> list[StoredInstance]:
     """Give the instances that a retrieval asks for and the user may read, each once.
 
     Raises
     ------
     NotUnderstood
         The unique key of its level has no value, or one that is no value (PS3.4 C.4.2.1.4).
-    ZoneUnavailable
+    ZoneUnavailableError
         It cannot be told now what the user may read.
     """
     keys: dict[str, str] = {}
@@ -94,5 +94,5 @@ def wanted(gateway: Gateway, user: str, asked: Identifier) -> list[Instance]:
             keys[tag] = value
         if level == asked.level:
             break
-    found = gateway.find(user, Level.IMAGE, keys)
+    found = gateway.find(user, QueryLevel.IMAGE, keys)
     return list({one.sop: one.instance for one in found if one.instance}.values())

@@ -12,7 +12,7 @@ from pacsgrid.errors import PacsgridError
 from pacsgrid.gateway.dimse import transfer
 from pacsgrid.gateway.dimse.identifier import encode
 from pacsgrid.gateway.dimse.transfer import Storage
-from pacsgrid.gateway.objects import Instance, Objects
+from pacsgrid.gateway.object_reader import ObjectReader, StoredInstance
 from pacsgrid.pacs.protocol.link import (
     ANSWER,
     ANSWERS_TO,
@@ -93,7 +93,7 @@ class Carrier:
 
     def __init__(
         self,
-        objects: Objects,
+        objects: ObjectReader,
         link: Link,
         storage: Storage,
         originator: tuple[str, int] | None = None,
@@ -106,7 +106,9 @@ class Carrier:
         self._other = other
         self._message = 0
 
-    def send(self, instances: Sequence[Instance]) -> Generator[tuple[str, int | None], None, None]:
+    def send(
+        self, instances: Sequence[StoredInstance]
+    ) -> Generator[tuple[str, int | None], None, None]:
         """Yield each SOP UID with the status of its sub-operation, None where there was none.
 
         Raises

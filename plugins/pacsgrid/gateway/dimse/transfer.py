@@ -12,9 +12,9 @@ from pydicom.filewriter import dcmwrite
 
 from pacsgrid.errors import PacsgridError
 from pacsgrid.gateway.dimse.contexts import EXPLICIT, IMPLICIT
-from pacsgrid.gateway.explicit import as_explicit
-from pacsgrid.gateway.objects import Instance
-from pacsgrid.gateway.transcode import CannotDecode, decodable
+from pacsgrid.gateway.explicit_vr import as_explicit
+from pacsgrid.gateway.object_reader import StoredInstance
+from pacsgrid.gateway.transcode import UndecodableError, decodable
 from pacsgrid.pacs.part10 import HEAD, MOST_META, Meta, read_meta
 from pacsgrid.pacs.protocol.link import (
     C_STORE,
@@ -35,7 +35,7 @@ class Unsendable(PacsgridError):
     """The peer accepted nothing that an instance can be sent in."""
 
 
-def can_send(storage: Storage, one: Instance) -> bool:
+def can_send(storage: Storage, one: StoredInstance) -> bool:
     """Whether a context for an instance was accepted, as far as the index can tell."""
     syntaxes = storage.get(one.sop_class, {}) if one.sop_class else {"": 0}
     if not one.syntax:
@@ -128,10 +128,10 @@ def _as_implicit(data: bytes) -> bytes:
             source.file_meta.TransferSyntaxUID = IMPLICIT
             target = BytesIO()
             dcmwrite(target, source, implicit_vr=True, little_endian=True, enforce_file_format=True)
-        except CannotDecode:
+        except UndecodableError:
             raise
         except Exception as error:  # pydicom raises what it likes
-            raise CannotDecode(
+            raise UndecodableError(
                 f"an instance cannot be written in implicit VR: {type(error).__name__}"
             ) from None
     return target.getvalue()
