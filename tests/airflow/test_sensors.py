@@ -31,7 +31,7 @@ from pacsgrid.airflow.triggers.base import LookTrigger
 from pacsgrid.airflow.triggers.held import HeldQueueTrigger
 from pacsgrid.airflow.triggers.studies import StudiesCompleteTrigger
 from pacsgrid.airflow.triggers.zone import ZoneBackTrigger
-from pacsgrid.embedded.process import free_port
+from pacsgrid.embedded.ports import reserve_port
 from pacsgrid.ledger import Duties, Ledger, migrate
 
 SECRET = "Kanarek7f3a"
@@ -43,7 +43,7 @@ def site(dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str,
     """A site with a zone that nobody started; its project's key cannot be read."""
     (tmp_path / "key").write_bytes(bytes(32))
     (tmp_path / "password").write_text(SECRET)
-    zone = {"host": "127.0.0.1", "port": free_port(), "user": "rods"}
+    zone = {"host": "127.0.0.1", "port": reserve_port(), "user": "rods"}
     site = {
         **{room: str(tmp_path / room) for room in ("staging", "outbox", "quarantine")},
         "vault_key_file": str(tmp_path / "key"),
@@ -181,7 +181,7 @@ def test_what_waiting_cannot_mend_fails_the_task_with_what_is_wrong(site: dict[s
 def test_a_ledger_that_is_away_is_waited_out(
     ledger: Ledger, dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PACSGRID_LEDGER_DSN", f"host=127.0.0.1 port={free_port()} dbname=x")
+    monkeypatch.setenv("PACSGRID_LEDGER_DSN", f"host=127.0.0.1 port={reserve_port()} dbname=x")
     _deferred(HeldQueueSensor(task_id="queue", project="lung"))
     trigger = HeldQueueTrigger("lung", poke_interval=SOON)
     look, looked = trigger.look, []

@@ -13,7 +13,7 @@ import yaml
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from pacsgrid.embedded.process import free_port
+from pacsgrid.embedded.ports import reserve_port
 from pacsgrid.embedded.stack import GUEST, OPERATOR, Stack
 from pacsgrid.ledger import Overview
 from pacsgrid.model import StudyState
@@ -66,7 +66,7 @@ def _postman(stack: Stack) -> Iterator[list[EmailMessage]]:
     site = stack.dir / "site.yaml"
     before = site.read_text()
     alerts = {"alerts": {"mail_to": ["it@example.org"], "connection": "mail"}}
-    server = Controller(Postman(), hostname="127.0.0.1", port=free_port())
+    server = Controller(Postman(), hostname="127.0.0.1", port=reserve_port())
     server.start()
     connection = {
         "connection_id": "mail",

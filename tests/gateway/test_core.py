@@ -260,7 +260,7 @@ def test_an_account_that_is_no_administrator_will_do(served: ServedZones) -> Non
     )
     share(served.home, PROJECT, [EVA, JANA])
     site = served.site(serve=[{"zone": "brno", "projects": [PROJECT]}])
-    account = replace(site.zone("brno"), user="service", password="secret-word")
+    account = site.zone("brno").replace(user="service", password="secret-word")
     with Gateway(replace(site, zones={"brno": account})) as gateway:
         assert gateway.refresh() == 1
         for user, seen in ((EVA, {"1.2.1": (1, 2)}), (JANA, {"1.2.1": (1, 2)}), (NOBODY, {})):

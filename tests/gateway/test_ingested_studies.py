@@ -12,17 +12,16 @@ from dicomweb_client.api import DICOMwebClient
 from pydicom import dcmread
 
 from pacsgrid import grid
+from pacsgrid.config import ReceiverSettings, Token
 from pacsgrid.embedded.stack import Stack
 from pacsgrid.gateway import Gateway, QueryLevel
 from pacsgrid.gateway.service import PREFIX, application
-from pacsgrid.gateway_settings import Token
 from pacsgrid.grid import study_collection
 from pacsgrid.model import StudyQuery
 from pacsgrid.pacs.receiver.watch import Watcher
 from pacsgrid.pipeline import STEPS, ProjectContext, clear_work_folders, find_studies, run_step
 from pacsgrid.pipeline.maintain import maintain
 from pacsgrid.pipeline.withdraw import withdraw
-from pacsgrid.receiver_settings import ReceiverSettings
 from support.dicom import ct
 from support.gatewaykit import Listening
 

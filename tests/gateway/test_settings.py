@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from pacsgrid.config import load_site
+from pacsgrid.config import GatewaySettings, load_site
 from pacsgrid.errors import ConfigError
-from pacsgrid.gateway_settings import GatewaySettings
 
 
 @pytest.fixture

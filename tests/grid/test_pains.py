@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import irods.keywords as kw
@@ -14,7 +13,8 @@ from irods.connection import Connection
 from irods.exception import USER_CHKSUM_MISMATCH, iRODSException
 
 from irods_zone import ZoneServer
-from pacsgrid.embedded.process import free_port
+from pacsgrid.config import ZoneSettings
+from pacsgrid.embedded.ports import reserve_port
 from pacsgrid.errors import ConflictError, ZoneError, ZoneUnavailableError
 from pacsgrid.grid import Zone, deposit, object_path, study_collection, verify
 from pacsgrid.grid.catalog import GOOD, CatalogReplica, replicas_below
@@ -24,7 +24,7 @@ from pacsgrid.grid.probe import probe
 from pacsgrid.grid.repair import repair, set_replica_status
 from pacsgrid.grid.sharing import share
 from pacsgrid.grid.zone import TIMEOUT, bytes_checksum
-from pacsgrid.model import AnonymisedInstance, ZoneSettings
+from pacsgrid.model import AnonymisedInstance
 from support.gridkit import SIZE, Grid, make_instances
 
 
@@ -191,12 +191,14 @@ def test_large_objects_are_given_the_time_they_need(grid: Grid) -> None:
 
 def test_a_server_that_was_restarted_is_not_away(tmp_path: Path) -> None:
     # galaxyproject/galaxy#10698
-    port = free_port()
+    port = reserve_port()
 
     def server() -> ZoneServer:
         return ZoneServer(zone="brno", directory=tmp_path, port=port, admin="rods", password="x")
 
-    with Zone(ZoneSettings("brno", "127.0.0.1", port, "rods", "x")) as zone:
+    with Zone(
+        ZoneSettings(name="brno", host="127.0.0.1", port=port, user="rods", password="x")
+    ) as zone:
         with server():
             zone.ping()
         with server():
@@ -212,7 +214,7 @@ def test_a_probe_moves_bytes_both_ways(grid: Grid) -> None:
     room = f"/{grid.home.settings.name}/home/demo"
     assert not replicas_below(grid.home, room)
     with (
-        Zone(replace(grid.home.settings, copies=5)) as greedy,
+        Zone(grid.home.settings.replace(copies=5)) as greedy,
         pytest.raises(ZoneError, match="5 asked for"),
     ):
         probe(greedy, "demo")
@@ -225,7 +227,7 @@ def test_an_account_that_is_no_administrator_verifies_too(grid: Grid) -> None:
     try:
         user.modify("password", "secret-word")
         share(grid.home, "demo", ["auditor"])
-        settings = replace(grid.home.settings, user="auditor", password="secret-word")
+        settings = grid.home.settings.replace(user="auditor", password="secret-word")
         with Zone(settings) as zone:
             assert all(proof.good for proof in verify(zone, "demo", grid.instances))
             grid.files(zone, f"{grid.instances[0].sop_uid}.dcm")[1].write_bytes(b"!" * SIZE)

@@ -8,7 +8,8 @@ from pathlib import Path
 import irods.keywords as kw
 import pytest
 
-from pacsgrid.embedded.process import free_port
+from pacsgrid.config import ZoneSettings
+from pacsgrid.embedded.ports import reserve_port
 from pacsgrid.errors import ZoneUnavailableError
 from pacsgrid.grid import (
     Zone,
@@ -27,7 +28,7 @@ from pacsgrid.grid import (
 from pacsgrid.grid.catalog import replicas_below
 from pacsgrid.grid.repair import set_replica_status
 from pacsgrid.grid.zone import irods_checksum
-from pacsgrid.model import AnonymisedInstance, ZoneSettings
+from pacsgrid.model import AnonymisedInstance
 from support.gridkit import SIZE, Grid, make_instances
 
 
@@ -88,7 +89,11 @@ def test_an_absent_object_is_no_proof(grid: Grid) -> None:
 
 def test_a_zone_that_is_down_may_be_tried_again() -> None:
     with (
-        Zone(ZoneSettings("brno", "127.0.0.1", free_port(), "rods", "x")) as zone,
+        Zone(
+            ZoneSettings(
+                name="brno", host="127.0.0.1", port=reserve_port(), user="rods", password="x"
+            )
+        ) as zone,
         pytest.raises(ZoneUnavailableError, match="brno"),
     ):
         zone.ping()

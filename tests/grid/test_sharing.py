@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -28,7 +27,7 @@ def jana(grid: Grid) -> Iterator[Zone]:
     """A user of the partner zone, reached through her own zone."""
     user = grid.partner.session.users.create("jana", "rodsuser")
     user.modify("password", "secret-word")
-    with Zone(replace(grid.partner.settings, user="jana", password="secret-word")) as zone:
+    with Zone(grid.partner.settings.replace(user="jana", password="secret-word")) as zone:
         yield zone
     user.remove()
 

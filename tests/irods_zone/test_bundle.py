@@ -17,11 +17,11 @@ from irods.exception import (
 from irods.models import Collection, DataObject
 
 from irods_zone import ZoneServer
+from pacsgrid.config import ZoneSettings
 from pacsgrid.errors import ZoneError
 from pacsgrid.grid import Zone
 from pacsgrid.grid.irods_requests import put_buffer, stored_checksum, unpack
 from pacsgrid.grid.zone import bytes_checksum, translated_errors
-from pacsgrid.model import ZoneSettings
 
 HOME = "/brno/home/rods"
 
@@ -32,7 +32,9 @@ def zone(tmp_path: Path) -> Iterator[Zone]:
         ZoneServer(
             zone="brno", directory=tmp_path / "zone", port=0, admin="rods", password="x"
         ) as server,
-        Zone(ZoneSettings("brno", "127.0.0.1", server.port, "rods", "x")) as zone,
+        Zone(
+            ZoneSettings(name="brno", host="127.0.0.1", port=server.port, user="rods", password="x")
+        ) as zone,
     ):
         yield zone
 
@@ -116,6 +118,8 @@ def test_storage_is_read_for_administrators_inside_the_vault_alone(zone: Zone) -
         stored_checksum(zone, f"{HOME}/a", where, file, 4)
     user = zone.session.users.create("jana", "rodsuser")
     user.modify("password", "secret-word")
-    settings = ZoneSettings("brno", "127.0.0.1", zone.settings.port, "jana", "secret-word")
+    settings = ZoneSettings(
+        name="brno", host="127.0.0.1", port=zone.settings.port, user="jana", password="secret-word"
+    )
     with Zone(settings) as other, pytest.raises(SYS_NO_API_PRIV):
         stored_checksum(other, f"{HOME}/a", where, file, 3)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from pacsgrid.config import ReplicationPolicy
 from pacsgrid.ledger import Duties, Ledger, migrate
-from pacsgrid.model import AnonymisedInstance, ReplicaProof, ReplicationPolicy, StudyState
+from pacsgrid.model import AnonymisedInstance, ReplicaProof, StudyState
 
 NOW = datetime(2030, 5, 1, tzinfo=UTC)
-POLICY = ReplicationPolicy(copies={"brno": 2, "praha": 1}, reverify_days=10)
+POLICY = ReplicationPolicy(zones={"brno": {"copies": 2}, "praha": {"copies": 1}}, reverify_days=10)
 WAY = ("retrieved", "anonymised", "deposited", "replicated", "verified")
 
 
@@ -129,7 +129,7 @@ def test_an_interval_of_no_days_verifies_everything_each_night(
     ledger: Ledger, duties: Duties
 ) -> None:
     refs = {study(ledger, number, age=0) for number in range(3)}
-    policy = replace(POLICY, reverify_days=0)
+    policy = POLICY.replace(reverify_days=0)
     assert {(d.ref, d.zone) for d in duties.tonight("demo", policy, NOW)} == {
         (ref, zone) for ref in refs for zone in POLICY.copies
     }

@@ -7,7 +7,6 @@ import threading
 import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -92,7 +91,7 @@ def get(to: Peer, into: Path, wanted: set[str], seconds: float = 20.0, idle: flo
     into.mkdir(exist_ok=True)
     with WriteGroup() as group:
         receiver = Receiver(into, wanted, group, Pace(0))
-        with getting("pacs", replace(to, idle_seconds=idle), [CT], receiver, seconds) as getter:
+        with getting("pacs", to.replace(idle_seconds=idle), [CT], receiver, seconds) as getter:
             return getter.ask(query)
 
 

@@ -6,7 +6,6 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from pydicom import dcmread
 
 from pacsgrid.config import load_site
 from pacsgrid.embedded.pacs import DICOMWEB, ORTHANC, EmbeddedPacs
-from pacsgrid.embedded.process import free_port
+from pacsgrid.embedded.ports import reserve_port
 from pacsgrid.embedded.sample_data import make_samples
 from pacsgrid.errors import ConfigError, SourceError, SourceUnavailableError, TooManyAnswersError
 from pacsgrid.model import FoundStudy, StudyQuery
@@ -60,7 +59,7 @@ def dataset_digest(path: Path) -> str:
 def test_every_study_comes_as_it_is_stored(
     pacs: EmbeddedPacs, originals: dict[str, str], tmp_path: Path
 ) -> None:
-    source = open_source(replace(pacs.settings("web"), page_size=2))
+    source = open_source(pacs.settings("web").replace(page_size=2))
     source.echo()
     dimse = open_source(pacs.settings())
     everything = list(source.find_studies(StudyQuery()))
@@ -98,8 +97,7 @@ def test_all_arrives_through_a_network_that_fails(
     pacs: EmbeddedPacs, originals: dict[str, str], tmp_path: Path
 ) -> None:
     with FaultyProxy(pacs.http_port, 0.3, HTTP, seed=4) as proxy:
-        settings = replace(
-            pacs.settings("web"),
+        settings = pacs.settings("web").replace(
             url=f"http://127.0.0.1:{proxy.port}/dicom-web",
             idle_seconds=1.0,
             failures=10_000,
@@ -126,14 +124,14 @@ def test_falls_back_and_back(pacs: EmbeddedPacs, tmp_path: Path) -> None:
     paths = [ct(tmp_path / f"{n}.dcm", "1.2.3.78", f"1.2.3.78.1.{n}", fill=n) for n in range(4)]
     pacs.load(paths)
     study = FoundStudy("1.2.3.78", "")
-    nowhere = f"http://127.0.0.1:{free_port()}/dicom-web"
-    deaf = replace(pacs.settings("web"), url=nowhere, fall_back=("get",), connect_seconds=1.0)
+    nowhere = f"http://127.0.0.1:{reserve_port()}/dicom-web"
+    deaf = pacs.settings("web").replace(url=nowhere, fall_back=("get",), connect_seconds=1.0)
     assert len(open_source(deaf).retrieve(study, tmp_path / "in")) == 4
     assert study.study_uid in {s.study_uid for s in open_source(deaf).find_studies(StudyQuery())}
-    mute = replace(pacs.settings("get"), port=free_port(), fall_back=("web",))
+    mute = pacs.settings("get").replace(port=reserve_port(), fall_back=("web",))
     assert len(open_source(mute).retrieve(study, tmp_path / "in2")) == 4
     with pytest.raises(SourceUnavailableError):
-        open_source(replace(deaf, port=free_port())).echo()
+        open_source(deaf.replace(port=reserve_port())).echo()
 
 
 # -- servers with quirks -------------------------------------------------------------------
@@ -307,7 +305,7 @@ def test_an_answer_of_another_kind(body: bytes, kind: str, tmp_path: Path) -> No
 
 
 def test_errors_tell_nothing_of_the_query(caplog: pytest.LogCaptureFixture) -> None:
-    url = f"http://127.0.0.1:{free_port()}"
+    url = f"http://127.0.0.1:{reserve_port()}"
     with caplog.at_level(0), pytest.raises(SourceUnavailableError) as caught:
         list(open_source(source_at(url)).find_studies(StudyQuery(patient_ids=("756203/1234",))))
     told = f"{caught.value} {caught.value.__cause__} {caplog.text}"
@@ -332,7 +330,8 @@ sources:
     path = tmp_path / "site.yaml"
     path.write_text(site)
     source = load_site(path).source("web")
-    assert (source.retrieve, source.fall_back, source.token) == ("web", ("get", "move"), "t0ken")
+    assert (source.retrieve, source.fall_back) == ("web", ("get", "move"))
+    assert source.token.get_secret_value() == "t0ken"
     path.write_text(site.replace("https://pacs/dicom-web", ""))
     with pytest.raises(ConfigError, match="url is not set"):
         load_site(path)

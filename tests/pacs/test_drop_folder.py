@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from pacsgrid.config import SourceSettings
 from pacsgrid.errors import SourceUnavailableError, StorageError
-from pacsgrid.model import FoundStudy, SourceSettings, StudyQuery
+from pacsgrid.model import FoundStudy, StudyQuery
 from pacsgrid.pacs import staging
 from pacsgrid.pacs.folder import FolderSource
 from pacsgrid.pacs.receiver.incoming import Incoming
@@ -18,7 +19,7 @@ from support.dicom import ct
 
 
 def source(folder: Path) -> FolderSource:
-    return FolderSource(SourceSettings("drop", "folder", folder=folder))
+    return FolderSource(SourceSettings(name="drop", kind="folder", folder=folder))
 
 
 def without_preamble(path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 
-from pacsgrid.embedded.process import free_port
+from pacsgrid.embedded.ports import reserve_port
 from pacsgrid.pacs.guard import Pace
 from pacsgrid.pacs.move_destination import MoveDestination
 from pacsgrid.pacs.protocol import requesting
@@ -26,7 +26,7 @@ from support.receiving import associate, eventually
 
 @contextmanager
 def listening(into: Path, wanted: set[str]) -> Iterator[int]:
-    port = free_port()
+    port = reserve_port()
     into.mkdir()
     with (
         WriteGroup() as group,

@@ -19,8 +19,9 @@ from pynetdicom.sop_class import (
     StudyRootQueryRetrieveInformationModelGet,
 )
 
+from pacsgrid.config import SourceSettings
 from pacsgrid.errors import SourceError, SourceUnavailableError
-from pacsgrid.model import FoundStudy, SourceSettings
+from pacsgrid.model import FoundStudy
 from pacsgrid.pacs import open_source
 from pacsgrid.pacs.contexts import MOST, SYNTAXES
 
@@ -65,7 +66,12 @@ def pacs(
     server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
     try:
         port = server.socket.getsockname()[1]
-        yield SourceSettings("odd", "dimse", "127.0.0.1", port, "ODD", state=state), offered
+        yield (
+            SourceSettings(
+                name="odd", kind="dimse", host="127.0.0.1", port=port, ae_title="ODD", state=state
+            ),
+            offered,
+        )
     finally:
         server.shutdown()
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pacsgrid.config import Site
+from pacsgrid.config import ProjectSettings, Site, SourceSettings
 from pacsgrid.errors import ConfigError
-from pacsgrid.model import ProjectSettings, SourceSettings, StudyQuery, StudyState
+from pacsgrid.model import StudyQuery, StudyState
 from pacsgrid.pipeline import ProjectContext
 from pacsgrid.pipeline.find import find_studies, preview_ingest
 from pacsgrid.pipeline.reidentify import reidentify
@@ -31,7 +31,11 @@ def site(tmp_path: Path, dsn: str) -> Site:
         batch_size=4,
         sources={},
         zones={},
-        projects={"demo": ProjectSettings("demo", "basic", "brno", (), key)},
+        projects={
+            "demo": ProjectSettings(
+                name="demo", profile="basic", home_zone="brno", partner_zones=(), key_file=key
+            )
+        },
     )
 
 

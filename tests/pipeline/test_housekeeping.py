@@ -50,8 +50,8 @@ def test_what_is_wrong_is_named_and_the_rest_still_checked(stack: Stack, tmp_pat
     site = stack.site
     key = site.projects["demo"].key_file
     key.chmod(0o644)
-    brno = replace(site.zones["brno"], port=1)
-    folder = replace(site.sources["drop"], cert_file=make_certificates(tmp_path).client)
+    brno = site.zones["brno"].replace(port=1)
+    folder = site.sources["drop"].replace(cert_file=make_certificates(tmp_path).client)
     sources = {**site.sources, "drop": folder}
     broken = replace(site, zones={**site.zones, "brno": brno}, sources=sources)
     try:

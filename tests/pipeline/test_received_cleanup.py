@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 
+from pacsgrid.config import ReceiverSettings
 from pacsgrid.embedded.stack import Stack
 from pacsgrid.ledger import Ledger
 from pacsgrid.ledger.codes import REJECTED, WITHDRAWN
@@ -26,7 +27,6 @@ from pacsgrid.pipeline.context import WorkFolders
 from pacsgrid.pipeline.housekeeping import clean_up
 from pacsgrid.pipeline.review import Verdict, decide
 from pacsgrid.pipeline.withdraw import withdraw
-from pacsgrid.receiver_settings import ReceiverSettings
 from support.dicom import ct
 from support.grids import bare_stack
 from support.proof import proven_once

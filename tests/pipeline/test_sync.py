@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 
-from pacsgrid.config import Site
+from pacsgrid.config import ProjectSettings, Site
 from pacsgrid.embedded.pacs import EmbeddedPacs
-from pacsgrid.embedded.process import free_port
+from pacsgrid.embedded.ports import reserve_port
 from pacsgrid.errors import SourceError, SourceUnavailableError
 from pacsgrid.ledger.place import SyncPlace
-from pacsgrid.model import AnonymisedInstance, ProjectSettings, StudyState
+from pacsgrid.model import AnonymisedInstance, StudyState
 from pacsgrid.pipeline import ProjectContext
 from pacsgrid.pipeline.sync import Window, due_windows, sync_source
 from support.dicom import ct
@@ -39,9 +39,13 @@ def site(tmp_path: Path, pacs: EmbeddedPacs, dsn: str) -> Site:
         ledger_dsn=dsn,
         vault_key=bytes(32),
         batch_size=4,
-        sources={"pacs": replace(pacs.settings(), name="pacs")},
+        sources={"pacs": pacs.settings().replace(name="pacs")},
         zones={},
-        projects={"demo": ProjectSettings("demo", "basic", "brno", (), key)},
+        projects={
+            "demo": ProjectSettings(
+                name="demo", profile="basic", home_zone="brno", partner_zones=(), key_file=key
+            )
+        },
     )
 
 
@@ -112,7 +116,7 @@ def test_new_slices_of_a_finished_study_open_it_again(
 def test_an_outage_of_days_is_caught_up(site: Site, pacs: EmbeddedPacs, tmp_path: Path) -> None:
     day = date(2024, 2, 1)
     finish(site, night(site, day))
-    deaf = replace(site.sources["pacs"], port=free_port(), failures=10_000)
+    deaf = site.sources["pacs"].replace(port=reserve_port(), failures=10_000)
     studies = []
     for passed in range(1, 40, 13):
         studies.append(add(pacs, tmp_path, day + timedelta(days=passed), 1))
@@ -128,7 +132,7 @@ def test_windows_that_answer_too_much_are_split(
 ) -> None:
     day = date(2024, 1, 1)
     studies = [add(pacs, tmp_path, day + timedelta(days=n), 1) for n in range(7)]
-    limited = replace(site.sources["pacs"], most_answers=3)
+    limited = site.sources["pacs"].replace(most_answers=3)
     small = replace(site, sources={"pacs": limited})
     found = night(small, day + timedelta(days=6), days=7)
     assert sorted(found) == sorted(reference(site, uid) for uid in studies)

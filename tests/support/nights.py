@@ -185,7 +185,7 @@ class Nights:
         """Instances with fewer truly good replicas in a zone than the policy asks for."""
         ills = set()
         for zone in self._zones():
-            there, copies = self._replicas(context, zone), context.project.policy.copies[zone]
+            there, copies = self._replicas(context, zone), context.project.replication.copies[zone]
             for row in self._rows(context):
                 if len(self._good(row, there.get(row.sop_uid, []))) < copies:
                     ills.add((zone, row.sop_uid))

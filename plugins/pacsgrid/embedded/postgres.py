@@ -23,7 +23,8 @@ from typing import Any, Self
 import psycopg2
 from psycopg2 import sql
 
-from pacsgrid.embedded.process import Child, accepts, free_port
+from pacsgrid.embedded.ports import accepts, reserve_port
+from pacsgrid.embedded.process import ChildProcess
 
 _UNPRIVILEGED = "nobody"
 _USER = "pacsgrid"
@@ -87,7 +88,7 @@ class EmbeddedPostgres:
         self._dir = directory.resolve()
         self.port = 0
         self._password = ""
-        self._server: Child | None = None
+        self._server: ChildProcess | None = None
 
     def start(self) -> None:
         """Make the cluster when there is none, and start it; recovers from a kill -9."""
@@ -106,7 +107,7 @@ class EmbeddedPostgres:
         self._end_left_over(data)
         if not (self._dir / "made").exists():
             self._make(data)
-        self.port = free_port()
+        self.port = reserve_port()
         command = [str(self._bin / "postgres"), "-D", str(data), "-p", str(self.port)]
         for setting in (
             "listen_addresses=127.0.0.1",
@@ -115,7 +116,9 @@ class EmbeddedPostgres:
             "logging_collector=off",
         ):
             command += ["-c", setting]
-        self._server = Child("PostgreSQL", command, self._dir / "server.log", owner=self._owner)
+        self._server = ChildProcess(
+            "PostgreSQL", command, self._dir / "server.log", owner=self._owner
+        )
         self._server.start()
         self._server.wait_ready(self._answers, 60)
 

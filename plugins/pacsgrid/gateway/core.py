@@ -12,7 +12,7 @@ from typing import Self
 
 import psycopg2
 
-from pacsgrid.config import Site
+from pacsgrid.config import GatewaySettings, Site
 from pacsgrid.errors import ConfigError, PacsgridError, ZoneUnavailableError
 from pacsgrid.gateway.file_cache import FileCache
 from pacsgrid.gateway.index import Index
@@ -21,7 +21,6 @@ from pacsgrid.gateway.object_reader import ObjectReader, StoredInstance
 from pacsgrid.gateway.queries import Match, QueryLevel, find, instances
 from pacsgrid.gateway.read_access import AccessCache, ReadAccess
 from pacsgrid.gateway.zone_pool import ServedZone, ZonePool
-from pacsgrid.gateway_settings import GatewaySettings
 from pacsgrid.grid import Zone
 from pacsgrid.ledger import Cohorts
 

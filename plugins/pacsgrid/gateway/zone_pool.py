@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import TypeVar
 
+from pacsgrid.config import ZoneSettings
 from pacsgrid.errors import ZoneUnavailableError
 from pacsgrid.grid import Zone
-from pacsgrid.model import ZoneSettings
 
 log = logging.getLogger(__name__)
 _T = TypeVar("_T")

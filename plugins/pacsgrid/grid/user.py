@@ -11,9 +11,9 @@ from typing import Any
 
 from irods.session import NonAnonymousLoginWithoutPassword, iRODSSession
 
+from pacsgrid.config import ZoneSettings
 from pacsgrid.errors import ConfigError, ZoneError, ZoneUnavailableError
 from pacsgrid.grid.zone import TIMEOUT, Zone, translated_errors
-from pacsgrid.model import ZoneSettings
 
 ENVIRONMENT = "IRODS_ENVIRONMENT_FILE"
 # What a server says to a password that is not, or no longer, that of the account.
@@ -45,11 +45,10 @@ class UserZone(Zone):
             given = json.loads(self._file.read_text())
             super().__init__(
                 ZoneSettings(
-                    given["irods_zone_name"],
-                    given["irods_host"],
-                    int(given["irods_port"]),
-                    given["irods_user_name"],
-                    "",
+                    name=given["irods_zone_name"],
+                    host=given["irods_host"],
+                    port=int(given["irods_port"]),
+                    user=given["irods_user_name"],
                 )
             )
         except OSError as error:

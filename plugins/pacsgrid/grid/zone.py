@@ -16,8 +16,8 @@ from typing import Any, Self, TypeVar
 from irods import exception as irods_errors
 from irods.session import iRODSSession
 
+from pacsgrid.config import ZoneSettings
 from pacsgrid.errors import PacsgridError, ResourceUnavailableError, ZoneError, ZoneUnavailableError
-from pacsgrid.model import ZoneSettings
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -101,7 +101,7 @@ def requires_tls(settings: ZoneSettings) -> bool:
         host=settings.host,
         port=settings.port,
         user=settings.user,
-        password=settings.password,
+        password=settings.password.get_secret_value(),
         zone=settings.name,
         client_server_negotiation="request_server_negotiation",
         client_server_policy="CS_NEG_REFUSE",
@@ -157,7 +157,7 @@ class Zone:
             host=s.host,
             port=s.port,
             user=s.user,
-            password=s.password,
+            password=s.password.get_secret_value(),
             zone=s.name,
             # Pooled connections that idled for hours are the classic stale ones.
             refresh_time=600,

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from pacsgrid.config import ReplicationPolicy
 from pacsgrid.ledger.connection import Connected
-from pacsgrid.model import ReplicationPolicy, StudyState
+from pacsgrid.model import StudyState
 
 FIRST_WAIT, LONGEST_WAIT = timedelta(minutes=5), timedelta(hours=6)
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from pacsgrid.config import SourceSettings
 from pacsgrid.errors import ConfigError
-from pacsgrid.model import SourceSettings
 from pacsgrid.pacs.base import Source
 
 __all__ = ["Source", "open_source"]
@@ -34,7 +32,7 @@ def open_source(settings: SourceSettings) -> Source:
             f"source {settings.name}: kind must be 'dimse', 'dicomweb', 'folder' or 'received'"
         )
     ways = list(dict.fromkeys((settings.retrieve, *settings.fall_back)))
-    sources = [_open_way(replace(settings, retrieve=way)) for way in ways]
+    sources = [_open_way(settings.replace(retrieve=way)) for way in ways]
     from pacsgrid.pacs.fallback import FallbackSource
     from pacsgrid.pacs.guard import GuardedSource
 

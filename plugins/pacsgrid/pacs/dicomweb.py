@@ -14,6 +14,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError as TransportError
 from urllib3.util import Retry
 
+from pacsgrid.config import SourceSettings
 from pacsgrid.errors import (
     ConfigError,
     PacsgridError,
@@ -22,7 +23,7 @@ from pacsgrid.errors import (
     SourceUnreachableError,
     TooManyAnswersError,
 )
-from pacsgrid.model import FoundStudy, SourceSettings, StagedFile, StudyQuery
+from pacsgrid.model import FoundStudy, StagedFile, StudyQuery
 from pacsgrid.pacs.asked import Answer, is_single_uid
 from pacsgrid.pacs.guard import Pace
 from pacsgrid.pacs.multipart import (
@@ -112,9 +113,9 @@ class WebSource:
         # Proxies and netrc of the environment are not meant for a PACS in the house.
         self._session.trust_env = False
         if settings.token:
-            self._session.auth = _Bearer(settings.token)
+            self._session.auth = _Bearer(settings.token.get_secret_value())
         elif settings.user:
-            self._session.auth = (settings.user, settings.password)
+            self._session.auth = (settings.user, settings.password.get_secret_value())
         if settings.ca_file:
             self._session.verify = str(settings.ca_file)
         if settings.cert_file:

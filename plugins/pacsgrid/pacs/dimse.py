@@ -19,6 +19,7 @@ from pynetdicom.sop_class import (
     Verification,
 )
 
+from pacsgrid.config import SourceSettings
 from pacsgrid.errors import (
     ConfigError,
     PacsgridError,
@@ -27,7 +28,7 @@ from pacsgrid.errors import (
     SourceUnreachableError,
     TooManyAnswersError,
 )
-from pacsgrid.model import FoundStudy, SourceSettings, StagedFile, StudyQuery
+from pacsgrid.model import FoundStudy, StagedFile, StudyQuery
 from pacsgrid.pacs import status as st
 from pacsgrid.pacs.asked import Answer, is_single_uid
 from pacsgrid.pacs.cget import getting
@@ -178,7 +179,9 @@ class DimseSource:
         entity.network_timeout = self._settings.idle_seconds
         identity = []
         if self._settings.user:
-            identity.append(_identity(self._settings.user, self._settings.password))
+            identity.append(
+                _identity(self._settings.user, self._settings.password.get_secret_value())
+            )
         assoc = entity.associate(
             self._settings.host,
             self._settings.port,
@@ -328,7 +331,7 @@ class DimseSource:
             s.connect_seconds,
             s.idle_seconds,
         )
-        identity = user_identity(s.user, s.password) if s.user else b""
+        identity = user_identity(s.user, s.password.get_secret_value()) if s.user else b""
         with getting(self._name, peer, classes, receiver, s.answer_seconds, identity) as getter:
             yield getter.ask
 

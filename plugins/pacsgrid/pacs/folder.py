@@ -12,9 +12,10 @@ from pathlib import Path
 from pydicom import dcmread
 from pydicom.uid import MediaStorageDirectoryStorage
 
+from pacsgrid.config import SourceSettings
 from pacsgrid.disk import storing, sync_directory
 from pacsgrid.errors import ConfigError, SourceUnavailableError
-from pacsgrid.model import FoundStudy, SourceSettings, StagedFile, StudyQuery
+from pacsgrid.model import FoundStudy, StagedFile, StudyQuery
 from pacsgrid.pacs.dataset import DEFLATED
 from pacsgrid.pacs.header import read_header
 from pacsgrid.pacs.part10 import HEAD, MOST_META, read_meta

@@ -20,8 +20,9 @@ from datetime import time as clock
 from pathlib import Path
 from typing import TypeVar
 
+from pacsgrid.config import SourceSettings
 from pacsgrid.errors import SourceError, SourceUnavailableError, SourceUnreachableError
-from pacsgrid.model import FoundStudy, SourceSettings, StagedFile, StudyQuery
+from pacsgrid.model import FoundStudy, StagedFile, StudyQuery
 from pacsgrid.pacs.base import Source
 
 log = logging.getLogger(__name__)

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from pacsgrid.config import SourceSettings
 from pacsgrid.disk import sync_directory
 from pacsgrid.errors import ConfigError, SourceUnavailableError
-from pacsgrid.model import FoundStudy, SourceSettings, StagedFile, StudyQuery
+from pacsgrid.model import FoundStudy, StagedFile, StudyQuery
 from pacsgrid.pacs.header import Header, read_header
 from pacsgrid.pacs.part10 import HEAD, MOST_META, read_meta
 from pacsgrid.pacs.receiver.incoming import OWNERS, PARTS, directory_for

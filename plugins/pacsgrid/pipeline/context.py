@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from pacsgrid.config import Site, read_key
+from pacsgrid.config import ProjectSettings, Site, read_key
 from pacsgrid.deid import Profile, Pseudonyms, Workshop, load_profile
 from pacsgrid.deid.quarantine import keep
 from pacsgrid.disk import open_private, sync_directories
 from pacsgrid.errors import ConfigError
 from pacsgrid.grid import Zone
 from pacsgrid.ledger import Cohorts, Duties, Ledger, Patients, Vault, migrate
-from pacsgrid.model import ProjectSettings
 from pacsgrid.uids import named
 
 
@@ -128,10 +127,9 @@ class ProjectContext:
     def zone(self, name: str) -> Zone:
         """Return the client of a zone, one per line."""
         if name not in self._zones:
-            policy, settings = self.project.policy, self.site.zone(name)
+            policy, settings = self.project.replication, self.site.zone(name)
             self._zones[name] = Zone(
-                replace(
-                    settings,
+                settings.replace(
                     copies=policy.copies.get(name, settings.copies),
                     resource=policy.resources.get(name, settings.resource),
                 )

@@ -78,7 +78,7 @@ def maintain(
         if is_reachable(context, context.home, now):
             seen.add(ref)
             _finish(context, ref, night)
-    project, policy = context.project.name, context.project.policy
+    project, policy = context.project.name, context.project.replication
     plan = context.duties
     duties = list(plan.all(project, policy) if everything else plan.tonight(project, policy, now))
     for duty in duties:

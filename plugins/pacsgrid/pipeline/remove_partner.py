@@ -29,7 +29,7 @@ def remove_partner(context: ProjectContext, zone: str, erase: bool) -> int:
         raise ConfigError(
             f"zone {zone} is still in projects.{project.name}; take it out of partner_zones first"
         )
-    owing = {d.zone for d in context.duties.all(project.name, project.policy) if d.damaged}
+    owing = {d.zone for d in context.duties.all(project.name, project.replication) if d.damaged}
     if owing:
         raise ConfigError(
             f"zone {zone} cannot leave: {', '.join(sorted(owing))} lack proven replicas; "

@@ -57,7 +57,7 @@ class ProjectReport:
 def project_report(context: ProjectContext, now: datetime | None = None) -> ProjectReport:
     """Compute the report from the ledger; no zone is asked."""
     now = now or datetime.now(UTC)
-    policy = context.project.policy
+    policy = context.project.replication
     report = ProjectReport(context.project.name, now)
     report.zones = {zone: ZoneReport(copies) for zone, copies in policy.copies.items()}
     for duty in context.duties.all(context.project.name, policy):

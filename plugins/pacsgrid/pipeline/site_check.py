@@ -22,10 +22,9 @@ import psycopg2
 from cryptography import x509
 
 from pacsgrid import grid
-from pacsgrid.config import Site
+from pacsgrid.config import Site, SourceSettings
 from pacsgrid.errors import PacsgridError
 from pacsgrid.ledger import migrate, owns_its_trail
-from pacsgrid.model import SourceSettings
 from pacsgrid.pacs import open_source
 
 FREE_BYTES, FREE_PART = 20 * 2**30, 0.05

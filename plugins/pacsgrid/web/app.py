@@ -196,7 +196,7 @@ def replicas(site: SiteDep, who: ViewerDep, project: str | None = None) -> Repli
     names = [project] if project else who.projects
     healths = []
     for name in names:
-        wanted = site.project(name).policy.copies
+        wanted = site.project(name).replication.copies
         mine = [row for row in rows if row.project == name]
         healths.append(ProjectHealth(name, counts.get(name, 0), wanted, mine))
     return ReplicaOverview(datetime.now(UTC), healths)

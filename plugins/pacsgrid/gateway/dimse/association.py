@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
+from pacsgrid.config import Destination
 from pacsgrid.errors import PacsgridError
 from pacsgrid.gateway.core import Gateway
 from pacsgrid.gateway.dimse import identifier, query
@@ -31,7 +32,6 @@ from pacsgrid.gateway.dimse.suboperations import (
 )
 from pacsgrid.gateway.dimse.transfer import Broken
 from pacsgrid.gateway.object_reader import StoredInstance
-from pacsgrid.gateway_settings import Destination
 from pacsgrid.pacs.protocol import wire
 from pacsgrid.pacs.protocol.link import (
     ANSWER,

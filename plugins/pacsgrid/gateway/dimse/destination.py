@@ -6,11 +6,11 @@ import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
+from pacsgrid.config import Destination
 from pacsgrid.errors import PacsgridError
 from pacsgrid.gateway.dimse.contexts import EXPLICIT, IMPLICIT
 from pacsgrid.gateway.dimse.transfer import Storage
 from pacsgrid.gateway.object_reader import StoredInstance
-from pacsgrid.gateway_settings import Destination
 from pacsgrid.pacs.contexts import MOST
 from pacsgrid.pacs.protocol import requesting
 from pacsgrid.pacs.protocol.link import Link

@@ -5,11 +5,11 @@ from __future__ import annotations
 import socket
 import ssl
 
+from pacsgrid.config import GatewaySettings
 from pacsgrid.errors import ConfigError
 from pacsgrid.gateway.core import Gateway
 from pacsgrid.gateway.dimse.association import Association
 from pacsgrid.gateway.dimse.contexts import Kinds
-from pacsgrid.gateway_settings import GatewaySettings
 from pacsgrid.pacs.protocol.listening import Listener, Take
 from pacsgrid.pacs.protocol.places import Limits
 from pacsgrid.pacs.protocol.wire import BUSY, Request, Stream

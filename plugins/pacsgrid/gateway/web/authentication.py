@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from pacsgrid.gateway_settings import GatewaySettings
+from pacsgrid.config import GatewaySettings
 
 
 @dataclass(frozen=True)

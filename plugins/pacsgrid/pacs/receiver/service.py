@@ -15,13 +15,13 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 
+from pacsgrid.config import ReceiverSettings
 from pacsgrid.errors import ConfigError
 from pacsgrid.pacs.protocol.places import Limits, Places
 from pacsgrid.pacs.protocol.wire import BUSY, Request, Stream
 from pacsgrid.pacs.receiver.association import Association
 from pacsgrid.pacs.receiver.incoming import Incoming, recover
 from pacsgrid.pacs.tls import server_context
-from pacsgrid.receiver_settings import ReceiverSettings
 
 log = logging.getLogger(__name__)
 
