@@ -11,8 +11,9 @@ import requests
 from pydicom import dcmread
 
 import pacsgrid
-from pacsgrid.embedded.process import Child, free_port
-from pacsgrid.grid import add_avus, put_text
+from pacsgrid.embedded.ports import reserve_port
+from pacsgrid.embedded.process import ChildProcess
+from pacsgrid.grid import add_avus, put_document
 from pacsgrid.grid.fetch import stored_below
 from pacsgrid.grid.sharing import share
 from pacsgrid.ledger.migrate import newest
@@ -46,7 +47,7 @@ def test_a_bare_installation_fetches_a_release(
     assert len(objects) == len(rows) == 3
     release = f"{HOME}/releases/heads/v1"
     served.home.session.collections.create(release)
-    put_text(served.home, f"{release}/manifest.json", json.dumps({"objects": objects}).encode())
+    put_document(served.home, f"{release}/manifest.json", json.dumps({"objects": objects}).encode())
     add_avus(served.home, served.collection(study, "brno"), [AVU("Modality", "CT")])
     user = served.home.session.users.get("eva")
     user.modify("password", "secret-word")
@@ -86,11 +87,11 @@ def test_every_profile_is_installed(deid: Environment, tmp_path: Path, profile: 
 def test_the_gateway_serves(gateway: Environment, served: ServedZones, tmp_path: Path) -> None:
     served.add([ct(served.dir / "in.dcm", "1.2.1", "1.2.1.1.1")])
     share(served.home, PROJECT, ["eva#brno"])
-    port = free_port()
+    port = reserve_port()
     served.site(bind="127.0.0.1", http_port=port, refresh_seconds=0.2)
     environment = gateway.variables(tmp_path, PACSGRID_SITE=str(served.dir / "site.yaml"))
     log = tmp_path / "gateway.log"
-    child = Child("gateway", [str(gateway.program("pacsgrid")), "gateway"], log, environment)
+    child = ChildProcess("gateway", [str(gateway.program("pacsgrid")), "gateway"], log, environment)
     session = requests.Session()
     session.trust_env = False
     session.headers["Authorization"] = "Bearer evaeva"

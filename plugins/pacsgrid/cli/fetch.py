@@ -40,7 +40,7 @@ def add_search(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``pacsgrid search``."""
     parser.description = (
         "Prints the collections below ROOT whose metadata (AVUs) match every criterion, one a "
-        "context. Exit status 1: there is none."
+        "line. Exit status 1: there is none."
     )
     parser.add_argument("root", help="where to search, such as /ZONE/home/PROJECT")
     parser.add_argument(
