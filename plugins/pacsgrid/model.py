@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import Self
 
 
 class StudyState(StrEnum):
@@ -83,6 +85,23 @@ class PatientPrint:
     initials: frozenset[str] = frozenset()
     birth: str = ""
     sex: str = ""
+
+    @classmethod
+    def from_fields(
+        cls,
+        family: Iterable[str],
+        given: Iterable[str],
+        initials: Iterable[str],
+        birth: str,
+        sex: str,
+    ) -> Self:
+        """Return what `as_fields` was called on."""
+        return cls(frozenset(family), frozenset(given), frozenset(initials), birth, sex)
+
+    def as_fields(self) -> tuple[list[str], list[str], list[str], str, str]:
+        """Return the fields as they are stored, in the ledger and in journals."""
+        words = sorted(self.family), sorted(self.given), sorted(self.initials)
+        return (*words, self.birth, self.sex)
 
     def __or__(self, other: PatientPrint) -> PatientPrint:
         """Return what both together say."""

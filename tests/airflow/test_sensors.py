@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from pacsgrid.airflow.triggers.held import HeldQueueTrigger
 from pacsgrid.airflow.triggers.studies import StudiesCompleteTrigger
 from pacsgrid.airflow.triggers.zone import ZoneBackTrigger
 from pacsgrid.embedded.ports import reserve_port
-from pacsgrid.ledger import Duties, Ledger, migrate
+from pacsgrid.ledger import Ledger
 
 SECRET = "Kanarek7f3a"
 SOON = 0.01
@@ -54,15 +54,14 @@ def site(dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str,
     (tmp_path / "site.yaml").write_text(yaml.safe_dump(site))
     monkeypatch.setenv("PACSGRID_LEDGER_DSN", dsn)
     monkeypatch.setenv("PACSGRID_SITE", str(tmp_path / "site.yaml"))
-    migrate(dsn)
     return site
 
 
 @pytest.fixture
-def ledger(site: dict[str, Any], dsn: str) -> Iterator[Ledger]:
-    with Ledger(dsn, "tester") as ledger:
-        ledger.found("st-1", "lung", "ct", "hash", b"sealed")
-        yield ledger
+def ledger(site: dict[str, Any], dsn: str) -> Ledger:
+    ledger = Ledger(dsn, "tester")
+    ledger.studies.add_found("st-1", "lung", "ct", "hash", b"sealed")
+    return ledger
 
 
 def _again(trigger: BaseTrigger) -> LookTrigger:
@@ -124,15 +123,15 @@ def test_the_provider_lists_every_module(site: dict[str, Any]) -> None:
 
 
 def test_studies_are_waited_for_by_source(ledger: Ledger) -> None:
-    ledger.found("st-2", "lung", "mr", "hash", b"sealed")
-    ledger.hold("st-2", "identity-left", "a name is left")
+    ledger.studies.add_found("st-2", "lung", "mr", "hash", b"sealed")
+    ledger.studies.hold("st-2", "identity-left", "a name is left")
     mr = StudiesCompleteSensor(task_id="mr", project="lung", source="mr")
     assert mr.execute({}) == {"project": "lung"}
     every = StudiesCompleteSensor(task_id="all", project="lung", poke_interval=SOON, timeout=60)
     deferred = _deferred(every)
     assert isinstance(deferred.trigger, StudiesCompleteTrigger)
     assert deferred.timeout is not None and deferred.timeout.total_seconds() == 60
-    event = _fires(deferred.trigger, lambda: ledger.hold("st-1", "truncated", "cut off"))
+    event = _fires(deferred.trigger, lambda: ledger.studies.hold("st-1", "truncated", "cut off"))
     assert every.execute_complete({}, event) == {"project": "lung"}
 
 
@@ -143,16 +142,16 @@ def test_a_zone_that_comes_back_is_noted_as_back(
     deferred = _deferred(sensor)
     assert isinstance(deferred.trigger, ZoneBackTrigger)
     assert SECRET not in str(deferred.trigger.serialize())
-    with Duties(dsn) as duties:
-        duties.absent("brno", datetime.now(UTC))
-        zone = site["zones"]["brno"]
-        where = {"zone": "brno", "directory": tmp_path / "zone", "admin": "rods"}
-        server = ZoneServer(port=zone["port"], password=SECRET, **where)
-        try:
-            event = _fires(deferred.trigger, lambda: server.__enter__() and None)
-            assert duties.absences() == []
-        finally:
-            server.__exit__(None, None, None)
+    absences = Ledger(dsn).absences
+    absences.mark_absent("brno", datetime.now(UTC))
+    zone = site["zones"]["brno"]
+    where = {"zone": "brno", "directory": tmp_path / "zone", "admin": "rods"}
+    server = ZoneServer(port=zone["port"], password=SECRET, **where)
+    try:
+        event = _fires(deferred.trigger, lambda: server.__enter__() and None)
+        assert absences.all() == []
+    finally:
+        server.__exit__(None, None, None)
     assert sensor.execute_complete({}, event) == {"zones": ["brno"]}
 
 
@@ -193,7 +192,7 @@ def test_a_ledger_that_is_away_is_waited_out(
         return look()
 
     trigger.look = back_after_the_first  # type: ignore[method-assign]
-    ledger.hold("st-1", "truncated", "cut off")
+    ledger.studies.hold("st-1", "truncated", "cut off")
 
     async def first() -> Any:
         return (await anext(trigger.run())).payload
@@ -213,10 +212,10 @@ def test_the_held_queue_is_waited_for_by_reason(ledger: Ledger) -> None:
         sensor(wait_hours="0", soft_fail=True).execute({})
     with pytest.raises(AirflowSensorTimeout):
         sensor(wait_hours="0").execute({})
-    ledger.hold_item("st-1", "not-dicom", "no DICOM", "ab" * 32)
-    event = _fires(deferred.trigger, lambda: ledger.hold("st-1", "truncated", "cut off"))
+    ledger.held.add("st-1", "not-dicom", "no DICOM", "ab" * 32)
+    event = _fires(deferred.trigger, lambda: ledger.studies.hold("st-1", "truncated", "cut off"))
     assert event == {"studies": 1}
     assert sensor(only="", at_least=1, deferrable=False).execute({}) == {"studies": 1}
-    ledger.forget_held_items("st-1")
-    ledger.hold("st-1", "rejected", "by a steward")
+    ledger.held.remove("st-1")
+    ledger.studies.hold("st-1", "rejected", "by a steward")
     _deferred(sensor(only=""))

@@ -34,7 +34,7 @@ from pacsgrid.embedded.process import ChildProcess
 from pacsgrid.grid import Zone, deposit, ensure_project, remove_collection, verify
 from pacsgrid.grid.admin import prepare_zone
 from pacsgrid.grid.fetch import fetch
-from pacsgrid.ledger import Duties, migrate
+from pacsgrid.ledger import Ledger, migrate
 from pacsgrid.model import AnonymisedInstance
 
 COUNT, SIZE = 1000, 512 << 10
@@ -159,13 +159,13 @@ def plan(folder: Path) -> None:
             connection.commit()
             connection.autocommit = True
             cursor.execute("ANALYZE")
-        with Duties(dsn) as duties:
-            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            start = time.perf_counter()
-            count = sum(1 for _ in duties.all("demo", policy))
-            seconds = time.perf_counter() - start
-            grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    print(f"planning 1,000,000 instances: {count} duties in {seconds:.1f} s, memory +{grown} KiB")
+        tasks = Ledger(dsn).tasks
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        start = time.perf_counter()
+        count = sum(1 for _ in tasks.all("demo", policy))
+        seconds = time.perf_counter() - start
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    print(f"planning 1,000,000 instances: {count} tasks in {seconds:.1f} s, memory +{grown} KiB")
 
 
 _MILLION = """

@@ -51,7 +51,9 @@ def plain(stack: Stack) -> dict[str, float]:
         start = time.perf_counter()
         clear_work_folders(context, refs)
         times["settle"] = time.perf_counter() - start
-        assert context.ledger.summary("demo") == {StudyState.VERIFIED.value: len(refs)}
+        assert context.ledger.studies.count_by_state("demo") == {
+            StudyState.VERIFIED.value: len(refs)
+        }
     return times
 
 

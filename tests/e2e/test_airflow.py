@@ -115,8 +115,8 @@ def test_a_pacs_is_ingested_though_a_task_is_killed(stack: Stack) -> None:
     assert killed and state == "success"
     with ProjectContext(stack.site, "demo") as context:
         sent = Counter(_reference(context, path) for path in samples)
-        studies = {study.ref: study.state for study in context.ledger.studies("demo")}
-        held = context.ledger.held("demo")
+        studies = {study.ref: study.state for study in context.ledger.studies.find("demo")}
+        held = context.ledger.held.queue("demo")
         assert set(studies) == set(sent)
         # What may show anything, as a secondary capture, waits for a steward as a whole.
         whole = {row.ref for row in held if row.whole}
@@ -127,7 +127,7 @@ def test_a_pacs_is_ingested_though_a_task_is_killed(stack: Stack) -> None:
                 continue
             single = sum(row.ref == ref for row in held)
             assert state is StudyState.VERIFIED and proven_once(context, ref)
-            assert len(context.ledger.instances(ref)) + single == sent[ref]
+            assert len(context.ledger.instances.of_study(ref)) + single == sent[ref]
         assert len(set(studies) - whole) >= 5
 
 
@@ -138,10 +138,12 @@ def test_no_identifying_value_gets_out(stack: Stack) -> None:
     state = stack.watch(stack.trigger({"source": "drop", "project": "demo"}))
     assert state == "success"
     with ProjectContext(stack.site, "demo") as context:
-        mine = [study for study in context.ledger.studies("demo") if study.source == "drop"]
+        mine = [study for study in context.ledger.studies.find("demo") if study.source == "drop"]
         refs = {study.ref for study in mine}
-        assert [row.code for row in context.ledger.held("demo") if row.ref in refs] == ["not-dicom"]
-        assert sum(len(context.ledger.instances(study.ref)) for study in mine) == 3
+        assert [row.code for row in context.ledger.held.queue("demo") if row.ref in refs] == [
+            "not-dicom"
+        ]
+        assert sum(len(context.ledger.instances.of_study(study.ref)) for study in mine) == 3
     words = {CANARY.lower().encode(), b"1.2.826.4242"}
     for sample in (stack.dir / "samples").rglob("*.dcm"):
         header = dcmread(sample, stop_before_pixels=True)
@@ -177,6 +179,7 @@ def test_a_study_that_is_pushed_is_ingested(stack: Stack) -> None:
             ref = context.pseudonyms.reference("received", "1.2.826.4243")
             states = [StudyState.VERIFIED]
             eventually(
-                lambda: ref in [s.ref for s in context.ledger.studies("demo", states)], seconds=180
+                lambda: ref in [s.ref for s in context.ledger.studies.find("demo", states)],
+                seconds=180,
             )
             assert proven_once(context, ref)

@@ -112,7 +112,7 @@ def test_gauges_reach_the_site_s_statsd(filled: Stack, statsd: Server) -> None:
     assert filled.watch(run, dag="site_metrics") == "success"
     heard = statsd.heard()
     with ProjectContext(filled.site, "demo") as context:
-        verified = context.ledger.summary("demo")["verified"]
+        verified = context.ledger.studies.count_by_state("demo")["verified"]
     assert heard["airflow.pacsgrid.studies.demo.verified"] == f"{verified}|g"
     assert heard["airflow.pacsgrid.away.praha"] == "0|g"
 
@@ -164,7 +164,7 @@ def test_a_held_study_is_rejected(filled: Stack, spent_held: str) -> None:
 def test_a_release_and_a_withdrawal_are_approved_and_done(filled: Stack, spent: str) -> None:
     with ProjectContext(filled.site, "demo") as context:
         ref = context.pseudonyms.reference("drop", f"{spent}.1")
-        row = context.ledger.instances(ref)[0]
+        row = context.ledger.instances.of_study(ref)[0]
     for dag, wanted in (
         ("release_cohort", {"name": "run", "members": [row.study_uid]}),
         ("withdraw_patient", {"subject": row.subject}),
@@ -175,8 +175,8 @@ def test_a_release_and_a_withdrawal_are_approved_and_done(filled: Stack, spent: 
         assert answer(filled, asked, chosen_options=["Approve"]).status_code == 200
         assert filled.watch(run, dag=dag) == "success"
     with ProjectContext(filled.site, "demo") as context:
-        assert context.ledger.state(ref) is StudyState.WITHDRAWN
-        assert all(row.proven_at for row in context.cohorts.withdrawals("demo"))
+        assert context.ledger.studies.state(ref) is StudyState.WITHDRAWN
+        assert all(row.proven_at for row in context.ledger.withdrawals.of_project("demo"))
         assert find_faults(context) == []
 
 

@@ -71,7 +71,7 @@ def test_no_answer_names_a_patient(filled: Stack, held: str) -> None:
 @pytest.mark.skipif(CHROMIUM is None, reason="Debian's chromium is not installed")
 def test_a_steward_sees_the_flow_the_held_and_the_proofs(filled: Stack, held: str) -> None:
     with ProjectContext(filled.site, "demo") as context:
-        counts = context.ledger.summary("demo")
+        counts = context.ledger.studies.count_by_state("demo")
     verified = sum(row.studies for row in Overview(filled.site.ledger_dsn, ["demo"]).throughput(48))
     with chromium(filled, "steward") as page:
         errors: list[str] = []
@@ -118,7 +118,7 @@ def test_a_steward_sees_the_flow_the_held_and_the_proofs(filled: Stack, held: st
 def test_a_steward_sees_what_was_released(filled: Stack) -> None:
     with ProjectContext(filled.site, "demo") as context:
         ref = context.pseudonyms.reference("drop", "1.2.826.77.1")
-        members = {ref: context.ledger.instances(ref)}
+        members = {ref: context.ledger.instances.of_study(ref)}
         release_cohort(context, "seen", members)
     with chromium(filled, "steward") as page:
         page.goto("/plugin/pacsgrid#releases")

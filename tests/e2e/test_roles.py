@@ -59,8 +59,8 @@ def call(filled: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ca
     site = yaml.safe_load((filled.dir / "site.yaml").read_text())
     site["projects"]["other"] = {**site["projects"]["demo"], "nightly": []}
     (folder / "site.yaml").write_text(yaml.safe_dump(site))
-    with Ledger(filled.site.ledger_dsn, "tester") as ledger:
-        ledger.found("st-" + "0" * 20, "other", "drop", "hash", b"sealed")
+    ledger = Ledger(filled.site.ledger_dsn, "tester")
+    ledger.studies.add_found("st-" + "0" * 20, "other", "drop", "hash", b"sealed")
     port = reserve_port()
     url = f"http://127.0.0.1:{port}"
     env = {

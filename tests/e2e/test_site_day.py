@@ -11,7 +11,7 @@ from pydicom import dcmread
 
 from pacsgrid.embedded.sample_data import make_samples
 from pacsgrid.embedded.stack import GUEST, STEWARD, Stack
-from pacsgrid.ledger import Shelf
+from pacsgrid.ledger import ReleaseOverview
 from pacsgrid.model import StudyState
 from pacsgrid.pipeline import ProjectContext
 from pacsgrid.pipeline.waiting import count_unfinished
@@ -78,7 +78,7 @@ def test_a_day_ends_with_every_invariant_held(tmp_path: Path) -> None:
                 good, mixed = (context.pseudonyms.reference("received", uid) for uid in PUSHED)
 
                 def came(ref: str, state: StudyState) -> bool:
-                    return any(s.ref == ref for s in context.ledger.studies("demo", [state]))
+                    return any(s.ref == ref for s in context.ledger.studies.find("demo", [state]))
 
                 eventually(lambda: came(good, StudyState.VERIFIED), 900)
                 eventually(lambda: came(mixed, StudyState.HELD), 900)
@@ -102,10 +102,10 @@ def test_a_day_ends_with_every_invariant_held(tmp_path: Path) -> None:
         _pacsgrid(stack, "zones", "demo")
         _run(stack, "replicate_and_verify")
         with ProjectContext(stack.site, "demo") as context:
-            done = [s.ref for s in context.ledger.studies("demo", [StudyState.VERIFIED])]
+            done = [s.ref for s in context.ledger.studies.find("demo", [StudyState.VERIFIED])]
             assert len(done) >= 5 and good in done
             assert all(proven_once(context, ref) for ref in done)
-            subject = context.ledger.instances(good)[0].subject
+            subject = context.ledger.instances.of_study(good)[0].subject
 
         run = stack.trigger(
             {"project": "demo", "name": "day", "criteria": ["Modality=CT"]}, "release_cohort"
@@ -122,8 +122,8 @@ def test_a_day_ends_with_every_invariant_held(tmp_path: Path) -> None:
         release = "/brno/home/demo/releases/day/v1"
         _pacsgrid(stack, "fetch", release, str(fetched), **researcher)
         with ProjectContext(stack.site, "demo") as context:
-            listed = context.cohorts.release_refs("demo", "day", 1)
-            count = sum(len(context.ledger.instances(ref)) for ref in listed)
+            listed = context.ledger.releases.study_refs("demo", "day", 1)
+            count = sum(len(context.ledger.instances.of_study(ref)) for ref in listed)
         assert good in listed and len(list(fetched.rglob("*.dcm"))) == count
 
         _run(stack, "audit_replicas")
@@ -131,7 +131,7 @@ def test_a_day_ends_with_every_invariant_held(tmp_path: Path) -> None:
         asked = question(stack, "withdraw_patient", run)
         assert answer(stack, asked, STEWARD, chosen_options=["Approve"]).status_code == 200
         assert stack.watch(run, dag="withdraw_patient") == "success"
-        shelf = Shelf(stack.site.ledger_dsn, ["demo"])
+        shelf = ReleaseOverview(stack.site.ledger_dsn, ["demo"])
         (gone,) = shelf.withdrawals()
         assert gone.subject == subject and gone.waiting == [] and gone.proven_at
         versions = {row.version: row.retired_at is None for row in shelf.releases()}

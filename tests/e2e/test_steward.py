@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 from pydicom import dcmread
 
 from pacsgrid.embedded.stack import GUEST, OPERATOR, STEWARD, Stack
-from pacsgrid.ledger import InstanceRow, Overview, Shelf
+from pacsgrid.ledger import InstanceRow, Overview, ReleaseOverview
 from pacsgrid.model import StudyState
 from pacsgrid.pipeline import ProjectContext
 from pacsgrid.pipeline.doctor import find_faults
@@ -25,7 +25,7 @@ pytestmark = [
 def _good(stack: Stack) -> InstanceRow:
     with ProjectContext(stack.site, "demo") as context:
         ref = context.pseudonyms.reference("drop", "1.2.826.77.1")
-        return context.ledger.instances(ref)[0]
+        return context.ledger.instances.of_study(ref)[0]
 
 
 def test_a_steward_rejects_what_is_held_and_a_guest_cannot(filled: Stack, held: str) -> None:
@@ -64,7 +64,9 @@ def test_a_steward_tries_again_with_another_profile(filled: Stack) -> None:
     assert answer(filled, asked, **given).status_code == 200
     assert filled.watch(run, dag="review_held") == "success"
     with ProjectContext(filled.site, "demo", profile="strict") as context:
-        assert context.ledger.state(ref) is StudyState.VERIFIED and proven_once(context, ref)
+        assert context.ledger.studies.state(ref) is StudyState.VERIFIED and proven_once(
+            context, ref
+        )
         strict = context.profile.hash
     story = Overview(filled.site.ledger_dsn, ["demo"]).story(ref)
     assert story is not None and story.held == [] and story.study.profile_hash == strict
@@ -81,7 +83,7 @@ def test_nothing_is_released_when_a_steward_rejects_it(filled: Stack) -> None:
     assert filled.watch(run, dag="release_cohort") == "success"
     path = f"/dags/release_cohort/dagRuns/{run}/taskInstances/freeze"
     assert filled.api("GET", path).json()["state"] == "skipped"
-    names = {row.name for row in Shelf(filled.site.ledger_dsn, ["demo"]).releases()}
+    names = {row.name for row in ReleaseOverview(filled.site.ledger_dsn, ["demo"]).releases()}
     assert "refused" not in names
 
 
@@ -113,8 +115,8 @@ def test_a_withdrawn_patient_is_gone_and_the_doctor_finds_nothing(filled: Stack)
     assert filled.watch(run, dag="withdraw_patient") == "success"
     with ProjectContext(filled.site, "demo") as context:
         ref = context.pseudonyms.reference("drop", "1.2.826.77.1")
-        assert context.ledger.state(ref) is StudyState.WITHDRAWN
-        assert all(row.proven_at for row in context.cohorts.withdrawals("demo"))
+        assert context.ledger.studies.state(ref) is StudyState.WITHDRAWN
+        assert all(row.proven_at for row in context.ledger.withdrawals.of_project("demo"))
         assert find_faults(context) == []
     with chromium(filled, STEWARD) as page:
         page.goto("/plugin/pacsgrid#releases")

@@ -29,9 +29,9 @@ from pacsgrid.gateway import Gateway
 from pacsgrid.gateway.dimse import association as asked
 from pacsgrid.gateway.dimse.contexts import Kinds
 from pacsgrid.grid.sharing import share
+from pacsgrid.log_suppression import suppress_library_logs
 from pacsgrid.pacs.part10 import read_meta
 from pacsgrid.pacs.protocol.wire import Stream
-from pacsgrid.pacs.quiet import hush
 from pacsgrid.pacs.receiver import association as received
 from pacsgrid.pacs.receiver.incoming import OWNERS, PARTS, Incoming
 from support.dicom import ct
@@ -191,7 +191,7 @@ def asking_side(directory: Path) -> Iterator[Asking]:
 
 def quiet() -> None:
     """Leave out what is logged about each case."""
-    hush()
+    suppress_library_logs()
     logging.getLogger("pacsgrid").setLevel(logging.CRITICAL)
 
 

@@ -49,7 +49,7 @@ def test_what_is_stored_is_found_again_under_its_pseudonyms(tmp_path: Path) -> N
                 for name in STEPS:
                     refs = run_step(context, name, refs).refs
                 assert clear_work_folders(context, refs) == 1
-                (row,) = context.ledger.instances(refs[0])
+                (row,) = context.ledger.instances.of_study(refs[0])
             assert list((stack.dir / "incoming").glob("[!.]*")) == []
             gateway.refresh()
             assert client.search_for_studies(search_filters={"StudyInstanceUID": "1.2.3.5"}) == []
@@ -72,7 +72,7 @@ def test_a_study_from_its_deposit_to_its_withdrawal(tmp_path: Path) -> None:
             for name in STEPS:
                 refs = run_step(context, name, refs).refs
             clear_work_folders(context, refs)
-            row = context.ledger.instances(refs[0])[0]
+            row = context.ledger.instances.of_study(refs[0])[0]
             gateway.refresh()
             found = list(gateway.find(RODS, QueryLevel.IMAGE, {"00080060": "CT"}))
             assert [one.study for one in found] == [row.study_uid] * 3

@@ -22,7 +22,8 @@ from pacsgrid.embedded.stack import Stack
 from pacsgrid.errors import RetryableError
 from pacsgrid.grid import Zone
 from pacsgrid.grid.catalog import replicas_below
-from pacsgrid.ledger import Ledger
+from pacsgrid.ledger.proofs import Proofs
+from pacsgrid.ledger.studies import Studies
 from pacsgrid.model import StudyQuery, StudyState
 from pacsgrid.pipeline import STEPS, ProjectContext, clear_work_folders, find_studies, run_step
 from pacsgrid.pipeline.maintain import maintain
@@ -57,7 +58,7 @@ def set_status(context: ProjectContext, zone: str, resource: str, status: str) -
 
 def vault_files(context: ProjectContext, zone: str, ref: str) -> list[Path]:
     """The files in a zone's vaults that hold replicas of a study's instances."""
-    rows = context.ledger.instances(ref)
+    rows = context.ledger.instances.of_study(ref)
     if not rows:
         return []
     with Zone(context.zone(zone).settings) as client:
@@ -91,14 +92,14 @@ def test_a_resource_that_was_down_during_the_ingest_is_made_good(
     with ProjectContext(stack.site, "demo") as context:
         set_status(context, *resource, "down")
         ref = take(context, study, stack)
-        assert context.ledger.state(ref) not in (StudyState.VERIFIED, StudyState.HELD)
+        assert context.ledger.studies.state(ref) not in (StudyState.VERIFIED, StudyState.HELD)
         report = project_report(context)
         assert not report.settled and sum(report.underway.values()) == 1
         with pytest.raises(RetryableError):
             run_step(context, "verify", [ref])
         set_status(context, *resource, "up")
         assert run_step(context, "verify", [ref]).refs == [ref]
-        assert context.ledger.state(ref) is StudyState.VERIFIED
+        assert context.ledger.studies.state(ref) is StudyState.VERIFIED
         assert proven_once(context, ref) and project_report(context).settled
 
 
@@ -112,7 +113,9 @@ def test_the_night_takes_on_what_an_ingest_left_behind(
         assert not report.settled and report.zones["brno"].lacking == 2
         night = maintain(context)
         assert (night.finished, night.failures) == (1, [])
-        assert context.ledger.state(ref) is StudyState.VERIFIED and proven_once(context, ref)
+        assert context.ledger.studies.state(ref) is StudyState.VERIFIED and proven_once(
+            context, ref
+        )
         assert (
             not context.folders(ref).outbox.exists() and not context.folders(ref).staging.exists()
         )
@@ -154,13 +157,13 @@ def test_what_is_proven_of_a_study_that_was_held_later_stays_in_the_zones_care(
     with ProjectContext(stack.site, "demo") as context:
         ref = take(context, study, stack)
         clear_work_folders(context, [ref])
-        context.ledger.reopen(ref)
-        context.ledger.hold(ref, "conflict", "for the test")
+        context.ledger.studies.reopen(ref)
+        context.ledger.studies.hold(ref, "conflict", "for the test")
         vault_files(context, "brno", ref)[0].unlink()
         later = datetime.now(UTC) + timedelta(days=40)
         night = maintain(context, later)
         assert (night.repaired, night.failures) == (1, [])
-        assert proven_once(context, ref) and context.ledger.state(ref) is StudyState.HELD
+        assert proven_once(context, ref) and context.ledger.studies.state(ref) is StudyState.HELD
 
 
 def test_everything_is_verified_now_when_it_is_asked_for(
@@ -173,7 +176,7 @@ def test_everything_is_verified_now_when_it_is_asked_for(
         monkeypatch.setenv(SITE_ENV, str(stack.dir / "site.yaml"))
         assert main(["maintain", "demo", "--verify-now"]) == 0
         assert capsys.readouterr().out.split(" studies: ")[0] == str(
-            len(context.ledger.studies("demo", [StudyState.VERIFIED, StudyState.HELD]))
+            len(context.ledger.studies.find("demo", [StudyState.VERIFIED, StudyState.HELD]))
         )
         assert file.read_bytes() != b"ruined" and proven_once(context, ref)
 
@@ -201,7 +204,7 @@ class Failing:
     def killed(self, ref: str) -> None:
         """A step that dies just before its result is in the ledger, or between two proofs."""
         with pytest.MonkeyPatch.context() as patch, suppress(KeyboardInterrupt, RetryableError):
-            patch.setattr(Ledger, self.dice.choice(["advance", "add_proofs"]), _die)
+            patch.setattr(*self.dice.choice([(Studies, "advance"), (Proofs, "add")]), _die)
             run_step(self.context, self.dice.choice(list(STEPS)), [ref])
 
     def zone(self, ref: str) -> None:
@@ -249,7 +252,7 @@ class Failing:
             set_status(self.context, *one, "up")
         self.down.clear()
         for zone in ("brno", "praha"):
-            self.context.duties.present(zone)
+            self.context.ledger.absences.mark_present(zone)
 
 
 def _die(*_: object) -> None:
@@ -273,10 +276,10 @@ def test_every_study_converges_or_is_held(stack: Stack) -> None:
             night = maintain(context, datetime.now(UTC) + timedelta(days=days), everything=True)
             assert not night.failures
         for ref, story in stories.items():
-            if context.ledger.state(ref) is StudyState.HELD:
-                assert context.ledger.held_code(ref), story
+            if context.ledger.studies.state(ref) is StudyState.HELD:
+                assert context.ledger.studies.held_code(ref), story
                 continue
             lost = {uid for who, uid in night.lost if who == ref}
             assert lost or proven_once(context, ref), story
-            assert context.ledger.state(ref) is StudyState.VERIFIED, story
-            assert len(context.ledger.instances(ref)) == 2
+            assert context.ledger.studies.state(ref) is StudyState.VERIFIED, story
+            assert len(context.ledger.instances.of_study(ref)) == 2

@@ -44,8 +44,8 @@ def _row(context: ProjectContext) -> InstanceRow:
     return min(
         (
             row
-            for study in context.ledger.studies("demo")
-            for row in context.ledger.instances(study.ref)
+            for study in context.ledger.studies.find("demo")
+            for row in context.ledger.instances.of_study(study.ref)
         ),
         key=lambda row: row.sop_uid,
     )

@@ -57,19 +57,19 @@ def test_a_pacs_that_ignores_keys_and_tells_nothing_is_found_out_by_the_headers(
         refs = find_studies(context, "odd", StudyQuery(patient_ids=("0012",)))
         assert len(refs) == 2  # what an answer does not say is seen when the study comes
         assert run_step(context, "retrieve", refs).refs == refs[:1]
-        assert context.ledger.state(refs[0]) is StudyState.RETRIEVED
-        assert context.ledger.held_code(refs[1]) == "not-asked-for"
+        assert context.ledger.studies.state(refs[0]) is StudyState.RETRIEVED
+        assert context.ledger.studies.held_code(refs[1]) == "not-asked-for"
         assert len(list(context.folders(refs[0]).staging.iterdir())) == 1
         for room in (context.folders(refs[1]).staging, context.folders(refs[1]).quarantine):
             assert not room.exists()
-        (row,) = context.ledger.held("demo")
+        (row,) = context.ledger.held.queue("demo")
         assert "PatientID" in row.detail
         # Asked for in the same way it stays; asked for by what it is, it comes.
         assert find_studies(context, "odd", StudyQuery(patient_ids=("0012",))) == refs[:1]
         again = find_studies(context, "odd", StudyQuery(patient_ids=("12",)))
-        assert set(again) == set(refs) and context.ledger.state(refs[1]) is StudyState.FOUND
+        assert set(again) == set(refs) and context.ledger.studies.state(refs[1]) is StudyState.FOUND
         assert run_step(context, "retrieve", refs).refs == refs
-        assert context.ledger.state(refs[1]) is StudyState.RETRIEVED
+        assert context.ledger.studies.state(refs[1]) is StudyState.RETRIEVED
         # The way back tells whose the study is, and not whom else was asked for.
         way = list(reidentify(site.ledger_dsn, bytes(32), "demo", refs[1], "eva", "a test of it"))
         assert way == [(refs[1], {"study_uid": "1.2.2", "patient_id": "", "source": "odd"})]
@@ -89,7 +89,7 @@ def test_what_an_answer_says_of_others_is_not_entered(site: Site, tmp_path: Path
     ):
         assert preview_ingest(context, "odd", [query]).studies == 1
         assert len(find_studies(context, "odd", query)) == 1
-        assert len(context.ledger.studies("demo")) == 1
+        assert len(context.ledger.studies.find("demo")) == 1
         count = len(asked)
         wild = StudyQuery(patient_ids=("00*",))
         with pytest.raises(ConfigError, match="patient_ids, entry 1"):
@@ -121,7 +121,7 @@ def test_a_listed_instance_that_is_another_patients_is_put_away(site: Site, tmp_
     ):
         (ref,) = find_studies(context, "odd", StudyQuery())
         assert run_step(context, "retrieve", [ref]).held == 1
-        (row,) = context.ledger.held("demo")
+        (row,) = context.ledger.held.queue("demo")
         assert row.code == "not-asked-for"
         assert row.detail.startswith("1 of 2 instances bear another StudyInstanceUID")
         assert (

@@ -81,7 +81,7 @@ def test_housekeeping_leaves_what_is_on_its_way_or_waits(stack: Stack) -> None:
     (stack.drop / "letter.txt").write_text("Dear colleague")
     with ProjectContext(stack.site, "demo") as context:
         refs = find_studies(context, "drop", StudyQuery())
-        (stray,) = {row.ref for row in context.ledger.held("demo")}
+        (stray,) = {row.ref for row in context.ledger.held.queue("demo")}
         for name in STEPS:
             assert clean_up(context, DAY, DAY).folders == 0
             refs = run_step(context, name, refs).refs

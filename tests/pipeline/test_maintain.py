@@ -42,7 +42,7 @@ def test_an_absent_partner_is_caught_up_and_one_can_leave_and_join(
             for name in STEPS:
                 refs = run_step(context, name, refs).refs
             (ref,) = refs
-            assert context.ledger.state(ref) is StudyState.VERIFIED
+            assert context.ledger.studies.state(ref) is StudyState.VERIFIED
             owed = project_report(context)
             assert (owed.zones["brno"].lacking, owed.zones["praha"].lacking) == (0, 3)
             assert [one["zone"] for one in owed.away] == ["praha"]
@@ -64,7 +64,7 @@ def test_an_absent_partner_is_caught_up_and_one_can_leave_and_join(
                     path.write_bytes(head[::-1])
             much_later = later + timedelta(days=40)
             assert maintain(context, much_later).failures == []
-            partner, rows = context.partners[0], context.ledger.instances(ref)
+            partner, rows = context.partners[0], context.ledger.instances.of_study(ref)
             for zone in (context.home, partner):
                 path = f"{collection_of_study(context, zone, rows)}/manifest.json"
                 with zone.session.data_objects.open(path, "r") as stream:
@@ -81,7 +81,7 @@ def test_an_absent_partner_is_caught_up_and_one_can_leave_and_join(
         assert main(["remove-partner", "demo", "praha", "--erase"]) == 0
         with ProjectContext(stack.site, "demo") as context:
             assert not context.zone("praha").session.collections.exists("/praha/home/demo")
-            assert {proof.zone for proof in context.ledger.proofs(ref)} == {"brno"}
+            assert {proof.zone for proof in context.ledger.proofs.of_study(ref)} == {"brno"}
         set_partners(stack, ["praha"])
         assert main(["report", "demo"]) == 3
         assert main(["maintain", "demo"]) == 0

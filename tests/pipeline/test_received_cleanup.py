@@ -101,7 +101,7 @@ def go(context: ProjectContext) -> list[str]:
 
 
 def states(context: ProjectContext, ref: str) -> list[str]:
-    return [row.became for row in context.ledger.audit(ref)]
+    return [row.became for row in context.ledger.audit.changes(ref)]
 
 
 def report_of(context: ProjectContext, ref: str) -> dict[str, object]:
@@ -117,7 +117,7 @@ def test_what_was_taken_through_is_gone_and_proven(context: ProjectContext, stud
     assert list(study.folder.glob("[!.]*")) == []
     assert (
         proven_once(context, study.ref(context))
-        and len(context.ledger.instances(study.ref(context))) == 3
+        and len(context.ledger.instances.of_study(study.ref(context))) == 3
     )
     assert go(context) == [] and study.watch() == 0
 
@@ -135,12 +135,12 @@ def test_what_comes_while_the_study_is_on_its_way_stays_and_is_taken_next(
             study.send(3)
             study.send(2, fill=9)
     clear_work_folders(context, refs)
-    assert study.left() == 2 and len(context.ledger.instances(ref)) == 2
+    assert study.left() == 2 and len(context.ledger.instances.of_study(ref)) == 2
     # What nobody took although it was announced is announced again.
     assert find_studies(context, "received", StudyQuery()) == [] and study.watch() == 1
     go(context)
-    assert len(context.ledger.instances(ref)) == 3 and proven_once(context, ref)
-    assert [code for code, _ in context.ledger.held_items(ref)] == ["conflict"]
+    assert len(context.ledger.instances.of_study(ref)) == 3 and proven_once(context, ref)
+    assert [code for code, _ in context.ledger.held.of_study(ref)] == ["conflict"]
     assert study.left() == 1  # until a steward decides
     assert go(context) == []
 
@@ -154,7 +154,9 @@ def test_a_late_instance_is_added_to_what_is_settled(context: ProjectContext, st
     assert go(context) == [study.ref(context)]
     ref = study.ref(context)
     assert (
-        study.left() == 0 and proven_once(context, ref) and len(context.ledger.instances(ref)) == 3
+        study.left() == 0
+        and proven_once(context, ref)
+        and len(context.ledger.instances.of_study(ref)) == 3
     )
     assert states(context, ref).count("verified") == 2
     report = report_of(context, ref)
@@ -179,7 +181,9 @@ def test_an_instance_that_is_sent_again_leaves_and_opens_nothing(
     go(context)
     ref = study.ref(context)
     assert (
-        study.left() == 0 and len(context.ledger.instances(ref)) == 3 and proven_once(context, ref)
+        study.left() == 0
+        and len(context.ledger.instances.of_study(ref)) == 3
+        and proven_once(context, ref)
     )
     assert report_of(context, ref)["checker"]["instances"] == 3
 
@@ -199,7 +203,10 @@ def test_other_bytes_of_the_same_result_are_no_conflict(
         go(context)
         assert study.left() == 0
     ref = study.ref(context)
-    assert len(context.ledger.instances(ref)) == 1 and len(context.ledger.received(ref)) == 2
+    assert (
+        len(context.ledger.instances.of_study(ref)) == 1
+        and len(context.ledger.received.of_study(ref)) == 2
+    )
     assert states(context, ref).count("verified") == 2
 
 
@@ -212,10 +219,10 @@ def test_a_late_file_of_another_patient_is_held_by_itself(
     study.send(4)
     go(context)
     ref = study.ref(context)
-    assert context.ledger.state(ref) is StudyState.VERIFIED and proven_once(context, ref)
-    assert len({row.subject for row in context.ledger.instances(ref)}) == 1
-    assert len(context.ledger.instances(ref)) == 3
-    (item,) = context.ledger.held_items(ref)
+    assert context.ledger.studies.state(ref) is StudyState.VERIFIED and proven_once(context, ref)
+    assert len({row.subject for row in context.ledger.instances.of_study(ref)}) == 1
+    assert len(context.ledger.instances.of_study(ref)) == 3
+    (item,) = context.ledger.held.of_study(ref)
     assert item[0] == "patient-mismatch"
     assert report_of(context, ref)["held"] == {"patient-mismatch": 1}
     assert report_of(context, ref)["checker"]["instances"] == 3
@@ -226,7 +233,7 @@ def test_a_late_file_of_another_patient_is_held_by_itself(
     for name in STEPS:
         refs = run_step(context, name, refs).refs
     clear_work_folders(context, refs)
-    assert context.ledger.held_items(ref) == [item] and study.left() == 1
+    assert context.ledger.held.of_study(ref) == [item] and study.left() == 1
     decide(context, ref, Verdict.REJECT, "eva", "another patient's")
     assert study.left() == 0 and go(context) == []
     assert (context.folders(ref).quarantine / f"{item[1]}.dcm").exists()
@@ -237,11 +244,11 @@ def test_a_held_study_stays_until_it_is_decided(context: ProjectContext, study: 
     study.send(2, patient_id="801101/0022")
     go(context)
     ref = study.ref(context)
-    assert context.ledger.held_code(ref) == "patient-mismatch"
+    assert context.ledger.studies.held_code(ref) == "patient-mismatch"
     clean_up(context, DAY, DAY)
     assert clear_work_folders(context, [ref]) == 0 and study.left() == 2
     decide(context, ref, Verdict.REJECT, "eva", "two patients")
-    assert context.ledger.held_code(ref) == REJECTED and study.left() == 0
+    assert context.ledger.studies.held_code(ref) == REJECTED and study.left() == 0
     assert len(list(context.folders(ref).quarantine.glob("*.dcm"))) == 2
     # More of it is not taken, but not kept there either.
     study.send(3)
@@ -270,7 +277,7 @@ def test_a_file_that_is_held_stays_and_the_others_leave(
     study.send(1, 2)
     go(context)
     ref = study.ref(context)
-    assert context.ledger.state(ref) is StudyState.VERIFIED and study.left() == 1
+    assert context.ledger.studies.state(ref) is StudyState.VERIFIED and study.left() == 1
     before = states(context, ref)
     clean_up(context, DAY, DAY)
     assert go(context) == [] and study.left() == 1 and states(context, ref) == before
@@ -282,10 +289,10 @@ def test_withdrawn_patients_leave_too(context: ProjectContext, study: Study, sta
     study.send(1)
     go(context)
     ref = study.ref(context)
-    (row,) = context.ledger.instances(ref)
+    (row,) = context.ledger.instances.of_study(ref)
     study.send(2)
     withdraw(context, row.subject)
-    assert context.ledger.state(ref) is StudyState.WITHDRAWN and study.left() == 0
+    assert context.ledger.studies.state(ref) is StudyState.WITHDRAWN and study.left() == 0
     study.send(3)
     assert go(context) == [] and clean_up(context, DAY, DAY).received == 1 and study.left() == 0
     # A study of theirs that comes only now is held, and neither room keeps it for ever.
@@ -293,7 +300,7 @@ def test_withdrawn_patients_leave_too(context: ProjectContext, study: Study, sta
     other.patient_id = study.patient_id
     other.send(1)
     go(context)
-    assert context.ledger.held_code(other.ref(context)) == WITHDRAWN and other.left() == 1
+    assert context.ledger.studies.held_code(other.ref(context)) == WITHDRAWN and other.left() == 1
     assert clean_up(context, DAY, DAY).received == 1 and other.left() == 0
     room = context.folders(other.ref(context)).quarantine
     assert len(list(room.glob("*.dcm"))) == 1
@@ -336,17 +343,17 @@ def test_killed_anywhere_nothing_is_lost_or_repeated(
             go(context)
         gone = 4 - study.left()
         assert gone == 0 or (
-            context.ledger.state(ref) is StudyState.VERIFIED and proven_once(context, ref)
+            context.ledger.studies.state(ref) is StudyState.VERIFIED and proven_once(context, ref)
         )
         if place is Path:
             assert gone == 2
     with ProjectContext(stack.site, "demo") as context:
-        if context.ledger.state(ref) is StudyState.VERIFIED:
+        if context.ledger.studies.state(ref) is StudyState.VERIFIED:
             clean_up(context, DAY, DAY)
         else:
             go(context)
         assert study.left() == 0 and not context.folders(ref).staging.exists()
-        assert proven_once(context, ref) and len(context.ledger.instances(ref)) == 4
+        assert proven_once(context, ref) and len(context.ledger.instances.of_study(ref)) == 4
         assert states(context, ref).count("verified") == 1
         assert report_of(context, ref)["checker"]["instances"] == 4
 
@@ -365,7 +372,7 @@ def test_a_late_pass_that_was_killed_counts_once(
             run_step(context, "anonymise", refs)
     with ProjectContext(stack.site, "demo") as context:
         ref = study.ref(context)
-        assert context.ledger.state(ref) is StudyState.RETRIEVED
+        assert context.ledger.studies.state(ref) is StudyState.RETRIEVED
         assert go(context) == [ref]
         assert report_of(context, ref)["checker"]["instances"] == 3
         assert proven_once(context, ref) and study.left() == 0
@@ -418,8 +425,13 @@ def test_a_line_that_is_killed_while_more_comes(stack: Stack, study: Study) -> N
             assert lasting < 10
         clean_up(context, DAY, DAY)
         for ref in refs:
-            assert context.ledger.state(ref) is StudyState.VERIFIED and proven_once(context, ref)
-            assert len(context.ledger.instances(ref)) == 6 and context.ledger.held_items(ref) == []
+            assert context.ledger.studies.state(ref) is StudyState.VERIFIED and proven_once(
+                context, ref
+            )
+            assert (
+                len(context.ledger.instances.of_study(ref)) == 6
+                and context.ledger.held.of_study(ref) == []
+            )
             assert report_of(context, ref)["checker"]["instances"] == 6
             assert not context.folders(ref).staging.exists()
 
@@ -456,7 +468,9 @@ def test_what_an_older_version_left_is_proven_and_leaves(
     study.watch()
     go(context)
     assert (
-        study.left() == 0 and proven_once(context, ref) and len(context.ledger.instances(ref)) == 2
+        study.left() == 0
+        and proven_once(context, ref)
+        and len(context.ledger.instances.of_study(ref)) == 2
     )
     assert report_of(context, ref)["checker"]["instances"] == 2
 

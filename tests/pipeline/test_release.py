@@ -97,10 +97,11 @@ def test_a_cohort_is_released_fetched_and_survives_a_withdrawal(
             stack.start_zone("praha")
             assert erase_pending(context, datetime.now(UTC) + timedelta(hours=1)) == []
             assert vault_files(stack) == 12
-            states = sorted(row.state for row in context.ledger.studies("demo"))
+            states = sorted(row.state for row in context.ledger.studies.find("demo"))
             assert states == [StudyState.VERIFIED, StudyState.VERIFIED, StudyState.WITHDRAWN]
             proofs = {
-                row.zone: json.loads(row.proof) for row in context.cohorts.withdrawals("demo")
+                row.zone: json.loads(row.proof)
+                for row in context.ledger.withdrawals.of_project("demo")
             }
             # Two instances, manifest and report: at home twice each.
             assert proofs["brno"]["vault_files_gone"] == proofs["brno"]["replicas"] == 8
@@ -116,7 +117,7 @@ def test_a_cohort_is_released_fetched_and_survives_a_withdrawal(
             ct(stack.drop / "late1.dcm", "1.2.3.78", "1.2.3.78.1.1", patient_id="P1")
             ct(stack.drop / "late2.dcm", "1.2.3.79", "1.2.3.79.1.1", patient_id="P2")
             go(context)
-            assert [row.code for row in context.ledger.held("demo")] == ["withdrawn"]
+            assert [row.code for row in context.ledger.held.queue("demo")] == ["withdrawn"]
 
         monkeypatch.setenv(SITE_ENV, str(stack.dir / "site.yaml"))
         assert main(["cohort", "demo", "Modality=CT", "--release", "all"]) == 0

@@ -43,7 +43,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         with ProjectContext(stack.site, "demo") as context:
             expected = preview_ingest(context, "drop", [StudyQuery()])
             assert (expected.studies, expected.new, expected.finished) == (2, 2, 0)
-            assert context.ledger.studies("demo") == []
+            assert context.ledger.studies.find("demo") == []
             _go(context, find_studies(context, "drop", StudyQuery()))
         yield stack
 
@@ -61,7 +61,7 @@ def _go(context: ProjectContext, refs: list[str]) -> None:
 
 
 def _held(context: ProjectContext, code: str) -> str:
-    (ref,) = {row.ref for row in context.ledger.held("demo") if row.code == code}
+    (ref,) = {row.ref for row in context.ledger.held.queue("demo") if row.code == code}
     return ref
 
 
@@ -90,7 +90,7 @@ def test_a_mended_study_goes_on_with_another_profile(stack: Stack) -> None:
         assert not decide(context, ref, Verdict.AGAIN, "eva", "once more")
         _go(context, [ref])
         assert proven_once(context, ref)
-        (row,) = [row for row in context.ledger.studies("demo") if row.ref == ref]
+        (row,) = [row for row in context.ledger.studies.find("demo") if row.ref == ref]
         assert (row.state, row.profile_hash) == (StudyState.VERIFIED, load_profile("strict").hash)
         story = Overview(stack.site.ledger_dsn, ["demo"]).story(ref)
         assert story is not None
@@ -102,14 +102,14 @@ def test_a_rejected_file_leaves_the_queue_and_its_study_stays(stack: Stack) -> N
     with ProjectContext(stack.site, "demo") as context:
         ref = _held(context, "truncated")
         assert not decide(context, ref, Verdict.REJECT, "eva", "cut at the modality")
-        assert context.ledger.state(ref) is StudyState.VERIFIED
+        assert context.ledger.studies.state(ref) is StudyState.VERIFIED
         assert open_reviews(context, 10, ref) == []
         assert ref not in find_studies(context, "drop", StudyQuery())
         # It grows: the rejected file comes with the others, and nobody is asked about it again.
         ct(stack.drop / "late.dcm", "1.2.3.2", "1.2.3.2.3", fill=3)
         assert ref in find_studies(context, "drop", StudyQuery())
         _go(context, [ref])
-        assert proven_once(context, ref) and len(context.ledger.instances(ref)) == 2
+        assert proven_once(context, ref) and len(context.ledger.instances.of_study(ref)) == 2
         assert open_reviews(context, 10, ref) == []
         assert ref not in find_studies(context, "drop", StudyQuery())
 
@@ -122,7 +122,7 @@ def test_what_is_no_study_can_only_be_rejected(stack: Stack) -> None:
         decide(context, ref, Verdict.REJECT, "eva", "a letter")
         for _ in range(2):
             rejected = [
-                r.ref for r in context.ledger.held("demo") if r.whole and r.code == REJECTED
+                r.ref for r in context.ledger.held.queue("demo") if r.whole and r.code == REJECTED
             ]
             assert rejected == [ref] and open_reviews(context, 10, ref) == []
             find_studies(context, "drop", StudyQuery())

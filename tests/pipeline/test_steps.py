@@ -15,7 +15,7 @@ from pydicom import dcmread
 from pacsgrid.embedded.stack import Stack
 from pacsgrid.errors import RetryableError
 from pacsgrid.grid import study_collection
-from pacsgrid.ledger import Ledger
+from pacsgrid.ledger.studies import Studies
 from pacsgrid.model import StudyQuery, StudyState
 from pacsgrid.pipeline import STEPS, ProjectContext, clear_work_folders, find_studies, run_step
 from pacsgrid.pipeline.context import WorkFolders
@@ -50,7 +50,7 @@ def test_bad_files_are_held_with_their_reason_and_the_others_go_through(stack: S
     ct(drop / "other.dcm", "1.2.3.6", "1.2.3.6.1.1")
     with ProjectContext(stack.site, "demo") as context:
         go(context)
-        held = sorted((row.whole, row.code) for row in context.ledger.held("demo"))
+        held = sorted((row.whole, row.code) for row in context.ledger.held.queue("demo"))
         assert held == [
             (False, "duplicate-conflict"),
             (False, "duplicate-conflict"),
@@ -58,13 +58,17 @@ def test_bad_files_are_held_with_their_reason_and_the_others_go_through(stack: S
             (True, "no-study-uid"),
             (True, "not-dicom"),
         ]
-        verified = context.ledger.studies("demo", [StudyState.VERIFIED])
-        assert sorted(len(context.ledger.instances(row.ref)) for row in verified) == [1, 3]
+        verified = context.ledger.studies.find("demo", [StudyState.VERIFIED])
+        assert sorted(len(context.ledger.instances.of_study(row.ref)) for row in verified) == [1, 3]
         assert all(proven_once(context, row.ref) for row in verified)
         assert not any(stack.site.staging.rglob("*.dcm"))
-        before = [context.ledger.audit(row.ref) for row in context.ledger.studies("demo")]
+        before = [
+            context.ledger.audit.changes(row.ref) for row in context.ledger.studies.find("demo")
+        ]
         go(context)
-        assert before == [context.ledger.audit(row.ref) for row in context.ledger.studies("demo")]
+        assert before == [
+            context.ledger.audit.changes(row.ref) for row in context.ledger.studies.find("demo")
+        ]
 
 
 def test_the_report_stands_beside_the_study_in_every_zone(stack: Stack) -> None:
@@ -72,8 +76,8 @@ def test_the_report_stands_beside_the_study_in_every_zone(stack: Stack) -> None:
         ct(stack.drop / f"{number}.dcm", "1.2.3.4", f"1.2.3.4.1.{number}")
     with ProjectContext(stack.site, "demo") as context:
         go(context)
-        (study,) = context.ledger.studies("demo")
-        row = context.ledger.instances(study.ref)[0]
+        (study,) = context.ledger.studies.find("demo")
+        row = context.ledger.instances.of_study(study.ref)[0]
         for zone in (context.home, *context.partners):
             where = study_collection(zone.settings.name, "demo", row.subject, row.study_uid)
             with zone.session.data_objects.open(f"{where}/deidentification.json", "r") as stream:
@@ -103,10 +107,10 @@ def test_a_study_of_two_patients_is_held(stack: Stack) -> None:
     ds.save_as(path)
     with ProjectContext(stack.site, "demo") as context:
         go(context)
-        assert [(row.whole, row.code) for row in context.ledger.held("demo")] == [
+        assert [(row.whole, row.code) for row in context.ledger.held.queue("demo")] == [
             (True, "patient-mismatch")
         ]
-        assert not context.ledger.instances(context.ledger.held("demo")[0].ref)
+        assert not context.ledger.instances.of_study(context.ledger.held.queue("demo")[0].ref)
 
 
 def test_two_patients_under_one_id_do_not_become_one_subject(stack: Stack) -> None:
@@ -116,11 +120,11 @@ def test_two_patients_under_one_id_do_not_become_one_subject(stack: Stack) -> No
         ct(stack.drop / "b.dcm", "1.2.3.5", "1.2.3.5.1.1", patient="Malá^Eva", patient_id="0")
         ct(stack.drop / "c.dcm", "1.2.3.6", "1.2.3.6.1.1", patient="NOVAKOVA^Z", patient_id="0")
         go(context)
-        (held,) = context.ledger.held("demo")
+        (held,) = context.ledger.held.queue("demo")
         assert (held.whole, held.code) == (True, "patient-conflict")
         assert "PatientName" in held.detail and "Mal" not in held.detail
-        verified = context.ledger.studies("demo", [StudyState.VERIFIED])
-        assert {context.ledger.instances(row.ref)[0].subject for row in verified} == {
+        verified = context.ledger.studies.find("demo", [StudyState.VERIFIED])
+        assert {context.ledger.instances.of_study(row.ref)[0].subject for row in verified} == {
             context.pseudonyms.subject("0")
         }
         assert len(verified) == 2
@@ -135,18 +139,18 @@ def test_a_crash_while_holding_loses_no_file(stack: Stack, monkeypatch: pytest.M
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    for place, method in ((Ledger, "hold"), (WorkFolders, "wipe")):
+    for place, method in ((Studies, "hold"), (WorkFolders, "wipe")):
         with monkeypatch.context() as patch, ProjectContext(stack.site, "demo") as context:
             patch.setattr(place, method, killed)
             with pytest.raises(KeyboardInterrupt):
                 go(context)
-            (study,) = context.ledger.studies("demo")
+            (study,) = context.ledger.studies.find("demo")
             rooms = context.folders(study.ref)
             assert len(list(rooms.staging.glob("*.dcm"))) == 2
             assert len(list(rooms.quarantine.iterdir())) == 2
     with ProjectContext(stack.site, "demo") as context:
         run_step(context, "anonymise", [study.ref])
-        assert context.ledger.state(study.ref) is StudyState.HELD
+        assert context.ledger.studies.state(study.ref) is StudyState.HELD
         assert not rooms.staging.exists() and len(list(rooms.quarantine.glob("*.dcm"))) == 2
 
 
@@ -156,9 +160,9 @@ def test_a_study_that_grew_is_taken_up_again(stack: Stack) -> None:
         go(context)
         ct(stack.drop / "b.dcm", "1.2.3.4", "1.2.3.4.1.2")
         go(context)
-        (study,) = context.ledger.studies("demo")
+        (study,) = context.ledger.studies.find("demo")
         assert study.state is StudyState.VERIFIED
-        assert len(context.ledger.instances(study.ref)) == 2
+        assert len(context.ledger.instances.of_study(study.ref)) == 2
         assert proven_once(context, study.ref)
 
 
@@ -185,7 +189,7 @@ def test_a_zone_killed_in_the_middle_loses_and_doubles_nothing(stack: Stack) -> 
     assert interrupted
     with ProjectContext(stack.site, "demo") as context:
         go(context)
-        studies = context.ledger.studies("demo")
+        studies = context.ledger.studies.find("demo")
         assert {row.state for row in studies} == {StudyState.VERIFIED} and len(studies) == 4
-        assert all(len(context.ledger.instances(row.ref)) == 25 for row in studies)
+        assert all(len(context.ledger.instances.of_study(row.ref)) == 25 for row in studies)
         assert all(proven_once(context, row.ref) for row in studies)

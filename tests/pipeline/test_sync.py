@@ -14,7 +14,7 @@ from pacsgrid.config import ProjectSettings, Site
 from pacsgrid.embedded.pacs import EmbeddedPacs
 from pacsgrid.embedded.ports import reserve_port
 from pacsgrid.errors import SourceError, SourceUnavailableError
-from pacsgrid.ledger.place import SyncPlace
+from pacsgrid.ledger import Ledger
 from pacsgrid.model import AnonymisedInstance, StudyState
 from pacsgrid.pipeline import ProjectContext
 from pacsgrid.pipeline.sync import Window, due_windows, sync_source
@@ -76,9 +76,9 @@ def finish(site: Site, refs: list[str], slices: int = 1) -> None:
                 AnonymisedInstance("s", "e", f"{ref}.{n}", "p", "CT", "c", "0" * 64, 1, Path("x"))
                 for n in range(slices)
             ]
-            context.ledger.add_instances(ref, made)
+            context.ledger.instances.add(ref, made)
             for state in list(StudyState)[1:6]:
-                context.ledger.advance(ref, state)
+                context.ledger.studies.advance(ref, state)
 
 
 def reference(site: Site, study: str) -> str:
@@ -122,7 +122,7 @@ def test_an_outage_of_days_is_caught_up(site: Site, pacs: EmbeddedPacs, tmp_path
         studies.append(add(pacs, tmp_path, day + timedelta(days=passed), 1))
         with pytest.raises(SourceUnavailableError):
             night(replace(site, sources={"pacs": deaf}), day + timedelta(days=passed))
-    assert SyncPlace(site.ledger_dsn, "demo", "pacs").read() == day
+    assert Ledger(site.ledger_dsn).sync_cursor("demo", "pacs").read() == day
     found = night(site, day + timedelta(days=41))
     assert sorted(found) == sorted(reference(site, uid) for uid in studies)
 
@@ -141,7 +141,7 @@ def test_windows_that_answer_too_much_are_split(
     add(pacs, tmp_path, day + timedelta(days=7), 4)
     with pytest.raises(SourceError, match="2024-01-08"):
         night(small, day + timedelta(days=7))
-    assert SyncPlace(site.ledger_dsn, "demo", "pacs").read() == day + timedelta(days=6)
+    assert Ledger(site.ledger_dsn).sync_cursor("demo", "pacs").read() == day + timedelta(days=6)
 
 
 def test_windows() -> None:

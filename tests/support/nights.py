@@ -130,8 +130,8 @@ class Nights:
 
     @staticmethod
     def _rows(context: ProjectContext) -> list[InstanceRow]:
-        studies = context.ledger.studies("demo")
-        return [row for study in studies for row in context.ledger.instances(study.ref)]
+        studies = context.ledger.studies.find("demo")
+        return [row for study in studies for row in context.ledger.instances.of_study(study.ref)]
 
     @staticmethod
     def _replicas(context: ProjectContext, zone: str) -> dict[str, list[CatalogReplica]]:

@@ -68,9 +68,9 @@ def count_patient(params: Mapping[str, Any]) -> dict[str, str]:
     """Count what a withdrawal would remove; returns the question for the steward."""
     with project_context(params, "withdraw_patient") as opened:
         subject, project = params["subject"], params["project"]
-        members = opened.cohorts.members(project, [], [subject])
-        objects = len(opened.cohorts.sop_uids(project, subject))
-        if not objects and not opened.cohorts.is_withdrawn(project, subject):
+        members = opened.ledger.instances.verified(project, [], [subject])
+        objects = len(opened.ledger.instances.sop_uids_of_subject(project, subject))
+        if not objects and not opened.ledger.withdrawals.is_withdrawn(project, subject):
             raise ConfigError(f"project {project} has no subject {subject}; give the pseudonym")
         zones = ", ".join((opened.project.home_zone, *opened.project.partner_zones))
         return {

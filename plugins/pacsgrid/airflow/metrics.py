@@ -41,7 +41,7 @@ def step(context: ProjectContext, name: str, refs: Sequence[str]) -> Iterator[No
     from pacsgrid.pipeline import STEPS
 
     project, before, after = context.project.name, STEPS[name].before, STEPS[name].after
-    waiting = [ref for ref in refs if context.ledger.state(ref) is before]
+    waiting = [ref for ref in refs if context.ledger.studies.state(ref) is before]
     start = monotonic()
     try:
         yield
@@ -49,10 +49,10 @@ def step(context: ProjectContext, name: str, refs: Sequence[str]) -> Iterator[No
         tags = {"project": project, "step": name}
         took = timedelta(seconds=monotonic() - start)
         stats.timing(_name("step", project, name), took, tags=tags)
-        passed = [ref for ref in waiting if context.ledger.state(ref) is after]
+        passed = [ref for ref in waiting if context.ledger.studies.state(ref) is after]
         stats.incr(_name("passed", project, name), len(passed), tags=tags)
         if name == "deposit":
-            rows = [row for ref in passed for row in context.ledger.instances(ref)]
+            rows = [row for ref in passed for row in context.ledger.instances.of_study(ref)]
             tags = {"project": project}
             stats.incr(_name("deposited", project, "instances"), len(rows), tags=tags)
             size = sum(row.size for row in rows)

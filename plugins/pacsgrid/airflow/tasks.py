@@ -61,7 +61,6 @@ def project_context(params: Mapping[str, Any], actor: str) -> Iterator[ProjectCo
 
 def _queries(opened: ProjectContext, params: Mapping[str, Any]) -> list[StudyQuery]:
     """Return what to ask: the dates and modalities, once for each kind of thing selected."""
-    from pacsgrid.ledger import open_selection
     from pacsgrid.model import StudyQuery
 
     base = StudyQuery(
@@ -73,8 +72,7 @@ def _queries(opened: ProjectContext, params: Mapping[str, Any]) -> list[StudyQue
         raise ConfigError("date_from lies after date_to; swap them")
     if not (name := params.get("selection")):
         return [base]
-    dsn = opened.site.ledger_dsn
-    chosen = open_selection(dsn, opened.vault, params["project"], name)
+    chosen = opened.ledger.selections.open(opened.vault, params["project"], name)
     kinds = ("patient_ids", "accession_numbers", "study_uids")
     return [
         replace(base, **{kind: getattr(chosen, kind)}) for kind in kinds if getattr(chosen, kind)
@@ -132,9 +130,9 @@ def do_settle(params: Mapping[str, Any], refs: Sequence[str]) -> int:
 def report(params: Mapping[str, Any]) -> dict[str, int]:
     """Return the number of the project's studies in each state, and log what is held."""
     with project_context(params, "ingest_studies.report") as opened:
-        summary = opened.ledger.summary(params["project"])
+        summary = opened.ledger.studies.count_by_state(params["project"])
         for state, count in summary.items():
             log.info("%d studies %s", count, state)
-        for row in opened.ledger.held(params["project"]):
+        for row in opened.ledger.held.queue(params["project"]):
             log.warning("held: %s: %s: %s", row.ref, row.code, row.detail)
         return summary

@@ -88,7 +88,7 @@ def run_withdraw(given: argparse.Namespace) -> int:
 
     with ProjectContext(load_site(), given.project, "withdraw") as context:
         left = withdraw(context, given.subject)
-        for row in context.cohorts.withdrawals(given.project):
+        for row in context.ledger.withdrawals.of_project(given.project):
             if row.subject == given.subject and row.proven_at is not None:
                 print(f"{row.zone}: proven gone at {row.proven_at.isoformat()}: {row.proof}")
     for zone in left:

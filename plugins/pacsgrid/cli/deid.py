@@ -87,7 +87,7 @@ def run_deid(given: argparse.Namespace) -> int:
     """De-identify, or show what would be done; returns 3 if files are held."""
     from pacsgrid.deid import load_profile
     from pacsgrid.deid.folder import list_files
-    from pacsgrid.deid.quarantine import REASONS, shown
+    from pacsgrid.deid.quarantine import REASONS, displayable_path
 
     profile = load_profile(given.profile)
     if given.diff:
@@ -106,11 +106,11 @@ def run_deid(given: argparse.Namespace) -> int:
     print(f"{summary.files} files: {summary.made} done, {summary.earlier} done before; {totals}")
     if summary.copies:
         print(f"{summary.copies} copies of instances that are done (duplicate)")
-    for code, count in sorted(summary.passed.items()):
-        where = "" if given.dry_run else f", listed in {shown(quarantine / REASONS)}"
+    for code, count in sorted(summary.skipped.items()):
+        where = "" if given.dry_run else f", listed in {displayable_path(quarantine / REASONS)}"
         print(f"{count} passed over{where}: {code}")
     for code, count in sorted(summary.held.items()):
-        where = "would be held" if given.dry_run else f"held, see {shown(quarantine)}"
+        where = "would be held" if given.dry_run else f"held, see {displayable_path(quarantine)}"
         print(f"{count} {where}: {code}")
     return HELD if summary.held else 0
 
@@ -128,7 +128,7 @@ def _carry_out(
     progress = _Progress()
     settings = quarantine, given.processes, progress
     if given.dry_run:
-        summary = FolderRun(pseudonyms, profile, out, *settings).rehearse(listing)
+        summary = FolderRun(pseudonyms, profile, out, *settings).dry_run(listing)
     elif not single:
         summary = FolderRun(pseudonyms, profile, out, *settings).run(listing)
     else:
@@ -143,7 +143,7 @@ def _carry_out(
 
 def _places(given: argparse.Namespace) -> tuple[list[Path], Path]:
     """Split the paths into inputs and OUT, which may be missing with ``--dry-run``."""
-    from pacsgrid.deid.quarantine import shown
+    from pacsgrid.deid.quarantine import displayable_path
 
     paths: list[Path] = given.paths
     if len(paths) < 2 and not given.dry_run:
@@ -157,7 +157,7 @@ def _places(given: argparse.Namespace) -> tuple[list[Path], Path]:
             path.stat()
         except OSError as error:
             why = "no such file or folder" if error.errno == errno.ENOENT else error.strerror
-            raise ConfigError(f"{shown(path)}: {why}") from None
+            raise ConfigError(f"{displayable_path(path)}: {why}") from None
     return inputs, out
 
 

@@ -22,14 +22,13 @@ def add_doctor(parser: argparse.ArgumentParser) -> None:
 def run_doctor(given: argparse.Namespace) -> int:
     """Print every fault, one a line; returns 1 if there is any."""
     from pacsgrid.config import load_site
-    from pacsgrid.ledger import migrate, owns_its_trail
+    from pacsgrid.ledger import owns_its_trail
     from pacsgrid.pipeline import ProjectContext
     from pacsgrid.pipeline.doctor import find_faults
     from pacsgrid.pipeline.site_check import ONE_ROLE
 
     site = load_site()
     count = 0
-    migrate(site.ledger_dsn)
     if owns_its_trail(site.ledger_dsn):
         print(f"note: {ONE_ROLE}")
     for project in given.project or site.projects:

@@ -93,7 +93,7 @@ def run_zones(given: argparse.Namespace) -> int:
                 print(f"{name}: {error}")
                 status = max(status, 75 if error.retryable else 1)
                 continue
-            context.duties.present(name)
+            context.ledger.absences.mark_present(name)
             account = "administrator" if seen.administrator else "no administrator"
             print(
                 f"{name}: put {seen.put_seconds:.2f} s, verified {seen.verify_seconds:.2f} s, got "

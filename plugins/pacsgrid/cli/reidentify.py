@@ -50,12 +50,10 @@ def account() -> str:
 def run_reidentify(given: argparse.Namespace) -> int:
     """Record the request, open the vault and print what it holds; returns 0."""
     from pacsgrid.config import load_site
-    from pacsgrid.ledger import migrate
     from pacsgrid.pipeline.reidentify import reidentify
 
     site = load_site(given.site)
     site.project(given.project)
-    migrate(site.ledger_dsn)
     who = f"{given.who.strip()} ({account()})" if given.who.strip() else ""
     opened = reidentify(
         site.ledger_dsn, site.vault_key, given.project, given.pseudonym, who, given.reason

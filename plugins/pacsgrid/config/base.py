@@ -4,34 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
-from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, field_validator
+
+from pacsgrid.validation import StrictModel
 
 
-class Section(BaseModel):
-    """A section of the site file: immutable, and an unknown key in it is an error.
-
-    Values are kept out of pydantic's error texts, because one of them may be a secret.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-    def replace(self, **changes: Any) -> Self:
-        """Return a validated copy with some settings changed.
-
-        Parameters
-        ----------
-        changes
-            The new values by the name of their setting.
-
-        Raises
-        ------
-        pydantic.ValidationError
-            A setting is unknown or a value is wrong.
-        """
-        given = {name: getattr(self, name) for name in self.model_fields_set}
-        return type(self).model_validate({**given, **changes})
+class Section(StrictModel):
+    """A section of the site file."""
 
 
 class AllowedPeer(Section):
@@ -88,11 +68,3 @@ def check_certificates(
     for setting, file in (("key_file", key_file), ("ca_file", ca_file)):
         if file and not cert_file:
             raise ValueError(f"{setting} needs cert_file")
-
-
-def describe_errors(error: ValidationError) -> str:
-    """Return which settings are wrong, and how, without quoting any value."""
-    return "; ".join(
-        f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}"
-        for e in error.errors(include_input=False)
-    )

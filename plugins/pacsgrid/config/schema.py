@@ -10,13 +10,14 @@ from zoneinfo import available_timezones
 import yaml
 from pydantic import Field, ValidationError, field_validator
 
-from pacsgrid.config.base import Section, describe_errors
+from pacsgrid.config.base import Section
 from pacsgrid.config.gateway import GatewaySettings
 from pacsgrid.config.projects import ProjectSection
 from pacsgrid.config.receiver import ReceiverSection
 from pacsgrid.config.sources import SourceSection
 from pacsgrid.config.zones import ZoneSection
 from pacsgrid.errors import ConfigError
+from pacsgrid.validation import describe_errors
 
 
 class AlertsSection(Section):
@@ -109,7 +110,7 @@ def read_file(file: Path) -> SiteFile:
     ------
     ConfigError
         The file cannot be read, or is wrong. The message names file and setting, and quotes no
-        value.
+        value, because one that stands in a wrong place may be a secret.
     """
     try:
         raw: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
@@ -118,7 +119,11 @@ def read_file(file: Path) -> SiteFile:
         raise ConfigError(f"{file}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{file}: not YAML: it is not text in UTF-8") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{file}: not YAML: {error}") from None
+    except yaml.MarkedYAMLError as error:
+        mark, problem = error.problem_mark, error.problem
+        line = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise ConfigError(f"{file}: not YAML: {line}{problem}") from None
+    except yaml.YAMLError:
+        raise ConfigError(f"{file}: not YAML: it has a character that YAML forbids") from None
     except ValidationError as error:
         raise ConfigError(f"{file}: {describe_errors(error)}") from None

@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
 
-from pacsgrid.config.base import Section, describe_errors
+from pacsgrid.config.base import Section
 from pacsgrid.config.secrets import read_secret
 from pacsgrid.connections import KINDS, look_up
 from pacsgrid.errors import ConfigError
+from pacsgrid.validation import describe_errors
 
 
 class SourceSection(Section):

@@ -54,16 +54,16 @@ def main() -> int:
 
 def _report(stack: Stack) -> bool:
     with ProjectContext(stack.site, "demo", actor="demo") as context:
-        studies = context.ledger.studies("demo")
-        held = context.ledger.held("demo")
+        studies = context.ledger.studies.find("demo")
+        held = context.ledger.held.queue("demo")
         copies: dict[tuple[str, str], list[str]] = defaultdict(list)
         instances = proven = 0
         fetch = ""
         print(f"\n{'zone':8}{'resource':28}{'good':>6}{'bad':>5}  one recomputed checksum")
         bad: dict[tuple[str, str], int] = defaultdict(int)
         for study in studies:
-            rows = context.ledger.instances(study.ref)
-            proofs = context.ledger.proofs(study.ref)
+            rows = context.ledger.instances.of_study(study.ref)
+            proofs = context.ledger.proofs.of_study(study.ref)
             instances += len(rows)
             for proof in proofs:
                 key = (proof.zone, proof.resource)

@@ -20,11 +20,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import psycopg2
 from psycopg2 import sql
 
 from pacsgrid.embedded.ports import accepts, reserve_port
 from pacsgrid.embedded.process import ChildProcess
+from pacsgrid.errors import RetryableError
+from pacsgrid.ledger.connection import connect
 
 _UNPRIVILEGED = "nobody"
 _USER = "pacsgrid"
@@ -172,8 +173,8 @@ class EmbeddedPostgres:
         if not accepts(self.port):
             return False
         try:
-            psycopg2.connect(self.dsn("postgres")).close()
-        except psycopg2.OperationalError:
+            connect(self.dsn("postgres")).close()
+        except RetryableError:
             return False
         return True
 
@@ -196,7 +197,7 @@ class EmbeddedPostgres:
 
     def create_database(self, name: str) -> None:
         """Make a database when it is not there."""
-        with closing(psycopg2.connect(self.dsn("postgres"))) as connection:
+        with closing(connect(self.dsn("postgres"))) as connection:
             connection.autocommit = True
             with connection.cursor() as cursor:
                 cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,))
@@ -205,7 +206,7 @@ class EmbeddedPostgres:
 
     def create_role(self, name: str) -> None:
         """Make a role that owns nothing when it is not there; its password is the superuser's."""
-        with closing(psycopg2.connect(self.dsn("postgres"))) as connection:
+        with closing(connect(self.dsn("postgres"))) as connection:
             connection.autocommit = True
             with connection.cursor() as cursor:
                 cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (name,))

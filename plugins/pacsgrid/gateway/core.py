@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -22,7 +21,7 @@ from pacsgrid.gateway.queries import Match, QueryLevel, find, instances
 from pacsgrid.gateway.read_access import AccessCache, ReadAccess
 from pacsgrid.gateway.zone_pool import ServedZone, ZonePool
 from pacsgrid.grid import Zone
-from pacsgrid.ledger import Cohorts
+from pacsgrid.ledger import Ledger
 
 log = logging.getLogger(__name__)
 
@@ -107,8 +106,7 @@ class Gateway:
                 if project not in self.site.projects:
                     continue
                 try:
-                    with closing(Cohorts(self.site.ledger_dsn)) as cohorts:
-                        rows = cohorts.withdrawals(project)
+                    rows = Ledger(self.site.ledger_dsn).withdrawals.of_project(project)
                     self._withdrawn[project] = frozenset(row.subject for row in rows)
                 except (PacsgridError, psycopg2.Error) as error:
                     log.warning("withdrawals of %s: %s", project, type(error).__name__)

@@ -23,6 +23,7 @@ from pacsgrid.errors import (
     SourceUnreachableError,
     TooManyAnswersError,
 )
+from pacsgrid.log_suppression import suppress_library_logs
 from pacsgrid.model import FoundStudy, StagedFile, StudyQuery
 from pacsgrid.pacs.asked import Answer, is_single_uid
 from pacsgrid.pacs.guard import Pace
@@ -33,11 +34,10 @@ from pacsgrid.pacs.multipart import (
     boundary_of,
 )
 from pacsgrid.pacs.part10 import HEAD, MOST_META, Meta, read_meta
-from pacsgrid.pacs.quiet import hush
 from pacsgrid.pacs.retrieval import Answers, Instance, bring, first, of_study, single_values
 from pacsgrid.pacs.staging import WriteGroup, name_for, prepare
 
-hush()
+suppress_library_logs()
 
 TRIES = 5
 LONGEST_WAIT = 120  # seconds a Retry-After may make us wait

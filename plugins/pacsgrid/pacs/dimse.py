@@ -28,6 +28,7 @@ from pacsgrid.errors import (
     SourceUnreachableError,
     TooManyAnswersError,
 )
+from pacsgrid.log_suppression import suppress_library_logs
 from pacsgrid.model import FoundStudy, StagedFile, StudyQuery
 from pacsgrid.pacs import status as st
 from pacsgrid.pacs.asked import Answer, is_single_uid
@@ -37,14 +38,13 @@ from pacsgrid.pacs.guard import Pace
 from pacsgrid.pacs.move_destination import MoveDestination
 from pacsgrid.pacs.protocol.requesting import Peer
 from pacsgrid.pacs.protocol.wire import user_identity
-from pacsgrid.pacs.quiet import hush
 from pacsgrid.pacs.reactor import settle
 from pacsgrid.pacs.receive import Receiver
 from pacsgrid.pacs.retrieval import Answers, Instance, bring, first, of_study, single_values
 from pacsgrid.pacs.staging import WriteGroup
 from pacsgrid.pacs.tls import client_context
 
-hush()
+suppress_library_logs()
 
 UIDS_AT_ONCE = 100  # keeps the C-GET identifier small for sources with short buffers
 

@@ -15,14 +15,14 @@ from pydicom.uid import MediaStorageDirectoryStorage
 from pacsgrid.config import SourceSettings
 from pacsgrid.disk import storing, sync_directory
 from pacsgrid.errors import ConfigError, SourceUnavailableError
+from pacsgrid.log_suppression import suppress_library_logs
 from pacsgrid.model import FoundStudy, StagedFile, StudyQuery
 from pacsgrid.pacs.dataset import DEFLATED
 from pacsgrid.pacs.header import read_header
 from pacsgrid.pacs.part10 import HEAD, MOST_META, read_meta
-from pacsgrid.pacs.quiet import hush
 from pacsgrid.pacs.staging import prepare, write_whole
 
-hush()
+suppress_library_logs()
 
 _CHUNK = 1 << 20
 _UID = re.compile(r"[0-9.]{1,64}")

@@ -9,6 +9,7 @@ from pathlib import Path
 from pydicom import dcmread
 from pydicom.charset import convert_encodings, decode_bytes
 
+from pacsgrid.log_suppression import suppress_library_logs
 from pacsgrid.pacs.dataset import (
     DEFLATED,
     SERIES_UID,
@@ -20,9 +21,8 @@ from pacsgrid.pacs.dataset import (
     walk,
 )
 from pacsgrid.pacs.part10 import HEAD, MOST_META, read_meta
-from pacsgrid.pacs.quiet import hush
 
-hush()
+suppress_library_logs()
 
 _CHARSET, _DATE, _ACCESSION, _MODALITY = 0x00080005, 0x00080020, 0x00080050, 0x00080060
 _PATIENT_ID = 0x00100020

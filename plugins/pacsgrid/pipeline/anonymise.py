@@ -10,8 +10,8 @@ from pathlib import Path
 from pacsgrid.deid import (
     Batch,
     join_reports,
+    merge_patient_prints,
     patient_conflict,
-    same_patient,
     study_report,
 )
 from pacsgrid.disk import sha256_of, sync_directories
@@ -66,9 +66,9 @@ def anonymise(context: ProjectContext, ref: str) -> None:
         )
     _insist_on_one_patient(context, done)
     if done:
-        context.ledger.set_profile(ref, context.profile.hash)
-        context.ledger.add_instances(ref, done)
-        context.ledger.add_received(
+        context.ledger.studies.set_profile(ref, context.profile.hash)
+        context.ledger.instances.add(ref, done)
+        context.ledger.received.add(
             ref,
             {
                 digests[outcome.source]: outcome.made.sop_uid
@@ -76,7 +76,7 @@ def anonymise(context: ProjectContext, ref: str) -> None:
                 if outcome.made and digests
             },
         )
-    context.ledger.set_report(ref, _report(context, ref, batch, settled))
+    context.ledger.reports.set(ref, _report(context, ref, batch, settled))
     log.info("%s: %d instances anonymised, %d held", ref, len(done), len(batch.held))
 
 
@@ -90,8 +90,8 @@ def _insist_on_one_patient(context: ProjectContext, done: Sequence[AnonymisedIns
     """
     if not done or not context.profile.hold_patient_conflicts:
         return
-    patient = same_patient(made.patient for made in done)
-    if apart := context.patients.note(context.project.name, done[0].subject, patient):
+    patient = merge_patient_prints(made.patient for made in done)
+    if apart := context.ledger.patients.merge(context.project.name, done[0].subject, patient):
         raise patient_conflict(apart)
 
 
@@ -103,7 +103,7 @@ def _through(
     while True:
         shutil.rmtree(outbox, ignore_errors=True)
         outbox.mkdir(parents=True, mode=0o700)
-        batch = context.processor.study(files, outbox)
+        batch = context.processor.process_study(files, outbox)
         if settled is None or any(outcome.refused for outcome in batch.held):
             return batch
         strange = {
@@ -129,14 +129,14 @@ def _report(
         first = done[0]
     else:
         first = next(iter(settled.rows.values()))
-        held = [code for code, _ in context.ledger.held_items(ref)]
+        held = [code for code, _ in context.ledger.held.of_study(ref)]
     report = study_report(first.subject, first.study_uid, context.profile, batch.counts, held)
     if settled is None or settled.rows.keys() <= {made.sop_uid for made in done}:
         return report
-    return join_reports(context.ledger.settled_report(ref), report)
+    return join_reports(context.ledger.reports.before_reopening(ref), report)
 
 
 def _hold_file(context: ProjectContext, ref: str, path: Path, error: HeldError) -> None:
     digest = context.folders(ref).quarantine_file(path)
-    context.ledger.hold_item(ref, error.code, error.detail, digest)
+    context.ledger.held.add(ref, error.code, error.detail, digest)
     log.warning("%s: one file held, %s", ref, error.code)

@@ -11,12 +11,12 @@ from types import TracebackType
 from typing import Self
 
 from pacsgrid.config import ProjectSettings, Site, read_key
-from pacsgrid.deid import Profile, Pseudonyms, Workshop, load_profile
-from pacsgrid.deid.quarantine import keep
+from pacsgrid.deid import Profile, Pseudonyms, StudyProcessor, load_profile
+from pacsgrid.deid.quarantine import copy_to_quarantine
 from pacsgrid.disk import open_private, sync_directories
 from pacsgrid.errors import ConfigError
 from pacsgrid.grid import Zone
-from pacsgrid.ledger import Cohorts, Duties, Ledger, Patients, Vault, migrate
+from pacsgrid.ledger import Ledger, Vault
 from pacsgrid.uids import named
 
 
@@ -30,7 +30,7 @@ class WorkFolders:
 
     def quarantine_file(self, path: Path) -> str:
         """Copy a file into the quarantine, whole or not at all; returns its SHA-256 in hex."""
-        return keep(path, self.quarantine)
+        return copy_to_quarantine(path, self.quarantine)
 
     def copy_to_quarantine(self) -> None:
         """Have the quarantine hold all of staging too; again is no harm."""
@@ -97,32 +97,8 @@ class ProjectContext:
         self.vault = Vault(site.vault_key)
         for room in (site.staging, site.outbox, site.quarantine):
             room.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._actor = actor
+        self.ledger = Ledger(site.ledger_dsn, actor)
         self._zones: dict[str, Zone] = {}
-
-    @cached_property
-    def ledger(self) -> Ledger:
-        """The ledger, its schema brought up to date first."""
-        migrate(self.site.ledger_dsn)
-        return Ledger(self.site.ledger_dsn, self._actor)
-
-    @cached_property
-    def duties(self) -> Duties:
-        """What the replication policy still asks for."""
-        migrate(self.site.ledger_dsn)
-        return Duties(self.site.ledger_dsn)
-
-    @cached_property
-    def cohorts(self) -> Cohorts:
-        """Releases and withdrawals."""
-        migrate(self.site.ledger_dsn)
-        return Cohorts(self.site.ledger_dsn)
-
-    @cached_property
-    def patients(self) -> Patients:
-        """Which patient each subject stands for."""
-        migrate(self.site.ledger_dsn)
-        return Patients(self.site.ledger_dsn)
 
     def zone(self, name: str) -> Zone:
         """Return the client of a zone, one per line."""
@@ -152,12 +128,12 @@ class ProjectContext:
         return WorkFolders(site.staging / name, site.outbox / name, site.quarantine / name)
 
     @cached_property
-    def processor(self) -> Workshop:
+    def processor(self) -> StudyProcessor:
         """Anonymiser and checker; its processes serve one study after another."""
-        return Workshop(self.pseudonyms, self.profile)
+        return StudyProcessor(self.pseudonyms, self.profile)
 
     def stop_workers(self) -> None:
-        """End the processes of the workshop, and forget what it knows of the last study."""
+        """End the worker processes, and forget what they know of the last study."""
         if "processor" in self.__dict__:
             self.__dict__.pop("processor").close()
 
@@ -167,9 +143,6 @@ class ProjectContext:
         for zone in self._zones.values():
             zone.close()
         self._zones.clear()
-        for name in ("ledger", "duties", "cohorts", "patients"):
-            if name in self.__dict__:
-                self.__dict__.pop(name).close()
 
     def __enter__(self) -> Self:
         return self

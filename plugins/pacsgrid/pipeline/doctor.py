@@ -17,7 +17,6 @@ from irods.models import Collection, CollectionMeta, DataObject
 
 from pacsgrid import grid
 from pacsgrid.errors import PacsgridError
-from pacsgrid.ledger.invariants import faults, sealed_entries
 from pacsgrid.model import StudyState
 from pacsgrid.pacs.asked import QUESTION
 from pacsgrid.pipeline.context import ProjectContext
@@ -57,8 +56,7 @@ def find_faults(context: ProjectContext) -> list[Fault]:
 
 
 def _ledger(context: ProjectContext) -> list[tuple[str, str, str]]:
-    context.ledger.summary(context.project.name)  # brings the schema up to date
-    return faults(context.site.ledger_dsn, context.project.name)
+    return context.ledger.consistency.violations(context.project.name)
 
 
 def _proofs(context: ProjectContext) -> Iterator[Fault]:
@@ -72,7 +70,7 @@ def _proofs(context: ProjectContext) -> Iterator[Fault]:
 
 
 def _rooms(context: ProjectContext) -> Iterator[Fault]:
-    everything = {study.ref: study.state for study in context.ledger.studies()}
+    everything = {study.ref: study.state for study in context.ledger.studies.find()}
     for name in ("staging", "outbox", "quarantine"):
         room: Path = getattr(context.site, name)
         if room.stat().st_mode & 0o077:
@@ -90,7 +88,7 @@ def _rooms(context: ProjectContext) -> Iterator[Fault]:
 
 def _identities(context: ProjectContext) -> set[str]:
     values: set[str] = set()
-    for ref, sealed in sealed_entries(context.site.ledger_dsn, context.project.name):
+    for ref, sealed in context.ledger.vault.of_project(context.project.name):
         opened = context.vault.open(ref, sealed)
         values.update(
             value
@@ -106,8 +104,8 @@ def _zone(context: ProjectContext, zone: grid.Zone, identities: set[str]) -> Ite
     wanted: dict[str, str] = {}
     allowed: set[str] = set()
     documents: set[str] = set()
-    for study in context.ledger.studies(project):
-        rows = context.ledger.instances(study.ref)
+    for study in context.ledger.studies.find(project):
+        rows = context.ledger.instances.of_study(study.ref)
         paths = {grid.object_path(name, project, row): study.ref for row in rows}
         if study.state is not StudyState.WITHDRAWN:
             allowed |= set(paths)
@@ -143,15 +141,15 @@ def _values(zone: grid.Zone, root: str) -> set[str]:
 
 def _releases(context: ProjectContext) -> Iterator[Fault]:
     project = context.project.name
-    for row in context.cohorts.releases(project):
+    for row in context.ledger.releases.versions(project):
         if row.retired_at is not None:
             continue
         where = f"{row.name} v{row.version}"
         place = release_collection(context.home, project, row.name, row.version)
         if f"{place}/{MANIFEST}" not in set(_objects(context.home, place.rsplit("/", 1)[0])):
             yield Fault("a release has lost its manifest", where, place)
-        for ref in context.cohorts.release_refs(project, row.name, row.version):
-            if (state := context.ledger.state(ref)) is not StudyState.VERIFIED:
+        for ref in context.ledger.releases.study_refs(project, row.name, row.version):
+            if (state := context.ledger.studies.state(ref)) is not StudyState.VERIFIED:
                 yield Fault(
                     "a release lists a study that is not verified", where, f"{ref}: {state}"
                 )

@@ -111,7 +111,7 @@ def verify_and_record(
 ) -> list[ReplicaProof]:
     """Let a zone recompute replicas from storage, and enter the proofs into the ledger."""
     proofs = grid.verify(zone, context.project.name, rows)
-    context.ledger.add_proofs(ref, proofs, now)
+    context.ledger.proofs.add(ref, proofs, now)
     return proofs
 
 

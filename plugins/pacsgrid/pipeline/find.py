@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pydicom
 
-from pacsgrid.deid.quarantine import shown
-from pacsgrid.deid.straight import straightened
+from pacsgrid.deid.quarantine import displayable_path
+from pacsgrid.deid.regularise import regularise
 from pacsgrid.disk import sha256_of
 from pacsgrid.errors import HeldError, TooManyAnswersError
 from pacsgrid.model import FoundStudy, StudyQuery, StudyState
@@ -101,7 +101,7 @@ def preview_ingest(
     for query in queries:
         asked.insist_on_single_values(query)
     source = open_source(context.site.source(source_name))
-    known = {study.ref: study.state for study in context.ledger.studies(context.project.name)}
+    known = {study.ref: study.state for study in context.ledger.studies.find(context.project.name)}
     seen: set[str] = set()
     new = finished = instances = 0
     for query in queries:
@@ -120,9 +120,9 @@ def _taken_up(context: ProjectContext, source: Source, study: FoundStudy, ref: s
     """Reopen a verified study that grew at its source; returns whether."""
     if isinstance(source, ReceivedSource):
         return reopen_if_new(context, source, study, ref)
-    if _count(source, study) <= context.ledger.known(ref):
+    if _count(source, study) <= context.ledger.studies.count_files(ref):
         return False
-    context.ledger.reopen(ref)
+    context.ledger.studies.reopen(ref)
     return True
 
 
@@ -131,18 +131,18 @@ def _asked_anew(context: ProjectContext, ref: str, identity: dict[str, str]) -> 
 
     A study that was held because nobody had asked for it is released.
     """
-    held = context.ledger.held_code(ref)
+    held = context.ledger.studies.held_code(ref)
     if held not in ("", asked.NOT_ASKED_FOR):
         return False
-    before = context.vault.open(ref, context.ledger.sealed(ref))
+    before = context.vault.open(ref, context.ledger.vault.sealed(ref))
     if not asked.replaces(identity, before):
         return False
-    with context.ledger.lock_study(ref) as ours:
-        if not ours or context.ledger.held_code(ref) != held:
+    with context.ledger.studies.lock(ref) as ours:
+        if not ours or context.ledger.studies.held_code(ref) != held:
             return False
-        context.ledger.reseal(ref, context.vault.seal(ref, {**before, **identity}))
+        context.ledger.vault.replace(ref, context.vault.seal(ref, {**before, **identity}))
         if held:
-            context.ledger.release(ref)
+            context.ledger.studies.unhold(ref)
             log.info("%s: asked for by another question, taking it up again", ref)
     return True
 
@@ -155,7 +155,7 @@ def _count(source: Source, study: FoundStudy) -> int:
 def _enter(
     context: ProjectContext, source_name: str, ref: str, identity: dict[str, str]
 ) -> StudyState:
-    return context.ledger.found(
+    return context.ledger.studies.add_found(
         ref,
         context.project.name,
         source_name,
@@ -165,7 +165,7 @@ def _enter(
 
 
 def _hold_stray(context: ProjectContext, source_name: str, path: Path) -> None:
-    identity = {"study_uid": "", "patient_id": "", "file": shown(Path(path.name))}
+    identity = {"study_uid": "", "patient_id": "", "file": displayable_path(Path(path.name))}
     try:
         digest = sha256_of(path)
     except OSError as error:
@@ -176,7 +176,7 @@ def _hold_stray(context: ProjectContext, source_name: str, path: Path) -> None:
         return
     context.folders(ref).quarantine_file(path)
     code, detail = _why_stray(path)
-    context.ledger.hold(ref, code, detail, digest)
+    context.ledger.studies.hold(ref, code, detail, digest)
     log.warning("%s: held, %s", ref, code)
 
 
@@ -187,7 +187,7 @@ def _hold_nameless(context: ProjectContext, source_name: str, patient_id: str) -
     identity = {"study_uid": "", "patient_id": patient_id}
     if _enter(context, source_name, ref, identity) is not StudyState.HELD:
         detail = "the source lists a study without a valid StudyInstanceUID; correct it there"
-        context.ledger.hold(ref, "no-study-uid", detail)
+        context.ledger.studies.hold(ref, "no-study-uid", detail)
 
 
 def _hold_unreadable(
@@ -197,7 +197,7 @@ def _hold_unreadable(
     if _enter(context, source_name, ref, identity) is not StudyState.HELD:
         why = error.strerror or type(error).__name__
         detail = f"a file of the folder cannot be read: {why}; let this account read it"
-        context.ledger.hold(ref, "unreadable-file", detail)
+        context.ledger.studies.hold(ref, "unreadable-file", detail)
         log.warning("%s: held, unreadable-file", ref)
 
 
@@ -208,7 +208,7 @@ def _why_stray(path: Path) -> tuple[str, str]:
     except Exception:
         try:
             with path.open("rb") as stream:
-                straightened(stream)
+                regularise(stream)
         except HeldError as error:
             return error.code, error.detail
     return "no-study-uid", "the file has no StudyInstanceUID (0020,000D); correct it at its origin"

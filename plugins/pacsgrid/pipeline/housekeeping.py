@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from pacsgrid.ledger import forget_selections
 from pacsgrid.ledger.codes import GIVEN_UP
 from pacsgrid.model import StudyState
 from pacsgrid.pipeline.context import ProjectContext
@@ -43,24 +42,26 @@ def clean_up(
     """
     received = clean_up_received(context)
     folders = 0
-    for study in context.ledger.studies(
+    for study in context.ledger.studies.find(
         context.project.name, (StudyState.VERIFIED, StudyState.WITHDRAWN)
     ):
-        with context.ledger.lock_study(study.ref) as ours:
+        with context.ledger.studies.lock(study.ref) as ours:
             there = context.folders(study.ref)
             if ours and (there.staging.exists() or there.outbox.exists()):
                 there.wipe()
                 folders += 1
     quarantines = 0
     waiting = {
-        row.ref for row in context.ledger.held(context.project.name) if row.code not in GIVEN_UP
+        row.ref
+        for row in context.ledger.held.queue(context.project.name)
+        if row.code not in GIVEN_UP
     }
-    for study in context.ledger.studies(context.project.name):
+    for study in context.ledger.studies.find(context.project.name):
         room = context.folders(study.ref).quarantine
         if study.ref not in waiting and _older(room, keep_rejected):
             shutil.rmtree(room, ignore_errors=True)
             quarantines += 1
-    selections = forget_selections(context.site.ledger_dsn, keep_selections)
+    selections = context.ledger.selections.remove_older(keep_selections)
     log.info("removed %d rooms, %d quarantines, %d selections", folders, quarantines, selections)
     return CleanupReport(folders, quarantines, selections, received)
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 from pacsgrid import grid
 from pacsgrid.errors import PacsgridError, RetryableError
-from pacsgrid.ledger import DEPOSITED, Duty, InstanceRow
+from pacsgrid.ledger import DEPOSITED, InstanceRow, ReplicationTask
 from pacsgrid.model import AVU, StudyState
 from pacsgrid.pipeline.context import ProjectContext
 from pacsgrid.pipeline.ensure_replicas import ensure_replicas
@@ -79,15 +79,15 @@ def maintain(
             seen.add(ref)
             _finish(context, ref, night)
     project, policy = context.project.name, context.project.replication
-    plan = context.duties
-    duties = list(plan.all(project, policy) if everything else plan.tonight(project, policy, now))
-    for duty in duties:
+    plan = context.ledger.tasks
+    tasks = list(plan.all(project, policy) if everything else plan.due(project, policy, now))
+    for duty in tasks:
         zone = context.zone(duty.zone)
         if not is_reachable(context, zone, now):
             night.postponed += 1
             continue
-        with context.ledger.lock_study(duty.ref) as ours:
-            if not ours or context.ledger.state(duty.ref) is StudyState.WITHDRAWN:
+        with context.ledger.studies.lock(duty.ref) as ours:
+            if not ours or context.ledger.studies.state(duty.ref) is StudyState.WITHDRAWN:
                 continue
             seen.add(duty.ref)
             try:
@@ -109,7 +109,7 @@ def _stopped(context: ProjectContext, now: datetime) -> list[str]:
     states = (StudyState.ANONYMISED, StudyState.DEPOSITED, StudyState.REPLICATED)
     return [
         study.ref
-        for study in context.ledger.studies(context.project.name, states)
+        for study in context.ledger.studies.find(context.project.name, states)
         if study.state is not StudyState.ANONYMISED
         or (now - study.changed_at > STALLED and context.folders(study.ref).outbox.is_dir())
     ]
@@ -117,7 +117,7 @@ def _stopped(context: ProjectContext, now: datetime) -> list[str]:
 
 def _finish(context: ProjectContext, ref: str, night: MaintenanceReport) -> None:
     """Take a study that has left the anonymiser to its end, unless a worker has it."""
-    with context.ledger.lock_study(ref) as ours:
+    with context.ledger.studies.lock(ref) as ours:
         if not ours:
             return
         try:
@@ -130,13 +130,17 @@ def _finish(context: ProjectContext, ref: str, night: MaintenanceReport) -> None
 
 
 def _keep(
-    context: ProjectContext, duty: Duty, zone: grid.Zone, night: MaintenanceReport, now: datetime
+    context: ProjectContext,
+    duty: ReplicationTask,
+    zone: grid.Zone,
+    night: MaintenanceReport,
+    now: datetime,
 ) -> None:
     ref = duty.ref
-    rows = context.ledger.instances(ref)
-    if context.ledger.state(ref) not in DEPOSITED:
+    rows = context.ledger.instances.of_study(ref)
+    if context.ledger.studies.state(ref) not in DEPOSITED:
         # It was taken up again or held; what is proven of it is still in the zones' care.
-        once = {proof.sop_uid for proof in context.ledger.proofs(ref)}
+        once = {proof.sop_uid for proof in context.ledger.proofs.of_study(ref)}
         rows = [row for row in rows if row.sop_uid in once]
     if not rows:
         return
@@ -145,7 +149,7 @@ def _keep(
     night.restored += done.restored
     night.copied += done.copied
     if done.absent:
-        elsewhere = {p.sop_uid for p in context.ledger.proofs(ref) if p.good}
+        elsewhere = {p.sop_uid for p in context.ledger.proofs.of_study(ref) if p.good}
         night.lost.update((ref, r.sop_uid) for r in done.absent if r.sop_uid not in elsewhere)
     _keep_documents(context, ref, zone, rows, night, now)
     if not done.lacking:
@@ -172,7 +176,7 @@ def _keep_documents(
 
 def _keep_releases(context: ProjectContext, night: MaintenanceReport, now: datetime) -> None:
     project = context.project.name
-    for row in context.cohorts.releases(project):
+    for row in context.ledger.releases.versions(project):
         if row.retired_at is None:
             done = grid.repair_documents(
                 context.home, release_collection(context.home, project, row.name, row.version), now

@@ -54,12 +54,16 @@ class ProvenInstances:
 
 def proven_instances(context: ProjectContext, ref: str) -> ProvenInstances | None:
     """Return what is settled of a received study that was taken up again, None of any other."""
-    if not context.ledger.settled_report(ref) or _origin(context, ref) is None:
+    if not context.ledger.reports.before_reopening(ref) or _origin(context, ref) is None:
         return None
     home = context.home.settings.name
-    proven = {p.sop_uid for p in context.ledger.proofs(ref) if p.good and p.zone == home}
-    rows = {row.sop_uid: row for row in context.ledger.instances(ref) if row.sop_uid in proven}
-    files = frozenset(sha for sha, sop in context.ledger.received(ref).items() if sop in proven)
+    proven = {p.sop_uid for p in context.ledger.proofs.of_study(ref) if p.good and p.zone == home}
+    rows = {
+        row.sop_uid: row for row in context.ledger.instances.of_study(ref) if row.sop_uid in proven
+    }
+    files = frozenset(
+        sha for sha, sop in context.ledger.received.of_study(ref).items() if sop in proven
+    )
     return ProvenInstances(rows, files) if rows else None
 
 
@@ -75,13 +79,13 @@ def reopen_if_new(
 
     What is settled leaves before, so that it is not taken through once more.
     """
-    with context.ledger.lock_study(ref) as ours:
-        if not ours or context.ledger.state(ref) is not StudyState.VERIFIED:
+    with context.ledger.studies.lock(ref) as ours:
+        if not ours or context.ledger.studies.state(ref) is not StudyState.VERIFIED:
             return False
         _, new = _leave_settled(context, source, study, ref)
         if new:
             context.folders(ref).wipe()
-            context.ledger.reopen(ref)
+            context.ledger.studies.reopen(ref)
         return new
 
 
@@ -116,7 +120,7 @@ def clean_up_received(context: ProjectContext) -> int:
     This finds those of withdrawn patients too, whose way back is destroyed.
     """
     gone = 0
-    studies = context.ledger.studies(context.project.name)
+    studies = context.ledger.studies.find(context.project.name)
     known = {study.ref for study in studies}
     for source in _receivers(context, {study.source for study in studies}):
         try:
@@ -124,7 +128,7 @@ def clean_up_received(context: ProjectContext) -> int:
                 ref = context.pseudonyms.reference(source.name, uid)
                 if ref not in known:
                     continue
-                with context.ledger.lock_study(ref) as ours:
+                with context.ledger.studies.lock(ref) as ours:
                     if ours:
                         gone += _leave(context, source, FoundStudy(uid, ""), ref)
         except SourceUnavailableError as error:
@@ -147,7 +151,7 @@ def _receivers(context: ProjectContext, names: Collection[str]) -> Iterator[Rece
 
 def _origin(context: ProjectContext, ref: str) -> tuple[ReceivedSource, FoundStudy] | None:
     """Return where a study came from; None when that is no receiver, or not known any more."""
-    sealed = context.ledger.sealed(ref)
+    sealed = context.ledger.vault.sealed(ref)
     if not sealed:
         return None
     identity = context.vault.open(ref, sealed)
@@ -169,7 +173,7 @@ def _ours(context: ProjectContext, source: ReceivedSource) -> bool:
 
 
 def _leave(context: ProjectContext, source: ReceivedSource, study: FoundStudy, ref: str) -> int:
-    state = context.ledger.state(ref)
+    state = context.ledger.studies.state(ref)
     if not _ours(context, source):
         return 0
     if state is StudyState.VERIFIED:
@@ -179,7 +183,7 @@ def _leave(context: ProjectContext, source: ReceivedSource, study: FoundStudy, r
         return gone
     if state is StudyState.WITHDRAWN:
         return source.let_go(study, lambda path: True)
-    if state is StudyState.HELD and context.ledger.held_code(ref) in GIVEN_UP:
+    if state is StudyState.HELD and context.ledger.studies.held_code(ref) in GIVEN_UP:
         folders = context.folders(ref)
         return source.let_go(study, lambda path: _set_aside(folders, path))
     return 0
@@ -190,8 +194,8 @@ def _leave_settled(
 ) -> tuple[int, bool]:
     """Let go what a verified study was made of; returns how many, and whether anything is new."""
     ours = _ours(context, source)
-    taken = context.ledger.received(ref)
-    waiting = {sha for _, sha in context.ledger.held_items(ref)}
+    taken = context.ledger.received.of_study(ref)
+    waiting = {sha for _, sha in context.ledger.held.of_study(ref)}
     new = False
 
     def goes(path: Path) -> bool:

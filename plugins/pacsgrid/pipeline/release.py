@@ -48,7 +48,7 @@ def select_cohort(
         depth = root.count("/") + 2
         found = search(context.home, root, criteria)
         wanted += [path.rsplit("/", 1)[1] for path in found if path.count("/") == depth]
-    return context.cohorts.members(context.project.name, wanted, subjects)
+    return context.ledger.instances.verified(context.project.name, wanted, subjects)
 
 
 def summarise_cohort(members: dict[str, list[InstanceRow]]) -> CohortSummary:
@@ -89,7 +89,7 @@ def release_cohort(
     if not members:
         raise ConfigError(f"release {name}: the cohort is empty; look at its preview")
     project, rows = context.project.name, [row for one in members.values() for row in one]
-    standing = context.cohorts.releases(project, name)
+    standing = context.ledger.releases.versions(project, name)
     digest = _digest(rows)
     last = standing[-1] if standing else None
     if last and last.manifest_sha256 == digest and last.retired_at is None:
@@ -99,7 +99,7 @@ def release_cohort(
     made = release_documents(
         context.home.settings.name, project, name, version, title, rows, withdrawn
     )
-    context.cohorts.add_release(project, name, version, digest, sorted(members))
+    context.ledger.releases.add(project, name, version, digest, sorted(members))
     _put(context, name, version, made)
     return release_collection(context.home, project, name, version)
 
@@ -124,15 +124,15 @@ def _digest(rows: Sequence[InstanceRow]) -> str:
 def reissue_releases_without(context: ProjectContext, refs: Sequence[str]) -> None:
     """Replace every standing version that lists withdrawn studies by one without them."""
     project, gone = context.project.name, set(refs)
-    for row in context.cohorts.releases(project):
-        listed = context.cohorts.release_refs(project, row.name, row.version)
+    for row in context.ledger.releases.versions(project):
+        listed = context.ledger.releases.study_refs(project, row.name, row.version)
         if row.retired_at is not None or not gone & set(listed):
             continue
-        everything = context.cohorts.members(project, None)
+        everything = context.ledger.instances.verified(project, None)
         members = {ref: everything[ref] for ref in listed if ref in everything}
         if members:
             release_cohort(context, row.name, members, withdrawn=len(gone & set(listed)))
         place = release_collection(context.home, project, row.name, row.version)
         revoke_tickets_below(context.home, place)
         grid.remove_collection(context.home, place)
-        context.cohorts.retire(project, row.name, row.version)
+        context.ledger.releases.mark_retired(project, row.name, row.version)

@@ -29,13 +29,15 @@ def remove_partner(context: ProjectContext, zone: str, erase: bool) -> int:
         raise ConfigError(
             f"zone {zone} is still in projects.{project.name}; take it out of partner_zones first"
         )
-    owing = {d.zone for d in context.duties.all(project.name, project.replication) if d.damaged}
+    owing = {
+        d.zone for d in context.ledger.tasks.all(project.name, project.replication) if d.damaged
+    }
     if owing:
         raise ConfigError(
             f"zone {zone} cannot leave: {', '.join(sorted(owing))} lack proven replicas; "
             f"run `pacsgrid maintain {project.name}` first"
         )
-    dropped = context.duties.forget_zone(project.name, zone)
+    dropped = context.ledger.proofs.remove_zone(project.name, zone)
     if erase:
         grid.remove_collection(context.zone(zone), f"/{zone}/home/{project.name}")
     return dropped

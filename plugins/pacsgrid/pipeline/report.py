@@ -60,7 +60,7 @@ def project_report(context: ProjectContext, now: datetime | None = None) -> Proj
     policy = context.project.replication
     report = ProjectReport(context.project.name, now)
     report.zones = {zone: ZoneReport(copies) for zone, copies in policy.copies.items()}
-    for duty in context.duties.all(context.project.name, policy):
+    for duty in context.ledger.tasks.all(context.project.name, policy):
         zone = report.zones[duty.zone]
         zone.studies += 1
         zone.instances += duty.instances
@@ -73,16 +73,16 @@ def project_report(context: ProjectContext, now: datetime | None = None) -> Proj
             zone.oldest = min(zone.oldest or duty.oldest, duty.oldest)
     report.suspects = [
         {"zone": zone, "resource": resource, "objects": count}
-        for zone, resource, count in context.duties.suspects(list(policy.copies))
+        for zone, resource, count in context.ledger.proofs.suspect_resources(list(policy.copies))
     ]
     report.away = [
         {"zone": one.zone, "since": one.since, "next_try": one.next_try}
-        for one in context.duties.absences()
+        for one in context.ledger.absences.all()
         if one.zone in policy.copies
     ]
     report.underway = {
         state: count
-        for state, count in context.ledger.summary(context.project.name).items()
+        for state, count in context.ledger.studies.count_by_state(context.project.name).items()
         if StudyState(state) not in FINISHED
     }
     return report

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pacsgrid.errors import ConfigError
-from pacsgrid.ledger import HeldRow, note_decision
+from pacsgrid.ledger import HeldRecord
 from pacsgrid.ledger.codes import REJECTED
 from pacsgrid.model import StudyState
 from pacsgrid.pipeline.context import ProjectContext
@@ -36,8 +36,8 @@ class Review:
 
 def open_reviews(context: ProjectContext, limit: int, only: str = "") -> list[Review]:
     """Return the studies that wait, the longest first; `only` is a code or a study's reference."""
-    rows: dict[str, list[HeldRow]] = {}
-    for row in context.ledger.held(context.project.name):
+    rows: dict[str, list[HeldRecord]] = {}
+    for row in context.ledger.held.queue(context.project.name):
         if row.code != REJECTED and only in ("", row.code, row.ref):
             rows.setdefault(row.ref, []).append(row)
     return [
@@ -68,35 +68,35 @@ def decide(context: ProjectContext, ref: str, verdict: Verdict, who: str, reason
         raise ConfigError(f"{ref}: a decision needs the name of who decides")
     if verdict is Verdict.LEAVE:
         return False
-    with context.ledger.lock_study(ref) as ours:
+    with context.ledger.studies.lock(ref) as ours:
         if not ours:
             return False
-        waits = [row for row in context.ledger.held(context.project.name) if row.ref == ref]
+        waits = [row for row in context.ledger.held.queue(context.project.name) if row.ref == ref]
         if not any(row.code != REJECTED for row in waits):
             return False
         again = verdict is Verdict.AGAIN
-        if again and not context.vault.open(ref, context.ledger.sealed(ref)).get("study_uid"):
+        if again and not context.vault.open(ref, context.ledger.vault.sealed(ref)).get("study_uid"):
             raise ConfigError(
                 f"{ref}: this is no study that its source could give again; correct it there, it "
                 "is found by itself then, and reject this entry"
             )
-        note_decision(
-            context.site.ledger_dsn, ref, verdict.value, who, reason, context.profile.name
-        )
-        held = context.ledger.state(ref) is StudyState.HELD
+        context.ledger.audit.add_decision(ref, verdict.value, who, reason, context.profile.name)
+        held = context.ledger.studies.state(ref) is StudyState.HELD
         if again:
-            (context.ledger.release if held else context.ledger.reopen)(ref)
+            (context.ledger.studies.unhold if held else context.ledger.studies.reopen)(ref)
             shutil.rmtree(context.folders(ref).quarantine, ignore_errors=True)
         elif held:
             detail = f"taken out by {who}; the source's study is not taken again"
-            context.ledger.hold(ref, REJECTED, detail)
+            context.ledger.studies.hold(ref, REJECTED, detail)
             remove_received(context, ref)
         elif is_received(context, ref):
-            remove_rejected(context, ref, {row.sha256 for row in waits if not row.whole})
+            remove_rejected(
+                context, ref, {sha256 for _, sha256 in context.ledger.held.of_study(ref)}
+            )
         else:
-            context.ledger.reject_items(ref, f"taken out by {who}; it is not taken again")
+            context.ledger.held.reject(ref, f"taken out by {who}; it is not taken again")
             return False
-        context.ledger.forget_held_items(ref)
+        context.ledger.held.remove(ref)
         return again
 
 

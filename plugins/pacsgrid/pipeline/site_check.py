@@ -18,13 +18,12 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-import psycopg2
 from cryptography import x509
 
 from pacsgrid import grid
 from pacsgrid.config import Site, SourceSettings
 from pacsgrid.errors import PacsgridError
-from pacsgrid.ledger import migrate, owns_its_trail
+from pacsgrid.ledger import migrate, owns_its_trail, server_time
 from pacsgrid.pacs import open_source
 
 FREE_BYTES, FREE_PART = 20 * 2**30, 0.05
@@ -87,14 +86,7 @@ def _ledger(dsn: str) -> str:
 
 
 def _clock(dsn: str) -> str:
-    connection = psycopg2.connect(dsn, connect_timeout=5)
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT clock_timestamp()")
-            (there,) = cursor.fetchone() or (None,)
-    finally:
-        connection.close()
-    apart = abs(datetime.now(UTC) - there)
+    apart = abs(datetime.now(UTC) - server_time(dsn))
     if apart > SKEW:
         raise _Failed(f"{apart.total_seconds():.0f} s apart from the ledger's; set up NTP on both")
     return f"{apart.total_seconds():.1f} s apart from the ledger's"

@@ -20,7 +20,7 @@ from pacsgrid.errors import (
     WorkFilesMissingError,
     ZoneError,
 )
-from pacsgrid.ledger import WAY
+from pacsgrid.ledger import STATE_ORDER
 from pacsgrid.ledger.codes import WITHDRAWN
 from pacsgrid.model import StudyState
 from pacsgrid.pacs import asked, open_source
@@ -57,7 +57,7 @@ def retrieve(context: ProjectContext, ref: str) -> None:
 
     What a PACS sends is compared with what was asked of it; nothing is kept of another study.
     """
-    identity = context.vault.open(ref, context.ledger.sealed(ref))
+    identity = context.vault.open(ref, context.ledger.vault.sealed(ref))
     settings = context.site.source(identity["source"])
     source = open_source(settings)
     study = asked.unsealed(identity)
@@ -84,9 +84,9 @@ def deposit(context: ProjectContext, ref: str) -> None:
     WorkFilesMissingError
         An instance is neither in the zone nor in the outbox.
     """
-    rows = context.ledger.instances(ref)
+    rows = context.ledger.instances.of_study(ref)
     name = context.project.name
-    if context.cohorts.is_withdrawn(name, rows[0].subject):
+    if context.ledger.withdrawals.is_withdrawn(name, rows[0].subject):
         raise HeldError(
             WITHDRAWN, "the patient withdrew from this project; remove the study at its source"
         )
@@ -104,7 +104,7 @@ def replicate(context: ProjectContext, ref: str) -> None:
     A partner that does not answer gets its copies later (`keep.tend`), and what a zone refuses
     here is made good by the verification, which knows the bad replicas from the right ones.
     """
-    rows = context.ledger.instances(ref)
+    rows = context.ledger.instances.of_study(ref)
     made = 0
     try:
         made += grid.replicate_within_zone(context.home, context.project.name, rows)
@@ -126,7 +126,7 @@ def verify(context: ProjectContext, ref: str) -> None:
     RetryableError
         A zone still lacks proven replicas: a resource is down or full, or somebody is writing.
     """
-    rows = context.ledger.instances(ref)
+    rows = context.ledger.instances.of_study(ref)
     short: list[str] = []
     for zone in (context.home, *context.partners):
         if (
@@ -180,8 +180,8 @@ def clear_work_folders(context: ProjectContext, refs: Sequence[str]) -> int:
     """
     settled = 0
     for ref in refs:
-        with context.ledger.lock_study(ref) as ours:
-            if ours and context.ledger.state(ref) is StudyState.VERIFIED:
+        with context.ledger.studies.lock(ref) as ours:
+            if ours and context.ledger.studies.state(ref) is StudyState.VERIFIED:
                 remove_received(context, ref)
                 context.folders(ref).wipe()
                 settled += 1
@@ -205,7 +205,7 @@ def run_step(context: ProjectContext, name: str, refs: Sequence[str]) -> BatchRe
     later: list[str] = []
     for number, ref in enumerate(refs, 1):
         log.info("%s %d of %d: %s", name, number, len(refs), ref)
-        with context.ledger.lock_study(ref, LOCK_SECONDS) as ours:
+        with context.ledger.studies.lock(ref, LOCK_SECONDS) as ours:
             if not ours:
                 later.append(f"{ref}: another worker has it")
                 continue
@@ -241,23 +241,23 @@ def advance(context: ProjectContext, ref: str, to: StudyState) -> bool:
     """
     restarted = False
     while True:
-        state = context.ledger.state(ref)
+        state = context.ledger.studies.state(ref)
         if state in (StudyState.HELD, StudyState.WITHDRAWN):
             context.folders(ref).wipe()  # what a crash right after the holding left
             return False
         step = next((step for step in STEPS.values() if step.before is state), None)
-        if step is None or WAY.index(state) >= WAY.index(to):
+        if step is None or STATE_ORDER.index(state) >= STATE_ORDER.index(to):
             return True
         try:
             step.run(context, ref)
-            context.ledger.advance(ref, step.after)
+            context.ledger.studies.advance(ref, step.after)
         except RetryableError:
             raise
         except WorkFilesMissingError as error:
             if restarted:
                 raise RetryableError(f"{ref}: {error}") from None
             log.warning("%s: %s; it is retrieved again", ref, error)
-            context.ledger.reopen(ref)
+            context.ledger.studies.reopen(ref)
             restarted = True
         except PacsgridError as error:
             _hold(context, ref, error)
@@ -273,5 +273,5 @@ def _hold(context: ProjectContext, ref: str, error: PacsgridError) -> None:
     folders = context.folders(ref)
     # In this order a crash between any two leaves every file somewhere that is looked after.
     folders.copy_to_quarantine()
-    context.ledger.hold(ref, code, detail)
+    context.ledger.studies.hold(ref, code, detail)
     folders.wipe()

@@ -78,17 +78,17 @@ def is_reachable(context: ProjectContext, zone: grid.Zone, now: datetime | None 
     """Whether a zone answers; one that did not is not asked again before its time."""
     now = now or datetime.now(UTC)
     name = zone.settings.name
-    known = {one.zone: one for one in context.duties.absences()}
+    known = {one.zone: one for one in context.ledger.absences.all()}
     if name in known and known[name].next_try > now:
         return False
     try:
         zone.ping()
     except ZoneUnavailableError as error:
         zone.close()
-        absence = context.duties.absent(name, now)
+        absence = context.ledger.absences.mark_absent(name, now)
         log.warning("%s; zone %s is tried again at %s", error, name, absence.next_try.isoformat())
         return False
     if name in known:
-        context.duties.present(name)
+        context.ledger.absences.mark_present(name)
         log.info("zone %s answers again", name)
     return True

@@ -27,7 +27,7 @@ def put_study_documents(
     context: ProjectContext, ref: str, zone: grid.Zone, collection: str, rows: Sequence[InstanceRow]
 ) -> None:
     """Put the manifest and the report that it names into a study's collection; again is no harm."""
-    report = context.ledger.report(ref)
+    report = context.ledger.reports.get(ref)
     if report is not None:
         grid.put_document(zone, f"{collection}/{REPORT_NAME}", report[0])
     manifest = Manifest.of(

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from pacsgrid.errors import SourceError, TooManyAnswersError
-from pacsgrid.ledger.place import SyncPlace
 from pacsgrid.model import StudyQuery, StudyState
 from pacsgrid.pipeline.context import ProjectContext
 from pacsgrid.pipeline.find import FINISHED, find_studies
@@ -83,13 +82,13 @@ def sync_source(
     SourceUnavailableError
         The source did not answer; what was asked before is kept.
     """
-    place = SyncPlace(context.site.ledger_dsn, context.project.name, source)
-    open_before = unfinished_studies(context, source)  # also brings the schema up to date
+    cursor = context.ledger.sync_cursor(context.project.name, source)
+    open_before = unfinished_studies(context, source)
     found: dict[str, None] = {}
-    for window in due_windows(place.read(), first, today, late_days, days):
+    for window in due_windows(cursor.read(), first, today, late_days, days):
         for part in _asked(context, source, window):
             found |= dict.fromkeys(part)
-        place.advance(window.end)
+        cursor.advance(window.end)
     # A study that was withdrawn or held meanwhile is left out.
     still = set(unfinished_studies(context, source))
     refs = [ref for ref in {**dict.fromkeys(open_before), **found} if ref in still]
@@ -115,5 +114,5 @@ def _asked(context: ProjectContext, source: str, window: Window) -> Iterator[lis
 def unfinished_studies(context: ProjectContext, source: str) -> list[str]:
     """Give the project's studies of a source that have a way to go."""
     states = [state for state in StudyState if state not in FINISHED]
-    studies = context.ledger.studies(context.project.name, states)
+    studies = context.ledger.studies.find(context.project.name, states)
     return [study.ref for study in studies if study.source == source]

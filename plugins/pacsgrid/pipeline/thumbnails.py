@@ -6,7 +6,6 @@ The files are identified and may be broken on purpose: nothing here trusts them.
 from __future__ import annotations
 
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -15,8 +14,8 @@ import pydicom
 from pydicom.pixels import pixel_array
 
 from pacsgrid.deid import anonymise_file, collect_identifiers
-from pacsgrid.deid.quiet import quiet
 from pacsgrid.errors import HeldError
+from pacsgrid.log_suppression import pydicom_suppressed
 from pacsgrid.pipeline.context import ProjectContext
 
 # A picture for a review: a frame larger than this is more likely an attack than an image.
@@ -40,7 +39,7 @@ def thumbnail(path: Path, edge: int = 256) -> bytes:
         obstacle, never what the file contains.
     """
     try:
-        with quiet():
+        with pydicom_suppressed():
             header = pydicom.dcmread(path, stop_before_pixels=True, force=True)
             rows, columns = int(header.get("Rows", 0)), int(header.get("Columns", 0))
             if not 0 < rows * columns <= MAX_PIXELS:
@@ -76,11 +75,10 @@ def thumbnail_anonymised(context: ProjectContext, path: Path, edge: int = 256) -
     HeldError
         The file cannot be anonymised, or its result has no picture; says why.
     """
-    profile = replace(
-        context.profile,
+    profile = context.profile.replace(
         held_modalities=frozenset(),
         hold_burned_in=False,
-        pixels=replace(context.profile.pixels, hold=frozenset()),
+        pixels=context.profile.pixels.replace(hold=frozenset()),
     )
     with tempfile.TemporaryDirectory(prefix=".preview-", dir=context.site.staging) as folder:
         known = collect_identifiers([path])

@@ -32,11 +32,11 @@ def withdraw(context: ProjectContext, subject: str) -> list[str]:
     """
     project = context.project.name
     zones = [context.project.home_zone, *context.project.partner_zones]
-    if not context.cohorts.sop_uids(project, subject) and not context.cohorts.is_withdrawn(
+    if not context.ledger.instances.sop_uids_of_subject(
         project, subject
-    ):
+    ) and not context.ledger.withdrawals.is_withdrawn(project, subject):
         raise ConfigError(f"project {project} has no subject {subject!r}; give its pseudonym")
-    refs = context.cohorts.withdraw(project, subject, zones)
+    refs = context.ledger.withdrawals.withdraw(project, subject, zones)
     for ref in refs:
         context.folders(ref).wipe()
     clean_up_received(context)
@@ -48,7 +48,7 @@ def withdraw(context: ProjectContext, subject: str) -> list[str]:
 def erase_pending(context: ProjectContext, now: datetime | None = None) -> list[str]:
     """Erase withdrawn patients from zones where that is not proven yet; returns those left."""
     project, left = context.project.name, set()
-    for row in context.cohorts.withdrawals(project):
+    for row in context.ledger.withdrawals.of_project(project):
         if row.proven_at is not None:
             continue
         zone = context.zone(row.zone)
@@ -65,5 +65,9 @@ def erase_pending(context: ProjectContext, now: datetime | None = None) -> list[
 
 def _erase(context: ProjectContext, zone: grid.Zone, subject: str) -> None:
     project = context.project.name
-    done = erase_subject(zone, project, subject, context.cohorts.sop_uids(project, subject))
-    context.cohorts.proven_gone(project, subject, zone.settings.name, json.dumps(asdict(done)))
+    done = erase_subject(
+        zone, project, subject, context.ledger.instances.sop_uids_of_subject(project, subject)
+    )
+    context.ledger.withdrawals.mark_erased(
+        project, subject, zone.settings.name, json.dumps(asdict(done))
+    )

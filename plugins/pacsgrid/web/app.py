@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import Annotated
 
@@ -19,9 +18,9 @@ from fastapi.staticfiles import StaticFiles
 
 from pacsgrid.config import Site
 from pacsgrid.errors import ConfigError, HeldError, PacsgridError
-from pacsgrid.ledger import Overview, Shelf, StudyRow, Vault, keep_selection, migrate, note_access
-from pacsgrid.ledger.overview import HeldEntry, HourVolume, ReplicaHealth, StateCount, Story
-from pacsgrid.ledger.shelf import ReleaseEntry, WithdrawalEntry
+from pacsgrid.ledger import HeldRecord, Ledger, Overview, ReleaseOverview, StudyRecord, Vault
+from pacsgrid.ledger.overview import HourVolume, ReplicaHealth, StateCount, Story
+from pacsgrid.ledger.release_overview import ReleaseEntry, WithdrawalEntry
 from pacsgrid.model import StudyQuery, StudyState
 from pacsgrid.pipeline import ProjectContext
 from pacsgrid.pipeline.thumbnails import held_files, thumbnail, thumbnail_anonymised
@@ -102,21 +101,15 @@ class Selection:
     selection: str
 
 
-@cache
-def _ready(dsn: str) -> None:
-    migrate(dsn)
-
-
-def _seen(site: Site, who: Viewer, project: str | None) -> Sequence[str]:
+def _seen(who: Viewer, project: str | None) -> Sequence[str]:
     """Return the projects that are asked for and may be seen."""
-    _ready(site.ledger_dsn)
     if project and project not in who.projects:
         raise HTTPException(404, f"no project {project} that you may see")
     return [project] if project else who.projects
 
 
 def _overview(site: Site, who: Viewer, project: str | None = None) -> Overview:
-    return Overview(site.ledger_dsn, _seen(site, who, project))
+    return Overview(site.ledger_dsn, _seen(who, project))
 
 
 @app.middleware("http")
@@ -151,9 +144,10 @@ def flow(
 ) -> FlowOverview:
     """Counts per state, reasons of what is held, and what was verified in the last hours."""
     view = _overview(site, who, project)
-    return FlowOverview(
-        datetime.now(UTC), view.states(), view.held_reasons(), view.throughput(hours)
-    )
+    with view.snapshot():
+        return FlowOverview(
+            datetime.now(UTC), view.states(), view.held_reasons(), view.throughput(hours)
+        )
 
 
 @app.get("/api/form")
@@ -176,14 +170,14 @@ def select(site: SiteDep, who: ViewerDep, wanted: SelectionRequest) -> Selection
         study_uids=tuple(wanted.study_uids),
     )
     try:
-        vault = Vault(site.vault_key)
-        return Selection(keep_selection(site.ledger_dsn, vault, wanted.project, who.name, query))
+        selections, vault = Ledger(site.ledger_dsn).selections, Vault(site.vault_key)
+        return Selection(selections.add(vault, wanted.project, who.name, query))
     except ConfigError as error:
         raise HTTPException(422, str(error)) from None
 
 
 @app.get("/api/held")
-def held(site: SiteDep, who: ViewerDep, project: str | None = None) -> list[HeldEntry]:
+def held(site: SiteDep, who: ViewerDep, project: str | None = None) -> list[HeldRecord]:
     """What waits for a steward, the oldest first."""
     return _overview(site, who, project).held()
 
@@ -192,7 +186,8 @@ def held(site: SiteDep, who: ViewerDep, project: str | None = None) -> list[Held
 def replicas(site: SiteDep, who: ViewerDep, project: str | None = None) -> ReplicaOverview:
     """Replica health by project, zone and resource."""
     view = _overview(site, who, project)
-    rows, counts = view.replicas(), view.instances()
+    with view.snapshot():
+        rows, counts = view.replicas(), view.instances()
     names = [project] if project else who.projects
     healths = []
     for name in names:
@@ -205,14 +200,15 @@ def replicas(site: SiteDep, who: ViewerDep, project: str | None = None) -> Repli
 @app.get("/api/releases")
 def releases(site: SiteDep, who: ViewerDep, project: str | None = None) -> ReleaseHistory:
     """What was released to researchers, and which patients withdrew, by their pseudonyms."""
-    shelf = Shelf(site.ledger_dsn, _seen(site, who, project))
-    return ReleaseHistory(datetime.now(UTC), shelf.releases(), shelf.withdrawals())
+    view = ReleaseOverview(site.ledger_dsn, _seen(who, project))
+    with view.snapshot():
+        return ReleaseHistory(datetime.now(UTC), view.releases(), view.withdrawals())
 
 
 @app.get("/api/studies")
 def studies(
     site: SiteDep, who: ViewerDep, project: str | None = None, state: StudyState | None = None
-) -> list[StudyRow]:
+) -> list[StudyRecord]:
     """The studies that changed last."""
     return _overview(site, who, project).studies(state)
 
@@ -242,7 +238,7 @@ def _held_file(site: Site, who: Viewer, ref: str, number: int, what: str) -> tup
     files = held_files(site.quarantine / ref)
     if not 0 <= number < len(files):
         raise HTTPException(404, f"of this study {len(files)} files are held")
-    note_access(site.ledger_dsn, who.name, ref, f"{what} {number}")
+    Ledger(site.ledger_dsn).audit.add_access(who.name, ref, f"{what} {number}")
     return story.study.project, files[number]
 
 

@@ -10,13 +10,13 @@ from pacsgrid.errors import ConfigError
 from pacsgrid.gateway.core import Gateway
 from pacsgrid.gateway.dimse.association import Association
 from pacsgrid.gateway.dimse.contexts import Kinds
+from pacsgrid.log_suppression import suppress_library_logs
 from pacsgrid.pacs.protocol.listening import Listener, Take
 from pacsgrid.pacs.protocol.places import Limits
 from pacsgrid.pacs.protocol.wire import BUSY, Request, Stream
-from pacsgrid.pacs.quiet import hush
 from pacsgrid.pacs.tls import server_context
 
-hush()
+suppress_library_logs()
 
 
 class Node(Listener):
