@@ -185,3 +185,11 @@ def test_one_file_that_is_held_leaves_no_result(
     assert main(["deid", "in.dcm", "out.dcm"]) == 3
     assert "held, see out-held" in capsys.readouterr().out
     assert not Path("out.dcm").exists() and [*Path("out-held").iterdir()]
+
+
+def test_a_folder_that_cannot_be_written_is_named(
+    patient: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("file").touch()
+    assert main(["deid", "in/0.dcm", "file/out.dcm"]) != 0
+    assert "file cannot be written" in capsys.readouterr().err

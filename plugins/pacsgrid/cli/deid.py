@@ -8,15 +8,17 @@ import os
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pacsgrid.cli.user_key import ensure_user_key, user_key_path
+from pacsgrid.disk import storing, sync_directory
 from pacsgrid.errors import ConfigError
 
 if TYPE_CHECKING:
     from pacsgrid.deid import Profile, Pseudonyms
-    from pacsgrid.deid.folder import Listing, Summary
+    from pacsgrid.deid.folder import Summary
 
 PROJECT = "default"
 HELD = 3
@@ -83,23 +85,65 @@ def add_deid(parser: argparse.ArgumentParser) -> None:
     )
 
 
+@dataclass(frozen=True)
+class _Places:
+    """The paths of a run; `single` says that OUT is a file."""
+
+    inputs: list[Path]
+    out: Path
+    quarantine: Path
+    single: bool
+
+
 def run_deid(given: argparse.Namespace) -> int:
     """De-identify, or show what would be done; returns 3 if files are held."""
     from pacsgrid.deid import load_profile
-    from pacsgrid.deid.folder import list_files
-    from pacsgrid.deid.quarantine import REASONS, displayable_path
 
     profile = load_profile(given.profile)
     if given.diff:
         return _diff(given.paths, _pseudonyms(given), profile)
-    inputs, out = _places(given)
-    single = _is_single(inputs, out)
-    quarantine = given.quarantine or out.with_name(f"{out.stem if single else out.name}-held")
+    places = _places(given)
     if not given.dry_run:
-        _check_free(out, quarantine, single)
-    listing = list_files(inputs, [out, quarantine])
-    summary = _carry_out(given, _pseudonyms(given), profile, listing, (out, quarantine, single))
+        _check_free(places)
+    summary = _carry_out(given, places, profile)
+    _report(summary, places.quarantine, given.dry_run)
+    return HELD if summary.held else 0
+
+
+def _carry_out(given: argparse.Namespace, places: _Places, profile: Profile) -> Summary:
+    from pacsgrid.deid.folder import FolderRun, list_files
+
+    pseudonyms = _pseudonyms(given)
+    progress = _Progress()
+    listing = list_files(places.inputs, [places.out, places.quarantine])
+
+    def run_to(out: Path) -> FolderRun:
+        return FolderRun(pseudonyms, profile, out, places.quarantine, given.processes, progress)
+
     if given.dry_run:
+        summary = run_to(places.out).dry_run(listing)
+    elif not places.single:
+        summary = run_to(places.out).run(listing)
+    else:
+        parent = places.out.parent
+        with storing(parent):
+            parent.mkdir(parents=True, exist_ok=True)
+            folder = tempfile.TemporaryDirectory(prefix=".pacsgrid-", dir=parent)
+        with folder as name:
+            summary = run_to(Path(name)).run(listing)
+            with storing(parent):
+                for result in Path(name).rglob("*.dcm"):
+                    os.replace(result, places.out)
+                sync_directory(parent)
+    progress.end(summary)
+    return summary
+
+
+def _report(summary: Summary, quarantine: Path, dry_run: bool) -> None:
+    """Print what was done, and how many files were not taken for which reason."""
+    from pacsgrid.deid.quarantine import REASONS, displayable_path
+
+    if dry_run:
         for tag, fates in summary.counts.tags().items():
             print(tag, ", ".join(f"{count} {fate}" for fate, count in fates.items()))
     totals = ", ".join(f"{count} {fate}" for fate, count in summary.counts.totals().items())
@@ -107,41 +151,14 @@ def run_deid(given: argparse.Namespace) -> int:
     if summary.copies:
         print(f"{summary.copies} copies of instances that are done (duplicate)")
     for code, count in sorted(summary.skipped.items()):
-        where = "" if given.dry_run else f", listed in {displayable_path(quarantine / REASONS)}"
+        where = "" if dry_run else f", listed in {displayable_path(quarantine / REASONS)}"
         print(f"{count} passed over{where}: {code}")
     for code, count in sorted(summary.held.items()):
-        where = "would be held" if given.dry_run else f"held, see {displayable_path(quarantine)}"
+        where = "would be held" if dry_run else f"held, see {displayable_path(quarantine)}"
         print(f"{count} {where}: {code}")
-    return HELD if summary.held else 0
 
 
-def _carry_out(
-    given: argparse.Namespace,
-    pseudonyms: Pseudonyms,
-    profile: Profile,
-    listing: Listing,
-    places: tuple[Path, Path, bool],
-) -> Summary:
-    from pacsgrid.deid.folder import FolderRun
-
-    out, quarantine, single = places
-    progress = _Progress()
-    settings = quarantine, given.processes, progress
-    if given.dry_run:
-        summary = FolderRun(pseudonyms, profile, out, *settings).dry_run(listing)
-    elif not single:
-        summary = FolderRun(pseudonyms, profile, out, *settings).run(listing)
-    else:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".pacsgrid-", dir=out.parent) as folder:
-            summary = FolderRun(pseudonyms, profile, Path(folder), *settings).run(listing)
-            for result in Path(folder).rglob("*.dcm"):
-                os.replace(result, out)
-    progress.end(summary)
-    return summary
-
-
-def _places(given: argparse.Namespace) -> tuple[list[Path], Path]:
+def _places(given: argparse.Namespace) -> _Places:
     """Split the paths into inputs and OUT, which may be missing with ``--dry-run``."""
     from pacsgrid.deid.quarantine import displayable_path
 
@@ -158,7 +175,9 @@ def _places(given: argparse.Namespace) -> tuple[list[Path], Path]:
         except OSError as error:
             why = "no such file or folder" if error.errno == errno.ENOENT else error.strerror
             raise ConfigError(f"{displayable_path(path)}: {why}") from None
-    return inputs, out
+    single = _is_single(inputs, out)
+    held = out.with_name(f"{out.stem if single else out.name}-held")
+    return _Places(inputs, out, given.quarantine or held, single)
 
 
 def _is_for_results(path: Path) -> bool:
@@ -178,10 +197,10 @@ def _is_single(inputs: list[Path], out: Path) -> bool:
     return suffix in _SUFFIXES or suffix == inputs[0].suffix.lower() != ""
 
 
-def _check_free(out: Path, quarantine: Path, single: bool) -> None:
-    if single and out.exists():
-        raise ConfigError(f"{out}: exists already; remove it or name another file")
-    for place in (quarantine,) if single else (out, quarantine):
+def _check_free(places: _Places) -> None:
+    if places.single and places.out.exists():
+        raise ConfigError(f"{places.out}: exists already; remove it or name another file")
+    for place in (places.quarantine,) if places.single else (places.out, places.quarantine):
         if place.exists() and not place.is_dir():
             raise ConfigError(f"{place}: is a file; name a folder for the results")
 
