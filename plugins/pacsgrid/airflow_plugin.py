@@ -1,18 +1,23 @@
-"""What pacsgrid adds to the Airflow UI."""
+"""What pacsgrid adds to Airflow: a page, DICOMweb, a listener and a check of API requests.
+
+Airflow loads this through the distribution's entry point ``airflow.plugins``, in every one of its
+processes, so what only the API server needs is imported at its first use.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from airflow.plugins_manager import AirflowPlugin
 
 from pacsgrid.airflow import listener
 
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
-async def pacsgrid_page(scope: Any, receive: Any, send: Any) -> None:
-    """Pass a request to the page's app, which is imported at the first one.
 
-    Airflow loads plugins in all its processes, and only the API server needs the app.
+async def pacsgrid_page(scope: Scope, receive: Receive, send: Send) -> None:
+    """Pass a request to the ASGI application of the steward's page.
 
     Parameters
     ----------
@@ -24,8 +29,8 @@ async def pacsgrid_page(scope: Any, receive: Any, send: Any) -> None:
     await app(scope, receive, send)
 
 
-async def pacsgrid_dicomweb(scope: Any, receive: Any, send: Any) -> None:
-    """Pass a request to the gateway's DICOMweb app, which is imported at the first one.
+async def pacsgrid_dicomweb(scope: Scope, receive: Receive, send: Send) -> None:
+    """Pass a request to the ASGI application of the gateway's DICOMweb.
 
     Parameters
     ----------
@@ -37,15 +42,15 @@ async def pacsgrid_dicomweb(scope: Any, receive: Any, send: Any) -> None:
     await app(scope, receive, send)
 
 
-def project_gate(app: Any) -> Any:
-    """Wrap Airflow's API in the check of projects, which is imported only where there is an API."""
+def project_gate(app: ASGIApp) -> ASGIApp:
+    """Return Airflow's ASGI application behind the check of projects."""
     from pacsgrid.web.project_gate import ProjectGate
 
     return ProjectGate(app)
 
 
 class PacsgridPlugin(AirflowPlugin):
-    """The page in the navigation, its API, DICOMweb, and the check of who may use which project."""
+    """The page in Airflow's navigation, its API, DICOMweb, and who may start which run."""
 
     name = "pacsgrid"
     listeners = [listener]  # noqa: RUF012
@@ -54,7 +59,7 @@ class PacsgridPlugin(AirflowPlugin):
         {"app": pacsgrid_dicomweb, "url_prefix": "/dicom-web", "name": "pacsgrid DICOMweb"},
     ]
     fastapi_root_middlewares = [{"middleware": project_gate, "name": "pacsgrid projects"}]  # noqa: RUF012
-    # The address has no leading slash, so that it follows Airflow's base URL behind a proxy.
+    # Without a leading slash the addresses follow Airflow's base URL behind a proxy.
     react_apps = [  # noqa: RUF012
         {
             "name": "pacsgrid",
