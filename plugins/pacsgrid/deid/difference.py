@@ -39,8 +39,8 @@ def difference(
     Yields
     ------
     str
-        A line that begins with ``-`` (removed), ``+`` (added), ``~`` (changed) or a blank (kept). It
-        holds identifying values: show it, and store it nowhere.
+        A line that begins with ``-`` (removed), ``+`` (added), ``~`` (changed) or a blank (kept).
+        It holds identifying values: show it, and store it nowhere.
 
     Raises
     ------

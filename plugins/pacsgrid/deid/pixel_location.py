@@ -46,15 +46,30 @@ class PixelSpan:
 def locate_pixels(
     stream: BinaryIO, header: Any, start: int, little: bool, implicit: bool
 ) -> PixelSpan | None:
-    """Locate the pixel data at `start`, where `check_whole` stopped (PS3.5 8, A.4).
+    """Locate the pixel data of a file (PS3.5 8, A.4).
 
-    Returns None when the file ends there.
+    Parameters
+    ----------
+    stream
+        The file.
+    header
+        Its header as a dataset.
+    start
+        Position that `check_complete` returned.
+    little, implicit
+        Byte order of the data set, and whether its elements have no VR.
+
+    Returns
+    -------
+    PixelSpan or None
+        None when the file ends at `start`, and need not have pixels.
 
     Raises
     ------
     HeldError
-        ``truncated``: the file ends before its pixel data does; ``no-pixels``: an image without
-        any; ``malformed``: they are not what the header says.
+        ``truncated``: the file ends before its pixel data does. ``no-pixels``: an image without
+        pixel data. ``pixels-short``: fewer bytes than the header says. ``malformed``: the element
+        is none of pixel data.
     """
     return find_pixel_span(
         stream, start, little, implicit, is_image(header), expected_pixel_bytes(header)

@@ -190,7 +190,24 @@ class _FileWindow:
         return self._data[at : at + count]
 
     def need(self, at: int, count: int) -> bytes:
-        """Return bytes; raises _Ends when the file has not so many."""
+        """Return exactly so many bytes.
+
+        Parameters
+        ----------
+        at
+            Position of the first.
+        count
+            How many.
+
+        Returns
+        -------
+        bytes
+
+        Raises
+        ------
+        _FileEndsError
+            The file ends before.
+        """
         if at + count > self.size:
             raise _FileEndsError
         return self.take(at, count)
@@ -290,7 +307,7 @@ def _not_dicom_error(head: bytes, size: int) -> HeldError:
             return HeldError("not-dicom", f"the file is {what}")
     return HeldError(
         "not-dicom",
-        "the file is no DICOM file (PS3.10), and no data set without preamble; it was left out",
+        "the file is no DICOM file (PS3.10), and no data set without preamble; no result was made",
     )
 
 
@@ -546,7 +563,7 @@ def _copy_items(
         if stop > end:
             if end < data.size:
                 raise _NonconformantError(
-                    f"an item of {_format_tag(owner)} does not fit into the sequence or file around it"
+                    f"an item of {_format_tag(owner)} does not fit into its sequence or the file"
                 )
             raise _FileEndsError
         at, _ = _copy_dataset(data, value, stop, how, target, out, depth + 1)

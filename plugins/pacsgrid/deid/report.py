@@ -58,10 +58,20 @@ def study_report(
 
 
 def join_reports(before: bytes, late: bytes) -> bytes:
-    """Return the report of a study whose late instances were anonymised by themselves.
+    """Join the reports of a study to which late instances were added.
 
-    Counts are added; `held`, software and profile are the late one's, and an earlier profile that
-    differs is named beside it.
+    Counts are added up. Held files, software and profile are those of the late instances; other
+    profiles used before are listed beside it.
+
+    Parameters
+    ----------
+    before, late
+        Reports of the study so far, and of the late instances.
+
+    Returns
+    -------
+    bytes
+        JSON in UTF-8.
     """
     old, new = json.loads(before), json.loads(late)
     profiles = [*old.pop("earlier_profiles", []), old["profile"]]
