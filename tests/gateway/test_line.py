@@ -18,7 +18,7 @@ from pacsgrid.gateway.serve import PREFIX, application
 from pacsgrid.gateway_settings import Token
 from pacsgrid.grid import study_collection
 from pacsgrid.model import StudyQuery
-from pacsgrid.pacs.receiver.watch import Watcher
+from pacsgrid.pacs.storage_scp.completion_watcher import CompletionWatcher
 from pacsgrid.pipeline import STEPS, Line, find_studies, run_step, settle
 from pacsgrid.pipeline.keep import tend
 from pacsgrid.pipeline.withdraw import withdraw
@@ -44,7 +44,7 @@ def test_what_is_stored_is_found_again_under_its_pseudonyms(tmp_path: Path) -> N
             headers = {"Authorization": "Bearer rods"}
             client = DICOMwebClient(server.url + PREFIX, headers=headers)
             client.store_instances([dcmread(path)])
-            Watcher(stack.dir / "incoming", 0.0, 0.0, lambda study: None).look()
+            CompletionWatcher(stack.dir / "incoming", 0.0, 0.0, lambda study: None).scan()
             with Line(site, "demo") as line:
                 refs = find_studies(line, "received", StudyQuery())
                 for name in STEPS:

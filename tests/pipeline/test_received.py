@@ -18,9 +18,9 @@ from pacsgrid.embedded.stack import Stack
 from pacsgrid.ledger import Ledger
 from pacsgrid.ledger.codes import REJECTED, WITHDRAWN
 from pacsgrid.model import StudyQuery, StudyState
-from pacsgrid.pacs.received import ReceivedSource
-from pacsgrid.pacs.receiver.incoming import Incoming
-from pacsgrid.pacs.receiver.watch import Watcher
+from pacsgrid.pacs.received_source import ReceivedSource
+from pacsgrid.pacs.storage_scp.completion_watcher import CompletionWatcher
+from pacsgrid.pacs.storage_scp.incoming import Incoming
 from pacsgrid.pipeline import STEPS, Line, find_studies, run_step, settle
 from pacsgrid.pipeline.context import Rooms
 from pacsgrid.pipeline.housekeeping import sweep
@@ -64,7 +64,7 @@ class Study:
 
     def watch(self) -> int:
         """Let the watcher look once; returns how many studies it announced."""
-        return Watcher(self.folder, 0.0, 0.0, lambda study: None).look()
+        return CompletionWatcher(self.folder, 0.0, 0.0, lambda study: None).scan()
 
     def left(self) -> int:
         return len(list(self.folder.glob("[!.]*/*.dcm")))
@@ -421,7 +421,7 @@ def test_rooms_on_another_file_system(
 
     study.send(1, 2)
     with monkeypatch.context() as patch:
-        patch.setattr("pacsgrid.pacs.received.os.link", refused)
+        patch.setattr("pacsgrid.pacs.received_source.os.link", refused)
         refs = steps(line)
     settle(line, refs)
     assert study.left() == 0 and proven_once(line, study.ref(line))

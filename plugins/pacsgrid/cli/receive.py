@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 
 from pacsgrid.config import load_site
-from pacsgrid.pacs.receiver.run import serve
+from pacsgrid.pacs.storage_scp.run import serve
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

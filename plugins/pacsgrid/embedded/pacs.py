@@ -13,10 +13,10 @@ from pynetdicom import AE, build_context
 from pynetdicom.association import Association
 from pynetdicom.sop_class import Verification
 
+from pacsgrid.dimse.reactor import work_around_races
 from pacsgrid.embedded.process import Child, accepts, free_port
 from pacsgrid.errors import SourceUnavailable
 from pacsgrid.model import SourceSettings
-from pacsgrid.pacs.reactor import settle
 
 ORTHANC = Path("/usr/sbin/Orthanc")
 DICOMWEB = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
@@ -135,7 +135,7 @@ class EmbeddedPacs:
             contexts=[build_context(*kind) for kind in kinds],
             ae_title=self.ae_title,
         )
-        settle(assoc)
+        work_around_races(assoc)
         if not assoc.is_established:
             raise SourceUnavailable("embedded PACS: no association for C-STORE")
         try:
@@ -154,7 +154,7 @@ class EmbeddedPacs:
             contexts=[build_context(Verification)],
             ae_title=self.ae_title,
         )
-        settle(assoc)
+        work_around_races(assoc)
         if not assoc.is_established:
             return False
         answered: bool = assoc.send_c_echo().get("Status") == 0

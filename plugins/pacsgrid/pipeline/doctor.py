@@ -19,7 +19,7 @@ from pacsgrid import grid
 from pacsgrid.errors import PacsgridError
 from pacsgrid.ledger.invariants import faults, sealed_entries
 from pacsgrid.model import StudyState
-from pacsgrid.pacs.asked import QUESTION
+from pacsgrid.pacs.query_check import QUERY_KEYS
 from pacsgrid.pipeline.context import Line
 from pacsgrid.pipeline.crate import MANIFEST
 from pacsgrid.pipeline.release import collection_of
@@ -95,7 +95,7 @@ def _identities(line: Line) -> set[str]:
         values.update(
             value
             for key, value in opened.items()
-            if key not in QUESTION | {"source"} and len(value) >= _TELLING
+            if key not in QUERY_KEYS | {"source"} and len(value) >= _TELLING
         )
     return values
 

@@ -14,8 +14,8 @@ from pacsgrid.deid.straight import straightened
 from pacsgrid.disk import sha256_of
 from pacsgrid.errors import HeldError, SourceTooMuch
 from pacsgrid.model import FoundStudy, StudyQuery, StudyState
-from pacsgrid.pacs import Source, asked, open_source
-from pacsgrid.pacs.received import ReceivedSource
+from pacsgrid.pacs import Source, open_source, query_check
+from pacsgrid.pacs.received_source import ReceivedSource
 from pacsgrid.pipeline.context import Line
 from pacsgrid.pipeline.received import take_up
 
@@ -47,7 +47,7 @@ def find_studies(
         It gave `most_answers` or more (0 for no limit), so there may be others; nothing was
         entered.
     """
-    asked.insist_on_single_values(query)
+    query_check.check_single_values(query)
     source = open_source(line.site.source(source_name))
     answers = list(source.find_studies(query))
     if most_answers and len(answers) >= most_answers:
@@ -63,10 +63,10 @@ def find_studies(
             "study_uid": study.study_uid,
             "patient_id": study.patient_id,
             "source": source_name,
-            **asked.sealed(study),
+            **query_check.query_to_identity(study),
         }
         state = _enter(line, source_name, ref, identity)
-        doubtful = state is StudyState.HELD or asked.is_doubtful(study)
+        doubtful = state is StudyState.HELD or query_check.is_unconfirmed(study)
         if state in _OPEN and doubtful and _asked_anew(line, ref, identity):
             state = StudyState.FOUND
         if state is StudyState.VERIFIED and _taken_up(line, source, study, ref):
@@ -95,7 +95,7 @@ class Outlook:
 def look(line: Line, source_name: str, queries: Sequence[StudyQuery]) -> Outlook:
     """Tell what `find_studies` would take, and enter nothing. Raises as it does."""
     for query in queries:
-        asked.insist_on_single_values(query)
+        query_check.check_single_values(query)
     source = open_source(line.site.source(source_name))
     known = {study.ref: study.state for study in line.ledger.studies(line.project.name)}
     seen: set[str] = set()
@@ -128,10 +128,10 @@ def _asked_anew(line: Line, ref: str, identity: dict[str, str]) -> bool:
     A study that was held because nobody had asked for it is released.
     """
     held = line.ledger.held_code(ref)
-    if held not in ("", asked.NOT_ASKED_FOR):
+    if held not in ("", query_check.NOT_ASKED_FOR):
         return False
     before = line.vault.open(ref, line.ledger.sealed(ref))
-    if not asked.replaces(identity, before):
+    if not query_check.replaces_query(identity, before):
         return False
     with line.ledger.lock_study(ref) as ours:
         if not ours or line.ledger.held_code(ref) != held:

@@ -18,7 +18,7 @@ from pacsgrid.errors import ConfigError, HeldError, SourceUnavailable
 from pacsgrid.ledger import InstanceRow
 from pacsgrid.ledger.codes import GIVEN_UP
 from pacsgrid.model import AnonymisedInstance, FoundStudy, StudyState
-from pacsgrid.pacs.received import ReceivedSource
+from pacsgrid.pacs.received_source import ReceivedSource
 from pacsgrid.pipeline.context import Line, Rooms
 
 log = logging.getLogger(__name__)

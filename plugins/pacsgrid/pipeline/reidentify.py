@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from pacsgrid.errors import ConfigError
 from pacsgrid.ledger import Ledger, Vault, note_access
-from pacsgrid.pacs.asked import QUESTION
+from pacsgrid.pacs.query_check import QUERY_KEYS
 
 _REASON = 10
 
@@ -49,4 +49,4 @@ def reidentify(
             note_access(dsn, who, ref, "identity", reason)
             identity = vault.open(ref, ledger.sealed(ref))
             # What was asked for may name other patients too.
-            yield ref, {key: identity[key] for key in identity if key not in QUESTION}
+            yield ref, {key: identity[key] for key in identity if key not in QUERY_KEYS}

@@ -23,7 +23,7 @@ from pacsgrid.errors import (
 from pacsgrid.ledger import WAY
 from pacsgrid.ledger.codes import WITHDRAWN
 from pacsgrid.model import StudyState
-from pacsgrid.pacs import asked, open_source
+from pacsgrid.pacs import open_source, query_check
 from pacsgrid.pacs.header import Header, read_header
 from pacsgrid.pipeline.anonymise import anonymise
 from pacsgrid.pipeline.completion import complete
@@ -55,7 +55,7 @@ def retrieve(line: Line, ref: str) -> None:
     identity = line.vault.open(ref, line.ledger.sealed(ref))
     settings = line.site.source(identity["source"])
     source = open_source(settings)
-    study = asked.unsealed(identity)
+    study = query_check.study_from_identity(identity)
     room = line.rooms(ref).staging
     room.mkdir(parents=True, exist_ok=True, mode=0o700)
     files = source.retrieve(study, room)
@@ -63,9 +63,9 @@ def retrieve(line: Line, ref: str) -> None:
         raise HeldError("empty", "the source lists no instance of this study any more")
     if settings.kind in ("dimse", "dicomweb"):
         headers = [read_header(file.path) for file in files]
-        if reason := asked.unasked(study, [one or Header() for one in headers]):
+        if reason := query_check.reason_not_asked_for(study, [one or Header() for one in headers]):
             line.rooms(ref).wipe()
-            raise HeldError(asked.NOT_ASKED_FOR, reason)
+            raise HeldError(query_check.NOT_ASKED_FOR, reason)
     log.info("%s: %d instances retrieved", ref, len(files))
 
 

@@ -19,13 +19,13 @@ from starlette.routing import Route
 from pacsgrid.errors import PacsgridError
 from pacsgrid.gateway.core import Gateway
 from pacsgrid.gateway.find import Level
-from pacsgrid.gateway.index import UID
 from pacsgrid.gateway.objects import Instance
 from pacsgrid.gateway.transcode import CannotDecode
 from pacsgrid.gateway.web import query, retrieve, store
 from pacsgrid.gateway.web.accept import insist_json
 from pacsgrid.gateway.web.address import address, service
 from pacsgrid.gateway.web.caller import Caller, Who
+from pacsgrid.uids import is_numeric_uid
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +119,7 @@ async def _admitted(who: Who, request: Request) -> Caller:
         raise HTTPException(414, f"a query may have up to {MOST_QUERY >> 10} KiB")
     caller = await who(request)
     for name in ("study", "series", "sop"):
-        if not UID.fullmatch(request.path_params.get(name, "0")):
+        if not is_numeric_uid(request.path_params.get(name, "0")):
             raise HTTPException(400, f"the {name} in the address is no UID (PS3.5 9.1)")
     return caller
 
