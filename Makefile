@@ -69,10 +69,10 @@ format: $(VENV)/.ready
 	$(BIN)/ruff format .
 
 bench: $(VENV)/.ready system
-	$(BIN)/python tests/benchmarks/bench_line.py
+	$(BIN)/python tests/benchmarks/bench_pipeline.py
 
 zone-soak: $(VENV)/.ready
-	$(BIN)/python tests/embedded/zone/soak.py --operations 100000
+	PYTHONPATH=$(PYTHONPATH):tests $(BIN)/python -m support.zone_soak --operations 100000
 
 bench-zone: $(VENV)/.ready
 	$(BIN)/python tests/benchmarks/bench_zone.py
@@ -88,7 +88,7 @@ bench-deid-score: $(VENV)/.ready
 	$(BIN)/python tests/benchmarks/bench_deid_score.py
 
 grid-nights: $(VENV)/.ready
-	PACSGRID_NIGHTS=100 $(BIN)/python -m pytest -s tests/pipeline/test_nights.py
+	PACSGRID_NIGHTS=100 $(BIN)/python -m pytest -s tests/pipeline/test_maintenance_nights.py
 
 # Random failures of resources, zones, steps and rooms; every study must be proven or held.
 .PHONY: grid-convergence

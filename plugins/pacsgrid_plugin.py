@@ -28,7 +28,7 @@ async def pacsgrid_dicomweb(scope: Any, receive: Any, send: Any) -> None:
 
 def project_gate(app: Any) -> Any:
     """Put the gate before Airflow's API; imported where there is one to stand before."""
-    from pacsgrid.web.gate import ProjectGate
+    from pacsgrid.web.project_gate import ProjectGate
 
     return ProjectGate(app)
 

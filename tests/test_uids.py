@@ -9,8 +9,8 @@ import pytest
 from pacsgrid import grid
 from pacsgrid.errors import HeldError, ZoneError
 from pacsgrid.ledger import InstanceRow
-from pacsgrid.pipeline.crate import path_of
 from pacsgrid.pipeline.manifest import Manifest
+from pacsgrid.pipeline.release_documents import path_in_project
 from pacsgrid.uids import (
     collection,
     has_digits_and_dots,
@@ -40,7 +40,7 @@ def test_what_is_no_uid_is_no_path(tmp_path: Path, text: str) -> None:
         lambda: grid.study_collection("brno", "demo", "S1", text),
         lambda: grid.object_path("brno", "demo", row(series=text)),
         lambda: grid.object_path("brno", "demo", row(sop=text)),
-        lambda: path_of(row(study=text)),
+        lambda: path_in_project(row(study=text)),
     ):
         with pytest.raises(HeldError, match="not-uid") as refusal:
             make()

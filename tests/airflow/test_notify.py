@@ -20,7 +20,7 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
 from pacsgrid.airflow.notify import failed
 from pacsgrid.config import site_names
-from pacsgrid.embedded.process import free_port
+from pacsgrid.embedded.ports import reserve_port
 from pacsgrid.errors import ConfigError
 from support.certificates import make_certificates
 
@@ -121,7 +121,7 @@ def postman(
     server = Controller(
         taken,
         hostname="127.0.0.1",
-        port=free_port(),
+        port=reserve_port(),
         tls_context=tls,
         require_starttls=True,
         authenticator=known,

@@ -57,19 +57,19 @@ OURS = """
 import shutil
 from pacsgrid.deid import Pseudonyms, Workshop, load_profile
 from pacsgrid.deid.anonymise import Anonymiser
-from pacsgrid.deid.work import Known
+from pacsgrid.deid.processing import Known
 from functools import reduce
 from operator import or_
 profile, pseudonyms = load_profile(sys.argv[3]), Pseudonyms(b"k" * 32, "bench")
 def actions(files):
-    with Workshop(pseudonyms, profile, 1) as workshop:
-        known = reduce(or_, workshop.know(files).values(), Known())
+    with Workshop(pseudonyms, profile, 1) as processor:
+        known = reduce(or_, processor.know(files).values(), Known())
     one = Anonymiser(pseudonyms, profile, known.identifiers)
     for path in files:
-        one.file(path, out)
+        one.anonymise(path, out)
 def whole(files):
-    with Workshop(pseudonyms, profile, 1) as workshop:
-        batch = workshop.study(files, out)
+    with Workshop(pseudonyms, profile, 1) as processor:
+        batch = processor.process_study(files, out)
     assert len(batch.made) == len(files), batch.held[0]
 measure(f"pacsgrid {sys.argv[3]}, without checker", actions)
 shutil.rmtree(out); out.mkdir()

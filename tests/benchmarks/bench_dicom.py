@@ -16,7 +16,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from multiprocessing import Pipe, get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -43,7 +42,8 @@ from pacsgrid.dimse.message_channel import MessageChannel
 from pacsgrid.dimse.pdu import ProposedContext, encode_request
 from pacsgrid.dimse.stream import Stream
 from pacsgrid.embedded.pacs import EmbeddedPacs
-from pacsgrid.embedded.process import Child, accepts, free_port
+from pacsgrid.embedded.ports import accepts, reserve_port
+from pacsgrid.embedded.process import ChildProcess
 from pacsgrid.grid.sharing import share
 from pacsgrid.model import FoundStudy
 from pacsgrid.pacs import open_source
@@ -139,10 +139,10 @@ def receiving(work: Path, parts: list[Path]) -> None:
     """Print the rates of receiving."""
     into = work / "theirs"
     into.mkdir()
-    port = free_port()
+    port = reserve_port()
     command = [str(BIN / "storescp"), "--bit-preserving", "--max-pdu", "131072"]
     env = {**os.environ, "TCP_NODELAY": "1"}
-    child = Child("storescp", [*command, "-od", str(into), str(port)], work / "log", env)
+    child = ChildProcess("storescp", [*command, "-od", str(into), str(port)], work / "log", env)
     child.start()
     child.wait_ready(lambda: accepts(port), 10)
     dcmtk = rate(lambda: send(port, parts, 1), lambda: empty(into))
@@ -211,7 +211,7 @@ def retrieving(work: Path, parts: list[Path]) -> None:
     into = work / "in"
 
     def ours(way: str) -> None:
-        settings = replace(pacs.settings(), retrieve=way)
+        settings = pacs.settings().replace(retrieve=way)
         assert len(open_source(settings).retrieve(FoundStudy(STUDY, ""), into)) == COUNT
 
     def clean() -> None:
@@ -250,14 +250,14 @@ def gateway(work: Path, parts: list[Path]) -> None:
 
     Zone, gateway and readers are processes of their own, or the zone would wait for the reader.
     """
-    port = free_port()
+    port = reserve_port()
     with ServedZones(work / "zones") as zones:
         (one,) = zones.add([path for part in parts for path in part.iterdir()])
         share(zones.home, PROJECT, ["eva#brno"])
         zones.site(
             bind="127.0.0.1",
             dicom_port=port,
-            http_port=free_port(),
+            http_port=reserve_port(),
             peers=[{"ae_title": "PACSGRID", "user": "eva#brno"}],
             access_seconds=600.0,
         )
@@ -273,7 +273,7 @@ def gateway(work: Path, parts: list[Path]) -> None:
         env = {**os.environ, "PACSGRID_SITE": str(work / "zones" / "site.yaml")}
         env["PYTHONPATH"] = os.pathsep.join(sys.path)
         log = work / "gateway.log"
-        child = Child("gateway", [sys.executable, "-m", "pacsgrid", "gateway"], log, env)
+        child = ChildProcess("gateway", [sys.executable, "-m", "pacsgrid", "gateway"], log, env)
         child.start()
         child.wait_ready(lambda: accepts(port), 300)
         into = work / "out"

@@ -22,7 +22,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from pacsgrid.cli import main
-from pacsgrid.deid import Pseudonyms, landing, load_profile, quarantine, work
+from pacsgrid.deid import Pseudonyms, atomic_batch, load_profile, processing, quarantine
 from pacsgrid.deid.folder import FolderRun, Summary, list_files
 from support.dicom import ct, save
 
@@ -154,7 +154,7 @@ def check_nasty(ran: Ran, wanted: dict[str, str]) -> None:
     summary = ran.summary
     assert summary.finished == summary.files == len(wanted) + 5
     assert summary.held == Counter(c for c in wanted.values() if c and c not in passed)
-    assert summary.passed == Counter(c for c in wanted.values() if c in passed)
+    assert summary.skipped == Counter(c for c in wanted.values() if c in passed)
 
 
 def by_name(ran: Ran) -> list[tuple[str, dict[str, Any]]]:
@@ -165,7 +165,7 @@ def by_name(ran: Ran) -> list[tuple[str, dict[str, Any]]]:
 def test_all_of_a_nasty_folder_is_accounted_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processes: int
 ) -> None:
-    monkeypatch.setattr(work, "WORTH_PROCESSES", 0.0)
+    monkeypatch.setattr(processing, "MIN_SECONDS_FOR_PROCESSES", 0.0)
     wanted = nasty(tmp_path / "in")
     ran = run(tmp_path / "in", tmp_path / "out", processes)
     assert (ran.summary.made, ran.summary.copies) == (5, 1)
@@ -268,14 +268,14 @@ def test_nesting_is_read_up_to_the_limit(tmp_path: Path) -> None:
     assert [entry["code"] for entry in ran.reasons["b"]] == ["too-deep"]
 
 
-@pytest.mark.parametrize("who", ["file", "check"])
+@pytest.mark.parametrize("who", ["anonymise", "check"])
 @pytest.mark.parametrize("error", [RecursionError, MemoryError, ValueError, UnicodeError])
 def test_whatever_one_file_does_is_its_own_affair(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, who: str, error: type[Exception]
 ) -> None:
     for number in range(3):
         ct(tmp_path / "in" / str(number), f"1.2.{number + 3}", f"1.2.{number + 3}.1")
-    cls = work.Anonymiser if who == "file" else work.Checker
+    cls = processing.Anonymiser if who == "anonymise" else processing.Checker
     real = getattr(cls, who)
 
     def fails(self: Any, path: Path, *rest: Any) -> Any:
@@ -292,7 +292,7 @@ def test_whatever_one_file_does_is_its_own_affair(
 
 DYING = """
 import os
-from pacsgrid.deid import work
+from pacsgrid.deid import processing
 from pacsgrid.deid.check import checker
 
 def dies(real, which):
@@ -303,10 +303,10 @@ def dies(real, which):
     return instead
 
 def start(tools):
-    work._start(tools)
+    processing._initialise_worker(tools)
     if {phase!r} == "header":
         checker.read_header = dies(checker.read_header, 0)
-    work.Anonymiser.file = dies(work.Anonymiser.file, 1)
+    processing.Anonymiser.anonymise = dies(processing.Anonymiser.anonymise, 1)
 """
 
 
@@ -322,8 +322,8 @@ def test_a_process_that_dies_takes_its_study_alone(
     name = f"dying_of_{phase}"
     (tmp_path / f"{name}.py").write_text(DYING.format(phase=phase))
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(work, "WORTH_PROCESSES", 0.0)
-    monkeypatch.setattr(work, "_start", importlib.import_module(name).start)
+    monkeypatch.setattr(processing, "MIN_SECONDS_FOR_PROCESSES", 0.0)
+    monkeypatch.setattr(processing, "_initialise_worker", importlib.import_module(name).start)
     ran = run(tmp_path / "in", tmp_path / "out", 2)
     assert ran.summary.finished == ran.summary.files == 6
     codes = {file: {entry["code"] for entry in lines} for file, lines in ran.reasons.items()}
@@ -348,7 +348,7 @@ def test_a_full_disk_is_told_and_the_run_goes_on_later(
     def sync(handles: list[int]) -> dict[int, OSError]:
         return {handles[0]: full} if next(calls) else {}
 
-    monkeypatch.setattr(landing, "sync_files", sync)
+    monkeypatch.setattr(atomic_batch, "sync_files", sync)
     assert main(command) == 75
     said = capsys.readouterr().err
     assert str(out) in said and "No space left" in said and "free space" in said
@@ -403,8 +403,8 @@ def test_a_study_of_copies_has_each_instance_once(tmp_path: Path) -> None:
     first = ct(tmp_path / "a.dcm", "1.2.3", "1.2.3.1")
     (tmp_path / "b.dcm").write_bytes(first.read_bytes() + b"\0\0")
     files = [tmp_path / "b.dcm", first]
-    with work.Workshop(PSEUDONYMS, load_profile("basic"), 1) as shop:
-        batch = shop.study(files, tmp_path / "out")
+    with processing.StudyProcessor(PSEUDONYMS, load_profile("basic"), 1) as processor:
+        batch = processor.process_study(files, tmp_path / "out")
     assert len(batch.made) == 1 and batch.held == [] and batch.counts.instances == 1
     assert [outcome.source for outcome in batch.outcomes if outcome.made] == files
     assert sorted(outcome.copy for outcome in batch.outcomes) == [False, True]

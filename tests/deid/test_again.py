@@ -12,7 +12,7 @@ from pydicom.tag import Tag
 
 from pacsgrid.deid import (
     Pseudonyms,
-    Workshop,
+    StudyProcessor,
     anonymise_file,
     check_file,
     collect_identifiers,
@@ -103,8 +103,8 @@ def test_an_identifier_among_numbers_and_bytes_goes(tmp_path: Path) -> None:
         ds.InstanceNumber = number
         ds.add_new(0x00143070, "OW", "Nováková".encode() + b" ")
         files.append(save(ds, tmp_path / str(number)))
-    with Workshop(PSEUDONYMS, load_profile("research"), processes=1) as workshop:
-        batch = workshop.study(files, tmp_path / "out")
+    with StudyProcessor(PSEUDONYMS, load_profile("research"), processes=1) as processor:
+        batch = processor.process_study(files, tmp_path / "out")
     assert [outcome.code for outcome in batch.held] == []
     first, second = (dcmread(made.path) for made in batch.made)
     assert first.AcquisitionNumber == 7 and second.AcquisitionNumber is None

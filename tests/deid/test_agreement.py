@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from pacsgrid.deid import Pseudonyms
 from pacsgrid.deid.check.identity import Identity
-from pacsgrid.deid.check.search import Search, dates_in
+from pacsgrid.deid.check.identity_search import IdentitySearch, find_dates
 from pacsgrid.deid.identifiers import StudyIdentifiers
-from pacsgrid.deid.text import TextCleaner
+from pacsgrid.deid.text_cleaner import TextCleaner
 from support.written import NAMES, ways
 
 BORN, EXAMINED, SHIFT = date(1961, 5, 4), date(2024, 3, 10), -37
@@ -26,7 +26,9 @@ CASES = [(lang, name, text) for lang, name, texts in NAMES for text in texts]
 
 
 @lru_cache(maxsize=256)
-def tools(name: str, born: date = BORN, examined: date = EXAMINED) -> tuple[TextCleaner, Search]:
+def tools(
+    name: str, born: date = BORN, examined: date = EXAMINED
+) -> tuple[TextCleaner, IdentitySearch]:
     """Return cleaner and search of a study of somebody."""
     days = f"{born:%Y%m%d}", f"{examined:%Y%m%d}"
     identifiers = StudyIdentifiers(
@@ -43,7 +45,7 @@ def tools(name: str, born: date = BORN, examined: date = EXAMINED) -> tuple[Text
         births={days[0]},
         dates={days[1]},
     )
-    return TextCleaner(identifiers, Pseudonyms(b"a" * 32, "agree"), SHIFT), Search(identity)
+    return TextCleaner(identifiers, Pseudonyms(b"a" * 32, "agree"), SHIFT), IdentitySearch(identity)
 
 
 def letters(text: str) -> str:
@@ -52,11 +54,11 @@ def letters(text: str) -> str:
     return "".join(c for c in plain if c.isalnum())
 
 
-def agreed(cleaner: TextCleaner, search: Search, text: str) -> str:
+def agreed(cleaner: TextCleaner, search: IdentitySearch, text: str) -> str:
     """Clean a text; the checker has to be content with what is left."""
     cleaned = cleaner.clean(text)
-    assert search.text(cleaned) is None, (text, cleaned)
-    assert not set(dates_in(cleaned)) & search.dates & set(dates_in(text)), (text, cleaned)
+    assert search.search_text(cleaned) is None, (text, cleaned)
+    assert not set(find_dates(cleaned)) & search.dates & set(find_dates(text)), (text, cleaned)
     return cleaned
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +23,7 @@ from support.images import header, write
 LOOKS = PixelSettings(look="none", hold=frozenset())
 # No decoder here reads these as they came.
 UNDECODED = ("jpeg offset table", "jpeg 2000 unknown marker")
-PROFILE = replace(load_profile("basic"), pixels=LOOKS, hold_burned_in=False)
+PROFILE = load_profile("basic").replace(pixels=LOOKS, hold_burned_in=False)
 
 
 def image(path: Path, syntax: UID, value: bytes, frames: int = 1, **elements: object) -> Path:
@@ -181,7 +180,7 @@ def test_frames_are_looked_at_whatever_an_extended_offset_table_says(tmp_path: P
         tmp_path / "in.dcm", JPEGBaseline8Bit, fragments(frame, frame), frames=2,
         ExtendedOffsetTable=b"Kvapilova Zdenka", ExtendedOffsetTableLengths=bytes(16),
     )  # fmt: skip
-    looking = replace(PROFILE, pixels=replace(PROFILE.pixels, look="all"))
+    looking = PROFILE.replace(pixels=PROFILE.pixels.replace(look="all"))
     made = dcmread(checked(path, looking).path)
     assert "ExtendedOffsetTable" not in made
     assert int(made.NumberOfFrames) == 2
@@ -243,7 +242,7 @@ def test_a_scan_that_leaves_its_last_coefficient_empty_is_put_right(tmp_path: Pa
 
 
 def test_an_icon_is_cleaned_and_read_back(tmp_path: Path) -> None:
-    profile = replace(PROFILE, overrides={0x00880200: "K"})
+    profile = PROFILE.replace(overrides={0x00880200: "K"})
     icon = Dataset()
     icon.SamplesPerPixel, icon.PhotometricInterpretation = 1, "MONOCHROME2"
     icon.Rows = icon.Columns = 64

@@ -14,7 +14,7 @@ from pacsgrid.deid import (
     collect_identifiers,
     load_profile,
 )
-from pacsgrid.deid.content import table
+from pacsgrid.deid.content_items import load_table
 from pacsgrid.deid.profile import Profile
 from pacsgrid.errors import HeldError
 from support.checked import PSEUDONYMS, checked
@@ -70,12 +70,12 @@ def contents(path: Path, made_with: Profile) -> list[str]:
 def test_dates_times_and_persons_follow_table_e_3_4_1(
     tmp_path: Path, options: tuple[str, ...]
 ) -> None:
-    keys = [key for key in table() if key[2] in VALUES]
+    keys = [key for key in load_table() if key[2] in VALUES]
     assert len(keys) == 53
     source = report(tmp_path / "a", [item(*key) for key in keys])
     made = contents(source, profile(tmp_path, *options))
     for key, value in zip(keys, made, strict=True):
-        kind, kept = key[2], bool(table()[key].options.keys() & set(options))
+        kind, kept = key[2], bool(load_table()[key].options.keys() & set(options))
         before = VALUES[kind][2]
         if not kept:
             assert value == DUMMIES[kind], key

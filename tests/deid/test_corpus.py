@@ -9,7 +9,7 @@ import pytest
 from corpus import run
 from corpus.table import COLUMNS
 from corpus.table import rows as published
-from pacsgrid.deid.table import rows as ours
+from pacsgrid.deid.confidentiality_table import load_table as ours
 
 _PATTERNS = {"ggggeeee-where-gggg-is-odd": "private"}
 

@@ -5,8 +5,13 @@ from __future__ import annotations
 import pytest
 from pydicom.dataset import Dataset
 
-from pacsgrid.deid.pixel.holds import refuse, shows_face, shows_label, visual_features
 from pacsgrid.deid.pixel.settings import PixelSettings
+from pacsgrid.deid.pixel.visual_holds import (
+    check_visual_holds,
+    shows_face,
+    shows_label,
+    visual_features,
+)
 from pacsgrid.deid.profile import load_profile
 from pacsgrid.errors import HeldError
 
@@ -42,9 +47,9 @@ def test_slide_labels_wait_in_every_profile(image: Dataset, expected: bool) -> N
     for name in ("basic", "research", "strict"):
         if expected:
             with pytest.raises(HeldError, match="label"):
-                refuse(image, load_profile(name).pixels)
+                check_visual_holds(image, load_profile(name).pixels)
         else:
-            refuse(image, load_profile(name).pixels)
+            check_visual_holds(image, load_profile(name).pixels)
 
 
 def volume(spacing: float, thickness: float | None, matrix: int = 256, **header: object) -> Dataset:
@@ -97,7 +102,7 @@ def test_a_face_is_seen_whatever_names_the_head(image: Dataset) -> None:
     assert shows_face(image)
     assert visual_features(image) == "YES"
     with pytest.raises(HeldError, match="face"):
-        refuse(image, PixelSettings())
+        check_visual_holds(image, PixelSettings())
 
 
 @pytest.mark.parametrize(
@@ -119,4 +124,4 @@ def test_a_face_is_seen_whatever_names_the_head(image: Dataset) -> None:
 )
 def test_what_shows_no_face_goes_on(image: Dataset) -> None:
     assert not shows_face(image)
-    refuse(image, PixelSettings())
+    check_visual_holds(image, PixelSettings())

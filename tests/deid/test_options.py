@@ -15,8 +15,8 @@ from pacsgrid.deid import (
     Profile,
     load_profile,
 )
-from pacsgrid.deid.content import table
-from pacsgrid.deid.dates import shift
+from pacsgrid.deid.content_items import load_table
+from pacsgrid.deid.date_shift import shift_date
 from support.checked import PSEUDONYMS, checked
 from support.dicom import ct, save
 
@@ -92,7 +92,7 @@ def test_dates_stay_or_move_everywhere(tmp_path: Path, option: str) -> None:
     days = PSEUDONYMS.shift_days("756203/1234") if option == "modified" else 0
     for place in (made, made.ReferencedImageSequence[0]):
         for tag, value in values.items():
-            assert place[tag].value == shift(value, dictionary_VR(tag), days), f"{tag:08x}"
+            assert place[tag].value == shift_date(value, dictionary_VR(tag), days), f"{tag:08x}"
     said = {"full": "UNMODIFIED", "modified": "MODIFIED"}[option]
     assert made.LongitudinalTemporalInformationModified == said
 
@@ -155,13 +155,13 @@ def report(path: Path, items: list[Dataset]) -> Path:
     [(), ("structured",), ("descriptors", "structured"), ("device",), ("institution", "patient")],
 )
 def test_content_items_follow_table_e_3_4_1(tmp_path: Path, options: tuple[str, ...]) -> None:
-    assert len(table()) == 211
-    keys = [key for key in table() if key[2] in ("TEXT", "CODE", "NUM")]
+    assert len(load_table()) == 211
+    keys = [key for key in load_table() if key[2] in ("TEXT", "CODE", "NUM")]
     assert len(keys) == 95
     path = report(tmp_path / "a", [content_item(*key) for key in keys])
     made = run(path, profile(tmp_path, *options))
     for key, item in zip(keys, made.ContentSequence, strict=True):
-        expected = any(option in table()[key].options for option in options)
+        expected = any(option in load_table()[key].options for option in options)
         assert stands(item) == expected, key
 
 

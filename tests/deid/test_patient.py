@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from pacsgrid.deid import Pseudonyms, Workshop, load_profile, same_patient
+from pacsgrid.deid import Pseudonyms, StudyProcessor, load_profile, merge_patient_prints
 from pacsgrid.deid.folder import FolderRun, Summary
 from pacsgrid.deid.patient import patient_key, patient_print
 from pacsgrid.deid.profile import Profile
@@ -62,7 +61,7 @@ def test_a_study_without_an_id_is_a_subject_of_its_own(blank: str) -> None:
     ],
 )
 def test_one_patient_written_in_two_ways(one: Dataset, other: Dataset) -> None:
-    same_patient(patient_print(ds, PSEUDONYMS) for ds in (one, other))
+    merge_patient_prints(patient_print(ds, PSEUDONYMS) for ds in (one, other))
 
 
 @pytest.mark.parametrize(
@@ -78,7 +77,7 @@ def test_one_patient_written_in_two_ways(one: Dataset, other: Dataset) -> None:
 )
 def test_two_patients_under_one_id(one: Dataset, other: Dataset, apart: str) -> None:
     with pytest.raises(HeldError, match=f"patient-mismatch.*{apart}") as raised:
-        same_patient(patient_print(ds, PSEUDONYMS) for ds in (one, other))
+        merge_patient_prints(patient_print(ds, PSEUDONYMS) for ds in (one, other))
     assert not any(word in str(raised.value) for word in ("Nov", "Kvap", "12345", "1961"))
 
 
@@ -96,8 +95,8 @@ def test_the_issuer_parts_the_results(tmp_path: Path) -> None:
         ds = dcmread(path)
         ds.IssuerOfPatientID = issuer
         ds.save_as(path)
-    with Workshop(PSEUDONYMS, load_profile("research")) as workshop:
-        made = [workshop.study([path], tmp_path / path.stem).made[0] for path in files]
+    with StudyProcessor(PSEUDONYMS, load_profile("research")) as processor:
+        made = [processor.process_study([path], tmp_path / path.stem).made[0] for path in files]
     assert len({one.subject for one in made}) == 3
     assert made[0].subject == PSEUDONYMS.subject("756203/1234")
     for one in made:
@@ -109,8 +108,8 @@ def test_files_of_one_study_that_differ_in_their_issuer_are_told_apart(tmp_path:
     ds = dcmread(files[1])
     ds.IssuerOfPatientID = "HOSP_B"
     ds.save_as(files[1])
-    with Workshop(PSEUDONYMS, load_profile("research")) as workshop:
-        made = workshop.study(files, tmp_path / "out").made
+    with StudyProcessor(PSEUDONYMS, load_profile("research")) as processor:
+        made = processor.process_study(files, tmp_path / "out").made
     assert len({one.subject for one in made}) == 2
 
 
@@ -130,9 +129,9 @@ def test_two_patients_under_one_id_in_a_folder(tmp_path: Path) -> None:
     summary = run([*first, later], research)
     assert (summary.earlier, summary.made, dict(summary.held)) == (2, 0, {"patient-conflict": 1})
     assert len(list(out.glob("S*"))) == 1
-    rehearsed = FolderRun(PSEUDONYMS, research, out, quarantine).rehearse([*first, later])
+    rehearsed = FolderRun(PSEUDONYMS, research, out, quarantine).dry_run([*first, later])
     assert (rehearsed.made, dict(rehearsed.held)) == (2, {"patient-conflict": 1})
-    trusting = replace(research, hold_patient_conflicts=False)
+    trusting = research.replace(hold_patient_conflicts=False)
     assert run([later], trusting).made == 1
 
 

@@ -23,14 +23,16 @@ from pacsgrid.deid import (
     collect_identifiers,
     load_profile,
 )
-from pacsgrid.deid.check import pixels_text
+from pacsgrid.deid.check import pixel_text
 from pacsgrid.deid.pixel.settings import PixelSettings
 from pacsgrid.errors import HeldError
 from support.burned_in import font
 from support.images import header, write
 
 PSEUDONYMS = Pseudonyms(b"k" * 32, "demo")
-needs_tesseract = pytest.mark.skipif(not pixels_text.engine(), reason="Tesseract is not installed")
+needs_tesseract = pytest.mark.skipif(
+    not pixel_text.tesseract_path(), reason="Tesseract is not installed"
+)
 
 
 def frame(text: str, size: int = 22, light: bool = True) -> NDArray[Any]:
@@ -55,7 +57,7 @@ def made(tmp_path: Path, frames: list[NDArray[Any]], look: str = "none", **more:
 
 
 def _looking(profile: Profile, look: str) -> Profile:
-    pixels = PixelSettings(look, "look", frozenset(), ())
+    pixels = PixelSettings(look=look, outside_ultrasound_regions="look", hold=frozenset())
     return dataclasses.replace(profile, pixels=pixels, hold_burned_in=False)
 
 
@@ -120,7 +122,7 @@ def test_blanked_text_passes_and_is_counted(tmp_path: Path) -> None:
     assert dcmread(result).BurnedInAnnotation == "NO"
     checker = Checker(_looking(load_profile("research"), "risky"))
     checker.check(path, result)
-    assert checker.counts.frames_read == pixels_text.FRAMES
+    assert checker.counts.frames_read == pixel_text.FRAMES
 
 
 @needs_tesseract
@@ -130,7 +132,7 @@ def test_only_what_the_profile_looks_at_is_read(tmp_path: Path) -> None:
 
 
 def test_without_tesseract_nothing_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pixels_text, "engine", lambda: "")
+    monkeypatch.setattr(pixel_text, "tesseract_path", lambda: "")
     path, result = made(tmp_path, [frame("Novakova")])
     checker = Checker(_looking(load_profile("research"), "risky"))
     checker.check(path, result)

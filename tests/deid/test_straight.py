@@ -22,7 +22,7 @@ from pydicom.uid import (
 
 from pacsgrid.deid import load_profile
 from pacsgrid.deid.check.reader import MalformedError, read_header
-from pacsgrid.deid.straight import straightened
+from pacsgrid.deid.regularise import regularise
 from pacsgrid.errors import HeldError
 from support.checked import checked
 from support.dicom import ct
@@ -203,7 +203,7 @@ def test_a_regular_file_stays_as_it_is(tmp_path: Path) -> None:
     ds.ProcedureCodeSequence = Sequence([code, Dataset()])
     ds.save_as(path)
     with path.open("rb") as stream:
-        again = dcmread(BytesIO(straightened(stream).read()))
+        again = dcmread(BytesIO(regularise(stream).read()))
     again.file_meta = FileMetaDataset()
     ds.file_meta = FileMetaDataset()
     assert list(again) == list(ds)

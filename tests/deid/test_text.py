@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from pacsgrid.deid import Pseudonyms
-from pacsgrid.deid.dates import shift
+from pacsgrid.deid.date_shift import shift_date
 from pacsgrid.deid.identifiers import StudyIdentifiers
-from pacsgrid.deid.text import TextCleaner
+from pacsgrid.deid.text_cleaner import TextCleaner
 
 IDENTIFIERS = StudyIdentifiers(
     names=frozenset({"Nováková^Žofie", "Dvořák^Jiří", "O'Brien^Seán", "Müller^Jürgen"}),
@@ -87,7 +87,7 @@ def test_dates_in_text_move_in_their_own_writing(text: str, moved: str) -> None:
     ],
 )
 def test_dates_and_times_move_by_whole_days(value: str, vr: str, moved: str) -> None:
-    assert shift(value, vr, -10) == moved
+    assert shift_date(value, vr, -10) == moved
 
 
 def test_without_dates_a_date_in_text_goes() -> None:

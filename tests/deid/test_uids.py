@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,9 +11,9 @@ from pydicom.uid import UID_dictionary
 from pacsgrid.deid import Profile, check_file, load_profile
 from pacsgrid.deid.check.uids import is_standard, is_valid
 from pacsgrid.deid.folder import FolderRun, list_files
-from pacsgrid.deid.quiet import quiet
 from pacsgrid.deid.vocabulary import STANDARD_UIDS
 from pacsgrid.errors import HeldError
+from pacsgrid.log_suppression import pydicom_suppressed
 from pacsgrid.uids import is_uid
 from support.checked import PSEUDONYMS, checked
 from support.dicom import ct, save
@@ -39,7 +38,7 @@ def retaining(tmp_path: Path) -> Profile:
 def hostile(path: Path, keyword: str, value: str) -> Path:
     ds = dcmread(ct(path, "1.2.3", "1.2.3.4", "Kvapilova^Zdenka", patient_id="756203/1234"))
     ds.FrameOfReferenceUID = ds.InstanceCreatorUID = "1.2.3.9"
-    with quiet():
+    with pydicom_suppressed():
         setattr(ds, keyword, value)
         return save(ds, path)
 
@@ -87,7 +86,7 @@ def test_the_checker_refuses_a_name_among_retained_uids(tmp_path: Path, retainin
     path = hostile(tmp_path / "in.dcm", "FrameOfReferenceUID", "1.2.3.9")
     made = checked(path, retaining).path
     for value in ("Zdenka", "1.2..3", "1.2.3/../x"):
-        with quiet():
+        with pydicom_suppressed():
             ds = dcmread(made)
             ds.FrameOfReferenceUID = value
             ds.save_as(made)
@@ -156,7 +155,7 @@ def test_a_transfer_syntax_is_a_listed_one(tmp_path: Path, syntax: str) -> None:
 
 
 def test_a_retained_uid_is_not_made_of_a_birth_date_or_identifier(tmp_path: Path) -> None:
-    keeping = replace(load_profile("research"), options=load_profile("research").options | {"uids"})
+    keeping = load_profile("research").replace(options=load_profile("research").options | {"uids"})
     ds = dcmread(ct(tmp_path / "a.dcm", "1.2.3", "1.2.826.0.1.19750312.1"))
     ds.FrameOfReferenceUID = "1.2.840.10008.7562031234"
     ds.SynchronizationFrameOfReferenceUID = "1.2.826.0.1.20240102.5"

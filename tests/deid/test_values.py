@@ -17,12 +17,18 @@ from pydicom.uid import (
     PositronEmissionTomographyImageStorage,
 )
 
-from pacsgrid.deid import Workshop, check_file, load_profile
+from pacsgrid.deid import StudyProcessor, check_file, load_profile
 from pacsgrid.deid.anonymise import Anonymiser
 from pacsgrid.deid.identifiers import StudyIdentifiers
-from pacsgrid.deid.quiet import quiet
-from pacsgrid.deid.repair import age, clock, day, moment, numbers
+from pacsgrid.deid.value_repair import (
+    repair_age,
+    repair_date,
+    repair_datetime,
+    repair_numbers,
+    repair_time,
+)
 from pacsgrid.errors import HeldError
+from pacsgrid.log_suppression import pydicom_suppressed
 from support.checked import PSEUDONYMS, checked
 from support.dicom import ct, save
 
@@ -39,7 +45,7 @@ def put(ds: Dataset, tag: int, vr: str, value: str) -> None:
 
 def one(tmp_path: Path, tag: int, vr: str, value: str, profile: str = "research") -> bytes | None:
     """What anonymiser and checker make of a value in a CT; None when the element is gone."""
-    with quiet():
+    with pydicom_suppressed():
         ds = dcmread(ct(tmp_path / "a.dcm", "1.2.3", "1.2.3.4"))
         put(ds, tag, vr, value)
         made = dcmread(checked(save(ds, tmp_path / "a.dcm"), load_profile(profile)).path)
@@ -107,7 +113,7 @@ def test_a_number_of_somebodys_still_goes(tmp_path: Path) -> None:
 
 def test_one_nan_does_not_take_an_array(tmp_path: Path) -> None:
     points = "\\".join(["1.5"] * 300 + ["NaN"] + ["-2,5"] * 3 + ["7"] * 2)
-    with quiet():
+    with pydicom_suppressed():
         ds = dcmread(ct(tmp_path / "a.dcm", "1.2.3", "1.2.3.4"))
         item = Dataset()
         put(item, CONTOUR, "DS", points)
@@ -131,7 +137,7 @@ def test_one_nan_does_not_take_an_array(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_dates_are_read_and_shifted(tmp_path: Path, value: str, becomes: str) -> None:
-    assert day(value) in (becomes, None)
+    assert repair_date(value) in (becomes, None)
     assert one(tmp_path, 0x00080021, "DA", value) == shifted(becomes).encode()
 
 
@@ -148,7 +154,7 @@ def test_numbers_of_a_wrong_width_are_told(tmp_path: Path) -> None:
 
 
 def test_a_birth_date_in_another_form_goes_from_texts(tmp_path: Path) -> None:
-    with quiet():
+    with pydicom_suppressed():
         ds = dcmread(ct(tmp_path / "a.dcm", "1.2.3", "1.2.3.4"))
         put(ds, 0x00100030, "DA", "1975-03-12")
         ds.SeriesDescription = "narozena 12.3.1975, knee"
@@ -193,7 +199,7 @@ def test_what_is_no_date_neither_stays_nor_goes(
     ],
 )  # fmt: skip
 def test_times_are_read(tmp_path: Path, value: str, becomes: str) -> None:
-    assert clock(value) == becomes
+    assert repair_time(value) == becomes
     assert one(tmp_path, 0x00080031, "TM", value) == becomes.encode()
 
 
@@ -224,7 +230,7 @@ def test_what_is_no_time_is_held(tmp_path: Path, value: str) -> None:
     ],
 )
 def test_moments_are_read_and_shifted(tmp_path: Path, value: str, becomes: str) -> None:
-    assert moment(value) == becomes
+    assert repair_datetime(value) == becomes
     assert one(tmp_path, 0x0008002A, "DT", value) == shifted(becomes).encode()
 
 
@@ -235,7 +241,7 @@ def test_moments_are_read_and_shifted(tmp_path: Path, value: str, becomes: str) 
      ("45Y6M", None), ("alt", None)],
 )  # fmt: skip
 def test_ages(tmp_path: Path, value: str, becomes: str | None) -> None:
-    assert age(value) == becomes
+    assert repair_age(value) == becomes
     if becomes == "095Y":
         assert one(tmp_path, 0x00101010, "AS", value) == b"090Y"
     elif becomes is None:
@@ -286,7 +292,7 @@ def test_suv_is_right_or_held(tmp_path: Path, syntax: Any) -> None:
         "RadiopharmaceuticalStartDateTime": "2024-03-10 09:11:12.1234567", "PatientWeight": "75 kg",
         "RadionuclideHalfLife": "6586,2 s",
     }  # fmt: skip
-    with quiet():
+    with pydicom_suppressed():
         path = pet(tmp_path / "a.dcm", **given)
         if syntax:
             ds = dcmread(path)
@@ -307,14 +313,14 @@ def test_suv_is_right_or_held(tmp_path: Path, syntax: Any) -> None:
              "RadionuclideTotalDose", "RadionuclideHalfLife", "PatientWeight"],
 )  # fmt: skip
 def test_no_dummy_stands_for_what_cannot_be_read(tmp_path: Path, name: str) -> None:
-    with quiet(), pytest.raises(HeldError, match=f"bad-value: {name}"):
+    with pydicom_suppressed(), pytest.raises(HeldError, match=f"bad-value: {name}"):
         checked(pet(tmp_path / "a.dcm", **{name: "gegen zehn"}), load_profile("research"))
 
 
 @pytest.mark.parametrize("enhanced", [False, True])
 @pytest.mark.parametrize("spacing", ["0,7\\0,7", "0.7 mm\\0.7 mm"])
 def test_a_face_is_seen_in_careless_numbers(tmp_path: Path, enhanced: bool, spacing: str) -> None:
-    with quiet():
+    with pydicom_suppressed():
         ds = dcmread(ct(tmp_path / "a.dcm", "1.2.3", "1.2.3.4"))
         ds.BodyPartExamined = "HEAD"
         ds.Rows = ds.Columns = 256
@@ -336,27 +342,27 @@ def test_numbers_without_their_vr(tmp_path: Path) -> None:
     ds = dcmread(ct(tmp_path / "a.dcm", "1.2.3", "1.2.3.4"))
     put(ds, SPACING, "UN", "0,7\\0,7")
     path = save(ds, tmp_path / "a.dcm")
-    with quiet():
+    with pydicom_suppressed():
         made = dcmread(checked(path, load_profile("research")).path)
     assert made.PixelSpacing == [0.7, 0.7]
 
 
 def test_zeros_of_a_required_date_stay(tmp_path: Path) -> None:
-    with quiet():
+    with pydicom_suppressed():
         path = pet(tmp_path / "a.dcm", SeriesDate="00000000")
         assert dcmread(checked(path, load_profile("research")).path).SeriesDate == "00000000"
 
 
 def test_the_quick_way_reads_them_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = []
-    with quiet():
+    with pydicom_suppressed():
         for number in range(3):
             files.append(pet(tmp_path / f"{number}.dcm", SeriesTime="10:11:12", RescaleSlope="0,5"))
         profile = load_profile("research")
         together = Anonymiser(PSEUDONYMS, profile, StudyIdentifiers())
-        monkeypatch.setattr(Anonymiser, "_long", None)
+        monkeypatch.setattr(Anonymiser, "_rewrite_fully", None)
         for path in files:
-            made = dcmread(together.file(path, tmp_path / path.stem).path)
+            made = dcmread(together.anonymise(path, tmp_path / path.stem).path)
             assert (made.SeriesTime, made.RescaleSlope) == ("101112", 0.5)
 
 
@@ -370,7 +376,7 @@ def test_the_quick_way_reads_them_too(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_the_checker_sees_what_was_lost(tmp_path: Path, tag: int, value: str | None) -> None:
     """By its own reading: of values that break their VR as of others."""
     for number, spelled in enumerate(("0,7\\0,7", "0.7\\0.7")):
-        with quiet():
+        with pydicom_suppressed():
             path = pet(tmp_path / f"{number}.dcm", SeriesTime="10:11:12", SeriesDate="2024-03-10")
             ds = dcmread(path)
             put(ds, SPACING, "DS", spelled)
@@ -388,7 +394,7 @@ def test_the_checker_sees_what_was_lost(tmp_path: Path, tag: int, value: str | N
 
 
 def test_the_checker_finds_a_date_that_was_left_in_another_form(tmp_path: Path) -> None:
-    with quiet():
+    with pydicom_suppressed():
         path = pet(tmp_path / "a.dcm", SeriesDate="2024-03-10")
         made = checked(path, load_profile("research")).path
         for left in ("2024-03-10", "20240310", "10.03.2024"):
@@ -400,17 +406,17 @@ def test_the_checker_finds_a_date_that_was_left_in_another_form(tmp_path: Path) 
 
 
 def test_one_value_tells_how_the_others_are_read() -> None:
-    assert numbers(["1,250", "0,5"], SPACING) == ["1.250", "0.5"]
-    assert numbers(["1,250", "0.5"], SPACING) == ["1,250", "0.5"]
-    assert numbers(["5 mm"], 0x00080000) is None
+    assert repair_numbers(["1,250", "0,5"], SPACING) == ["1.250", "0.5"]
+    assert repair_numbers(["1,250", "0.5"], SPACING) == ["1,250", "0.5"]
+    assert repair_numbers(["5 mm"], 0x00080000) is None
 
 
 def test_a_held_value_takes_its_file_alone(tmp_path: Path) -> None:
-    with quiet():
+    with pydicom_suppressed():
         files = [ct(tmp_path / f"{n}.dcm", "1.2.3", f"1.2.3.{n}") for n in range(2)]
         ds = dcmread(files[0])
         put(ds, SPACING, "DS", "eng\\weit")
         save(ds, files[0])
-        with Workshop(PSEUDONYMS, load_profile("research"), 1) as workshop:
-            batch = workshop.study(files, tmp_path / "out")
+        with StudyProcessor(PSEUDONYMS, load_profile("research"), 1) as processor:
+            batch = processor.process_study(files, tmp_path / "out")
     assert len(batch.made) == 1 and [held.code for held in batch.held] == ["bad-value"]

@@ -11,7 +11,7 @@ from pydicom.sequence import Sequence
 
 from pacsgrid.deid import check_file, load_profile
 from pacsgrid.deid.check import vocabulary as theirs
-from pacsgrid.deid.vocabulary import _TERMS, own_words
+from pacsgrid.deid.vocabulary import _TERMS, defined_terms
 from pacsgrid.errors import HeldError
 from support.checked import PSEUDONYMS, checked
 from support.dicom import ct, save
@@ -23,7 +23,9 @@ def test_both_lists_say_the_same() -> None:
     """Each is its own; where they differ a study would be held for nothing."""
     assert len(_TERMS) > 120
     assert theirs._words() == {t: {w.encode() for w in words} for t, words in _TERMS.items()}
-    assert "HAS ACQ CONTEXT" in own_words(0x0040A010) and "SINGLE PLANE" in own_words(0x00080008)
+    assert "HAS ACQ CONTEXT" in defined_terms(0x0040A010) and "SINGLE PLANE" in defined_terms(
+        0x00080008
+    )
 
 
 @pytest.mark.parametrize("profile", PROFILES)

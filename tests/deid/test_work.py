@@ -10,16 +10,16 @@ import pytest
 from pydicom import dcmread
 
 from pacsgrid import disk
-from pacsgrid.deid import Pseudonyms, Workshop, landing, load_profile
-from pacsgrid.deid.effort import effort, parts
+from pacsgrid.deid import Pseudonyms, StudyProcessor, atomic_batch, load_profile
 from pacsgrid.deid.folder import FolderRun
-from pacsgrid.deid.work import Batch, Job
+from pacsgrid.deid.processing import Batch, StudyJob
+from pacsgrid.deid.workload import estimate_seconds, split_evenly
 from support.dicom import ct, save
 
 PSEUDONYMS = Pseudonyms(b"k" * 32, "demo")
 
 
-SLICE, ULTRASOUND = effort(512 << 10, 0), effort(600 << 10, 800 * 600)
+SLICE, ULTRASOUND = estimate_seconds(512 << 10, 0), estimate_seconds(600 << 10, 800 * 600)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ SLICE, ULTRASOUND = effort(512 << 10, 0), effort(600 << 10, 800 * 600)
 )
 def test_a_study_is_parted_by_what_its_files_take(efforts: list[float], sizes: list[int]) -> None:
     files = [Path(f"{number:04}") for number in range(len(efforts))]
-    made = parts(files, dict(zip(files, efforts, strict=True)), processes=2)
+    made = split_evenly(files, dict(zip(files, efforts, strict=True)), processes=2)
     assert [path for part in made for path in part] == files
     assert [len(part) for part in made] == sizes
 
@@ -48,10 +48,12 @@ def test_a_header_tells_what_a_file_takes(tmp_path: Path) -> None:
     ds = dcmread(ct(tmp_path / "a", "1.2.3", "1.2.3.1"))
     ds.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
     slices = save(ds, tmp_path / "a")
-    with Workshop(PSEUDONYMS, load_profile("basic"), processes=1) as workshop:
-        known = workshop.know([slices, frames])
-    assert known["1.2.3"].efforts == {slices: effort(slices.stat().st_size, 0)}
-    assert known["1.2.4"].efforts == {frames: effort(frames.stat().st_size, 3 * 32 * 32)}
+    with StudyProcessor(PSEUDONYMS, load_profile("basic"), processes=1) as processor:
+        known = processor.read_headers([slices, frames])
+    assert known["1.2.3"].estimated_seconds == {slices: estimate_seconds(slices.stat().st_size, 0)}
+    assert known["1.2.4"].estimated_seconds == {
+        frames: estimate_seconds(frames.stat().st_size, 3 * 32 * 32)
+    }
 
 
 def studies(folder: Path, count: int, each: int) -> list[Path]:
@@ -75,17 +77,17 @@ def test_small_studies_are_under_way_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They come out as one after another, and one that is refused takes no other with it."""
-    monkeypatch.setattr("pacsgrid.deid.work.WORTH_PROCESSES", 0)
+    monkeypatch.setattr("pacsgrid.deid.processing.MIN_SECONDS_FOR_PROCESSES", 0)
     files = studies(tmp_path / "in", 7, 3)
     clash = ct(tmp_path / "in" / "9", "1.2.4", "1.2.4.9", patient_id="801101/0022")
-    begun: list[Job] = []
-    begin = Workshop._begin
+    begun: list[StudyJob] = []
+    begin = StudyProcessor._start_job
 
-    def noted(self: Workshop, job: Job, here: object) -> object:
+    def noted(self: StudyProcessor, job: StudyJob, here: object) -> object:
         begun.append(job)
         return begin(self, job, here)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Workshop, "_begin", noted)
+    monkeypatch.setattr(StudyProcessor, "_start_job", noted)
     told: list[int] = []
     run = FolderRun(
         PSEUDONYMS, load_profile("research"), tmp_path / "two", tmp_path / "held", 2,
@@ -116,10 +118,10 @@ def test_nothing_is_told_before_it_is_on_disk(
         assert not list((tmp_path / "out").rglob("*.dcm"))
         return disk.sync_files(handles)
 
-    monkeypatch.setattr(landing, "sync_files", noted)
+    monkeypatch.setattr(atomic_batch, "sync_files", noted)
     files = studies(tmp_path / "in", 1, 12)
-    with Workshop(PSEUDONYMS, load_profile("basic"), processes=1) as workshop:
-        batch = workshop.study(files, tmp_path / "out")
+    with StudyProcessor(PSEUDONYMS, load_profile("basic"), processes=1) as processor:
+        batch = processor.process_study(files, tmp_path / "out")
     assert synced == [12] and len(batch.made) == 12
     assert all(made.path.is_file() for made in batch.made)
     assert not list((tmp_path / "out").rglob("*.part"))
@@ -128,7 +130,7 @@ def test_nothing_is_told_before_it_is_on_disk(
 def test_a_disk_that_fails_leaves_nothing_that_looks_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(landing, "sync_files", lambda handles: {handles[0]: OSError(5, "I/O")})
+    monkeypatch.setattr(atomic_batch, "sync_files", lambda handles: {handles[0]: OSError(5, "I/O")})
     files = studies(tmp_path / "in", 1, 3)
     run = FolderRun(PSEUDONYMS, load_profile("basic"), tmp_path / "out", tmp_path / "held", 1)
     with pytest.raises(OSError):
@@ -147,10 +149,10 @@ def test_processes_change_nothing(tmp_path: Path) -> None:
     files = [ct(tmp_path / f"{n}.dcm", "1.2.3", f"1.2.3.{n}", fill=n) for n in range(140)]
     ct(tmp_path / "139.dcm", "1.2.3", "1.2.3.5", fill=7)
     files[17].write_bytes(files[17].read_bytes()[:-9])
-    with Workshop(PSEUDONYMS, load_profile("basic"), processes=1) as one:
-        first = one.study(files, tmp_path / "one")
-    with Workshop(PSEUDONYMS, load_profile("basic"), processes=3) as three:
-        second = three.study(files, tmp_path / "three")
+    with StudyProcessor(PSEUDONYMS, load_profile("basic"), processes=1) as one:
+        first = one.process_study(files, tmp_path / "one")
+    with StudyProcessor(PSEUDONYMS, load_profile("basic"), processes=3) as three:
+        second = three.process_study(files, tmp_path / "three")
     assert shas(first) == shas(second) and len(first.made) == 137
     assert first.counts == second.counts
     assert sorted(outcome.code for outcome in second.held) == [
@@ -164,8 +166,8 @@ def test_a_name_of_one_file_is_kept_out_of_all(tmp_path: Path) -> None:
     ds = dcmread(second)
     ds.SeriesDescription = "Sebestova hlava"
     ds.save_as(second)
-    with Workshop(PSEUDONYMS, load_profile("research"), processes=1) as workshop:
-        batch = workshop.study([first, second], tmp_path / "out")
+    with StudyProcessor(PSEUDONYMS, load_profile("research"), processes=1) as processor:
+        batch = processor.process_study([first, second], tmp_path / "out")
     assert len(batch.made) == 2
     assert not any(b"ebestova" in made.path.read_bytes() for made in batch.made)
 
@@ -178,11 +180,13 @@ def test_processes_do_not_import_what_their_parent_runs(tmp_path: Path) -> None:
 if __name__ != "__main__":
     raise RuntimeError("imported")
 from pathlib import Path
-from pacsgrid.deid import Pseudonyms, load_profile, work
-work.WORTH_PROCESSES = 0
-with work.Workshop(Pseudonyms(b"k" * 32, "demo"), load_profile("basic"), processes=2) as shop:
-    batch = shop.study([Path({str(tmp_path / "in.dcm")!r})], Path({str(tmp_path / "out")!r}))
-    print(shop._pool is not None, len(batch.made))
+from pacsgrid.deid import Pseudonyms, load_profile, processing
+processing.MIN_SECONDS_FOR_PROCESSES = 0
+pseudonyms = Pseudonyms(b"k" * 32, "demo")
+with processing.StudyProcessor(pseudonyms, load_profile("basic"), processes=2) as processor:
+    source, out = Path({str(tmp_path / "in.dcm")!r}), Path({str(tmp_path / "out")!r})
+    batch = processor.process_study([source], out)
+    print(processor._pool is not None, len(batch.made))
 """
     )
     done = subprocess.run(

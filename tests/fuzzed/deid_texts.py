@@ -13,9 +13,9 @@ from datetime import date, timedelta
 
 from pacsgrid.deid import Pseudonyms
 from pacsgrid.deid.check.identity import Identity
-from pacsgrid.deid.check.search import Search, dates_in
+from pacsgrid.deid.check.identity_search import IdentitySearch, find_dates
 from pacsgrid.deid.identifiers import StudyIdentifiers
-from pacsgrid.deid.text import TextCleaner
+from pacsgrid.deid.text_cleaner import TextCleaner
 from support.written import NAMES, ways
 
 STAFF = "Hromadka^Oldrich"
@@ -55,7 +55,7 @@ class Study:
         self.cleaner = TextCleaner(
             identifiers, Pseudonyms(b"f" * 32, "fuzz"), -draw.randrange(1, 365)
         )
-        self.search = Search(identity)
+        self.search = IdentitySearch(identity)
         self.canaries = [
             word for word in _plain(self.name.replace("^", " ").replace("=", " ")).split()
             if len(word) >= 5
@@ -110,9 +110,9 @@ def throw(seed: int, numbers: range) -> str:
             cleaned = study.cleaner.clean(text, draw.choice(("LO", "SH", "ST", "LT", "UT")))
         except Exception as error:
             raise AssertionError(f"{where}: {error!r}") from error
-        found = study.search.text(cleaned)
+        found = study.search.search_text(cleaned)
         assert found is None, f"{where} became {cleaned!r}, which holds {found}"
-        days = set(dates_in(cleaned)) & study.search.dates & set(dates_in(text))
+        days = set(find_dates(cleaned)) & study.search.dates & set(find_dates(text))
         assert not days, f"{where} became {cleaned!r}, which holds a date"
         assert not any(word in _plain(cleaned) for word in study.canaries), f"{where}: {cleaned!r}"
         changed += cleaned != text

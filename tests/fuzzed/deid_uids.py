@@ -28,8 +28,8 @@ from pacsgrid.deid import (
     collect_identifiers,
     load_profile,
 )
-from pacsgrid.deid.quiet import quiet
 from pacsgrid.errors import HeldError
+from pacsgrid.log_suppression import pydicom_suppressed
 from pacsgrid.uids import is_uid
 
 CT, EXPLICIT = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.2.1"
@@ -151,7 +151,7 @@ class Through:
         """Say what is wrong with what became of a case; empty when nothing is."""
         profile = self._profiles[number % len(self._profiles)]
         path, out = self._room / "in.dcm", self._room / "out"
-        with quiet():
+        with pydicom_suppressed():
             path.write_bytes(make(seed, number))
             try:
                 made = anonymise_file(

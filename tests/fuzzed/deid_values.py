@@ -9,12 +9,12 @@ from __future__ import annotations
 import random
 
 from pacsgrid.deid import load_profile
-from pacsgrid.deid.actions import _moved
-from pacsgrid.deid.check.days import days
+from pacsgrid.deid.actions import _shift_time
+from pacsgrid.deid.check.element_dates import days_in_value
 from pacsgrid.deid.check.identity import Identity
 from pacsgrid.deid.check.reader import Element
-from pacsgrid.deid.check.values import Losses
-from pacsgrid.deid.repair import numbers
+from pacsgrid.deid.check.value_loss import LossCheck
+from pacsgrid.deid.value_repair import repair_numbers
 from pacsgrid.errors import HeldError
 
 SHIFT = -100
@@ -66,7 +66,7 @@ class Writer:
 def agree(seed: int, count: int) -> dict[str, int]:
     """Return how many values of each VR were read; raises AssertionError at a disagreement."""
     draw = random.Random(seed)
-    writer, losses = Writer(draw), Losses(load_profile("research"), Identity())
+    writer, losses = Writer(draw), LossCheck(load_profile("research"), Identity())
     made = dict.fromkeys(TAGS, 0)
     for _ in range(count):
         vr = draw.choice(list(TAGS))
@@ -74,15 +74,15 @@ def agree(seed: int, count: int) -> dict[str, int]:
         try:
             if vr == "DS":
                 raw = value.encode().decode("latin-1").rstrip(" \0").split("\\")
-                read = numbers(raw, TAGS[vr])
+                read = repair_numbers(raw, TAGS[vr])
                 if read is None:
                     continue
                 result = "\\".join(read)
             else:
-                result = _moved(TAGS[vr], value, vr, SHIFT)
+                result = _shift_time(TAGS[vr], value, vr, SHIFT)
         except HeldError:
             continue
         made[vr] += 1
-        assert not days(result) & days(value) or vr == "DS", (vr, value, result)
-        losses.judge(TAGS[vr], Element(vr, value.encode()), Element(vr, result.encode()))
+        assert not days_in_value(result) & days_in_value(value) or vr == "DS", (vr, value, result)
+        losses.check(TAGS[vr], Element(vr, value.encode()), Element(vr, result.encode()))
     return made

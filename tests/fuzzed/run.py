@@ -30,7 +30,7 @@ from pacsgrid.gateway import Gateway
 from pacsgrid.gateway.dimse import association as asked
 from pacsgrid.gateway.dimse.contexts import StoredSyntaxes
 from pacsgrid.grid.sharing import share
-from pacsgrid.pacs.log_suppression import suppress_library_logs
+from pacsgrid.log_suppression import suppress_library_logs
 from pacsgrid.pacs.part10 import read_meta
 from pacsgrid.pacs.storage_scp import association as received
 from pacsgrid.pacs.storage_scp.incoming import OWNERS, PARTS, Incoming

@@ -25,13 +25,15 @@ from pynetdicom.sop_class import (
     StudyRootQueryRetrieveInformationModelMove,
 )
 
+from pacsgrid.config import SourceSettings
 from pacsgrid.dimse.reactor import work_around_races
 from pacsgrid.embedded.pacs import ORTHANC, EmbeddedPacs
-from pacsgrid.embedded.process import Child, accepts, free_port
+from pacsgrid.embedded.ports import accepts, reserve_port
+from pacsgrid.embedded.process import ChildProcess
 from pacsgrid.gateway import Gateway
 from pacsgrid.gateway.dimse.service import Node
 from pacsgrid.grid.sharing import share
-from pacsgrid.model import SourceSettings, StudyQuery
+from pacsgrid.model import StudyQuery
 from pacsgrid.pacs import open_source
 from pacsgrid.pacs.part10 import read_meta
 from pacsgrid.uids import is_uid
@@ -74,8 +76,8 @@ class Served:
 
     def source(self, state: Path, calling: str = "EVA") -> SourceSettings:
         return SourceSettings(
-            "gateway",
-            "dimse",
+            name="gateway",
+            kind="dimse",
             host="127.0.0.1",
             port=self.node.port,
             ae_title="PACSGRID",
@@ -96,7 +98,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     directory = tmp_path_factory.mktemp("dimse")
     # A grid holds derived UIDs only; two of pydicom's files have some of no root (X.660).
     samples = [one for one in make_corpus(directory / "corpus") if is_uid(one.study)]
-    store_port = free_port()
+    store_port = reserve_port()
     with ServedZones(directory) as zones:
         zones.add([one.path for one in samples])
         share(zones.home, PROJECT, [EVA])
@@ -370,7 +372,7 @@ def test_every_file_comes_by_move_as_it_is(served: Served, tmp_path: Path) -> No
         str(into),
         str(served.store_port),
     ]
-    child = Child("storescp", command, tmp_path / "log")
+    child = ChildProcess("storescp", command, tmp_path / "log")
     child.start()
     try:
         child.wait_ready(lambda: accepts(served.store_port), 20)
@@ -409,7 +411,7 @@ def test_getscu_at_each_level(served: Served, level: str, tmp_path: Path) -> Non
     if level == "IMAGE":
         keys.append(f"SOPInstanceUID={one.sop_uid}")
         expected = [one]
-    done = served.dcmtk("getscu", *keys, more=("-S", "-B", "-od", str(tmp_path)))
+    done = served.dcmtk("getscu", *keys, more=("-S", "+B", "-od", str(tmp_path)))
     assert done.returncode == 0, done.stderr
     came = {}
     for path in tmp_path.iterdir():
@@ -526,7 +528,7 @@ def test_move_to_the_receiver(zones: ServedZones, tmp_path: Path) -> None:
     with RunningReceiver(tmp_path / "r", allow=allow) as receiver:
         destinations = [
             {"ae_title": "PACSGRID", "host": "127.0.0.1", "port": receiver.port},
-            {"ae_title": "NOBODY", "host": "127.0.0.1", "port": free_port()},
+            {"ae_title": "NOBODY", "host": "127.0.0.1", "port": reserve_port()},
         ]
         site = node_of(zones, destinations=destinations, ae_title="GATEWAY")
         with site as gateway, Node(gateway) as node:

@@ -12,9 +12,10 @@ from pynetdicom import AE
 from pynetdicom.sop_class import Verification
 
 from pacsgrid.dimse.reactor import work_around_races
-from pacsgrid.embedded.process import Child, free_port
+from pacsgrid.embedded.ports import reserve_port
+from pacsgrid.embedded.process import ChildProcess
 from pacsgrid.errors import ConfigError
-from pacsgrid.gateway.serve import serve
+from pacsgrid.gateway.service import serve
 from pacsgrid.grid.sharing import share
 from support.certificates import make_certificates
 from support.dicom import ct
@@ -24,7 +25,7 @@ from support.receiving import eventually
 
 def test_it_answers_over_tls_and_after_a_kill(served: ServedZones) -> None:
     certificates = make_certificates(served.dir / "tls")
-    port, dicom_port = free_port(), free_port()
+    port, dicom_port = reserve_port(), reserve_port()
     served.add([ct(served.dir / "in.dcm", "1.2.1", "1.2.1.1.1")])
     share(served.home, PROJECT, ["eva#brno"])
     served.site(
@@ -64,7 +65,7 @@ def test_it_answers_over_tls_and_after_a_kill(served: ServedZones) -> None:
         return [one["0020000D"]["Value"][0] for one in answer.json()]
 
     for number in range(2):
-        child = Child("gateway", command, log, env)
+        child = ChildProcess("gateway", command, log, env)
         child.start()
         try:
             child.wait_ready(healthy, 90)

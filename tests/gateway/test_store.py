@@ -23,10 +23,11 @@ from pydicom import dcmread
 from pydicom.data import get_testdata_file
 from starlette.exceptions import HTTPException
 
+from pacsgrid.config import SourceSettings
 from pacsgrid.gateway import Gateway
-from pacsgrid.gateway.serve import PREFIX, application
+from pacsgrid.gateway.service import PREFIX, application
 from pacsgrid.gateway.web.store import _take
-from pacsgrid.model import SourceSettings, StudyQuery
+from pacsgrid.model import StudyQuery
 from pacsgrid.pacs.multipart import MultipartTruncatedError
 from pacsgrid.pacs.received_source import ReceivedSource
 from pacsgrid.pacs.staging import name_for
@@ -108,7 +109,7 @@ def test_instances_arrive_as_they_were_sent_and_the_ingest_sees_their_study(
     announced = []
     CompletionWatcher(storing.folder, 0.0, 0.0, announced.append, None).scan()
     assert len(announced) == 4
-    source = ReceivedSource(SourceSettings("received", "received", folder=storing.folder))
+    source = ReceivedSource(SourceSettings(name="received", kind="received", folder=storing.folder))
     (study,) = source.find_studies(StudyQuery(study_uids=("1.2.9",)))
     assert source.list_instances(study) == {f"1.2.9.1.{n}" for n in range(3)}
 

@@ -21,7 +21,8 @@ from pydicom.data import get_testdata_file
 from pydicom.encaps import encapsulate, get_frame
 from pydicom.uid import JPEG2000, JPEGBaseline8Bit, RLELossless
 
-from pacsgrid.embedded.process import Child, free_port
+from pacsgrid.embedded.ports import reserve_port
+from pacsgrid.embedded.process import ChildProcess
 from pacsgrid.grid.sharing import share
 from pacsgrid.ledger import InstanceRow
 from pacsgrid.pacs.part10 import write_head
@@ -45,7 +46,7 @@ class Attacked:
     """A gateway process over a zone with images, some of which are bombs."""
 
     port: int
-    child: Child
+    child: ChildProcess
     incoming: Path
 
     @property
@@ -163,7 +164,7 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
         both = Deposited(study.subject, STUDY, [*study.rows, row], {**study.paths, sop: bomb})
         zones.put(both, "brno", attributes=False)
         share(zones.home, PROJECT, ["eva#brno"])
-        port = free_port()
+        port = reserve_port()
         incoming = folder / "incoming"
         zones.site(
             bind="127.0.0.1",
@@ -175,7 +176,7 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
         env = {**os.environ, "PACSGRID_SITE": str(folder / "site.yaml")}
         env["PYTHONPATH"] = os.pathsep.join(sys.path)
         command = [sys.executable, "-m", "pacsgrid", "gateway"]
-        child = Child("gateway", command, folder / "gateway.log", env)
+        child = ChildProcess("gateway", command, folder / "gateway.log", env)
         child.start()
         try:
             found = Attacked(port, child, incoming)

@@ -19,18 +19,18 @@ from irods.session import iRODSSession
 from irods.ticket import Ticket
 
 from pacsgrid.errors import ConfigError, ZoneError
-from pacsgrid.grid import Zone, deposit, ensure_collection, put_text, study_collection
-from pacsgrid.grid.erase import erase
+from pacsgrid.grid import Zone, deposit, ensure_collection, put_document, study_collection
+from pacsgrid.grid.erase import erase_subject
 from pacsgrid.grid.release_tickets import (
     ReleaseTickets,
-    end_tickets_below,
     fetch_script,
     issue_release_tickets,
     revoke_tickets,
+    revoke_tickets_below,
 )
 from pacsgrid.grid.sharing import issue_ticket
 from pacsgrid.model import AnonymisedInstance
-from pacsgrid.pipeline.crate import documents
+from pacsgrid.pipeline.release_documents import release_documents
 from support.gridkit import SIZE, Grid, make_instances
 
 DAY = timedelta(days=1)
@@ -57,9 +57,9 @@ def instances(grid: Grid) -> list[AnonymisedInstance]:
 def released(grid: Grid, instances: list[AnonymisedInstance]) -> str:
     place = f"/{grid.home.settings.name}/home/demo/releases/heads/v1"
     ensure_collection(grid.home, place)
-    made = documents(grid.home.settings.name, "demo", "heads", 1, "", instances[:4], 0)
+    made = release_documents(grid.home.settings.name, "demo", "heads", 1, "", instances[:4], 0)
     for name, text in made.items():
-        put_text(grid.home, f"{place}/{name}", text)
+        put_document(grid.home, f"{place}/{name}", text)
     return place
 
 
@@ -71,7 +71,7 @@ def anonymous(grid: Grid) -> Iterator[None]:
     except UserDoesNotExist:
         grid.home.session.users.create("anonymous", "rodsuser")
     yield
-    end_tickets_below(grid.home, f"/{grid.home.settings.name}/home/demo")
+    revoke_tickets_below(grid.home, f"/{grid.home.settings.name}/home/demo")
 
 
 def path_of(grid: Grid, one: AnonymisedInstance) -> str:
@@ -132,7 +132,7 @@ def test_a_withdrawal_takes_the_patients_tickets_and_no_others(
 ) -> None:
     tickets = issue_release_tickets(grid.home, released, datetime.now(UTC) + DAY)
     alone = issue_ticket(grid.home, path_of(grid, instances[0]), datetime.now(UTC) + DAY)
-    erase(grid.home, "demo", "S1", [one.sop_uid for one in instances[:2]])
+    erase_subject(grid.home, "demo", "S1", [one.sop_uid for one in instances[:2]])
     kept = {tickets.name, tickets.studies["data/S2/1.2.2"]}
     assert strings(grid.home) & {tickets.name, alone, *tickets.studies.values()} == kept
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -19,7 +18,7 @@ from irods.ticket import Ticket
 from pacsgrid.errors import ConfigError, ZoneError
 from pacsgrid.grid import Zone, deposit, study_collection
 from pacsgrid.grid.fetch import fetch
-from pacsgrid.grid.sharing import follow, issue_ticket, revoke_ticket, share, unshare
+from pacsgrid.grid.sharing import check_read_access, issue_ticket, revoke_ticket, share, unshare
 from support.gridkit import SIZE, Grid
 
 
@@ -28,7 +27,7 @@ def jana(grid: Grid) -> Iterator[Zone]:
     """A user of the partner zone, reached through her own zone."""
     user = grid.partner.session.users.create("jana", "rodsuser")
     user.modify("password", "secret-word")
-    with Zone(replace(grid.partner.settings, user="jana", password="secret-word")) as zone:
+    with Zone(grid.partner.settings.replace(user="jana", password="secret-word")) as zone:
         yield zone
     user.remove()
 
@@ -43,7 +42,7 @@ def test_a_user_of_a_partner_zone_reads_what_is_there_and_what_comes(
     for _ in range(2):
         assert share(grid.home, "demo", [member]) == "demo_readers"
     # irods/irods#7713: without rights on the collections above she would be shown nothing.
-    assert follow(jana, data) == SIZE
+    assert check_read_access(jana, data) == SIZE
     deposit(grid.home, "demo", grid.instances[3:], {})
     assert fetch(jana, data, grid.dir / "out").fetched == 6
     study = study_collection(name, "demo", "S1", "1.2")
@@ -51,7 +50,7 @@ def test_a_user_of_a_partner_zone_reads_what_is_there_and_what_comes(
         jana.session.collections.remove(study, recurse=True, force=True)
     unshare(grid.home, "demo", member)
     with pytest.raises(ZoneError):
-        follow(jana, data)
+        check_read_access(jana, data)
 
 
 def test_an_unknown_user_of_the_zone_itself_is_told(grid: Grid) -> None:

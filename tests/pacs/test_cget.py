@@ -31,7 +31,7 @@ from pacsgrid.dimse.exceptions import ConnectionLostError
 from pacsgrid.dimse.message_channel import MessageChannel
 from pacsgrid.dimse.status import NOT_AUTHORISED, SUCCESS
 from pacsgrid.dimse.stream import Stream
-from pacsgrid.errors import SourceError, SourceUnavailable, SourceUnreachable
+from pacsgrid.errors import SourceError, SourceUnavailableError, SourceUnreachableError
 from pacsgrid.pacs.cget import MODEL, open_cget
 from pacsgrid.pacs.cstore_writer import CStoreWriter
 from pacsgrid.pacs.part10 import read_meta
@@ -190,7 +190,10 @@ def test_half_an_instance_is_none_and_what_came_before_is_kept(tmp_path: Path, w
 
         serving.store("1.2.3.2", half())
 
-    with peer(work, BOTH) as to, pytest.raises(SourceUnreachable, match="source pacs: no answer"):
+    with (
+        peer(work, BOTH) as to,
+        pytest.raises(SourceUnreachableError, match="source pacs: no answer"),
+    ):
         get(to, tmp_path / "in", {"1.2.3.1", "1.2.3.2"}, idle=0.5)
     assert [path.name for path in (tmp_path / "in").iterdir()] == [name_for("1.2.3.1")]
 
@@ -198,7 +201,7 @@ def test_half_an_instance_is_none_and_what_came_before_is_kept(tmp_path: Path, w
 def test_a_peer_that_never_answers_is_left(tmp_path: Path) -> None:
     over = threading.Event()
     with peer(lambda serving: over.wait(20) and None, BOTH) as to:
-        with pytest.raises(SourceUnreachable):
+        with pytest.raises(SourceUnreachableError):
             get(to, tmp_path / "in", {"1.2.3.1"}, seconds=0.3)
         over.set()
 
@@ -224,7 +227,7 @@ def test_what_is_not_agreed_is_said(
 def test_nobody_there_is_unreachable(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    with pytest.raises(SourceUnavailable, match="source pacs: "):
+    with pytest.raises(SourceUnavailableError, match="source pacs: "):
         get(
             AssociationSettings("127.0.0.1", port, "PACS", "PACSGRID"), tmp_path / "in", {"1.2.3.1"}
         )

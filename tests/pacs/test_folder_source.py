@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from pacsgrid.errors import SourceUnavailable, StorageError
-from pacsgrid.model import FoundStudy, SourceSettings, StudyQuery
+from pacsgrid.config import SourceSettings
+from pacsgrid.errors import SourceUnavailableError, StorageError
+from pacsgrid.model import FoundStudy, StudyQuery
 from pacsgrid.pacs import staging
 from pacsgrid.pacs.folder_source import FolderSource
 from pacsgrid.pacs.storage_scp.incoming import Incoming
@@ -18,7 +19,7 @@ from support.dicom import ct
 
 
 def source(folder: Path) -> FolderSource:
-    return FolderSource(SourceSettings("drop", "folder", folder=folder))
+    return FolderSource(SourceSettings(name="drop", kind="folder", folder=folder))
 
 
 def without_preamble(path: Path) -> None:
@@ -74,7 +75,9 @@ def test_a_file_that_cannot_be_read_is_told_without_its_name(
         return real(self, *given)  # type: ignore[call-overload]
 
     monkeypatch.setattr(Path, "open", broken)
-    with pytest.raises(SourceUnavailable, match="a file cannot be read: Input/output") as caught:
+    with pytest.raises(
+        SourceUnavailableError, match="a file cannot be read: Input/output"
+    ) as caught:
         drop.retrieve(FoundStudy("1.2.3", ""), tmp_path / "staging")
     assert "ovakova" not in str(caught.value)
 

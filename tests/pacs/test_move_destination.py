@@ -23,7 +23,7 @@ from pacsgrid.dimse.command_set import (
 )
 from pacsgrid.dimse.pdu import ProposedContext
 from pacsgrid.dimse.status import NOT_AUTHORISED
-from pacsgrid.embedded.process import free_port
+from pacsgrid.embedded.ports import reserve_port
 from pacsgrid.pacs.cstore_writer import CStoreWriter
 from pacsgrid.pacs.move_destination import MoveDestination
 from pacsgrid.pacs.rate_limiter import RateLimiter
@@ -34,7 +34,7 @@ from support.receiving import associate, eventually
 
 @contextmanager
 def listening(into: Path, wanted: set[str]) -> Iterator[int]:
-    port = free_port()
+    port = reserve_port()
     into.mkdir()
     with (
         WriteGroup() as group,

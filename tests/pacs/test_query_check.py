@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 
-from pacsgrid.errors import ConfigError, SourceError, SourceTooMuch
+from pacsgrid.errors import ConfigError, SourceError, TooManyAnswersError
 from pacsgrid.model import FoundStudy, StudyQuery
 from pacsgrid.pacs import open_source
 from pacsgrid.pacs.header import Header, read_header
@@ -137,7 +137,7 @@ def test_as_many_answers_as_a_source_gives_at_most_may_hide_the_one(tmp_path: Pa
     strangers = [listed(**{**HERS, "StudyInstanceUID": f"1.3.{n}"}) for n in range(5)]
     with ignoring(strangers, state=tmp_path, most_answers=5) as (settings, _):
         source = open_source(settings)
-        with pytest.raises(SourceTooMuch, match="query less"):
+        with pytest.raises(TooManyAnswersError, match="query less"):
             source.find_studies(StudyQuery(patient_ids=("4",)))
     with ignoring(strangers, state=tmp_path, most_answers=6) as (settings, _):
         assert list(open_source(settings).find_studies(StudyQuery(patient_ids=("4",)))) == []

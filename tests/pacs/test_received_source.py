@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pacsgrid.model import FoundStudy, SourceSettings, StudyQuery
+from pacsgrid.config import SourceSettings
+from pacsgrid.model import FoundStudy, StudyQuery
 from pacsgrid.pacs.received_source import ReceivedSource
 from pacsgrid.pacs.staging import name_for
 from pacsgrid.pacs.storage_scp.completion_watcher import CompleteStudy, CompletionWatcher
@@ -29,7 +30,9 @@ class Folder:
 
     def __post_init__(self) -> None:
         self.path = self.root / "incoming"
-        self.source = ReceivedSource(SourceSettings("received", "received", folder=self.path))
+        self.source = ReceivedSource(
+            SourceSettings(name="received", kind="received", folder=self.path)
+        )
         self.study = FoundStudy(STUDY, "")
 
     def slice(self, number: int, fill: int = 0) -> Path:

@@ -7,7 +7,6 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -16,9 +15,10 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind, Verification
 
-from pacsgrid.embedded.process import free_port
-from pacsgrid.errors import SourceError, SourceUnavailable
-from pacsgrid.model import SourceSettings, StudyQuery
+from pacsgrid.config import SourceSettings
+from pacsgrid.embedded.ports import reserve_port
+from pacsgrid.errors import SourceError, SourceUnavailableError
+from pacsgrid.model import StudyQuery
 from pacsgrid.pacs import open_source
 from pacsgrid.pacs.dimse_source import DimseSource
 from pacsgrid.pacs.rate_limiter import RateLimiter
@@ -69,8 +69,10 @@ def scp() -> Iterator[Scp]:
 
 
 def settings_for(port: int, state: Path, **more: object) -> SourceSettings:
-    base = SourceSettings("pacs", "dimse", "127.0.0.1", port, "PACS", state=state)
-    return replace(base, **more)
+    base = SourceSettings(
+        name="pacs", kind="dimse", host="127.0.0.1", port=port, ae_title="PACS", state=state
+    )
+    return base.replace(**more)
 
 
 def find_all(settings: SourceSettings) -> int:
@@ -92,7 +94,7 @@ def test_all_in_use_for_too_long(scp: Scp, tmp_path: Path) -> None:
     settings = settings_for(scp.port, tmp_path, answer_seconds=0.3)
     with (
         LimitedSource(settings, open_source(settings))._slot(),
-        pytest.raises(SourceUnavailable, match="max_associations"),
+        pytest.raises(SourceUnavailableError, match="max_associations"),
     ):
         find_all(settings)
     assert find_all(settings) == 1
@@ -101,32 +103,32 @@ def test_all_in_use_for_too_long(scp: Scp, tmp_path: Path) -> None:
 def test_left_alone_after_failures_and_told_once(
     scp: Scp, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    deaf = settings_for(free_port(), tmp_path, failures=3, pause_seconds=3600.0)
+    deaf = settings_for(reserve_port(), tmp_path, failures=3, pause_seconds=3600.0)
     for _ in range(3):
-        with pytest.raises(SourceUnavailable, match="no association"):
+        with pytest.raises(SourceUnavailableError, match="no association"):
             find_all(deaf)
-    alive = replace(deaf, port=scp.port)
+    alive = deaf.replace(port=scp.port)
     for _ in range(3):
-        with pytest.raises(SourceUnavailable, match="is not asked for"):
+        with pytest.raises(SourceUnavailableError, match="is not asked for"):
             find_all(alive)
     assert scp.most == 0
     assert [r.levelno for r in caplog.records].count(logging.ERROR) == 1
     open_source(alive).echo()  # a steward looks: it is well again
     assert find_all(alive) == 1
-    with pytest.raises(SourceUnavailable, match="no association"):
+    with pytest.raises(SourceUnavailableError, match="no association"):
         find_all(deaf)
 
 
 def test_after_the_pause_one_failure_is_enough(scp: Scp, tmp_path: Path) -> None:
-    deaf = settings_for(free_port(), tmp_path, failures=2, pause_seconds=0.2)
+    deaf = settings_for(reserve_port(), tmp_path, failures=2, pause_seconds=0.2)
     for _ in range(2):
-        with pytest.raises(SourceUnavailable, match="no association"):
+        with pytest.raises(SourceUnavailableError, match="no association"):
             find_all(deaf)
     time.sleep(0.3)
-    with pytest.raises(SourceUnavailable, match="no association"):
-        find_all(replace(deaf, pause_seconds=3600.0))
-    with pytest.raises(SourceUnavailable, match="is not asked for"):
-        find_all(replace(deaf, port=scp.port))
+    with pytest.raises(SourceUnavailableError, match="no association"):
+        find_all(deaf.replace(pause_seconds=3600.0))
+    with pytest.raises(SourceUnavailableError, match="is not asked for"):
+        find_all(deaf.replace(port=scp.port))
 
 
 def test_a_refusal_is_no_failure(scp: Scp, tmp_path: Path) -> None:
@@ -140,7 +142,7 @@ def test_a_refusal_is_no_failure(scp: Scp, tmp_path: Path) -> None:
                 find_all(settings)
     finally:
         server.shutdown()
-    assert find_all(replace(settings, port=scp.port)) == 1
+    assert find_all(settings.replace(port=scp.port)) == 1
 
 
 @pytest.mark.parametrize(
@@ -162,7 +164,7 @@ def test_hours(hours: str, at: str, open_now: bool, scp: Scp, tmp_path: Path) ->
     if open_now:
         assert len(list(source.find_studies(StudyQuery()))) == 1
     else:
-        with pytest.raises(SourceUnavailable, match=hours):
+        with pytest.raises(SourceUnavailableError, match=hours):
             source.find_studies(StudyQuery())
 
 
@@ -199,11 +201,11 @@ def test_tls_and_user_identity(tmp_path: Path) -> None:
         )
         assert find_all(settings) == 1
         assert scp.users[-1] == (b"reader", b"right")
-        with pytest.raises((SourceError, SourceUnavailable)):
-            find_all(replace(settings, password="wrong"))
-        with pytest.raises(SourceUnavailable):
-            find_all(replace(settings, host="127.0.0.1"))  # not the name it proves
-        with pytest.raises(SourceUnavailable):
-            find_all(replace(settings, cert_file=None, key_file=None))
+        with pytest.raises((SourceError, SourceUnavailableError)):
+            find_all(settings.replace(password="wrong"))
+        with pytest.raises(SourceUnavailableError):
+            find_all(settings.replace(host="127.0.0.1"))  # not the name it proves
+        with pytest.raises(SourceUnavailableError):
+            find_all(settings.replace(cert_file=None, key_file=None))
     finally:
         scp.close()

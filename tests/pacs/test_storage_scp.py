@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 
+from pacsgrid.config import SourceSettings
 from pacsgrid.embedded.sample_data import make_samples
-from pacsgrid.model import SourceSettings, StudyQuery
+from pacsgrid.model import StudyQuery
 from pacsgrid.pacs import open_source
 from pacsgrid.pacs.staging import name_for
 from pacsgrid.pacs.storage_scp.completion_watcher import ANNOUNCED, announced
@@ -85,7 +86,7 @@ def test_complete_after_quiet_and_again_when_more_comes(
 ) -> None:
     paths = [ct(tmp_path / f"{n}.dcm", "1.2.3.51", f"1.2.3.51.1.{n}", fill=n) for n in range(3)]
     directory = receiver.folder / directory_for("1.2.3.51")
-    source = open_source(SourceSettings("received", "received", folder=receiver.folder))
+    source = open_source(SourceSettings(name="received", kind="received", folder=receiver.folder))
     query = StudyQuery(study_uids=("1.2.3.51",))
     send(receiver, paths[:2])
     assert list(source.find_studies(query)) == []

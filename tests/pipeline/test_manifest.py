@@ -11,7 +11,7 @@ from pydicom.data import get_testdata_file
 
 from pacsgrid.errors import ZoneError
 from pacsgrid.ledger import InstanceRow
-from pacsgrid.pipeline.attributes import attributes_of
+from pacsgrid.pipeline.attributes import read_attributes
 from pacsgrid.pipeline.manifest import Manifest
 from support.dicom import ct
 
@@ -22,7 +22,7 @@ def test_attributes_survive_in_few_bytes(tmp_path: Path) -> None:
     for path in paths:
         ds = dcmread(path)
         sop = str(ds.SOPInstanceUID)
-        known[sop] = attributes_of(path)
+        known[sop] = read_attributes(path)
         rows.append(InstanceRow("1.2", str(ds.SeriesInstanceUID), sop, "S1", "CT", "00", 7))
     made = Manifest.of(rows, known, "demo", "basic", "h", None)
     read = Manifest.parse(made.dump())
@@ -55,10 +55,10 @@ def test_an_older_manifest_is_read_and_anything_else_refused() -> None:
 
 
 def test_other_character_sets_and_bad_values_are_no_obstacle(tmp_path: Path) -> None:
-    found = attributes_of(Path(str(get_testdata_file("reportsi.dcm"))))
+    found = read_attributes(Path(str(get_testdata_file("reportsi.dcm"))))
     assert found["00080060"]["Value"] == ["SR"]
     path = ct(tmp_path / "a.dcm", "1.2", "1.2.3")
     path.write_bytes(path.read_bytes().replace(b"IS\x02\x001 ", b"IS\x02\x00x "))
-    found = attributes_of(path)
+    found = read_attributes(path)
     assert found["00100010"] == {"vr": "PN", "Value": [{"Alphabetic": "Nováková^Žofie"}]}
     assert "00200013" not in found and found["00280010"]["Value"] == [32]

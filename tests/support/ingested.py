@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydicom import dcmread
 
 from pacsgrid.embedded.stack import Stack
-from pacsgrid.pipeline import Line
+from pacsgrid.pipeline import ProjectContext
 from support.dicom import ct
 
 
@@ -24,5 +24,5 @@ def two_studies(stack: Stack, root: str) -> None:
 
 def held_of(stack: Stack, root: str) -> str:
     """Return the reference of the study that two patients share."""
-    with Line(stack.site, "demo") as line:
-        return line.pseudonyms.reference("drop", f"{root}.2")
+    with ProjectContext(stack.site, "demo") as context:
+        return context.pseudonyms.reference("drop", f"{root}.2")

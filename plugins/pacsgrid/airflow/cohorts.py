@@ -6,21 +6,21 @@ import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pacsgrid.airflow.tasks import line
+from pacsgrid.airflow.tasks import project_context
 from pacsgrid.errors import ConfigError, RetryableError
 
 if TYPE_CHECKING:
     from pacsgrid.ledger import InstanceRow
-    from pacsgrid.pipeline import Line
+    from pacsgrid.pipeline import ProjectContext
 
 
-def _members(opened: Line, params: Mapping[str, Any]) -> dict[str, list[InstanceRow]]:
+def _members(opened: ProjectContext, params: Mapping[str, Any]) -> dict[str, list[InstanceRow]]:
     from pacsgrid.grid.search import Criterion
-    from pacsgrid.pipeline.release import select
+    from pacsgrid.pipeline.release import select_cohort
 
     criteria = [Criterion.parse(text) for text in params.get("criteria") or ()]
     listed = list(params.get("members") or ())
-    return select(opened, criteria, listed, listed)
+    return select_cohort(opened, criteria, listed, listed)
 
 
 def _digest(members: Mapping[str, list[InstanceRow]]) -> str:
@@ -30,13 +30,13 @@ def _digest(members: Mapping[str, list[InstanceRow]]) -> str:
 
 def count(params: Mapping[str, Any]) -> dict[str, str]:
     """Count the cohort; returns the question for the steward and the cohort's digest."""
-    with line(params, "release_cohort") as opened:
-        from pacsgrid.pipeline.release import preview
+    with project_context(params, "release_cohort") as opened:
+        from pacsgrid.pipeline.release import summarise_cohort
 
         members = _members(opened, params)
         if not members:
             raise ConfigError("no verified study is in this cohort; look at criteria and members")
-        seen = preview(members)
+        seen = summarise_cohort(members)
         kinds = "".join(f"\n- {name}: {n} instances" for name, n in seen.modalities.items())
         return {
             "subject": f"Release {params['name']} of project {params['project']}",
@@ -55,22 +55,22 @@ def freeze(params: Mapping[str, Any], approved: str) -> str:
     AirflowFailException
         The cohort is not the one that was approved: studies came or went meanwhile.
     """
-    with line(params, "release_cohort") as opened:
-        from pacsgrid.pipeline.release import release
+    with project_context(params, "release_cohort") as opened:
+        from pacsgrid.pipeline.release import release_cohort
 
         members = _members(opened, params)
         if _digest(members) != approved:
             raise ConfigError("the cohort has changed since it was counted; start another run")
-        return release(opened, params["name"], members, params.get("title") or "")
+        return release_cohort(opened, params["name"], members, params.get("title") or "")
 
 
 def count_patient(params: Mapping[str, Any]) -> dict[str, str]:
     """Count what a withdrawal would remove; returns the question for the steward."""
-    with line(params, "withdraw_patient") as opened:
+    with project_context(params, "withdraw_patient") as opened:
         subject, project = params["subject"], params["project"]
-        members = opened.cohorts.members(project, [], [subject])
-        objects = len(opened.cohorts.sop_uids(project, subject))
-        if not objects and not opened.cohorts.is_withdrawn(project, subject):
+        members = opened.ledger.instances.verified(project, [], [subject])
+        objects = len(opened.ledger.instances.sop_uids_of_subject(project, subject))
+        if not objects and not opened.ledger.withdrawals.is_withdrawn(project, subject):
             raise ConfigError(f"project {project} has no subject {subject}; give the pseudonym")
         zones = ", ".join((opened.project.home_zone, *opened.project.partner_zones))
         return {
@@ -83,7 +83,7 @@ def count_patient(params: Mapping[str, Any]) -> dict[str, str]:
 
 def withdraw(params: Mapping[str, Any]) -> None:
     """Withdraw the patient; tried again until every zone is proven clean."""
-    with line(params, "withdraw_patient") as opened:
+    with project_context(params, "withdraw_patient") as opened:
         from pacsgrid.pipeline.withdraw import withdraw
 
         if left := withdraw(opened, params["subject"]):

@@ -18,7 +18,7 @@ from airflow.sdk.observability import stats
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pacsgrid.pipeline import Line
+    from pacsgrid.pipeline import ProjectContext
 
 _ODD = re.compile(r"[^A-Za-z0-9_-]")
 
@@ -36,12 +36,12 @@ def _name(*parts: str) -> str:
 
 
 @contextmanager
-def step(line: Line, name: str, refs: Sequence[str]) -> Iterator[None]:
+def step(context: ProjectContext, name: str, refs: Sequence[str]) -> Iterator[None]:
     """Time one batch of a step, and count what it brought on."""
     from pacsgrid.pipeline import STEPS
 
-    project, before, after = line.project.name, STEPS[name].before, STEPS[name].after
-    waiting = [ref for ref in refs if line.ledger.state(ref) is before]
+    project, before, after = context.project.name, STEPS[name].before, STEPS[name].after
+    waiting = [ref for ref in refs if context.ledger.studies.state(ref) is before]
     start = monotonic()
     try:
         yield
@@ -49,10 +49,10 @@ def step(line: Line, name: str, refs: Sequence[str]) -> Iterator[None]:
         tags = {"project": project, "step": name}
         took = timedelta(seconds=monotonic() - start)
         stats.timing(_name("step", project, name), took, tags=tags)
-        passed = [ref for ref in waiting if line.ledger.state(ref) is after]
+        passed = [ref for ref in waiting if context.ledger.studies.state(ref) is after]
         stats.incr(_name("passed", project, name), len(passed), tags=tags)
         if name == "deposit":
-            rows = [row for ref in passed for row in line.ledger.instances(ref)]
+            rows = [row for ref in passed for row in context.ledger.instances.of_study(ref)]
             tags = {"project": project}
             stats.incr(_name("deposited", project, "instances"), len(rows), tags=tags)
             size = sum(row.size for row in rows)
@@ -64,15 +64,15 @@ def failed(dag: str) -> None:
     stats.incr(_name("failed", dag), tags={"dag": dag})
 
 
-def tell(line: Line) -> None:
+def tell(context: ProjectContext) -> None:
     """Send the gauges of a project: states, held reasons, replicas by zone, zones that are away."""
     from pacsgrid.ledger import Overview
     from pacsgrid.model import StudyState
     from pacsgrid.pipeline.report import project_report
 
-    project, now = line.project.name, datetime.now(UTC)
-    report = project_report(line, now)
-    view = Overview(line.site.ledger_dsn, [project])
+    project, now = context.project.name, datetime.now(UTC)
+    report = project_report(context, now)
+    view = Overview(context.site.ledger_dsn, [project])
     counts = {count.state: count for count in view.states()}
     for state in StudyState:
         tags = {"project": project, "state": state.value}

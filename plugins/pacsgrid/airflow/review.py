@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pacsgrid.airflow.tasks import line, log
+from pacsgrid.airflow.tasks import log, project_context
 
 AGAIN, REJECT, LEAVE = "Try again", "Reject", "Leave it held"
 
 
 def questions(params: Mapping[str, Any]) -> list[dict[str, str]]:
     """Return a subject and a body for each study that waits, the longest first."""
-    with line(params, "review_held") as opened:
-        from pacsgrid.pipeline.review import open_reviews, summary
+    with project_context(params, "review_held") as opened:
+        from pacsgrid.pipeline.review import count_by_reason, open_reviews
 
         reviews = open_reviews(opened, params["limit"], params.get("only") or "")
-        for code, count in summary(reviews).items():
+        for code, count in count_by_reason(reviews).items():
             log.info("%d studies wait for %s", count, code)
         return [
             {
@@ -50,7 +50,7 @@ def carry_out(
     given = answer.get("params_input") or {}
     user = answer.get("responded_by_user") or {}
     profile = given.get("profile") or ""
-    with line({**params, "profile": profile}, "review_held") as opened:
+    with project_context({**params, "profile": profile}, "review_held") as opened:
         verdict = Verdict(answer["chosen_options"][0])
         who = str(user.get("name") or user.get("id") or "")
         if not who and verdict is Verdict.LEAVE:
@@ -66,10 +66,10 @@ def go_on(params: Mapping[str, Any], released: Sequence[Mapping[str, str] | None
     for one in filter(None, released):
         by_profile.setdefault(one["profile"], []).append(one["ref"])
     for profile, refs in by_profile.items():
-        with line({**params, "profile": profile}, "review_held") as opened:
-            from pacsgrid.pipeline import STEPS, run_step, settle
+        with project_context({**params, "profile": profile}, "review_held") as opened:
+            from pacsgrid.pipeline import STEPS, clear_work_folders, run_step
 
             for name in STEPS:
                 refs = run_step(opened, name, refs).refs
-            done += settle(opened, refs)
+            done += clear_work_folders(opened, refs)
     return done

@@ -18,7 +18,7 @@ from pacsgrid.errors import ConfigError, PacsgridError
 
 if TYPE_CHECKING:
     from pacsgrid.model import StudyQuery
-    from pacsgrid.pipeline import Line
+    from pacsgrid.pipeline import ProjectContext
 
 log = logging.getLogger(__name__)
 
@@ -47,19 +47,20 @@ def translated() -> Iterator[None]:
 
 
 @contextmanager
-def line(params: Mapping[str, Any], actor: str) -> Iterator[Line]:
+def project_context(params: Mapping[str, Any], actor: str) -> Iterator[ProjectContext]:
     """Open the line of the form's project, with the profile that the form may name."""
     with translated():
         from pacsgrid.config import load_site
-        from pacsgrid.pipeline import Line
+        from pacsgrid.pipeline import ProjectContext
 
-        with Line(load_site(), params["project"], actor, params.get("profile") or "") as opened:
+        with ProjectContext(
+            load_site(), params["project"], actor, params.get("profile") or ""
+        ) as opened:
             yield opened
 
 
-def _queries(opened: Line, params: Mapping[str, Any]) -> list[StudyQuery]:
+def _queries(opened: ProjectContext, params: Mapping[str, Any]) -> list[StudyQuery]:
     """Return what to ask: the dates and modalities, once for each kind of thing selected."""
-    from pacsgrid.ledger import open_selection
     from pacsgrid.model import StudyQuery
 
     base = StudyQuery(
@@ -71,8 +72,7 @@ def _queries(opened: Line, params: Mapping[str, Any]) -> list[StudyQuery]:
         raise ConfigError("date_from lies after date_to; swap them")
     if not (name := params.get("selection")):
         return [base]
-    dsn = opened.site.ledger_dsn
-    chosen = open_selection(dsn, opened.vault, params["project"], name)
+    chosen = opened.ledger.selections.open(opened.vault, params["project"], name)
     kinds = ("patient_ids", "accession_numbers", "study_uids")
     return [
         replace(base, **{kind: getattr(chosen, kind)}) for kind in kinds if getattr(chosen, kind)
@@ -84,17 +84,17 @@ def find_batches(params: Mapping[str, Any]) -> list[list[str]]:
 
     A dry run only logs what would be taken, and returns no batch.
     """
-    with line(params, "ingest_studies") as opened:
-        from pacsgrid.pipeline import find_studies, look
-        from pacsgrid.pipeline.sync import unfinished
+    with project_context(params, "ingest_studies") as opened:
+        from pacsgrid.pipeline import find_studies, preview_ingest
+        from pacsgrid.pipeline.sync import unfinished_studies
 
         size = opened.site.batch_size
         if params.get("pending"):
-            todo = unfinished(opened, params["source"])
+            todo = unfinished_studies(opened, params["source"])
             return [todo[i : i + size] for i in range(0, len(todo), size)]
         queries = _queries(opened, params)
         if params.get("dry_run"):
-            outlook = look(opened, params["source"], queries)
+            outlook = preview_ingest(opened, params["source"], queries)
             log.info("dry run, nothing is taken: %s", asdict(outlook))
             return []
         refs: dict[str, None] = {}
@@ -112,7 +112,7 @@ def announced_pairs(extras: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]
 
 def do_step(name: str, params: Mapping[str, Any], refs: Sequence[str]) -> list[str]:
     """Run one step of the pipeline over a batch; returns the references that go on."""
-    with line(params, f"ingest_studies.{name}") as opened:
+    with project_context(params, f"ingest_studies.{name}") as opened:
         from pacsgrid.pipeline import run_step
 
         with metrics.step(opened, name, refs):
@@ -121,18 +121,18 @@ def do_step(name: str, params: Mapping[str, Any], refs: Sequence[str]) -> list[s
 
 def do_settle(params: Mapping[str, Any], refs: Sequence[str]) -> int:
     """Wipe what verified studies left in staging and outbox; returns how many there were."""
-    with line(params, "ingest_studies.settle") as opened:
-        from pacsgrid.pipeline import settle
+    with project_context(params, "ingest_studies.settle") as opened:
+        from pacsgrid.pipeline import clear_work_folders
 
-        return settle(opened, refs)
+        return clear_work_folders(opened, refs)
 
 
 def report(params: Mapping[str, Any]) -> dict[str, int]:
     """Return the number of the project's studies in each state, and log what is held."""
-    with line(params, "ingest_studies.report") as opened:
-        summary = opened.ledger.summary(params["project"])
+    with project_context(params, "ingest_studies.report") as opened:
+        summary = opened.ledger.studies.count_by_state(params["project"])
         for state, count in summary.items():
             log.info("%d studies %s", count, state)
-        for row in opened.ledger.held(params["project"]):
+        for row in opened.ledger.held.queue(params["project"]):
             log.warning("held: %s: %s: %s", row.ref, row.code, row.detail)
         return summary

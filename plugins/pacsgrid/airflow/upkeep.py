@@ -9,7 +9,7 @@ from typing import Any
 from airflow.sdk.exceptions import AirflowFailException
 
 from pacsgrid.airflow import metrics
-from pacsgrid.airflow.tasks import line, log, translated
+from pacsgrid.airflow.tasks import log, project_context, translated
 
 
 def site_check() -> dict[str, str]:
@@ -39,7 +39,7 @@ def tell() -> int:
 
         projects = list(load_site().projects)
     for project in projects:
-        with line({"project": project}, "site_metrics") as opened:
+        with project_context({"project": project}, "site_metrics") as opened:
             metrics.tell(opened)
     return len(projects)
 
@@ -52,20 +52,20 @@ def tend(project: str) -> dict[str, Any]:
     AirflowFailException
         An instance has no good replica anywhere; the message names the studies.
     """
-    with line({"project": project}, "replicate_and_verify") as opened:
+    with project_context({"project": project}, "replicate_and_verify") as opened:
         from pacsgrid.errors import RetryableError
-        from pacsgrid.pipeline.keep import tend
+        from pacsgrid.pipeline.maintain import maintain
 
-        night = tend(opened)
-        if night.again:
-            log.warning("%d things to try again: %s", len(night.again), night.again[0])
+        night = maintain(opened)
+        if night.failures:
+            log.warning("%d things to try again: %s", len(night.failures), night.failures[0])
         if night.lost:
             refs = ", ".join(sorted({ref for ref, _ in night.lost}))
             raise AirflowFailException(
                 f"{project}: {len(night.lost)} instances have no good replica in any zone: {refs}"
             )
-        if night.again:
-            raise RetryableError(f"{project}: {night.again[0]}")
+        if night.failures:
+            raise RetryableError(f"{project}: {night.failures[0]}")
     done = asdict(night)
     return {
         name: done[name]
@@ -81,7 +81,7 @@ def audit(project: str) -> dict[str, str]:
     AirflowFailException
         Naming each zone that lacks something, and what.
     """
-    with line({"project": project}, "audit_replicas") as opened:
+    with project_context({"project": project}, "audit_replicas") as opened:
         from pacsgrid.pipeline.report import project_report
 
         report = project_report(opened)
@@ -100,7 +100,7 @@ def audit(project: str) -> dict[str, str]:
 
 def sweep(project: str, rejected: int, selections: int) -> dict[str, int]:
     """Clean up after a project, keeping some things for days; returns how much was removed."""
-    with line({"project": project}, "housekeeping") as opened:
-        from pacsgrid.pipeline.housekeeping import sweep
+    with project_context({"project": project}, "housekeeping") as opened:
+        from pacsgrid.pipeline.housekeeping import clean_up
 
-        return asdict(sweep(opened, timedelta(days=rejected), timedelta(days=selections)))
+        return asdict(clean_up(opened, timedelta(days=rejected), timedelta(days=selections)))

@@ -10,7 +10,7 @@ from typing import Any
 
 from pacsgrid.config import SITE_ENV, read_key
 from pacsgrid.errors import ConfigError
-from pacsgrid.pipeline.backup import Options, backup, restore
+from pacsgrid.pipeline.backup import BackupOptions, backup, restore
 
 
 def add(commands: Any) -> None:
@@ -78,7 +78,7 @@ def _site(given: argparse.Namespace) -> Path:
     return Path(named)
 
 
-def _options(given: argparse.Namespace) -> Options:
+def _options(given: argparse.Namespace) -> BackupOptions:
     passphrase = b""
     if given.keys or given.keys_inside:
         if given.passphrase_file is None:
@@ -92,4 +92,4 @@ def _options(given: argparse.Namespace) -> Options:
         dsn = read_key(f"--database {name}", Path(file)).decode().strip()
         # Airflow's own spelling names the driver too.
         databases[name] = re.sub(r"^postgres(ql)?\+\w+://", "postgresql://", dsn)
-    return Options(databases, given.keys, given.keys_inside, passphrase)
+    return BackupOptions(databases, given.keys, given.keys_inside, passphrase)

@@ -9,8 +9,8 @@ from typing import Any
 from pacsgrid.config import load_site
 from pacsgrid.errors import ConfigError
 from pacsgrid.grid.search import Criterion
-from pacsgrid.pipeline import Line
-from pacsgrid.pipeline.release import preview, release, select
+from pacsgrid.pipeline import ProjectContext
+from pacsgrid.pipeline.release import release_cohort, select_cohort, summarise_cohort
 from pacsgrid.pipeline.withdraw import withdraw
 
 
@@ -44,24 +44,24 @@ def run_cohort(given: argparse.Namespace) -> int:
     """Print the cohort's counts and, when asked, release it."""
     criteria = [Criterion.parse(text) for text in given.criteria]
     listed = _listed(given.list)
-    with Line(load_site(), given.project, "cohort") as line:
-        members = select(line, criteria, listed, listed)
-        seen = preview(members)
+    with ProjectContext(load_site(), given.project, "cohort") as context:
+        members = select_cohort(context, criteria, listed, listed)
+        seen = summarise_cohort(members)
         print(
             f"{seen.subjects} subjects, {seen.studies} studies, {seen.instances} instances, "
             f"{seen.bytes:,} bytes; instances by modality: "
             + (", ".join(f"{name} {count}" for name, count in seen.modalities.items()) or "none")
         )
         if given.release:
-            print(release(line, given.release, members, given.title))
+            print(release_cohort(context, given.release, members, given.title))
     return 0
 
 
 def run_withdraw(given: argparse.Namespace) -> int:
     """Withdraw; 75 when a zone is away and `pacsgrid keep` will go on."""
-    with Line(load_site(), given.project, "withdraw") as line:
-        left = withdraw(line, given.subject)
-        for row in line.cohorts.withdrawals(given.project):
+    with ProjectContext(load_site(), given.project, "withdraw") as context:
+        left = withdraw(context, given.subject)
+        for row in context.ledger.withdrawals.of_project(given.project):
             if row.subject == given.subject and row.proven_at is not None:
                 print(f"{row.zone}: proven gone at {row.proven_at.isoformat()}: {row.proof}")
     for zone in left:

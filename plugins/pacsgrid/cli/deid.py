@@ -14,7 +14,7 @@ from pacsgrid.config import read_key
 from pacsgrid.deid import Profile, Pseudonyms, load_profile
 from pacsgrid.deid.difference import difference
 from pacsgrid.deid.folder import JOURNAL, FolderRun, Summary, list_files
-from pacsgrid.deid.quarantine import REASONS, shown
+from pacsgrid.deid.quarantine import REASONS, displayable_path
 from pacsgrid.errors import ConfigError
 
 HELD = 3
@@ -66,7 +66,7 @@ def run(given: argparse.Namespace) -> int:
     progress = _Progress()
     listing = list_files(inputs, [out, quarantine])
     work = FolderRun(pseudonyms, profile, out, quarantine, given.processes, progress)
-    summary = work.rehearse(listing) if given.dry_run else work.run(listing)
+    summary = work.dry_run(listing) if given.dry_run else work.run(listing)
     progress.end(summary)
     if given.dry_run:
         for tag, fates in summary.counts.tags().items():
@@ -75,11 +75,11 @@ def run(given: argparse.Namespace) -> int:
     print(f"{summary.files} files: {summary.made} done, {summary.earlier} done before; {totals}")
     if summary.copies:
         print(f"{summary.copies} taken once: copies of instances among the done (duplicate)")
-    for code, count in sorted(summary.passed.items()):
-        where = "" if given.dry_run else f", named in {shown(quarantine / REASONS)}"
+    for code, count in sorted(summary.skipped.items()):
+        where = "" if given.dry_run else f", named in {displayable_path(quarantine / REASONS)}"
         print(f"{count} passed over{where}: {code}")
     for code, count in sorted(summary.held.items()):
-        where = "would be held" if given.dry_run else f"held, see {shown(quarantine)}"
+        where = "would be held" if given.dry_run else f"held, see {displayable_path(quarantine)}"
         print(f"{count} {where}: {code}")
     return HELD if summary.held else 0
 
@@ -98,7 +98,7 @@ def _places(given: argparse.Namespace) -> tuple[list[Path], Path]:
             path.stat()
         except OSError as error:
             why = "no such file or folder" if error.errno == errno.ENOENT else error.strerror
-            raise ConfigError(f"{shown(path)}: {why}") from None
+            raise ConfigError(f"{displayable_path(path)}: {why}") from None
     return inputs, out
 
 

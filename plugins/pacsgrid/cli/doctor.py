@@ -6,9 +6,9 @@ import argparse
 from typing import Any
 
 from pacsgrid.config import load_site
-from pacsgrid.ledger import migrate, owns_its_trail
-from pacsgrid.pipeline import Line
-from pacsgrid.pipeline.doctor import examine
+from pacsgrid.ledger import owns_its_trail
+from pacsgrid.pipeline import ProjectContext
+from pacsgrid.pipeline.doctor import find_faults
 from pacsgrid.pipeline.site_check import ONE_ROLE
 
 
@@ -23,12 +23,11 @@ def run(given: argparse.Namespace) -> int:
     """Print every fault, a line each; 1 when there is any."""
     site = load_site()
     count = 0
-    migrate(site.ledger_dsn)
     if owns_its_trail(site.ledger_dsn):
         print(f"note: {ONE_ROLE}")
     for project in given.project or site.projects:
-        with Line(site, project, "doctor") as line:
-            for fault in examine(line):
+        with ProjectContext(site, project, "doctor") as context:
+            for fault in find_faults(context):
                 print(f"{project}: {fault.rule}: {fault.where}: {fault.what}")
                 count += 1
     print(f"{count} faults" if count else "every invariant holds")

@@ -14,8 +14,8 @@ from pacsgrid.grid.release_tickets import (
     revoke_tickets,
 )
 from pacsgrid.grid.sharing import issue_ticket, share, unshare
-from pacsgrid.pipeline import Line
-from pacsgrid.pipeline.leave import leave
+from pacsgrid.pipeline import ProjectContext
+from pacsgrid.pipeline.remove_partner import remove_partner
 
 
 def add(commands: Any) -> None:
@@ -44,15 +44,15 @@ def add(commands: Any) -> None:
 
 def run_share(given: argparse.Namespace) -> int:
     """Grant or take away, zone by zone."""
-    with Line(load_site(), given.project, "share") as line:
-        for zone in (line.home, *line.partners):
+    with ProjectContext(load_site(), given.project, "share") as context:
+        for zone in (context.home, *context.partners):
             if given.remove:
                 for member in given.members:
                     unshare(zone, given.project, member)
             else:
                 # A bare name is a user of the home zone, everywhere.
                 members = [
-                    m if "#" in m else f"{m}#{line.project.home_zone}" for m in given.members
+                    m if "#" in m else f"{m}#{context.project.home_zone}" for m in given.members
                 ]
                 group = share(zone, given.project, members)
                 print(f"{zone.settings.name}: group {group} reads {given.project}")
@@ -62,20 +62,20 @@ def run_share(given: argparse.Namespace) -> int:
 def run_ticket(given: argparse.Namespace) -> int:
     """Print a new ticket, or a script with those of a release; or end them."""
     collection = given.collection.rstrip("/")
-    with Line(load_site(), given.project, "ticket") as line:
+    with ProjectContext(load_site(), given.project, "ticket") as context:
         until = datetime.now(UTC) + timedelta(days=given.days)
         if given.revoke:
-            print(f"tickets ended: {revoke_tickets(line.home, given.revoke)}")
+            print(f"tickets ended: {revoke_tickets(context.home, given.revoke)}")
         elif VERSION.search(collection):
-            print(fetch_script(issue_release_tickets(line.home, collection, until)), end="")
+            print(fetch_script(issue_release_tickets(context.home, collection, until)), end="")
         else:
-            print(issue_ticket(line.home, collection, until))
+            print(issue_ticket(context.home, collection, until))
     return 0
 
 
 def run_leave(given: argparse.Namespace) -> int:
     """Let the zone leave."""
-    with Line(load_site(), given.project, "leave") as line:
-        dropped = leave(line, given.zone, given.erase)
+    with ProjectContext(load_site(), given.project, "leave") as context:
+        dropped = remove_partner(context, given.zone, given.erase)
     print(f"{given.zone} left {given.project}; {dropped} proofs dropped")
     return 0

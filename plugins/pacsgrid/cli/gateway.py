@@ -22,7 +22,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Carry the sub-command out."""
-    from pacsgrid.gateway.serve import serve  # what it imports takes its time
+    from pacsgrid.gateway.service import serve  # what it imports takes its time
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     serve(load_site(given.site))

@@ -10,8 +10,8 @@ from typing import Any
 from pacsgrid.config import load_site
 from pacsgrid.errors import PacsgridError
 from pacsgrid.grid.probe import probe
-from pacsgrid.pipeline import Line
-from pacsgrid.pipeline.keep import tend
+from pacsgrid.pipeline import ProjectContext
+from pacsgrid.pipeline.maintain import maintain
 from pacsgrid.pipeline.report import project_report
 
 
@@ -35,8 +35,8 @@ def add(commands: Any) -> None:
 
 def run_keep(given: argparse.Namespace) -> int:
     """Do one night's duties; 75 when something is to be tried again, 3 when something is lost."""
-    with Line(load_site(), given.project, "keep") as line:
-        night = tend(line, everything=given.verify_now)
+    with ProjectContext(load_site(), given.project, "keep") as context:
+        night = maintain(context, everything=given.verify_now)
     print(
         f"{night.studies} studies: {night.finished} taken to their end, {night.copied} objects "
         f"copied, {night.repaired} replicas repaired, {night.restored} objects restored, "
@@ -44,15 +44,15 @@ def run_keep(given: argparse.Namespace) -> int:
     )
     for ref, uid in sorted(night.lost):
         print(f"LOST {ref} {uid}: no good replica in any zone")
-    for text in night.again:
+    for text in night.failures:
         print(f"again: {text}")
-    return 3 if night.lost else 75 if night.again else 0
+    return 3 if night.lost else 75 if night.failures else 0
 
 
 def run_report(given: argparse.Namespace) -> int:
     """Print the report; 3 when the policy is not met."""
-    with Line(load_site(), given.project, "report") as line:
-        report = project_report(line)
+    with ProjectContext(load_site(), given.project, "report") as context:
+        report = project_report(context)
     print(json.dumps(report.as_dict(), indent=1, default=str))
     return 0 if report.settled else 3
 
@@ -63,8 +63,8 @@ def run_zones(given: argparse.Namespace) -> int:
     One that does is asked again from now on, however long it was left alone.
     """
     status = 0
-    with Line(load_site(), given.project, "zones") as line:
-        for zone in (line.home, *line.partners):
+    with ProjectContext(load_site(), given.project, "zones") as context:
+        for zone in (context.home, *context.partners):
             name = zone.settings.name
             try:
                 seen = probe(zone, given.project)
@@ -72,7 +72,7 @@ def run_zones(given: argparse.Namespace) -> int:
                 print(f"{name}: {error}")
                 status = max(status, 75 if error.retryable else 1)
                 continue
-            line.duties.present(name)
+            context.ledger.absences.mark_present(name)
             account = "administrator" if seen.administrator else "no administrator"
             print(
                 f"{name}: put {seen.put_seconds:.2f} s, verified {seen.verify_seconds:.2f} s, got "

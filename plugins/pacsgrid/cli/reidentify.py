@@ -9,7 +9,6 @@ import pwd
 from pathlib import Path
 
 from pacsgrid.config import load_site
-from pacsgrid.ledger import migrate
 from pacsgrid.pipeline.reidentify import reidentify
 
 
@@ -53,7 +52,6 @@ def run(given: argparse.Namespace) -> int:
     """Carry the sub-command out."""
     site = load_site(given.site)
     site.project(given.project)
-    migrate(site.ledger_dsn)
     who = f"{given.who.strip()} ({account()})" if given.who.strip() else ""
     opened = reidentify(
         site.ledger_dsn, site.vault_key, given.project, given.pseudonym, who, given.reason

@@ -5,11 +5,11 @@ from __future__ import annotations
 from .anonymise import anonymise_file
 from .check import Checker, check_file
 from .identifiers import StudyIdentifiers, collect_identifiers
-from .patient import patient_conflict, same_patient
+from .patient import merge_patient_prints, patient_conflict
+from .processing import Batch, StudyProcessor
 from .profile import Profile, load_profile
 from .pseudonyms import Pseudonyms
 from .report import REPORT_NAME, join_reports, study_report
-from .work import Batch, Workshop
 
 __all__ = [
     "REPORT_NAME",
@@ -18,13 +18,13 @@ __all__ = [
     "Profile",
     "Pseudonyms",
     "StudyIdentifiers",
-    "Workshop",
+    "StudyProcessor",
     "anonymise_file",
     "check_file",
     "collect_identifiers",
     "join_reports",
     "load_profile",
+    "merge_patient_prints",
     "patient_conflict",
-    "same_patient",
     "study_report",
 ]

@@ -16,33 +16,33 @@ from pydicom.valuerep import VR
 from ..errors import HeldError
 from ..uids import is_uid
 from .attribute_types import attribute_type
-from .binary import holds_identity
-from .characteristics import bin_age, binned
-from .codes import clean_code
-from .codestream.nested import cleaned as cleaned_pixels
-from .content import CODE_VALUE, MEASURED, SEQUENCES, VALUES
-from .dates import shift
+from .binary_identity import holds_identity
+from .characteristics import bin_measured_age, bin_value
+from .code_sequences import clean_code
+from .codestream.nested_pixels import clean_nested_pixels as cleaned_pixels
+from .content_items import CODE_VALUE, CONTENT_SEQUENCES, MEASURED_VALUE, VALUE_ATTRIBUTES
+from .date_shift import shift_date
 from .identifiers import StudyIdentifiers
 from .patient import patient_key
-from .pixels import layout_of
-from .private import safe_elements
+from .pixel_location import pixel_layout
+from .private_elements import safe_elements
 from .profile import Profile
 from .pseudonyms import Pseudonyms
-from .repair import numbers, readable, write
 from .rules import TEXT, TIMES, action_for, content_actions
-from .text import TextCleaner
+from .text_cleaner import TextCleaner
+from .truncation import PIXEL_DATA_TAGS
+from .value_repair import repair_numbers, repair_value, write_numbers
 from .vocabulary import (
     STANDARD_UIDS,
+    defined_terms,
+    holds_class_uids,
     is_code_string,
-    is_kind,
-    is_own,
-    is_public_kind,
+    is_defined_term,
+    is_public_class_uid,
     is_term,
-    own_words,
 )
-from .whole import PIXELS
 
-_DUMMY: dict[str, Any] = {
+_DUMMY_VALUES: dict[str, Any] = {
     "AE": "REMOVED", "AS": "000Y", "CS": "REMOVED", "DA": "19000101", "DS": "0", "DT": "19000101",
     "IS": "0", "LO": "REMOVED", "LT": "REMOVED", "PN": "REMOVED", "SH": "REMOVED",
     "ST": "REMOVED", "TM": "000000", "UC": "REMOVED", "UT": "REMOVED", "UR": "urn:removed",
@@ -52,7 +52,7 @@ _DUMMY: dict[str, Any] = {
 _NUMBERS = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
 _DATES = re.compile(r"(\d{8})?-(\d{8})?", re.ASCII)
 _CS = re.compile(r"[A-Z0-9_ ]{0,16}")
-IDENTIFIER = 6  # digits that a whole number has at least to be somebody's
+MIN_IDENTIFIER_DIGITS = 6  # digits that a whole number has at least to be somebody's
 # A layer of graphics, which annotations refer to by the name that somebody gave it.
 _LAYER = 0x00700002
 _LAYER_NAME = re.compile(r"LAYER[ _]?\d{0,3}|\d{1,3}")
@@ -72,65 +72,65 @@ _CODE = frozenset({0x00080100, 0x00080102, 0x00080104})
 
 
 @dataclass(frozen=True)
-class Context:
+class ActionContext:
     """What the actions of one instance share."""
 
     pseudonyms: Pseudonyms
     profile: Profile
     identifiers: StudyIdentifiers
     patient_id: str
-    shift: int
+    shift_days: int
     sop_class: str = ""
     cleaner: TextCleaner = field(init=False)
 
     def __post_init__(self) -> None:
         options = self.profile.options
         if "device" in options:
-            object.__setattr__(self, "identifiers", self.identifiers.but_devices)
-        days = self.shift if "modified" in options else 0 if "full" in options else None
+            object.__setattr__(self, "identifiers", self.identifiers.without_devices)
+        days = self.shift_days if "modified" in options else 0 if "full" in options else None
         object.__setattr__(
             self,
             "cleaner",
             TextCleaner(self.identifiers, self.pseudonyms, days, "uids" in options),
         )
 
-    def uid(self, uid: str) -> str:
+    def replace_uid(self, uid: str) -> str:
         """Return what stands for an instance's UID: DICOM's own stay, and retained ones.
 
         What is no UID is never retained: it may be a name. Nor is one that somebody made of a
         birth date or an identifier.
         """
-        if uid in STANDARD_UIDS or ("uids" in self.profile.options and self.harmless(uid)):
+        if uid in STANDARD_UIDS or ("uids" in self.profile.options and self.is_harmless_uid(uid)):
             return uid
         return self.pseudonyms.uid(uid)
 
-    def harmless(self, uid: str) -> bool:
+    def is_harmless_uid(self, uid: str) -> bool:
         """Say whether a UID is one, and is not made of what identifies the patient."""
-        return is_uid(uid) and not self.identifiers.in_uid(uid)
+        return is_uid(uid) and not self.identifiers.occur_in_uid(uid)
 
-    def kind(self, uid: str) -> str:
+    def replace_class_uid(self, uid: str) -> str:
         """Return what stands for the UID of a class or scheme; private ones stay (PS3.5 9.2)."""
-        if uid in STANDARD_UIDS or is_public_kind(uid, self.identifiers):
+        if uid in STANDARD_UIDS or is_public_class_uid(uid, self.identifiers):
             return uid
         return self.pseudonyms.uid(uid)
 
-    def local(self, scheme: str) -> bool:
+    def is_local_scheme(self, scheme: str) -> bool:
         """Say whether a coding scheme is called after an institution that is not kept."""
         return "institution" not in self.profile.options and (
-            self.identifiers.places_of_work.named_in(scheme)
+            self.identifiers.institution_names.occur_in(scheme)
         )
 
-    def text(self, tag: int, text: str, vr: str) -> str:
+    def clean_text(self, tag: int, text: str, vr: str) -> str:
         """Clean the text of an unlisted attribute; empty when it may not stay."""
-        if tag in _SCHEME_NAMES and self.local(text):
+        if tag in _SCHEME_NAMES and self.is_local_scheme(text):
             return ""
         mode = self.profile.text
-        if is_own(tag, text):
+        if is_defined_term(tag, text):
             return text
         if is_term(tag, text):
             # The version of a scheme may be a day, and so may be the study's.
             dated = text.strip(" \0") in self.identifiers.known_days
-            return "" if dated or self.identifiers.found_in(text) else text
+            return "" if dated or self.identifiers.occur_in(text) else text
         if mode == "drop" or (mode == "harmless" and vr in ("ST", "LT", "UT")):
             return ""
         if vr == "UR":
@@ -139,7 +139,9 @@ class Context:
         return cleaned if mode == "clean" or cleaned == text else ""
 
 
-def clean_dataset(ds: Dataset, context: Context, sequence: str = "", strict: bool = False) -> None:
+def clean_dataset(
+    ds: Dataset, context: ActionContext, sequence: str = "", strict: bool = False
+) -> None:
     """Apply the profile to every element of a dataset, in place, nested ones included.
 
     Parameters
@@ -149,37 +151,39 @@ def clean_dataset(ds: Dataset, context: Context, sequence: str = "", strict: boo
     strict
         Codes may identify as well: the items of a sequence that the table wants replaced.
     """
-    named = (lambda _text: "") if strict else _short(context)
-    clean_code(ds, context.pseudonyms, named, context.local)
+    named = (lambda _text: "") if strict else _short_text_cleaner(context)
+    clean_code(ds, context.pseudonyms, named, context.is_local_scheme)
     private = safe_elements(ds, context.profile.safe_private)
     # Before the concept's own name is cleaned.
-    content = content_actions(ds, context.profile) if sequence in SEQUENCES else {}
+    content = content_actions(ds, context.profile) if sequence in CONTENT_SEQUENCES else {}
     for tag in list(ds.keys()):
         number = int(tag)
         if tag.is_private:
             if number not in private:
                 del ds[tag]
             elif not tag.is_private_creator:
-                _apply_private(ds, number, private[number], context)
+                _clean_private_element(ds, number, private[number], context)
         elif number == _CHARACTER_SET or tag.element == 0 or tag.group in (0, 2):
             # Values are text by now, and written again as UTF-8; groups 0000 and 0002 do not
             # belong into a dataset (PS3.5 7.1).
             del ds[tag]
         elif content.get(number) == "D" or (
-            number == MEASURED and number in content and not bin_age(ds, context.profile)
+            number == MEASURED_VALUE
+            and number in content
+            and not bin_measured_age(ds, context.profile)
         ):
-            _content(ds, number)
+            _replace_content_value(ds, number)
         else:
-            _apply(ds, number, context, sequence, strict, content.get(number, ""))
+            _apply_action(ds, number, context, sequence, strict, content.get(number, ""))
 
 
-def _content(ds: Dataset, tag: int) -> None:
+def _replace_content_value(ds: Dataset, tag: int) -> None:
     """Put a dummy in the place of a content item's value.
 
     The item itself stays where the table would have it removed: others may refer to it by its
     place (PS3.3 C.17.3.2.4).
     """
-    if tag == MEASURED:
+    if tag == MEASURED_VALUE:
         ds[tag].value = Sequence()
     elif tag == CODE_VALUE:
         unknown = Dataset()
@@ -187,14 +191,14 @@ def _content(ds: Dataset, tag: int) -> None:
         unknown.CodeMeaning = "Unknown sex"
         ds[tag].value = Sequence([unknown])
     else:
-        _dummy(ds, tag, VALUES[tag][1])
+        _set_dummy(ds, tag, VALUE_ATTRIBUTES[tag][1])
 
 
-def _short(context: Context) -> Callable[[str], str]:
-    return lambda text: context.text(0, text, "LO")
+def _short_text_cleaner(context: ActionContext) -> Callable[[str], str]:
+    return lambda text: context.clean_text(0, text, "LO")
 
 
-def _apply_private(ds: Dataset, tag: int, vr: str, context: Context) -> None:
+def _clean_private_element(ds: Dataset, tag: int, vr: str, context: ActionContext) -> None:
     """Clean a private element that is safe by name; its value still has to be."""
     element = ds.get_item(tag)
     if isinstance(element, RawDataElement) and vr != element.VR:
@@ -203,27 +207,29 @@ def _apply_private(ds: Dataset, tag: int, vr: str, context: Context) -> None:
         for item in ds[tag].value or []:
             clean_dataset(item, context, "private")
     elif vr == "UI":
-        _uid(ds, tag, context)
+        _replace_uids(ds, tag, context)
     elif vr in TEXT:
-        _text(ds, tag, vr, lambda text: context.cleaner.clean(text, vr), "3")
+        _clean_text_values(ds, tag, vr, lambda text: context.cleaner.clean(text, vr), "3")
     elif vr in TIMES:
         if "modified" in context.profile.options:
-            _times(ds, tag, vr, context.shift, "3", context.identifiers.only_births)
+            _shift_times(
+                ds, tag, vr, context.shift_days, "3", context.identifiers.birth_days_outside_study
+            )
         elif "full" not in context.profile.options:
             del ds[tag]
     elif vr == "CS":
-        _enumerated(ds, tag, context)
+        _clean_code_string(ds, tag, context)
     elif vr in ("IS", "DS"):
-        _numbers(ds, tag, vr, context)
+        _clean_numbers(ds, tag, vr, context)
     else:
         try:
-            _bytes(ds, tag, vr, context)
+            _clean_bytes(ds, tag, vr, context)
         except HeldError:
             del ds[tag]
 
 
-def _apply(
-    ds: Dataset, tag: int, context: Context, sequence: str, strict: bool, content: str
+def _apply_action(
+    ds: Dataset, tag: int, context: ActionContext, sequence: str, strict: bool, content: str
 ) -> None:
     element = ds.get_item(tag)
     vr = element.VR
@@ -242,48 +248,50 @@ def _apply(
         return
     action = content or action_for(tag, vr, context.profile, context.sop_class, sequence)
     if vr == "SQ":
-        _sequence(ds, tag, action, context, strict)
+        _clean_sequence(ds, tag, action, context, strict)
     elif action == "X":
         del ds[tag]
-    elif tag in PIXELS:
-        _pixel_data(ds, tag)
+    elif tag in PIXEL_DATA_TAGS:
+        _clean_nested_pixel_data(ds, tag)
     elif tag in _CODE:
         pass
     elif tag in (_PATIENT_ID, _PATIENT_NAME, _ACCESSION):
-        _identity(ds, tag, context)
+        _replace_identity(ds, tag, context)
     elif action == "Z":
         ds[tag].value = None
     elif action == "D" and vr != "UI":
-        _dummy(ds, tag, vr)
+        _set_dummy(ds, tag, vr)
     elif vr == "UI":
-        _uid(ds, tag, context, keep=action == "K")
+        _replace_uids(ds, tag, context, keep=action == "K")
     elif vr in TIMES:
-        days = context.shift if action == "C" else 0
+        days = context.shift_days if action == "C" else 0
         # Whoever has it moved on purpose says so in the profile.
         own = tag in context.profile.overrides
-        births = frozenset() if own else context.identifiers.only_births
-        _times(ds, tag, vr, days, attribute_type(tag, context.sop_class, sequence), births)
+        births = frozenset() if own else context.identifiers.birth_days_outside_study
+        _shift_times(ds, tag, vr, days, attribute_type(tag, context.sop_class, sequence), births)
         if tag == _AGE and tag in ds and not str(ds[tag].value).isdigit():
-            ds[tag].value = binned(tag, ds[tag].value, context.profile)
+            ds[tag].value = bin_value(tag, ds[tag].value, context.profile)
     elif vr in TEXT:
         kind = attribute_type(tag, context.sop_class, sequence)
         if vr == "PN" and action != "K":
-            _empty(ds, tag, vr, kind)
+            _set_empty(ds, tag, vr, kind)
         elif action == "K":
-            _text(ds, tag, vr, _unless_found(context), kind)
+            _clean_text_values(ds, tag, vr, _keep_unless_identifying(context), kind)
         elif action == "C":
-            _text(ds, tag, vr, lambda text: context.cleaner.clean(text, vr), kind)
+            _clean_text_values(ds, tag, vr, lambda text: context.cleaner.clean(text, vr), kind)
         else:
-            _text(ds, tag, vr, lambda text: context.text(tag, text, vr), kind)
+            _clean_text_values(ds, tag, vr, lambda text: context.clean_text(tag, text, vr), kind)
     elif vr == "CS":
-        _enumerated(ds, tag, context)
+        _clean_code_string(ds, tag, context)
     elif vr in ("IS", "DS"):
-        _numbers(ds, tag, vr, context)
+        _clean_numbers(ds, tag, vr, context)
     else:
-        _bytes(ds, tag, vr, context)
+        _clean_bytes(ds, tag, vr, context)
 
 
-def _sequence(ds: Dataset, tag: int, action: str, context: Context, strict: bool) -> None:
+def _clean_sequence(
+    ds: Dataset, tag: int, action: str, context: ActionContext, strict: bool
+) -> None:
     if action == "X":
         del ds[tag]
         return
@@ -298,7 +306,7 @@ def _sequence(ds: Dataset, tag: int, action: str, context: Context, strict: bool
         clean_dataset(item, context, keyword or "unknown", named)
 
 
-def _identity(ds: Dataset, tag: int, context: Context) -> None:
+def _replace_identity(ds: Dataset, tag: int, context: ActionContext) -> None:
     """Give the patient's and the order's identifiers their pseudonyms, wherever they stand."""
     value = " ".join(_strings(ds[tag].value)).strip(" \0")
     if tag == _ACCESSION:
@@ -309,47 +317,47 @@ def _identity(ds: Dataset, tag: int, context: Context) -> None:
         ds[tag].value = context.pseudonyms.subject(original)
 
 
-def _dummy(ds: Dataset, tag: int, vr: str) -> None:
-    ds[tag] = DataElement(tag, vr, _DUMMY.get(vr))
+def _set_dummy(ds: Dataset, tag: int, vr: str) -> None:
+    ds[tag] = DataElement(tag, vr, _DUMMY_VALUES.get(vr))
 
 
-def _empty(ds: Dataset, tag: int, vr: str, kind: str) -> None:
+def _set_empty(ds: Dataset, tag: int, vr: str, kind: str) -> None:
     """Take a value out as the attribute's type allows."""
     if kind == "1":
-        _dummy(ds, tag, vr)
+        _set_dummy(ds, tag, vr)
     else:
         ds[tag].value = None
 
 
-def _uid(ds: Dataset, tag: int, context: Context, keep: bool = False) -> None:
+def _replace_uids(ds: Dataset, tag: int, context: ActionContext, keep: bool = False) -> None:
     values = [uid.strip(" \0") for uid in _strings(ds[tag].value)]
-    if is_kind(tag) and tag not in context.profile.overrides:
-        made = [context.kind(uid) if uid else "" for uid in values]
+    if holds_class_uids(tag) and tag not in context.profile.overrides:
+        made = [context.replace_class_uid(uid) if uid else "" for uid in values]
     elif keep:
-        right = is_uid if tag in context.profile.overrides else context.harmless
+        right = is_uid if tag in context.profile.overrides else context.is_harmless_uid
         made = [uid if not uid or right(uid) else context.pseudonyms.uid(uid) for uid in values]
     else:
-        made = [context.uid(uid) if uid else "" for uid in values]
-    ds[tag].value = _several(made)
+        made = [context.replace_uid(uid) if uid else "" for uid in values]
+    ds[tag].value = _multi_value(made)
 
 
-def _times(
+def _shift_times(
     ds: Dataset, tag: int, vr: str, days: int, kind: str, births: frozenset[str] = frozenset()
 ) -> None:
     """Move dates by days; a birth date is never moved, as it would tell the age in days."""
     values = _strings(ds[tag].value)
-    born = [vr != "TM" and (readable(text, vr) or "")[:8] in births for text in values]
+    born = [vr != "TM" and (repair_value(text, vr) or "")[:8] in births for text in values]
     moved = [
-        "" if birth else _moved(tag, text, vr, days)
+        "" if birth else _shift_time(tag, text, vr, days)
         for text, birth in zip(values, born, strict=True)
     ]
     if any(moved) or not any(value.strip(" \0") for value in values):
-        ds[tag].value = _several(moved)
+        ds[tag].value = _multi_value(moved)
     elif any(born) or kind != "1":  # else zeros in a date's place
-        _empty(ds, tag, vr, kind)
+        _set_empty(ds, tag, vr, kind)
 
 
-def _moved(tag: int, text: str, vr: str, days: int) -> str:
+def _shift_time(tag: int, text: str, vr: str, days: int) -> str:
     """Shift one date or time, read as what it can only mean.
 
     Raises
@@ -359,24 +367,24 @@ def _moved(tag: int, text: str, vr: str, days: int) -> str:
     """
     span = _DATES.fullmatch(text.strip(" \0")) if vr == "DA" else None
     if span and any(span.groups()):
-        return "-".join(_moved(tag, one, vr, days) if one else "" for one in span.groups())
-    made = shift(text, vr, days)
+        return "-".join(_shift_time(tag, one, vr, days) if one else "" for one in span.groups())
+    made = shift_date(text, vr, days)
     if vr != "TM" and made:
         return made
-    value = readable(text, vr)
+    value = repair_value(text, vr)
     if not value:
         if value is None:
-            raise _unreadable(tag, vr)
+            raise _unreadable_error(tag, vr)
         return ""
     # A date that says no day is shifted as a DT of that kind is.
-    made = shift(value, "DT" if vr == "DA" else vr, days)
+    made = shift_date(value, "DT" if vr == "DA" else vr, days)
     made = made or (value if vr in ("TM", "AS") else "")
     if not made:
-        raise _unreadable(tag, vr)
+        raise _unreadable_error(tag, vr)
     return made
 
 
-def _unreadable(tag: int, vr: str) -> HeldError:
+def _unreadable_error(tag: int, vr: str) -> HeldError:
     what = f"{keyword_for_tag(tag) or 'a private element'} ({tag >> 16:04X},{tag & 0xFFFF:04X})"
     return HeldError(
         "bad-value",
@@ -385,35 +393,39 @@ def _unreadable(tag: int, vr: str) -> HeldError:
     )
 
 
-def _text(ds: Dataset, tag: int, vr: str, clean: Callable[[str], str], kind: str) -> None:
+def _clean_text_values(
+    ds: Dataset, tag: int, vr: str, clean: Callable[[str], str], kind: str
+) -> None:
     values = _strings(ds[tag].value)
     cleaned = [clean(text) if text.strip() else "" for text in values]
     if any(cleaned):
         if cleaned != values:
-            ds[tag].value = _several(cleaned)
+            ds[tag].value = _multi_value(cleaned)
     elif any(values):
-        _empty(ds, tag, vr, kind)
+        _set_empty(ds, tag, vr, kind)
 
 
-def _unless_found(context: Context) -> Callable[[str], str]:
+def _keep_unless_identifying(context: ActionContext) -> Callable[[str], str]:
     # An institution that the profile keeps is named in its own attributes.
-    found_in = context.identifiers.found_in
+    found_in = context.identifiers.occur_in
     return lambda text: "" if found_in(text, places=False, short=True) else text
 
 
-def _enumerated(ds: Dataset, tag: int, context: Context) -> None:
+def _clean_code_string(ds: Dataset, tag: int, context: ActionContext) -> None:
     """Take out of a code string's values those that name somebody, or are free text that may."""
     values = _strings(ds[tag].value)
-    own = own_words(tag)
+    own = defined_terms(tag)
     if tag == _LAYER:
-        ds[tag].value = _several([_layer(value.strip(" \0"), context) for value in values])
+        ds[tag].value = _multi_value(
+            [_replace_layer_name(value.strip(" \0"), context) for value in values]
+        )
         return
     kept = []
     for value in values:
         if value.strip(" \0") in own:
             kept.append(value)
         elif _CS.fullmatch(value.rstrip(" \0")):
-            known = is_code_string(value) and not context.identifiers.found_in(value)
+            known = is_code_string(value) and not context.identifiers.occur_in(value)
             kept.append(value if known else "")
         else:
             # Free text where a code belongs; with a digit in it, it may be a number of somebody's.
@@ -421,27 +433,27 @@ def _enumerated(ds: Dataset, tag: int, context: Context) -> None:
             harmless = (
                 value.isascii()
                 and _WORDS.fullmatch(value)
-                and context.text(tag, value, "LO") == value
+                and context.clean_text(tag, value, "LO") == value
             )
             kept.append(value if harmless else "")
     strange = [value for value in kept if value.strip(" \0") not in own]
-    if strange and context.identifiers.found_in(" ".join(strange)):
+    if strange and context.identifiers.occur_in(" ".join(strange)):
         # a name spread over several values
         kept = [value if value.strip(" \0") in own else "" for value in kept]
     if kept != values:
         # Which code strings an object must have depends on its IOD; none is valid when empty there.
-        ds[tag].value = _several(kept) if any(kept) else _DUMMY["CS"]
+        ds[tag].value = _multi_value(kept) if any(kept) else _DUMMY_VALUES["CS"]
 
 
-def _layer(name: str, context: Context) -> str:
+def _replace_layer_name(name: str, context: ActionContext) -> str:
     """Return a layer's name, or one that tells it from the others (PS3.3 C.10.7)."""
     known = _LAYER_NAME.fullmatch(name) or (_CS.fullmatch(name) and is_code_string(name))
-    if known and not context.identifiers.found_in(name):
+    if known and not context.identifiers.occur_in(name):
         return name
     return context.pseudonyms.code("GraphicLayer", name).upper() if name else ""
 
 
-def _numbers(ds: Dataset, tag: int, vr: str, context: Context) -> None:
+def _clean_numbers(ds: Dataset, tag: int, vr: str, context: ActionContext) -> None:
     element = ds.get_item(tag)
     if isinstance(element, RawDataElement) and isinstance(element.value, bytes):
         # Not decoded: a writer's "1.0e" would fail, and a right one costs time.
@@ -449,22 +461,22 @@ def _numbers(ds: Dataset, tag: int, vr: str, context: Context) -> None:
     else:
         values = [str(getattr(v, "original_string", v)) for v in _list(element.value)]
     # Shorter ones are counts and positions, whatever number somebody has.
-    long = [value for value in values if vr == "IS" and len(value.strip()) >= IDENTIFIER]
-    if any(context.identifiers.found_in(value) for value in long):
+    long = [value for value in values if vr == "IS" and len(value.strip()) >= MIN_IDENTIFIER_DIGITS]
+    if any(context.identifiers.occur_in(value) for value in long):
         ds[tag] = DataElement(tag, vr, None)
         return
     if not all(not value or _NUMBERS.fullmatch(value) for value in values):
-        read = numbers(values, tag)
+        read = repair_numbers(values, tag)
         if read is None:
-            raise _unreadable(tag, vr)
+            raise _unreadable_error(tag, vr)
         if read != values:
-            write(ds, tag, vr, read)
+            write_numbers(ds, tag, vr, read)
         values = read
     if keyword_for_tag(tag) in context.profile.bins and all(map(_NUMBERS.fullmatch, values)):
-        ds[tag].value = binned(tag, ds[tag].value, context.profile)
+        ds[tag].value = bin_value(tag, ds[tag].value, context.profile)
 
 
-def _bytes(ds: Dataset, tag: int, vr: str, context: Context) -> None:
+def _clean_bytes(ds: Dataset, tag: int, vr: str, context: ActionContext) -> None:
     """Take out binary values that hold a known name.
 
     Raises
@@ -476,24 +488,24 @@ def _bytes(ds: Dataset, tag: int, vr: str, context: Context) -> None:
     if not isinstance(value, bytes):
         return
     if vr in _WIDTH and len(value) % _WIDTH[vr]:
-        raise _unreadable(tag, vr)  # as bytes it would pass unseen
+        raise _unreadable_error(tag, vr)  # as bytes it would pass unseen
     # What is OB or OW reads as OW where the file gives no VR.
     if vr in ("OB", "OW", "UN") and len(value) <= _SEARCHED:
         for encoding in ("utf-8", "cp1250", "utf-16-le", "utf-16-be"):
             runs = _READABLE.findall(value.decode(encoding, "replace"))
-            if any(context.identifiers.found_in(run, joined=False) for run in runs):
+            if any(context.identifiers.occur_in(run, joined=False) for run in runs):
                 ds[tag].value = None
                 return
     if len(value) >= _FEW and holds_identity(value, context.identifiers):
         ds[tag].value = None
 
 
-def _pixel_data(ds: Dataset, tag: int) -> None:
+def _clean_nested_pixel_data(ds: Dataset, tag: int) -> None:
     """Take out of an icon, or of a deflated file's pixel data, what is no part of the image."""
     element = ds[tag]
     if isinstance(element.value, bytes):
         fragments = bool(element.is_undefined_length)
-        element.value = cleaned_pixels(element.value, fragments, layout_of(ds))
+        element.value = cleaned_pixels(element.value, fragments, pixel_layout(ds))
 
 
 def _strings(value: Any) -> list[str]:
@@ -508,5 +520,5 @@ def _list(value: Any) -> list[Any]:
     return list(value)
 
 
-def _several(values: list[str]) -> Any:
+def _multi_value(values: list[str]) -> Any:
     return values if len(values) > 1 else values[0] if values else None

@@ -1,4 +1,10 @@
-"""One file in, one anonymised file out: header rewritten, pixel data copied as bytes."""
+"""Anonymise one file: rewrite its header, copy or clean its pixel data.
+
+A header is rewritten in one of two ways with the same result. From the cache: elements with the
+same bytes as in an earlier file of the study are copied as they were written then. In full: the
+header is decoded by pydicom, and every element cleaned. The second way is taken by files that the
+first cannot read, and it tells why a file is held.
+"""
 
 from __future__ import annotations
 
@@ -21,40 +27,51 @@ from pydicom.uid import (
 
 from ..disk import cannot_store, storing
 from ..errors import HeldError
+from ..log_suppression import pydicom_suppressed
 from ..model import AnonymisedInstance, PatientPrint
 from ..uids import checked, place
-from .actions import Context, clean_dataset
-from .codestream.fragments import Fragments, copied
-from .declare import declare
-from .encode import encoded_dataset, encoded_meta, joined
+from .actions import ActionContext, clean_dataset
+from .atomic_batch import AtomicBatch
+from .caching.bounded_cache import BoundedCache
+from .caching.element_cache import ElementCache, cache_key, is_cacheable
+from .caching.read_tracking import DecisionCache, TrackedHeader
+from .codestream.fragments import Fragments, copy_fragments
+from .declaration import declare_deidentification
+from .encoder import encode_dataset, encode_file_meta, join_elements
+from .header_parser import EncodedHeader, decode_elements, parse_header
 from .identifiers import StudyIdentifiers
 from .inflate import check_inflates
-from .landing import Landing
-from .memo import Memo, separable, shared
-from .native import native
-from .parts import Parts, cut, parsed
+from .native_pixels import copy_native
 from .patient import patient_key, patient_print
-from .pixel import holds
-from .pixel.choose import needs_look
-from .pixel.clean import Cleaned, clean_pixels
-from .pixel.holds import visual_features
+from .pixel import visual_holds
+from .pixel.cleaning import CleaningResult, clean_pixels
 from .pixel.overlays import cleaned_overlays, has_overlays, hidden_in_pixels
-from .pixels import Layout, Span, expected_bytes, find_span, is_image, layout_of, pixel_span
+from .pixel.selection import needs_text_search
+from .pixel.visual_holds import visual_features
+from .pixel_location import (
+    PixelLayout,
+    PixelSpan,
+    expected_pixel_bytes,
+    find_pixel_span,
+    is_image,
+    locate_pixels,
+    pixel_layout,
+)
 from .profile import Profile
 from .pseudonyms import Pseudonyms
-from .quiet import quiet
-from .repair import settle
-from .straight import straightened
-from .watched import Decisions, Watched
-from .whole import IrregularError, check_whole, too_deep
+from .regularise import regularise
+from .truncation import IrregularError, check_complete, too_deep_error
+from .value_repair import repair_dataset_numbers
 
-# Extended offset table, and the lengths of its frames.
-_TABLES = (0x7FE00001, 0x7FE00002)
+# Extended Offset Table and Extended Offset Table Lengths (PS3.3 C.7.6.3.1.8).
+_OFFSET_TABLES = (0x7FE00001, 0x7FE00002)
+# Series, more or less, whose elements are cached at a time.
+_MAX_ELEMENT_CACHES = 32
 
 
 @dataclass
 class _Header:
-    """What is written in front of the pixels, and the pseudonyms that it bears."""
+    """A rewritten header, encoded, and what the rest of the pipeline needs of it."""
 
     encoded: bytes
     patient_id: str
@@ -68,22 +85,30 @@ class _Header:
 
 @dataclass(frozen=True)
 class _Decision:
-    """What a header lets be done with the pixels: copied as bytes, or looked at."""
+    """What follows from a header for the pixels.
 
-    look: bool
-    cleaned: Cleaned
+    ``needs_cleaning`` sends the file the full way; ``image`` and ``expected`` say whether pixel
+    data must be there, and how many bytes of it.
+    """
+
+    needs_cleaning: bool
+    cleaned: CleaningResult
     image: bool
     expected: int
-    layout: Layout
+    layout: PixelLayout
 
 
 class Anonymiser:
-    """Anonymises the files of one study; what their headers share is worked out once.
+    """Anonymises the files of one study.
 
     Parameters
     ----------
+    pseudonyms
+        The project's pseudonym space.
+    profile
+        What is removed, replaced and kept.
     identifiers
-        What identifies in the headers of all files of the study.
+        What identifies in the headers of all files of the study (`collect_identifiers`).
     """
 
     def __init__(
@@ -92,14 +117,32 @@ class Anonymiser:
         self._pseudonyms = pseudonyms
         self._profile = profile
         self._identifiers = identifiers
-        self._decisions: Decisions[_Decision] = Decisions()
-        self._memos: dict[tuple[object, ...], Memo] = {}
+        self._decisions: DecisionCache[_Decision] = DecisionCache()
+        self._element_caches: BoundedCache[tuple[object, ...], ElementCache] = BoundedCache(
+            _MAX_ELEMENT_CACHES
+        )
 
-    def file(self, src: Path, out_dir: Path, landing: Landing | None = None) -> AnonymisedInstance:
+    def anonymise(
+        self, src: Path, out_dir: Path, batch: AtomicBatch | None = None
+    ) -> AnonymisedInstance:
         """Anonymise one file into ``out_dir/<series UID>/<SOP UID>.dcm`` (PS3.15 Annex E).
 
-        The result appears whole under its name or not at all, on disk; its SHA-256 is taken on
-        the way. With a `landing` it appears when that is settled, together with others.
+        The result gets its name once it is complete and on disk.
+
+        Parameters
+        ----------
+        src
+            A DICOM file, or a data set without preamble and file meta.
+        out_dir
+            Folder for the results; subfolders are made as needed.
+        batch
+            Collects results that get their names together. Without one, the file is synced to disk
+            by itself before this returns.
+
+        Returns
+        -------
+        AnonymisedInstance
+            Pseudonyms, path, size in bytes and SHA-256 of the result.
 
         Raises
         ------
@@ -109,21 +152,22 @@ class Anonymiser:
             ``pixels-short``, ``modality-held``, ``burned-in``, ``document``,
             ``secondary-capture``, ``photograph``, ``label``, ``face``, ``pixels-unreadable``,
             ``overlay-unreadable``, ``overlay-in-pixels``, ``bad-value``, ``not-uid`` or
-            ``unreadable``. The text quotes no value.
+            ``unreadable``: the file cannot go on, for the reason in the text, which quotes no
+            value.
         StorageError
             The result cannot be written.
         """
-        with quiet(), src.open("rb") as stream:
+        with pydicom_suppressed(), src.open("rb") as stream:
             try:
-                header, pixels = self._quick(stream) or self._long(stream)
+                header, pixels = self._rewrite_from_cache(stream) or self._rewrite_fully(stream)
             except IrregularError:
-                # Whatever is wrong with it is told here, or it is read as it was meant.
-                header, pixels = self._long(straightened(stream))
+                # Read it as it was meant, or hold it for what is wrong with it.
+                header, pixels = self._rewrite_fully(regularise(stream))
             checked(header.study_uid)
             target = place(out_dir, header.series_uid, header.sop_uid, suffix=".dcm")
-            with Landing() as alone:
-                sha256, size = _write(landing or alone, target, out_dir, header.encoded, pixels)
-                alone.settle()
+            with AtomicBatch() as own_batch:
+                sha256, size = _write(batch or own_batch, target, out_dir, header.encoded, pixels)
+                own_batch.commit()
         return AnonymisedInstance(
             study_uid=header.study_uid,
             series_uid=header.series_uid,
@@ -137,8 +181,8 @@ class Anonymiser:
             patient=header.patient,
         )
 
-    def _context(self, patient_id: str, sop_class: str) -> Context:
-        return Context(
+    def _context(self, patient_id: str, sop_class: str) -> ActionContext:
+        return ActionContext(
             self._pseudonyms,
             self._profile,
             self._identifiers,
@@ -147,27 +191,27 @@ class Anonymiser:
             sop_class,
         )
 
-    def _quick(self, stream: BinaryIO) -> tuple[_Header, Iterator[bytes]] | None:
-        """Rewrite the header from elements that were rewritten before; None when it cannot be."""
-        parts = cut(stream)
-        if parts is None or not separable(parts):
+    def _rewrite_from_cache(self, stream: BinaryIO) -> tuple[_Header, Iterator[bytes]] | None:
+        """Rewrite a header from the caches, or return None for one that must go the full way."""
+        parsed = parse_header(stream)
+        if parsed is None or not is_cacheable(parsed):
             return None
         try:
-            decision = self._decisions.find(parts.elements)
+            decision = self._decisions.find(parsed.elements)
             if decision is None:
-                decision = self._decide(parts)
-            if decision.look:
+                decision = self._decide(parsed)
+            if decision.needs_cleaning:
                 return None
-            memo = self._memo(parts, decision)
-            elements = memo.rewritten(parts)
+            cache = self._element_cache(parsed, decision)
+            elements = cache.rewrite(parsed)
         except HeldError:
             raise
         except Exception:
-            return None  # the long way says what is wrong
-        span = find_span(
-            stream, parts.pixels, True, parts.implicit, decision.image, decision.expected
+            return None  # the full way tells what is wrong
+        span = find_pixel_span(
+            stream, parsed.pixel_start, True, parsed.implicit, decision.image, decision.expected
         )
-        _check_offsets(stream, span, parts.implicit, elements)
+        _drop_wrong_offsets(stream, span, parsed.implicit, elements)
         texts = [
             elements.get(tag, b"")[8:].rstrip(b"\0 ").decode("latin-1")
             for tag in (0x0020000D, 0x0020000E, 0x00080018, 0x00080016, 0x00080060)
@@ -175,77 +219,84 @@ class Anonymiser:
         study, series, sop, sop_class, modality = texts
         if not all(texts[:4]):
             return None
-        encoded = encoded_meta(sop_class, sop, parts.syntax) + joined(elements)
+        encoded = encode_file_meta(sop_class, sop, parsed.syntax) + join_elements(elements)
         made = _Header(
-            encoded, memo.patient_id, memo.patient, study, series, sop, sop_class, modality
+            encoded, cache.patient_id, cache.patient, study, series, sop, sop_class, modality
         )
-        return made, _pixels(stream, span, parts.syntax, decision.layout)
+        return made, _copy_pixels(stream, span, parsed.syntax, decision.layout)
 
-    def _decide(self, parts: Parts) -> _Decision:
-        ds = parsed(parts, parts.elements)
+    def _decide(self, parsed: EncodedHeader) -> _Decision:
+        ds = decode_elements(parsed, parsed.elements)
         ds.file_meta = FileMetaDataset()
-        ds.file_meta.TransferSyntaxUID = UID(parts.syntax)
-        settle(ds)
+        ds.file_meta.TransferSyntaxUID = UID(parsed.syntax)
+        repair_dataset_numbers(ds)
 
         def decide(header: Any) -> _Decision:
-            _refuse_by_profile(header, self._profile)
-            look = needs_look(header, self._profile.pixels) or self._has_planes(header)
-            cleaned = Cleaned(features=visual_features(header))
+            _check_profile_holds(header, self._profile)
+            searched = needs_text_search(header, self._profile.pixels)
             return _Decision(
-                look, cleaned, is_image(header), expected_bytes(header), layout_of(header)
+                searched or self._needs_overlay_cleaning(header),
+                CleaningResult(features=visual_features(header)),
+                is_image(header),
+                expected_pixel_bytes(header),
+                pixel_layout(header),
             )
 
-        return self._decisions.take(parts.elements, Watched(ds), decide)
+        return self._decisions.decide(parsed.elements, TrackedHeader(ds), decide)
 
-    def _has_planes(self, header: Any) -> bool:
-        """Tell whether overlay planes are to be cleaned, or taken out of the pixels."""
+    def _needs_overlay_cleaning(self, header: Any) -> bool:
+        """Return whether overlay planes must be cleaned, or removed from the pixels."""
         keep = "graphics" in self._profile.options
         return has_overlays(header) if keep else hidden_in_pixels(header)
 
-    def _memo(self, parts: Parts, decision: _Decision) -> Memo:
-        key = (parts.syntax, decision.cleaned.features, *shared(parts))
-        memo = self._memos.get(key)
-        if memo is None:
-            ds = parsed(parts, parts.elements)
+    def _element_cache(self, parsed: EncodedHeader, decision: _Decision) -> ElementCache:
+        key = (parsed.syntax, decision.cleaned.features, *cache_key(parsed))
+        cache = self._element_caches.get(key)
+        if cache is None:
+            ds = decode_elements(parsed, parsed.elements)
             patient_id = patient_key(ds)
             patient = patient_print(ds, self._pseudonyms)
             context = self._context(patient_id, str(ds.SOPClassUID))
 
             def own(header: Any) -> None:
-                _clean(header, context)
-                declare(header, context)
+                _clean_and_replace_uids(header, context)
+                declare_deidentification(header, context)
                 decision.cleaned.declare(header)
 
             def sop_uid(uid: str) -> str:
-                return context.uid(uid)
+                return context.replace_uid(uid)
 
-            memo = Memo(parts, patient_id, patient, lambda ds: _apply(ds, context), own, sop_uid)
-            self._memos[key] = memo
-        return memo
+            cache = ElementCache(
+                parsed, patient_id, patient, lambda ds: _clean_in_place(ds, context), own, sop_uid
+            )
+            self._element_caches.store(key, cache)
+        return cache
 
-    def _long(self, stream: BinaryIO) -> tuple[_Header, Iterator[bytes]]:
+    def _rewrite_fully(self, stream: BinaryIO) -> tuple[_Header, Iterator[bytes]]:
         stream.seek(0)
-        ds, span = _read(stream)
+        ds, span = _read_header(stream)
         try:
-            settle(ds)
-            _refuse(ds, self._profile)
+            repair_dataset_numbers(ds)
+            _check_acceptable(ds, self._profile)
             patient_id = patient_key(ds)
             patient = patient_print(ds, self._pseudonyms)
             cleaned = clean_pixels(stream, ds, span, self._profile.pixels)
         except HeldError:
             raise
         except RecursionError:
-            raise too_deep() from None
+            raise too_deep_error() from None
         except Exception as error:
             raise HeldError(
-                "unreadable", f"an element has no value of its kind ({type(error).__name__})"
+                "unreadable",
+                "a value that the anonymiser needs cannot be decoded "
+                f"({type(error).__name__}); correct the file at its origin",
             ) from None
         syntax = cleaned.syntax or UID(ds.file_meta.TransferSyntaxUID)
         planes = cleaned_overlays(ds) if "graphics" in self._profile.options else []
         pixels = (
             cleaned.element()
             if cleaned.element
-            else _pixels(stream, span, str(ds.file_meta.TransferSyntaxUID), layout_of(ds))
+            else _copy_pixels(stream, span, str(ds.file_meta.TransferSyntaxUID), pixel_layout(ds))
         )
         if span is None and cleaned.element:
             ds.PixelData, pixels = b"".join(pixels), iter(())
@@ -253,28 +304,32 @@ class Anonymiser:
             syntax = ExplicitVRLittleEndian
         try:
             context = self._context(patient_id, str(ds.SOPClassUID))
-            _clean(ds, context)
+            _clean_and_replace_uids(ds, context)
             for element in planes:
                 ds.add(element)
-            declare(ds, context)
+            declare_deidentification(ds, context)
             cleaned.declare(ds)
             if not cleaned.element:
-                _check_table(stream, span, ds)
-            body = encoded_dataset(ds, syntax.is_implicit_VR, syntax.is_little_endian)
+                _drop_wrong_offsets_of_dataset(stream, span, ds)
+            body = encode_dataset(ds, syntax.is_implicit_VR, syntax.is_little_endian)
         except HeldError:
             raise
         except RecursionError:
-            raise too_deep() from None
+            raise too_deep_error() from None
         except Exception as error:
-            # Its text may quote a value; its type says enough to find the place.
+            # Its type alone: its text may quote a value.
             raise HeldError(
-                "unreadable", f"the header cannot be processed ({type(error).__name__})"
+                "unreadable",
+                f"the header cannot be anonymised ({type(error).__name__}); report it with the "
+                "file's structure, without its values",
             ) from None
         uids = (str(ds.StudyInstanceUID), str(ds.SeriesInstanceUID), str(ds.SOPInstanceUID))
         sop_class = str(ds.SOPClassUID or "")
         if not sop_class:
-            raise HeldError("no-sop-uid", "what stands as SOPClassUID (0008,0016) is no UID")
-        encoded = encoded_meta(sop_class, uids[2], str(syntax)) + body
+            raise HeldError(
+                "no-sop-uid", "SOPClassUID (0008,0016) holds no UID; correct it at the source"
+            )
+        encoded = encode_file_meta(sop_class, uids[2], str(syntax)) + body
         modality = str(ds.get("Modality", "") or "")
         return _Header(encoded, patient_id, patient, *uids, sop_class, modality), pixels
 
@@ -286,63 +341,104 @@ def anonymise_file(
     profile: Profile,
     study_identifiers: StudyIdentifiers,
 ) -> AnonymisedInstance:
-    """Anonymise one file by itself; see `Anonymiser.file`."""
-    return Anonymiser(pseudonyms, profile, study_identifiers).file(src, out_dir)
+    """Anonymise one file by itself; see `Anonymiser.anonymise`.
+
+    Parameters
+    ----------
+    src
+        The file.
+    out_dir
+        Folder for the result: ``<series UID>/<SOP UID>.dcm`` in it.
+    pseudonyms
+        The project's pseudonym space.
+    profile
+        What is removed, replaced and kept.
+    study_identifiers
+        What identifies in the headers of the file's study.
+
+    Returns
+    -------
+    AnonymisedInstance
+        Pseudonyms, path, size in bytes and SHA-256 of the result.
+
+    Raises
+    ------
+    HeldError
+        The file cannot go on.
+    StorageError
+        The result cannot be written.
+    """
+    return Anonymiser(pseudonyms, profile, study_identifiers).anonymise(src, out_dir)
 
 
-def _read(stream: BinaryIO) -> tuple[Any, Span | None]:
-    """Read the header, and find the pixel data behind it without reading that."""
+def _read_header(stream: BinaryIO) -> tuple[Any, PixelSpan | None]:
+    """Read the header, and locate the pixel data behind it without reading it."""
     try:
         check_inflates(stream)
         stream.seek(0)
         ds = dcmread(stream, stop_before_pixels=True)
         syntax = UID(ds.file_meta.get("TransferSyntaxUID") or "")
         if not syntax:
-            raise HeldError("no-transfer-syntax", "the file meta lacks (0002,0010)")
+            raise HeldError(
+                "no-transfer-syntax",
+                "the file meta information has no transfer syntax (0002,0010); have the file's "
+                "origin write it anew",
+            )
         if not syntax.is_transfer_syntax:
             raise HeldError(
                 "unreadable",
-                "no transfer syntax (0002,0010) that is read here; have it sent in another",
+                "the transfer syntax (0002,0010) is not one of PS3.6; have the file sent in one",
             )
         if syntax == DeflatedExplicitVRLittleEndian:
             stream.seek(0)
-            ds = dcmread(stream)  # its pixels are not bytes of the file: taken in whole
+            ds = dcmread(stream)  # inflated in memory: its pixels are not bytes of the file
             return ds, None
-        # Before the values are decoded: of a cut file that would only say that it failed.
-        position = check_whole(stream, syntax.is_little_endian, syntax.is_implicit_VR)
+        # Before the values are decoded: decoding a truncated file fails without saying why.
+        position = check_complete(stream, syntax.is_little_endian, syntax.is_implicit_VR)
     except HeldError:
         raise
     except RecursionError:
-        raise too_deep() from None
+        raise too_deep_error() from None
     except Exception as error:
         if isinstance(error, OSError) and error.errno:
-            raise  # the disk's doing
+            raise  # the disk failed
         raise IrregularError(type(error).__name__) from None
-    with suppress(Exception):  # `_long` tells it
-        # A number of frames that was read before is not read anew.
-        settle(ds)
-    return ds, pixel_span(stream, ds, position, syntax.is_little_endian, syntax.is_implicit_VR)
+    with suppress(Exception):  # `_rewrite_fully` repairs again, and holds the file
+        # Before anything reads a number: pydicom keeps the first one that it decodes.
+        repair_dataset_numbers(ds)
+    return ds, locate_pixels(stream, ds, position, syntax.is_little_endian, syntax.is_implicit_VR)
 
 
-def _refuse(ds: Any, profile: Profile) -> None:
+def _check_acceptable(ds: Any, profile: Profile) -> None:
     if ds.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage or (
         "DirectoryRecordSequence" in ds and "SOPClassUID" not in ds
     ):
         raise HeldError(
             "directory-file",
-            "a directory of a file-set (DICOMDIR, PS3.10 8.6); what it lists is taken by itself",
+            "a directory of a file-set (DICOMDIR, PS3.10 8.6); the files that it lists are taken "
+            "by themselves",
         )
     if not _uid(ds, "StudyInstanceUID"):
-        raise HeldError("no-study-uid", "no StudyInstanceUID (0020,000D), or several; correct it")
+        raise HeldError(
+            "no-study-uid",
+            "StudyInstanceUID (0020,000D) has no value, or several; correct it at the source",
+        )
     if not _uid(ds, "SOPInstanceUID") or not _uid(ds, "SOPClassUID"):
-        raise HeldError("no-sop-uid", "no SOPInstanceUID or SOPClassUID (0008,0018), (0008,0016)")
+        raise HeldError(
+            "no-sop-uid",
+            "SOPInstanceUID (0008,0018) or SOPClassUID (0008,0016) has no value, or several; "
+            "correct it at the source",
+        )
     if not _uid(ds, "SeriesInstanceUID"):
-        raise HeldError("no-series-uid", "no SeriesInstanceUID (0020,000E)")
-    _refuse_by_profile(ds, profile)
+        raise HeldError(
+            "no-series-uid",
+            "SeriesInstanceUID (0020,000E) has no value, or several; correct it at the source",
+        )
+    _check_profile_holds(ds, profile)
 
 
 def _uid(ds: Any, keyword: str) -> str:
-    """Return the one UID that an element holds; empty when it holds none, or several values."""
+    """Return the UID that an element holds; empty when it holds none, or several values."""
     element = ds.get_item(keyword)
     if element is None or element.VR in ("DS", "IS"):
         return ""
@@ -350,55 +446,63 @@ def _uid(ds: Any, keyword: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _refuse_by_profile(ds: Any, profile: Profile) -> None:
+def _check_profile_holds(ds: Any, profile: Profile) -> None:
     if str(ds.get("Modality", "")) in profile.held_modalities:
-        raise HeldError("modality-held", "the profile wants this modality reviewed by a steward")
-    holds.refuse(ds, profile.pixels)
+        raise HeldError(
+            "modality-held", "the profile holds this modality for review: a steward must look at it"
+        )
+    visual_holds.check_visual_holds(ds, profile.pixels)
     if profile.hold_burned_in and str(ds.get("BurnedInAnnotation", "")).strip() == "YES":
-        raise HeldError("burned-in", "BurnedInAnnotation (0028,0301) is YES; a steward must look")
+        raise HeldError(
+            "burned-in",
+            "BurnedInAnnotation (0028,0301) is YES: text in the pixels may identify; a steward "
+            "must look at the image",
+        )
 
 
-def _apply(ds: Any, context: Context) -> None:
+def _clean_in_place(ds: Any, context: ActionContext) -> None:
     clean_dataset(ds, context)
     ds.SpecificCharacterSet = "ISO_IR 192"
 
 
-def _clean(ds: Any, context: Context) -> None:
-    """Apply the profile to a header that has its UIDs, in place."""
+def _clean_and_replace_uids(ds: Any, context: ActionContext) -> None:
+    """Apply the profile to a whole header, and replace its UIDs, in place."""
     uids = [ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.SOPInstanceUID]
-    _apply(ds, context)
-    uids = [context.uid(str(uid).strip(" \0")) for uid in uids]
+    _clean_in_place(ds, context)
+    uids = [context.replace_uid(str(uid).strip(" \0")) for uid in uids]
     ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.SOPInstanceUID = uids
 
 
-def _pixels(stream: BinaryIO, span: Span | None, syntax: str, layout: Layout) -> Iterator[bytes]:
+def _copy_pixels(
+    stream: BinaryIO, span: PixelSpan | None, syntax: str, layout: PixelLayout
+) -> Iterator[bytes]:
     if span is None:
         return iter(())
     if span.encapsulated:
-        return copied(stream, span, syntax, layout)
-    return native(stream, span, syntax, layout)
+        return copy_fragments(stream, span, syntax, layout)
+    return copy_native(stream, span, syntax, layout)
 
 
-def _check_offsets(
-    stream: BinaryIO, span: Span | None, implicit: bool, elements: dict[int, bytes]
+def _drop_wrong_offsets(
+    stream: BinaryIO, span: PixelSpan | None, implicit: bool, elements: dict[int, bytes]
 ) -> None:
-    """Drop an extended offset table (PS3.3 C.7.6.3.1.8) that does not lead to the fragments."""
+    """Drop an extended offset table that does not lead to the fragments (PS3.3 C.7.6.3.1.8)."""
     head = 8 if implicit else 12
-    tables = [elements[tag][head:] for tag in _TABLES if tag in elements]
-    if tables and not _lead(stream, span, tables):
-        for tag in _TABLES:
+    tables = [elements[tag][head:] for tag in _OFFSET_TABLES if tag in elements]
+    if tables and not _offsets_are_right(stream, span, tables):
+        for tag in _OFFSET_TABLES:
             elements.pop(tag, None)
 
 
-def _check_table(stream: BinaryIO, span: Span | None, ds: Any) -> None:
-    tables = [ds[tag].value for tag in _TABLES if tag in ds]
-    if tables and not _lead(stream, span, tables):
-        for tag in _TABLES:
+def _drop_wrong_offsets_of_dataset(stream: BinaryIO, span: PixelSpan | None, ds: Any) -> None:
+    tables = [ds[tag].value for tag in _OFFSET_TABLES if tag in ds]
+    if tables and not _offsets_are_right(stream, span, tables):
+        for tag in _OFFSET_TABLES:
             ds.pop(tag, None)
 
 
-def _lead(stream: BinaryIO, span: Span | None, tables: list[Any]) -> bool:
-    if span is None or not span.encapsulated or len(tables) != len(_TABLES):
+def _offsets_are_right(stream: BinaryIO, span: PixelSpan | None, tables: list[Any]) -> bool:
+    if span is None or not span.encapsulated or len(tables) != len(_OFFSET_TABLES):
         return False
     if not all(isinstance(table, bytes) for table in tables):
         return False
@@ -406,10 +510,10 @@ def _lead(stream: BinaryIO, span: Span | None, tables: list[Any]) -> bool:
 
 
 def _write(
-    landing: Landing, target: Path, root: Path, head: bytes, pixels: Iterator[bytes]
+    batch: AtomicBatch, target: Path, root: Path, head: bytes, pixels: Iterator[bytes]
 ) -> tuple[str, int]:
     digest, size = hashlib.sha256(), 0
-    out = landing.open(target, root)
+    out = batch.open(target, root)
     try:
         for chunk in chain([head], pixels):
             try:
@@ -421,6 +525,6 @@ def _write(
         with storing(target.parent.parent):
             out.flush()
     except BaseException:
-        landing.discard(target)
+        batch.discard(target)
         raise
     return digest.hexdigest(), size

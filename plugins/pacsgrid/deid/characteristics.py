@@ -19,7 +19,7 @@ _IN_A_YEAR = {"a": Decimal(1), "mo": Decimal(12), "wk": Decimal("52.18"), "d": D
 _INFANT = 2
 
 
-def binned(tag: int, value: Any, profile: Profile) -> Any:
+def bin_value(tag: int, value: Any, profile: Profile) -> Any:
     """Round a value to the profile's width; ages above 89 years all become 90.
 
     Ages in years are rounded down, so that a minor never becomes an adult.
@@ -43,7 +43,7 @@ def binned(tag: int, value: Any, profile: Profile) -> Any:
     return f"{(steps * width).normalize():f}"
 
 
-def bin_age(item: Dataset, profile: Profile) -> bool:
+def bin_measured_age(item: Dataset, profile: Profile) -> bool:
     """Round an age that a content item measures as PatientAge is rounded.
 
     Returns

@@ -9,12 +9,12 @@ from typing import Any
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
+from ..log_suppression import pydicom_suppressed
 from .anonymise import anonymise_file
 from .check import check_file
 from .identifiers import collect_identifiers
 from .profile import Profile
 from .pseudonyms import Pseudonyms
-from .quiet import quiet
 
 _WIDTH = 48
 _Place = tuple[tuple[int, int], ...]
@@ -35,7 +35,7 @@ def difference(
     """
     made = anonymise_file(source, folder, pseudonyms, profile, collect_identifiers([source]))
     check_file(source, made.path, profile)
-    with quiet():
+    with pydicom_suppressed():
         before = dict(_values(dcmread(source, stop_before_pixels=True)))
         after = dict(_values(dcmread(made.path, stop_before_pixels=True)))
     for place in sorted(before.keys() | after.keys()):

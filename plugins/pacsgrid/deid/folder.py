@@ -24,15 +24,15 @@ from ..model import PatientPrint
 from ..uids import named, place
 from .check import Counts
 from .journal import Journal, StudyEntry
-from .patient import patient_conflict, same_patient
+from .patient import merge_patient_prints, patient_conflict
+from .processing import Batch, Outcome, StudyHeaders, StudyJob, StudyProcessor
 from .profile import Profile
 from .pseudonyms import Pseudonyms
 from .quarantine import Quarantine
 from .report import REPORT_NAME, study_report
-from .work import Batch, Job, Known, Outcome, Workshop
 
 JOURNAL = Path(".pacsgrid") / "journal.jsonl"
-Tell = Callable[["Summary"], None]
+ProgressCallback = Callable[["Summary"], None]
 
 
 @dataclass
@@ -56,40 +56,43 @@ class Summary:
     copies: int = 0
     earlier: int = 0
     held: Counter[str] = field(default_factory=Counter)
-    passed: Counter[str] = field(default_factory=Counter)
+    skipped: Counter[str] = field(default_factory=Counter)
     counts: Counts = field(default_factory=Counts)
 
     @property
     def finished(self) -> int:
         """Files that need nothing more."""
         done = self.made + self.copies + self.earlier
-        return done + sum(self.held.values()) + sum(self.passed.values())
+        return done + sum(self.held.values()) + sum(self.skipped.values())
 
 
 @dataclass(frozen=True)
 class Listing:
     """What stands in folders: files to be read, and all else with what it is.
 
-    ``passed`` are things that are no files, ``unread`` files and folders that cannot be read;
+    ``skipped`` are things that are no files, ``unread`` files and folders that cannot be read;
     each with its code and what it is.
     """
 
     files: list[Path] = field(default_factory=list)
-    passed: list[tuple[Path, str, str]] = field(default_factory=list)
+    skipped: list[tuple[Path, str, str]] = field(default_factory=list)
     unread: list[tuple[Path, str, str]] = field(default_factory=list)
 
 
 # What stands in folders beside files and folders, none of which is ever opened.
-_KINDS = (
+_SPECIAL_FILES = (
     (stat.S_ISFIFO, "pipe", "a named pipe"),
     (stat.S_ISSOCK, "socket", "a socket"),
     (stat.S_ISCHR, "device", "a device"),
     (stat.S_ISBLK, "device", "a device"),
 )
-_LINK = "symbolic-link", "a symbolic link; name what it leads to by itself if it is to be taken"
+_SYMBOLIC_LINK = (
+    "symbolic-link",
+    "a symbolic link; name what it leads to by itself if it is to be taken",
+)
 # Passed over by the anonymiser itself: a file, but of no study.
-_PASSED = frozenset({"directory-file"})
-_UNREAD = "unreadable-file"
+_SKIPPED_CODES = frozenset({"directory-file"})
+_UNREADABLE = "unreadable-file"
 
 
 def list_files(inputs: Sequence[Path], but: Sequence[Path] = ()) -> Listing:
@@ -103,11 +106,11 @@ def list_files(inputs: Sequence[Path], but: Sequence[Path] = ()) -> Listing:
     unread: dict[Path, tuple[str, str]] = {}
 
     def trouble(error: OSError) -> None:
-        unread[Path(os.fsdecode(error.filename))] = _unreadable(error, "folder")
+        unread[Path(os.fsdecode(error.filename))] = _unreadable_reason(error, "folder")
 
     for entry in inputs:
         if not entry.is_dir():
-            found.setdefault(entry, _kind(entry, follow=True))
+            found.setdefault(entry, _special_kind(entry, follow=True))
             continue
         for folder, folders, names in os.walk(entry, onerror=trouble):
             here = Path(folder)
@@ -118,42 +121,42 @@ def list_files(inputs: Sequence[Path], but: Sequence[Path] = ()) -> Listing:
                 if name not in links and os.path.realpath(here / name) not in apart
             ]
             for name in (*names, *links):
-                found.setdefault(here / name, _kind(here / name))
+                found.setdefault(here / name, _special_kind(here / name))
     listing = Listing()
     for path, kind in sorted(found.items()):
         if kind is None:
             listing.files.append(path)
         else:
-            (listing.unread if kind[0] == _UNREAD else listing.passed).append((path, *kind))
+            (listing.unread if kind[0] == _UNREADABLE else listing.skipped).append((path, *kind))
     listing.unread.extend((path, *why) for path, why in sorted(unread.items()))
     return listing
 
 
-def _kind(path: Path, follow: bool = False) -> tuple[str, str] | None:
+def _special_kind(path: Path, follow: bool = False) -> tuple[str, str] | None:
     """Say what stands in a folder that is no file; None of a file."""
     try:
         mode = path.stat(follow_symlinks=follow).st_mode
     except OSError as error:
-        return _unreadable(error, "file")
+        return _unreadable_reason(error, "file")
     if stat.S_ISREG(mode):
         return None
     if stat.S_ISLNK(mode):
-        return _LINK
-    for is_kind, code, what in _KINDS:
+        return _SYMBOLIC_LINK
+    for is_kind, code, what in _SPECIAL_FILES:
         if is_kind(mode):
             return code, f"{what}, not a file"
     return "special-file", "neither a file nor a folder"
 
 
-def _unreadable(error: OSError, what: str) -> tuple[str, str]:
+def _unreadable_reason(error: OSError, what: str) -> tuple[str, str]:
     why = error.strerror or type(error).__name__
     denied = error.errno in (errno.EACCES, errno.EPERM)
     advice = "let this account read it, then run the same again" if denied else "look at that disk"
-    return _UNREAD, f"the {what} cannot be read: {why}; {advice}"
+    return _UNREADABLE, f"the {what} cannot be read: {why}; {advice}"
 
 
 @dataclass(eq=False)
-class _Study(Job):
+class _FolderStudy(StudyJob):
     """A study under way: its name and its files' keys in the journal, and what became of it."""
 
     ref: str = ""
@@ -187,7 +190,7 @@ class FolderRun:
         out: Path,
         quarantine: Path,
         processes: int = 0,
-        tell: Tell = lambda summary: None,
+        tell: ProgressCallback = lambda summary: None,
     ) -> None:
         self._pseudonyms = pseudonyms
         self._profile = profile
@@ -208,17 +211,19 @@ class FolderRun:
         StorageError
             `out` or the quarantine cannot be written.
         """
-        listing = _listing(files)
-        self._summary = _counted(listing)
+        listing = _as_listing(files)
+        self._summary = _initial_summary(listing)
         made_with = f"{self._profile.hash} {self._pseudonyms.reference('space', '')}"
         with (
             Journal(self._out / JOURNAL, made_with) as journal,
-            Workshop(self._pseudonyms, self._profile, self._processes) as workshop,
+            StudyProcessor(self._pseudonyms, self._profile, self._processes) as processor,
         ):
-            for path, code, detail in (*listing.passed, *listing.unread):
-                self._quarantine.name(path, code, detail)
+            for path, code, detail in (*listing.skipped, *listing.unread):
+                self._quarantine.record(path, code, detail)
             self._patients = journal.patients()
-            for study, batch in workshop.many(self._going(journal, workshop, listing.files)):
+            for study, batch in processor.process_studies(
+                self._going(journal, processor, listing.files)
+            ):
                 if batch is None:
                     self._end(journal, study)
                 else:
@@ -226,20 +231,20 @@ class FolderRun:
                 self._tell(self._summary)
         return self._summary
 
-    def rehearse(self, files: Sequence[Path] | Listing) -> Summary:
+    def dry_run(self, files: Sequence[Path] | Listing) -> Summary:
         """Say what a run would do; nothing is kept of it."""
-        listing = _listing(files)
-        self._summary = summary = _counted(listing)
+        listing = _as_listing(files)
+        self._summary = summary = _initial_summary(listing)
         with (
             tempfile.TemporaryDirectory(prefix="pacsgrid-") as folder,
-            Workshop(self._pseudonyms, self._profile, self._processes) as workshop,
+            StudyProcessor(self._pseudonyms, self._profile, self._processes) as processor,
         ):
             jobs = (
-                _Study(paths, known, Path(folder) / ref)
-                for ref, paths, known in self._studies(workshop, listing.files)
+                _FolderStudy(paths, known, Path(folder) / ref)
+                for ref, paths, known in self._studies(processor, listing.files)
             )
             subjects: dict[Path, set[str]] = {}
-            for study, batch in workshop.many(jobs):
+            for study, batch in processor.process_studies(jobs):
                 if batch is None:
                     for subject in subjects.get(study.out, ()):
                         self._compare(study, subject, study.patient)
@@ -255,7 +260,7 @@ class FolderRun:
                 self._tell(summary)
         return summary
 
-    def _look(self, study: _Study, batch: Batch, subjects: set[str]) -> None:
+    def _look(self, study: _FolderStudy, batch: Batch, subjects: set[str]) -> None:
         """Drop a study of which one file spoils all others, or that is of two patients."""
         # Files that the checker cannot read belong to no study that they could spoil.
         refused = (one for one in batch.held if one.refused and study.known.headers)
@@ -270,12 +275,12 @@ class FolderRun:
         elif study.refused is None and self._profile.hold_patient_conflicts:
             try:
                 prints = (made.patient for made in batch.made)
-                study.patient = same_patient((study.patient, *prints))
+                study.patient = merge_patient_prints((study.patient, *prints))
             except HeldError as error:
                 study.error = error
         study.dropped = study.refused is not None or study.error is not None
 
-    def _compare(self, study: _Study, subject: str, patient: PatientPrint) -> None:
+    def _compare(self, study: _FolderStudy, subject: str, patient: PatientPrint) -> None:
         """Drop a study whose subject stands for another patient already."""
         if study.dropped or not self._profile.hold_patient_conflicts:
             return
@@ -286,16 +291,18 @@ class FolderRun:
         else:
             self._patients[subject] = known | patient
 
-    def _count(self, study: _Study, batch: Batch) -> None:
+    def _count(self, study: _FolderStudy, batch: Batch) -> None:
         copies = sum(one.copy for one in batch.outcomes if one.made)
         for tally in (study, self._summary):
             tally.made += len(batch.made)
             tally.copies += copies
         for one in batch.held:
-            (self._summary.passed if one.code in _PASSED else self._summary.held)[one.code] += 1
+            (self._summary.skipped if one.code in _SKIPPED_CODES else self._summary.held)[
+                one.code
+            ] += 1
             study.told.add(one.source)
 
-    def _say(self, study: _Study) -> tuple[str, str]:
+    def _say(self, study: _FolderStudy) -> tuple[str, str]:
         """Count all files of a study that is given up as held; returns why, if it is."""
         if study.refused is not None:
             why = study.refused.code, study.refused.detail
@@ -311,15 +318,15 @@ class FolderRun:
         return why
 
     def _studies(
-        self, workshop: Workshop, files: Sequence[Path]
-    ) -> Iterator[tuple[str, list[Path], Known]]:
+        self, processor: StudyProcessor, files: Sequence[Path]
+    ) -> Iterator[tuple[str, list[Path], StudyHeaders]]:
         unread = set(files)
-        for uid, known in sorted(workshop.know(files).items()):
+        for uid, known in sorted(processor.read_headers(files).items()):
             paths = [seen.path for seen in known.headers]
             unread.difference_update(paths)
             yield self._pseudonyms.reference("folder", uid), paths, known
         if unread:
-            yield self._pseudonyms.reference("folder", "unread"), sorted(unread), Known()
+            yield self._pseudonyms.reference("folder", "unread"), sorted(unread), StudyHeaders()
 
     def _key(self, path: Path) -> str:
         try:
@@ -330,14 +337,14 @@ class FolderRun:
         return self._pseudonyms.reference("file", what)
 
     def _going(
-        self, journal: Journal, workshop: Workshop, files: Sequence[Path]
-    ) -> Iterator[_Study]:
+        self, journal: Journal, processor: StudyProcessor, files: Sequence[Path]
+    ) -> Iterator[_FolderStudy]:
         """Yield the studies that are to be done; what an earlier run has of them stays."""
-        for ref, paths, known in self._studies(workshop, files):
+        for ref, paths, known in self._studies(processor, files):
             work = self._out / JOURNAL.parent / ref
-            if not self._is_there(journal.study(ref), work):
+            if not self._is_there(journal.entry(ref), work):
                 journal.drop(ref)
-            entry = journal.study(ref)
+            entry = journal.entry(ref)
             keys = {path: self._key(path) for path in paths}
             self._know_copies(journal, ref, keys, known)
             left = [path for path in paths if keys[path] not in entry.done]
@@ -345,20 +352,24 @@ class FolderRun:
             before = deepcopy(entry) if entry.settled else None
             earlier = 0 if entry.settled else len(paths) - len(left)
             self._summary.earlier += len(paths) - len(left)
-            yield _Study(left, known, work, ref=ref, keys=keys, before=before, earlier=earlier)
+            yield _FolderStudy(
+                left, known, work, ref=ref, keys=keys, before=before, earlier=earlier
+            )
 
-    def _know_copies(self, journal: Journal, ref: str, keys: dict[Path, str], known: Known) -> None:
+    def _know_copies(
+        self, journal: Journal, ref: str, keys: dict[Path, str], known: StudyHeaders
+    ) -> None:
         """Note copies of files that an earlier run has done: their results are there."""
-        entry = journal.study(ref)
-        for group in known.twins.alike if entry.done else ():
+        entry = journal.entry(ref)
+        for group in known.duplicates.identical if entry.done else ():
             there = next((entry.done[keys[p]] for p in group if keys[p] in entry.done), None)
             new = [keys[path] for path in group if keys[path] not in entry.done]
             if there is not None and new:
                 settled = entry.settled
                 done = [(key, *there) for key in new]
-                journal.batch(ref, entry.subject, entry.study_uid, done, {}, Counts())
+                journal.record_batch(ref, entry.subject, entry.study_uid, done, {}, Counts())
                 if settled:
-                    journal.settle(ref)
+                    journal.mark_settled(ref)
 
     def _is_there(self, entry: StudyEntry, work: Path) -> bool:
         """Say whether what an interrupted run noted of a study still stands somewhere."""
@@ -374,14 +385,14 @@ class FolderRun:
         """Return where a study's results stand in the end."""
         return place(self._out / named(entry.subject), entry.study_uid)
 
-    def _take(self, journal: Journal, study: _Study, batch: Batch) -> None:
-        self._look(study, batch, {journal.study(study.ref).subject})
+    def _take(self, journal: Journal, study: _FolderStudy, batch: Batch) -> None:
+        self._look(study, batch, {journal.entry(study.ref).subject})
         if not study.dropped:
             self._note(journal, study, batch)
 
-    def _end(self, journal: Journal, study: _Study) -> None:
+    def _end(self, journal: Journal, study: _FolderStudy) -> None:
         """Settle a study of which nothing is under way any more, or hold all of it."""
-        ref, entry = study.ref, journal.study(study.ref)
+        ref, entry = study.ref, journal.entry(study.ref)
         if entry.done:
             self._compare(study, entry.subject, entry.patient)
         if not study.dropped and entry.done and not (entry.settled and not study.files):
@@ -399,18 +410,18 @@ class FolderRun:
             journal.drop(ref)
             if old := study.before:
                 done = [(key, *place) for key, place in old.done.items()]
-                journal.batch(
+                journal.record_batch(
                     ref, old.subject, old.study_uid, done, old.held, old.counts, old.patient
                 )
-                journal.settle(ref)
+                journal.mark_settled(ref)
         shutil.rmtree(study.out, ignore_errors=True)
 
-    def _note(self, journal: Journal, study: _Study, batch: Batch) -> None:
+    def _note(self, journal: Journal, study: _FolderStudy, batch: Batch) -> None:
         ref, keys = study.ref, study.keys
-        entry = journal.study(ref)
+        entry = journal.entry(ref)
         for outcome in batch.held:
-            if outcome.code in _PASSED:
-                self._quarantine.name(outcome.source, outcome.code, outcome.detail)
+            if outcome.code in _SKIPPED_CODES:
+                self._quarantine.record(outcome.source, outcome.code, outcome.detail)
             else:
                 self._quarantine.hold(outcome.source, outcome.code, outcome.detail)
         done = [
@@ -418,17 +429,17 @@ class FolderRun:
             for outcome in batch.outcomes
             if outcome.made
         ]
-        held = {keys[one.source]: one.code for one in batch.held if one.code not in _PASSED}
+        held = {keys[one.source]: one.code for one in batch.held if one.code not in _SKIPPED_CODES}
         subject = batch.made[0].subject if batch.made else entry.subject
         study_uid = batch.made[0].study_uid if batch.made else entry.study_uid
-        journal.batch(ref, subject, study_uid, done, held, batch.counts, study.patient)
+        journal.record_batch(ref, subject, study_uid, done, held, batch.counts, study.patient)
         self._count(study, batch)
 
     def _settle(self, journal: Journal, ref: str, entry: StudyEntry, work: Path) -> None:
         """Take a study that passed as a whole to its final place, and its report with it."""
         with storing(self._out):
             self._move(entry, work)
-        journal.settle(ref)
+        journal.mark_settled(ref)
         self._summary.counts.merge(entry.counts)
 
     def _move(self, entry: StudyEntry, work: Path) -> None:
@@ -459,14 +470,14 @@ class FolderRun:
         sync_directories(folders)
 
 
-def _listing(files: Sequence[Path] | Listing) -> Listing:
+def _as_listing(files: Sequence[Path] | Listing) -> Listing:
     return files if isinstance(files, Listing) else Listing(list(files))
 
 
-def _counted(listing: Listing) -> Summary:
+def _initial_summary(listing: Listing) -> Summary:
     """Return a run's summary before anything was read."""
     return Summary(
-        files=len(listing.files) + len(listing.passed) + len(listing.unread),
+        files=len(listing.files) + len(listing.skipped) + len(listing.unread),
         held=Counter(code for _, code, _ in listing.unread),
-        passed=Counter(code for _, code, _ in listing.passed),
+        skipped=Counter(code for _, code, _ in listing.skipped),
     )

@@ -13,15 +13,16 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
-from .folding import Folded, composed, fold, folded, misread
+from ..log_suppression import pydicom_suppressed
+from .caching.seen_elements import SeenElements
+from .header_parser import decode_elements, parse_header
 from .inflate import check_inflates
 from .institutions import Institutions
-from .names import Names
-from .parts import cut, parsed
-from .quiet import quiet
-from .repair import day
-from .straight import straightened
-from .whole import IrregularError
+from .names import PersonNames
+from .regularise import regularise
+from .text_folding import FoldedText, fold, fold_with_positions, to_nfc, undo_mojibake
+from .truncation import IrregularError
+from .value_repair import repair_date
 
 NAMES = frozenset({0x00100010, 0x00101001, 0x00101005, 0x00101060})
 # Every PN is a person of this study; these LO/SH are identifiers of patient, visit or order.
@@ -81,7 +82,7 @@ _INSTITUTIONS = frozenset({0x00080080, 0x00081040, 0x0040A027})
 _EXAMINED = frozenset({0x00080020, 0x00080021, 0x00080022, 0x00080023, 0x0008002A})
 _DAY = re.compile(r"\d{8}")
 # Explicit VRs of elements that tell nothing unless they are listed above.
-_MUTE = frozenset(
+_VRS_WITHOUT_IDENTITY = frozenset(
     (b"AE", b"AS", b"AT", b"CS", b"DS", b"FD", b"FL", b"IS", b"LO", b"LT", b"SH",
      b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US")
 )  # fmt: skip
@@ -124,39 +125,39 @@ class StudyIdentifiers:
         )
 
     @cached_property
-    def but_devices(self) -> StudyIdentifiers:
+    def without_devices(self) -> StudyIdentifiers:
         """The same without devices, for who keeps them."""
         return replace(self, devices=frozenset())
 
     @cached_property
-    def persons(self) -> Names:
+    def person_names(self) -> PersonNames:
         """The names, ready to be found in texts."""
         # An ID without a digit is as good as a name.
         called = {value for value in self.ids if value.isalpha() and len(value) >= 6}
         patients, others = set(self.names - self.staff), set(self.staff | called)
         for names in (patients, others):
-            names |= {read for name in names if (read := misread(name)) is not None}
-        return Names(patients, others)
+            names |= {read for name in names if (read := undo_mojibake(name)) is not None}
+        return PersonNames(patients, others)
 
     @cached_property
-    def places_of_work(self) -> Institutions:
+    def institution_names(self) -> Institutions:
         """The institutions, ready to be found in the names of coding schemes."""
         return Institutions(self.institutions)
 
     @cached_property
-    def births(self) -> frozenset[str]:
+    def birth_days(self) -> frozenset[str]:
         """The patient's birth date, as YYYYMMDD."""
-        return frozenset(day(value) or value[:8] for value in self.birth_dates)
+        return frozenset(repair_date(value) or value[:8] for value in self.birth_dates)
 
     @cached_property
     def known_days(self) -> frozenset[str]:
         """Every day of the headers that may be written in a text."""
-        return self.births | self.dates
+        return self.birth_days | self.dates
 
     @cached_property
-    def only_births(self) -> frozenset[str]:
+    def birth_days_outside_study(self) -> frozenset[str]:
         """Birth dates that are no day of the examination, as a newborn's may be."""
-        return self.births - self.study_dates
+        return self.birth_days - self.study_dates
 
     @cached_property
     def compact(self) -> tuple[str, ...]:
@@ -175,7 +176,7 @@ class StudyIdentifiers:
         cores = {match[1] for v in compact if (match := _CORE.fullmatch(v))}
         return frozenset(core for core in cores if len(core) >= _LONG_NUMBER)
 
-    def in_uid(self, uid: str) -> bool:
+    def occur_in_uid(self, uid: str) -> bool:
         """Say whether a UID holds the birth date, or the number of an identifier."""
         if not self._in_uids:
             return False
@@ -184,14 +185,14 @@ class StudyIdentifiers:
         return any(
             number in squeezed if len(number) >= _SURE_NUMBER else number in parts
             for number in self._in_uids
-        ) or any(day in part for part in parts for day in self.only_births)
+        ) or any(day in part for part in parts for day in self.birth_days_outside_study)
 
     @cached_property
     def _in_uids(self) -> frozenset[str]:
         """Numbers of identifiers; shorter ones are counts in every UID."""
         numbers = {re.sub(r"\D", "", value) for value in self.ids}
         numbers = {number for number in numbers if len(number) >= _LONG_NUMBER}
-        return frozenset(numbers | {day for day in self.only_births if len(day) == 8})
+        return frozenset(numbers | {day for day in self.birth_days_outside_study if len(day) == 8})
 
     @cached_property
     def _phrases(self) -> frozenset[tuple[str, ...]]:
@@ -204,7 +205,7 @@ class StudyIdentifiers:
         compact = {fold(part).replace(" ", "") for part in parts}
         return tuple(sorted(c for c in compact if len(c) >= 8 and not c.isdigit()))
 
-    def found_in(
+    def occur_in(
         self, text: str, places: bool = True, short: bool = False, joined: bool = True
     ) -> bool:
         """Say whether the text holds any of the values.
@@ -219,9 +220,9 @@ class StudyIdentifiers:
         joined
             Whether names count that are written together with others: in bytes they are chance.
         """
-        text = composed(text)
-        flat = folded(text)
-        if self.persons.spans(text, flat, short, joined):
+        text = to_nfc(text)
+        flat = fold_with_positions(text)
+        if self.person_names.find_spans(text, flat, short, joined):
             return True
         words = _WORD.findall(flat.text)
         squeezed = "".join(words)
@@ -230,13 +231,13 @@ class StudyIdentifiers:
         # A short number inside a longer one is chance.
         return any(v in (squeezed if len(v) >= 6 else words) for v in self.compact)
 
-    def spans_in(self, text: str) -> list[tuple[int, int]]:
+    def find_spans(self, text: str) -> list[tuple[int, int]]:
         """Find where the values stand in a text in NFC."""
-        flat = folded(text)
+        flat = fold_with_positions(text)
         return [flat.span(start, end) for start, end in self._spans(text, flat)]
 
-    def _spans(self, text: str, flat: Folded) -> list[tuple[int, int]]:
-        found = self.persons.spans(text, flat)
+    def _spans(self, text: str, flat: FoldedText) -> list[tuple[int, int]]:
+        found = self.person_names.find_spans(text, flat)
         tokens = [(*match.span(), match[0]) for match in _WORD.finditer(flat.text)]
         squeezed = "".join([word for _, _, word in tokens])
         values = [v for v in (*self.compact, *self._compact_places) if len(v) >= 6]
@@ -248,7 +249,7 @@ class StudyIdentifiers:
             at = squeezed.find(value)
             while at >= 0:
                 last = at + len(value) - 1
-                if value in self.births:
+                if value in self.birth_days:
                     found.append((place[at], place[last] + 1))  # the time behind it stays
                 else:
                     found.append((tokens[owner[at]][0], tokens[owner[last]][1]))
@@ -274,7 +275,7 @@ def _values(value: object) -> Iterator[str]:
         yield text
 
 
-def of_dataset(ds: Dataset) -> StudyIdentifiers:
+def collect_from_dataset(ds: Dataset) -> StudyIdentifiers:
     """Collect at every depth; an element that cannot be decoded is passed over."""
     names: set[str] = set()
     patients: set[str] = set()
@@ -336,46 +337,36 @@ def of_dataset(ds: Dataset) -> StudyIdentifiers:
 def collect_identifiers(paths: Iterable[Path]) -> StudyIdentifiers:
     """Collect the identifying values of a study's headers; unreadable files are skipped."""
     total = StudyIdentifiers()
-    # What one header says another need not be asked again.
-    known: dict[object, set[bytes]] = {}
+    seen = SeenElements()
     for path in paths:
         try:
-            with quiet():
-                total |= of_dataset(_unknown(path, known))
+            with pydicom_suppressed():
+                total |= collect_from_dataset(_read_new_elements(path, seen))
         except Exception:
+            # The anonymiser holds such a file, and names the reason.
             continue
     return total
 
 
-def _unknown(path: Path, known: dict[object, set[bytes]]) -> Dataset:
-    """Read a header, without the elements that stood in another byte for byte."""
+def _read_new_elements(path: Path, seen: SeenElements) -> Dataset:
+    """Read a header, without the elements that an earlier one had byte for byte."""
     with path.open("rb") as file:
         stream: BinaryIO = file
         try:
-            parts = cut(stream)
+            header = parse_header(stream)
         except IrregularError:
-            parts, stream = None, straightened(stream)
-        if parts is None:
+            header, stream = None, regularise(stream)
+        if header is None:
             try:
                 check_inflates(stream)
                 stream.seek(0)
                 return dcmread(stream, stop_before_pixels=True)
             except (InvalidDicomError, IrregularError):
-                return dcmread(straightened(stream), stop_before_pixels=True)
-    charset = parts.elements.get(0x00080005)
-    new = {0x00080005: charset} if charset is not None else {}
-    private: dict[int, bytes] = {}
-    for tag, data in parts.elements.items():
-        if tag & 0x10000:
-            private[tag] = data
-        elif not parts.implicit and data[4:6] in _MUTE and tag not in _LISTED:
-            continue
-        elif data not in (there := known.setdefault((parts.implicit, charset, tag), set())):
-            there.add(data)
-            new[tag] = data
-    # A private element means nothing without the creator in its group (PS3.5 7.8).
-    whole = b"".join(private.values())
-    if whole not in (there := known.setdefault((parts.implicit, charset), set())):
-        there.add(whole)
-        new.update(private)
-    return parsed(parts, new)
+                return dcmread(regularise(stream), stop_before_pixels=True)
+    tags = [
+        tag
+        for tag, data in header.elements.items()
+        if not tag & 0x10000
+        and (header.implicit or tag in _LISTED or data[4:6] not in _VRS_WITHOUT_IDENTITY)
+    ]
+    return decode_elements(header, seen.select_new(header, tags))

@@ -8,7 +8,7 @@ from typing import BinaryIO
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from ..errors import HeldError
-from .whole import IrregularError, Walker, truncated
+from .truncation import ElementWalker, IrregularError, truncated_error
 
 # Bytes of a data set: reading it takes several times as many.
 LARGEST = 1 << 26
@@ -33,16 +33,16 @@ def check_inflates(stream: BinaryIO) -> None:
     stream.seek(_PREAMBLE - 4)
     if stream.read(4) != b"DICM":
         return
-    walker, at, syntax = Walker(stream), _PREAMBLE, ""
+    walker, at, syntax = ElementWalker(stream), _PREAMBLE, ""
     while at < walker.size:
         stream.seek(at)
         if stream.read(2) != b"\x02\0":
             break
-        tag, vr, value, length = walker.element(at, little=True, implicit=False)
+        tag, vr, value, length = walker.read_element(at, little=True, implicit=False)
         if tag == _SYNTAX:
             stream.seek(value)
             syntax = stream.read(length).decode("latin-1").rstrip("\0 ").strip()
-        if value + length > walker.size or (not vr and b"AA" <= walker.peek(at) <= b"ZZ"):
+        if value + length > walker.size or (not vr and b"AA" <= walker.read_vr(at) <= b"ZZ"):
             raise IrregularError
         at = value + length
     if syntax != DeflatedExplicitVRLittleEndian:
@@ -53,7 +53,7 @@ def check_inflates(stream: BinaryIO) -> None:
         while not inflate.eof:
             chunk = stream.read(_CHUNK)
             if not chunk:
-                raise truncated()
+                raise truncated_error()
             while chunk and not inflate.eof:
                 size += len(inflate.decompress(chunk, _PIECE))
                 if size > LARGEST:

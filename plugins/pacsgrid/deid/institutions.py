@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from .folding import fold
+from .text_folding import fold
 
 # PS3.16 chapter 8: schemes that everybody may use.
 STANDARD_SCHEMES = frozenset(
@@ -46,7 +46,7 @@ class Institutions:
         initials = {"".join(word[0] for word in words if word.isalpha()) for words in named}
         self._initials = {letters for letters in initials if len(letters) >= 3}
 
-    def named_in(self, scheme: str) -> bool:
+    def occur_in(self, scheme: str) -> bool:
         """Say whether a coding scheme that is none of the standard's is called after one."""
         if scheme in STANDARD_SCHEMES:
             return False

@@ -83,11 +83,11 @@ class Journal:
                         "name another folder for the results"
                     )
                 if "study" in entry:
-                    self._take(entry)
+                    self._apply(entry)
         return whole
 
-    def _take(self, entry: dict[str, Any]) -> None:
-        study = self.study(entry["study"])
+    def _apply(self, entry: dict[str, Any]) -> None:
+        study = self.entry(entry["study"])
         if entry.get("dropped"):
             del self.studies[entry["study"]]
             return
@@ -102,13 +102,10 @@ class Journal:
         # Copies of an instance are done, but no instances of their own.
         done = entry.get("instances", len(entry.get("done", ())))
         if "patient" in entry:
-            family, given, initials, birth, sex = entry["patient"]
-            study.patient |= PatientPrint(
-                frozenset(family), frozenset(given), frozenset(initials), birth, sex
-            )
+            study.patient |= PatientPrint.from_fields(*entry["patient"])
         study.counts.merge(Counts(tally, done, entry.get("frames_read", 0)))
 
-    def study(self, ref: str) -> StudyEntry:
+    def entry(self, ref: str) -> StudyEntry:
         """Return what is known of a study."""
         return self.studies.setdefault(ref, StudyEntry())
 
@@ -120,7 +117,7 @@ class Journal:
                 found[study.subject] = found.get(study.subject, PatientPrint()) | study.patient
         return found
 
-    def batch(
+    def record_batch(
         self,
         ref: str,
         subject: str,
@@ -142,14 +139,13 @@ class Journal:
             "frames_read": counts.frames_read,
         }
         if patient is not None:
-            words = (patient.family, patient.given, patient.initials)
-            entry["patient"] = [*map(sorted, words), patient.birth, patient.sex]
-        self._take(entry)
+            entry["patient"] = patient.as_fields()
+        self._apply(entry)
         self._write(entry)
 
-    def settle(self, ref: str) -> None:
+    def mark_settled(self, ref: str) -> None:
         """Note that all of a study stands under its final names."""
-        self.study(ref).settled = True
+        self.entry(ref).settled = True
         self._write({"study": ref, "settled": True})
 
     def drop(self, ref: str) -> None:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations, permutations, product
 
-from .folding import Folded, composed, fold, folded
-from .romanise import romanised
+from .caching.bounded_cache import BoundedCache
+from .text_folding import FoldedText, fold, fold_with_positions, to_nfc
+from .transliteration import romanise
 
 _UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "å": "aa", "ø": "oe"})
 _WORD = re.compile(r"[^\W_]+")
@@ -67,7 +68,7 @@ _DIGRAPH = re.compile(r"(?<=[a-z][aou])e(?=[a-z]{2})")
 # Words of one name at most that are put together in every order.
 _PERMUTED = 4
 # Words whose answer is kept.
-_REMEMBERED = 10_000
+_MAX_ANSWERS = 10_000
 
 
 @lru_cache(maxsize=4096)
@@ -98,17 +99,17 @@ def _groups(name: str) -> Iterator[list[list[str]]]:
 def _spellings(name: str) -> Iterator[str]:
     """List how a name is written where the letters are wanting, and where they are there."""
     yield name
-    small = composed(name).casefold()
+    small = to_nfc(name).casefold()
     if (spelled := small.translate(_UMLAUTS)) != small:
         yield spelled
-    yield from romanised(small)
+    yield from romanise(small)
     # Mueller may be written Müller, which compares as Muller.
-    spelled = folded(spelled).text
+    spelled = fold_with_positions(spelled).text
     if (plain := _DIGRAPH.sub("", spelled)) != spelled:
         yield plain
 
 
-class Names:
+class PersonNames:
     """The names of a study's persons, ready to be found.
 
     Parameters
@@ -124,7 +125,7 @@ class Names:
         self._short: set[str] = set()
         self._joined: set[str] = set()
         self._full: set[str] = set()
-        self._asked: dict[str, bool] = {}
+        self._answers: BoundedCache[str, bool] = BoundedCache(_MAX_ANSWERS)
         self._particles: set[str] = set()
         self._inflected: dict[str, set[str]] = {}
         runs: set[str] = set()
@@ -139,11 +140,11 @@ class Names:
         # Of two that begin alike the longer one first: its beginning alone leaves the rest.
         longest_first = sorted(runs, key=lambda run: (-len(run), run))
         self._runs = re.compile("|".join(longest_first)) if runs else None
-        self._literal = _literally({*patients, *others})
+        self._literal = _misread_pattern({*patients, *others})
         self._longest = max(map(len, self._joined | self.words), default=0)
         keys = {word[:4] for word in self._long} | self._short | self._joined
         keys |= {word[:2] if len(word) < 4 else word[:3] for word in self.words if len(word) < 5}
-        self._hint = _any_of(keys)
+        self._hint = _prefix_pattern(keys)
 
     def _take(self, components: list[list[str]], own: bool, runs: set[str]) -> None:
         spaced: list[str] = []
@@ -174,7 +175,7 @@ class Names:
         self._put_together(spaced)
         if any(len(component) > 1 for component in components):
             self._put_together(["".join(c) for c in components[:3] if set(c) & set(spaced)])
-        runs |= set(_unspaced(unspaced))
+        runs |= set(_unspaced_patterns(unspaced))
         for word in spaced:
             if 3 <= len(word) <= 4 and word in self.words and word.isalpha():
                 stem = word[:-1] if word[-1] in "aeiouy" else word
@@ -212,8 +213,8 @@ class Names:
             if all(whole) and len(made) >= 6:
                 self._full.add(made)
 
-    def spans(
-        self, text: str, flat: Folded, short: bool = True, joined: bool = True
+    def find_spans(
+        self, text: str, flat: FoldedText, short: bool = True, joined: bool = True
     ) -> list[tuple[int, int]]:
         """Find where names stand in a folded text.
 
@@ -230,7 +231,7 @@ class Names:
         if self._runs is not None:
             found += [match.span() for match in self._runs.finditer(flat.text)]
         if self._literal is not None and not text.isascii():
-            found += _back(flat, [match.span() for match in self._literal.finditer(text)])
+            found += _to_folded(flat, [match.span() for match in self._literal.finditer(text)])
         if self._hint is None:
             return found
         words = [match.span() for match in _WORD.finditer(flat.text)]
@@ -262,7 +263,7 @@ class Names:
                 yield place[at][0], place[at + len(name) - 1][1]
                 at = squeezed.find(name, at + 1)
 
-    def _strong(self, text: str, flat: Folded, pieces: list[_Piece]) -> Iterator[int]:
+    def _strong(self, text: str, flat: FoldedText, pieces: list[_Piece]) -> Iterator[int]:
         for first, piece in enumerate(pieces):
             if piece.word in self.words or self._is_name(piece.word):
                 yield first
@@ -272,7 +273,7 @@ class Names:
                 if len(made) > self._longest:
                     break
                 joined = made in self._joined and _may_join(text, flat, pieces, first, last)
-                cut = last > first and made in self.words and _glued(pieces, first, last)
+                cut = last > first and made in self.words and _are_adjacent(pieces, first, last)
                 if joined or cut:
                     yield from range(first, last + 1)
 
@@ -284,7 +285,7 @@ class Names:
         stems = [self._stem(piece.word) for piece in pieces]
         for at in range(len(pieces) - 1):
             both = stems[at] and stems[at + 1] and stems[at] != stems[at + 1]
-            if both and _close(flat, pieces, at, at + 1):
+            if both and _are_close(flat, pieces, at, at + 1):
                 covered[at] = covered[at + 1] = True
         changed = any(covered)
         while changed:
@@ -301,7 +302,7 @@ class Names:
                     if (
                         0 <= other < len(pieces)
                         and covered[other]
-                        and _close(flat, pieces, number, other)
+                        and _are_close(flat, pieces, number, other)
                     ):
                         covered[number] = changed = True
         return found + [
@@ -325,12 +326,8 @@ class Names:
 
     def _is_name(self, word: str) -> bool:
         """Say whether a word is a name, holds a long one, or begins as one that is inflected."""
-        known = self._asked.get(word)
-        if known is None:
-            if len(self._asked) >= _REMEMBERED:
-                self._asked.clear()
-            known = self._asked[word] = self._ask(word)
-        return known
+        known = self._answers.get(word)
+        return self._answers.store(word, self._ask(word)) if known is None else known
 
     def _ask(self, word: str) -> bool:
         if word in self.words or (word in self._joined and len(word) >= 4):
@@ -347,13 +344,13 @@ class Names:
         )
 
 
-def _literally(names: Iterable[str]) -> re.Pattern[str] | None:
+def _misread_pattern(names: Iterable[str]) -> re.Pattern[str] | None:
     """Match names that are no letters as read, with another character set than they are in."""
     found: set[str] = set()
     for name in names:
         if name.isascii():
             continue
-        for group in re.split("[=＝]", composed(name)):
+        for group in re.split("[=＝]", to_nfc(name)):
             parts = [part.strip(" ") for part in re.split(r"[\^＾]", group)]
             for one in (*parts, "".join(parts), "".join(reversed(parts))):
                 strange = any(not c.isascii() and not c.isalpha() for c in one)
@@ -363,7 +360,7 @@ def _literally(names: Iterable[str]) -> re.Pattern[str] | None:
     return re.compile("|".join(long_first), re.IGNORECASE) if found else None
 
 
-def _back(flat: Folded, spans: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+def _to_folded(flat: FoldedText, spans: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     """Find in the folded text what has spans in the original."""
     starts = flat.starts or []
     for start, end in spans:
@@ -372,7 +369,7 @@ def _back(flat: Folded, spans: list[tuple[int, int]]) -> Iterator[tuple[int, int
             yield first, last
 
 
-def _any_of(keys: set[str]) -> re.Pattern[str] | None:
+def _prefix_pattern(keys: set[str]) -> re.Pattern[str] | None:
     """Match any of the keys; one that begins with another adds nothing."""
     kept: list[str] = []
     for key in sorted(keys):
@@ -381,7 +378,7 @@ def _any_of(keys: set[str]) -> re.Pattern[str] | None:
     return re.compile("|".join(map(re.escape, kept))) if kept else None
 
 
-def _unspaced(words: list[str]) -> Iterator[str]:
+def _unspaced_patterns(words: list[str]) -> Iterator[str]:
     """Give the patterns of a name in a script that has no spaces, or sticks endings to words."""
     words = list(dict.fromkeys(words))
     if len(words) > 1:
@@ -392,7 +389,7 @@ def _unspaced(words: list[str]) -> Iterator[str]:
         for order in orders:
             yield r"[\W_]*".join(map(re.escape, "".join(order)))
     elif words:
-        apart = _taken_apart(words[0])
+        apart = _split_family_given(words[0])
         for part in apart:
             rest = words[0].removeprefix(part) if words[0].startswith(part) else ""
             rest = rest or words[0].removesuffix(part)
@@ -411,7 +408,7 @@ def _unspaced(words: list[str]) -> Iterator[str]:
         yield rf"(?:(?<![{letters}])|{before}){re.escape(word)}(?=[^{letters}]|$|{_AFTER})"
 
 
-def _taken_apart(word: str) -> list[str]:
+def _split_family_given(word: str) -> list[str]:
     """Guess family and given name of who is written in one: they are two of three, or of four."""
     if _script(word[0]) == _HANGUL and len(word) == 3:
         return [word[1:]]
@@ -420,13 +417,13 @@ def _taken_apart(word: str) -> list[str]:
     return []
 
 
-def _pieces(text: str, flat: Folded, words: list[tuple[int, int]]) -> Iterator[_Piece]:
+def _pieces(text: str, flat: FoldedText, words: list[tuple[int, int]]) -> Iterator[_Piece]:
     """Cut words where letters meet digits, and where a capital begins another: ``KosJan2``."""
     for start, end in words:
         runs: list[tuple[int, int]] = []
         for match in _LETTERS_OR_DIGITS.finditer(flat.text, start, end):
             at = match.start()
-            for cut in _humps(text, flat, *match.span()):
+            for cut in _capital_boundaries(text, flat, *match.span()):
                 runs.append((at, cut))
                 at = cut
             runs.append((at, match.end()))
@@ -434,7 +431,7 @@ def _pieces(text: str, flat: Folded, words: list[tuple[int, int]]) -> Iterator[_
             yield _Piece(a, b, flat.text[a:b], len(runs) == 1)
 
 
-def _humps(text: str, flat: Folded, start: int, end: int) -> Iterator[int]:
+def _capital_boundaries(text: str, flat: FoldedText, start: int, end: int) -> Iterator[int]:
     origin = flat.starts
     case = [text[origin[n] if origin is not None else n] for n in range(start, end)]
     for n in range(1, len(case)):
@@ -445,7 +442,7 @@ def _humps(text: str, flat: Folded, start: int, end: int) -> Iterator[int]:
             yield start + n
 
 
-def _may_join(text: str, flat: Folded, pieces: list[_Piece], first: int, last: int) -> bool:
+def _may_join(text: str, flat: FoldedText, pieces: list[_Piece], first: int, last: int) -> bool:
     """Say whether pieces are a joined name: three small letters in one are a word."""
     for number in range(first, last):
         one, other = pieces[number], pieces[number + 1]
@@ -453,7 +450,7 @@ def _may_join(text: str, flat: Folded, pieces: list[_Piece], first: int, last: i
         letters = [piece for piece in (one, other) if len(piece.word) == 1]
         if not letters or one.end == other.start:
             continue
-        if not all(letter.whole for letter in letters) or not _close(
+        if not all(letter.whole for letter in letters) or not _are_close(
             flat.text, pieces, number, number + 1
         ):
             return False
@@ -463,11 +460,11 @@ def _may_join(text: str, flat: Folded, pieces: list[_Piece], first: int, last: i
     return not text[start:end].islower()
 
 
-def _glued(pieces: list[_Piece], first: int, last: int) -> bool:
+def _are_adjacent(pieces: list[_Piece], first: int, last: int) -> bool:
     return all(pieces[n].end == pieces[n + 1].start for n in range(first, last))
 
 
-def _close(flat: str, pieces: list[_Piece], one: int, other: int) -> bool:
+def _are_close(flat: str, pieces: list[_Piece], one: int, other: int) -> bool:
     first, second = sorted((one, other))
     return not flat[pieces[first].end : pieces[second].start].strip(_ASIDE)
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from ..errors import HeldError
 from ..model import PatientPrint
-from .folding import fold
 from .pseudonyms import Pseudonyms
+from .text_folding import fold
 
 _DATE = re.compile(r"\d{8}")
 # Between issuer and ID; no text of a dataset has it (PS3.5 6.1.3).
@@ -66,7 +66,7 @@ def patient_print(ds: Any, pseudonyms: Pseudonyms) -> PatientPrint:
     )
 
 
-def same_patient(prints: Iterable[PatientPrint]) -> PatientPrint:
+def merge_patient_prints(prints: Iterable[PatientPrint]) -> PatientPrint:
     """Return what the headers of one study tell of its patient together.
 
     Raises

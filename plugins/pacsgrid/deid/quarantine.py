@@ -16,7 +16,7 @@ from ..errors import StorageError
 REASONS = "reasons.jsonl"
 
 
-def keep(path: Path, room: Path) -> str:
+def copy_to_quarantine(path: Path, room: Path) -> str:
     """Copy a file into a quarantine, whole or not at all; returns its SHA-256 in hex.
 
     Raises
@@ -46,7 +46,7 @@ def keep(path: Path, room: Path) -> str:
     return digest
 
 
-def shown(path: Path) -> str:
+def displayable_path(path: Path) -> str:
     """Return a file's name as text, bytes that are no UTF-8 escaped."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
@@ -71,22 +71,22 @@ class Quarantine:
             The folder cannot be written.
         """
         try:
-            digest: str | None = keep(path, self._room)
+            digest: str | None = copy_to_quarantine(path, self._room)
         except StorageError:
             raise
         except OSError:
             digest = None
         self._write(path, digest, code, detail)
 
-    def name(self, path: Path, code: str, detail: str) -> None:
+    def record(self, path: Path, code: str, detail: str) -> None:
         """Note a file that is not kept, and why."""
         self._write(path, None, code, detail)
 
     def _write(self, path: Path, digest: str | None, code: str, detail: str) -> None:
-        entry = {"file": shown(path), "sha256": digest, "code": code, "detail": detail}
+        entry = {"file": displayable_path(path), "sha256": digest, "code": code, "detail": detail}
         line = json.dumps(entry, ensure_ascii=False) + "\n"
         with storing(self._room):
-            lines = self._known()
+            lines = self._recorded_lines()
             if line in lines:
                 return
             with open_private(self._room / REASONS, "ab") as stream:
@@ -95,7 +95,7 @@ class Quarantine:
                 os.fsync(stream.fileno())
             lines.add(line)
 
-    def _known(self) -> set[str]:
+    def _recorded_lines(self) -> set[str]:
         """Return the lines that are there, without one that a crash cut."""
         if self._lines is None:
             self._room.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -6,9 +6,9 @@ from pydicom.datadict import dictionary_has_tag
 from pydicom.dataset import Dataset
 
 from .attribute_types import attribute_type
-from .content import VALUES, value_rule
+from .confidentiality_table import Rule, rule_for
+from .content_items import VALUE_ATTRIBUTES, value_rule
 from .profile import Profile
-from .table import Rule, rule_for
 
 TEXT = frozenset({"LO", "SH", "ST", "LT", "UT", "UC", "PN", "AE", "UR"})
 TIMES = frozenset({"DA", "DT", "TM", "AS"})
@@ -57,7 +57,7 @@ def content_actions(item: Dataset, profile: Profile) -> dict[int, str]:
     Where an attribute has an override that holds for content items too.
     """
     found: dict[int, str] = {}
-    for tag in VALUES:
+    for tag in VALUE_ATTRIBUTES:
         if tag not in item or tag in profile.overrides:
             continue
         rule = value_rule(item, tag)

@@ -10,9 +10,9 @@ from pydicom.datadict import DicomDictionary, tag_for_keyword
 from pydicom.uid import UID_dictionary
 
 from ..uids import is_uid
-from .folding import fold
 from .identifiers import StudyIdentifiers
-from .repair import day
+from .text_folding import fold
+from .value_repair import repair_date
 
 # DICOM's own (PS3.6 Annex A): SOP classes, transfer syntaxes, well-known instances. Whatever else
 # stands below 1.2.840.10008 is somebody's invention, and may tell of a patient.
@@ -65,17 +65,17 @@ def _terms() -> dict[int, frozenset[str]]:
 _TERMS = _terms()
 
 
-def own_words(tag: int) -> frozenset[str]:
+def defined_terms(tag: int) -> frozenset[str]:
     """Return an attribute's defined terms: a patient of the same name does not take them away."""
     return _TERMS.get(tag, frozenset())
 
 
-def is_own(tag: int, text: str) -> bool:
+def is_defined_term(tag: int, text: str) -> bool:
     """Say whether a text is one that its attribute has of itself, whoever is called so."""
     text = text.strip(" \0")
     if tag == _MANUFACTURER:
         return fold(text) in _MAKERS
-    return text in own_words(tag)
+    return text in defined_terms(tag)
 
 
 # Short with a digit in it: T2, C5, DIS2D, 512; longer numbers may be somebody's.
@@ -103,12 +103,12 @@ def is_code_string(value: str) -> bool:
     )
 
 
-def is_kind(tag: int) -> bool:
+def holds_class_uids(tag: int) -> bool:
     """Say whether an attribute's UIDs name a kind of thing, not a single one."""
     return tag in _KINDS
 
 
-def is_public_kind(uid: str, identifiers: StudyIdentifiers) -> bool:
+def is_public_class_uid(uid: str, identifiers: StudyIdentifiers) -> bool:
     """Say whether the UID of a class or scheme, a maker's too, can be nobody's.
 
     It may hold no date, no number that is long enough to be a person's, and nothing that the
@@ -128,7 +128,7 @@ def is_public_kind(uid: str, identifiers: StudyIdentifiers) -> bool:
     numbers |= {
         form
         for date in identifiers.birth_dates
-        if (born := day(date)) and len(born) == 8
+        if (born := repair_date(date)) and len(born) == 8
         for form in (born[6:] + born[4:6] + born[:4], born[4:] + born[:4])
     }
     return not any(

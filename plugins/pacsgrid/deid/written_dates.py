@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from .folding import folded
-from .months import BEGINNINGS, MONTHS, ROMAN, rename
+from .month_names import MONTHS, MONTHS_BY_PREFIX, ROMAN, rewrite_month
+from .text_folding import fold_with_positions
 
 _NAME = r"(?P<name>[^\W\d_]{1,24})"
 _SEP = r"[\W_]{0,3}"
@@ -86,7 +86,7 @@ _PIVOT = 40
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenDate:
     """A date in a text: where it stands, the days that it may say, and how it is written.
 
     ``form`` writes another day in the same way; empty when nobody can tell what it says.
@@ -98,7 +98,7 @@ class Written:
     form: str = ""
 
 
-def dates_in(text: str, known: frozenset[str] = frozenset()) -> Iterator[Written]:
+def find_dates(text: str, known: frozenset[str] = frozenset()) -> Iterator[WrittenDate]:
     """Find the dates in a text in NFC.
 
     Parameters
@@ -114,13 +114,13 @@ def dates_in(text: str, known: frozenset[str] = frozenset()) -> Iterator[Written
     """
     if _NUMBER.search(text) is None:
         return iter(())
-    flat = folded(text, apart=True)
-    found: list[Written] = []
+    flat = fold_with_positions(text, apart=True)
+    found: list[WrittenDate] = []
     for finder in (_named, _eras, _numbers, _runs):
         for start, end, days, form in finder(text, flat.text, flat.span, known):
             if not days:
                 continue
-            made = Written(*flat.span(start, end), frozenset(days), form)
+            made = WrittenDate(*flat.span(start, end), frozenset(days), form)
             others = [one for one in found if made.start < one.end and one.start < made.end]
             if others and any(f"{day:%Y%m%d}" in known for day in days):
                 # Two dates that share a number: nobody can tell which it is, and both go.
@@ -132,7 +132,7 @@ def dates_in(text: str, known: frozenset[str] = frozenset()) -> Iterator[Written
     for start, end, day in _parts_of_days(flat.text, known):
         first, last = flat.span(start, end)
         if not any(first < one.end and one.start < last for one in found):
-            found.append(Written(first, last, frozenset((day,))))
+            found.append(WrittenDate(first, last, frozenset((day,))))
     return iter(found)
 
 
@@ -167,15 +167,15 @@ def _is_day(text: str) -> bool:
     return True
 
 
-def _both(dates: list[Written]) -> Written:
+def _both(dates: list[WrittenDate]) -> WrittenDate:
     if len({(one.start, one.end, one.days) for one in dates}) == 1:
         return dates[-1]
     start, end = min(one.start for one in dates), max(one.end for one in dates)
-    return Written(start, end, frozenset(day for one in dates for day in one.days))
+    return WrittenDate(start, end, frozenset(day for one in dates for day in one.days))
 
 
-def write(day: date, form: str) -> str:
-    """Write a day in a form that `dates_in` gave."""
+def write_date(day: date, form: str) -> str:
+    """Write a day in a form that `find_dates` gave."""
     return re.sub(
         "\0([^\0]*)\0",
         lambda match: _part(match[1], day),
@@ -186,7 +186,7 @@ def write(day: date, form: str) -> str:
 def _part(what: str, day: date) -> str:
     kind, shape = what[0], what[1:]
     if kind == "N":
-        return rename(shape, day.month)
+        return rewrite_month(shape, day.month)
     number = {"d": day.day, "m": day.month, "y": day.year, "Y": day.year % _CENTURY}[kind]
     return f"{number:0{int(shape or 1)}d}"
 
@@ -235,7 +235,7 @@ def _named(text: str, flat: str, span: _Span, known: frozenset[str]) -> _Found:
     for number, pattern in enumerate(_NAMED):
         for match in _everywhere(pattern, flat):
             name = match["name"]
-            months = MONTHS.get(name) or BEGINNINGS.get(name[:3], set())
+            months = MONTHS.get(name) or MONTHS_BY_PREFIX.get(name[:3], set())
             months = months or _abbreviated(name)
             year, day = match["y"], int(match["d"])
             days = [d for m in months for d in _days(year, m, day)]

@@ -13,7 +13,7 @@ from pacsgrid.embedded.sample_data import make_samples
 from pacsgrid.embedded.stack import COPIES, STEWARD, Stack
 from pacsgrid.grid import study_collection
 from pacsgrid.model import StudyState
-from pacsgrid.pipeline import Line
+from pacsgrid.pipeline import ProjectContext
 
 
 def _interrupt(signum: int, frame: object) -> None:
@@ -53,17 +53,17 @@ def main() -> int:
 
 
 def _report(stack: Stack) -> bool:
-    with Line(stack.site, "demo", actor="demo") as line:
-        studies = line.ledger.studies("demo")
-        held = line.ledger.held("demo")
+    with ProjectContext(stack.site, "demo", actor="demo") as context:
+        studies = context.ledger.studies.find("demo")
+        held = context.ledger.held.queue("demo")
         copies: dict[tuple[str, str], list[str]] = defaultdict(list)
         instances = proven = 0
         fetch = ""
         print(f"\n{'zone':8}{'resource':28}{'good':>6}{'bad':>5}  one recomputed checksum")
         bad: dict[tuple[str, str], int] = defaultdict(int)
         for study in studies:
-            rows = line.ledger.instances(study.ref)
-            proofs = line.ledger.proofs(study.ref)
+            rows = context.ledger.instances.of_study(study.ref)
+            proofs = context.ledger.proofs.of_study(study.ref)
             instances += len(rows)
             for proof in proofs:
                 key = (proof.zone, proof.resource)

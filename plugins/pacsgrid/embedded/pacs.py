@@ -13,10 +13,11 @@ from pynetdicom import AE, build_context
 from pynetdicom.association import Association
 from pynetdicom.sop_class import Verification
 
+from pacsgrid.config import SourceSettings
 from pacsgrid.dimse.reactor import work_around_races
-from pacsgrid.embedded.process import Child, accepts, free_port
-from pacsgrid.errors import SourceUnavailable
-from pacsgrid.model import SourceSettings
+from pacsgrid.embedded.ports import accepts, reserve_port
+from pacsgrid.embedded.process import ChildProcess
+from pacsgrid.errors import SourceUnavailableError
 
 ORTHANC = Path("/usr/sbin/Orthanc")
 DICOMWEB = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
@@ -58,11 +59,11 @@ class EmbeddedPacs:
         self.directory = directory.resolve()
         self.engine = engine or ("orthanc" if ORTHANC.exists() else "qrscp")
         self.ae_title = "ORTHANC"
-        self.dicom_port = dicom_port or free_port()
-        self.http_port = http_port or free_port()
-        self.move_port = move_port or free_port()
+        self.dicom_port = dicom_port or reserve_port()
+        self.http_port = http_port or reserve_port()
+        self.move_port = move_port or reserve_port()
         self.calling = calling
-        self._server: Child | None = None
+        self._server: ChildProcess | None = None
 
     def __enter__(self) -> EmbeddedPacs:
         """Start and wait for the first C-ECHO that is answered."""
@@ -84,7 +85,7 @@ class EmbeddedPacs:
             return
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         command = self._orthanc() if self.engine == "orthanc" else self._qrscp()
-        self._server = Child("embedded PACS", command, self.directory / "server.log")
+        self._server = ChildProcess("embedded PACS", command, self.directory / "server.log")
         try:
             self._server.start()
             self._server.wait_ready(self._answers, _START_SECONDS)
@@ -137,7 +138,7 @@ class EmbeddedPacs:
         )
         work_around_races(assoc)
         if not assoc.is_established:
-            raise SourceUnavailable("embedded PACS: no association for C-STORE")
+            raise SourceUnavailableError("embedded PACS: no association for C-STORE")
         try:
             # By path, pynetdicom sends a file's bytes as they are.
             codes = [_send(assoc, path) for path in paths]

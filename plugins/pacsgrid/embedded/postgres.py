@@ -20,10 +20,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import psycopg2
 from psycopg2 import sql
 
-from pacsgrid.embedded.process import Child, accepts, free_port
+from pacsgrid.embedded.ports import accepts, reserve_port
+from pacsgrid.embedded.process import ChildProcess
+from pacsgrid.errors import RetryableError
+from pacsgrid.ledger.connection import connect
 
 _UNPRIVILEGED = "nobody"
 _USER = "pacsgrid"
@@ -87,7 +89,7 @@ class EmbeddedPostgres:
         self._dir = directory.resolve()
         self.port = 0
         self._password = ""
-        self._server: Child | None = None
+        self._server: ChildProcess | None = None
 
     def start(self) -> None:
         """Make the cluster when there is none, and start it; recovers from a kill -9."""
@@ -106,7 +108,7 @@ class EmbeddedPostgres:
         self._end_left_over(data)
         if not (self._dir / "made").exists():
             self._make(data)
-        self.port = free_port()
+        self.port = reserve_port()
         command = [str(self._bin / "postgres"), "-D", str(data), "-p", str(self.port)]
         for setting in (
             "listen_addresses=127.0.0.1",
@@ -115,7 +117,9 @@ class EmbeddedPostgres:
             "logging_collector=off",
         ):
             command += ["-c", setting]
-        self._server = Child("PostgreSQL", command, self._dir / "server.log", owner=self._owner)
+        self._server = ChildProcess(
+            "PostgreSQL", command, self._dir / "server.log", owner=self._owner
+        )
         self._server.start()
         self._server.wait_ready(self._answers, 60)
 
@@ -169,8 +173,8 @@ class EmbeddedPostgres:
         if not accepts(self.port):
             return False
         try:
-            psycopg2.connect(self.dsn("postgres")).close()
-        except psycopg2.OperationalError:
+            connect(self.dsn("postgres")).close()
+        except RetryableError:
             return False
         return True
 
@@ -193,7 +197,7 @@ class EmbeddedPostgres:
 
     def create_database(self, name: str) -> None:
         """Make a database when it is not there."""
-        with closing(psycopg2.connect(self.dsn("postgres"))) as connection:
+        with closing(connect(self.dsn("postgres"))) as connection:
             connection.autocommit = True
             with connection.cursor() as cursor:
                 cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,))
@@ -202,7 +206,7 @@ class EmbeddedPostgres:
 
     def create_role(self, name: str) -> None:
         """Make a role that owns nothing when it is not there; its password is the superuser's."""
-        with closing(psycopg2.connect(self.dsn("postgres"))) as connection:
+        with closing(connect(self.dsn("postgres"))) as connection:
             connection.autocommit = True
             with connection.cursor() as cursor:
                 cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (name,))

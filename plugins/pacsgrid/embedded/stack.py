@@ -21,8 +21,9 @@ import yaml
 
 from pacsgrid.config import SITE_ENV, Site, load_site
 from pacsgrid.embedded.pacs import EmbeddedPacs
+from pacsgrid.embedded.ports import accepts, reserve_port
 from pacsgrid.embedded.postgres import EmbeddedPostgres
-from pacsgrid.embedded.process import Child, accepts, free_port
+from pacsgrid.embedded.process import ChildProcess
 from pacsgrid.grid import Zone
 from pacsgrid.grid.admin import prepare_zone
 from pacsgrid.ledger import prepare
@@ -67,10 +68,10 @@ class Stack:
         self._airflow, self._say = airflow, say
         self._secrets = self._keep_secrets()
         self.ports: dict[str, int] = {}
-        self.zones: dict[str, Child] = {}
+        self.zones: dict[str, ChildProcess] = {}
         # Below which directory each zone keeps its vaults.
         self.storage: dict[str, Path] = {}
-        self.airflow: Child | None = None
+        self.airflow: ChildProcess | None = None
         self._tokens: dict[str, str] = {}
         self.postgres = EmbeddedPostgres(self.dir / "postgres")
         self.pacs = EmbeddedPacs(self.dir / "pacs")
@@ -111,7 +112,7 @@ class Stack:
         """Start both zones, write the site file and make their resources."""
         self._say("starting the zones brno and praha, federated")
         for zone in ZONES:
-            self.ports[zone] = free_port()
+            self.ports[zone] = reserve_port()
             self.storage[zone] = self.dir / "zones" / zone
         for zone in ZONES:
             self.start_zone(zone)
@@ -123,7 +124,7 @@ class Stack:
 
     def start_zone(self, zone: str) -> None:
         """Start one zone's server on the port it has."""
-        command = [sys.executable, "-m", "pacsgrid.embedded.zone", "--zone", zone]
+        command = [sys.executable, "-m", "irods_zone", "--zone", zone]
         command += ["--port", str(self.ports[zone]), "--dir", str(self.dir / "zones" / zone)]
         command += ["--admin", "rods", "--password", self._secrets["zone"]]
         for other in ZONES:
@@ -131,7 +132,7 @@ class Stack:
                 address = f"{other}=127.0.0.1:{self.ports[other]}:{self._secrets['federation']}"
                 command += ["--federate", address]
         env = {**os.environ, "PYTHONPATH": str(ROOT / "plugins")}
-        child = Child(f"zone {zone}", command, self.logs / f"zone-{zone}.log", env)
+        child = ChildProcess(f"zone {zone}", command, self.logs / f"zone-{zone}.log", env)
         child.start()
         self.zones[zone] = child
         child.wait_ready(lambda: accepts(self.ports[zone]), 120)
@@ -139,9 +140,9 @@ class Stack:
     def start_airflow(self) -> None:
         """Start Airflow with its metadata in the embedded PostgreSQL; returns when it answers."""
         self._tokens.clear()
-        self.ports["airflow"] = free_port()
+        self.ports["airflow"] = reserve_port()
         env = self.airflow_env()
-        child = Child(
+        child = ChildProcess(
             "Airflow",
             [str(Path(sys.executable).parent / "airflow"), "standalone"],
             self.logs / "airflow.log",

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from irods.exception import ResourceDoesNotExist
 
-from pacsgrid.grid.zone import Zone, translated
+from pacsgrid.grid.zone import Zone, translated_errors
 
 
 def prepare_zone(zone: Zone, resources: Mapping[str, Sequence[str]], vaults: str) -> None:
@@ -28,7 +28,7 @@ def prepare_zone(zone: Zone, resources: Mapping[str, Sequence[str]], vaults: str
             return False
         return True
 
-    with translated(zone.settings.name):
+    with translated_errors(zone.settings.name):
         for root, leaves in resources.items():
             if not exists(root):
                 manager.create(root, "replication")

@@ -12,9 +12,9 @@ import tarfile
 from collections.abc import Iterator, Mapping
 from typing import TypeVar
 
-from pacsgrid.grid.layout import Deposited
+from pacsgrid.grid.irods_requests import SINGLE_BUFFER, put_buffer, unpack
+from pacsgrid.grid.layout import InstanceInfo
 from pacsgrid.grid.put import Opener, read_all
-from pacsgrid.grid.wire import SINGLE_BUFFER, put_buffer, unpack
 from pacsgrid.grid.zone import Zone, bytes_checksum
 
 # Larger objects gain nothing from a bundle; fewer than this are not worth one.
@@ -23,7 +23,7 @@ FEW = 8
 _BLOCK = 10240
 # A tar member is a header of 512 bytes (1536 with a long name) and whole blocks.
 _MEMBER = 2560
-_D = TypeVar("_D", bound=Deposited)
+_D = TypeVar("_D", bound=InstanceInfo)
 
 
 def put_bundles(
@@ -46,7 +46,7 @@ def put_bundles(
     # Every connection is to have a bundle: the server unpacks one after the other on each.
     share = sum(one.size for one in small.values()) // connections
     limit = min(SINGLE_BUFFER, max(SMALL, share) + _MEMBER)
-    zone.each(put, enumerate(_bundles(small, limit)), connections)
+    zone.run_parallel(put, enumerate(_bundles(small, limit)), connections)
     return {path: one for path, one in todo.items() if path not in small}
 
 

@@ -22,16 +22,16 @@ from irods.exception import (
 from irods.meta import AVUOperation, iRODSMeta
 from irods.models import Collection
 
-from pacsgrid.errors import ConflictError, WorkFilesGone, ZoneUnavailable
-from pacsgrid.grid.branches import replicate_missing
+from pacsgrid.errors import ConflictError, WorkFilesMissingError, ZoneUnavailableError
 from pacsgrid.grid.bundle import put_bundles
 from pacsgrid.grid.catalog import GOOD, CatalogReplica, replicas_below, replicas_in
-from pacsgrid.grid.layout import Deposited, object_path, study_collection
-from pacsgrid.grid.put import Opener, put_one
+from pacsgrid.grid.irods_requests import put_buffer
+from pacsgrid.grid.layout import InstanceInfo, object_path, study_collection
+from pacsgrid.grid.put import Opener, put_object
 from pacsgrid.grid.repair import unlock
-from pacsgrid.grid.replicas import recompute
-from pacsgrid.grid.wire import put_buffer
-from pacsgrid.grid.zone import Zone, bytes_checksum, irods_checksum, translated
+from pacsgrid.grid.replicas import recompute_checksum
+from pacsgrid.grid.resource_tree import replicate_missing
+from pacsgrid.grid.zone import Zone, bytes_checksum, irods_checksum, translated_errors
 from pacsgrid.model import AVU, AnonymisedInstance
 from pacsgrid.uids import collection as below
 
@@ -44,7 +44,7 @@ _ABSENT = (
     CollectionDoesNotExist,
     CAT_NO_ROWS_FOUND,
 )
-_D = TypeVar("_D", bound=Deposited)
+_D = TypeVar("_D", bound=InstanceInfo)
 Catalog = Mapping[str, Sequence[CatalogReplica]]
 
 
@@ -70,9 +70,9 @@ def deposit(
     ------
     ConflictError
         An object with other content stands where one belongs; nothing is overwritten.
-    ZoneUnavailable, ZoneError
+    ZoneUnavailableError, ZoneError
         The zone did not answer, or refused; or a file of the outbox was damaged meanwhile.
-    WorkFilesGone
+    WorkFilesMissingError
         The zone lacks an instance whose file is not in the outbox any more.
     """
     report = put_missing(zone, project, instances, _file, connections)
@@ -83,7 +83,7 @@ def deposit(
 
 def _file(one: AnonymisedInstance) -> Path:
     if not one.path.is_file():
-        raise WorkFilesGone(f"the outbox lacks instance {one.sop_uid}")
+        raise WorkFilesMissingError(f"the outbox lacks instance {one.sop_uid}")
     return one.path
 
 
@@ -105,7 +105,7 @@ def put_missing(
         one for one in instances if not _stands(zone, there, object_path(name, project, one), one)
     ]
     if missing:
-        zone.allow(max(one.size for one in missing))
+        zone.extend_timeout(max(one.size for one in missing))
         _bring(zone, study, missing, there, opener, connections)
         arrived = replicas_below(zone, study)
         _complete(zone, study, missing, arrived, connections)
@@ -118,12 +118,12 @@ def put_missing(
     return DepositReport(len(missing), len(instances) - len(missing), put_bytes)
 
 
-def _incoming(study: str, one: Deposited) -> str:
+def _incoming(study: str, one: InstanceInfo) -> str:
     incoming = below(study, one.series_uid, suffix=PARTIAL)
     return below(incoming, one.sop_uid, suffix=".dcm")
 
 
-def _stands(zone: Zone, there: Catalog, path: str, one: Deposited) -> bool:
+def _stands(zone: Zone, there: Catalog, path: str, one: InstanceInfo) -> bool:
     replicas = there.get(path)
     if not replicas:
         return False
@@ -131,8 +131,8 @@ def _stands(zone: Zone, there: Catalog, path: str, one: Deposited) -> bool:
     known = [r.checksum for r in replicas if r.checksum.startswith("sha2:")]
     if not known:
         # No checksum, or one of another scheme: only the storage can tell.
-        with translated(zone.settings.name):
-            known = [recompute(zone, one, replica) for replica in replicas]
+        with translated_errors(zone.settings.name):
+            known = [recompute_checksum(zone, one, replica) for replica in replicas]
     if expected in known and any(replica.size == one.size for replica in replicas):
         return True
     raise ConflictError(
@@ -157,17 +157,17 @@ def _bring(
         if path.rsplit("/", 1)[0].endswith(PARTIAL)
         and not (path in wanted and _usable(replicas, wanted[path]))
     ]
-    zone.each(lambda path: remove_object(zone, path), spoiled, connections)
-    with translated(zone.settings.name):
+    zone.run_parallel(lambda path: remove_object(zone, path), spoiled, connections)
+    with translated_errors(zone.settings.name):
         for series in sorted({one.series_uid for one in missing}):
             zone.session.collections.create(below(study, series, suffix=PARTIAL))
     todo = {path: one for path, one in wanted.items() if path in spoiled or not there.get(path)}
     if zone.settings.bundle:
         todo = put_bundles(zone, study, todo, opener, connections)
-    zone.each(lambda item: put_one(zone, *item, opener), todo.items(), connections)
+    zone.run_parallel(lambda item: put_object(zone, *item, opener), todo.items(), connections)
 
 
-def _usable(replicas: Sequence[CatalogReplica], one: Deposited) -> bool:
+def _usable(replicas: Sequence[CatalogReplica], one: InstanceInfo) -> bool:
     expected = irods_checksum(one.sha256)
     return all(
         r.status == GOOD and r.size == one.size and r.checksum in ("", expected) for r in replicas
@@ -179,33 +179,33 @@ def _unfinished(arrived: Catalog, path: str) -> bool:
 
 
 def _complete(
-    zone: Zone, study: str, missing: Sequence[Deposited], arrived: Catalog, connections: int
+    zone: Zone, study: str, missing: Sequence[InstanceInfo], arrived: Catalog, connections: int
 ) -> None:
     """Let the server compute the checksums that unpacking a bundle does not, then replicate."""
 
-    def complete(one: Deposited) -> None:
+    def complete(one: InstanceInfo) -> None:
         path = _incoming(study, one)
         answer = zone.session.data_objects.chksum(path, **{kw.CHKSUM_ALL_KW: ""})
         if answer != irods_checksum(one.sha256):
-            raise ZoneUnavailable(f"zone {zone.settings.name}: {path} arrived damaged")
+            raise ZoneUnavailableError(f"zone {zone.settings.name}: {path} arrived damaged")
         replicate_missing(zone, path, [replica.resource for replica in arrived[path]])
 
     bare = [one for one in missing if _unfinished(arrived, _incoming(study, one))]
-    zone.each(complete, bare, connections)
+    zone.run_parallel(complete, bare, connections)
 
 
-def _insist(zone: Zone, study: str, missing: Sequence[Deposited], arrived: Catalog) -> None:
+def _insist(zone: Zone, study: str, missing: Sequence[InstanceInfo], arrived: Catalog) -> None:
     for one in missing:
         path = _incoming(study, one)
         expected = irods_checksum(one.sha256)
         replicas = arrived.get(path, [])
         if not replicas or any(replica.checksum != expected for replica in replicas):
-            raise ZoneUnavailable(f"zone {zone.settings.name}: {path} arrived damaged")
+            raise ZoneUnavailableError(f"zone {zone.settings.name}: {path} arrived damaged")
 
 
 def _name(zone: Zone, series: str, arrived: Catalog, connections: int) -> None:
     """Give what arrived its final name: the whole series at once where it is new."""
-    with translated(zone.settings.name):
+    with translated_errors(zone.settings.name):
         if not zone.session.collections.exists(series):
             zone.session.collections.move(series + PARTIAL, series)
             return
@@ -214,8 +214,8 @@ def _name(zone: Zone, series: str, arrived: Catalog, connections: int) -> None:
     def move(path: str) -> None:
         zone.session.data_objects.move(path, f"{series}/{path.rsplit('/', 1)[1]}")
 
-    zone.each(move, paths, connections)
-    with translated(zone.settings.name):
+    zone.run_parallel(move, paths, connections)
+    with translated_errors(zone.settings.name):
         zone.session.collections.remove(series + PARTIAL, recurse=False, force=True)
 
 
@@ -225,7 +225,7 @@ def remove_object(zone: Zone, path: str) -> None:
     What an interrupted put left intermediate or locked goes too, if the account is an
     administrator's: a server keeps such a lock for good.
     """
-    with translated(zone.settings.name):
+    with translated_errors(zone.settings.name):
         try:
             try:
                 zone.session.data_objects.unlink(path, force=True)
@@ -236,9 +236,9 @@ def remove_object(zone: Zone, path: str) -> None:
             return
 
 
-def put_text(zone: Zone, path: str, data: bytes) -> None:
+def put_document(zone: Zone, path: str, data: bytes) -> None:
     """Put a small document, replaced when it differs from what stands there."""
-    with translated(zone.settings.name):
+    with translated_errors(zone.settings.name):
         objects = zone.session.data_objects
         if objects.exists(path):
             with objects.open(path, "r", allow_redirect=False) as stream:
@@ -252,7 +252,7 @@ def put_text(zone: Zone, path: str, data: bytes) -> None:
 
 def add_avus(zone: Zone, collection: str, wanted: Sequence[AVU]) -> int:
     """Add the AVUs that a collection lacks, in one atomic operation; returns how many."""
-    with translated(zone.settings.name):
+    with translated_errors(zone.settings.name):
         metadata = zone.session.metadata
         have = {(m.name, m.value, m.units or "") for m in metadata.get(Collection, collection)}
         missing = [a for a in wanted if (a.attribute, a.value, a.units) not in have]
@@ -272,7 +272,7 @@ def add_avus(zone: Zone, collection: str, wanted: Sequence[AVU]) -> int:
 
 def set_avu(zone: Zone, collection: str, wanted: AVU) -> bool:
     """Let a collection have one value of an attribute; returns whether that was a change."""
-    with translated(zone.settings.name):
+    with translated_errors(zone.settings.name):
         metadata = zone.session.metadata
         have = [m for m in metadata.get(Collection, collection) if m.name == wanted.attribute]
         if [(m.value, m.units or "") for m in have] == [(wanted.value, wanted.units)]:

@@ -10,16 +10,16 @@ from irods.exception import SYS_NO_API_PRIV, iRODSException
 from irods.models import Collection, CollectionMeta, DataObject
 
 from pacsgrid.errors import ZoneError
-from pacsgrid.grid.release_tickets import end_tickets_below
-from pacsgrid.grid.wire import stored_checksum
-from pacsgrid.grid.zone import Zone, translated
+from pacsgrid.grid.irods_requests import stored_checksum
+from pacsgrid.grid.release_tickets import revoke_tickets_below
+from pacsgrid.grid.zone import Zone, translated_errors
 from pacsgrid.uids import named
 
 _SOME = 100
 
 
 @dataclass(frozen=True)
-class Erased:
+class ErasureReport:
     """What was removed, and how many vault files the server was asked for in vain."""
 
     objects: int
@@ -27,7 +27,7 @@ class Erased:
     vault_files_gone: int
 
 
-def erase(zone: Zone, project: str, subject: str, sop_uids: Sequence[str]) -> Erased:
+def erase_subject(zone: Zone, project: str, subject: str, sop_uids: Sequence[str]) -> ErasureReport:
     """Remove everything of a subject from a zone, tickets first; safe to repeat.
 
     Raises
@@ -40,8 +40,8 @@ def erase(zone: Zone, project: str, subject: str, sop_uids: Sequence[str]) -> Er
     objects = {path for path, _, _ in replicas}
     collections = _collections(zone, project, subject)
     for path in collections:
-        end_tickets_below(zone, path)
-    with translated(name):
+        revoke_tickets_below(zone, path)
+    with translated_errors(name):
         for path in collections:
             if zone.session.collections.exists(path):
                 zone.session.collections.remove(path, recurse=True, force=True)
@@ -55,8 +55,8 @@ def erase(zone: Zone, project: str, subject: str, sop_uids: Sequence[str]) -> Er
     ]
     if left:
         raise ZoneError(f"zone {name}: {len(left)} entries of a withdrawn subject are left")
-    gone = sum(zone.each(lambda one: _file_gone(zone, *one), sorted(replicas), 4))
-    return Erased(len(objects), len(replicas), gone)
+    gone = sum(zone.run_parallel(lambda one: _file_gone(zone, *one), sorted(replicas), 4))
+    return ErasureReport(len(objects), len(replicas), gone)
 
 
 def _replicas(

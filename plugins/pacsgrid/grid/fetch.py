@@ -17,16 +17,16 @@ from irods.models import Collection, DataObject
 from pacsgrid.disk import sha256_of
 from pacsgrid.errors import ZoneError
 from pacsgrid.grid.catalog import GOOD
+from pacsgrid.grid.irods_requests import SINGLE_BUFFER, get_buffer
 from pacsgrid.grid.put import CHUNK
-from pacsgrid.grid.wire import SINGLE_BUFFER, get_buffer
-from pacsgrid.grid.zone import Zone, hex_checksum, translated
+from pacsgrid.grid.zone import Zone, hex_checksum, translated_errors
 
 PARTIAL = ".part"
 CONNECTIONS = 8
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredObject:
     """An object as its zone has it; `sha256` is empty where no checksum is registered."""
 
     path: str
@@ -67,7 +67,7 @@ def fetch(
     ------
     ZoneError
         There is nothing of that name, or no right to read it.
-    ZoneUnavailable
+    ZoneUnavailableError
         The zone dropped the connection; run again.
     """
     objects = {one: _place(target, path, one.path) for one in stored_below(zone, path)}
@@ -91,7 +91,9 @@ def fetch_release(
     try:
         manifest = json.loads((target / "manifest.json").read_text())
         listed = {
-            Stored(f"{path.split('/releases/')[0]}/{one['path']}", one["size"], one["sha256"]): one
+            StoredObject(
+                f"{path.split('/releases/')[0]}/{one['path']}", one["size"], one["sha256"]
+            ): one
             for one in manifest["objects"]
         }
     except (OSError, ValueError, KeyError, TypeError):
@@ -108,7 +110,7 @@ def fetch_release(
 
 def fetch_all(
     zone: Zone,
-    objects: Mapping[Stored, Path],
+    objects: Mapping[StoredObject, Path],
     connections: int = CONNECTIONS,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> FetchReport:
@@ -116,7 +118,7 @@ def fetch_all(
     report, lock = FetchReport(), Lock()
     total, done = sum(one.size for one in objects), 0
 
-    def work(item: tuple[Stored, Path]) -> None:
+    def work(item: tuple[StoredObject, Path]) -> None:
         nonlocal done
         one, place = item
         there = place.exists() and sha256_of(place) == one.sha256 != ""
@@ -132,11 +134,11 @@ def fetch_all(
                 report.bytes += one.size
             progress(done, total)
 
-    zone.each(work, objects.items(), connections)
+    zone.run_parallel(work, objects.items(), connections)
     return report
 
 
-def stored_below(zone: Zone, path: str) -> Iterator[Stored]:
+def stored_below(zone: Zone, path: str) -> Iterator[StoredObject]:
     """Yield the objects that are a path or lie below it, with their good replicas."""
     parent, _, name = path.rpartition("/")
     found: dict[str, list[tuple[int, int, str]]] = {}
@@ -164,10 +166,10 @@ def stored_below(zone: Zone, path: str) -> Iterator[Stored]:
         # A checksum that only some replicas have is the one they all should have.
         sha256 = next((digest for _, _, digest in sorted(replicas) if digest), "")
         numbers = tuple(number for number, _, _ in sorted(replicas))
-        yield Stored(where, max(size for _, size, _ in replicas), sha256, numbers)
+        yield StoredObject(where, max(size for _, size, _ in replicas), sha256, numbers)
 
 
-def get_text(zone: Zone, path: str) -> bytes | None:
+def get_document(zone: Zone, path: str) -> bytes | None:
     """Return a small document; None when it is not there.
 
     Raises
@@ -180,7 +182,7 @@ def get_text(zone: Zone, path: str) -> bytes | None:
         return None
     for number in (None, *one.replicas):
         try:
-            with translated(zone.settings.name):
+            with translated_errors(zone.settings.name):
                 data = get_buffer(zone, path, one.size, number)
         except ZoneError:
             continue
@@ -192,7 +194,7 @@ def get_text(zone: Zone, path: str) -> bytes | None:
 def get_head(zone: Zone, path: str, size: int) -> bytes:
     """Return the first bytes of an object, at most `size`; what they are is not proven."""
     with (
-        translated(zone.settings.name),
+        translated_errors(zone.settings.name),
         zone.session.data_objects.open(path, "r", allow_redirect=False) as stream,
     ):
         return bytes(stream.read(size))
@@ -206,12 +208,12 @@ def _place(target: Path, root: str, path: str) -> Path:
     return target.joinpath(*parts)
 
 
-def _fetch_one(zone: Zone, one: Stored, place: Path) -> bool:
+def _fetch_one(zone: Zone, one: StoredObject, place: Path) -> bool:
     place.parent.mkdir(parents=True, exist_ok=True)
     partial = place.with_name(place.name + PARTIAL)
     for number in _attempts(zone, one):
         try:
-            with translated(zone.settings.name):
+            with translated_errors(zone.settings.name):
                 digest, size = _bring(zone, one, partial, number)
         except ZoneError:
             continue  # this replica cannot be read
@@ -222,7 +224,7 @@ def _fetch_one(zone: Zone, one: Stored, place: Path) -> bool:
     return False
 
 
-def _bring(zone: Zone, one: Stored, partial: Path, number: int | None) -> tuple[str, int]:
+def _bring(zone: Zone, one: StoredObject, partial: Path, number: int | None) -> tuple[str, int]:
     """Read a replica into a file; returns the SHA-256 and the size of what is there."""
     if one.size > SINGLE_BUFFER:
         _stream(zone, one, partial, number)
@@ -232,7 +234,7 @@ def _bring(zone: Zone, one: Stored, partial: Path, number: int | None) -> tuple[
     return hashlib.sha256(data).hexdigest(), len(data)
 
 
-def _attempts(zone: Zone, one: Stored) -> Iterator[int | None]:
+def _attempts(zone: Zone, one: StoredObject) -> Iterator[int | None]:
     """First whichever replica the server prefers, then each of them."""
     yield None
     if one.size > SINGLE_BUFFER:
@@ -240,7 +242,7 @@ def _attempts(zone: Zone, one: Stored) -> Iterator[int | None]:
     yield from one.replicas or (n for s in stored_below(zone, one.path) for n in s.replicas)
 
 
-def _stream(zone: Zone, one: Stored, partial: Path, number: int | None) -> None:
+def _stream(zone: Zone, one: StoredObject, partial: Path, number: int | None) -> None:
     options = {} if number is None else {kw.REPL_NUM_KW: str(number)}
     with (
         zone.session.data_objects.open(one.path, "r", allow_redirect=False, **options) as source,

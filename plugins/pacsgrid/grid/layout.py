@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from pacsgrid.grid.zone import Zone, translated
+from pacsgrid.grid.zone import Zone, translated_errors
 from pacsgrid.uids import collection, named
 
 
-class Deposited(Protocol):
+class InstanceInfo(Protocol):
     """What is needed to know of an instance in a zone."""
 
     @property
@@ -30,7 +30,7 @@ def study_collection(zone: str, project: str, subject: str, study_uid: str) -> s
     return collection(f"/{zone}/home/{project}/data/{named(subject)}", study_uid)
 
 
-def object_path(zone: str, project: str, instance: Deposited) -> str:
+def object_path(zone: str, project: str, instance: InstanceInfo) -> str:
     """Return the data object of an instance; raises HeldError, see `uids.checked`."""
     study = study_collection(zone, project, instance.subject, instance.study_uid)
     return collection(study, instance.series_uid, instance.sop_uid, suffix=".dcm")
@@ -43,7 +43,7 @@ def ensure_project(zone: Zone, project: str) -> None:
 
 def ensure_collection(zone: Zone, path: str) -> None:
     """Make a collection and those above it when it is not there."""
-    with translated(zone.settings.name):
+    with translated_errors(zone.settings.name):
         if not zone.session.collections.exists(path):
             zone.session.collections.create(path)
 
@@ -51,7 +51,7 @@ def ensure_collection(zone: Zone, path: str) -> None:
 def remove_collection(zone: Zone, path: str) -> None:
     """Remove a collection with all that is in it, for good, if it is there."""
     collections = zone.session.collections
-    with translated(zone.settings.name):
+    with translated_errors(zone.settings.name):
         if not collections.exists(path):
             return
         there = collections.get(path)

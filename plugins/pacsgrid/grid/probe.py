@@ -12,15 +12,15 @@ from irods.exception import SYS_NO_API_PRIV
 from pacsgrid.errors import ZoneError
 from pacsgrid.grid.catalog import GOOD, replicas_below
 from pacsgrid.grid.deposit import remove_object
+from pacsgrid.grid.irods_requests import get_buffer, put_buffer, stored_checksum
 from pacsgrid.grid.layout import ensure_collection
-from pacsgrid.grid.wire import get_buffer, put_buffer, stored_checksum
-from pacsgrid.grid.zone import Zone, bytes_checksum, translated
+from pacsgrid.grid.zone import Zone, bytes_checksum, translated_errors
 
 SIZE = 1 << 20
 
 
 @dataclass(frozen=True)
-class Probe:
+class ProbeResult:
     """Seconds to put, verify and get a mebibyte, how many replicas it got, and the account.
 
     ``administrator`` tells whether storage can be read without the catalog and bad replicas be
@@ -34,12 +34,12 @@ class Probe:
     administrator: bool
 
 
-def probe(zone: Zone, project: str) -> Probe:
+def probe(zone: Zone, project: str) -> ProbeResult:
     """Put an object of random bytes, let the zone verify it, get it back, remove it.
 
     Raises
     ------
-    ZoneUnavailable
+    ZoneUnavailableError
         The zone does not answer in time: listing may work while transfers hang.
     ZoneError
         It refused, gave back other bytes, or made fewer good replicas than its policy asks for.
@@ -49,7 +49,7 @@ def probe(zone: Zone, project: str) -> Probe:
     path = f"{room}/{os.urandom(8).hex()}"
     ensure_collection(zone, room)
     try:
-        with translated(name):
+        with translated_errors(name):
             start = time.monotonic()
             put_buffer(zone, path, data, bytes_checksum(data))
             put = time.monotonic()
@@ -68,7 +68,7 @@ def probe(zone: Zone, project: str) -> Probe:
             f"zone {name}: {good} replicas on {zone.settings.resource}, {zone.settings.copies} "
             "asked for; look at the resource tree"
         )
-    return Probe(put - start, checked - put, got - checked, good, administrator)
+    return ProbeResult(put - start, checked - put, got - checked, good, administrator)
 
 
 def _verified(zone: Zone, path: str, data: bytes) -> tuple[bool, bool]:

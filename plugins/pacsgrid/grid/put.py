@@ -10,15 +10,15 @@ import irods.keywords as kw
 from irods.exception import CAT_NO_CHECKSUM_FOR_REPLICA, USER_CHKSUM_MISMATCH
 
 from pacsgrid.disk import sha256_of
-from pacsgrid.errors import ZoneError, ZoneUnavailable
-from pacsgrid.grid.layout import Deposited
-from pacsgrid.grid.wire import SINGLE_BUFFER, put_buffer
+from pacsgrid.errors import ZoneError, ZoneUnavailableError
+from pacsgrid.grid.irods_requests import SINGLE_BUFFER, put_buffer
+from pacsgrid.grid.layout import InstanceInfo
 from pacsgrid.grid.zone import Zone, irods_checksum
 
 CHUNK = 4 << 20
 # Parallel streams for one large object; more do not help against one storage.
 STREAMS = 4
-_D_contra = TypeVar("_D_contra", bound=Deposited, contravariant=True)
+_D_contra = TypeVar("_D_contra", bound=InstanceInfo, contravariant=True)
 
 
 class Opener(Protocol[_D_contra]):
@@ -36,14 +36,14 @@ def read_all(opener: Opener[_D_contra], one: _D_contra) -> bytes:
         return b"".join(iter(lambda: source.read(CHUNK), b""))
 
 
-def put_one(zone: Zone, path: str, one: _D_contra, opener: Opener[_D_contra]) -> None:
+def put_object(zone: Zone, path: str, one: _D_contra, opener: Opener[_D_contra]) -> None:
     """Put a new object with its checksum computed on both sides and registered.
 
     Raises
     ------
     ZoneError
         What we read is not what the anonymiser made.
-    ZoneUnavailable
+    ZoneUnavailableError
         What arrived is not what we sent.
     """
     if one.size <= SINGLE_BUFFER:
@@ -77,7 +77,7 @@ def put_one(zone: Zone, path: str, one: _D_contra, opener: Opener[_D_contra]) ->
 
 def _mismatch(zone: Zone, path: str, sent_well: bool) -> Exception:
     if sent_well:
-        return ZoneUnavailable(f"zone {zone.settings.name}: {path} arrived damaged")
+        return ZoneUnavailableError(f"zone {zone.settings.name}: {path} arrived damaged")
     return ZoneError(
         f"{path.rsplit('/', 1)[1]} changed since it left the anonymiser; nothing was put under "
         "its name, send the study on its way again"

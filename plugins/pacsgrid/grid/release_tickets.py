@@ -13,7 +13,7 @@ from irods.column import Like
 from irods.models import Collection, DataObject, TicketQuery
 
 from pacsgrid.errors import ZoneError
-from pacsgrid.grid.fetch import get_text
+from pacsgrid.grid.fetch import get_document
 from pacsgrid.grid.sharing import issue_ticket, new_ticket, revoke_ticket
 from pacsgrid.grid.zone import Zone
 
@@ -55,7 +55,7 @@ def issue_release_tickets(zone: Zone, release: str, until: datetime) -> ReleaseT
     project = release.split("/releases/")[0]
     wanted = {release: name, **{f"{project}/{study}": tickets[study] for study in studies}}
     try:
-        zone.each(
+        zone.run_parallel(
             lambda one: issue_ticket(zone, one[0], until, string=one[1]),
             wanted.items(),
             _CONNECTIONS,
@@ -68,7 +68,7 @@ def issue_release_tickets(zone: Zone, release: str, until: datetime) -> ReleaseT
 
 def _studies(zone: Zone, release: str) -> list[str]:
     """The studies that a version's manifest lists, as places in the project."""
-    text = get_text(zone, f"{release}/manifest.json")
+    text = get_document(zone, f"{release}/manifest.json")
     try:
         found = (_STUDY.match(one["path"]) for one in json.loads(text or "")["objects"])
         return sorted({one[0] for one in found if one is not None})
@@ -131,7 +131,7 @@ def revoke_tickets(zone: Zone, name: str) -> int:
     )
 
 
-def end_tickets_below(zone: Zone, collection: str) -> int:
+def revoke_tickets_below(zone: Zone, collection: str) -> int:
     """End every ticket on a collection and on what is in it; returns how many ended.
 
     Somebody else's tickets are left: without their object they open nothing.

@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 import irods.keywords as kw
 
 from pacsgrid.errors import ZoneError
-from pacsgrid.grid.branches import replicate_missing
 from pacsgrid.grid.catalog import GOOD, STALE, CatalogReplica, replicas_below
-from pacsgrid.grid.layout import Deposited, object_path, study_collection
-from pacsgrid.grid.zone import Zone, translated
+from pacsgrid.grid.layout import InstanceInfo, object_path, study_collection
+from pacsgrid.grid.resource_tree import replicate_missing
+from pacsgrid.grid.zone import Zone, translated_errors
 from pacsgrid.model import ReplicaProof
 
 # A replica that is being written (intermediate, locked) for longer was left behind. The age is
@@ -22,7 +22,7 @@ ABANDONED = timedelta(hours=24)
 
 
 @dataclass
-class Repair:
+class RepairReport:
     """What a repair did: replicas replaced; SOP UIDs left as they are.
 
     Attributes
@@ -45,15 +45,15 @@ def repair(
     zone: Zone,
     project: str,
     proofs: Sequence[ReplicaProof],
-    instances: Sequence[Deposited],
+    instances: Sequence[InstanceInfo],
     now: datetime | None = None,
-) -> Repair:
+) -> RepairReport:
     """Replace bad replicas by copies of a proven good one in the same zone.
 
     A bad replica is first marked stale, so that no reader is given it and no replication takes
     it as source. A replica with the right bytes that the catalog calls stale is good again.
     """
-    done = Repair()
+    done = RepairReport()
     by_uid: dict[str, list[ReplicaProof]] = defaultdict(list)
     for proof in proofs:
         by_uid[proof.sop_uid].append(proof)
@@ -66,7 +66,7 @@ def repair(
     for one in wanted:
         path = object_path(name, project, one)
         try:
-            with translated(name):
+            with translated_errors(name):
                 replace_bad(zone, done, one, there.get(path, []), by_uid[one.sop_uid], now)
         except ZoneError:
             done.refused.append(one.sop_uid)
@@ -75,8 +75,8 @@ def repair(
 
 def replace_bad(
     zone: Zone,
-    done: Repair,
-    one: Deposited,
+    done: RepairReport,
+    one: InstanceInfo,
     replicas: Sequence[CatalogReplica],
     proofs: Sequence[ReplicaProof],
     now: datetime | None,
@@ -88,23 +88,23 @@ def replace_bad(
         done.busy.append(one.sop_uid)
         return
     for replica in writing:
-        mark(zone, replica, STALE)
+        set_replica_status(zone, replica, STALE)
     known = [proof for proof in proofs if proof.replica in catalog]
     right = [p for p in known if p.sha256 == one.sha256]
     if not right:
         for proof in known:
-            mark(zone, catalog[proof.replica], STALE)
+            set_replica_status(zone, catalog[proof.replica], STALE)
         done.lost.append(one.sop_uid)
         return
     good = [p for p in right if p.good]
     if not good:
-        mark(zone, catalog[right[0].replica], GOOD)
+        set_replica_status(zone, catalog[right[0].replica], GOOD)
         good = right[:1]
         done.repaired += 1
     bad = [p for p in known if p not in good]
     for proof in bad:
         replica = catalog[proof.replica]
-        mark(zone, replica, STALE)
+        set_replica_status(zone, replica, STALE)
     if bad:
         # Written anew where they are: to trim one and replicate again makes nothing on a server
         # that finds a good replica below the root resource already.
@@ -118,10 +118,10 @@ def unlock(zone: Zone, replicas: Sequence[CatalogReplica]) -> None:
     """Take the lock off replicas that nobody writes any more; a server does not by itself."""
     for replica in replicas:
         if replica.status not in (STALE, GOOD):
-            mark(zone, replica, STALE)
+            set_replica_status(zone, replica, STALE)
 
 
-def mark(zone: Zone, replica: CatalogReplica, status: str) -> None:
+def set_replica_status(zone: Zone, replica: CatalogReplica, status: str) -> None:
     """Set a replica's status in the catalog; needs an administrator's account."""
     if replica.status == status:
         return

@@ -9,16 +9,16 @@ from irods.exception import SYS_NO_API_PRIV, NetworkException, iRODSException
 from irods.manager.data_object_manager import Server_Checksum_Warning
 from irods.message import RErrorStack
 
-from pacsgrid.grid.branches import replicate_missing
 from pacsgrid.grid.catalog import GOOD, CatalogReplica, replicas_below
-from pacsgrid.grid.layout import Deposited, object_path, study_collection
-from pacsgrid.grid.wire import stored_checksum
+from pacsgrid.grid.irods_requests import stored_checksum
+from pacsgrid.grid.layout import InstanceInfo, object_path, study_collection
+from pacsgrid.grid.resource_tree import replicate_missing
 from pacsgrid.grid.zone import Zone, hex_checksum, irods_checksum
 from pacsgrid.model import ReplicaProof
 
 
 def _of_study(
-    zone: Zone, project: str, instances: Sequence[Deposited]
+    zone: Zone, project: str, instances: Sequence[InstanceInfo]
 ) -> dict[str, list[CatalogReplica]]:
     first = instances[0]
     return replicas_below(
@@ -26,8 +26,8 @@ def _of_study(
     )
 
 
-def replicate_home(
-    zone: Zone, project: str, instances: Sequence[Deposited], connections: int = 8
+def replicate_within_zone(
+    zone: Zone, project: str, instances: Sequence[InstanceInfo], connections: int = 8
 ) -> int:
     """Make the replicas that a zone's policy asks for and that are missing; returns how many.
 
@@ -43,7 +43,9 @@ def replicate_home(
         for path in (object_path(name, project, one) for one in instances)
         if 0 < sum(r.status == GOOD for r in there.get(path, [])) < zone.settings.copies
     ]
-    zone.each(lambda path: _replicate(zone, there.get(path, []), path), lacking, connections)
+    zone.run_parallel(
+        lambda path: _replicate(zone, there.get(path, []), path), lacking, connections
+    )
     return len(lacking)
 
 
@@ -56,7 +58,7 @@ def _replicate(zone: Zone, replicas: Sequence[CatalogReplica], path: str) -> Non
 
 
 def verify(
-    zone: Zone, project: str, instances: Sequence[Deposited], connections: int = 8
+    zone: Zone, project: str, instances: Sequence[InstanceInfo], connections: int = 8
 ) -> list[ReplicaProof]:
     """Let the zone's server recompute every replica's checksum from storage.
 
@@ -70,16 +72,16 @@ def verify(
         return []
     there = _of_study(zone, project, instances)
     name = zone.settings.name
-    work: list[tuple[Deposited, CatalogReplica | None]] = []
+    work: list[tuple[InstanceInfo, CatalogReplica | None]] = []
     for one in instances:
         replicas = there.get(object_path(name, project, one), [])
         work += [(one, replica) for replica in replicas] or [(one, None)]
 
-    def prove(item: tuple[Deposited, CatalogReplica | None]) -> ReplicaProof:
+    def prove(item: tuple[InstanceInfo, CatalogReplica | None]) -> ReplicaProof:
         one, replica = item
         if replica is None:
             return ReplicaProof(one.sop_uid, name, "", -1, "", False)
-        sha256 = hex_checksum(recompute(zone, one, replica))
+        sha256 = hex_checksum(recompute_checksum(zone, one, replica))
         if sha256 == one.sha256 and not replica.checksum.startswith("sha2:"):
             # Readers compare with the catalog: every replica is to have its checksum there.
             options = {kw.FORCE_CHKSUM_KW: "", kw.REPL_NUM_KW: str(replica.number)}
@@ -87,10 +89,10 @@ def verify(
         good = sha256 == one.sha256 and replica.status == GOOD and replica.size == one.size
         return ReplicaProof(one.sop_uid, name, replica.resource, replica.number, sha256, good)
 
-    return zone.each(prove, work, connections)
+    return zone.run_parallel(prove, work, connections)
 
 
-def recompute(zone: Zone, one: Deposited, replica: CatalogReplica) -> str:
+def recompute_checksum(zone: Zone, one: InstanceInfo, replica: CatalogReplica) -> str:
     """Return the checksum of what is on storage; empty when it cannot be read.
 
     The checksum in the catalog is not touched: one recomputed from a damaged file would make
@@ -107,7 +109,7 @@ def recompute(zone: Zone, one: Deposited, replica: CatalogReplica) -> str:
         return ""
 
 
-def _compared(zone: Zone, one: Deposited, replica: CatalogReplica) -> str:
+def _compared(zone: Zone, one: InstanceInfo, replica: CatalogReplica) -> str:
     """Like `recompute` for an account that is no administrator.
 
     The server compares storage with the catalog's checksum, which must be ours.

@@ -6,20 +6,22 @@ from collections.abc import Sequence
 
 from pacsgrid.grid.catalog import replicas_below
 from pacsgrid.grid.deposit import PARTIAL, remove_object
-from pacsgrid.grid.layout import Deposited, ensure_project, object_path, study_collection
-from pacsgrid.grid.partner import opener_from
-from pacsgrid.grid.put import Opener, _D_contra, put_one
-from pacsgrid.grid.zone import Zone, translated
+from pacsgrid.grid.layout import InstanceInfo, ensure_project, object_path, study_collection
+from pacsgrid.grid.partner import zone_opener
+from pacsgrid.grid.put import Opener, _D_contra, put_object
+from pacsgrid.grid.zone import Zone, translated_errors
 
 
-def restore(source: Zone, target: Zone, project: str, instances: Sequence[Deposited]) -> list[str]:
+def restore_objects(
+    source: Zone, target: Zone, project: str, instances: Sequence[InstanceInfo]
+) -> list[str]:
     """Bring objects back into `target`; returns the SOP UIDs that `source` could give.
 
     `instances` are those without any good replica in `target`.
 
     Raises
     ------
-    ZoneUnavailable, ZoneError
+    ZoneUnavailableError, ZoneError
         As in `put_back`.
     """
     if not instances:
@@ -28,11 +30,11 @@ def restore(source: Zone, target: Zone, project: str, instances: Sequence[Deposi
     name = source.settings.name
     there = replicas_below(source, study_collection(name, project, first.subject, first.study_uid))
     given = [one for one in instances if object_path(name, project, one) in there]
-    put_back(target, project, given, opener_from(source, project))
+    replace_objects(target, project, given, zone_opener(source, project))
     return [one.sop_uid for one in given]
 
 
-def put_back(
+def replace_objects(
     target: Zone, project: str, instances: Sequence[_D_contra], opener: Opener[_D_contra]
 ) -> int:
     """Put instances whose replicas in `target` are missing or bad; returns how many.
@@ -46,7 +48,7 @@ def put_back(
 
     Raises
     ------
-    ZoneUnavailable
+    ZoneUnavailableError
         The zone did not answer, or what arrived is not what was sent.
     ZoneError
         The zone refused, or the bytes are not the anonymiser's.
@@ -57,12 +59,12 @@ def put_back(
     ensure_project(target, project)
     for one in instances:
         path = object_path(name, project, one)
-        with translated(name):
+        with translated_errors(name):
             target.session.collections.create(path.rsplit("/", 1)[0])
         remove_object(target, path + PARTIAL)
-        with translated(name):
-            put_one(target, path + PARTIAL, one, opener)
+        with translated_errors(name):
+            put_object(target, path + PARTIAL, one, opener)
         remove_object(target, path)
-        with translated(name):
+        with translated_errors(name):
             target.session.data_objects.move(path + PARTIAL, path)
     return len(instances)

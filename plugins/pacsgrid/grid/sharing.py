@@ -18,7 +18,7 @@ from irods.ticket import Ticket
 from pacsgrid.errors import ConfigError, ZoneError
 from pacsgrid.grid.fetch import stored_below
 from pacsgrid.grid.layout import ensure_collection
-from pacsgrid.grid.zone import Zone, translated
+from pacsgrid.grid.zone import Zone, translated_errors
 
 ROOMS = ("data", "releases")
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
@@ -43,7 +43,7 @@ def share(zone: Zone, project: str, members: Sequence[str]) -> str:
     home = f"/{name}/home/{project}"
     for room in ROOMS:
         ensure_collection(zone, f"{home}/{room}")
-    with translated(name):
+    with translated_errors(name):
         try:
             session.groups.get(group)
         except GroupDoesNotExist:
@@ -77,11 +77,11 @@ def _add(zone: Zone, group: str, member: str) -> None:
 def unshare(zone: Zone, project: str, member: str) -> None:
     """Take a user's access to a project away."""
     user, _, home = member.partition("#")
-    with translated(zone.settings.name):
+    with translated_errors(zone.settings.name):
         zone.session.groups.removemember(f"{project}_readers", user, home or zone.settings.name)
 
 
-def follow(reader: Zone, collection: str) -> int:
+def check_read_access(reader: Zone, collection: str) -> int:
     """Check a grant as the reader does, by moving the bytes of one object; returns how many.
 
     Raises
@@ -93,7 +93,7 @@ def follow(reader: Zone, collection: str) -> int:
     if one is None:
         raise ZoneError(f"{reader.settings.user} sees nothing in {collection}; walk its parents")
     with (
-        translated(reader.settings.name),
+        translated_errors(reader.settings.name),
         reader.session.data_objects.open(one.path, "r", allow_redirect=False) as stream,
     ):
         return len(stream.read())
@@ -118,7 +118,7 @@ def issue_ticket(
     """
     if until <= datetime.now(UTC):
         raise ConfigError(f"a ticket until {until.isoformat()} would be over already")
-    with translated(zone.settings.name):
+    with translated_errors(zone.settings.name):
         ticket = Ticket(zone.session, string or new_ticket())
         ticket.issue("read", collection)
         try:
@@ -133,7 +133,7 @@ def issue_ticket(
 
 def revoke_ticket(zone: Zone, ticket: str) -> None:
     """End a ticket; one that is gone is no error."""
-    with translated(zone.settings.name):
+    with translated_errors(zone.settings.name):
         try:
             Ticket(zone.session, ticket).delete()
         except CAT_TICKET_INVALID:

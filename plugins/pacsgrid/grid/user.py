@@ -11,9 +11,9 @@ from typing import Any
 
 from irods.session import NonAnonymousLoginWithoutPassword, iRODSSession
 
-from pacsgrid.errors import ConfigError, ZoneError, ZoneUnavailable
-from pacsgrid.grid.zone import TIMEOUT, Zone, translated
-from pacsgrid.model import ZoneSettings
+from pacsgrid.config import ZoneSettings
+from pacsgrid.errors import ConfigError, ZoneError, ZoneUnavailableError
+from pacsgrid.grid.zone import TIMEOUT, Zone, translated_errors
 
 ENVIRONMENT = "IRODS_ENVIRONMENT_FILE"
 # What a server says to a password that is not, or no longer, that of the account.
@@ -45,11 +45,10 @@ class UserZone(Zone):
             given = json.loads(self._file.read_text())
             super().__init__(
                 ZoneSettings(
-                    given["irods_zone_name"],
-                    given["irods_host"],
-                    int(given["irods_port"]),
-                    given["irods_user_name"],
-                    "",
+                    name=given["irods_zone_name"],
+                    host=given["irods_host"],
+                    port=int(given["irods_port"]),
+                    user=given["irods_user_name"],
                 )
             )
         except OSError as error:
@@ -67,16 +66,18 @@ class UserZone(Zone):
         ------
         ConfigError
             The password is none, or not the account's any more.
-        ZoneError, ZoneUnavailable
+        ZoneError, ZoneUnavailableError
             The zone refused something else, or does not answer.
         """
         user = f"{self.settings.user}#{self.settings.name}"
         try:
-            with translated(self.settings.name):
+            with translated_errors(self.settings.name):
                 yield
-        except ZoneUnavailable as error:
+        except ZoneUnavailableError as error:
             where = f"{self.settings.host}:{self.settings.port}"
-            raise ZoneUnavailable(f"{error}; is {where} right, which {self._file} names?") from None
+            raise ZoneUnavailableError(
+                f"{error}; is {where} right, which {self._file} names?"
+            ) from None
         except ZoneError as error:
             if any(code in str(error) for code in _NO_LOGIN):
                 raise ConfigError(

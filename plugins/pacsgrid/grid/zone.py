@@ -16,8 +16,8 @@ from typing import Any, Self, TypeVar
 from irods import exception as irods_errors
 from irods.session import iRODSSession
 
-from pacsgrid.errors import PacsgridError, StorageUnavailable, ZoneError, ZoneUnavailable
-from pacsgrid.model import ZoneSettings
+from pacsgrid.config import ZoneSettings
+from pacsgrid.errors import PacsgridError, ResourceUnavailableError, ZoneError, ZoneUnavailableError
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -67,16 +67,16 @@ def _tls(ca_file: Path | None) -> dict[str, Any]:
 
 
 @contextmanager
-def translated(zone: str) -> Iterator[None]:
-    """Turn what python-irodsclient raises into ZoneUnavailable, StorageUnavailable or ZoneError."""
+def translated_errors(zone: str) -> Iterator[None]:
+    """Turn what python-irodsclient raises into ZoneUnavailableError, ResourceUnavailableError or ZoneError."""
     try:
         yield
     except PacsgridError:
         raise
     except _PASSING as error:
-        raise ZoneUnavailable(f"zone {zone}: {type(error).__name__}") from None
+        raise ZoneUnavailableError(f"zone {zone}: {type(error).__name__}") from None
     except _STORAGE as error:
-        raise StorageUnavailable(
+        raise ResourceUnavailableError(
             f"zone {zone}: {type(error).__name__}; a resource is down, full or not mounted"
         ) from None
     except irods_errors.iRODSException as error:
@@ -92,7 +92,7 @@ def translated(zone: str) -> Iterator[None]:
             "zone's host and ca_file"
         ) from None
     except (OSError, EOFError) as error:
-        raise ZoneUnavailable(f"zone {zone} does not answer: {type(error).__name__}") from None
+        raise ZoneUnavailableError(f"zone {zone} does not answer: {type(error).__name__}") from None
 
 
 def requires_tls(settings: ZoneSettings) -> bool:
@@ -101,7 +101,7 @@ def requires_tls(settings: ZoneSettings) -> bool:
         host=settings.host,
         port=settings.port,
         user=settings.user,
-        password=settings.password,
+        password=settings.password.get_secret_value(),
         zone=settings.name,
         client_server_negotiation="request_server_negotiation",
         client_server_policy="CS_NEG_REFUSE",
@@ -137,7 +137,7 @@ class Zone:
         self._asking = Lock()
         self._timeout = timeout
 
-    def allow(self, size: int) -> None:
+    def extend_timeout(self, size: int) -> None:
         """Wait long enough for a server that checksums and replicates an object of `size` bytes."""
         seconds = TIMEOUT + size // SLOWEST
         if seconds > self._timeout:
@@ -157,21 +157,21 @@ class Zone:
             host=s.host,
             port=s.port,
             user=s.user,
-            password=s.password,
+            password=s.password.get_secret_value(),
             zone=s.name,
             # Pooled connections that idled for hours are the classic stale ones.
             refresh_time=600,
             **_tls(s.ca_file),
         )
         session.connection_timeout = self._timeout
-        with translated(s.name):
+        with translated_errors(s.name):
             try:
                 with session.pool.get_connection():
                     pass
             except irods_errors.NetworkException:
                 session.cleanup()
                 if s.ca_file is None and requires_tls(s):
-                    raise ZoneUnavailable(
+                    raise ZoneUnavailableError(
                         f"zone {s.name} requires TLS: set zones.{s.name}.ca_file to the "
                         "certificate of the authority that signed the server's"
                     ) from None
@@ -189,7 +189,7 @@ class Zone:
         on any idle one of its pool and takes the refusal for the end. So queries have a session
         of their own, used by one thread at a time, which keeps its pool at one connection.
         """
-        with self._asking, translated(self.settings.name):
+        with self._asking, translated_errors(self.settings.name):
             if self._catalog is None:
                 self._catalog = self._open()
             query = self._catalog.query(*columns).filter(*criteria)
@@ -199,33 +199,35 @@ class Zone:
                 yield from batch
 
     def ping(self) -> None:
-        """Ask the catalog something small; raises ZoneUnavailable or ZoneError.
+        """Ask the catalog something small; raises ZoneUnavailableError or ZoneError.
 
         A connection that died while it was idle is no sign of a zone that is away, so a second
         try is made with new ones.
         """
-        with translated(self.settings.name):
+        with translated_errors(self.settings.name):
             try:
                 self.session.collections.exists(f"/{self.settings.name}")
             except irods_errors.NetworkException:
                 self.close()
                 self.session.collections.exists(f"/{self.settings.name}")
 
-    def each(self, work: Callable[[_T], _R], items: Iterable[_T], connections: int) -> list[_R]:
+    def run_parallel(
+        self, work: Callable[[_T], _R], items: Iterable[_T], connections: int
+    ) -> list[_R]:
         """Call `work` for every item over several connections; the first error is raised."""
         failed = False
 
         def guarded(item: _T) -> _R:
             nonlocal failed
             if failed:
-                raise ZoneUnavailable(f"zone {self.settings.name}: given up after an error")
+                raise ZoneUnavailableError(f"zone {self.settings.name}: given up after an error")
             try:
                 return work(item)
             except BaseException:
                 failed = True
                 raise
 
-        with translated(self.settings.name), ThreadPoolExecutor(max(1, connections)) as pool:
+        with translated_errors(self.settings.name), ThreadPoolExecutor(max(1, connections)) as pool:
             done = [pool.submit(guarded, item) for item in items]
             wait(done)
             # The error that came first in time is the one worth telling.

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from pacsgrid.config import SourceSettings
 from pacsgrid.errors import ConfigError
-from pacsgrid.model import SourceSettings
 from pacsgrid.pacs.base import Source
 
 __all__ = ["Source", "open_source"]
@@ -34,7 +32,7 @@ def open_source(settings: SourceSettings) -> Source:
             f"source {settings.name}: kind must be 'dimse', 'dicomweb', 'folder' or 'received'"
         )
     methods = list(dict.fromkeys((settings.retrieve, *settings.fall_back)))
-    sources = [_open_pacs(replace(settings, retrieve=method)) for method in methods]
+    sources = [_open_pacs(settings.replace(retrieve=method)) for method in methods]
     from pacsgrid.pacs.fallback_source import FallbackSource
     from pacsgrid.pacs.source_limits import LimitedSource
 

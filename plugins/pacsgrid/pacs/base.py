@@ -10,7 +10,7 @@ from pacsgrid.model import FoundStudy, StagedFile, StudyQuery
 
 
 class Source(Protocol):
-    """A PACS, drop folder or receiver; its errors are `SourceError` and `SourceUnavailable`."""
+    """A PACS, drop folder or receiver; raises `SourceError` and `SourceUnavailableError`."""
 
     def echo(self) -> None:
         """Return if the source answers, raise otherwise."""

@@ -35,7 +35,7 @@ from pacsgrid.dimse.message_channel import MessageChannel
 from pacsgrid.dimse.pdu import ProposedContext, encode_role
 from pacsgrid.dimse.presentation_contexts import EXPLICIT, IMPLICIT, TRANSFER_SYNTAXES
 from pacsgrid.dimse.requestor import open_association
-from pacsgrid.errors import SourceError, SourceUnreachable
+from pacsgrid.errors import SourceError, SourceUnreachableError
 from pacsgrid.pacs.cstore_writer import CStoreWriter
 from pacsgrid.pacs.source_errors import rejection_error, status_error
 
@@ -80,7 +80,7 @@ class CGetClient:
 
         Raises
         ------
-        SourceUnreachable
+        SourceUnreachableError
             The association was lost, or no answer came in time; complete instances are kept.
         """
         self._message_id += 1
@@ -127,7 +127,7 @@ def open_cget(
 
     Raises
     ------
-    SourceUnreachable, SourceUnavailable, SourceError
+    SourceUnreachableError, SourceUnavailableError, SourceError
         There is no association, now or ever, or nothing useful is accepted.
     """
     contexts = [ProposedContext(_MODEL_CONTEXT, MODEL, (EXPLICIT, IMPLICIT))]
@@ -143,7 +143,7 @@ def open_cget(
         except AssociationRejectedError as error:
             raise rejection_error(name, error.result, error.source, error.reason) from None
         except AssociationFailedError as error:
-            raise SourceUnreachable(f"source {name}: {error}") from None
+            raise SourceUnreachableError(f"source {name}: {error}") from None
         if _MODEL_CONTEXT not in accepted.syntaxes:
             raise SourceError(f"source {name}: accepted no context for the operation")
         if len(accepted.syntaxes) < 2:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pacsgrid.errors import SourceUnavailable
+from pacsgrid.errors import SourceUnavailableError
 
 log = logging.getLogger(__name__)
 
@@ -40,10 +40,10 @@ class CircuitBreaker:
         self._pause_seconds = pause_seconds
 
     def check(self) -> None:
-        """Raise SourceUnavailable during a pause."""
+        """Raise SourceUnavailableError during a pause."""
         rest = self._read()[1] - time.time()
         if rest > 0:
-            raise SourceUnavailable(
+            raise SourceUnavailableError(
                 f"source {self._name}: failed repeatedly; it is not asked for {rest:.0f} s more"
             )
 

@@ -14,16 +14,17 @@ from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError as TransportError
 from urllib3.util import Retry
 
+from pacsgrid.config import SourceSettings
 from pacsgrid.errors import (
     ConfigError,
     PacsgridError,
     SourceError,
-    SourceTooMuch,
-    SourceUnavailable,
-    SourceUnreachable,
+    SourceUnavailableError,
+    SourceUnreachableError,
+    TooManyAnswersError,
 )
-from pacsgrid.model import FoundStudy, SourceSettings, StagedFile, StudyQuery
-from pacsgrid.pacs.log_suppression import suppress_library_logs
+from pacsgrid.log_suppression import suppress_library_logs
+from pacsgrid.model import FoundStudy, StagedFile, StudyQuery
 from pacsgrid.pacs.multipart import (
     MultipartError,
     MultipartReader,
@@ -133,9 +134,9 @@ class DicomWebSource:
         # The environment's proxies and netrc are not meant for a PACS in the hospital network.
         self._session.trust_env = False
         if settings.token:
-            self._session.auth = _Bearer(settings.token)
+            self._session.auth = _Bearer(settings.token.get_secret_value())
         elif settings.user:
-            self._session.auth = (settings.user, settings.password)
+            self._session.auth = (settings.user, settings.password.get_secret_value())
         if settings.ca_file:
             self._session.verify = str(settings.ca_file)
         if settings.cert_file:
@@ -271,7 +272,7 @@ class DicomWebSource:
 
         Raises
         ------
-        SourceTooMuch
+        TooManyAnswersError
             The server has more answers, but ignores ``offset``.
         """
         seen: set[tuple[str, ...]] = set()
@@ -299,7 +300,7 @@ class DicomWebSource:
             yield from new(items)
             full = len(items) >= limit
         if cut:
-            raise SourceTooMuch(
+            raise TooManyAnswersError(
                 f"source {self._name}: the server has more answers than it returns, and ignores "
                 "'offset'; query less at once"
             )
@@ -346,7 +347,7 @@ class DicomWebSource:
                 f"source {self._name}: its certificate is not trusted; check ca_file"
             ) from None
         except (requests.RequestException, TransportError):
-            raise SourceUnreachable(
+            raise SourceUnreachableError(
                 f"source {self._name}: no answer in time or connection lost"
             ) from None
 
@@ -360,7 +361,7 @@ class DicomWebSource:
         try:
             with WriteGroup() as group:
                 self._take(_series_path(study_uid, series_uid), None, taken, into, group)
-        except (SourceError, SourceUnavailable):
+        except (SourceError, SourceUnavailableError):
             return []  # fetching the rest will raise what is wrong; what arrived is kept
         return [ListedInstance(series_uid, uid) for uid in taken] if len(taken) == count else []
 
@@ -385,7 +386,7 @@ class DicomWebSource:
                 for one_path in paths:
                     try:
                         self._take(one_path, wanted, taken, into, group)
-                    except (SourceError, SourceUnavailable) as problem:
+                    except (SourceError, SourceUnavailableError) as problem:
                         errors.append(problem)
         if errors:
             raise next((e for e in errors if e.retryable), errors[0])
@@ -422,7 +423,9 @@ class DicomWebSource:
                     group.write(into / name_for(uid), chain((head,), content))
                     taken.add(uid)
             except MultipartTruncatedError:
-                raise SourceUnavailable(f"source {self._name}: an answer was truncated") from None
+                raise SourceUnavailableError(
+                    f"source {self._name}: an answer was truncated"
+                ) from None
             except MultipartError as error:
                 raise SourceError(f"source {self._name}: {error}") from None
 
@@ -478,5 +481,5 @@ def _failure(name: str, status: int) -> PacsgridError:
     if status == 406:
         return _NotAcceptableError(f"source {name}: cannot answer in the requested form (HTTP 406)")
     if status in (408, 425, 429) or (status >= 500 and status != 501):
-        return SourceUnreachable(f"source {name}: busy or failing (HTTP {status})")
+        return SourceUnreachableError(f"source {name}: busy or failing (HTTP {status})")
     return SourceError(f"source {name}: refused (HTTP {status})")

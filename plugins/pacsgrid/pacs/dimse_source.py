@@ -16,6 +16,7 @@ from pynetdicom.sop_class import (
     Verification,
 )
 
+from pacsgrid.config import SourceSettings
 from pacsgrid.dimse import pynetdicom_requestor, status
 from pacsgrid.dimse.association_settings import AssociationSettings
 from pacsgrid.dimse.tls import client_tls
@@ -23,15 +24,15 @@ from pacsgrid.errors import (
     ConfigError,
     PacsgridError,
     SourceError,
-    SourceTooMuch,
-    SourceUnavailable,
-    SourceUnreachable,
+    SourceUnavailableError,
+    SourceUnreachableError,
+    TooManyAnswersError,
 )
-from pacsgrid.model import FoundStudy, SourceSettings, StagedFile, StudyQuery
+from pacsgrid.log_suppression import suppress_library_logs
+from pacsgrid.model import FoundStudy, StagedFile, StudyQuery
 from pacsgrid.pacs.cget import open_cget
 from pacsgrid.pacs.cstore_writer import CStoreWriter
 from pacsgrid.pacs.likely_sop_classes import CLASSES_AT_ONCE, likely_classes
-from pacsgrid.pacs.log_suppression import suppress_library_logs
 from pacsgrid.pacs.move_destination import MoveDestination
 from pacsgrid.pacs.query_check import Answer
 from pacsgrid.pacs.rate_limiter import RateLimiter
@@ -108,7 +109,7 @@ def _association_settings(settings: SourceSettings) -> AssociationSettings:
         settings.calling_ae_title,
         client_tls(f"source {settings.name}", *files) if settings.tls else None,
         settings.user,
-        settings.password,
+        settings.password.get_secret_value(),
         settings.connect_seconds,
         settings.idle_seconds,
         settings.answer_seconds,
@@ -214,7 +215,7 @@ class DimseSource:
                 f"source {self._name}: accepted no context for the operation"
             ) from None
         except RuntimeError:
-            raise SourceUnreachable(f"source {self._name}: association was lost") from None
+            raise SourceUnreachableError(f"source {self._name}: association was lost") from None
 
     def _find(self, association: Association, identifier: Dataset) -> list[Dataset]:
         answers = []
@@ -224,7 +225,7 @@ class DimseSource:
                 if data is not None:
                     answers.append(data)
             elif code == status.OUT_OF_RESOURCES:  # PS3.4 section C.4.1.1.4
-                raise SourceTooMuch(
+                raise TooManyAnswersError(
                     f"source {self._name}: out of resources for a query; query less at once"
                 )
             else:
@@ -289,7 +290,7 @@ class DimseSource:
                 requests = list(_identifiers(study.study_uid, part, sizes))
                 try:
                     errors += self._run(classes, requests, writer)
-                except SourceUnavailable as problem:
+                except SourceUnavailableError as problem:
                     errors.append(problem)
         if errors:
             raise next((e for e in errors if not e.retryable), errors[0])
@@ -309,7 +310,7 @@ class DimseSource:
                 for request in requests:
                     if (code := send(request)) not in (status.SUCCESS, status.SOME_FAILED):
                         errors.append(status_error(self._name, code))
-        except SourceUnreachable as lost:
+        except SourceUnreachableError as lost:
             errors.append(lost)
         return errors
 
@@ -345,7 +346,7 @@ class DimseSource:
                     s.calling_ae_title, s.move_bind, s.move_port, writer, s.idle_seconds
                 )
             except OSError:
-                raise SourceUnavailable(
+                raise SourceUnavailableError(
                     f"source {self._name}: move_port is in use, or move_bind is no address here"
                 ) from None
             with destination:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from pacsgrid.errors import SourceError, SourceUnavailable
+from pacsgrid.errors import SourceError, SourceUnavailableError
 from pacsgrid.model import FoundStudy, StagedFile, StudyQuery
 from pacsgrid.pacs.base import Source
 
@@ -54,11 +54,11 @@ class FallbackSource:
         return []
 
     def _try(self, call: Callable[[Source], _T]) -> _T:
-        errors: list[SourceError | SourceUnavailable] = []
+        errors: list[SourceError | SourceUnavailableError] = []
         for way, source in self._ways.items():
             try:
                 return call(source)
-            except (SourceError, SourceUnavailable) as error:
+            except (SourceError, SourceUnavailableError) as error:
                 log.warning("source %s: %s failed: %s", self._name, way, error)
                 errors.append(error)
         raise next((error for error in errors if error.retryable), errors[0])

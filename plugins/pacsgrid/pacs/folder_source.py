@@ -9,9 +9,10 @@ from pathlib import Path
 
 from pydicom.uid import MediaStorageDirectoryStorage
 
+from pacsgrid.config import SourceSettings
 from pacsgrid.disk import storing, sync_directory
-from pacsgrid.errors import ConfigError, SourceUnavailable
-from pacsgrid.model import FoundStudy, SourceSettings, StagedFile, StudyQuery
+from pacsgrid.errors import ConfigError, SourceUnavailableError
+from pacsgrid.model import FoundStudy, StagedFile, StudyQuery
 from pacsgrid.pacs.header import Header, read_file_meta, read_header
 from pacsgrid.pacs.query_check import matches_header
 from pacsgrid.pacs.staging import prepare, read_chunks, write_durable
@@ -62,7 +63,7 @@ class FolderSource:
     def echo(self) -> None:
         """Return if the folder exists; it may be a share that is not mounted."""
         if not self._folder.is_dir():
-            raise SourceUnavailable(f"source {self._name}: the drop folder is not there")
+            raise SourceUnavailableError(f"source {self._name}: the drop folder is not there")
 
     def find_studies(self, query: StudyQuery) -> Iterator[FoundStudy]:
         """Yield each study once; strays come last, as one study with an empty UID."""
@@ -96,7 +97,7 @@ class FolderSource:
 
         Raises
         ------
-        SourceUnavailable
+        SourceUnavailableError
             A file cannot be read.
         StorageError
             A file cannot be written.
@@ -109,7 +110,7 @@ class FolderSource:
                     target = _copy(file.path, into)
             except _UnreadableFileError as error:
                 # The path may hold a patient's name.
-                raise SourceUnavailable(
+                raise SourceUnavailableError(
                     f"source {self._name}: a file cannot be read: {error}"
                 ) from None
             staged[target] = StagedFile(target, file.header.sop_uid)

@@ -11,6 +11,7 @@ from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.filereader import read_dataset, read_preamble
 
 from pacsgrid.dimse.presentation_contexts import DEFLATED
+from pacsgrid.log_suppression import suppress_library_logs
 from pacsgrid.pacs.dataset import (
     SERIES_UID,
     SOP_UID,
@@ -20,7 +21,6 @@ from pacsgrid.pacs.dataset import (
     open_stored,
     walk,
 )
-from pacsgrid.pacs.log_suppression import suppress_library_logs
 from pacsgrid.pacs.part10 import HEAD, MOST_META, Meta, read_meta
 
 suppress_library_logs()

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from pacsgrid.config import SourceSettings
 from pacsgrid.disk import sync_directory
-from pacsgrid.errors import ConfigError, SourceUnavailable
-from pacsgrid.model import FoundStudy, SourceSettings, StagedFile, StudyQuery
+from pacsgrid.errors import ConfigError, SourceUnavailableError
+from pacsgrid.model import FoundStudy, StagedFile, StudyQuery
 from pacsgrid.pacs.header import Header, read_file_meta, read_header
 from pacsgrid.pacs.query_check import matches_header
 from pacsgrid.pacs.staging import prepare, read_chunks, write_durable
@@ -44,7 +45,7 @@ class ReceivedSource:
     def echo(self) -> None:
         """Return if the receiver's folder exists."""
         if not (self._folder / PARTS).is_dir():
-            raise SourceUnavailable(f"source {self.name}: the receiver's folder is not there")
+            raise SourceUnavailableError(f"source {self.name}: the receiver's folder is not there")
 
     def find_studies(self, query: StudyQuery) -> Iterator[FoundStudy]:
         """Yield each complete study that matches, once."""
@@ -98,7 +99,7 @@ class ReceivedSource:
         for directory in self._directories():
             try:
                 headers = _headers(directory, most=1)
-            except (OSError, SourceUnavailable) as error:
+            except (OSError, SourceUnavailableError) as error:
                 log.error("%s cannot be read: %s", directory.name, type(error).__name__)
                 continue
             if headers:

@@ -9,7 +9,7 @@ from itertools import product
 from pathlib import Path
 
 from pacsgrid.disk import sync_directory
-from pacsgrid.errors import PacsgridError, SourceError, SourceTooMuch, SourceUnavailable
+from pacsgrid.errors import PacsgridError, SourceError, SourceUnavailableError, TooManyAnswersError
 from pacsgrid.model import FoundStudy, StagedFile, StudyQuery
 from pacsgrid.pacs.query_check import Answer, check_single_values, match_answer, merge_queries
 from pacsgrid.pacs.staging import name_for, prepare
@@ -100,7 +100,7 @@ class AnswerCollector:
 
         Raises
         ------
-        SourceTooMuch
+        TooManyAnswersError
             There are as many as the source gives at most, so others may be missing.
         """
         count = 0
@@ -116,7 +116,7 @@ class AnswerCollector:
             self._found[key] = merge_queries(known, study) if known else study
         self._total += count
         if self._most and count >= self._most:
-            raise SourceTooMuch(
+            raise TooManyAnswersError(
                 f"source {self._name}: gives no more than {self._most} answers "
                 "(most_answers); query less at once"
             )
@@ -210,7 +210,7 @@ def fetch_all(
     ------
     SourceError
         The source lists nothing, or refused for good.
-    SourceUnavailable
+    SourceUnavailableError
         Not everything arrived; what did is kept.
     """
     if not listed:
@@ -224,12 +224,12 @@ def fetch_all(
         try:
             fetch(rest)
             error = None
-        except SourceUnavailable as problem:
+        except SourceUnavailableError as problem:
             error = problem
     sync_directory(into)
     rest = missing(listed, into)
     if rest:
-        raise error or SourceUnavailable(
+        raise error or SourceUnavailableError(
             f"source {name}: {len(rest)} of {len(listed)} instances did not arrive"
         )
     uids = sorted({one.sop_uid for one in listed})

@@ -7,7 +7,12 @@ from pynetdicom.association import Association
 
 from pacsgrid.dimse import status
 from pacsgrid.dimse.pdu import CALLED_TITLE_UNKNOWN, CALLING_TITLE_UNKNOWN
-from pacsgrid.errors import PacsgridError, SourceError, SourceUnavailable, SourceUnreachable
+from pacsgrid.errors import (
+    PacsgridError,
+    SourceError,
+    SourceUnavailableError,
+    SourceUnreachableError,
+)
 
 _FINAL = {
     0x0112: "no such SOP instance",
@@ -37,10 +42,10 @@ def status_error(name: str, code: int | None) -> PacsgridError:
         The status (PS3.7 annex C), None if no answer came.
     """
     if code is None:
-        return SourceUnreachable(f"source {name}: no answer in time or connection lost")
+        return SourceUnreachableError(f"source {name}: no answer in time or connection lost")
     if code in _FINAL:
         return SourceError(f"source {name}: refused with 0x{code:04X}, {_FINAL[code]}")
-    return SourceUnavailable(f"source {name}: failed with status 0x{code:04X}")
+    return SourceUnavailableError(f"source {name}: failed with status 0x{code:04X}")
 
 
 def rejection_error(
@@ -62,7 +67,7 @@ def rejection_error(
         return SourceError(f"source {name}: called AE title not recognised; {where}")
     if result == 1:
         return SourceError(f"source {name}: {where}")
-    return SourceUnavailable(f"source {name}: {where}")
+    return SourceUnavailableError(f"source {name}: {where}")
 
 
 def association_error(name: str, association: Association) -> PacsgridError:
@@ -81,4 +86,6 @@ def association_error(name: str, association: Association) -> PacsgridError:
         return rejection_error(name, *fields)
     if association.rejected_contexts and not association.accepted_contexts:
         return SourceError(f"source {name}: no presentation context accepted")
-    return SourceUnreachable(f"source {name}: no association; host down, port closed or aborted")
+    return SourceUnreachableError(
+        f"source {name}: no association; host down, port closed or aborted"
+    )

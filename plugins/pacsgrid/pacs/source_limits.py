@@ -17,8 +17,9 @@ from datetime import time as clock
 from pathlib import Path
 from typing import TypeVar
 
-from pacsgrid.errors import SourceError, SourceUnavailable, SourceUnreachable
-from pacsgrid.model import FoundStudy, SourceSettings, StagedFile, StudyQuery
+from pacsgrid.config import SourceSettings
+from pacsgrid.errors import SourceError, SourceUnavailableError, SourceUnreachableError
+from pacsgrid.model import FoundStudy, StagedFile, StudyQuery
 from pacsgrid.pacs.base import Source
 from pacsgrid.pacs.circuit_breaker import CircuitBreaker
 
@@ -45,8 +46,8 @@ def is_open(hours: str, now: clock) -> bool:
 class LimitedSource:
     """A source that is asked only as often and as much as its settings allow.
 
-    Every call may raise `SourceUnavailable`: outside its hours, while its associations are all in
-    use, or during a pause after repeated failures.
+    Every call may raise `SourceUnavailableError`: outside its hours, while its associations are
+    all in use, or during a pause after repeated failures.
 
     Parameters
     ----------
@@ -107,15 +108,15 @@ class LimitedSource:
     def _call(self, ask: Callable[[], _T]) -> _T:
         name, hours = self._settings.name, self._settings.hours
         if not is_open(hours, self._now().time()):
-            raise SourceUnavailable(f"source {name}: may be asked at {hours} only")
+            raise SourceUnavailableError(f"source {name}: may be asked at {hours} only")
         self._breaker.check()
         with self._slot():
             try:
                 result = ask()
-            except SourceUnreachable:
+            except SourceUnreachableError:
                 self._breaker.record_failure()
                 raise
-            except (SourceError, SourceUnavailable):
+            except (SourceError, SourceUnavailableError):
                 # The source answered: one study's trouble must not stop the others.
                 self._breaker.record_success()
                 raise
@@ -140,7 +141,7 @@ class LimitedSource:
                     os.close(handle)
                 return
             if time.monotonic() >= until:
-                raise SourceUnavailable(
+                raise SourceUnavailableError(
                     f"source {self._settings.name}: its {len(self._slots)} associations "
                     "(max_associations) are all in use"
                 )

@@ -10,21 +10,21 @@ from pathlib import Path
 from pacsgrid.deid import (
     Batch,
     join_reports,
+    merge_patient_prints,
     patient_conflict,
-    same_patient,
     study_report,
 )
 from pacsgrid.disk import sha256_of, sync_directories
-from pacsgrid.errors import HeldError, WorkFilesGone
+from pacsgrid.errors import HeldError, WorkFilesMissingError
 from pacsgrid.ledger import InstanceRow
 from pacsgrid.model import AnonymisedInstance
-from pacsgrid.pipeline.context import Line
-from pacsgrid.pipeline.received import Settled, is_received, settled_before
+from pacsgrid.pipeline.context import ProjectContext
+from pacsgrid.pipeline.received_cleanup import ProvenInstances, is_received, proven_instances
 
 log = logging.getLogger(__name__)
 
 
-def anonymise(line: Line, ref: str) -> None:
+def anonymise(context: ProjectContext, ref: str) -> None:
     """Anonymise and check a staged study.
 
     A single bad file is held and the rest goes on; an identifying value that the checker finds
@@ -36,23 +36,23 @@ def anonymise(line: Line, ref: str) -> None:
     ------
     HeldError
         The checker refused, the files name several patients, or no instance is left.
-    WorkFilesGone
+    WorkFilesMissingError
         What was retrieved is not in staging any more.
     """
-    rooms = line.rooms(ref)
-    if not rooms.staging.is_dir():
-        raise WorkFilesGone("what was retrieved is not in staging any more")
-    settled = settled_before(line, ref)
-    files = sorted(path for path in rooms.staging.iterdir() if path.suffix == ".dcm")
-    digests = {path: sha256_of(path) for path in files} if is_received(line, ref) else {}
+    folders = context.folders(ref)
+    if not folders.staging.is_dir():
+        raise WorkFilesMissingError("what was retrieved is not in staging any more")
+    settled = proven_instances(context, ref)
+    files = sorted(path for path in folders.staging.iterdir() if path.suffix == ".dcm")
+    digests = {path: sha256_of(path) for path in files} if is_received(context, ref) else {}
     if settled is not None:
         files = [path for path in files if digests[path] not in settled.files]
-    batch = _through(line, ref, files, settled)
-    sync_directories([rooms.outbox.parent])
+    batch = _through(context, ref, files, settled)
+    sync_directories([folders.outbox.parent])
     for outcome in batch.held:
         if outcome.refused:
             raise outcome.error()
-        _hold_file(line, ref, outcome.source, outcome.error())
+        _hold_file(context, ref, outcome.source, outcome.error())
     done = batch.made
     if not done and settled is None:
         if batch.held:
@@ -64,11 +64,11 @@ def anonymise(line: Line, ref: str) -> None:
             "the files of this study bear different PatientIDs (0010,0020), or one of "
             "different issuers (0010,0021); correct it at the source",
         )
-    _insist_on_one_patient(line, done)
+    _insist_on_one_patient(context, done)
     if done:
-        line.ledger.set_profile(ref, line.profile.hash)
-        line.ledger.add_instances(ref, done)
-        line.ledger.add_received(
+        context.ledger.studies.set_profile(ref, context.profile.hash)
+        context.ledger.instances.add(ref, done)
+        context.ledger.received.add(
             ref,
             {
                 digests[outcome.source]: outcome.made.sop_uid
@@ -76,11 +76,11 @@ def anonymise(line: Line, ref: str) -> None:
                 if outcome.made and digests
             },
         )
-    line.ledger.set_report(ref, _report(line, ref, batch, settled))
+    context.ledger.reports.set(ref, _report(context, ref, batch, settled))
     log.info("%s: %d instances anonymised, %d held", ref, len(done), len(batch.held))
 
 
-def _insist_on_one_patient(line: Line, done: Sequence[AnonymisedInstance]) -> None:
+def _insist_on_one_patient(context: ProjectContext, done: Sequence[AnonymisedInstance]) -> None:
     """Hold a study whose files, or whose subject's other studies, are of another patient.
 
     Raises
@@ -88,20 +88,22 @@ def _insist_on_one_patient(line: Line, done: Sequence[AnonymisedInstance]) -> No
     HeldError
         ``patient-mismatch`` or ``patient-conflict``.
     """
-    if not done or not line.profile.hold_patient_conflicts:
+    if not done or not context.profile.hold_patient_conflicts:
         return
-    patient = same_patient(made.patient for made in done)
-    if apart := line.patients.note(line.project.name, done[0].subject, patient):
+    patient = merge_patient_prints(made.patient for made in done)
+    if apart := context.ledger.patients.merge(context.project.name, done[0].subject, patient):
         raise patient_conflict(apart)
 
 
-def _through(line: Line, ref: str, files: list[Path], settled: Settled | None) -> Batch:
+def _through(
+    context: ProjectContext, ref: str, files: list[Path], settled: ProvenInstances | None
+) -> Batch:
     """Anonymise and check into an empty outbox; hold what does not fit what is settled."""
-    outbox = line.rooms(ref).outbox
+    outbox = context.folders(ref).outbox
     while True:
         shutil.rmtree(outbox, ignore_errors=True)
         outbox.mkdir(parents=True, mode=0o700)
-        batch = line.workshop.study(files, outbox)
+        batch = context.processor.process_study(files, outbox)
         if settled is None or any(outcome.refused for outcome in batch.held):
             return batch
         strange = {
@@ -112,12 +114,14 @@ def _through(line: Line, ref: str, files: list[Path], settled: Settled | None) -
         if not strange:
             return batch
         for path, error in strange.items():
-            _hold_file(line, ref, path, error)
+            _hold_file(context, ref, path, error)
         # Once more without them, so that nothing of them is in the outbox or the report.
         files = [path for path in files if path not in strange]
 
 
-def _report(line: Line, ref: str, batch: Batch, settled: Settled | None) -> bytes:
+def _report(
+    context: ProjectContext, ref: str, batch: Batch, settled: ProvenInstances | None
+) -> bytes:
     done = batch.made
     held = [outcome.code for outcome in batch.held]
     first: AnonymisedInstance | InstanceRow
@@ -125,14 +129,14 @@ def _report(line: Line, ref: str, batch: Batch, settled: Settled | None) -> byte
         first = done[0]
     else:
         first = next(iter(settled.rows.values()))
-        held = [code for code, _ in line.ledger.held_items(ref)]
-    report = study_report(first.subject, first.study_uid, line.profile, batch.counts, held)
+        held = [code for code, _ in context.ledger.held.of_study(ref)]
+    report = study_report(first.subject, first.study_uid, context.profile, batch.counts, held)
     if settled is None or settled.rows.keys() <= {made.sop_uid for made in done}:
         return report
-    return join_reports(line.ledger.settled_report(ref), report)
+    return join_reports(context.ledger.reports.before_reopening(ref), report)
 
 
-def _hold_file(line: Line, ref: str, path: Path, error: HeldError) -> None:
-    digest = line.rooms(ref).keep(path)
-    line.ledger.hold_item(ref, error.code, error.detail, digest)
+def _hold_file(context: ProjectContext, ref: str, path: Path, error: HeldError) -> None:
+    digest = context.folders(ref).quarantine_file(path)
+    context.ledger.held.add(ref, error.code, error.detail, digest)
     log.warning("%s: one file held, %s", ref, error.code)

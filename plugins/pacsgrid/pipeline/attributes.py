@@ -53,7 +53,7 @@ _READ = [tag_for_keyword(word) for word in (_STUDY + _SERIES + _INSTANCE).split(
 _CHARACTER_SET = tag_for_keyword("SpecificCharacterSet")
 
 
-def attributes_of(source: Path | BinaryIO) -> Json:
+def read_attributes(source: Path | BinaryIO) -> Json:
     """Read an instance's header; values that break their own VR's rules are left out.
 
     Raises
@@ -86,7 +86,9 @@ def _read(data: Dataset) -> Json:
     return found
 
 
-def sorted_out(series_of: Mapping[str, str], known: Mapping[str, Json]) -> tuple[Json, Json, Json]:
+def split_by_level(
+    series_of: Mapping[str, str], known: Mapping[str, Json]
+) -> tuple[Json, Json, Json]:
     """Split instances' attributes into the study's, each series' and each instance's own.
 
     Parameters
@@ -119,6 +121,6 @@ def _complete(into: Json, own: Json, tags: Iterable[str]) -> None:
             into.setdefault(tag, own[tag])
 
 
-def together(study: Json, series: Json, instance: Json) -> Json:
+def merge_levels(study: Json, series: Json, instance: Json) -> Json:
     """Return all attributes of an instance, as `attributes_of` gave them."""
     return dict(sorted({**study, **series, **instance}.items()))

@@ -34,7 +34,7 @@ _FORMAT = 1
 
 
 @dataclass(frozen=True)
-class Options:
+class BackupOptions:
     """What a backup or a restore takes in beside the ledger.
 
     Attributes
@@ -55,7 +55,7 @@ class Options:
     passphrase: bytes = b""
 
 
-def backup(site_file: Path, into: Path, options: Options) -> dict[str, Any]:
+def backup(site_file: Path, into: Path, options: BackupOptions) -> dict[str, Any]:
     """Write a backup; returns its manifest.
 
     Raises
@@ -166,7 +166,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def restore(
-    site_file: Path, folder: Path, options: Options, replace: bool = False
+    site_file: Path, folder: Path, options: BackupOptions, replace: bool = False
 ) -> dict[str, Any]:
     """Bring back keys, then databases, the ledger last; returns the manifest.
 
@@ -221,7 +221,7 @@ def restore(
 
 
 def _missing_keys(
-    site_file: Path, folder: Path, prints: Mapping[str, str], options: Options
+    site_file: Path, folder: Path, prints: Mapping[str, str], options: BackupOptions
 ) -> dict[Path, bytes]:
     """Return the key files to write; raises ConfigError for a key that is not the backup's."""
     held: dict[str, bytes] = {}

@@ -4,36 +4,35 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from pacsgrid.config import Site, read_key
-from pacsgrid.deid import Profile, Pseudonyms, Workshop, load_profile
-from pacsgrid.deid.quarantine import keep
+from pacsgrid.config import ProjectSettings, Site, read_key
+from pacsgrid.deid import Profile, Pseudonyms, StudyProcessor, load_profile
+from pacsgrid.deid.quarantine import copy_to_quarantine
 from pacsgrid.disk import open_private, sync_directories
 from pacsgrid.errors import ConfigError
 from pacsgrid.grid import Zone
-from pacsgrid.ledger import Cohorts, Duties, Ledger, Patients, Vault, migrate
-from pacsgrid.model import ProjectSettings
+from pacsgrid.ledger import Ledger, Vault
 from pacsgrid.uids import named
 
 
 @dataclass(frozen=True)
-class Rooms:
+class WorkFolders:
     """The directories one study passes through, all named by its opaque reference."""
 
     staging: Path
     outbox: Path
     quarantine: Path
 
-    def keep(self, path: Path) -> str:
+    def quarantine_file(self, path: Path) -> str:
         """Copy a file into the quarantine, whole or not at all; returns its SHA-256 in hex."""
-        return keep(path, self.quarantine)
+        return copy_to_quarantine(path, self.quarantine)
 
-    def set_aside(self) -> None:
+    def copy_to_quarantine(self) -> None:
         """Have the quarantine hold all of staging too; again is no harm."""
         if not self.staging.exists():
             return
@@ -61,7 +60,7 @@ class Rooms:
             shutil.rmtree(room, ignore_errors=True)
 
 
-class Line:
+class ProjectContext:
     """One project's line from source to verified replicas.
 
     Parameters
@@ -98,40 +97,15 @@ class Line:
         self.vault = Vault(site.vault_key)
         for room in (site.staging, site.outbox, site.quarantine):
             room.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._actor = actor
+        self.ledger = Ledger(site.ledger_dsn, actor)
         self._zones: dict[str, Zone] = {}
-
-    @cached_property
-    def ledger(self) -> Ledger:
-        """The ledger, its schema brought up to date first."""
-        migrate(self.site.ledger_dsn)
-        return Ledger(self.site.ledger_dsn, self._actor)
-
-    @cached_property
-    def duties(self) -> Duties:
-        """What the replication policy still asks for."""
-        migrate(self.site.ledger_dsn)
-        return Duties(self.site.ledger_dsn)
-
-    @cached_property
-    def cohorts(self) -> Cohorts:
-        """Releases and withdrawals."""
-        migrate(self.site.ledger_dsn)
-        return Cohorts(self.site.ledger_dsn)
-
-    @cached_property
-    def patients(self) -> Patients:
-        """Which patient each subject stands for."""
-        migrate(self.site.ledger_dsn)
-        return Patients(self.site.ledger_dsn)
 
     def zone(self, name: str) -> Zone:
         """Return the client of a zone, one per line."""
         if name not in self._zones:
-            policy, settings = self.project.policy, self.site.zone(name)
+            policy, settings = self.project.replication, self.site.zone(name)
             self._zones[name] = Zone(
-                replace(
-                    settings,
+                settings.replace(
                     copies=policy.copies.get(name, settings.copies),
                     resource=policy.resources.get(name, settings.resource),
                 )
@@ -148,30 +122,27 @@ class Line:
         """The zones that hold a copy each."""
         return [self.zone(name) for name in self.project.partner_zones]
 
-    def rooms(self, ref: str) -> Rooms:
+    def folders(self, ref: str) -> WorkFolders:
         """Return the directories of one study; raises HeldError, see `uids.named`."""
         name, site = named(ref), self.site
-        return Rooms(site.staging / name, site.outbox / name, site.quarantine / name)
+        return WorkFolders(site.staging / name, site.outbox / name, site.quarantine / name)
 
     @cached_property
-    def workshop(self) -> Workshop:
+    def processor(self) -> StudyProcessor:
         """Anonymiser and checker; its processes serve one study after another."""
-        return Workshop(self.pseudonyms, self.profile)
+        return StudyProcessor(self.pseudonyms, self.profile)
 
-    def rest(self) -> None:
-        """End the processes of the workshop, and forget what it knows of the last study."""
-        if "workshop" in self.__dict__:
-            self.__dict__.pop("workshop").close()
+    def stop_workers(self) -> None:
+        """End the worker processes, and forget what they know of the last study."""
+        if "processor" in self.__dict__:
+            self.__dict__.pop("processor").close()
 
     def close(self) -> None:
         """Close every connection this line opened."""
-        self.rest()
+        self.stop_workers()
         for zone in self._zones.values():
             zone.close()
         self._zones.clear()
-        for name in ("ledger", "duties", "cohorts", "patients"):
-            if name in self.__dict__:
-                self.__dict__.pop(name).close()
 
     def __enter__(self) -> Self:
         return self

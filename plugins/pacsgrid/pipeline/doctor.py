@@ -17,12 +17,11 @@ from irods.models import Collection, CollectionMeta, DataObject
 
 from pacsgrid import grid
 from pacsgrid.errors import PacsgridError
-from pacsgrid.ledger.invariants import faults, sealed_entries
 from pacsgrid.model import StudyState
 from pacsgrid.pacs.query_check import QUERY_KEYS
-from pacsgrid.pipeline.context import Line
-from pacsgrid.pipeline.crate import MANIFEST
-from pacsgrid.pipeline.release import collection_of
+from pacsgrid.pipeline.context import ProjectContext
+from pacsgrid.pipeline.release import release_collection
+from pacsgrid.pipeline.release_documents import MANIFEST
 from pacsgrid.pipeline.report import project_report
 
 # A shorter identifier occurs by chance inside a number or a name.
@@ -41,28 +40,27 @@ class Fault:
     what: str
 
 
-def examine(line: Line) -> list[Fault]:
+def find_faults(context: ProjectContext) -> list[Fault]:
     """Return every fault of a project. Raises RetryableError when the ledger does not answer."""
-    found = [Fault(rule, ref, what) for rule, ref, what in _ledger(line)]
-    found += _proofs(line)
-    found += _rooms(line)
-    identities = _identities(line)
-    for zone in (line.home, *line.partners):
+    found = [Fault(rule, ref, what) for rule, ref, what in _ledger(context)]
+    found += _proofs(context)
+    found += _rooms(context)
+    identities = _identities(context)
+    for zone in (context.home, *context.partners):
         try:
-            found += _zone(line, zone, identities)
+            found += _zone(context, zone, identities)
         except PacsgridError as error:
             found.append(Fault("the zone cannot be examined", zone.settings.name, str(error)))
-    found += _releases(line)
+    found += _releases(context)
     return found
 
 
-def _ledger(line: Line) -> list[tuple[str, str, str]]:
-    line.ledger.summary(line.project.name)  # brings the schema up to date
-    return faults(line.site.ledger_dsn, line.project.name)
+def _ledger(context: ProjectContext) -> list[tuple[str, str, str]]:
+    return context.ledger.consistency.violations(context.project.name)
 
 
-def _proofs(line: Line) -> Iterator[Fault]:
-    for name, zone in project_report(line).zones.items():
+def _proofs(context: ProjectContext) -> Iterator[Fault]:
+    for name, zone in project_report(context).zones.items():
         if zone.late:
             yield Fault("replicas are missing for too long", name, f"{zone.late} instances")
         if zone.bad:
@@ -71,10 +69,10 @@ def _proofs(line: Line) -> Iterator[Fault]:
             yield Fault("proofs are older than allowed", name, f"{zone.overdue} studies")
 
 
-def _rooms(line: Line) -> Iterator[Fault]:
-    everything = {study.ref: study.state for study in line.ledger.studies()}
+def _rooms(context: ProjectContext) -> Iterator[Fault]:
+    everything = {study.ref: study.state for study in context.ledger.studies.find()}
     for name in ("staging", "outbox", "quarantine"):
-        room: Path = getattr(line.site, name)
+        room: Path = getattr(context.site, name)
         if room.stat().st_mode & 0o077:
             yield Fault("a room can be entered by others", name, f"chmod 700 {room}")
         for there in room.iterdir():
@@ -88,10 +86,10 @@ def _rooms(line: Line) -> Iterator[Fault]:
                 yield Fault("a withdrawn study is left in a room", there.name, name)
 
 
-def _identities(line: Line) -> set[str]:
+def _identities(context: ProjectContext) -> set[str]:
     values: set[str] = set()
-    for ref, sealed in sealed_entries(line.site.ledger_dsn, line.project.name):
-        opened = line.vault.open(ref, sealed)
+    for ref, sealed in context.ledger.vault.of_project(context.project.name):
+        opened = context.vault.open(ref, sealed)
         values.update(
             value
             for key, value in opened.items()
@@ -100,19 +98,19 @@ def _identities(line: Line) -> set[str]:
     return values
 
 
-def _zone(line: Line, zone: grid.Zone, identities: set[str]) -> Iterator[Fault]:
-    name, project = zone.settings.name, line.project.name
+def _zone(context: ProjectContext, zone: grid.Zone, identities: set[str]) -> Iterator[Fault]:
+    name, project = zone.settings.name, context.project.name
     root = f"/{name}/home/{project}/data"
     wanted: dict[str, str] = {}
     allowed: set[str] = set()
     documents: set[str] = set()
-    for study in line.ledger.studies(project):
-        rows = line.ledger.instances(study.ref)
+    for study in context.ledger.studies.find(project):
+        rows = context.ledger.instances.of_study(study.ref)
         paths = {grid.object_path(name, project, row): study.ref for row in rows}
         if study.state is not StudyState.WITHDRAWN:
             allowed |= set(paths)
             documents |= {str(Path(path).parents[1]) for path in paths}
-        at_home = zone is line.home and study.state in _DEPOSITED
+        at_home = zone is context.home and study.state in _DEPOSITED
         if at_home or study.state is StudyState.VERIFIED:
             wanted |= paths
     found = set(_objects(zone, root))
@@ -141,17 +139,17 @@ def _values(zone: grid.Zone, root: str) -> set[str]:
     return {str(row[CollectionMeta.value]) for row in rows}
 
 
-def _releases(line: Line) -> Iterator[Fault]:
-    project = line.project.name
-    for row in line.cohorts.releases(project):
+def _releases(context: ProjectContext) -> Iterator[Fault]:
+    project = context.project.name
+    for row in context.ledger.releases.versions(project):
         if row.retired_at is not None:
             continue
         where = f"{row.name} v{row.version}"
-        place = collection_of(line.home, project, row.name, row.version)
-        if f"{place}/{MANIFEST}" not in set(_objects(line.home, place.rsplit("/", 1)[0])):
+        place = release_collection(context.home, project, row.name, row.version)
+        if f"{place}/{MANIFEST}" not in set(_objects(context.home, place.rsplit("/", 1)[0])):
             yield Fault("a release has lost its manifest", where, place)
-        for ref in line.cohorts.release_refs(project, row.name, row.version):
-            if (state := line.ledger.state(ref)) is not StudyState.VERIFIED:
+        for ref in context.ledger.releases.study_refs(project, row.name, row.version):
+            if (state := context.ledger.studies.state(ref)) is not StudyState.VERIFIED:
                 yield Fault(
                     "a release lists a study that is not verified", where, f"{ref}: {state}"
                 )

@@ -12,26 +12,27 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from pacsgrid.ledger import forget_selections
 from pacsgrid.ledger.codes import GIVEN_UP
 from pacsgrid.model import StudyState
-from pacsgrid.pipeline.context import Line
-from pacsgrid.pipeline.received import sweep_received
+from pacsgrid.pipeline.context import ProjectContext
+from pacsgrid.pipeline.received_cleanup import clean_up_received
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Swept:
+class CleanupReport:
     """How many rooms, quarantines, selections and received files were removed."""
 
-    rooms: int = 0
+    folders: int = 0
     quarantines: int = 0
     selections: int = 0
     received: int = 0
 
 
-def sweep(line: Line, keep_rejected: timedelta, keep_selections: timedelta) -> Swept:
+def clean_up(
+    context: ProjectContext, keep_rejected: timedelta, keep_selections: timedelta
+) -> CleanupReport:
     """Clean up after a project.
 
     Removed are staging and outbox of studies that are verified or withdrawn, what was taken through
@@ -39,26 +40,30 @@ def sweep(line: Line, keep_rejected: timedelta, keep_selections: timedelta) -> S
     whose patient had withdrawn, longer ago than `keep_rejected`, and selections older than
     `keep_selections`.
     """
-    received = sweep_received(line)
-    rooms = 0
-    for study in line.ledger.studies(
-        line.project.name, (StudyState.VERIFIED, StudyState.WITHDRAWN)
+    received = clean_up_received(context)
+    folders = 0
+    for study in context.ledger.studies.find(
+        context.project.name, (StudyState.VERIFIED, StudyState.WITHDRAWN)
     ):
-        with line.ledger.lock_study(study.ref) as ours:
-            there = line.rooms(study.ref)
+        with context.ledger.studies.lock(study.ref) as ours:
+            there = context.folders(study.ref)
             if ours and (there.staging.exists() or there.outbox.exists()):
                 there.wipe()
-                rooms += 1
+                folders += 1
     quarantines = 0
-    waiting = {row.ref for row in line.ledger.held(line.project.name) if row.code not in GIVEN_UP}
-    for study in line.ledger.studies(line.project.name):
-        room = line.rooms(study.ref).quarantine
+    waiting = {
+        row.ref
+        for row in context.ledger.held.queue(context.project.name)
+        if row.code not in GIVEN_UP
+    }
+    for study in context.ledger.studies.find(context.project.name):
+        room = context.folders(study.ref).quarantine
         if study.ref not in waiting and _older(room, keep_rejected):
             shutil.rmtree(room, ignore_errors=True)
             quarantines += 1
-    selections = forget_selections(line.site.ledger_dsn, keep_selections)
-    log.info("removed %d rooms, %d quarantines, %d selections", rooms, quarantines, selections)
-    return Swept(rooms, quarantines, selections, received)
+    selections = context.ledger.selections.remove_older(keep_selections)
+    log.info("removed %d rooms, %d quarantines, %d selections", folders, quarantines, selections)
+    return CleanupReport(folders, quarantines, selections, received)
 
 
 def _older(room: Path, age: timedelta) -> bool:

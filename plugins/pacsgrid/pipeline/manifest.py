@@ -10,14 +10,14 @@ from typing import Any, Self
 from pacsgrid.deid import REPORT_NAME
 from pacsgrid.errors import ZoneError
 from pacsgrid.ledger import InstanceRow
-from pacsgrid.pipeline.attributes import Json, sorted_out, together
+from pacsgrid.pipeline.attributes import Json, merge_levels, split_by_level
 from pacsgrid.uids import is_uid
 
 MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
-class Listed:
+class ManifestEntry:
     """An instance; `own` are the attributes that its study and series do not have."""
 
     series: str
@@ -47,7 +47,7 @@ class Manifest:
     report_sha256: str | None
     shared: Json
     series: Mapping[str, Json]
-    instances: tuple[Listed, ...]
+    instances: tuple[ManifestEntry, ...]
 
     @classmethod
     def of(
@@ -60,7 +60,7 @@ class Manifest:
         report_sha256: str | None,
     ) -> Self:
         """Make the manifest of a study whose instances' attributes are `known` by SOP UID."""
-        study, series, own = sorted_out({row.sop_uid: row.series_uid for row in rows}, known)
+        study, series, own = split_by_level({row.sop_uid: row.series_uid for row in rows}, known)
         return cls(
             project,
             rows[0].subject,
@@ -71,7 +71,7 @@ class Manifest:
             study,
             series,
             tuple(
-                Listed(r.series_uid, r.sop_uid, r.sha256, r.size, own.get(r.sop_uid, {}))
+                ManifestEntry(r.series_uid, r.sop_uid, r.sha256, r.size, own.get(r.sop_uid, {}))
                 for r in sorted(rows, key=lambda r: (r.series_uid, r.sop_uid))
             ),
         )
@@ -95,7 +95,7 @@ class Manifest:
                 attributes.get("study", {}),
                 attributes.get("series", {}),
                 tuple(
-                    Listed(
+                    ManifestEntry(
                         one["series"],
                         one["sop"],
                         one["sha256"],
@@ -108,9 +108,9 @@ class Manifest:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ZoneError(f"a {MANIFEST} cannot be read: {type(error).__name__}") from None
 
-    def attributes(self, one: Listed) -> Json:
+    def attributes(self, one: ManifestEntry) -> Json:
         """Return all that is known of an instance."""
-        return together(self.shared, self.series.get(one.series, {}), one.own)
+        return merge_levels(self.shared, self.series.get(one.series, {}), one.own)
 
     def dump(self) -> bytes:
         """Return the manifest as it stands in a zone, a line for each instance."""

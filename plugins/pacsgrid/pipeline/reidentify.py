@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pacsgrid.errors import ConfigError
-from pacsgrid.ledger import Ledger, Vault, note_access
+from pacsgrid.ledger import Ledger, Vault
 from pacsgrid.pacs.query_check import QUERY_KEYS
 
 _REASON = 10
@@ -41,12 +41,12 @@ def reidentify(
     if len(reason) < _REASON:
         raise ConfigError(f"why? give a reason of at least {_REASON} characters")
     vault = Vault(vault_key)
-    with Ledger(dsn, who) as ledger:
-        refs = ledger.references(project, pseudonym)
-        if not refs:
-            raise ConfigError(f"project {project} has no pseudonym {pseudonym!r}")
-        for ref in refs:
-            note_access(dsn, who, ref, "identity", reason)
-            identity = vault.open(ref, ledger.sealed(ref))
-            # What was asked for may name other patients too.
-            yield ref, {key: identity[key] for key in identity if key not in QUERY_KEYS}
+    ledger = Ledger(dsn, who)
+    refs = ledger.studies.find_by_pseudonym(project, pseudonym)
+    if not refs:
+        raise ConfigError(f"project {project} has no pseudonym {pseudonym!r}")
+    for ref in refs:
+        ledger.audit.add_access(who, ref, "identity", reason)
+        identity = vault.open(ref, ledger.vault.sealed(ref))
+        # What was asked for may name other patients too.
+        yield ref, {key: identity[key] for key in identity if key not in QUERY_KEYS}

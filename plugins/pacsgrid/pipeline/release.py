@@ -10,17 +10,17 @@ from dataclasses import dataclass, field
 
 from pacsgrid import grid
 from pacsgrid.errors import ConfigError
-from pacsgrid.grid.release_tickets import end_tickets_below
+from pacsgrid.grid.release_tickets import revoke_tickets_below
 from pacsgrid.grid.search import Criterion, search
 from pacsgrid.ledger import InstanceRow
-from pacsgrid.pipeline.context import Line
-from pacsgrid.pipeline.crate import Documents, documents
+from pacsgrid.pipeline.context import ProjectContext
+from pacsgrid.pipeline.release_documents import Documents, release_documents
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass
-class Preview:
+class CohortSummary:
     """What a cohort would hold: counts, bytes, instances by modality."""
 
     subjects: int = 0
@@ -30,8 +30,8 @@ class Preview:
     modalities: dict[str, int] = field(default_factory=dict)
 
 
-def select(
-    line: Line,
+def select_cohort(
+    context: ProjectContext,
     criteria: Sequence[Criterion] = (),
     subjects: Sequence[str] = (),
     study_uids: Sequence[str] = (),
@@ -44,17 +44,17 @@ def select(
         raise ConfigError("a cohort needs criteria, subjects or study UIDs")
     wanted = list(study_uids)
     if criteria:
-        root = f"/{line.home.settings.name}/home/{line.project.name}/data"
+        root = f"/{context.home.settings.name}/home/{context.project.name}/data"
         depth = root.count("/") + 2
-        found = search(line.home, root, criteria)
+        found = search(context.home, root, criteria)
         wanted += [path.rsplit("/", 1)[1] for path in found if path.count("/") == depth]
-    return line.cohorts.members(line.project.name, wanted, subjects)
+    return context.ledger.instances.verified(context.project.name, wanted, subjects)
 
 
-def preview(members: dict[str, list[InstanceRow]]) -> Preview:
+def summarise_cohort(members: dict[str, list[InstanceRow]]) -> CohortSummary:
     """Count a cohort."""
     rows = [row for one in members.values() for row in one]
-    return Preview(
+    return CohortSummary(
         subjects=len({row.subject for row in rows}),
         studies=len(members),
         instances=len(rows),
@@ -63,8 +63,8 @@ def preview(members: dict[str, list[InstanceRow]]) -> Preview:
     )
 
 
-def release(
-    line: Line,
+def release_cohort(
+    context: ProjectContext,
     name: str,
     members: dict[str, list[InstanceRow]],
     title: str = "",
@@ -88,30 +88,32 @@ def release(
         raise ConfigError(f"{name!r} is no name of a release; use letters, digits, '.', '-', '_'")
     if not members:
         raise ConfigError(f"release {name}: the cohort is empty; look at its preview")
-    project, rows = line.project.name, [row for one in members.values() for row in one]
-    standing = line.cohorts.releases(project, name)
+    project, rows = context.project.name, [row for one in members.values() for row in one]
+    standing = context.ledger.releases.versions(project, name)
     digest = _digest(rows)
     last = standing[-1] if standing else None
     if last and last.manifest_sha256 == digest and last.retired_at is None:
         version = last.version
     else:
         version = last.version + 1 if last else 1
-    made = documents(line.home.settings.name, project, name, version, title, rows, withdrawn)
-    line.cohorts.add_release(project, name, version, digest, sorted(members))
-    _put(line, name, version, made)
-    return collection_of(line.home, project, name, version)
+    made = release_documents(
+        context.home.settings.name, project, name, version, title, rows, withdrawn
+    )
+    context.ledger.releases.add(project, name, version, digest, sorted(members))
+    _put(context, name, version, made)
+    return release_collection(context.home, project, name, version)
 
 
-def collection_of(zone: grid.Zone, project: str, name: str, version: int) -> str:
+def release_collection(zone: grid.Zone, project: str, name: str, version: int) -> str:
     """Return the collection of a version."""
     return f"/{zone.settings.name}/home/{project}/releases/{name}/v{version}"
 
 
-def _put(line: Line, name: str, version: int, made: Documents) -> None:
-    place = collection_of(line.home, line.project.name, name, version)
-    grid.ensure_collection(line.home, place)
+def _put(context: ProjectContext, name: str, version: int, made: Documents) -> None:
+    place = release_collection(context.home, context.project.name, name, version)
+    grid.ensure_collection(context.home, place)
     for file, text in made.items():
-        grid.put_text(line.home, f"{place}/{file}", text)
+        grid.put_document(context.home, f"{place}/{file}", text)
 
 
 def _digest(rows: Sequence[InstanceRow]) -> str:
@@ -119,18 +121,18 @@ def _digest(rows: Sequence[InstanceRow]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def renew_without(line: Line, refs: Sequence[str]) -> None:
+def reissue_releases_without(context: ProjectContext, refs: Sequence[str]) -> None:
     """Replace every standing version that lists withdrawn studies by one without them."""
-    project, gone = line.project.name, set(refs)
-    for row in line.cohorts.releases(project):
-        listed = line.cohorts.release_refs(project, row.name, row.version)
+    project, gone = context.project.name, set(refs)
+    for row in context.ledger.releases.versions(project):
+        listed = context.ledger.releases.study_refs(project, row.name, row.version)
         if row.retired_at is not None or not gone & set(listed):
             continue
-        everything = line.cohorts.members(project, None)
+        everything = context.ledger.instances.verified(project, None)
         members = {ref: everything[ref] for ref in listed if ref in everything}
         if members:
-            release(line, row.name, members, withdrawn=len(gone & set(listed)))
-        place = collection_of(line.home, project, row.name, row.version)
-        end_tickets_below(line.home, place)
-        grid.remove_collection(line.home, place)
-        line.cohorts.retire(project, row.name, row.version)
+            release_cohort(context, row.name, members, withdrawn=len(gone & set(listed)))
+        place = release_collection(context.home, project, row.name, row.version)
+        revoke_tickets_below(context.home, place)
+        grid.remove_collection(context.home, place)
+        context.ledger.releases.mark_retired(project, row.name, row.version)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pacsgrid.model import StudyState
-from pacsgrid.pipeline.context import Line
+from pacsgrid.pipeline.context import ProjectContext
 from pacsgrid.pipeline.find import FINISHED
 
 
@@ -54,13 +54,13 @@ class ProjectReport:
         return {**asdict(self), "settled": self.settled}
 
 
-def project_report(line: Line, now: datetime | None = None) -> ProjectReport:
+def project_report(context: ProjectContext, now: datetime | None = None) -> ProjectReport:
     """Compute the report from the ledger; no zone is asked."""
     now = now or datetime.now(UTC)
-    policy = line.project.policy
-    report = ProjectReport(line.project.name, now)
+    policy = context.project.replication
+    report = ProjectReport(context.project.name, now)
     report.zones = {zone: ZoneReport(copies) for zone, copies in policy.copies.items()}
-    for duty in line.duties.all(line.project.name, policy):
+    for duty in context.ledger.tasks.all(context.project.name, policy):
         zone = report.zones[duty.zone]
         zone.studies += 1
         zone.instances += duty.instances
@@ -73,16 +73,16 @@ def project_report(line: Line, now: datetime | None = None) -> ProjectReport:
             zone.oldest = min(zone.oldest or duty.oldest, duty.oldest)
     report.suspects = [
         {"zone": zone, "resource": resource, "objects": count}
-        for zone, resource, count in line.duties.suspects(list(policy.copies))
+        for zone, resource, count in context.ledger.proofs.suspect_resources(list(policy.copies))
     ]
     report.away = [
         {"zone": one.zone, "since": one.since, "next_try": one.next_try}
-        for one in line.duties.absences()
+        for one in context.ledger.absences.all()
         if one.zone in policy.copies
     ]
     report.underway = {
         state: count
-        for state, count in line.ledger.summary(line.project.name).items()
+        for state, count in context.ledger.studies.count_by_state(context.project.name).items()
         if StudyState(state) not in FINISHED
     }
     return report

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pacsgrid.errors import ConfigError
-from pacsgrid.ledger import HeldRow, note_decision
+from pacsgrid.ledger import HeldRecord
 from pacsgrid.ledger.codes import REJECTED
 from pacsgrid.model import StudyState
-from pacsgrid.pipeline.context import Line
-from pacsgrid.pipeline.preview import held_files
-from pacsgrid.pipeline.received import give_up, is_received, leave
+from pacsgrid.pipeline.context import ProjectContext
+from pacsgrid.pipeline.received_cleanup import is_received, remove_received, remove_rejected
+from pacsgrid.pipeline.thumbnails import held_files
 
 
 class Verdict(StrEnum):
@@ -34,24 +34,24 @@ class Review:
     reasons: tuple[tuple[str, str], ...]
 
 
-def open_reviews(line: Line, limit: int, only: str = "") -> list[Review]:
+def open_reviews(context: ProjectContext, limit: int, only: str = "") -> list[Review]:
     """Return the studies that wait, the longest first; `only` is a code or a study's reference."""
-    rows: dict[str, list[HeldRow]] = {}
-    for row in line.ledger.held(line.project.name):
+    rows: dict[str, list[HeldRecord]] = {}
+    for row in context.ledger.held.queue(context.project.name):
         if row.code != REJECTED and only in ("", row.code, row.ref):
             rows.setdefault(row.ref, []).append(row)
     return [
         Review(
             ref,
             any(row.whole for row in mine),
-            len(held_files(line.rooms(ref).quarantine)),
+            len(held_files(context.folders(ref).quarantine)),
             tuple(sorted({(row.code, row.detail) for row in mine})),
         )
         for ref, mine in list(rows.items())[:limit]
     ]
 
 
-def decide(line: Line, ref: str, verdict: Verdict, who: str, reason: str) -> bool:
+def decide(context: ProjectContext, ref: str, verdict: Verdict, who: str, reason: str) -> bool:
     """Carry out a steward's verdict; returns whether the study goes on its way again.
 
     Sent on again, a study starts from its source, with the line's profile. Rejected, a held study
@@ -68,37 +68,39 @@ def decide(line: Line, ref: str, verdict: Verdict, who: str, reason: str) -> boo
         raise ConfigError(f"{ref}: a decision needs the name of who decides")
     if verdict is Verdict.LEAVE:
         return False
-    with line.ledger.lock_study(ref) as ours:
+    with context.ledger.studies.lock(ref) as ours:
         if not ours:
             return False
-        waits = [row for row in line.ledger.held(line.project.name) if row.ref == ref]
+        waits = [row for row in context.ledger.held.queue(context.project.name) if row.ref == ref]
         if not any(row.code != REJECTED for row in waits):
             return False
         again = verdict is Verdict.AGAIN
-        if again and not line.vault.open(ref, line.ledger.sealed(ref)).get("study_uid"):
+        if again and not context.vault.open(ref, context.ledger.vault.sealed(ref)).get("study_uid"):
             raise ConfigError(
                 f"{ref}: this is no study that its source could give again; correct it there, it "
                 "is found by itself then, and reject this entry"
             )
-        note_decision(line.site.ledger_dsn, ref, verdict.value, who, reason, line.profile.name)
-        held = line.ledger.state(ref) is StudyState.HELD
+        context.ledger.audit.add_decision(ref, verdict.value, who, reason, context.profile.name)
+        held = context.ledger.studies.state(ref) is StudyState.HELD
         if again:
-            (line.ledger.release if held else line.ledger.reopen)(ref)
-            shutil.rmtree(line.rooms(ref).quarantine, ignore_errors=True)
+            (context.ledger.studies.unhold if held else context.ledger.studies.reopen)(ref)
+            shutil.rmtree(context.folders(ref).quarantine, ignore_errors=True)
         elif held:
             detail = f"taken out by {who}; the source's study is not taken again"
-            line.ledger.hold(ref, REJECTED, detail)
-            leave(line, ref)
-        elif is_received(line, ref):
-            give_up(line, ref, {row.sha256 for row in waits if not row.whole})
+            context.ledger.studies.hold(ref, REJECTED, detail)
+            remove_received(context, ref)
+        elif is_received(context, ref):
+            remove_rejected(
+                context, ref, {sha256 for _, sha256 in context.ledger.held.of_study(ref)}
+            )
         else:
-            line.ledger.reject_items(ref, f"taken out by {who}; it is not taken again")
+            context.ledger.held.reject(ref, f"taken out by {who}; it is not taken again")
             return False
-        line.ledger.forget_held_items(ref)
+        context.ledger.held.remove(ref)
         return again
 
 
-def summary(reviews: Sequence[Review]) -> dict[str, int]:
+def count_by_reason(reviews: Sequence[Review]) -> dict[str, int]:
     """Return how many studies wait for each reason."""
     counts: dict[str, int] = {}
     for review in reviews:

@@ -18,14 +18,12 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-import psycopg2
 from cryptography import x509
 
 from pacsgrid import grid
-from pacsgrid.config import Site
+from pacsgrid.config import Site, SourceSettings
 from pacsgrid.errors import PacsgridError
-from pacsgrid.ledger import migrate, owns_its_trail
-from pacsgrid.model import SourceSettings
+from pacsgrid.ledger import migrate, owns_its_trail, server_time
 from pacsgrid.pacs import open_source
 
 FREE_BYTES, FREE_PART = 20 * 2**30, 0.05
@@ -88,14 +86,7 @@ def _ledger(dsn: str) -> str:
 
 
 def _clock(dsn: str) -> str:
-    connection = psycopg2.connect(dsn, connect_timeout=5)
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT clock_timestamp()")
-            (there,) = cursor.fetchone() or (None,)
-    finally:
-        connection.close()
-    apart = abs(datetime.now(UTC) - there)
+    apart = abs(datetime.now(UTC) - server_time(dsn))
     if apart > SKEW:
         raise _Failed(f"{apart.total_seconds():.0f} s apart from the ledger's; set up NTP on both")
     return f"{apart.total_seconds():.1f} s apart from the ledger's"
@@ -154,7 +145,7 @@ def _zone(site: Site, name: str) -> str:
         where = f"/{name}/home/{zone.settings.user}"
         path = f"{where}/.pacsgrid-check-{os.getpid()}-{socket.gethostname()}"
         sent = os.urandom(4096)
-        grid.put_text(zone, path, sent)
+        grid.put_document(zone, path, sent)
         try:
             with zone.session.data_objects.open(path, "r") as stream:
                 back = stream.read()

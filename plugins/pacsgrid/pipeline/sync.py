@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from pacsgrid.errors import SourceError, SourceTooMuch
-from pacsgrid.ledger.place import SyncPlace
+from pacsgrid.errors import SourceError, TooManyAnswersError
 from pacsgrid.model import StudyQuery, StudyState
-from pacsgrid.pipeline.context import Line
+from pacsgrid.pipeline.context import ProjectContext
 from pacsgrid.pipeline.find import FINISHED, find_studies
 
 log = logging.getLogger(__name__)
@@ -36,7 +35,9 @@ class Window:
         return Window(self.start, middle), Window(middle + timedelta(days=1), self.end)
 
 
-def due(place: date | None, first: date, today: date, late_days: int, days: int) -> list[Window]:
+def due_windows(
+    place: date | None, first: date, today: date, late_days: int, days: int
+) -> list[Window]:
     """Give the windows to ask for, the oldest first.
 
     Parameters
@@ -61,8 +62,8 @@ def due(place: date | None, first: date, today: date, late_days: int, days: int)
     return windows
 
 
-def sync(
-    line: Line,
+def sync_source(
+    context: ProjectContext,
     source: str,
     today: date,
     first: date,
@@ -78,40 +79,40 @@ def sync(
     ------
     SourceError
         A single day holds more than the source answers.
-    SourceUnavailable
+    SourceUnavailableError
         The source did not answer; what was asked before is kept.
     """
-    place = SyncPlace(line.site.ledger_dsn, line.project.name, source)
-    open_before = unfinished(line, source)  # also brings the schema up to date
+    cursor = context.ledger.sync_cursor(context.project.name, source)
+    open_before = unfinished_studies(context, source)
     found: dict[str, None] = {}
-    for window in due(place.read(), first, today, late_days, days):
-        for part in _asked(line, source, window):
+    for window in due_windows(cursor.read(), first, today, late_days, days):
+        for part in _asked(context, source, window):
             found |= dict.fromkeys(part)
-        place.advance(window.end)
+        cursor.advance(window.end)
     # A study that was withdrawn or held meanwhile is left out.
-    still = set(unfinished(line, source))
+    still = set(unfinished_studies(context, source))
     refs = [ref for ref in {**dict.fromkeys(open_before), **found} if ref in still]
     log.info("source %s: %d studies to take, up to %s", source, len(refs), today)
     return refs
 
 
-def _asked(line: Line, source: str, window: Window) -> Iterator[list[str]]:
+def _asked(context: ProjectContext, source: str, window: Window) -> Iterator[list[str]]:
     """Ask for a window, in halves when it answers too much."""
-    most = line.site.source(source).most_answers
+    most = context.site.source(source).most_answers
     try:
-        yield find_studies(line, source, window.query, most)
-    except SourceTooMuch:
+        yield find_studies(context, source, window.query, most)
+    except TooManyAnswersError:
         if window.start == window.end:
             raise SourceError(
                 f"source {source}: has more studies on {window.start} than it answers at once; "
                 "raise its limit, and most_answers"
             ) from None
         for half in window.halves():
-            yield from _asked(line, source, half)
+            yield from _asked(context, source, half)
 
 
-def unfinished(line: Line, source: str) -> list[str]:
+def unfinished_studies(context: ProjectContext, source: str) -> list[str]:
     """Give the project's studies of a source that have a way to go."""
     states = [state for state in StudyState if state not in FINISHED]
-    studies = line.ledger.studies(line.project.name, states)
+    studies = context.ledger.studies.find(context.project.name, states)
     return [study.ref for study in studies if study.source == source]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pacsgrid.airflow.hooks.source import SourceHook
 
 if TYPE_CHECKING:
-    from pacsgrid.model import SourceSettings
+    from pacsgrid.config import SourceSettings
 
 
 class DicomHook(SourceHook):

@@ -29,11 +29,11 @@ class IrodsHook(PacsgridHook):
 
     def get_conn(self) -> Zone:
         """Return the zone; its session is opened at first use. Close it, or use it in `with`."""
-        from pacsgrid.config import zone_of
+        from pacsgrid.config import zone_from_connection
         from pacsgrid.grid import Zone
 
         zone = self.get_connection(self._conn_id).schema or ""
-        return Zone(zone_of(zone, self._conn_id, self.settings()))
+        return Zone(zone_from_connection(zone, self._conn_id, self.settings()))
 
     def ask(self) -> str:
         """Ask the zone's catalog something small."""

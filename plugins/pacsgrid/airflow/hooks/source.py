@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pacsgrid.airflow.hooks.base import PacsgridHook
 
 if TYPE_CHECKING:
-    from pacsgrid.model import SourceSettings
+    from pacsgrid.config import SourceSettings
     from pacsgrid.pacs import Source
 
 
@@ -18,9 +18,9 @@ class SourceHook(PacsgridHook):
 
     def source_settings(self) -> SourceSettings:
         """Return how the PACS is reached, as a source of the site file would be."""
-        from pacsgrid.config import source_of
+        from pacsgrid.config import source_from_connection
 
-        return source_of(self._conn_id, self.kind, self.settings())
+        return source_from_connection(self._conn_id, self.kind, self.settings())
 
     def get_conn(self) -> Source:
         """Return the PACS as a source; nothing is connected yet."""

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from airflow.sdk import BaseOperator
 
 from pacsgrid.airflow.pools import source_pool
-from pacsgrid.airflow.tasks import line
+from pacsgrid.airflow.tasks import project_context
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -41,10 +41,10 @@ class SynchroniseSourceOperator(BaseOperator):
 
     def execute(self, context: Context) -> int:
         """Ask for every day that is due, up to today on the site's wall."""
-        with line({"project": self.project}, "nightly_sync") as opened:
+        with project_context({"project": self.project}, "nightly_sync") as opened:
             from pacsgrid.config import site_names
-            from pacsgrid.pipeline.sync import sync
+            from pacsgrid.pipeline.sync import sync_source
 
             today = datetime.now(ZoneInfo(site_names().time_zone)).date()
             first = opened.project.nightly_from or today
-            return len(sync(opened, self.source, today, first, int(self.late_days)))
+            return len(sync_source(opened, self.source, today, first, int(self.late_days)))

@@ -35,7 +35,7 @@ class HeldQueueTrigger(LookTrigger):
     def look(self) -> dict[str, Any] | None:
         """Ask the ledger once."""
         from pacsgrid.config import load_site
-        from pacsgrid.pipeline.waiting import waiting_for_review
+        from pacsgrid.pipeline.waiting import count_awaiting_review
 
-        waiting = waiting_for_review(load_site(), self.project, self.only)
+        waiting = count_awaiting_review(load_site(), self.project, self.only)
         return {"studies": waiting} if waiting >= self.at_least else None

@@ -31,9 +31,9 @@ class StudiesCompleteTrigger(LookTrigger):
     def look(self) -> dict[str, Any] | None:
         """Ask the ledger once."""
         from pacsgrid.config import load_site
-        from pacsgrid.pipeline.waiting import on_their_way
+        from pacsgrid.pipeline.waiting import count_unfinished
 
-        if left := on_their_way(load_site(), self.project, self.source):
+        if left := count_unfinished(load_site(), self.project, self.source):
             self.log.info("%s: on their way: %s", self.project, left)
             return None
         return {"project": self.project}

@@ -30,9 +30,9 @@ class ZoneBackTrigger(LookTrigger):
     def look(self) -> dict[str, Any] | None:
         """Ask each zone once."""
         from pacsgrid.config import load_site
-        from pacsgrid.pipeline.waiting import zones_away
+        from pacsgrid.pipeline.waiting import unreachable_zones
 
-        if away := zones_away(load_site(), self.zones):
+        if away := unreachable_zones(load_site(), self.zones):
             self.log.info("away: %s", ", ".join(away))
             return None
         return {"zones": self.zones}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .checker import Checker, Seen, check_file, scan
+from .checker import Checker, ScannedHeader, check_file, scan
 from .findings import Counts
 from .identity import Identity
 from .references import References
 
-__all__ = ["Checker", "Counts", "Identity", "References", "Seen", "check_file", "scan"]
+__all__ = ["Checker", "Counts", "Identity", "References", "ScannedHeader", "check_file", "scan"]

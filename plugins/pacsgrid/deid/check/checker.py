@@ -13,17 +13,17 @@ from typing import BinaryIO
 
 from ...errors import HeldError
 from ..profile import Profile
-from . import blanked, files, pixel_data, pixels_text
+from . import blanking, file_meta, pixel_data, pixel_text
+from .byte_search import ByteSearch
 from .compare import Comparison
 from .findings import Counts
 from .identity import Identity
-from .raw import Raw
-from .reader import Header, MalformedError, header_of, read_header
+from .identity_search import IdentitySearch
+from .reader import Header, MalformedError, read_header, read_header_stream
 from .references import References
-from .search import Search
 
 # What was taken out of frames, remembered by digests of 16 bytes.
-_MOST = 1 << 16
+_MAX_PROVEN = 1 << 16
 
 
 class Checker:
@@ -51,22 +51,22 @@ class Checker:
         self.references = References()
         self._proven: set[bytes] = set()
         self.counts = Counts()
-        self._look()
+        self._rebuild()
 
     def __repr__(self) -> str:
         return f"Checker({self._profile.name}, {self.counts.instances} instances)"
 
-    def _look(self) -> None:
-        self._search = Search(self._identity)
+    def _rebuild(self) -> None:
+        self._search = IdentitySearch(self._identity)
         full = "full" in self._profile.options
-        self._raw = Raw(self._identity, self._search.births if full else self._search.dates)
+        self._raw = ByteSearch(self._identity, self._search.births if full else self._search.dates)
         self._comparison = Comparison(self._profile, self._identity, self._search, self.references)
 
     def _take(self, header: Header) -> None:
         new = self._identity.add(header.meta, self._profile)
         new |= self._identity.add(header.elements, self._profile)
         if new:
-            self._look()
+            self._rebuild()
 
     def check(self, source: Path, result: Path) -> None:
         """Refuse a result that still identifies, or that lost what it needs.
@@ -89,38 +89,38 @@ class Checker:
             before, after = _read(old, "source"), _read(new, "result")
             if self._alone:
                 self._take(before)
-            files.check_structure(after)
+            file_meta.check_structure(after)
             kept = "uids" in self._profile.options
-            files.check_name(result, self._search, self._identity, kept)
+            file_meta.check_name(result, self._search, self._identity, kept)
             self._comparison.run(before, after)
             try:
                 taken = pixel_data.check_pixels(old, before, new, after, self._raw)
             except HeldError as error:
-                changed = blanked.says_cleaned(after) or blanked.hides_overlay(before)
+                changed = blanking.declares_cleaned(after) or blanking.hides_overlay(before)
                 if error.code != "pixels-changed" or not changed:
                     raise
-                blanked.check_blanked(source, result, after)
+                blanking.check_blanked(source, result, after)
                 taken = {}
         # What was taken out of a like place before is proven to be no part of an image.
         new_ones = taken.keys() - self._proven
         pixel_data.check_decoded(source, result, [taken[digest] for digest in new_ones])
-        if len(self._proven) < _MOST:
+        if len(self._proven) < _MAX_PROVEN:
             self._proven |= new_ones
-        if pixels_text.to_read(before, self._profile.pixels.look):
+        if pixel_text.needs_reading(before, self._profile.pixels.look):
             full = "full" in self._profile.options
             dates = frozenset(self._search.births if full else self._search.dates)
-            self.counts.frames_read += pixels_text.check_text(result, self._search, dates)
+            self.counts.frames_read += pixel_text.check_text(result, self._search, dates)
         self.counts.by_tag.update(self._comparison.fates)
         self.counts.instances += 1
 
-    def take(self) -> tuple[Counts, References]:
+    def take_results(self) -> tuple[Counts, References]:
         """Return counts and replaced UIDs since the last call, and begin both anew."""
         counts, self.counts = self.counts, Counts()
-        return counts, self.references.take()
+        return counts, self.references.take_all()
 
 
 @dataclass(frozen=True)
-class Seen:
+class ScannedHeader:
     """Whose header was read: the file, and the UIDs that it bears. Identified: memory only.
 
     ``size`` is the file's in bytes, ``pixels`` how many of it are to be read for text.
@@ -133,23 +133,25 @@ class Seen:
     pixels: int = 0
 
 
-def scan(sources: Iterable[Path], profile: Profile) -> dict[str, tuple[Identity, list[Seen]]]:
+def scan(
+    sources: Iterable[Path], profile: Profile
+) -> dict[str, tuple[Identity, list[ScannedHeader]]]:
     """Read what identifies in the headers of files, apart by original StudyInstanceUID.
 
     Files that cannot be read are passed over: of those there is no result to check.
     """
-    found: dict[str, tuple[Identity, list[Seen]]] = {}
+    found: dict[str, tuple[Identity, list[ScannedHeader]]] = {}
     for path in sources:
         try:
             header = read_header(path)
         except Exception:  # whatever it is, the anonymiser says so of the one file
             continue
-        seen = Seen(
+        seen = ScannedHeader(
             path,
             _uid(header, 0x0020000D),
             _uid(header, 0x00080018),
             header.size,
-            pixels_text.pixels_to_read(header, profile.pixels.look),
+            pixel_text.pixels_to_read(header, profile.pixels.look),
         )
         identity, headers = found.setdefault(seen.study_uid, (Identity(), []))
         identity.add(header.meta, profile)
@@ -165,7 +167,7 @@ def _uid(header: Header, tag: int) -> str:
 
 def _read(stream: BinaryIO, which: str) -> Header:
     try:
-        return header_of(stream)
+        return read_header_stream(stream)
     except MalformedError as error:
         raise HeldError("not-clean", f"the {which} cannot be read back: {error}") from None
     except OSError:

@@ -7,19 +7,19 @@ from collections.abc import Callable
 
 from ...errors import HeldError
 from ..profile import Profile
-from .days import days
-from .findings import ADDED, EMPTIED, KEPT, REMOVED, REPLACED, identity_left, name
-from .identity import ALWAYS_NEW, Identity, allowed
-from .published import means_what_it_says, measures_age
-from .raw import Raw
+from .byte_search import ByteSearch
+from .element_dates import days_in_value
+from .findings import ADDED, EMPTIED, KEPT, REMOVED, REPLACED, format_tag, identity_left
+from .identity import ALWAYS_NEW, Identity, kept_by_profile
+from .identity_search import IdentitySearch, find_dates
+from .published_codes import means_what_it_says, measures_age
 from .reader import Element, Header, Items
 from .references import References
-from .required import Required, in_items, of_class
-from .search import Search, dates_in
-from .text import charset, decode, misread
-from .uids import KINDS, holds, is_standard, is_valid
-from .values import Losses
-from .vocabulary import is_maker, own_words
+from .required_attributes import RequiredAttributes, required_at_top_level, required_in_items
+from .text_decoding import decode, encodings_of, undo_mojibake
+from .uids import CLASS_UID_TAGS, holds_identity, is_standard, is_valid
+from .value_loss import LossCheck
+from .vocabulary import defined_terms, is_manufacturer
 
 _TEXT = frozenset(("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT", "AS"))
 # Where two letters that stand alone may be somebody's name: not in codes, units and makers.
@@ -40,7 +40,7 @@ _NUMBERS = frozenset(
 _DEFAULT = ("iso8859",)
 _MEMORY = 100_000
 # Tag, VR, value before and after; what became of it.
-_Judged = dict[tuple[int, str, bytes | None, bytes], str]
+_Fates = dict[tuple[int, str, bytes | None, bytes], str]
 # Stand where something was taken out, in results of an earlier anonymising too.
 _REMOVED = frozenset((b"REMOVED", b"urn:removed"))
 # A date that has to be there and is none.
@@ -76,22 +76,22 @@ class Comparison:
     """Compares pairs of headers of one study; `fates` says what became of each element."""
 
     def __init__(
-        self, profile: Profile, identity: Identity, search: Search, references: References
+        self, profile: Profile, identity: Identity, search: IdentitySearch, references: References
     ) -> None:
         self._profile = profile
         self._identity = identity
         self._search = search
         self._references = references
-        self._raw = Raw(identity, search.births)
-        self._kept = allowed(profile)
+        self._raw = ByteSearch(identity, search.births)
+        self._kept = kept_by_profile(profile)
         self._method = f"pacsgrid {profile.name} {profile.hash[:16]}".encode()
         self._creators = {(creator, group) for creator, group, _ in profile.safe_private}
         # A header's values are the same in most slices of a series: each is judged once.
         self._clean: set[tuple[str, bytes]] = set()
-        self._judged_before: dict[tuple[tuple[str, ...], ...], _Judged] = {}
+        self._judged_before: dict[tuple[tuple[str, ...], ...], _Fates] = {}
         digits = {re.sub(r"\D", "", value) for value in identity.ids}
         self._digits = {number.encode() for number in digits if len(number) >= 6}
-        self._losses = Losses(profile, identity)
+        self._losses = LossCheck(profile, identity)
         self._rounds = "PatientAge" in profile.bins
         self._aged = False
         self._whole: set[tuple[int, str, bytes]] = set()
@@ -107,22 +107,22 @@ class Comparison:
                 raise HeldError("required-missing", f"{what} does not say what was done")
         sop_class = before.elements.get(_CLASS)
         uid = sop_class.value.strip(b"\0 ").decode("latin-1") if sop_class else ""
-        self._required(before.elements, after.elements, of_class(uid))
+        self._required(before.elements, after.elements, required_at_top_level(uid))
         self._dataset(before.elements, after.elements, _DEFAULT, _DEFAULT)
 
-    def _required(self, before: Items, after: Items, required: Required) -> None:
-        for tag in required.first & before.keys() - _OFFSETS:
-            if _worth(before[tag]) and tag not in self._profile.overrides:
+    def _required(self, before: Items, after: Items, required: RequiredAttributes) -> None:
+        for tag in required.type1 & before.keys() - _OFFSETS:
+            if _has_value(before[tag]) and tag not in self._profile.overrides:
                 made = after.get(tag)
-                if made is None or not _worth(made):
+                if made is None or not _has_value(made):
                     if found := self._identity_in(before[tag]):
                         raise HeldError(
                             "identity-left",
-                            f"{name(tag)} is required, and its bytes hold {found} of the study's "
-                            "own headers; correct it at its origin",
+                            f"{format_tag(tag)} is required, and its bytes hold {found} of the "
+                            "study's own headers; correct it at its origin",
                         )
                     raise _missing(tag)
-        for tag in required.second & before.keys():
+        for tag in required.type2 & before.keys():
             if tag not in after and tag not in self._profile.overrides:
                 raise _missing(tag)
 
@@ -130,14 +130,14 @@ class Comparison:
         """Say what a binary value holds of the study's identity, None of others."""
         if element.items is not None or element.vr not in _NUMBERS:
             return None
-        return self._raw.value(element.value)
+        return self._raw.search_value(element.value)
 
     def _dataset(
         self, before: Items | None, after: Items, was: tuple[str, ...], now: tuple[str, ...]
     ) -> None:
         """Compare two datasets; without `before` everything in `after` is judged by itself."""
-        now = charset(after, now)
-        was = charset(before, was) if before is not None else was
+        now = encodings_of(after, now)
+        was = encodings_of(before, was) if before is not None else was
         judged = self._judged_before.setdefault((was, now), {})
         fates = self.fates
         for tag, element in after.items():
@@ -146,7 +146,7 @@ class Comparison:
             fate = judged.get(key)
             if fate is None or element.vr in ("SQ", "UI") or tag & 0x10000 or tag == _MEANING:
                 if tag & 0xFFFF == 0:
-                    raise HeldError("not-clean", f"a group length {name(tag)} is left")
+                    raise HeldError("not-clean", f"a group length {format_tag(tag)} is left")
                 if tag >> 16 & 1:
                     self._private(tag, after, now)
                 if element.items is not None:
@@ -160,7 +160,7 @@ class Comparison:
                 elif tag != _MEANING or not means_what_it_says(after):
                     self._value(tag, old, element, was, now)
                     if old is not None:
-                        self._losses.judge(tag, old, element)
+                        self._losses.check(tag, old, element)
                 fate = _fate(old, element)
                 if len(judged) > _MEMORY:
                     judged.clear()
@@ -175,7 +175,7 @@ class Comparison:
     def _removed(self, tag: int, old: Element) -> None:
         key = (tag, old.vr, old.value)
         if old.items is None and key not in self._whole:
-            self._losses.judge(tag, old, None)
+            self._losses.check(tag, old, None)
             self._whole.add(key)
 
     def _sequence(
@@ -195,8 +195,10 @@ class Comparison:
                     self._dataset(None, item, was, now)
             return
         if items and len(previous) != len(items):
-            raise HeldError("reference-changed", f"{name(tag)} has lost items, or has more of them")
-        required = in_items(tag)
+            raise HeldError(
+                "reference-changed", f"{format_tag(tag)} has lost items, or has more of them"
+            )
+        required = required_in_items(tag)
         for source, item in zip(previous, items, strict=bool(items)):
             self._required(source, item, required)
             self._dataset(source, item, was, now)
@@ -206,12 +208,12 @@ class Comparison:
         if 0x10 <= low <= 0xFF:
             creator = _creator(decode(items[tag].value, now))
             if (creator, group) not in self._creators:
-                raise HeldError("private-left", f"private creator {name(tag)} is left")
+                raise HeldError("private-left", f"private creator {format_tag(tag)} is left")
             return
         block = items.get(group << 16 | low >> 8)
         creator = _creator(decode(block.value, now)) if block is not None else ""
         if (creator, group, low & 0xFF) not in self._profile.safe_private:
-            raise HeldError("private-left", f"private element {name(tag)} is left")
+            raise HeldError("private-left", f"private element {format_tag(tag)} is left")
 
     def _value(
         self,
@@ -232,12 +234,15 @@ class Comparison:
             self._text(tag, old, element, was, now)
         elif vr in _BYTES and len(value) <= _BYTES_LIMIT:
             self._judged(
-                tag, vr, value, lambda data: self._search.bytes(data) or self._raw.value(data)
+                tag,
+                vr,
+                value,
+                lambda data: self._search.search_bytes(data) or self._raw.search_value(data),
             )
         elif vr in _NUMBERS and len(value) >= _FEW:
-            self._judged(tag, vr, value, self._raw.value)
+            self._judged(tag, vr, value, self._raw.search_value)
         elif vr == "IS" and value.strip(b"\0 ") in self._search.numbers:
-            raise identity_left(name(tag), "an identifier")
+            raise identity_left(format_tag(tag), "an identifier")
 
     def _judged(
         self, tag: int, vr: str, value: bytes, judge: Callable[[bytes], str | None]
@@ -246,7 +251,7 @@ class Comparison:
         if (vr, value) in self._clean:
             return
         if found := judge(value):
-            raise identity_left(name(tag), found)
+            raise identity_left(format_tag(tag), found)
         self._clean.add((vr, value))
 
     def _uid(self, tag: int, old: Element | None, value: bytes) -> None:
@@ -254,9 +259,9 @@ class Comparison:
         made = [part.strip(b"\0 ") for part in value.split(b"\\")]
         for uid in made:
             if uid and not is_valid(uid):
-                raise identity_left(name(tag), "what is no UID")
-            if uid in self._identity.origins and not kept:
-                raise identity_left(name(tag), "an original UID")
+                raise identity_left(format_tag(tag), "what is no UID")
+            if uid in self._identity.original_uids and not kept:
+                raise identity_left(format_tag(tag), "an original UID")
         if old is None:
             return
         source = [part.strip(b"\0 ") for part in old.value.split(b"\\")]
@@ -266,23 +271,23 @@ class Comparison:
             if not was or is_standard(was):
                 if uid != was:
                     raise _changed(tag)
-            elif uid == was and tag in KINDS:  # a maker's class or scheme
-                if holds(uid, self._digits, self._search.dates):
-                    raise identity_left(name(tag), "an identifier or date")
+            elif uid == was and tag in CLASS_UID_TAGS:  # a maker's class or scheme
+                if holds_identity(uid, self._digits, self._search.dates):
+                    raise identity_left(format_tag(tag), "an identifier or date")
             elif uid == was and kept:
                 born = self._identity.births - self._identity.examined
-                if tag not in self._profile.overrides and holds(uid, (), born):
-                    raise identity_left(name(tag), "a birth date")
-            elif not self._references.agree(was, uid):
+                if tag not in self._profile.overrides and holds_identity(uid, (), born):
+                    raise identity_left(format_tag(tag), "a birth date")
+            elif not self._references.record(was, uid):
                 raise _changed(tag)
 
     def _time(self, tag: int, old: Element | None, value: bytes) -> None:
         self._birth(tag, old, value)
         known = self._search.births if "full" in self._profile.options else self._search.dates
-        left = days(value.decode("latin-1")) & known
+        left = days_in_value(value.decode("latin-1")) & known
         # After a shift one of the study's dates may fall on another of them.
-        if left and (old is None or left & days(old.value.decode("latin-1"))):
-            raise identity_left(name(tag), "a full date")
+        if left and (old is None or left & days_in_value(old.value.decode("latin-1"))):
+            raise identity_left(format_tag(tag), "a full date")
 
     def _birth(self, tag: int, old: Element | None, value: bytes) -> None:
         """Refuse a birth date that was moved: it would tell the age in days."""
@@ -293,7 +298,7 @@ class Comparison:
         for source, part in zip(was, made, strict=False):
             born = source[:8].decode("latin-1") in births
             if born and part.strip(b"\0 ") and not part.startswith(_NO_DATE):
-                raise identity_left(name(tag), "a birth date, though moved,")
+                raise identity_left(format_tag(tag), "a birth date, though moved,")
 
     def _text(
         self,
@@ -308,31 +313,31 @@ class Comparison:
             return
         if element.vr == "CS" and value.strip(b"\0 ") in _SAID.get(tag, ()):
             return
-        if is_maker(tag, value):
+        if is_manufacturer(tag, value):
             return
-        if own := own_words(tag):
+        if own := defined_terms(tag):
             # Only what the attribute does not say of itself can be somebody's.
             value = b"\\".join(one for one in value.split(b"\\") if one.strip(b"\0 ") not in own)
             if not value:
                 return
         same = old is not None and value == old.value
         if tag in ALWAYS_NEW and same and value.strip(b"\0 ") not in _REMOVED:
-            raise identity_left(name(tag), "the source's own value")
-        if tag in _SCHEME_NAMES and self._search.scheme(decode(value, now)):
-            raise identity_left(name(tag), "an institution")
+            raise identity_left(format_tag(tag), "the source's own value")
+        if tag in _SCHEME_NAMES and self._search.names_institution(decode(value, now)):
+            raise identity_left(format_tag(tag), "an institution")
         short = element.vr in _NAMING and tag not in _CODED
         kind = element.vr if short else element.vr + "?"
         if (kind, value) not in self._clean:
             text = decode(value, now)
-            found = self._search.text(text, short)
-            for other in misread(text) if found is None else ():
-                found = found or self._search.text(other, short)
+            found = self._search.search_text(text, short)
+            for other in undo_mojibake(text) if found is None else ():
+                found = found or self._search.search_text(other, short)
             if found:
-                raise identity_left(name(tag), found)
-            if dates := set(dates_in(text)) & self._dates:
-                source = set(dates_in(decode(old.value, was))) if old is not None else dates
+                raise identity_left(format_tag(tag), found)
+            if dates := set(find_dates(text)) & self._dates:
+                source = set(find_dates(decode(old.value, was))) if old is not None else dates
                 if dates & source:
-                    raise identity_left(name(tag), "a full date")
+                    raise identity_left(format_tag(tag), "a full date")
                 return  # another element may hold the same text and be wrong
             self._clean.add((kind, value))
 
@@ -354,7 +359,7 @@ def _is_method(item: Items) -> bool:
     return values[_SCHEME] == b"DCM" and _METHODS.get(values[_CODE]) == values[_MEANING]
 
 
-def _worth(element: Element) -> bool:
+def _has_value(element: Element) -> bool:
     """Say whether the source had a value there, of whatever form; of binary numbers 0 is one."""
     if element.items is not None:
         return bool(element.items)
@@ -374,12 +379,13 @@ def _fate(old: Element | None, new: Element) -> str:
 def _missing(tag: int) -> HeldError:
     return HeldError(
         "required-missing",
-        f"{name(tag)} is required, the source had it and the result has not; mend the profile",
+        f"{format_tag(tag)} is required, the source had it and the result has not; mend the "
+        "profile",
     )
 
 
 def _changed(tag: int) -> HeldError:
     return HeldError(
         "reference-changed",
-        f"{name(tag)} does not lead to what it led to in the source; mend the profile",
+        f"{format_tag(tag)} does not lead to what it led to in the source; mend the profile",
     )

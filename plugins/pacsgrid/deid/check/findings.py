@@ -38,11 +38,11 @@ class Counts:
         """Return the counts of each tag, written ``(gggg,eeee)``."""
         found: dict[str, dict[str, int]] = {}
         for (tag, fate), count in sorted(self.by_tag.items()):
-            found.setdefault(name(tag), {})[fate] = count
+            found.setdefault(format_tag(tag), {})[fate] = count
         return found
 
 
-def name(tag: int) -> str:
+def format_tag(tag: int) -> str:
     """Write a tag as the standard does."""
     return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
 

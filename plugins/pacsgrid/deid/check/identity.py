@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 
 from ..profile import Profile
-from .days import days
+from .element_dates import days_in_value
 from .reader import Items
-from .text import charset, decode, readings
-from .uids import KINDS, is_standard
+from .text_decoding import decode, encodings_of, possible_readings
+from .uids import CLASS_UID_TAGS, is_standard
 
 _VRS = frozenset(("AE", "DA", "DT", "LO", "LT", "PN", "SH", "ST", "UC", "UI", "UT"))
 # Patient, visit, order, trial and report identifiers (PS3.3 C.2, C.3, C.4, C.7); SH, LO and AE.
@@ -46,14 +46,14 @@ ALWAYS_NEW = _IDS - {0x00200010} | _PHONES | _ADDRESSES
 _NO_DATE = "19000101"
 
 # What names a kind of thing, or the program that wrote the file: (0002,0012).
-_NO_INSTANCE = KINDS | {0x00020012}
+_NO_INSTANCE = CLASS_UID_TAGS | {0x00020012}
 
 
 @dataclass
 class Identity:
     """A study's identifying values as they stood. Identified: lives in memory only.
 
-    ``origins`` are the original UIDs, ``dates`` whole dates as ``YYYYMMDD``.
+    ``original_uids`` are the original UIDs, ``dates`` whole dates as ``YYYYMMDD``.
     """
 
     names: set[str] = field(default_factory=set)
@@ -70,7 +70,7 @@ class Identity:
     institutions: set[str] = field(default_factory=set)
     stations: set[str] = field(default_factory=set)
     births: set[str] = field(default_factory=set)
-    origins: set[bytes] = field(default_factory=set)
+    original_uids: set[bytes] = field(default_factory=set)
     _seen: set[tuple[int, bytes]] = field(default_factory=set, repr=False)
 
     def __repr__(self) -> str:
@@ -83,13 +83,13 @@ class Identity:
 
     def add(self, items: Items, profile: Profile, outer: tuple[str, ...] = ("iso8859",)) -> bool:
         """Take in one dataset at every depth; says whether there was anything new."""
-        kept = allowed(profile)
+        kept = kept_by_profile(profile)
         before = len(self._seen)
         self._add(items, kept, outer)
         return len(self._seen) > before
 
     def _add(self, items: Items, kept: frozenset[int], outer: tuple[str, ...]) -> None:
-        encodings = charset(items, outer)
+        encodings = encodings_of(items, outer)
         for tag, element in items.items():
             if element.items is not None:
                 for item in element.items:
@@ -102,20 +102,20 @@ class Identity:
             for part in value.split(b"\\"):
                 uid = part.strip(b"\0 ")
                 if uid and tag not in _NO_INSTANCE and not is_standard(uid):
-                    self.origins.add(uid)
+                    self.original_uids.add(uid)
             return
         kind = self._kind(tag, vr)
         if kind is None or (tag, value) in self._seen:
             return
         self._seen.add((tag, value))
         if kind == "dates":
-            found = days(value.decode("latin-1")) - {_NO_DATE}
+            found = days_in_value(value.decode("latin-1")) - {_NO_DATE}
             (self.births if tag in _BIRTH else self.dates).update(found)
             if tag in _EXAMINED:
                 self.examined |= found
             return
         if tag == _STATION:
-            self.stations |= readings(value, encodings)
+            self.stations |= possible_readings(value, encodings)
             return
         target: set[str] = getattr(self, kind)
         if vr == "PN":
@@ -126,7 +126,7 @@ class Identity:
                 self.patients |= called
         if tag in _INSTITUTIONS:
             self.institutions.add(decode(value, encodings))
-        for text in readings(value, encodings):
+        for text in possible_readings(value, encodings):
             parts = {part for part in text.split("\\") if part.strip("\0 ")}
             target |= parts
             if tag in _PERSONAL_IDS:
@@ -150,7 +150,7 @@ class Identity:
         return None
 
 
-def allowed(profile: Profile) -> frozenset[int]:
+def kept_by_profile(profile: Profile) -> frozenset[int]:
     """Return the elements that the profile keeps as they are, on purpose."""
     tags = {tag for tag, action in profile.overrides.items() if action == "K"}
     for option, kept in _KEPT_BY.items():

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import pairwise
 
-from .text import UNSEEN, fold, folded
+from .text_decoding import UNSEEN, fold, fold_spellings
 
 # Titles, words beside names in many languages, and what stands where a name was taken out before.
-NO_NAMES = frozenset(
+NOT_NAMES = frozenset(
     (
         "99pacsgrid", "abu", "and", "anonym", "anonymous", "anonymised", "anonymized", "ben",
         "bin", "bint", "bsc", "csc", "das", "deidentified", "del", "den", "der", "des", "doc",
@@ -37,7 +37,7 @@ _PARTS = 4
 
 
 @lru_cache(maxsize=4096)
-def unspaced(word: str) -> int:
+def min_letters_inside(word: str) -> int:
     """Return from how many letters a word of a script without spaces is looked for inside others.
 
     0 for scripts whose words stand apart.
@@ -47,7 +47,7 @@ def unspaced(word: str) -> int:
             "KHMER": 3, "MYANMAR": 3}.get(kind, 0)  # fmt: skip
 
 
-class Short:
+class ShortNames:
     """Names of two letters or few characters, and names written together.
 
     Parameters
@@ -68,25 +68,25 @@ class Short:
                 self._take(parts, own)
         self._letters = {part[0] for person in self._persons for part in person}
         names = {part for person in self._persons for part in person if len(part) >= 3}
-        self._names = names - NO_NAMES
+        self._names = names - NOT_NAMES
 
     def _take(self, parts: tuple[str, ...], own: bool) -> None:
-        together = [part for part in parts if unspaced(part)]
+        together = [part for part in parts if min_letters_inside(part)]
         for part in together:
-            if len(part) >= unspaced(part):
+            if len(part) >= min_letters_inside(part):
                 self._inside.add(part)
             elif own:
                 self._alone.add(part)
         if len(together) > 1:
             self._full |= {"".join(together), "".join(reversed(together))}
-        apart = tuple(part for part in parts if not unspaced(part))
+        apart = tuple(part for part in parts if not min_letters_inside(part))
         if own:
             self._alone |= {part for part in apart if len(part) == 2 and part.isalpha()}
-        self._alone -= NO_NAMES
+        self._alone -= NOT_NAMES
         if 1 < len(apart) <= _PARTS:
             self._persons.append(apart)
 
-    def inside(self, words: list[str]) -> bool:
+    def holds_unspaced_name(self, words: list[str]) -> bool:
         """Say whether folded words hold a name of a script without spaces."""
         if not self._inside and not self._full:
             return False
@@ -96,7 +96,7 @@ class Short:
             name in squeezed for name in self._full
         )
 
-    def named(self, text: str, words: list[str], alone: bool) -> bool:
+    def holds_name(self, text: str, words: list[str], alone: bool) -> bool:
         """Say whether a text names somebody.
 
         Parameters
@@ -140,7 +140,7 @@ def _parts(name: str) -> Iterator[tuple[str, ...]]:
     """List the representations of a name as words of family, given and middle names."""
     for group in unicodedata.normalize("NFKC", name).split("="):
         components = group.split("^")[:3]
-        for form in folded(" ".join(components)):
+        for form in fold_spellings(" ".join(components)):
             words = tuple(w for w in dict.fromkeys(form.split()) if not w.isdigit())
             if words:
                 yield words
@@ -149,7 +149,7 @@ def _parts(name: str) -> Iterator[tuple[str, ...]]:
 def _spells(word: str, person: tuple[str, ...]) -> bool:
     """Say whether a word is two or more of a person's names, or a name and initials."""
     for number, part in enumerate(person):
-        if part in NO_NAMES:
+        if part in NOT_NAMES:
             continue
         rest = person[:number] + person[number + 1 :]
         if len(part) >= 3 and word.startswith(part):
@@ -158,17 +158,17 @@ def _spells(word: str, person: tuple[str, ...]) -> bool:
         elif len(part) >= 3 and word.endswith(part) and (left := word[: -len(part)]):
             if _continues(left, rest):
                 return True
-        elif len(part) == 2 and word.startswith(part) and word[2:] in set(rest) - NO_NAMES:
+        elif len(part) == 2 and word.startswith(part) and word[2:] in set(rest) - NOT_NAMES:
             return True
     return False
 
 
 def _continues(left: str, rest: tuple[str, ...]) -> bool:
     """Say whether what is left of a word is one of the other names, or its first letter."""
-    return any(left in (part, part[0]) for part in rest if part not in NO_NAMES)
+    return any(left in (part, part[0]) for part in rest if part not in NOT_NAMES)
 
 
 def _row(words: list[str], person: tuple[str, ...]) -> bool:
     """Say whether two names of a person stand beside each other, of four letters together."""
-    mine = {part for part in person if len(part) >= 2} - NO_NAMES
+    mine = {part for part in person if len(part) >= 2} - NOT_NAMES
     return any(one != other and one in mine and other in mine for one, other in pairwise(words))

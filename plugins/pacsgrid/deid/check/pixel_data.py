@@ -18,7 +18,7 @@ from pydicom.pixels import get_decoder, pixel_array
 from pydicom.uid import UID
 
 from ...errors import HeldError
-from .raw import Raw, printed
+from .byte_search import ByteSearch, printable_runs
 from .reader import Header, read_header
 
 # Small enough to come from memory that is there already.
@@ -38,7 +38,7 @@ _MOST = 1 << 16
 
 
 def check_pixels(
-    old: BinaryIO, before: Header, new: BinaryIO, after: Header, raw: Raw
+    old: BinaryIO, before: Header, new: BinaryIO, after: Header, raw: ByteSearch
 ) -> dict[bytes, int]:
     """Refuse pixel data that is not the source's, and what stands in or behind it.
 
@@ -111,14 +111,14 @@ def _same(old: BinaryIO, new: BinaryIO, left: int) -> None:
 
 
 def _compressed(
-    old: BinaryIO, before: Header, new: BinaryIO, after: Header, raw: Raw
+    old: BinaryIO, before: Header, new: BinaryIO, after: Header, raw: ByteSearch
 ) -> dict[bytes, int]:
     """Compare fragments (PS3.5 A.4), and look for identity across their borders."""
     if before.pixel_length is not None:
         raise HeldError("pixels-changed", "the pixel data was not in fragments")
     changed: dict[bytes, int] = {}
     pieces = _fragments(old, before, new, after, changed)
-    found = raw.find(_readable(pieces, after), after.size - after.pixel_value)
+    found = raw.search_stream(_readable(pieces, after), after.size - after.pixel_value)
     if found:
         raise HeldError(
             "identity-left",
@@ -188,7 +188,7 @@ def _readable(pieces: Iterator[bytes], after: Header) -> Iterator[bytes]:
     carried = b""
     for piece in pieces:
         data = carried + piece.translate(None, b"\0")
-        if any(_is_text(run) for run in printed(data, longest)):
+        if any(_is_text(run) for run in printable_runs(data, longest)):
             raise HeldError(
                 "not-clean",
                 "readable text stands in the compressed pixel data; have the file written anew "

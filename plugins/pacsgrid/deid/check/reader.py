@@ -45,7 +45,7 @@ class MalformedError(Exception):
     """The bytes do not follow PS3.5 or PS3.10; the text quotes none of them."""
 
 
-class _Short(Exception):
+class _IncompleteError(Exception):
     """More bytes of the file are needed."""
 
 
@@ -104,10 +104,10 @@ def read_header(path: Path) -> Header:
         It cannot be read.
     """
     with open(path, "rb", buffering=0) as stream:
-        return header_of(stream)
+        return read_header_stream(stream)
 
 
-def header_of(stream: BinaryIO) -> Header:
+def read_header_stream(stream: BinaryIO) -> Header:
     """Read the header of an open file; see `read_header`."""
     size = stream.seek(0, 2)
     stream.seek(0)
@@ -115,7 +115,7 @@ def header_of(stream: BinaryIO) -> Header:
     while True:
         try:
             return _header(data, size)
-        except _Short:
+        except _IncompleteError:
             if len(data) >= size:
                 raise MalformedError("the file ends inside an element") from None
             data += stream.read(max(len(data), _FIRST_READ))
@@ -129,12 +129,12 @@ def _header(data: bytes, size: int) -> Header:
         tag, vr, start, length = _explicit(data, at, "<")
         at = start + length
         if at > len(data):
-            raise _Short
+            raise _IncompleteError
         meta[tag] = Element(vr, data[start:at])
     syntax = meta[0x00020010].value.rstrip(b"\0 ").decode("latin-1") if 0x00020010 in meta else ""
     if syntax == _DEFLATED:
         if len(data) < size:
-            raise _Short
+            raise _IncompleteError
         body = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data[at:], _INFLATED)
         if len(body) == _INFLATED:
             raise MalformedError("the deflated data set is too large to be read")
@@ -146,7 +146,7 @@ def _header(data: bytes, size: int) -> Header:
         return Header(preamble, meta, elements, syntax, size, None, start=at)
     order, explicit = ">" if syntax == _BIG else "<", syntax != _IMPLICIT
     begins, native, preamble = at, "", b"" if bare else data[:128]
-    told = _told(data, at)
+    told = _detect_encoding(data, at)
     if bare and (told is None or not _begins(data, at, told[0])):
         raise MalformedError("no DICM prefix")
     if told is not None and (bare or told != (order, explicit)):
@@ -160,7 +160,7 @@ def _header(data: bytes, size: int) -> Header:
     if end >= size:
         return Header(preamble, meta, elements, syntax, size, None, start=begins, native=native)
     if end + 12 > len(data):
-        raise _Short
+        raise _IncompleteError
     _, _, start, length = (_explicit if explicit else _implicit)(data, end, order)
     return Header(
         preamble, meta, elements, syntax, size, end, start,
@@ -168,7 +168,7 @@ def _header(data: bytes, size: int) -> Header:
     )  # fmt: skip
 
 
-def _told(data: bytes, at: int) -> tuple[str, bool] | None:
+def _detect_encoding(data: bytes, at: int) -> tuple[str, bool] | None:
     """Tell byte order and explicit VR from a data set's first element; None when it does not."""
     head = data[at : at + 8]
     if len(head) < 8:
@@ -192,7 +192,7 @@ def _begins(data: bytes, at: int, order: str) -> bool:
     return bool(group == 4 or (group == 8 and low <= 0x20))
 
 
-def part10(path: Path, header: Header) -> Path | BytesIO:
+def as_part10(path: Path, header: Header) -> Path | BytesIO:
     """Return what others can read a file from: itself, or its bytes with the file meta it lacks."""
     if not header.native and header.preamble:
         return path
@@ -207,7 +207,7 @@ def part10(path: Path, header: Header) -> Path | BytesIO:
 def _explicit(data: bytes, at: int, order: str) -> tuple[int, str, int, int]:
     head = data[at : at + 8]
     if len(head) < 8:
-        raise _Short
+        raise _IncompleteError
     group, low, code, short = struct.unpack(order + "HH2sH", head)
     tag = group << 16 | low
     vr = _VRS.get(code)
@@ -219,13 +219,13 @@ def _explicit(data: bytes, at: int, order: str) -> tuple[int, str, int, int]:
     elif vr not in _LONG:
         return tag, vr, at + 8, short
     if at + 12 > len(data):
-        raise _Short
+        raise _IncompleteError
     return tag, vr, at + 12, int(struct.unpack_from(order + "L", data, at + 8)[0])
 
 
 def _implicit(data: bytes, at: int, order: str) -> tuple[int, str, int, int]:
     if at + 8 > len(data):
-        raise _Short
+        raise _IncompleteError
     group, low, length = struct.unpack_from(order + "HHL", data, at)
     tag = group << 16 | low
     return tag, _known_vr(tag), at + 8, length
@@ -289,7 +289,7 @@ def _dataset(
         if at > end:
             raise MalformedError("an element does not fit into what holds it")
         if at > len(data):
-            raise _Short
+            raise _IncompleteError
         if vr == "SQ":
             coded = data[start - 4 : start] if explicit else b""
             unknown = explicit and data[start - 8 : start - 6] == b"UN" and len(coded) == 4
@@ -330,7 +330,7 @@ def _items(
         else:
             at = start + length
             if at > len(data):
-                raise _Short
+                raise _IncompleteError
             item, _ = _dataset(data, start, at, order, explicit, depth + 1)
         found.append(item)
     return found, at
@@ -354,5 +354,5 @@ def _explicit_all_the_same(data: bytes, at: int, end: int, order: str) -> bool:
         agrees = known in (vr, "UN") or inner >> 16 & 1 or vr == "UN"
         return vr is not None and not fits and bool(agrees)
     if at + 16 > len(data) and len(data) < end:
-        raise _Short
+        raise _IncompleteError
     return False

@@ -13,15 +13,15 @@ class References:
     def __repr__(self) -> str:
         return f"References({len(self._new)})"
 
-    def agree(self, old: bytes, new: bytes) -> bool:
+    def record(self, old: bytes, new: bytes) -> bool:
         """Note a replacement; False when it contradicts one that was seen."""
         return self._new.setdefault(old, new) == new and self._old.setdefault(new, old) == old
 
     def merge(self, other: References) -> bool:
         """Take in what was seen elsewhere; False when the two contradict each other."""
-        return all([self.agree(old, new) for old, new in other._new.items()])
+        return all([self.record(old, new) for old, new in other._new.items()])
 
-    def take(self) -> References:
+    def take_all(self) -> References:
         """Return what was seen and begin anew."""
         taken = References()
         taken._new, taken._old = self._new, self._old

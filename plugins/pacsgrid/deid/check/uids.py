@@ -8,7 +8,7 @@ from pathlib import Path
 
 _ROOT = b"1.2.840.10008."
 # SOP classes, transfer syntaxes, coding schemes, context groups and mapping resources.
-KINDS = frozenset(
+CLASS_UID_TAGS = frozenset(
     (
         0x00000002, 0x00000003, 0x00020002, 0x00020010, 0x00020032, 0x00041510, 0x00041512,
         0x0004151A, 0x00080016, 0x0008001A,
@@ -45,7 +45,7 @@ def is_valid(uid: bytes) -> bool:
     )
 
 
-def holds(uid: bytes, numbers: Collection[bytes], dates: Collection[str]) -> bool:
+def holds_identity(uid: bytes, numbers: Collection[bytes], dates: Collection[str]) -> bool:
     """Say whether a UID has one of some numbers in it, or a whole date of the study's."""
     digits = uid.replace(b".", b"")
     if any(number in digits for number in numbers):

@@ -24,12 +24,12 @@ def _words() -> dict[int, frozenset[bytes]]:
     return {int(tag, 16): frozenset(words) for tag, *words in rows}
 
 
-def own_words(tag: int) -> frozenset[bytes]:
+def defined_terms(tag: int) -> frozenset[bytes]:
     """Return the terms that an attribute has of itself, whoever is called so."""
     return _words().get(tag, frozenset())
 
 
-def is_maker(tag: int, value: bytes) -> bool:
+def is_manufacturer(tag: int, value: bytes) -> bool:
     """Say whether a value is a known maker's name where a maker is named."""
     if tag != _MANUFACTURER:
         return False

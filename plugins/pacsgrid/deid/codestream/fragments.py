@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 from ...errors import HeldError
-from ..pixels import Layout, Span
-from .choose import is_video, needless
-from .data import Data, Patches, unreadable
+from ..pixel_location import PixelLayout, PixelSpan
+from .dispatch import find_removable, is_video
+from .frame_reader import FrameReader, Patches, unreadable
 
 _ITEM = b"\xfe\xff\x00\xe0"
 _END = b"\xfe\xff\xdd\xe0\0\0\0\0"
@@ -32,7 +32,7 @@ class Fragments:
         ``truncated``: the file ends inside.
     """
 
-    def __init__(self, stream: BinaryIO, span: Span) -> None:
+    def __init__(self, stream: BinaryIO, span: PixelSpan) -> None:
         self._stream = stream
         self.positions, self.lengths = array("Q"), array("L")
         at = span.value
@@ -153,7 +153,9 @@ class Fragments:
         yield start, len(self)
 
 
-def copied(stream: BinaryIO, span: Span, syntax: str, layout: Layout) -> Iterator[bytes]:
+def copy_fragments(
+    stream: BinaryIO, span: PixelSpan, syntax: str, layout: PixelLayout
+) -> Iterator[bytes]:
     """Copy an encapsulated pixel data element without what its image does not need.
 
     An offset table that does not lead to the fragments becomes an empty one; fragments behind
@@ -175,21 +177,21 @@ def copied(stream: BinaryIO, span: Span, syntax: str, layout: Layout) -> Iterato
     done = frames = 0
     for first, end in fragments.frames(layout.frames, syntax):
         pieces = fragments.pieces(first, end)
-        data = Data(stream, pieces)
+        data = FrameReader(stream, pieces)
         frames += 1
-        patches = needless(data, syntax, layout) if frames <= layout.frames else _all(data)
+        patches = find_removable(data, syntax, layout) if frames <= layout.frames else _all(data)
         yield from _written(data, pieces, patches)
         done = end
     for number in range(done, len(fragments)):
         pieces = fragments.pieces(number, number + 1)
-        data = Data(stream, pieces)
+        data = FrameReader(stream, pieces)
         yield from _written(data, pieces, _all(data))
     if 0 < frames < layout.frames and not is_video(syntax):
         raise unreadable(f"it has {frames} of {layout.frames} frames")
     yield _END
 
 
-def check_frames(stream: BinaryIO, span: Span, syntax: str, layout: Layout) -> None:
+def check_frames(stream: BinaryIO, span: PixelSpan, syntax: str, layout: PixelLayout) -> None:
     """Refuse frames that are not what the header says, before a decoder trusts them.
 
     Raises
@@ -199,16 +201,16 @@ def check_frames(stream: BinaryIO, span: Span, syntax: str, layout: Layout) -> N
     """
     fragments = Fragments(stream, span)
     for first, end in fragments.frames(layout.frames, syntax):
-        needless(Data(stream, fragments.pieces(first, end)), syntax, layout)
+        find_removable(FrameReader(stream, fragments.pieces(first, end)), syntax, layout)
 
 
-def _all(data: Data) -> Patches:
+def _all(data: FrameReader) -> Patches:
     patches = Patches()
-    patches.zero(0, data.size)
+    patches.take_out(0, data.size)
     return patches
 
 
-def _written(data: Data, pieces: Pieces, patches: Patches) -> Iterator[bytes]:
+def _written(data: FrameReader, pieces: Pieces, patches: Patches) -> Iterator[bytes]:
     """Yield the fragments of a frame, patched."""
     patches.sort()
     at = number = 0

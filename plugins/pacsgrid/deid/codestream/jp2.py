@@ -6,28 +6,28 @@ Decoders read them all the same. Boxes that say how to decode stay, others becom
 from __future__ import annotations
 
 from . import jpeg2000
-from .data import Data, Patches, unreadable
+from .frame_reader import FrameReader, Patches, unreadable
 
 SIGNATURE = b"\0\0\0\x0cjP  \r\n\x87\n"
 _FIXED = {b"jP  ": 4, b"ihdr": 14}
 _WHOLE = frozenset((b"bpcc", b"pclr", b"cmap", b"cdef"))
 
 
-def needless(data: Data) -> Patches:
-    """Find what the boxes hold beside the image; see `jpeg2000.needless`."""
+def find_removable(data: FrameReader) -> Patches:
+    """Find what the boxes hold beside the image; see `jpeg2000.find_removable`."""
     patches = Patches()
     if not _boxes(data, 0, data.size, patches):
         raise unreadable("a JP2 file has no codestream")
     return patches
 
 
-def _boxes(data: Data, at: int, end: int, patches: Patches) -> int:
+def _boxes(data: FrameReader, at: int, end: int, patches: Patches) -> int:
     """Go through boxes; return how many codestreams there were."""
     found = 0
     while at + 8 <= end:
-        length, kind, head = data.number(at, 4), data.read(at + 4, 4), 8
+        length, kind, head = data.read_int(at, 4), data.read(at + 4, 4), 8
         if length == 1:
-            length, head = data.number(at + 8, 8), 16
+            length, head = data.read_int(at + 8, 8), 16
         stop = at + length if length else end
         if stop < at + head or stop > end:
             if found:
@@ -36,30 +36,30 @@ def _boxes(data: Data, at: int, end: int, patches: Patches) -> int:
         start = at + head
         if kind == b"jp2c" and not found:
             found = 1
-            inner = jpeg2000.needless(data, start, stop)
+            inner = jpeg2000.find_removable(data, start, stop)
             patches.extend(inner)
             patches.samples = inner.samples
         elif kind == b"jp2h":
             _boxes(data, start, stop, patches)
-        elif kind == b"colr" and data.number(start, 1) == 1:
-            patches.zero(start + 7, stop)
+        elif kind == b"colr" and data.read_int(start, 1) == 1:
+            patches.take_out(start + 7, stop)
         elif kind == b"colr":
-            patches.zero(start + 3, stop)  # a profile, with its texts
+            patches.take_out(start + 3, stop)  # a profile, with its texts
         elif kind == b"ftyp":
             _brands(data, start, stop, patches)
         elif kind in _FIXED:
-            patches.zero(start + _FIXED[kind], stop)
+            patches.take_out(start + _FIXED[kind], stop)
         elif kind not in _WHOLE:
-            patches.zero(at + 4, at + 8, b"free")
-            patches.zero(start, stop)
+            patches.take_out(at + 4, at + 8, b"free")
+            patches.take_out(start, stop)
         at = stop
-    patches.zero(at, end)
+    patches.take_out(at, end)
     return found
 
 
-def _brands(data: Data, start: int, stop: int, patches: Patches) -> None:
+def _brands(data: FrameReader, start: int, stop: int, patches: Patches) -> None:
     for at in range(start, stop, 4):
         if at != start + 4 and data.read(at, 4) not in (b"jp2 ", b"jpx ", b"jph ", b"jpxb"):
-            patches.zero(at, min(at + 4, stop))
+            patches.take_out(at, min(at + 4, stop))
         if at == start + 4:
-            patches.zero(at, min(at + 4, stop))
+            patches.take_out(at, min(at + 4, stop))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from .data import Data, Patches, unreadable
+from .frame_reader import FrameReader, Patches, unreadable
 
 SOI = b"\xff\xd8"
 _EOI, _SOS, _DQT, _DHT, _DAC, _DNL, _DRI, _DHP, _EXP = (
@@ -63,7 +63,7 @@ class _Frame:
             self.tables[kind, number].used = True
 
 
-def needless(data: Data) -> Patches:
+def find_removable(data: FrameReader) -> Patches:
     """Find what a frame holds beside its image.
 
     Raises
@@ -78,9 +78,9 @@ def needless(data: Data) -> Patches:
         here = at if data.read(at, 1) == b"\xff" else data.search(_MARKER, at, 2)
         if here < 0:
             # Decoders skip what stands where a marker should.
-            patches.zero(at, data.size)
+            patches.take_out(at, data.size)
             break
-        patches.zero(at, here)
+        patches.take_out(at, here)
         at = here
         # Any number of fill bytes stands before a marker (T.81 B.1.1.2).
         while (code := data.read(at + 1, 1)) == b"\xff":
@@ -89,11 +89,11 @@ def needless(data: Data) -> Patches:
         if not code:
             break
         if code == b"\0":
-            patches.zero(at, at + 2)
+            patches.take_out(at, at + 2)
             at += 2
         elif code[0] == _EOI:
             if data.size - at > 3:  # more than a byte of padding
-                patches.zero(at + 2, data.size)
+                patches.take_out(at + 2, data.size)
             break
         elif code[0] in _ALONE:
             at += 2
@@ -106,12 +106,12 @@ def needless(data: Data) -> Patches:
     patches.samples = frame.samples
     for table in frame.defined:
         if not table.used:
-            patches.zero(table.start, table.end)
+            patches.take_out(table.start, table.end)
     return patches
 
 
-def _segment(data: Data, at: int, marker: int, frame: _Frame, patches: Patches) -> int:
-    start, end = at + 4, at + 2 + data.number(at + 2)
+def _segment(data: FrameReader, at: int, marker: int, frame: _Frame, patches: Patches) -> int:
+    start, end = at + 4, at + 2 + data.read_int(at + 2)
     needed = marker in _FRAMES or marker in (
         _SOS, _DQT, _DHT, _DAC, _DNL, _DRI, _DHP, _EXP, _LSE,
     )  # fmt: skip
@@ -122,7 +122,7 @@ def _segment(data: Data, at: int, marker: int, frame: _Frame, patches: Patches) 
     end = min(end, data.size)
     body = data.read(start, end - start)
     if not needed:
-        patches.zero(start + _kept(marker, body), end)
+        patches.take_out(start + _kept(marker, body), end)
         return end
     if marker == _DQT:
         used = _quantisation(body, start, frame)
@@ -142,7 +142,7 @@ def _segment(data: Data, at: int, marker: int, frame: _Frame, patches: Patches) 
         used = min(len(body), 4)  # T.87 C.2.5: of two to four bytes
     else:
         used = 2
-    patches.zero(start + used, end)
+    patches.take_out(start + used, end)
     return end
 
 
@@ -209,15 +209,17 @@ def _extension(body: bytes, start: int, frame: _Frame) -> int:
     return 1
 
 
-def _scan(data: Data, body: bytes, start: int, end: int, frame: _Frame, patches: Patches) -> int:
+def _scan(
+    data: FrameReader, body: bytes, start: int, end: int, frame: _Frame, patches: Patches
+) -> int:
     count = body[0] if body else 0
     if len(body) < 4 + 2 * count or not count or not frame.process:
         raise unreadable("the header of a scan is cut short")
     selection = start + 1 + 2 * count
-    patches.zero(selection + 3, end)
+    patches.take_out(selection + 3, end)
     if frame.process in _SEQUENTIAL and frame.bits == 12 and body[2 + 2 * count] != 63:
         # Some writers leave empty what can have one value (T.81 Table B.3), and some decoders mind.
-        patches.zero(selection + 1, selection + 2, b"\x3f")
+        patches.take_out(selection + 1, selection + 2, b"\x3f")
     frame.scans += 1
     for n in range(count):
         component, tables = body[1 + 2 * n : 3 + 2 * n]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from .data import Data, Patches, unreadable
+from .frame_reader import FrameReader, Patches, unreadable
 
 SOC = b"\xff\x4f"
 _SIZ, _COD, _COC, _QCD, _QCC, _RGN, _POC, _CAP = (
@@ -35,7 +35,7 @@ class _Stream:
     parts: list[tuple[int, int]] = field(default_factory=list)  # tile, length
 
 
-def needless(data: Data, start: int = 0, end: int = -1) -> Patches:
+def find_removable(data: FrameReader, start: int = 0, end: int = -1) -> Patches:
     """Find what a codestream holds beside its image.
 
     Raises
@@ -54,7 +54,7 @@ def needless(data: Data, start: int = 0, end: int = -1) -> Patches:
         raise unreadable("a codestream has no image")
     stop = at + 2 if data.read(at, 2) == b"\xff\xd9" else at
     if end - stop > 1:  # more than a byte of padding
-        patches.zero(stop, end)
+        patches.take_out(stop, end)
     for marker, stop in stream.tlm:
         if not _true_lengths(data, marker, stop, stream):
             _comment(marker, stop, patches)
@@ -65,11 +65,13 @@ def needless(data: Data, start: int = 0, end: int = -1) -> Patches:
 
 def _comment(at: int, end: int, patches: Patches) -> None:
     """Make a comment of zeros of a marker segment; its length stays."""
-    patches.zero(at + 1, at + 2, b"\x64")
-    patches.zero(at + 4, end)
+    patches.take_out(at + 1, at + 2, b"\x64")
+    patches.take_out(at + 4, end)
 
 
-def _header(data: Data, at: int, end: int, stream: _Stream, patches: Patches, last: int) -> int:
+def _header(
+    data: FrameReader, at: int, end: int, stream: _Stream, patches: Patches, last: int
+) -> int:
     """Read the marker segments of a header up to its last marker; return where that is."""
     packets: list[tuple[int, int]] = []
     while at + 2 <= end:
@@ -83,12 +85,12 @@ def _header(data: Data, at: int, end: int, stream: _Stream, patches: Patches, la
         if 0x30 <= marker <= 0x3F:
             at += 2
             continue
-        stop = at + 2 + data.number(at + 2)
+        stop = at + 2 + data.read_int(at + 2)
         if stop < at + 4 or stop > end or marker in (_SOT, _SOD, _EOC):
             raise unreadable("the header of a codestream is cut short")
         if marker == _COM:
             # Two bytes say what kind of comment it is (T.800 A.9.2).
-            patches.zero(at + 6, stop)
+            patches.take_out(at + 6, stop)
         elif marker == _TLM:
             stream.tlm.append((at, stop))
         elif marker == _PLT:
@@ -101,7 +103,9 @@ def _header(data: Data, at: int, end: int, stream: _Stream, patches: Patches, la
     raise unreadable("the header of a codestream is cut short")
 
 
-def _needed(data: Data, at: int, stop: int, marker: int, stream: _Stream, patches: Patches) -> None:
+def _needed(
+    data: FrameReader, at: int, stop: int, marker: int, stream: _Stream, patches: Patches
+) -> None:
     body = data.read(at + 4, stop - at - 4)
     wide = 2 if stream.components > 256 else 1
     used = len(body)
@@ -130,7 +134,7 @@ def _needed(data: Data, at: int, stop: int, marker: int, stream: _Stream, patche
     elif marker == _POC:
         one = 5 + 2 * wide
         used = len(body) - len(body) % one
-    patches.zero(at + 4 + used, stop)
+    patches.take_out(at + 4 + used, stop)
 
 
 def _trim_steps(start: int, stop: int, style: int, stream: _Stream, patches: Patches) -> None:
@@ -139,14 +143,14 @@ def _trim_steps(start: int, stop: int, style: int, stream: _Stream, patches: Pat
         return
     bands = 3 * stream.levels + 1
     used = bands if style == 0 else 2 if style == 1 else 2 * bands
-    patches.zero(start + used, stop)
+    patches.take_out(start + used, stop)
 
 
-def _tile_part(data: Data, at: int, end: int, stream: _Stream, patches: Patches) -> int:
+def _tile_part(data: FrameReader, at: int, end: int, stream: _Stream, patches: Patches) -> int:
     """Read a tile-part; return where it ends (T.800 A.4.2)."""
-    length = data.number(at + 6, 4)
-    tile = data.number(at + 4)
-    first = at + 2 + data.number(at + 2)
+    length = data.read_int(at + 6, 4)
+    tile = data.read_int(at + 4)
+    first = at + 2 + data.read_int(at + 2)
     if first != at + 12:
         raise unreadable("the header of a tile-part is not of its length")
     stop = at + length if length else end
@@ -162,7 +166,7 @@ def _tile_part(data: Data, at: int, end: int, stream: _Stream, patches: Patches)
 
 
 def _check_packets(
-    data: Data, packets: list[tuple[int, int]], sod: int, end: int, patches: Patches
+    data: FrameReader, packets: list[tuple[int, int]], sod: int, end: int, patches: Patches
 ) -> None:
     """Keep lengths of packets (T.800 A.7.3) when they are numbers, each cut off at its end."""
     for at, stop in packets:
@@ -176,9 +180,9 @@ def _check_packets(
             _comment(at, stop, patches)
 
 
-def _true_lengths(data: Data, at: int, stop: int, stream: _Stream) -> bool:
+def _true_lengths(data: FrameReader, at: int, stop: int, stream: _Stream) -> bool:
     """Tell whether tile-part lengths (T.800 A.7.1) are those of the tile-parts that follow."""
-    style = data.number(at + 5, 1)
+    style = data.read_int(at + 5, 1)
     wide, long = style >> 4 & 3, 4 if style & 0x40 else 2
     body = data.read(at + 6, stop - at - 6)
     if wide == 3 or not body or len(body) % (wide + long) or style & 0x8F:

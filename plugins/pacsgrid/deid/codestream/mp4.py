@@ -5,7 +5,7 @@ Boxes that say how to find and decode samples stay, others become free space.
 
 from __future__ import annotations
 
-from .data import Data, Patches, unreadable
+from .frame_reader import FrameReader, Patches, unreadable
 
 _NESTED = frozenset(
     (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"dinf", b"edts", b"moof", b"traf", b"mvex")
@@ -21,7 +21,7 @@ _DATED = frozenset((b"mvhd", b"tkhd", b"mdhd"))
 _DEPTH = 8
 
 
-def needless(data: Data) -> Patches:
+def find_removable(data: FrameReader) -> Patches:
     """Find boxes, dates and names that decoding does not need.
 
     Raises
@@ -35,12 +35,12 @@ def needless(data: Data) -> Patches:
     return patches
 
 
-def _boxes(data: Data, at: int, end: int, patches: Patches, depth: int) -> int:
+def _boxes(data: FrameReader, at: int, end: int, patches: Patches, depth: int) -> int:
     media = 0
     while at + 8 <= end:
-        length, kind, head = data.number(at, 4), data.read(at + 4, 4), 8
+        length, kind, head = data.read_int(at, 4), data.read(at + 4, 4), 8
         if length == 1:
-            length, head = data.number(at + 8, 8), 16
+            length, head = data.read_int(at + 8, 8), 16
         stop = at + length if length else end
         if stop < at + head or stop > end:
             if media:
@@ -52,24 +52,24 @@ def _boxes(data: Data, at: int, end: int, patches: Patches, depth: int) -> int:
             _boxes(data, start, stop, patches, depth + 1)
         elif kind in _DATED:
             # Creation and modification time, of 4 bytes each in version 0 (8.2.2).
-            patches.zero(start + 4, start + (20 if data.number(start, 1) else 12))
+            patches.take_out(start + 4, start + (20 if data.read_int(start, 1) else 12))
         elif kind == b"hdlr":
-            patches.zero(start + 24, stop)  # its name (8.4.3)
+            patches.take_out(start + 24, stop)  # its name (8.4.3)
         elif kind == b"stsd":
             _descriptions(data, start, stop, patches)
         elif kind not in _WHOLE:
-            patches.zero(at + 4, at + 8, b"free")
-            patches.zero(start, stop)
+            patches.take_out(at + 4, at + 8, b"free")
+            patches.take_out(start, stop)
         at = stop
-    patches.zero(at, end)
+    patches.take_out(at, end)
     return media
 
 
-def _descriptions(data: Data, start: int, stop: int, patches: Patches) -> None:
+def _descriptions(data: FrameReader, start: int, stop: int, patches: Patches) -> None:
     """Take the compressor's name out of the descriptions of samples (12.1.3)."""
     at = start + 8
-    while at + 8 <= stop and (length := data.number(at, 4)) >= 8:
+    while at + 8 <= stop and (length := data.read_int(at, 4)) >= 8:
         kind = data.read(at + 4, 4)
         if kind[:3] in (b"avc", b"hvc", b"hev", b"mp4") and kind != b"mp4a":
-            patches.zero(at + 50, min(at + 82, at + length))
+            patches.take_out(at + 50, min(at + 82, at + length))
         at += length

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from .data import Data, Patches, unreadable
+from .frame_reader import FrameReader, Patches, unreadable
 
 _HEADER = 64
 _CHUNK = 1 << 16
 
 
-def needless(data: Data, segments: int, pixels: int) -> Patches:
+def find_removable(data: FrameReader, segments: int, pixels: int) -> Patches:
     """Find what a frame holds beside its image.
 
     Parameters
@@ -24,22 +24,22 @@ def needless(data: Data, segments: int, pixels: int) -> Patches:
         ``pixels-unreadable``: its header is not one of RLE.
     """
     patches = Patches()
-    count = data.number(0, 4, "little")
-    offsets = [data.number(4 + 4 * n, 4, "little") for n in range(min(count, 15))]
+    count = data.read_int(0, 4, "little")
+    offsets = [data.read_int(4 + 4 * n, 4, "little") for n in range(min(count, 15))]
     ascending = all(one < other for one, other in pairwise(offsets))
     if not 1 <= count <= 15 or not ascending or offsets[0] < _HEADER or offsets[-1] > data.size:
         raise unreadable("a frame has no header of RLE segments")
-    patches.zero(4 + 4 * count, _HEADER)
-    patches.zero(_HEADER, offsets[0])
+    patches.take_out(4 + 4 * count, _HEADER)
+    patches.take_out(_HEADER, offsets[0])
     for number, (start, end) in enumerate(zip(offsets, [*offsets[1:], data.size], strict=True)):
         if segments and number >= segments:
-            patches.zero(start, end)
+            patches.take_out(start, end)
         elif pixels:
-            patches.zero(_end(data, start, end, pixels), end)
+            patches.take_out(_end(data, start, end, pixels), end)
     return patches
 
 
-def _end(data: Data, start: int, end: int, pixels: int) -> int:
+def _end(data: FrameReader, start: int, end: int, pixels: int) -> int:
     """Return where the bytes stop that decode to a segment's pixels (PS3.5 G.3.2)."""
     at, made = start, 0
     while at < end and made < pixels:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from . import mp4
-from .data import Data, Patches, unreadable
+from .frame_reader import FrameReader, Patches, unreadable
 
 _START = re.compile(rb"\x00\x00\x01")
 # ISO/IEC 13818-2 6.2.1: all but slices. User data, reserved and system start codes go whole;
@@ -35,7 +35,7 @@ _H264_SEI, _HEVC_SEI = frozenset((6,)), frozenset((39, 40))
 _MESSAGES = frozenset((0, 1, 6, 129, 132, 137, 144, 147))
 
 
-def needless(data: Data, syntax: str) -> Patches:
+def find_removable(data: FrameReader, syntax: str) -> Patches:
     """Find what a video holds beside its pictures.
 
     Raises
@@ -46,14 +46,14 @@ def needless(data: Data, syntax: str) -> Patches:
     first = data.read(0, 12)
     number = syntax.removeprefix("1.2.840.10008.1.2.4.").split(".")[0]
     if first[4:8] == b"ftyp":
-        return mp4.needless(data)
+        return mp4.find_removable(data)
     if first[:1] == b"\x47" or first[4:5] == b"\x47" or first.startswith(b"\0\0\1\xba"):
         raise unreadable("a transport or program stream is not taken apart here")
     at = data.search(_START, 0, 3)
     if at < 0:
         raise unreadable("a video has no start code")
     patches = Patches()
-    patches.zero(0, at)
+    patches.take_out(0, at)
     if number in _MPEG2_SYNTAXES:
         _mpeg2(data, at, patches)
     else:
@@ -61,18 +61,18 @@ def needless(data: Data, syntax: str) -> Patches:
     return patches
 
 
-def _mpeg2(data: Data, at: int, patches: Patches) -> None:
+def _mpeg2(data: FrameReader, at: int, patches: Patches) -> None:
     while (at := data.search(_MPEG2, at, 4)) >= 0:
-        code, start = data.number(at + 3, 1), at + 4
+        code, start = data.read_int(at + 3, 1), at + 4
         end = data.search(_START, start, 3)
         end = data.size if end < 0 else end
         if code == _SEQUENCE:
             longest = _sequence_header(data.read(start, 72))
         elif code == _EXTENSION:
-            longest = _EXTENSIONS.get(data.number(start, 1) >> 4, -4)
+            longest = _EXTENSIONS.get(data.read_int(start, 1) >> 4, -4)
         else:
             longest = _LONGEST.get(code, -4)  # with its start code
-        patches.zero(start + longest, end)
+        patches.take_out(start + longest, end)
         at = end
 
 
@@ -86,22 +86,22 @@ def _sequence_header(body: bytes) -> int:
     return length
 
 
-def _units(data: Data, at: int, hevc: bool, patches: Patches) -> None:
+def _units(data: FrameReader, at: int, hevc: bool, patches: Patches) -> None:
     """Go through the units of a byte stream (H.264 and H.265, Annex B)."""
     while at >= 0:
         end = data.search(_START, at + 3, 3)
         stop = data.size if end < 0 else end
-        kind, start = data.number(at + 3, 1), at + 3
+        kind, start = data.read_int(at + 3, 1), at + 3
         kind = kind >> 1 & 63 if hevc else kind & 31
         fixed = (_HEVC_FIXED if hevc else _H264_FIXED).get(kind)
         if kind in (_HEVC_SEI if hevc else _H264_SEI):
             body = data.read(start + (2 if hevc else 1), min(stop - start, _CHUNK))
             if not _harmless(body[: stop - start]):
-                patches.zero(at, stop)
+                patches.take_out(at, stop)
         elif fixed is not None:
-            patches.zero(start + fixed, stop)
+            patches.take_out(start + fixed, stop)
         elif kind not in (_HEVC if hevc else _H264):
-            patches.zero(at, stop)
+            patches.take_out(at, stop)
         at = end
 
 

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from .boxes import Box
-from .detect import find_text
+from .text_detection import find_text
 
 __all__ = ["Box", "find_text"]

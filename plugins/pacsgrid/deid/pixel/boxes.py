@@ -40,7 +40,7 @@ class Box:
             ceil(self.bottom * factor),
         )
 
-    def holds(self, other: Box) -> bool:
+    def contains(self, other: Box) -> bool:
         """Tell whether the other lies inside this one."""
         return (
             self.left <= other.left
@@ -49,7 +49,7 @@ class Box:
             and self.bottom >= other.bottom
         )
 
-    def touches(self, other: Box) -> bool:
+    def overlaps(self, other: Box) -> bool:
         """Tell whether the two share a pixel."""
         return (
             self.left < other.right
@@ -63,6 +63,6 @@ def without_inner(boxes: Iterable[Box]) -> list[Box]:
     """Return the boxes in order, leaving out each that lies inside another."""
     kept: list[Box] = []
     for box in sorted(set(boxes), key=lambda b: (b.left - b.right) * (b.bottom - b.top)):
-        if not any(other.holds(box) for other in kept):
+        if not any(other.contains(box) for other in kept):
             kept.append(box)
     return sorted(kept)

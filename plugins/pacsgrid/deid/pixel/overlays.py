@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydicom.dataelem import DataElement
 
 from ...errors import HeldError
-from .detect import find_text
+from .text_detection import find_text
 
 _GROUPS = range(0x6000, 0x6020, 2)
 _ROWS, _COLUMNS, _FRAMES, _BIT, _DATA = 0x0010, 0x0011, 0x0015, 0x0102, 0x3000

@@ -17,7 +17,7 @@ _LEAST_COVERED = 0.1
 
 
 @lru_cache(maxsize=1)
-def ready_rules() -> tuple[RegionRule, ...]:
+def builtin_rules() -> tuple[RegionRule, ...]:
     """Return the rules of `regions.yaml`."""
     path = Path(__file__).with_name("regions.yaml")
     return parse_rules(yaml.safe_load(path.read_text("utf-8")), path.name)
@@ -27,7 +27,7 @@ def known_regions(ds: Any, settings: PixelSettings) -> list[Box]:
     """Return what to blank in every frame of an image, by its header alone."""
     rows, columns = int(ds.Rows), int(ds.Columns)
     boxes: list[Box] = []
-    for rule in (*settings.regions, *ready_rules()):
+    for rule in (*settings.regions, *builtin_rules()):
         if _applies(rule, ds, rows, columns):
             boxes += rule.blank
             break

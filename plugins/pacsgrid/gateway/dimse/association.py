@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
+from pacsgrid.config import Destination
 from pacsgrid.dimse import pdu, status
 from pacsgrid.dimse.command_set import (
     AFFECTED_SOP_CLASS,
@@ -56,8 +57,7 @@ from pacsgrid.gateway.dimse.identifier import (
 )
 from pacsgrid.gateway.dimse.suboperations import SuboperationCounts, SuboperationSender
 from pacsgrid.gateway.dimse.transfer import IncompleteSendError
-from pacsgrid.gateway.objects import Instance
-from pacsgrid.gateway_settings import Destination
+from pacsgrid.gateway.object_reader import StoredInstance
 
 log = logging.getLogger(__name__)
 
@@ -243,7 +243,7 @@ class QueryRetrieveAssociation:
         self,
         message: Message,
         destination: Destination,
-        part: list[Instance],
+        part: list[StoredInstance],
         counts: SuboperationCounts,
     ) -> None:
         """Send instances to a destination; if the association breaks, retry over a second one."""
@@ -269,9 +269,9 @@ class QueryRetrieveAssociation:
         self,
         message: Message,
         sender: SuboperationSender,
-        instances: list[Instance],
+        instances: list[StoredInstance],
         counts: SuboperationCounts,
-        rest: dict[str, Instance] | None = None,
+        rest: dict[str, StoredInstance] | None = None,
     ) -> None:
         """Send instances and report pending counts, until the peer cancels.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
+from pacsgrid.config import Destination, GatewaySettings
 from pacsgrid.dimse import requestor
 from pacsgrid.dimse.association_settings import AssociationSettings
 from pacsgrid.dimse.exceptions import AssociationFailedError, AssociationRejectedError
@@ -14,18 +15,17 @@ from pacsgrid.dimse.presentation_contexts import EXPLICIT, IMPLICIT, MAX_CONTEXT
 from pacsgrid.dimse.tls import client_tls
 from pacsgrid.errors import ConfigError, PacsgridError
 from pacsgrid.gateway.dimse.transfer import StorageContexts
-from pacsgrid.gateway.objects import Instance
-from pacsgrid.gateway_settings import Destination, GatewaySettings
+from pacsgrid.gateway.object_reader import StoredInstance
 
 
 class DestinationUnavailableError(PacsgridError):
     """The destination of a C-MOVE does not answer, or rejects the association."""
 
 
-def split_by_contexts(instances: Sequence[Instance]) -> Iterator[list[Instance]]:
+def split_by_contexts(instances: Sequence[StoredInstance]) -> Iterator[list[StoredInstance]]:
     """Split so that each part's presentation contexts fit into one association."""
     kinds: set[tuple[str, str]] = set()
-    part: list[Instance] = []
+    part: list[StoredInstance] = []
     for one in sorted(instances, key=lambda item: (item.sop_class, item.syntax)):
         # One context as stored, one without compression.
         more = kinds | {(one.sop_class, one.syntax), (one.sop_class, "")}
@@ -38,7 +38,7 @@ def split_by_contexts(instances: Sequence[Instance]) -> Iterator[list[Instance]]
         yield part
 
 
-def _proposed(instances: Sequence[Instance]) -> tuple[ProposedContext, ...]:
+def _proposed(instances: Sequence[StoredInstance]) -> tuple[ProposedContext, ...]:
     kinds: dict[tuple[str, tuple[str, ...]], None] = {}
     for one in instances:
         if one.syntax:
@@ -52,7 +52,7 @@ def _proposed(instances: Sequence[Instance]) -> tuple[ProposedContext, ...]:
 
 @contextmanager
 def open_association(
-    destination: Destination, settings: GatewaySettings, instances: Sequence[Instance]
+    destination: Destination, settings: GatewaySettings, instances: Sequence[StoredInstance]
 ) -> Iterator[tuple[MessageChannel, StorageContexts]]:
     """Hold an association that can carry instances; it is released, or aborted after an error.
 

@@ -45,7 +45,7 @@ class Identifier:
     Attributes
     ----------
     level
-        Query/Retrieve Level (0008,0052).
+        Query/Retrieve QueryLevel (0008,0052).
     keys
         Values to match by tag; in sequences, tags are joined with dots, the outermost first. Keys
         without a value are only to be returned.

@@ -7,19 +7,19 @@ from collections.abc import Iterator, Mapping
 from pacsgrid.gateway.core import Gateway
 from pacsgrid.gateway.dimse.contexts import PATIENT_FIND, PATIENT_GET, PATIENT_MOVE
 from pacsgrid.gateway.dimse.identifier import Identifier, InvalidIdentifierError
-from pacsgrid.gateway.find import (
+from pacsgrid.gateway.index import first
+from pacsgrid.gateway.matching import matches
+from pacsgrid.gateway.object_reader import StoredInstance
+from pacsgrid.gateway.queries import (
     PATIENT_ID,
     SERIES_UID,
     SOP_UID,
     STUDY_INSTANCES,
     STUDY_SERIES,
     STUDY_UID,
-    Level,
+    QueryLevel,
     supported,
 )
-from pacsgrid.gateway.index import first
-from pacsgrid.gateway.matching import matches
-from pacsgrid.gateway.objects import Instance
 from pacsgrid.pipeline.attributes import Json
 
 PATIENT = "PATIENT"
@@ -32,7 +32,7 @@ _PATIENT_ROOT = {PATIENT_FIND, PATIENT_GET, PATIENT_MOVE}
 
 
 def check_level(model: str, asked: Identifier) -> None:
-    """Check the Query/Retrieve Level (PS3.4 sections C.6.1.1 and C.6.2.1).
+    """Check the Query/Retrieve QueryLevel (PS3.4 sections C.6.1.1 and C.6.2.1).
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def all_supported(asked: Identifier) -> bool:
     keys = (tag for tag, value in asked.keys.items() if value.strip("*"))
     if asked.level == PATIENT:
         return all(tag in _OF_PATIENT | _COUNTED for tag in keys)
-    return all(supported(Level(asked.level), tag) for tag in keys)
+    return all(supported(QueryLevel(asked.level), tag) for tag in keys)
 
 
 def find(gateway: Gateway, user: str, asked: Identifier) -> Iterator[Json]:
@@ -72,14 +72,14 @@ def find(gateway: Gateway, user: str, asked: Identifier) -> Iterator[Json]:
 
     Raises
     ------
-    ZoneUnavailable
+    ZoneUnavailableError
         No zone can say now what the user may read.
     """
     keys = {tag: value for tag, value in asked.keys.items() if value}
     if asked.level == PATIENT:
         yield from _patients(gateway, user, keys)
         return
-    for one in gateway.find(user, Level(asked.level), keys):
+    for one in gateway.find(user, QueryLevel(asked.level), keys):
         yield one.attributes
 
 
@@ -87,7 +87,7 @@ def _patients(gateway: Gateway, user: str, keys: Mapping[str, str]) -> Iterator[
     own = {tag: value for tag, value in keys.items() if tag in _OF_PATIENT}
     found: dict[str, Json] = {}
     counts: dict[str, list[int]] = {}
-    for one in gateway.find(user, Level.STUDY, own):
+    for one in gateway.find(user, QueryLevel.STUDY, own):
         patient = first(one.attributes, PATIENT_ID)
         known = found.setdefault(patient, {})
         for tag in _OF_PATIENT & one.attributes.keys():
@@ -103,7 +103,7 @@ def _patients(gateway: Gateway, user: str, keys: Mapping[str, str]) -> Iterator[
             yield known
 
 
-def requested_instances(gateway: Gateway, user: str, asked: Identifier) -> list[Instance]:
+def requested_instances(gateway: Gateway, user: str, asked: Identifier) -> list[StoredInstance]:
     """Return the instances that a retrieval requests and the user may read, each once.
 
     Parameters
@@ -119,7 +119,7 @@ def requested_instances(gateway: Gateway, user: str, asked: Identifier) -> list[
     ------
     InvalidIdentifierError
         The unique key of its level has no value, or a wild card (PS3.4 section C.4.2.1.4).
-    ZoneUnavailable
+    ZoneUnavailableError
         No zone can say now what the user may read.
     """
     keys: dict[str, str] = {}
@@ -133,5 +133,5 @@ def requested_instances(gateway: Gateway, user: str, asked: Identifier) -> list[
             keys[tag] = value
         if level == asked.level:
             break
-    found = gateway.find(user, Level.IMAGE, keys)
+    found = gateway.find(user, QueryLevel.IMAGE, keys)
     return list({one.sop: one.instance for one in found if one.instance}.values())

@@ -13,7 +13,7 @@ from pacsgrid.errors import ConfigError
 from pacsgrid.gateway.core import Gateway
 from pacsgrid.gateway.dimse.association import QueryRetrieveAssociation
 from pacsgrid.gateway.dimse.contexts import StoredSyntaxes
-from pacsgrid.pacs.log_suppression import suppress_library_logs
+from pacsgrid.log_suppression import suppress_library_logs
 
 suppress_library_logs()
 

@@ -23,7 +23,7 @@ from pacsgrid.errors import PacsgridError
 from pacsgrid.gateway.dimse import transfer
 from pacsgrid.gateway.dimse.identifier import encode
 from pacsgrid.gateway.dimse.transfer import StorageContexts
-from pacsgrid.gateway.objects import Instance, Objects
+from pacsgrid.gateway.object_reader import ObjectReader, StoredInstance
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class SuboperationCounts:
     Attributes
     ----------
     failed
-        SOP Instance UIDs of those that failed.
+        SOP StoredInstance UIDs of those that failed.
     """
 
     remaining: int
@@ -110,7 +110,7 @@ class SuboperationSender:
 
     def __init__(
         self,
-        objects: Objects,
+        objects: ObjectReader,
         channel: MessageChannel,
         storage: StorageContexts,
         originator: tuple[str, int] | None = None,
@@ -123,7 +123,9 @@ class SuboperationSender:
         self._on_other_message = on_other_message
         self._message_id = 0
 
-    def send(self, instances: Sequence[Instance]) -> Generator[tuple[str, int | None], None, None]:
+    def send(
+        self, instances: Sequence[StoredInstance]
+    ) -> Generator[tuple[str, int | None], None, None]:
         """Send instances one after the other.
 
         Yields

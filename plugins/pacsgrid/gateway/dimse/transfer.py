@@ -23,9 +23,9 @@ from pacsgrid.dimse.command_set import (
 from pacsgrid.dimse.message_channel import MessageChannel
 from pacsgrid.dimse.presentation_contexts import EXPLICIT, IMPLICIT
 from pacsgrid.errors import PacsgridError
-from pacsgrid.gateway.explicit import as_explicit
-from pacsgrid.gateway.objects import Instance
-from pacsgrid.gateway.transcode import CannotDecode, decodable
+from pacsgrid.gateway.explicit_vr import as_explicit
+from pacsgrid.gateway.object_reader import StoredInstance
+from pacsgrid.gateway.transcode import UndecodableError, decodable
 from pacsgrid.pacs.part10 import HEAD, MOST_META, Meta, read_meta
 
 StorageContexts = Mapping[str, Mapping[str, int]]  # context ID by SOP class and transfer syntax
@@ -39,7 +39,7 @@ class IncompleteSendError(Exception):
     """An instance could not be read to its end after its first bytes had been sent."""
 
 
-def can_send(storage: StorageContexts, instance: Instance) -> bool:
+def can_send(storage: StorageContexts, instance: StoredInstance) -> bool:
     """Return whether a context for an instance was accepted, as far as the index knows it.
 
     Parameters
@@ -149,10 +149,10 @@ def _as_implicit(data: bytes) -> bytes:
             source.file_meta.TransferSyntaxUID = IMPLICIT
             target = BytesIO()
             dcmwrite(target, source, implicit_vr=True, little_endian=True, enforce_file_format=True)
-        except CannotDecode:
+        except UndecodableError:
             raise
         except Exception as error:  # pydicom raises any type of exception for malformed data
-            raise CannotDecode(
+            raise UndecodableError(
                 f"an instance cannot be written in implicit VR: {type(error).__name__}"
             ) from None
     return target.getvalue()

@@ -33,7 +33,7 @@ def serve(site: Site) -> None:
         events = AssetEvents(
             settings.airflow_url,
             settings.airflow_user,
-            settings.airflow_password,
+            settings.airflow_password.get_secret_value(),
             settings.asset,
             {"source": settings.source, "project": settings.project},
             settings.airflow_ca_file,

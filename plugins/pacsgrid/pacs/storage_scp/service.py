@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 
+from pacsgrid.config import ReceiverSettings
 from pacsgrid.dimse.connection_limits import ConnectionLimits, ConnectionTable
 from pacsgrid.dimse.pdu import (
     CALLING_TITLE_UNKNOWN,
@@ -26,7 +27,6 @@ from pacsgrid.dimse.tls import server_tls
 from pacsgrid.errors import ConfigError
 from pacsgrid.pacs.storage_scp.association import StorageAssociation
 from pacsgrid.pacs.storage_scp.incoming import Incoming, recover
-from pacsgrid.receiver_settings import ReceiverSettings
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,178 @@
+"""Finding a study's identifying values in what came out, whatever form they took."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from .identity import Identity
+from .names import NOT_NAMES, ShortNames, min_letters_inside
+from .text_dates import find_dates
+from .text_decoding import fold, fold_spellings
+
+# How words begin that are in the names of many institutions, or of makers.
+_EVERYWHERE = (
+    "agfa", "anonym", "canon", "care", "cent", "city", "clini", "colleg", "count", "depart",
+    "diagn", "dicom", "fakultn", "foundat", "fuji", "gener", "group", "health", "hitach",
+    "holog", "hopit", "hospi", "imag", "insti", "klini", "krank", "labor", "medi", "nation",
+    "nemocn", "north", "osped", "phili", "polic", "praxi", "priva", "publi", "radio", "regio",
+    "remov", "resea", "saint", "sankt", "schoo", "servi", "sieme", "south", "syste", "szpit",
+    "toshi", "trust", "unive", "unkno", "ustav",
+)  # fmt: skip
+_PUBLIC_SCHEMES = frozenset(
+    ("DCM", "SCT", "SRT", "SNM3", "99SDM", "LN", "UCUM", "RADLEX", "MAYOASRG", "NYUMCCG", "NCIt",
+     "UMLS", "FMA", "ISO3166_1", "ISO639_1", "ISO639_2", "RADELEMENT", "UBERON", "PATHLEX")
+)  # fmt: skip
+_DIALLED = re.compile(r"\d[\d\s()./+-]{5,}\d")
+# Letters that readers of print take for digits, and the other way round.
+_MISREAD = str.maketrans("oilszbg", "0115289")
+
+__all__ = ["IdentitySearch", "find_dates"]
+
+
+class IdentitySearch:
+    """Looks for one study's identifying values in texts and bytes."""
+
+    def __init__(self, identity: Identity) -> None:
+        self._words = {
+            word for name in identity.names
+            for form in fold_spellings(name) for word in form.split()
+            if len(word) >= 3 and not min_letters_inside(word)
+            and word not in NOT_NAMES and not word.isdigit()
+        }  # fmt: skip
+        self._names = ShortNames(identity.patients, identity.persons - identity.patients)
+        # A name's ending changes with its case: Nováková, Novákovou.
+        self._stems: dict[str, set[str]] = {}
+        for word in self._words:
+            if len(word) >= 5:
+                stem = word[:-1] if len(word) >= 6 else word
+                self._stems.setdefault(stem[:5], set()).add(stem)
+        # A station that is called as its model is not told from others of that model.
+        models = {fold(model) for model in identity.models}
+        stations = {value for value in identity.stations if fold(value) not in models}
+        compact = {fold(value).replace(" ", "") for value in identity.ids | stations}
+        self._short = {c for c in compact if 4 <= len(c) < 6 and not c.isalpha()}
+        long = {c for c in compact if len(c) >= 6 and not c.isalpha()}
+        long |= {part for place in identity.places for part in _parts(place)}
+        long |= {
+            fold(phone).replace(" ", "") for phone in identity.phones if "@" in phone
+        }  # fmt: skip
+        self._long = _alternatives(long)
+        # An institution as a local coding scheme is called after it: by a word that few have.
+        self._schemes = {
+            word for place in identity.institutions for word in fold(place).split()
+            if len(word) >= 5 and word.isalpha() and not word.startswith(_EVERYWHERE)
+        }  # fmt: skip
+        self._joined = _alternatives({word for word in self._words if len(word) >= 5})
+        self._phones = {
+            digits[-9:] for phone in identity.phones
+            if len(digits := re.sub(r"\D", "", phone)) >= 7
+        }  # fmt: skip
+        # Shorter numbers are counts and positions as often as not.
+        self.numbers = {c.encode() for c in long if c.isdigit()}
+        self.dates = identity.dates | identity.births
+        self.births = frozenset(identity.births)
+
+    def search_text(self, text: str, short: bool = True) -> str | None:
+        """Say what kind of identifying value a text holds, None when it holds none.
+
+        Dates are not looked for: `find_dates` lists them. Two letters alone are a name if `short`.
+        """
+        form = fold(text)
+        if not form:
+            return None
+        if self._names.holds_name(text, form.split(), short):
+            return "a name"
+        return self._plain(text, form)
+
+    def _plain(self, text: str, form: str) -> str | None:
+        words = form.split()
+        if self._named(words, form):
+            return "a name"
+        if not self._short.isdisjoint(words):
+            return "an identifier"
+        squeezed = form.replace(" ", "")
+        if self._long and self._long.search(squeezed):
+            return "an identifier or address"
+        if self._phones:
+            for match in _DIALLED.finditer(text):
+                digits = re.sub(r"\D", "", match[0])
+                if any(phone in digits for phone in self._phones):
+                    return "a phone number"
+        return None
+
+    def names_institution(self, text: str) -> bool:
+        """Say whether a coding scheme's name holds an institution's own word."""
+        if text in _PUBLIC_SCHEMES:
+            return False
+        squeezed = fold(text).replace(" ", "")
+        return any(word in squeezed for word in self._schemes)
+
+    def search_text_approximately(self, text: str) -> str | None:
+        """Say whether a text as read from pixels names somebody but for one letter."""
+        for word in fold(text).split():
+            if len(word) >= 6 and any(
+                abs(len(word) - len(name)) <= 1 and len(name) >= 6 and _one_apart(word, name)
+                for name in self._words
+            ):
+                return "a name"
+        digits = fold(text).translate(_MISREAD).replace(" ", "")
+        if any(number.decode() in digits for number in self.numbers):
+            return "an identifier"
+        return None
+
+    def _named(self, words: list[str], form: str) -> bool:
+        if not self._words.isdisjoint(words) or self._names.holds_unspaced_name(words):
+            return True
+        for word in words:
+            for stem in self._stems.get(word[:5], ()):
+                if word.startswith(stem) and len(word) <= len(stem) + 4:
+                    return True
+        if not self._joined:
+            return False
+        # `thorakal` does not name Mr Horák; `janhorak` and `h o r a k` do.
+        edges = {0}
+        at = 0
+        for word in words:
+            at += len(word)
+            edges.add(at)
+        squeezed = form.replace(" ", "")
+        return any(
+            match.end() in edges or (match.start() in edges and len(words) > 1)
+            for match in self._joined.finditer(squeezed)
+        )
+
+    def search_bytes(self, value: bytes) -> str | None:
+        """Say what a binary value holds, read as text in the usual encodings."""
+        for encoding in ("utf-8", "cp1250", "utf-16-le", "utf-16-be"):
+            text = value.decode(encoding, "replace")
+            for run in re.findall(r"[^\W_][\w .^,/@+-]{4,}", text):
+                form = fold(run)
+                # Names of a few letters are chance there.
+                if any(len(word) >= 5 for word in form.split()) and (
+                    found := self._plain(run, form)
+                ):
+                    return found
+        return None
+
+
+def _one_apart(one: str, other: str) -> bool:
+    """Say whether one letter changed, lost or added makes one word of the other."""
+    short, long = sorted((one, other), key=len)
+    same = next((n for n, letter in enumerate(short) if letter != long[n]), len(short))
+    rest = short[same + 1 :] if len(short) == len(long) else short[same:]
+    return long[same + 1 :] == rest
+
+
+def _parts(place: str) -> Iterator[str]:
+    """List the parts of an address that lead there: street with number, code with town."""
+    for part in [place, *re.split(r"[\r\n,;\\^]", place)]:
+        compact = fold(part).replace(" ", "")
+        if len(compact) >= 8 and not compact.isdigit():
+            yield compact
+
+
+def _alternatives(values: set[str]) -> re.Pattern[str] | None:
+    if not values:
+        return None
+    return re.compile("|".join(re.escape(value) for value in sorted(values)))

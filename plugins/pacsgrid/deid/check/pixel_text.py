@@ -1,0 +1,209 @@
+"""What the pixels of a result say, read by Tesseract: not by the networks that found what to blank.
+
+Read are images that commonly carry text, or all, as the profile says; of a multi-frame image
+`FRAMES` spread over its length, since burned-in text stays where it is.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import dcmread
+from pydicom.pixels import apply_color_lut
+
+from ...errors import HeldError
+from .frames import read_frame
+from .identity_search import IdentitySearch, find_dates
+from .reader import Header
+from .text_decoding import fold
+
+FRAMES = 4
+# Words that Tesseract is less sure of than this, of 100, are mostly anatomy.
+_SURE = 55
+# A limit for what never ends, not for a slow machine: a study is held for it.
+_SECONDS = 600
+# Larger than this, in pixels, letters are large enough too.
+_LARGE, _LONGEST = 1400, 4000
+# Width of the widest stroke in pixels of the enlarged view; grey levels of a stroke against its
+# surroundings, pixels of such strokes that a word has at least, and levels as good as black.
+_STROKE, _STEP, _STEPS, _CLEAR = 31, 24, 64, 96
+# Strokes are as strong as noise and texture around them, in pixels of half the view: Tesseract
+# takes twenty times as long where all of these look like letters, and finds less.
+_AROUND, _ABOVE = 41, 2
+_NO_PICTURE = (
+    b"1.2.840.10008.5.1.4.1.1.66",  # Raw Data, Segmentation and the like
+    b"1.2.840.10008.5.1.4.1.1.481.2",  # RT Dose
+    b"1.2.840.10008.5.1.4.1.1.30",  # Parametric Map
+)
+_CAPTURE = b"1.2.840.10008.5.1.4.1.1.7"
+_RECONSTRUCTED = frozenset((b"CT", b"MR", b"PT", b"NM"))
+
+
+@lru_cache(maxsize=1)
+def tesseract_path() -> str:
+    """Return the path of the reader, empty where it is not installed."""
+    return shutil.which("tesseract") or ""
+
+
+def needs_reading(source: Header, look: str) -> bool:
+    """Tell whether an image's pixels are to be read, by its source's header."""
+
+    def value(tag: int) -> bytes:
+        element = source.elements.get(tag)
+        return element.value.strip(b"\0 ") if element is not None else b""
+
+    if look == "none" or not (value(0x00280010) or 0x00280010 in source.elements):
+        return False
+    kind = value(0x00080016)
+    if look == "all" or value(0x00280301).upper() == b"YES":
+        return True
+    if kind == _CAPTURE or kind.startswith(_CAPTURE + b"."):
+        return True
+    if kind.startswith(_NO_PICTURE):
+        return False
+    image_type = [part.strip().upper() for part in value(0x00080008).split(b"\\")][:2]
+    return value(0x00080060) not in _RECONSTRUCTED or image_type != [b"ORIGINAL", b"PRIMARY"]
+
+
+def pixels_to_read(source: Header, look: str) -> int:
+    """Return how many pixels an image has that are to be read, by its source's header."""
+    if not needs_reading(source, look):
+        return 0
+    count = 1
+    for tag in (0x00280010, 0x00280011):
+        element = source.elements.get(tag)
+        # Rows and columns are US, of either byte order: what is wrong by that is only an estimate.
+        count *= int.from_bytes(element.value[:2], "little") if element is not None else 0
+    frames = source.elements.get(0x00280008)
+    text = frames.value.strip(b"\0 ") if frames is not None else b"1"
+    return count * (int(text) if text.isdigit() else 1)
+
+
+def check_text(result: Path, search: IdentitySearch, dates: frozenset[str]) -> int:
+    """Read a result's pixels and refuse them when they name somebody.
+
+    Parameters
+    ----------
+    search
+        The study's identifying values.
+    dates
+        Whole dates as ``YYYYMMDD`` that may not be there.
+
+    Returns
+    -------
+    int
+        How many frames were read; 0 without Tesseract.
+
+    Raises
+    ------
+    HeldError
+        ``pixels-text``: an identifying value is legible, or the pixels cannot be read back.
+    """
+    if not tesseract_path():
+        return 0
+    frames = 0
+    for number, frame in _frames(result):
+        frames += 1
+        for view in _views(frame):
+            for line in _lines(view):
+                found = search.search_text(line) or search.search_text_approximately(line)
+                if found is None and dates.intersection(find_dates(line)):
+                    found = "a full date"
+                if found:
+                    raise HeldError(
+                        "pixels-text",
+                        f"frame {number} shows {found} of the study's own headers; blank its "
+                        "place by a region in the profile, or let a steward look",
+                    )
+    return frames
+
+
+def _frames(path: Path) -> Iterator[tuple[int, NDArray[Any]]]:
+    try:
+        ds = dcmread(path, stop_before_pixels=True)
+        count = int(ds.get("NumberOfFrames", 1) or 1)
+        for number in sorted({round(n) for n in np.linspace(0, count - 1, FRAMES)}):
+            frame = read_frame(path, number)
+            if ds.PhotometricInterpretation == "PALETTE COLOR":
+                frame = apply_color_lut(frame, ds)
+            yield number + 1, frame
+    except (GeneratorExit, HeldError, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # a decoder in Rust panics with one that is no Exception
+        raise HeldError(
+            "pixels-text", f"the pixels cannot be read back ({type(error).__name__})"
+        ) from None
+
+
+def _views(frame: NDArray[Any]) -> Iterator[NDArray[np.uint8]]:
+    """Yield the thin strokes of a frame, the light and the dark ones, dark on white.
+
+    In two windows where they differ: that of all values, and that of most of them. Where there
+    are no strokes nothing is to be read.
+    """
+    values = frame.astype(np.float32)
+    if values.ndim == 3:
+        values = values.mean(axis=2)
+    values[~np.isfinite(values)] = 0
+    low, high = float(values.min()), float(values.max())
+    inner = [float(v) for v in np.percentile(values[::2, ::2], (1, 99))]
+    windows = [(low, high)]
+    if inner[0] < inner[1] and high - low > 2 * (inner[1] - inner[0]):
+        windows.append((inner[0], inner[1]))
+    for bottom, top in windows:
+        if top <= bottom:
+            continue
+        shown = np.clip((values - bottom) * (255 / (top - bottom)), 0, 255).astype(np.uint8)
+        longer = max(shown.shape)
+        factor = 2.0 if longer < _LARGE else min(1.0, _LONGEST / longer)
+        if factor != 1:
+            kind = cv2.INTER_CUBIC if factor > 1 else cv2.INTER_AREA
+            shown = np.asarray(cv2.resize(shown, None, fx=factor, fy=factor, interpolation=kind))
+        kernel = np.ones((_STROKE, _STROKE), np.uint8)
+        for strokes in (cv2.MORPH_TOPHAT, cv2.MORPH_BLACKHAT):
+            hat = _above_texture(cv2.morphologyEx(shown, strokes, kernel))
+            if int((hat > _STEP).sum()) >= _STEPS:
+                dark = np.minimum(hat, _CLEAR).astype(np.float32) * (255 / _CLEAR)
+                yield (255 - dark).astype(np.uint8)
+
+
+def _above_texture(hat: NDArray[Any]) -> NDArray[Any]:
+    """Return by how much strokes stand out of what most of their surroundings are."""
+    rows, columns = hat.shape
+    half = cv2.resize(hat, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    usual = cv2.resize(cv2.medianBlur(half, _AROUND), (columns, rows))
+    return np.asarray(cv2.subtract(hat, cv2.multiply(usual, _ABOVE)))
+
+
+def _lines(view: NDArray[np.uint8]) -> Iterator[str]:
+    """Yield the lines of text that Tesseract reads, without words that it is unsure of."""
+    rows, columns = view.shape
+    try:
+        # Through pipes: what a frame shows stands in no file.
+        done = subprocess.run(
+            [tesseract_path(), "stdin", "stdout", "--psm", "11", "-l", "eng", "tsv"],
+            input=f"P5 {columns} {rows} 255\n".encode() + view.tobytes(),
+            capture_output=True,
+            timeout=_SECONDS,
+            check=True,
+            env={**os.environ, "OMP_THREAD_LIMIT": "1"},
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise HeldError(
+            "pixels-text", f"Tesseract cannot read the pixels ({type(error).__name__})"
+        ) from None
+    lines: dict[tuple[str, ...], list[str]] = {}
+    for row in done.stdout.decode("utf-8", "replace").splitlines()[1:]:
+        cells = row.split("\t")
+        if len(cells) == 12 and cells[0] == "5" and float(cells[10]) >= _SURE and fold(cells[11]):
+            lines.setdefault(tuple(cells[1:5]), []).append(cells[11])
+    yield from (" ".join(words) for words in lines.values())

@@ -1,0 +1,42 @@
+"""Pixel data inside an item (PS3.3 C.7.6.1.1.6, icons): cleaned in memory, icons are small."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+from ...errors import HeldError
+from ..pixel_location import PixelLayout, PixelSpan
+from .fragments import copy_fragments
+
+_PIXEL_DATA = 0x7FE00010
+_ITEM = b"\xfe\xff\x00\xe0"
+_END = b"\xfe\xff\xdd\xe0\0\0\0\0"
+# Codestreams that say themselves what they are need no transfer syntax.
+_ANY = "1.2.840.10008.1.2.4.50"
+
+
+def clean_nested_pixels(value: bytes, fragments: bool, layout: PixelLayout) -> bytes | None:
+    """Return the value of a pixel data element without what its image does not need.
+
+    Parameters
+    ----------
+    fragments
+        Whether its length is undefined; the delimiter is not part of the value.
+
+    Returns
+    -------
+    bytes or None
+        None when nobody can say what it needs.
+    """
+    if not fragments:
+        kept = min(layout.bytes or 0, len(value))
+        return value[:kept] + bytes(len(value) - kept)
+    if not value.startswith(_ITEM):
+        return None
+    whole = value + _END
+    span = PixelSpan(0, len(whole), 0, _PIXEL_DATA, "OB", True)
+    try:
+        made = b"".join(copy_fragments(BytesIO(whole), span, _ANY, layout))
+    except HeldError:
+        return None
+    return made[: -len(_END)]

@@ -1,0 +1,187 @@
+"""Clean Pixel Data (PS3.15 E.3.1) of one file: hold, look, blank, and say so in the header."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import Any, BinaryIO
+
+from pydicom.dataset import Dataset
+from pydicom.uid import UID, ExplicitVRLittleEndian
+
+from ...errors import HeldError
+from ..pixel_location import PixelSpan
+from .blanking import blank_bits, blank_native, blank_values
+from .boxes import Box, without_inner
+from .frame_source import Frames
+from .overlays import hidden_in_pixels
+from .recompression import (
+    declare_loss,
+    encode,
+    encode_fragments,
+    lossless_syntax,
+    stored_as,
+    to_store,
+)
+from .regions import known_regions
+from .selection import needs_text_search
+from .settings import PixelSettings
+from .static_text import StaticTextFinder, shared_boxes
+from .visual_holds import visual_features
+
+_CHUNK = 1 << 16
+
+
+@dataclass
+class CleaningResult:
+    """What was decided for one file's pixels.
+
+    Attributes
+    ----------
+    looked
+        Whether they were searched; nothing is known of text in them otherwise.
+    element
+        The bytes of the new pixel data element, None when the old one can be copied.
+    syntax
+        The transfer syntax, when it is no longer the source's.
+    features
+        RecognizableVisualFeatures, when it is known.
+    """
+
+    looked: bool = False
+    element: Callable[[], Iterator[bytes]] | None = None
+    syntax: UID | None = None
+    features: str | None = None
+    changes: list[Callable[[Any], None]] = field(default_factory=list)
+
+    def declare(self, ds: Any) -> None:
+        """Write into the anonymised header what was done to the pixels."""
+        for change in self.changes:
+            change(ds)
+        if self.features:
+            ds.RecognizableVisualFeatures = self.features
+        if not self.looked:
+            return
+        ds.BurnedInAnnotation = "NO"
+        code = Dataset()
+        code.CodeValue, code.CodingSchemeDesignator = "113101", "DCM"
+        code.CodeMeaning = "Clean Pixel Data Option"
+        ds.DeidentificationMethodCodeSequence.append(code)
+
+
+def clean_pixels(
+    stream: BinaryIO, ds: Any, span: PixelSpan | None, settings: PixelSettings
+) -> CleaningResult:
+    """Look at an image's pixels where the profile wants that, and prepare their blanking.
+
+    Parameters
+    ----------
+    stream
+        The file.
+    ds
+        Its header, as it came; of a deflated file with the pixel data.
+    span
+        Where the pixel data stands in the file, None when there is none or the file is deflated.
+    settings
+        The profile's part on pixels.
+
+    Raises
+    ------
+    HeldError
+        ``pixels-unreadable``: they must be looked at and cannot be. ``overlay-in-pixels``: they
+        hide an overlay where it cannot be cleared.
+    """
+    made = CleaningResult(features=visual_features(ds))
+    syntax = UID(ds.file_meta.TransferSyntaxUID)
+    if span is None and "PixelData" in ds:
+        stream, syntax = BytesIO(ds.PixelData), ExplicitVRLittleEndian
+        span = PixelSpan(0, len(ds.PixelData), 0, 0x7FE00010, "OW")
+    if span is None:
+        return made
+    hidden = hidden_in_pixels(ds)
+    made.looked = needs_text_search(ds, settings)
+    if not made.looked and not hidden:
+        return made
+    frames = Frames(stream, ds, syntax, span)
+    if hidden and (not frames.native or frames.bits not in (8, 16, 32)):
+        raise HeldError(
+            "overlay-in-pixels",
+            "an overlay stands in unused bits of compressed pixels; convert it to overlay data",
+        )
+    boxes = _boxes(frames, known_regions(ds, settings)) if made.looked else [[]] * frames.count
+    if any(boxes):
+        made.changes.append(_drop_extremes)
+    elif not hidden:
+        return made
+    if frames.native:
+        made.element = lambda: _native(frames, boxes, hidden)
+    else:
+        made.syntax = lossless_syntax(frames.syntax)
+        made.element = lambda: encode_fragments(_compressed(frames, boxes))
+        made.changes.append(_declare_compressed(frames))
+    return made
+
+
+def _boxes(frames: Frames, fixed: list[Box]) -> list[list[Box]]:
+    """Return what to blank in each frame."""
+    finder = StaticTextFinder()
+    per_frame = [finder.find(shown) for shown in frames.iter_displayed()]
+    always = [*fixed, *shared_boxes(per_frame, frames.rows, frames.columns)]
+    return [without_inner([*always, *found]) for found in per_frame]
+
+
+def _native(frames: Frames, boxes: list[list[Box]], hidden: bool) -> Iterator[bytes]:
+    stream, span = frames.stream, frames.span
+    stream.seek(span.start)
+    yield stream.read(span.value - span.start)
+    if frames.bits == 1:
+        yield blank_bits(stream.read(span.end - span.value), boxes, frames)
+        return
+    for here in boxes:
+        data = bytearray(stream.read(frames.frame_bytes))
+        if len(data) < frames.frame_bytes:
+            raise HeldError("truncated", "the file became shorter while it was read")
+        if here or hidden:
+            blank_native(data, here, frames, hidden)
+        yield bytes(data)
+    left = span.end - stream.tell()
+    while left:  # what stands behind the last pixel (PS3.5 8.1.1)
+        yield bytes(min(_CHUNK, left))
+        left -= min(_CHUNK, left)
+
+
+def _compressed(frames: Frames, boxes: list[list[Box]]) -> Iterator[bytes]:
+    syntax = lossless_syntax(frames.syntax)
+    for decoded, here in zip(frames.iter_decoded(), boxes, strict=True):
+        frame = to_store(decoded, syntax)
+        blank_values(frame.values, here, frame.photometric, frames.ds)
+        yield encode(frame, frames, syntax)
+
+
+def _declare_compressed(frames: Frames) -> Callable[[Any], None]:
+    first = next(frames.iter_decoded())
+    photometric = stored_as(first.photometric, frames.samples, lossless_syntax(frames.syntax))
+
+    def declare(ds: Any) -> None:
+        declare_loss(ds, frames)
+        ds.PhotometricInterpretation = photometric
+        if frames.samples > 1:
+            ds.PlanarConfiguration = 0
+        for keyword in ("ExtendedOffsetTable", "ExtendedOffsetTableLengths"):
+            if keyword in ds:
+                delattr(ds, keyword)
+
+    return declare
+
+
+def _drop_extremes(ds: Any) -> None:
+    """Drop the optional record of the largest value: it was the text's as likely as not."""
+    for keyword in (
+        "SmallestImagePixelValue",
+        "LargestImagePixelValue",
+        "SmallestPixelValueInSeries",
+        "LargestPixelValueInSeries",
+    ):
+        if keyword in ds:
+            delattr(ds, keyword)

@@ -1,0 +1,51 @@
+"""Whose pixels are searched for text: by modality, image type and what the header admits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .settings import PixelSettings
+
+# Reconstructed from measurements: text gets into them only when someone makes a derived image.
+_RECONSTRUCTED = frozenset({"CT", "MR", "PT", "NM"})
+# Their pixels are labels, doses or maps of parameters, not pictures.
+_NO_PICTURE = frozenset(
+    {
+        "1.2.840.10008.5.1.4.1.1.66.4",  # Segmentation
+        "1.2.840.10008.5.1.4.1.1.66.7",  # Label Map Segmentation
+        "1.2.840.10008.5.1.4.1.1.481.2",  # RT Dose
+        "1.2.840.10008.5.1.4.1.1.30",  # Parametric Map
+        "1.2.840.10008.5.1.4.1.1.66",  # Raw Data
+    }
+)
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+
+
+def admits_text(ds: Any) -> bool:
+    """Tell whether the header says that text is burned in (PS3.3 C.7.6.1)."""
+    return str(ds.get("BurnedInAnnotation", "") or "").strip().upper() == "YES"
+
+
+def is_secondary_capture(ds: Any) -> bool:
+    """Tell whether the image is of one of the Secondary Capture classes (PS3.4 B.5)."""
+    uid = str(ds.get("SOPClassUID", ""))
+    return uid == SECONDARY_CAPTURE or uid.startswith(SECONDARY_CAPTURE + ".")
+
+
+def needs_text_search(ds: Any, settings: PixelSettings) -> bool:
+    """Tell whether an image's pixels must be searched for text."""
+    if settings.look == "none" or not (ds.get("Rows") and ds.get("Columns")):
+        return False
+    if settings.look == "all" or admits_text(ds) or is_secondary_capture(ds):
+        return True
+    if str(ds.get("SOPClassUID", "")) in _NO_PICTURE:
+        return False
+    if str(ds.get("Modality", "")) not in _RECONSTRUCTED:
+        return True
+    kind = [str(value).strip().upper() for value in as_list(ds.get("ImageType"))]
+    return kind[:2] != ["ORIGINAL", "PRIMARY"]
+
+
+def as_list(value: Any) -> list[Any]:
+    """Return an element's values as a list, whether it has none, one or several."""
+    return [] if value is None else [value] if isinstance(value, str) else list(value)
