@@ -56,7 +56,7 @@ class ReplicaOutcome:
         return not self.lacking and not self.bad
 
     def assess(
-        self, proofs: Sequence[ReplicaProof], rows: Sequence[InstanceRow], copies: int
+        self, proofs: Sequence[ReplicaProof], rows: Sequence[InstanceRecord], copies: int
     ) -> None:
         """Set what is lacking, bad and absent.
 

@@ -18,7 +18,7 @@ from pacsgrid.errors import ConfigError, HeldError, SourceUnavailableError
 from pacsgrid.ledger import InstanceRecord
 from pacsgrid.ledger.codes import GIVEN_UP
 from pacsgrid.model import AnonymisedInstance, FoundStudy, StudyState
-from pacsgrid.pacs.received import ReceivedSource
+from pacsgrid.pacs.received_source import ReceivedSource
 from pacsgrid.pipeline.context import ProjectContext, WorkFolders
 
 log = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from pacsgrid.pipeline.release_documents import ReleaseVersion, release_document
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
-Members = Mapping[str, list[InstanceRow]]
+Members = Mapping[str, list[InstanceRecord]]
 
 
 @dataclass

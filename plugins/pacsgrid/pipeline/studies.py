@@ -55,7 +55,9 @@ def study_avus(
     return avus
 
 
-def add_study_avus(context: ProjectContext, zone: grid.Zone, rows: Sequence[InstanceRow]) -> None:
+def add_study_avus(
+    context: ProjectContext, zone: grid.Zone, rows: Sequence[InstanceRecord]
+) -> None:
     """Add the AVUs that a study's collections lack in a zone.
 
     Parameters
