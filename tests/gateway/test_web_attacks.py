@@ -26,7 +26,7 @@ from pacsgrid.embedded.process import ChildProcess
 from pacsgrid.grid.sharing import share
 from pacsgrid.ledger import InstanceRecord
 from pacsgrid.pacs.part10 import write_head
-from pacsgrid.pacs.receiver.incoming import OWNERS, PARTS
+from pacsgrid.pacs.storage_scp.incoming import OWNERS, PARTS
 from support.dicom import ct, save
 from support.gatewaykit import PROJECT, Client, Deposited, ServedZones
 from support.receiving import eventually

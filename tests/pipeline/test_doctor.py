@@ -103,12 +103,12 @@ def _miscounted(context: Owned) -> Undo:
 
 
 def _stranger(context: ProjectContext) -> Undo:
-    room = context.site.staging / "st-00000000000000000000"
-    room.mkdir()
-    return room.rmdir
+    folder = context.site.staging / "st-00000000000000000000"
+    folder.mkdir()
+    return folder.rmdir
 
 
-def _open_room(context: ProjectContext) -> Undo:
+def _open_folder(context: ProjectContext) -> Undo:
     context.site.outbox.chmod(0o755)
     return lambda: context.site.outbox.chmod(0o700)
 
@@ -153,7 +153,7 @@ def _no_manifest(context: ProjectContext) -> Undo:
         (_late, "proofs are older than allowed"),
         (_miscounted, "replica counts differ"),
         (_stranger, "the ledger does not know"),
-        (_open_room, "can be entered by others"),
+        (_open_folder, "others can enter"),
         (_lost_object, "objects that the ledger lists are not in the zone"),
         (_stray_object, "an object that the ledger does not list"),
         (_named_avu, "identifies someone"),

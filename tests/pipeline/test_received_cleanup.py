@@ -21,9 +21,9 @@ from pacsgrid.ledger.deid_reports import DeidReports
 from pacsgrid.ledger.received_files import ReceivedFiles
 from pacsgrid.ledger.studies import Studies
 from pacsgrid.model import StudyQuery, StudyState
-from pacsgrid.pacs.received import ReceivedSource
-from pacsgrid.pacs.receiver.incoming import Incoming
-from pacsgrid.pacs.receiver.watch import Watcher
+from pacsgrid.pacs.received_source import ReceivedSource
+from pacsgrid.pacs.storage_scp.completion_watcher import CompletionWatcher
+from pacsgrid.pacs.storage_scp.incoming import Incoming
 from pacsgrid.pipeline import STEPS, ProjectContext, clear_work_folders, find_studies, run_step
 from pacsgrid.pipeline.context import WorkFolders
 from pacsgrid.pipeline.housekeeping import clean_up
@@ -66,7 +66,7 @@ class Study:
 
     def watch(self) -> int:
         """Let the watcher look once; returns how many studies it announced."""
-        return Watcher(self.folder, 0.0, 0.0, lambda study: None).look()
+        return CompletionWatcher(self.folder, 0.0, 0.0, lambda study: None).scan()
 
     def left(self) -> int:
         return len(list(self.folder.glob("[!.]*/*.dcm")))
@@ -450,7 +450,7 @@ def test_rooms_on_another_file_system(
 
     study.send(1, 2)
     with monkeypatch.context() as patch:
-        patch.setattr("pacsgrid.pacs.received.os.link", refused)
+        patch.setattr("pacsgrid.pacs.received_source.os.link", refused)
         refs = steps(context)
     clear_work_folders(context, refs)
     assert study.left() == 0 and proven_once(context, study.ref(context))

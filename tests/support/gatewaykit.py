@@ -161,7 +161,7 @@ class ServedZones:
         grid.deposit(client, PROJECT, made, {})
         told = one.rows if attributes else ()
         known = {r.sop_uid: read_attributes(one.paths[r.sop_uid]) for r in told}
-        manifest = Manifest.of(one.rows, known, PROJECT, "basic", "hash", None)
+        manifest = Manifest.build(one.rows, known, PROJECT, "basic", "hash", None)
         grid.put_document(client, f"{self.collection(one, zone)}/{MANIFEST}", manifest.dump())
 
     @staticmethod
