@@ -6,14 +6,14 @@ from .anonymise import anonymise_file
 from .check import Checker, check_file
 from .identifiers import StudyIdentifiers, collect_identifiers
 from .patient import merge_patient_prints, patient_conflict
-from .processing import Batch, StudyProcessor
+from .processing import BatchResult, StudyProcessor
 from .profile import Profile, load_profile
 from .pseudonyms import Pseudonyms
 from .report import REPORT_NAME, join_reports, study_report
 
 __all__ = [
     "REPORT_NAME",
-    "Batch",
+    "BatchResult",
     "Checker",
     "Profile",
     "Pseudonyms",

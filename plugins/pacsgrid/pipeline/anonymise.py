@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pacsgrid.deid import (
-    Batch,
+    BatchResult,
     join_reports,
     merge_patient_prints,
     patient_conflict,
@@ -95,7 +95,7 @@ def _insist_on_one_patient(line: Line, done: Sequence[AnonymisedInstance]) -> No
         raise patient_conflict(apart)
 
 
-def _through(line: Line, ref: str, files: list[Path], settled: Settled | None) -> Batch:
+def _through(line: Line, ref: str, files: list[Path], settled: Settled | None) -> BatchResult:
     """Anonymise and check into an empty outbox; hold what does not fit what is settled."""
     outbox = line.rooms(ref).outbox
     while True:
@@ -117,7 +117,7 @@ def _through(line: Line, ref: str, files: list[Path], settled: Settled | None) -
         files = [path for path in files if path not in strange]
 
 
-def _report(line: Line, ref: str, batch: Batch, settled: Settled | None) -> bytes:
+def _report(line: Line, ref: str, batch: BatchResult, settled: Settled | None) -> bytes:
     done = batch.made
     held = [outcome.code for outcome in batch.held]
     first: AnonymisedInstance | InstanceRow
