@@ -9,6 +9,7 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 from pacsgrid.embedded.postgres import EmbeddedPostgres
+from pacsgrid.ledger.database import close_pool
 
 
 class _ByServers(LoadScopeScheduling):  # type: ignore[misc]
@@ -30,8 +31,9 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostg
 
 
 @pytest.fixture
-def dsn(postgres: EmbeddedPostgres, request: pytest.FixtureRequest) -> str:
+def dsn(postgres: EmbeddedPostgres, request: pytest.FixtureRequest) -> Iterator[str]:
     """A database of the test's own."""
     name = f"t{abs(hash(request.node.nodeid))}"
     postgres.create_database(name)
-    return postgres.dsn(name)
+    yield postgres.dsn(name)
+    close_pool(postgres.dsn(name))

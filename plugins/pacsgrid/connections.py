@@ -1,23 +1,21 @@
 """Addresses and credentials that a site keeps as Airflow connections.
 
-Asked for when they are used: the file that names a connection can be read anywhere, a task asks
-for the one it needs, and Airflow hides its secrets from the logs then.
+A connection is looked up when it is first used: so the site file that names it can be read
+anywhere, and a task looks up only what it needs, whose secrets Airflow then masks in its logs.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from pacsgrid.errors import ConfigError
 
-_T = TypeVar("_T")
-# What a field of Airflow's connection is called in the settings of a source or zone.
+# The setting of a source or zone for each field of an Airflow connection.
 _SOURCE = {"host": "host", "port": "port", "login": "user", "password": "password"}
 _WEB = {"host": "url", "login": "user", "password": "password"}
 _FIELDS = {"dicom": _SOURCE, "dicomweb": _WEB, "irods": _SOURCE}
-# What each type keeps beside them, in the connection's extra.
+# The settings in the connection's extra, by connection type.
 EXTRAS = {
     "dicom": (
         "ae_title",
@@ -33,43 +31,29 @@ EXTRAS = {
     "dicomweb": ("token", "ca_file", "cert_file", "key_file"),
     "irods": ("ca_file",),
 }
-# The type of connection that a kind of source may name.
+# The connection type for each kind of source.
 KINDS = {"dimse": "dicom", "dicomweb": "dicomweb"}
 
 
-class Later(Mapping[str, _T]):
-    """Settings by name; what has to be asked for first is asked for at first use, and kept."""
-
-    def __init__(self, known: Mapping[str, _T | Callable[[], _T]]) -> None:
-        self._known = dict(known)
-
-    def __getitem__(self, name: str) -> _T:
-        value = self._known[name]
-        if callable(value):
-            value = self._known[name] = value()
-        return value
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._known)
-
-    def __len__(self) -> int:
-        return len(self._known)
-
-
 def settings_of(connection: Any, expected: str) -> dict[str, Any]:
-    """Return the settings that a connection holds; what is empty is left out.
+    """Return the settings that an Airflow connection holds, by the names of the site file.
 
     Parameters
     ----------
     connection
         Airflow's connection object.
     expected
-        The type that it must be of: ``dicom``, ``dicomweb`` or ``irods``.
+        The type it must have: ``dicom``, ``dicomweb`` or ``irods``.
+
+    Returns
+    -------
+    dict of str to Any
+        The settings that are not empty.
 
     Raises
     ------
     ConfigError
-        It is of another type, or has an extra that the type does not know.
+        The connection has another type, or an extra that its type does not know.
     """
     if connection.conn_type != expected:
         raise ConfigError(
@@ -87,7 +71,20 @@ def settings_of(connection: Any, expected: str) -> dict[str, Any]:
 
 
 def look_up(name: str, expected: str) -> dict[str, Any]:
-    """Return the settings in an Airflow connection; raises ConfigError when there is none."""
+    """Look up an Airflow connection and return the settings that it holds.
+
+    Parameters
+    ----------
+    name
+        The connection's id.
+    expected
+        The type it must have: ``dicom``, ``dicomweb`` or ``irods``.
+
+    Raises
+    ------
+    ConfigError
+        Airflow has no such connection, or it has another type.
+    """
     from airflow.sdk import Connection
     from airflow.sdk.exceptions import AirflowNotFoundException
 
@@ -95,7 +92,7 @@ def look_up(name: str, expected: str) -> dict[str, Any]:
         return settings_of(Connection.get(name), expected)
     except AirflowNotFoundException:
         pass
-    # A command line is neither task nor server to Airflow, yet may ask its database.
+    # Outside of tasks Connection.get has no supervisor to ask; a command reads Airflow's database.
     if not hasattr(sys.modules.get("airflow.sdk.execution_time.task_runner"), "SUPERVISOR_COMMS"):
         from airflow.models import Connection as Stored
 

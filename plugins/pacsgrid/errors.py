@@ -34,15 +34,15 @@ class SourceError(PacsgridError):
     """A DICOM source refused for good (unknown AE title, no accepted context)."""
 
 
-class SourceUnavailable(RetryableError):
+class SourceUnavailableError(RetryableError):
     """A DICOM source did not answer, was busy or dropped the association."""
 
 
-class SourceUnreachable(SourceUnavailable):
+class SourceUnreachableError(SourceUnavailableError):
     """A DICOM source did not answer at all: it is down, or the way to it is."""
 
 
-class SourceTooMuch(SourceUnavailable):
+class TooManyAnswersError(SourceUnavailableError):
     """A DICOM source has more answers to a query than it gives; ask for less at once."""
 
 
@@ -50,18 +50,18 @@ class ZoneError(PacsgridError):
     """An iRODS zone refused for good."""
 
 
-class ZoneUnavailable(RetryableError):
+class ZoneUnavailableError(RetryableError):
     """An iRODS zone did not answer or dropped the connection."""
 
 
-class StorageUnavailable(RetryableError, ZoneError):
+class ResourceUnavailableError(RetryableError, ZoneError):
     """An iRODS zone answers, but a resource that it needs is down, full or not mounted.
 
     Who handles a zone's refusal of one replica handles this too; a whole study is tried again.
     """
 
 
-class WorkFilesGone(PacsgridError):
+class WorkFilesMissingError(PacsgridError):
     """What an earlier step left in staging or outbox is not there; retrieve the study again."""
 
 

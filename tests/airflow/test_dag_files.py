@@ -20,8 +20,8 @@ from airflow.serialization.encoders import encode_timetable
 from pacsgrid import run_conf
 from pacsgrid.airflow.dags import RECEIVED, VERIFIED
 from pacsgrid.airflow.pools import SOURCES, ZONES, pool_of, slots
+from pacsgrid.config.receiver import DEFAULT_ASSET
 from pacsgrid.errors import ConfigError
-from pacsgrid.receiver_settings import DEFAULT_ASSET
 
 FILES = sorted((Path(__file__).parents[2] / "dags").glob("*.py"))
 INGEST = FILES[0].with_name("ingest_studies.py")

@@ -16,11 +16,10 @@ from sqlalchemy.orm import Session, aliased, joinedload
 
 from pacsgrid.cli.roles import STARTS, wanted
 from pacsgrid.errors import ConfigError
-from pacsgrid.pacs.receiver.airflow import AssetEvents
+from pacsgrid.pacs.storage_scp.asset_events import AssetEvents
 from pacsgrid.run_conf import DAGS, PROJECT_DAGS, check_conf
 from pacsgrid.web.access import OPERATOR_VIEW
-from pacsgrid.web.rows import limited_to
-from pacsgrid.web.rules import (
+from pacsgrid.web.endpoint_rules import (
     ANNOUNCE,
     ANSWER,
     TRIGGER,
@@ -32,6 +31,7 @@ from pacsgrid.web.rules import (
     runs_asked_for,
     with_project,
 )
+from pacsgrid.web.row_filter import limited_to
 
 EVERY = ("lung", "brain")
 PROJECT = {"profile": "basic", "home_zone": "brno", "key_file": "/x/key"}
@@ -302,7 +302,7 @@ def test_rows_of_other_projects_runs_are_not_there(rows: Session) -> None:
 
 
 def test_every_table_about_runs_is_limited(rows: Session) -> None:
-    from pacsgrid.web.rows import _condition, _mappers
+    from pacsgrid.web.row_filter import _condition, _mappers
 
     limited = set()
     with limited_to(frozenset({"lung"})):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -13,18 +12,17 @@ import yaml
 from airflow.models import Connection
 from airflow.providers_manager import ProvidersManager
 
+import pacsgrid
+from irods_zone import ZoneServer
 from pacsgrid.airflow.hooks.irods import IrodsHook
-from pacsgrid.config import load_site
+from pacsgrid.config import ZoneSettings, load_site
 from pacsgrid.connections import EXTRAS
 from pacsgrid.embedded.pacs import DICOMWEB, ORTHANC, EmbeddedPacs
-from pacsgrid.embedded.process import free_port
-from pacsgrid.embedded.zone import ZoneServer
+from pacsgrid.embedded.ports import reserve_port
 from pacsgrid.errors import ConfigError
 from pacsgrid.grid import Zone
-from pacsgrid.model import ZoneSettings
 from pacsgrid.pacs import open_source
 
-ROOT = Path(__file__).parents[2]
 SECRET = "Kanarek7f3a"
 
 
@@ -37,8 +35,12 @@ def pacs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPacs]:
 @pytest.fixture
 def zone(tmp_path: Path) -> Iterator[Zone]:
     where = {"zone": "brno", "directory": tmp_path / "zone", "admin": "rods", "password": SECRET}
-    with ZoneServer(port=free_port(), **where) as server:
-        yield Zone(ZoneSettings("brno", "127.0.0.1", server.port, "rods", SECRET))
+    with ZoneServer(port=reserve_port(), **where) as server:
+        yield Zone(
+            ZoneSettings(
+                name="brno", host="127.0.0.1", port=server.port, user="rods", password=SECRET
+            )
+        )
 
 
 def _keep(monkeypatch: pytest.MonkeyPatch, name: str, **fields: object) -> None:
@@ -51,10 +53,10 @@ def _dicom(pacs: EmbeddedPacs) -> dict[str, object]:
     return {"conn_type": "dicom", "host": settings.host, "port": settings.port, "extra": extra}
 
 
-def test_the_distribution_beside_the_package_is_this_version() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    (found,) = metadata.distributions(name="pacsgrid", path=[str(ROOT / "plugins")])
-    assert found.version == project["version"]
+def test_the_distribution_that_is_installed_is_this_version() -> None:
+    """Airflow finds provider, policy and plugin through it, and each of them once."""
+    (found,) = metadata.distributions(name="pacsgrid")
+    assert found.version == pacsgrid.__version__
 
 
 def test_airflow_knows_the_types_and_their_fields() -> None:
@@ -96,7 +98,7 @@ def test_the_test_button_asks_dicomweb(pacs: EmbeddedPacs, monkeypatch: pytest.M
     assert told and message == f"{root} answers QIDO-RS"
     told, message = pressed(host=root.replace("dicom-web", "elsewhere"))
     assert not told and "404" in message
-    told, message = pressed(host=f"http://127.0.0.1:{free_port()}")
+    told, message = pressed(host=f"http://127.0.0.1:{reserve_port()}")
     assert not told and "cloud" in message
     told, message = pressed(host="")
     assert not told and "url is not set" in message
@@ -138,7 +140,12 @@ def test_a_source_and_a_zone_take_address_and_credentials_from_connections(
     assert loaded.source("metro").max_associations == 3
     assert loaded.source("web").url == "https://pacs.example/dicom-web"
     brno = loaded.zone("brno")
-    assert (brno.user, brno.password, brno.copies, brno.name) == ("svc", SECRET, 2, "brno")
+    assert (brno.user, brno.password.get_secret_value(), brno.copies, brno.name) == (
+        "svc",
+        SECRET,
+        2,
+        "brno",
+    )
     assert brno.ca_file == Path("/etc/grid-ca.pem")
     assert SECRET not in repr(loaded) + repr(brno) + repr(loaded.source("web"))
     with pytest.raises(ConfigError, match="cloud_pacs is of type dicomweb"):
@@ -152,7 +159,7 @@ def test_a_zone_is_reached_and_asked_through_its_connection(
 ) -> None:
     s = zone.settings
     given = {"conn_type": "irods", "host": s.host, "port": s.port, "schema": s.name}
-    _keep(monkeypatch, "grid", login=s.user, password=s.password, **given)
+    _keep(monkeypatch, "grid", login=s.user, password=s.password.get_secret_value(), **given)
     told, message = IrodsHook("grid").test_connection()
     assert told and f"lets {s.user} in" in message
     _keep(monkeypatch, "grid", login=s.user, password="wrong", **given)

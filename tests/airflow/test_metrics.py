@@ -11,11 +11,11 @@ import yaml
 from airflow.sdk.observability import stats
 from airflow.sdk.observability.metrics.stats_utils import get_stats_factory
 
-from pacsgrid.airflow import metrics, upkeep
+from pacsgrid.airflow import maintenance, metrics
 from pacsgrid.config import load_site
 from pacsgrid.ledger import Ledger, migrate
 from pacsgrid.model import AnonymisedInstance, ReplicaProof, StudyState
-from pacsgrid.pipeline import Line
+from pacsgrid.pipeline import ProjectContext
 from support.statsd_server import Server
 
 DOCUMENTED = Path(__file__).parents[2] / "docs" / "metrics.md"
@@ -52,31 +52,29 @@ def filled(dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PACSGRID_LEDGER_DSN", dsn)
     monkeypatch.setenv("PACSGRID_SITE", str(tmp_path / "site.yaml"))
     migrate(dsn)
-    with Ledger(dsn, "tester") as ledger:
-        for ref in ("a", "b", "c"):
-            ledger.found(ref, "lung", "drop", "hash", b"sealed")
-        one = AnonymisedInstance("2.1", "2.2", "2.3", "P1", "CT", "", "ab" * 32, 1000, Path("x"))
-        for ref in ("a", "c"):
-            name = (
-                one
-                if ref == "a"
-                else AnonymisedInstance(
-                    "3.1", "3.2", "3.3", "P2", "CT", "", "cd" * 32, 2000, Path("x")
-                )
-            )
-            ledger.add_instances(ref, [name])
-            for state in WAY:
-                ledger.advance(ref, state)
-        for state in (StudyState.DEPOSITED, StudyState.REPLICATED, StudyState.VERIFIED):
-            ledger.advance("a", state)
-        ledger.add_proofs("a", [ReplicaProof("2.3", "brno", "disk1", 0, "ab" * 32, True)])
-        ledger.hold("b", "identity-left", "a name is left")
+    ledger = Ledger(dsn, "tester")
+    for ref in ("a", "b", "c"):
+        ledger.studies.add_found(ref, "lung", "drop", "hash", b"sealed")
+    one = AnonymisedInstance("2.1", "2.2", "2.3", "P1", "CT", "", "ab" * 32, 1000, Path("x"))
+    for ref in ("a", "c"):
+        name = (
+            one
+            if ref == "a"
+            else AnonymisedInstance("3.1", "3.2", "3.3", "P2", "CT", "", "cd" * 32, 2000, Path("x"))
+        )
+        ledger.instances.add(ref, [name])
+        for state in WAY:
+            ledger.studies.advance(ref, state)
+    for state in (StudyState.DEPOSITED, StudyState.REPLICATED, StudyState.VERIFIED):
+        ledger.studies.advance("a", state)
+    ledger.proofs.add("a", [ReplicaProof("2.3", "brno", "disk1", 0, "ab" * 32, True)])
+    ledger.studies.hold("b", "identity-left", "a name is left")
     return tmp_path
 
 
 def test_gauges_tell_what_the_ledger_has(statsd: Server, filled: Path) -> None:
-    assert metrics.are_on()
-    assert upkeep.tell() == 1
+    assert metrics.are_enabled()
+    assert maintenance.send_metrics() == 1
     heard = statsd.heard()
     for name, value in {
         "studies.lung.verified": "1|g",
@@ -89,15 +87,18 @@ def test_gauges_tell_what_the_ledger_has(statsd: Server, filled: Path) -> None:
         "away.brno": "0|g",
     }.items():
         assert heard[f"airflow.pacsgrid.{name}"] == value, name
-    with Line(load_site(), "lung") as line:
-        line.ledger.release("b")
-    upkeep.tell()
+    with ProjectContext(load_site(), "lung") as context:
+        context.ledger.studies.unhold("b")
+    maintenance.send_metrics()
     assert statsd.heard()["airflow.pacsgrid.held.lung.identity-left"] == "0|g"
 
 
 def test_a_step_is_timed_and_what_it_brought_on_is_counted(statsd: Server, filled: Path) -> None:
-    with Line(load_site(), "lung") as line, metrics.step(line, "deposit", ["a", "c"]):
-        line.ledger.advance("c", StudyState.DEPOSITED)
+    with (
+        ProjectContext(load_site(), "lung") as context,
+        metrics.step(context, "deposit", ["a", "c"]),
+    ):
+        context.ledger.studies.advance("c", StudyState.DEPOSITED)
     heard = statsd.heard()
     assert heard["airflow.pacsgrid.passed.lung.deposit"] == "1|c"
     assert heard["airflow.pacsgrid.deposited.lung.bytes"] == "2000|c"
@@ -105,10 +106,10 @@ def test_a_step_is_timed_and_what_it_brought_on_is_counted(statsd: Server, fille
 
 
 def test_every_name_is_documented_and_mapped(statsd: Server, filled: Path) -> None:
-    upkeep.tell()
-    with Line(load_site(), "lung") as line, metrics.step(line, "deposit", ["c"]):
+    maintenance.send_metrics()
+    with ProjectContext(load_site(), "lung") as context, metrics.step(context, "deposit", ["c"]):
         pass
-    metrics.failed("ingest_studies")
+    metrics.count_failure("ingest_studies")
     text = DOCUMENTED.read_text()
     matches = re.findall(r'match: "([^"]+)"', MAPPING.read_text())
     mapped = [re.escape(match).replace(r"\*", "[^.]+") for match in matches]

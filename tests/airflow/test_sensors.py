@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,17 +22,17 @@ from airflow.sdk.exceptions import (
 )
 from airflow.triggers.base import BaseTrigger
 
+from irods_zone import ZoneServer
 from pacsgrid.airflow.get_provider_info import get_provider_info
 from pacsgrid.airflow.sensors.held import HeldQueueSensor
 from pacsgrid.airflow.sensors.studies import StudiesCompleteSensor
 from pacsgrid.airflow.sensors.zone import ZoneBackSensor
-from pacsgrid.airflow.triggers.base import LookTrigger
+from pacsgrid.airflow.triggers.base import PollingTrigger
 from pacsgrid.airflow.triggers.held import HeldQueueTrigger
 from pacsgrid.airflow.triggers.studies import StudiesCompleteTrigger
 from pacsgrid.airflow.triggers.zone import ZoneBackTrigger
-from pacsgrid.embedded.process import free_port
-from pacsgrid.embedded.zone import ZoneServer
-from pacsgrid.ledger import Duties, Ledger, migrate
+from pacsgrid.embedded.ports import reserve_port
+from pacsgrid.ledger import Ledger
 
 SECRET = "Kanarek7f3a"
 SOON = 0.01
@@ -43,7 +43,7 @@ def site(dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str,
     """A site with a zone that nobody started; its project's key cannot be read."""
     (tmp_path / "key").write_bytes(bytes(32))
     (tmp_path / "password").write_text(SECRET)
-    zone = {"host": "127.0.0.1", "port": free_port(), "user": "rods"}
+    zone = {"host": "127.0.0.1", "port": reserve_port(), "user": "rods"}
     site = {
         **{room: str(tmp_path / room) for room in ("staging", "outbox", "quarantine")},
         "vault_key_file": str(tmp_path / "key"),
@@ -54,43 +54,42 @@ def site(dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str,
     (tmp_path / "site.yaml").write_text(yaml.safe_dump(site))
     monkeypatch.setenv("PACSGRID_LEDGER_DSN", dsn)
     monkeypatch.setenv("PACSGRID_SITE", str(tmp_path / "site.yaml"))
-    migrate(dsn)
     return site
 
 
 @pytest.fixture
-def ledger(site: dict[str, Any], dsn: str) -> Iterator[Ledger]:
-    with Ledger(dsn, "tester") as ledger:
-        ledger.found("st-1", "lung", "ct", "hash", b"sealed")
-        yield ledger
+def ledger(site: dict[str, Any], dsn: str) -> Ledger:
+    ledger = Ledger(dsn, "tester")
+    ledger.studies.add_found("st-1", "lung", "ct", "hash", b"sealed")
+    return ledger
 
 
-def _again(trigger: BaseTrigger) -> LookTrigger:
+def _again(trigger: BaseTrigger) -> PollingTrigger:
     """Make a trigger anew from what Airflow keeps of it, as the triggerer does."""
     path, kwargs = trigger.serialize()
     made = import_string(path)(**kwargs)
-    assert isinstance(made, LookTrigger) and made.serialize() == (path, kwargs)
+    assert isinstance(made, PollingTrigger) and made.serialize() == (path, kwargs)
     return made
 
 
 def _fires(trigger: BaseTrigger, meanwhile: Callable[[], None]) -> Any:
-    """Run a trigger until it fires; `meanwhile` is done after it has looked in vain."""
+    """Run a trigger until it fires; `meanwhile` is done after it has polled in vain."""
     made = _again(trigger)
-    looked = 0
-    look = made.look
+    polled = 0
+    poll = made.poll
 
     def counted() -> dict[str, Any] | None:
-        nonlocal looked
-        found = look()
-        looked += 1
+        nonlocal polled
+        found = poll()
+        polled += 1
         return found
 
-    made.look = counted  # type: ignore[method-assign]
+    made.poll = counted  # type: ignore[method-assign]
 
     async def run() -> Any:
         events: AsyncIterator[Any] = made.run()
         waits = asyncio.ensure_future(anext(events))
-        while not looked and not waits.done():
+        while not polled and not waits.done():
             await asyncio.sleep(SOON)
         assert not waits.done(), "fired before it was time"
         await asyncio.to_thread(meanwhile)
@@ -99,7 +98,7 @@ def _fires(trigger: BaseTrigger, meanwhile: Callable[[], None]) -> Any:
     return asyncio.run(run())
 
 
-def _first(trigger: LookTrigger) -> Any:
+def _first(trigger: PollingTrigger) -> Any:
     async def run() -> Any:
         return (await anext(trigger.run())).payload
 
@@ -124,15 +123,15 @@ def test_the_provider_lists_every_module(site: dict[str, Any]) -> None:
 
 
 def test_studies_are_waited_for_by_source(ledger: Ledger) -> None:
-    ledger.found("st-2", "lung", "mr", "hash", b"sealed")
-    ledger.hold("st-2", "identity-left", "a name is left")
+    ledger.studies.add_found("st-2", "lung", "mr", "hash", b"sealed")
+    ledger.studies.hold("st-2", "identity-left", "a name is left")
     mr = StudiesCompleteSensor(task_id="mr", project="lung", source="mr")
     assert mr.execute({}) == {"project": "lung"}
     every = StudiesCompleteSensor(task_id="all", project="lung", poke_interval=SOON, timeout=60)
     deferred = _deferred(every)
     assert isinstance(deferred.trigger, StudiesCompleteTrigger)
     assert deferred.timeout is not None and deferred.timeout.total_seconds() == 60
-    event = _fires(deferred.trigger, lambda: ledger.hold("st-1", "truncated", "cut off"))
+    event = _fires(deferred.trigger, lambda: ledger.studies.hold("st-1", "truncated", "cut off"))
     assert every.execute_complete({}, event) == {"project": "lung"}
 
 
@@ -143,26 +142,26 @@ def test_a_zone_that_comes_back_is_noted_as_back(
     deferred = _deferred(sensor)
     assert isinstance(deferred.trigger, ZoneBackTrigger)
     assert SECRET not in str(deferred.trigger.serialize())
-    with Duties(dsn) as duties:
-        duties.absent("brno", datetime.now(UTC))
-        zone = site["zones"]["brno"]
-        where = {"zone": "brno", "directory": tmp_path / "zone", "admin": "rods"}
-        server = ZoneServer(port=zone["port"], password=SECRET, **where)
-        try:
-            event = _fires(deferred.trigger, lambda: server.__enter__() and None)
-            assert duties.absences() == []
-        finally:
-            server.__exit__(None, None, None)
+    absences = Ledger(dsn).absences
+    absences.mark_absent("brno", datetime.now(UTC))
+    zone = site["zones"]["brno"]
+    where = {"zone": "brno", "directory": tmp_path / "zone", "admin": "rods"}
+    server = ZoneServer(port=zone["port"], password=SECRET, **where)
+    try:
+        event = _fires(deferred.trigger, lambda: server.__enter__() and None)
+        assert absences.all() == []
+    finally:
+        server.__exit__(None, None, None)
     assert sensor.execute_complete({}, event) == {"zones": ["brno"]}
 
 
 def test_what_nobody_foresaw_is_tried_again_and_not_quoted(
     site: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def look(trigger: LookTrigger) -> None:
+    def poll(trigger: PollingTrigger) -> None:
         raise KeyError(SECRET)
 
-    monkeypatch.setattr(ZoneBackTrigger, "look", look)
+    monkeypatch.setattr(ZoneBackTrigger, "poll", poll)
     event = _first(ZoneBackTrigger(["brno"], SOON))
     with pytest.raises(AirflowException, match="unexpected KeyError") as raised:
         ZoneBackSensor(task_id="back", zones=["brno"]).execute_complete({}, event)
@@ -181,24 +180,24 @@ def test_what_waiting_cannot_mend_fails_the_task_with_what_is_wrong(site: dict[s
 def test_a_ledger_that_is_away_is_waited_out(
     ledger: Ledger, dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PACSGRID_LEDGER_DSN", f"host=127.0.0.1 port={free_port()} dbname=x")
+    monkeypatch.setenv("PACSGRID_LEDGER_DSN", f"host=127.0.0.1 port={reserve_port()} dbname=x")
     _deferred(HeldQueueSensor(task_id="queue", project="lung"))
     trigger = HeldQueueTrigger("lung", poke_interval=SOON)
-    look, looked = trigger.look, []
+    poll, polled = trigger.poll, []
 
     def back_after_the_first() -> dict[str, Any] | None:
-        looked.append(1)
-        if len(looked) > 1:
+        polled.append(1)
+        if len(polled) > 1:
             monkeypatch.setenv("PACSGRID_LEDGER_DSN", dsn)
-        return look()
+        return poll()
 
-    trigger.look = back_after_the_first  # type: ignore[method-assign]
-    ledger.hold("st-1", "truncated", "cut off")
+    trigger.poll = back_after_the_first  # type: ignore[method-assign]
+    ledger.studies.hold("st-1", "truncated", "cut off")
 
     async def first() -> Any:
         return (await anext(trigger.run())).payload
 
-    assert asyncio.run(first()) == {"studies": 1} and len(looked) == 2
+    assert asyncio.run(first()) == {"studies": 1} and len(polled) == 2
 
 
 def test_the_held_queue_is_waited_for_by_reason(ledger: Ledger) -> None:
@@ -213,10 +212,10 @@ def test_the_held_queue_is_waited_for_by_reason(ledger: Ledger) -> None:
         sensor(wait_hours="0", soft_fail=True).execute({})
     with pytest.raises(AirflowSensorTimeout):
         sensor(wait_hours="0").execute({})
-    ledger.hold_item("st-1", "not-dicom", "no DICOM", "ab" * 32)
-    event = _fires(deferred.trigger, lambda: ledger.hold("st-1", "truncated", "cut off"))
+    ledger.held.add("st-1", "not-dicom", "no DICOM", "ab" * 32)
+    event = _fires(deferred.trigger, lambda: ledger.studies.hold("st-1", "truncated", "cut off"))
     assert event == {"studies": 1}
     assert sensor(only="", at_least=1, deferrable=False).execute({}) == {"studies": 1}
-    ledger.forget_held_items("st-1")
-    ledger.hold("st-1", "rejected", "by a steward")
+    ledger.held.remove("st-1")
+    ledger.studies.hold("st-1", "rejected", "by a steward")
     _deferred(sensor(only=""))

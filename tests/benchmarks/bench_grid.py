@@ -18,7 +18,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import fields, replace
 from pathlib import Path
 
 import irods.keywords as kw
@@ -28,13 +27,15 @@ from irods.api_number import api_number
 from irods.connection import Connection
 from irods.message import iRODSMessage
 
+from pacsgrid.config import ReplicationPolicy, ZoneSettings
+from pacsgrid.embedded.ports import accepts, reserve_port
 from pacsgrid.embedded.postgres import EmbeddedPostgres
-from pacsgrid.embedded.process import Child, accepts, free_port
+from pacsgrid.embedded.process import ChildProcess
 from pacsgrid.grid import Zone, deposit, ensure_project, remove_collection, verify
 from pacsgrid.grid.admin import prepare_zone
 from pacsgrid.grid.fetch import fetch
-from pacsgrid.ledger import Duties, migrate
-from pacsgrid.model import AnonymisedInstance, ReplicationPolicy, ZoneSettings
+from pacsgrid.ledger import Ledger, migrate
+from pacsgrid.model import AnonymisedInstance
 
 COUNT, SIZE = 1000, 512 << 10
 MANY = 10_000
@@ -50,7 +51,7 @@ def zone_of(folder: Path) -> Iterator[Zone]:
             yield zone
         return
     given = yaml.safe_load(Path(named).read_text())["home"]
-    known = {field.name for field in fields(ZoneSettings)}
+    known = set(ZoneSettings.model_fields)
     with Zone(ZoneSettings(**{k: v for k, v in given.items() if k in known})) as zone:
         empty(zone)
         ensure_project(zone, "bench")
@@ -68,15 +69,25 @@ def empty(zone: Zone) -> None:
 @contextmanager
 def embedded_zone(folder: Path) -> Iterator[Zone]:
     """A zone in a process of its own, two replicas of everything."""
-    port = free_port()
-    command = [sys.executable, "-m", "pacsgrid.embedded.zone", "--zone", "bench"]
+    port = reserve_port()
+    command = [sys.executable, "-m", "irods_zone", "--zone", "bench"]
     command += ["--port", str(port), "--dir", str(folder / "zone")]
     command += ["--admin", "rods", "--password", "rods"]
-    server = Child("zone", command, folder / "zone.log", dict(os.environ))
+    server = ChildProcess("zone", command, folder / "zone.log", dict(os.environ))
     server.start()
     try:
         server.wait_ready(lambda: accepts(port), 30)
-        with Zone(ZoneSettings("bench", "127.0.0.1", port, "rods", "rods", "pair", 2)) as zone:
+        with Zone(
+            ZoneSettings(
+                name="bench",
+                host="127.0.0.1",
+                port=port,
+                user="rods",
+                password="rods",
+                resource="pair",
+                copies=2,
+            )
+        ) as zone:
             prepare_zone(zone, {"pair": ["disk1", "disk2"]}, str(folder))
             ensure_project(zone, "bench")
             yield zone
@@ -138,7 +149,7 @@ def iput(zone: Zone, made: list[AnonymisedInstance], folder: Path, home: str) ->
 
 def plan(folder: Path) -> None:
     """Planning for a million instances in the ledger, three proofs each."""
-    policy = ReplicationPolicy(copies={"brno": 2, "praha": 1})
+    policy = ReplicationPolicy(zones={"brno": {"copies": 2}, "praha": {"copies": 1}})
     with EmbeddedPostgres(folder / "postgres") as server:
         server.create_database("plan")
         dsn = server.dsn("plan")
@@ -148,13 +159,13 @@ def plan(folder: Path) -> None:
             connection.commit()
             connection.autocommit = True
             cursor.execute("ANALYZE")
-        with Duties(dsn) as duties:
-            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            start = time.perf_counter()
-            count = sum(1 for _ in duties.all("demo", policy))
-            seconds = time.perf_counter() - start
-            grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    print(f"planning 1,000,000 instances: {count} duties in {seconds:.1f} s, memory +{grown} KiB")
+        tasks = Ledger(dsn).tasks
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        start = time.perf_counter()
+        count = sum(1 for _ in tasks.all("demo", policy))
+        seconds = time.perf_counter() - start
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    print(f"planning 1,000,000 instances: {count} tasks in {seconds:.1f} s, memory +{grown} KiB")
 
 
 _MILLION = """
@@ -192,7 +203,7 @@ def main() -> None:
             peer = rate("iput -r -K", LOOP, lambda: iput(zone, made[:LOOP], folder, home))
             print(f"{'deposit / iput -r -K':<58}{ours / peer:10.1f}")
             bundled = instances(folder, "1.3", LOOP, SIZE)
-            with Zone(replace(zone.settings, bundle=True)) as other:
+            with Zone(zone.settings.replace(bundle=True)) as other:
                 rate("deposit in bundles", LOOP, lambda: deposit(other, "bench", bundled, {}))
 
         def get_loop() -> None:

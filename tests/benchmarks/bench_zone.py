@@ -21,7 +21,7 @@ from pathlib import Path
 
 from irods.session import iRODSSession
 
-from pacsgrid.embedded.zone.check import check
+from irods_zone.consistency_check import check
 
 HOME = "/bench/home/rods"
 SIZE = 512 * 1024
@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 4])
     a = parser.parse_args()
     root = Path(tempfile.mkdtemp(prefix="bench-zone-"))
-    command = [sys.executable, "-m", "pacsgrid.embedded.zone", "--zone", "bench", "--port", "0",
+    command = [sys.executable, "-m", "irods_zone", "--zone", "bench", "--port", "0",
                "--dir", str(root / "zone")]  # fmt: skip
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from support.checked import PSEUDONYMS, checked
 from support.images import header, write
 
 LOOKS = PixelSettings(look="none", hold=frozenset())
-PROFILE = replace(load_profile("basic"), pixels=LOOKS, hold_burned_in=False)
+PROFILE = load_profile("basic").replace(pixels=LOOKS, hold_burned_in=False)
 SRGB = b"desc\0\0\0\0sRGB IEC61966-2.1 cprt Copyright (c) 1998 Hewlett-Packard Company"
 NOISE = np.random.default_rng(5).integers(0, 256, 3_000_000, np.uint8).tobytes()
 

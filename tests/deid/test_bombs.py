@@ -38,7 +38,7 @@ from pacsgrid.deid.check import scan
 from pacsgrid.deid.pixel.settings import PixelSettings
 from pacsgrid.errors import HeldError
 looks = PixelSettings(look="all", hold=frozenset())
-profile = replace(load_profile("research"), pixels=looks, hold_burned_in=False)
+profile = load_profile("research").replace(pixels=looks, hold_burned_in=False)
 for path in map(Path, sys.argv[1:]):
     scan([path], profile)
     try:

@@ -57,7 +57,7 @@ def made(tmp_path: Path, frames: list[NDArray[Any]], look: str = "none", **more:
 
 
 def _looking(profile: Profile, look: str) -> Profile:
-    pixels = PixelSettings(look, "look", frozenset(), ())
+    pixels = PixelSettings(look=look, outside_ultrasound_regions="look", hold=frozenset())
     return dataclasses.replace(profile, pixels=pixels, hold_burned_in=False)
 
 

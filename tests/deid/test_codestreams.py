@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from pydicom.pixels import pixel_array
 from pydicom.uid import UID, JPEG2000Lossless, JPEGBaseline8Bit, RLELossless
 
 from pacsgrid.deid import anonymise_file, check_file, collect_identifiers, load_profile
+from pacsgrid.deid.check.pixel_data import check_decoded
 from pacsgrid.deid.pixel.settings import PixelSettings
 from pacsgrid.errors import HeldError
 from support.checked import PSEUDONYMS, checked
@@ -24,7 +24,7 @@ from support.images import header, write
 LOOKS = PixelSettings(look="none", hold=frozenset())
 # No decoder here reads these as they came.
 UNDECODED = ("jpeg offset table", "jpeg 2000 unknown marker")
-PROFILE = replace(load_profile("basic"), pixels=LOOKS, hold_burned_in=False)
+PROFILE = load_profile("basic").replace(pixels=LOOKS, hold_burned_in=False)
 
 
 def image(path: Path, syntax: UID, value: bytes, frames: int = 1, **elements: object) -> Path:
@@ -46,6 +46,23 @@ def image(path: Path, syntax: UID, value: bytes, frames: int = 1, **elements: ob
 def no_text(path: Path) -> None:
     data = path.read_bytes()
     assert not any(part in data for part in (b"Kvapil", b"Zdenka", b"7654321", b"1961"))
+
+
+def test_a_jpeg_without_a_number_of_lines_is_held(tmp_path: Path) -> None:
+    """One decoder took 22 GB for 838 bytes."""
+    data = bytearray(jpeg())
+    at = data.index(b"\xff\xc0")
+    data[at + 5 : at + 7] = bytes(2)
+    path = image(tmp_path / "a.dcm", JPEGBaseline8Bit, fragments(bytes(data)))
+    with pytest.raises(HeldError, match="how many rows") as caught:
+        anonymise_file(path, tmp_path / "out", PSEUDONYMS, PROFILE, collect_identifiers([path]))
+    assert caught.value.code == "pixels-unreadable"
+    # The checker decodes none either, whoever made the result.
+    check_decoded(path, path, [0])
+    # Where a later segment tells the lines, the frame is read by who knows that.
+    data[-2:-2] = b"\xff\xdc\0\x04" + GREY.shape[0].to_bytes(2, "big")
+    path = image(tmp_path / "b.dcm", JPEGBaseline8Bit, fragments(bytes(data)))
+    assert checked(path, PROFILE)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -181,7 +198,7 @@ def test_frames_are_looked_at_whatever_an_extended_offset_table_says(tmp_path: P
         tmp_path / "in.dcm", JPEGBaseline8Bit, fragments(frame, frame), frames=2,
         ExtendedOffsetTable=b"Kvapilova Zdenka", ExtendedOffsetTableLengths=bytes(16),
     )  # fmt: skip
-    looking = replace(PROFILE, pixels=replace(PROFILE.pixels, look="all"))
+    looking = PROFILE.replace(pixels=PROFILE.pixels.replace(look="all"))
     made = dcmread(checked(path, looking).path)
     assert "ExtendedOffsetTable" not in made
     assert int(made.NumberOfFrames) == 2
@@ -243,7 +260,7 @@ def test_a_scan_that_leaves_its_last_coefficient_empty_is_put_right(tmp_path: Pa
 
 
 def test_an_icon_is_cleaned_and_read_back(tmp_path: Path) -> None:
-    profile = replace(PROFILE, overrides={0x00880200: "K"})
+    profile = PROFILE.replace(overrides={0x00880200: "K"})
     icon = Dataset()
     icon.SamplesPerPixel, icon.PhotometricInterpretation = 1, "MONOCHROME2"
     icon.Rows = icon.Columns = 64

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from support.codestreams import TEXT
 from support.images import header, write
 
 LOOKS = PixelSettings(look="none", hold=frozenset())
-PROFILE = replace(load_profile("basic"), pixels=LOOKS, hold_burned_in=False)
+PROFILE = load_profile("basic").replace(pixels=LOOKS, hold_burned_in=False)
 
 
 def image(

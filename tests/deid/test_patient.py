@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -132,7 +131,7 @@ def test_two_patients_under_one_id_in_a_folder(tmp_path: Path) -> None:
     assert len(list(out.glob("S*"))) == 1
     rehearsed = FolderRun(PSEUDONYMS, research, out, quarantine).dry_run([*first, later])
     assert (rehearsed.made, dict(rehearsed.held)) == (2, {"patient-conflict": 1})
-    trusting = replace(research, hold_patient_conflicts=False)
+    trusting = research.replace(hold_patient_conflicts=False)
     assert run([later], trusting).made == 1
 
 

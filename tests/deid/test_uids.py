@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -156,7 +155,7 @@ def test_a_transfer_syntax_is_a_listed_one(tmp_path: Path, syntax: str) -> None:
 
 
 def test_a_retained_uid_is_not_made_of_a_birth_date_or_identifier(tmp_path: Path) -> None:
-    keeping = replace(load_profile("research"), options=load_profile("research").options | {"uids"})
+    keeping = load_profile("research").replace(options=load_profile("research").options | {"uids"})
     ds = dcmread(ct(tmp_path / "a.dcm", "1.2.3", "1.2.826.0.1.19750312.1"))
     ds.FrameOfReferenceUID = "1.2.840.10008.7562031234"
     ds.SynchronizationFrameOfReferenceUID = "1.2.826.0.1.20240102.5"

@@ -25,7 +25,8 @@ from airflow.configuration import AirflowConfigParser
 from airflow.providers.fab.get_provider_info import get_provider_info as fab_provider_info
 
 import airflow
-from pacsgrid.embedded.process import Child, accepts, free_port
+from pacsgrid.embedded.ports import accepts, reserve_port
+from pacsgrid.embedded.process import ChildProcess
 from pacsgrid.ledger import migrate, owns_its_trail, prepare
 from pacsgrid.ledger.dump import dump, load
 from support.stacked import DOCKER, Prepared
@@ -67,11 +68,11 @@ def _place(prepared: Prepared, folder: Path, name: str, *changes: tuple[str, str
 @contextmanager
 def _running(
     prepared: Prepared, folder: Path, command: list[str], ready: Callable[[], bool]
-) -> Iterator[Child]:
+) -> Iterator[ChildProcess]:
     log = folder / "log"
     owner = prepared.owner(SITE)
     owner.pop("cwd", None)
-    child = Child(command[0], command, log, {**os.environ, "HOME": str(folder)}, owner)
+    child = ChildProcess(command[0], command, log, {**os.environ, "HOME": str(folder)}, owner)
     child.start()
     try:
         child.wait_ready(ready, 60)
@@ -98,7 +99,7 @@ def _https(prepared: Prepared, port: int, host: str, request: str) -> str:
 
 
 def test_nginx_serves_https_and_logs_no_query(prepared: Prepared, folder: Path) -> None:
-    nginx, port = _needs("nginx"), free_port()
+    nginx, port = _needs("nginx"), reserve_port()
     file = _place(
         prepared,
         folder,
@@ -132,7 +133,7 @@ def test_nginx_serves_https_and_logs_no_query(prepared: Prepared, folder: Path) 
 
 
 def test_redis_takes_the_password_over_tls_alone(prepared: Prepared, folder: Path) -> None:
-    server, client, port = _needs("redis-server"), _needs("redis-cli"), free_port()
+    server, client, port = _needs("redis-server"), _needs("redis-cli"), reserve_port()
     file = _place(
         prepared,
         folder,
@@ -187,7 +188,7 @@ def test_postgres_serves_each_part_over_tls_and_the_catalog_by_its_socket(
     prepared: Prepared, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The same as the image's; the programs that come with a wheel have no TLS.
-    programs, port, data = Path("/usr/lib/postgresql/15/bin"), free_port(), folder / "data"
+    programs, port, data = Path("/usr/lib/postgresql/15/bin"), reserve_port(), folder / "data"
     if not (programs / "postgres").exists():
         pytest.skip("no PostgreSQL 15")
     run = prepared.owner(SITE)
@@ -263,7 +264,7 @@ def test_postgres_serves_each_part_over_tls_and_the_catalog_by_its_socket(
 
 def test_orthanc_serves_dicomweb_to_whom_it_knows(prepared: Prepared, folder: Path) -> None:
     orthanc, nginx = _needs("Orthanc"), _needs("nginx")
-    http, https, dicom = free_port(), free_port(), free_port()
+    http, https, dicom = reserve_port(), reserve_port(), reserve_port()
     if not Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so").exists():
         pytest.skip("no DICOMweb plugin")
     given, front = folder / "etc", folder / "nginx"

@@ -15,9 +15,9 @@ import pytest
 import yaml
 from referencing import Registry, Resource
 
+from irods_zone import ZoneServer
 from pacsgrid.config import load_site
 from pacsgrid.deid import load_profile
-from pacsgrid.embedded.zone import ZoneServer
 from support.stacked import DOCKER, SITES, Prepared
 
 REQUIRED = json.loads((Path(__file__).parent / "irods-v5.json").read_text())
@@ -60,7 +60,7 @@ def test_pacsgrid_reads_the_site_file(prepared: Prepared, site: str, tmp_path: P
         there = prepared.env(name)
         assert reached.host == there["PACSGRID_IRODS_HOST"] and reached.password
         service = prepared.state(name) / "secrets" / "irods_service_password"
-        assert reached.password == service.read_text()
+        assert reached.password.get_secret_value() == service.read_text()
         assert reached.ca_file and "CERTIFICATE" in reached.ca_file.read_text()
     for source in loaded.sources:
         assert loaded.source(source).name

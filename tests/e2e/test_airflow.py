@@ -21,7 +21,7 @@ from pydicom.dataset import Dataset
 from pacsgrid.embedded.sample_data import make_samples
 from pacsgrid.embedded.stack import Stack
 from pacsgrid.model import StudyState
-from pacsgrid.pipeline import Line
+from pacsgrid.pipeline import ProjectContext
 from support.dicom import ct, save
 from support.proof import proven_once
 from support.receiving import RunningReceiver, announcing, associate, eventually
@@ -59,9 +59,9 @@ def _below(places: list[Path]) -> Iterator[Path]:
             yield from (Path(folder, name) for name in folders + names)
 
 
-def _reference(line: Line, path: Path) -> str:
+def _reference(context: ProjectContext, path: Path) -> str:
     header = dcmread(path, stop_before_pixels=True)
-    return line.pseudonyms.reference("pacs", str(header.StudyInstanceUID))
+    return context.pseudonyms.reference("pacs", str(header.StudyInstanceUID))
 
 
 def _is_cine(path: Path) -> bool:
@@ -113,10 +113,10 @@ def test_a_pacs_is_ingested_though_a_task_is_killed(stack: Stack) -> None:
         over.set()
         killer.join()
     assert killed and state == "success"
-    with Line(stack.site, "demo") as line:
-        sent = Counter(_reference(line, path) for path in samples)
-        studies = {study.ref: study.state for study in line.ledger.studies("demo")}
-        held = line.ledger.held("demo")
+    with ProjectContext(stack.site, "demo") as context:
+        sent = Counter(_reference(context, path) for path in samples)
+        studies = {study.ref: study.state for study in context.ledger.studies.find("demo")}
+        held = context.ledger.held.queue("demo")
         assert set(studies) == set(sent)
         # What may show anything, as a secondary capture, waits for a steward as a whole.
         whole = {row.ref for row in held if row.whole}
@@ -126,8 +126,8 @@ def test_a_pacs_is_ingested_though_a_task_is_killed(stack: Stack) -> None:
                 assert state is StudyState.HELD
                 continue
             single = sum(row.ref == ref for row in held)
-            assert state is StudyState.VERIFIED and proven_once(line, ref)
-            assert len(line.ledger.instances(ref)) + single == sent[ref]
+            assert state is StudyState.VERIFIED and proven_once(context, ref)
+            assert len(context.ledger.instances.of_study(ref)) + single == sent[ref]
         assert len(set(studies) - whole) >= 5
 
 
@@ -137,11 +137,13 @@ def test_no_identifying_value_gets_out(stack: Stack) -> None:
     (stack.drop / f"{CANARY}.txt").write_text(f"Letter about {CANARY}")
     state = stack.watch(stack.trigger({"source": "drop", "project": "demo"}))
     assert state == "success"
-    with Line(stack.site, "demo") as line:
-        mine = [study for study in line.ledger.studies("demo") if study.source == "drop"]
+    with ProjectContext(stack.site, "demo") as context:
+        mine = [study for study in context.ledger.studies.find("demo") if study.source == "drop"]
         refs = {study.ref for study in mine}
-        assert [row.code for row in line.ledger.held("demo") if row.ref in refs] == ["not-dicom"]
-        assert sum(len(line.ledger.instances(study.ref)) for study in mine) == 3
+        assert [row.code for row in context.ledger.held.queue("demo") if row.ref in refs] == [
+            "not-dicom"
+        ]
+        assert sum(len(context.ledger.instances.of_study(study.ref)) for study in mine) == 3
     words = {CANARY.lower().encode(), b"1.2.826.4242"}
     for sample in (stack.dir / "samples").rglob("*.dcm"):
         header = dcmread(sample, stop_before_pixels=True)
@@ -173,10 +175,11 @@ def test_a_study_that_is_pushed_is_ingested(stack: Stack) -> None:
         assoc = associate(receiver.port, [path])
         assert assoc.send_c_store(path).get("Status") == 0
         assoc.release()
-        with Line(stack.site, "demo") as line:
-            ref = line.pseudonyms.reference("received", "1.2.826.4243")
+        with ProjectContext(stack.site, "demo") as context:
+            ref = context.pseudonyms.reference("received", "1.2.826.4243")
             states = [StudyState.VERIFIED]
             eventually(
-                lambda: ref in [s.ref for s in line.ledger.studies("demo", states)], seconds=180
+                lambda: ref in [s.ref for s in context.ledger.studies.find("demo", states)],
+                seconds=180,
             )
-            assert proven_once(line, ref)
+            assert proven_once(context, ref)

@@ -13,13 +13,13 @@ import yaml
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from pacsgrid.embedded.process import free_port
+from pacsgrid.embedded.ports import reserve_port
 from pacsgrid.embedded.stack import GUEST, OPERATOR, Stack
 from pacsgrid.ledger import Overview
 from pacsgrid.model import StudyState
-from pacsgrid.pipeline import Line
-from pacsgrid.pipeline.doctor import examine
-from pacsgrid.pipeline.waiting import on_their_way
+from pacsgrid.pipeline import ProjectContext
+from pacsgrid.pipeline.doctor import find_faults
+from pacsgrid.pipeline.waiting import count_unfinished
 from support.hitl import answer, question
 from support.receiving import eventually
 from support.statsd_server import Server
@@ -66,7 +66,7 @@ def _postman(stack: Stack) -> Iterator[list[EmailMessage]]:
     site = stack.dir / "site.yaml"
     before = site.read_text()
     alerts = {"alerts": {"mail_to": ["it@example.org"], "connection": "mail"}}
-    server = Controller(Postman(), hostname="127.0.0.1", port=free_port())
+    server = Controller(Postman(), hostname="127.0.0.1", port=reserve_port())
     server.start()
     connection = {
         "connection_id": "mail",
@@ -111,8 +111,8 @@ def test_gauges_reach_the_site_s_statsd(filled: Stack, statsd: Server) -> None:
     run = filled.trigger({}, "site_metrics")
     assert filled.watch(run, dag="site_metrics") == "success"
     heard = statsd.heard()
-    with Line(filled.site, "demo") as line:
-        verified = line.ledger.summary("demo")["verified"]
+    with ProjectContext(filled.site, "demo") as context:
+        verified = context.ledger.studies.count_by_state("demo")["verified"]
     assert heard["airflow.pacsgrid.studies.demo.verified"] == f"{verified}|g"
     assert heard["airflow.pacsgrid.away.praha"] == "0|g"
 
@@ -146,7 +146,7 @@ def test_a_night_waits_for_its_zone_and_is_over_when_every_study_is_through(fill
         filled.start_zone("brno")
     assert filled.watch(run, dag="nightly_sync") == "success"
     assert _pools(filled, "nightly_sync", run)["synchronise_pacs_demo"] == "pacsgrid_source_pacs"
-    assert on_their_way(filled.site, "demo", "pacs") == {}
+    assert count_unfinished(filled.site, "demo", "pacs") == {}
 
 
 def test_a_held_study_is_rejected(filled: Stack, spent_held: str) -> None:
@@ -162,9 +162,9 @@ def test_a_held_study_is_rejected(filled: Stack, spent_held: str) -> None:
 
 
 def test_a_release_and_a_withdrawal_are_approved_and_done(filled: Stack, spent: str) -> None:
-    with Line(filled.site, "demo") as line:
-        ref = line.pseudonyms.reference("drop", f"{spent}.1")
-        row = line.ledger.instances(ref)[0]
+    with ProjectContext(filled.site, "demo") as context:
+        ref = context.pseudonyms.reference("drop", f"{spent}.1")
+        row = context.ledger.instances.of_study(ref)[0]
     for dag, wanted in (
         ("release_cohort", {"name": "run", "members": [row.study_uid]}),
         ("withdraw_patient", {"subject": row.subject}),
@@ -174,10 +174,10 @@ def test_a_release_and_a_withdrawal_are_approved_and_done(filled: Stack, spent: 
         assert "1 " in asked["body"]
         assert answer(filled, asked, chosen_options=["Approve"]).status_code == 200
         assert filled.watch(run, dag=dag) == "success"
-    with Line(filled.site, "demo") as line:
-        assert line.ledger.state(ref) is StudyState.WITHDRAWN
-        assert all(row.proven_at for row in line.cohorts.withdrawals("demo"))
-        assert examine(line) == []
+    with ProjectContext(filled.site, "demo") as context:
+        assert context.ledger.studies.state(ref) is StudyState.WITHDRAWN
+        assert all(row.proven_at for row in context.ledger.withdrawals.of_project("demo"))
+        assert find_faults(context) == []
 
 
 def test_the_test_button_asks_a_zone_through_the_api(filled: Stack) -> None:

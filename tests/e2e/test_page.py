@@ -10,8 +10,8 @@ from playwright.sync_api import expect
 
 from pacsgrid.embedded.stack import Stack
 from pacsgrid.ledger import Overview
-from pacsgrid.pipeline import Line
-from pacsgrid.pipeline.release import release
+from pacsgrid.pipeline import ProjectContext
+from pacsgrid.pipeline.release import release_cohort
 from support.browser import CHROMIUM, chromium, shot
 
 pytestmark = pytest.mark.e2e
@@ -70,8 +70,8 @@ def test_no_answer_names_a_patient(filled: Stack, held: str) -> None:
 
 @pytest.mark.skipif(CHROMIUM is None, reason="Debian's chromium is not installed")
 def test_a_steward_sees_the_flow_the_held_and_the_proofs(filled: Stack, held: str) -> None:
-    with Line(filled.site, "demo") as line:
-        counts = line.ledger.summary("demo")
+    with ProjectContext(filled.site, "demo") as context:
+        counts = context.ledger.studies.count_by_state("demo")
     verified = sum(row.studies for row in Overview(filled.site.ledger_dsn, ["demo"]).throughput(48))
     with chromium(filled, "steward") as page:
         errors: list[str] = []
@@ -108,7 +108,7 @@ def test_a_steward_sees_the_flow_the_held_and_the_proofs(filled: Stack, held: st
         page.get_by_role("button", name="Show 2 held images").click()
         for image in ("Held image 1", "After anonymising 1"):
             expect(page.locator(f"img[alt='{image}']")).to_be_visible()
-        page.wait_for_function("document.querySelector('.pg-pictures img').naturalWidth === 32")
+        page.wait_for_function("document.querySelector('.pg-pictures img').naturalWidth === 128")
         expect(page.locator(".pg-story .pg-event-seen").first).to_contain_text("by steward")
         shot(page, "study")
         assert errors == []
@@ -116,10 +116,10 @@ def test_a_steward_sees_the_flow_the_held_and_the_proofs(filled: Stack, held: st
 
 @pytest.mark.skipif(CHROMIUM is None, reason="Debian's chromium is not installed")
 def test_a_steward_sees_what_was_released(filled: Stack) -> None:
-    with Line(filled.site, "demo") as line:
-        ref = line.pseudonyms.reference("drop", "1.2.826.77.1")
-        members = {ref: line.ledger.instances(ref)}
-        release(line, "seen", members)
+    with ProjectContext(filled.site, "demo") as context:
+        ref = context.pseudonyms.reference("drop", "1.2.826.77.1")
+        members = {ref: context.ledger.instances.of_study(ref)}
+        release_cohort(context, "seen", members)
     with chromium(filled, "steward") as page:
         page.goto("/plugin/pacsgrid#releases")
         row = page.locator("[data-release='seen/v1']")

@@ -17,7 +17,8 @@ import requests
 import yaml
 
 from pacsgrid.cli.roles import STARTS
-from pacsgrid.embedded.process import Child, free_port
+from pacsgrid.embedded.ports import reserve_port
+from pacsgrid.embedded.process import ChildProcess
 from pacsgrid.embedded.stack import Stack
 from pacsgrid.ledger import Ledger
 from support import fab_users, strangers
@@ -58,9 +59,9 @@ def call(filled: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ca
     site = yaml.safe_load((filled.dir / "site.yaml").read_text())
     site["projects"]["other"] = {**site["projects"]["demo"], "nightly": []}
     (folder / "site.yaml").write_text(yaml.safe_dump(site))
-    with Ledger(filled.site.ledger_dsn, "tester") as ledger:
-        ledger.found("st-" + "0" * 20, "other", "drop", "hash", b"sealed")
-    port = free_port()
+    ledger = Ledger(filled.site.ledger_dsn, "tester")
+    ledger.studies.add_found("st-" + "0" * 20, "other", "drop", "hash", b"sealed")
+    port = reserve_port()
     url = f"http://127.0.0.1:{port}"
     env = {
         **filled.airflow_env(),
@@ -89,7 +90,7 @@ def call(filled: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ca
     _leave(run, folder, site)
     users = [(name, role, PASSWORD) for name, role in USERS.items()]
     run(sys.executable, fab_users.__file__, str(folder), given=json.dumps(users))
-    server = Child("FAB", [airflow, "api-server"], folder / "api.log", env)
+    server = ChildProcess("FAB", [airflow, "api-server"], folder / "api.log", env)
     server.start()
     tokens: dict[str, str] = {}
 

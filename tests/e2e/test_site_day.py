@@ -11,10 +11,10 @@ from pydicom import dcmread
 
 from pacsgrid.embedded.sample_data import make_samples
 from pacsgrid.embedded.stack import GUEST, STEWARD, Stack
-from pacsgrid.ledger import Shelf
+from pacsgrid.ledger import ReleaseOverview
 from pacsgrid.model import StudyState
-from pacsgrid.pipeline import Line
-from pacsgrid.pipeline.waiting import on_their_way
+from pacsgrid.pipeline import ProjectContext
+from pacsgrid.pipeline.waiting import count_unfinished
 from support.dicom import ct
 from support.hitl import answer, question
 from support.irods_user import iinit
@@ -74,17 +74,17 @@ def test_a_day_ends_with_every_invariant_held(tmp_path: Path) -> None:
             stack.dir / "receiver", stack.dir / "incoming", **announcing(stack)
         ) as modal:
             _push(stack, modal)
-            with Line(stack.site, "demo") as line:
-                good, mixed = (line.pseudonyms.reference("received", uid) for uid in PUSHED)
+            with ProjectContext(stack.site, "demo") as context:
+                good, mixed = (context.pseudonyms.reference("received", uid) for uid in PUSHED)
 
                 def came(ref: str, state: StudyState) -> bool:
-                    return any(s.ref == ref for s in line.ledger.studies("demo", [state]))
+                    return any(s.ref == ref for s in context.ledger.studies.find("demo", [state]))
 
                 eventually(lambda: came(good, StudyState.VERIFIED), 900)
                 eventually(lambda: came(mixed, StudyState.HELD), 900)
 
         _run(stack, "nightly_sync", late_days=3650)
-        assert on_their_way(stack.site, "demo", "pacs") == {}
+        assert count_unfinished(stack.site, "demo", "pacs") == {}
 
         # Everything that waits is asked about; the steward takes the mixed one out.
         run = stack.trigger({"project": "demo", "only": mixed}, "review_held")
@@ -101,11 +101,11 @@ def test_a_day_ends_with_every_invariant_held(tmp_path: Path) -> None:
         stack.start_zone("praha")
         _pacsgrid(stack, "zones", "demo")
         _run(stack, "replicate_and_verify")
-        with Line(stack.site, "demo") as line:
-            done = [s.ref for s in line.ledger.studies("demo", [StudyState.VERIFIED])]
+        with ProjectContext(stack.site, "demo") as context:
+            done = [s.ref for s in context.ledger.studies.find("demo", [StudyState.VERIFIED])]
             assert len(done) >= 5 and good in done
-            assert all(proven_once(line, ref) for ref in done)
-            subject = line.ledger.instances(good)[0].subject
+            assert all(proven_once(context, ref) for ref in done)
+            subject = context.ledger.instances.of_study(good)[0].subject
 
         run = stack.trigger(
             {"project": "demo", "name": "day", "criteria": ["Modality=CT"]}, "release_cohort"
@@ -113,17 +113,17 @@ def test_a_day_ends_with_every_invariant_held(tmp_path: Path) -> None:
         asked = question(stack, "release_cohort", run)
         assert answer(stack, asked, STEWARD, chosen_options=["Approve"]).status_code == 200
         assert stack.watch(run, dag="release_cohort") == "success"
-        with Line(stack.site, "demo") as line:
-            user = line.home.session.users.create("jana", "rodsuser")
+        with ProjectContext(stack.site, "demo") as context:
+            user = context.home.session.users.create("jana", "rodsuser")
             user.modify("password", "secret-word")
         _pacsgrid(stack, "share", "demo", "jana")
         researcher = iinit(stack.dir, stack.site.zone("brno"), "jana", "secret-word")
         fetched = stack.dir / "researcher"
         release = "/brno/home/demo/releases/day/v1"
         _pacsgrid(stack, "fetch", release, str(fetched), **researcher)
-        with Line(stack.site, "demo") as line:
-            listed = line.cohorts.release_refs("demo", "day", 1)
-            count = sum(len(line.ledger.instances(ref)) for ref in listed)
+        with ProjectContext(stack.site, "demo") as context:
+            listed = context.ledger.releases.study_refs("demo", "day", 1)
+            count = sum(len(context.ledger.instances.of_study(ref)) for ref in listed)
         assert good in listed and len(list(fetched.rglob("*.dcm"))) == count
 
         _run(stack, "audit_replicas")
@@ -131,7 +131,7 @@ def test_a_day_ends_with_every_invariant_held(tmp_path: Path) -> None:
         asked = question(stack, "withdraw_patient", run)
         assert answer(stack, asked, STEWARD, chosen_options=["Approve"]).status_code == 200
         assert stack.watch(run, dag="withdraw_patient") == "success"
-        shelf = Shelf(stack.site.ledger_dsn, ["demo"])
+        shelf = ReleaseOverview(stack.site.ledger_dsn, ["demo"])
         (gone,) = shelf.withdrawals()
         assert gone.subject == subject and gone.waiting == [] and gone.proven_at
         versions = {row.version: row.retired_at is None for row in shelf.releases()}

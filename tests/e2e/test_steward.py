@@ -7,10 +7,10 @@ from playwright.sync_api import expect
 from pydicom import dcmread
 
 from pacsgrid.embedded.stack import GUEST, OPERATOR, STEWARD, Stack
-from pacsgrid.ledger import InstanceRow, Overview, Shelf
+from pacsgrid.ledger import InstanceRecord, Overview, ReleaseOverview
 from pacsgrid.model import StudyState
-from pacsgrid.pipeline import Line
-from pacsgrid.pipeline.doctor import examine
+from pacsgrid.pipeline import ProjectContext
+from pacsgrid.pipeline.doctor import find_faults
 from support.browser import CHROMIUM, chromium, shot
 from support.hitl import answer, question
 from support.ingested import held_of, two_studies
@@ -22,10 +22,10 @@ pytestmark = [
 ]
 
 
-def _good(stack: Stack) -> InstanceRow:
-    with Line(stack.site, "demo") as line:
-        ref = line.pseudonyms.reference("drop", "1.2.826.77.1")
-        return line.ledger.instances(ref)[0]
+def _good(stack: Stack) -> InstanceRecord:
+    with ProjectContext(stack.site, "demo") as context:
+        ref = context.pseudonyms.reference("drop", "1.2.826.77.1")
+        return context.ledger.instances.of_study(ref)[0]
 
 
 def test_a_steward_rejects_what_is_held_and_a_guest_cannot(filled: Stack, held: str) -> None:
@@ -63,9 +63,11 @@ def test_a_steward_tries_again_with_another_profile(filled: Stack) -> None:
     given = {"chosen_options": ["Try again"], "params_input": again}
     assert answer(filled, asked, **given).status_code == 200
     assert filled.watch(run, dag="review_held") == "success"
-    with Line(filled.site, "demo", profile="strict") as line:
-        assert line.ledger.state(ref) is StudyState.VERIFIED and proven_once(line, ref)
-        strict = line.profile.hash
+    with ProjectContext(filled.site, "demo", profile="strict") as context:
+        assert context.ledger.studies.state(ref) is StudyState.VERIFIED and proven_once(
+            context, ref
+        )
+        strict = context.profile.hash
     story = Overview(filled.site.ledger_dsn, ["demo"]).story(ref)
     assert story is not None and story.held == [] and story.study.profile_hash == strict
     assert [(d.verdict, d.profile, d.reason) for d in story.decisions] == [
@@ -81,7 +83,7 @@ def test_nothing_is_released_when_a_steward_rejects_it(filled: Stack) -> None:
     assert filled.watch(run, dag="release_cohort") == "success"
     path = f"/dags/release_cohort/dagRuns/{run}/taskInstances/freeze"
     assert filled.api("GET", path).json()["state"] == "skipped"
-    names = {row.name for row in Shelf(filled.site.ledger_dsn, ["demo"]).releases()}
+    names = {row.name for row in ReleaseOverview(filled.site.ledger_dsn, ["demo"]).releases()}
     assert "refused" not in names
 
 
@@ -97,8 +99,8 @@ def test_a_release_is_frozen_when_a_steward_approves_it(filled: Stack) -> None:
         page.get_by_role("button", name="Approve").click()
         expect(page.get_by_role("button", name="Approve")).to_be_disabled()
     assert filled.watch(run, dag="release_cohort") == "success"
-    with Line(filled.site, "demo") as line:
-        assert line.home.session.data_objects.exists(
+    with ProjectContext(filled.site, "demo") as context:
+        assert context.home.session.data_objects.exists(
             "/brno/home/demo/releases/day/v1/manifest.json"
         )
 
@@ -111,11 +113,11 @@ def test_a_withdrawn_patient_is_gone_and_the_doctor_finds_nothing(filled: Stack)
     asked = question(filled, "withdraw_patient", run)
     assert answer(filled, asked, STEWARD, chosen_options=["Approve"]).status_code == 200
     assert filled.watch(run, dag="withdraw_patient") == "success"
-    with Line(filled.site, "demo") as line:
-        ref = line.pseudonyms.reference("drop", "1.2.826.77.1")
-        assert line.ledger.state(ref) is StudyState.WITHDRAWN
-        assert all(row.proven_at for row in line.cohorts.withdrawals("demo"))
-        assert examine(line) == []
+    with ProjectContext(filled.site, "demo") as context:
+        ref = context.pseudonyms.reference("drop", "1.2.826.77.1")
+        assert context.ledger.studies.state(ref) is StudyState.WITHDRAWN
+        assert all(row.proven_at for row in context.ledger.withdrawals.of_project("demo"))
+        assert find_faults(context) == []
     with chromium(filled, STEWARD) as page:
         page.goto("/plugin/pacsgrid#releases")
         gone = page.get_by_role("row").filter(has_text=row.subject)

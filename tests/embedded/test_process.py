@@ -10,9 +10,9 @@ from pathlib import Path
 PARENT = """
 import sys, time
 from pathlib import Path
-from pacsgrid.embedded.process import Child
-child = Child("sleeper", ["/bin/sh", "-c", "trap '' TERM; sleep 300 & echo $! >" + sys.argv[1]
-              + "/grandchild; wait; wait"], Path(sys.argv[1]) / "log")
+from pacsgrid.embedded.process import ChildProcess
+script = "trap '' TERM; sleep 300 & echo $! >" + sys.argv[1] + "/grandchild; wait; wait"
+child = ChildProcess("sleeper", ["/bin/sh", "-c", script], Path(sys.argv[1]) / "log")
 child.start()
 time.sleep(300)
 """

@@ -13,7 +13,6 @@ import struct
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from pydicom import dcmread
@@ -110,7 +109,7 @@ class Pixels:
         ds.PatientBirthDate, ds.ImageType = "19610504", ["ORIGINAL", "PRIMARY"]
         self._slice = write(folder / "slice.dcm", ds, GREY[None], "MONOCHROME2")
         looks = PixelSettings(look="none", hold=frozenset())
-        self._profile: Profile = replace(load_profile("basic"), pixels=looks, hold_burned_in=False)
+        self._profile: Profile = load_profile("basic").replace(pixels=looks, hold_burned_in=False)
         self.said: Counter[str] = Counter()
 
     def _file(self, syntax: UID, value: bytes, frames: int) -> Path:

@@ -12,7 +12,7 @@ from pydicom.data import get_testdata_file
 
 from pacsgrid.embedded.pacs import EmbeddedPacs
 from pacsgrid.gateway import Gateway
-from pacsgrid.gateway.serve import PREFIX, application
+from pacsgrid.gateway.service import PREFIX, application
 from pacsgrid.grid.sharing import share
 from support.dicom import ct
 from support.gatewaykit import PROJECT, Client, Listening, ServedZones, copy_of

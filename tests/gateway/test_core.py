@@ -12,9 +12,9 @@ from irods.access import iRODSAccess
 from pydicom import dcmread
 
 from pacsgrid import grid
-from pacsgrid.errors import ZoneError, ZoneUnavailable
-from pacsgrid.gateway import Gateway, Level, objects
-from pacsgrid.gateway.access import Sight
+from pacsgrid.errors import ZoneError, ZoneUnavailableError
+from pacsgrid.gateway import Gateway, QueryLevel, object_reader
+from pacsgrid.gateway.read_access import ReadAccess
 from pacsgrid.grid.sharing import share
 from support.dicom import ct
 from support.gatewaykit import PROJECT, Deposited, ServedZones
@@ -37,7 +37,7 @@ def counts(gateway: Gateway, user: str) -> dict[str, tuple[int, int]]:
             one.attributes["00201206"]["Value"][0],
             one.attributes["00201208"]["Value"][0],
         )
-        for one in gateway.find(user, Level.STUDY, {})
+        for one in gateway.find(user, QueryLevel.STUDY, {})
     }
 
 
@@ -50,13 +50,13 @@ def test_a_new_index_is_filled_before_anything_is_answered(served: ServedZones) 
     share(served.home, PROJECT, [EVA])
     with Gateway(served.site(zone_seconds=1)) as gateway:
         with gateway.index.lock():
-            gateway.keep_fresh()
-            with pytest.raises(ZoneUnavailable, match="being made"):
+            gateway.start_refreshing()
+            with pytest.raises(ZoneUnavailableError, match="being made"):
                 counts(gateway, EVA)
         assert counts(gateway, EVA) == {"1.2.1": (1, 2)}
     # An index that was filled once is as good as it was, and answers at once.
     with Gateway(served.site(zone_seconds=1)) as gateway, gateway.index.lock():
-        gateway.keep_fresh()
+        gateway.start_refreshing()
         assert counts(gateway, EVA) == {"1.2.1": (1, 2)}
 
 
@@ -134,10 +134,10 @@ def test_what_is_no_uid_is_not_served(served: ServedZones, name: str) -> None:
     )
     share(served.home, PROJECT, [EVA])
     place = f"{served.collection(one, 'brno')}/manifest.json"
-    told = grid.get_text(served.home, place)
+    told = grid.get_document(served.home, place)
     assert told is not None
     uid = one.rows[0].sop_uid.encode()
-    grid.put_text(served.home, place, told.replace(b'"%b"' % uid, b'"%b"' % name.encode()))
+    grid.put_document(served.home, place, told.replace(b'"%b"' % uid, b'"%b"' % name.encode()))
     with Gateway(served.site()) as gateway:
         gateway.refresh()
         assert counts(gateway, EVA) == {other.study: (1, 1)}
@@ -150,13 +150,13 @@ def test_an_index_is_made_anew_and_of_older_manifests_too(served: ServedZones) -
     assert site.gateway
     with Gateway(site) as gateway:
         gateway.refresh()
-        before = [a.attributes for a in gateway.find(EVA, Level.IMAGE, {})]
+        before = [a.attributes for a in gateway.find(EVA, QueryLevel.IMAGE, {})]
     grid.remove_object(served.home, f"{served.collection(one, 'brno')}/manifest.json")
     served.put(one, "brno", attributes=False)
     site.gateway.index.write_bytes(b"not a database" * 100)
     with Gateway(site) as gateway:
         assert gateway.refresh() == 1
-        assert [a.attributes for a in gateway.find(EVA, Level.IMAGE, {})] == before
+        assert [a.attributes for a in gateway.find(EVA, QueryLevel.IMAGE, {})] == before
         assert before[0]["00100010"] == {"vr": "PN", "Value": [{"Alphabetic": "Sub^P1"}]}
 
 
@@ -178,7 +178,7 @@ def test_objects_come_from_a_good_replica_whatever_fails(served: ServedZones) ->
         assert gateway.objects.read(b) == wanted[b.sop]
         for path in served.vault_files("praha", b.sop):
             path.write_bytes(b"")
-        with pytest.raises(ZoneUnavailable):
+        with pytest.raises(ZoneUnavailableError):
             gateway.objects.read(b)
         assert counts(gateway, EVA) == {"1.2.1": (1, 2)}
         served.start("brno")
@@ -192,8 +192,8 @@ def test_objects_come_from_a_good_replica_whatever_fails(served: ServedZones) ->
 def test_a_large_object_goes_on_where_a_zone_died(
     served: ServedZones, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(objects, "SMALL", 1000)
-    monkeypatch.setattr(objects, "CHUNK", 64 << 10)
+    monkeypatch.setattr(object_reader, "SMALL", 1000)
+    monkeypatch.setattr(object_reader, "CHUNK", 64 << 10)
     path = ct(served.dir / "in.dcm", "1.2.1", "1.2.1.1.1")
     ds = dcmread(path)
     ds.Rows = ds.Columns = 1024
@@ -234,9 +234,9 @@ def test_rights_are_those_of_each_zone(served: ServedZones) -> None:
         served.stop("praha")
         assert counts(gateway, JANA) == {}
         served.stop("brno")
-        with pytest.raises(ZoneUnavailable):
+        with pytest.raises(ZoneUnavailableError):
             counts(gateway, JANA)
-        assert Sight() == Sight({})
+        assert ReadAccess() == ReadAccess({})
 
 
 def test_an_own_right_counts_and_one_to_look_does_not(served: ServedZones) -> None:
@@ -260,7 +260,7 @@ def test_an_account_that_is_no_administrator_will_do(served: ServedZones) -> Non
     )
     share(served.home, PROJECT, [EVA, JANA])
     site = served.site(serve=[{"zone": "brno", "projects": [PROJECT]}])
-    account = replace(site.zone("brno"), user="service", password="secret-word")
+    account = site.zone("brno").replace(user="service", password="secret-word")
     with Gateway(replace(site, zones={"brno": account})) as gateway:
         assert gateway.refresh() == 1
         for user, seen in ((EVA, {"1.2.1": (1, 2)}), (JANA, {"1.2.1": (1, 2)}), (NOBODY, {})):

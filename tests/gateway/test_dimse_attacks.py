@@ -16,7 +16,8 @@ import pytest
 from pydicom.dataset import Dataset
 
 from fuzzed.cases import STUDY_FIND
-from pacsgrid.embedded.process import Child, accepts, free_port
+from pacsgrid.embedded.ports import accepts, reserve_port
+from pacsgrid.embedded.process import ChildProcess
 from pacsgrid.gateway import Gateway
 from pacsgrid.gateway.dimse.service import Node
 from pacsgrid.grid.sharing import share
@@ -196,12 +197,12 @@ def crowded(count: int) -> bytes:
 
 def test_no_query_takes_much_memory(zones: ServedZones) -> None:
     """In a process of its own; what it takes is its highest mark."""
-    port, http = free_port(), free_port()
+    port, http = reserve_port(), reserve_port()
     zones.site(bind="127.0.0.1", dicom_port=port, http_port=http, peers=PEERS)
     env = {**os.environ, "PACSGRID_SITE": str(zones.dir / "site.yaml")}
     env["PYTHONPATH"] = os.pathsep.join(sys.path)
     log = zones.dir / "gateway.log"
-    child = Child("gateway", [sys.executable, "-m", "pacsgrid", "gateway"], log, env)
+    child = ChildProcess("gateway", [sys.executable, "-m", "pacsgrid", "gateway"], log, env)
     child.start()
     try:
         child.wait_ready(lambda: accepts(port), 120)

@@ -10,8 +10,8 @@ import pytest
 import requests
 from pydicom import dcmread
 
-from pacsgrid.gateway import Gateway, cache, metadata, objects
-from pacsgrid.gateway.serve import PREFIX, application
+from pacsgrid.gateway import Gateway, file_cache, metadata, object_reader
+from pacsgrid.gateway.service import PREFIX, application
 from pacsgrid.gateway.web import retrieve
 from pacsgrid.grid.sharing import share
 from support.dicom import ct
@@ -25,9 +25,9 @@ COUNT, EDGE = 24, 256
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """What counts as large is so from 1 MiB on, in pieces of 64 KiB."""
-    for module in (objects, metadata, retrieve):
+    for module in (object_reader, metadata, retrieve):
         monkeypatch.setattr(module, "SMALL", 1 << 20)
-    monkeypatch.setattr(objects, "CHUNK", 64 << 10)
+    monkeypatch.setattr(object_reader, "CHUNK", 64 << 10)
 
 
 def many_frames(path: Path) -> Path:
@@ -83,9 +83,11 @@ def test_frames_are_read_from_the_zone_once(
     served.add([path, other])
     share(served.home, PROJECT, ["eva#brno"])
     opened = []
-    stream = objects.Objects.stream
+    stream = object_reader.ObjectReader.stream
     monkeypatch.setattr(
-        objects.Objects, "stream", lambda self, one: opened.append(one.sop) or stream(self, one)
+        object_reader.ObjectReader,
+        "stream",
+        lambda self, one: opened.append(one.sop) or stream(self, one),
     )
     size = EDGE * EDGE * 2
     with Gateway(served.site()) as gateway, Listening(application(gateway)) as server:
@@ -103,7 +105,7 @@ def test_frames_are_read_from_the_zone_once(
             hashlib.sha256(path.read_bytes()).hexdigest()
         ]
         # No room for more than the newest; and what is withdrawn does not stay here.
-        small = cache.FileCache(kept, gateway.objects, 0)
+        small = file_cache.FileCache(kept, gateway.objects, 0)
         (one,) = gateway.instances("eva#brno", "1.2.2")
         with small.open(one) as file:
             assert file.read() == other.read_bytes()

@@ -11,11 +11,12 @@ import requests
 from pynetdicom import AE
 from pynetdicom.sop_class import Verification
 
-from pacsgrid.embedded.process import Child, free_port
+from pacsgrid.dimse.reactor import work_around_races
+from pacsgrid.embedded.ports import reserve_port
+from pacsgrid.embedded.process import ChildProcess
 from pacsgrid.errors import ConfigError
-from pacsgrid.gateway.serve import serve
+from pacsgrid.gateway.service import serve
 from pacsgrid.grid.sharing import share
-from pacsgrid.pacs.reactor import settle
 from support.certificates import make_certificates
 from support.dicom import ct
 from support.gatewaykit import PROJECT, ServedZones
@@ -24,7 +25,7 @@ from support.receiving import eventually
 
 def test_it_answers_over_tls_and_after_a_kill(served: ServedZones) -> None:
     certificates = make_certificates(served.dir / "tls")
-    port, dicom_port = free_port(), free_port()
+    port, dicom_port = reserve_port(), reserve_port()
     served.add([ct(served.dir / "in.dcm", "1.2.1", "1.2.1.1.1")])
     share(served.home, PROJECT, ["eva#brno"])
     served.site(
@@ -64,7 +65,7 @@ def test_it_answers_over_tls_and_after_a_kill(served: ServedZones) -> None:
         return [one["0020000D"]["Value"][0] for one in answer.json()]
 
     for number in range(2):
-        child = Child("gateway", command, log, env)
+        child = ChildProcess("gateway", command, log, env)
         child.start()
         try:
             child.wait_ready(healthy, 90)
@@ -73,7 +74,7 @@ def test_it_answers_over_tls_and_after_a_kill(served: ServedZones) -> None:
             assoc = echoing.associate(
                 "127.0.0.1", dicom_port, ae_title="PACSGRID", tls_args=(context, "localhost")
             )
-            settle(assoc)
+            work_around_races(assoc)
             assert assoc.is_established and assoc.send_c_echo().Status == 0
             assoc.release()
             served.add([ct(served.dir / "more.dcm", f"1.2.{2 + number}", f"1.2.{2 + number}.1.1")])

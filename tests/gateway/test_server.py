@@ -16,12 +16,12 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from pacsgrid.gateway.web.server import Limits
+from pacsgrid.gateway.web.bounded_server import ServerLimits
 from support.certificates import make_certificates
 from support.gatewaykit import Listening
 from support.receiving import eventually
 
-LIMITS = Limits(
+LIMITS = ServerLimits(
     header_bytes=8192, header_seconds=0.5, stalled_seconds=0.5, connections=40, per_address=20
 )
 GET = b"GET /small HTTP/1.1\r\nHost: x\r\n"

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from pacsgrid.config import load_site
+from pacsgrid.config import GatewaySettings, load_site
 from pacsgrid.errors import ConfigError
-from pacsgrid.gateway_settings import GatewaySettings
 
 
 @pytest.fixture
@@ -75,7 +74,7 @@ def test_projects_come_from_the_site_and_tokens_from_their_files(
         ({"peers": [{"ae_title": "A", "user": "eva"}]}, "name#zone"),
         ({"tokens": [{"name": "a", "user": "eva#brno"}]}, "either sha256"),
         ({"tokens": [{"name": "a", "user": "e#b", "token_file": "/none"}]}, "cannot read /none"),
-        ({"tokens": [{"name": "a", "user": "e#b", "token": "plain"}]}, "Extra inputs"),
+        ({"tokens": [{"name": "a", "user": "e#b", "token": "plain"}]}, "there is no such key"),
         ({"destinations": [{"ae_title": "A", "host": "h", "port": 104, "tls": True}]}, "ca_file"),
         ({"cors_origins": ["*"]}, "an origin is scheme, host and port"),
         ({"key_file": "/k"}, "key_file needs cert_file"),

@@ -19,7 +19,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from pacsgrid.gateway import Gateway
-from pacsgrid.gateway.serve import PREFIX, application
+from pacsgrid.gateway.service import PREFIX, application
 from pacsgrid.grid.sharing import share
 from support.browser import CHROMIUM, shot
 from support.gatewaykit import PROJECT, Listening, ServedZones, copy_of

@@ -21,11 +21,12 @@ from pydicom.data import get_testdata_file
 from pydicom.encaps import encapsulate, get_frame
 from pydicom.uid import JPEG2000, JPEGBaseline8Bit, RLELossless
 
-from pacsgrid.embedded.process import Child, free_port
+from pacsgrid.embedded.ports import reserve_port
+from pacsgrid.embedded.process import ChildProcess
 from pacsgrid.grid.sharing import share
-from pacsgrid.ledger import InstanceRow
+from pacsgrid.ledger import InstanceRecord
 from pacsgrid.pacs.part10 import write_head
-from pacsgrid.pacs.receiver.incoming import OWNERS, PARTS
+from pacsgrid.pacs.storage_scp.incoming import OWNERS, PARTS
 from support.dicom import ct, save
 from support.gatewaykit import PROJECT, Client, Deposited, ServedZones
 from support.receiving import eventually
@@ -45,7 +46,7 @@ class Attacked:
     """A gateway process over a zone with images, some of which are bombs."""
 
     port: int
-    child: Child
+    child: ChildProcess
     incoming: Path
 
     @property
@@ -159,11 +160,11 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
         bomb = deflated_bomb(folder / "in" / "9.dcm", sop, 300)
         digest = hashlib.sha256(bomb.read_bytes()).hexdigest()
         size = bomb.stat().st_size
-        row = InstanceRow(STUDY, f"{STUDY}.1", sop, study.subject, "CT", digest, size)
+        row = InstanceRecord(STUDY, f"{STUDY}.1", sop, study.subject, "CT", digest, size)
         both = Deposited(study.subject, STUDY, [*study.rows, row], {**study.paths, sop: bomb})
         zones.put(both, "brno", attributes=False)
         share(zones.home, PROJECT, ["eva#brno"])
-        port = free_port()
+        port = reserve_port()
         incoming = folder / "incoming"
         zones.site(
             bind="127.0.0.1",
@@ -175,7 +176,7 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
         env = {**os.environ, "PACSGRID_SITE": str(folder / "site.yaml")}
         env["PYTHONPATH"] = os.pathsep.join(sys.path)
         command = [sys.executable, "-m", "pacsgrid", "gateway"]
-        child = Child("gateway", command, folder / "gateway.log", env)
+        child = ChildProcess("gateway", command, folder / "gateway.log", env)
         child.start()
         try:
             found = Attacked(port, child, incoming)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from pacsgrid.embedded.process import free_port
-from pacsgrid.embedded.zone import ZoneServer
+from irods_zone import ZoneServer
+from pacsgrid.config import ZoneSettings
+from pacsgrid.embedded.ports import reserve_port
 from pacsgrid.grid import Zone, ensure_project
 from pacsgrid.grid.admin import prepare_zone
-from pacsgrid.model import ZoneSettings
 from support.gridkit import Grid, make_instances
 from support.grids import forget, real_zones
 
@@ -24,7 +23,7 @@ def zones(tmp_path: Path) -> Iterator[tuple[Zone, Zone]]:
         named = real_zones()
         settings = [real.settings for real in named]
         if not named:
-            ports = {"brno": free_port(), "praha": free_port()}
+            ports = {"brno": reserve_port(), "praha": reserve_port()}
             for name, resource, copies in (("brno", "pair", 2), ("praha", "demoResc", 1)):
                 server = ZoneServer(
                     zone=name,
@@ -40,7 +39,15 @@ def zones(tmp_path: Path) -> Iterator[tuple[Zone, Zone]]:
                 )
                 stack.enter_context(server)
                 settings.append(
-                    ZoneSettings(name, "127.0.0.1", server.port, "rods", "x", resource, copies)
+                    ZoneSettings(
+                        name=name,
+                        host="127.0.0.1",
+                        port=server.port,
+                        user="rods",
+                        password="x",
+                        resource=resource,
+                        copies=copies,
+                    )
                 )
         home, partner = (stack.enter_context(Zone(one)) for one in settings)
         if not named:
@@ -60,5 +67,5 @@ def grid(tmp_path: Path, zones: tuple[Zone, Zone]) -> Grid:
 @pytest.fixture
 def bundling(grid: Grid) -> Iterator[Grid]:
     """The same grid, its home zone set to bundles."""
-    with Zone(replace(grid.home.settings, bundle=True)) as home:
+    with Zone(grid.home.settings.replace(bundle=True)) as home:
         yield Grid(home, grid.partner, grid.dir, grid.instances)

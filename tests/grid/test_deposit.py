@@ -9,9 +9,9 @@ import pytest
 from irods.models import Collection
 
 from pacsgrid.errors import ConflictError, ZoneError
-from pacsgrid.grid import deposit, object_path, put_text, study_collection, verify
+from pacsgrid.grid import deposit, object_path, put_document, study_collection, verify
 from pacsgrid.grid.catalog import replicas_below
-from pacsgrid.grid.wire import put_buffer
+from pacsgrid.grid.irods_requests import put_buffer
 from pacsgrid.grid.zone import bytes_checksum
 from pacsgrid.model import AVU
 from support.gridkit import SIZE, Grid, make_instances
@@ -103,7 +103,7 @@ def test_a_series_that_grew_gets_only_what_is_new(grid: Grid) -> None:
 def test_a_differing_object_is_never_overwritten(grid: Grid) -> None:
     path = object_path(grid.home.settings.name, "demo", grid.instances[0])
     grid.home.session.collections.create(path.rsplit("/", 1)[0])
-    put_text(grid.home, path, b"someone else's")
+    put_document(grid.home, path, b"someone else's")
     with pytest.raises(ConflictError, match="nothing was overwritten"):
         deposit(grid.home, "demo", grid.instances, {})
     with grid.home.session.data_objects.open(path, "r") as stream:
@@ -128,7 +128,7 @@ def test_what_an_interrupted_deposit_left_is_used_or_swept(grid: Grid) -> None:
 def test_a_file_damaged_in_the_outbox_never_gets_a_name(grid: Grid) -> None:
     bad = grid.instances[1]
     bad.path.write_bytes(b"\1" * SIZE)
-    with pytest.raises(ZoneError, match="changed since it left the anonymiser"):
+    with pytest.raises(ZoneError, match="changed after it left the anonymiser"):
         deposit(grid.home, "demo", grid.instances, {})
     final = object_path(grid.home.settings.name, "demo", bad)
     assert not grid.home.session.data_objects.exists(final)

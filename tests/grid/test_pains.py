@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import irods.keywords as kw
@@ -13,18 +12,19 @@ from irods.api_number import api_number
 from irods.connection import Connection
 from irods.exception import USER_CHKSUM_MISMATCH, iRODSException
 
-from pacsgrid.embedded.process import free_port
-from pacsgrid.embedded.zone import ZoneServer
-from pacsgrid.errors import ConflictError, ZoneError, ZoneUnavailable
+from irods_zone import ZoneServer
+from pacsgrid.config import ZoneSettings
+from pacsgrid.embedded.ports import reserve_port
+from pacsgrid.errors import ConflictError, ZoneError, ZoneUnavailableError
 from pacsgrid.grid import Zone, deposit, object_path, study_collection, verify
 from pacsgrid.grid.catalog import GOOD, CatalogReplica, replicas_below
-from pacsgrid.grid.deposit import PARTIAL
+from pacsgrid.grid.irods_requests import get_buffer, put_buffer
+from pacsgrid.grid.layout import PARTIAL
 from pacsgrid.grid.probe import probe
-from pacsgrid.grid.repair import mark, repair
+from pacsgrid.grid.repair import repair, set_replica_status
 from pacsgrid.grid.sharing import share
-from pacsgrid.grid.wire import get_buffer, put_buffer
 from pacsgrid.grid.zone import TIMEOUT, bytes_checksum
-from pacsgrid.model import AnonymisedInstance, ZoneSettings
+from pacsgrid.model import AnonymisedInstance
 from support.gridkit import SIZE, Grid, make_instances
 
 
@@ -91,7 +91,7 @@ def test_what_an_interrupted_put_left_is_swept_and_put_again(grid: Grid, status:
     half = f"{incoming}/{one.sop_uid}.dcm"
     put_buffer(grid.home, half, b"half", bytes_checksum(b"half"))
     for replica in replicas_below(grid.home, study)[half]:
-        mark(grid.home, replica, status)
+        set_replica_status(grid.home, replica, status)
     deposit(grid.home, "demo", grid.instances, {})
     assert all(proof.good for proof in verify(grid.home, "demo", grid.instances))
     assert not any(PARTIAL in path for path in replicas_below(grid.home, study))
@@ -175,7 +175,7 @@ def test_no_connection_is_opened_beyond_those_asked_for_and_none_is_left(grid: G
         for _ in range(3):
             deposit(zone, "demo", grid.instances, {}, connections=3)
             verify(zone, "demo", grid.instances, connections=3)
-        pools = [zone.session.pool, zone._catalog.pool]
+        pools = [zone.session.pool, zone._query_session.pool]
         assert len(pools[0].idle) <= 3 and len(pools[1].idle) == 1
         assert not any(pool.active for pool in pools)
     assert not any(pool.idle or pool.active for pool in pools)
@@ -185,23 +185,25 @@ def test_large_objects_are_given_the_time_they_need(grid: Grid) -> None:
     # irods/python-irodsclient#377
     with Zone(grid.home.settings) as zone:
         assert zone.session.connection_timeout == TIMEOUT
-        zone.allow(100 << 30)
+        zone.extend_timeout(100 << 30)
         assert zone.session.connection_timeout > 10_000
 
 
 def test_a_server_that_was_restarted_is_not_away(tmp_path: Path) -> None:
     # galaxyproject/galaxy#10698
-    port = free_port()
+    port = reserve_port()
 
     def server() -> ZoneServer:
         return ZoneServer(zone="brno", directory=tmp_path, port=port, admin="rods", password="x")
 
-    with Zone(ZoneSettings("brno", "127.0.0.1", port, "rods", "x")) as zone:
+    with Zone(
+        ZoneSettings(name="brno", host="127.0.0.1", port=port, user="rods", password="x")
+    ) as zone:
         with server():
             zone.ping()
         with server():
             zone.ping()
-        with pytest.raises(ZoneUnavailable):
+        with pytest.raises(ZoneUnavailableError):
             zone.ping()
 
 
@@ -212,7 +214,7 @@ def test_a_probe_moves_bytes_both_ways(grid: Grid) -> None:
     room = f"/{grid.home.settings.name}/home/demo"
     assert not replicas_below(grid.home, room)
     with (
-        Zone(replace(grid.home.settings, copies=5)) as greedy,
+        Zone(grid.home.settings.replace(copies=5)) as greedy,
         pytest.raises(ZoneError, match="5 asked for"),
     ):
         probe(greedy, "demo")
@@ -225,7 +227,7 @@ def test_an_account_that_is_no_administrator_verifies_too(grid: Grid) -> None:
     try:
         user.modify("password", "secret-word")
         share(grid.home, "demo", ["auditor"])
-        settings = replace(grid.home.settings, user="auditor", password="secret-word")
+        settings = grid.home.settings.replace(user="auditor", password="secret-word")
         with Zone(settings) as zone:
             assert all(proof.good for proof in verify(zone, "demo", grid.instances))
             grid.files(zone, f"{grid.instances[0].sop_uid}.dcm")[1].write_bytes(b"!" * SIZE)

@@ -19,18 +19,18 @@ from irods.session import iRODSSession
 from irods.ticket import Ticket
 
 from pacsgrid.errors import ConfigError, ZoneError
-from pacsgrid.grid import Zone, deposit, ensure_collection, put_text, study_collection
-from pacsgrid.grid.erase import erase
+from pacsgrid.grid import Zone, deposit, ensure_collection, put_document, study_collection
+from pacsgrid.grid.erase import erase_subject
 from pacsgrid.grid.release_tickets import (
     ReleaseTickets,
-    end_tickets_below,
     fetch_script,
     issue_release_tickets,
     revoke_tickets,
+    revoke_tickets_below,
 )
 from pacsgrid.grid.sharing import issue_ticket
 from pacsgrid.model import AnonymisedInstance
-from pacsgrid.pipeline.crate import documents
+from pacsgrid.pipeline.release_documents import ReleaseVersion, release_documents
 from support.gridkit import SIZE, Grid, make_instances
 
 DAY = timedelta(days=1)
@@ -55,12 +55,11 @@ def instances(grid: Grid) -> list[AnonymisedInstance]:
 
 @pytest.fixture
 def released(grid: Grid, instances: list[AnonymisedInstance]) -> str:
-    place = f"/{grid.home.settings.name}/home/demo/releases/heads/v1"
-    ensure_collection(grid.home, place)
-    made = documents(grid.home.settings.name, "demo", "heads", 1, "", instances[:4], 0)
-    for name, text in made.items():
-        put_text(grid.home, f"{place}/{name}", text)
-    return place
+    version = ReleaseVersion(grid.home.settings.name, "demo", "heads", 1, "", instances[:4])
+    ensure_collection(grid.home, version.collection)
+    for name, text in release_documents(version).items():
+        put_document(grid.home, f"{version.collection}/{name}", text)
+    return version.collection
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +70,7 @@ def anonymous(grid: Grid) -> Iterator[None]:
     except UserDoesNotExist:
         grid.home.session.users.create("anonymous", "rodsuser")
     yield
-    end_tickets_below(grid.home, f"/{grid.home.settings.name}/home/demo")
+    revoke_tickets_below(grid.home, f"/{grid.home.settings.name}/home/demo")
 
 
 def path_of(grid: Grid, one: AnonymisedInstance) -> str:
@@ -132,7 +131,7 @@ def test_a_withdrawal_takes_the_patients_tickets_and_no_others(
 ) -> None:
     tickets = issue_release_tickets(grid.home, released, datetime.now(UTC) + DAY)
     alone = issue_ticket(grid.home, path_of(grid, instances[0]), datetime.now(UTC) + DAY)
-    erase(grid.home, "demo", "S1", [one.sop_uid for one in instances[:2]])
+    erase_subject(grid.home, "demo", "S1", [one.sop_uid for one in instances[:2]])
     kept = {tickets.name, tickets.studies["data/S2/1.2.2"]}
     assert strings(grid.home) & {tickets.name, alone, *tickets.studies.values()} == kept
 
@@ -145,9 +144,9 @@ def test_nothing_is_left_when_one_of_them_cannot_be_made(
     grid.home.session.collections.remove(place, recurse=True, force=True)
     with pytest.raises(ZoneError):
         issue_release_tickets(grid.home, released, datetime.now(UTC) + DAY)
-    with pytest.raises(ConfigError, match="over already"):
+    with pytest.raises(ConfigError, match="expired already"):
         issue_release_tickets(grid.home, released, datetime.now(UTC) - DAY)
-    with pytest.raises(ZoneError, match="no release"):
+    with pytest.raises(ZoneError, match="not a release"):
         issue_release_tickets(grid.home, place, datetime.now(UTC) + DAY)
     assert strings(grid.home) == before
 
@@ -194,7 +193,7 @@ def test_icommands_fetch_the_release_by_the_script(
     for _ in range(2):  # the second goes on where the first ended
         done = run()
         assert done.returncode == 0, done.stderr
-        assert "all is here" in done.stdout
+        assert "complete: every file" in done.stdout
     found = [p for p in (grid.dir / "heads-v1").rglob("*.dcm") if p.stat().st_size == SIZE]
     assert len(found) == 4 and not re.search(r"S3", " ".join(map(str, found)))
     revoke_tickets(grid.home, tickets.name)

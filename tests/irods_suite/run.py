@@ -28,7 +28,7 @@ sys.path.insert(0, str(HERE.parents[1] / "plugins"))
 
 from irods.password_obfuscation import encode  # noqa: E402
 
-from pacsgrid.embedded.zone import ZoneServer  # noqa: E402
+from irods_zone import ZoneServer  # noqa: E402
 
 MODULES = (
     "message", "collection", "data_obj", "meta", "access", "query", "genquery2", "admin", "file",

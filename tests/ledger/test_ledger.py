@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,28 +15,20 @@ from pacsgrid.model import AnonymisedInstance, ReplicaProof, StudyState
 INSTANCE = AnonymisedInstance("1", "2", "3", "S1", "CT", "4", "ab" * 32, 10, Path("x"))
 
 
-@pytest.fixture
-def ledger(dsn: str) -> Iterator[Ledger]:
-    migrate(dsn)
-    with Ledger(dsn, "tester") as ledger:
-        ledger.found("a", "demo", "pacs", "hash", b"sealed")
-        yield ledger
-
-
 def test_migrations_apply_once(dsn: str) -> None:
     assert migrate(dsn) == migrate(dsn) >= 1
 
 
 def test_a_study_goes_one_step_at_a_time_and_each_is_audited(ledger: Ledger) -> None:
     with pytest.raises(PacsgridError, match="cannot go from found to verified"):
-        ledger.advance("a", StudyState.VERIFIED)
-    ledger.advance("a", StudyState.RETRIEVED)
-    ledger.advance("a", StudyState.RETRIEVED)
+        ledger.studies.advance("a", StudyState.VERIFIED)
+    ledger.studies.advance("a", StudyState.RETRIEVED)
+    ledger.studies.advance("a", StudyState.RETRIEVED)
     with pytest.raises(PacsgridError):
-        ledger.advance("a", StudyState.FOUND)
-    ledger.hold("a", "truncated", "why")
-    ledger.release("a")
-    assert [(row.was, row.became, row.actor) for row in ledger.audit("a")] == [
+        ledger.studies.advance("a", StudyState.FOUND)
+    ledger.studies.hold("a", "truncated", "why")
+    ledger.studies.unhold("a")
+    assert [(row.was, row.became, row.actor) for row in ledger.audit.changes("a")] == [
         ("", "found", "tester"),
         ("found", "retrieved", "tester"),
         ("retrieved", "held", "tester"),
@@ -46,36 +37,36 @@ def test_a_study_goes_one_step_at_a_time_and_each_is_audited(ledger: Ledger) -> 
 
 
 def test_finding_again_keeps_state_and_vault(ledger: Ledger) -> None:
-    ledger.advance("a", StudyState.RETRIEVED)
-    assert ledger.found("a", "demo", "pacs", "hash", b"other") is StudyState.RETRIEVED
-    assert ledger.sealed("a") == b"sealed"
+    ledger.studies.advance("a", StudyState.RETRIEVED)
+    assert ledger.studies.add_found("a", "demo", "pacs", "hash", b"other") is StudyState.RETRIEVED
+    assert ledger.vault.sealed("a") == b"sealed"
 
 
 def test_same_instance_with_other_bytes_is_a_conflict(ledger: Ledger) -> None:
-    assert ledger.add_instances("a", [INSTANCE]) == ["3"]
-    assert ledger.add_instances("a", [INSTANCE]) == []
+    assert ledger.instances.add("a", [INSTANCE]) == ["3"]
+    assert ledger.instances.add("a", [INSTANCE]) == []
     other = replace(INSTANCE, sha256="cd" * 32)
     with pytest.raises(ConflictError, match=r"ab.*cd"):
-        ledger.add_instances("a", [replace(INSTANCE, sop_uid="5"), other])
-    assert [row.sop_uid for row in ledger.instances("a")] == ["3"]
+        ledger.instances.add("a", [replace(INSTANCE, sop_uid="5"), other])
+    assert [row.sop_uid for row in ledger.instances.of_study("a")] == ["3"]
 
 
 def test_the_newest_proofs_of_a_zone_stand(ledger: Ledger) -> None:
     bad = ReplicaProof("3", "brno", "r;d1", 0, "00", False)
     good = ReplicaProof("3", "brno", "r;d1", 2, "ab", True)
     partner = ReplicaProof("3", "praha", "r", 0, "ab", True)
-    ledger.add_proofs("a", [bad, partner])
-    ledger.add_proofs("a", [good])
-    assert ledger.proofs("a") == [good, partner]
+    ledger.proofs.add("a", [bad, partner])
+    ledger.proofs.add("a", [good])
+    assert ledger.proofs.of_study("a") == [good, partner]
 
 
 def test_held_items_are_listed_once(ledger: Ledger) -> None:
-    ledger.hold_item("a", "not-dicom", "why", "ab")
-    ledger.hold_item("a", "not-dicom", "why", "ab")
-    assert [(row.ref, row.whole, row.code) for row in ledger.held("demo")] == [
+    ledger.held.add("a", "not-dicom", "why", "ab")
+    ledger.held.add("a", "not-dicom", "why", "ab")
+    assert [(row.ref, row.whole, row.code) for row in ledger.held.queue("demo")] == [
         ("a", False, "not-dicom")
     ]
-    assert ledger.held("other") == []
+    assert ledger.held.queue("other") == []
 
 
 def test_audit_cannot_be_changed(ledger: Ledger, dsn: str) -> None:
@@ -88,7 +79,8 @@ def test_audit_cannot_be_changed(ledger: Ledger, dsn: str) -> None:
 
 
 def test_one_worker_a_study(ledger: Ledger, dsn: str) -> None:
-    with Ledger(dsn) as other, ledger.lock_study("a") as first, other.lock_study("a") as second:
+    other = Ledger(dsn)
+    with ledger.studies.lock("a") as first, other.studies.lock("a") as second:
         assert (first, second) == (True, False)
 
 

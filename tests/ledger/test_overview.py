@@ -7,7 +7,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from pacsgrid.ledger import Ledger, Overview, migrate, note_access
+from pacsgrid.ledger import Ledger, Overview
 from pacsgrid.model import AnonymisedInstance, ReplicaProof, StudyState
 
 WAY = (StudyState.RETRIEVED, StudyState.ANONYMISED, StudyState.DEPOSITED, StudyState.REPLICATED)
@@ -20,18 +20,17 @@ def _instance(sop: str) -> AnonymisedInstance:
 @pytest.fixture
 def filled(dsn: str) -> str:
     """Two projects: in `lung` one verified, one on its way, one held; in `brain` one found."""
-    migrate(dsn)
-    with Ledger(dsn, "tester") as ledger:
-        for ref, project in (("a", "lung"), ("b", "lung"), ("c", "lung"), ("d", "brain")):
-            ledger.found(ref, project, "pacs", "hash", b"sealed")
-        ledger.add_instances("a", [_instance("2.25.10"), _instance("2.25.11")])
-        for state in (*WAY, StudyState.VERIFIED):
-            ledger.advance("a", state)
-        proof = [ReplicaProof(s, "brno", "disk1", 0, "ab" * 32, True) for s in ("2.25.10",)]
-        bad = [ReplicaProof("2.25.11", "brno", "disk1", 0, "00" * 32, False)]
-        ledger.add_proofs("a", [*proof, *bad])
-        ledger.hold_item("a", "truncated", "the file ends early")
-        ledger.hold("b", "identity-left", "a name is left in (0010,0010)")
+    ledger = Ledger(dsn, "tester")
+    for ref, project in (("a", "lung"), ("b", "lung"), ("c", "lung"), ("d", "brain")):
+        ledger.studies.add_found(ref, project, "pacs", "hash", b"sealed")
+    ledger.instances.add("a", [_instance("2.25.10"), _instance("2.25.11")])
+    for state in (*WAY, StudyState.VERIFIED):
+        ledger.studies.advance("a", state)
+    proof = [ReplicaProof(s, "brno", "disk1", 0, "ab" * 32, True) for s in ("2.25.10",)]
+    bad = [ReplicaProof("2.25.11", "brno", "disk1", 0, "00" * 32, False)]
+    ledger.proofs.add("a", [*proof, *bad])
+    ledger.held.add("a", "truncated", "the file ends early")
+    ledger.studies.hold("b", "identity-left", "a name is left in (0010,0010)")
     return dsn
 
 
@@ -57,7 +56,7 @@ def test_an_overview_counts_its_own_projects_only(filled: str) -> None:
 
 
 def test_a_story_tells_every_state_and_who_looked(filled: str) -> None:
-    note_access(filled, "steward", "b", "thumbnail")
+    Ledger(filled).audit.add_access("steward", "b", "thumbnail")
     lung = Overview(filled, ["lung"])
     told = lung.story("a")
     assert told is not None
@@ -75,7 +74,7 @@ def test_a_story_tells_every_state_and_who_looked(filled: str) -> None:
     "sql", ["DELETE FROM pacsgrid.access", "UPDATE pacsgrid.access SET who=''"]
 )
 def test_what_was_seen_cannot_be_unsaid(filled: str, sql: str) -> None:
-    note_access(filled, "steward", "b", "thumbnail")
+    Ledger(filled).audit.add_access("steward", "b", "thumbnail")
     with (
         psycopg2.connect(filled) as connection,
         connection.cursor() as cursor,

@@ -15,12 +15,8 @@ from pacsgrid.cli import main
 from pacsgrid.embedded.postgres import EmbeddedPostgres
 from pacsgrid.errors import ConfigError
 from pacsgrid.ledger import (
-    Cohorts,
     Ledger,
-    Patients,
     migrate,
-    note_access,
-    note_decision,
     owns_its_trail,
     prepare,
 )
@@ -57,10 +53,10 @@ def filled(roles: tuple[str, str]) -> tuple[str, str]:
     owner, app = roles
     assert prepare(owner, app) == newest()
     assert migrate(app) == newest()
-    with Ledger(app, "tester") as ledger:
-        ledger.found(REF, "lung", "drop", "hash", b"sealed")
-    note_access(app, "anna", REF, "identity", "because of a finding")
-    note_decision(app, REF, "reject", "anna", "burned in", "basic")
+    ledger = Ledger(app, "tester")
+    ledger.studies.add_found(REF, "lung", "drop", "hash", b"sealed")
+    Ledger(app).audit.add_access("anna", REF, "identity", "because of a finding")
+    Ledger(app).audit.add_decision(REF, "reject", "anna", "burned in", "basic")
     return roles
 
 
@@ -105,7 +101,7 @@ def test_the_application_cannot_change_what_is_append_only(
             assert refused.value.pgcode == "42501", (attack, refused.value)
             connection.rollback()
     assert _run(owner, f"SELECT * FROM pacsgrid.{trail}") == before
-    note_access(app, "anna", REF, "identity", "it still works")
+    Ledger(app).audit.add_access("anna", REF, "identity", "it still works")
 
 
 def test_every_append_only_table_is_one_that_is_attacked(filled: tuple[str, str]) -> None:
@@ -122,16 +118,15 @@ def test_every_append_only_table_is_one_that_is_attacked(filled: tuple[str, str]
 
 def test_the_application_does_its_work(filled: tuple[str, str]) -> None:
     owner, app = filled
-    with Ledger(app, "tester") as ledger:
-        assert ledger.state(REF) is StudyState.FOUND
-        assert ledger.sealed(REF) == b"sealed"
-        assert ledger.audit(REF)
+    ledger = Ledger(app, "tester")
+    assert ledger.studies.state(REF) is StudyState.FOUND
+    assert ledger.vault.sealed(REF) == b"sealed"
+    assert ledger.audit.changes(REF)
     seen = PatientPrint(frozenset({"f"}), frozenset({"g"}), frozenset({"i"}), "", "M")
-    with Patients(app) as patients, Cohorts(app) as cohorts:
-        assert patients.note("lung", "S1", replace(seen, sex="")) == ""
-        assert patients.note("lung", "S1", seen) == ""
-        assert _run(owner, "SELECT sex FROM pacsgrid.patient") == [("M",)]
-        cohorts.withdraw("lung", "S1", ["brno"])
+    assert ledger.patients.merge("lung", "S1", replace(seen, sex="")) == ""
+    assert ledger.patients.merge("lung", "S1", seen) == ""
+    assert _run(owner, "SELECT sex FROM pacsgrid.patient") == [("M",)]
+    ledger.withdrawals.withdraw("lung", "S1", ["brno"])
     assert _run(owner, "SELECT * FROM pacsgrid.patient") == []
 
 
@@ -156,12 +151,12 @@ def test_a_ledger_of_one_role_gets_an_owner(postgres: EmbeddedPostgres, dsn: str
     owner, app = postgres.dsn(database, OWNER), postgres.dsn(database, APP)
     migrate(app)
     assert owns_its_trail(app)
-    with Ledger(app, "tester") as ledger:
-        ledger.found(REF, "lung", "drop", "hash", b"sealed")
+    ledger = Ledger(app, "tester")
+    ledger.studies.add_found(REF, "lung", "drop", "hash", b"sealed")
     with pytest.raises(ConfigError, match=f"GRANT {APP}"):
         prepare(owner, app)
-    with Ledger(app, "tester") as ledger:
-        assert ledger.state(REF) is StudyState.FOUND
+    ledger = Ledger(app, "tester")
+    assert ledger.studies.state(REF) is StudyState.FOUND
     _run(dsn, f"GRANT {APP} TO {OWNER}")
     prepare(owner, app)
     _run(dsn, f"REVOKE {APP} FROM {OWNER}")
@@ -169,8 +164,8 @@ def test_a_ledger_of_one_role_gets_an_owner(postgres: EmbeddedPostgres, dsn: str
     assert not owns_its_trail(app)
     with pytest.raises(psycopg2.errors.InsufficientPrivilege):
         _run(app, "ALTER TABLE pacsgrid.audit DISABLE TRIGGER ALL")
-    with Ledger(app, "tester") as ledger:
-        assert ledger.state(REF) is StudyState.FOUND
+    ledger = Ledger(app, "tester")
+    assert ledger.studies.state(REF) is StudyState.FOUND
 
 
 def test_an_older_schema_is_the_owner_s_to_change(
@@ -203,8 +198,8 @@ def test_a_backup_of_the_application_comes_back_to_its_owner(
     assert not _run(owner, f"SELECT has_schema_privilege('{APP}', 'pacsgrid', 'USAGE')")[0][0]
     prepare(owner, app)
     assert not owns_its_trail(app)
-    with Ledger(app, "tester") as ledger:
-        assert ledger.state(REF) is StudyState.FOUND
+    ledger = Ledger(app, "tester")
+    assert ledger.studies.state(REF) is StudyState.FOUND
     with pytest.raises(psycopg2.errors.InsufficientPrivilege):
         _run(app, "DELETE FROM pacsgrid.audit")
 

@@ -6,7 +6,6 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,11 +14,11 @@ from pydicom import dcmread
 
 from pacsgrid.config import load_site
 from pacsgrid.embedded.pacs import DICOMWEB, ORTHANC, EmbeddedPacs
-from pacsgrid.embedded.process import free_port
+from pacsgrid.embedded.ports import reserve_port
 from pacsgrid.embedded.sample_data import make_samples
-from pacsgrid.errors import ConfigError, SourceError, SourceTooMuch, SourceUnavailable
+from pacsgrid.errors import ConfigError, SourceError, SourceUnavailableError, TooManyAnswersError
 from pacsgrid.model import FoundStudy, StudyQuery
-from pacsgrid.pacs import dicomweb, open_source
+from pacsgrid.pacs import dicomweb_source, open_source
 from support.dicom import ct
 from support.faults import HTTP, FaultyProxy
 from support.webserver import Answer, server, source_at
@@ -60,7 +59,7 @@ def dataset_digest(path: Path) -> str:
 def test_every_study_comes_as_it_is_stored(
     pacs: EmbeddedPacs, originals: dict[str, str], tmp_path: Path
 ) -> None:
-    source = open_source(replace(pacs.settings("web"), page_size=2))
+    source = open_source(pacs.settings("web").replace(page_size=2))
     source.echo()
     dimse = open_source(pacs.settings())
     everything = list(source.find_studies(StudyQuery()))
@@ -98,8 +97,7 @@ def test_all_arrives_through_a_network_that_fails(
     pacs: EmbeddedPacs, originals: dict[str, str], tmp_path: Path
 ) -> None:
     with FaultyProxy(pacs.http_port, 0.3, HTTP, seed=4) as proxy:
-        settings = replace(
-            pacs.settings("web"),
+        settings = pacs.settings("web").replace(
             url=f"http://127.0.0.1:{proxy.port}/dicom-web",
             idle_seconds=1.0,
             failures=10_000,
@@ -112,7 +110,7 @@ def test_all_arrives_through_a_network_that_fails(
                 try:
                     items = open_source(settings).retrieve(study, tmp_path / str(number))
                     break
-                except SourceUnavailable:
+                except SourceUnavailableError:
                     continue
             for item in items:
                 came[item.sop_uid] = dataset_digest(item.path)
@@ -126,14 +124,14 @@ def test_falls_back_and_back(pacs: EmbeddedPacs, tmp_path: Path) -> None:
     paths = [ct(tmp_path / f"{n}.dcm", "1.2.3.78", f"1.2.3.78.1.{n}", fill=n) for n in range(4)]
     pacs.load(paths)
     study = FoundStudy("1.2.3.78", "")
-    nowhere = f"http://127.0.0.1:{free_port()}/dicom-web"
-    deaf = replace(pacs.settings("web"), url=nowhere, fall_back=("get",), connect_seconds=1.0)
+    nowhere = f"http://127.0.0.1:{reserve_port()}/dicom-web"
+    deaf = pacs.settings("web").replace(url=nowhere, fall_back=("get",), connect_seconds=1.0)
     assert len(open_source(deaf).retrieve(study, tmp_path / "in")) == 4
     assert study.study_uid in {s.study_uid for s in open_source(deaf).find_studies(StudyQuery())}
-    mute = replace(pacs.settings("get"), port=free_port(), fall_back=("web",))
+    mute = pacs.settings("get").replace(port=reserve_port(), fall_back=("web",))
     assert len(open_source(mute).retrieve(study, tmp_path / "in2")) == 4
-    with pytest.raises(SourceUnavailable):
-        open_source(replace(deaf, port=free_port())).echo()
+    with pytest.raises(SourceUnavailableError):
+        open_source(deaf.replace(port=reserve_port())).echo()
 
 
 # -- servers with quirks -------------------------------------------------------------------
@@ -168,7 +166,7 @@ def test_a_server_that_keeps_answers_back_is_told() -> None:
     def first_five(path: str, params: dict[str, list[str]], headers: dict[str, str]) -> Answer:
         return 200, {"Warning": "299 pacs: There are more results"}, studies(range(5))
 
-    with server(first_five) as url, pytest.raises(SourceTooMuch, match="more answers"):
+    with server(first_five) as url, pytest.raises(TooManyAnswersError, match="more answers"):
         list(open_source(source_at(url, page_size=5)).find_studies(StudyQuery()))
 
 
@@ -275,20 +273,20 @@ def test_a_count_that_is_wrong_is_found_out_by_the_list(
 
 
 def test_a_counted_series_that_lacks_one_is_not_whole(tmp_path: Path) -> None:
-    late = pytest.raises(SourceUnavailable, match="1 of 2 instances did not arrive")
+    late = pytest.raises(SourceUnavailableError, match="1 of 2 instances did not arrive")
     with server(one_study(related(part10("9.1")), count=2)) as url, late:
         open_source(source_at(url)).retrieve(FoundStudy("8", ""), tmp_path / "in")
 
 
 def test_a_cut_answer_keeps_what_was_whole(tmp_path: Path) -> None:
     body = related(part10("9.1"), part10("9.2"))
-    with server(one_study(body[:-9])) as url, pytest.raises(SourceUnavailable):
+    with server(one_study(body[:-9])) as url, pytest.raises(SourceUnavailableError):
         open_source(source_at(url)).retrieve(FoundStudy("8", ""), tmp_path / "in")
     assert [p.read_bytes() for p in (tmp_path / "in").iterdir()] == [part10("9.1")]
 
 
 def test_success_without_the_images_is_no_success(tmp_path: Path) -> None:
-    late = pytest.raises(SourceUnavailable, match="1 of 2 instances did not arrive")
+    late = pytest.raises(SourceUnavailableError, match="1 of 2 instances did not arrive")
     with server(one_study(related(part10("9.1")))) as url, late:
         open_source(source_at(url)).retrieve(FoundStudy("8", ""), tmp_path / "in")
 
@@ -307,8 +305,8 @@ def test_an_answer_of_another_kind(body: bytes, kind: str, tmp_path: Path) -> No
 
 
 def test_errors_tell_nothing_of_the_query(caplog: pytest.LogCaptureFixture) -> None:
-    url = f"http://127.0.0.1:{free_port()}"
-    with caplog.at_level(0), pytest.raises(SourceUnavailable) as caught:
+    url = f"http://127.0.0.1:{reserve_port()}"
+    with caplog.at_level(0), pytest.raises(SourceUnavailableError) as caught:
         list(open_source(source_at(url)).find_studies(StudyQuery(patient_ids=("756203/1234",))))
     told = f"{caught.value} {caught.value.__cause__} {caplog.text}"
     assert "756203" not in told
@@ -332,7 +330,8 @@ sources:
     path = tmp_path / "site.yaml"
     path.write_text(site)
     source = load_site(path).source("web")
-    assert (source.retrieve, source.fall_back, source.token) == ("web", ("get", "move"), "t0ken")
+    assert (source.retrieve, source.fall_back) == ("web", ("get", "move"))
+    assert source.token.get_secret_value() == "t0ken"
     path.write_text(site.replace("https://pacs/dicom-web", ""))
     with pytest.raises(ConfigError, match="url is not set"):
         load_site(path)
@@ -345,5 +344,5 @@ sources:
 def test_a_uid_of_dots_is_no_address(uid: str) -> None:
     for pair in ((uid, "1.2"), ("1.2", uid)):
         with pytest.raises(SourceError, match="dots"):
-            dicomweb._series_path(*pair)
-    assert dicomweb._series_path("1.2/..", "1") == "/studies/1.2%2F../series/1"
+            dicomweb_source._series_path(*pair)
+    assert dicomweb_source._series_path("1.2/..", "1") == "/studies/1.2%2F../series/1"

@@ -9,16 +9,18 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import requests
 
+from pacsgrid.config import SourceSettings
 from pacsgrid.embedded.pacs import DICOMWEB, ORTHANC, EmbeddedPacs
-from pacsgrid.embedded.process import Child, accepts, free_port
+from pacsgrid.embedded.ports import accepts, reserve_port
+from pacsgrid.embedded.process import ChildProcess
 from pacsgrid.errors import PacsgridError
-from pacsgrid.model import FoundStudy, SourceSettings
+from pacsgrid.model import FoundStudy
 from pacsgrid.pacs import open_source
 from pacsgrid.pacs.part10 import read_meta
 from pacsgrid.pacs.staging import name_for
@@ -67,7 +69,7 @@ def peer(
     request: pytest.FixtureRequest, corpus: list[Sample], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Peer]:
     directory = tmp_path_factory.mktemp(request.param)
-    move_port = free_port()
+    move_port = reserve_port()
     with FaultyProxy(move_port, 0.0, ("cut", "refuse", "slow", "abort"), seed=7) as back:
         if request.param == "orthanc":
             with EmbeddedPacs(directory / "pacs", move_port=back.port, engine="orthanc") as pacs:
@@ -77,7 +79,7 @@ def peer(
                     for one in corpus
                     if requests.post(url, data=one.path.read_bytes(), timeout=30).ok
                 ]
-                settings = replace(pacs.settings(), move_port=move_port)
+                settings = pacs.settings().replace(move_port=move_port)
                 reference = _by_dcmtk(settings, held, directory / "reference")
                 yield Peer(settings, held, back, pacs.http_port, reference)
         else:
@@ -85,7 +87,7 @@ def peer(
             plain = [one for one in corpus if one.syntax in UNCOMPRESSED]
             with Dcmqrscp(directory / "pacs", plain, back.port) as archive:
                 held = archive.load()
-                settings = replace(archive.settings(), move_port=move_port)
+                settings = archive.settings().replace(move_port=move_port)
                 reference = _by_dcmtk(settings, held, directory / "reference")
                 yield Peer(settings, held, back, 0, reference)
 
@@ -96,7 +98,7 @@ def _by_dcmtk(
     """What DCMTK's own storescp gets from the PACS, without faults: syntax and dataset bytes."""
     into.mkdir()
     command = [str(STORESCP), "+B", "+xa", "-od", str(into), str(settings.move_port)]
-    child = Child("storescp", command, into.with_suffix(".log"), dict(os.environ))
+    child = ChildProcess("storescp", command, into.with_suffix(".log"), dict(os.environ))
     child.start()
     try:
         child.wait_ready(lambda: accepts(settings.move_port), 10)
@@ -132,8 +134,7 @@ def test_all_of_it_arrives_and_nothing_twice(peer: Peer, way: str, tmp_path: Pat
     target, kinds = (peer.http_port, HTTP) if way == "web" else (peer.settings.port, DIMSE)
     with FaultyProxy(target, RATE, kinds, seed=len(way)) as proxy:
         peer.back.set_rate(RATE if way == "move" else 0.0)
-        settings = replace(
-            peer.settings,
+        settings = peer.settings.replace(
             retrieve=way,
             port=proxy.port,
             url=f"http://127.0.0.1:{proxy.port}/dicom-web",

@@ -19,10 +19,11 @@ from pynetdicom.sop_class import (
     StudyRootQueryRetrieveInformationModelGet,
 )
 
-from pacsgrid.errors import SourceError, SourceUnavailable
-from pacsgrid.model import FoundStudy, SourceSettings
+from pacsgrid.config import SourceSettings
+from pacsgrid.dimse.presentation_contexts import MAX_CONTEXTS, TRANSFER_SYNTAXES
+from pacsgrid.errors import SourceError, SourceUnavailableError
+from pacsgrid.model import FoundStudy
 from pacsgrid.pacs import open_source
-from pacsgrid.pacs.contexts import MOST, SYNTAXES
 
 STUDY = FoundStudy("1.2.3", "")
 STORAGE = "1.2.840.10008.5.1.4.1.1."
@@ -52,7 +53,7 @@ def pacs(
 
     def requested(event: evt.Event) -> None:
         contexts = event.assoc.requestor.requested_contexts
-        assert len(contexts) <= MOST
+        assert len(contexts) <= MAX_CONTEXTS
         found = {str(one.abstract_syntax) for one in contexts}
         offered.append(sorted(uid for uid in found if uid.startswith(STORAGE)))
 
@@ -60,12 +61,17 @@ def pacs(
     entity.add_supported_context(StudyRootQueryRetrieveInformationModelFind)
     entity.add_supported_context(StudyRootQueryRetrieveInformationModelGet)
     for uid in classes if accepted is None else accepted:
-        entity.add_supported_context(uid, list(SYNTAXES), scu_role=False, scp_role=True)
+        entity.add_supported_context(uid, list(TRANSFER_SYNTAXES), scu_role=False, scp_role=True)
     handlers = [(evt.EVT_C_FIND, find), (evt.EVT_C_GET, give), (evt.EVT_REQUESTED, requested)]
     server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
     try:
         port = server.socket.getsockname()[1]
-        yield SourceSettings("odd", "dimse", "127.0.0.1", port, "ODD", state=state), offered
+        yield (
+            SourceSettings(
+                name="odd", kind="dimse", host="127.0.0.1", port=port, ae_title="ODD", state=state
+            ),
+            offered,
+        )
     finally:
         server.shutdown()
 
@@ -95,7 +101,7 @@ def test_success_without_the_images_is_no_success(tmp_path: Path) -> None:
         for one in instances:
             yield 0xFF00, one
 
-    late = pytest.raises(SourceUnavailable, match="1 of 2 instances did not arrive")
+    late = pytest.raises(SourceUnavailableError, match="1 of 2 instances did not arrive")
     with pacs(tmp_path / "state", classes, give) as (settings, _), late:
         open_source(settings).retrieve(STUDY, tmp_path / "in")
     assert len(list((tmp_path / "in").iterdir())) == 1
@@ -106,7 +112,7 @@ def test_out_of_resources_is_tried_again_later(tmp_path: Path) -> None:
         yield 1
         yield 0xA701, None
 
-    busy = pytest.raises(SourceUnavailable)
+    busy = pytest.raises(SourceUnavailableError)
     with pacs(tmp_path / "state", [CTImageStorage], give) as (settings, _), busy as caught:
         open_source(settings).retrieve(STUDY, tmp_path / "in")
     assert caught.value.retryable

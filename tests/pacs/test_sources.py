@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,11 +13,12 @@ from pydicom.filereader import read_file_meta_info
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind
 
+from pacsgrid.config import SourceSettings
 from pacsgrid.embedded.pacs import ORTHANC, EmbeddedPacs
-from pacsgrid.embedded.process import free_port
+from pacsgrid.embedded.ports import reserve_port
 from pacsgrid.embedded.sample_data import make_samples
-from pacsgrid.errors import SourceError, SourceUnavailable
-from pacsgrid.model import SourceSettings, StudyQuery
+from pacsgrid.errors import SourceError, SourceUnavailableError
+from pacsgrid.model import StudyQuery
 from pacsgrid.pacs import open_source
 
 ENGINES = [
@@ -110,11 +110,11 @@ def test_move(pacs: EmbeddedPacs, tmp_path: Path) -> None:
 
 def test_wrong_port_and_title(pacs: EmbeddedPacs) -> None:
     settings = pacs.settings()
-    with pytest.raises(SourceUnavailable):
-        open_source(replace(settings, port=free_port())).echo()
+    with pytest.raises(SourceUnavailableError):
+        open_source(settings.replace(port=reserve_port())).echo()
     if pacs.engine == "orthanc":
         with pytest.raises(SourceError):
-            open_source(replace(settings, ae_title="NOBODY")).echo()
+            open_source(settings.replace(ae_title="NOBODY")).echo()
 
 
 def test_folder(samples: list[Path], tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_folder(samples: list[Path], tmp_path: Path) -> None:
     (drop / "a").write_bytes(samples[0].read_bytes())
     (drop / "b").write_bytes(samples[0].read_bytes() + b"\0" * 2)
     (drop / "note.txt").write_text("not DICOM")
-    source = open_source(SourceSettings("drop", "folder", folder=drop))
+    source = open_source(SourceSettings(name="drop", kind="folder", folder=drop))
     study, stray = source.find_studies(StudyQuery())
     assert stray.study_uid == "" and source.strays() == [drop / "note.txt"]
     items = source.retrieve(study, tmp_path / "in")
@@ -146,7 +146,9 @@ def test_a_study_without_a_uid_is_told_and_not_dropped() -> None:
     )
     try:
         port = server.socket.getsockname()[1]
-        source = open_source(SourceSettings("odd", "dimse", "127.0.0.1", port, "ODD"))
+        source = open_source(
+            SourceSettings(name="odd", kind="dimse", host="127.0.0.1", port=port, ae_title="ODD")
+        )
         found = [(s.study_uid, s.patient_id) for s in source.find_studies(StudyQuery())]
     finally:
         server.shutdown()

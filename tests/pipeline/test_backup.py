@@ -18,7 +18,7 @@ from pacsgrid.cli import AGAIN, WRONG, main
 from pacsgrid.embedded.stack import LEDGER_ROLE, ROOT, Stack
 from pacsgrid.ledger import owns_its_trail
 from pacsgrid.model import StudyQuery
-from pacsgrid.pipeline import STEPS, Line, find_studies, run_step, settle
+from pacsgrid.pipeline import STEPS, ProjectContext, clear_work_folders, find_studies, run_step
 from support.dicom import ct
 from support.grids import bare_stack
 
@@ -57,11 +57,11 @@ def whole(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _take(stack: Stack, n: int) -> None:
     ct(stack.drop / f"{n}.dcm", f"1.2.3.{n}", f"1.2.3.{n}.1", fill=n)
-    with Line(stack.site, "demo") as line:
-        refs = find_studies(line, "drop", StudyQuery())
+    with ProjectContext(stack.site, "demo") as context:
+        refs = find_studies(context, "drop", StudyQuery())
         for name in STEPS:
-            refs = run_step(line, name, refs).refs
-        settle(line, refs)
+            refs = run_step(context, name, refs).refs
+        clear_work_folders(context, refs)
 
 
 def _databases(stack: Stack) -> list[str]:
@@ -228,7 +228,7 @@ def _newer(place: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (_lost, "half a backup, or not this one's files: airflow.dump"),
+        (_lost, "incomplete, or mixed with files of another backup: airflow.dump"),
         (_flipped, "ledger.dump is not as it was written"),
         (_cut, "ledger.dump is not as it was written"),
         (_unfinished, "no manifest.json"),

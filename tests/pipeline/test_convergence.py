@@ -20,14 +20,14 @@ from pacsgrid.cli import main
 from pacsgrid.config import SITE_ENV
 from pacsgrid.embedded.stack import Stack
 from pacsgrid.errors import RetryableError
-from pacsgrid.grid import Zone
+from pacsgrid.grid import Zone, collection_of_study
 from pacsgrid.grid.catalog import replicas_below
-from pacsgrid.ledger import Ledger
+from pacsgrid.ledger.proofs import Proofs
+from pacsgrid.ledger.studies import Studies
 from pacsgrid.model import StudyQuery, StudyState
-from pacsgrid.pipeline import STEPS, Line, find_studies, run_step, settle
-from pacsgrid.pipeline.keep import tend
+from pacsgrid.pipeline import STEPS, ProjectContext, clear_work_folders, find_studies, run_step
+from pacsgrid.pipeline.maintain import maintain
 from pacsgrid.pipeline.report import project_report
-from pacsgrid.pipeline.studies import study_of
 from support.dicom import ct
 from support.grids import bare_stack
 from support.proof import proven_once
@@ -49,19 +49,19 @@ def study(request: pytest.FixtureRequest) -> str:
     return f"1.2.{zlib.crc32(request.node.name.encode())}"
 
 
-def set_status(line: Line, zone: str, resource: str, status: str) -> None:
+def set_status(context: ProjectContext, zone: str, resource: str, status: str) -> None:
     # A client of its own: the line's connections may have died with the server.
-    with Zone(line.zone(zone).settings) as client:
+    with Zone(context.zone(zone).settings) as client:
         client.session.resources.modify(resource, "status", status)
 
 
-def vault_files(line: Line, zone: str, ref: str) -> list[Path]:
+def vault_files(context: ProjectContext, zone: str, ref: str) -> list[Path]:
     """The files in a zone's vaults that hold replicas of a study's instances."""
-    rows = line.ledger.instances(ref)
+    rows = context.ledger.instances.of_study(ref)
     if not rows:
         return []
-    with Zone(line.zone(zone).settings) as client:
-        there = replicas_below(client, study_of(line, client, rows))
+    with Zone(context.zone(zone).settings) as client:
+        there = replicas_below(client, collection_of_study(client, "demo", rows))
     return [
         Path(replica.file)
         for path, replicas in there.items()
@@ -70,15 +70,15 @@ def vault_files(line: Line, zone: str, ref: str) -> list[Path]:
     ]
 
 
-def take(line: Line, study: str, stack: Stack, until: str = "verify") -> str:
+def take(context: ProjectContext, study: str, stack: Stack, until: str = "verify") -> str:
     """Send a new study of two instances as far as a step, which may fail."""
     for number in range(2):
         ct(stack.drop / f"{study}-{number}.dcm", study, f"{study}.1.{number}", fill=number)
-    find_studies(line, "drop", StudyQuery())
-    ref = line.pseudonyms.reference("drop", study)
+    find_studies(context, "drop", StudyQuery())
+    ref = context.pseudonyms.reference("drop", study)
     for name in STEPS:
         with suppress(RetryableError):
-            run_step(line, name, [ref])
+            run_step(context, name, [ref])
         if name == until:
             break
     return ref
@@ -88,119 +88,123 @@ def take(line: Line, study: str, stack: Stack, until: str = "verify") -> str:
 def test_a_resource_that_was_down_during_the_ingest_is_made_good(
     stack: Stack, study: str, resource: tuple[str, str]
 ) -> None:
-    with Line(stack.site, "demo") as line:
-        set_status(line, *resource, "down")
-        ref = take(line, study, stack)
-        assert line.ledger.state(ref) not in (StudyState.VERIFIED, StudyState.HELD)
-        report = project_report(line)
+    with ProjectContext(stack.site, "demo") as context:
+        set_status(context, *resource, "down")
+        ref = take(context, study, stack)
+        assert context.ledger.studies.state(ref) not in (StudyState.VERIFIED, StudyState.HELD)
+        report = project_report(context)
         assert not report.settled and sum(report.underway.values()) == 1
         with pytest.raises(RetryableError):
-            run_step(line, "verify", [ref])
-        set_status(line, *resource, "up")
-        assert run_step(line, "verify", [ref]).refs == [ref]
-        assert line.ledger.state(ref) is StudyState.VERIFIED
-        assert proven_once(line, ref) and project_report(line).settled
+            run_step(context, "verify", [ref])
+        set_status(context, *resource, "up")
+        assert run_step(context, "verify", [ref]).refs == [ref]
+        assert context.ledger.studies.state(ref) is StudyState.VERIFIED
+        assert proven_once(context, ref) and project_report(context).settled
 
 
 @pytest.mark.parametrize("reached", ["deposit", "replicate"])
 def test_the_night_takes_on_what_an_ingest_left_behind(
     stack: Stack, study: str, reached: str
 ) -> None:
-    with Line(stack.site, "demo") as line:
-        ref = take(line, study, stack, until=reached)
-        report = project_report(line)
+    with ProjectContext(stack.site, "demo") as context:
+        ref = take(context, study, stack, until=reached)
+        report = project_report(context)
         assert not report.settled and report.zones["brno"].lacking == 2
-        night = tend(line)
-        assert (night.finished, night.again) == (1, [])
-        assert line.ledger.state(ref) is StudyState.VERIFIED and proven_once(line, ref)
-        assert not line.rooms(ref).outbox.exists() and not line.rooms(ref).staging.exists()
+        night = maintain(context)
+        assert (night.finished, night.failures) == (1, [])
+        assert context.ledger.studies.state(ref) is StudyState.VERIFIED and proven_once(
+            context, ref
+        )
+        assert (
+            not context.folders(ref).outbox.exists() and not context.folders(ref).staging.exists()
+        )
 
 
 def test_an_anonymised_study_is_left_to_its_ingest_for_an_hour(stack: Stack, study: str) -> None:
-    with Line(stack.site, "demo") as line:
-        ref = take(line, study, stack, until="anonymise")
-        assert tend(line).finished == 0
-        assert tend(line, datetime.now(UTC) + timedelta(hours=2)).finished == 1
-        assert proven_once(line, ref)
+    with ProjectContext(stack.site, "demo") as context:
+        ref = take(context, study, stack, until="anonymise")
+        assert maintain(context).finished == 0
+        assert maintain(context, datetime.now(UTC) + timedelta(hours=2)).finished == 1
+        assert proven_once(context, ref)
 
 
 @pytest.mark.parametrize(("reached", "room"), [("retrieve", "staging"), ("anonymise", "outbox")])
 def test_a_study_whose_files_are_gone_is_retrieved_again(
     stack: Stack, study: str, reached: str, room: str
 ) -> None:
-    with Line(stack.site, "demo") as line:
-        ref = take(line, study, stack, until=reached)
-        shutil.rmtree(getattr(line.rooms(ref), room))
-        assert run_step(line, "verify", [ref]).refs == [ref]
-        assert proven_once(line, ref)
+    with ProjectContext(stack.site, "demo") as context:
+        ref = take(context, study, stack, until=reached)
+        shutil.rmtree(getattr(context.folders(ref), room))
+        assert run_step(context, "verify", [ref]).refs == [ref]
+        assert proven_once(context, ref)
 
 
 def test_what_is_lost_before_it_was_proven_comes_from_the_outbox(stack: Stack, study: str) -> None:
-    with Line(stack.site, "demo") as line:
-        ref = take(line, study, stack, until="deposit")
-        files = vault_files(line, "brno", ref)
+    with ProjectContext(stack.site, "demo") as context:
+        ref = take(context, study, stack, until="deposit")
+        files = vault_files(context, "brno", ref)
         assert len(files) == 4
         for file in files:
             file.unlink()
-        run_step(line, "verify", [ref])
-        assert proven_once(line, ref)
+        run_step(context, "verify", [ref])
+        assert proven_once(context, ref)
 
 
 def test_what_is_proven_of_a_study_that_was_held_later_stays_in_the_zones_care(
     stack: Stack, study: str
 ) -> None:
-    with Line(stack.site, "demo") as line:
-        ref = take(line, study, stack)
-        settle(line, [ref])
-        line.ledger.reopen(ref)
-        line.ledger.hold(ref, "conflict", "for the test")
-        vault_files(line, "brno", ref)[0].unlink()
+    with ProjectContext(stack.site, "demo") as context:
+        ref = take(context, study, stack)
+        clear_work_folders(context, [ref])
+        context.ledger.studies.reopen(ref)
+        context.ledger.studies.hold(ref, "conflict", "for the test")
+        vault_files(context, "brno", ref)[0].unlink()
         later = datetime.now(UTC) + timedelta(days=40)
-        night = tend(line, later)
-        assert (night.repaired, night.again) == (1, [])
-        assert proven_once(line, ref) and line.ledger.state(ref) is StudyState.HELD
+        night = maintain(context, later)
+        assert (night.repaired, night.failures) == (1, [])
+        assert proven_once(context, ref) and context.ledger.studies.state(ref) is StudyState.HELD
 
 
 def test_everything_is_verified_now_when_it_is_asked_for(
     stack: Stack, study: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with Line(stack.site, "demo") as line:
-        ref = take(line, study, stack)
-        file = vault_files(line, "brno", ref)[0]
+    with ProjectContext(stack.site, "demo") as context:
+        ref = take(context, study, stack)
+        file = vault_files(context, "brno", ref)[0]
         file.write_bytes(b"ruined")
         monkeypatch.setenv(SITE_ENV, str(stack.dir / "site.yaml"))
-        assert main(["keep", "demo", "--verify-now"]) == 0
+        assert main(["maintain", "demo", "--verify-now"]) == 0
         assert capsys.readouterr().out.split(" studies: ")[0] == str(
-            len(line.ledger.studies("demo", [StudyState.VERIFIED, StudyState.HELD]))
+            len(context.ledger.studies.find("demo", [StudyState.VERIFIED, StudyState.HELD]))
         )
-        assert file.read_bytes() != b"ruined" and proven_once(line, ref)
+        assert file.read_bytes() != b"ruined" and proven_once(context, ref)
 
 
 class Failing:
     """One study's way with things that fail at random."""
 
-    def __init__(self, stack: Stack, line: Line, dice: random.Random) -> None:
-        self.stack, self.line, self.dice = stack, line, dice
+    def __init__(self, stack: Stack, context: ProjectContext, dice: random.Random) -> None:
+        self.stack, self.context, self.dice = stack, context, dice
         self.down: set[tuple[str, str]] = set()
 
     def resource(self, ref: str) -> None:
         one = self.dice.choice(RESOURCES)
         if one in self.down:
-            set_status(self.line, *one, "up")
+            set_status(self.context, *one, "up")
             self.down.remove(one)
         else:
-            set_status(self.line, *one, "down")
+            set_status(self.context, *one, "down")
             self.down.add(one)
 
     def step(self, ref: str) -> None:
         with suppress(RetryableError):
-            run_step(self.line, self.dice.choice(list(STEPS)), [ref])
+            run_step(self.context, self.dice.choice(list(STEPS)), [ref])
 
     def killed(self, ref: str) -> None:
         """A step that dies just before its result is in the ledger, or between two proofs."""
         with pytest.MonkeyPatch.context() as patch, suppress(KeyboardInterrupt, RetryableError):
-            patch.setattr(Ledger, self.dice.choice(["advance", "add_proofs"]), _die)
-            run_step(self.line, self.dice.choice(list(STEPS)), [ref])
+            patch.setattr(*self.dice.choice([(Studies, "advance"), (Proofs, "add")]), _die)
+            run_step(self.context, self.dice.choice(list(STEPS)), [ref])
 
     def zone(self, ref: str) -> None:
         name = self.dice.choice(["brno", "praha"])
@@ -209,12 +213,12 @@ class Failing:
         self.stack.start_zone(name)
 
     def room(self, ref: str) -> None:
-        rooms = self.line.rooms(ref)
+        rooms = self.context.folders(ref)
         shutil.rmtree(self.dice.choice([rooms.staging, rooms.outbox]), ignore_errors=True)
 
     def vault(self, ref: str) -> None:
         zone = self.dice.choice(["brno", "praha"])
-        if files := [file for file in vault_files(self.line, zone, ref) if file.exists()]:
+        if files := [file for file in vault_files(self.context, zone, ref) if file.exists()]:
             file = self.dice.choice(files)
             if self.dice.random() < 0.5:
                 file.write_bytes(b"ruined")
@@ -223,7 +227,7 @@ class Failing:
 
     def night(self, ref: str) -> None:
         with suppress(RetryableError):
-            tend(self.line, self.later())
+            maintain(self.context, self.later())
 
     def later(self) -> datetime:
         return datetime.now(UTC) + timedelta(hours=self.dice.choice([0, 2]))
@@ -244,10 +248,10 @@ class Failing:
 
     def heal(self) -> None:
         for one in self.down:
-            set_status(self.line, *one, "up")
+            set_status(self.context, *one, "up")
         self.down.clear()
         for zone in ("brno", "praha"):
-            self.line.duties.present(zone)
+            self.context.ledger.absences.mark_present(zone)
 
 
 def _die(*_: object) -> None:
@@ -258,23 +262,23 @@ def test_every_study_converges_or_is_held(stack: Stack) -> None:
     stories: dict[str, tuple[int, list[str]]] = {}
     for number in range(SCENARIOS):
         dice = random.Random(f"{SEED}-{number}")
-        with Line(stack.site, "demo") as line:
-            failing = Failing(stack, line, dice)
-            ref = take(line, f"1.2.3.{number + 10}", stack, until=dice.choice([*STEPS]))
+        with ProjectContext(stack.site, "demo") as context:
+            failing = Failing(stack, context, dice)
+            ref = take(context, f"1.2.3.{number + 10}", stack, until=dice.choice([*STEPS]))
             happened = [failing.happens(ref) for _ in range(dice.randint(2, 7))]
             failing.heal()
             stories[ref] = number, happened
-        with Line(stack.site, "demo") as line:
-            run_step(line, "verify", [ref])  # as the next ingest of the source does
-    with Line(stack.site, "demo") as line:
+        with ProjectContext(stack.site, "demo") as context:
+            run_step(context, "verify", [ref])  # as the next ingest of the source does
+    with ProjectContext(stack.site, "demo") as context:
         for days in (1, 40):
-            night = tend(line, datetime.now(UTC) + timedelta(days=days), everything=True)
-            assert not night.again
+            night = maintain(context, datetime.now(UTC) + timedelta(days=days), everything=True)
+            assert not night.failures
         for ref, story in stories.items():
-            if line.ledger.state(ref) is StudyState.HELD:
-                assert line.ledger.held_code(ref), story
+            if context.ledger.studies.state(ref) is StudyState.HELD:
+                assert context.ledger.studies.held_code(ref), story
                 continue
             lost = {uid for who, uid in night.lost if who == ref}
-            assert lost or proven_once(line, ref), story
-            assert line.ledger.state(ref) is StudyState.VERIFIED, story
-            assert len(line.ledger.instances(ref)) == 2
+            assert lost or proven_once(context, ref), story
+            assert context.ledger.studies.state(ref) is StudyState.VERIFIED, story
+            assert len(context.ledger.instances.of_study(ref)) == 2

@@ -15,7 +15,7 @@ import yaml
 from pacsgrid.cli import main
 from pacsgrid.cli.reidentify import account
 from pacsgrid.errors import ConfigError
-from pacsgrid.ledger import Ledger, Vault, migrate
+from pacsgrid.ledger import Ledger, Vault
 from pacsgrid.model import AnonymisedInstance
 from pacsgrid.pipeline.reidentify import reidentify
 
@@ -32,14 +32,13 @@ def entries(dsn: str) -> list[tuple[str, ...]]:
 
 @pytest.fixture
 def filled(dsn: str) -> Iterator[str]:
-    migrate(dsn)
-    with Ledger(dsn) as ledger:
-        for ref, uid in (("st-a", "2.25.1"), ("st-b", "2.25.2")):
-            ledger.found(ref, "demo", "pacs", "hash", Vault(KEY).seal(ref, IDENTITY))
-            made = AnonymisedInstance(
-                uid, f"{uid}.1", f"{uid}.1.1", "SABC", "CT", "4", "ab" * 32, 10, Path("x")
-            )
-            ledger.add_instances(ref, [made])
+    ledger = Ledger(dsn)
+    for ref, uid in (("st-a", "2.25.1"), ("st-b", "2.25.2")):
+        ledger.studies.add_found(ref, "demo", "pacs", "hash", Vault(KEY).seal(ref, IDENTITY))
+        made = AnonymisedInstance(
+            uid, f"{uid}.1", f"{uid}.1.1", "SABC", "CT", "4", "ab" * 32, 10, Path("x")
+        )
+        ledger.instances.add(ref, [made])
     yield dsn
 
 

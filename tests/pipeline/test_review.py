@@ -14,8 +14,15 @@ from pacsgrid.errors import ConfigError
 from pacsgrid.ledger import Overview
 from pacsgrid.ledger.codes import REJECTED
 from pacsgrid.model import StudyQuery, StudyState
-from pacsgrid.pipeline import STEPS, Line, find_studies, look, run_step, settle
-from pacsgrid.pipeline.review import Verdict, decide, open_reviews, summary
+from pacsgrid.pipeline import (
+    STEPS,
+    ProjectContext,
+    clear_work_folders,
+    find_studies,
+    preview_ingest,
+    run_step,
+)
+from pacsgrid.pipeline.review import Verdict, count_by_reason, decide, open_reviews
 from support.dicom import ct
 from support.grids import bare_stack
 from support.proof import proven_once
@@ -33,11 +40,11 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         cut = ct(stack.drop / "cut.dcm", "1.2.3.2", "1.2.3.2.2")
         cut.write_bytes(cut.read_bytes()[:-500])
         (stack.drop / "letter.txt").write_text("Dear colleague")
-        with Line(stack.site, "demo") as line:
-            expected = look(line, "drop", [StudyQuery()])
+        with ProjectContext(stack.site, "demo") as context:
+            expected = preview_ingest(context, "drop", [StudyQuery()])
             assert (expected.studies, expected.new, expected.finished) == (2, 2, 0)
-            assert line.ledger.studies("demo") == []
-            _go(line, find_studies(line, "drop", StudyQuery()))
+            assert context.ledger.studies.find("demo") == []
+            _go(context, find_studies(context, "drop", StudyQuery()))
         yield stack
 
 
@@ -47,78 +54,80 @@ def _patient(path: Path, patient_id: str) -> None:
     ds.save_as(path)
 
 
-def _go(line: Line, refs: list[str]) -> None:
+def _go(context: ProjectContext, refs: list[str]) -> None:
     for name in STEPS:
-        refs = run_step(line, name, refs).refs
-    settle(line, refs)
+        refs = run_step(context, name, refs).refs
+    clear_work_folders(context, refs)
 
 
-def _held(line: Line, code: str) -> str:
-    (ref,) = {row.ref for row in line.ledger.held("demo") if row.code == code}
+def _held(context: ProjectContext, code: str) -> str:
+    (ref,) = {row.ref for row in context.ledger.held.queue("demo") if row.code == code}
     return ref
 
 
 def test_each_study_that_waits_is_one_question(stack: Stack) -> None:
-    with Line(stack.site, "demo") as line:
-        reviews = open_reviews(line, 10)
+    with ProjectContext(stack.site, "demo") as context:
+        reviews = open_reviews(context, 10)
         counts = {"not-dicom": 1, "patient-mismatch": 1, "truncated": 1}
-        assert dict(sorted(summary(reviews).items())) == counts
+        assert dict(sorted(count_by_reason(reviews).items())) == counts
         assert {r.reasons[0][0]: (r.whole, r.files) for r in reviews} == {
             "not-dicom": (True, 1),
             "patient-mismatch": (True, 2),
             "truncated": (False, 1),
         }
-        assert [r.reasons[0][0] for r in open_reviews(line, 10, "truncated")] == ["truncated"]
-        assert len(open_reviews(line, 2)) == 2
+        assert [r.reasons[0][0] for r in open_reviews(context, 10, "truncated")] == ["truncated"]
+        assert len(open_reviews(context, 2)) == 2
 
 
 def test_a_mended_study_goes_on_with_another_profile(stack: Stack) -> None:
     _patient(stack.drop / "shared2.dcm", "756203/1234")
-    with Line(stack.site, "demo", "review", "strict") as line:
-        ref = _held(line, "patient-mismatch")
+    with ProjectContext(stack.site, "demo", "review", "strict") as context:
+        ref = _held(context, "patient-mismatch")
         with pytest.raises(ConfigError, match="name of who"):
-            decide(line, ref, Verdict.AGAIN, " ", "")
-        assert not decide(line, ref, Verdict.LEAVE, "eva", "")
-        assert decide(line, ref, Verdict.AGAIN, "eva", "mended at the source")
-        assert not decide(line, ref, Verdict.AGAIN, "eva", "once more")
-        _go(line, [ref])
-        assert proven_once(line, ref)
-        (row,) = [row for row in line.ledger.studies("demo") if row.ref == ref]
+            decide(context, ref, Verdict.AGAIN, " ", "")
+        assert not decide(context, ref, Verdict.LEAVE, "eva", "")
+        assert decide(context, ref, Verdict.AGAIN, "eva", "mended at the source")
+        assert not decide(context, ref, Verdict.AGAIN, "eva", "once more")
+        _go(context, [ref])
+        assert proven_once(context, ref)
+        (row,) = [row for row in context.ledger.studies.find("demo") if row.ref == ref]
         assert (row.state, row.profile_hash) == (StudyState.VERIFIED, load_profile("strict").hash)
         story = Overview(stack.site.ledger_dsn, ["demo"]).story(ref)
         assert story is not None
         decisions = [(d.verdict, d.who, d.reason, d.profile) for d in story.decisions]
-        assert decisions == [("Try again", "eva", "mended at the source", line.profile.name)]
+        assert decisions == [("Try again", "eva", "mended at the source", context.profile.name)]
 
 
 def test_a_rejected_file_leaves_the_queue_and_its_study_stays(stack: Stack) -> None:
-    with Line(stack.site, "demo") as line:
-        ref = _held(line, "truncated")
-        assert not decide(line, ref, Verdict.REJECT, "eva", "cut at the modality")
-        assert line.ledger.state(ref) is StudyState.VERIFIED
-        assert open_reviews(line, 10, ref) == []
-        assert ref not in find_studies(line, "drop", StudyQuery())
+    with ProjectContext(stack.site, "demo") as context:
+        ref = _held(context, "truncated")
+        assert not decide(context, ref, Verdict.REJECT, "eva", "cut at the modality")
+        assert context.ledger.studies.state(ref) is StudyState.VERIFIED
+        assert open_reviews(context, 10, ref) == []
+        assert ref not in find_studies(context, "drop", StudyQuery())
         # It grows: the rejected file comes with the others, and nobody is asked about it again.
         ct(stack.drop / "late.dcm", "1.2.3.2", "1.2.3.2.3", fill=3)
-        assert ref in find_studies(line, "drop", StudyQuery())
-        _go(line, [ref])
-        assert proven_once(line, ref) and len(line.ledger.instances(ref)) == 2
-        assert open_reviews(line, 10, ref) == []
-        assert ref not in find_studies(line, "drop", StudyQuery())
+        assert ref in find_studies(context, "drop", StudyQuery())
+        _go(context, [ref])
+        assert proven_once(context, ref) and len(context.ledger.instances.of_study(ref)) == 2
+        assert open_reviews(context, 10, ref) == []
+        assert ref not in find_studies(context, "drop", StudyQuery())
 
 
 def test_what_is_no_study_can_only_be_rejected(stack: Stack) -> None:
-    with Line(stack.site, "demo") as line:
-        ref = _held(line, "not-dicom")
+    with ProjectContext(stack.site, "demo") as context:
+        ref = _held(context, "not-dicom")
         with pytest.raises(ConfigError, match="correct it there"):
-            decide(line, ref, Verdict.AGAIN, "eva", "")
-        decide(line, ref, Verdict.REJECT, "eva", "a letter")
+            decide(context, ref, Verdict.AGAIN, "eva", "")
+        decide(context, ref, Verdict.REJECT, "eva", "a letter")
         for _ in range(2):
-            rejected = [r.ref for r in line.ledger.held("demo") if r.whole and r.code == REJECTED]
-            assert rejected == [ref] and open_reviews(line, 10, ref) == []
-            find_studies(line, "drop", StudyQuery())
+            rejected = [
+                r.ref for r in context.ledger.held.queue("demo") if r.whole and r.code == REJECTED
+            ]
+            assert rejected == [ref] and open_reviews(context, 10, ref) == []
+            find_studies(context, "drop", StudyQuery())
 
 
 def test_a_profile_that_the_project_does_not_allow_is_refused(stack: Stack) -> None:
     with pytest.raises(ConfigError, match="allows: basic, research, strict"):
-        Line(stack.site, "demo", profile="/etc/passwd")
+        ProjectContext(stack.site, "demo", profile="/etc/passwd")

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 
-from pacsgrid.config import Site
+from pacsgrid.config import ProjectSettings, Site
 from pacsgrid.embedded.pacs import EmbeddedPacs
-from pacsgrid.embedded.process import free_port
-from pacsgrid.errors import SourceError, SourceUnavailable
-from pacsgrid.ledger.place import SyncPlace
-from pacsgrid.model import AnonymisedInstance, ProjectSettings, StudyState
-from pacsgrid.pipeline import Line
-from pacsgrid.pipeline.sync import Window, due, sync
+from pacsgrid.embedded.ports import reserve_port
+from pacsgrid.errors import SourceError, SourceUnavailableError
+from pacsgrid.ledger import Ledger
+from pacsgrid.model import AnonymisedInstance, StudyState
+from pacsgrid.pipeline import ProjectContext
+from pacsgrid.pipeline.sync import Window, due_windows, sync_source
 from support.dicom import ct
 
 FIRST = date(2024, 1, 1)
@@ -39,9 +39,13 @@ def site(tmp_path: Path, pacs: EmbeddedPacs, dsn: str) -> Site:
         ledger_dsn=dsn,
         vault_key=bytes(32),
         batch_size=4,
-        sources={"pacs": replace(pacs.settings(), name="pacs")},
+        sources={"pacs": pacs.settings().replace(name="pacs")},
         zones={},
-        projects={"demo": ProjectSettings("demo", "basic", "brno", (), key)},
+        projects={
+            "demo": ProjectSettings(
+                name="demo", profile="basic", home_zone="brno", partner_zones=(), key_file=key
+            )
+        },
     )
 
 
@@ -60,26 +64,26 @@ def add(pacs: EmbeddedPacs, tmp_path: Path, day: date, number: int, slices: int 
 
 
 def night(site: Site, today: date, **more: int) -> list[str]:
-    with Line(site, "demo") as line:
-        return sync(line, "pacs", today, FIRST, **more)
+    with ProjectContext(site, "demo") as context:
+        return sync_source(context, "pacs", today, FIRST, **more)
 
 
 def finish(site: Site, refs: list[str], slices: int = 1) -> None:
     """Bring studies to their end, with as many instances as they had."""
-    with Line(site, "demo") as line:
+    with ProjectContext(site, "demo") as context:
         for ref in refs:
             made = [
                 AnonymisedInstance("s", "e", f"{ref}.{n}", "p", "CT", "c", "0" * 64, 1, Path("x"))
                 for n in range(slices)
             ]
-            line.ledger.add_instances(ref, made)
+            context.ledger.instances.add(ref, made)
             for state in list(StudyState)[1:6]:
-                line.ledger.advance(ref, state)
+                context.ledger.studies.advance(ref, state)
 
 
 def reference(site: Site, study: str) -> str:
-    with Line(site, "demo") as line:
-        return line.pseudonyms.reference("pacs", study)
+    with ProjectContext(site, "demo") as context:
+        return context.pseudonyms.reference("pacs", study)
 
 
 def test_each_study_is_found_once_and_late_ones_too(
@@ -112,13 +116,13 @@ def test_new_slices_of_a_finished_study_open_it_again(
 def test_an_outage_of_days_is_caught_up(site: Site, pacs: EmbeddedPacs, tmp_path: Path) -> None:
     day = date(2024, 2, 1)
     finish(site, night(site, day))
-    deaf = replace(site.sources["pacs"], port=free_port(), failures=10_000)
+    deaf = site.sources["pacs"].replace(port=reserve_port(), failures=10_000)
     studies = []
     for passed in range(1, 40, 13):
         studies.append(add(pacs, tmp_path, day + timedelta(days=passed), 1))
-        with pytest.raises(SourceUnavailable):
+        with pytest.raises(SourceUnavailableError):
             night(replace(site, sources={"pacs": deaf}), day + timedelta(days=passed))
-    assert SyncPlace(site.ledger_dsn, "demo", "pacs").read() == day
+    assert Ledger(site.ledger_dsn).sync_cursor("demo", "pacs").read() == day
     found = night(site, day + timedelta(days=41))
     assert sorted(found) == sorted(reference(site, uid) for uid in studies)
 
@@ -128,7 +132,7 @@ def test_windows_that_answer_too_much_are_split(
 ) -> None:
     day = date(2024, 1, 1)
     studies = [add(pacs, tmp_path, day + timedelta(days=n), 1) for n in range(7)]
-    limited = replace(site.sources["pacs"], most_answers=3)
+    limited = site.sources["pacs"].replace(most_answers=3)
     small = replace(site, sources={"pacs": limited})
     found = night(small, day + timedelta(days=6), days=7)
     assert sorted(found) == sorted(reference(site, uid) for uid in studies)
@@ -137,18 +141,18 @@ def test_windows_that_answer_too_much_are_split(
     add(pacs, tmp_path, day + timedelta(days=7), 4)
     with pytest.raises(SourceError, match="2024-01-08"):
         night(small, day + timedelta(days=7))
-    assert SyncPlace(site.ledger_dsn, "demo", "pacs").read() == day + timedelta(days=6)
+    assert Ledger(site.ledger_dsn).sync_cursor("demo", "pacs").read() == day + timedelta(days=6)
 
 
 def test_windows() -> None:
     ten = date(2024, 1, 10)
-    assert due(None, FIRST, ten, 3, 4) == [
+    assert due_windows(None, FIRST, ten, 3, 4) == [
         Window(FIRST, date(2024, 1, 4)),
         Window(date(2024, 1, 5), date(2024, 1, 8)),
         Window(date(2024, 1, 9), ten),
     ]
-    assert due(ten, FIRST, ten, 3, 30) == [Window(date(2024, 1, 7), ten)]
-    assert due(date(2024, 1, 2), FIRST, date(2024, 1, 2), 30, 30)[0].start == FIRST
+    assert due_windows(ten, FIRST, ten, 3, 30) == [Window(date(2024, 1, 7), ten)]
+    assert due_windows(date(2024, 1, 2), FIRST, date(2024, 1, 2), 30, 30)[0].start == FIRST
     whole = Window(FIRST, ten)
     parts = [whole]
     while any(part.start != part.end for part in parts):

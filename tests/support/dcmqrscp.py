@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
-from pacsgrid.embedded.process import Child, accepts, free_port
-from pacsgrid.model import SourceSettings
+from pacsgrid.config import SourceSettings
+from pacsgrid.embedded.ports import accepts, reserve_port
+from pacsgrid.embedded.process import ChildProcess
 from support.pydicom_files import Sample
 from support.receiving import associate
 
@@ -20,7 +21,7 @@ class Dcmqrscp:
 
     def __init__(self, directory: Path, samples: Iterable[Sample], move_port: int) -> None:
         self.directory, self.samples, self.move_port = directory, list(samples), move_port
-        self.dicom_port = free_port()
+        self.dicom_port = reserve_port()
         storage = directory / "storage"
         storage.mkdir(parents=True)
         (directory / "dcmqrscp.cfg").write_text(
@@ -35,7 +36,7 @@ class Dcmqrscp:
     def __enter__(self) -> Dcmqrscp:
         command = [str(DCMQRSCP), "-c", str(self.directory / "dcmqrscp.cfg")]
         command += ["-xf", str(self.directory / "syntaxes.cfg"), "In", "Out"]
-        self._child = Child("dcmqrscp", command, self.directory / "log", dict(os.environ))
+        self._child = ChildProcess("dcmqrscp", command, self.directory / "log", dict(os.environ))
         self._child.start()
         self._child.wait_ready(lambda: accepts(self.dicom_port), 60)
         return self

@@ -19,17 +19,17 @@ from irods.access import iRODSAccess
 from irods.models import DataObject
 from pydicom import dcmread
 
+from irods_zone import ZoneServer
 from pacsgrid import grid
-from pacsgrid.config import Site, load_site
-from pacsgrid.embedded.process import free_port
-from pacsgrid.embedded.zone import ZoneServer
-from pacsgrid.gateway.web.server import BoundedServer, Limits
+from pacsgrid.config import Site, ZoneSettings, load_site
+from pacsgrid.embedded.ports import reserve_port
+from pacsgrid.gateway.web.bounded_server import BoundedServer, ServerLimits
 from pacsgrid.grid import Zone
 from pacsgrid.grid.admin import prepare_zone
-from pacsgrid.ledger import InstanceRow
-from pacsgrid.model import AnonymisedInstance, ZoneSettings
+from pacsgrid.ledger import InstanceRecord
+from pacsgrid.model import AnonymisedInstance
 from pacsgrid.pacs.multipart import MultipartReader, boundary_of
-from pacsgrid.pipeline.attributes import attributes_of
+from pacsgrid.pipeline.attributes import read_attributes
 from pacsgrid.pipeline.manifest import MANIFEST, Manifest
 
 PROJECT = "demo"
@@ -42,7 +42,7 @@ class Deposited:
 
     subject: str
     study: str
-    rows: list[InstanceRow]
+    rows: list[InstanceRecord]
     paths: dict[str, Path] = field(default_factory=dict)
 
 
@@ -54,7 +54,7 @@ class ServedZones:
         self._stack = ExitStack()
         self.servers: dict[str, ZoneServer] = {}
         self.zones: dict[str, Zone] = {}
-        self.ports = {"brno": free_port(), "praha": free_port()}
+        self.ports = {"brno": reserve_port(), "praha": reserve_port()}
         self.studies: list[Deposited] = []
 
     def __enter__(self) -> ServedZones:
@@ -62,7 +62,13 @@ class ServedZones:
             self.start(name)
             resource, copies = ("pair", 2) if name == "brno" else ("demoResc", 1)
             settings = ZoneSettings(
-                name, "127.0.0.1", self.ports[name], "rods", "x", resource, copies
+                name=name,
+                host="127.0.0.1",
+                port=self.ports[name],
+                user="rods",
+                password="x",
+                resource=resource,
+                copies=copies,
             )
             self.zones[name] = self._stack.enter_context(Zone(settings))
         prepare_zone(self.home, {"pair": ["disk1", "disk2"]}, str(self.dir / "vaults"))
@@ -116,7 +122,7 @@ class ServedZones:
             study, sop = str(ds.StudyInstanceUID), str(ds.SOPInstanceUID)
             patient = str(ds.get("PatientID") or "none")
             subject = "S" + hashlib.sha256(patient.encode()).hexdigest()[:8]
-            row = InstanceRow(
+            row = InstanceRecord(
                 study,
                 str(ds.SeriesInstanceUID),
                 sop,
@@ -154,9 +160,9 @@ class ServedZones:
         ]
         grid.deposit(client, PROJECT, made, {})
         told = one.rows if attributes else ()
-        known = {r.sop_uid: attributes_of(one.paths[r.sop_uid]) for r in told}
-        manifest = Manifest.of(one.rows, known, PROJECT, "basic", "hash", None)
-        grid.put_text(client, f"{self.collection(one, zone)}/{MANIFEST}", manifest.dump())
+        known = {r.sop_uid: read_attributes(one.paths[r.sop_uid]) for r in told}
+        manifest = Manifest.build(one.rows, known, PROJECT, "basic", "hash", None)
+        grid.put_document(client, f"{self.collection(one, zone)}/{MANIFEST}", manifest.dump())
 
     @staticmethod
     def collection(one: Deposited, zone: str) -> str:
@@ -223,7 +229,9 @@ def copy_of(path: str | Path, to: Path) -> Path:
 class Listening:
     """An ASGI application served in a thread, as long as the context lives."""
 
-    def __init__(self, application: Any, limits: Limits | None = None, **options: Any) -> None:
+    def __init__(
+        self, application: Any, limits: ServerLimits | None = None, **options: Any
+    ) -> None:
         self._server = BoundedServer(application, "127.0.0.1", 0, limits, **options)
         self.port = self._server.port
         self._thread = threading.Thread(target=self._server.run, daemon=True)

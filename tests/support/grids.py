@@ -22,9 +22,9 @@ from typing import Any
 
 import yaml
 
+from pacsgrid.config import ZoneSettings
 from pacsgrid.embedded.stack import COPIES, Stack
 from pacsgrid.grid import Zone, remove_collection
-from pacsgrid.model import ZoneSettings
 
 VARIABLE = "PACSGRID_TEST_ZONES"
 PARTS = ("home", "partner")
@@ -94,7 +94,7 @@ class RealStack(Stack):
         """What the site file says of a real zone."""
         real: Any = self.zones[name]
         password = self.dir / f"{name}.password"
-        password.write_text(real.settings.password)
+        password.write_text(real.settings.password.get_secret_value())
         kept = ("host", "port", "user", "resource", "bundle")
         return {
             **{key: getattr(real.settings, key) for key in kept},

@@ -15,7 +15,7 @@ from pynetdicom.sop_class import (
     StudyRootQueryRetrieveInformationModelGet,
 )
 
-from pacsgrid.model import SourceSettings
+from pacsgrid.config import SourceSettings
 
 KEYS = ("StudyInstanceUID", "PatientID", "AccessionNumber", "StudyDate", "ModalitiesInStudy")
 
@@ -86,6 +86,11 @@ def ignoring(
     try:
         port = server.socket.getsockname()[1]
         base = {"connect_seconds": 60.0, "idle_seconds": 60.0, "state": state, **settings}
-        yield SourceSettings("odd", "dimse", "127.0.0.1", port, "ODD", **base), asked
+        yield (
+            SourceSettings(
+                name="odd", kind="dimse", host="127.0.0.1", port=port, ae_title="ODD", **base
+            ),
+            asked,
+        )
     finally:
         server.shutdown()

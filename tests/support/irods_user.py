@@ -8,7 +8,7 @@ from pathlib import Path
 
 from irods.password_obfuscation import encode
 
-from pacsgrid.model import ZoneSettings
+from pacsgrid.config import ZoneSettings
 
 
 def iinit(folder: Path, zone: ZoneSettings, user: str, password: str) -> dict[str, str]:

@@ -21,11 +21,11 @@ import yaml
 from pacsgrid.embedded.stack import Stack
 from pacsgrid.errors import RetryableError
 from pacsgrid.grid.catalog import CatalogReplica, replicas_below
-from pacsgrid.grid.repair import mark
-from pacsgrid.ledger import InstanceRow
+from pacsgrid.grid.repair import set_replica_status
+from pacsgrid.ledger import InstanceRecord
 from pacsgrid.model import StudyQuery
-from pacsgrid.pipeline import STEPS, Line, find_studies, run_step, settle
-from pacsgrid.pipeline.keep import Night, tend
+from pacsgrid.pipeline import STEPS, ProjectContext, clear_work_folders, find_studies, run_step
+from pacsgrid.pipeline.maintain import MaintenanceReport, maintain
 from pacsgrid.pipeline.report import project_report
 from support.dicom import ct
 
@@ -58,11 +58,11 @@ class Nights:
                 uid = f"1.2.3.{study}"
                 name = self.stack.drop / f"{study}-{number}.dcm"
                 ct(name, uid, f"{uid}.1.{number}", fill=number)
-        with Line(self.stack.site, "demo") as line:
-            refs = find_studies(line, "drop", StudyQuery())
+        with ProjectContext(self.stack.site, "demo") as context:
+            refs = find_studies(context, "drop", StudyQuery())
             for name in STEPS:
-                refs = run_step(line, name, refs).refs
-            assert settle(line, refs) == studies
+                refs = run_step(context, name, refs).refs
+            assert clear_work_folders(context, refs) == studies
 
     def run(self, nights: int) -> None:
         """Damage and tend, then leave it in peace until everything must be whole."""
@@ -70,10 +70,10 @@ class Nights:
             self._night(night, quiet=False)
         for night in range(nights, nights + 2 * INTERVAL):
             self._night(night, quiet=True)
-        with Line(self.stack.site, "demo") as line:
-            assert not [key for key in self._ills(line) if key[1] not in self.doomed]
+        with ProjectContext(self.stack.site, "demo") as context:
+            assert not [key for key in self._ills(context) if key[1] not in self.doomed]
             assert set(self.doomed) <= self.reported
-            report = project_report(line, START + timedelta(days=nights + 2 * INTERVAL))
+            report = project_report(context, START + timedelta(days=nights + 2 * INTERVAL))
             assert report.settled is not bool(self.doomed)
 
     def _night(self, night: int, quiet: bool) -> None:
@@ -87,9 +87,9 @@ class Nights:
         elif trouble == "absent":
             self.absent_for = self.dice.randint(1, INTERVAL)
             self.stack.zones["praha"].kill()
-        with Line(self.stack.site, "demo") as line:
+        with ProjectContext(self.stack.site, "demo") as context:
             if not quiet:
-                self._damage(line)
+                self._damage(context)
         if trouble == "skew":
             now += timedelta(hours=self.dice.choice((-30, -3, 5, 40)))
         self.ills[trouble] += 1
@@ -100,10 +100,10 @@ class Nights:
         if trouble == "full":
             self._disk_full(True)
         try:
-            with Line(self.stack.site, "demo") as line:
-                outcome = tend(line, now)
+            with ProjectContext(self.stack.site, "demo") as context:
+                outcome = maintain(context, now)
         except RetryableError:
-            outcome = Night()
+            outcome = MaintenanceReport()
         if killer:
             killer.join()
             self.stack.start_zone("brno")
@@ -129,26 +129,26 @@ class Nights:
         return ["brno"] if self.absent_for else ["brno", "praha"]
 
     @staticmethod
-    def _rows(line: Line) -> list[InstanceRow]:
-        studies = line.ledger.studies("demo")
-        return [row for study in studies for row in line.ledger.instances(study.ref)]
+    def _rows(context: ProjectContext) -> list[InstanceRecord]:
+        studies = context.ledger.studies.find("demo")
+        return [row for study in studies for row in context.ledger.instances.of_study(study.ref)]
 
     @staticmethod
-    def _replicas(line: Line, zone: str) -> dict[str, list[CatalogReplica]]:
-        there = replicas_below(line.zone(zone), f"/{zone}/home/demo/data")
+    def _replicas(context: ProjectContext, zone: str) -> dict[str, list[CatalogReplica]]:
+        there = replicas_below(context.zone(zone), f"/{zone}/home/demo/data")
         return {
             path.rsplit("/", 1)[1].removesuffix(".dcm"): replicas
             for path, replicas in there.items()
             if path.endswith(".dcm")
         }
 
-    def _good(self, row: InstanceRow, replicas: list[CatalogReplica]) -> list[CatalogReplica]:
+    def _good(self, row: InstanceRecord, replicas: list[CatalogReplica]) -> list[CatalogReplica]:
         return [r for r in replicas if r.status == "1" and _digest(Path(r.file)) == row.sha256]
 
-    def _damage(self, line: Line) -> None:
+    def _damage(self, context: ProjectContext) -> None:
         """Harm some replicas, each instance keeping a good one, but once in a while none."""
-        there = {zone: self._replicas(line, zone) for zone in self._zones()}
-        rows = [row for row in self._rows(line) if row.sop_uid not in self.doomed]
+        there = {zone: self._replicas(context, zone) for zone in self._zones()}
+        rows = [row for row in self._rows(context) if row.sop_uid not in self.doomed]
         for row in self.dice.sample(rows, k=min(3, len(rows))):
             good = [
                 (zone, replica)
@@ -164,9 +164,9 @@ class Nights:
                 continue
             self.dice.shuffle(good)
             for zone, replica in good[: self.dice.randint(0, max(0, len(good) - 1))]:
-                self._harm(line, zone, replica)
+                self._harm(context, zone, replica)
 
-    def _harm(self, line: Line, zone: str, replica: CatalogReplica) -> None:
+    def _harm(self, context: ProjectContext, zone: str, replica: CatalogReplica) -> None:
         kind, file = self.dice.choice(DAMAGES), Path(replica.file)
         self.ills[kind] += 1
         if kind == "flip":
@@ -179,22 +179,22 @@ class Nights:
             file.write_bytes(file.read_bytes()[:100])
         else:
             status = {"stale": "0", "intermediate": "2", "locked": "4"}[kind]
-            mark(line.zone(zone), replica, status)
+            set_replica_status(context.zone(zone), replica, status)
 
-    def _ills(self, line: Line) -> set[tuple[str, str]]:
+    def _ills(self, context: ProjectContext) -> set[tuple[str, str]]:
         """Instances with fewer truly good replicas in a zone than the policy asks for."""
         ills = set()
         for zone in self._zones():
-            there, copies = self._replicas(line, zone), line.project.policy.copies[zone]
-            for row in self._rows(line):
+            there, copies = self._replicas(context, zone), context.project.replication.copies[zone]
+            for row in self._rows(context):
                 if len(self._good(row, there.get(row.sop_uid, []))) < copies:
                     ills.add((zone, row.sop_uid))
         return ills
 
     def _check(self, clean: bool) -> None:
         """Count the nights without trouble that each ill instance has lasted."""
-        with Line(self.stack.site, "demo") as line:
-            ills = self._ills(line)
+        with ProjectContext(self.stack.site, "demo") as context:
+            ills = self._ills(context)
         for key in list(self.since):
             if key[0] in self._zones() and key not in ills:
                 del self.since[key]

@@ -14,17 +14,18 @@ from pydicom import dcmread
 from pynetdicom import AE, build_context
 from pynetdicom.association import Association
 
-from pacsgrid.embedded.process import Child, accepts, free_port
+from pacsgrid.dimse.reactor import work_around_races
+from pacsgrid.embedded.ports import accepts, reserve_port
+from pacsgrid.embedded.process import ChildProcess
 from pacsgrid.embedded.stack import OPERATOR, Stack
-from pacsgrid.pacs.reactor import settle
-from pacsgrid.pacs.receiver.incoming import PARTS, Incoming
+from pacsgrid.pacs.storage_scp.incoming import PARTS, Incoming
 
 
 class RunningReceiver:
     """A receiver on loopback that lives as long as the context."""
 
     def __init__(self, directory: Path, folder: Path | None = None, **settings: object) -> None:
-        self.port = free_port()
+        self.port = reserve_port()
         self.folder = folder or directory / "incoming"
         self.log = directory / "receiver.log"
         directory.mkdir(parents=True, exist_ok=True)
@@ -48,7 +49,7 @@ class RunningReceiver:
         }
         self._site = directory / "site.yaml"
         self._site.write_text(json.dumps(site))
-        self._child: Child | None = None
+        self._child: ChildProcess | None = None
 
     def __enter__(self) -> RunningReceiver:
         self.start()
@@ -69,7 +70,7 @@ class RunningReceiver:
         env = {**os.environ, "PACSGRID_SITE": str(self._site), "PACSGRID_LEDGER_DSN": "unused"}
         env["PYTHONPATH"] = os.pathsep.join(sys.path)
         command = [sys.executable, "-m", "pacsgrid", "receive"]
-        self._child = Child("receiver", command, self.log, env)
+        self._child = ChildProcess("receiver", command, self.log, env)
         self._child.start()
         self._child.wait_ready(lambda: accepts(self.port), 90)
 
@@ -147,5 +148,5 @@ def associate(
     options = {"ae_title": "PACSGRID", **more}
     contexts = [build_context(*kind) for kind in sorted(kinds)]
     association = entity.associate("127.0.0.1", port, contexts=contexts, **options)
-    settle(association)
+    work_around_races(association)
     return association

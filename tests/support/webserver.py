@@ -8,12 +8,11 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from pacsgrid.model import SourceSettings
+from pacsgrid.config import SourceSettings
 
 Answer = tuple[int, dict[str, str], bytes]
 
@@ -48,5 +47,5 @@ def server(answer: Callable[[str, dict[str, list[str]], dict[str, str]], Answer]
 def source_at(url: str, **more: object) -> SourceSettings:
     state = Path(tempfile.mkdtemp(prefix="pacsgrid-test-"))
     atexit.register(shutil.rmtree, state, True)
-    base = SourceSettings("web", "dicomweb", retrieve="web", url=url, state=state)
-    return replace(base, **more)
+    base = SourceSettings(name="web", kind="dicomweb", retrieve="web", url=url, state=state)
+    return base.replace(**more)

@@ -1,6 +1,6 @@
-"""Counts and times for Airflow's own metrics, StatsD or OpenTelemetry; names in docs/metrics.md.
+"""Metrics sent through Airflow's own, by StatsD or OpenTelemetry; docs/metrics.md lists them.
 
-Names and tags hold projects, zones, states, steps and reasons: nothing of a study.
+Names and tags are projects, zones, states, steps and reasons; never anything about a study.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from airflow.sdk.observability import stats
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pacsgrid.pipeline import Line
+    from pacsgrid.pipeline import ProjectContext
 
-_ODD = re.compile(r"[^A-Za-z0-9_-]")
+_FORBIDDEN = re.compile(r"[^A-Za-z0-9_-]")
 
 
-def are_on() -> bool:
+def are_enabled() -> bool:
     """Return whether Airflow sends its metrics anywhere."""
     return any(
         conf.getboolean("metrics", name, fallback=False)
@@ -32,16 +32,26 @@ def are_on() -> bool:
 
 
 def _name(*parts: str) -> str:
-    return ".".join(["pacsgrid", *(_ODD.sub("_", part) for part in parts)])
+    return ".".join(["pacsgrid", *(_FORBIDDEN.sub("_", part) for part in parts)])
 
 
 @contextmanager
-def step(line: Line, name: str, refs: Sequence[str]) -> Iterator[None]:
-    """Time one batch of a step, and count what it brought on."""
+def step(context: ProjectContext, name: str, refs: Sequence[str]) -> Iterator[None]:
+    """Time one step over a batch, and count the studies that passed it.
+
+    Parameters
+    ----------
+    context
+        The project's context.
+    name
+        The step.
+    refs
+        References of the batch's studies.
+    """
     from pacsgrid.pipeline import STEPS
 
-    project, before, after = line.project.name, STEPS[name].before, STEPS[name].after
-    waiting = [ref for ref in refs if line.ledger.state(ref) is before]
+    project, before, after = context.project.name, STEPS[name].before, STEPS[name].after
+    waiting = [ref for ref in refs if context.ledger.studies.state(ref) is before]
     start = monotonic()
     try:
         yield
@@ -49,30 +59,30 @@ def step(line: Line, name: str, refs: Sequence[str]) -> Iterator[None]:
         tags = {"project": project, "step": name}
         took = timedelta(seconds=monotonic() - start)
         stats.timing(_name("step", project, name), took, tags=tags)
-        passed = [ref for ref in waiting if line.ledger.state(ref) is after]
+        passed = [ref for ref in waiting if context.ledger.studies.state(ref) is after]
         stats.incr(_name("passed", project, name), len(passed), tags=tags)
         if name == "deposit":
-            rows = [row for ref in passed for row in line.ledger.instances(ref)]
+            rows = [row for ref in passed for row in context.ledger.instances.of_study(ref)]
             tags = {"project": project}
             stats.incr(_name("deposited", project, "instances"), len(rows), tags=tags)
             size = sum(row.size for row in rows)
             stats.incr(_name("deposited", project, "bytes"), size, tags=tags)
 
 
-def failed(dag: str) -> None:
-    """Count a task that failed for good."""
+def count_failure(dag: str) -> None:
+    """Count a task of a DAG that failed and is not tried again."""
     stats.incr(_name("failed", dag), tags={"dag": dag})
 
 
-def tell(line: Line) -> None:
-    """Send the gauges of a project: states, held reasons, replicas by zone, zones that are away."""
+def send_gauges(context: ProjectContext) -> None:
+    """Send a project's gauges: states, held reasons, replicas by zone, unreachable zones."""
     from pacsgrid.ledger import Overview
     from pacsgrid.model import StudyState
     from pacsgrid.pipeline.report import project_report
 
-    project, now = line.project.name, datetime.now(UTC)
-    report = project_report(line, now)
-    view = Overview(line.site.ledger_dsn, [project])
+    project, now = context.project.name, datetime.now(UTC)
+    report = project_report(context, now)
+    view = Overview(context.site.ledger_dsn, [project])
     counts = {count.state: count for count in view.states()}
     for state in StudyState:
         tags = {"project": project, "state": state.value}

@@ -1,24 +1,38 @@
-"""Site settings: one YAML file, validated when it is read; credentials stay outside it.
+"""Site settings: one YAML file, checked when it is read.
 
-A password is named, not written: ``password_env``, ``password_file``, or the Airflow
-``connection`` that holds it together with the address.
+Each part of the file is a frozen pydantic model. A ``...Section`` holds what the file says, the
+``...Settings`` derived from it add what is looked up: secrets, and Airflow connections. Secrets
+never stand in the file, which names them: ``password_env``, ``password_file``, or the Airflow
+``connection`` that holds the password together with the address.
 """
 
+from pacsgrid.config.gateway import Destination, GatewaySettings, Served, Token
 from pacsgrid.config.names import SITE_ENV, SiteNames, site_names
+from pacsgrid.config.projects import ProjectSettings, ReplicationPolicy
+from pacsgrid.config.receiver import ReceiverSettings
 from pacsgrid.config.secrets import read_key
 from pacsgrid.config.site import Site, key_files, ledger_dsn, load_site
-from pacsgrid.config.sources import source_of
-from pacsgrid.config.zones import zone_of
+from pacsgrid.config.sources import SourceSettings, source_from_connection
+from pacsgrid.config.zones import ZoneSettings, zone_from_connection
 
 __all__ = [
     "SITE_ENV",
+    "Destination",
+    "GatewaySettings",
+    "ProjectSettings",
+    "ReceiverSettings",
+    "ReplicationPolicy",
+    "Served",
     "Site",
     "SiteNames",
+    "SourceSettings",
+    "Token",
+    "ZoneSettings",
     "key_files",
     "ledger_dsn",
     "load_site",
     "read_key",
     "site_names",
-    "source_of",
-    "zone_of",
+    "source_from_connection",
+    "zone_from_connection",
 ]

@@ -1,4 +1,8 @@
-"""What DAG files need of the site file: names, no address and no secret."""
+"""What DAG files need of the site file: names, without addresses and secrets.
+
+Airflow parses DAG files often, so this looks up nothing and keeps what it read until the file
+changes.
+"""
 
 from __future__ import annotations
 
@@ -16,20 +20,24 @@ SITE_ENV = "PACSGRID_SITE"
 
 @dataclass(frozen=True)
 class SiteNames:
-    """What DAG files need of the site file: names, no address and no secret.
+    """The names in a site file.
 
     Attributes
     ----------
+    sources, zones, projects
+        Their names, in the file's order.
+    profiles
+        The profiles that a steward may choose for a run, of all projects.
+    time_zone
+        IANA name of the time zone that schedules follow.
     homes
         The home zone of each project.
     nightly
         The source and the project of each nightly synchronisation.
     at_once
         How many associations each source allows at once.
-    time_zone
-        IANA's name of the time zone that schedules follow.
     mail_to, mail_connection
-        Whom to tell by mail that a task has failed, and the Airflow connection to send it with.
+        The mail addresses to tell of a failed task, and the Airflow connection that sends it.
     """
 
     sources: tuple[str, ...] = ()
@@ -45,7 +53,7 @@ class SiteNames:
 
 
 def site_names() -> SiteNames:
-    """Return the names in the site file without touching a secret; none when no file is set.
+    """Return the names in the site file that ``PACSGRID_SITE`` names; empty when it is not set.
 
     Raises
     ------

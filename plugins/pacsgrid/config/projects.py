@@ -1,51 +1,155 @@
-"""What a project asks for, in the zones that it names."""
+"""Projects: each has its own pseudonyms, collection and replication policy."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from datetime import date
+from pathlib import Path
 
-from pacsgrid.config.schema import HeldSection, ProjectSection, SiteFile, ZoneSection
+from pydantic import Field
+
+from pacsgrid.config.base import Section
+from pacsgrid.config.zones import ZoneSection
 from pacsgrid.errors import ConfigError
-from pacsgrid.model import ProjectSettings, ReplicationPolicy
+
+
+class ZoneReplication(Section):
+    """One entry of a project's `replication.zones`: what it keeps in that zone."""
+
+    copies: int | None = Field(
+        default=None,
+        ge=1,
+        le=16,
+        description="How many good replicas of each object; by default the zone's `copies`.",
+    )
+    resource: str = Field(
+        default="",
+        description="The root resource they are kept on; by default the zone's `resource`.",
+    )
+
+
+class ReplicationPolicy(Section):
+    """A project's `replication`: the replicas it needs, by when, and how often they are proven."""
+
+    zones: dict[str, ZoneReplication] = Field(
+        default={},
+        description="What the project keeps in its home zone and its partner zones, where that "
+        "differs from the zones' own settings.",
+    )
+    within_hours: int = Field(
+        default=72,
+        ge=1,
+        description="How long after the first proof in the home zone every zone may take to have "
+        "its proven copies, in hours. The default leaves a weekend to a zone that is down.",
+    )
+    reverify_days: int = Field(
+        default=30,
+        ge=0,
+        le=3650,
+        description="How long a proof counts, in days; then the zone reads the replica from "
+        "storage again. 0 verifies every replica each night.",
+    )
+
+    @property
+    def copies(self) -> dict[str, int]:
+        """The number of good replicas of every object by zone; the home zone comes first."""
+        return {zone: one.copies or 1 for zone, one in self.zones.items()}
+
+    @property
+    def resources(self) -> dict[str, str]:
+        """The root resource for the replicas by zone, where it is set."""
+        return {zone: one.resource for zone, one in self.zones.items() if one.resource}
+
+
+class ProjectSection(Section):
+    """One entry of `projects`: one pseudonym space, one collection, one replication policy."""
+
+    profile: str = Field(
+        description="The de-identification profile: `basic`, `research`, `strict`, or the path of "
+        "a site's own."
+    )
+    profiles: tuple[str, ...] = Field(
+        default=(), description="Profiles that a steward may choose for a run instead of `profile`."
+    )
+    home_zone: str = Field(description="The zone that studies are deposited in.")
+    partner_zones: tuple[str, ...] = Field(
+        default=(), description="The zones that hold further copies, the preferred first."
+    )
+    key_file: Path = Field(
+        description="File with the project's secret key, at least 32 random bytes. All pseudonyms "
+        "derive from it: keep a backup, and never change it."
+    )
+    replication: ReplicationPolicy = Field(
+        default=ReplicationPolicy(),
+        description="Replicas and proofs; by default what the zones say.",
+    )
+    nightly: tuple[str, ...] = Field(
+        default=(), description="Sources that are asked every night for new studies."
+    )
+    nightly_from: date | None = Field(
+        default=None, description="The first study date that the nightly synchronisation asks for."
+    )
+
+
+class ProjectSettings(ProjectSection):
+    """A project, ready for use: its `replication` says for each zone what the project needs."""
+
+    name: str = Field(description="Its name in the site file, which its collection has too.")
 
 
 def resolve_project(
-    where: str, name: str, given: ProjectSection, site: SiteFile
+    where: str,
+    name: str,
+    section: ProjectSection,
+    zones: Mapping[str, ZoneSection],
+    sources: Collection[str],
 ) -> ProjectSettings:
-    """Return a project of the site file; raises ConfigError naming a zone or source it lacks."""
-    for zone in (given.home_zone, *given.partner_zones):
-        if zone not in site.zones:
+    """Return a project of the site file, with what it needs in each of its zones.
+
+    Parameters
+    ----------
+    where
+        The section, for error messages.
+    name
+        The project's name.
+    section
+        What the site file says of it.
+    zones
+        The site's zones by name.
+    sources
+        The names of the site's sources.
+
+    Raises
+    ------
+    ConfigError
+        The project names a zone or a source that the site file does not have.
+    """
+    for zone in (section.home_zone, *section.partner_zones):
+        if zone not in zones:
             raise ConfigError(f"{where}: no zone named {zone!r}")
-    for source in given.nightly:
-        if source not in site.sources:
+    for source in section.nightly:
+        if source not in sources:
             raise ConfigError(f"{where}: no source named {source!r}")
-    return ProjectSettings(
-        name,
-        given.profile,
-        given.home_zone,
-        tuple(given.partner_zones),
-        given.key_file,
-        _policy(where, given, site.zones),
-        tuple(given.profiles),
-        tuple(given.nightly),
-        given.nightly_from,
-    )
+    replication = _resolve_replication(where, section, zones)
+    given = {key: getattr(section, key) for key in section.model_fields_set}
+    return ProjectSettings(**{**given, "name": name, "replication": replication})
 
 
-def _policy(
+def _resolve_replication(
     where: str, project: ProjectSection, zones: Mapping[str, ZoneSection]
 ) -> ReplicationPolicy:
     given = project.replication
-    owing = (project.home_zone, *project.partner_zones)
+    project_zones = (project.home_zone, *project.partner_zones)
     for zone in given.zones:
-        if zone not in owing:
+        if zone not in project_zones:
             raise ConfigError(
                 f"{where}.replication.zones: {zone!r} is neither home_zone nor in partner_zones"
             )
-    held = {zone: given.zones.get(zone, HeldSection()) for zone in owing}
-    return ReplicationPolicy(
-        copies={zone: one.copies or zones[zone].copies for zone, one in held.items()},
-        resources={zone: one.resource or zones[zone].resource for zone, one in held.items()},
-        within_hours=given.within_hours,
-        reverify_days=given.reverify_days,
-    )
+    resolved = {}
+    for zone in project_zones:
+        one = given.zones.get(zone, ZoneReplication())
+        resolved[zone] = ZoneReplication(
+            copies=one.copies or zones[zone].copies,
+            resource=one.resource or zones[zone].resource,
+        )
+    return given.replace(zones=resolved)

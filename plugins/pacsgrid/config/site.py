@@ -1,43 +1,55 @@
-"""Everything that a site file says, resolved."""
+"""The whole site, ready for use: what the site file says, with its secrets looked up."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from pacsgrid.config.connected import later
+from pacsgrid.config.deferred import DeferredSettings, defer
+from pacsgrid.config.gateway import GatewaySettings, resolve_gateway
 from pacsgrid.config.names import SITE_ENV
-from pacsgrid.config.projects import resolve_project
+from pacsgrid.config.projects import ProjectSettings, resolve_project
+from pacsgrid.config.receiver import ReceiverSettings, resolve_receiver
 from pacsgrid.config.schema import SiteFile, read_file
 from pacsgrid.config.secrets import read_key
-from pacsgrid.config.services import resolve_gateway, resolve_receiver
-from pacsgrid.config.sources import resolve_source
-from pacsgrid.config.zones import resolve_zone
-from pacsgrid.connections import Later
+from pacsgrid.config.sources import SourceSettings, resolve_source
+from pacsgrid.config.zones import ZoneSettings, resolve_zone
 from pacsgrid.errors import ConfigError
-from pacsgrid.gateway_settings import GatewaySettings
-from pacsgrid.model import ProjectSettings, SourceSettings, ZoneSettings
-from pacsgrid.receiver_settings import ReceiverSettings
 
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
 class Site:
-    """Everything a site's YAML says, with its secrets resolved.
+    """The whole site, ready for use.
 
-    ``staging`` and ``quarantine`` hold identified files and are private to the service account.
+    Attributes
+    ----------
+    staging, quarantine
+        Directories with identified files, private to the service account.
+    outbox
+        Directory for anonymised studies, until their replicas are proven.
+    ledger_dsn
+        The ledger's libpq connection string.
+    vault_key
+        The key that encrypts the vault.
+    batch_size
+        How many studies one Airflow task handles.
+    sources, zones, projects
+        Settings by name. Those that name an Airflow connection look it up at first use.
+    receiver, gateway
+        Settings of the services, where the site runs them.
     """
 
     staging: Path
     outbox: Path
     quarantine: Path
-    ledger_dsn: str
-    vault_key: bytes
+    ledger_dsn: str = field(repr=False)
+    vault_key: bytes = field(repr=False)
     batch_size: int
     sources: Mapping[str, SourceSettings]
     zones: Mapping[str, ZoneSettings]
@@ -46,15 +58,15 @@ class Site:
     gateway: GatewaySettings | None = None
 
     def source(self, name: str) -> SourceSettings:
-        """Return the named source; raises ConfigError listing those there are."""
+        """Return a source by name; raises ConfigError listing those there are."""
         return _pick(self.sources, "source", name)
 
     def zone(self, name: str) -> ZoneSettings:
-        """Return the named zone; raises ConfigError listing those there are."""
+        """Return a zone by name; raises ConfigError listing those there are."""
         return _pick(self.zones, "zone", name)
 
     def project(self, name: str) -> ProjectSettings:
-        """Return the named project; raises ConfigError listing those there are."""
+        """Return a project by name; raises ConfigError listing those there are."""
         return _pick(self.projects, "project", name)
 
 
@@ -66,26 +78,21 @@ def _pick(table: Mapping[str, _T], kind: str, name: str) -> _T:
 
 
 def load_site(path: str | os.PathLike[str] | None = None) -> Site:
-    """Read and validate the site file.
+    """Read and check the site file, and look up the secrets that it names.
 
     Parameters
     ----------
     path
-        The YAML file; by default the one that the environment's ``PACSGRID_SITE`` names.
+        The YAML file; by default the one that the environment variable ``PACSGRID_SITE`` names.
 
     Raises
     ------
     ConfigError
-        Naming the file, the setting and what is wrong with it.
+        The file or a secret cannot be read, or a setting is wrong. The message names file and
+        setting.
     """
-    name = path or os.environ.get(SITE_ENV)
-    if not name:
-        raise ConfigError(f"no site file: set the environment variable {SITE_ENV} to its path")
-    file = Path(name)
+    file = _site_path(path)
     site = read_file(file)
-    projects = {
-        n: resolve_project(f"{file}: projects.{n}", n, p, site) for n, p in site.projects.items()
-    }
     state = site.staging / ".sources"
     return Site(
         staging=site.staging,
@@ -94,33 +101,51 @@ def load_site(path: str | os.PathLike[str] | None = None) -> Site:
         ledger_dsn=_ledger_dsn(file, site),
         vault_key=read_key(f"{file}: vault_key_file", site.vault_key_file),
         batch_size=site.batch_size,
-        sources=Later(
+        sources=DeferredSettings(
             {
-                n: later(s.connection, partial(resolve_source, f"{file}: sources.{n}", n, s, state))
+                n: defer(s.connection, partial(resolve_source, f"{file}: sources.{n}", n, s, state))
                 for n, s in site.sources.items()
             }
         ),
-        zones=Later(
+        zones=DeferredSettings(
             {
-                n: later(z.connection, partial(resolve_zone, f"{file}: zones.{n}", n, z))
+                n: defer(z.connection, partial(resolve_zone, f"{file}: zones.{n}", n, z))
                 for n, z in site.zones.items()
             }
         ),
-        projects=projects,
+        projects={
+            n: resolve_project(f"{file}: projects.{n}", n, p, site.zones, site.sources)
+            for n, p in site.projects.items()
+        },
         receiver=resolve_receiver(f"{file}: receiver", site.receiver) if site.receiver else None,
-        gateway=resolve_gateway(f"{file}: gateway", site.gateway, site) if site.gateway else None,
+        gateway=resolve_gateway(f"{file}: gateway", site.gateway, site.zones, site.projects)
+        if site.gateway
+        else None,
     )
 
 
 def ledger_dsn(path: str | os.PathLike[str] | None = None) -> str:
-    """Return where the ledger is, from a site file whose keys need not be there yet.
+    """Return the ledger's connection string, without reading the site's keys.
 
-    Raises ConfigError as `load_site` does.
+    Parameters
+    ----------
+    path
+        The site file, as for `load_site`. The key files that it names need not exist yet.
+
+    Raises
+    ------
+    ConfigError
+        As `load_site` raises it.
     """
+    file = _site_path(path)
+    return _ledger_dsn(file, read_file(file))
+
+
+def _site_path(path: str | os.PathLike[str] | None) -> Path:
     name = path or os.environ.get(SITE_ENV)
     if not name:
         raise ConfigError(f"no site file: set the environment variable {SITE_ENV} to its path")
-    return _ledger_dsn(Path(name), read_file(Path(name)))
+    return Path(name)
 
 
 def _ledger_dsn(file: Path, site: SiteFile) -> str:
@@ -138,9 +163,22 @@ def _ledger_dsn(file: Path, site: SiteFile) -> str:
 
 
 def key_files(path: Path) -> dict[str, Path]:
-    """Return the key files of a site by what they are for, the vault's and the projects'.
+    """Return the key files of a site, which need not exist.
 
-    None of them needs to be there. Raises ConfigError when the site file is wrong.
+    Parameters
+    ----------
+    path
+        The site file.
+
+    Returns
+    -------
+    dict of str to Path
+        The vault's key file as ``vault``, those of projects as ``project NAME``.
+
+    Raises
+    ------
+    ConfigError
+        The site file is wrong.
     """
     site = read_file(path)
     projects = {f"project {name}": one.key_file for name, one in site.projects.items()}

@@ -124,10 +124,7 @@ class Journal:
         # Copies of an instance are done as well, but do not count as instances.
         done = entry.get("instances", len(entry.get("done", ())))
         if "patient" in entry:
-            family, given, initials, birth, sex = entry["patient"]
-            study.patient |= PatientPrint(
-                frozenset(family), frozenset(given), frozenset(initials), birth, sex
-            )
+            study.patient |= PatientPrint.from_fields(*entry["patient"])
         study.counts.merge(Counts(tally, done, entry.get("frames_read", 0)))
 
     def entry(self, ref: str) -> StudyEntry:
@@ -185,8 +182,7 @@ class Journal:
             "frames_read": counts.frames_read,
         }
         if patient is not None:
-            words = (patient.family, patient.given, patient.initials)
-            entry["patient"] = [*map(sorted, words), patient.birth, patient.sex]
+            entry["patient"] = patient.as_fields()
         self._apply(entry)
         self._write(entry)
 

@@ -121,7 +121,7 @@ class FileOutcome:
 
 
 @dataclass
-class BatchResult:
+class ProcessedFiles:
     """What became of some files of a study.
 
     Attributes
@@ -192,7 +192,7 @@ class StudyJob:
     error: HeldError | None = None
     _seen: References = field(default_factory=References)
 
-    def accept(self, batch: BatchResult) -> bool:
+    def accept(self, batch: ProcessedFiles) -> bool:
         """Take in how a batch replaced UIDs, and stop the study if earlier ones did otherwise.
 
         Returns
@@ -250,7 +250,7 @@ class StudyProcessor:
         )
         return known
 
-    def process_studies(self, jobs: Iterable[_J]) -> Iterator[tuple[_J, BatchResult | None]]:
+    def process_studies(self, jobs: Iterable[_J]) -> Iterator[tuple[_J, ProcessedFiles | None]]:
         """Anonymise files of several studies at once, and check the results.
 
         A result goes to ``<job.out>/<series UID>/<SOP UID>.dcm``, and is on disk when its batch is
@@ -265,7 +265,7 @@ class StudyProcessor:
         ------
         job : StudyJob
             The study.
-        batch : Batch or None
+        batch : ProcessedFiles or None
             Some of its files, as they are done, in no order; None when the study is finished.
 
         Raises
@@ -274,8 +274,8 @@ class StudyProcessor:
             A result cannot be written.
         """
         waiting = iter(jobs)
-        running: dict[Future[BatchResult], tuple[_J, _FileTask]] = {}
-        here: deque[tuple[Future[BatchResult], _FileTask]] = deque()
+        running: dict[Future[ProcessedFiles], tuple[_J, _FileTask]] = {}
+        here: deque[tuple[Future[ProcessedFiles], _FileTask]] = deque()
 
         def under_way(job: _J) -> bool:
             return any(whose is job for whose, _ in running.values())
@@ -310,8 +310,8 @@ class StudyProcessor:
                     yield job, None
 
     def _start_job(
-        self, job: StudyJob, here: deque[tuple[Future[BatchResult], _FileTask]]
-    ) -> list[tuple[Future[BatchResult], _FileTask]]:
+        self, job: StudyJob, here: deque[tuple[Future[ProcessedFiles], _FileTask]]
+    ) -> list[tuple[Future[ProcessedFiles], _FileTask]]:
         duplicates = job.known.duplicates
         files, copies = duplicates.select(job.files)
         # When no header could be read, nothing is known to search the results for.
@@ -323,7 +323,7 @@ class StudyProcessor:
         ]
         if self._pool is not None:
             return [(self._submit(_process_files, task), task) for task in tasks]
-        made: list[tuple[Future[BatchResult], _FileTask]] = [(Future(), task) for task in tasks]
+        made: list[tuple[Future[ProcessedFiles], _FileTask]] = [(Future(), task) for task in tasks]
         here.extend(made)
         return made
 
@@ -347,13 +347,13 @@ class StudyProcessor:
             except BrokenProcessPool:
                 return None
 
-    def _retry(self, task: _FileTask) -> BatchResult:
+    def _retry(self, task: _FileTask) -> ProcessedFiles:
         """Run a task again that was lost with its process; file by file if it dies again."""
         batch = self._run_isolated(_process_files, task)
         if batch is not None:
             return batch
         study, files = task
-        total = BatchResult()
+        total = ProcessedFiles()
         for path in files:
             one = self._run_isolated(_process_files, (study, [path])) if len(files) > 1 else None
             if one is None:
@@ -369,9 +369,9 @@ class StudyProcessor:
 
     def _completed(
         self,
-        running: Iterable[Future[BatchResult]],
-        here: deque[tuple[Future[BatchResult], _FileTask]],
-    ) -> list[Future[BatchResult]]:
+        running: Iterable[Future[ProcessedFiles]],
+        here: deque[tuple[Future[ProcessedFiles], _FileTask]],
+    ) -> list[Future[ProcessedFiles]]:
         """Return finished tasks in the order of submission; without a pool, run the next here."""
         while here:
             future, task = here.popleft()
@@ -383,7 +383,7 @@ class StudyProcessor:
 
     def process_in_batches(
         self, files: Sequence[Path], known: StudyHeaders, out: Path
-    ) -> Iterator[BatchResult]:
+    ) -> Iterator[ProcessedFiles]:
         """Anonymise and check files of one study; see `process_studies`.
 
         Parameters
@@ -397,7 +397,7 @@ class StudyProcessor:
 
         Yields
         ------
-        Batch
+        ProcessedFiles
             Some of the files, as they are done.
 
         Raises
@@ -414,7 +414,7 @@ class StudyProcessor:
         if job.error is not None:
             raise job.error
 
-    def process_study(self, files: Sequence[Path], out: Path) -> BatchResult:
+    def process_study(self, files: Sequence[Path], out: Path) -> ProcessedFiles:
         """Read the headers of one study's files, anonymise the files and check the results.
 
         Parameters
@@ -426,7 +426,7 @@ class StudyProcessor:
 
         Returns
         -------
-        Batch
+        ProcessedFiles
             One outcome for each file, in the order of `files`.
 
         Raises
@@ -436,7 +436,7 @@ class StudyProcessor:
         StorageError
             A result cannot be written.
         """
-        total = BatchResult()
+        total = ProcessedFiles()
         known = reduce(or_, self.read_headers(files).values(), StudyHeaders())
         for batch in self.process_in_batches(files, known, out):
             total.outcomes += batch.outcomes
@@ -545,7 +545,7 @@ def _scan_headers(settings: _Settings, files: Sequence[Path]) -> dict[str, Study
     }
 
 
-def _process_files(settings: _Settings, study: _StudyTask, files: Sequence[Path]) -> BatchResult:
+def _process_files(settings: _Settings, study: _StudyTask, files: Sequence[Path]) -> ProcessedFiles:
     anonymiser, checker = _study_tools(settings, study)
     with pydicom_suppressed(), AtomicBatch() as landing:
         outcomes: list[FileOutcome] = []
@@ -555,7 +555,7 @@ def _process_files(settings: _Settings, study: _StudyTask, files: Sequence[Path]
             for copy in study.copies.get(path, ()):
                 outcomes.append(replace(one, source=copy, is_copy=True))
         landing.commit()
-    return BatchResult(outcomes, *checker.take_results())
+    return ProcessedFiles(outcomes, *checker.take_results())
 
 
 def _study_tools(settings: _Settings, study: _StudyTask) -> tuple[Anonymiser, Checker]:
@@ -608,7 +608,7 @@ def _failure_reason(error: BaseException, who: str) -> tuple[str, str]:
     )
 
 
-def _conflicting_files(job: StudyJob) -> BatchResult | None:
+def _conflicting_files(job: StudyJob) -> ProcessedFiles | None:
     clashing = job.known.duplicates.conflicting
     held = [FileOutcome(path, None, *_DUPLICATE_CONFLICT) for path in job.files if path in clashing]
-    return BatchResult(held) if held else None
+    return ProcessedFiles(held) if held else None

@@ -1,19 +1,21 @@
-"""Profiles: a base, options, overrides with a reason, safe private elements; hashed."""
+"""De-identification profiles: which options of PS3.15 Annex E apply, and what differs from them."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, Self
 
 import yaml
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 from pydicom.datadict import tag_for_keyword
 
 from ..errors import ConfigError
-from .pixel.settings import PixelSettings, parse_settings
+from ..validation import StrictModel, describe_errors
+from .pixel.settings import PixelSettings
 from .safe_private import same_creator, standard_list
 
 OPTIONS = frozenset(
@@ -30,169 +32,250 @@ OPTIONS = frozenset(
         "graphics",
     }
 )
-_KEYS = frozenset(
-    {
-        "name",
-        "version",
-        "description",
-        "options",
-        "overrides",
-        "safe_private",
-        "held_modalities",
-        "hold_burned_in",
-        "hold_patient_conflicts",
-        "pixels",
-        "text",
-        "bins",
-    }
+# The files that a profile's meaning rests on; its hash covers them.
+_TABLES = (
+    "table.csv",
+    "types.csv",
+    "content.csv",
+    "safe_private.csv",
+    "terms.txt",
+    "defined_terms.txt",
 )
+# An empty value of these keys is the same as none.
+_LISTS = frozenset({"options", "overrides", "safe_private", "held_modalities", "bins"})
 
 
-_TEXT_MODES = ("drop", "harmless", "clean")
-_BINNED = ("PatientAge", "PatientSize", "PatientWeight")
-
-
-@dataclass(frozen=True)
-class Profile:
-    """A validated profile; `hash` changes when anything that matters does."""
-
-    name: str
-    version: str
-    hash: str
-    options: frozenset[str]
-    overrides: dict[int, str]
-    # Creators as `same_creator` gives them.
-    safe_private: frozenset[tuple[str, int, int]]
-    held_modalities: frozenset[str]
-    hold_burned_in: bool = True
-    hold_patient_conflicts: bool = True
-    pixels: PixelSettings = field(default_factory=PixelSettings)
-    # Texts without a row in the table: ``drop``, ``harmless`` (kept when nothing in them
-    # identifies) or ``clean``.
-    text: str = "harmless"
-    # Widths to which patient characteristics are rounded, by keyword.
-    bins: dict[str, float] = field(default_factory=dict)
-
-
-def _tag(text: str) -> int:
-    if re.fullmatch(r"[0-9A-Fa-f]{8}", text):
-        return int(text, 16)
-    tag = tag_for_keyword(text)
-    if tag is None:
-        raise ConfigError(f"profile: {text!r} is neither a keyword nor eight hex digits")
-    return int(tag)
-
-
-def _quoted(profile: str, what: str, value: Any) -> str:
+def _check_quoted(value: Any) -> str:
     if isinstance(value, str):
         return value.strip()
-    raise ConfigError(
-        f'profile {profile}: put the {what} in quotes, as "0043"; without them YAML reads '
-        "0043 as a number, and as another one"
+    raise ValueError(
+        'put it in quotes, as "0043"; without them YAML reads 0043 as a number, and as another one'
     )
 
 
-def _safe(profile: str, creator: Any, group: Any, element: Any) -> tuple[str, int, int]:
-    """Read one entry of `safe_private`: creator, group and element within the block."""
-    numbers = []
-    for what, value in (("group", group), ("element", element)):
-        text = _quoted(profile, f"{what} of a safe_private entry", value)
+_Quoted = Annotated[str, BeforeValidator(_check_quoted)]
+_Width = Annotated[float, Field(gt=0, strict=True)]
+
+
+class Override(StrictModel):
+    """One entry of `overrides`: an attribute that is treated otherwise than the table says."""
+
+    tag: _Quoted = Field(description="The attribute's keyword, or its tag as eight hex digits.")
+    action: Literal["X", "Z", "D", "K", "C"] = Field(
+        description="The action (PS3.15 Table E.1-1a): `X` remove, `Z` empty, `D` replace by a "
+        "dummy, `K` keep, `C` clean."
+    )
+    reason: Annotated[str, BeforeValidator(lambda value: str(value or ""))] = Field(
+        min_length=1, description="Why; for those who review the profile."
+    )
+
+    @field_validator("tag")
+    @classmethod
+    def _check_tag(cls, text: str) -> str:
+        if not re.fullmatch(r"[0-9A-Fa-f]{8}", text) and tag_for_keyword(text) is None:
+            raise ValueError(f"{text!r} is neither a keyword nor eight hex digits")
+        return text
+
+    def number(self) -> int:
+        """Return the tag as a number, ``0x00100020`` for (0010,0020)."""
+        if re.fullmatch(r"[0-9A-Fa-f]{8}", self.tag):
+            return int(self.tag, 16)
+        return int(tag_for_keyword(self.tag) or 0)
+
+
+class SafePrivateElement(StrictModel):
+    """One entry of `safe_private`: a private element that is kept (PS3.5 7.8)."""
+
+    creator: _Quoted = Field(description="The private creator; case and padding do not matter.")
+    group: _Quoted = Field(description="Its group as hex digits, in quotes: odd, from 0009 on.")
+    element: _Quoted = Field(
+        description="Its number within the creator's block, two hex digits in quotes."
+    )
+
+    @field_validator("creator")
+    @classmethod
+    def _check_creator(cls, text: str) -> str:
+        if not same_creator(text):
+            raise ValueError("name the private creator")
+        return text
+
+    @field_validator("group", "element")
+    @classmethod
+    def _check_hex(cls, text: str) -> str:
         if not re.fullmatch(r"[0-9A-Fa-f]{1,4}", text):
-            raise ConfigError(
-                f"profile {profile}: {text!r} in safe_private is no hexadecimal {what}; write four "
-                "digits for a group and two for an element"
+            raise ValueError(
+                f"{text!r} is not hexadecimal; write four digits for a group, two for an element"
             )
-        numbers.append(int(text, 16))
-    if not numbers[0] & 1 or numbers[0] < 9:
-        raise ConfigError(f"profile {profile}: {group!r} in safe_private is no private group: odd")
-    maker = same_creator(_quoted(profile, "creator of a safe_private entry", creator))
-    if not maker:
-        raise ConfigError(f"profile {profile}: a safe_private entry names no creator")
-    return maker, numbers[0], numbers[1] & 0xFF
+        return text
+
+    @field_validator("group")
+    @classmethod
+    def _check_private(cls, text: str) -> str:
+        if not int(text, 16) & 1 or int(text, 16) < 9:
+            raise ValueError(f"{text!r} is no private group; those are odd, from 0009 on")
+        return text
+
+    def key(self) -> tuple[str, int, int]:
+        """Return creator as `same_creator` returns it, group, and number within the block."""
+        return same_creator(self.creator), int(self.group, 16), int(self.element, 16) & 0xFF
+
+
+class _Common(StrictModel):
+    """The keys of a profile that mean the same in its file and for the anonymiser."""
+
+    name: str = Field(description="The profile's name; it stands in anonymised instances.")
+    version: Annotated[str, BeforeValidator(str)] = Field(
+        default="1", description="The profile's version, for people."
+    )
+    description: Annotated[str, BeforeValidator(str)] = Field(
+        default="", description="What it is for, in a sentence."
+    )
+    options: frozenset[str] = Field(
+        default=frozenset(),
+        description="Options of PS3.15 Table E.1-1: `uids`, `device`, `institution`, `patient` "
+        "(retain them), `full` or `modified` (dates retained, or shifted), `descriptors`, "
+        "`structured`, `graphics` (clean them), `private` (retain the elements of Table "
+        "E.3.10-1). Without any, the Basic Profile applies.",
+    )
+    held_modalities: frozenset[str] = Field(
+        default=frozenset(),
+        description="Values of Modality (0008,0060) whose instances wait for a steward.",
+    )
+    hold_patient_conflicts: bool = Field(
+        default=True,
+        strict=True,
+        description="Whether studies of one PatientID wait for a steward when name, birth date or "
+        "sex tell two patients apart.",
+    )
+    pixels: PixelSettings = Field(
+        default=PixelSettings(),
+        description="Which images are searched for text, and which wait for a steward.",
+    )
+    hold_burned_in: bool = Field(
+        default=True,
+        strict=True,
+        description="Whether instances with BurnedInAnnotation (0028,0301) `YES` wait for a "
+        "steward. By default only where `pixels.look` is `none`: elsewhere the text is removed.",
+    )
+    text: Literal["drop", "harmless", "clean"] = Field(
+        default="harmless",
+        description="What is done with texts without a row in the table: `drop` them, keep those "
+        "that are `harmless` (nothing in them identifies), or `clean` them. By default `clean` "
+        "with the option `descriptors`, otherwise `harmless`.",
+    )
+    bins: dict[Literal["PatientAge", "PatientSize", "PatientWeight"], _Width] = Field(
+        default={},
+        description="Widths to which patient characteristics are rounded: years for PatientAge, m "
+        "for PatientSize, kg for PatientWeight.",
+    )
+
+    @field_validator("options")
+    @classmethod
+    def _check_options(cls, options: frozenset[str]) -> frozenset[str]:
+        if unknown := options - OPTIONS:
+            raise ValueError(
+                f"there is no option {', '.join(sorted(unknown))}; known are: "
+                f"{', '.join(sorted(OPTIONS))}"
+            )
+        if {"full", "modified"} <= options:
+            raise ValueError("full and modified exclude each other; remove one")
+        return options
+
+
+class ProfileFile(_Common):
+    """A profile as it is written in YAML."""
+
+    overrides: tuple[Override, ...] = Field(
+        default=(), description="Attributes treated otherwise than table and options say."
+    )
+    safe_private: tuple[SafePrivateElement, ...] = Field(
+        default=(), description="Private elements that are kept beside those of the standard."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _set_defaults(cls, raw: Any) -> Any:
+        if not isinstance(raw, Mapping):
+            return raw
+        return {key: value for key, value in raw.items() if value or key not in _LISTS}
+
+    @model_validator(mode="after")
+    def _set_dependent_defaults(self) -> Self:
+        # The model is frozen, and these two defaults depend on other keys.
+        if "text" not in self.model_fields_set and "descriptors" in self.options:
+            object.__setattr__(self, "text", "clean")
+        if "hold_burned_in" not in self.model_fields_set:
+            object.__setattr__(self, "hold_burned_in", self.pixels.look == "none")
+        return self
+
+
+class Profile(_Common):
+    """A profile, ready for use.
+
+    Attributes
+    ----------
+    hash
+        SHA-256, in hex, of the profile and the tables that its meaning rests on. It is stored
+        with every anonymised study, and changes when anything that matters does.
+    overrides
+        The action by tag.
+    safe_private
+        Private elements that are kept: creator as `same_creator` returns it, group, and number
+        within the creator's block.
+    """
+
+    hash: str
+    overrides: dict[int, str]
+    safe_private: frozenset[tuple[str, int, int]]
 
 
 def load_profile(name_or_path: str) -> Profile:
-    """Load a ready profile by name, or a site's own by path.
+    """Load a profile.
+
+    Parameters
+    ----------
+    name_or_path
+        The name of a ready profile (``basic``, ``research``, ``strict``), or the path of a YAML
+        file.
 
     Raises
     ------
     ConfigError
-        When it cannot be read or holds a key, option or action that is not known: a typing
-        error in a profile must not quietly become a leak.
+        The file cannot be read, or has a key, option or action that is not known: a typing error
+        must not become a leak. The message names file and key.
     """
     path = Path(name_or_path)
     if re.fullmatch(r"[a-z0-9_-]+", name_or_path):
         path = Path(__file__).parent / "profiles" / f"{name_or_path}.yaml"
+    where = f"profile {name_or_path}"
     try:
         raw: Any = yaml.safe_load(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        raise ConfigError(f"profile {name_or_path!r}: cannot be read as YAML") from None
-    if not isinstance(raw, dict) or not isinstance(raw.get("name"), str):
-        raise ConfigError(f"profile {name_or_path!r}: needs a mapping with a name")
-    return _validated(raw)
-
-
-def _validated(raw: dict[str, Any]) -> Profile:
-    name = raw["name"]
-    if unknown := set(raw) - _KEYS:
-        raise ConfigError(f"profile {name}: unknown keys {sorted(map(str, unknown))}")
-    options = frozenset(raw.get("options") or ())
-    if bad := options - OPTIONS:
-        raise ConfigError(f"profile {name}: unknown options {sorted(map(str, bad))}")
-    if {"full", "modified"} <= options:
-        raise ConfigError(f"profile {name}: options full and modified exclude each other")
-    for key in ("hold_burned_in", "hold_patient_conflicts"):
-        if not isinstance(raw.get(key, True), bool):
-            raise ConfigError(f"profile {name}: {key} must be true or false")
-    text = raw.get("text", "clean" if "descriptors" in options else "harmless")
-    if text not in _TEXT_MODES:
-        raise ConfigError(f"profile {name}: text must be one of {', '.join(_TEXT_MODES)}")
-    bins = raw.get("bins") or {}
-    if not isinstance(bins, dict) or not all(
-        keyword in _BINNED and isinstance(width, (int, float)) and width > 0
-        for keyword, width in bins.items()
-    ):
-        raise ConfigError(f"profile {name}: bins gives {', '.join(_BINNED)} a width above 0")
-    overrides: dict[int, str] = {}
-    private: set[tuple[str, int, int]] = set()
+        raise ConfigError(f"{where}: cannot be read as YAML; give a name or a path") from None
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{where}: needs keys with values, such as a name")
     try:
-        for item in raw.get("overrides") or ():
-            _quoted(name, "tag of an override", item["tag"])
-            if item["action"] not in {"X", "Z", "D", "K", "C"} or not item["reason"]:
-                raise ConfigError(f"profile {name}: an override needs X, Z, D, K or C and a reason")
-            overrides[_tag(item["tag"])] = item["action"]
-        for item in raw.get("safe_private") or ():
-            private.add(_safe(name, item["creator"], item["group"], item["element"]))
-    except (KeyError, TypeError, ValueError):
-        raise ConfigError(f"profile {name}: a bad entry in overrides or safe_private") from None
-    pixels = parse_settings(raw.get("pixels", {}), f"profile {name}")
-    if "private" in options:
+        written = ProfileFile.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError(f"{where}: {describe_errors(error)}") from None
+    return _resolve(written, raw)
+
+
+def _resolve(written: ProfileFile, raw: dict[str, Any]) -> Profile:
+    private = {entry.key() for entry in written.safe_private}
+    if "private" in written.options:
         private |= {(same_creator(maker), group, low) for maker, group, low in standard_list()}
-    # The tables are part of what the profile means.
-    tables = b"".join(
-        Path(__file__).with_name(table).read_bytes()
-        for table in (
-            "table.csv",
-            "types.csv",
-            "content.csv",
-            "safe_private.csv",
-            "terms.txt",
-            "defined_terms.txt",
-        )
-    )
-    source = json.dumps(raw, sort_keys=True, default=str).encode()
+    common = {key: getattr(written, key) for key in _Common.model_fields}
     return Profile(
-        name=name,
-        version=str(raw.get("version", "1")),
-        hash=hashlib.sha256(source + b"\0" + tables).hexdigest(),
-        options=options,
-        overrides=overrides,
+        **common,
+        hash=_hash(raw),
+        overrides={entry.number(): entry.action for entry in written.overrides},
         safe_private=frozenset(private),
-        held_modalities=frozenset(raw.get("held_modalities") or ()),
-        hold_patient_conflicts=raw.get("hold_patient_conflicts", True),
-        # Where pixels are cleaned, an image that admits its text need not wait.
-        hold_burned_in=raw.get("hold_burned_in", pixels.look == "none"),
-        pixels=pixels,
-        text=text,
-        bins={keyword: float(width) for keyword, width in bins.items()},
     )
+
+
+def _hash(raw: dict[str, Any]) -> str:
+    # Stored in ledgers and manifests: the same profile must give the same hash for ever.
+    tables = b"".join(Path(__file__).with_name(table).read_bytes() for table in _TABLES)
+    source = json.dumps(raw, sort_keys=True, default=str).encode()
+    return hashlib.sha256(source + b"\0" + tables).hexdigest()

@@ -1,4 +1,4 @@
-"""`make demo`: the main job on real DICOM files, every service embedded."""
+"""The demo (`make demo`): ingests real DICOM files, with every service embedded."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pacsgrid.embedded.sample_data import make_samples
 from pacsgrid.embedded.stack import COPIES, STEWARD, Stack
 from pacsgrid.grid import study_collection
 from pacsgrid.model import StudyState
-from pacsgrid.pipeline import Line
+from pacsgrid.pipeline import ProjectContext
 
 
 def _interrupt(signum: int, frame: object) -> None:
@@ -21,10 +21,10 @@ def _interrupt(signum: int, frame: object) -> None:
 
 
 def main() -> int:
-    """Run the demo; returns 0 only when every instance is verified at both sites."""
+    """Run the demo, and return 0 only if every instance is verified in both zones."""
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
     parser.add_argument("--dir", type=Path, default=Path("var/demo"))
-    parser.add_argument("--keep", type=int, default=1, help="0: end when the job is done")
+    parser.add_argument("--keep", type=int, default=1, help="0 to end when the ingest is done")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, _interrupt)
     started = time.monotonic()
@@ -35,15 +35,15 @@ def main() -> int:
     stack = Stack(options.dir, say=say)
     try:
         with stack:
-            say("loading the PACS with real DICOM files, with Czech names in their headers")
+            say("sending DICOM files with invented Czech patients to the PACS")
             samples = make_samples(stack.dir / "samples")
             stack.pacs.load(samples)
-            say(f"{len(samples)} instances are in the PACS; triggering ingest_studies")
+            say(f"{len(samples)} instances are in the PACS; starting the DAG ingest_studies")
             state = stack.watch(stack.trigger({"source": "pacs", "project": "demo"}))
             say(f"the run ended: {state}")
             proven = _report(stack)
             if options.keep:
-                print("\nIt stays up until Ctrl-C.", flush=True)
+                print("\nEverything keeps running until you press Ctrl-C.", flush=True)
                 while True:
                     time.sleep(3600)
             return 0 if state == "success" and proven else 1
@@ -53,17 +53,17 @@ def main() -> int:
 
 
 def _report(stack: Stack) -> bool:
-    with Line(stack.site, "demo", actor="demo") as line:
-        studies = line.ledger.studies("demo")
-        held = line.ledger.held("demo")
+    with ProjectContext(stack.site, "demo", actor="demo") as context:
+        studies = context.ledger.studies.find("demo")
+        held = context.ledger.held.queue("demo")
         copies: dict[tuple[str, str], list[str]] = defaultdict(list)
         instances = proven = 0
         fetch = ""
         print(f"\n{'zone':8}{'resource':28}{'good':>6}{'bad':>5}  one recomputed checksum")
         bad: dict[tuple[str, str], int] = defaultdict(int)
         for study in studies:
-            rows = line.ledger.instances(study.ref)
-            proofs = line.ledger.proofs(study.ref)
+            rows = context.ledger.instances.of_study(study.ref)
+            proofs = context.ledger.proofs.of_study(study.ref)
             instances += len(rows)
             for proof in proofs:
                 key = (proof.zone, proof.resource)
@@ -81,7 +81,7 @@ def _report(stack: Stack) -> bool:
             print(f"{key[0]:8}{key[1]:28}{len(sums):6}{bad[key]:5}  {one}")
         verified = sum(study.state is StudyState.VERIFIED for study in studies)
         print(f"\n{verified} of {len(studies)} studies verified; ", end="")
-        print(f"{proven} of {instances} instances proven at both sites")
+        print(f"{proven} of {instances} instances proven in both zones")
         print(f"held: {len(held)}")
         for item in held:
             print(f"  {item.ref}  {item.code}: {item.detail}")

@@ -5,25 +5,23 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
 from functools import partial
 from types import TracebackType
 from typing import Self
 
 import psycopg2
 
-from pacsgrid.config import Site
-from pacsgrid.errors import ConfigError, PacsgridError, ZoneUnavailable
-from pacsgrid.gateway.access import Access, Sight
-from pacsgrid.gateway.cache import FileCache
-from pacsgrid.gateway.find import Answer, Level, find, instances
+from pacsgrid.config import GatewaySettings, Site
+from pacsgrid.errors import ConfigError, PacsgridError, ZoneUnavailableError
+from pacsgrid.gateway.file_cache import FileCache
 from pacsgrid.gateway.index import Index
-from pacsgrid.gateway.objects import Instance, Objects
-from pacsgrid.gateway.reach import Door, Reach
-from pacsgrid.gateway.refresh import refresh
-from pacsgrid.gateway_settings import GatewaySettings
+from pacsgrid.gateway.index_refresh import refresh
+from pacsgrid.gateway.object_reader import ObjectReader, StoredInstance
+from pacsgrid.gateway.queries import Match, QueryLevel, find, instances
+from pacsgrid.gateway.read_access import AccessCache, ReadAccess
+from pacsgrid.gateway.zone_pool import ServedZone, ZonePool
 from pacsgrid.grid import Zone
-from pacsgrid.ledger import Cohorts
+from pacsgrid.ledger import Ledger
 
 log = logging.getLogger(__name__)
 
@@ -48,17 +46,19 @@ class Gateway:
         self.site = site
         self.settings: GatewaySettings = site.gateway
         self.index = Index(self.settings.index)
-        doors = [
-            Door(site.zone(one.zone), self.index.bit(one.zone), one.projects)
+        served_zones = [
+            ServedZone(site.zone(one.zone), self.index.zone_bit(one.zone), one.projects)
             for one in self.settings.serve
         ]
-        self.reach = Reach(doors, self.settings.zone_seconds, self.settings.refresh_seconds)
-        self.access = Access(self.reach, self.settings.access_seconds)
-        self.objects = Objects(self.reach)
+        self.zone_pool = ZonePool(
+            served_zones, self.settings.zone_seconds, self.settings.refresh_seconds
+        )
+        self.access = AccessCache(self.zone_pool, self.settings.access_seconds)
+        self.objects = ObjectReader(self.zone_pool)
         folder = self.settings.index.with_suffix(".objects")
         self.cache = FileCache(folder, self.objects, self.settings.cache_mb << 20)
         self._withdrawn: dict[str, frozenset[str]] = {}
-        self._whole = self.index.whole
+        self._whole = self.index.is_complete
         self._asked_all = threading.Event()
         self._stop = threading.Event()
         self._refresher: threading.Thread | None = None
@@ -71,19 +71,19 @@ class Gateway:
         """
         changed, away = 0, False
         with self.index.lock():
-            served = [(d.bit, project) for d in self.reach.doors for project in d.projects]
+            served = [(d.bit, project) for d in self.zone_pool.served for project in d.projects]
             self.index.keep_only(served)
             self._note_withdrawals()
-            for zone, door in self.reach.open():
+            for zone, served_zone in self.zone_pool.open():
                 try:
-                    changed += self.reach.asked(
-                        zone, partial(self._refresh, projects=door.projects)
+                    changed += self.zone_pool.run(
+                        zone, partial(self._refresh, projects=served_zone.projects)
                     )
                 except PacsgridError as error:
                     away = True
                     log.warning("index of zone %s: %s", zone.settings.name, error)
             if not (self._whole or away):
-                self.index.is_whole()
+                self.index.mark_complete()
                 self._whole = True
             if changed:
                 self.cache.keep_only(self.index.forget_metadata())
@@ -101,24 +101,25 @@ class Gateway:
         A partner that was away keeps its copies until it is back, and may be read before the
         pipeline has erased them there.
         """
-        for door in self.reach.doors:
-            for project in door.projects:
+        for served_zone in self.zone_pool.served:
+            for project in served_zone.projects:
                 if project not in self.site.projects:
                     continue
                 try:
-                    with closing(Cohorts(self.site.ledger_dsn)) as cohorts:
-                        rows = cohorts.withdrawals(project)
+                    rows = Ledger(self.site.ledger_dsn).withdrawals.of_project(project)
                     self._withdrawn[project] = frozenset(row.subject for row in rows)
                 except (PacsgridError, psycopg2.Error) as error:
                     log.warning("withdrawals of %s: %s", project, type(error).__name__)
 
-    def keep_fresh(self) -> None:
+    def start_refreshing(self) -> None:
         """Refresh in the background, every `refresh_seconds`, until closed."""
         if self._refresher is None:
-            self._refresher = threading.Thread(target=self._keep, name="index", daemon=True)
+            self._refresher = threading.Thread(
+                target=self._refresh_until_closed, name="index", daemon=True
+            )
             self._refresher.start()
 
-    def _keep(self) -> None:
+    def _refresh_until_closed(self) -> None:
         while not self._stop.is_set():
             try:
                 if changed := self.refresh():
@@ -128,34 +129,36 @@ class Gateway:
             self._asked_all.set()
             self._stop.wait(self.settings.refresh_seconds)
 
-    def sight(self, user: str) -> Sight:
+    def read_access(self, user: str) -> ReadAccess:
         """Return what an iRODS user, ``name#zone``, may read.
 
         Raises
         ------
-        ZoneUnavailable
+        ZoneUnavailableError
             No zone tells it, or the index is new and still being filled: what it has so far would
             pass for all there is.
         """
         filling = not self._whole and self._refresher is not None
         if filling and not self._asked_all.wait(self.settings.zone_seconds):
-            raise ZoneUnavailable("the gateway's index is being made; try again later")
-        return self.access.sight(user)
+            raise ZoneUnavailableError("the gateway's index is being made; try again later")
+        return self.access.read_access(user)
 
-    def find(self, user: str, level: Level, keys: Mapping[str, str]) -> Iterator[Answer]:
+    def find(self, user: str, level: QueryLevel, keys: Mapping[str, str]) -> Iterator[Match]:
         """Yield what matches and the user may read; see `find.find`."""
-        return find(self.index, self.sight(user), level, keys)
+        return find(self.index, self.read_access(user), level, keys)
 
-    def instances(self, user: str, study: str, series: str = "", sop: str = "") -> list[Instance]:
+    def instances(
+        self, user: str, study: str, series: str = "", sop: str = ""
+    ) -> list[StoredInstance]:
         """Return the instances that the user may read; see `find.instances`."""
-        return instances(self.index, self.sight(user), study, series, sop)
+        return instances(self.index, self.read_access(user), study, series, sop)
 
     def close(self) -> None:
         """Stop refreshing and close every connection."""
         self._stop.set()
         if self._refresher:
             self._refresher.join(timeout=5)
-        self.reach.close()
+        self.zone_pool.close()
 
     def __enter__(self) -> Self:
         return self

@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pacsgrid.errors import ConfigError
-from pacsgrid.grid.fetch import Stored
+from pacsgrid.grid.fetch import StoredObject
 from pacsgrid.pipeline.jsonmodel import Json, portable
-from pacsgrid.pipeline.manifest import Listed, Manifest
+from pacsgrid.pipeline.manifest import Manifest, ManifestEntry
+from pacsgrid.uids import is_uid
 
 # 2: attributes and headers as every JSON parser takes them.
 VERSION = 2
@@ -53,14 +54,12 @@ CREATE TABLE tally (
     sop_class TEXT NOT NULL, number INTEGER NOT NULL, PRIMARY KEY (series, zones, sop_class));
 CREATE TABLE metadata (sha256 TEXT PRIMARY KEY, content BLOB NOT NULL);
 """
-# PS3.5 9.1, but for the rule of leading zeros, which some vendors break.
-UID = re.compile(r"(?=.{1,64}$)\d+(\.\d+)*", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _DATE, _PATIENT, _CLASS = "00080020", "00100020", "00080016"
 
 
 @dataclass(frozen=True)
-class Copy:
+class StudyCopy:
     """What a zone's copy of a study was when it was read: manifest's checksum, good objects."""
 
     manifest: str
@@ -147,17 +146,17 @@ class Index:
     # -- what the refresh asks and tells ---------------------------------------------------
 
     @property
-    def whole(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether all that is served was entered once; a new index has yet to be filled."""
         with self._connected() as db:
             return bool(db.execute("PRAGMA application_id").fetchone()[0])
 
-    def is_whole(self) -> None:
+    def mark_complete(self) -> None:
         """Note that all that is served has been entered."""
         with self._connected() as db:
             db.execute(f"PRAGMA application_id = {_WHOLE}")
 
-    def bit(self, zone: str) -> int:
+    def zone_bit(self, zone: str) -> int:
         """Return the bit that stands for a zone in masks."""
         with self._writing() as db:
             found = db.execute("SELECT bit FROM zone WHERE name = ?", (zone,)).fetchone()
@@ -167,7 +166,7 @@ class Index:
                 db.execute("INSERT INTO zone VALUES (?, ?)", (found[0], zone))
         return int(found[0])
 
-    def copies(self, bit: int, project: str) -> dict[tuple[str, str], Copy]:
+    def copies(self, bit: int, project: str) -> dict[tuple[str, str], StudyCopy]:
         """Return a zone's copies of a project's studies, by subject and study UID."""
         with self.reading() as db:
             rows = db.execute(
@@ -175,15 +174,15 @@ class Index:
                 " WHERE zone = ? AND project = ?",
                 (bit, project),
             )
-            return {(s, u): Copy(manifest, json.loads(o)) for s, u, manifest, o in rows}
+            return {(s, u): StudyCopy(manifest, json.loads(o)) for s, u, manifest, o in rows}
 
     def put(
         self,
         bit: int,
         manifest: Manifest,
         attributes: Mapping[str, Json],
-        good: Mapping[str, Stored],
-        copy: Copy,
+        good: Mapping[str, StoredObject],
+        copy: StudyCopy,
     ) -> None:
         """Enter a zone's copy of a study, as a whole or not at all.
 
@@ -339,9 +338,9 @@ class Index:
             return {sha256 for (sha256,) in db.execute("SELECT sha256 FROM instance")}
 
 
-def _named(one: Listed) -> bool:
+def _named(one: ManifestEntry) -> bool:
     """Whether what a manifest names an instance by is what it should be: it leads to paths."""
-    return bool(UID.fullmatch(one.series) and UID.fullmatch(one.sop) and _SHA256.match(one.sha256))
+    return is_uid(one.series) and is_uid(one.sop) and bool(_SHA256.match(one.sha256))
 
 
 def first(attributes: Json, tag: str) -> str:

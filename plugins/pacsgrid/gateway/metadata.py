@@ -15,10 +15,10 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
-from pacsgrid.gateway.cache import FileCache
+from pacsgrid.gateway.file_cache import FileCache
 from pacsgrid.gateway.index import Index
-from pacsgrid.gateway.objects import SMALL, Instance, Objects
-from pacsgrid.gateway.transcode import CannotDecode, inflated
+from pacsgrid.gateway.object_reader import SMALL, ObjectReader, StoredInstance
+from pacsgrid.gateway.transcode import UndecodableError, inflated
 from pacsgrid.pipeline import jsonmodel
 from pacsgrid.pipeline.attributes import AVAILABLE_SYNTAX, Json
 
@@ -35,9 +35,9 @@ _MARK = '"BulkDataURI":"'
 
 def metadata(
     index: Index,
-    objects: Objects,
+    objects: ObjectReader,
     cache: FileCache,
-    instances: Sequence[Instance],
+    instances: Sequence[StoredInstance],
     address: str,
 ) -> Iterator[str]:
     """Yield each instance's attributes as JSON text; headers that were read once are kept.
@@ -73,7 +73,7 @@ def metadata(
             index.keep_metadata(new)
 
 
-def _addressed(content: bytes, one: Instance, address: str) -> str:
+def _addressed(content: bytes, one: StoredInstance, address: str) -> str:
     place = f"{address}/studies/{one.study}/series/{one.series}/instances/{one.sop}/bulkdata/"
     return zlib.decompress(content).decode().replace(_MARK, _MARK + place)
 
@@ -90,10 +90,10 @@ def _packed(file: BinaryIO) -> bytes:
                 file.seek(0)
                 read = inflated(file)
             found = to_json(read) | pixels
-    except CannotDecode:
+    except UndecodableError:
         raise
     except Exception as error:  # whatever a malformed file makes of it
-        raise CannotDecode(f"the instance cannot be read: {type(error).__name__}") from None
+        raise UndecodableError(f"the instance cannot be read: {type(error).__name__}") from None
     found["00080005"] = {"vr": "CS", "Value": ["ISO_IR 192"]}
     found[AVAILABLE_SYNTAX] = {"vr": "UI", "Value": [str(syntax)]}
     text = json.dumps(

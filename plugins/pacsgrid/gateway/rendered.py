@@ -13,9 +13,9 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut, apply_windowing
 
+from pacsgrid.gateway.frames import FrameReader
 from pacsgrid.gateway.matching import number_of
-from pacsgrid.gateway.pixels import Frames
-from pacsgrid.gateway.transcode import CannotDecode
+from pacsgrid.gateway.transcode import UndecodableError
 
 FORMATS = {"image/jpeg": ".jpg", "image/png": ".png"}
 MOST_EDGE = 8192
@@ -27,7 +27,7 @@ _RESCALE = ("RescaleSlope", "RescaleIntercept")
 
 
 @dataclass(frozen=True)
-class View:
+class RenderOptions:
     """How a frame is to be shown.
 
     Attributes
@@ -46,7 +46,7 @@ class View:
     quality: int = 90
 
     @classmethod
-    def parse(cls, params: Mapping[str, str], edge: int = 0) -> View:
+    def parse(cls, params: Mapping[str, str], edge: int = 0) -> RenderOptions:
         """Read the query parameters of PS3.18 8.3.5; raises ValueError naming a wrong one."""
         window, width, height, quality = None, edge, edge, 90
         if text := params.get("window"):
@@ -82,7 +82,7 @@ def _number(text: str) -> int:
     return int(text) if re.fullmatch("[0-9]{1,9}", text) else 0
 
 
-def render(frames: Frames, number: int, view: View, media: str) -> bytes:
+def render(frames: FrameReader, number: int, view: RenderOptions, media: str) -> bytes:
     """Return a frame as an image file of one of the FORMATS.
 
     Raises
@@ -96,7 +96,7 @@ def render(frames: Frames, number: int, view: View, media: str) -> bytes:
         return _rendered(frames, number, view, media)
 
 
-def _rendered(frames: Frames, number: int, view: View, media: str) -> bytes:
+def _rendered(frames: FrameReader, number: int, view: RenderOptions, media: str) -> bytes:
     pixels = frames.array(number)
     try:
         drawn = _by_value(pixels, _attributes(frames.header, number), view.window)
@@ -106,12 +106,12 @@ def _rendered(frames: Frames, number: int, view: View, media: str) -> bytes:
         drawn = _fitted(drawn, view)
         options = [cv2.IMWRITE_JPEG_QUALITY, view.quality] if media == "image/jpeg" else []
         done, data = cv2.imencode(FORMATS[media], drawn, options)
-    except CannotDecode:
+    except UndecodableError:
         raise
     except Exception as error:  # whatever a malformed header makes of it
-        raise CannotDecode(f"frame {number} cannot be drawn: {type(error).__name__}") from None
+        raise UndecodableError(f"frame {number} cannot be drawn: {type(error).__name__}") from None
     if not done:
-        raise CannotDecode(f"frame {number} cannot be drawn")
+        raise UndecodableError(f"frame {number} cannot be drawn")
     return bytes(data.tobytes())
 
 
@@ -144,7 +144,7 @@ def _by_value(
     """
     if pixels.ndim != 2 or pixels.dtype.kind not in "iu" or pixels.dtype.itemsize > 2:
         if pixels.ndim == 2 and pixels.size > _MOST_PLAIN:
-            raise CannotDecode("the frame is too large to be drawn; ask for it as stored")
+            raise UndecodableError("the frame is too large to be drawn; ask for it as stored")
         return _drawn(pixels, header, window)
     if header.get("PhotometricInterpretation") == "PALETTE COLOR":
         return _drawn(pixels, header, window)
@@ -214,7 +214,7 @@ def _stretched(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return stretched.astype(np.uint8)
 
 
-def _fitted(drawn: np.ndarray[Any, Any], view: View) -> np.ndarray[Any, Any]:
+def _fitted(drawn: np.ndarray[Any, Any], view: RenderOptions) -> np.ndarray[Any, Any]:
     """Fit into the viewport, in proportion."""
     if not (view.width and view.height):
         return drawn

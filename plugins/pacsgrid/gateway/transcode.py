@@ -29,7 +29,7 @@ _STEP = 1 << 20
 _SWAPPED = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
 
 
-class CannotDecode(PacsgridError):
+class UndecodableError(PacsgridError):
     """An instance's pixel data cannot be decoded here."""
 
 
@@ -71,7 +71,9 @@ def bound_inflation(file: BinaryIO) -> None:
                 while piece:
                     size += len(inflater.decompress(piece, _STEP))
                     if size > MOST_WHOLE:
-                        raise CannotDecode("the instance is too large inflated; take it as stored")
+                        raise UndecodableError(
+                            "the instance is too large inflated; take it as stored"
+                        )
                     piece = inflater.unconsumed_tail
         except zlib.error:
             pass  # whoever reads it tells
@@ -89,7 +91,7 @@ def converted(file: BinaryIO) -> bytes:
     size = file.seek(0, SEEK_END)
     file.seek(0)
     if size > MOST_WHOLE:
-        raise CannotDecode("the instance is too large to be converted; ask for it as stored")
+        raise UndecodableError("the instance is too large to be converted; ask for it as stored")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -99,10 +101,10 @@ def converted(file: BinaryIO) -> bytes:
                 _swap(source)
             target = BytesIO()
             write_explicit(target, source)
-        except CannotDecode:
+        except UndecodableError:
             raise
         except Exception as error:  # pydicom raises what it likes
-            raise CannotDecode(
+            raise UndecodableError(
                 f"the instance cannot be decoded: {type(error).__name__}; ask for it as stored"
             ) from None
     return target.getvalue()

@@ -1,50 +1,45 @@
-"""iRODS zones: deposit, replicas, proofs and repair, through python-irodsclient."""
+"""iRODS zones: deposit, replicas, verification and repair, through python-irodsclient."""
 
-from pacsgrid.grid.deposit import (
-    CONNECTIONS,
-    DepositReport,
-    add_avus,
-    deposit,
-    put_text,
-    remove_object,
-    set_avu,
-)
-from pacsgrid.grid.fetch import get_head, get_text
+from pacsgrid.grid.avus import add_avus, set_avu
+from pacsgrid.grid.deposit import DepositReport, deposit
+from pacsgrid.grid.document_repair import repair_documents
+from pacsgrid.grid.documents import get_document, get_head, put_document
 from pacsgrid.grid.layout import (
+    collection_of_study,
     ensure_collection,
     ensure_project,
     object_path,
-    remove_collection,
     study_collection,
 )
-from pacsgrid.grid.mend import mend
 from pacsgrid.grid.partner import copy_to_partner
-from pacsgrid.grid.repair import Repair, repair
-from pacsgrid.grid.replicas import replicate_home, verify
-from pacsgrid.grid.restore import put_back, restore
-from pacsgrid.grid.zone import Zone
+from pacsgrid.grid.remove import remove_collection, remove_object
+from pacsgrid.grid.repair import RepairReport, repair
+from pacsgrid.grid.replicas import replicate_within_zone, verify
+from pacsgrid.grid.restore import replace_objects, restore_objects
+from pacsgrid.grid.zone import CONNECTIONS, Zone
 
 __all__ = [
     "CONNECTIONS",
     "DepositReport",
-    "Repair",
+    "RepairReport",
     "Zone",
     "add_avus",
+    "collection_of_study",
     "copy_to_partner",
     "deposit",
     "ensure_collection",
     "ensure_project",
+    "get_document",
     "get_head",
-    "get_text",
-    "mend",
     "object_path",
-    "put_back",
-    "put_text",
+    "put_document",
     "remove_collection",
     "remove_object",
     "repair",
-    "replicate_home",
-    "restore",
+    "repair_documents",
+    "replace_objects",
+    "replicate_within_zone",
+    "restore_objects",
     "set_avu",
     "study_collection",
     "verify",

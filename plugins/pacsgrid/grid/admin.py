@@ -1,4 +1,4 @@
-"""Setting up a zone's resources."""
+"""Set up a zone's replication resources."""
 
 from __future__ import annotations
 
@@ -6,18 +6,25 @@ from collections.abc import Mapping, Sequence
 
 from irods.exception import ResourceDoesNotExist
 
-from pacsgrid.grid.zone import Zone, translated
+from pacsgrid.grid.zone import Zone, translated_errors
 
 
 def prepare_zone(zone: Zone, resources: Mapping[str, Sequence[str]], vaults: str) -> None:
-    """Make replication resources with their leaves where they are missing.
+    """Create the replication resources and storage resources that a zone lacks.
 
     Parameters
     ----------
+    zone
+        The zone, reached as an administrator (rodsadmin).
     resources
-        The leaves (unixfilesystem) of each root (replication).
+        The storage resources (unixfilesystem) below each root resource (replication).
     vaults
-        The directory on the zone's server below which each leaf gets its vault.
+        The directory on the zone's server below which each storage resource gets its vault.
+
+    Raises
+    ------
+    ZoneError, ZoneUnavailableError
+        The zone refused, or does not answer.
     """
     manager = zone.session.resources
 
@@ -28,7 +35,7 @@ def prepare_zone(zone: Zone, resources: Mapping[str, Sequence[str]], vaults: str
             return False
         return True
 
-    with translated(zone.settings.name):
+    with translated_errors(zone.settings.name):
         for root, leaves in resources.items():
             if not exists(root):
                 manager.create(root, "replication")

@@ -1,57 +1,97 @@
-"""One connection to the ledger's database, each use of it one transaction."""
+"""How a connection to PostgreSQL is opened, and how its errors are translated."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from types import TracebackType
-from typing import Any, Self
+from contextlib import closing, contextmanager
+from datetime import datetime
+from typing import Any, TypeAlias
 
 import psycopg2
+from psycopg2.extensions import connection, cursor, parse_dsn
 
-from pacsgrid.errors import RetryableError
+from pacsgrid.errors import ConfigError, RetryableError
+
+# Used where the connection string does not set them. Without keepalives a statement could wait for
+# hours on a connection that a firewall dropped silently.
+_DEFAULTS = {
+    "connect_timeout": "10",
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "keepalives_count": "3",
+}
+
+Cursor: TypeAlias = cursor
+
+LOST = (psycopg2.OperationalError, psycopg2.InterfaceError)
+"""What psycopg2 raises when a server or a connection is gone."""
 
 
-class Connected:
-    """Holds a connection until it is closed.
+def connect_options(dsn: str) -> dict[str, Any]:
+    """Return the connection parameters that `dsn` leaves to us: timeouts and keepalives.
 
-    Parameters
-    ----------
-    dsn
-        libpq connection string of a database that `migrate` brought up to date.
+    Raises
+    ------
+    ConfigError
+        libpq does not understand `dsn`.
+    """
+    try:
+        given = parse_dsn(dsn)
+    except psycopg2.ProgrammingError:
+        # Without the text: it may quote the password.
+        raise ConfigError(
+            "the database's connection string is malformed; write it as libpq expects it, for "
+            "example: host=db dbname=ledger user=pacsgrid"
+        ) from None
+    return {name: value for name, value in _DEFAULTS.items() if name not in given}
+
+
+@contextmanager
+def answering(dsn: str) -> Iterator[None]:
+    """Translate a failure to connect.
+
+    Raises
+    ------
+    RetryableError
+        The database does not answer; the message names host and database only.
+    """
+    try:
+        yield
+    except psycopg2.OperationalError:
+        parts = parse_dsn(dsn)
+        name, host = parts.get("dbname", ""), parts.get("host", "this machine")
+        raise RetryableError(
+            f"database {name} on {host} does not answer; check that PostgreSQL runs and that "
+            "the connection string is right"
+        ) from None
+
+
+def connect(dsn: str) -> connection:
+    """Open a connection outside the pool: for migrations, roles, and databases not the ledger.
+
+    Raises
+    ------
+    RetryableError
+        The database does not answer.
+    ConfigError
+        libpq does not understand `dsn`.
+    """
+    options = connect_options(dsn)
+    with answering(dsn):
+        opened: connection = psycopg2.connect(dsn, **options)
+    return opened
+
+
+def server_time(dsn: str) -> datetime:
+    """Return the database server's clock, with its time zone.
 
     Raises
     ------
     RetryableError
         The database does not answer.
     """
-
-    def __init__(self, dsn: str) -> None:
-        try:
-            self._connection = psycopg2.connect(dsn)
-        except psycopg2.OperationalError:
-            raise RetryableError("the ledger's database does not answer") from None
-
-    def close(self) -> None:
-        """Close the connection; locks it holds are freed."""
-        self._connection.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    @contextmanager
-    def _transaction(self, name: str | None = None) -> Iterator[Any]:
-        """Yield a cursor; with a name it is the server's, and rows come as they are asked for."""
-        try:
-            with self._connection, self._connection.cursor(name) as cursor:
-                yield cursor
-        except (psycopg2.OperationalError, psycopg2.InterfaceError):
-            raise RetryableError("the ledger's database dropped the connection") from None
+    with closing(connect(dsn)) as opened, opened.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        (now,) = cursor.fetchone() or (None,)
+    assert isinstance(now, datetime)
+    return now

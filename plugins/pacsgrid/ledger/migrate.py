@@ -1,17 +1,15 @@
-"""Versioned schema migrations: numbered SQL files, each applied once, in a transaction."""
+"""Schema migrations: numbered SQL files, each applied once in a transaction of its own."""
 
 from __future__ import annotations
 
 from contextlib import closing
 from importlib.resources import files
 from importlib.resources.abc import Traversable
-from typing import Any
 
-import psycopg2
+from pacsgrid.errors import ConfigError
+from pacsgrid.ledger.connection import Cursor, connect
 
-from pacsgrid.errors import ConfigError, RetryableError
-
-# Any constant will do, as long as every pacsgrid uses the same.
+# An arbitrary constant; every process must use the same.
 _MIGRATION_LOCK = 0x70616373
 
 
@@ -25,54 +23,57 @@ def _number(script: Traversable) -> int:
 
 
 def newest() -> int:
-    """Return the version of the schema that this pacsgrid knows."""
+    """Return the newest schema version that this release of pacsgrid brings."""
     return _number(_scripts()[-1])
 
 
-def _version(cursor: Any) -> int:
-    """Return the schema's version, 0 where there is none."""
+def _version(cursor: Cursor) -> int:
+    """Return the schema's version; 0 when there is no schema."""
     cursor.execute("SELECT to_regclass('pacsgrid.schema_version') IS NOT NULL")
-    if not cursor.fetchone()[0]:
+    if cursor.fetchone() != (True,):
         return 0
     cursor.execute("SELECT coalesce(max(version), 0) FROM pacsgrid.schema_version")
-    return int(cursor.fetchone()[0])
+    (version,) = cursor.fetchone() or (0,)
+    return int(version)
 
 
-def _may_change(cursor: Any) -> bool:
-    """Return whether the role may make the schema, or owns it."""
+def _may_change(cursor: Cursor) -> bool:
+    """Return whether the role owns the schema, or may create it."""
     cursor.execute(
         "SELECT coalesce((SELECT pg_has_role(nspowner, 'USAGE') FROM pg_namespace"
         " WHERE nspname = 'pacsgrid'),"
         " has_database_privilege(current_database(), 'CREATE'))"
     )
-    return bool(cursor.fetchone()[0])
+    return cursor.fetchone() == (True,)
 
 
 def migrate(dsn: str) -> int:
-    """Bring the schema up to date; safe to call from many processes at once.
+    """Bring the schema up to date.
 
-    A role that does not own the ledger can only be told that it is up to date.
+    Many processes may call it at once. A role that does not own the schema can only check its
+    version. `Database` calls it once per process, before the first use.
+
+    Parameters
+    ----------
+    dsn
+        libpq connection string of the ledger.
 
     Returns
     -------
     int
-        The schema's version, the number of the newest migration.
+        The schema's version: the number of the newest migration.
 
     Raises
     ------
     RetryableError
         The database does not answer.
     ConfigError
-        The schema is older and belongs to another role; says how that one brings it up to date.
+        The schema is older and belongs to another role; the message says how that role updates it.
     """
     scripts = _scripts()
-    try:
-        connection = psycopg2.connect(dsn)
-    except psycopg2.OperationalError:
-        raise RetryableError("the ledger's database does not answer") from None
-    with closing(connection):
-        connection.autocommit = True
-        with connection.cursor() as cursor:
+    with closing(connect(dsn)) as opened:
+        opened.autocommit = True
+        with opened.cursor() as cursor:
             version = _version(cursor)
             if version >= newest():
                 return version

@@ -1,35 +1,42 @@
-"""Two roles of PostgreSQL for the ledger: one owns it, another works with it.
+"""Two PostgreSQL roles for the ledger: the owner of its tables, and the application.
 
-Who owns a table can switch its triggers off, so an audit trail that is append-only by triggers is
-so for everybody but its owner. The application's role owns nothing: it may add to the trail and
-read it. The owner's password is needed for migrations and restores alone, and no service has it.
+Triggers make the audit trail append-only, but the owner of a table can disable its triggers. The
+application's role therefore owns nothing: it may add to the trail and read it. The owner's
+password is needed for migrations and restores only, and no service has it.
 """
 
 from __future__ import annotations
 
 from contextlib import closing
-from typing import Any
 
-import psycopg2
 from psycopg2 import sql
+from psycopg2.errors import InsufficientPrivilege
 from psycopg2.extensions import parse_dsn
 
-from pacsgrid.errors import ConfigError, RetryableError
+from pacsgrid.errors import ConfigError
+from pacsgrid.ledger.connection import Cursor, connect
 from pacsgrid.ledger.migrate import migrate
 
-# What is append-only says so itself: by the trigger of its migration.
+# The append-only tables are those that a migration gave this trigger.
 _APPEND_ONLY = (
     "SELECT c.relname FROM pg_class c JOIN pg_trigger t ON t.tgrelid = c.oid"
     " WHERE t.tgfoid = 'pacsgrid.append_only()'::regprocedure"
 )
-_KEPT = ("schema_version",)
+_READ_ONLY = ("schema_version",)
 
 
 def prepare(owner_dsn: str, application_dsn: str) -> int:
-    """Bring the ledger up to date as its owner, and let the application's role work with it.
+    """Bring the schema up to date as its owner, and grant the application's role what it needs.
 
-    What another role owns of it, as in a ledger that had one role only, goes to the owner: for
-    that the owner must be a superuser or a member of that role. Safe to repeat.
+    Tables that the application's role owns, as in a ledger that had one role only, go to the
+    owner; for that the owner must be a superuser or a member of that role. It may be repeated.
+
+    Parameters
+    ----------
+    owner_dsn
+        libpq connection string of the ledger with the owner's role.
+    application_dsn
+        The same with the application's role.
 
     Returns
     -------
@@ -39,76 +46,91 @@ def prepare(owner_dsn: str, application_dsn: str) -> int:
     Raises
     ------
     ConfigError
-        Both are one role, the application's is a superuser, or the owner may not take over.
+        Both are one role, the application's is a superuser, or the owner may not take its tables.
     RetryableError
         The database does not answer.
     """
     role = check_two(owner_dsn, application_dsn)
-    with closing(_connect(owner_dsn)) as connection:
-        with connection, connection.cursor() as cursor:
+    with closing(connect(owner_dsn)) as opened:
+        with opened, opened.cursor() as cursor:
             _take_over(cursor, role)
         version = migrate(owner_dsn)
-        with connection, connection.cursor() as cursor:
+        with opened, opened.cursor() as cursor:
             _grant(cursor, sql.Identifier(role))
     return version
 
 
 def check_two(owner_dsn: str, application_dsn: str) -> str:
-    """Return the application's role when it is fit to work with what the owner owns.
+    """Check that owner and application are two roles, and the application's no superuser.
+
+    Parameters
+    ----------
+    owner_dsn
+        libpq connection string of the ledger with the owner's role.
+    application_dsn
+        The same with the application's role.
+
+    Returns
+    -------
+    str
+        The application's role.
 
     Raises
     ------
     ConfigError
-        Both are one role, or the application's is a superuser or not there.
+        Both are one role, or the application's is a superuser or does not exist.
     RetryableError
         The database does not answer.
     """
     owner, role = parse_dsn(owner_dsn).get("user"), parse_dsn(application_dsn).get("user")
     if not role or owner == role:
         raise ConfigError("the ledger's owner and the application must be two roles of PostgreSQL")
-    with closing(_connect(owner_dsn)) as connection, connection, connection.cursor() as cursor:
+    with closing(connect(owner_dsn)) as opened, opened, opened.cursor() as cursor:
         cursor.execute("SELECT rolsuper FROM pg_roles WHERE rolname = %s", (role,))
         if cursor.fetchone() != (False,):
-            raise ConfigError(f"role {role} is a superuser, or not there; give another")
+            raise ConfigError(f"role {role} is a superuser or does not exist; name another")
     return str(role)
 
 
 def may_replace(dsn: str) -> bool:
-    """Return whether a role may drop the ledger's schema, if there is one, and make it again.
+    """Return whether a role may drop the ledger's schema, if there is one, and create it again.
 
-    Raises RetryableError when the database does not answer.
+    Raises
+    ------
+    RetryableError
+        The database does not answer.
     """
-    with closing(_connect(dsn)) as connection, connection, connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT has_database_privilege(current_database(), 'CREATE') AND coalesce("
-            "(SELECT pg_has_role(nspowner, 'USAGE') FROM pg_namespace"
-            " WHERE nspname = 'pacsgrid'), true)"
-        )
-        return bool(cursor.fetchone()[0])
+    return _is_true(
+        dsn,
+        "SELECT has_database_privilege(current_database(), 'CREATE') AND coalesce("
+        "(SELECT pg_has_role(nspowner, 'USAGE') FROM pg_namespace"
+        " WHERE nspname = 'pacsgrid'), true)",
+    )
 
 
 def owns_its_trail(dsn: str) -> bool:
-    """Return whether a role could switch the audit trail's triggers off.
+    """Return whether a role could disable the audit trail's triggers.
 
-    Raises RetryableError when the database does not answer.
+    Raises
+    ------
+    RetryableError
+        The database does not answer.
     """
-    with closing(_connect(dsn)) as connection, connection, connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT coalesce(bool_or(pg_has_role(c.relowner, 'MEMBER')), false)"
-            " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-            " WHERE n.nspname = 'pacsgrid' AND c.relkind = 'r'"
-        )
-        return bool(cursor.fetchone()[0])
+    return _is_true(
+        dsn,
+        "SELECT coalesce(bool_or(pg_has_role(c.relowner, 'MEMBER')), false)"
+        " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE n.nspname = 'pacsgrid' AND c.relkind = 'r'",
+    )
 
 
-def _connect(dsn: str) -> Any:
-    try:
-        return psycopg2.connect(dsn, connect_timeout=5)
-    except psycopg2.OperationalError:
-        raise RetryableError("the ledger's database does not answer") from None
+def _is_true(dsn: str, question: str) -> bool:
+    with closing(connect(dsn)) as opened, opened.cursor() as cursor:
+        cursor.execute(question)
+        return cursor.fetchone() == (True,)
 
 
-def _take_over(cursor: Any, role: str) -> None:
+def _take_over(cursor: Cursor, role: str) -> None:
     cursor.execute(
         "SELECT EXISTS (SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
         " WHERE n.nspname = 'pacsgrid' AND c.relowner = %(role)s::regrole)"
@@ -117,21 +139,22 @@ def _take_over(cursor: Any, role: str) -> None:
         " WHERE datname = current_database() AND datdba = %(role)s::regrole)",
         {"role": f'"{role}"'},
     )
-    if not cursor.fetchone()[0]:
+    if cursor.fetchone() != (True,):
         return
     try:
         cursor.execute(sql.SQL("REASSIGN OWNED BY {} TO CURRENT_USER").format(sql.Identifier(role)))
-    except psycopg2.errors.InsufficientPrivilege:
+    except InsufficientPrivilege:
         raise ConfigError(
-            f"role {role} owns the ledger, and its owner may not take over: as a superuser, "
-            f"GRANT {role} to the owner's role, run this again, and REVOKE it"
+            f"role {role} owns the ledger's tables and the new owner may not take them: as a "
+            f"superuser, GRANT {role} to the owner's role, run this again, then REVOKE it"
         ) from None
 
 
-def _grant(cursor: Any, role: sql.Identifier) -> None:
-    """Give the application what it needs of the schema as it is now, and nothing else."""
+def _grant(cursor: Cursor, role: sql.Identifier) -> None:
+    """Grant the application what it needs of the present schema, and nothing else."""
     cursor.execute("SELECT current_database()")
-    database = sql.Identifier(cursor.fetchone()[0])
+    (name,) = cursor.fetchone() or ("",)
+    database = sql.Identifier(name)
     cursor.execute(_APPEND_ONLY)
     trails = sorted({name for (name,) in cursor.fetchall()})
     statements = [
@@ -148,6 +171,6 @@ def _grant(cursor: Any, role: sql.Identifier) -> None:
     for name in trails:
         revoked = sql.SQL("REVOKE UPDATE, DELETE ON pacsgrid.{} FROM {}")
         cursor.execute(revoked.format(sql.Identifier(name), role))
-    for name in _KEPT:
+    for name in _READ_ONLY:
         revoked = sql.SQL("REVOKE INSERT, UPDATE, DELETE ON pacsgrid.{} FROM {}")
         cursor.execute(revoked.format(sql.Identifier(name), role))

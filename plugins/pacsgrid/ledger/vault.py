@@ -1,4 +1,4 @@
-"""The sealed vault: what identifies a study, readable only with the site's key."""
+"""The vault: encrypts what identifies a study, so that only the site's key can read it."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _NONCE = 12
 
 
 class Vault:
-    """Seals and opens small mappings with AES-256-GCM.
+    """Encrypts and decrypts small mappings with AES-256-GCM.
 
     Parameters
     ----------
     key
-        32 bytes from the site's vault key file; the database never sees them.
+        The 32 bytes of the site's vault key file; they are never stored in the database.
 
     Raises
     ------
     ConfigError
-        The key does not have 32 bytes.
+        The key is not 32 bytes long.
     """
 
     def __init__(self, key: bytes) -> None:
@@ -34,12 +34,38 @@ class Vault:
         self._cipher = AESGCM(key)
 
     def seal(self, ref: str, values: Mapping[str, str]) -> bytes:
-        """Return `values` encrypted and bound to the study's reference."""
+        """Return `values` encrypted and bound to a reference.
+
+        Parameters
+        ----------
+        ref
+            The study's or the selection's reference, needed again to open it.
+        values
+            What identifies it.
+
+        Returns
+        -------
+        bytes
+            Nonce (12 bytes), ciphertext and tag.
+        """
         nonce = os.urandom(_NONCE)
         return nonce + self._cipher.encrypt(nonce, json.dumps(dict(values)).encode(), ref.encode())
 
     def open(self, ref: str, sealed: bytes) -> dict[str, str]:
-        """Return what was sealed; raises ConfigError when key or reference are not the same."""
+        """Return what was sealed.
+
+        Parameters
+        ----------
+        ref
+            The reference that it was sealed with.
+        sealed
+            What `seal` returned.
+
+        Raises
+        ------
+        ConfigError
+            It was sealed with another key or reference.
+        """
         try:
             plain = self._cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], ref.encode())
         except InvalidTag:

@@ -1,7 +1,19 @@
-"""The steps of a study's way as plain functions; the DAGs and the command line call these."""
+"""The steps that take a study from its source to verified replicas, as plain functions.
 
-from pacsgrid.pipeline.context import Line
-from pacsgrid.pipeline.find import Outlook, find_studies, look
-from pacsgrid.pipeline.steps import STEPS, BatchResult, run_step, settle
+The DAGs and the command line both call these.
+"""
 
-__all__ = ["STEPS", "BatchResult", "Line", "Outlook", "find_studies", "look", "run_step", "settle"]
+from pacsgrid.pipeline.context import ProjectContext
+from pacsgrid.pipeline.find import IngestPreview, find_studies, preview_ingest
+from pacsgrid.pipeline.steps import STEPS, BatchResult, clear_work_folders, run_step
+
+__all__ = [
+    "STEPS",
+    "BatchResult",
+    "IngestPreview",
+    "ProjectContext",
+    "clear_work_folders",
+    "find_studies",
+    "preview_ingest",
+    "run_step",
+]

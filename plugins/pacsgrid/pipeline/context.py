@@ -4,37 +4,46 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from pacsgrid.config import Site, read_key
+from pacsgrid.config import ProjectSettings, Site, read_key
 from pacsgrid.deid import Profile, Pseudonyms, StudyProcessor, load_profile
 from pacsgrid.deid.quarantine import copy_to_quarantine
 from pacsgrid.disk import open_private, sync_directories
 from pacsgrid.errors import ConfigError
 from pacsgrid.grid import Zone
-from pacsgrid.ledger import Cohorts, Duties, Ledger, Patients, Vault, migrate
-from pacsgrid.model import ProjectSettings
+from pacsgrid.ledger import Ledger, Vault
 from pacsgrid.uids import named
 
 
 @dataclass(frozen=True)
-class Rooms:
-    """The directories one study passes through, all named by its opaque reference."""
+class WorkFolders:
+    """The directories that one study passes through, named by its opaque reference.
+
+    Attributes
+    ----------
+    staging
+        The identified files as the source gave them.
+    outbox
+        The anonymised files, until the study is verified.
+    quarantine
+        Held files, for a steward.
+    """
 
     staging: Path
     outbox: Path
     quarantine: Path
 
-    def keep(self, path: Path) -> str:
-        """Copy a file into the quarantine, whole or not at all; returns its SHA-256 in hex."""
+    def quarantine_file(self, path: Path) -> str:
+        """Copy a file into the quarantine, whole or not at all; return its SHA-256 in hex."""
         return copy_to_quarantine(path, self.quarantine)
 
-    def set_aside(self) -> None:
-        """Have the quarantine hold all of staging too; again is no harm."""
+    def quarantine_staging(self) -> None:
+        """Copy all of staging into the quarantine; safe to repeat."""
         if not self.staging.exists():
             return
         self.quarantine.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -52,33 +61,46 @@ class Rooms:
                     copy.flush()
                     os.fsync(copy.fileno())
             os.replace(partial, target)
-        # Staging is wiped next.
+        # Staging is wiped next, so the links must be on disk.
         sync_directories([self.quarantine, self.quarantine.parent])
 
     def wipe(self) -> None:
-        """Remove what staging and outbox hold of the study; the quarantine stays."""
-        for room in (self.staging, self.outbox):
-            shutil.rmtree(room, ignore_errors=True)
+        """Remove the study's staging and outbox; the quarantine stays."""
+        for folder in (self.staging, self.outbox):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
-class Line:
-    """One project's line from source to verified replicas.
+class ProjectContext:
+    """A project's settings, keys, ledger and zones.
 
     Parameters
     ----------
     site
         The validated site settings.
     project
-        A project's name in them.
+        The project's name in them.
     actor
         Who acts, for the audit trail.
     profile
-        Instead of the project's own; one of those that its settings allow.
+        A profile to use instead of the project's default; one that its settings allow.
+
+    Attributes
+    ----------
+    site, project
+        The settings of the site and of the project.
+    profile
+        The de-identification profile.
+    pseudonyms
+        Derives the project's pseudonyms from its key.
+    ledger
+        States, proofs and audit trail, written in the actor's name.
+    vault
+        Seals and opens what identifies a study.
 
     Raises
     ------
     ConfigError
-        The project, its key file or its profile is missing or wrong, or not allowed.
+        The project, its key file or its profile is missing, wrong or not allowed.
     """
 
     def __init__(
@@ -96,42 +118,17 @@ class Line:
         key = read_key(f"projects.{project}.key_file", self.project.key_file)
         self.pseudonyms = Pseudonyms(key, project)
         self.vault = Vault(site.vault_key)
-        for room in (site.staging, site.outbox, site.quarantine):
-            room.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._actor = actor
+        for folder in (site.staging, site.outbox, site.quarantine):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.ledger = Ledger(site.ledger_dsn, actor)
         self._zones: dict[str, Zone] = {}
 
-    @cached_property
-    def ledger(self) -> Ledger:
-        """The ledger, its schema brought up to date first."""
-        migrate(self.site.ledger_dsn)
-        return Ledger(self.site.ledger_dsn, self._actor)
-
-    @cached_property
-    def duties(self) -> Duties:
-        """What the replication policy still asks for."""
-        migrate(self.site.ledger_dsn)
-        return Duties(self.site.ledger_dsn)
-
-    @cached_property
-    def cohorts(self) -> Cohorts:
-        """Releases and withdrawals."""
-        migrate(self.site.ledger_dsn)
-        return Cohorts(self.site.ledger_dsn)
-
-    @cached_property
-    def patients(self) -> Patients:
-        """Which patient each subject stands for."""
-        migrate(self.site.ledger_dsn)
-        return Patients(self.site.ledger_dsn)
-
     def zone(self, name: str) -> Zone:
-        """Return the client of a zone, one per line."""
+        """Return the client of a zone, with the project's copies and resource; one per context."""
         if name not in self._zones:
-            policy, settings = self.project.policy, self.site.zone(name)
+            policy, settings = self.project.replication, self.site.zone(name)
             self._zones[name] = Zone(
-                replace(
-                    settings,
+                settings.replace(
                     copies=policy.copies.get(name, settings.copies),
                     resource=policy.resources.get(name, settings.resource),
                 )
@@ -145,35 +142,33 @@ class Line:
 
     @property
     def partners(self) -> list[Zone]:
-        """The zones that hold a copy each."""
+        """The partner zones, which hold a copy each."""
         return [self.zone(name) for name in self.project.partner_zones]
 
-    def rooms(self, ref: str) -> Rooms:
-        """Return the directories of one study; raises HeldError, see `uids.named`."""
+    def folders(self, ref: str) -> WorkFolders:
+        """Return the work folders of a study; raise HeldError if it is not a reference."""
         name, site = named(ref), self.site
-        return Rooms(site.staging / name, site.outbox / name, site.quarantine / name)
+        return WorkFolders(site.staging / name, site.outbox / name, site.quarantine / name)
 
     @cached_property
     def processor(self) -> StudyProcessor:
-        """Anonymiser and checker; its processes serve one study after another."""
+        """Anonymiser and checker; its worker processes serve one study after another."""
         return StudyProcessor(self.pseudonyms, self.profile)
 
-    def rest(self) -> None:
-        """End the worker processes, and forget what it knows of the last study."""
+    def stop_workers(self) -> None:
+        """Stop the worker processes, and drop what they remember of the last study."""
         if "processor" in self.__dict__:
             self.__dict__.pop("processor").close()
 
     def close(self) -> None:
-        """Close every connection this line opened."""
-        self.rest()
+        """Stop the workers and close the connections to zones."""
+        self.stop_workers()
         for zone in self._zones.values():
             zone.close()
         self._zones.clear()
-        for name in ("ledger", "duties", "cohorts", "patients"):
-            if name in self.__dict__:
-                self.__dict__.pop(name).close()
 
     def __enter__(self) -> Self:
+        """Return the context itself."""
         return self
 
     def __exit__(
@@ -182,4 +177,5 @@ class Line:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        """Stop the workers and close the connections to zones."""
         self.close()

@@ -1,6 +1,6 @@
-"""Housekeeping: what nobody needs any more is removed, what somebody may need is left.
+"""Housekeeping: remove what nobody needs any more.
 
-Every removal is safe to repeat; what belongs to a study on its way is never touched.
+Every removal is safe to repeat. Nothing of a study that is still being processed is touched.
 """
 
 from __future__ import annotations
@@ -12,54 +12,95 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from pacsgrid.ledger import forget_selections
 from pacsgrid.ledger.codes import GIVEN_UP
 from pacsgrid.model import StudyState
-from pacsgrid.pipeline.context import Line
-from pacsgrid.pipeline.received import sweep_received
+from pacsgrid.pipeline.context import ProjectContext
+from pacsgrid.pipeline.received_cleanup import clean_up_received
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Swept:
-    """How many rooms, quarantines, selections and received files were removed."""
+class CleanupReport:
+    """How much was removed.
 
-    rooms: int = 0
+    Attributes
+    ----------
+    folders
+        Studies whose staging or outbox was wiped.
+    quarantines
+        Studies whose quarantine was removed.
+    selections
+        Old selections of patients or studies.
+    received
+        Files in receivers' folders.
+    """
+
+    folders: int = 0
     quarantines: int = 0
     selections: int = 0
     received: int = 0
 
 
-def sweep(line: Line, keep_rejected: timedelta, keep_selections: timedelta) -> Swept:
-    """Clean up after a project.
+def clean_up(
+    context: ProjectContext, keep_rejected: timedelta, keep_selections: timedelta
+) -> CleanupReport:
+    """Remove what a project does not need any more.
 
-    Removed are staging and outbox of studies that are verified or withdrawn, what was taken through
-    or given up from the receiver's folder, the quarantine of studies that a steward rejected, or
-    whose patient had withdrawn, longer ago than `keep_rejected`, and selections older than
-    `keep_selections`.
+    This is: staging and outbox of studies that are verified or withdrawn; received files that
+    are proven or rejected; old quarantines of studies that a steward rejected or whose patient
+    had withdrawn; and old selections.
+
+    Parameters
+    ----------
+    context
+        The project.
+    keep_rejected
+        How long such a quarantine is kept.
+    keep_selections
+        How long a selection is kept.
+
+    Raises
+    ------
+    RetryableError
+        The ledger does not answer.
     """
-    received = sweep_received(line)
-    rooms = 0
-    for study in line.ledger.studies(
-        line.project.name, (StudyState.VERIFIED, StudyState.WITHDRAWN)
-    ):
-        with line.ledger.lock_study(study.ref) as ours:
-            there = line.rooms(study.ref)
-            if ours and (there.staging.exists() or there.outbox.exists()):
-                there.wipe()
-                rooms += 1
-    quarantines = 0
-    waiting = {row.ref for row in line.ledger.held(line.project.name) if row.code not in GIVEN_UP}
-    for study in line.ledger.studies(line.project.name):
-        room = line.rooms(study.ref).quarantine
-        if study.ref not in waiting and _older(room, keep_rejected):
-            shutil.rmtree(room, ignore_errors=True)
-            quarantines += 1
-    selections = forget_selections(line.site.ledger_dsn, keep_selections)
-    log.info("removed %d rooms, %d quarantines, %d selections", rooms, quarantines, selections)
-    return Swept(rooms, quarantines, selections, received)
+    received = clean_up_received(context)
+    folders = _wipe_finished(context)
+    quarantines = _remove_quarantines(context, keep_rejected)
+    selections = context.ledger.selections.remove_older(keep_selections)
+    log.info(
+        "removed work folders of %d studies, %d quarantines, %d selections",
+        folders,
+        quarantines,
+        selections,
+    )
+    return CleanupReport(folders, quarantines, selections, received)
 
 
-def _older(room: Path, age: timedelta) -> bool:
-    return room.is_dir() and time.time() - room.stat().st_mtime > age.total_seconds()
+def _wipe_finished(context: ProjectContext) -> int:
+    wiped = 0
+    states = (StudyState.VERIFIED, StudyState.WITHDRAWN)
+    for study in context.ledger.studies.find(context.project.name, states):
+        with context.ledger.studies.lock(study.ref) as ours:
+            folders = context.folders(study.ref)
+            if ours and (folders.staging.exists() or folders.outbox.exists()):
+                folders.wipe()
+                wiped += 1
+    return wiped
+
+
+def _remove_quarantines(context: ProjectContext, keep: timedelta) -> int:
+    removed = 0
+    name = context.project.name
+    waiting = {row.ref for row in context.ledger.held.queue(name) if row.code not in GIVEN_UP}
+    for study in context.ledger.studies.find(name):
+        quarantine = context.folders(study.ref).quarantine
+        if study.ref not in waiting and _is_older(quarantine, keep):
+            shutil.rmtree(quarantine, ignore_errors=True)
+            removed += 1
+    return removed
+
+
+def _is_older(folder: Path, age: timedelta) -> bool:
+    return folder.is_dir() and time.time() - folder.stat().st_mtime > age.total_seconds()

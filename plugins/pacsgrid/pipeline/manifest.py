@@ -1,4 +1,4 @@
-"""A study's manifest: what it consists of, with checksums, and how it is asked for."""
+"""A study's manifest: its instances with their checksums and the attributes for queries."""
 
 from __future__ import annotations
 
@@ -9,16 +9,26 @@ from typing import Any, Self
 
 from pacsgrid.deid import REPORT_NAME
 from pacsgrid.errors import ZoneError
-from pacsgrid.ledger import InstanceRow
-from pacsgrid.pipeline.attributes import Json, sorted_out, together
+from pacsgrid.ledger import InstanceRecord
+from pacsgrid.pipeline.attributes import Json, merge_levels, split_by_level
 from pacsgrid.uids import is_uid
 
 MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
-class Listed:
-    """An instance; `own` are the attributes that its study and series do not have."""
+class ManifestEntry:
+    """An instance in a manifest.
+
+    Attributes
+    ----------
+    series, sop
+        SeriesInstanceUID and SOPInstanceUID.
+    sha256, size
+        SHA-256 in hex and bytes of the file.
+    own
+        The attributes that its study and series do not have (DICOM JSON).
+    """
 
     series: str
     sop: str
@@ -29,14 +39,28 @@ class Listed:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A study's manifest, of this version or of one that had no attributes yet.
+    """A study's manifest.
+
+    Manifests of early versions have no attributes.
 
     Attributes
     ----------
+    project
+        The project's name.
+    subject
+        The patient's pseudonym.
+    study
+        StudyInstanceUID.
+    profile, profile_hash
+        Name and hash of the de-identification profile.
+    report_sha256
+        SHA-256 of the de-identification report in hex; None without one.
     shared
-        The attributes (DICOM JSON, PS3.18 F.2) that all instances of the study have.
+        The attributes (DICOM JSON model, PS3.18 F.2) that all instances of the study have.
     series
-        Those of each series' instances, by series UID.
+        The attributes that all instances of a series have, by series UID.
+    instances
+        The instances.
     """
 
     project: str
@@ -47,20 +71,34 @@ class Manifest:
     report_sha256: str | None
     shared: Json
     series: Mapping[str, Json]
-    instances: tuple[Listed, ...]
+    instances: tuple[ManifestEntry, ...]
 
     @classmethod
-    def of(
+    def build(
         cls,
-        rows: Sequence[InstanceRow],
+        rows: Sequence[InstanceRecord],
         known: Mapping[str, Json],
         project: str,
         profile: str,
         profile_hash: str,
         report_sha256: str | None,
     ) -> Self:
-        """Make the manifest of a study whose instances' attributes are `known` by SOP UID."""
-        study, series, own = sorted_out({row.sop_uid: row.series_uid for row in rows}, known)
+        """Build the manifest of a study.
+
+        Parameters
+        ----------
+        rows
+            The study's instances.
+        known
+            The attributes of each instance, by SOP UID.
+        project
+            The project's name.
+        profile, profile_hash
+            Name and hash of the de-identification profile.
+        report_sha256
+            SHA-256 of the de-identification report in hex; None without one.
+        """
+        study, series, own = split_by_level({row.sop_uid: row.series_uid for row in rows}, known)
         return cls(
             project,
             rows[0].subject,
@@ -71,20 +109,20 @@ class Manifest:
             study,
             series,
             tuple(
-                Listed(r.series_uid, r.sop_uid, r.sha256, r.size, own.get(r.sop_uid, {}))
+                ManifestEntry(r.series_uid, r.sop_uid, r.sha256, r.size, own.get(r.sop_uid, {}))
                 for r in sorted(rows, key=lambda r: (r.series_uid, r.sop_uid))
             ),
         )
 
     @classmethod
     def parse(cls, text: bytes) -> Self:
-        """Read a manifest; raises ZoneError when it is none."""
+        """Parse a manifest; raise ZoneError when it is not one."""
         try:
             given: dict[str, Any] = json.loads(text)
             attributes = given.get("attributes", {})
             listed = [(one["series"], one["sop"]) for one in given["instances"]]
             if not all(is_uid(uid) for uids in listed for uid in uids):
-                raise ZoneError(f"a {MANIFEST} names an instance by what is no UID")
+                raise ZoneError(f"a {MANIFEST} lists an instance whose UID is not a UID")
             return cls(
                 given["project"],
                 given["subject"],
@@ -95,7 +133,7 @@ class Manifest:
                 attributes.get("study", {}),
                 attributes.get("series", {}),
                 tuple(
-                    Listed(
+                    ManifestEntry(
                         one["series"],
                         one["sop"],
                         one["sha256"],
@@ -108,12 +146,12 @@ class Manifest:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ZoneError(f"a {MANIFEST} cannot be read: {type(error).__name__}") from None
 
-    def attributes(self, one: Listed) -> Json:
-        """Return all that is known of an instance."""
-        return together(self.shared, self.series.get(one.series, {}), one.own)
+    def attributes(self, one: ManifestEntry) -> Json:
+        """Return all attributes of an instance."""
+        return merge_levels(self.shared, self.series.get(one.series, {}), one.own)
 
     def dump(self) -> bytes:
-        """Return the manifest as it stands in a zone, a line for each instance."""
+        """Return the manifest as it is stored, with a line for each instance."""
         head = {
             "project": self.project,
             "subject": self.subject,

@@ -1,23 +1,24 @@
-"""Review: what is held is shown to a steward, who sends it on again, or takes it out."""
+"""Review: show what is held to a steward, who sends it on again or rejects it."""
 
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from pacsgrid.errors import ConfigError
-from pacsgrid.ledger import HeldRow, note_decision
+from pacsgrid.ledger import HeldRecord
 from pacsgrid.ledger.codes import REJECTED
 from pacsgrid.model import StudyState
-from pacsgrid.pipeline.context import Line
-from pacsgrid.pipeline.preview import held_files
-from pacsgrid.pipeline.received import give_up, is_received, leave
+from pacsgrid.pipeline.context import ProjectContext
+from pacsgrid.pipeline.received_cleanup import is_received, remove_received, remove_rejected
+from pacsgrid.pipeline.thumbnails import held_files
 
 
 class Verdict(StrEnum):
-    """What a steward may decide about one held study."""
+    """What a steward may decide about a held study."""
 
     AGAIN = "Try again"
     REJECT = "Reject"
@@ -26,7 +27,19 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Review:
-    """One study that waits for a steward: its reasons, and how many held files there are."""
+    """A study that waits for a steward.
+
+    Attributes
+    ----------
+    ref
+        The study's reference.
+    whole
+        Whether the study as a whole is held, not only some of its files.
+    files
+        How many held files there are.
+    reasons
+        Code and text of each reason.
+    """
 
     ref: str
     whole: bool
@@ -34,74 +47,117 @@ class Review:
     reasons: tuple[tuple[str, str], ...]
 
 
-def open_reviews(line: Line, limit: int, only: str = "") -> list[Review]:
-    """Return the studies that wait, the longest first; `only` is a code or a study's reference."""
-    rows: dict[str, list[HeldRow]] = {}
-    for row in line.ledger.held(line.project.name):
+def open_reviews(context: ProjectContext, limit: int, only: str = "") -> list[Review]:
+    """Return the studies that wait for a steward, those that wait longest first.
+
+    Parameters
+    ----------
+    context
+        The project.
+    limit
+        How many to return at most.
+    only
+        A code or a study's reference, to return only those; empty for all.
+    """
+    rows: dict[str, list[HeldRecord]] = {}
+    for row in context.ledger.held.queue(context.project.name):
         if row.code != REJECTED and only in ("", row.code, row.ref):
             rows.setdefault(row.ref, []).append(row)
     return [
         Review(
             ref,
-            any(row.whole for row in mine),
-            len(held_files(line.rooms(ref).quarantine)),
-            tuple(sorted({(row.code, row.detail) for row in mine})),
+            any(row.whole for row in own),
+            len(held_files(context.folders(ref).quarantine)),
+            tuple(sorted({(row.code, row.detail) for row in own})),
         )
-        for ref, mine in list(rows.items())[:limit]
+        for ref, own in list(rows.items())[:limit]
     ]
 
 
-def decide(line: Line, ref: str, verdict: Verdict, who: str, reason: str) -> bool:
-    """Carry out a steward's verdict; returns whether the study goes on its way again.
+def decide(context: ProjectContext, ref: str, verdict: Verdict, who: str, reason: str) -> bool:
+    """Carry out a steward's verdict; safe to repeat.
 
-    Sent on again, a study starts from its source, with the line's profile. Rejected, a held study
-    stays held as ``rejected``, and so do single held files; nobody is asked about them again. The
-    quarantine keeps them until housekeeping's time is over, the receiver's folder no longer does.
-    Done twice it is done once.
+    To try again, a study is retrieved anew and processed with the context's profile. A rejected
+    study stays held with the code ``rejected``, and so do rejected single files; nobody is asked
+    about them again. The quarantine keeps them until housekeeping removes them; the receiver's
+    folder does not keep them.
+
+    Parameters
+    ----------
+    context
+        The study's project.
+    ref
+        The study's reference.
+    verdict
+        What was decided.
+    who
+        Who decided, for the audit trail.
+    reason
+        Why, for the audit trail.
+
+    Returns
+    -------
+    bool
+        Whether the study goes on.
 
     Raises
     ------
     ConfigError
-        No one is named, or what is held is no study of its source.
+        No one is named, or what is held is not a study of its source.
     """
     if not who.strip():
         raise ConfigError(f"{ref}: a decision needs the name of who decides")
     if verdict is Verdict.LEAVE:
         return False
-    with line.ledger.lock_study(ref) as ours:
+    with context.ledger.studies.lock(ref) as ours:
         if not ours:
             return False
-        waits = [row for row in line.ledger.held(line.project.name) if row.ref == ref]
-        if not any(row.code != REJECTED for row in waits):
+        waiting = [row for row in context.ledger.held.queue(context.project.name) if row.ref == ref]
+        if not any(row.code != REJECTED for row in waiting):
             return False
-        again = verdict is Verdict.AGAIN
-        if again and not line.vault.open(ref, line.ledger.sealed(ref)).get("study_uid"):
-            raise ConfigError(
-                f"{ref}: this is no study that its source could give again; correct it there, it "
-                "is found by itself then, and reject this entry"
-            )
-        note_decision(line.site.ledger_dsn, ref, verdict.value, who, reason, line.profile.name)
-        held = line.ledger.state(ref) is StudyState.HELD
-        if again:
-            (line.ledger.release if held else line.ledger.reopen)(ref)
-            shutil.rmtree(line.rooms(ref).quarantine, ignore_errors=True)
-        elif held:
-            detail = f"taken out by {who}; the source's study is not taken again"
-            line.ledger.hold(ref, REJECTED, detail)
-            leave(line, ref)
-        elif is_received(line, ref):
-            give_up(line, ref, {row.sha256 for row in waits if not row.whole})
-        else:
-            line.ledger.reject_items(ref, f"taken out by {who}; it is not taken again")
-            return False
-        line.ledger.forget_held_items(ref)
-        return again
+        if verdict is Verdict.AGAIN:
+            _check_retrievable(context, ref)
+        context.ledger.audit.add_decision(ref, verdict.value, who, reason, context.profile.name)
+        if verdict is Verdict.AGAIN:
+            _send_on(context, ref)
+            return True
+        _reject(context, ref, who)
+        return False
 
 
-def summary(reviews: Sequence[Review]) -> dict[str, int]:
-    """Return how many studies wait for each reason."""
-    counts: dict[str, int] = {}
-    for review in reviews:
-        for code in {code for code, _ in review.reasons}:
-            counts[code] = counts.get(code, 0) + 1
-    return counts
+def _check_retrievable(context: ProjectContext, ref: str) -> None:
+    """Raise ConfigError unless the source could give the study again."""
+    if not context.vault.open(ref, context.ledger.vault.sealed(ref)).get("study_uid"):
+        raise ConfigError(
+            f"{ref}: the source cannot give this again, since it is not a study; correct it "
+            "there, so that it is found as a study, and reject this entry"
+        )
+
+
+def _send_on(context: ProjectContext, ref: str) -> None:
+    if context.ledger.studies.state(ref) is StudyState.HELD:
+        context.ledger.studies.unhold(ref)
+    else:
+        context.ledger.studies.reopen(ref)
+    shutil.rmtree(context.folders(ref).quarantine, ignore_errors=True)
+    context.ledger.held.remove(ref)
+
+
+def _reject(context: ProjectContext, ref: str, who: str) -> None:
+    if context.ledger.studies.state(ref) is StudyState.HELD:
+        detail = f"rejected by {who}; the source's study is not taken again"
+        context.ledger.studies.hold(ref, REJECTED, detail)
+        remove_received(context, ref)
+    elif is_received(context, ref):
+        remove_rejected(context, ref, {sha256 for _, sha256 in context.ledger.held.of_study(ref)})
+    else:
+        context.ledger.held.reject(ref, f"rejected by {who}; it is not taken again")
+        return
+    context.ledger.held.remove(ref)
+
+
+def count_by_reason(reviews: Sequence[Review]) -> dict[str, int]:
+    """Return how many studies wait for each reason's code."""
+    return dict(
+        Counter(code for review in reviews for code in {code for code, _ in review.reasons})
+    )

@@ -1,4 +1,4 @@
-"""The steps after find, each idempotent and resumable, each over a batch of references.
+"""The steps after find. Each is safe to repeat, and is run over a batch of references.
 
 A step does only what the ledger says is still missing, so a run that was killed anywhere is
 continued by calling it again.
@@ -17,21 +17,21 @@ from pacsgrid.errors import (
     HeldError,
     PacsgridError,
     RetryableError,
-    WorkFilesGone,
+    WorkFilesMissingError,
     ZoneError,
 )
-from pacsgrid.ledger import WAY
+from pacsgrid.ledger import STATE_ORDER
 from pacsgrid.ledger.codes import WITHDRAWN
 from pacsgrid.model import StudyState
-from pacsgrid.pacs import asked, open_source
+from pacsgrid.pacs import open_source, query_check
 from pacsgrid.pacs.header import Header, read_header
 from pacsgrid.pipeline.anonymise import anonymise
-from pacsgrid.pipeline.completion import complete
-from pacsgrid.pipeline.context import Line
-from pacsgrid.pipeline.documents import put_documents
-from pacsgrid.pipeline.outgoing import outgoing
-from pacsgrid.pipeline.received import leave, settled_before
-from pacsgrid.pipeline.studies import answers, copy_out, study_avus, study_of
+from pacsgrid.pipeline.context import ProjectContext
+from pacsgrid.pipeline.ensure_replicas import ensure_replicas
+from pacsgrid.pipeline.outbox import outbox_instances
+from pacsgrid.pipeline.received_cleanup import proven_instances, remove_received
+from pacsgrid.pipeline.studies import copy_study_to_partner, is_reachable, study_avus
+from pacsgrid.pipeline.study_documents import put_study_documents
 
 log = logging.getLogger(__name__)
 
@@ -41,108 +41,162 @@ LOCK_SECONDS = 30
 
 @dataclass(frozen=True)
 class BatchResult:
-    """References that may go on, and how many of the batch are held now."""
+    """What became of a batch.
+
+    Attributes
+    ----------
+    refs
+        References of the studies that may go on.
+    held
+        How many studies of the batch are held now.
+    """
 
     refs: list[str]
     held: int
 
 
-def retrieve(line: Line, ref: str) -> None:
-    """Bring the study into staging, complete by the source's own instance list.
+def retrieve(context: ProjectContext, ref: str) -> None:
+    """Retrieve a study into staging, complete by the source's own list of instances.
 
-    What a PACS sends is compared with what was asked of it; nothing is kept of another study.
-    """
-    identity = line.vault.open(ref, line.ledger.sealed(ref))
-    settings = line.site.source(identity["source"])
-    source = open_source(settings)
-    study = asked.unsealed(identity)
-    room = line.rooms(ref).staging
-    room.mkdir(parents=True, exist_ok=True, mode=0o700)
-    files = source.retrieve(study, room)
-    if not files and settled_before(line, ref) is None:
-        raise HeldError("empty", "the source lists no instance of this study any more")
-    if settings.kind in ("dimse", "dicomweb"):
-        headers = [read_header(file.path) for file in files]
-        if reason := asked.unasked(study, [one or Header() for one in headers]):
-            line.rooms(ref).wipe()
-            raise HeldError(asked.NOT_ASKED_FOR, reason)
-    log.info("%s: %d instances retrieved", ref, len(files))
+    What a PACS sends is compared with the query it answers; a study that does not match is held,
+    and its files are removed.
 
-
-def deposit(line: Line, ref: str) -> None:
-    """Put the study's instances, AVUs, manifest and report into the home zone.
+    Parameters
+    ----------
+    context
+        The study's project.
+    ref
+        The study's reference.
 
     Raises
     ------
     HeldError
-        The patient withdrew.
-    WorkFilesGone
-        An instance is neither in the zone nor in the outbox.
+        The source has no instance of the study any more, or sent another study.
+    SourceError, SourceUnavailableError
+        The source refused, or did not answer.
     """
-    rows = line.ledger.instances(ref)
-    name = line.project.name
-    if line.cohorts.is_withdrawn(name, rows[0].subject):
+    identity = context.vault.open(ref, context.ledger.vault.sealed(ref))
+    settings = context.site.source(identity["source"])
+    source = open_source(settings)
+    study = query_check.study_from_identity(identity)
+    staging = context.folders(ref).staging
+    staging.mkdir(parents=True, exist_ok=True, mode=0o700)
+    files = source.retrieve(study, staging)
+    if not files and proven_instances(context, ref) is None:
+        raise HeldError("empty", "the source lists no instance of this study any more")
+    if settings.kind in ("dimse", "dicomweb"):
+        headers = [read_header(file.path) for file in files]
+        if reason := query_check.reason_not_asked_for(study, [one or Header() for one in headers]):
+            context.folders(ref).wipe()
+            raise HeldError(query_check.NOT_ASKED_FOR, reason)
+    log.info("%s: %d instances retrieved", ref, len(files))
+
+
+def deposit(context: ProjectContext, ref: str) -> None:
+    """Put a study's instances, AVUs, manifest and report into the home zone.
+
+    Parameters
+    ----------
+    context
+        The study's project.
+    ref
+        The study's reference.
+
+    Raises
+    ------
+    HeldError
+        The patient withdrew consent.
+    WorkFilesMissingError
+        An instance is neither in the zone nor in the outbox.
+    ConflictError, ZoneUnavailableError, ZoneError
+        As in `grid.deposit`.
+    """
+    rows = context.ledger.instances.of_study(ref)
+    name = context.project.name
+    if context.ledger.withdrawals.is_withdrawn(name, rows[0].subject):
         raise HeldError(
             WITHDRAWN, "the patient withdrew from this project; remove the study at its source"
         )
-    grid.ensure_project(line.home, name)
-    collection = study_of(line, line.home, rows)
-    made = outgoing(line, ref, rows)
-    report = grid.deposit(line.home, name, made, study_avus(line, collection, rows))
-    put_documents(line, ref, line.home, collection, rows)
+    grid.ensure_project(context.home, name)
+    collection = grid.collection_of_study(context.home, name, rows)
+    instances = outbox_instances(context, ref, rows)
+    report = grid.deposit(context.home, name, instances, study_avus(context, collection, rows))
+    put_study_documents(context, ref, context.home, rows)
     log.info("%s: %d instances deposited, %d were there", ref, report.put, report.skipped)
 
 
-def replicate(line: Line, ref: str) -> None:
-    """Make the replicas that the home zone's policy and the partners still lack.
+def replicate(context: ProjectContext, ref: str) -> None:
+    """Make the replicas and copies that the home zone and the partners still lack.
 
-    A partner that does not answer gets its copies later (`keep.tend`), and what a zone refuses
-    here is made good by the verification, which knows the bad replicas from the right ones.
+    A partner that does not answer gets its copies in the nightly maintenance. What a zone
+    refuses is left to the verification, which knows which replicas are bad.
+
+    Parameters
+    ----------
+    context
+        The study's project.
+    ref
+        The study's reference.
+
+    Raises
+    ------
+    ConflictError
+        A partner holds an object with the same path and other content.
+    ZoneUnavailableError
+        A zone stopped answering.
     """
-    rows = line.ledger.instances(ref)
+    rows = context.ledger.instances.of_study(ref)
     made = 0
     try:
-        made += grid.replicate_home(line.home, line.project.name, rows)
-        for partner in line.partners:
-            if answers(line, partner):
-                made += copy_out(line, ref, partner, rows)
+        made += grid.replicate_within_zone(context.home, context.project.name, rows)
+        for partner in context.partners:
+            if is_reachable(context, partner):
+                made += copy_study_to_partner(context, ref, partner, rows)
     except ZoneError as error:
         log.warning("%s: left to the verification: %s", ref, error)
     log.info("%s: %d replicas made", ref, made)
 
 
-def verify(line: Line, ref: str) -> None:
-    """Let every zone recompute its replicas from storage; make what is missing, repair what is bad.
+def verify(context: ProjectContext, ref: str) -> None:
+    """Let every zone recompute its replicas from storage; make or repair what is needed.
 
     A partner that does not answer is verified later, unless home alone would be a single copy.
+
+    Parameters
+    ----------
+    context
+        The study's project.
+    ref
+        The study's reference.
 
     Raises
     ------
     RetryableError
         A zone still lacks proven replicas: a resource is down or full, or somebody is writing.
     """
-    rows = line.ledger.instances(ref)
-    short: list[str] = []
-    for zone in (line.home, *line.partners):
-        if zone is not line.home and line.home.settings.copies > 1 and not answers(line, zone):
+    rows = context.ledger.instances.of_study(ref)
+    home = context.home
+    incomplete: list[str] = []
+    for zone in (home, *context.partners):
+        if zone is not home and home.settings.copies > 1 and not is_reachable(context, zone):
             continue
-        done = complete(line, ref, zone, rows)
+        outcome = ensure_replicas(context, ref, zone, rows)
         name = zone.settings.name
-        if done.repaired or done.restored:
+        if outcome.repaired or outcome.restored:
             log.warning(
-                "%s: %d replicas made or repaired, %d objects brought back in %s",
+                "%s: %d replicas made or repaired, %d objects restored in zone %s",
                 ref,
-                done.repaired,
-                done.restored,
+                outcome.repaired,
+                outcome.restored,
                 name,
             )
-        if not done.whole:
-            short.append(
-                f"{len(done.lacking)} instances lack proven replicas in zone {name}, "
-                f"{len(done.bad)} replicas are bad"
+        if not outcome.complete:
+            incomplete.append(
+                f"{len(outcome.lacking)} instances lack proven replicas in zone {name}, "
+                f"{len(outcome.bad)} replicas are bad"
             )
-    if short:
-        raise RetryableError(f"{ref}: {'; '.join(short)}; is a resource down or full?")
+    if incomplete:
+        raise RetryableError(f"{ref}: {'; '.join(incomplete)}; is a resource down or full?")
     log.info("%s: every replica recomputed and equal", ref)
 
 
@@ -150,7 +204,7 @@ def verify(line: Line, ref: str) -> None:
 class Step:
     """A step's function, the state it starts from and the state it leads to."""
 
-    run: Callable[[Line, str], None]
+    run: Callable[[ProjectContext, str], None]
     before: StudyState
     after: StudyState
 
@@ -164,27 +218,48 @@ STEPS: dict[str, Step] = {
 }
 
 
-def settle(line: Line, refs: Sequence[str]) -> int:
-    """Wipe staging and outbox of the studies that are verified; returns how many.
+def clear_work_folders(context: ProjectContext, refs: Sequence[str]) -> int:
+    """Wipe staging and outbox of the studies that are verified.
 
-    Received files that were taken through leave the receiver's folder.
+    Received files that they were made of are removed from the receiver's folder.
+
+    Parameters
+    ----------
+    context
+        The studies' project.
+    refs
+        The studies' references.
+
+    Returns
+    -------
+    int
+        How many of the studies are verified.
     """
-    settled = 0
+    cleared = 0
     for ref in refs:
-        with line.ledger.lock_study(ref) as ours:
-            if ours and line.ledger.state(ref) is StudyState.VERIFIED:
-                leave(line, ref)
-                line.rooms(ref).wipe()
-                settled += 1
-    return settled
+        with context.ledger.studies.lock(ref) as ours:
+            if ours and context.ledger.studies.state(ref) is StudyState.VERIFIED:
+                remove_received(context, ref)
+                context.folders(ref).wipe()
+                cleared += 1
+    return cleared
 
 
-def run_step(line: Line, name: str, refs: Sequence[str]) -> BatchResult:
-    """Take a batch of studies through one step, and through the steps before it that they lack.
+def run_step(context: ProjectContext, name: str, refs: Sequence[str]) -> BatchResult:
+    """Take a batch of studies through one step, and through earlier steps that they lack.
 
-    A study that cannot go on is held with its reason; the others go on. One that may succeed
-    later makes the call fail at the end, so that the scheduler tries again: then only that
-    study has something left to do.
+    A study that cannot go on is held with its reason; the others go on. If a study may succeed
+    later, the call fails at the end, so that the scheduler tries again; then only that study has
+    something left to do.
+
+    Parameters
+    ----------
+    context
+        The studies' project.
+    name
+        The step's name in `STEPS`.
+    refs
+        The studies' references.
 
     Raises
     ------
@@ -196,12 +271,12 @@ def run_step(line: Line, name: str, refs: Sequence[str]) -> BatchResult:
     later: list[str] = []
     for number, ref in enumerate(refs, 1):
         log.info("%s %d of %d: %s", name, number, len(refs), ref)
-        with line.ledger.lock_study(ref, LOCK_SECONDS) as ours:
+        with context.ledger.studies.lock(ref, LOCK_SECONDS) as ours:
             if not ours:
                 later.append(f"{ref}: another worker has it")
                 continue
             try:
-                if advance(line, ref, STEPS[name].after):
+                if advance(context, ref, STEPS[name].after):
                     through.append(ref)
                 else:
                     held += 1
@@ -209,60 +284,74 @@ def run_step(line: Line, name: str, refs: Sequence[str]) -> BatchResult:
                 log.warning("%s: try again later: %s", ref, error)
                 later.append(str(error))
             except Exception as error:
-                # A foreign error's text may quote the dataset: only its type and place are told.
+                # The text of a library's error may quote the data set: log type and place only.
                 place = traceback.extract_tb(error.__traceback__)[-1]
                 text = f"{type(error).__name__} at {place.filename.rsplit('/', 1)[-1]}"
                 log.error("%s: %s fails with %s:%s", ref, name, text, place.lineno)
                 later.append(f"{ref}: {text}:{place.lineno}")
-    line.rest()
+    context.stop_workers()
     if later:
         raise RetryableError(f"{name}: {len(later)} of {len(refs)} to try again: {later[0]}")
     return BatchResult(through, held)
 
 
-def advance(line: Line, ref: str, to: StudyState) -> bool:
-    """Take a study, its lock held, as far as a state; returns False when it is held or withdrawn.
+def advance(context: ProjectContext, ref: str, to: StudyState) -> bool:
+    """Take a study as far as a state; the caller holds its lock.
 
-    A study whose files are gone from staging or outbox starts once more from its source.
+    A study whose files are gone from staging or outbox is retrieved once more.
+
+    Parameters
+    ----------
+    context
+        The study's project.
+    ref
+        The study's reference.
+    to
+        The state to reach.
+
+    Returns
+    -------
+    bool
+        False if the study is held or withdrawn.
 
     Raises
     ------
     RetryableError
-        It may get there later.
+        The study may get there later.
     """
     restarted = False
     while True:
-        state = line.ledger.state(ref)
+        state = context.ledger.studies.state(ref)
         if state in (StudyState.HELD, StudyState.WITHDRAWN):
-            line.rooms(ref).wipe()  # what a crash right after the holding left
+            context.folders(ref).wipe()  # left by a crash right after the study was held
             return False
         step = next((step for step in STEPS.values() if step.before is state), None)
-        if step is None or WAY.index(state) >= WAY.index(to):
+        if step is None or STATE_ORDER.index(state) >= STATE_ORDER.index(to):
             return True
         try:
-            step.run(line, ref)
-            line.ledger.advance(ref, step.after)
+            step.run(context, ref)
+            context.ledger.studies.advance(ref, step.after)
         except RetryableError:
             raise
-        except WorkFilesGone as error:
+        except WorkFilesMissingError as error:
             if restarted:
                 raise RetryableError(f"{ref}: {error}") from None
             log.warning("%s: %s; it is retrieved again", ref, error)
-            line.ledger.reopen(ref)
+            context.ledger.studies.reopen(ref)
             restarted = True
         except PacsgridError as error:
-            _hold(line, ref, error)
+            _hold(context, ref, error)
 
 
-def _hold(line: Line, ref: str, error: PacsgridError) -> None:
+def _hold(context: ProjectContext, ref: str, error: PacsgridError) -> None:
     if isinstance(error, HeldError):
         code, detail = error.code, error.detail
     else:
         code = "conflict" if isinstance(error, ConflictError) else "refused"
         detail = str(error)
     log.warning("%s: held, %s: %s", ref, code, detail)
-    rooms = line.rooms(ref)
-    # In this order a crash between any two leaves every file somewhere that is looked after.
-    rooms.set_aside()
-    line.ledger.hold(ref, code, detail)
-    rooms.wipe()
+    folders = context.folders(ref)
+    # In this order, a crash between any two leaves every file where something looks for it.
+    folders.quarantine_staging()
+    context.ledger.studies.hold(ref, code, detail)
+    folders.wipe()

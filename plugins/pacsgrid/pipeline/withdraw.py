@@ -1,4 +1,4 @@
-"""Withdraw: a patient out of every zone, replica, trash and index, with proof."""
+"""Withdraw a patient from every zone, replica, trash and index, with proof."""
 
 from __future__ import annotations
 
@@ -9,61 +9,88 @@ from datetime import datetime
 
 from pacsgrid import grid
 from pacsgrid.errors import ConfigError, PacsgridError
-from pacsgrid.grid.erase import erase
-from pacsgrid.pipeline.context import Line
-from pacsgrid.pipeline.received import sweep_received
-from pacsgrid.pipeline.release import renew_without
-from pacsgrid.pipeline.studies import answers
+from pacsgrid.grid.erase import erase_subject
+from pacsgrid.pipeline.context import ProjectContext
+from pacsgrid.pipeline.received_cleanup import clean_up_received
+from pacsgrid.pipeline.release import reissue_releases_without
+from pacsgrid.pipeline.studies import is_reachable
 
 log = logging.getLogger(__name__)
 
 
-def withdraw(line: Line, subject: str) -> list[str]:
-    """Withdraw a patient, by pseudonym; returns the zones where that is still to be done.
+def withdraw(context: ProjectContext, subject: str) -> list[str]:
+    """Withdraw a patient, by pseudonym.
 
-    The studies are off their way before anything is removed, so that nothing puts them back.
-    Releases that list them get a new version without them, and the old one is removed. A zone
-    that is away is seen to by `catch_up`.
+    The ledger stops the patient's studies before anything is removed, so that no worker puts them
+    back. Releases that list them get a new version without them, and the old one is removed. A
+    zone that does not answer is seen to by `erase_pending`.
+
+    Parameters
+    ----------
+    context
+        The project.
+    subject
+        The patient's pseudonym.
+
+    Returns
+    -------
+    list of str
+        The zones where the patient is still to be erased.
 
     Raises
     ------
     ConfigError
         The project has no such subject.
     """
-    project = line.project.name
-    zones = [line.project.home_zone, *line.project.partner_zones]
-    if not line.cohorts.sop_uids(project, subject) and not line.cohorts.is_withdrawn(
+    project = context.project.name
+    zones = [context.project.home_zone, *context.project.partner_zones]
+    if not context.ledger.instances.sop_uids_of_subject(
         project, subject
-    ):
+    ) and not context.ledger.withdrawals.is_withdrawn(project, subject):
         raise ConfigError(f"project {project} has no subject {subject!r}; give its pseudonym")
-    refs = line.cohorts.withdraw(project, subject, zones)
+    refs = context.ledger.withdrawals.withdraw(project, subject, zones)
     for ref in refs:
-        line.rooms(ref).wipe()
-    sweep_received(line)
-    renew_without(line, refs)
+        context.folders(ref).wipe()
+    clean_up_received(context)
+    reissue_releases_without(context, refs)
     log.info("%d studies withdrawn", len(refs))
-    return catch_up(line)
+    return erase_pending(context)
 
 
-def catch_up(line: Line, now: datetime | None = None) -> list[str]:
-    """Erase withdrawn patients from zones where that is not proven yet; returns those left."""
-    project, left = line.project.name, set()
-    for row in line.cohorts.withdrawals(project):
+def erase_pending(context: ProjectContext, now: datetime | None = None) -> list[str]:
+    """Erase withdrawn patients from the zones where that is not proven yet.
+
+    Parameters
+    ----------
+    context
+        The project.
+    now
+        The current time.
+
+    Returns
+    -------
+    list of str
+        The zones where something is still to be erased.
+    """
+    project, left = context.project.name, set()
+    for row in context.ledger.withdrawals.of_project(project):
         if row.proven_at is not None:
             continue
-        zone = line.zone(row.zone)
-        if not answers(line, zone, now):
+        zone = context.zone(row.zone)
+        if not is_reachable(context, zone, now):
             left.add(row.zone)
             continue
         try:
-            _erase(line, zone, row.subject)
+            _erase(context, zone, row.subject)
         except PacsgridError as error:
             log.warning("withdrawal in zone %s: %s", row.zone, error)
             left.add(row.zone)
     return sorted(left)
 
 
-def _erase(line: Line, zone: grid.Zone, subject: str) -> None:
-    project = line.project.name
-    done = erase(zone, project, subject, line.cohorts.sop_uids(project, subject))
-    line.cohorts.proven_gone(project, subject, zone.settings.name, json.dumps(asdict(done)))
+def _erase(context: ProjectContext, zone: grid.Zone, subject: str) -> None:
+    project, ledger = context.project.name, context.ledger
+    sop_uids = ledger.instances.sop_uids_of_subject(project, subject)
+    report = erase_subject(zone, project, subject, sop_uids)
+    proof = json.dumps(asdict(report))
+    ledger.withdrawals.mark_erased(project, subject, zone.settings.name, proof)

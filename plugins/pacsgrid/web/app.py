@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import Annotated
 
@@ -19,12 +18,12 @@ from fastapi.staticfiles import StaticFiles
 
 from pacsgrid.config import Site
 from pacsgrid.errors import ConfigError, HeldError, PacsgridError
-from pacsgrid.ledger import Overview, Shelf, StudyRow, Vault, keep_selection, migrate, note_access
-from pacsgrid.ledger.overview import HeldEntry, HourVolume, ReplicaHealth, StateCount, Story
-from pacsgrid.ledger.shelf import ReleaseEntry, WithdrawalEntry
+from pacsgrid.ledger import HeldRecord, Ledger, Overview, ReleaseOverview, StudyRecord, Vault
+from pacsgrid.ledger.overview import HourVolume, ReplicaHealth, StateCount, Story
+from pacsgrid.ledger.release_overview import ReleaseEntry, WithdrawalEntry
 from pacsgrid.model import StudyQuery, StudyState
-from pacsgrid.pipeline import Line
-from pacsgrid.pipeline.preview import held_files, thumbnail, thumbnail_after
+from pacsgrid.pipeline import ProjectContext
+from pacsgrid.pipeline.thumbnails import held_files, thumbnail, thumbnail_anonymised
 from pacsgrid.web.access import SiteDep, Viewer, ViewerDep
 
 STATIC = Path(__file__).parent / "static"
@@ -33,7 +32,7 @@ app = FastAPI(title="pacsgrid", docs_url=None, redoc_url=None, openapi_url=None)
 
 
 @dataclass(frozen=True)
-class Flow:
+class FlowOverview:
     """What is where now."""
 
     now: datetime
@@ -53,7 +52,7 @@ class ProjectHealth:
 
 
 @dataclass(frozen=True)
-class Health:
+class ReplicaOverview:
     """Replica health of every project the user sees."""
 
     now: datetime
@@ -61,7 +60,7 @@ class Health:
 
 
 @dataclass(frozen=True)
-class Released:
+class ReleaseHistory:
     """Every version of every release, and every withdrawal."""
 
     now: datetime
@@ -70,7 +69,7 @@ class Released:
 
 
 @dataclass(frozen=True)
-class Told:
+class StudyDetails:
     """A study's story, and how many held files of it there are to look at."""
 
     story: Story
@@ -78,7 +77,7 @@ class Told:
 
 
 @dataclass(frozen=True)
-class Form:
+class FormChoices:
     """The sources, and per project the profiles that may be chosen instead of its own."""
 
     sources: tuple[str, ...]
@@ -86,7 +85,7 @@ class Form:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class SelectionRequest:
     """What a steward names for a project; identifies, so it is sealed and never logged."""
 
     project: str
@@ -102,21 +101,15 @@ class Selection:
     selection: str
 
 
-@cache
-def _ready(dsn: str) -> None:
-    migrate(dsn)
-
-
-def _seen(site: Site, who: Viewer, project: str | None) -> Sequence[str]:
+def _seen(who: Viewer, project: str | None) -> Sequence[str]:
     """Return the projects that are asked for and may be seen."""
-    _ready(site.ledger_dsn)
     if project and project not in who.projects:
         raise HTTPException(404, f"no project {project} that you may see")
     return [project] if project else who.projects
 
 
 def _overview(site: Site, who: Viewer, project: str | None = None) -> Overview:
-    return Overview(site.ledger_dsn, _seen(site, who, project))
+    return Overview(site.ledger_dsn, _seen(who, project))
 
 
 @app.middleware("http")
@@ -148,20 +141,25 @@ def flow(
     who: ViewerDep,
     project: str | None = None,
     hours: Annotated[int, Query(ge=1, le=24 * 366)] = 48,
-) -> Flow:
+) -> FlowOverview:
     """Counts per state, reasons of what is held, and what was verified in the last hours."""
     view = _overview(site, who, project)
-    return Flow(datetime.now(UTC), view.states(), view.held_reasons(), view.throughput(hours))
+    with view.snapshot():
+        return FlowOverview(
+            datetime.now(UTC), view.states(), view.held_reasons(), view.throughput(hours)
+        )
 
 
 @app.get("/api/form")
-def form(site: SiteDep, who: ViewerDep) -> Form:
+def form(site: SiteDep, who: ViewerDep) -> FormChoices:
     """What the ingest form offers."""
-    return Form(tuple(site.sources), {name: site.project(name).profiles for name in who.projects})
+    return FormChoices(
+        tuple(site.sources), {name: site.project(name).profiles for name in who.projects}
+    )
 
 
 @app.post("/api/selections")
-def select(site: SiteDep, who: ViewerDep, wanted: Wanted) -> Selection:
+def select(site: SiteDep, who: ViewerDep, wanted: SelectionRequest) -> Selection:
     """Seal what a steward names; the run then carries the selection's opaque name only."""
     if not who.ingests:
         raise HTTPException(403, "naming studies needs the right to trigger ingest_studies")
@@ -172,43 +170,45 @@ def select(site: SiteDep, who: ViewerDep, wanted: Wanted) -> Selection:
         study_uids=tuple(wanted.study_uids),
     )
     try:
-        vault = Vault(site.vault_key)
-        return Selection(keep_selection(site.ledger_dsn, vault, wanted.project, who.name, query))
+        selections, vault = Ledger(site.ledger_dsn).selections, Vault(site.vault_key)
+        return Selection(selections.add(vault, wanted.project, who.name, query))
     except ConfigError as error:
         raise HTTPException(422, str(error)) from None
 
 
 @app.get("/api/held")
-def held(site: SiteDep, who: ViewerDep, project: str | None = None) -> list[HeldEntry]:
+def held(site: SiteDep, who: ViewerDep, project: str | None = None) -> list[HeldRecord]:
     """What waits for a steward, the oldest first."""
     return _overview(site, who, project).held()
 
 
 @app.get("/api/replicas")
-def replicas(site: SiteDep, who: ViewerDep, project: str | None = None) -> Health:
+def replicas(site: SiteDep, who: ViewerDep, project: str | None = None) -> ReplicaOverview:
     """Replica health by project, zone and resource."""
     view = _overview(site, who, project)
-    rows, counts = view.replicas(), view.instances()
+    with view.snapshot():
+        rows, counts = view.replicas(), view.instances()
     names = [project] if project else who.projects
     healths = []
     for name in names:
-        wanted = site.project(name).policy.copies
+        wanted = site.project(name).replication.copies
         mine = [row for row in rows if row.project == name]
         healths.append(ProjectHealth(name, counts.get(name, 0), wanted, mine))
-    return Health(datetime.now(UTC), healths)
+    return ReplicaOverview(datetime.now(UTC), healths)
 
 
 @app.get("/api/releases")
-def releases(site: SiteDep, who: ViewerDep, project: str | None = None) -> Released:
+def releases(site: SiteDep, who: ViewerDep, project: str | None = None) -> ReleaseHistory:
     """What was released to researchers, and which patients withdrew, by their pseudonyms."""
-    shelf = Shelf(site.ledger_dsn, _seen(site, who, project))
-    return Released(datetime.now(UTC), shelf.releases(), shelf.withdrawals())
+    view = ReleaseOverview(site.ledger_dsn, _seen(who, project))
+    with view.snapshot():
+        return ReleaseHistory(datetime.now(UTC), view.releases(), view.withdrawals())
 
 
 @app.get("/api/studies")
 def studies(
     site: SiteDep, who: ViewerDep, project: str | None = None, state: StudyState | None = None
-) -> list[StudyRow]:
+) -> list[StudyRecord]:
     """The studies that changed last."""
     return _overview(site, who, project).studies(state)
 
@@ -221,11 +221,11 @@ def _told(site: Site, who: Viewer, ref: str) -> Story:
 
 
 @app.get("/api/studies/{ref}")
-def study(site: SiteDep, who: ViewerDep, ref: str) -> Told:
+def study(site: SiteDep, who: ViewerDep, ref: str) -> StudyDetails:
     """A study's whole story."""
     story = _told(site, who, ref)
     shown = who.reviews and bool(story.held)
-    return Told(story, len(held_files(site.quarantine / ref)) if shown else 0)
+    return StudyDetails(story, len(held_files(site.quarantine / ref)) if shown else 0)
 
 
 def _held_file(site: Site, who: Viewer, ref: str, number: int, what: str) -> tuple[str, Path]:
@@ -238,7 +238,7 @@ def _held_file(site: Site, who: Viewer, ref: str, number: int, what: str) -> tup
     files = held_files(site.quarantine / ref)
     if not 0 <= number < len(files):
         raise HTTPException(404, f"of this study {len(files)} files are held")
-    note_access(site.ledger_dsn, who.name, ref, f"{what} {number}")
+    Ledger(site.ledger_dsn).audit.add_access(who.name, ref, f"{what} {number}")
     return story.study.project, files[number]
 
 
@@ -256,11 +256,11 @@ def picture_after(
     """The same frame as the project's profile, or another it allows, would let it out."""
     project, path = _held_file(site, who, ref, number, "picture after anonymising")
     try:
-        line = Line(site, project, who.name, profile)
+        context = ProjectContext(site, project, who.name, profile)
     except ConfigError as error:
         raise HTTPException(422, str(error)) from None
-    with line:
-        return _png(lambda: thumbnail_after(line, path))
+    with context:
+        return _png(lambda: thumbnail_anonymised(context, path))
 
 
 def _png(drawn: Callable[[], bytes]) -> Response:

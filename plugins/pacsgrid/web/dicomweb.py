@@ -23,7 +23,7 @@ from pacsgrid.config import load_site
 from pacsgrid.errors import ConfigError
 from pacsgrid.gateway import Gateway
 from pacsgrid.gateway.web import dicomweb
-from pacsgrid.gateway.web.caller import Caller, Who
+from pacsgrid.gateway.web.authentication import Caller, Who
 from pacsgrid.web.access import PAGE_DAG
 
 
@@ -51,7 +51,7 @@ def by_airflow(gateway: Gateway) -> Who:
 @cache
 def _application() -> Starlette:
     gateway = Gateway(load_site())
-    gateway.keep_fresh()
+    gateway.start_refreshing()
     return dicomweb(gateway, by_airflow(gateway))
 
 

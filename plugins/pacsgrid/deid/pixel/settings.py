@@ -1,112 +1,111 @@
-"""What a profile says of pixels; everything else about them follows from the file itself."""
+"""What a profile says about pixels: which images are searched for text, and which are held."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
 from ...errors import ConfigError
+from ...validation import StrictModel, describe_errors
 from .boxes import Box
 
-LOOK = ("none", "risky", "all")
-OUTSIDE = ("look", "blank")
-HOLD = ("secondary_capture", "document", "photograph", "label", "face")
-_RULE = frozenset({"modality", "manufacturer", "model", "rows", "columns", "blank"})
+Hold = Literal["secondary_capture", "document", "photograph", "label", "face"]
 
 
-@dataclass(frozen=True)
-class RegionRule:
-    """Where a model of device burns in its text; an empty pattern or 0 stands for any."""
-
-    modality: str
-    manufacturer: re.Pattern[str]
-    model: re.Pattern[str]
-    rows: int
-    columns: int
-    blank: tuple[Box, ...]
+def _read_pattern(value: Any) -> re.Pattern[str]:
+    if isinstance(value, re.Pattern):
+        return value
+    try:
+        return re.compile(str(value), re.IGNORECASE)
+    except re.error:
+        raise ValueError("is not a regular expression of Python") from None
 
 
-@dataclass(frozen=True)
-class PixelSettings:
-    """The part `pixels` of a profile.
+def _read_box(value: Any) -> Box:
+    if isinstance(value, Box):
+        return value
+    try:
+        left, top, right, bottom = (int(number) for number in value)
+    except (TypeError, ValueError):
+        raise ValueError("write a rectangle as [left, top, right, bottom], in pixels") from None
+    if left >= right or top >= bottom:
+        raise ValueError("right must be greater than left, and bottom greater than top")
+    return Box(left, top, right, bottom)
 
-    Attributes
+
+_Pattern = Annotated[re.Pattern[str], BeforeValidator(_read_pattern)]
+
+
+class RegionRule(StrictModel):
+    """One entry of `pixels.regions`: where a model of device burns in its text."""
+
+    modality: Annotated[str, BeforeValidator(str)] = Field(
+        default="", description="Modality (0008,0060) of the images; by default any."
+    )
+    manufacturer: _Pattern = Field(
+        default=re.compile("", re.IGNORECASE),
+        description="Regular expression that is searched in Manufacturer (0008,0070), in any case.",
+    )
+    model: _Pattern = Field(
+        default=re.compile("", re.IGNORECASE),
+        description="Regular expression that is searched in ManufacturerModelName (0008,1090), in "
+        "any case.",
+    )
+    rows: int = Field(default=0, description="Rows of the images; 0 for any number.")
+    columns: int = Field(default=0, description="Columns of the images; 0 for any number.")
+    blank: tuple[Annotated[Box, BeforeValidator(_read_box)], ...] = Field(
+        min_length=1,
+        description="The rectangles that are blanked, each as [left, top, right, bottom] in "
+        "pixels from the upper left corner; right and bottom are excluded.",
+    )
+
+
+class PixelSettings(StrictModel):
+    """The part `pixels` of a profile."""
+
+    look: Literal["none", "risky", "all"] = Field(
+        default="risky",
+        description="Which images are searched for text and cleaned: `none`, `risky` (those that "
+        "commonly carry burned-in text, such as ultrasound) or `all`.",
+    )
+    outside_ultrasound_regions: Literal["look", "blank"] = Field(
+        default="blank",
+        description="What is done outside the calibrated regions (PS3.3 C.8.5.5) of ultrasound "
+        "images that are searched: `look` for text as elsewhere, or `blank` everything.",
+    )
+    hold: frozenset[Hold] = Field(
+        default=frozenset({"secondary_capture", "document", "photograph", "label", "face"}),
+        description="Which instances wait for a steward: `secondary_capture`, `document`, "
+        "`photograph`, `label` (of a slide), `face` (that can be drawn from CT or MR voxels).",
+    )
+    regions: tuple[RegionRule, ...] = Field(
+        default=(),
+        description="Where the site's own devices burn in text. The rules that come with pacsgrid "
+        "(`regions.yaml`) apply after them.",
+    )
+
+
+_RULES = TypeAdapter(tuple[RegionRule, ...])
+
+
+def parse_rules(raw: Any, where: str) -> tuple[RegionRule, ...]:
+    """Return the region rules of a YAML list.
+
+    Parameters
     ----------
-    look
-        Whose pixels are searched for text and cleaned: ``none``, ``risky`` (what commonly carries
-        burned-in text) or ``all``.
-    outside_ultrasound_regions
-        What becomes of pixels outside the calibrated regions (PS3.3 C.8.5.5) of images that are
-        looked at: ``look`` for text as elsewhere, or ``blank`` all.
-    hold
-        What waits for a steward: ``secondary_capture``, ``document``, ``photograph``,
-        ``label``, ``face``.
-    regions
-        The site's own rules; the ready ones of `regions.yaml` come after them.
-    """
-
-    look: str = "risky"
-    outside_ultrasound_regions: str = "blank"
-    hold: frozenset[str] = frozenset(HOLD)
-    regions: tuple[RegionRule, ...] = field(default=())
-
-
-def parse_settings(raw: Any, where: str) -> PixelSettings:
-    """Validate the mapping `pixels` of a profile.
+    raw
+        The list, as YAML reads it.
+    where
+        The file, for the error message.
 
     Raises
     ------
     ConfigError
-        Names the key that is not known or has a value that is not.
+        An entry is wrong; the message names its number and the key.
     """
-    if not isinstance(raw, dict):
-        raise ConfigError(f"{where}: pixels must be a mapping")
-    known = {"look", "outside_ultrasound_regions", "hold", "regions"}
-    if unknown := set(map(str, raw)) - known:
-        raise ConfigError(f"{where}: unknown keys {sorted(unknown)}; known are {sorted(known)}")
-    look = _one_of(raw, "look", LOOK, "risky", where)
-    outside = _one_of(raw, "outside_ultrasound_regions", OUTSIDE, "blank", where)
-    hold = raw.get("hold", list(HOLD))
-    if not isinstance(hold, list) or set(map(str, hold)) - set(HOLD):
-        raise ConfigError(f"{where}: hold must be a list of {list(HOLD)}")
-    return PixelSettings(
-        look, outside, frozenset(hold), parse_rules(raw.get("regions") or [], where)
-    )
-
-
-def parse_rules(raw: Any, where: str) -> tuple[RegionRule, ...]:
-    """Validate a list of region rules; raises `ConfigError` naming the entry's number."""
-    if not isinstance(raw, list):
-        raise ConfigError(f"{where}: regions must be a list")
-    rules = []
-    for number, item in enumerate(raw, 1):
-        try:
-            if set(item) - _RULE:
-                raise ValueError
-            blank = tuple(Box(*(int(v) for v in corners)) for corners in item["blank"])
-            if not blank or any(b.left >= b.right or b.top >= b.bottom for b in blank):
-                raise ValueError
-            rules.append(
-                RegionRule(
-                    str(item.get("modality", "")),
-                    re.compile(str(item.get("manufacturer", "")), re.IGNORECASE),
-                    re.compile(str(item.get("model", "")), re.IGNORECASE),
-                    int(item.get("rows", 0)),
-                    int(item.get("columns", 0)),
-                    blank,
-                )
-            )
-        except (AttributeError, KeyError, TypeError, ValueError, re.error):
-            raise ConfigError(
-                f"{where}: region {number} needs blank: [[left, top, right, bottom], ...] and may "
-                "have modality, manufacturer, model (regular expressions), rows and columns"
-            ) from None
-    return tuple(rules)
-
-
-def _one_of(raw: dict[str, Any], key: str, known: tuple[str, ...], default: str, where: str) -> str:
-    value = raw.get(key, default)
-    if value not in known:
-        raise ConfigError(f"{where}: {key} must be one of {list(known)}")
-    return str(value)
+    try:
+        return _RULES.validate_python(raw)
+    except ValidationError as error:
+        raise ConfigError(f"{where}: {describe_errors(error)}") from None

@@ -18,14 +18,14 @@ from starlette.routing import Route
 
 from pacsgrid.errors import PacsgridError
 from pacsgrid.gateway.core import Gateway
-from pacsgrid.gateway.find import Level
-from pacsgrid.gateway.index import UID
-from pacsgrid.gateway.objects import Instance
-from pacsgrid.gateway.transcode import CannotDecode
+from pacsgrid.gateway.object_reader import StoredInstance
+from pacsgrid.gateway.queries import QueryLevel
+from pacsgrid.gateway.transcode import UndecodableError
 from pacsgrid.gateway.web import query, retrieve, store
-from pacsgrid.gateway.web.accept import insist_json
-from pacsgrid.gateway.web.address import address, service
-from pacsgrid.gateway.web.caller import Caller, Who
+from pacsgrid.gateway.web.authentication import Caller, Who
+from pacsgrid.gateway.web.content_negotiation import require_json
+from pacsgrid.gateway.web.resource_urls import address, service
+from pacsgrid.uids import is_numeric_uid
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ _INSTANCE = f"{_SERIES}/instances/{{sop}}"
 _FRAME = re.compile("0{0,8}[1-9][0-9]{0,8}")
 _AGAIN_SECONDS = "10"
 
-Found = Callable[[Gateway, Request, list[Instance]], Response]
+Found = Callable[[Gateway, Request, list[StoredInstance]], Response]
 
 
 def dicomweb(gateway: Gateway, who: Who, public_url: str = "") -> Starlette:
@@ -50,9 +50,9 @@ def dicomweb(gateway: Gateway, who: Who, public_url: str = "") -> Starlette:
     public_url
         The URL under which clients reach the service; empty where that is not known.
     """
-    stores = store.Stores(gateway)
+    stores = store.StoreService(gateway)
 
-    def searched(level: Level) -> Callable[[Request], Awaitable[Response]]:
+    def searched(level: QueryLevel) -> Callable[[Request], Awaitable[Response]]:
         async def search(request: Request) -> Response:
             caller = await _admitted(who, request)
             return await run_in_threadpool(_told, _search, gateway, caller, level, request)
@@ -73,12 +73,12 @@ def dicomweb(gateway: Gateway, who: Who, public_url: str = "") -> Starlette:
         return Route(path, work, methods=["GET"])
 
     routes = [
-        get("/studies", searched(Level.STUDY)),
-        get("/series", searched(Level.SERIES)),
-        get("/instances", searched(Level.IMAGE)),
-        get(f"{_STUDY}/series", searched(Level.SERIES)),
-        get(f"{_STUDY}/instances", searched(Level.IMAGE)),
-        get(f"{_SERIES}/instances", searched(Level.IMAGE)),
+        get("/studies", searched(QueryLevel.STUDY)),
+        get("/series", searched(QueryLevel.SERIES)),
+        get("/instances", searched(QueryLevel.IMAGE)),
+        get(f"{_STUDY}/series", searched(QueryLevel.SERIES)),
+        get(f"{_STUDY}/instances", searched(QueryLevel.IMAGE)),
+        get(f"{_SERIES}/instances", searched(QueryLevel.IMAGE)),
         get(f"{_INSTANCE}/frames/{{frames}}", retrieved(_frames)),
         get(f"{_INSTANCE}/frames/{{frames}}/rendered", retrieved(_rendered_frame)),
         get(f"{_INSTANCE}/frames/{{frames}}/thumbnail", retrieved(_thumbnail_frame)),
@@ -119,7 +119,7 @@ async def _admitted(who: Who, request: Request) -> Caller:
         raise HTTPException(414, f"a query may have up to {MOST_QUERY >> 10} KiB")
     caller = await who(request)
     for name in ("study", "series", "sop"):
-        if not UID.fullmatch(request.path_params.get(name, "0")):
+        if not is_numeric_uid(request.path_params.get(name, "0")):
             raise HTTPException(400, f"the {name} in the address is no UID (PS3.5 9.1)")
     return caller
 
@@ -142,7 +142,7 @@ def _refused(request: Request, error: Exception) -> Response:
 
 
 def _failed(request: Request, error: Exception) -> Response:
-    if isinstance(error, CannotDecode):
+    if isinstance(error, UndecodableError):
         return JSONResponse({"detail": str(error)}, 406)
     log.error("%s", error)
     if isinstance(error, PacsgridError) and error.retryable:
@@ -150,8 +150,8 @@ def _failed(request: Request, error: Exception) -> Response:
     return JSONResponse({"detail": str(error)}, 500)
 
 
-def _search(gateway: Gateway, caller: Caller, level: Level, request: Request) -> Response:
-    media = insist_json(request)
+def _search(gateway: Gateway, caller: Caller, level: QueryLevel, request: Request) -> Response:
+    media = require_json(request)
     path: dict[str, str] = dict(request.path_params)
     asked = query.parse(level, request.query_params, path, gateway.settings.most_answers)
     root = address(request)
@@ -177,22 +177,22 @@ def _numbers(request: Request) -> list[int]:
     return list(dict.fromkeys(int(part) for part in parts))
 
 
-def _frames(gateway: Gateway, request: Request, found: list[Instance]) -> Response:
+def _frames(gateway: Gateway, request: Request, found: list[StoredInstance]) -> Response:
     return retrieve.retrieve_frames(gateway, request, found[0], _numbers(request))
 
 
-def _rendered_frame(gateway: Gateway, request: Request, found: list[Instance]) -> Response:
+def _rendered_frame(gateway: Gateway, request: Request, found: list[StoredInstance]) -> Response:
     return retrieve.retrieve_rendered(gateway, request, found, _numbers(request))
 
 
-def _thumbnail_frame(gateway: Gateway, request: Request, found: list[Instance]) -> Response:
+def _thumbnail_frame(gateway: Gateway, request: Request, found: list[StoredInstance]) -> Response:
     numbers = _numbers(request)
     return retrieve.retrieve_rendered(gateway, request, found, numbers, retrieve.THUMBNAIL)
 
 
-def _thumbnail(gateway: Gateway, request: Request, found: list[Instance]) -> Response:
+def _thumbnail(gateway: Gateway, request: Request, found: list[StoredInstance]) -> Response:
     return retrieve.retrieve_rendered(gateway, request, found, edge=retrieve.THUMBNAIL)
 
 
-def _bulk(gateway: Gateway, request: Request, found: list[Instance]) -> Response:
+def _bulk(gateway: Gateway, request: Request, found: list[StoredInstance]) -> Response:
     return retrieve.retrieve_bulk(gateway, request, found[0], request.path_params["path"])

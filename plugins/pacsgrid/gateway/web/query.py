@@ -11,47 +11,51 @@ from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
 
 from pacsgrid.gateway.core import Gateway
-from pacsgrid.gateway.find import (
+from pacsgrid.gateway.matching import NUMBERS, bounds, number_of
+from pacsgrid.gateway.queries import (
     INSTANCE_TAGS,
     SERIES_TAGS,
     SERIES_UID,
     STUDY_TAGS,
     STUDY_UID,
-    Answer,
-    Level,
+    Match,
+    QueryLevel,
     supported,
 )
-from pacsgrid.gateway.matching import NUMBERS, bounds, number_of
 from pacsgrid.pipeline.attributes import Json
 
 # What is always answered (PS3.18 tables 10.6.3-3 to 10.6.3-5), with an empty value if need be.
 _ALWAYS = {
-    Level.STUDY: """
+    QueryLevel.STUDY: """
         StudyDate StudyTime AccessionNumber InstanceAvailability ModalitiesInStudy
         ReferringPhysicianName PatientName PatientID PatientBirthDate PatientSex
         StudyInstanceUID StudyID NumberOfStudyRelatedSeries NumberOfStudyRelatedInstances
     """,
-    Level.SERIES: """
+    QueryLevel.SERIES: """
         Modality SeriesInstanceUID SeriesNumber NumberOfSeriesRelatedInstances
     """,
-    Level.IMAGE: """
+    QueryLevel.IMAGE: """
         SOPClassUID SOPInstanceUID InstanceAvailability InstanceNumber
     """,
 }
 # What is answered where the object has it.
 _IF_ANY = {
-    Level.STUDY: "TimezoneOffsetFromUTC StudyDescription",
-    Level.SERIES: """
+    QueryLevel.STUDY: "TimezoneOffsetFromUTC StudyDescription",
+    QueryLevel.SERIES: """
         SeriesDescription TimezoneOffsetFromUTC PerformedProcedureStepStartDate
         PerformedProcedureStepStartTime RequestAttributesSequence
     """,
-    Level.IMAGE: "TimezoneOffsetFromUTC Rows Columns BitsAllocated NumberOfFrames",
+    QueryLevel.IMAGE: "TimezoneOffsetFromUTC Rows Columns BitsAllocated NumberOfFrames",
 }
-_OF_LEVEL = {Level.STUDY: STUDY_TAGS, Level.SERIES: SERIES_TAGS, Level.IMAGE: INSTANCE_TAGS}
+_OF_LEVEL = {
+    QueryLevel.STUDY: STUDY_TAGS,
+    QueryLevel.SERIES: SERIES_TAGS,
+    QueryLevel.IMAGE: INSTANCE_TAGS,
+}
 _UPPER = {
-    Level.STUDY: (),
-    Level.SERIES: (Level.STUDY,),
-    Level.IMAGE: (Level.STUDY, Level.SERIES),
+    QueryLevel.STUDY: (),
+    QueryLevel.SERIES: (QueryLevel.STUDY,),
+    QueryLevel.IMAGE: (QueryLevel.STUDY, QueryLevel.SERIES),
 }
 _TAG = re.compile(r"[0-9a-fA-F]{8}")
 _CHARACTER_SET: Json = {"00080005": {"vr": "CS", "Value": ["ISO_IR 192"]}}
@@ -103,7 +107,7 @@ class Search:
         What of the request was not taken into account.
     """
 
-    level: Level
+    level: QueryLevel
     keys: dict[str, str]
     fields: set[str]
     everything: bool
@@ -112,7 +116,7 @@ class Search:
     warnings: list[str]
 
 
-def parse(level: Level, params: QueryParams, path: dict[str, str], most: int) -> Search:
+def parse(level: QueryLevel, params: QueryParams, path: dict[str, str], most: int) -> Search:
     """Read a search's parameters.
 
     Parameters
@@ -232,19 +236,19 @@ def run(gateway: Gateway, user: str, asked: Search, root: str, path: dict[str, s
     return [_shown(one, asked, root, path) for one in page]
 
 
-def _shown(one: Answer, asked: Search, root: str, path: dict[str, str]) -> Json:
+def _shown(one: Match, asked: Search, root: str, path: dict[str, str]) -> Json:
     level = asked.level
     upper = [
         above
         for above in _UPPER[level]
-        if not (path.get("study") and above is Level.STUDY)
-        and not (path.get("series") and above is Level.SERIES)
+        if not (path.get("study") and above is QueryLevel.STUDY)
+        and not (path.get("series") and above is QueryLevel.SERIES)
     ]
     tags = set(ALWAYS[level] | IF_ANY[level])
     for above in upper:
         tags |= _OF_LEVEL[above] if asked.everything else ALWAYS[above] | IF_ANY[above]
     tags |= {tag.partition(".")[0] for tag in asked.fields}
-    tags |= {STUDY_UID} | ({SERIES_UID} if level is not Level.STUDY else set())
+    tags |= {STUDY_UID} | ({SERIES_UID} if level is not QueryLevel.STUDY else set())
     if asked.everything:
         tags |= _OF_LEVEL[level]
     shown = _CHARACTER_SET | {t: v for t, v in one.attributes.items() if t in tags}
@@ -254,7 +258,7 @@ def _shown(one: Answer, asked: Search, root: str, path: dict[str, str]) -> Json:
     return dict(sorted(shown.items()))
 
 
-def _resource(one: Answer) -> str:
+def _resource(one: Match) -> str:
     named = (("studies", one.study), ("series", one.series), ("instances", one.sop))
     return "".join(f"/{name}/{uid}" for name, uid in named if uid)
 

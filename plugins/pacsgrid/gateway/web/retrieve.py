@@ -19,25 +19,25 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from pacsgrid.gateway.core import Gateway
-from pacsgrid.gateway.explicit import explicit
+from pacsgrid.gateway.explicit_vr import explicit
+from pacsgrid.gateway.frames import FrameReader, ValueSpan
 from pacsgrid.gateway.metadata import PATH, bulk_value, metadata
-from pacsgrid.gateway.objects import SMALL, Instance
-from pacsgrid.gateway.pixels import Frames, Value
-from pacsgrid.gateway.rendered import FORMATS, View, render
-from pacsgrid.gateway.transcode import EXPLICIT, CannotDecode, decodable
-from pacsgrid.gateway.web.accept import (
+from pacsgrid.gateway.object_reader import SMALL, StoredInstance
+from pacsgrid.gateway.rendered import FORMATS, RenderOptions, render
+from pacsgrid.gateway.transcode import EXPLICIT, UndecodableError, decodable
+from pacsgrid.gateway.web.byte_ranges import is_ranged, ranged
+from pacsgrid.gateway.web.content_negotiation import (
     ANY,
     AS_STORED,
     DICOM,
     OCTETS,
-    Accepted,
-    accepted,
-    fits,
-    insist_json,
+    AcceptedType,
+    accepted_types,
+    allows,
     not_acceptable,
+    require_json,
 )
-from pacsgrid.gateway.web.address import address
-from pacsgrid.gateway.web.ranges import is_ranged, ranged
+from pacsgrid.gateway.web.resource_urls import address
 
 THUMBNAIL = 256
 # Bytes that are sent at once: each piece costs a change of threads.
@@ -67,10 +67,10 @@ Part = tuple[str, Iterable[bytes]]
 T = TypeVar("T")
 
 
-def retrieve(gateway: Gateway, request: Request, instances: Sequence[Instance]) -> Response:
+def retrieve(gateway: Gateway, request: Request, instances: Sequence[StoredInstance]) -> Response:
     """Answer with instances' files: in parts, or the only one by itself."""
-    for one in accepted(request):
-        if not fits(one, DICOM) or not _can_give(one, instances):
+    for one in accepted_types(request):
+        if not allows(one, DICOM) or not _can_give(one, instances):
             continue
         anyhow = one.syntax == AS_STORED or (one.media == "*/*" and not one.syntax)
         syntax = "" if anyhow else one.syntax or EXPLICIT
@@ -84,13 +84,13 @@ def retrieve(gateway: Gateway, request: Request, instances: Sequence[Instance]) 
     )
 
 
-def _can_give(one: Accepted, instances: Sequence[Instance]) -> bool:
+def _can_give(one: AcceptedType, instances: Sequence[StoredInstance]) -> bool:
     if one.syntax in ("", EXPLICIT):
         return one.media == "*/*" or all(decodable(i.syntax) for i in instances)
     return one.syntax == AS_STORED or all(i.syntax == one.syntax for i in instances)
 
 
-def _files(gateway: Gateway, instances: Sequence[Instance], syntax: str) -> Iterator[Part]:
+def _files(gateway: Gateway, instances: Sequence[StoredInstance], syntax: str) -> Iterator[Part]:
     """Yield instances' files, decoded where `syntax` asks for what they are not stored in."""
     for one, pieces in gateway.objects.many(instances):
         given = one.syntax
@@ -99,17 +99,17 @@ def _files(gateway: Gateway, instances: Sequence[Instance], syntax: str) -> Iter
         yield f"{DICOM}; transfer-syntax={given}" if given else DICOM, pieces
 
 
-def _explicit(gateway: Gateway, one: Instance, pieces: Iterator[bytes]) -> Iterator[bytes]:
+def _explicit(gateway: Gateway, one: StoredInstance, pieces: Iterator[bytes]) -> Iterator[bytes]:
     large = one.size > SMALL
     with gateway.cache.open(one) if large else BytesIO(b"".join(pieces)) as file:
         yield from explicit(file)
 
 
 def retrieve_metadata(
-    gateway: Gateway, request: Request, instances: Sequence[Instance]
+    gateway: Gateway, request: Request, instances: Sequence[StoredInstance]
 ) -> Response:
     """Answer with instances' attributes in JSON."""
-    media = insist_json(request)
+    media = require_json(request)
     root = address(request)
     texts = metadata(gateway.index, gateway.objects, gateway.cache, instances, root)
 
@@ -123,12 +123,12 @@ def retrieve_metadata(
     return _stream(pieces(), media)
 
 
-def retrieve_bulk(gateway: Gateway, request: Request, one: Instance, path: str) -> Response:
+def retrieve_bulk(gateway: Gateway, request: Request, one: StoredInstance, path: str) -> Response:
     """Answer with a bulk data value; encapsulated pixel data comes frame by frame, as stored.
 
     A value by itself, not in parts, may be asked for by a range of its bytes (RFC 9110 14).
     """
-    ways = [way for way in accepted(request) if fits(way, OCTETS)]
+    ways = [way for way in accepted_types(request) if allows(way, OCTETS)]
     if not ways:
         raise not_acceptable([f'multipart/related; type="{OCTETS}"'])
     # Parts have no ranges: who asks for one and takes a value by itself is given it.
@@ -140,7 +140,7 @@ def retrieve_bulk(gateway: Gateway, request: Request, one: Instance, path: str) 
     with ExitStack() as stack:
         file = stack.enter_context(_open(gateway, one))
         if path.upper().startswith("7FE0"):
-            frames = Frames(file)
+            frames = FrameReader(file)
             if int(path, 16) != frames.tag:
                 raise HTTPException(404, "no such bulk data")
             if frames.syntax != EXPLICIT:
@@ -153,10 +153,10 @@ def retrieve_bulk(gateway: Gateway, request: Request, one: Instance, path: str) 
                 return _stream(chain.from_iterable(pieces for _, pieces in held), OCTETS)
             value = frames.value
             if frames.swapped:  # as it is stored, as every value of such an instance
-                value, syntax = Value.of(bulk_value(file, path)), str(ExplicitVRBigEndian)
+                value, syntax = ValueSpan.of(bulk_value(file, path)), str(ExplicitVRBigEndian)
         else:
             try:
-                value = Value.of(bulk_value(file, path))
+                value = ValueSpan.of(bulk_value(file, path))
             except KeyError:
                 raise HTTPException(404, "no such bulk data") from None
         whole = stack.pop_all()
@@ -170,7 +170,7 @@ def retrieve_bulk(gateway: Gateway, request: Request, one: Instance, path: str) 
     return answer
 
 
-def _frames(frames: Frames, numbers: Iterable[int], decoded: bool = False) -> Iterator[Part]:
+def _frames(frames: FrameReader, numbers: Iterable[int], decoded: bool = False) -> Iterator[Part]:
     syntax = EXPLICIT if decoded else frames.syntax
     media = f"{_MEDIA.get(syntax, OCTETS)}; transfer-syntax={syntax}"
     for number in numbers:
@@ -184,14 +184,14 @@ def _held(things: Iterable[T], stack: ExitStack) -> Generator[T, None, None]:
 
 
 def retrieve_frames(
-    gateway: Gateway, request: Request, one: Instance, numbers: Sequence[int]
+    gateway: Gateway, request: Request, one: StoredInstance, numbers: Sequence[int]
 ) -> Response:
     """Answer with frames, as stored or decoded, one after the other."""
     with ExitStack() as stack:
-        frames = Frames(stack.enter_context(_open(gateway, one)))
+        frames = FrameReader(stack.enter_context(_open(gateway, one)))
         if max(numbers) > frames.count:
             raise HTTPException(404, f"the instance has {frames.count} frames")
-        for way in accepted(request):
+        for way in accepted_types(request):
             stored = _MEDIA.get(frames.syntax, OCTETS)
             plain = frames.syntax == EXPLICIT
             as_is = (
@@ -199,9 +199,9 @@ def retrieve_frames(
                 or (way.media == ANY and not way.syntax)
                 or (way.media == stored and not way.syntax and not plain)
             )
-            if as_is and fits(way, OCTETS if way.media == OCTETS else stored):
+            if as_is and allows(way, OCTETS if way.media == OCTETS else stored):
                 decoded = False
-            elif fits(way, OCTETS) and way.syntax in ("", EXPLICIT) and decodable(frames.syntax):
+            elif allows(way, OCTETS) and way.syntax in ("", EXPLICIT) and decodable(frames.syntax):
                 decoded = not plain
             else:
                 continue
@@ -220,7 +220,7 @@ def retrieve_frames(
 def retrieve_rendered(
     gateway: Gateway,
     request: Request,
-    instances: Sequence[Instance],
+    instances: Sequence[StoredInstance],
     numbers: Sequence[int] = (),
     edge: int = 0,
 ) -> Response:
@@ -229,11 +229,11 @@ def retrieve_rendered(
     The one is the first frame of the first instance, of the middle one for a thumbnail.
     """
     try:
-        view = View.parse(request.query_params, edge)
+        view = RenderOptions.parse(request.query_params, edge)
     except ValueError as error:
         raise HTTPException(400, str(error)) from None
-    for way in accepted(request):
-        media = next((one for one in FORMATS if fits(way, one)), "")
+    for way in accepted_types(request):
+        media = next((one for one in FORMATS if allows(way, one)), "")
         if not media or (way.multipart and edge):
             continue
         if way.multipart:
@@ -246,35 +246,41 @@ def retrieve_rendered(
         raise HTTPException(400, "frames are rendered in parts, or one at a time")
     one = instances[len(instances) // 2] if edge else instances[0]
     with _open(gateway, one) as file:
-        return Response(_picture(Frames(file), (numbers or [1])[0], view, media), media_type=media)
+        return Response(
+            _picture(FrameReader(file), (numbers or [1])[0], view, media), media_type=media
+        )
 
 
 def _pictures(
-    gateway: Gateway, instances: Sequence[Instance], numbers: Sequence[int], view: View, media: str
+    gateway: Gateway,
+    instances: Sequence[StoredInstance],
+    numbers: Sequence[int],
+    view: RenderOptions,
+    media: str,
 ) -> Iterator[Part]:
     """Yield the frames of the instances that have any; what cannot be drawn ends it."""
     none = True
     for one in instances:
         with _open(gateway, one) as file:
             try:
-                frames = Frames(file)
-            except CannotDecode:
+                frames = FrameReader(file)
+            except UndecodableError:
                 continue  # a report or a plan among the images of a study
             for number in numbers or range(1, frames.count + 1):
                 none = False
                 yield media, [_picture(frames, number, view, media)]
     if none:
-        raise CannotDecode("there is no image among what is asked for")
+        raise UndecodableError("there is no image among what is asked for")
 
 
-def _picture(frames: Frames, number: int, view: View, media: str) -> bytes:
+def _picture(frames: FrameReader, number: int, view: RenderOptions, media: str) -> bytes:
     try:
         return render(frames, number, view, media)
     except IndexError:
         raise HTTPException(404, "the instance has no such frame") from None
 
 
-def _open(gateway: Gateway, one: Instance) -> BinaryIO:
+def _open(gateway: Gateway, one: StoredInstance) -> BinaryIO:
     """Open an instance's file; one with many frames is kept for the next of them."""
     if one.frames > 1 or one.size > SMALL:
         return gateway.cache.open(one)

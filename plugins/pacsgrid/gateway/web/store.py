@@ -21,13 +21,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from pacsgrid.gateway.core import Gateway
-from pacsgrid.gateway.index import UID
-from pacsgrid.gateway.web.accept import DICOM, JSON, MULTIPART, insist_json
-from pacsgrid.gateway.web.caller import Caller
+from pacsgrid.gateway.web.authentication import Caller
+from pacsgrid.gateway.web.content_negotiation import DICOM, JSON, MULTIPART, require_json
 from pacsgrid.pacs.multipart import MultipartError, MultipartReader, boundary_of
 from pacsgrid.pacs.part10 import HEAD, MOST_META, Meta, read_meta
-from pacsgrid.pacs.receiver.incoming import Arrival, Incoming, NotUnderstood
+from pacsgrid.pacs.storage_scp.incoming import Arrival, Incoming, InvalidInstanceError
 from pacsgrid.pipeline.attributes import Json
+from pacsgrid.uids import is_numeric_uid
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ _STEP = 1 << 20
 
 
 @dataclass
-class Outcome:
+class StoreOutcome:
     """What became of a request's instances: SOP class, SOP instance and reason of failure."""
 
     stored: list[tuple[str, str]] = field(default_factory=list)
@@ -88,7 +88,7 @@ def _ui(uid: str) -> Json:
     return {"vr": "UI", "Value": [uid]} if uid else {"vr": "UI"}
 
 
-class Stores:
+class StoreService:
     """The requests that bring instances, apart from those that read.
 
     Each occupies a thread while its body comes, which may take long; threads of their own keep
@@ -115,7 +115,7 @@ class Stores:
         receiver = self._gateway.site.receiver
         if receiver is None:
             raise HTTPException(503, "this gateway stores nothing: the site has no receiver")
-        insist_json(request)
+        require_json(request)
         boundary = _boundary(request)
         most = self._gateway.settings.most_upload_mb << 20
         length = request.headers.get("Content-Length", "0")
@@ -128,9 +128,9 @@ class Stores:
         if self._of_user[caller.user] >= _MOST_OF_USER:
             raise HTTPException(503, "send less at once", {"Retry-After": _BUSY_SECONDS})
         study = request.path_params.get("study", "")
-        body = Body(request, most, self._stalled)
+        body = RequestBody(request, most, self._stalled)
 
-        def work() -> Outcome:
+        def work() -> StoreOutcome:
             try:
                 with closing(Incoming(receiver.folder, receiver.reserve_mb << 20)) as incoming:
                     if not incoming.has_room():
@@ -178,7 +178,7 @@ def _boundary(request: Request) -> bytes | None:
         raise HTTPException(400, "Content-Type names no boundary") from None
 
 
-class Body:
+class RequestBody:
     """A request's body, for a thread that reads it; slow and endless ones are refused."""
 
     def __init__(self, request: Request, most: int, stalled: float) -> None:
@@ -219,8 +219,8 @@ class Body:
 
 def _take(
     incoming: Incoming, pieces: Iterator[bytes], boundary: bytes | None, study: str
-) -> Outcome:
-    outcome = Outcome()
+) -> StoreOutcome:
+    outcome = StoreOutcome()
     waiting: list[tuple[str, str]] = []
     try:
         if boundary is None:
@@ -252,7 +252,7 @@ def _take_one(
     incoming: Incoming,
     content: Iterator[bytes | memoryview],
     study: str,
-    outcome: Outcome,
+    outcome: StoreOutcome,
     waiting: list[tuple[str, str]],
 ) -> None:
     head, meta = _head(content)
@@ -261,7 +261,7 @@ def _take_one(
             outcome.others.append(CANNOT_UNDERSTAND)
         return
     named = (meta.sop_class, meta.sop_uid)
-    if not all(UID.fullmatch(uid) for uid in (*filter(None, named), meta.transfer_syntax)):
+    if not all(is_numeric_uid(uid) for uid in (*filter(None, named), meta.transfer_syntax)):
         # They would stand in a file's head, in paths and in the answer.
         outcome.others.append(CANNOT_UNDERSTAND)
         return
@@ -271,15 +271,15 @@ def _take_one(
         for piece in chain((memoryview(head)[meta.end :],), content):
             arrival.write(piece)
         found = incoming.study_of(arrival)
-        if not UID.fullmatch(found):
-            raise NotUnderstood("its StudyInstanceUID is no UID")
+        if not is_numeric_uid(found):
+            raise InvalidInstanceError("its StudyInstanceUID is no UID")
         if study and found != study:
             outcome.failed.append((*named, MISMATCH))
             return
         incoming.finish(arrival)
         arrival = None
         waiting.append(named)
-    except NotUnderstood:
+    except InvalidInstanceError:
         outcome.failed.append((*named, CANNOT_UNDERSTAND))
     except OSError as error:
         log.error("an instance cannot be written: errno %s", error.errno)
@@ -287,7 +287,7 @@ def _take_one(
     finally:
         # Whatever happened: what was not finished leaves neither file nor descriptor.
         if arrival is not None:
-            arrival.drop()
+            arrival.discard()
 
 
 def _head(content: Iterator[bytes | memoryview]) -> tuple[bytes, Meta | None]:

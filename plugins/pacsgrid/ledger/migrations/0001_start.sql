@@ -14,7 +14,7 @@ CREATE TABLE pacsgrid.study (
 );
 CREATE INDEX study_project_state ON pacsgrid.study (project, state);
 
--- What identifies a study, encrypted with a key that this database never sees.
+-- What identifies a study, encrypted with a key that is never stored in this database.
 CREATE TABLE pacsgrid.vault (
     ref text PRIMARY KEY REFERENCES pacsgrid.study,
     sealed bytea NOT NULL
@@ -55,7 +55,7 @@ CREATE TABLE pacsgrid.proof (
     PRIMARY KEY (ref, sop_uid, zone, replica)
 );
 
--- Every replica that was ever found bad, so that a resource that fails again is seen.
+-- Every replica that was ever found bad, so that a resource that fails repeatedly is noticed.
 CREATE TABLE pacsgrid.bad_replica (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     ref text NOT NULL REFERENCES pacsgrid.study,
@@ -78,7 +78,7 @@ CREATE TABLE pacsgrid.audit (
 );
 CREATE INDEX audit_ref ON pacsgrid.audit (ref, id);
 
--- The trail is written by the database itself: no code path can change a state unseen.
+-- A trigger writes the trail, so that no change of state can bypass it.
 CREATE FUNCTION pacsgrid.audit_state() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO pacsgrid.audit (ref, was, became, actor, reason)

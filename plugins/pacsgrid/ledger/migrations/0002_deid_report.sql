@@ -1,4 +1,4 @@
--- What was done to a study and that the checker passed it; tags and numbers, nothing identifying.
+-- What the anonymiser and the checker did with a study: tags and counts, nothing identifying.
 CREATE TABLE pacsgrid.deid_report (
     ref text PRIMARY KEY REFERENCES pacsgrid.study,
     sha256 text NOT NULL,

@@ -1,4 +1,4 @@
--- Who looked at what identifies a study (a held image may show a name), and when.
+-- Who looked at what may identify a study, such as a held image with a name in it, and when.
 CREATE TABLE pacsgrid.access (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     who text NOT NULL,

@@ -1,2 +1,2 @@
--- Re-identification wants a reason; looking at a held image is explained by its being held.
+-- Re-identification needs a reason; that a held image is looked at needs none.
 ALTER TABLE pacsgrid.access ADD COLUMN reason text NOT NULL DEFAULT '';

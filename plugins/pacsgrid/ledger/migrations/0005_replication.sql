@@ -1,4 +1,4 @@
--- Zones that did not answer: since when, how often we tried, when to try again.
+-- Zones that did not answer: since when, how often they were tried, when to try again.
 CREATE TABLE pacsgrid.zone_absence (
     zone text PRIMARY KEY,
     since timestamptz NOT NULL,
@@ -7,8 +7,8 @@ CREATE TABLE pacsgrid.zone_absence (
 );
 CREATE INDEX bad_replica_resource ON pacsgrid.bad_replica (zone, resource, seen_at);
 
--- How many instances of a study have how many good replicas in a zone. Kept by the database with
--- every change of proofs, so that planning reads a few rows a study, not a proof a replica.
+-- How many instances of a study have how many good replicas in a zone. Triggers update it with
+-- every change of proofs, so that planning reads a few rows per study, not one per replica.
 CREATE TABLE pacsgrid.holding (
     ref text NOT NULL REFERENCES pacsgrid.study,
     zone text NOT NULL,

@@ -1,4 +1,4 @@
--- Frozen lists of a project, and what they list, so that a withdrawal knows whom it concerns.
+-- Releases of a project and the studies they list, so that a withdrawal finds the releases.
 CREATE TABLE pacsgrid.release (
     project text NOT NULL,
     name text NOT NULL,
@@ -18,7 +18,8 @@ CREATE TABLE pacsgrid.release_study (
 );
 CREATE INDEX release_study_ref ON pacsgrid.release_study (ref);
 
--- Patients who withdrew: by pseudonym, one row a zone; `proven_at` is when it was seen gone there.
+-- Patients who withdrew, by pseudonym, one row per zone; `proven_at` is when the zone was found to
+-- hold nothing of the patient.
 CREATE TABLE pacsgrid.withdrawal (
     project text NOT NULL,
     subject text NOT NULL,

@@ -1,5 +1,5 @@
--- What a steward asked for by name: patients, accessions, studies; encrypted like the vault, since
--- a run's settings in Airflow's database may hold nothing that identifies.
+-- Patients, accessions and studies that a steward named, encrypted like the vault: the settings of
+-- a run in Airflow's database must not hold identifying values.
 CREATE TABLE pacsgrid.selection (
     id text PRIMARY KEY,
     project text NOT NULL,

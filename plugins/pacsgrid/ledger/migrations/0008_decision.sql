@@ -1,4 +1,4 @@
--- What a steward decided about a held study, by whom and why; never changed.
+-- What a steward decided about a held study, who it was, and why; append-only.
 CREATE TABLE pacsgrid.decision (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     ref text NOT NULL REFERENCES pacsgrid.study,

@@ -1,4 +1,4 @@
--- How far a source was asked for a project: every day up to this one.
+-- The last study date up to which a source was queried for a project.
 CREATE TABLE pacsgrid.sync_place (
     project text NOT NULL,
     source text NOT NULL,

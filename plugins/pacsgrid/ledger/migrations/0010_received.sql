@@ -1,5 +1,5 @@
--- Received files, by checksum, and the instance that came of each: what is known here need not stay
--- with the receiver. One instance may come of several files that differ in what is removed.
+-- Received files, by checksum, and the instance that each became: the receiver need not keep them.
+-- Several files that differ in what the anonymiser removes may become one instance.
 CREATE TABLE pacsgrid.received (
     ref text NOT NULL REFERENCES pacsgrid.study,
     sha256 text NOT NULL,
@@ -7,5 +7,5 @@ CREATE TABLE pacsgrid.received (
     PRIMARY KEY (ref, sha256)
 );
 
--- The report as it was when the study was taken up again, to which what came since is added.
+-- The report as it was when the study was reopened; the report of later files is added to it.
 ALTER TABLE pacsgrid.deid_report ADD COLUMN settled text;

@@ -1,5 +1,5 @@
--- What tells a subject's patient from another one: keyed hashes of the header's words, which say
--- nothing without the project's key. Of a withdrawn patient nothing is kept.
+-- What tells a subject's patient from another one: keyed hashes of words in the header, which are
+-- meaningless without the project's key. Rows of withdrawn patients are deleted.
 CREATE TABLE pacsgrid.patient (
     project text NOT NULL,
     subject text NOT NULL,

@@ -1,0 +1,44 @@
+"""What all connections to a zone share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .catalog import Catalog
+from .logical_locking import LockTable
+
+
+@dataclass(frozen=True)
+class ZoneState:
+    """A zone's identity, its catalog and its locks.
+
+    Attributes
+    ----------
+    name : str
+        Name of the zone.
+    directory : Path
+        Where catalog and vaults lie.
+    host : str
+        Address that clients are told for the zone's resources.
+    admin : str
+        Name of the first administrator.
+    partners : Mapping of str to tuple
+        Host, port and shared key of each federated zone.
+    catalog : Catalog
+        The catalog.
+    default_resource : str
+        Resource of objects for which the client names none.
+    locks : LockTable
+        Data objects that are being written.
+    """
+
+    name: str
+    directory: Path
+    host: str
+    admin: str
+    partners: Mapping[str, tuple[str, int, str]]
+    catalog: Catalog
+    default_resource: str = "demoResc"
+    locks: LockTable = field(default_factory=LockTable)

@@ -1,0 +1,85 @@
+"""Files of instances that are read frame by frame, kept on disk for a while.
+
+A viewer asks for each frame by itself; the zone is asked for the object once. Each file was
+compared with its checksum before it got its name. Anonymised, as everything the zones hold.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Collection
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from pacsgrid.errors import ZoneError
+from pacsgrid.gateway.object_reader import ObjectReader, StoredInstance
+
+
+class FileCache:
+    """Files by their checksums, those used longest ago removed first.
+
+    Parameters
+    ----------
+    folder
+        The cache's own directory.
+    most
+        Bytes that may be kept; the file asked for last is kept in any case.
+    """
+
+    def __init__(self, folder: Path, objects: ObjectReader, most: int) -> None:
+        self._folder = folder
+        self._objects = objects
+        self._most = most
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def open(self, one: StoredInstance) -> BinaryIO:
+        """Return an instance's file, open for reading; errors as of `Objects.read`."""
+        path = self._folder / one.sha256
+        try:
+            file: BinaryIO = path.open("rb")
+        except FileNotFoundError:
+            file = self._fetch(one, path)
+            self._shrink(path)
+        with suppress(OSError):
+            os.utime(path)
+        return file
+
+    def _fetch(self, one: StoredInstance, path: Path) -> BinaryIO:
+        digest = hashlib.sha256()
+        handle, name = tempfile.mkstemp(dir=self._folder, prefix=".")
+        try:
+            with os.fdopen(handle, "wb") as target:
+                for piece in self._objects.stream(one):
+                    digest.update(piece)
+                    target.write(piece)
+            if digest.hexdigest() != one.sha256:
+                raise ZoneError(f"instance {one.sop} is not as it was; verify it")
+            file: BinaryIO = Path(name).open("rb")  # noqa: SIM115 - the caller closes it
+            os.replace(name, path)
+            return file
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+    def _shrink(self, newest: Path) -> None:
+        files = []
+        for path in self._folder.iterdir():
+            with suppress(FileNotFoundError):  # another process removed it
+                state = path.stat()
+                files.append((state.st_mtime, state.st_size, path))
+        total = sum(size for _, size, _ in files)
+        for _, size, path in sorted(files):
+            if total <= self._most:
+                return
+            if path != newest and not path.name.startswith("."):
+                path.unlink(missing_ok=True)
+                total -= size
+
+    def keep_only(self, known: Collection[str]) -> None:
+        """Remove the files of objects that are in no zone any more."""
+        for path in list(self._folder.iterdir()):
+            if not path.name.startswith(".") and path.name not in known:
+                path.unlink(missing_ok=True)

@@ -1,0 +1,191 @@
+"""Keeping the index fresh: what changed in a zone is read again, nothing else.
+
+Two catalog queries for each zone and project tell it: the manifests' checksums, and how many
+good replicas each series has.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import zlib
+from collections.abc import Collection as Some
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BytesIO
+
+from irods.column import Like
+from irods.models import Collection, DataObject
+from pydicom.errors import InvalidDicomError
+
+from pacsgrid import grid
+from pacsgrid.errors import PacsgridError, ZoneUnavailableError
+from pacsgrid.gateway.index import Index, StudyCopy
+from pacsgrid.gateway.transcode import bound_inflation
+from pacsgrid.grid.catalog import GOOD
+from pacsgrid.grid.fetch import StoredObject, stored_below
+from pacsgrid.grid.layout import PARTIAL
+from pacsgrid.grid.zone import translated_errors
+from pacsgrid.pipeline.attributes import Json, read_attributes, split_by_level
+from pacsgrid.pipeline.manifest import MANIFEST, Manifest
+from pacsgrid.uids import is_name, is_uid
+
+log = logging.getLogger(__name__)
+
+_HEAD = 256 << 10
+
+
+@dataclass(frozen=True)
+class _There:
+    """A study's copy as the catalog tells it."""
+
+    manifest: str
+    objects: Mapping[str, int]
+
+
+def refresh(index: Index, zone: grid.Zone, project: str, withdrawn: Some[str] = frozenset()) -> int:
+    """Bring the index up to date with a project in a zone; returns how many studies changed.
+
+    A study without its manifest is left as it is known: manifests are replaced now and then. It
+    is dropped when its collection is gone.
+
+    Parameters
+    ----------
+    withdrawn
+        Subjects who withdrew: what a zone still has of them is not shown any more.
+
+    Raises
+    ------
+    ZoneUnavailableError, ZoneError
+        The zone did not answer, or refused; the index is as it was, or partly up to date.
+    """
+    bit = index.zone_bit(zone.settings.name)
+    there, known = _there(zone, project), index.copies(bit, project)
+    there = {key: now for key, now in there.items() if key[0] not in withdrawn}
+    changed = 0
+    for (subject, uid), now in there.items():
+        copy = known.get((subject, uid))
+        if not now.manifest or (copy and _same(copy, now)):
+            continue
+        try:
+            changed += _enter(index, bit, zone, project, subject, uid, now)
+        except PacsgridError as error:
+            if isinstance(error, ZoneUnavailableError):
+                raise
+            log.warning("study %s in zone %s: %s", uid, zone.settings.name, error)
+        except sqlite3.OperationalError:
+            raise
+        except Exception as error:
+            # One manifest that is not as it should be must not keep the others out.
+            log.error(
+                "study %s in zone %s: its manifest cannot be entered: %s",
+                uid,
+                zone.settings.name,
+                type(error).__name__,
+            )
+    for subject, uid in known.keys() - there.keys():
+        path = grid.study_collection(zone.settings.name, project, subject, uid)
+        with translated_errors(zone.settings.name):
+            if subject not in withdrawn and zone.session.collections.exists(path):
+                continue
+        index.drop(bit, project, subject, uid)
+        changed += 1
+    return changed
+
+
+def _same(copy: StudyCopy, now: _There) -> bool:
+    return copy.manifest == now.manifest and copy.objects == now.objects
+
+
+def _there(zone: grid.Zone, project: str) -> dict[tuple[str, str], _There]:
+    root = f"/{zone.settings.name}/home/{project}/data/"
+    below = Like(Collection.name, f"{root}%")
+    objects: dict[tuple[str, str], dict[str, int]] = {}
+    for row in zone.rows(
+        (Collection.name,), below, DataObject.replica_status == GOOD, count=DataObject.id
+    ):
+        parts = row[Collection.name].removeprefix(root).split("/")
+        if len(parts) in (2, 3):
+            own = objects.setdefault((parts[0], parts[1]), {})
+            if len(parts) == 3 and not parts[2].endswith(PARTIAL):
+                own[parts[2]] = int(row[DataObject.id])
+    manifests: dict[tuple[str, str], str] = {}
+    columns = (Collection.name, DataObject.checksum)
+    good = DataObject.replica_status == GOOD
+    for row in zone.rows(columns, below, DataObject.name == MANIFEST, good):
+        parts = row[Collection.name].removeprefix(root).split("/")
+        if len(parts) == 2:
+            manifests[parts[0], parts[1]] = row[DataObject.checksum] or "none"
+    return {
+        key: _There(manifests.get(key, ""), own)
+        for key, own in objects.items()
+        if is_name(key[0]) and is_uid(key[1])  # other collections are no studies of ours
+    }
+
+
+def _enter(
+    index: Index, bit: int, zone: grid.Zone, project: str, subject: str, uid: str, now: _There
+) -> int:
+    path = grid.study_collection(zone.settings.name, project, subject, uid)
+    text = grid.get_document(zone, f"{path}/{MANIFEST}")
+    if text is None:
+        return 0
+    manifest = Manifest.parse(text)
+    if (manifest.project, manifest.subject, manifest.study) != (project, subject, uid):
+        log.error("study %s in zone %s has another one's manifest", uid, zone.settings.name)
+        return 0
+    good: dict[str, StoredObject] = {}
+    for one in stored_below(zone, path):
+        series, _, name = one.path.removeprefix(f"{path}/").partition("/")
+        if name.endswith(".dcm"):
+            good[f"{series}/{name.removesuffix('.dcm')}"] = one
+    manifest, own = _with_headers(zone, manifest, good)
+    index.put(bit, manifest, own, good, StudyCopy(now.manifest, now.objects))
+    return 1
+
+
+def _with_headers(
+    zone: grid.Zone, manifest: Manifest, good: Mapping[str, StoredObject]
+) -> tuple[Manifest, dict[str, Json]]:
+    """Read the headers of the objects that a manifest tells no attributes of."""
+    bare = {one.sop: one for one in manifest.instances if not one.own}
+    present = [one for one in bare.values() if f"{one.series}/{one.sop}" in good]
+    if not present:
+        return manifest, {}
+
+    def read(sop: str) -> Json:
+        stored = good[f"{bare[sop].series}/{sop}"]
+        for size in (_HEAD, stored.size):
+            try:
+                file = BytesIO(grid.get_head(zone, stored.path, size))
+                bound_inflation(file)
+                return read_attributes(file)
+            except (EOFError, InvalidDicomError, zlib.error):
+                continue
+            except PacsgridError as error:
+                if isinstance(error, ZoneUnavailableError):
+                    raise
+                break
+        log.warning("the header of %s in zone %s cannot be read", sop, zone.settings.name)
+        return {}
+
+    sops = [one.sop for one in present]
+    known = dict(zip(sops, zone.run_parallel(read, sops, grid.CONNECTIONS), strict=True))
+    study, series, own = split_by_level({one.sop: one.series for one in present}, known)
+    return (
+        Manifest(
+            manifest.project,
+            manifest.subject,
+            manifest.study,
+            manifest.profile,
+            manifest.profile_hash,
+            manifest.report_sha256,
+            study | manifest.shared,
+            {
+                uid: series.get(uid, {}) | dict(manifest.series.get(uid, {}))
+                for uid in series.keys() | manifest.series.keys()
+            },
+            manifest.instances,
+        ),
+        own,
+    )

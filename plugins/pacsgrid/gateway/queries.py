@@ -1,0 +1,311 @@
+"""Queries at study, series and instance level over what a user may read.
+
+The same for C-FIND (PS3.4 C.4.1) and QIDO-RS (PS3.18 10.6): keys of upper levels may be given
+at lower ones, and counts are of what the user may read.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pacsgrid.gateway.index import Index, first
+from pacsgrid.gateway.matching import bounds, matches
+from pacsgrid.gateway.object_reader import StoredInstance
+from pacsgrid.gateway.read_access import ReadAccess
+from pacsgrid.pipeline import attributes
+from pacsgrid.pipeline.attributes import AVAILABLE_SYNTAX, Json
+
+STUDY_UID, SERIES_UID, SOP_UID = "0020000D", "0020000E", "00080018"
+SOP_CLASS, MODALITY, PATIENT_ID, STUDY_DATE = "00080016", "00080060", "00100020", "00080020"
+MODALITIES_IN_STUDY, CLASSES_IN_STUDY = "00080061", "00080062"
+STUDY_SERIES, STUDY_INSTANCES, SERIES_INSTANCES = "00201206", "00201208", "00201209"
+AVAILABILITY, NUMBER_OF_FRAMES = "00080056", "00280008"
+_COUNTED = {
+    MODALITIES_IN_STUDY,
+    CLASSES_IN_STUDY,
+    STUDY_SERIES,
+    STUDY_INSTANCES,
+    SERIES_INSTANCES,
+    AVAILABILITY,
+}
+_STUDIES_AT_ONCE = 200
+_COUNT = re.compile("[0-9]{1,9}")
+_UID_LIST = re.compile(r"[\\,]")
+
+
+class QueryLevel(StrEnum):
+    """What is asked for; the values are those of Query/Retrieve Level (0008,0052)."""
+
+    STUDY = "STUDY"
+    SERIES = "SERIES"
+    IMAGE = "IMAGE"
+
+
+STUDY_TAGS = attributes.STUDY | (_COUNTED - {SERIES_INSTANCES})
+SERIES_TAGS = attributes.SERIES | {SERIES_INSTANCES}
+INSTANCE_TAGS = attributes.INSTANCE | {AVAILABLE_SYNTAX}
+_TAGS = {
+    QueryLevel.STUDY: STUDY_TAGS,
+    QueryLevel.SERIES: STUDY_TAGS | SERIES_TAGS,
+    QueryLevel.IMAGE: STUDY_TAGS | SERIES_TAGS | INSTANCE_TAGS,
+}
+# Asked of a study, these mean any of its series or instances.
+_OF_ANY = {MODALITY: MODALITIES_IN_STUDY, SOP_CLASS: CLASSES_IN_STUDY}
+
+
+@dataclass(frozen=True)
+class Match:
+    """One match: its UIDs, those of lower levels empty, and every attribute that is known.
+
+    ``attributes`` are those of its level and the ones above, in the DICOM JSON model; an
+    instance stands beside them where instances were asked for.
+    """
+
+    study: str
+    series: str
+    sop: str
+    attributes: Json
+    instance: StoredInstance | None = None
+
+
+def supported(level: QueryLevel, tag: str) -> bool:
+    """Whether a key, of which the first tag counts, can be matched at a level."""
+    return tag.partition(".")[0] in _TAGS[level] or (level is QueryLevel.STUDY and tag in _OF_ANY)
+
+
+def find(
+    index: Index, access: ReadAccess, level: QueryLevel, keys: Mapping[str, str]
+) -> Iterator[Match]:
+    """Yield what matches all keys and may be read, in an order that stays the same.
+
+    Parameters
+    ----------
+    keys
+        Values by tag, as `matching.matches` takes them; ``supported`` tells which are matched,
+        the others are not looked at.
+    """
+    wanted = {tag: value for tag, value in keys.items() if supported(level, tag)}
+    if level is QueryLevel.STUDY:
+        wanted = {_OF_ANY.get(tag, tag): value for tag, value in wanted.items()}
+    with index.reading() as db:
+        for ids in _candidates(db, wanted):
+            yield from _Studies(db, access, ids, level, wanted).answers()
+
+
+def instances(
+    index: Index, access: ReadAccess, study: str, series: str = "", sop: str = ""
+) -> list[StoredInstance]:
+    """Return the instances of a study, a series, or the one instance, that may be read."""
+    keys = {STUDY_UID: study, SERIES_UID: series, SOP_UID: sop}
+    found = find(index, access, QueryLevel.IMAGE, {tag: uid for tag, uid in keys.items() if uid})
+    return [one.instance for one in found if one.instance]
+
+
+def _candidates(db: sqlite3.Connection, keys: Mapping[str, str]) -> Iterator[list[int]]:
+    """Yield the studies that may match, some at a time; what the file has an index for counts."""
+    where: list[str] = []
+    values: list[str] = []
+
+    def one_of(column: str, tag: str, around: str = "{}") -> None:
+        uids = [uid for uid in _UID_LIST.split(keys.get(tag, "")) if uid]
+        if uids and keys[tag].strip("*"):
+            where.append(around.format(f"{column} IN (SELECT value FROM json_each(?))"))
+            values.append(json.dumps(uids))
+
+    one_of("uid", STUDY_UID)
+    one_of("uid", SERIES_UID, "id IN (SELECT study FROM series WHERE {})")
+    one_of(
+        "instance.uid",
+        SOP_UID,
+        "id IN (SELECT study FROM series JOIN instance ON series = series.id WHERE {})",
+    )
+    patient = keys.get(PATIENT_ID, "")
+    if patient and not set(patient) & {"*", "?", "\\"}:
+        where.append("patient_id = ?")
+        values.append(patient.strip())
+    dates = keys.get(STUDY_DATE, "").strip("*")
+    low, high = bounds("DA", "" if "\\" in dates else dates)
+    for limit, sign in ((low, ">="), (high, "<=")):
+        if limit:
+            where.append(f"date {sign} ?")
+            values.append(limit)
+    condition = " AND ".join(["id > ?", *where])
+    last = 0
+    while True:
+        rows = db.execute(
+            f"SELECT id FROM study WHERE {condition} ORDER BY id LIMIT {_STUDIES_AT_ONCE}",
+            (last, *values),
+        ).fetchall()
+        if not rows:
+            return
+        yield [key for (key,) in rows]
+        last = rows[-1][0]
+
+
+@dataclass
+class _Series:
+    """A series, and what of it the user may read: instances by SOP class."""
+
+    id: int
+    study: int
+    uid: str
+    place: str
+    own: Json
+    classes: dict[str, int]
+
+    @property
+    def count(self) -> int:
+        return sum(self.classes.values())
+
+
+class _Studies:
+    """Some studies: what the user may read of them, and what of that matches."""
+
+    def __init__(
+        self,
+        db: sqlite3.Connection,
+        access: ReadAccess,
+        ids: Sequence[int],
+        level: QueryLevel,
+        keys: Mapping[str, str],
+    ) -> None:
+        self._db = db
+        self._access = access
+        self._level = level
+        tags = {tag: tag.partition(".")[0] for tag in keys}
+        lower = {tag for tag in keys if tags[tag] not in STUDY_TAGS}
+        instance = {tag for tag in lower if tags[tag] not in SERIES_TAGS}
+        counted = {tag for tag in keys if tags[tag] in _COUNTED} - lower
+        own = {tag: v for tag, v in keys.items() if tag not in lower | counted}
+        self._counted_keys = {tag: keys[tag] for tag in counted}
+        self._series_keys = {tag: keys[tag] for tag in lower - instance}
+        self._instance_keys = {tag: keys[tag] for tag in instance}
+        marks = ", ".join("?" * len(ids))
+        self._studies: dict[int, tuple[str, Json]] = {}
+        for key, uid, text in db.execute(
+            f"SELECT id, uid, attributes FROM study WHERE id IN ({marks}) ORDER BY id", ids
+        ):
+            known = json.loads(text) | {STUDY_UID: _value("UI", uid)}
+            if _all_match(own, known):
+                self._studies[key] = (uid, known)
+        # Most queries match few studies: only of these the series are looked at.
+        self._series = self._readable(list(self._studies))
+
+    def _readable(self, ids: Sequence[int]) -> dict[int, list[_Series]]:
+        marks = ", ".join("?" * len(ids))
+        found: dict[int, _Series] = {}
+        partly: set[int] = set()
+        for key, study, uid, place, text, zones, sop_class, number in self._db.execute(
+            "SELECT series.id, study, uid, place, attributes, zones, sop_class, number"
+            f" FROM series JOIN tally ON series = series.id WHERE study IN ({marks})"
+            " ORDER BY study, series.id",
+            ids,
+        ):
+            if place not in self._access.series:
+                continue
+            if key not in found:
+                found[key] = _Series(key, study, uid, place, json.loads(text), {})
+            if self._access.fully_readable(place) & zones:
+                classes = found[key].classes
+                classes[sop_class] = classes.get(sop_class, 0) + number
+            elif self._access.is_partial(place):
+                partly.add(key)
+        for key in partly:
+            found[key].classes = {}
+            classes = found[key].classes
+            for instance, _ in self._instances(found[key], "", {}):
+                classes[instance.sop_class] = classes.get(instance.sop_class, 0) + 1
+        grouped: dict[int, list[_Series]] = {}
+        for one in found.values():
+            if one.count:
+                grouped.setdefault(one.study, []).append(one)
+        return grouped
+
+    def answers(self) -> Iterator[Match]:
+        for key, (uid, own) in self._studies.items():
+            series = self._series.get(key)
+            if not series:
+                continue
+            study = own | _counted(series)
+            if not _all_match(self._counted_keys, study):
+                continue
+            if self._level is QueryLevel.STUDY:
+                yield Match(uid, "", "", study)
+                continue
+            for one in series:
+                yield from self._of_series(uid, study, one)
+
+    def _of_series(self, study_uid: str, study: Json, one: _Series) -> Iterator[Match]:
+        known = study | one.own
+        known[SERIES_UID] = _value("UI", one.uid)
+        known[SERIES_INSTANCES] = _value("IS", one.count)
+        if not _all_match(self._series_keys, known):
+            return
+        if self._level is QueryLevel.SERIES:
+            yield Match(study_uid, one.uid, "", known)
+            return
+        for instance, own in self._instances(one, study_uid, self._instance_keys):
+            yield Match(study_uid, one.uid, instance.sop, known | own, instance)
+
+    def _instances(
+        self, series: _Series, study_uid: str, keys: Mapping[str, str]
+    ) -> Iterator[tuple[StoredInstance, Json]]:
+        where, values = "", list[str]()
+        if uids := [u for u in _UID_LIST.split(keys.get(SOP_UID, "").strip("*")) if u]:
+            where = " AND uid IN (SELECT value FROM json_each(?))"
+            values = [json.dumps(uids)]
+        for sop, sha256, size, zones, text in self._db.execute(
+            "SELECT uid, sha256, size, zones, attributes FROM instance"
+            f" WHERE series = ?{where} ORDER BY id",
+            (series.id, *values),
+        ):
+            seen = zones & self._access.zones(series.place, sop)
+            if not seen:
+                continue
+            own = json.loads(text)
+            own[SOP_UID] = _value("UI", sop)
+            if _all_match(keys, own):
+                frames = first(own, NUMBER_OF_FRAMES)
+                yield (
+                    StoredInstance(
+                        study_uid,
+                        series.uid,
+                        sop,
+                        series.place,
+                        sha256,
+                        size,
+                        seen,
+                        first(own, SOP_CLASS),
+                        first(own, AVAILABLE_SYNTAX),
+                        int(frames) if _COUNT.fullmatch(frames) else 1,
+                    ),
+                    own,
+                )
+
+
+def _all_match(keys: Mapping[str, str], known: Json) -> bool:
+    return all(matches(tag, value, known) for tag, value in keys.items())
+
+
+def _value(vr: str, *values: object) -> Json:
+    return {"vr": vr, "Value": list(values)}
+
+
+def _counted(series: Sequence[_Series]) -> Json:
+    modalities = {first(one.own, MODALITY) for one in series} - {""}
+    classes = {name for one in series for name in one.classes} - {""}
+    counted = {
+        STUDY_SERIES: _value("IS", len(series)),
+        STUDY_INSTANCES: _value("IS", sum(one.count for one in series)),
+        AVAILABILITY: _value("CS", "ONLINE"),
+    }
+    if modalities:
+        counted[MODALITIES_IN_STUDY] = _value("CS", *sorted(modalities))
+    if classes:
+        counted[CLASSES_IN_STUDY] = _value("UI", *sorted(classes))
+    return counted

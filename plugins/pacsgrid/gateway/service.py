@@ -1,0 +1,76 @@
+"""The gateway as a service of its own."""
+
+from __future__ import annotations
+
+import logging
+import os
+from contextlib import ExitStack
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Mount, Route
+
+from pacsgrid.config import Site
+from pacsgrid.errors import ConfigError
+from pacsgrid.gateway.core import Gateway
+from pacsgrid.gateway.dimse.service import Node
+from pacsgrid.gateway.web import dicomweb
+from pacsgrid.gateway.web.authentication import by_token
+from pacsgrid.gateway.web.bounded_server import BoundedServer, ServerLimits
+
+log = logging.getLogger(__name__)
+
+PREFIX = "/dicom-web"
+
+
+def application(gateway: Gateway) -> Starlette:
+    """Return the ASGI application: DICOMweb under ``/dicom-web``, and ``/health``."""
+
+    async def health(request: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    service = dicomweb(gateway, by_token(gateway.settings), gateway.settings.public_url)
+    return Starlette(routes=[Route("/health", health), Mount(PREFIX, service)])
+
+
+def serve(site: Site) -> None:
+    """Serve until told to stop by SIGTERM or SIGINT.
+
+    Raises
+    ------
+    ConfigError
+        The site file has no gateway, or it cannot be started as told.
+    """
+    with ExitStack() as stack:
+        gateway = stack.enter_context(Gateway(site))
+        settings = gateway.settings
+        if not settings.tokens and not settings.peers:
+            raise ConfigError("gateway: tokens and peers are empty, so nobody could ask")
+        for name in ("cert_file", "key_file"):
+            path = getattr(settings, name)
+            if path and not os.access(path, os.R_OK):
+                raise ConfigError(f"gateway: {name}: {path} cannot be read")
+        gateway.start_refreshing()
+        if settings.peers:
+            node = stack.enter_context(Node(gateway))
+            log.info("%s listens on port %d", settings.ae_title, node.port)
+        limits = ServerLimits(
+            stalled_seconds=settings.stalled_seconds,
+            connections=settings.max_connections,
+            per_address=settings.max_connections_per_address,
+        )
+        try:
+            server = BoundedServer(
+                application(gateway),
+                settings.bind,
+                settings.http_port,
+                limits,
+                ssl_certfile=settings.cert_file,
+                ssl_keyfile=settings.key_file,
+            )
+        except OSError as error:
+            raise ConfigError(
+                f"gateway: port {settings.http_port} of {settings.bind}: {error.strerror}"
+            ) from None
+        server.run()

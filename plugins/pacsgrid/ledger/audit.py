@@ -1,0 +1,95 @@
+"""The audit trail: changes of state, who saw what identifies a study, and stewards' decisions.
+
+PostgreSQL refuses to change or delete any of it.
+"""
+
+from __future__ import annotations
+
+from pacsgrid.ledger.database import Store
+from pacsgrid.ledger.records import AccessRecord, DecisionRecord, StateChange
+
+
+class AuditTrail(Store):
+    """What happened to a study; changes of state are entered by a trigger."""
+
+    def changes(self, ref: str) -> list[StateChange]:
+        """Return a study's changes of state, the oldest first."""
+        return [
+            StateChange(*row)
+            for row in self._database.all(
+                "SELECT ref, coalesce(was, ''), became, actor, reason, at FROM pacsgrid.audit"
+                " WHERE ref = %s ORDER BY id",
+                (ref,),
+            )
+        ]
+
+    def accesses(self, ref: str) -> list[AccessRecord]:
+        """Return who looked at what identifies a study, the oldest first."""
+        rows = self._database.all(
+            "SELECT who, what, at FROM pacsgrid.access WHERE ref = %s ORDER BY id", (ref,)
+        )
+        return [AccessRecord(*row) for row in rows]
+
+    def decisions(self, ref: str) -> list[DecisionRecord]:
+        """Return what stewards decided about a study, the oldest first."""
+        rows = self._database.all(
+            "SELECT verdict, who, reason, profile, at FROM pacsgrid.decision"
+            " WHERE ref = %s ORDER BY id",
+            (ref,),
+        )
+        return [DecisionRecord(*row) for row in rows]
+
+    def add_access(self, who: str, ref: str, what: str, reason: str = "") -> None:
+        """Enter that somebody is about to see what identifies a study.
+
+        Call it first, and show nothing when it fails.
+
+        Parameters
+        ----------
+        who
+            The user's name.
+        ref
+            The study's reference.
+        what
+            What is shown.
+        reason
+            Why, where one is asked for.
+
+        Raises
+        ------
+        RetryableError
+            The database does not answer.
+        """
+        self._database.run(
+            "INSERT INTO pacsgrid.access (who, ref, what, reason) VALUES (%s, %s, %s, %s)",
+            (who, ref, what, reason),
+        )
+
+    def add_decision(
+        self, ref: str, verdict: str, who: str, reason: str, profile: str = ""
+    ) -> None:
+        """Enter a steward's decision; call it before the decision is carried out.
+
+        Parameters
+        ----------
+        ref
+            The study's reference.
+        verdict
+            What was decided.
+        who
+            The steward's name.
+        reason
+            What the steward gave as the reason.
+        profile
+            The de-identification profile that the study is sent on with.
+
+        Raises
+        ------
+        RetryableError
+            The database does not answer.
+        """
+        self._database.run(
+            "INSERT INTO pacsgrid.decision (ref, verdict, who, reason, profile)"
+            " VALUES (%s, %s, %s, %s, %s)",
+            (ref, verdict, who, reason, profile),
+        )

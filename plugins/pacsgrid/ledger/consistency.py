@@ -1,0 +1,65 @@
+"""Consistency checks of the ledger; every returned row is a violation."""
+
+from __future__ import annotations
+
+from pacsgrid.ledger.database import Store
+
+# Each query takes the project, and returns a study's reference and what is wrong.
+_CHECKS = {
+    "state differs from the last entry of the audit trail": (
+        "SELECT s.ref, s.state || ' against ' || coalesce(a.became, 'nothing')"
+        " FROM pacsgrid.study s LEFT JOIN LATERAL"
+        " (SELECT became FROM pacsgrid.audit WHERE ref = s.ref ORDER BY id DESC LIMIT 1) a ON true"
+        " WHERE s.project = %(project)s AND a.became IS DISTINCT FROM s.state"
+    ),
+    "the audit trail has a gap": (
+        "SELECT ref, coalesce(was, 'nothing') || ' after ' || coalesce(before, 'nothing') FROM"
+        " (SELECT a.ref, was, lag(became) OVER (PARTITION BY a.ref ORDER BY a.id) AS before"
+        " FROM pacsgrid.audit a JOIN pacsgrid.study s USING (ref)"
+        " WHERE s.project = %(project)s) chain WHERE was IS DISTINCT FROM before"
+    ),
+    "a good proof is not of the anonymiser's bytes": (
+        "SELECT p.ref, p.zone || ' replica ' || p.replica FROM pacsgrid.proof p"
+        " JOIN pacsgrid.study s USING (ref) JOIN pacsgrid.instance i"
+        " ON i.project = s.project AND i.sop_uid = p.sop_uid"
+        " WHERE s.project = %(project)s AND p.good AND p.sha256 <> i.sha256"
+    ),
+    "what planning counts differs from the proofs": (
+        "SELECT coalesce(p.ref, h.ref), coalesce(p.zone, h.zone) FROM (SELECT ref, zone,"
+        " count(*) FILTER (WHERE good) AS good, min(verified_at) AS oldest FROM pacsgrid.proof"
+        " JOIN pacsgrid.study s USING (ref) WHERE s.project = %(project)s GROUP BY 1, 2) p"
+        " FULL JOIN (SELECT ref, zone, sum(good * instances) AS good, min(oldest) AS oldest"
+        " FROM pacsgrid.holding JOIN pacsgrid.study s USING (ref)"
+        " WHERE s.project = %(project)s GROUP BY 1, 2) h ON h.ref = p.ref AND h.zone = p.zone"
+        " WHERE p.good IS DISTINCT FROM h.good OR p.oldest IS DISTINCT FROM h.oldest"
+    ),
+    "a verified study has no instance": (
+        "SELECT s.ref, 'verified' FROM pacsgrid.study s WHERE s.project = %(project)s"
+        " AND s.state = 'verified'"
+        " AND NOT EXISTS (SELECT 1 FROM pacsgrid.instance WHERE ref = s.ref)"
+    ),
+    "a study has no entry in the vault": (
+        "SELECT s.ref, s.state FROM pacsgrid.study s WHERE s.project = %(project)s"
+        " AND s.state <> 'withdrawn'"
+        " AND NOT EXISTS (SELECT 1 FROM pacsgrid.vault WHERE ref = s.ref)"
+    ),
+}
+
+
+class Consistency(Store):
+    """Checks that the ledger's tables agree with each other."""
+
+    def violations(self, project: str) -> list[tuple[str, str, str]]:
+        """Return what contradicts itself in a project, as (rule, study's reference, detail).
+
+        Raises
+        ------
+        RetryableError
+            The database does not answer.
+        """
+        found: list[tuple[str, str, str]] = []
+        with self._database.snapshot():
+            for rule, sql in _CHECKS.items():
+                rows = self._database.all(sql, {"project": project})
+                found += [(rule, str(ref), str(detail)) for ref, detail in rows]
+        return found

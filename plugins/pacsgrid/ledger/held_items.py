@@ -1,0 +1,80 @@
+"""Held items: single files that a study went on without, and the stewards' queue."""
+
+from __future__ import annotations
+
+from pacsgrid.ledger.codes import REJECTED
+from pacsgrid.ledger.database import Store
+from pacsgrid.ledger.records import HeldRecord
+
+HELD = (
+    "SELECT * FROM (SELECT ref, project, source, true AS whole, held_code AS code,"
+    " held_detail AS detail, changed_at AS since FROM pacsgrid.study WHERE state = 'held'"
+    " UNION ALL SELECT i.ref, s.project, s.source, false, i.code, i.detail, i.since"
+    " FROM pacsgrid.held_item i JOIN pacsgrid.study s USING (ref)) held"
+)
+"""The columns of `HeldRecord`: held studies and held files."""
+
+
+class HeldItems(Store):
+    """Single held files; whole studies are held by `Studies.hold`."""
+
+    def add(self, ref: str, code: str, detail: str, sha256: str = "") -> None:
+        """Hold one file of a study that goes on without it; repeating it changes nothing.
+
+        A file that a steward rejected stays rejected.
+
+        Parameters
+        ----------
+        ref
+            The study's reference.
+        code
+            The reason, as a short code.
+        detail
+            What is wrong and what to do, without identifying values.
+        sha256
+            Of the file, in hex.
+        """
+        self._database.run(
+            "INSERT INTO pacsgrid.held_item (ref, code, detail, sha256)"
+            " SELECT %(ref)s, %(code)s, %(detail)s, %(sha)s WHERE NOT EXISTS (SELECT FROM"
+            " pacsgrid.held_item WHERE ref = %(ref)s AND sha256 = %(sha)s"
+            " AND code = %(rejected)s) ON CONFLICT DO NOTHING",
+            {"ref": ref, "code": code, "detail": detail, "sha": sha256, "rejected": REJECTED},
+        )
+
+    def reject(self, ref: str, detail: str) -> None:
+        """Mark a study's held files as rejected, so that they are not held again.
+
+        Parameters
+        ----------
+        ref
+            The study's reference.
+        detail
+            What the steward decided.
+        """
+        self._database.run(
+            "WITH gone AS (DELETE FROM pacsgrid.held_item WHERE ref = %s AND code <> %s"
+            " RETURNING sha256) INSERT INTO pacsgrid.held_item (ref, code, detail, sha256)"
+            " SELECT DISTINCT %s, %s, %s, sha256 FROM gone ON CONFLICT DO NOTHING",
+            (ref, REJECTED, ref, REJECTED, detail),
+        )
+
+    def remove(self, ref: str) -> int:
+        """Remove a study's held files from the queue; return how many there were."""
+        return self._database.run("DELETE FROM pacsgrid.held_item WHERE ref = %s", (ref,))
+
+    def of_study(self, ref: str) -> list[tuple[str, str]]:
+        """Return code and SHA-256 of each held file of a study."""
+        return self._database.all(
+            "SELECT code, sha256 FROM pacsgrid.held_item WHERE ref = %s", (ref,)
+        )
+
+    def queue(self, project: str | None = None) -> list[HeldRecord]:
+        """Return held studies and held files, the oldest first; of all projects by default."""
+        return [
+            HeldRecord(*row)
+            for row in self._database.all(
+                f"{HELD} WHERE project = coalesce(%s, project) ORDER BY since, ref, code",
+                (project,),
+            )
+        ]

@@ -1,0 +1,268 @@
+"""Studies and their states. Every change of state is entered into the audit trail by a trigger."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+
+from pacsgrid.errors import PacsgridError
+from pacsgrid.ledger.connection import Cursor
+from pacsgrid.ledger.database import Store
+from pacsgrid.ledger.records import StudyRecord
+from pacsgrid.model import StudyState
+
+STATE_ORDER = (
+    StudyState.FOUND,
+    StudyState.RETRIEVED,
+    StudyState.ANONYMISED,
+    StudyState.DEPOSITED,
+    StudyState.REPLICATED,
+    StudyState.VERIFIED,
+)
+"""The states that a study passes through, in order."""
+
+
+class Studies(Store):
+    """Studies and their states; each call is one transaction."""
+
+    def add_found(
+        self, ref: str, project: str, source: str, profile_hash: str, sealed: bytes
+    ) -> StudyState:
+        """Enter a study that a source has; one that is there already stays as it is.
+
+        Parameters
+        ----------
+        ref
+            The study's opaque reference.
+        project
+            The project that it is taken into.
+        source
+            The name of the DICOM source.
+        profile_hash
+            The de-identification profile that it is to be anonymised with.
+        sealed
+            What identifies the study, sealed by `Vault.seal`.
+
+        Returns
+        -------
+        StudyState
+            The state that the study has now.
+        """
+        with self._database.transaction() as cursor:
+            cursor.execute(
+                "INSERT INTO pacsgrid.study (ref, project, source, profile_hash, state)"
+                " VALUES (%s, %s, %s, %s, 'found') ON CONFLICT (ref) DO NOTHING",
+                (ref, project, source, profile_hash),
+            )
+            if cursor.rowcount:
+                cursor.execute(
+                    "INSERT INTO pacsgrid.vault (ref, sealed) VALUES (%s, %s)", (ref, sealed)
+                )
+            return _state(cursor, ref)
+
+    def state(self, ref: str) -> StudyState:
+        """Return the study's state.
+
+        Raises
+        ------
+        PacsgridError
+            The ledger has no such study.
+        """
+        with self._database.transaction() as cursor:
+            return _state(cursor, ref)
+
+    def advance(self, ref: str, to: StudyState) -> None:
+        """Move the study one state on; nothing happens when it is there already.
+
+        Parameters
+        ----------
+        ref
+            The study's reference.
+        to
+            The state that it has reached.
+
+        Raises
+        ------
+        PacsgridError
+            `to` does not follow the study's state.
+        """
+        with self._database.transaction() as cursor:
+            now = _state(cursor, ref, lock=True)
+            if now is to:
+                return
+            order = STATE_ORDER
+            if now not in order or to not in order or order.index(to) != order.index(now) + 1:
+                raise PacsgridError(f"{ref}: a study cannot go from {now.value} to {to.value}")
+            _set_state(cursor, ref, to)
+
+    def set_profile(self, ref: str, profile_hash: str) -> None:
+        """Enter the profile that a study is anonymised with now.
+
+        Parameters
+        ----------
+        ref
+            The study's reference.
+        profile_hash
+            The hash of the de-identification profile.
+        """
+        self._database.run(
+            "UPDATE pacsgrid.study SET profile_hash = %s WHERE ref = %s", (profile_hash, ref)
+        )
+
+    def hold(self, ref: str, code: str, detail: str, sha256: str = "") -> None:
+        """Hold the whole study.
+
+        Parameters
+        ----------
+        ref
+            The study's reference.
+        code
+            The reason, as a short code.
+        detail
+            What is wrong and what to do, without identifying values.
+        sha256
+            The file that is the reason, in hex.
+
+        Raises
+        ------
+        PacsgridError
+            The study is withdrawn.
+        """
+        with self._database.transaction() as cursor:
+            if _state(cursor, ref, lock=True) is StudyState.WITHDRAWN:
+                raise PacsgridError(f"{ref}: a withdrawn study cannot be held")
+            _set_state(cursor, ref, StudyState.HELD, (code, detail, sha256))
+
+    def unhold(self, ref: str) -> None:
+        """Let a held study start again from its source.
+
+        Raises
+        ------
+        PacsgridError
+            The study is not held.
+        """
+        self._set_found(ref, (StudyState.HELD,))
+
+    def reopen(self, ref: str) -> None:
+        """Let a study start again because its source has new instances of it.
+
+        Raises
+        ------
+        PacsgridError
+            The study is held or withdrawn.
+        """
+        self._set_found(ref, STATE_ORDER)
+
+    def _set_found(self, ref: str, allowed: Sequence[StudyState]) -> None:
+        with self._database.transaction() as cursor:
+            now = _state(cursor, ref, lock=True)
+            if now not in allowed:
+                raise PacsgridError(f"{ref}: a study that is {now.value} cannot be found again")
+            if now is StudyState.VERIFIED:
+                cursor.execute(
+                    "UPDATE pacsgrid.deid_report SET settled = body WHERE ref = %s", (ref,)
+                )
+            _set_state(cursor, ref, StudyState.FOUND)
+
+    def lock(self, ref: str, seconds: float = 0) -> AbstractContextManager[bool]:
+        """Try to be the only worker on a study, for the length of a ``with`` block.
+
+        The lock belongs to a connection, so that of a worker that dies is freed.
+
+        Parameters
+        ----------
+        ref
+            The study's reference.
+        seconds
+            How long to wait for another worker.
+
+        Returns
+        -------
+        AbstractContextManager[bool]
+            Yields whether the study is locked for this worker.
+        """
+        return self._database.lock(ref, seconds)
+
+    def find(
+        self, project: str | None = None, states: Sequence[StudyState] = ()
+    ) -> list[StudyRecord]:
+        """Return studies, by reference.
+
+        Parameters
+        ----------
+        project
+            None for those of all projects.
+        states
+            Empty for any state.
+        """
+        rows = self._database.all(
+            f"SELECT {StudyRecord.COLUMNS} FROM pacsgrid.study"
+            " WHERE project = coalesce(%s, project) AND (%s OR state = ANY(%s)) ORDER BY ref",
+            (project, not states, [state.value for state in states]),
+        )
+        return [StudyRecord.of(row) for row in rows]
+
+    def find_by_pseudonym(self, project: str, pseudonym: str) -> list[str]:
+        """Return the references of the studies that a pseudonym stands for.
+
+        Parameters
+        ----------
+        project
+            The project whose pseudonym it is.
+        pseudonym
+            A subject, a study, series or SOP instance UID, or a study's own reference.
+        """
+        return [
+            ref
+            for (ref,) in self._database.all(
+                "SELECT ref FROM pacsgrid.study WHERE project = %(project)s AND ref = %(what)s"
+                " UNION SELECT ref FROM pacsgrid.instance WHERE project = %(project)s"
+                " AND %(what)s IN (subject, study_uid, series_uid, sop_uid) ORDER BY 1",
+                {"project": project, "what": pseudonym},
+            )
+        ]
+
+    def count_by_state(self, project: str) -> dict[str, int]:
+        """Return how many of a project's studies are in each state that occurs."""
+        return dict(
+            self._database.all(
+                "SELECT state, count(*) FROM pacsgrid.study WHERE project = %s"
+                " GROUP BY 1 ORDER BY 1",
+                (project,),
+            )
+        )
+
+    def count_files(self, ref: str) -> int:
+        """Return how many of the study's files became an instance or are held."""
+        ((count,),) = self._database.all(
+            "SELECT (SELECT count(*) FROM pacsgrid.instance WHERE ref = %s)"
+            " + (SELECT count(DISTINCT sha256) FROM pacsgrid.held_item WHERE ref = %s)",
+            (ref, ref),
+        )
+        return int(count)
+
+    def held_code(self, ref: str) -> str:
+        """Return why the whole study is held; empty when it is not."""
+        ((code,),) = self._database.all(
+            "SELECT held_code FROM pacsgrid.study WHERE ref = %s", (ref,)
+        )
+        return code or ""
+
+
+def _state(cursor: Cursor, ref: str, lock: bool = False) -> StudyState:
+    tail = " FOR UPDATE" if lock else ""
+    cursor.execute(f"SELECT state FROM pacsgrid.study WHERE ref = %s{tail}", (ref,))
+    row = cursor.fetchone()
+    if row is None:
+        raise PacsgridError(f"{ref}: the ledger has no such study")
+    return StudyState(row[0])
+
+
+def _set_state(
+    cursor: Cursor, ref: str, to: StudyState, held: tuple[str, str, str] | None = None
+) -> None:
+    cursor.execute(
+        "UPDATE pacsgrid.study SET state = %s, held_code = %s, held_detail = %s,"
+        " held_sha256 = %s, changed_at = now() WHERE ref = %s",
+        (to.value, *(held or (None, None, None)), ref),
+    )

@@ -1,0 +1,194 @@
+"""Who may see a project's runs, start them, answer their questions: who may read the project.
+
+Airflow gives rights by DAG, and one DAG serves every project. This stands before Airflow's REST
+API, which its UI uses too. `rules` says what each endpoint needs; `rows` leaves out of whatever
+Airflow then reads what is other projects'. All other rights are Airflow's own, and asked after it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+from airflow.api_fastapi.core_api.security import bearer_scheme, get_user
+from fastapi import HTTPException, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse
+from starlette.routing import Match, Mount
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pacsgrid.errors import ConfigError
+from pacsgrid.web.access import is_operator, own_projects
+from pacsgrid.web.endpoint_rules import (
+    ANNOUNCE,
+    ANY,
+    MOUNTS,
+    TRIGGER,
+    Rule,
+    check_body,
+    parsed,
+    projects_of,
+    rule_of,
+    runs_asked_for,
+    runs_named,
+    with_project,
+)
+from pacsgrid.web.row_filter import limited_to
+
+NOBODY_S: frozenset[str] = frozenset()
+_LARGEST_BODY = 4 * 2**20
+
+
+class ProjectGate:
+    """ASGI middleware that refuses what is for a project that its user may not read."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand the request on, or answer 400, 401, 403 or 413 with what is wrong."""
+        if scope["type"] == "lifespan":
+            return await self.app(scope, receive, send)
+        if scope["type"] != "http":  # Airflow has no WebSocket
+            return await send({"type": "websocket.close", "code": 1008})
+        # Airflow's access log reads the outer scope when all is done: a query may name a patient.
+        scope, outer = dict(scope), scope
+        outer["query_string"] = b""
+        try:
+            await self._pass(scope, receive, send)
+        except HTTPException as refused:
+            answer = JSONResponse({"detail": refused.detail}, refused.status_code)
+            await answer(scope, receive, send)
+        except ConfigError as error:  # the site file cannot be read: nobody can be told apart
+            await JSONResponse({"detail": str(error)}, 503)(scope, receive, send)
+
+    async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
+        route, path = _route(scope)
+        if route in MOUNTS:
+            return await self.app(scope, receive, send)
+        rule = Rule.OPEN if route is None else rule_of(scope["method"], route)
+        if route is None or rule is Rule.OPEN:
+            with limited_to(NOBODY_S):
+                return await self.app(scope, receive, send)
+        request = Request(scope, receive)
+        # As Airflow itself does, by its own functions: whom it would take, and nobody else.
+        user = await get_user(request, None, await bearer_scheme(request))
+        operates = await run_in_threadpool(is_operator, user)
+        if rule is Rule.OPERATE and not operates:
+            raise HTTPException(403, "this is for operators of the site")
+        own = None if operates else await run_in_threadpool(own_projects, user)
+        if own is not None and rule is Rule.READ:
+            named = runs_asked_for(path, scope["query_string"])
+            with limited_to(own):
+                there = await run_in_threadpool(_confs, path.get("dag_id", ANY), named)
+            if set(named) - set(there):
+                raise HTTPException(404, "there is no such run")
+        if scope["method"] not in ("GET", "HEAD"):
+            receive = await self._checked(scope, receive, route, path, own)
+        # What the receiver announces it need not be able to read.
+        with limited_to(None if (scope["method"], route) == ANNOUNCE else own):
+            await self.app(scope, receive, send)
+
+    async def _checked(
+        self,
+        scope: Scope,
+        receive: Receive,
+        route: str,
+        path: Mapping[str, str],
+        own: frozenset[str] | None,
+    ) -> Receive:
+        """Read the body and look at what it is for; returns what gives it to Airflow."""
+        method = scope["method"]
+        body = await _read(receive)
+        given = parsed(body)
+        if own is not None and rule_of(method, route) is Rule.CHANGE:
+            confs = await run_in_threadpool(_confs, path.get("dag_id"), runs_named(path, given))
+            for project in projects_of(method, route, path, given, confs):
+                if project not in own:
+                    told = f"this is for project {project}, which is not one of yours"
+                    raise HTTPException(403, told)
+        try:
+            asset = ""
+            if (method, route) == ANNOUNCE and isinstance(given, dict):
+                asset = await run_in_threadpool(_asset, given.get("asset_id"))
+            check_body(method, route, path, given, asset)
+        except ConfigError as error:
+            raise HTTPException(400, str(error)) from None
+        if rule_of(method, route) is Rule.CHANGE:
+            # Airflow's audit log keeps every query parameter, also those that mean nothing.
+            pairs = parse_qsl(scope["query_string"].decode("latin-1"))
+            kept = [pair for pair in pairs if pair[0] in ("update_mask", "map_index")]
+            scope["query_string"] = urlencode(kept).encode()
+        if (method, route) == TRIGGER and isinstance(given, dict):
+            body = json.dumps(with_project(path["dag_id"], given)).encode()
+            scope["headers"] = [
+                *(pair for pair in scope["headers"] if pair[0] != b"content-length"),
+                (b"content-length", str(len(body)).encode()),
+            ]
+        return _again(body, receive)
+
+
+def _route(scope: Scope) -> tuple[str | None, Mapping[str, str]]:
+    """Return the route that Airflow's router will take and its placeholders; None for no route."""
+    for route in scope["app"].router.routes:
+        match, child = route.matches(scope)
+        if match is Match.FULL:
+            found: str = route.path
+            # A mount's own path is all that is known of it.
+            return found, {} if isinstance(route, Mount) else child.get("path_params", {})
+    return None, {}
+
+
+async def _read(receive: Receive) -> bytes:
+    body = b""
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise HTTPException(400, "the request's body was cut short")
+        body += bytes(message.get("body", b""))
+        if len(body) > _LARGEST_BODY:
+            raise HTTPException(413, f"a body may have {_LARGEST_BODY} bytes")
+        if not message.get("more_body"):
+            return body
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    sent = False
+
+    async def again() -> Message:
+        nonlocal sent
+        if sent:
+            return await receive()
+        sent = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return again
+
+
+def _confs(dag: str | None, runs: Any) -> dict[str, Any]:
+    """Return the conf of those of a DAG's runs that there are; of any DAG's for ``~``."""
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    if not runs:
+        return {}
+    with create_session() as session:
+        asked = select(DagRun.run_id, DagRun.conf).where(DagRun.run_id.in_(list(runs)))
+        if dag != ANY:
+            asked = asked.where(DagRun.dag_id == dag)
+        return {run: conf for run, conf in session.execute(asked)}
+
+
+def _asset(number: Any) -> str:
+    """Return an asset's URI, nothing for one that is not there."""
+    from airflow.models.asset import AssetModel
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    if not isinstance(number, int):
+        raise HTTPException(400, "asset_id must be a number")
+    with create_session() as session:
+        return session.scalar(select(AssetModel.uri).where(AssetModel.id == number)) or ""
