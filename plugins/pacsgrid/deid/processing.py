@@ -72,6 +72,7 @@ class StudyHeaders:
     headers: tuple[ScannedHeader, ...] = ()
 
     def __or__(self, other: StudyHeaders) -> StudyHeaders:
+        """Return the headers of both."""
         return StudyHeaders(
             self.identifiers | other.identifiers,
             self.identity | other.identity,
@@ -495,6 +496,7 @@ class StudyProcessor:
             self._pool = None
 
     def __enter__(self) -> Self:
+        """Return this object."""
         return self
 
     def __exit__(
@@ -503,6 +505,7 @@ class StudyProcessor:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        """Stop the worker processes."""
         self.close()
 
 

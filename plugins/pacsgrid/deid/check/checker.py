@@ -53,6 +53,7 @@ class Checker:
         self._rebuild()
 
     def __repr__(self) -> str:
+        """Return a text that holds no identifying value."""
         return f"Checker({self._profile.name}, {self.counts.instances} instances)"
 
     def _rebuild(self) -> None:
