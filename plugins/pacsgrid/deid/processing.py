@@ -276,9 +276,9 @@ class StudyProcessor:
         """
         waiting = iter(jobs)
         running: dict[Future[ProcessedFiles], tuple[_J, _FileTask]] = {}
-        here: deque[tuple[Future[ProcessedFiles], _FileTask]] = deque()
+        local_queue: deque[tuple[Future[ProcessedFiles], _FileTask]] = deque()
 
-        def under_way(job: _J) -> bool:
+        def is_running(job: _J) -> bool:
             return any(whose is job for whose, _ in running.values())
 
         while True:
@@ -288,12 +288,14 @@ class StudyProcessor:
                     break
                 if conflicts := _conflicting_files(job):
                     yield job, conflicts
-                running.update((future, (job, task)) for future, task in self._start_job(job, here))
-                if not under_way(job):
+                running.update(
+                    (future, (job, task)) for future, task in self._start_job(job, local_queue)
+                )
+                if not is_running(job):
                     yield job, None
             if not running:
                 return
-            for future in self._completed(running, here):
+            for future in self._completed(running, local_queue):
                 job, task = running.pop(future)
                 if job.dropped:
                     batch = None
@@ -307,11 +309,11 @@ class StudyProcessor:
                     for other in [f for f, (whose, _) in running.items() if whose is job]:
                         if other.cancel():
                             del running[other]
-                if not under_way(job):
+                if not is_running(job):
                     yield job, None
 
     def _start_job(
-        self, job: StudyJob, here: deque[tuple[Future[ProcessedFiles], _FileTask]]
+        self, job: StudyJob, local_queue: deque[tuple[Future[ProcessedFiles], _FileTask]]
     ) -> list[tuple[Future[ProcessedFiles], _FileTask]]:
         duplicates = job.known.duplicates
         files, copies = duplicates.select(job.files)
@@ -325,7 +327,7 @@ class StudyProcessor:
         if self._pool is not None:
             return [(self._submit(_process_files, task), task) for task in tasks]
         made: list[tuple[Future[ProcessedFiles], _FileTask]] = [(Future(), task) for task in tasks]
-        here.extend(made)
+        local_queue.extend(made)
         return made
 
     def _submit(self, work: Callable[..., _R], task: tuple[object, ...]) -> Future[_R]:
@@ -371,11 +373,11 @@ class StudyProcessor:
     def _completed(
         self,
         running: Iterable[Future[ProcessedFiles]],
-        here: deque[tuple[Future[ProcessedFiles], _FileTask]],
+        local_queue: deque[tuple[Future[ProcessedFiles], _FileTask]],
     ) -> list[Future[ProcessedFiles]]:
         """Return finished tasks in the order of submission; without a pool, run the next here."""
-        while here:
-            future, task = here.popleft()
+        while local_queue:
+            future, task = local_queue.popleft()
             if future.set_running_or_notify_cancel():
                 future.set_result(_process_files(self._settings, *task))
                 return [future]
