@@ -1,4 +1,4 @@
-"""Every file that goes in comes out, waits in the quarantine, or is named: nothing else happens."""
+"""Every input file has a result, is in the quarantine, or is listed there with a reason."""
 
 from __future__ import annotations
 

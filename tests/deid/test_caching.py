@@ -1,4 +1,4 @@
-"""The caches of anonymiser and checker change no outcome, and do not grow without end."""
+"""The caches of anonymiser and checker change no result, and are bounded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Studies through several processes come out as through one, and each part is worth its way."""
+"""Several processes give the results of one; work is split into parts that are worth sending."""
 
 from __future__ import annotations
 
