@@ -23,7 +23,7 @@ from pacsgrid.embedded.stack import Stack
 from pacsgrid.ledger import Ledger
 from support import fab_users, strangers
 from support.hitl import path_of, question
-from support.receiving import eventually
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
 PASSWORD = "Kanarek7f3a"
@@ -316,7 +316,7 @@ def _let_end(stack: Stack, asked: dict[str, str]) -> None:
             )
             return cursor.fetchone() == (0,)
 
-        eventually(ended, 300, 0.5)
+        wait_until(ended, 300, 0.5)
 
 
 # Who is no operator and has nothing to do with the project demo, with what they are refused by.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,6 +12,7 @@ from pynetdicom.sop_class import Verification
 
 from pacsgrid.pacs.reactor import settle
 from support.receiving import RunningReceiver
+from support.waiting import wait_until
 
 
 class Looking(threading.Thread):
@@ -72,7 +72,11 @@ def test_a_reactor_that_ended_or_asks_itself_is_not_waited_for() -> None:
 
 def test_a_rejection_that_comes_at_once_is_one(tmp_path: Path) -> None:
     def late(event: evt.Event) -> None:
-        time.sleep(1)  # connected, rejected and closed before who asked looks
+        # Connected, rejected and closed before who asked looks.
+        dul = event.assoc.dul
+        wait_until(
+            lambda: not dul.to_user_queue.empty() and dul.state_machine.current_state == "Sta1"
+        )
 
     with RunningReceiver(tmp_path) as receiver:
         entity = AE(ae_title="STRANGER")
