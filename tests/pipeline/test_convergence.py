@@ -173,7 +173,7 @@ def test_everything_is_verified_now_when_it_is_asked_for(
         file = vault_files(context, "brno", ref)[0]
         file.write_bytes(b"ruined")
         monkeypatch.setenv(SITE_ENV, str(stack.dir / "site.yaml"))
-        assert main(["keep", "demo", "--verify-now"]) == 0
+        assert main(["maintain", "demo", "--verify-now"]) == 0
         assert capsys.readouterr().out.split(" studies: ")[0] == str(
             len(context.ledger.studies.find("demo", [StudyState.VERIFIED, StudyState.HELD]))
         )

@@ -10,7 +10,7 @@ import pytest
 from pacsgrid import grid
 from pacsgrid.cli import main
 from pacsgrid.embedded.stack import Stack
-from pacsgrid.ledger import InstanceRow
+from pacsgrid.ledger import InstanceRecord
 from pacsgrid.model import AVU, StudyQuery
 from pacsgrid.pipeline import STEPS, ProjectContext, clear_work_folders, find_studies, run_step
 from pacsgrid.pipeline.doctor import find_faults
@@ -40,7 +40,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield stack
 
 
-def _row(context: ProjectContext) -> InstanceRow:
+def _row(context: ProjectContext) -> InstanceRecord:
     return min(
         (
             row

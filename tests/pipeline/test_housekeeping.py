@@ -13,7 +13,7 @@ import pytest
 
 from pacsgrid.embedded.stack import Stack
 from pacsgrid.model import StudyQuery
-from pacsgrid.pacs.received import PARTS
+from pacsgrid.pacs.received_source import PARTS
 from pacsgrid.pipeline import STEPS, ProjectContext, find_studies, run_step
 from pacsgrid.pipeline.housekeeping import clean_up
 from pacsgrid.pipeline.review import Verdict, decide

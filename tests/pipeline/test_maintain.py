@@ -75,16 +75,16 @@ def test_an_absent_partner_is_caught_up_and_one_can_leave_and_join(
             assert {"pacsgrid.subject", "pacsgrid.verified"} <= {avu.name for avu in avus}
 
         monkeypatch.setenv(SITE_ENV, str(stack.dir / "site.yaml"))
-        assert main(["leave", "demo", "praha", "--erase"]) == 2
+        assert main(["remove-partner", "demo", "praha", "--erase"]) == 2
         assert "take it out of partner_zones first" in capsys.readouterr().err
         set_partners(stack, [])
-        assert main(["leave", "demo", "praha", "--erase"]) == 0
+        assert main(["remove-partner", "demo", "praha", "--erase"]) == 0
         with ProjectContext(stack.site, "demo") as context:
             assert not context.zone("praha").session.collections.exists("/praha/home/demo")
             assert {proof.zone for proof in context.ledger.proofs.of_study(ref)} == {"brno"}
         set_partners(stack, ["praha"])
         assert main(["report", "demo"]) == 3
-        assert main(["keep", "demo"]) == 0
+        assert main(["maintain", "demo"]) == 0
         assert "3 objects copied" in capsys.readouterr().out
         with ProjectContext(stack.site, "demo") as context:
             assert proven_once(context, ref)

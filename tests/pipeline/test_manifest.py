@@ -10,7 +10,7 @@ from pydicom import dcmread
 from pydicom.data import get_testdata_file
 
 from pacsgrid.errors import ZoneError
-from pacsgrid.ledger import InstanceRow
+from pacsgrid.ledger import InstanceRecord
 from pacsgrid.pipeline.attributes import read_attributes
 from pacsgrid.pipeline.manifest import Manifest
 from support.dicom import ct
@@ -23,7 +23,7 @@ def test_attributes_survive_in_few_bytes(tmp_path: Path) -> None:
         ds = dcmread(path)
         sop = str(ds.SOPInstanceUID)
         known[sop] = read_attributes(path)
-        rows.append(InstanceRow("1.2", str(ds.SeriesInstanceUID), sop, "S1", "CT", "00", 7))
+        rows.append(InstanceRecord("1.2", str(ds.SeriesInstanceUID), sop, "S1", "CT", "00", 7))
     made = Manifest.build(rows, known, "demo", "basic", "h", None)
     read = Manifest.parse(made.dump())
     assert read == made

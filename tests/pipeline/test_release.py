@@ -127,8 +127,8 @@ def test_a_cohort_is_released_fetched_and_survives_a_withdrawal(
         script = capsys.readouterr().out
         assert script.count(f"\nfetch {name_of(script)}.") == 4
         assert main(["ticket", "demo", made, "--revoke", name_of(script)]) == 0
-        assert capsys.readouterr().out == "tickets ended: 5\n"
+        assert capsys.readouterr().out == "tickets revoked: 5\n"
         assert main(["ticket", "demo", "/brno/home/demo/data"]) == 0
         assert main(["ticket", "demo", made, "--revoke", capsys.readouterr().out.strip()]) == 0
-        assert capsys.readouterr().out == "tickets ended: 1\n"
+        assert capsys.readouterr().out == "tickets revoked: 1\n"
         assert main(["withdraw", "demo", "nobody"]) == 2

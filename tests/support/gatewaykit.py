@@ -25,7 +25,7 @@ from pacsgrid.embedded.ports import reserve_port
 from pacsgrid.gateway.web.bounded_server import BoundedServer, ServerLimits
 from pacsgrid.grid import Zone
 from pacsgrid.grid.admin import prepare_zone
-from pacsgrid.ledger import InstanceRow
+from pacsgrid.ledger import InstanceRecord
 from pacsgrid.model import AnonymisedInstance
 from pacsgrid.pacs.multipart import MultipartReader, boundary_of
 from pacsgrid.pipeline.attributes import read_attributes
@@ -42,7 +42,7 @@ class Deposited:
 
     subject: str
     study: str
-    rows: list[InstanceRow]
+    rows: list[InstanceRecord]
     paths: dict[str, Path] = field(default_factory=dict)
 
 
@@ -122,7 +122,7 @@ class ServedZones:
             study, sop = str(ds.StudyInstanceUID), str(ds.SOPInstanceUID)
             patient = str(ds.get("PatientID") or "none")
             subject = "S" + hashlib.sha256(patient.encode()).hexdigest()[:8]
-            row = InstanceRow(
+            row = InstanceRecord(
                 study,
                 str(ds.SeriesInstanceUID),
                 sop,

@@ -16,7 +16,7 @@ from pacsgrid.deid import (
 )
 from pacsgrid.disk import sha256_of, sync_directories
 from pacsgrid.errors import HeldError, WorkFilesMissingError
-from pacsgrid.ledger import InstanceRow
+from pacsgrid.ledger import InstanceRecord
 from pacsgrid.model import AnonymisedInstance
 from pacsgrid.pipeline.context import ProjectContext
 from pacsgrid.pipeline.received_cleanup import ProvenInstances, is_received, proven_instances
@@ -136,7 +136,7 @@ def _report(
 ) -> bytes:
     """Return the de-identification report, joined with that of the proven instances."""
     held = [outcome.code for outcome in batch.held]
-    first: AnonymisedInstance | InstanceRow
+    first: AnonymisedInstance | InstanceRecord
     if proven is None:
         first = batch.made[0]
     else:

@@ -19,7 +19,7 @@ from irods.models import Collection, CollectionMeta, DataObject
 from pacsgrid import grid
 from pacsgrid.errors import PacsgridError
 from pacsgrid.model import StudyState
-from pacsgrid.pacs.asked import QUESTION
+from pacsgrid.pacs.query_check import QUERY_KEYS
 from pacsgrid.pipeline.context import ProjectContext
 from pacsgrid.pipeline.release import release_collection
 from pacsgrid.pipeline.release_documents import MANIFEST
@@ -103,7 +103,7 @@ def _identities(context: ProjectContext) -> set[str]:
         values.update(
             value
             for key, value in opened.items()
-            if key not in QUESTION | {"source"} and len(value) >= _SHORTEST
+            if key not in QUERY_KEYS | {"source"} and len(value) >= _SHORTEST
         )
     return values
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 from pacsgrid import grid
 from pacsgrid.errors import ZoneError
-from pacsgrid.ledger import InstanceRow
+from pacsgrid.ledger import InstanceRecord
 from pacsgrid.model import ReplicaProof
 from pacsgrid.pipeline.context import ProjectContext
 from pacsgrid.pipeline.outbox import outbox_instances
@@ -46,9 +46,9 @@ class ReplicaOutcome:
     repaired: int = 0
     restored: int = 0
     copied: int = 0
-    lacking: list[InstanceRow] = field(default_factory=list)
+    lacking: list[InstanceRecord] = field(default_factory=list)
     bad: list[ReplicaProof] = field(default_factory=list)
-    absent: list[InstanceRow] = field(default_factory=list)
+    absent: list[InstanceRecord] = field(default_factory=list)
 
     @property
     def complete(self) -> bool:
@@ -56,7 +56,7 @@ class ReplicaOutcome:
         return not self.lacking and not self.bad
 
     def assess(
-        self, proofs: Sequence[ReplicaProof], rows: Sequence[InstanceRow], copies: int
+        self, proofs: Sequence[ReplicaProof], rows: Sequence[InstanceRecord], copies: int
     ) -> None:
         """Set what is lacking, bad and absent.
 
@@ -79,7 +79,7 @@ def ensure_replicas(
     context: ProjectContext,
     ref: str,
     zone: grid.Zone,
-    rows: Sequence[InstanceRow],
+    rows: Sequence[InstanceRecord],
     now: datetime | None = None,
     copy_first: bool = False,
 ) -> ReplicaOutcome:
@@ -129,7 +129,7 @@ def ensure_replicas(
 
 
 def _copy_from_home(
-    context: ProjectContext, ref: str, zone: grid.Zone, rows: Sequence[InstanceRow]
+    context: ProjectContext, ref: str, zone: grid.Zone, rows: Sequence[InstanceRecord]
 ) -> int:
     """Copy what a partner lacks, in parallel; return how many objects were copied."""
     try:
@@ -144,7 +144,7 @@ def verify_and_record(
     context: ProjectContext,
     ref: str,
     zone: grid.Zone,
-    rows: Sequence[InstanceRow],
+    rows: Sequence[InstanceRecord],
     now: datetime,
 ) -> list[ReplicaProof]:
     """Let a zone recompute replicas from storage, and enter the proofs into the ledger.
@@ -176,7 +176,7 @@ def _repair(
     context: ProjectContext,
     ref: str,
     zone: grid.Zone,
-    rows: Sequence[InstanceRow],
+    rows: Sequence[InstanceRecord],
     now: datetime,
     proofs: Sequence[ReplicaProof],
     outcome: ReplicaOutcome,
@@ -198,7 +198,7 @@ def _restore(
     context: ProjectContext,
     ref: str,
     zone: grid.Zone,
-    missing: Sequence[InstanceRow],
+    missing: Sequence[InstanceRecord],
     now: datetime,
 ) -> int:
     """Restore what a zone lost from other zones' proven copies, else from the outbox."""

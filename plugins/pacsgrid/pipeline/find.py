@@ -14,8 +14,8 @@ from pacsgrid.deid.regularise import regularise
 from pacsgrid.disk import sha256_of
 from pacsgrid.errors import HeldError, TooManyAnswersError
 from pacsgrid.model import FoundStudy, StudyQuery, StudyState
-from pacsgrid.pacs import Source, asked, open_source
-from pacsgrid.pacs.received import ReceivedSource
+from pacsgrid.pacs import Source, open_source, query_check
+from pacsgrid.pacs.received_source import ReceivedSource
 from pacsgrid.pipeline.context import ProjectContext
 from pacsgrid.pipeline.received_cleanup import reopen_if_new
 
@@ -62,7 +62,7 @@ def find_studies(
     TooManyAnswersError
         It gave `most_answers` or more; nothing was entered.
     """
-    asked.insist_on_single_values(query)
+    query_check.check_single_values(query)
     source = open_source(context.site.source(source_name))
     answers = list(source.find_studies(query))
     if most_answers and len(answers) >= most_answers:
@@ -128,7 +128,7 @@ def preview_ingest(
         As in `find_studies`.
     """
     for query in queries:
-        asked.insist_on_single_values(query)
+        query_check.check_single_values(query)
     source = open_source(context.site.source(source_name))
     known = {study.ref: study.state for study in context.ledger.studies.find(context.project.name)}
     seen: set[str] = set()
@@ -153,10 +153,10 @@ def _enter_study(
         "study_uid": study.study_uid,
         "patient_id": study.patient_id,
         "source": source_name,
-        **asked.sealed(study),
+        **query_check.query_to_identity(study),
     }
     state = _enter(context, source_name, ref, identity)
-    doubtful = state is StudyState.HELD or asked.is_doubtful(study)
+    doubtful = state is StudyState.HELD or query_check.is_unconfirmed(study)
     if state in _OPEN and doubtful and _record_query(context, ref, identity):
         state = StudyState.FOUND
     if state is StudyState.VERIFIED and _reopen_if_grown(context, source, study, ref):
@@ -199,10 +199,10 @@ def _record_query(context: ProjectContext, ref: str, identity: dict[str, str]) -
     recorded.
     """
     held = context.ledger.studies.held_code(ref)
-    if held not in ("", asked.NOT_ASKED_FOR):
+    if held not in ("", query_check.NOT_ASKED_FOR):
         return False
     before = context.vault.open(ref, context.ledger.vault.sealed(ref))
-    if not asked.replaces(identity, before):
+    if not query_check.replaces_query(identity, before):
         return False
     with context.ledger.studies.lock(ref) as ours:
         if not ours or context.ledger.studies.held_code(ref) != held:

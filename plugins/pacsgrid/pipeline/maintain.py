@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 from pacsgrid import grid
 from pacsgrid.errors import PacsgridError, RetryableError
-from pacsgrid.ledger import DEPOSITED, InstanceRow, ReplicationTask
+from pacsgrid.ledger import DEPOSITED, InstanceRecord, ReplicationTask
 from pacsgrid.model import AVU, StudyState
 from pacsgrid.pipeline.context import ProjectContext
 from pacsgrid.pipeline.ensure_replicas import ensure_replicas
@@ -180,7 +180,7 @@ def _maintain_documents(
     context: ProjectContext,
     ref: str,
     zone: grid.Zone,
-    rows: Sequence[InstanceRow],
+    rows: Sequence[InstanceRecord],
     report: MaintenanceReport,
     now: datetime,
 ) -> None:

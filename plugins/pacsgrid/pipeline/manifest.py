@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from pacsgrid.deid import REPORT_NAME
 from pacsgrid.errors import ZoneError
-from pacsgrid.ledger import InstanceRow
+from pacsgrid.ledger import InstanceRecord
 from pacsgrid.pipeline.attributes import Json, merge_levels, split_by_level
 from pacsgrid.uids import is_uid
 
@@ -76,7 +76,7 @@ class Manifest:
     @classmethod
     def build(
         cls,
-        rows: Sequence[InstanceRow],
+        rows: Sequence[InstanceRecord],
         known: Mapping[str, Json],
         project: str,
         profile: str,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pacsgrid.ledger import InstanceRow
+from pacsgrid.ledger import InstanceRecord
 from pacsgrid.model import AnonymisedInstance
 from pacsgrid.pipeline.context import ProjectContext
 from pacsgrid.uids import place
 
 
 def outbox_instances(
-    context: ProjectContext, ref: str, rows: Sequence[InstanceRow]
+    context: ProjectContext, ref: str, rows: Sequence[InstanceRecord]
 ) -> list[AnonymisedInstance]:
     """Return instances with the path of each in the outbox, whether or not the file exists.
 

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from pacsgrid.disk import sha256_of
 from pacsgrid.errors import ConfigError, HeldError, SourceUnavailableError
-from pacsgrid.ledger import InstanceRow
+from pacsgrid.ledger import InstanceRecord
 from pacsgrid.ledger.codes import GIVEN_UP
 from pacsgrid.model import AnonymisedInstance, FoundStudy, StudyState
-from pacsgrid.pacs.received import ReceivedSource
+from pacsgrid.pacs.received_source import ReceivedSource
 from pacsgrid.pipeline.context import ProjectContext, WorkFolders
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class ProvenInstances:
         The SHA-256 of the received files that they were made of.
     """
 
-    rows: dict[str, InstanceRow]
+    rows: dict[str, InstanceRecord]
     files: frozenset[str]
 
     def conflict_with(self, made: AnonymisedInstance) -> HeldError | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from pacsgrid.errors import ConfigError
 from pacsgrid.ledger import Ledger, Vault
-from pacsgrid.pacs.asked import QUESTION
+from pacsgrid.pacs.query_check import QUERY_KEYS
 
 _SHORTEST_REASON = 10
 
@@ -60,4 +60,4 @@ def reidentify(
         ledger.audit.add_access(who, ref, "identity", reason)
         identity = vault.open(ref, ledger.vault.sealed(ref))
         # The query that found the study may name other patients too.
-        yield ref, {key: identity[key] for key in identity if key not in QUESTION}
+        yield ref, {key: identity[key] for key in identity if key not in QUERY_KEYS}

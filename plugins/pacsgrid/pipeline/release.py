@@ -12,13 +12,13 @@ from pacsgrid import grid
 from pacsgrid.errors import ConfigError
 from pacsgrid.grid.release_tickets import revoke_tickets_below
 from pacsgrid.grid.search import Criterion, search
-from pacsgrid.ledger import InstanceRow
+from pacsgrid.ledger import InstanceRecord
 from pacsgrid.pipeline.context import ProjectContext
 from pacsgrid.pipeline.release_documents import ReleaseVersion, release_documents
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
-Members = Mapping[str, list[InstanceRow]]
+Members = Mapping[str, list[InstanceRecord]]
 
 
 @dataclass
@@ -45,7 +45,7 @@ def select_cohort(
     criteria: Sequence[Criterion] = (),
     subjects: Sequence[str] = (),
     study_uids: Sequence[str] = (),
-) -> dict[str, list[InstanceRow]]:
+) -> dict[str, list[InstanceRecord]]:
     """Select a cohort: by AVU query in the home zone, from a list, or both.
 
     Parameters
@@ -177,7 +177,7 @@ def release_collection(zone: grid.Zone, project: str, name: str, version: int) -
     return ReleaseVersion(zone.settings.name, project, name, version, "", ()).collection
 
 
-def _digest(rows: Sequence[InstanceRow]) -> str:
+def _digest(rows: Sequence[InstanceRecord]) -> str:
     """Return a digest of what a version lists, to tell whether a cohort has changed."""
     lines = sorted(f"{row.study_uid}/{row.series_uid}/{row.sop_uid} {row.sha256}" for row in rows)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

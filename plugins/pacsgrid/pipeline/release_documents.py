@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pacsgrid.ledger import InstanceRow
+from pacsgrid.ledger import InstanceRecord
 from pacsgrid.uids import collection, named
 
 Documents = dict[str, bytes]
@@ -37,7 +37,7 @@ class ReleaseVersion:
     name: str
     version: int
     title: str
-    rows: Sequence[InstanceRow]
+    rows: Sequence[InstanceRecord]
     withdrawn: int = 0
 
     @property
@@ -51,7 +51,7 @@ class ReleaseVersion:
         return f"{self.home}/releases/{self.name}/v{self.version}"
 
 
-def path_in_project(row: InstanceRow) -> str:
+def path_in_project(row: InstanceRecord) -> str:
     """Return an instance's path below its project's collection, and below a fetched release."""
     uids = row.study_uid, row.series_uid, row.sop_uid
     return collection(f"data/{named(row.subject)}", *uids, suffix=".dcm")
@@ -82,7 +82,7 @@ def release_documents(version: ReleaseVersion) -> Documents:
 
 def _crate(version: ReleaseVersion) -> dict[str, Any]:
     """Return the metadata: the root data set has the studies and the manifest as parts."""
-    studies: dict[str, list[InstanceRow]] = {}
+    studies: dict[str, list[InstanceRecord]] = {}
     for row in version.rows:
         studies.setdefault(f"data/{row.subject}/{row.study_uid}/", []).append(row)
     parts: list[dict[str, Any]] = [

@@ -23,7 +23,7 @@ from pacsgrid.errors import (
 from pacsgrid.ledger import STATE_ORDER
 from pacsgrid.ledger.codes import WITHDRAWN
 from pacsgrid.model import StudyState
-from pacsgrid.pacs import asked, open_source
+from pacsgrid.pacs import open_source, query_check
 from pacsgrid.pacs.header import Header, read_header
 from pacsgrid.pipeline.anonymise import anonymise
 from pacsgrid.pipeline.context import ProjectContext
@@ -78,7 +78,7 @@ def retrieve(context: ProjectContext, ref: str) -> None:
     identity = context.vault.open(ref, context.ledger.vault.sealed(ref))
     settings = context.site.source(identity["source"])
     source = open_source(settings)
-    study = asked.unsealed(identity)
+    study = query_check.study_from_identity(identity)
     staging = context.folders(ref).staging
     staging.mkdir(parents=True, exist_ok=True, mode=0o700)
     files = source.retrieve(study, staging)
@@ -86,9 +86,9 @@ def retrieve(context: ProjectContext, ref: str) -> None:
         raise HeldError("empty", "the source lists no instance of this study any more")
     if settings.kind in ("dimse", "dicomweb"):
         headers = [read_header(file.path) for file in files]
-        if reason := asked.unasked(study, [one or Header() for one in headers]):
+        if reason := query_check.reason_not_asked_for(study, [one or Header() for one in headers]):
             context.folders(ref).wipe()
-            raise HeldError(asked.NOT_ASKED_FOR, reason)
+            raise HeldError(query_check.NOT_ASKED_FOR, reason)
     log.info("%s: %d instances retrieved", ref, len(files))
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from pacsgrid import grid
 from pacsgrid.errors import ZoneUnavailableError
-from pacsgrid.ledger import InstanceRow
+from pacsgrid.ledger import InstanceRecord
 from pacsgrid.model import AVU
 from pacsgrid.pipeline.context import ProjectContext
 from pacsgrid.pipeline.study_documents import put_study_documents
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 def study_avus(
-    context: ProjectContext, collection: str, rows: Sequence[InstanceRow]
+    context: ProjectContext, collection: str, rows: Sequence[InstanceRecord]
 ) -> dict[str, list[AVU]]:
     """Return the AVUs of a study's collections; instances have none of their own.
 
@@ -55,7 +55,9 @@ def study_avus(
     return avus
 
 
-def add_study_avus(context: ProjectContext, zone: grid.Zone, rows: Sequence[InstanceRow]) -> None:
+def add_study_avus(
+    context: ProjectContext, zone: grid.Zone, rows: Sequence[InstanceRecord]
+) -> None:
     """Add the AVUs that a study's collections lack in a zone.
 
     Parameters
@@ -78,7 +80,7 @@ def add_study_avus(context: ProjectContext, zone: grid.Zone, rows: Sequence[Inst
 
 
 def copy_study_to_partner(
-    context: ProjectContext, ref: str, partner: grid.Zone, rows: Sequence[InstanceRow]
+    context: ProjectContext, ref: str, partner: grid.Zone, rows: Sequence[InstanceRecord]
 ) -> int:
     """Copy what a partner lacks of a study, with its AVUs and documents.
 

@@ -11,7 +11,7 @@ from pydicom.errors import InvalidDicomError
 from pacsgrid import grid
 from pacsgrid.deid import REPORT_NAME
 from pacsgrid.errors import PacsgridError
-from pacsgrid.ledger import InstanceRow
+from pacsgrid.ledger import InstanceRecord
 from pacsgrid.pipeline.attributes import Json, read_attributes
 from pacsgrid.pipeline.context import ProjectContext
 from pacsgrid.pipeline.manifest import MANIFEST, Manifest
@@ -24,7 +24,7 @@ _HEAD = 256 << 10
 
 
 def put_study_documents(
-    context: ProjectContext, ref: str, zone: grid.Zone, rows: Sequence[InstanceRow]
+    context: ProjectContext, ref: str, zone: grid.Zone, rows: Sequence[InstanceRecord]
 ) -> None:
     """Put a study's manifest and report into its collection; what is equal is not put again.
 
@@ -60,7 +60,7 @@ def put_study_documents(
 
 
 def _attributes(
-    context: ProjectContext, ref: str, zone: grid.Zone, rows: Sequence[InstanceRow]
+    context: ProjectContext, ref: str, zone: grid.Zone, rows: Sequence[InstanceRecord]
 ) -> dict[str, Json]:
     """Return each instance's attributes: from a manifest, the outbox or the object itself."""
     wanted = {row.sop_uid: row for row in rows}
@@ -77,7 +77,7 @@ def _attributes(
 
 
 def _from_manifest(
-    context: ProjectContext, zone: grid.Zone, wanted: Mapping[str, InstanceRow]
+    context: ProjectContext, zone: grid.Zone, wanted: Mapping[str, InstanceRecord]
 ) -> dict[str, Json]:
     study = grid.collection_of_study(zone, context.project.name, list(wanted.values()))
     try:
@@ -94,10 +94,10 @@ def _from_manifest(
     }
 
 
-def _from_objects(context: ProjectContext, lacking: Sequence[InstanceRow]) -> dict[str, Json]:
+def _from_objects(context: ProjectContext, lacking: Sequence[InstanceRecord]) -> dict[str, Json]:
     name = context.home.settings.name
 
-    def read(row: InstanceRow) -> Json:
+    def read(row: InstanceRecord) -> Json:
         path = grid.object_path(name, context.project.name, row)
         for size in (_HEAD, row.size):
             try:
