@@ -113,7 +113,7 @@ def _remove(zone: Zone, path: str, remove: Callable[..., Any]) -> None:
             raise ZoneError(
                 f"zone {zone.settings.name}: account {zone.settings.user} may not remove a "
                 f"withdrawn subject from a user's trash ({type(error).__name__}): {path}; let a "
-                f"rodsadmin run `irmtrash -M`, the withdrawal then completes by itself"
+                "rodsadmin run `irmtrash -M`; the next maintenance then completes the withdrawal"
             ) from None
 
 
