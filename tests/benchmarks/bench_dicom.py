@@ -50,9 +50,9 @@ from pacsgrid.pacs import open_source
 from pacsgrid.pacs.storage_scp.association import StorageAssociation
 from pacsgrid.pacs.storage_scp.incoming import Incoming
 from support.dicom import ct
-from support.gatewaykit import PROJECT, ServedZones
 from support.pydicom_files import dataset_bytes
-from support.receiving import RunningReceiver
+from support.receiver_process import RunningReceiver
+from support.served_zones import PROJECT, ServedZones
 from support.waiting import wait_until
 
 COUNT = int(os.environ.get("INSTANCES", "600"))

@@ -20,7 +20,7 @@ from pacsgrid.deid import (
 )
 from pacsgrid.errors import ConfigError, HeldError
 from pacsgrid.model import AnonymisedInstance
-from support.checked import PSEUDONYMS, checked
+from support.deid_file import PSEUDONYMS, checked
 from support.dicom import ct, save
 
 TESTFILES = Path(pydicom.__file__).parent / "data" / "test_files"

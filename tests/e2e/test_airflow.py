@@ -23,8 +23,8 @@ from pacsgrid.embedded.stack import Stack
 from pacsgrid.model import StudyState
 from pacsgrid.pipeline import ProjectContext
 from support.dicom import ct, save
-from support.proof import proven_once
-from support.receiving import RunningReceiver, announcing, associate
+from support.receiver_process import RunningReceiver, announcing, associate
+from support.replica_proofs import proven_once
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.e2e

@@ -20,7 +20,7 @@ from pacsgrid.model import StudyState
 from pacsgrid.pipeline import ProjectContext
 from pacsgrid.pipeline.doctor import find_faults
 from pacsgrid.pipeline.waiting import count_unfinished
-from support.hitl import answer, question
+from support.human_input import answer, question
 from support.statsd_server import Server
 from support.waiting import wait_until
 

@@ -16,10 +16,10 @@ from pacsgrid.model import StudyState
 from pacsgrid.pipeline import ProjectContext
 from pacsgrid.pipeline.waiting import count_unfinished
 from support.dicom import ct
-from support.hitl import answer, question
+from support.human_input import answer, question
 from support.irods_user import iinit
-from support.proof import proven_once
-from support.receiving import RunningReceiver, announcing
+from support.receiver_process import RunningReceiver, announcing
+from support.replica_proofs import proven_once
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.ui

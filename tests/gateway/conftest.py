@@ -15,8 +15,8 @@ from pacsgrid.gateway import Gateway
 from pacsgrid.gateway.service import PREFIX, application
 from pacsgrid.grid.sharing import share
 from support.dicom import ct
-from support.gatewaykit import PROJECT, Client, Listening, ServedZones, copy_of
 from support.seeded import number_of
+from support.served_zones import PROJECT, Client, Listening, ServedZones, copy_of
 
 # One of each kind: uncompressed, compressed in several ways, colour, many frames, no image.
 FILES = (

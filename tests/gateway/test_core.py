@@ -16,8 +16,8 @@ from pacsgrid.gateway import Gateway, QueryLevel, object_reader
 from pacsgrid.gateway.read_access import ReadAccess
 from pacsgrid.grid.sharing import share
 from support.dicom import ct
-from support.gatewaykit import PROJECT, Deposited, ServedZones
 from support.seeded import seeded_bytes
+from support.served_zones import PROJECT, Deposited, ServedZones
 
 EVA, JAN, JANA, NOBODY = "eva#brno", "jan#brno", "jana#praha", "nobody#brno"
 PATIENT_ID, STUDY_UID, SOP_UID = "00100020", "0020000D", "00080018"

@@ -38,9 +38,9 @@ from pacsgrid.pacs import open_source
 from pacsgrid.pacs.part10 import read_meta
 from pacsgrid.uids import is_uid
 from support.dicom import ct
-from support.gatewaykit import PROJECT, ServedZones
 from support.pydicom_files import Sample, dataset_bytes, make_corpus
-from support.receiving import RunningReceiver
+from support.receiver_process import RunningReceiver
+from support.served_zones import PROJECT, ServedZones
 from support.waiting import wait_until
 
 DCMTK = Path("/usr/bin")

@@ -21,7 +21,9 @@ from pacsgrid.embedded.process import ChildProcess
 from pacsgrid.gateway import Gateway
 from pacsgrid.gateway.dimse.service import Node
 from pacsgrid.grid.sharing import share
-from support.attacks import (
+from support.certificates import make_certificates
+from support.dicom import ct
+from support.dicom_attacks import (
     IMPLICIT,
     answer,
     associate,
@@ -35,9 +37,7 @@ from support.attacks import (
     pdu,
     silent,
 )
-from support.certificates import make_certificates
-from support.dicom import ct
-from support.gatewaykit import PROJECT, ServedZones
+from support.served_zones import PROJECT, ServedZones
 from support.waiting import wait_until
 
 EVA = "eva#brno"

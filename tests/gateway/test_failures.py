@@ -14,8 +14,8 @@ from pacsgrid.gateway.service import PREFIX, application
 from pacsgrid.gateway.web import retrieve
 from pacsgrid.grid.sharing import share
 from support.dicom import ct
-from support.gatewaykit import PROJECT, Client, Listening, ServedZones
 from support.seeded import seeded_bytes
+from support.served_zones import PROJECT, Client, Listening, ServedZones
 
 AS_STORED = "application/dicom; transfer-syntax=*"
 FRAMES = "application/octet-stream; transfer-syntax=*"

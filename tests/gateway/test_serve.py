@@ -19,7 +19,7 @@ from pacsgrid.gateway.service import serve
 from pacsgrid.grid.sharing import share
 from support.certificates import make_certificates
 from support.dicom import ct
-from support.gatewaykit import PROJECT, ServedZones
+from support.served_zones import PROJECT, ServedZones
 from support.waiting import wait_until
 
 

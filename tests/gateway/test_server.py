@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from pacsgrid.gateway.web.bounded_server import ServerLimits
 from support.certificates import make_certificates
-from support.gatewaykit import Listening
+from support.served_zones import Listening
 from support.waiting import wait_until
 
 LIMITS = ServerLimits(

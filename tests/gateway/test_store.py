@@ -34,8 +34,8 @@ from pacsgrid.pacs.staging import name_for
 from pacsgrid.pacs.storage_scp.completion_watcher import CompletionWatcher
 from pacsgrid.pacs.storage_scp.incoming import OWNERS, PARTS, Incoming, recover
 from support.dicom import ct
-from support.gatewaykit import Client, Listening, ServedZones, copy_of
 from support.seeded import seeded_bytes
+from support.served_zones import Client, Listening, ServedZones, copy_of
 
 KIND = 'multipart/related; type="application/dicom"; boundary=B'
 

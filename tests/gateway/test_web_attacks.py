@@ -28,7 +28,7 @@ from pacsgrid.ledger import InstanceRecord
 from pacsgrid.pacs.part10 import write_head
 from pacsgrid.pacs.storage_scp.incoming import OWNERS, PARTS
 from support.dicom import ct, save
-from support.gatewaykit import PROJECT, Client, Deposited, ServedZones
+from support.served_zones import PROJECT, Client, Deposited, ServedZones
 from support.waiting import wait_until
 
 MOST_MEMORY = 600 << 20

@@ -13,7 +13,7 @@ from pacsgrid.errors import ZoneError
 from pacsgrid.grid import Zone, deposit
 from pacsgrid.grid.erase import erase_subject
 from pacsgrid.grid.fetch import stored_below
-from support.gridkit import Grid
+from support.deposited_study import Grid
 
 MakeUser = Callable[[str], Zone]
 

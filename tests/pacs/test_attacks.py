@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from pydicom.dataset import Dataset
 
-from support.attacks import (
+from support.certificates import make_certificates
+from support.dicom_attacks import (
     CT,
     EXPLICIT,
     IMPLICIT,
@@ -30,8 +31,7 @@ from support.attacks import (
     pdu,
     silent,
 )
-from support.certificates import make_certificates
-from support.receiving import RunningReceiver
+from support.receiver_process import RunningReceiver
 from support.waiting import wait_until
 
 DEFLATED, JPEG = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.50"

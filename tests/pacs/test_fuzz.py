@@ -10,7 +10,7 @@ from fuzzed.cases import asking, make, sending, whole_datasets
 from fuzzed.run import alone
 from pacsgrid.pacs.part10 import read_meta
 from support.dicom import ct
-from support.receiving import RunningReceiver, associate
+from support.receiver_process import RunningReceiver, associate
 from support.waiting import wait_until
 
 SEED = 4

@@ -29,7 +29,7 @@ from pacsgrid.pacs.move_destination import MoveDestination
 from pacsgrid.pacs.rate_limiter import RateLimiter
 from pacsgrid.pacs.staging import WriteGroup, name_for
 from support.dicom import ct
-from support.receiving import associate
+from support.receiver_process import associate
 from support.waiting import wait_until
 
 

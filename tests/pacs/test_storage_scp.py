@@ -23,7 +23,7 @@ from pacsgrid.pacs.storage_scp.completion_watcher import ANNOUNCED, announced
 from pacsgrid.pacs.storage_scp.incoming import directory_for
 from support.certificates import make_certificates
 from support.dicom import ct
-from support.receiving import RunningReceiver, associate
+from support.receiver_process import RunningReceiver, associate
 from support.waiting import wait_until
 
 STORESCU = Path("/usr/bin/storescu")

@@ -20,8 +20,8 @@ from pacsgrid.ledger import owns_its_trail
 from pacsgrid.model import StudyQuery
 from pacsgrid.pipeline import STEPS, ProjectContext, clear_work_folders, find_studies, run_step
 from support.dicom import ct
-from support.grids import bare_stack
 from support.seeded import seeded_bytes
+from support.zones_under_test import bare_stack
 
 PASSPHRASE = "correct horse battery"
 

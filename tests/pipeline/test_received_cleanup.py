@@ -30,11 +30,11 @@ from pacsgrid.pipeline.housekeeping import clean_up
 from pacsgrid.pipeline.review import Verdict, decide
 from pacsgrid.pipeline.withdraw import withdraw
 from support.dicom import ct
-from support.grids import bare_stack
-from support.proof import proven_once
-from support.receiving import receive
+from support.receiver_process import receive
+from support.replica_proofs import proven_once
 from support.seeded import number_of
 from support.waiting import wait_until
+from support.zones_under_test import bare_stack
 
 DAY = timedelta(days=1)
 
