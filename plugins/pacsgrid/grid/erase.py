@@ -62,6 +62,11 @@ def erase_subject(zone: Zone, project: str, subject: str, sop_uids: Sequence[str
         Every SOPInstanceUID that was ever deposited for the subject. Objects with these names
         are removed wherever they are in the zone.
 
+    Returns
+    -------
+    ErasureReport
+        What was removed, and how many vault files were proven gone.
+
     Raises
     ------
     ZoneError
