@@ -71,6 +71,30 @@ def is_trash_home(session: Session, path: str) -> bool:
     return split_path(path)[0] == f"/{session.zone.name}/trash/home"
 
 
+def elevate_for_trash(session: Session, path: str, keywords: dict[str, str]) -> None:
+    """Disregard access levels if an administrator empties any user's trash (``irmtrash -M``).
+
+    Parameters
+    ----------
+    session : Session
+        The client's connection.
+    path : str
+        Logical path of what is removed.
+    keywords : dict of str
+        The request's keywords; without ``irodsAdminRmTrash`` nothing changes.
+
+    Raises
+    ------
+    IrodsError
+        The path is not in the trash, or the user is no administrator.
+    """
+    if "irodsAdminRmTrash" not in keywords:
+        return
+    if not path.startswith(f"/{session.zone.name}/trash/"):
+        raise IrodsError(ErrorCode.SYS_INVALID_FILE_PATH, path)
+    session.elevate()
+
+
 def move_to_trash(session: Session, path: str) -> None:
     """Move a data object or collection to the user's trash, keeping its path below home.
 

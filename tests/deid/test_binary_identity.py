@@ -11,7 +11,7 @@ from pydicom import dcmread
 from pacsgrid.deid import anonymise_file, check_file, collect_identifiers, load_profile
 from pacsgrid.deid.pixel.settings import PixelSettings
 from pacsgrid.errors import HeldError
-from support.checked import PSEUDONYMS, checked
+from support.deid_file import PSEUDONYMS, checked
 from support.images import header, write
 
 LOOKS = PixelSettings(look="none", hold=frozenset())

@@ -23,7 +23,7 @@ from pacsgrid.deid import (
 )
 from pacsgrid.deid.attribute_types import attribute_type
 from pacsgrid.errors import ConfigError, HeldError
-from support.checked import PSEUDONYMS, checked
+from support.deid_file import PSEUDONYMS, checked
 from support.dicom import ct, save
 
 

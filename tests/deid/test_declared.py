@@ -19,7 +19,7 @@ from pacsgrid.deid import (
     load_profile,
 )
 from support.burned_in import draw
-from support.checked import PSEUDONYMS, checked
+from support.deid_file import PSEUDONYMS, checked
 from support.dicom import ct, save
 from support.images import header, write
 

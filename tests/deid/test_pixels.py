@@ -29,7 +29,7 @@ from pacsgrid.deid import (
 )
 from pacsgrid.errors import HeldError
 from support.burned_in import draw
-from support.checked import checked
+from support.deid_file import checked
 from support.images import header, write
 
 

@@ -24,7 +24,7 @@ from pacsgrid.deid import load_profile
 from pacsgrid.deid.check.reader import MalformedError, read_header
 from pacsgrid.deid.regularise import regularise
 from pacsgrid.errors import HeldError
-from support.checked import checked
+from support.deid_file import checked
 from support.dicom import ct
 
 

@@ -15,7 +15,7 @@ from pacsgrid.deid.vocabulary import STANDARD_UIDS
 from pacsgrid.errors import HeldError
 from pacsgrid.log_suppression import pydicom_suppressed
 from pacsgrid.uids import is_uid
-from support.checked import PSEUDONYMS, checked
+from support.deid_file import PSEUDONYMS, checked
 from support.dicom import ct, save
 
 PROFILES = ["basic", "research", "strict"]

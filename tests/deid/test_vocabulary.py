@@ -13,7 +13,7 @@ from pacsgrid.deid import check_file, load_profile
 from pacsgrid.deid.check import vocabulary as theirs
 from pacsgrid.deid.vocabulary import _TERMS, defined_terms
 from pacsgrid.errors import HeldError
-from support.checked import PSEUDONYMS, checked
+from support.deid_file import PSEUDONYMS, checked
 from support.dicom import ct, save
 
 PROFILES = ["basic", "research", "strict"]

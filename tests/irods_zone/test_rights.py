@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import irods.exception as ex
+import irods.keywords as kw
 import pytest
 from irods.access import iRODSAccess
 from irods.message import JSON_Message, MetadataRequest, iRODSMessage
@@ -167,3 +168,23 @@ def test_trash_is_emptied(rods: iRODSSession, bob: iRODSSession) -> None:
         rods.collections.remove(f"{trash}/c", recurse=True)
     rods.collections.remove(trash, recurse=True, irodsAdminRmTrash="")
     assert bob.collections.exists(trash) and not bob.collections.exists(f"{trash}/c")
+
+
+def test_administrators_empty_the_trash_of_others(rods: iRODSSession, bob: iRODSSession) -> None:
+    mine, admin = f"{HOME}/x", {kw.ADMIN_RMTRASH_KW: ""}
+    bob.data_objects.touch("/brno/home/bob/x")
+    rods.data_objects.touch(mine)
+    bob.data_objects.unlink("/brno/home/bob/x")
+    thrown = "/brno/trash/home/bob/x"
+    with pytest.raises(ex.CAT_NO_ACCESS_PERMISSION):
+        rods.data_objects.unlink(thrown, force=True)
+    with pytest.raises(ex.CAT_INSUFFICIENT_PRIVILEGE_LEVEL):
+        bob.data_objects.unlink(thrown, force=True, **admin)
+    with pytest.raises(ex.SYS_INVALID_FILE_PATH):
+        rods.data_objects.unlink(mine, force=True, **admin)
+    rods.data_objects.unlink(thrown, force=True, **admin)
+    assert not bob.data_objects.exists(thrown) and rods.data_objects.exists(mine)
+    bob.collections.create("/brno/home/bob/c")
+    bob.collections.remove("/brno/home/bob/c")
+    rods.collections.remove("/brno/trash/home/bob/c", force=True, **admin)
+    assert not bob.collections.exists("/brno/trash/home/bob/c")

@@ -17,7 +17,7 @@ from pacsgrid.pipeline.doctor import find_faults
 from pacsgrid.pipeline.release import release_cohort, release_collection, select_cohort
 from pacsgrid.pipeline.withdraw import withdraw
 from support.dicom import ct
-from support.grids import bare_stack
+from support.zones_under_test import bare_stack
 
 Undo = Callable[[], object]
 

@@ -17,6 +17,7 @@ from ..framing import PROGRESS, PROGRESS_SEEN, read_exact
 from ..namespace import (
     create_collection,
     descendant_range,
+    elevate_for_trash,
     is_home,
     is_protected,
     is_trash_home,
@@ -48,6 +49,7 @@ def _rm_coll(session: Session, request: Request) -> Reply:
             raise IrodsError(ErrorCode.CAT_UNKNOWN_COLLECTION, path)
         if is_protected(session, path):
             raise IrodsError(ErrorCode.CAT_NO_ACCESS_PERMISSION, path)
+        elevate_for_trash(session, path, keywords)
         require_access(session, coll["id"], OWN)
         inner = session.catalog.rows(
             "SELECT id, name FROM coll WHERE name>=? AND name<?", *descendant_range(path)
