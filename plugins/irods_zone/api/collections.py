@@ -74,7 +74,7 @@ def _rm_coll(session: Session, request: Request) -> Reply:
             keep = {x["path"] for x in replicas if not is_vault_file(session, x)}
             files += [p for p in delete_data_object(session, db, replicas) if p not in keep]
         if is_trash_home(session, path):
-            ids.remove(coll["id"])  # emptied, not removed
+            ids.remove(coll["id"])  # it is emptied, but not removed
         for coll_id in ids:
             delete_dependents(db, coll_id)
         db.executemany("DELETE FROM coll WHERE id=?", [(coll_id,) for coll_id in ids])
