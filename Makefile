@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO_KEEP ?= 1
 DEMO_DIR ?= var/demo
+# Before what is installed: a second work tree may share the environment of the first.
 export PYTHONPATH := $(CURDIR)/plugins
 
 .PHONY: test-ui screenshots bench-dicom pacs-faults bench-pixels help demo test lint format bench bench-zone zone-soak irods-test bench-deid-score \
@@ -32,10 +33,12 @@ help:
 	@echo "make bench-dags  CPU seconds to read each DAG file, beside an empty one"
 	@echo "make requirements  resolve requirements*.in anew, with the hash of every file that may be installed"
 
-$(VENV)/.ready: requirements-uv.txt requirements.txt requirements-dev.txt docker/airflow/requirements.txt
+# pacsgrid itself is installed from here, so that its command and what it adds to Airflow are found.
+$(VENV)/.ready: requirements-uv.txt requirements.txt requirements-dev.txt docker/airflow/requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-uv.txt
 	$(BIN)/uv pip install -q --require-hashes -p $(BIN)/python -r requirements.txt -r requirements-dev.txt -r docker/airflow/requirements.txt
+	$(BIN)/uv pip install -q --no-deps --no-build-isolation -p $(BIN)/python -e .
 	@touch $@
 
 # A real PACS is better than a stand-in: taken from Debian where we may install it.

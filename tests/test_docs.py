@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pacsgrid import cli
+from pacsgrid.cli.commands import RENAMED
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -31,9 +32,9 @@ def test_links_lead_somewhere(document: Path) -> None:
 def test_commands_are_there(document: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main(["--help"])
-    known = set(re.findall(r"^    (\w+)", capsys.readouterr().out, re.MULTILINE))
+    known = set(re.findall(r"^    ([a-z-]+)", capsys.readouterr().out, re.MULTILINE)) | set(RENAMED)
     assert {"backup", "restore", "receive", "gateway"} <= known
-    named = re.findall(r"(?:-m )pacsgrid ([a-z]+)", document.read_text())
+    named = re.findall(r"(?:-m )pacsgrid ([a-z-]+)", document.read_text())
     assert set(named) <= known
 
 

@@ -8,10 +8,20 @@ import pytest
 
 from pacsgrid import grid
 from pacsgrid.errors import HeldError, ZoneError
-from pacsgrid.ledger import InstanceRow
+from pacsgrid.ledger import InstanceRecord
 from pacsgrid.pipeline.manifest import Manifest
 from pacsgrid.pipeline.release_documents import path_in_project
-from pacsgrid.uids import collection, inside, is_uid, named, place
+from pacsgrid.uids import (
+    collection,
+    has_digits_and_dots,
+    inside,
+    is_archived_uid,
+    is_numeric_uid,
+    is_single_value,
+    is_uid,
+    named,
+    place,
+)
 
 NO_UIDS = [
     "", ".", "..", "1", "1.", ".1", "1..2", "1.2..3", "1.2.3.", "3.4", "1.2/3", "1.2/../3", "/1.2",
@@ -59,13 +69,53 @@ def test_a_path_that_leads_elsewhere(tmp_path: Path) -> None:
             inside(out, path)
 
 
-def row(study: str = "1.2", series: str = "1.2.3", sop: str = "1.2.3.4") -> InstanceRow:
-    return InstanceRow(study, series, sop, "S1", "CT", "ab" * 32, 10)
+def row(study: str = "1.2", series: str = "1.2.3", sop: str = "1.2.3.4") -> InstanceRecord:
+    return InstanceRecord(study, series, sop, "S1", "CT", "ab" * 32, 10)
 
 
 def test_a_manifest_names_instances_by_uids() -> None:
     for bad in (row(series="../x"), row(sop="a/b"), row(sop="..")):
-        text = Manifest.of([bad], {}, "demo", "basic", "hash", None).dump()
-        with pytest.raises(ZoneError, match="no UID"):
+        text = Manifest.build([bad], {}, "demo", "basic", "hash", None).dump()
+        with pytest.raises(ZoneError, match="not a UID"):
             Manifest.parse(text)
-    assert Manifest.parse(Manifest.of([row()], {}, "demo", "basic", "h", None).dump()).instances
+    assert Manifest.parse(Manifest.build([row()], {}, "demo", "basic", "h", None).dump()).instances
+
+
+def test_uids_that_archives_hold_may_have_letters() -> None:
+    assert all(map(is_archived_uid, ("1", "1.2.840.10008.1.1", "2.25." + "9" * 59, "dccc95")))
+    wrong = (
+        "",
+        "1..2",
+        ".1",
+        "1.",
+        "1/2",
+        "..",
+        "1.2.840.10008./../x",
+        "1\\2",
+        "1 ",
+        "1" * 65,
+        "ů",
+    )
+    assert not any(map(is_archived_uid, wrong))
+
+
+@pytest.mark.parametrize(
+    ("text", "rules"),
+    [
+        ("1.2.003", {is_uid, is_numeric_uid, is_archived_uid, has_digits_and_dots}),
+        ("9.8.7", {is_numeric_uid, is_archived_uid, has_digits_and_dots}),
+        ("1", {is_numeric_uid, is_archived_uid, has_digits_and_dots}),
+        ("1..2", {has_digits_and_dots}),
+        ("dccc95", {is_archived_uid}),
+        ("a_b-c", set()),
+    ],
+)
+def test_each_rule_accepts_what_it_is_for(text: str, rules: set[object]) -> None:
+    every = {is_uid, is_numeric_uid, is_archived_uid, has_digits_and_dots}
+    assert {rule for rule in every if rule(text)} == rules
+    assert is_single_value(text)
+
+
+@pytest.mark.parametrize("text", ["", "1.2*", "1.?", "1.2\\1.3", "1.2 ", "1" * 129])
+def test_a_query_for_one_study_has_no_wild_card(text: str) -> None:
+    assert not is_single_value(text)

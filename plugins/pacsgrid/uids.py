@@ -14,6 +14,12 @@ from pacsgrid.errors import HeldError
 # forbids leading zeros in components, but devices write them, and they do no harm in a path.
 _UID = re.compile(r"[0-2](?:\.[0-9]+)+", re.ASCII)
 _LONGEST = 64
+# What sources and archives hold is not always a UID by PS3.5 9.1. Such values are matched and
+# hashed, and never become part of a path.
+_NUMERIC = re.compile(r"[0-9]+(?:\.[0-9]+)*", re.ASCII)
+_ARCHIVED = re.compile(r"[0-9A-Za-z]+(?:\.[0-9A-Za-z]+)*", re.ASCII)
+_DIGITS_AND_DOTS = re.compile(r"[0-9.]{1,64}", re.ASCII)
+_SINGLE_VALUE = re.compile(r"[0-9A-Za-z._-]{1,128}", re.ASCII)
 # Subjects and references: no character that has a meaning for file systems or iRODS.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
 
@@ -21,6 +27,35 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
 def is_uid(text: str) -> bool:
     """Return whether a text is a UID (PS3.5 9.1); leading zeros in its components are allowed."""
     return len(text) <= _LONGEST and _UID.fullmatch(text) is not None
+
+
+def is_numeric_uid(text: str) -> bool:
+    """Return whether a text is built as a UID of digits, below any root.
+
+    Some devices use roots that ISO/IEC 9834-1 does not know.
+    """
+    return len(text) <= _LONGEST and _NUMERIC.fullmatch(text) is not None
+
+
+def is_archived_uid(text: str) -> bool:
+    """Return whether a text is built as a UID of digits and letters.
+
+    Letters are against PS3.5 9.1, but some archives hold digests as UIDs.
+    """
+    return len(text) <= _LONGEST and _ARCHIVED.fullmatch(text) is not None
+
+
+def has_digits_and_dots(text: str) -> bool:
+    """Return whether a text has a UID's characters and length, in any order.
+
+    It tells a study's UID, even a malformed one, from the bytes of a file that is not DICOM.
+    """
+    return _DIGITS_AND_DOTS.fullmatch(text) is not None
+
+
+def is_single_value(text: str) -> bool:
+    """Return whether a query for this UID matches it alone: no wild card, list or space."""
+    return _SINGLE_VALUE.fullmatch(text) is not None
 
 
 def is_name(text: str) -> bool:

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session, aliased, joinedload
 
 from pacsgrid.cli.roles import STARTS, wanted
 from pacsgrid.errors import ConfigError
-from pacsgrid.pacs.receiver.airflow import AssetEvents
+from pacsgrid.pacs.storage_scp.asset_events import AssetEvents
 from pacsgrid.run_conf import DAGS, PROJECT_DAGS, check_conf
 from pacsgrid.web.access import OPERATOR_VIEW
 from pacsgrid.web.endpoint_rules import (

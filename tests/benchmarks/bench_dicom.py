@@ -29,25 +29,26 @@ from pynetdicom import AE, build_role, evt
 from pynetdicom.sop_class import CTImageStorage, StudyRootQueryRetrieveInformationModelGet
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from pacsgrid.dimse.command_set import (
+    AFFECTED_SOP_CLASS,
+    AFFECTED_SOP_INSTANCE,
+    C_STORE,
+    COMMAND_FIELD,
+    MESSAGE_ID,
+    PRIORITY,
+    STATUS,
+)
+from pacsgrid.dimse.message_channel import MessageChannel
+from pacsgrid.dimse.pdu import ProposedContext, encode_request
+from pacsgrid.dimse.stream import Stream
 from pacsgrid.embedded.pacs import EmbeddedPacs
 from pacsgrid.embedded.ports import accepts, reserve_port
 from pacsgrid.embedded.process import ChildProcess
 from pacsgrid.grid.sharing import share
 from pacsgrid.model import FoundStudy
 from pacsgrid.pacs import open_source
-from pacsgrid.pacs.protocol.link import (
-    C_STORE,
-    CLASS,
-    FIELD,
-    INSTANCE,
-    MESSAGE,
-    PRIORITY,
-    STATUS,
-    Link,
-)
-from pacsgrid.pacs.protocol.wire import Proposed, Stream, request
-from pacsgrid.pacs.receiver.association import Association
-from pacsgrid.pacs.receiver.incoming import Incoming
+from pacsgrid.pacs.storage_scp.association import StorageAssociation
+from pacsgrid.pacs.storage_scp.incoming import Incoming
 from support.dicom import ct
 from support.gatewaykit import PROJECT, ServedZones
 from support.pydicom_files import dataset_bytes
@@ -316,24 +317,29 @@ def memory(work: Path, parts: list[Path]) -> None:
     if pid == 0:
         peer.close()
         incoming = Incoming(folder, 0)
-        Association(Stream(ours, 600.0), incoming, lambda request: None, 131072).serve()
+        StorageAssociation(Stream(ours, 600.0), incoming, lambda request: None, 131072).serve()
         os._exit(0)
     ours.close()
     stream = Stream(peer, 600.0)
-    contexts = (Proposed(1, str(CTImageStorage), ("1.2.840.10008.1.2.1",)),)
-    stream.send(request("PACSGRID", "MODALITY", contexts, 131072))
-    stream.exactly(struct.unpack(">BxI", stream.exactly(6))[1])
-    link = Link(stream, [1], 131072, 131072)
+    contexts = (ProposedContext(1, str(CTImageStorage), ("1.2.840.10008.1.2.1",)),)
+    stream.send(encode_request("PACSGRID", "MODALITY", contexts, 131072))
+    stream.read_exactly(struct.unpack(">BxI", stream.read_exactly(6))[1])
+    channel = MessageChannel(stream, [1], 131072, 131072)
     sizes = []
     for number in range(10_000):
         uid = f"{STUDY}.1.{number:05}"
-        command = {CLASS: str(CTImageStorage), FIELD: C_STORE, MESSAGE: number, PRIORITY: 0}
+        command = {
+            AFFECTED_SOP_CLASS: str(CTImageStorage),
+            COMMAND_FIELD: C_STORE,
+            MESSAGE_ID: number,
+            PRIORITY: 0,
+        }
         data = content.replace(f"{STUDY}.1.99999".encode(), uid.encode())
-        link.send(1, {**command, INSTANCE: uid}, (data,))
-        assert link.receive().number(STATUS) == 0
+        channel.send(1, {**command, AFFECTED_SOP_INSTANCE: uid}, (data,))
+        assert channel.receive().number(STATUS) == 0
         if number in (999, 9_999):
             sizes.append(resident(pid))
-    link.release()
+    channel.release()
     assert os.waitpid(pid, 0)[1] == 0
     assert len(list(folder.glob("[!.]*/*.dcm"))) == 10_000
     print(f"memory   {sizes[0] / 1024:.1f} MiB after 1,000 instances, ", end="")

@@ -25,15 +25,15 @@ from pathlib import Path
 
 from fuzzed import deid_pixels, deid_texts, deid_uids, deid_values
 from fuzzed.cases import Case, asking, make, sending, whole_datasets
+from pacsgrid.dimse.stream import Stream
 from pacsgrid.gateway import Gateway
 from pacsgrid.gateway.dimse import association as asked
-from pacsgrid.gateway.dimse.contexts import Kinds
+from pacsgrid.gateway.dimse.contexts import StoredSyntaxes
 from pacsgrid.grid.sharing import share
 from pacsgrid.log_suppression import suppress_library_logs
 from pacsgrid.pacs.part10 import read_meta
-from pacsgrid.pacs.protocol.wire import Stream
-from pacsgrid.pacs.receiver import association as received
-from pacsgrid.pacs.receiver.incoming import OWNERS, PARTS, Incoming
+from pacsgrid.pacs.storage_scp import association as received
+from pacsgrid.pacs.storage_scp.incoming import OWNERS, PARTS, Incoming
 from support.dicom import ct
 from support.gatewaykit import PROJECT, ServedZones
 
@@ -74,7 +74,7 @@ class Receiving:
         incoming = Incoming(self._folder, 0)
         with conversation(case) as ours:
             stream = Stream(ours, float(PATIENCE))
-            received.Association(stream, incoming, lambda request: None, 131072).serve()
+            received.StorageAssociation(stream, incoming, lambda request: None, 131072).serve()
         incoming.close()
         if left := [*(self._folder / PARTS).iterdir(), *(self._folder / OWNERS).iterdir()]:
             raise Hurt(f"{len(left)} files are left under temporary names")
@@ -100,13 +100,13 @@ class Asking:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
-        self._kinds = Kinds(gateway.index)
+        self._stored = StoredSyntaxes(gateway.index)
 
     def run(self, case: Case) -> None:
         with conversation(case) as ours:
             stream = Stream(ours, float(PATIENCE))
-            asked.Association(
-                self._gateway, stream, self._kinds, lambda request: "eva#brno"
+            asked.QueryRetrieveAssociation(
+                self._gateway, stream, self._stored, lambda request: "eva#brno"
             ).serve()
 
 

@@ -26,6 +26,7 @@ from pynetdicom.sop_class import (
 )
 
 from pacsgrid.config import SourceSettings
+from pacsgrid.dimse.reactor import work_around_races
 from pacsgrid.embedded.pacs import ORTHANC, EmbeddedPacs
 from pacsgrid.embedded.ports import accepts, reserve_port
 from pacsgrid.embedded.process import ChildProcess
@@ -35,7 +36,6 @@ from pacsgrid.grid.sharing import share
 from pacsgrid.model import StudyQuery
 from pacsgrid.pacs import open_source
 from pacsgrid.pacs.part10 import read_meta
-from pacsgrid.pacs.reactor import settle
 from pacsgrid.uids import is_uid
 from support.dicom import ct
 from support.gatewaykit import PROJECT, ServedZones
@@ -130,7 +130,7 @@ def ask(port: int, model: str, query: Dataset, calling: str = "EVA") -> list[tup
     entity = AE(ae_title=calling)
     entity.add_requested_context(model)
     assoc = entity.associate("127.0.0.1", port, ae_title="PACSGRID")
-    settle(assoc)
+    work_around_races(assoc)
     assert assoc.is_established
     answers = [(int(status.Status), data) for status, data in assoc.send_c_find(query, model)]
     assoc.release()
@@ -252,7 +252,7 @@ def test_answers_are_those_of_orthanc(
         entity = AE(ae_title="EVA")
         entity.add_requested_context(FIND)
         assoc = entity.associate("127.0.0.1", at, ae_title=called)
-        settle(assoc)
+        work_around_races(assoc)
         # Orthanc wants to know the level above.
         for study in [""] if level == "STUDY" else sorted(studies)[:6]:
             wanted.StudyInstanceUID = study
@@ -334,7 +334,7 @@ def get_association(
         ext_neg=[build_role(CTImageStorage, scp_role=True)],
         evt_handlers=[(evt.EVT_C_STORE, lambda event: status)],
     )
-    settle(assoc)
+    work_around_races(assoc)
     assert assoc.is_established
     return assoc
 
@@ -449,7 +449,7 @@ def test_what_the_peer_does_not_take_comes_without_compression(
         ext_neg=[build_role(CTImageStorage, scp_role=True)],
         evt_handlers=[(evt.EVT_C_STORE, store)],
     )
-    settle(assoc)
+    work_around_races(assoc)
     wanted = query("IMAGE", StudyInstanceUID=one.study, SOPInstanceUID=one.sop_uid)
     wanted.SeriesInstanceUID = dcmread(one.path, stop_before_pixels=True).SeriesInstanceUID
     assert [status.Status for status, _ in assoc.send_c_get(wanted, GET)][-1] == 0
@@ -536,7 +536,7 @@ def test_move_to_the_receiver(zones: ServedZones, tmp_path: Path) -> None:
             entity = AE(ae_title="EVA")
             entity.add_requested_context(MOVE)
             assoc = entity.associate("127.0.0.1", node.port, ae_title="GATEWAY")
-            settle(assoc)
+            work_around_races(assoc)
             wanted = query("STUDY", StudyInstanceUID="1.2.1")
             codes = {}
             for to in ("PACSGRID", "NOBODY", "UNKNOWN"):
@@ -580,7 +580,7 @@ def test_a_destination_that_breaks_off_gets_the_rest_over_another_association(
             asking = AE(ae_title="EVA")
             asking.add_requested_context(MOVE)
             assoc = asking.associate("127.0.0.1", node.port, ae_title="PACSGRID")
-            settle(assoc)
+            work_around_races(assoc)
             wanted = query("STUDY", StudyInstanceUID="1.2.1")
             (*_, (status, _)) = assoc.send_c_move(wanted, "FRAGILE", MOVE)
             assoc.release()
@@ -611,7 +611,7 @@ def test_too_many_are_asked_to_come_later(zones: ServedZones) -> None:
         first = entity.associate("127.0.0.1", node.port, ae_title="PACSGRID")
         second = entity.associate("127.0.0.1", node.port, ae_title="PACSGRID")
         third = entity.associate("127.0.0.1", node.port, ae_title="PACSGRID")
-        settle(third)
+        work_around_races(third)
         assert first.is_established and second.is_established and third.is_rejected
         assert third.acceptor.primitive.result == 2
         first.release()

@@ -18,7 +18,7 @@ from pacsgrid.gateway import Gateway, QueryLevel
 from pacsgrid.gateway.service import PREFIX, application
 from pacsgrid.grid import study_collection
 from pacsgrid.model import StudyQuery
-from pacsgrid.pacs.receiver.watch import Watcher
+from pacsgrid.pacs.storage_scp.completion_watcher import CompletionWatcher
 from pacsgrid.pipeline import STEPS, ProjectContext, clear_work_folders, find_studies, run_step
 from pacsgrid.pipeline.maintain import maintain
 from pacsgrid.pipeline.withdraw import withdraw
@@ -43,7 +43,7 @@ def test_what_is_stored_is_found_again_under_its_pseudonyms(tmp_path: Path) -> N
             headers = {"Authorization": "Bearer rods"}
             client = DICOMwebClient(server.url + PREFIX, headers=headers)
             client.store_instances([dcmread(path)])
-            Watcher(stack.dir / "incoming", 0.0, 0.0, lambda study: None).look()
+            CompletionWatcher(stack.dir / "incoming", 0.0, 0.0, lambda study: None).scan()
             with ProjectContext(site, "demo") as context:
                 refs = find_studies(context, "received", StudyQuery())
                 for name in STEPS:

@@ -18,12 +18,12 @@ from pydicom.tag import Tag
 from pynetdicom import AE
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind
 
+from pacsgrid.dimse.reactor import work_around_races
 from pacsgrid.gateway import Gateway
 from pacsgrid.gateway.dimse.service import Node
 from pacsgrid.gateway.metadata import to_json
 from pacsgrid.gateway.service import PREFIX, application
 from pacsgrid.grid.sharing import share
-from pacsgrid.pacs.reactor import settle
 from pacsgrid.pipeline.attributes import read_attributes
 from pacsgrid.pipeline.jsonmodel import EXACT, data_element, portable
 from support.dicom import ct
@@ -219,7 +219,7 @@ def test_one_bad_value_spoils_no_c_find(spoilt: tuple[ServedZones, Gateway, str]
     asking.add_requested_context(StudyRootQueryRetrieveInformationModelFind)
     with Node(spoilt[1]) as node:
         assoc = asking.associate("127.0.0.1", node.port, ae_title="PACSGRID")
-        settle(assoc)
+        work_around_races(assoc)
         query = Dataset()
         query.QueryRetrieveLevel = "STUDY"
         query.StudyInstanceUID = query.PatientWeight = query.PatientName = ""

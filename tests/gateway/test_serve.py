@@ -11,12 +11,12 @@ import requests
 from pynetdicom import AE
 from pynetdicom.sop_class import Verification
 
+from pacsgrid.dimse.reactor import work_around_races
 from pacsgrid.embedded.ports import reserve_port
 from pacsgrid.embedded.process import ChildProcess
 from pacsgrid.errors import ConfigError
 from pacsgrid.gateway.service import serve
 from pacsgrid.grid.sharing import share
-from pacsgrid.pacs.reactor import settle
 from support.certificates import make_certificates
 from support.dicom import ct
 from support.gatewaykit import PROJECT, ServedZones
@@ -74,7 +74,7 @@ def test_it_answers_over_tls_and_after_a_kill(served: ServedZones) -> None:
             assoc = echoing.associate(
                 "127.0.0.1", dicom_port, ae_title="PACSGRID", tls_args=(context, "localhost")
             )
-            settle(assoc)
+            work_around_races(assoc)
             assert assoc.is_established and assoc.send_c_echo().Status == 0
             assoc.release()
             served.add([ct(served.dir / "more.dcm", f"1.2.{2 + number}", f"1.2.{2 + number}.1.1")])

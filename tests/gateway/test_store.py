@@ -28,11 +28,11 @@ from pacsgrid.gateway import Gateway
 from pacsgrid.gateway.service import PREFIX, application
 from pacsgrid.gateway.web.store import _take
 from pacsgrid.model import StudyQuery
-from pacsgrid.pacs.multipart import MultipartCut
-from pacsgrid.pacs.received import ReceivedSource
-from pacsgrid.pacs.receiver.incoming import OWNERS, PARTS, Incoming, recover
-from pacsgrid.pacs.receiver.watch import Watcher
+from pacsgrid.pacs.multipart import MultipartTruncatedError
+from pacsgrid.pacs.received_source import ReceivedSource
 from pacsgrid.pacs.staging import name_for
+from pacsgrid.pacs.storage_scp.completion_watcher import CompletionWatcher
+from pacsgrid.pacs.storage_scp.incoming import OWNERS, PARTS, Incoming, recover
 from support.dicom import ct
 from support.gatewaykit import Client, Listening, ServedZones, copy_of
 
@@ -107,7 +107,7 @@ def test_instances_arrive_as_they_were_sent_and_the_ingest_sees_their_study(
     assert storing.post(paths[0].read_bytes(), "application/dicom", "/studies/1.2.9")[0] == 200
     assert len(storing.files()) == len(paths)
     announced = []
-    Watcher(storing.folder, 0.0, 0.0, announced.append, None).look()
+    CompletionWatcher(storing.folder, 0.0, 0.0, announced.append, None).scan()
     assert len(announced) == 4
     source = ReceivedSource(SourceSettings(name="received", kind="received", folder=storing.folder))
     (study,) = source.find_studies(StudyQuery(study_uids=("1.2.9",)))
@@ -239,7 +239,8 @@ def test_a_request_without_an_instance_is_none(storing: Storing) -> None:
     "error",
     [
         OSError(errno.ENOSPC, "full"), HTTPException(413), ValueError("x"), MemoryError(),
-        struct.error("x"), asyncio.CancelledError(), KeyboardInterrupt(), MultipartCut("x"),
+        struct.error("x"), asyncio.CancelledError(), KeyboardInterrupt(),
+        MultipartTruncatedError("x"),
     ],
     ids=lambda error: type(error).__name__,
 )  # fmt: skip

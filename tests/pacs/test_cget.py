@@ -7,32 +7,35 @@ import threading
 import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from pydicom.dataset import Dataset
 
-from pacsgrid.errors import SourceError, SourceUnavailableError, SourceUnreachableError
-from pacsgrid.pacs.cget import MODEL, getting
-from pacsgrid.pacs.guard import Pace
-from pacsgrid.pacs.part10 import read_meta
-from pacsgrid.pacs.protocol import wire
-from pacsgrid.pacs.protocol.link import (
-    ANSWER,
-    ANSWERS_TO,
+from pacsgrid.dimse import pdu
+from pacsgrid.dimse.association_settings import AssociationSettings
+from pacsgrid.dimse.command_set import (
+    AFFECTED_SOP_CLASS,
+    AFFECTED_SOP_INSTANCE,
     C_GET,
     C_STORE,
-    CLASS,
-    FIELD,
-    INSTANCE,
-    MESSAGE,
+    COMMAND_FIELD,
+    MESSAGE_ID,
     PRIORITY,
+    RESPONDED_TO,
+    RESPONSE,
     STATUS,
-    Link,
 )
-from pacsgrid.pacs.protocol.requesting import Peer
-from pacsgrid.pacs.protocol.wire import Gone, Stream
-from pacsgrid.pacs.receive import REFUSED_UNASKED, STORED, Receiver
+from pacsgrid.dimse.exceptions import ConnectionLostError
+from pacsgrid.dimse.message_channel import MessageChannel
+from pacsgrid.dimse.status import NOT_AUTHORISED, SUCCESS
+from pacsgrid.dimse.stream import Stream
+from pacsgrid.errors import SourceError, SourceUnavailableError, SourceUnreachableError
+from pacsgrid.pacs.cget import MODEL, open_cget
+from pacsgrid.pacs.cstore_writer import CStoreWriter
+from pacsgrid.pacs.part10 import read_meta
+from pacsgrid.pacs.rate_limiter import RateLimiter
 from pacsgrid.pacs.staging import WriteGroup, name_for
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -42,57 +45,70 @@ EXPLICIT = "1.2.840.10008.1.2.1"
 class Serving:
     """One association of a peer; it answers a C-GET by what `work` does."""
 
-    def __init__(self, link: Link, stream: Stream) -> None:
-        self.link, self.stream = link, stream
-        self.asked = link.receive()
+    def __init__(self, channel: MessageChannel, stream: Stream) -> None:
+        self.channel, self.stream = channel, stream
+        self.asked = channel.receive()
 
     def store(self, uid: str, dataset: Iterable[bytes], number: int = 1) -> int:
-        command: dict[int, int | str] = {FIELD: C_STORE, MESSAGE: number, PRIORITY: 0}
-        self.link.send(3, {**command, CLASS: CT, INSTANCE: uid}, dataset)
-        return self.link.receive().number(STATUS)
+        command: dict[int, int | str] = {COMMAND_FIELD: C_STORE, MESSAGE_ID: number, PRIORITY: 0}
+        self.channel.send(
+            3, {**command, AFFECTED_SOP_CLASS: CT, AFFECTED_SOP_INSTANCE: uid}, dataset
+        )
+        return self.channel.receive().number(STATUS)
 
     def end(self, status: int = 0) -> None:
-        told: dict[int, int | str] = {FIELD: C_GET | ANSWER, ANSWERS_TO: 1, STATUS: status}
-        self.link.send(1, {**told, CLASS: MODEL})
+        told: dict[int, int | str] = {
+            COMMAND_FIELD: C_GET | RESPONSE,
+            RESPONDED_TO: 1,
+            STATUS: status,
+        }
+        self.channel.send(1, {**told, AFFECTED_SOP_CLASS: MODEL})
 
 
 @contextmanager
-def peer(work: Callable[[Serving], None], chosen: dict[int, str]) -> Iterator[Peer]:
+def peer(work: Callable[[Serving], None], chosen: dict[int, str]) -> Iterator[AssociationSettings]:
     """Serve one association in a thread; a rejection where nothing is chosen."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
         with listener, listener.accept()[0] as connection:
             stream = Stream(connection, 20.0)
-            request = wire.receive_request(stream)
+            request = pdu.receive_request(stream)
             if not chosen:
-                stream.end(wire.reject(1, 1, 7))
+                stream.send_last(pdu.encode_reject(1, 1, 7))
                 return
             refused = {c.number: 3 for c in request.contexts if c.number not in chosen}
-            stream.send(wire.accept(request, chosen, refused, 0, {CT: (False, True)}))
+            stream.send(pdu.encode_accept(request, chosen, refused, 0, {CT: (False, True)}))
             try:
-                serving = Serving(Link(stream, chosen, 1 << 20, request.max_pdu), stream)
+                serving = Serving(MessageChannel(stream, chosen, 1 << 20, request.max_pdu), stream)
                 work(serving)
-                while stream.exactly(1):
+                while stream.read_exactly(1):
                     pass
-            except Gone:
+            except ConnectionLostError:
                 pass
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
-    yield Peer("127.0.0.1", listener.getsockname()[1], "PACS", "PACSGRID")
+    yield AssociationSettings("127.0.0.1", listener.getsockname()[1], "PACS", "PACSGRID")
     thread.join(30)
     assert not thread.is_alive()
 
 
-def get(to: Peer, into: Path, wanted: set[str], seconds: float = 20.0, idle: float = 20.0) -> int:
+def get(
+    to: AssociationSettings,
+    into: Path,
+    wanted: set[str],
+    seconds: float = 20.0,
+    idle: float = 20.0,
+) -> int:
     query = Dataset()
     query.QueryRetrieveLevel, query.StudyInstanceUID = "STUDY", "1.2.3"
     into.mkdir(exist_ok=True)
     with WriteGroup() as group:
-        receiver = Receiver(into, wanted, group, Pace(0))
-        with getting("pacs", to.replace(idle_seconds=idle), [CT], receiver, seconds) as getter:
-            return getter.ask(query)
+        writer = CStoreWriter(into, wanted, group, RateLimiter(0))
+        settings = replace(to, idle_seconds=idle, answer_seconds=seconds)
+        with open_cget("pacs", settings, [CT], writer) as client:
+            return client.get(query)
 
 
 BOTH = {1: EXPLICIT, 3: EXPLICIT}
@@ -102,15 +118,17 @@ def test_a_store_without_a_dataset_is_answered(tmp_path: Path) -> None:
     codes: list[int] = []
 
     def work(serving: Serving) -> None:
-        command: dict[int, int | str] = {FIELD: C_STORE, MESSAGE: 1, PRIORITY: 0}
-        serving.link.send(3, {**command, CLASS: CT, INSTANCE: "1.2.3.1"})
-        codes.append(serving.link.receive().number(STATUS))
+        command: dict[int, int | str] = {COMMAND_FIELD: C_STORE, MESSAGE_ID: 1, PRIORITY: 0}
+        serving.channel.send(
+            3, {**command, AFFECTED_SOP_CLASS: CT, AFFECTED_SOP_INSTANCE: "1.2.3.1"}
+        )
+        codes.append(serving.channel.receive().number(STATUS))
         codes.append(serving.store("1.2.3.2", [b"e" * 100]))
         serving.end()
 
     with peer(work, BOTH) as to:
         assert get(to, tmp_path / "in", {"1.2.3.1", "1.2.3.2"}) == 0
-    assert codes == [0xC000, STORED]
+    assert codes == [0xC000, SUCCESS]
     assert [path.name for path in (tmp_path / "in").iterdir()] == [name_for("1.2.3.2")]
 
 
@@ -127,7 +145,7 @@ def test_what_comes_is_written_and_what_was_not_asked_for_is_not(tmp_path: Path)
 
     with peer(work, BOTH) as to:
         assert get(to, tmp_path / "in", {"1.2.3.1", "1.2.3.2"}) == 0
-    assert codes == [STORED, STORED, REFUSED_UNASKED, STORED]
+    assert codes == [SUCCESS, SUCCESS, NOT_AUTHORISED, SUCCESS]
     files = {path.name: path.read_bytes() for path in (tmp_path / "in").iterdir()}
     assert set(files) == {name_for("1.2.3.1"), name_for("1.2.3.2")}
     first = files[name_for("1.2.3.1")]
@@ -167,8 +185,8 @@ def test_half_an_instance_is_none_and_what_came_before_is_kept(tmp_path: Path, w
             elif way == "nonsense":
                 serving.stream.send(b"\xff" * 5000)
             elif way == "aborts":
-                serving.stream.send(wire.abort(0))
-            raise Gone
+                serving.stream.send(pdu.encode_abort(0))
+            raise ConnectionLostError
 
         serving.store("1.2.3.2", half())
 
@@ -210,7 +228,9 @@ def test_nobody_there_is_unreachable(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with pytest.raises(SourceUnavailableError, match="source pacs: "):
-        get(Peer("127.0.0.1", port, "PACS", "PACSGRID"), tmp_path / "in", {"1.2.3.1"})
+        get(
+            AssociationSettings("127.0.0.1", port, "PACS", "PACSGRID"), tmp_path / "in", {"1.2.3.1"}
+        )
 
 
 def test_many_bytes_at_once_are_as_they_were_sent() -> None:
@@ -220,5 +240,5 @@ def test_many_bytes_at_once_are_as_they_were_sent() -> None:
         thread = threading.Thread(target=lambda: theirs.sendall(sent))
         thread.start()
         stream = Stream(ours, 20.0)
-        assert stream.exactly(10) + stream.exactly(len(sent) - 10) == sent
+        assert stream.read_exactly(10) + stream.read_exactly(len(sent) - 10) == sent
         thread.join()

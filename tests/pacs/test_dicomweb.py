@@ -18,7 +18,7 @@ from pacsgrid.embedded.ports import reserve_port
 from pacsgrid.embedded.sample_data import make_samples
 from pacsgrid.errors import ConfigError, SourceError, SourceUnavailableError, TooManyAnswersError
 from pacsgrid.model import FoundStudy, StudyQuery
-from pacsgrid.pacs import dicomweb, open_source
+from pacsgrid.pacs import dicomweb_source, open_source
 from support.dicom import ct
 from support.faults import HTTP, FaultyProxy
 from support.webserver import Answer, server, source_at
@@ -344,5 +344,5 @@ sources:
 def test_a_uid_of_dots_is_no_address(uid: str) -> None:
     for pair in ((uid, "1.2"), ("1.2", uid)):
         with pytest.raises(SourceError, match="dots"):
-            dicomweb._series_path(*pair)
-    assert dicomweb._series_path("1.2/..", "1") == "/studies/1.2%2F../series/1"
+            dicomweb_source._series_path(*pair)
+    assert dicomweb_source._series_path("1.2/..", "1") == "/studies/1.2%2F../series/1"

@@ -11,14 +11,22 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 
+from pacsgrid.dimse import requestor
+from pacsgrid.dimse.association_settings import AssociationSettings
+from pacsgrid.dimse.command_set import (
+    AFFECTED_SOP_CLASS,
+    AFFECTED_SOP_INSTANCE,
+    C_STORE,
+    COMMAND_FIELD,
+    MESSAGE_ID,
+    PRIORITY,
+)
+from pacsgrid.dimse.pdu import ProposedContext
+from pacsgrid.dimse.status import NOT_AUTHORISED
 from pacsgrid.embedded.ports import reserve_port
-from pacsgrid.pacs.guard import Pace
+from pacsgrid.pacs.cstore_writer import CStoreWriter
 from pacsgrid.pacs.move_destination import MoveDestination
-from pacsgrid.pacs.protocol import requesting
-from pacsgrid.pacs.protocol.link import C_STORE, CLASS, FIELD, INSTANCE, MESSAGE, PRIORITY
-from pacsgrid.pacs.protocol.requesting import Peer
-from pacsgrid.pacs.protocol.wire import Proposed
-from pacsgrid.pacs.receive import REFUSED_UNASKED, Receiver
+from pacsgrid.pacs.rate_limiter import RateLimiter
 from pacsgrid.pacs.staging import WriteGroup, name_for
 from support.dicom import ct
 from support.receiving import associate, eventually
@@ -31,7 +39,7 @@ def listening(into: Path, wanted: set[str]) -> Iterator[int]:
     with (
         WriteGroup() as group,
         MoveDestination(
-            "PACSGRID", "127.0.0.1", port, Receiver(into, wanted, group, Pace(0)), 20.0
+            "PACSGRID", "127.0.0.1", port, CStoreWriter(into, wanted, group, RateLimiter(0)), 20.0
         ),
     ):
         yield port
@@ -61,7 +69,7 @@ def test_what_was_asked_for_is_taken_from_several_at_once(tmp_path: Path) -> Non
         assert assoc.send_c_echo().Status == 0
         assert assoc.send_c_store(paths[0]).Status == 0  # once more, and it is one
         assoc.release()
-    assert sorted(codes) == [0] * 11 + [REFUSED_UNASKED]
+    assert sorted(codes) == [0] * 11 + [NOT_AUTHORISED]
     assert files(into) == {name_for(f"1.2.3.{n}") for n in range(11)}
     for n in range(11):
         assert dcmread(into / name_for(f"1.2.3.{n}")) == dcmread(paths[n])
@@ -98,10 +106,18 @@ def test_half_an_instance_leaves_nothing(tmp_path: Path) -> None:
         raise Lost
 
     into = tmp_path / "in"
-    kind = Proposed(1, "1.2.840.10008.5.1.4.1.1.2", ("1.2.840.10008.1.2.1",))
+    kind = ProposedContext(1, "1.2.840.10008.5.1.4.1.1.2", ("1.2.840.10008.1.2.1",))
     with listening(into, {"1.2.3.1"}) as port, pytest.raises(Lost):
-        peer = Peer("127.0.0.1", port, "PACSGRID", "SOURCE")
-        with requesting.associated(peer, [kind], 1 << 20) as (link, _):
-            command: dict[int, int | str] = {FIELD: C_STORE, MESSAGE: 1, PRIORITY: 0}
-            link.send(1, {**command, CLASS: kind.abstract, INSTANCE: "1.2.3.1"}, half())
+        peer = AssociationSettings("127.0.0.1", port, "PACSGRID", "SOURCE")
+        with requestor.open_association(peer, [kind]) as (channel, _):
+            command: dict[int, int | str] = {COMMAND_FIELD: C_STORE, MESSAGE_ID: 1, PRIORITY: 0}
+            channel.send(
+                1,
+                {
+                    **command,
+                    AFFECTED_SOP_CLASS: kind.abstract_syntax,
+                    AFFECTED_SOP_INSTANCE: "1.2.3.1",
+                },
+                half(),
+            )
     assert files(into) == set()

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from pacsgrid.pacs.multipart import (
     MOST_HEADER,
-    MultipartCut,
     MultipartError,
     MultipartReader,
+    MultipartTruncatedError,
     boundary_of,
 )
 
@@ -56,7 +56,7 @@ def test_every_cut_is_seen() -> None:
     whole = body([b"one", b"two" * 9], told=False)
     end = whole.index(b"--edge--") + len(b"--edge-")
     for at in range(end):
-        with pytest.raises(MultipartCut):
+        with pytest.raises(MultipartTruncatedError):
             read(iter([whole[:at]]))
 
 

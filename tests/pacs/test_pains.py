@@ -20,10 +20,10 @@ from pynetdicom.sop_class import (
 )
 
 from pacsgrid.config import SourceSettings
+from pacsgrid.dimse.presentation_contexts import MAX_CONTEXTS, TRANSFER_SYNTAXES
 from pacsgrid.errors import SourceError, SourceUnavailableError
 from pacsgrid.model import FoundStudy
 from pacsgrid.pacs import open_source
-from pacsgrid.pacs.contexts import MOST, SYNTAXES
 
 STUDY = FoundStudy("1.2.3", "")
 STORAGE = "1.2.840.10008.5.1.4.1.1."
@@ -53,7 +53,7 @@ def pacs(
 
     def requested(event: evt.Event) -> None:
         contexts = event.assoc.requestor.requested_contexts
-        assert len(contexts) <= MOST
+        assert len(contexts) <= MAX_CONTEXTS
         found = {str(one.abstract_syntax) for one in contexts}
         offered.append(sorted(uid for uid in found if uid.startswith(STORAGE)))
 
@@ -61,7 +61,7 @@ def pacs(
     entity.add_supported_context(StudyRootQueryRetrieveInformationModelFind)
     entity.add_supported_context(StudyRootQueryRetrieveInformationModelGet)
     for uid in classes if accepted is None else accepted:
-        entity.add_supported_context(uid, list(SYNTAXES), scu_role=False, scp_role=True)
+        entity.add_supported_context(uid, list(TRANSFER_SYNTAXES), scu_role=False, scp_role=True)
     handlers = [(evt.EVT_C_FIND, find), (evt.EVT_C_GET, give), (evt.EVT_REQUESTED, requested)]
     server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
     try:

@@ -123,7 +123,7 @@ def test_a_listed_instance_that_is_another_patients_is_put_away(site: Site, tmp_
         assert run_step(context, "retrieve", [ref]).held == 1
         (row,) = context.ledger.held.queue("demo")
         assert row.code == "not-asked-for"
-        assert row.detail.startswith("1 of 2 instances bear another StudyInstanceUID")
+        assert row.detail.startswith("1 of 2 instances have another StudyInstanceUID")
         assert (
             not context.folders(ref).staging.exists()
             and not context.folders(ref).quarantine.exists()

@@ -16,12 +16,14 @@ from pydicom import dcmread
 
 from pacsgrid.config import ReceiverSettings
 from pacsgrid.embedded.stack import Stack
-from pacsgrid.ledger import Ledger
 from pacsgrid.ledger.codes import REJECTED, WITHDRAWN
+from pacsgrid.ledger.deid_reports import DeidReports
+from pacsgrid.ledger.received_files import ReceivedFiles
+from pacsgrid.ledger.studies import Studies
 from pacsgrid.model import StudyQuery, StudyState
-from pacsgrid.pacs.received import ReceivedSource
-from pacsgrid.pacs.receiver.incoming import Incoming
-from pacsgrid.pacs.receiver.watch import Watcher
+from pacsgrid.pacs.received_source import ReceivedSource
+from pacsgrid.pacs.storage_scp.completion_watcher import CompletionWatcher
+from pacsgrid.pacs.storage_scp.incoming import Incoming
 from pacsgrid.pipeline import STEPS, ProjectContext, clear_work_folders, find_studies, run_step
 from pacsgrid.pipeline.context import WorkFolders
 from pacsgrid.pipeline.housekeeping import clean_up
@@ -64,7 +66,7 @@ class Study:
 
     def watch(self) -> int:
         """Let the watcher look once; returns how many studies it announced."""
-        return Watcher(self.folder, 0.0, 0.0, lambda study: None).look()
+        return CompletionWatcher(self.folder, 0.0, 0.0, lambda study: None).scan()
 
     def left(self) -> int:
         return len(list(self.folder.glob("[!.]*/*.dcm")))
@@ -105,7 +107,7 @@ def states(context: ProjectContext, ref: str) -> list[str]:
 
 
 def report_of(context: ProjectContext, ref: str) -> dict[str, object]:
-    found = context.ledger.report(ref)
+    found = context.ledger.reports.get(ref)
     assert found is not None
     return dict(json.loads(found[0]))
 
@@ -310,8 +312,8 @@ def test_withdrawn_patients_leave_too(context: ProjectContext, study: Study, sta
 @pytest.mark.parametrize(
     ("place", "method", "calls_before", "gone_before"),
     [
-        (Ledger, "add_received", 0, 0),
-        (Ledger, "set_report", 0, 0),
+        (ReceivedFiles, "add", 0, 0),
+        (DeidReports, "set", 0, 0),
         (Path, "unlink", 2, 2),
         (WorkFolders, "wipe", 0, 4),
     ],
@@ -368,7 +370,7 @@ def test_a_late_pass_that_was_killed_counts_once(
         refs = find_studies(context, "received", StudyQuery())
         refs = run_step(context, "retrieve", refs).refs
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(Ledger, "advance", _killed)
+            patch.setattr(Studies, "advance", _killed)
             run_step(context, "anonymise", refs)
     with ProjectContext(stack.site, "demo") as context:
         ref = study.ref(context)
@@ -448,7 +450,7 @@ def test_rooms_on_another_file_system(
 
     study.send(1, 2)
     with monkeypatch.context() as patch:
-        patch.setattr("pacsgrid.pacs.received.os.link", refused)
+        patch.setattr("pacsgrid.pacs.received_source.os.link", refused)
         refs = steps(context)
     clear_work_folders(context, refs)
     assert study.left() == 0 and proven_once(context, study.ref(context))
@@ -461,7 +463,7 @@ def test_what_an_older_version_left_is_proven_and_leaves(
     steps(context)
     ref = study.ref(context)
     context.folders(ref).wipe()  # all that it did
-    with context.ledger._transaction() as cursor:
+    with context.ledger.database.transaction() as cursor:
         cursor.execute("DELETE FROM pacsgrid.received WHERE ref = %s", (ref,))
     clean_up(context, DAY, DAY)
     assert study.left() == 2

@@ -14,11 +14,11 @@ from pydicom import dcmread
 from pynetdicom import AE, build_context
 from pynetdicom.association import Association
 
+from pacsgrid.dimse.reactor import work_around_races
 from pacsgrid.embedded.ports import accepts, reserve_port
 from pacsgrid.embedded.process import ChildProcess
 from pacsgrid.embedded.stack import OPERATOR, Stack
-from pacsgrid.pacs.reactor import settle
-from pacsgrid.pacs.receiver.incoming import PARTS, Incoming
+from pacsgrid.pacs.storage_scp.incoming import PARTS, Incoming
 
 
 class RunningReceiver:
@@ -148,5 +148,5 @@ def associate(
     options = {"ae_title": "PACSGRID", **more}
     contexts = [build_context(*kind) for kind in sorted(kinds)]
     association = entity.associate("127.0.0.1", port, contexts=contexts, **options)
-    settle(association)
+    work_around_races(association)
     return association

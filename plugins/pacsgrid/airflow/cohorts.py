@@ -13,11 +13,11 @@ from pacsgrid.airflow.tasks import project_context
 from pacsgrid.errors import ConfigError, RetryableError
 
 if TYPE_CHECKING:
-    from pacsgrid.ledger import InstanceRow
+    from pacsgrid.ledger import InstanceRecord
     from pacsgrid.pipeline import ProjectContext
 
 
-def _members(context: ProjectContext, params: Mapping[str, Any]) -> dict[str, list[InstanceRow]]:
+def _members(context: ProjectContext, params: Mapping[str, Any]) -> dict[str, list[InstanceRecord]]:
     from pacsgrid.grid.search import Criterion
     from pacsgrid.pipeline.release import select_cohort
 
@@ -26,7 +26,7 @@ def _members(context: ProjectContext, params: Mapping[str, Any]) -> dict[str, li
     return select_cohort(context, criteria, listed, listed)
 
 
-def _digest(members: Mapping[str, list[InstanceRow]]) -> str:
+def _digest(members: Mapping[str, list[InstanceRecord]]) -> str:
     lines = sorted(f"{row.sop_uid} {row.sha256}" for rows in members.values() for row in rows)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 

@@ -15,10 +15,10 @@ from pynetdicom.sop_class import Verification
 
 from pacsgrid.config import SourceSettings
 from pacsgrid.config.sources import Retrieve
+from pacsgrid.dimse.reactor import work_around_races
 from pacsgrid.embedded.ports import accepts, reserve_port
 from pacsgrid.embedded.process import ChildProcess
 from pacsgrid.errors import SourceUnavailableError
-from pacsgrid.pacs.reactor import settle
 
 ORTHANC = Path("/usr/sbin/Orthanc")
 DICOMWEB = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
@@ -147,7 +147,7 @@ class EmbeddedPacs:
             contexts=[build_context(*kind) for kind in kinds],
             ae_title=self.ae_title,
         )
-        settle(assoc)
+        work_around_races(assoc)
         if not assoc.is_established:
             raise SourceUnavailableError("embedded PACS: no association for C-STORE")
         try:
@@ -166,7 +166,7 @@ class EmbeddedPacs:
             contexts=[build_context(Verification)],
             ae_title=self.ae_title,
         )
-        settle(assoc)
+        work_around_races(assoc)
         if not assoc.is_established:
             return False
         answered: bool = assoc.send_c_echo().get("Status") == 0

@@ -264,7 +264,6 @@ class Stack:
         port = self.ports["airflow"]
         settings = {
             "CORE__DAGS_FOLDER": str(ROOT / "dags"),
-            "CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
             "CORE__LOAD_EXAMPLES": "False",
             "CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
             "CORE__EXECUTOR": "LocalExecutor",

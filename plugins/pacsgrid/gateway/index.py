@@ -20,6 +20,7 @@ from pacsgrid.errors import ConfigError
 from pacsgrid.grid.fetch import StoredObject
 from pacsgrid.pipeline.jsonmodel import Json, portable
 from pacsgrid.pipeline.manifest import Manifest, ManifestEntry
+from pacsgrid.uids import is_uid
 
 # 2: attributes and headers as every JSON parser takes them.
 VERSION = 2
@@ -53,8 +54,6 @@ CREATE TABLE tally (
     sop_class TEXT NOT NULL, number INTEGER NOT NULL, PRIMARY KEY (series, zones, sop_class));
 CREATE TABLE metadata (sha256 TEXT PRIMARY KEY, content BLOB NOT NULL);
 """
-# PS3.5 9.1, but for the rule of leading zeros, which some vendors break.
-UID = re.compile(r"(?=.{1,64}$)\d+(\.\d+)*", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _DATE, _PATIENT, _CLASS = "00080020", "00100020", "00080016"
 
@@ -341,7 +340,7 @@ class Index:
 
 def _named(one: ManifestEntry) -> bool:
     """Whether what a manifest names an instance by is what it should be: it leads to paths."""
-    return bool(UID.fullmatch(one.series) and UID.fullmatch(one.sop) and _SHA256.match(one.sha256))
+    return is_uid(one.series) and is_uid(one.sop) and bool(_SHA256.match(one.sha256))
 
 
 def first(attributes: Json, tag: str) -> str:

@@ -1,4 +1,4 @@
-"""The one interface of every place studies come from."""
+"""The interface of everything that studies come from."""
 
 from __future__ import annotations
 
@@ -10,19 +10,32 @@ from pacsgrid.model import FoundStudy, StagedFile, StudyQuery
 
 
 class Source(Protocol):
-    """A place studies come from; errors are `SourceError` and `SourceUnavailableError`."""
+    """A PACS, drop folder or receiver; raises `SourceError` and `SourceUnavailableError`."""
 
     def echo(self) -> None:
         """Return if the source answers, raise otherwise."""
 
     def find_studies(self, query: StudyQuery) -> Iterator[FoundStudy]:
-        """Give each study that matches once."""
+        """Yield each study that matches, once."""
 
     def list_instances(self, study: FoundStudy) -> set[str]:
-        """Give the SOP Instance UIDs the source holds for the study."""
+        """Return the SOP Instance UIDs that the source holds of a study."""
 
     def retrieve(self, study: FoundStudy, into: Path) -> list[StagedFile]:
-        """Bring the study into a private directory; what is there whole is not fetched again."""
+        """Retrieve a study into a private directory.
+
+        Parameters
+        ----------
+        study
+            A study that `find_studies` yielded.
+        into
+            The directory. Complete files of an interrupted retrieval are not fetched again.
+
+        Returns
+        -------
+        list of StagedFile
+            One file for each instance.
+        """
 
     def strays(self) -> list[Path]:
         """List files that belong to no study; always empty for a PACS."""

@@ -1,6 +1,6 @@
-"""C-GET with every instance written as it comes, never whole in memory (PS3.4 C.4.3).
+"""C-GET that writes every instance as it arrives, never whole in memory (PS3.4 section C.4.3).
 
-pynetdicom hands over an instance when all of it is in memory, and takes most of a core for it.
+pynetdicom delivers an instance once all of it is in memory, at the cost of most of a core.
 """
 
 from __future__ import annotations
@@ -12,123 +12,140 @@ from pydicom.dataset import Dataset
 from pynetdicom.dsutils import encode
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelGet
 
-from pacsgrid.errors import SourceError, SourceUnreachableError
-from pacsgrid.pacs import status as st
-from pacsgrid.pacs.contexts import SYNTAXES
-from pacsgrid.pacs.protocol import wire
-from pacsgrid.pacs.protocol.link import (
-    ANSWER,
+from pacsgrid.dimse import status
+from pacsgrid.dimse.association_settings import AssociationSettings
+from pacsgrid.dimse.command_set import (
+    AFFECTED_SOP_CLASS,
     C_GET,
     C_STORE,
-    CLASS,
-    FIELD,
-    MESSAGE,
+    COMMAND_FIELD,
+    MESSAGE_ID,
     PRIORITY,
+    RESPONSE,
     STATUS,
-    Link,
-    Released,
 )
-from pacsgrid.pacs.protocol.requesting import NotAssociated, Peer, Rejected, associated
-from pacsgrid.pacs.protocol.wire import Gone, Proposed, ProtocolError
-from pacsgrid.pacs.receive import Receiver
+from pacsgrid.dimse.exceptions import (
+    AssociationFailedError,
+    AssociationRejectedError,
+    AssociationReleasedError,
+    ConnectionLostError,
+    ProtocolError,
+)
+from pacsgrid.dimse.message_channel import MessageChannel
+from pacsgrid.dimse.pdu import ProposedContext, encode_role
+from pacsgrid.dimse.presentation_contexts import EXPLICIT, IMPLICIT, TRANSFER_SYNTAXES
+from pacsgrid.dimse.requestor import open_association
+from pacsgrid.errors import SourceError, SourceUnreachableError
+from pacsgrid.pacs.cstore_writer import CStoreWriter
+from pacsgrid.pacs.source_errors import rejection_error, status_error
 
 MODEL = str(StudyRootQueryRetrieveInformationModelGet)
-_EXPLICIT, _IMPLICIT = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2"
-_MOST_PDU = 256 << 10
+_MODEL_CONTEXT = 1
 
 
-class Getter:
-    """Asks over one association; its instances go to a `Receiver`.
+class CGetClient:
+    """Sends C-GET requests over one association; a `CStoreWriter` writes what comes.
 
     Parameters
     ----------
     name
-        The source's, for messages.
+        The source's name, for messages.
+    channel
+        The association.
     syntaxes
-        The transfer syntax of each accepted context by its number; number 1 is the model's.
-    seconds
+        Transfer syntax UID of each accepted context, by context ID; 1 is the model's.
+    writer
+        Writes the instances.
+    answer_seconds
         How long to wait for the next message: the source may fetch from slow storage first.
     """
 
     def __init__(
         self,
         name: str,
-        link: Link,
+        channel: MessageChannel,
         syntaxes: Mapping[int, str],
-        receiver: Receiver,
-        seconds: float,
+        writer: CStoreWriter,
+        answer_seconds: float,
     ) -> None:
         self._name = name
-        self._link = link
+        self._channel = channel
         self._syntaxes = syntaxes
-        self._receiver = receiver
-        self._seconds = seconds
-        self._message = 0
+        self._writer = writer
+        self._answer_seconds = answer_seconds
+        self._message_id = 0
 
-    def ask(self, identifier: Dataset) -> int:
-        """Send one C-GET and take what comes; returns its last status.
+    def get(self, identifier: Dataset) -> int:
+        """Send one C-GET and write the instances that it brings; return its final status.
 
         Raises
         ------
         SourceUnreachableError
-            The association was lost, or no answer came in time; what came whole is kept.
+            The association was lost, or no answer came in time; complete instances are kept.
         """
-        self._message += 1
-        data = encode(identifier, self._syntaxes[1] == _IMPLICIT, True)
+        self._message_id += 1
+        data = encode(identifier, self._syntaxes[_MODEL_CONTEXT] == IMPLICIT, True)
         if data is None:
             raise SourceError(f"source {self._name}: a request cannot be encoded")
-        command: dict[int, int | str] = {CLASS: MODEL, FIELD: C_GET}
-        command |= {MESSAGE: self._message, PRIORITY: 0}
+        command: dict[int, int | str] = {AFFECTED_SOP_CLASS: MODEL, COMMAND_FIELD: C_GET}
+        command |= {MESSAGE_ID: self._message_id, PRIORITY: 0}
         try:
-            self._link.send(1, command, (data,))
-            while self._link.ready(self._seconds):
-                message = self._link.command()
+            self._channel.send(_MODEL_CONTEXT, command, (data,))
+            while self._channel.wait_readable(self._answer_seconds):
+                message = self._channel.receive_command()
                 if message.field == C_STORE:
                     syntax = self._syntaxes[message.context]
-                    self._receiver.answer(self._link, message, syntax)
-                elif message.field == C_GET | ANSWER:
-                    self._link.skip(message)  # the list of what failed
-                    if (status := message.number(STATUS)) not in st.PENDING:
-                        return status
+                    self._writer.serve(self._channel, message, syntax)
+                elif message.field == C_GET | RESPONSE:
+                    self._channel.skip_dataset(message)  # the list of what failed
+                    code = message.number(STATUS)
+                    if code not in (status.PENDING, status.PENDING_UNMATCHED):
+                        return code
                 else:
                     raise ProtocolError("a message that does not belong to a C-GET")
-        except (Gone, Released, ProtocolError):
+        except (ConnectionLostError, AssociationReleasedError, ProtocolError):
             pass
-        raise st.failure(self._name, None)
+        raise status_error(self._name, None)
 
 
 @contextmanager
-def getting(
-    name: str,
-    peer: Peer,
-    sop_classes: Sequence[str],
-    receiver: Receiver,
-    seconds: float,
-    identity: bytes = b"",
-) -> Iterator[Getter]:
-    """Hold an association for C-GET of instances of some SOP classes.
+def open_cget(
+    name: str, settings: AssociationSettings, sop_classes: Sequence[str], writer: CStoreWriter
+) -> Iterator[CGetClient]:
+    """Hold an association for C-GET.
+
+    Parameters
+    ----------
+    name
+        The source's name, for messages.
+    settings
+        The source and how to associate with it.
+    sop_classes
+        UIDs of the SOP classes to propose, `likely_sop_classes.CLASSES_AT_ONCE` at most.
+    writer
+        Writes the instances.
 
     Raises
     ------
     SourceUnreachableError, SourceUnavailableError, SourceError
-        There is no association, now or ever, or nothing of use is accepted.
+        There is no association, now or ever, or nothing useful is accepted.
     """
-    contexts = [Proposed(1, MODEL, (_EXPLICIT, _IMPLICIT))]
-    # An acceptor picks one syntax per context (PS3.8 9.3.3.2), so each has one of its own: several
-    # in one context would make the source transcode or fail.
-    pairs = [(uid, syntax) for uid in sop_classes for syntax in SYNTAXES]
-    contexts += [Proposed(3 + 2 * n, uid, (one,)) for n, (uid, one) in enumerate(pairs)]
-    roles = b"".join(wire.role(uid, False, True) for uid in sop_classes)
+    contexts = [ProposedContext(_MODEL_CONTEXT, MODEL, (EXPLICIT, IMPLICIT))]
+    # An acceptor picks one syntax per context (PS3.8 section 9.3.3.2), so each syntax has a context
+    # of its own: several in one context would make the source transcode or fail.
+    pairs = [(uid, syntax) for uid in sop_classes for syntax in TRANSFER_SYNTAXES]
+    contexts += [ProposedContext(3 + 2 * n, uid, (one,)) for n, (uid, one) in enumerate(pairs)]
+    roles = b"".join(encode_role(uid, scu=False, scp=True) for uid in sop_classes)
     with ExitStack() as stack:
         try:
-            held = associated(peer, contexts, _MOST_PDU, roles + identity)
-            link, accepted = stack.enter_context(held)
-        except Rejected as error:
-            raise st.rejected(name, error.result, error.source, error.reason) from None
-        except NotAssociated as error:
+            association = open_association(settings, contexts, roles)
+            channel, accepted = stack.enter_context(association)
+        except AssociationRejectedError as error:
+            raise rejection_error(name, error.result, error.source, error.reason) from None
+        except AssociationFailedError as error:
             raise SourceUnreachableError(f"source {name}: {error}") from None
-        if 1 not in accepted.syntaxes:
+        if _MODEL_CONTEXT not in accepted.syntaxes:
             raise SourceError(f"source {name}: accepted no context for the operation")
         if len(accepted.syntaxes) < 2:
             raise SourceError(f"source {name}: no storage context accepted")
-        yield Getter(name, link, accepted.syntaxes, receiver, seconds)
+        yield CGetClient(name, channel, accepted.syntaxes, writer, settings.answer_seconds)

@@ -1,74 +1,86 @@
-"""A dataset's element headers, walked to its end without decoding (PS3.5 sections 7 and A.4).
+"""Walk the element headers of a dataset without decoding it (PS3.5 sections 7 and A.4).
 
-What is cut short, or encoded otherwise than its transfer syntax says, is found out at the cost of
-the headers alone: values are passed over, in the file where it is long.
+This detects datasets that are truncated, or encoded in another transfer syntax than declared, at
+the cost of the headers alone: values are skipped, and long ones are not read from the file.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import struct
 import zlib
 from collections.abc import Collection
 from typing import Protocol
 
-IMPLICIT, EXPLICIT, BIG = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
-DEFLATED = "1.2.840.10008.1.2.1.99"
+from pacsgrid.dimse.presentation_contexts import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT
+
 SOP_CLASS, SOP_UID, STUDY_UID, SERIES_UID = 0x00080016, 0x00080018, 0x0020000D, 0x0020000E
 
 MOST_INFLATED = 512 << 20  # the anonymiser holds a dataset as a whole
 MOST_DEPTH = 128
-MOST_ELEMENTS = 2_000_000  # of sequences of undefined length too; their walk takes seconds
+MOST_ELEMENTS = 2_000_000  # items of undefined length included; to walk these takes seconds
 _MOST_VALUE = 1024
 _PIECE = 64 << 10
 _WINDOW = 8 << 10
 _TRAILER = 9  # bytes of a checksum and size as gzip writes them, and padding
 _HEADER = 12  # bytes of the longest element header
 
-_NATIVE = {IMPLICIT, EXPLICIT, BIG, DEFLATED}
+_NATIVE = {IMPLICIT, EXPLICIT, BIG_ENDIAN, DEFLATED}
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xE000, 0xE00D, 0xE0DD
 _PIXEL_DATA = 0x7FE00010
-_UID = re.compile(r"[0-9A-Za-z]+(\.[0-9A-Za-z]+)*")
 
-# How many bytes each VR's length has (PS3.5 7.1.2).
+# How many bytes the length of each VR has (PS3.5 section 7.1.2).
 _SHORT = "AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US"
 _LONG = "OB OD OF OL OV OW SQ SV UC UN UR UT UV"
 _LENGTHS = {vr.encode(): 2 for vr in _SHORT.split()} | {vr.encode(): 4 for vr in _LONG.split()}
 _FRAGMENTED = {b"OB", b"OW", b"OD", b"OF", b"OL", b"OV"}
 
 
-class Malformed(Exception):
-    """A dataset is cut short, or is not encoded as its transfer syntax says."""
+class MalformedDatasetError(Exception):
+    """A dataset is truncated, or is not encoded in its transfer syntax."""
 
 
-class Source(Protocol):
-    """Where a dataset's bytes come from; it is asked for rising offsets only."""
+class DatasetBytes(Protocol):
+    """The bytes of a dataset, read at ascending offsets only.
+
+    Attributes
+    ----------
+    size
+        The dataset's length in bytes; final once `load` has returned nothing.
+    """
 
     size: int
-    """How long the dataset is; final once `load` has given nothing."""
 
     def load(self, at: int, least: int) -> bytes:
-        """Give what follows an offset: at least so many bytes, or fewer at the end."""
+        """Return what follows an offset.
+
+        Parameters
+        ----------
+        at
+            The offset, not lower than in earlier calls.
+        least
+            How many bytes to return at least; there are fewer at the end.
+        """
 
 
-def is_uid(text: str) -> bool:
-    """Whether a text is built as a UID: components with dots between, 64 characters at most.
-
-    Letters are none of PS3.5 9.1, but some archives hold digests as UIDs. As a file's name it
-    would be harmless.
-    """
-    return len(text) <= 64 and _UID.fullmatch(text) is not None
-
-
-def text_of(value: bytes) -> str:
-    """Give a UID's or code's value without its padding."""
+def decode_text(value: bytes) -> str:
+    """Return the value of a UID or code string without its padding."""
     return value.decode("ascii", "replace").strip("\0 ")
 
 
-class Stored:
-    """A dataset in a file; `head` is its start, as far as it is in memory already."""
+class StoredDataset:
+    """A dataset in a file.
+
+    Parameters
+    ----------
+    handle
+        The open file's descriptor.
+    start, size
+        Where the dataset starts, and its length in bytes.
+    head
+        The start of the dataset, if it is in memory already.
+    """
 
     def __init__(self, handle: int, start: int, size: int, head: bytes = b"") -> None:
         self._handle = handle
@@ -77,7 +89,7 @@ class Stored:
         self.size = size
 
     def load(self, at: int, least: int) -> bytes:
-        """Give what follows an offset; reads little, since values in between are long."""
+        """Return what follows an offset; read little, since the values between are long."""
         if at + least <= len(self._head) or len(self._head) == self.size:
             return self._head[at:] if at else self._head
         if at >= self.size:
@@ -86,13 +98,18 @@ class Stored:
         return os.pread(self._handle, most, self._start + at)
 
 
-class Inflating:
-    """A deflated dataset (PS3.5 A.5), inflated piece by piece and kept nowhere.
+class InflatedDataset:
+    """A deflated dataset (PS3.5 section A.5), inflated piece by piece and kept nowhere.
 
-    Raises Malformed from `load` when the stream is damaged, cut short, or longer than `most`.
+    Parameters
+    ----------
+    source
+        The deflated bytes.
+    most
+        How many bytes it may inflate to.
     """
 
-    def __init__(self, source: Stored, most: int) -> None:
+    def __init__(self, source: StoredDataset, most: int) -> None:
         self._source = source
         self._read = 0
         self._most = most
@@ -103,13 +120,19 @@ class Inflating:
         self.size = 0
 
     def load(self, at: int, least: int) -> bytes:
-        """Give what follows an offset, which must not be before the last one."""
+        """Return what follows an offset, which must not be lower than the last one.
+
+        Raises
+        ------
+        MalformedDatasetError
+            The deflated bytes are damaged or truncated, or inflate to too much.
+        """
         while self.size < at + least and self._more():
             pass
         return self._held[at - self._begin :] if at < self.size else b""
 
     def _more(self) -> bool:
-        """Inflate one piece; returns whether there was one."""
+        """Inflate one piece; return whether there was one."""
         if self._inflater.eof:
             return False
         if not self._input:
@@ -119,18 +142,18 @@ class Inflating:
         try:
             piece = self._inflater.decompress(self._input, _PIECE)
         except zlib.error:
-            raise Malformed("it is not deflated as its transfer syntax says") from None
+            raise MalformedDatasetError("it is not deflated as its transfer syntax says") from None
         self._input = self._inflater.unconsumed_tail
         if not piece and not given and not self._inflater.eof:
-            raise Malformed("its deflated bytes are cut short")
+            raise MalformedDatasetError("its deflated bytes are truncated")
         if self._inflater.eof:
             rest = self._inflater.unused_data + self._source.load(self._read, 1)
             if len(rest) > _TRAILER:
-                raise Malformed("something follows its deflated bytes")
+                raise MalformedDatasetError("something follows its deflated bytes")
         if self.size + len(piece) > self._most:
-            raise Malformed(f"inflated it has more than {self._most >> 20} MiB")
+            raise MalformedDatasetError(f"it inflates to more than {self._most >> 20} MiB")
         if piece:
-            # Of what was given before, the end may still be asked for.
+            # A caller may still ask for the end of what was returned before.
             kept = self._held[-_MOST_VALUE:]
             self._begin = self.size - len(kept)
             self._held = kept + piece
@@ -138,14 +161,26 @@ class Inflating:
         return True
 
 
-def open_stored(handle: int, start: int, size: int, syntax: str, head: bytes = b"") -> Source:
-    """Give the source of a dataset that stands in a file, `head` its first bytes if known."""
-    stored = Stored(handle, start, size, head)
-    return Inflating(stored, MOST_INFLATED) if syntax == DEFLATED else stored
+def open_stored(handle: int, start: int, size: int, syntax: str, head: bytes = b"") -> DatasetBytes:
+    """Return the bytes of a dataset in a file, inflated if it is deflated.
+
+    Parameters
+    ----------
+    handle
+        The open file's descriptor.
+    start, size
+        Where the dataset starts, and its length in bytes.
+    syntax
+        Transfer syntax UID.
+    head
+        The start of the dataset, if it is in memory already.
+    """
+    stored = StoredDataset(handle, start, size, head)
+    return InflatedDataset(stored, MOST_INFLATED) if syntax == DEFLATED else stored
 
 
 class _Level:
-    """A sequence, an item or encapsulated pixel data of undefined length that is open."""
+    """An open sequence, item or encapsulated pixel data of undefined length."""
 
     __slots__ = ("explicit", "kind")
 
@@ -154,29 +189,38 @@ class _Level:
         self.explicit = explicit
 
 
-_TOO_SHORT = "it is cut short"
-_OTHER_SYNTAX = "it is not encoded in the transfer syntax that was agreed on"
+_TRUNCATED = "it is truncated"
+_OTHER_SYNTAX = "it is not encoded in its transfer syntax"
 _DISORDER = "its items and delimiters do not fit together"
 
 
 def walk(
-    source: Source, syntax: str, wanted: Collection[int], until: int | None = None
+    source: DatasetBytes, syntax: str, wanted: Collection[int], until: int | None = None
 ) -> dict[int, bytes]:
-    """Walk a dataset's elements and give values of its top level.
+    """Walk a dataset's elements and return values of its top level.
 
     Parameters
     ----------
+    source
+        The dataset's bytes.
+    syntax
+        Transfer syntax UID.
     wanted
-        Tags of the short values that are given, as they stand, where they are.
+        Tags of the values to return, as integers. Values over 1024 bytes are left out.
     until
-        The walk ends behind this tag; None walks, and proves, the whole dataset.
+        The walk ends after this tag; None walks the whole dataset, and so validates it.
+
+    Returns
+    -------
+    dict
+        Raw values by tag, with their padding.
 
     Raises
     ------
-    Malformed
-        The dataset is cut short, or not encoded in its transfer syntax.
+    MalformedDatasetError
+        The dataset is truncated, or not encoded in its transfer syntax.
     """
-    order = ">" if syntax == BIG else "<"
+    order = ">" if syntax == BIG_ENDIAN else "<"
     header, long = struct.Struct(order + "HH2sH"), struct.Struct(order + "I")
     unpack = header.unpack_from
     explicit_top = syntax != IMPLICIT
@@ -194,7 +238,7 @@ def walk(
                 break
         count += 1
         if count > MOST_ELEMENTS:
-            raise Malformed(f"it has more than {MOST_ELEMENTS} elements")
+            raise MalformedDatasetError(f"it has more than {MOST_ELEMENTS} elements")
         group, number, vr, length = unpack(window, i)
         if group == 0xFFFE:
             (length,) = long.unpack_from(window, i + 4)
@@ -204,23 +248,23 @@ def walk(
         if levels:
             level = levels[-1]
             if level.kind != "item":
-                raise Malformed(_DISORDER)
+                raise MalformedDatasetError(_DISORDER)
             if level.explicit is None:
-                # Items of UN, and some writers' sequences, are encoded otherwise (PS3.5 6.2.2).
+                # Items of UN are implicit (PS3.5 section 6.2.2), and some writers' sequences too.
                 level.explicit = vr in _LENGTHS
             explicit = level.explicit
         elif group < 4:
-            raise Malformed("it holds elements that belong in no dataset")
+            raise MalformedDatasetError("it holds elements of group 0000 or 0002")
         size = _LENGTHS.get(vr) if explicit else None
         if size == 2:
             value = 8
         elif size == 4 or (explicit and vr.isalpha() and vr.isupper()):
             if i + 12 > len(window):
-                raise Malformed(_TOO_SHORT)
+                raise MalformedDatasetError(_TRUNCATED)
             (length,) = long.unpack_from(window, i + 8)
             value = 12
         else:
-            # Implicit; where explicit was agreed on too, as some writers mix both.
+            # Implicit, also within explicit datasets: some writers mix both.
             (length,) = long.unpack_from(window, i + 4)
             vr, value = b"", 8
         tag = group << 16 | number
@@ -228,7 +272,7 @@ def walk(
             if until is not None and tag > until:
                 return found
             if tag == _PIXEL_DATA and length and (length == _UNDEFINED) is (syntax in _NATIVE):
-                raise Malformed(_OTHER_SYNTAX)
+                raise MalformedDatasetError(_OTHER_SYNTAX)
             if tag in wanted and length <= _MOST_VALUE:
                 start = i + value
                 if start + length > len(window):
@@ -236,22 +280,22 @@ def walk(
                 else:
                     data = window[start : start + length]
                 if found.setdefault(tag, data) != data:
-                    raise Malformed("an element that is to be unique comes twice")
+                    raise MalformedDatasetError("a unique element comes twice")
         if length == _UNDEFINED:
             if vr not in (b"", b"SQ", b"UN") and vr not in _FRAGMENTED:
-                raise Malformed(_OTHER_SYNTAX)
+                raise MalformedDatasetError(_OTHER_SYNTAX)
             levels.append(_Level("fragments" if vr in _FRAGMENTED else "sequence"))
             if len(levels) > MOST_DEPTH:
-                raise Malformed("its sequences are nested too deeply")
+                raise MalformedDatasetError("its sequences are nested too deeply")
             length = 0
         at += value + length
     if at > source.size or levels or window not in (b"", b"\0"):
-        raise Malformed(_TOO_SHORT)
+        raise MalformedDatasetError(_TRUNCATED)
     return found
 
 
 def _delimit(levels: list[_Level], number: int, length: int) -> int:
-    """Take an item's start or a delimiter; returns how much of it to pass over."""
+    """Enter an item or leave a level at a delimiter; return how many bytes to skip after it."""
     inner = levels[-1].kind if levels else ""
     if number == _ITEM and inner in ("sequence", "fragments"):
         if length != _UNDEFINED:
@@ -264,13 +308,13 @@ def _delimit(levels: list[_Level], number: int, length: int) -> int:
     ):
         levels.pop()
         return 0
-    raise Malformed(_DISORDER)
+    raise MalformedDatasetError(_DISORDER)
 
 
 def _check_first(window: bytes, syntax: str) -> None:
-    """Tell by a dataset's first element whether it is encoded otherwise than was agreed on."""
+    """Raise MalformedDatasetError if the first element shows another encoding than declared."""
     vr = window[4:6]
     known = vr in _LENGTHS or (vr.isalpha() and vr.isupper())
-    swapped = window[0] == 0 if syntax != BIG else window[1] == 0
+    swapped = window[0] == 0 if syntax != BIG_ENDIAN else window[1] == 0
     if (syntax == IMPLICIT) == known or (swapped and window[0] != window[1]):
-        raise Malformed(_OTHER_SYNTAX)
+        raise MalformedDatasetError(_OTHER_SYNTAX)

@@ -1,4 +1,4 @@
-"""The few header elements that tell studies apart, read from a file without the rest of it."""
+"""Read the few header elements that identify a file's study, without the rest of the file."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from pathlib import Path
 
 from pydicom import dcmread
 from pydicom.charset import convert_encodings, decode_bytes
+from pydicom.filereader import read_dataset, read_preamble
 
+from pacsgrid.dimse.presentation_contexts import DEFLATED
 from pacsgrid.log_suppression import suppress_library_logs
 from pacsgrid.pacs.dataset import (
-    DEFLATED,
     SERIES_UID,
     SOP_UID,
     STUDY_UID,
-    Malformed,
+    MalformedDatasetError,
+    decode_text,
     open_stored,
-    text_of,
     walk,
 )
-from pacsgrid.pacs.part10 import HEAD, MOST_META, read_meta
+from pacsgrid.pacs.part10 import HEAD, MOST_META, Meta, read_meta
 
 suppress_library_logs()
 
@@ -51,31 +52,55 @@ class Header:
     modality: str = ""
 
 
-def read_header(path: Path) -> Header | None:
-    """Read a DICOM file's header, whatever its size; None where it cannot be read.
+def read_file_meta(path: Path) -> Meta | None:
+    """Read a file's meta information, None where it has none; raise OSError if unreadable."""
+    with path.open("rb") as stream:
+        return read_meta(stream.read(HEAD + MOST_META))
+
+
+def read_header(path: Path, require_preamble: bool = True) -> Header | None:
+    """Read the header of a DICOM file of any size.
 
     A deflated dataset is inflated no further than the header goes.
+
+    Parameters
+    ----------
+    path
+        The file.
+    require_preamble
+        False reads a dataset without preamble and file meta information too, as old archives hold
+        them (PS3.10 section 7.1 demands both).
+
+    Returns
+    -------
+    Header or None
+        None if it cannot be read. Without `require_preamble`, any file may yield an empty header.
+
+    Raises
+    ------
+    OSError
+        The file cannot be read at all.
     """
     with path.open("rb") as stream:
         head = stream.read(HEAD + MOST_META)
         meta = read_meta(head)
         if meta and meta.end:
             size = path.stat().st_size - meta.end
-            for until in (SERIES_UID, None):  # elements out of order are found in the whole
+            for until in (SERIES_UID, None):  # if elements are out of order, walk the whole dataset
                 source = open_stored(
                     stream.fileno(), meta.end, size, meta.transfer_syntax, head[meta.end :]
                 )
                 try:
                     found = walk(source, meta.transfer_syntax, _TAGS, until)
-                except Malformed:
+                except MalformedDatasetError:
                     break
                 if STUDY_UID in found:
-                    return _header(found)
-    return None if meta and meta.transfer_syntax == DEFLATED else _by_pydicom(path)
+                    return _decode(found)
+    return _read_leniently(path, force=not require_preamble)
 
 
-def _header(found: dict[int, bytes]) -> Header:
-    sets = text_of(found.get(_CHARSET, b"")).split("\\")
+def _decode(found: dict[int, bytes]) -> Header:
+    sets = decode_text(found.get(_CHARSET, b"")).split("\\")
 
     def text(tag: int) -> str:
         value = found.get(tag, b"")
@@ -97,16 +122,36 @@ def _header(found: dict[int, bytes]) -> Header:
     )
 
 
-def _by_pydicom(path: Path) -> Header | None:
-    """Read what is not encoded as it should be, as leniently as the anonymiser would."""
+def _read_leniently(path: Path, force: bool) -> Header | None:
+    """Read a file that is not encoded as it should be, as leniently as the anonymiser would."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            if _is_deflated(path, force):
+                return None  # pydicom would inflate all of it, however much that is
             data = dcmread(
                 path,
                 stop_before_pixels=True,
                 specific_tags=[*_KEYWORDS.values(), "SpecificCharacterSet"],
+                force=force,
             )
             return Header(*(str(data.get(one) or "").strip("\0 ") for one in _KEYWORDS.values()))
-    except Exception:  # pydicom raises what it likes
+    except Exception:  # pydicom raises any type of exception for malformed files
         return None
+
+
+def _is_deflated(path: Path, force: bool) -> bool:
+    """Return whether pydicom would inflate the dataset: it reads meta information that we do not.
+
+    That may be longer than `MOST_META`, without preamble, or lack the SOP Instance UID.
+    """
+    with path.open("rb") as stream:
+        read_preamble(stream, force)
+        meta = read_dataset(
+            stream, is_implicit_VR=False, is_little_endian=True, stop_when=_is_after_meta
+        )
+    return str(meta.get("TransferSyntaxUID") or "").strip() == DEFLATED
+
+
+def _is_after_meta(tag: int, vr: str | None, length: int) -> bool:
+    return tag >> 16 != 2

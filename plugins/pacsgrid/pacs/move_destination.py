@@ -1,4 +1,4 @@
-"""The destination of our own C-MOVEs: takes what was asked for, whoever brings it (PS3.4 C.4.2)."""
+"""The destination of our own C-MOVEs: accepts requested instances from any peer (PS3.4 C.4.2)."""
 
 from __future__ import annotations
 
@@ -6,43 +6,47 @@ import logging
 import socket
 from contextlib import suppress
 
-from pacsgrid.pacs.protocol import messages, wire
-from pacsgrid.pacs.protocol.link import (
-    ANSWER,
-    ANSWERS_TO,
+from pacsgrid.dimse import pdu, status
+from pacsgrid.dimse.association_settings import DEFAULT_MAX_PDU
+from pacsgrid.dimse.command_set import (
+    AFFECTED_SOP_CLASS,
     C_ECHO,
     C_STORE,
-    CLASS,
-    FIELD,
-    MESSAGE,
+    COMMAND_FIELD,
+    MESSAGE_ID,
+    RESPONDED_TO,
+    RESPONSE,
     STATUS,
-    Link,
-    Released,
 )
-from pacsgrid.pacs.protocol.listening import Listener, Take
-from pacsgrid.pacs.protocol.places import Limits
-from pacsgrid.pacs.protocol.wire import Gone, ProtocolError, Stream
-from pacsgrid.pacs.receive import Receiver
-from pacsgrid.pacs.receiver.association import choose
+from pacsgrid.dimse.connection_limits import ConnectionLimits
+from pacsgrid.dimse.exceptions import (
+    AssociationReleasedError,
+    ConnectionLostError,
+    ProtocolError,
+)
+from pacsgrid.dimse.listener import Associate, Listener
+from pacsgrid.dimse.message_channel import MessageChannel
+from pacsgrid.dimse.presentation_contexts import accept_storage
+from pacsgrid.dimse.stream import Stream
+from pacsgrid.pacs.cstore_writer import CStoreWriter
 
 log = logging.getLogger(__name__)
 
-_MOST_PDU = 256 << 10
-_MOST = 64  # associations at once
+_MAX_ASSOCIATIONS = 64
 _ASSOCIATE_SECONDS = 30.0
 
 
 class MoveDestination(Listener):
-    """Listens while the context lasts; each instance is written as it comes.
+    """A storage SCP that listens while the context lasts and writes each instance as it arrives.
 
     Parameters
     ----------
     ae_title
-        Ours, as the source is told it; associations for another are rejected.
+        This node's AE title, as the source knows it; associations for another are rejected.
     bind, port
         Address of the interface, "" for all, and port.
-    receiver
-        Where instances go.
+    writer
+        Writes the instances.
     idle_seconds
         How long to wait for the next bytes.
 
@@ -53,45 +57,50 @@ class MoveDestination(Listener):
     """
 
     def __init__(
-        self, ae_title: str, bind: str, port: int, receiver: Receiver, idle_seconds: float
+        self, ae_title: str, bind: str, port: int, writer: CStoreWriter, idle_seconds: float
     ) -> None:
         self._ae_title = ae_title
-        self._receiver = receiver
+        self._writer = writer
         self._idle_seconds = idle_seconds
-        super().__init__(bind, port, self._serve_one, Limits(_MOST, _MOST, _ASSOCIATE_SECONDS))
+        limits = ConnectionLimits(_MAX_ASSOCIATIONS, _MAX_ASSOCIATIONS, _ASSOCIATE_SECONDS)
+        super().__init__(bind, port, self._serve_peer, limits)
 
-    def _serve_one(self, connection: socket.socket, address: str, take: Take) -> None:
+    def _serve_peer(self, connection: socket.socket, address: str, associate: Associate) -> None:
         stream = Stream(connection, self._idle_seconds)
         try:
-            self._associate(stream, take)
-        except (Gone, Released):
-            pass  # what did not come is missed by who asked for it
+            self._serve_association(stream, associate)
+        except (ConnectionLostError, AssociationReleasedError):
+            pass  # the retrieval finds out what did not arrive
         except ProtocolError as error:
             log.warning("association aborted: %s", error)
-            with suppress(Gone):
-                stream.end(wire.abort(0))
+            with suppress(ConnectionLostError):
+                stream.send_last(pdu.encode_abort(0))
 
-    def _associate(self, stream: Stream, take: Take) -> None:
-        request = wire.receive_request(stream)
-        if refusal := request.refusal(self._ae_title) or (None if take() else wire.BUSY):
-            log.warning("association rejected: result %d, source %d, reason %d", *refusal)
-            stream.end(wire.reject(*refusal))
+    def _serve_association(self, stream: Stream, associate: Associate) -> None:
+        request = pdu.receive_request(stream)
+        reason = request.reason_to_reject(self._ae_title)
+        if not reason and not associate():
+            reason = pdu.LOCAL_LIMIT_EXCEEDED
+        if reason:
+            log.warning("association rejected: result %d, source %d, reason %d", *reason)
+            stream.send_last(pdu.encode_reject(*reason))
             return
-        chosen, refused = choose(request)
-        stream.send(wire.accept(request, chosen, refused, _MOST_PDU))
-        link = Link(stream, chosen, _MOST_PDU, request.max_pdu)
+        chosen, refused = accept_storage(request)
+        stream.send(pdu.encode_accept(request, chosen, refused, DEFAULT_MAX_PDU))
+        channel = MessageChannel(stream, chosen, DEFAULT_MAX_PDU, request.max_pdu)
         while True:
-            self._message(link, chosen)
+            self._serve_message(channel, chosen)
 
-    def _message(self, link: Link, chosen: dict[int, str]) -> None:
-        message = link.command()
+    def _serve_message(self, channel: MessageChannel, chosen: dict[int, str]) -> None:
+        message = channel.receive_command()
         if message.field == C_STORE:
-            self._receiver.answer(link, message, chosen[message.context])
+            self._writer.serve(channel, message, chosen[message.context])
             return
-        link.skip(message)
-        if message.field & ANSWER:
+        channel.skip_dataset(message)
+        if message.field & RESPONSE:
             return
-        status = messages.SUCCESS if message.field == C_ECHO else messages.UNRECOGNISED
-        told: dict[int, int | str] = {FIELD: message.field | ANSWER, STATUS: status}
-        told |= {ANSWERS_TO: message.number(MESSAGE), CLASS: message.text(CLASS)}
-        link.send(message.context, told)
+        code = status.SUCCESS if message.field == C_ECHO else status.UNRECOGNISED_OPERATION
+        answer: dict[int, int | str] = {COMMAND_FIELD: message.field | RESPONSE, STATUS: code}
+        answer |= {RESPONDED_TO: message.number(MESSAGE_ID)}
+        answer |= {AFFECTED_SOP_CLASS: message.text(AFFECTED_SOP_CLASS)}
+        channel.send(message.context, answer)

@@ -1,4 +1,4 @@
-"""Reading multipart/related as it arrives (RFC 2046 5.1, PS3.18 8.6.1.2), never whole in memory."""
+"""Read multipart/related as it arrives, never whole in memory (RFC 2046 5.1, PS3.18 8.6.1.2)."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ class MultipartError(ValueError):
     """The body is not well-formed multipart."""
 
 
-class MultipartCut(MultipartError):
-    """The body ended before its closing boundary: asking again may bring it whole."""
+class MultipartTruncatedError(MultipartError):
+    """The body ended before its closing boundary; a second request may bring all of it."""
 
 
 def boundary_of(content_type: str) -> bytes:
-    """Give the boundary that a Content-Type names; raises MultipartError when it names none."""
+    """Return the boundary that a Content-Type names; raise MultipartError if it names none."""
     message = Message()
     message["Content-Type"] = content_type
     boundary = message.get_boundary()
@@ -28,34 +28,41 @@ def boundary_of(content_type: str) -> bytes:
 
 
 class MultipartReader:
-    """Parts of a body that comes in pieces of any size.
+    """Splits a body that arrives in pieces of any size into its parts.
 
     Parameters
     ----------
     pieces
-        The body as it arrives. At most one piece and a boundary's length are kept.
+        The body as it arrives. At most one piece and a boundary's length are kept in memory.
     boundary
-        As `boundary_of` gives it.
+        See `boundary_of`.
     """
 
     def __init__(self, pieces: Iterable[bytes], boundary: bytes) -> None:
         self._pieces = iter(pieces)
         self._mark = b"\r\n--" + boundary
-        # The first boundary may stand at the very start, without the line end before it.
+        # The first boundary may be at the very start, without a line end before it.
         self._held = b"\r\n"
-        self._at = 0  # what stands before is done with; cutting it off would copy the rest
+        self._at = 0  # everything before is consumed; removing it would copy the rest
 
     def parts(self) -> Iterator[tuple[dict[str, str], Iterator[memoryview]]]:
-        """Give each part's headers (names in lower case) and the pieces of its content.
+        """Yield the parts.
 
-        A part that was not read to its end is skipped when the next is asked for.
+        A part that was not read to its end is skipped when the next one is asked for.
+
+        Yields
+        ------
+        headers : dict
+            The part's header fields, names in lower case.
+        content : iterator of memoryview
+            The part's content, piece by piece.
 
         Raises
         ------
-        MultipartCut
-            The body ended early; what was given of the last part is not whole.
+        MultipartTruncatedError
+            The body ended early; the last part is not complete.
         MultipartError
-            Header lines are too long or not header lines.
+            Header lines are too long or malformed.
         """
         self._skip_preamble()
         while self._next():
@@ -69,7 +76,7 @@ class MultipartReader:
         try:
             piece = next(self._pieces)
         except StopIteration:
-            raise MultipartCut("the answer ended before its closing boundary") from None
+            raise MultipartTruncatedError("the answer ended before its closing boundary") from None
         rest = self._held[self._at :]
         self._held = rest + piece if rest else piece
         self._at = 0
@@ -82,7 +89,7 @@ class MultipartReader:
         self._at = at + len(self._mark)
 
     def _next(self) -> bool:
-        """Behind a boundary: whether a part follows it; ``--`` closes the body."""
+        """Return, after a boundary, whether a part follows; ``--`` closes the body."""
         while len(self._held) - self._at < 2:
             self._more()
         return not self._held.startswith(b"--", self._at)
@@ -98,20 +105,20 @@ class MultipartReader:
             if line.strip(b" \t"):
                 name, colon, value = line.decode("latin-1").partition(":")
                 if not colon:
-                    raise MultipartError("a part has a line that is no header")
+                    raise MultipartError("a part has a malformed header line")
                 headers[name.strip().lower()] = value.strip()
-        # The empty line's end may belong to the boundary of a part without content.
+        # The end of the empty line may belong to the boundary of a part without content.
         self._at = end + 2
         return headers
 
     def _content(self, headers: dict[str, str]) -> Iterator[memoryview]:
-        """Give what stands before the next boundary.
+        """Yield what precedes the next boundary.
 
-        The length a part tells is used to look past content quickly, never believed: the
-        boundary must stand behind it.
+        A part's Content-Length is used to skip content quickly, but not trusted: the boundary must
+        follow it.
         """
         text = headers.get("content-length", "")
-        # With the empty line's end.
+        # Including the end of the empty line.
         told = int(text) + 2 if re.fullmatch("[0-9]{1,15}", text) else 0
         skip = 2
         passed = 0

@@ -1,22 +1,30 @@
-"""A DICOM file's head, read and written without the rest (PS3.10 section 7.1)."""
+"""The head of a DICOM file, read and written without the rest (PS3.10 section 7.1)."""
 
 from __future__ import annotations
 
+import string
 import struct
 from dataclasses import dataclass
 
+from pacsgrid.dimse.pdu import IMPLEMENTATION_NAME, IMPLEMENTATION_UID
+
 HEAD = 132
 MOST_META = 64 * 1024
-IMPLEMENTATION_UID = "2.25.247114571690436208541329467013187351121"
-IMPLEMENTATION_NAME = "PACSGRID"
 _LONG = (b"OB", b"OW", b"UN", b"UT", b"SQ", b"OF", b"OD", b"OL", b"OV", b"UC", b"UR", b"SV", b"UV")
+_PADDING = "\0" + string.whitespace  # PS3.5 allows a null; writers add spaces and tabs too
 
 
 @dataclass(frozen=True)
 class Meta:
-    """SOP class, SOP instance and transfer syntax as the file meta information tells them.
+    """What the file meta information says.
 
-    ``end`` is where the dataset starts; 0 where the bytes that were read do not tell.
+    Attributes
+    ----------
+    sop_class, sop_uid, transfer_syntax
+        UIDs, without padding.
+    end
+        Where the dataset starts, in bytes from the file's start; 0 if it starts after the bytes
+        that were read.
     """
 
     sop_class: str
@@ -28,7 +36,11 @@ class Meta:
 def read_meta(head: bytes) -> Meta | None:
     """Read the file meta information from a file's first bytes.
 
-    Gives None when they are no DICOM file's or end before the meta information does.
+    Returns
+    -------
+    Meta or None
+        None if the bytes are not a DICOM file's, lack the SOP instance or transfer syntax UID, or
+        end within an element of the meta information.
     """
     if head[128:132] != b"DICM":
         return None
@@ -50,7 +62,7 @@ def read_meta(head: bytes) -> Meta | None:
         if at + length > len(head):
             return None
         if element in (2, 3, 0x10):
-            found[element] = head[at : at + length].decode("ascii", "replace").strip("\0 ")
+            found[element] = head[at : at + length].decode("ascii", "replace").strip(_PADDING)
         at += length
     if not found.get(3) or not found.get(0x10):
         return None
@@ -58,7 +70,18 @@ def read_meta(head: bytes) -> Meta | None:
 
 
 def write_head(sop_class: str, sop_uid: str, transfer_syntax: str) -> bytes:
-    """Give preamble, prefix and file meta information for a dataset that follows unchanged."""
+    """Encode preamble, prefix and file meta information for a dataset that follows unchanged.
+
+    Parameters
+    ----------
+    sop_class, sop_uid, transfer_syntax
+        UIDs of the dataset's SOP class, SOP instance and transfer syntax.
+
+    Returns
+    -------
+    bytes
+        Everything that precedes the dataset in the file.
+    """
 
     def element(number: int, vr: bytes, value: str, pad: bytes = b"\0") -> bytes:
         data = value.encode("ascii", "replace")

@@ -1,4 +1,4 @@
-"""What every retrieval does alike: list, bring what is missing, compare with the list."""
+"""Steps that every retrieval from a PACS shares: list, fetch what is missing, compare."""
 
 from __future__ import annotations
 
@@ -11,28 +11,38 @@ from pathlib import Path
 from pacsgrid.disk import sync_directory
 from pacsgrid.errors import PacsgridError, SourceError, SourceUnavailableError, TooManyAnswersError
 from pacsgrid.model import FoundStudy, StagedFile, StudyQuery
-from pacsgrid.pacs.asked import Answer, compared, insist_on_single_values, joined
+from pacsgrid.pacs.query_check import Answer, check_single_values, match_answer, merge_queries
 from pacsgrid.pacs.staging import name_for, prepare
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Instance:
-    """One SOP instance of a source's list; ``classes`` are those it may be of."""
+class ListedInstance:
+    """One SOP instance of a source's list.
+
+    Attributes
+    ----------
+    classes
+        UIDs of the SOP classes that it may be of.
+    """
 
     series_uid: str
     sop_uid: str
     classes: tuple[str, ...] = ()
 
 
-def single_values(query: StudyQuery) -> Iterator[StudyQuery]:
-    """Split a query into such as name one value for each key at most.
+def split_query(query: StudyQuery) -> Iterator[StudyQuery]:
+    """Split a query into queries that name one value for each key at most.
 
-    Many sources match single values only, whatever PS3.4 C.2.2.2 allows. Raises ConfigError where
-    a value would match others too.
+    Many sources match single values only, whatever PS3.4 section C.2.2.2 allows.
+
+    Raises
+    ------
+    ConfigError
+        A value would match others too.
     """
-    insist_on_single_values(query)
+    check_single_values(query)
     for modality, patient, accession, uid in product(
         query.modalities or ("",),
         query.patient_ids or ("",),
@@ -49,20 +59,27 @@ def single_values(query: StudyQuery) -> Iterator[StudyQuery]:
         )
 
 
-def first(values: tuple[str, ...]) -> str:
-    """Give the one value that a split query names, "" for any."""
-    return values[0] if values else ""
+def single_keys(query: StudyQuery) -> dict[str, str]:
+    """Return the matching keys of a split query by keyword; "" matches any value."""
+    dates = (query.date_from, query.date_to)
+    return {
+        "StudyDate": "-".join(dates) if any(dates) else "",
+        "ModalitiesInStudy": "".join(query.modalities),
+        "PatientID": "".join(query.patient_ids),
+        "AccessionNumber": "".join(query.accession_numbers),
+        "StudyInstanceUID": "".join(query.study_uids),
+    }
 
 
-class Answers:
-    """A source's answers to a query: each study once, and none that was not asked for.
+class AnswerCollector:
+    """Collects a source's answers to a query: each study once, none that was not queried for.
 
     Parameters
     ----------
     name
-        The source's, for messages.
+        The source's name, for messages.
     most
-        How many answers the source gives to one question at most, 0 for any number.
+        How many answers the source gives to one query at most, 0 for no limit.
     """
 
     def __init__(self, name: str, most: int) -> None:
@@ -71,46 +88,59 @@ class Answers:
         self._found: dict[str, FoundStudy] = {}
         self._total = self._unasked = 0
 
-    def enter(self, question: StudyQuery, answers: Iterable[Answer]) -> None:
-        """Enter the answers to one question.
+    def add(self, query: StudyQuery, answers: Iterable[Answer]) -> None:
+        """Add the answers to one query.
+
+        Parameters
+        ----------
+        query
+            One that `split_query` yielded.
+        answers
+            What the source answered.
 
         Raises
         ------
         TooManyAnswersError
-            There are as many as the source gives at most: what was asked for may be missing.
+            There are as many as the source gives at most, so others may be missing.
         """
         count = 0
         for answer in answers:
             count += 1
-            study = compared(answer, question)
+            study = match_answer(answer, query)
             if study is None:
                 self._unasked += 1
                 continue
-            # One without a UID is told too: it is for the steward, not to be dropped.
+            # Keep a study without a UID too: a steward must see it.
             key = study.study_uid or f"patient {study.patient_id}"
             known = self._found.get(key)
-            self._found[key] = joined(known, study) if known else study
+            self._found[key] = merge_queries(known, study) if known else study
         self._total += count
         if self._most and count >= self._most:
             raise TooManyAnswersError(
                 f"source {self._name}: gives no more than {self._most} answers "
-                "(most_answers); ask for less at once"
+                "(most_answers); query less at once"
             )
 
     def studies(self, has_modality: Callable[[FoundStudy], bool]) -> list[FoundStudy]:
-        """Give the studies; `has_modality` asks for those whose answer tells no modality."""
+        """Return the studies.
+
+        Parameters
+        ----------
+        has_modality
+            Asks the source whether a study has a queried modality, if its answer did not say.
+        """
         kept = []
         for study in self._found.values():
-            asked = study.asked is not None and bool(study.asked.modalities)
-            open_still = asked and bool(study.study_uid) and "modalities" not in study.told
-            if open_still and not has_modality(study):
+            by_modality = study.asked is not None and bool(study.asked.modalities)
+            unconfirmed = by_modality and bool(study.study_uid) and "modalities" not in study.told
+            if unconfirmed and not has_modality(study):
                 self._unasked += 1
             else:
                 kept.append(study)
         if self._unasked:
             log.warning(
-                "source %s: %d of %d answers were not asked for, and are not taken; it passes "
-                "over a matching key, or takes upper and lower case for the same",
+                "source %s: %d of %d answers were not asked for and are ignored; the source "
+                "ignores a matching key, or the case of letters",
                 self._name,
                 self._unasked,
                 self._total,
@@ -118,41 +148,70 @@ class Answers:
         return kept
 
 
-def of_study(told: str, study: FoundStudy) -> bool:
-    """Whether an answer at a lower level is of the study that was asked for, or does not say."""
+def is_of_study(told: str, study: FoundStudy) -> bool:
+    """Return whether an answer at a lower level is of the study.
+
+    Parameters
+    ----------
+    told
+        The answer's StudyInstanceUID; an empty one counts as the study's.
+    study
+        The study that was queried.
+    """
     return told in ("", study.study_uid)
 
 
-def missing(listed: list[Instance], into: Path) -> list[Instance]:
-    """Give those of which no file is there."""
+def series_sizes(listed: Iterable[ListedInstance]) -> dict[str, int]:
+    """Count the listed instances of each series, by SeriesInstanceUID."""
+    sizes: dict[str, int] = {}
+    for one in listed:
+        sizes[one.series_uid] = sizes.get(one.series_uid, 0) + 1
+    return sizes
+
+
+def uids_by_series(instances: Iterable[ListedInstance]) -> dict[str, list[str]]:
+    """Group SOP Instance UIDs by SeriesInstanceUID."""
+    groups: dict[str, list[str]] = {}
+    for one in instances:
+        groups.setdefault(one.series_uid, []).append(one.sop_uid)
+    return groups
+
+
+def missing(listed: list[ListedInstance], into: Path) -> list[ListedInstance]:
+    """Return the listed instances of which a directory has no file."""
     return [one for one in listed if not (into / name_for(one.sop_uid)).exists()]
 
 
-def bring(
+def fetch_all(
     name: str,
-    listed: list[Instance],
+    listed: list[ListedInstance],
     into: Path,
-    fetch: Callable[[list[Instance]], None],
+    fetch: Callable[[list[ListedInstance]], None],
 ) -> list[StagedFile]:
-    """Call `fetch` with what is missing, once more for what did not come, and compare.
+    """Call `fetch` for what is missing, once more for what did not arrive, and compare.
 
     Parameters
     ----------
     name
-        The source's, for messages.
+        The source's name, for messages.
     listed
-        What the source says the study holds.
+        The instances of the study, as the source lists them.
     into
-        A private directory; an instance's file there is whole.
+        A private directory; each file in it is complete.
     fetch
-        Brings the given instances into `into`, as far as it can.
+        Fetches the given instances into `into`, as far as it can.
+
+    Returns
+    -------
+    list of StagedFile
+        The files, one for each listed instance.
 
     Raises
     ------
     SourceError
         The source lists nothing, or refused for good.
     SourceUnavailableError
-        Not everything came; what did is kept.
+        Not everything arrived; what did is kept.
     """
     if not listed:
         raise SourceError(f"source {name}: lists no instance of the study")

@@ -1,1 +1,1 @@
-"""The gateway as a DICOM node: C-ECHO, C-FIND, C-GET and C-MOVE (PS3.4 annexes A and C)."""
+"""The gateway's DICOM node: C-FIND, C-GET and C-MOVE as SCP (PS3.4 annex C)."""

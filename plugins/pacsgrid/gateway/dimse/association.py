@@ -1,4 +1,4 @@
-"""One association of a peer that asks, from its request to its end."""
+"""One association of a peer that queries or retrieves, from its request to its end."""
 
 from __future__ import annotations
 
@@ -7,6 +7,31 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from pacsgrid.config import Destination
+from pacsgrid.dimse import pdu, status
+from pacsgrid.dimse.command_set import (
+    AFFECTED_SOP_CLASS,
+    C_CANCEL,
+    C_ECHO,
+    C_FIND,
+    C_GET,
+    C_MOVE,
+    COMMAND_FIELD,
+    MESSAGE_ID,
+    MOVE_DESTINATION,
+    RESPONDED_TO,
+    RESPONSE,
+    STATUS,
+)
+from pacsgrid.dimse.exceptions import (
+    AssociationReleasedError,
+    ConnectionLostError,
+    PeerStalledError,
+    ProtocolError,
+)
+from pacsgrid.dimse.message_channel import Message, MessageChannel
+from pacsgrid.dimse.pdu import AssociateRequest
+from pacsgrid.dimse.presentation_contexts import VERIFICATION
+from pacsgrid.dimse.stream import Stream
 from pacsgrid.errors import PacsgridError
 from pacsgrid.gateway.core import Gateway
 from pacsgrid.gateway.dimse import identifier, query
@@ -17,47 +42,25 @@ from pacsgrid.gateway.dimse.contexts import (
     STUDY_FIND,
     STUDY_GET,
     STUDY_MOVE,
-    VERIFICATION,
-    Kinds,
-    agree,
+    StoredSyntaxes,
+    negotiate,
 )
-from pacsgrid.gateway.dimse.destination import NoAssociation, associated, groups
-from pacsgrid.gateway.dimse.identifier import Identifier, NotUnderstood, TooMuch
-from pacsgrid.gateway.dimse.suboperations import (
-    CANCELLED,
-    PENDING,
-    SUCCESS,
-    Carrier,
-    Count,
+from pacsgrid.gateway.dimse.destination import (
+    DestinationUnavailableError,
+    open_association,
+    split_by_contexts,
 )
-from pacsgrid.gateway.dimse.transfer import Broken
+from pacsgrid.gateway.dimse.identifier import (
+    Identifier,
+    IdentifierTooLargeError,
+    InvalidIdentifierError,
+)
+from pacsgrid.gateway.dimse.suboperations import SuboperationCounts, SuboperationSender
+from pacsgrid.gateway.dimse.transfer import IncompleteSendError
 from pacsgrid.gateway.object_reader import StoredInstance
-from pacsgrid.pacs.protocol import wire
-from pacsgrid.pacs.protocol.link import (
-    ANSWER,
-    ANSWERS_TO,
-    C_CANCEL,
-    C_ECHO,
-    C_FIND,
-    C_GET,
-    C_MOVE,
-    CLASS,
-    DESTINATION,
-    FIELD,
-    STATUS,
-    Link,
-    Message,
-    Released,
-)
-from pacsgrid.pacs.protocol.link import MESSAGE as MESSAGE_ID
-from pacsgrid.pacs.protocol.wire import Gone, ProtocolError, Request, Silent, Stream
 
 log = logging.getLogger(__name__)
 
-PENDING_UNMATCHED = 0xFF01  # some keys were not matched
-OUT_OF_RESOURCES, UNKNOWN_DESTINATION, DOES_NOT_MATCH = 0xA700, 0xA801, 0xA900
-NO_MATCHES = 0xA701  # unable to calculate number of matches
-UNABLE, UNRECOGNISED, WRONG_CLASS = 0xC000, 0x0211, 0x0122
 _SERVICES = {
     C_ECHO: {VERIFICATION},
     C_FIND: {PATIENT_FIND, STUDY_FIND},
@@ -66,32 +69,32 @@ _SERVICES = {
 }
 
 
-class Association:
-    """Serves one peer until it releases, aborts or goes away.
+class QueryRetrieveAssociation:
+    """Serves one peer until it releases, aborts or disconnects.
 
     Parameters
     ----------
     gateway
-        What may be found and read.
+        What the peer may find and retrieve.
     stream
         The connection.
-    kinds
-        In which syntaxes instances are stored.
+    stored
+        In which transfer syntaxes instances are stored.
     admit
-        Gives the iRODS user whose rights the peer has, or else result, source and reason of
-        its rejection (PS3.8 9.3.4).
+        Returns the iRODS user whose rights the peer has, or result, source and reason of its
+        rejection (PS3.8 section 9.3.4).
     """
 
     def __init__(
         self,
         gateway: Gateway,
         stream: Stream,
-        kinds: Kinds,
-        admit: Callable[[Request], str | tuple[int, int, int]],
+        stored: StoredSyntaxes,
+        admit: Callable[[AssociateRequest], str | tuple[int, int, int]],
     ) -> None:
         self._gateway = gateway
         self._stream = stream
-        self._kinds = kinds
+        self._stored = stored
         self._admit = admit
         self._settings = gateway.settings
         self._user = ""
@@ -99,191 +102,224 @@ class Association:
         self._cancel: int | None = None
 
     def serve(self) -> None:
-        """Serve it; never raises for what the peer does."""
+        """Serve the peer; nothing that it does raises an error."""
         try:
-            if self._open():
+            if self._negotiate():
                 while True:
-                    self._handle(self._link.receive())
-        except Released:
+                    self._handle(self._channel.receive())
+        except AssociationReleasedError:
             pass
-        except (Silent, ProtocolError, Broken) as error:
+        except (PeerStalledError, ProtocolError, IncompleteSendError) as error:
             log.warning("association aborted: %s", error)
-            with suppress(Gone):
-                self._stream.end(wire.abort(0))
-        except Gone:
-            log.info("a peer went away without releasing its association")
+            with suppress(ConnectionLostError):
+                self._stream.send_last(pdu.encode_abort(0))
+        except ConnectionLostError:
+            log.info("a peer disconnected without releasing its association")
 
-    def _open(self) -> bool:
-        request = wire.receive_request(self._stream)
-        who = self._admit(request)
-        if not isinstance(who, str):
-            log.warning("association rejected: result %d, source %d, reason %d", *who)
-            self._stream.end(wire.reject(*who))
+    def _negotiate(self) -> bool:
+        request = pdu.receive_request(self._stream)
+        user = self._admit(request)
+        if not isinstance(user, str):
+            log.warning("association rejected: result %d, source %d, reason %d", *user)
+            self._stream.send_last(pdu.encode_reject(*user))
             return False
-        self._user, self._calling = who, request.calling
-        most = self._settings.max_pdu
-        self._agreed = agreed = agree(request, self._kinds)
-        self._link = Link(self._stream, agreed.chosen, most, request.max_pdu)
-        self._stream.send(wire.accept(request, agreed.chosen, agreed.refused, most, agreed.roles))
+        self._user, self._calling = user, request.calling
+        max_pdu = self._settings.max_pdu
+        self._contexts = c = negotiate(request, self._stored)
+        self._channel = MessageChannel(self._stream, c.chosen, max_pdu, request.max_pdu)
+        self._stream.send(pdu.encode_accept(request, c.chosen, c.refused, max_pdu, c.roles))
         return True
 
     # -- messages -----------------------------------------------------------------------
 
     def _handle(self, message: Message) -> None:
         field = message.field
-        if field & ANSWER or field == C_CANCEL:
-            return  # of an operation that has ended
+        if field & RESPONSE or field == C_CANCEL:
+            return  # it belongs to an operation that has ended
         self._cancel = None
-        model = self._agreed.abstract[message.context]
+        model = self._contexts.abstract[message.context]
         if field not in _SERVICES:
-            self._answer(message, {STATUS: UNRECOGNISED})
+            self._answer(message, {STATUS: status.UNRECOGNISED_OPERATION})
         elif model not in _SERVICES[field]:
-            self._answer(message, {STATUS: WRONG_CLASS})
+            self._answer(message, {STATUS: status.WRONG_SOP_CLASS})
         elif field == C_ECHO:
-            self._answer(message, {STATUS: SUCCESS})
+            self._answer(message, {STATUS: status.SUCCESS})
         else:
-            self._ask(message, model)
+            self._serve_identifier(message, model)
 
-    def _ask(self, message: Message, model: str) -> None:
-        """Carry out what has an identifier; trouble with it ends in its status."""
+    def _serve_identifier(self, message: Message, model: str) -> None:
+        """Serve a request with an identifier; turn errors into its status."""
         work = {C_FIND: self._find, C_GET: self._get, C_MOVE: self._move}[message.field]
         try:
             asked = identifier.parse(message.dataset or b"", self._syntax(message))
             query.check_level(model, asked)
             work(message, asked)
-        except TooMuch as error:
+        except IdentifierTooLargeError as error:
             log.warning("a query cannot be answered: %s", error)
-            self._answer(message, {STATUS: OUT_OF_RESOURCES})
-        except NotUnderstood as error:
+            self._answer(message, {STATUS: status.OUT_OF_RESOURCES})
+        except InvalidIdentifierError as error:
             log.warning("a query cannot be answered: %s", error)
-            self._answer(message, {STATUS: DOES_NOT_MATCH})
+            self._answer(message, {STATUS: status.DOES_NOT_MATCH_SOP_CLASS})
         except PacsgridError as error:
             log.warning("a query cannot be answered: %s", error)
-            self._answer(message, {STATUS: NO_MATCHES if message.field != C_FIND else UNABLE})
+            finds = message.field == C_FIND
+            code = status.CANNOT_UNDERSTAND if finds else status.UNABLE_TO_COUNT_MATCHES
+            self._answer(message, {STATUS: code})
 
     def _syntax(self, message: Message) -> str:
-        return self._agreed.chosen[message.context]
+        return self._contexts.chosen[message.context]
 
     def _answer(
         self,
         message: Message,
-        told: dict[int, int | str],
+        elements: dict[int, int | str],
         dataset: Iterable[bytes] | None = None,
     ) -> None:
         command: dict[int, int | str] = {
-            FIELD: message.field | ANSWER,
-            ANSWERS_TO: message.number(MESSAGE_ID),
-            **told,
+            COMMAND_FIELD: message.field | RESPONSE,
+            RESPONDED_TO: message.number(MESSAGE_ID),
+            **elements,
         }
-        if name := message.text(CLASS):
-            command[CLASS] = name
-        self._link.send(message.context, command, dataset)
+        if name := message.text(AFFECTED_SOP_CLASS):
+            command[AFFECTED_SOP_CLASS] = name
+        self._channel.send(message.context, command, dataset)
 
     def _cancelled(self, message: Message) -> bool:
-        """Whether the peer has cancelled an operation; takes what it sent meanwhile."""
-        while self._cancel is None and self._link.ready(0):
-            self._other(self._link.receive())
+        """Read what the peer sent meanwhile; return whether it cancelled the operation."""
+        while self._cancel is None and self._channel.wait_readable(0):
+            self._handle_other(self._channel.receive())
         return self._cancel == message.number(MESSAGE_ID)
 
-    def _other(self, message: Message) -> None:
+    def _handle_other(self, message: Message) -> None:
         if message.field == C_CANCEL:
-            self._cancel = message.number(ANSWERS_TO)
-        elif not message.field & ANSWER:
+            self._cancel = message.number(RESPONDED_TO)
+        elif not message.field & RESPONSE:
             # Asynchronous operations were not negotiated (PS3.7 D.3.3.3).
-            raise ProtocolError("a request while another is under way")
+            raise ProtocolError("a request before the end of another")
 
     # -- operations ---------------------------------------------------------------------
 
     def _find(self, message: Message, asked: Identifier) -> None:
-        status = PENDING if query.all_supported(asked) else PENDING_UNMATCHED
+        all_matched = query.all_supported(asked)
+        pending = status.PENDING if all_matched else status.PENDING_UNMATCHED
         syntax, title = self._syntax(message), self._settings.ae_title
         for number, known in enumerate(query.find(self._gateway, self._user, asked)):
             if self._cancelled(message):
-                self._answer(message, {STATUS: CANCELLED})
+                self._answer(message, {STATUS: status.CANCELLED})
                 return
             if number >= self._settings.most_answers:
-                self._answer(message, {STATUS: OUT_OF_RESOURCES})
+                self._answer(message, {STATUS: status.OUT_OF_RESOURCES})
                 return
             encoded = identifier.answer(asked, known, title, syntax)
-            self._answer(message, {STATUS: status}, (encoded,))
-        self._answer(message, {STATUS: SUCCESS})
+            self._answer(message, {STATUS: pending}, (encoded,))
+        self._answer(message, {STATUS: status.SUCCESS})
 
     def _get(self, message: Message, asked: Identifier) -> None:
-        instances = query.wanted(self._gateway, self._user, asked)
-        count = Count(len(instances))
-        carrier = Carrier(
-            self._gateway.objects, self._link, self._agreed.storage(), other=self._other
+        instances = query.requested_instances(self._gateway, self._user, asked)
+        counts = SuboperationCounts(len(instances))
+        sender = SuboperationSender(
+            self._gateway.objects,
+            self._channel,
+            self._contexts.storage(),
+            on_other_message=self._handle_other,
         )
-        self._carry(message, carrier, instances, count)
-        self._tell_end(message, count)
+        self._send(message, sender, instances, counts)
+        self._answer_last(message, counts)
 
     def _move(self, message: Message, asked: Identifier) -> None:
-        to = self._settings.destination(message.text(DESTINATION))
-        if to is None:
-            self._answer(message, {STATUS: UNKNOWN_DESTINATION})
+        destination = self._settings.destination(message.text(MOVE_DESTINATION))
+        if destination is None:
+            self._answer(message, {STATUS: status.MOVE_DESTINATION_UNKNOWN})
             return
-        instances = query.wanted(self._gateway, self._user, asked)
-        count = Count(len(instances))
-        for group in groups(instances):
+        instances = query.requested_instances(self._gateway, self._user, asked)
+        counts = SuboperationCounts(len(instances))
+        for part in split_by_contexts(instances):
             if self._cancelled(message):
                 break
-            self._move_group(message, to, group, count)
-        self._tell_end(message, count)
+            self._move_part(message, destination, part, counts)
+        self._answer_last(message, counts)
 
-    def _move_group(
-        self, message: Message, to: Destination, group: list[StoredInstance], count: Count
+    def _move_part(
+        self,
+        message: Message,
+        destination: Destination,
+        part: list[StoredInstance],
+        counts: SuboperationCounts,
     ) -> None:
-        """Send instances to a destination, over a second association when the first breaks."""
-        rest = {one.sop: one for one in group}
+        """Send instances to a destination; if the association breaks, retry over a second one."""
+        rest = {one.sop: one for one in part}
         originator = (self._calling, message.number(MESSAGE_ID))
         objects, settings = self._gateway.objects, self._settings
         for _ in range(2):
             todo = list(rest.values())
             try:
-                with associated(
-                    to, settings.ae_title, todo, settings.max_pdu, settings.idle_seconds
-                ) as (link, storage):
-                    carrier = Carrier(objects, link, storage, originator)
-                    self._carry(message, carrier, todo, count, rest)
+                with open_association(destination, settings, todo) as (channel, storage):
+                    sender = SuboperationSender(objects, channel, storage, originator)
+                    self._send(message, sender, todo, counts, rest)
                 return
-            except NoAssociation as error:
+            except DestinationUnavailableError as error:
                 log.warning("%s", error)
                 break
-            except _DestinationLost:
-                log.warning("destination %s went away in the middle", to.ae_title)
+            except _DestinationLostError:
+                log.warning("lost the association with destination %s", destination.ae_title)
         for sop in list(rest):
-            count.enter(sop, None)
+            counts.add(sop, None)
 
-    def _carry(
+    def _send(
         self,
         message: Message,
-        carrier: Carrier,
+        sender: SuboperationSender,
         instances: list[StoredInstance],
-        count: Count,
+        counts: SuboperationCounts,
         rest: dict[str, StoredInstance] | None = None,
     ) -> None:
-        sending = carrier.send(instances)
+        """Send instances and report pending counts, until the peer cancels.
+
+        Parameters
+        ----------
+        message
+            The C-GET or C-MOVE request.
+        sender
+            Sends them.
+        instances
+            What to send.
+        counts
+            Counts the sub-operations.
+        rest
+            For a C-MOVE, what is still to be sent; each instance is removed once it was counted.
+
+        Raises
+        ------
+        _DestinationLostError
+            The association with the C-MOVE's destination broke.
+        """
+        sending = sender.send(instances)
         while not self._cancelled(message):
             try:
-                sop, status = next(sending)
+                sop, code = next(sending)
             except StopIteration:
                 return
-            except (Gone, Released, ProtocolError, Broken):
+            except (
+                ConnectionLostError,
+                AssociationReleasedError,
+                ProtocolError,
+                IncompleteSendError,
+            ):
                 if rest is None:
                     raise
-                raise _DestinationLost from None
+                raise _DestinationLostError from None
             if rest is not None:
                 del rest[sop]
-            count.enter(sop, status)
-            if count.remaining:
-                self._answer(message, count.told(PENDING))
+            counts.add(sop, code)
+            if counts.remaining:
+                self._answer(message, counts.elements(status.PENDING))
         sending.close()
 
-    def _tell_end(self, message: Message, count: Count) -> None:
-        stopped = self._cancel is not None and count.remaining
-        status = CANCELLED if stopped else count.final()
-        self._answer(message, count.told(status), count.identifier(self._syntax(message)))
+    def _answer_last(self, message: Message, counts: SuboperationCounts) -> None:
+        cancelled = self._cancel is not None and counts.remaining
+        code = status.CANCELLED if cancelled else counts.final_status()
+        self._answer(message, counts.elements(code), counts.identifier(self._syntax(message)))
 
 
-class _DestinationLost(Exception):
-    """The association with a move's destination broke."""
+class _DestinationLostError(Exception):
+    """The association with the destination of a C-MOVE broke."""

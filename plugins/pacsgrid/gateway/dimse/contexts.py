@@ -1,4 +1,4 @@
-"""Which presentation contexts the gateway accepts, and in which syntax (PS3.8 9.3.3.2)."""
+"""Negotiate the gateway's presentation contexts (PS3.8 section 9.3.3.2)."""
 
 from __future__ import annotations
 
@@ -7,12 +7,20 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pacsgrid.dimse.pdu import AssociateRequest
+from pacsgrid.dimse.presentation_contexts import (
+    ABSTRACT_SYNTAX_UNSUPPORTED,
+    EXPLICIT,
+    IMPLICIT,
+    TRANSFER_SYNTAXES,
+    TRANSFER_SYNTAXES_UNSUPPORTED,
+    USER_REJECTION,
+    VERIFICATION,
+    is_storage_class,
+)
 from pacsgrid.gateway.index import Index
-from pacsgrid.pacs.contexts import SYNTAXES
-from pacsgrid.pacs.protocol.wire import Request
 from pacsgrid.pipeline.attributes import AVAILABLE_SYNTAX
 
-VERIFICATION = "1.2.840.10008.1.1"
 _MODEL = "1.2.840.10008.5.1.4.1.2."
 PATIENT_FIND, PATIENT_MOVE, PATIENT_GET = (f"{_MODEL}1.{n}" for n in (1, 2, 3))
 STUDY_FIND, STUDY_MOVE, STUDY_GET = (f"{_MODEL}2.{n}" for n in (1, 2, 3))
@@ -25,37 +33,33 @@ SERVICES = {
     STUDY_MOVE,
     STUDY_GET,
 }
-EXPLICIT, IMPLICIT = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2"
-_STANDARD, _STORAGE = "1.2.840.10008.", "1.2.840.10008.5.1.4.1.1."
-_NO_USE, _UNKNOWN_CLASS, _UNKNOWN_SYNTAXES = 1, 3, 4
-_BELIEVED_SECONDS = 600.0
-
-Stored = Mapping[str, frozenset[str]]
+_MAX_AGE_SECONDS = 600.0
 
 
-def is_storage(uid: str) -> bool:
-    """Whether instances may be of this SOP class; private ones may."""
-    return uid.startswith(_STORAGE) or (uid != "" and not uid.startswith(_STANDARD))
+class StoredSyntaxes:
+    """The transfer syntaxes in which instances are stored, read again every ten minutes.
 
-
-class Kinds:
-    """In which transfer syntaxes each SOP class is stored; ten minutes old at most."""
+    Parameters
+    ----------
+    index
+        The gateway's index.
+    """
 
     def __init__(self, index: Index) -> None:
         self._index = index
         self._lock = threading.Lock()
         self._until = 0.0
-        self._known: Stored = {}
+        self._known: Mapping[str, frozenset[str]] = {}
 
-    def stored(self) -> Stored:
-        """Give the transfer syntaxes by SOP class."""
+    def by_class(self) -> Mapping[str, frozenset[str]]:
+        """Return the transfer syntax UIDs by SOP class UID."""
         with self._lock:
             if self._until < time.monotonic():
-                self._known = self._ask()
-                self._until = time.monotonic() + _BELIEVED_SECONDS
+                self._known = self._read()
+                self._until = time.monotonic() + _MAX_AGE_SECONDS
             return self._known
 
-    def _ask(self) -> Stored:
+    def _read(self) -> Mapping[str, frozenset[str]]:
         value = "json_extract(instance.attributes, '$.\"{}\".Value[0]')"
         columns = ", ".join(value.format(tag) for tag in ("00080016", AVAILABLE_SYNTAX))
         found: dict[str, set[str]] = {}
@@ -66,8 +70,20 @@ class Kinds:
 
 
 @dataclass(frozen=True)
-class Agreed:
-    """What was agreed on: syntax or reason of refusal by context, and the roles answered."""
+class NegotiatedContexts:
+    """The presentation contexts of one association, by context ID.
+
+    Attributes
+    ----------
+    abstract
+        Abstract syntax UID of each proposed context.
+    chosen
+        Transfer syntax UID of each accepted context.
+    refused
+        Reason of each refused context.
+    roles
+        Answers to role selection by SOP class: whether the peer is SCU and SCP.
+    """
 
     abstract: Mapping[int, str]
     chosen: Mapping[int, str]
@@ -75,7 +91,7 @@ class Agreed:
     roles: Mapping[str, tuple[bool, bool]]
 
     def storage(self) -> dict[str, dict[str, int]]:
-        """Give the contexts in which instances may be sent, by SOP class and syntax."""
+        """Return the contexts for sending instances: context ID by SOP class and syntax."""
         found: dict[str, dict[str, int]] = {}
         for number, syntax in self.chosen.items():
             uid = self.abstract[number]
@@ -84,41 +100,50 @@ class Agreed:
         return found
 
 
-def agree(request: Request, kinds: Kinds) -> Agreed:
-    """Choose a syntax for each context that the gateway has a use for."""
+def negotiate(request: AssociateRequest, stored: StoredSyntaxes) -> NegotiatedContexts:
+    """Choose a transfer syntax for each context that the gateway serves.
+
+    Parameters
+    ----------
+    request
+        The peer's request.
+    stored
+        In which syntaxes instances are stored: as stored, they need not be transcoded.
+    """
     chosen: dict[int, str] = {}
     refused: dict[int, int] = {}
     roles: dict[str, tuple[bool, bool]] = {}
     for context in request.contexts:
-        service = context.abstract in SERVICES
-        if not service and not is_storage(context.abstract):
-            refused[context.number] = _UNKNOWN_CLASS
+        uid = context.abstract_syntax
+        service = uid in SERVICES
+        if not service and not is_storage_class(uid):
+            refused[context.number] = ABSTRACT_SYNTAX_UNSUPPORTED
             continue
-        scu, scp = request.roles.get(context.abstract, (True, False))
+        scu, scp = request.roles.get(uid, (True, False))
         if not service and not scp:
-            # The gateway only sends instances; what is sent to it goes to the receiver.
-            refused[context.number] = _NO_USE
+            # The gateway only sends instances; the receiver accepts them.
+            refused[context.number] = USER_REJECTION
             continue
-        known = [one for one in context.transfers if one in SYNTAXES]
+        known = [one for one in context.transfer_syntaxes if one in TRANSFER_SYNTAXES]
         if service:
             syntax = next((one for one in known if one in (EXPLICIT, IMPLICIT)), "")
         else:
-            syntax = _best(known, context.abstract, kinds)
+            syntax = _best(known, uid, stored)
         if not syntax:
-            refused[context.number] = _UNKNOWN_SYNTAXES
+            refused[context.number] = TRANSFER_SYNTAXES_UNSUPPORTED
             continue
         chosen[context.number] = syntax
-        if context.abstract in request.roles:
-            roles[context.abstract] = (scu, False) if service else (False, True)
-    abstract = {context.number: context.abstract for context in request.contexts}
-    return Agreed(abstract, chosen, refused, roles)
+        if uid in request.roles:
+            roles[uid] = (scu, False) if service else (False, True)
+    abstract = {context.number: context.abstract_syntax for context in request.contexts}
+    return NegotiatedContexts(abstract, chosen, refused, roles)
 
 
-def _best(proposed: list[str], sop_class: str, kinds: Kinds) -> str:
-    """Choose as stored where one syntax serves for all; what serves for several is uncompressed."""
+def _best(proposed: list[str], sop_class: str, stored: StoredSyntaxes) -> str:
+    """Choose the stored syntax if there is one for the class, else one without compression."""
     if len(proposed) < 2:
         return proposed[0] if proposed else ""
-    stored = kinds.stored().get(sop_class, frozenset())
-    if len(stored) == 1 and (only := next(iter(stored))) in proposed:
+    syntaxes = stored.by_class().get(sop_class, frozenset())
+    if len(syntaxes) == 1 and (only := next(iter(syntaxes))) in proposed:
         return only
     return next((one for one in (EXPLICIT, IMPLICIT) if one in proposed), proposed[0])

@@ -1,4 +1,4 @@
-"""C-FIND, C-GET and C-MOVE identifiers: what is asked for, and answers to it (PS3.4 C.4)."""
+"""Identifiers of C-FIND, C-GET and C-MOVE: parse requests, encode answers (PS3.4 C.4)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag
 
-from pacsgrid.gateway.dimse.contexts import IMPLICIT
+from pacsgrid.dimse.presentation_contexts import IMPLICIT
 from pacsgrid.pipeline.attributes import Json
 from pacsgrid.pipeline.jsonmodel import data_element
 
@@ -30,29 +30,29 @@ _MOST_KEYS = 512
 _MOST_VALUES = 10_000  # of all keys; a list of UIDs to retrieve may be long
 
 
-class NotUnderstood(Exception):
-    """The identifier cannot be read, or does not say what the service needs."""
+class InvalidIdentifierError(Exception):
+    """The identifier cannot be read, or lacks what the service needs."""
 
 
-class TooMuch(NotUnderstood):
-    """The identifier has more keys or values than any query has a use for."""
+class IdentifierTooLargeError(InvalidIdentifierError):
+    """The identifier has more keys or values than any query needs."""
 
 
 @dataclass(frozen=True)
 class Identifier:
-    """What a peer asks for.
+    """A parsed identifier.
 
     Attributes
     ----------
     level
-        Query/Retrieve Level (0008,0052).
+        Query/Retrieve QueryLevel (0008,0052).
     keys
-        Values to match by tag, those in sequences by the tags from the outermost with dots;
-        empty ones are only to be answered.
+        Values to match by tag; in sequences, tags are joined with dots, the outermost first. Keys
+        without a value are only to be returned.
     asked
-        The elements that were asked for.
+        The elements to return.
     character_set
-        Specific Character Set (0008,0005) that the peer writes, "" for the default.
+        Specific Character Set (0008,0005) of the peer, "" for the default.
     """
 
     level: str
@@ -62,7 +62,22 @@ class Identifier:
 
 
 def parse(data: bytes, syntax: str) -> Identifier:
-    """Read an identifier; raises NotUnderstood, TooMuch."""
+    """Parse an encoded identifier.
+
+    Parameters
+    ----------
+    data
+        The encoded dataset.
+    syntax
+        Transfer syntax UID of its presentation context.
+
+    Raises
+    ------
+    InvalidIdentifierError
+        It is malformed.
+    IdentifierTooLargeError
+        It has too many keys or values.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -72,10 +87,12 @@ def parse(data: bytes, syntax: str) -> Identifier:
             sets = asked.get("SpecificCharacterSet") or ""
             several = isinstance(sets, str)
             character_set = str(sets) if several else "\\".join(str(one) for one in sets)
-    except TooMuch:
+    except IdentifierTooLargeError:
         raise
-    except Exception as error:  # pydicom raises what it likes for malformed data
-        raise NotUnderstood(f"an identifier cannot be read: {type(error).__name__}") from None
+    except Exception as error:  # pydicom raises any type of exception for malformed data
+        raise InvalidIdentifierError(
+            f"an identifier cannot be read: {type(error).__name__}"
+        ) from None
     return Identifier(level, keys, asked, character_set)
 
 
@@ -86,7 +103,9 @@ def _bounded(keys: Iterator[tuple[str, str]]) -> dict[str, str]:
         found[tag] = value
         values += 1 + value.count("\\") + value.count(",")
         if len(found) > _MOST_KEYS or values > _MOST_VALUES:
-            raise TooMuch("an identifier has too many keys or values; ask for less at once")
+            raise IdentifierTooLargeError(
+                "an identifier has too many keys or values; query less at once"
+            )
     return found
 
 
@@ -115,12 +134,28 @@ def _text(value: Any) -> str:
 
 
 def answer(asked: Identifier, known: Json, ae_title: str, syntax: str) -> bytes:
-    """Encode an answer: what was asked for, its values as far as they are known.
+    """Encode a C-FIND answer: the elements that were asked for, with the values that are known.
 
     Parameters
     ----------
+    asked
+        The request's identifier.
     known
-        Attributes in the DICOM JSON model (PS3.18 F.2).
+        The match's attributes in the DICOM JSON model (PS3.18 section F.2).
+    ae_title
+        The gateway's AE title, to retrieve from.
+    syntax
+        Transfer syntax UID of the presentation context.
+
+    Returns
+    -------
+    bytes
+        The dataset, in the peer's character set if that has all characters, else in UTF-8.
+
+    Raises
+    ------
+    InvalidIdentifierError
+        It cannot be encoded.
     """
     data = _chosen(asked.asked, known)
     data.QueryRetrieveLevel = asked.level
@@ -132,7 +167,7 @@ def answer(asked: Identifier, known: Json, ae_title: str, syntax: str) -> bytes:
         encoded = encode(data, syntax)
         if encoded is not None:
             return encoded
-    raise NotUnderstood("an answer cannot be encoded")
+    raise InvalidIdentifierError("an answer cannot be encoded")
 
 
 def _chosen(asked: Dataset, known: Json) -> Dataset:
@@ -159,7 +194,7 @@ def _chosen(asked: Dataset, known: Json) -> Dataset:
 
 
 def _vr(element: DataElement) -> str:
-    """Give the VR to answer an unknown value with: implicit VR peers cannot tell it."""
+    """Return the VR for an empty answer: a request in implicit VR does not say it."""
     try:
         return str(dictionary_VR(BaseTag(element.tag))).partition(" ")[0]
     except KeyError:
@@ -167,11 +202,24 @@ def _vr(element: DataElement) -> str:
 
 
 def encode(data: Dataset, syntax: str) -> bytes | None:
-    """Encode a dataset; gives None when its character set lacks what its values need."""
+    """Encode a dataset.
+
+    Parameters
+    ----------
+    data
+        The dataset.
+    syntax
+        Transfer syntax UID: Implicit or Explicit VR Little Endian.
+
+    Returns
+    -------
+    bytes or None
+        None if its character set lacks characters of its values.
+    """
     target = DicomBytesIO()
     target.is_implicit_VR, target.is_little_endian = syntax == IMPLICIT, True
     with warnings.catch_warnings():
-        # pydicom writes question marks and warns, unless it is told to be strict.
+        # Without this pydicom writes question marks and warns.
         warnings.simplefilter("error", UserWarning)
         try:
             write_dataset(target, data)

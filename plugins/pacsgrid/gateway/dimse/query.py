@@ -1,4 +1,4 @@
-"""What identifiers mean to the gateway: matches at four levels, and instances to send."""
+"""Answer identifiers from the gateway's index: matches at four levels, instances to send."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from pacsgrid.gateway.core import Gateway
 from pacsgrid.gateway.dimse.contexts import PATIENT_FIND, PATIENT_GET, PATIENT_MOVE
-from pacsgrid.gateway.dimse.identifier import Identifier, NotUnderstood
+from pacsgrid.gateway.dimse.identifier import Identifier, InvalidIdentifierError
 from pacsgrid.gateway.index import first
 from pacsgrid.gateway.matching import matches
 from pacsgrid.gateway.object_reader import StoredInstance
@@ -24,7 +24,7 @@ from pacsgrid.pipeline.attributes import Json
 
 PATIENT = "PATIENT"
 _PATIENT_STUDIES, _PATIENT_SERIES, _PATIENT_INSTANCES = "00201200", "00201202", "00201204"
-# PS3.4 table C.6-1, as far as it is known of anonymised patients.
+# Keys of PS3.4 table C.6-1 that anonymised patients have.
 _OF_PATIENT = {PATIENT_ID, "00100010", "00100021", "00100030", "00100040"}
 _COUNTED = {_PATIENT_STUDIES, _PATIENT_SERIES, _PATIENT_INSTANCES}
 _UNIQUE = {PATIENT: PATIENT_ID, "STUDY": STUDY_UID, "SERIES": SERIES_UID, "IMAGE": SOP_UID}
@@ -32,13 +32,26 @@ _PATIENT_ROOT = {PATIENT_FIND, PATIENT_GET, PATIENT_MOVE}
 
 
 def check_level(model: str, asked: Identifier) -> None:
-    """Raise NotUnderstood when the information model has no such level (PS3.4 C.6.1.1, C.6.2.1)."""
+    """Check the Query/Retrieve QueryLevel (PS3.4 sections C.6.1.1 and C.6.2.1).
+
+    Parameters
+    ----------
+    model
+        SOP class UID of the request.
+    asked
+        Its identifier.
+
+    Raises
+    ------
+    InvalidIdentifierError
+        The information model has no such level.
+    """
     if asked.level not in _UNIQUE or (asked.level == PATIENT and model not in _PATIENT_ROOT):
-        raise NotUnderstood("QueryRetrieveLevel (0008,0052) is none of its SOP class")
+        raise InvalidIdentifierError("its SOP class has no such QueryRetrieveLevel (0008,0052)")
 
 
 def all_supported(asked: Identifier) -> bool:
-    """Whether every key with a value is matched; what is not is passed over (PS3.4 C.4.1.1.4)."""
+    """Return whether every key with a value is matched; others are ignored (PS3.4 C.4.1.1.4)."""
     keys = (tag for tag, value in asked.keys.items() if value.strip("*"))
     if asked.level == PATIENT:
         return all(tag in _OF_PATIENT | _COUNTED for tag in keys)
@@ -46,7 +59,22 @@ def all_supported(asked: Identifier) -> bool:
 
 
 def find(gateway: Gateway, user: str, asked: Identifier) -> Iterator[Json]:
-    """Yield the attributes of each match that the user may read; raises ZoneUnavailableError."""
+    """Yield the attributes of each match that the user may read.
+
+    Parameters
+    ----------
+    gateway
+        The gateway.
+    user
+        iRODS user, ``name#zone``.
+    asked
+        The identifier.
+
+    Raises
+    ------
+    ZoneUnavailableError
+        No zone can say now what the user may read.
+    """
     keys = {tag: value for tag, value in asked.keys.items() if value}
     if asked.level == PATIENT:
         yield from _patients(gateway, user, keys)
@@ -75,21 +103,32 @@ def _patients(gateway: Gateway, user: str, keys: Mapping[str, str]) -> Iterator[
             yield known
 
 
-def wanted(gateway: Gateway, user: str, asked: Identifier) -> list[StoredInstance]:
-    """Give the instances that a retrieval asks for and the user may read, each once.
+def requested_instances(gateway: Gateway, user: str, asked: Identifier) -> list[StoredInstance]:
+    """Return the instances that a retrieval requests and the user may read, each once.
+
+    Parameters
+    ----------
+    gateway
+        The gateway.
+    user
+        iRODS user, ``name#zone``.
+    asked
+        The identifier.
 
     Raises
     ------
-    NotUnderstood
-        The unique key of its level has no value, or one that is no value (PS3.4 C.4.2.1.4).
+    InvalidIdentifierError
+        The unique key of its level has no value, or a wild card (PS3.4 section C.4.2.1.4).
     ZoneUnavailableError
-        It cannot be told now what the user may read.
+        No zone can say now what the user may read.
     """
     keys: dict[str, str] = {}
     for level, tag in _UNIQUE.items():
         value = asked.keys.get(tag, "")
         if set(value) & {"*", "?"} or (level == asked.level and not value.strip("\\ ")):
-            raise NotUnderstood("the unique key of its level must be a UID or ID, or a list")
+            raise InvalidIdentifierError(
+                "the unique key of its level must be a UID or ID, or a list"
+            )
         if value:
             keys[tag] = value
         if level == asked.level:

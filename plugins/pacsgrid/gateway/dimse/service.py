@@ -1,31 +1,30 @@
-"""The DICOM node of the gateway: who may connect, and a thread for each association."""
+"""The gateway's DICOM node: admission of peers, one thread per association."""
 
 from __future__ import annotations
 
 import socket
-import ssl
 
-from pacsgrid.config import GatewaySettings
+from pacsgrid.dimse.connection_limits import ConnectionLimits
+from pacsgrid.dimse.listener import Associate, Listener
+from pacsgrid.dimse.pdu import CALLING_TITLE_UNKNOWN, LOCAL_LIMIT_EXCEEDED, AssociateRequest
+from pacsgrid.dimse.stream import Stream
+from pacsgrid.dimse.tls import server_tls
 from pacsgrid.errors import ConfigError
 from pacsgrid.gateway.core import Gateway
-from pacsgrid.gateway.dimse.association import Association
-from pacsgrid.gateway.dimse.contexts import Kinds
+from pacsgrid.gateway.dimse.association import QueryRetrieveAssociation
+from pacsgrid.gateway.dimse.contexts import StoredSyntaxes
 from pacsgrid.log_suppression import suppress_library_logs
-from pacsgrid.pacs.protocol.listening import Listener, Take
-from pacsgrid.pacs.protocol.places import Limits
-from pacsgrid.pacs.protocol.wire import BUSY, Request, Stream
-from pacsgrid.pacs.tls import server_context
 
 suppress_library_logs()
 
 
 class Node(Listener):
-    """Listens in the background from the context's start to its end.
+    """Listens in the background for as long as the context lasts.
 
     Parameters
     ----------
     gateway
-        What is served, by its settings.
+        What to serve, and its settings.
 
     Raises
     ------
@@ -36,14 +35,15 @@ class Node(Listener):
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         self._settings = settings = gateway.settings
-        self._tls = _tls_context(settings)
-        self._kinds = Kinds(gateway.index)
-        limits = Limits(
+        files = (settings.cert_file, settings.key_file, settings.ca_file)
+        self._tls = server_tls("gateway", *files)
+        self._stored = StoredSyntaxes(gateway.index)
+        limits = ConnectionLimits(
             settings.max_associations, settings.max_per_peer, settings.associate_seconds
         )
         try:
             super().__init__(
-                settings.bind, settings.dicom_port, self._associate, limits, self._may_connect
+                settings.bind, settings.dicom_port, self._serve_peer, limits, self._may_connect
             )
         except OSError as error:
             raise ConfigError(
@@ -53,12 +53,12 @@ class Node(Listener):
     def _may_connect(self, address: str) -> bool:
         return any(peer.fits_address(address) for peer in self._settings.peers)
 
-    def _associate(self, connection: socket.socket, address: str, take: Take) -> None:
+    def _serve_peer(self, connection: socket.socket, address: str, associate: Associate) -> None:
         settings = self._settings
 
-        def admit(request: Request) -> str | tuple[int, int, int]:
-            who = self._admitted(request, address)
-            return who if not isinstance(who, str) or take() else BUSY
+        def admit(request: AssociateRequest) -> str | tuple[int, int, int]:
+            user = self._user(request, address)
+            return user if not isinstance(user, str) or associate() else LOCAL_LIMIT_EXCEEDED
 
         secure: socket.socket | None = None
         try:
@@ -66,26 +66,14 @@ class Node(Listener):
                 connection.settimeout(settings.idle_seconds)
                 secure = self._tls.wrap_socket(connection.dup(), server_side=True)
             stream = Stream(secure or connection, settings.idle_seconds)
-            Association(self._gateway, stream, self._kinds, admit).serve()
+            QueryRetrieveAssociation(self._gateway, stream, self._stored, admit).serve()
         finally:
             if secure:
                 secure.close()
 
-    def _admitted(self, request: Request, address: str) -> str | tuple[int, int, int]:
-        """Give the user, or why a peer is rejected: result, source, reason (PS3.8 9.3.4)."""
-        if refused := request.refusal(self._settings.ae_title):
-            return refused
+    def _user(self, request: AssociateRequest, address: str) -> str | tuple[int, int, int]:
+        """Return the peer's iRODS user, or result, source and reason of its rejection."""
+        if reason := request.reason_to_reject(self._settings.ae_title):
+            return reason
         peer = self._settings.peer(request.calling, address)
-        return peer.user if peer else (1, 1, 3)
-
-
-def _tls_context(settings: GatewaySettings) -> ssl.SSLContext | None:
-    """Give the TLS context; None where no certificate is given."""
-    if not settings.cert_file:
-        return None
-    try:
-        return server_context(settings.cert_file, settings.key_file, settings.ca_file)
-    except OSError as error:
-        raise ConfigError(
-            f"gateway: cert_file, key_file or ca_file cannot be used: {error}"
-        ) from None
+        return peer.user if peer else CALLING_TITLE_UNKNOWN

@@ -1,4 +1,4 @@
-"""C-STORE sub-operations of a retrieval, and what is told of them (PS3.4 C.4.2 and C.4.3)."""
+"""C-STORE sub-operations of a C-GET or C-MOVE, and their counts (PS3.4 C.4.2 and C.4.3)."""
 
 from __future__ import annotations
 
@@ -8,69 +8,82 @@ from dataclasses import dataclass, field
 
 from pydicom.dataset import Dataset
 
-from pacsgrid.errors import PacsgridError
-from pacsgrid.gateway.dimse import transfer
-from pacsgrid.gateway.dimse.identifier import encode
-from pacsgrid.gateway.dimse.transfer import Storage
-from pacsgrid.gateway.object_reader import ObjectReader, StoredInstance
-from pacsgrid.pacs.protocol.link import (
-    ANSWER,
-    ANSWERS_TO,
+from pacsgrid.dimse import status
+from pacsgrid.dimse.command_set import (
     COMPLETED,
     FAILED,
     REMAINING,
+    RESPONDED_TO,
+    RESPONSE,
     STATUS,
     WARNINGS,
-    Link,
-    Message,
 )
+from pacsgrid.dimse.message_channel import Message, MessageChannel
+from pacsgrid.errors import PacsgridError
+from pacsgrid.gateway.dimse import transfer
+from pacsgrid.gateway.dimse.identifier import encode
+from pacsgrid.gateway.dimse.transfer import StorageContexts
+from pacsgrid.gateway.object_reader import ObjectReader, StoredInstance
 
 log = logging.getLogger(__name__)
 
-SUCCESS, PENDING, CANCELLED = 0x0000, 0xFF00, 0xFE00
-SOME_FAILED, ALL_FAILED = 0xB000, 0xA702
-_WARNINGS = (0x0001, 0x0107, 0x0116)  # PS3.7 annex C.4
-_MOST_TOLD = 0xFFFF
+_MAX_COUNT = 0xFFFF  # the counts are of VR US
 
 
 @dataclass
-class Count:
-    """How the sub-operations of one retrieval stand."""
+class SuboperationCounts:
+    """Counts of the sub-operations of one retrieval.
+
+    Attributes
+    ----------
+    failed
+        SOP StoredInstance UIDs of those that failed.
+    """
 
     remaining: int
     completed: int = 0
     warnings: int = 0
     failed: list[str] = field(default_factory=list)
 
-    def enter(self, sop: str, status: int | None) -> None:
-        """Count one; None for one that was not carried out."""
+    def add(self, sop_uid: str, code: int | None) -> None:
+        """Count one sub-operation.
+
+        Parameters
+        ----------
+        sop_uid
+            The instance.
+        code
+            The status of the C-STORE response, None if the instance was not sent.
+        """
         self.remaining -= 1
-        if status == SUCCESS:
+        if code == status.SUCCESS:
             self.completed += 1
-        elif status is not None and (status & 0xF000 == 0xB000 or status in _WARNINGS):
+        elif code is not None and status.is_warning(code):
             self.warnings += 1
         else:
-            self.failed.append(sop)
+            self.failed.append(sop_uid)
 
-    def final(self) -> int:
-        """Give the status of the final response."""
+    def final_status(self) -> int:
+        """Return the status of the final response."""
         if not self.failed and not self.warnings:
-            return SUCCESS
-        return SOME_FAILED if self.completed or self.warnings else ALL_FAILED
+            return status.SUCCESS
+        if self.completed or self.warnings:
+            return status.SOME_FAILED
+        return status.UNABLE_TO_PERFORM
 
-    def told(self, status: int) -> dict[int, int | str]:
-        """Give the elements of a response that tell of them."""
+    def elements(self, code: int) -> dict[int, int | str]:
+        """Return the command elements of a response with this status."""
         numbers = {
             COMPLETED: self.completed,
             FAILED: len(self.failed),
             WARNINGS: self.warnings,
         }
-        if status in (PENDING, CANCELLED):
+        if code in (status.PENDING, status.CANCELLED):
             numbers[REMAINING] = self.remaining
-        return {STATUS: status, **{tag: min(n, _MOST_TOLD) for tag, n in numbers.items()}}
+        return {STATUS: code, **{tag: min(n, _MAX_COUNT) for tag, n in numbers.items()}}
 
     def identifier(self, syntax: str) -> tuple[bytes, ...] | None:
-        """Give the list of failed instances, which a response that tells of some must have."""
+        """Return the encoded list of failed instances for the final response, None for none."""
         if not self.failed:
             return None
         data = Dataset()
@@ -78,43 +91,54 @@ class Count:
         return (encode(data, syntax) or b"",)
 
 
-class Carrier:
-    """Sends instances over one association and takes their answers.
+class SuboperationSender:
+    """Sends instances over one association and receives their responses.
 
     Parameters
     ----------
     objects
         Where instances are read.
+    channel
+        The association.
+    storage
+        The accepted presentation contexts.
     originator
-        For a C-MOVE, the AE title that asked and its message.
-    other
-        Takes messages that are no answer: a C-CANCEL may come at any time.
+        For a C-MOVE, the calling AE title and the message ID of its request.
+    on_other_message
+        Called with every message that is no response: a C-CANCEL may come at any time.
     """
 
     def __init__(
         self,
         objects: ObjectReader,
-        link: Link,
-        storage: Storage,
+        channel: MessageChannel,
+        storage: StorageContexts,
         originator: tuple[str, int] | None = None,
-        other: Callable[[Message], None] | None = None,
+        on_other_message: Callable[[Message], None] | None = None,
     ) -> None:
         self._objects = objects
-        self._link = link
+        self._channel = channel
         self._storage = storage
         self._originator = originator
-        self._other = other
-        self._message = 0
+        self._on_other_message = on_other_message
+        self._message_id = 0
 
     def send(
         self, instances: Sequence[StoredInstance]
     ) -> Generator[tuple[str, int | None], None, None]:
-        """Yield each SOP UID with the status of its sub-operation, None where there was none.
+        """Send instances one after the other.
+
+        Yields
+        ------
+        sop_uid : str
+            An instance.
+        code : int or None
+            The status of its C-STORE response, None if it was not sent.
 
         Raises
         ------
-        Gone, Released, ProtocolError, Broken
-            The association ended, or can only be aborted.
+        ConnectionLostError, AssociationReleasedError, ProtocolError, IncompleteSendError
+            The association ended, or must be aborted.
         """
         able = []
         for one in instances:
@@ -123,18 +147,20 @@ class Carrier:
             else:
                 yield one.sop, None
         for one, chunks in self._objects.many(able):
-            yield one.sop, self._one(chunks)
+            yield one.sop, self._send_one(chunks)
 
-    def _one(self, chunks: Iterator[bytes]) -> int | None:
-        self._message = self._message % 0xFFFF + 1
+    def _send_one(self, chunks: Iterator[bytes]) -> int | None:
+        self._message_id = self._message_id % 0xFFFF + 1
         try:
-            transfer.store(self._link, self._storage, chunks, self._message, self._originator)
+            transfer.send_instance(
+                self._channel, self._storage, chunks, self._message_id, self._originator
+            )
         except PacsgridError as error:
-            log.warning("not sent: %s", error)
+            log.warning("an instance was not sent: %s", error)
             return None
         while True:
-            message = self._link.receive()
-            if message.field & ANSWER and message.number(ANSWERS_TO) == self._message:
+            message = self._channel.receive()
+            if message.field & RESPONSE and message.number(RESPONDED_TO) == self._message_id:
                 return message.number(STATUS)
-            if self._other:
-                self._other(message)
+            if self._on_other_message:
+                self._on_other_message(message)

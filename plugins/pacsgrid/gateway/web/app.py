@@ -18,7 +18,6 @@ from starlette.routing import Route
 
 from pacsgrid.errors import PacsgridError
 from pacsgrid.gateway.core import Gateway
-from pacsgrid.gateway.index import UID
 from pacsgrid.gateway.object_reader import StoredInstance
 from pacsgrid.gateway.queries import QueryLevel
 from pacsgrid.gateway.transcode import UndecodableError
@@ -26,6 +25,7 @@ from pacsgrid.gateway.web import query, retrieve, store
 from pacsgrid.gateway.web.authentication import Caller, Who
 from pacsgrid.gateway.web.content_negotiation import require_json
 from pacsgrid.gateway.web.resource_urls import address, service
+from pacsgrid.uids import is_numeric_uid
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +119,7 @@ async def _admitted(who: Who, request: Request) -> Caller:
         raise HTTPException(414, f"a query may have up to {MOST_QUERY >> 10} KiB")
     caller = await who(request)
     for name in ("study", "series", "sop"):
-        if not UID.fullmatch(request.path_params.get(name, "0")):
+        if not is_numeric_uid(request.path_params.get(name, "0")):
             raise HTTPException(400, f"the {name} in the address is no UID (PS3.5 9.1)")
     return caller
 

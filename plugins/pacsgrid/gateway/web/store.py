@@ -21,13 +21,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from pacsgrid.gateway.core import Gateway
-from pacsgrid.gateway.index import UID
 from pacsgrid.gateway.web.authentication import Caller
 from pacsgrid.gateway.web.content_negotiation import DICOM, JSON, MULTIPART, require_json
 from pacsgrid.pacs.multipart import MultipartError, MultipartReader, boundary_of
 from pacsgrid.pacs.part10 import HEAD, MOST_META, Meta, read_meta
-from pacsgrid.pacs.receiver.incoming import Arrival, Incoming, NotUnderstood
+from pacsgrid.pacs.storage_scp.incoming import Arrival, Incoming, InvalidInstanceError
 from pacsgrid.pipeline.attributes import Json
+from pacsgrid.uids import is_numeric_uid
 
 log = logging.getLogger(__name__)
 
@@ -261,7 +261,7 @@ def _take_one(
             outcome.others.append(CANNOT_UNDERSTAND)
         return
     named = (meta.sop_class, meta.sop_uid)
-    if not all(UID.fullmatch(uid) for uid in (*filter(None, named), meta.transfer_syntax)):
+    if not all(is_numeric_uid(uid) for uid in (*filter(None, named), meta.transfer_syntax)):
         # They would stand in a file's head, in paths and in the answer.
         outcome.others.append(CANNOT_UNDERSTAND)
         return
@@ -271,15 +271,15 @@ def _take_one(
         for piece in chain((memoryview(head)[meta.end :],), content):
             arrival.write(piece)
         found = incoming.study_of(arrival)
-        if not UID.fullmatch(found):
-            raise NotUnderstood("its StudyInstanceUID is no UID")
+        if not is_numeric_uid(found):
+            raise InvalidInstanceError("its StudyInstanceUID is no UID")
         if study and found != study:
             outcome.failed.append((*named, MISMATCH))
             return
         incoming.finish(arrival)
         arrival = None
         waiting.append(named)
-    except NotUnderstood:
+    except InvalidInstanceError:
         outcome.failed.append((*named, CANNOT_UNDERSTAND))
     except OSError as error:
         log.error("an instance cannot be written: errno %s", error.errno)
@@ -287,7 +287,7 @@ def _take_one(
     finally:
         # Whatever happened: what was not finished leaves neither file nor descriptor.
         if arrival is not None:
-            arrival.drop()
+            arrival.discard()
 
 
 def _head(content: Iterator[bytes | memoryview]) -> tuple[bytes, Meta | None]:

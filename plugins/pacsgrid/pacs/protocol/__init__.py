@@ -1,1 +1,0 @@
-"""The DICOM upper layer and DIMSE messages as receiver, retrieval and gateway speak them."""

@@ -1,0 +1,191 @@
+"""What the storage SCP received, as a source: complete studies, one directory each."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from pacsgrid.config import SourceSettings
+from pacsgrid.disk import sync_directory
+from pacsgrid.errors import ConfigError, SourceUnavailableError
+from pacsgrid.model import FoundStudy, StagedFile, StudyQuery
+from pacsgrid.pacs.header import Header, read_file_meta, read_header
+from pacsgrid.pacs.query_check import matches_header
+from pacsgrid.pacs.staging import prepare, read_chunks, write_durable
+from pacsgrid.pacs.storage_scp.completion_watcher import ANNOUNCED, is_complete
+from pacsgrid.pacs.storage_scp.incoming import OWNERS, PARTS, directory_for
+
+log = logging.getLogger(__name__)
+
+
+class ReceivedSource:
+    """Studies that peers pushed; a study is found once it is complete.
+
+    Parameters
+    ----------
+    settings
+        The source's settings.
+
+    Raises
+    ------
+    ConfigError
+        The settings name no folder.
+    """
+
+    def __init__(self, settings: SourceSettings) -> None:
+        if settings.folder is None:
+            raise ConfigError(f"source {settings.name}: folder is not set")
+        self.name = settings.name
+        self._folder = settings.folder
+
+    def echo(self) -> None:
+        """Return if the receiver's folder exists."""
+        if not (self._folder / PARTS).is_dir():
+            raise SourceUnavailableError(f"source {self.name}: the receiver's folder is not there")
+
+    def find_studies(self, query: StudyQuery) -> Iterator[FoundStudy]:
+        """Yield each complete study that matches, once."""
+        for directory in self._directories():
+            if not is_complete(directory) or not (headers := _headers(directory)):
+                continue
+            first = headers[0]
+            modalities = tuple(sorted({header.modality for header in headers} - {""}))
+            wanted = not query.modalities or set(query.modalities) & set(modalities)
+            if wanted and matches_header(first, query):
+                yield FoundStudy(first.study_uid, first.patient_id, len(headers), modalities)
+
+    def list_instances(self, study: FoundStudy) -> set[str]:
+        """Return the SOP Instance UIDs of a study's files that are still there."""
+        return {_sop_uid(path) for path in self.files(study)}
+
+    def retrieve(self, study: FoundStudy, into: Path) -> list[StagedFile]:
+        """Link a study's files into staging, or copy them to another file system.
+
+        Parameters
+        ----------
+        study
+            A study that `find_studies` yielded.
+        into
+            A private directory.
+        """
+        prepare(into)
+        staged = []
+        for path in self.files(study):
+            target = into / path.name
+            if not target.exists():
+                try:
+                    os.link(path, target)
+                except OSError:
+                    write_durable(target, read_chunks(path))
+            staged.append(StagedFile(target, _sop_uid(path)))
+        sync_directory(into)
+        return staged
+
+    def strays(self) -> list[Path]:
+        """Return nothing: an instance without a study is refused when it arrives."""
+        return []
+
+    # -- removing files -------------------------------------------------------------------
+
+    def study_uids(self) -> Iterator[str]:
+        """Yield the StudyInstanceUID of each study that has files, complete or not.
+
+        Empty directories are removed. A directory whose first file cannot be read is logged.
+        """
+        for directory in self._directories():
+            try:
+                headers = _headers(directory, most=1)
+            except (OSError, SourceUnavailableError) as error:
+                log.error("%s cannot be read: %s", directory.name, type(error).__name__)
+                continue
+            if headers:
+                yield headers[0].study_uid
+            else:
+                _remove_empty(directory)
+
+    def files(self, study: FoundStudy) -> list[Path]:
+        """Return a study's files; none of them ever changes."""
+        return _files(self._folder / directory_for(study.study_uid))
+
+    def let_go(self, study: FoundStudy, goes: Callable[[Path], bool]) -> int:
+        """Remove some of a study's files.
+
+        Parameters
+        ----------
+        study
+            The study.
+        goes
+            Whether to remove a file.
+
+        Returns
+        -------
+        int
+            How many files were removed.
+        """
+        directory = self._folder / directory_for(study.study_uid)
+        try:
+            handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:
+            return 0
+        removed = 0
+        try:
+            # Under a lock: once a file is removed its name is free, and the receiver may file
+            # another one there that nobody has looked at.
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            if not os.fstat(handle).st_nlink:  # another process emptied and removed it
+                return 0
+            for path in _files(directory):
+                if goes(path):
+                    path.unlink()
+                    removed += 1
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        _remove_empty(directory)
+        return removed
+
+    def announce_again(self, study: FoundStudy) -> None:
+        """Make the watcher announce a study once more."""
+        (self._folder / directory_for(study.study_uid) / ANNOUNCED).unlink(missing_ok=True)
+
+    def _directories(self) -> Iterator[Path]:
+        self.echo()
+        for directory in sorted(self._folder.iterdir()):
+            if directory.name not in (PARTS, OWNERS) and directory.is_dir():
+                yield directory
+
+
+def _files(directory: Path) -> list[Path]:
+    return sorted(directory.glob("*.dcm"))
+
+
+def _headers(directory: Path, most: int | None = None) -> list[Header]:
+    headers = []
+    for path in _files(directory)[:most]:
+        with suppress(FileNotFoundError):  # it may be ingested and removed meanwhile
+            header = read_header(path)
+            if header is None:
+                # It was readable when it arrived. The other files identify the study as well; a
+                # study without any readable file is not found.
+                log.error("%s: a received file cannot be read", directory.name)
+                continue
+            headers.append(header)
+    return headers
+
+
+def _remove_empty(directory: Path) -> None:
+    """Remove a directory without instances; the receiver creates it again when one arrives."""
+    if not _files(directory):
+        # In this order, so that an instance that arrives in between is announced.
+        with suppress(OSError):
+            (directory / ANNOUNCED).unlink(missing_ok=True)
+            directory.rmdir()
+
+
+def _sop_uid(path: Path) -> str:
+    meta = read_file_meta(path)
+    return meta.sop_uid if meta else ""
