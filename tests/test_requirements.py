@@ -15,6 +15,7 @@ FILES = (
     "requirements-uv.txt",
     "requirements.txt",
     "requirements-dev.txt",
+    "requirements-docs.txt",
     "docker/airflow/requirements.txt",
 )
 _PIN = re.compile(r"^[A-Za-z0-9._-]+(\[[a-z0-9,-]+\])?==[^ ]+( ; .+)? \\$")
