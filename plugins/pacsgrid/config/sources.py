@@ -96,8 +96,9 @@ class SourceSection(Section):
     most_answers: int = Field(
         default=0,
         ge=0,
-        description="How many studies the PACS returns to one query at most; longer nightly "
-        "queries are split. 0 where it has no limit.",
+        description="How many studies the PACS returns to one query at most; 0 where it has no "
+        "limit. So many answers are an error, because others may be missing; the nightly "
+        "synchronisation asks in parts.",
     )
     connect_seconds: float = Field(
         default=10.0,
