@@ -36,7 +36,7 @@ from pacsgrid.pipeline import STEPS, ProjectContext, clear_work_folders, find_st
 from support.dicom import ct
 from support.documents import ROOT, Block, blocks, pacsgrid_arguments, program, shell_commands
 from support.irods_user import iinit
-from support.receiving import eventually
+from support.waiting import wait_until
 
 PROJECT, PASSWORD, TOKEN = "lung", "secret-word", "a token of the documents"
 COMMANDS = shell_commands()
@@ -85,7 +85,7 @@ class Life:
             child.wait_ready(lambda: accepts(port), 90)
             yield child
             os.kill(child.pid, signal.SIGTERM)
-            eventually(lambda: not child.running, 60)
+            wait_until(lambda: not child.running, 60)
         finally:
             child.stop()
 
@@ -266,13 +266,13 @@ def _destroyed(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
 def _ask_the_gateway(life: Life) -> None:
     """Ask as the page about the gateway shows: with DCMTK and with Python."""
     port = life.ports["http"]
-    eventually(lambda: accepts(port), 60)
+    wait_until(lambda: accepts(port), 60)
     assert requests.get(f"http://127.0.0.1:{port}/health", timeout=60).ok
     (python,) = (one for one in blocks("python") if one.page == "docs/gateway.md")
     text = python.text.replace("https://grid.example.org:8042", f"http://127.0.0.1:{port}")
     there: dict[str, Any] = {"token": TOKEN}
     exec(text, there)
-    eventually(lambda: there["client"].search_for_studies() != [], 60)
+    wait_until(lambda: there["client"].search_for_studies() != [], 60)
     for command in (c for c in COMMANDS if program(c) in ("findscu", "getscu")):
         asked = command.replace("grid.example.org 11113", f"127.0.0.1 {life.ports['dicom']}")
         subprocess.run(asked, shell=True, check=True, timeout=60)
