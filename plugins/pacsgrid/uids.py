@@ -1,7 +1,6 @@
 """UIDs, and the names of files and collections that are made of them.
 
-What a data set, manifest or catalog says becomes part of a path by these functions and in no
-other way.
+Values of datasets, manifests and catalogs become part of a path through these functions only.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
 
 
 def is_uid(text: str) -> bool:
-    """Say whether a text is a UID (PS3.5 9.1), leading zeros in its components allowed."""
+    """Return whether a text is a UID (PS3.5 section 9.1); components may have leading zeros."""
     return len(text) <= _LONGEST and _UID.fullmatch(text) is not None
 
 
@@ -60,7 +59,7 @@ def is_single_value(text: str) -> bool:
 
 
 def is_name(text: str) -> bool:
-    """Say whether a text may be a subject or reference, and a folder's name."""
+    """Return whether a text may be a subject or reference, and so a folder's name."""
     return _NAME.fullmatch(text) is not None
 
 
@@ -70,7 +69,7 @@ def named(text: str) -> str:
     Raises
     ------
     HeldError
-        ``not-uid``: it is something else; the text does not quote it.
+        ``not-uid``: it is neither; the message does not quote it.
     """
     if is_name(text):
         return text
@@ -83,7 +82,7 @@ def checked(uid: str) -> str:
     Raises
     ------
     HeldError
-        ``not-uid``: it is something else; the text does not quote it.
+        ``not-uid``: it is not a UID; the message does not quote it.
     """
     if is_uid(uid):
         return uid
@@ -93,7 +92,14 @@ def checked(uid: str) -> str:
 
 
 def inside(root: Path, path: Path) -> Path:
-    """Return a path that lies below a folder by its name alone.
+    """Return a path if it is below a folder, by its name alone.
+
+    Parameters
+    ----------
+    root
+        The folder.
+    path
+        The path to check; it need not exist.
 
     Raises
     ------
@@ -106,11 +112,31 @@ def inside(root: Path, path: Path) -> Path:
 
 
 def place(root: Path, *uids: str, suffix: str = "") -> Path:
-    """Return the path of UIDs below a folder; raises HeldError, see `checked`."""
+    """Return the path of UIDs below a folder; raise HeldError, see `checked`.
+
+    Parameters
+    ----------
+    root
+        The folder.
+    *uids
+        One UID for each level below it.
+    suffix
+        Appended to the last UID.
+    """
     path = root.joinpath(*(checked(uid) for uid in uids))
     return path.with_name(path.name + suffix) if suffix else path
 
 
 def collection(root: str, *uids: str, suffix: str = "") -> str:
-    """Return the path of UIDs below a collection; raises HeldError, see `checked`."""
+    """Return the path of UIDs below a collection; raise HeldError, see `checked`.
+
+    Parameters
+    ----------
+    root
+        Path of the collection.
+    *uids
+        One UID for each level below it.
+    suffix
+        Appended to the last UID.
+    """
     return "/".join([root, *(checked(uid) for uid in uids)]) + suffix

@@ -254,6 +254,22 @@ def test_a_stranger_who_asks_is_no_work(tmp_path: Path) -> None:
             assert echo(running.port, "127.0.0.9") == 0
 
 
+def test_strangers_do_not_make_the_receiver_forget_an_association(tmp_path: Path) -> None:
+    allow = [{"ae_title": "MODALITY", "address": "127.0.0.1/32"}]
+    limits = {"max_associations": 1, "max_per_peer": 1}
+    with (
+        RunningReceiver(tmp_path / "r", allow=allow, **limits) as running,
+        associated(running) as first,
+    ):
+        with silent(running.port, "127.0.0.2", 1) as held:
+            assert closed(held[0]) == b""
+        eventually(lambda: "addresses are not allowed" in running.log.read_text())
+        with socket.create_connection(("127.0.0.1", running.port), 60) as second:
+            second.sendall(associate([(1, CT, [EXPLICIT])]))
+            assert exactly(second, 1) == b"\3"
+        assert released(first)
+
+
 # -- bombs ------------------------------------------------------------------------------------
 
 

@@ -81,6 +81,13 @@ def parse_elements(data: bytes) -> dict[int, bytes]:
 def number_of(values: Mapping[int, bytes], element: int) -> int:
     """Return an element's value as a number (VR US).
 
+    Parameters
+    ----------
+    values
+        A parsed command set.
+    element
+        Element number of group 0000.
+
     Raises
     ------
     ProtocolError
@@ -93,7 +100,15 @@ def number_of(values: Mapping[int, bytes], element: int) -> int:
 
 
 def text_of(values: Mapping[int, bytes], element: int) -> str:
-    """Return an element's value as a UID or AE title, empty where it is missing."""
+    """Return an element's value as a UID or AE title, empty if it is missing.
+
+    Parameters
+    ----------
+    values
+        A parsed command set.
+    element
+        Element number of group 0000.
+    """
     return values.get(element, b"").decode("ascii", "replace").strip("\0 ")
 
 

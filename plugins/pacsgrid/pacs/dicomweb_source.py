@@ -107,11 +107,6 @@ def _page(limit: int, offset: int) -> list[tuple[str, str]]:
 class DicomWebSource:
     """Studies of a PACS that speaks DICOMweb; connections are kept open and reused.
 
-    Parameters
-    ----------
-    settings
-        The source's settings.
-
     Raises
     ------
     ConfigError
@@ -189,13 +184,7 @@ class DicomWebSource:
 
         Sources take about as long to list instances as to send them. A series that arrives in
         one complete answer, with as many different instances as the source counts, needs no list.
-
-        Parameters
-        ----------
-        study
-            A study that `find_studies` returned.
-        into
-            A private directory.
+        See `Source.retrieve`.
         """
         series = self._series(study)
         arrived: list[ListedInstance] = []

@@ -178,7 +178,15 @@ def uids_by_series(instances: Iterable[ListedInstance]) -> dict[str, list[str]]:
 
 
 def missing(listed: list[ListedInstance], into: Path) -> list[ListedInstance]:
-    """Return the listed instances of which a directory has no file."""
+    """Return the instances that have not arrived yet.
+
+    Parameters
+    ----------
+    listed
+        The instances of a study, as its source lists them.
+    into
+        Where they are retrieved to.
+    """
     return [one for one in listed if not (into / name_for(one.sop_uid)).exists()]
 
 

@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Any
 
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import DataElement
@@ -123,7 +122,7 @@ def _keys(asked: Dataset, path: str, depth: int) -> Iterator[tuple[str, str]]:
             yield f"{path}{tag}", _text(element.value)
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, bytes):
