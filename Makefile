@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO_KEEP ?= 1
 DEMO_DIR ?= var/demo
+# Before what is installed: a second work tree may share the environment of the first.
 export PYTHONPATH := $(CURDIR)/plugins
 
 .PHONY: test-ui screenshots bench-dicom pacs-faults bench-pixels help demo test lint format bench bench-zone zone-soak irods-test bench-deid-score \
@@ -15,6 +16,7 @@ help:
 	@echo "make irods-test  python-irodsclient's own tests against the embedded zone (some minutes)"
 	@echo "make test-ui   a steward's day in a real browser, a site's whole day unattended, OHIF on the gateway (many minutes); make screenshots takes the docs' pictures"
 	@echo "make lint      ruff, mypy --strict and the import rules"
+	@echo "make docs      build the documentation as a site into var/site; a warning or a broken link is an error"
 	@echo "make bench     time of each step for 500 instances of 512 KiB (slow)"
 	@echo "make zone-soak  100,000 operations on the embedded zone by clients that are killed at random (minutes)"
 	@echo "make bench-zone  objects a second into the embedded zone, on 1 and on 4 connections"
@@ -32,10 +34,13 @@ help:
 	@echo "make bench-dags  CPU seconds to read each DAG file, beside an empty one"
 	@echo "make requirements  resolve requirements*.in anew, with the hash of every file that may be installed"
 
-$(VENV)/.ready: requirements-uv.txt requirements.txt requirements-dev.txt docker/airflow/requirements.txt
+# pacsgrid itself is installed from here, so that its command and what it adds to Airflow are found.
+$(VENV)/.ready: requirements-uv.txt requirements.txt requirements-dev.txt requirements-docs.txt docker/airflow/requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-uv.txt
-	$(BIN)/uv pip install -q --require-hashes -p $(BIN)/python -r requirements.txt -r requirements-dev.txt -r docker/airflow/requirements.txt
+	$(BIN)/uv pip install -q --require-hashes -p $(BIN)/python -r requirements.txt -r requirements-dev.txt -r requirements-docs.txt \
+		-r docker/airflow/requirements.txt
+	$(BIN)/uv pip install -q --no-deps --no-build-isolation -p $(BIN)/python -e .
 	@touch $@
 
 # A real PACS is better than a stand-in: taken from Debian where we may install it.
@@ -63,6 +68,10 @@ lint: $(VENV)/.ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+.PHONY: docs
+docs: $(VENV)/.ready
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 format: $(VENV)/.ready
 	$(BIN)/ruff check --fix .
@@ -120,7 +129,7 @@ fuzz: $(VENV)/.ready
 	PYTHONPATH=$(PYTHONPATH):tests $(BIN)/python -m fuzzed.run --cases $(or $(CASES),100000)
 
 requirements: $(VENV)/.ready
-	for name in requirements-uv requirements requirements-dev docker/airflow/requirements; do \
+	for name in requirements-uv requirements requirements-dev requirements-docs docker/airflow/requirements; do \
 		$(BIN)/uv pip compile -q --generate-hashes --no-header --no-emit-index-url --no-emit-find-links \
 			--python-version 3.11 $$name.in -o $$name.txt || exit 1; \
 	done

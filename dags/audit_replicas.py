@@ -1,8 +1,9 @@
 """### Audit the replicas
 
-Tells, from the ledger alone, whether every project has what its policy asks for: enough proven
-replicas in each zone, in time, and no proof older than allowed. A project that has not fails its
-task, which tells what is lacking where; `replicate_and_verify` mends what can be mended.
+Compares every project's replicas with its replication policy, from the ledger alone: enough proven
+replicas in each zone, in time, and no proof older than allowed. A project that does not meet its
+policy fails its task, whose message says what each zone lacks; `replicate_and_verify` makes or
+repairs what it can.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pacsgrid.airflow.operators.project import AuditProjectOperator
 from pacsgrid.config import site_names
 
 
-@site_dag(__doc__, "upkeep", OPERATOR, timedelta(hours=1), schedule=at("0 7 * * *"))
+@site_dag(__doc__, "maintenance", OPERATOR, timedelta(hours=1), schedule=at("0 7 * * *"))
 def audit_replicas():
     for name in site_names().projects:
         AuditProjectOperator(task_id=f"audit_{name}", project=name)

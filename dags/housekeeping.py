@@ -1,9 +1,9 @@
 """### Housekeeping
 
-Removes what nobody needs any more: staging and outbox of studies that are settled, received files
-that were taken through, what the quarantine keeps of studies that a steward rejected, sealed
-selections, and old logs of Airflow's tasks. What belongs to a study on its way, or waits for a
-steward, is never touched.
+Removes files that are no longer needed: staging and outbox of studies that are finished, received
+files whose study is verified, quarantined files of studies that a steward rejected, sealed
+selections, and old logs of Airflow's tasks. Files of studies in the pipeline, and of held studies,
+are never removed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pacsgrid.config import site_names
 
 @site_dag(
     __doc__,
-    "upkeep",
+    "maintenance",
     OPERATOR,
     timedelta(hours=2),
     schedule=at("30 4 * * *"),
@@ -32,7 +32,7 @@ from pacsgrid.config import site_names
             minimum=0,
             maximum=3650,
             title="Keep rejected files",
-            description="Days that the quarantine keeps what a steward rejected.",
+            description="Days that the quarantine keeps the files of rejected studies.",
         ),
         "keep_selections_days": Param(
             90,
@@ -40,7 +40,7 @@ from pacsgrid.config import site_names
             minimum=1,
             maximum=3650,
             title="Keep selections",
-            description="Days that a sealed selection of patients, accessions and studies stays.",
+            description="Days that sealed selections of patients, accessions and studies are kept.",
         ),
         "keep_logs_days": Param(
             90,
@@ -48,7 +48,7 @@ from pacsgrid.config import site_names
             minimum=1,
             maximum=3650,
             title="Keep logs",
-            description="Days that a task's log stays after its last line.",
+            description="Days that a task's log is kept after its last line.",
         ),
     },
 )

@@ -1,8 +1,7 @@
 """### Ingest what was received
 
-Runs when the receiver (`pacsgrid receive`) announces that a study is complete, and starts
-`ingest_studies` for each source and project that was announced. Several announcements at once
-make one run.
+Runs when the receiver (`pacsgrid receive`) announces a complete study, and starts `ingest_studies`
+for each source and project that was announced. Announcements that come together start one run.
 """
 
 from __future__ import annotations

@@ -1,18 +1,18 @@
 """### Ingest studies
 
-Takes studies from a source, anonymises and checks them, deposits them into the project's home
-zone, replicates them, and lets every zone recompute the checksums from storage.
+Retrieves studies from a source, anonymises and checks them, deposits them in the project's home
+zone, replicates them, and verifies the checksums that every zone recomputes from storage.
 
-**Which studies** is a matter of the study dates and modalities below. To name patients, accessions
-or studies, start the run on the page **pacsgrid, Ingest**: it seals what you name and hands over
-an opaque *selection*, so that no run holds what identifies anyone.
+Choose **which studies** by study date and modality below. To name patients, accessions or studies,
+start the run on the page **pacsgrid, Ingest**: it seals the names and passes on an opaque
+*selection*, so that no run holds what identifies anyone.
 
-A **dry run** asks the source and tells, in the log of `find`, how many studies there are and how
-many are new; it enters and moves nothing.
+A **dry run** asks the source and logs, in the task `find`, how many studies there are and how many
+are new. It enters and moves nothing.
 
-Run it again at any time: what is proven is not repeated, what failed goes on where it stopped.
-Studies and files that cannot go on are **held** with their reason; `report` lists them, and the
-DAG `review_held` decides about them.
+You may run it again at any time: what is proven is not repeated, and what failed continues where
+it stopped. Studies and files that cannot continue are **held** with a reason; the task `report`
+lists them, and a steward decides about them in the DAG `review_held`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pacsgrid.airflow import forms, tasks
 from pacsgrid.airflow.dags import STEWARD, VERIFIED, site_dag
 from pacsgrid.airflow.pools import SOURCES, ZONES
 
-# A step, the pool that limits how many of its batches run at once, and how long one may take.
+# Each step, the pool that limits how many of its batches run at once, and a batch's time limit.
 STEPS = (
     ("retrieve", SOURCES, timedelta(hours=8)),
     ("anonymise", "default_pool", timedelta(hours=4)),
@@ -43,7 +43,7 @@ STEPS = (
     retries=5,
     retry_delay=timedelta(seconds=5),
     longest_delay=timedelta(minutes=10),
-    # Two runs at once would only wait for each other's studies.
+    # Two runs at once would wait for each other's studies.
     max_active_runs=1,
     params={
         "source": forms.source(),
@@ -85,7 +85,7 @@ def ingest_studies():
 
     @task(trigger_rule="none_failed", outlets=[VERIFIED])
     def all_through() -> None:
-        """Stand last, so that a batch that did not get through fails the run."""
+        """End the run, which fails here if a batch has failed."""
 
     batches = batch.expand(refs=find())
     batches >> report()

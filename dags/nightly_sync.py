@@ -1,12 +1,12 @@
 """### Nightly synchronisation
 
-Asks every source of every project (`nightly` in the site file) for what is new: the days that are
-due since the last night that succeeded, and once more the days before, for studies that arrived
-late or got new series. What it finds it enters into the ledger; `ingest_studies` then takes it,
-when the project's home zone answers, and the night is over when no study of the source is on its
-way: each is verified, or held, or withdrawn. All this waiting takes no worker's time.
+Asks every source of every project (`nightly` in the site file) for new studies: those of all days
+since the last successful night, and again those of some days before, for studies that arrived late
+or got new series. New studies are entered into the ledger. When the project's home zone answers,
+`ingest_studies` takes them, and the run ends when every study of the source is verified, held or
+withdrawn. Waiting takes no worker's time.
 
-After an outage nothing need be done: the next night asks for all the days that were missed.
+After an outage you need not do anything: the next night asks for all the days that were missed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pacsgrid.airflow.sensors.studies import StudiesCompleteSensor
 from pacsgrid.airflow.sensors.zone import ZoneBackSensor
 from pacsgrid.config import site_names
 
-# A night that is not through by then must not be in the way of the next.
+# A run that takes longer must not delay the next night's.
 LONGEST = timedelta(hours=10)
 
 
@@ -42,7 +42,7 @@ LONGEST = timedelta(hours=10)
             minimum=0,
             maximum=3650,
             title="Late days",
-            description="Days before the last night's that are asked for again.",
+            description="Days before the last successful night's that are asked for again.",
         ),
     },
 )

@@ -1,11 +1,11 @@
 """### Release a cohort
 
 Counts a cohort, asks a steward to approve the counts under **Required actions**, and freezes it as
-the next version of a release that researchers fetch, check and cite. Only verified studies are in
-it. When studies came or went between count and approval the run fails: start another.
+the next version of a release that researchers fetch, verify and cite. It has verified studies
+only. If studies are added or removed between count and approval, the run fails: start another.
 
-A cohort is chosen by **criteria** on the AVUs in the home zone (`Modality=CT`, `%` for anything),
-or by its **members**: subjects or study UIDs, all of them pseudonyms.
+Select a cohort by **criteria** on the AVUs in the home zone (`Modality=CT`, `%` for any text), or
+by its **members**: subjects or study UIDs, all of them pseudonyms.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ from pacsgrid.airflow.dags import STEWARD, approval, site_dag
             type="array",
             items={"type": "string", "pattern": "^[A-Za-z0-9_.]+=."},
             title="Criteria",
-            description="Such as Modality=CT, one a line.",
+            description="Such as Modality=CT, one per line.",
         ),
         "members": Param(
             [],
             type="array",
             items={"type": "string", "pattern": "^(S[A-Z2-7]{12}|(?=.{3,64}$)[0-9]+([.][0-9]+)+)$"},
             title="Members",
-            description="Subjects or study UIDs (pseudonyms), one a line.",
+            description="Subjects or study UIDs (pseudonyms), one per line.",
         ),
     },
 )

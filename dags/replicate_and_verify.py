@@ -1,11 +1,11 @@
 """### Replicate and verify
 
-Gives every project the replicas and proofs that its policy asks for: copies that are missing are
-made, replicas whose proof is old are recomputed from storage, bad ones are repaired from proven
-good ones. Runs each night, and after each ingest.
+Makes, verifies and repairs the replicas that each project's replication policy asks for: missing
+copies are made, replicas whose proof is too old are recomputed from storage, bad replicas are
+repaired from proven good ones. Runs each night, and after each ingest.
 
-A zone that is away only postpones its own work. An instance without a good replica anywhere fails
-the project's task, which names the study.
+A zone that does not answer delays only its own work. An instance without a good replica in any
+zone fails the project's task, whose message names the study.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from __future__ import annotations
 from datetime import timedelta
 
 from pacsgrid.airflow.dags import OPERATOR, VERIFIED, at, site_dag
-from pacsgrid.airflow.operators.project import TendProjectOperator
+from pacsgrid.airflow.operators.project import MaintainProjectOperator
 from pacsgrid.config import site_names
 
 
 @site_dag(
     __doc__,
-    "upkeep",
+    "maintenance",
     OPERATOR,
     timedelta(hours=10),
     schedule=at("15 1 * * *", [VERIFIED]),
@@ -27,7 +27,7 @@ from pacsgrid.config import site_names
 )
 def replicate_and_verify():
     for name in site_names().projects:
-        TendProjectOperator(task_id=f"tend_{name}", project=name)
+        MaintainProjectOperator(task_id=f"tend_{name}", project=name)
 
 
 replicate_and_verify()

@@ -1,18 +1,18 @@
 """### Review what is held
 
-Asks a steward about each study that waits, the longest first: open the run's **Required
-actions**. Each question names the reasons; held images are on the page **pacsgrid**, where each
-look is entered into the audit trail.
+Asks a steward about each held study, those that wait longest first: open the run's **Required
+actions**. Each question names the reasons. The held images are on the page **pacsgrid**, where each
+view is recorded in the audit trail.
 
-- **Try again** sends the study on its way again from its source, with another **profile** if one
-  is chosen: after the cause was mended, or when another profile is right for it.
-- **Reject** takes it out for good; housekeeping later removes what the quarantine keeps of it.
-- **Leave it held** changes nothing; so does no answer within a week.
+- **Try again** takes the study through the pipeline again from its source, with another **profile**
+  if you choose one. Use it when the cause is corrected, or when another profile suits the study.
+- **Reject** takes the study out for good; housekeeping later removes its files from the quarantine.
+- **Leave it held** changes nothing, and neither does an answer that does not come within a week.
 
-With **Wait** the run waits for that many hours until something is held, and ends as skipped when
-nothing was.
+With **Wait** the run waits for that many hours until a study is held, and ends as skipped if none
+is.
 
-Who decided what, and the reason given, stand in the study's story. The reason must not identify
+The study's history shows who decided what, and the reason given. The reason must not identify
 anyone.
 """
 
@@ -50,7 +50,7 @@ from pacsgrid.airflow.sensors.held import HeldQueueSensor
             minimum=0,
             maximum=168,
             title="Wait",
-            description="Hours to wait for something to be held, when nothing is.",
+            description="Hours to wait until a study is held, when none is.",
         ),
     },
 )
@@ -66,7 +66,7 @@ def review_held():
 
     @task(execution_timeout=timedelta(hours=8))
     def go_on(released: list[dict[str, str] | None]) -> int:
-        return review.go_on(get_current_context()["params"], list(released))
+        return review.resume(get_current_context()["params"], list(released))
 
     queue = HeldQueueSensor(
         task_id="queue",
@@ -85,7 +85,7 @@ def review_held():
         execution_timeout=None,
         params={
             "profile": forms.profile(),
-            # Airflow's form insists on a text that must not be null.
+            # Airflow's form requires a field that may not be null.
             "reason": Param(
                 None, type=["null", "string"], maxLength=500, title="Why; naming no one"
             ),

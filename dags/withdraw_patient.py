@@ -1,10 +1,10 @@
 """### Withdraw a patient
 
-Takes a patient whose consent is withdrawn out of every zone, replica, trash and release, and
-proves that it is gone. A steward approves the counts first, under **Required actions**. A zone
-that is away is tried again for days; `replicate_and_verify` never brings anything back.
+Removes a patient who withdrew consent from every zone, replica, trash and release, and proves that
+nothing is left. A steward approves the counts first, under **Required actions**. A zone that does
+not answer is tried again for days; `replicate_and_verify` never brings anything back.
 
-The patient is named by the **pseudonym** alone: the subject as it stands in the grid.
+Name the patient by the **pseudonym** only: the subject in the grid.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import pytest
 
 from pacsgrid import grid
 from pacsgrid.errors import HeldError, ZoneError
-from pacsgrid.ledger import InstanceRow
+from pacsgrid.ledger import InstanceRecord
 from pacsgrid.pipeline.manifest import Manifest
 from pacsgrid.pipeline.release_documents import path_in_project
 from pacsgrid.uids import (
@@ -69,16 +69,16 @@ def test_a_path_that_leads_elsewhere(tmp_path: Path) -> None:
             inside(out, path)
 
 
-def row(study: str = "1.2", series: str = "1.2.3", sop: str = "1.2.3.4") -> InstanceRow:
-    return InstanceRow(study, series, sop, "S1", "CT", "ab" * 32, 10)
+def row(study: str = "1.2", series: str = "1.2.3", sop: str = "1.2.3.4") -> InstanceRecord:
+    return InstanceRecord(study, series, sop, "S1", "CT", "ab" * 32, 10)
 
 
 def test_a_manifest_names_instances_by_uids() -> None:
     for bad in (row(series="../x"), row(sop="a/b"), row(sop="..")):
-        text = Manifest.of([bad], {}, "demo", "basic", "hash", None).dump()
-        with pytest.raises(ZoneError, match="no UID"):
+        text = Manifest.build([bad], {}, "demo", "basic", "hash", None).dump()
+        with pytest.raises(ZoneError, match="not a UID"):
             Manifest.parse(text)
-    assert Manifest.parse(Manifest.of([row()], {}, "demo", "basic", "h", None).dump()).instances
+    assert Manifest.parse(Manifest.build([row()], {}, "demo", "basic", "h", None).dump()).instances
 
 
 def test_uids_that_archives_hold_may_have_letters() -> None:

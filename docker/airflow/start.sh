@@ -5,16 +5,16 @@ set -eu
 case ${1:?which part?} in
 init)
     airflow db migrate
-    python -m pacsgrid roles
+    pacsgrid roles
     python "$(dirname "$0")/users.py"
     ;;
 api-server) exec airflow api-server --proxy-headers ;;
 scheduler | dag-processor | triggerer) exec airflow "$@" ;;
 worker) exec airflow celery worker --concurrency "${PACSGRID_WORKER_SLOTS:-4}" ;;
-receive | gateway) exec python -m pacsgrid "$@" ;;
+receive | gateway) exec pacsgrid "$@" ;;
 pacsgrid)
     shift
-    exec python -m pacsgrid "$@"
+    exec pacsgrid "$@"
     ;;
 *)
     echo "start: no part $1" >&2

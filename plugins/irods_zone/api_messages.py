@@ -93,3 +93,28 @@ def string_reply(text: str) -> Reply:
 def json_string_reply(value: object) -> Reply:
     """Return a successful reply with JSON in an STR_PI."""
     return string_reply(json.dumps(value, separators=(",", ":")))
+
+
+def operation_error(
+    code: int, message: str, operation: object = None, index: int = 0
+) -> IrodsError:
+    """Return the error of an API that takes a list of operations in JSON.
+
+    Parameters
+    ----------
+    code : int
+        Error code.
+    message : str
+        What is wrong.
+    operation : object
+        The operation that failed; None if the error is about all of them.
+    index : int
+        Its place in the list.
+
+    Returns
+    -------
+    IrodsError
+        An error with these in JSON as body.
+    """
+    note = {"operation": operation or {}, "operation_index": index, "error_message": message}
+    return IrodsError(code, message, body=json_body(note))

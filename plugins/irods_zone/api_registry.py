@@ -1,8 +1,8 @@
 """Which handler serves which API number.
 
-An API handler is a function of a session and a request that returns a reply, or raises
-`irods_zone.errors.IrodsError`. Handlers stand in `irods_zone.api`, are registered with `handles` and
-are called by their number alone, so their names are private::
+An API handler is a function of a session and a request that returns a reply or raises
+`irods_zone.errors.IrodsError`. Handlers stand in `irods_zone.api`, are registered with `handles`
+and are called by their number alone, so their names are private::
 
     @handles(Api.OBJ_STAT_AN)
     def _obj_stat(session: Session, request: Request) -> Reply:

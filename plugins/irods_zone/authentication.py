@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hmac
+import sqlite3
 import time
-from typing import Any
 
 from .challenge_response import partner_password, response_digest
 from .error_codes import ErrorCode
@@ -49,7 +49,7 @@ def authenticate(session: Session, digest: bytes) -> None:
         raise IrodsError(ErrorCode.CAT_INVALID_AUTHENTICATION, "no such user")
 
 
-def _is_right(session: Session, user: Any, challenge: bytes, digest: bytes) -> bool:
+def _is_right(session: Session, user: sqlite3.Row, challenge: bytes, digest: bytes) -> bool:
     """Return whether an answer was made with one of a user's passwords."""
     name, zone = user["name"], user["zone"]
     passwords = [user["password"]] if user["password"] else []

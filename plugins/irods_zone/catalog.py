@@ -1,4 +1,4 @@
-"""The zone's catalog: SQLite tables and the few questions every API asks."""
+"""The zone's catalog: tables in SQLite, and the queries that most APIs need."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
+from .catalog_schema import SCHEMA
 from .error_codes import ErrorCode
 from .errors import IrodsError
 
@@ -27,86 +27,38 @@ LEVEL_NAMES = {
 }  # fmt: skip
 READ, WRITE, OWN = 1050, 1120, 1200
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS seq(n INTEGER);
-CREATE TABLE IF NOT EXISTS zone(id INTEGER PRIMARY KEY, name TEXT UNIQUE, type TEXT, conn TEXT,
-  comment TEXT);
-CREATE TABLE IF NOT EXISTS coll(id INTEGER PRIMARY KEY, name TEXT UNIQUE, parent TEXT, owner TEXT,
-  ozone TEXT, inherit TEXT DEFAULT '', comments TEXT DEFAULT '', ctime TEXT, mtime TEXT);
-CREATE INDEX IF NOT EXISTS coll_parent ON coll(parent);
-CREATE TABLE IF NOT EXISTS data(id INTEGER, repl INTEGER, coll_id INTEGER, name TEXT,
-  size INTEGER, type TEXT, resc_id INTEGER, path TEXT, owner TEXT, ozone TEXT, status INTEGER,
-  checksum TEXT DEFAULT '', expiry TEXT DEFAULT '00000000000', comments TEXT DEFAULT '',
-  mode TEXT DEFAULT '33188', ctime TEXT, mtime TEXT, atime TEXT,
-  PRIMARY KEY(id, repl)) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS data_name ON data(coll_id, name);
-CREATE UNIQUE INDEX IF NOT EXISTS data_once ON data(coll_id, name, repl);
-CREATE INDEX IF NOT EXISTS data_resc ON data(resc_id);
-CREATE INDEX IF NOT EXISTS data_open ON data(status) WHERE status > 1;
-CREATE TABLE IF NOT EXISTS user(id INTEGER PRIMARY KEY, name TEXT, zone TEXT, type TEXT,
-  info TEXT DEFAULT '', comment TEXT DEFAULT '', password TEXT DEFAULT '', ctime TEXT, mtime TEXT,
-  UNIQUE(name, zone));
-CREATE TABLE IF NOT EXISTS member(group_id INTEGER, user_id INTEGER,
-  PRIMARY KEY(group_id, user_id)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS resc(id INTEGER PRIMARY KEY, name TEXT UNIQUE, type TEXT,
-  class TEXT DEFAULT 'cache', loc TEXT, vault TEXT, parent TEXT DEFAULT '',
-  parent_ctx TEXT DEFAULT '', context TEXT DEFAULT '', info TEXT DEFAULT '',
-  comment TEXT DEFAULT '', status TEXT DEFAULT '', free TEXT DEFAULT '', free_time TEXT DEFAULT '',
-  children TEXT DEFAULT '', ctime TEXT, mtime TEXT);
-CREATE TABLE IF NOT EXISTS meta(id INTEGER PRIMARY KEY, attr TEXT, value TEXT, units TEXT,
-  ctime TEXT, mtime TEXT, UNIQUE(attr, value, units));
-CREATE INDEX IF NOT EXISTS meta_value ON meta(value);
-CREATE TABLE IF NOT EXISTS objt(object_id INTEGER, meta_id INTEGER, ctime TEXT, mtime TEXT,
-  PRIMARY KEY(object_id, meta_id)) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS objt_meta ON objt(meta_id);
-CREATE TABLE IF NOT EXISTS access(object_id INTEGER, user_id INTEGER, level INTEGER,
-  PRIMARY KEY(object_id, user_id)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS ticket(id INTEGER PRIMARY KEY, string TEXT UNIQUE, type TEXT,
-  user_id INTEGER, object_id INTEGER, object_type TEXT, uses_limit INTEGER DEFAULT 0,
-  uses_count INTEGER DEFAULT 0, expiry TEXT DEFAULT '', wfile_count INTEGER DEFAULT 0,
-  wfile_limit INTEGER DEFAULT 10, wbyte_count INTEGER DEFAULT 0, wbyte_limit INTEGER DEFAULT 0,
-  ctime TEXT, mtime TEXT);
-CREATE TABLE IF NOT EXISTS ticket_limit(ticket_id INTEGER, kind TEXT, name TEXT,
-  PRIMARY KEY(ticket_id, kind, name)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS doomed(path TEXT PRIMARY KEY) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS locked(id INTEGER, repl INTEGER, status INTEGER,
-  PRIMARY KEY(id, repl)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS quota(user_id INTEGER, resc_id INTEGER, lim INTEGER, over INTEGER,
-  mtime TEXT);
-CREATE TABLE IF NOT EXISTS quota_usage(user_id INTEGER, resc_id INTEGER, usage INTEGER,
-  mtime TEXT);
-CREATE TABLE IF NOT EXISTS user_auth(user_id INTEGER, dn TEXT, ctime TEXT,
-  PRIMARY KEY(user_id, dn)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS temp_password(user_id INTEGER, password TEXT, expires INTEGER);
-CREATE TABLE IF NOT EXISTS specific(alias TEXT, sql TEXT, ctime TEXT);
-"""
-
 
 def timestamp() -> str:
-    """Time as the catalog stores it."""
+    """Return the time as the catalog stores it: seconds since 1970, 11 digits."""
     return f"{int(time.time()):011d}"
 
 
 def split_path(path: str) -> tuple[str, str]:
-    """Parent and last part of a logical path."""
+    """Return parent and last part of a logical path."""
     head, _, tail = path.rpartition("/")
     return head or "/", tail
 
 
 def canonical_path(path: str) -> str:
-    """A canonical logical path; refuses what could climb out."""
+    """Return a logical path without empty parts; refuse relative paths, ``..`` and long names."""
     if not path.startswith("/"):
         raise IrodsError(ErrorCode.USER_INPUT_PATH_ERR, "path is not absolute")
     parts = [p for p in path.split("/") if p not in ("", ".")]
     if ".." in parts or "\0" in path:
-        raise IrodsError(ErrorCode.USER_INPUT_PATH_ERR, "bad path")
+        raise IrodsError(ErrorCode.USER_INPUT_PATH_ERR, "the path leads outside")
     if any(len(os.fsencode(p)) > 255 for p in parts) or len(os.fsencode(path)) > 1023:
         raise IrodsError(ErrorCode.USER_PATH_EXCEEDS_MAX, "path too long")
     return "/" + "/".join(parts)
 
 
 class Catalog:
-    """One SQLite file; a connection per busy thread, one writer at a time."""
+    """The zone's catalog: one SQLite file, a connection for each busy thread, one writer at a time.
+
+    Parameters
+    ----------
+    file : Path
+        The SQLite file; made if it does not exist.
+    """
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -124,7 +76,7 @@ class Catalog:
 
     @property
     def db(self) -> sqlite3.Connection:
-        """This thread's connection, until it releases it."""
+        """The thread's connection, until it calls `release`."""
         conn: sqlite3.Connection | None = getattr(self._local, "conn", None)
         if conn is None:
             with self._pool:
@@ -144,7 +96,7 @@ class Catalog:
         return conn
 
     def release(self) -> None:
-        """Leave this thread's connection to others; a thread that waits needs none."""
+        """Leave the thread's connection to others, because it waits for its client."""
         conn: sqlite3.Connection | None = getattr(self._local, "conn", None)
         if conn is not None:
             self._local.conn = None
@@ -161,9 +113,17 @@ class Catalog:
 
     @contextmanager
     def transaction(self, durable: bool = False) -> Iterator[sqlite3.Connection]:
-        """A write transaction; durable ones are synced to disk before this returns.
+        """Run a write transaction; one inside another joins it.
 
-        Nested transactions join the outer one.
+        Parameters
+        ----------
+        durable : bool
+            Whether it is on the disk when this returns.
+
+        Yields
+        ------
+        sqlite3.Connection
+            The thread's connection.
         """
         with self._write:
             db = self.db
@@ -182,16 +142,43 @@ class Catalog:
             finally:
                 self._local.depth = 0
 
-    def one(self, sql: str, *args: Any) -> Any:
-        """First row or None."""
-        return self.db.execute(sql, args).fetchone()
+    def one(self, sql: str, *args: object) -> sqlite3.Row | None:
+        """Return the first row of a query, or None.
 
-    def rows(self, sql: str, *args: Any) -> list[Any]:
-        """All rows."""
+        Parameters
+        ----------
+        sql : str
+            The query.
+        *args : object
+            Values of its parameters.
+
+        Returns
+        -------
+        sqlite3.Row or None
+            The row.
+        """
+        row: sqlite3.Row | None = self.db.execute(sql, args).fetchone()
+        return row
+
+    def rows(self, sql: str, *args: object) -> list[sqlite3.Row]:
+        """Return all rows of a query.
+
+        Parameters
+        ----------
+        sql : str
+            The query.
+        *args : object
+            Values of its parameters.
+
+        Returns
+        -------
+        list of sqlite3.Row
+            The rows.
+        """
         return self.db.execute(sql, args).fetchall()
 
     def new_id(self, db: sqlite3.Connection) -> int:
-        """The next object id; ids are never used twice."""
+        """Return a new object id; ids are never used again."""
         row = db.execute("UPDATE seq SET n=n+1 RETURNING n").fetchone()
         if row is None:
             db.execute("INSERT INTO seq VALUES(10000)")
@@ -201,7 +188,7 @@ class Catalog:
     # resources
 
     def load_resources(self) -> None:
-        """Read the resource tree again after it changed."""
+        """Read the resources again after they changed."""
         self._tree = {r["id"]: r for r in self.rows("SELECT * FROM resc")}
 
     @property
@@ -210,7 +197,7 @@ class Catalog:
         return self._tree
 
     def hierarchy(self, resc_id: int) -> str:
-        """The resource hierarchy as root;child;leaf."""
+        """Return the hierarchy that a resource is in, from its root, separated by semicolons."""
         names: list[str] = []
         row = self._tree.get(int(resc_id or 0))
         while row is not None and len(names) < 32:
@@ -219,62 +206,115 @@ class Catalog:
         return ";".join(reversed(names))
 
     def resource(self, name: str) -> sqlite3.Row:
-        """A resource by name."""
+        """Return a resource by name; raise SYS_RESC_DOES_NOT_EXIST if there is none."""
         for row in self._tree.values():
             if row["name"] == name:
                 return row
         raise IrodsError(ErrorCode.SYS_RESC_DOES_NOT_EXIST, f"no resource {name}")
 
     def children(self, resc_id: int) -> list[sqlite3.Row]:
-        """Direct children of a resource."""
+        """Return the children of a resource."""
         return [r for r in self._tree.values() if r["parent"] == str(resc_id)]
 
     # names
 
-    def collection(self, path: str) -> Any:
-        """A collection row or None."""
+    def collection(self, path: str) -> sqlite3.Row | None:
+        """Return a collection's row, or None."""
         return self.one("SELECT * FROM coll WHERE name=?", path)
 
-    def replicas(self, path: str) -> list[Any]:
-        """Replica rows of a data object, by number."""
+    def replicas(self, path: str) -> list[sqlite3.Row]:
+        """Return the replicas of a data object by number; none if it does not exist."""
         parent, name = split_path(path)
         return self.rows(
             "SELECT d.* FROM data d JOIN coll c ON c.id=d.coll_id"
             " WHERE c.name=? AND d.name=? ORDER BY repl", parent, name,
         )  # fmt: skip
 
-    def user(self, name: str, zone: str) -> Any:
-        """A user or group row or None."""
+    def user(self, name: str, zone: str) -> sqlite3.Row | None:
+        """Return the row of a user or group, or None.
+
+        Parameters
+        ----------
+        name, zone : str
+            Name and zone.
+
+        Returns
+        -------
+        sqlite3.Row or None
+            The user or group.
+        """
         return self.one("SELECT * FROM user WHERE name=? AND zone=?", name, zone)
 
     def access_level(self, object_id: int, user_id: int) -> int:
-        """The best right of a user, his groups counted."""
+        """Return the highest access level that a user and the user's groups have on an object.
+
+        Parameters
+        ----------
+        object_id, user_id : int
+            The object and the user.
+
+        Returns
+        -------
+        int
+            The level; 0 without access.
+        """
         row = self.one(
             "SELECT max(level) FROM access WHERE object_id=? AND (user_id=? OR user_id IN"
             " (SELECT group_id FROM member WHERE user_id=?))", object_id, user_id, user_id,
         )  # fmt: skip
-        return int(row[0] or 0)
+        return int(row[0] or 0) if row is not None else 0
 
     def add_collection(
-        self, db: sqlite3.Connection, path: str, owner: str, zone: str, uid: int
+        self, db: sqlite3.Connection, path: str, owner: str, zone: str, user_id: int
     ) -> int:
-        """Insert a collection with its owner's right, inheriting where asked."""
+        """Insert a collection with its initial access.
+
+        Parameters
+        ----------
+        db : sqlite3.Connection
+            The open transaction.
+        path : str
+            Logical path.
+        owner, zone : str
+            Name and zone of the owner.
+        user_id : int
+            Id of the owner.
+
+        Returns
+        -------
+        int
+            Id of the collection.
+        """
         parent, _ = split_path(path)
-        cid, t = self.new_id(db), timestamp()
+        coll_id, t = self.new_id(db), timestamp()
         above = db.execute("SELECT id, inherit FROM coll WHERE name=?", (parent,)).fetchone()
         inherit = above["inherit"] if above is not None else ""
         db.execute(
             "INSERT INTO coll(id,name,parent,owner,ozone,inherit,ctime,mtime)"
-            " VALUES(?,?,?,?,?,?,?,?)", (cid, path, parent, owner, zone, inherit, t, t),
+            " VALUES(?,?,?,?,?,?,?,?)", (coll_id, path, parent, owner, zone, inherit, t, t),
         )  # fmt: skip
-        self.add_initial_access(db, cid, uid, above)
-        return cid
+        self.add_initial_access(db, coll_id, user_id, above)
+        return coll_id
 
-    def add_initial_access(self, db: sqlite3.Connection, oid: int, uid: int, parent: Any) -> None:
-        """Rights of a new object: its owner's, and the parent's if it passes them on."""
+    def add_initial_access(
+        self, db: sqlite3.Connection, object_id: int, user_id: int, parent: sqlite3.Row | None
+    ) -> None:
+        """Give a new object its owner's access, and that of its collection if it is inherited.
+
+        Parameters
+        ----------
+        db : sqlite3.Connection
+            The open transaction.
+        object_id : int
+            The new object.
+        user_id : int
+            Its owner.
+        parent : sqlite3.Row or None
+            Its collection.
+        """
         if parent is not None and parent["inherit"] == "1":
             db.execute(
                 "INSERT OR REPLACE INTO access SELECT ?, user_id, level FROM access"
-                " WHERE object_id=?", (oid, parent["id"]),
+                " WHERE object_id=?", (object_id, parent["id"]),
             )  # fmt: skip
-        db.execute("INSERT OR REPLACE INTO access VALUES(?,?,?)", (oid, uid, OWN))
+        db.execute("INSERT OR REPLACE INTO access VALUES(?,?,?)", (object_id, user_id, OWN))

@@ -1,7 +1,7 @@
-"""The catalog under the table and column names of the real one, to read only.
+"""Read-only views of the catalog with the table and column names of iRODS's own.
 
-Specific queries and GenQuery2 are written against iRODS's own schema; these views give it to them.
-Passwords are in none of them, and a connection made here may read nothing else that is secret.
+Specific queries and GenQuery2 use them. The views contain no passwords, and the connections opened
+here can read no other secrets either.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ BUILT_IN = {
 
 
 def create(db: sqlite3.Connection) -> None:
-    """Make views and built-in specific queries anew: another version may have left other ones."""
+    """Recreate views and built-in queries: another version may have left different ones."""
     for name, sql in VIEWS.items():
         db.execute(f"DROP VIEW IF EXISTS {name}")
         db.execute(f"CREATE VIEW {name} AS {sql}")
@@ -109,7 +109,8 @@ _ALLOWED = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECUR
 _SECRET = {("user", "password"), ("temp_password", "password"), ("ticket", "string")}
 
 
-def _authorize(action: int, first: str | None, second: str | None, *_: Any) -> int:
+def _authorize(action: int, first: str | None, second: str | None, *_: object) -> int:
+    """Allow only reading, and no secrets."""
     if action == sqlite3.SQLITE_READ:
         return sqlite3.SQLITE_DENY if (first, second) in _SECRET else sqlite3.SQLITE_OK
     if action == sqlite3.SQLITE_FUNCTION and second in ("load_extension", "randomblob", "zeroblob"):
@@ -120,7 +121,27 @@ def _authorize(action: int, first: str | None, second: str | None, *_: Any) -> i
 def run_readonly(
     catalog: Catalog, sql: str, args: tuple[object, ...] = ()
 ) -> list[tuple[Any, ...]]:
-    """Rows of a query that somebody wrote; raises sqlite3.Error for one that is wrong."""
+    """Run SQL that a client or an administrator wrote.
+
+    Parameters
+    ----------
+    catalog : Catalog
+        The catalog.
+    sql : str
+        A query of the views.
+    args : tuple
+        Values of its parameters.
+
+    Returns
+    -------
+    list of tuple
+        The rows.
+
+    Raises
+    ------
+    sqlite3.Error
+        The query is wrong, not allowed, or takes longer than `MAX_QUERY_SECONDS`.
+    """
     db = sqlite3.connect(f"file:{catalog.file}?mode=ro", uri=True, timeout=30)
     try:
         db.execute("PRAGMA case_sensitive_like=ON")

@@ -15,7 +15,7 @@ from .api_messages import Reply, Request
 from .api_numbers import Api
 from .api_registry import HANDLERS
 from .error_codes import ErrorCode
-from .errors import Disconnected, IrodsError
+from .errors import DisconnectedError, IrodsError
 from .forwarding import forward
 from .framing import RELEASE, Message, receive, send
 from .native_packing import to_xml
@@ -80,8 +80,8 @@ class Connection:
                 elif message.type == "RODS_DISCONNECT":
                     return
                 else:
-                    raise Disconnected(message.type)
-        except (Disconnected, OSError) as e:
+                    raise DisconnectedError(message.type)
+        except (DisconnectedError, OSError) as e:
             log.debug("connection of %s: %s", session.user_name, e)
         except IrodsError as e:
             log.debug("startup of %s: %s", session.user_name, e)
@@ -101,9 +101,9 @@ class Connection:
         message = receive(session.sock, MAX_BEFORE_LOGIN)
         if message.type == "HEARTBEAT":
             session.sock.sendall(b"HEARTBEAT")
-            raise Disconnected("heartbeat")
+            raise DisconnectedError("heartbeat")
         if message.type != "RODS_CONNECT":
-            raise Disconnected(message.type)
+            raise DisconnectedError(message.type)
         node = parse(message.body)
         session.user_name = node.get("clientUser")
         session.user_zone = node.get("clientRcatZone") or session.zone.name
@@ -126,7 +126,7 @@ class Connection:
         except IrodsError as e:
             log.debug("API %s: %s %s", number, e.code, e.message)
             reply = Reply(e.code, e.body, error=error_stack(e))
-        except (Disconnected, ConnectionError):
+        except (DisconnectedError, ConnectionError):
             raise
         except sqlite3.IntegrityError:  # two clients made the same thing at once
             reply = Reply(ErrorCode.CATALOG_ALREADY_HAS_ITEM_BY_THAT_NAME)

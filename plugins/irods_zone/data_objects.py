@@ -1,16 +1,16 @@
-"""Replicas: where they lie, how they are written, finished, copied and removed."""
+"""Replicas of data objects: chosen, written, copied and removed."""
 
 from __future__ import annotations
 
 import os
+import sqlite3
 from dataclasses import dataclass, field
-from typing import Any
 
 from .access_control import require_access
 from .catalog import WRITE, split_path, timestamp
 from .error_codes import ErrorCode
 from .errors import IrodsError
-from .logical_locking import GOOD, STALE, WriteLock, finalize, restore
+from .logical_locking import GOOD, INTERMEDIATE, STALE, WriteLock, finalize, restore
 from .resource_hierarchy import named_resource, replicating_siblings, root_id
 from .session import Session
 from .vault import (
@@ -29,7 +29,37 @@ from .vault import (
 
 @dataclass
 class OpenReplica:
-    """An opened replica."""
+    """A replica that a client has open.
+
+    Attributes
+    ----------
+    session : Session
+        The client's connection.
+    fd : int
+        File descriptor of the vault file.
+    path : str
+        The vault file, or a file that was registered in place.
+    data_id, repl : int
+        The replica.
+    write : bool
+        Whether it is open for writing.
+    logical_path : str
+        Logical path of the data object.
+    lock : WriteLock or None
+        The write lock; None for reading.
+    by_ticket : bool
+        Whether a ticket grants the access, so that its limits count what is written.
+    shared : bool
+        Whether another connection owns the lock and this one has its token.
+    offset : int
+        Where the next read or write begins.
+    append : bool
+        Whether every write goes to the end.
+    open_keywords : dict of str
+        Keywords of the open, which apply when it is closed.
+    transfer : dict of str or None
+        Keywords of a put or get that OPR_COMPLETE will end.
+    """
 
     session: Session
     fd: int
@@ -37,55 +67,92 @@ class OpenReplica:
     data_id: int
     repl: int
     write: bool
-    created: bool
     logical_path: str
-    offset: int = 0
-    dirty: bool = False
     lock: WriteLock | None = None
-    append: bool = False  # whatever is written goes to the end
-    shared: bool = False  # writes along under another connection's lock
-    transfer: dict[str, str] | None = None  # keywords of a put or get that is complete later
-    checksums: dict[str, str] = field(default_factory=dict)  # keywords of the open for the close
-    open_keywords: dict[str, str] = field(default_factory=dict)  # keywords of the open
-    by_ticket: bool = False  # by a ticket, whose limits count what is written
+    by_ticket: bool = False
+    shared: bool = False
+    offset: int = 0
+    append: bool = False
+    open_keywords: dict[str, str] = field(default_factory=dict)
+    transfer: dict[str, str] | None = None
 
     def mark_written(self) -> None:
-        """Note that bytes changed; raises `IrodsError` if the lock that allowed it is gone."""
+        """Note that bytes change; raise SYS_BAD_FILE_DESCRIPTOR if the lock has ended."""
         if self.lock is not None:
             if self.lock.released:
                 raise IrodsError(
                     ErrorCode.SYS_BAD_FILE_DESCRIPTOR,
-                    "the replica was closed by the one who opened it",
+                    "the connection that opened the replica has closed it",
                 )
             self.lock.dirty = True
 
+    def write_all(self, data: bytes | bytearray, offset: int) -> None:
+        """Write bytes to the file.
+
+        Parameters
+        ----------
+        data : bytes or bytearray
+            What to write.
+        offset : int
+            Where.
+        """
+        view, done = memoryview(data), 0
+        while done < len(view):
+            done += os.pwrite(self.fd, view[done:], offset + done)
+
     def abandon(self) -> None:
-        """The client went away: what it was writing is not good."""
+        """Close the replica because the client is gone; if it was written it is stale."""
         os.close(self.fd)
-        s, held = self.session, self.lock
-        s.handles = {k: h for k, h in s.handles.items() if h is not self}
-        if held is None:
+        session, lock = self.session, self.lock
+        session.handles = {k: h for k, h in session.handles.items() if h is not self}
+        if lock is None:
             return
         if self.shared:
-            held.broken = True
+            lock.broken = True
             return
         try:
             size = os.stat(self.path).st_size
-            with s.catalog.transaction() as db:
-                if not held.dirty:
-                    restore(db, held)
+            with session.catalog.transaction() as db:
+                if not lock.dirty:
+                    restore(db, lock)
                     return
                 db.execute(
                     "UPDATE data SET size=?, checksum='', mtime=? WHERE id=? AND repl=?",
-                    (size, timestamp(), held.data_id, held.repl),
+                    (size, timestamp(), lock.data_id, lock.repl),
                 )
-                finalize(db, held, STALE)
+                finalize(db, lock, STALE)
         finally:
-            s.zone.locks.release(held)
+            session.zone.locks.release(lock)
 
 
-def choose_replica(session: Session, rows: list[Any], keywords: dict[str, str]) -> Any:
-    """The replica to read: a good one, on the named resource if there is one."""
+UNREG_OPR = 26  # oprType of requests that keep the file of what they unregister
+_SET_STATUS = "UPDATE data SET status=? WHERE id=? AND repl=?"
+
+
+def choose_replica(
+    session: Session, rows: list[sqlite3.Row], keywords: dict[str, str]
+) -> sqlite3.Row:
+    """Choose the replica to read: a good one, on the named resource if it holds one.
+
+    Parameters
+    ----------
+    session : Session
+        The client's connection.
+    rows : list of sqlite3.Row
+        All replicas of the data object.
+    keywords : dict of str
+        Options of the request: ``replNum``, ``resc_hier`` or a resource.
+
+    Returns
+    -------
+    sqlite3.Row
+        The replica.
+
+    Raises
+    ------
+    IrodsError
+        SYS_REPLICA_DOES_NOT_EXIST: there is none with this number or hierarchy.
+    """
     here = matching_replicas(session, rows, keywords)
     if keywords.get("replNum") or keywords.get("resc_hier"):
         if not here:
@@ -95,13 +162,30 @@ def choose_replica(session: Session, rows: list[Any], keywords: dict[str, str]) 
     return ([r for r in here if r["status"] == GOOD] or good or here or rows)[0]
 
 
-def matching_replicas(session: Session, rows: list[Any], keywords: dict[str, str]) -> list[Any]:
-    """The replicas that keywords name, good ones first; all if they name none."""
+def matching_replicas(
+    session: Session, rows: list[sqlite3.Row], keywords: dict[str, str]
+) -> list[sqlite3.Row]:
+    """Return the replicas that keywords name, good ones first; without keywords all.
+
+    Parameters
+    ----------
+    session : Session
+        The client's connection.
+    rows : list of sqlite3.Row
+        All replicas of the data object.
+    keywords : dict of str
+        Options of the request: ``replNum``, ``resc_hier`` or a resource.
+
+    Returns
+    -------
+    list of sqlite3.Row
+        The replicas; possibly none.
+    """
     if keywords.get("replNum"):
         return [r for r in rows if str(r["repl"]) == keywords["replNum"].strip()]
     if keywords.get("resc_hier"):
         return [r for r in rows if session.catalog.hierarchy(r["resc_id"]) == keywords["resc_hier"]]
-    root = named_resource(session, keywords, default=False)
+    root = named_resource(session, keywords)
     if root is not None:
         rows = [r for r in rows if root_id(session, r["resc_id"]) == root["id"]]
     return sorted(rows, key=lambda r: r["status"] != GOOD)
@@ -109,14 +193,44 @@ def matching_replicas(session: Session, rows: list[Any], keywords: dict[str, str
 
 def insert_data_object(
     session: Session,
-    db: Any,
+    db: sqlite3.Connection,
     path: str,
-    leaf: Any,
+    leaf: sqlite3.Row,
     status: int,
     keywords: dict[str, str],
     mode: int = 0,
 ) -> tuple[int, str]:
-    """A new data object's first row: its id and vault file."""
+    """Insert a new data object with its first replica into the catalog.
+
+    Parameters
+    ----------
+    session : Session
+        The client's connection.
+    db : sqlite3.Connection
+        The open transaction.
+    path : str
+        Logical path.
+    leaf : sqlite3.Row
+        Storage resource of the replica.
+    status : int
+        Status of the replica.
+    keywords : dict of str
+        Options of the request: ``dataType``.
+    mode : int
+        Permission bits to record.
+
+    Returns
+    -------
+    int
+        Data id.
+    str
+        The vault file, not created yet.
+
+    Raises
+    ------
+    IrodsError
+        The path is taken, there is no such collection, or the user may not write to it.
+    """
     parent, name = split_path(path)
     coll = session.catalog.collection(parent)
     if coll is None:
@@ -124,40 +238,76 @@ def insert_data_object(
     require_access(session, coll["id"], WRITE, ErrorCode.CAT_NO_ACCESS_PERMISSION)
     if session.catalog.collection(path) is not None:
         raise IrodsError(ErrorCode.CAT_NAME_EXISTS_AS_COLLECTION, path)
-    if session.catalog.replicas(path):  # somebody was quicker
+    if session.catalog.replicas(path):  # another client was faster
         raise IrodsError(ErrorCode.CATALOG_ALREADY_HAS_ITEM_BY_THAT_NAME, path)
     data_id, t = session.catalog.new_id(db), timestamp()
     file = vault_file(leaf["vault"], data_id, 0)
     db.execute(
         "INSERT INTO data(id,repl,coll_id,name,size,type,resc_id,path,owner,ozone,status,"
         "mode,ctime,mtime,atime) VALUES(?,0,?,?,0,?,?,?,?,?,?,?,?,?,?)",
-        (data_id, coll["id"], name, keywords.get("dataType") or "generic", leaf["id"], file, session.user_name,
-         session.user_zone, status, str(mode), t, t, t),
+        (data_id, coll["id"], name, keywords.get("dataType") or "generic", leaf["id"], file,
+         session.user_name, session.user_zone, status, str(mode), t, t, t),
     )  # fmt: skip
     session.catalog.add_initial_access(db, data_id, session.user_id, coll)
     return data_id, file
 
 
-def add_replica(db: Any, source: Any, leaf: Any) -> tuple[int, str]:
-    """The row of one more replica, not yet written: its number and vault file."""
+def add_replica(db: sqlite3.Connection, source: sqlite3.Row, leaf: sqlite3.Row) -> tuple[int, str]:
+    """Insert one more replica, to be written, into the catalog.
+
+    Parameters
+    ----------
+    db : sqlite3.Connection
+        The open transaction.
+    source : sqlite3.Row
+        Another replica of the data object.
+    leaf : sqlite3.Row
+        Storage resource of the new one.
+
+    Returns
+    -------
+    int
+        Replica number.
+    str
+        The vault file, not created yet.
+    """
     last = db.execute("SELECT max(repl) FROM data WHERE id=?", (source["id"],)).fetchone()[0]
     file, t = vault_file(leaf["vault"], source["id"], last + 1), timestamp()
     db.execute(
-        "INSERT INTO data SELECT id,?,coll_id,name,size,type,?,?,owner,ozone,2,"
+        "INSERT INTO data SELECT id,?,coll_id,name,size,type,?,?,owner,ozone,?,"
         "'',expiry,comments,mode,?,?,? FROM data WHERE id=? AND repl=?",
-        (last + 1, leaf["id"], file, t, t, t, source["id"], source["repl"]),
+        (last + 1, leaf["id"], file, INTERMEDIATE, t, t, t, source["id"], source["repl"]),
     )
     return last + 1, file
 
 
-def copy_replica(session: Session, source: Any, leaf: Any, target: Any = None) -> None:
-    """Make or refresh a replica on a leaf from a good one."""
+def copy_replica(
+    session: Session, source: sqlite3.Row, leaf: sqlite3.Row, target: sqlite3.Row | None = None
+) -> None:
+    """Make or refresh a replica from a good one.
+
+    Parameters
+    ----------
+    session : Session
+        The client's connection.
+    source : sqlite3.Row
+        A good replica.
+    leaf : sqlite3.Row
+        Storage resource of the copy.
+    target : sqlite3.Row, optional
+        The replica to refresh; by default a new one is made.
+
+    Raises
+    ------
+    IrodsError, OSError
+        As of `copy_to_vault`. A new replica is then removed, an old one is stale.
+    """
     with session.catalog.transaction() as db:
         if target is None:
             repl, file = add_replica(db, source, leaf)
         else:
             repl, file = target["repl"], target["path"]
-            db.execute("UPDATE data SET status=2 WHERE id=? AND repl=?", (source["id"], repl))
+            db.execute(_SET_STATUS, (INTERMEDIATE, source["id"], repl))
     try:
         size = copy_to_vault(source, file)
     except BaseException:
@@ -166,19 +316,36 @@ def copy_replica(session: Session, source: Any, leaf: Any, target: Any = None) -
                 delete_files([file])
                 db.execute("DELETE FROM data WHERE id=? AND repl=?", (source["id"], repl))
             else:
-                db.execute("UPDATE data SET status=0 WHERE id=? AND repl=?", (source["id"], repl))
+                db.execute(_SET_STATUS, (STALE, source["id"], repl))
         raise
     with session.catalog.transaction(durable=True) as db:
         db.execute(
-            "UPDATE data SET status=1, size=?, checksum=?, mtime=? WHERE id=? AND repl=?",
-            (size, source["checksum"], timestamp(), source["id"], repl),
+            "UPDATE data SET status=?, size=?, checksum=?, mtime=? WHERE id=? AND repl=?",
+            (GOOD, size, source["checksum"], timestamp(), source["id"], repl),
         )
 
 
-def copy_to_vault(source: Any, file: str) -> int:
-    """Copy a replica's bytes to a vault file, onto the disk; returns how many there are.
+def copy_to_vault(source: sqlite3.Row, file: str) -> int:
+    """Copy a replica's bytes to a vault file and sync it.
 
-    Raises `IrodsError` (USER_CHKSUM_MISMATCH) if they are not what the replica's checksum says.
+    Parameters
+    ----------
+    source : sqlite3.Row
+        The replica.
+    file : str
+        The vault file.
+
+    Returns
+    -------
+    int
+        Number of bytes.
+
+    Raises
+    ------
+    IrodsError
+        USER_CHKSUM_MISMATCH: the bytes do not match the replica's checksum.
+    OSError
+        A file cannot be read or written.
     """
     fd = create_file(file)
     try:
@@ -199,26 +366,44 @@ def copy_to_vault(source: Any, file: str) -> int:
 
 
 def finish_writing(session: Session, handle: OpenReplica, keywords: dict[str, str]) -> None:
-    """A written replica is complete: sync, checksum, commit, and bring the tree along."""
+    """Finish a written replica: sync it, compute its checksum, set statuses, replicate it.
+
+    Parameters
+    ----------
+    session : Session
+        The client's connection.
+    handle : OpenReplica
+        The replica, still open.
+    keywords : dict of str
+        ``regChksum`` has the checksum computed, ``verifyChksum`` also compared.
+
+    Raises
+    ------
+    IrodsError
+        USER_CHKSUM_MISMATCH, or SYS_COPY_LEN_ERR if a connection that wrote the replica too was
+        lost; the replica is then stale.
+    """
     assert handle.lock is not None
     size = os.fstat(handle.fd).st_size
-    checksum, bad = "", None
+    checksum = ""
+    bad: IrodsError | None = None
     if "regChksum" in keywords or "verifyChksum" in keywords:
         expected = keywords.get("verifyChksum", "")
-        checksum = checksum_fd(
-            handle.fd, checksum_scheme(expected or keywords.get("regChksum", ""))
-        )
+        scheme = checksum_scheme(expected or keywords.get("regChksum", ""))
+        checksum = checksum_fd(handle.fd, scheme)
         try:
             verify_expected(expected, checksum)
         except IrodsError as e:
             bad = e
     sync_file(handle.fd)
     if handle.lock.broken:
-        bad = IrodsError(ErrorCode.SYS_COPY_LEN_ERR, "a connection that wrote along was lost")
+        bad = IrodsError(
+            ErrorCode.SYS_COPY_LEN_ERR, "a connection that wrote the same replica was lost"
+        )
     status = GOOD if bad is None else STALE
     rows = session.catalog.rows("SELECT repl, resc_id FROM data WHERE id=?", handle.data_id)
     own = next(r["resc_id"] for r in rows if r["repl"] == handle.repl)
-    # Where the tree makes more replicas, their commit is what brings this one to the disk too.
+    # If siblings follow, the commit of the last of them syncs this one to the disk as well.
     last = bad is not None or not replicating_siblings(session, own, [r["resc_id"] for r in rows])
     with session.catalog.transaction(durable=last) as db:
         t = timestamp()
@@ -233,7 +418,15 @@ def finish_writing(session: Session, handle: OpenReplica, keywords: dict[str, st
 
 
 def replicate_to_siblings(session: Session, data_id: int, repl: int) -> None:
-    """Where a tree replicates, every branch gets a good replica."""
+    """Give every branch of a replicating resource a good replica.
+
+    Parameters
+    ----------
+    session : Session
+        The client's connection.
+    data_id, repl : int
+        A good replica.
+    """
     rows = session.catalog.rows("SELECT * FROM data WHERE id=? ORDER BY repl", data_id)
     source = next(r for r in rows if r["repl"] == repl)
     for leaf in replicating_siblings(session, source["resc_id"], [r["resc_id"] for r in rows]):
@@ -242,8 +435,30 @@ def replicate_to_siblings(session: Session, data_id: int, repl: int) -> None:
             copy_replica(session, source, leaf, target)
 
 
-def delete_data_object(session: Session, db: Any, rows: list[Any]) -> list[str]:
-    """Take a data object out of the catalog; the files to delete after the commit."""
+def delete_data_object(
+    session: Session, db: sqlite3.Connection, rows: list[sqlite3.Row]
+) -> list[str]:
+    """Remove a data object from the catalog.
+
+    Parameters
+    ----------
+    session : Session
+        The client's connection.
+    db : sqlite3.Connection
+        The open transaction.
+    rows : list of sqlite3.Row
+        All its replicas.
+
+    Returns
+    -------
+    list of str
+        Their files, to delete after the commit.
+
+    Raises
+    ------
+    IrodsError
+        LOCKED_DATA_OBJECT_ACCESS: it is being written.
+    """
     data_id = rows[0]["id"]
     session.zone.locks.check_at_rest(db, data_id)
     db.execute("DELETE FROM data WHERE id=?", (data_id,))
@@ -251,14 +466,35 @@ def delete_data_object(session: Session, db: Any, rows: list[Any]) -> list[str]:
     return [r["path"] for r in rows]
 
 
-def delete_dependents(db: Any, object_id: int) -> None:
-    """Rights and metadata of an object that is gone."""
+def delete_dependents(db: sqlite3.Connection, object_id: int) -> None:
+    """Delete access, metadata and tickets of an object that is gone.
+
+    Parameters
+    ----------
+    db : sqlite3.Connection
+        The open transaction.
+    object_id : int
+        Id of a data object or collection.
+    """
     db.execute("DELETE FROM access WHERE object_id=?", (object_id,))
     db.execute("DELETE FROM objt WHERE object_id=?", (object_id,))
     db.execute("DELETE FROM ticket WHERE object_id=?", (object_id,))
 
 
-def is_vault_file(session: Session, row: Any) -> bool:
-    """Only vault files are ever deleted, not files that were registered in place."""
+def is_vault_file(session: Session, row: sqlite3.Row) -> bool:
+    """Return whether a replica's file lies in a vault; files registered in place are never deleted.
+
+    Parameters
+    ----------
+    session : Session
+        The client's connection.
+    row : sqlite3.Row
+        The replica.
+
+    Returns
+    -------
+    bool
+        Whether it lies in the vault of its resource.
+    """
     resc = session.catalog.resources.get(row["resc_id"])
     return resc is not None and is_vault_path(row["path"], resc["vault"], row["id"], row["repl"])

@@ -1,7 +1,7 @@
-"""Files to delete: noted with the change of the catalog, deleted after it.
+"""Vault files to delete once the catalog certainly no longer needs them.
 
-A file goes only when the catalog no longer needs it for certain. If the server ends in between, the
-next start deletes what was noted.
+They are scheduled in the transaction that removes their replicas from the catalog, in table
+``doomed``, and deleted after it. If the server ends in between, the next start deletes them.
 """
 
 from __future__ import annotations
@@ -13,17 +13,41 @@ from .vault import delete_files
 
 
 def schedule(db: sqlite3.Connection, paths: list[str]) -> None:
-    """Note files in the transaction that takes their replicas out of the catalog."""
+    """Schedule files for deletion.
+
+    Parameters
+    ----------
+    db : sqlite3.Connection
+        The transaction that removes their replicas from the catalog.
+    paths : list of str
+        Vault files.
+    """
     db.executemany("INSERT OR IGNORE INTO doomed VALUES(?)", [(path,) for path in paths])
 
 
 def cancel(db: sqlite3.Connection, path: str) -> None:
-    """Keep a noted file after all, in the transaction that gives it its replica."""
+    """Keep a scheduled file.
+
+    Parameters
+    ----------
+    db : sqlite3.Connection
+        The transaction that makes the file a replica's.
+    path : str
+        Vault file.
+    """
     db.execute("DELETE FROM doomed WHERE path=?", (path,))
 
 
 def delete_scheduled(catalog: Catalog, paths: list[str]) -> None:
-    """Delete noted files, now that the transaction is over."""
+    """Delete scheduled files, after the transaction.
+
+    Parameters
+    ----------
+    catalog : Catalog
+        The catalog.
+    paths : list of str
+        The files that were scheduled in the transaction.
+    """
     if not paths:
         return
     delete_files(paths)
@@ -32,7 +56,7 @@ def delete_scheduled(catalog: Catalog, paths: list[str]) -> None:
 
 
 def delete_leftovers(catalog: Catalog) -> None:
-    """Delete what was noted before the server's last end, unless it is in use again."""
+    """At the start, delete what was scheduled when the server ended, unless it is in use again."""
     rows = catalog.rows("SELECT path FROM doomed WHERE path NOT IN (SELECT path FROM data)")
     delete_scheduled(catalog, [row["path"] for row in rows])
     with catalog.transaction() as db:

@@ -28,5 +28,5 @@ class IrodsError(Exception):
         self.body = body
 
 
-class Disconnected(Exception):
+class DisconnectedError(Exception):
     """The peer closed the connection or does not speak the iRODS protocol."""

@@ -7,7 +7,7 @@ import socket
 import struct
 from dataclasses import dataclass
 
-from .errors import Disconnected
+from .errors import DisconnectedError
 
 MAX_HEADER = 4096
 MAX_BODY = 1 << 28
@@ -72,7 +72,7 @@ def read_exact(sock: socket.socket, size: int) -> bytearray:
 
     Raises
     ------
-    Disconnected
+    DisconnectedError
         The stream ends before.
     """
     buf = bytearray(size)
@@ -81,7 +81,7 @@ def read_exact(sock: socket.socket, size: int) -> bytearray:
     while got < size:
         n = sock.recv_into(view[got:], size - got)
         if n == 0:
-            raise Disconnected("end of stream")
+            raise DisconnectedError("end of stream")
         got += n
     return buf
 
@@ -90,10 +90,10 @@ def receive_header(sock: socket.socket) -> Header:
     """Read a header and nothing after it."""
     (size,) = struct.unpack(">i", read_exact(sock, 4))
     if not 0 < size <= MAX_HEADER:
-        raise Disconnected("bad header length")
+        raise DisconnectedError("bad header length")
     found = _HEADER.search(bytes(read_exact(sock, size)))
     if not found:
-        raise Disconnected("bad header")
+        raise DisconnectedError("bad header")
     lengths = (int(found[2]), int(found[3]), int(found[4]))
     return Header(found[1].decode("latin1"), lengths, int(found[5]))
 
@@ -115,12 +115,12 @@ def receive(sock: socket.socket, limit: int = MAX_BODY) -> Message:
 
     Raises
     ------
-    Disconnected
+    DisconnectedError
         The stream ended, or what came is not a message within the limit.
     """
     head = receive_header(sock)
     if any(not 0 <= n <= limit for n in head.lengths):
-        raise Disconnected("bad length")
+        raise DisconnectedError("bad length")
     body, error, stream = (read_exact(sock, n) if n else bytearray() for n in head.lengths)
     return Message(head.type, head.int_info, bytes(body), bytes(error), stream)
 

@@ -1,4 +1,4 @@
-"""GenQuery1: numbered columns to SQL over the catalog."""
+"""GenQuery1: queries of numbered columns, compiled to SQL over the catalog."""
 
 from __future__ import annotations
 
@@ -12,15 +12,19 @@ from .errors import IrodsError
 from .genquery_columns import COLUMNS, D_RESC_HIER, JOINS, META_OF, NAMES, PART_OF
 from .xml_structures import Node, escape
 
-NO_ROWS = ErrorCode.CAT_NO_ROWS_FOUND
-_WIDTH, _SLOTS = 50, 50
+_MIN_WIDTH = 50  # least reslen of a database column
+_MAX_COLUMNS = 50  # every result has as many SqlResult_PI
 _UNUSED = "<SqlResult_PI>\n<attriInx>0</attriInx>\n<reslen>0</reslen>\n</SqlResult_PI>\n"
-_DISTINCT_OFF, _UPPER, RETURN_TOTAL_ROW_COUNT = 0x40, 0x200, 0x20
+# Options of a query and of its columns, as in rodsGenQuery.h.
+RETURN_TOTAL_ROW_COUNT, _NO_DISTINCT, _UPPER_CASE_WHERE = 0x20, 0x40, 0x200
+_ORDER_BY, _ORDER_BY_DESC = 0x400, 0x800
+_AGGREGATES = {2: "min", 3: "max", 4: "sum", 5: "avg", 6: "count"}
 
-_LIST = re.compile(r"'([^']*)'")
+_QUOTED = re.compile(r"'([^']*)'")
 
 
 def _condition(sql: str, text: str, numeric: bool, args: list[Any], upper: bool) -> str:
+    """Return the SQL of a condition on a column and append its values to the arguments."""
     text = text.strip()
     for glue, word in (("||", " OR "), ("&&", " AND ")):
         if glue in text and re.search(rf"'\s*{re.escape(glue)}", text):
@@ -29,13 +33,13 @@ def _condition(sql: str, text: str, numeric: bool, args: list[Any], upper: bool)
     lower = text.lower()
     left = f"upper({sql})" if upper else sql
     if lower.startswith("between"):
-        values = _LIST.findall(text)
+        values = _QUOTED.findall(text)
         if len(values) != 2:
             raise IrodsError(ErrorCode.CAT_INVALID_ARGUMENT, text)
         args.extend(int(v) if numeric and v.isdigit() else v for v in values)
         return f"{left} BETWEEN ? AND ?"
     if re.match(r"(not\s+)?in\b", lower):
-        values = _LIST.findall(text)
+        values = _QUOTED.findall(text)
         args.extend(int(v) if numeric and v.lstrip("-").isdigit() else v for v in values)
         word = "NOT IN" if lower.startswith("not") else "IN"
         return f"{left} {word} ({','.join('?' * len(values))})"
@@ -73,15 +77,36 @@ def _condition(sql: str, text: str, numeric: bool, args: list[Any], upper: bool)
 
 @dataclass(frozen=True)
 class Visibility:
-    """What a query may show: to a user, and by a ticket an object or all ``below`` a path."""
+    """What a query may show.
+
+    Attributes
+    ----------
+    user_id : int
+        The user; objects that this user can read are shown.
+    object_id : int or None
+        The object of the user's ticket, which is shown too.
+    collection : str
+        Its path if it is a collection; all below it is shown as well.
+    """
 
     user_id: int
     object_id: int | None = None
-    below: str = ""
+    collection: str = ""
 
 
 class Query:
-    """One GenQuery1 request turned to SQL."""
+    """A GenQuery1 query.
+
+    Parameters
+    ----------
+    request : Node
+        A GenQueryInp_PI.
+
+    Raises
+    ------
+    IrodsError
+        CAT_UNKNOWN_TABLE: a column is unknown.
+    """
 
     def __init__(self, request: Node) -> None:
         selects = request.child("InxIvalPair_PI")
@@ -97,8 +122,26 @@ class Query:
                 raise IrodsError(ErrorCode.CAT_UNKNOWN_TABLE, f"unknown column {number}")
 
     def sql(self, who: Visibility | None) -> tuple[str, list[Any]]:
-        """SQL and its values; for somebody only what he may see."""
-        upper = bool(self.options & _UPPER)
+        """Compile the query.
+
+        Parameters
+        ----------
+        who : Visibility or None
+            What the result may show; None shows all.
+
+        Returns
+        -------
+        str
+            The SQL.
+        list
+            Values of its parameters.
+
+        Raises
+        ------
+        IrodsError
+            A condition is malformed, or there are no columns.
+        """
+        upper = bool(self.options & _UPPER_CASE_WHERE)
         args: list[Any] = []
         needed: list[str] = []
         extra: list[str] = []
@@ -114,10 +157,10 @@ class Query:
                 nth = seen.get(number, 0)
                 seen[number] = nth + 1
                 if nth:
-                    fresh = f"{alias}{nth}"
-                    sql = re.sub(rf"\b(o_)?{alias}\.", rf"\1{fresh}.", sql)
+                    another = f"{alias}{nth}"
+                    sql = re.sub(rf"\b(o_)?{alias}\.", rf"\1{another}.", sql)
                     self._need(needed, META_OF[alias])
-                    join = self._meta_join(fresh, META_OF[alias])
+                    join = self._meta_join(another, META_OF[alias])
                     if join not in extra:
                         extra.append(join)
                 else:
@@ -126,12 +169,12 @@ class Query:
                 self._need(needed, alias)
             conditions.append(_condition(sql, text, numeric, args, upper))
         where.extend(conditions)
-        frm = self._from(needed, extra)
+        tables = self._from(needed, extra)
         if who is not None:
             self._restrict(needed, where, args, who)
         out, group, order = self._select()
-        distinct = "" if self.options & _DISTINCT_OFF else "DISTINCT "
-        text = f"SELECT {distinct}{', '.join(out)} FROM {frm}"
+        distinct = "" if self.options & _NO_DISTINCT else "DISTINCT "
+        text = f"SELECT {distinct}{', '.join(out)} FROM {tables}"
         if where:
             text += " WHERE " + " AND ".join(where)
         if len(group) < len(out) and group:
@@ -141,24 +184,25 @@ class Query:
         return text, args
 
     def _select(self) -> tuple[list[str], list[str], list[str]]:
+        """Return the columns of the result, those to group by, and those to order by."""
         out, group, order = [], [], []
-        words = {2: "min", 3: "max", 4: "sum", 5: "avg", 6: "count"}
         for number, flag in zip(self.columns, self.flags, strict=True):
             sql = COLUMNS[number][1]
             kind = flag & 0xFF
-            if kind in words:
-                out.append(f"{words[kind]}({sql})")
+            if kind in _AGGREGATES:
+                out.append(f"{_AGGREGATES[kind]}({sql})")
             else:
                 out.append(sql)
                 group.append(sql)
-            if flag & 0x800:
+            if flag & _ORDER_BY_DESC:
                 order.append(f"{out[-1]} DESC")
-            elif flag & 0x400:
+            elif flag & _ORDER_BY:
                 order.append(out[-1])
         return out, group, order
 
     @staticmethod
     def _need(needed: list[str], alias: str) -> None:
+        """Note that the query needs a table, and the table that this one belongs to."""
         if alias in PART_OF and PART_OF[alias] not in needed:
             needed.append(PART_OF[alias])
         if alias not in needed:
@@ -172,6 +216,7 @@ class Query:
         )
 
     def _from(self, needed: list[str], extra: list[str]) -> str:
+        """Return the tables that the query needs, each joined to one before it."""
         for names, rights in (("cu", "ca"), ("du", "da")):
             if names in needed and rights not in needed:
                 needed.append(rights)
@@ -181,7 +226,7 @@ class Query:
             needed.append("ca")
         if "ticket" in needed:
             needed[:] = ["ticket", *(a for a in needed if a != "ticket")]
-            if "user" in needed:  # the users with rights on the ticket's data object
+            if "user" in needed:  # users with access to the ticket's data object
                 needed.extend(a for a in ("data", "da") if a not in needed)
         both = "coll" in needed and ("resc" in needed or "da" in needed)
         if both and "data" not in needed:
@@ -220,6 +265,7 @@ class Query:
 
     @staticmethod
     def _restrict(needed: list[str], where: list[str], args: list[Any], who: Visibility) -> None:
+        """Restrict the query to what somebody may see."""
         if "ticket" in needed:
             where.append("ticket.user_id=?")
             args.append(who.user_id)
@@ -234,42 +280,74 @@ class Query:
         if who.object_id is not None:
             seen = f"({seen} OR {target}.id=?"
             args.append(who.object_id)
-            if who.below:
+            if who.collection:
                 column = "data.coll_id" if target == "data" else "coll.id"
                 seen += f" OR {column} IN (SELECT id FROM coll WHERE name=? OR name>? AND name<?)"
-                args.extend((who.below, who.below + "/", who.below + "0"))
+                args.extend((who.collection, who.collection + "/", who.collection + "0"))
             seen += ")"
         where.append(seen)
 
 
 def run(catalog: Catalog, query: Query, who: Visibility | None) -> list[tuple[Any, ...]]:
-    """All rows of a query, or those that a user may see."""
+    """Run a query.
+
+    Parameters
+    ----------
+    catalog : Catalog
+        The catalog.
+    query : Query
+        The query.
+    who : Visibility or None
+        What the result may show; None shows all.
+
+    Returns
+    -------
+    list of tuple
+        All rows.
+    """
     sql, args = query.sql(who)
     return [tuple(r) for r in catalog.db.execute(sql, args)]
 
 
 def pack_result(columns: list[int], rows: list[tuple[Any, ...]], more: int, total: int) -> bytes:
-    """GenQueryOut_PI, as the real server lays it out."""
+    """Pack rows of a query as the real server does.
+
+    Parameters
+    ----------
+    columns : list of int
+        Numbers of the columns.
+    rows : list of tuple
+        Rows to send.
+    more : int
+        Continue index with which the client gets the next rows; 0 if there are none.
+    total : int
+        Number of all rows, if the client asked for it.
+
+    Returns
+    -------
+    bytes
+        GenQueryOut_PI in XML.
+    """
     out = [
         f"<GenQueryOut_PI>\n<rowCnt>{len(rows)}</rowCnt>\n<attriCnt>{len(columns)}</attriCnt>\n"
         f"<continueInx>{more}</continueInx>\n<totalRowCount>{total}</totalRowCount>\n"
     ]
     for i, number in enumerate(columns):
         values = ["" if r[i] is None else escape(r[i]) for r in rows]
-        # A hierarchy is made by the server, not a database column, and has no least width.
-        least = 0 if number == D_RESC_HIER else _WIDTH
+        # The server computes hierarchies, so they have no least width.
+        least = 0 if number == D_RESC_HIER else _MIN_WIDTH
         size = max(least, max(map(len, values), default=0) + 1)
         inner = "".join(f"<value>{v}</value>\n" for v in values)
         out.append(
             f"<SqlResult_PI>\n<attriInx>{number}</attriInx>\n<reslen>{size}</reslen>\n{inner}"
             "</SqlResult_PI>\n"
         )
-    out.append(_UNUSED * (_SLOTS - len(columns)))
+    out.append(_UNUSED * (_MAX_COLUMNS - len(columns)))
     out.append("</GenQueryOut_PI>\n")
     return "".join(out).encode()
 
 
 EMPTY_RESULT = (
     "<GenQueryOut_PI>\n<rowCnt>0</rowCnt>\n<attriCnt>0</attriCnt>\n<continueInx>0</continueInx>\n"
-    "<totalRowCount>0</totalRowCount>\n" + _UNUSED * _SLOTS + "</GenQueryOut_PI>\n"
+    "<totalRowCount>0</totalRowCount>\n" + _UNUSED * _MAX_COLUMNS + "</GenQueryOut_PI>\n"
 ).encode()

@@ -1,7 +1,7 @@
-"""GenQuery2: a small SQL of its own, turned to SQL over the catalog's views.
+"""GenQuery2: a query language like SQL, compiled to SQL over the catalog's views.
 
-As on the real server, queries of data objects and collections are joined with who may see them,
-so that a row comes once for every right unless DISTINCT is asked; 256 rows are the default limit.
+As on the real server, data objects and collections are joined with the users who have access to
+them, so a row comes once for each of these unless DISTINCT is used. The default limit is 256 rows.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import sqlite3
 
-from . import catalog_views as views
+from . import catalog_views
 from .catalog import READ, Catalog
 from .error_codes import ErrorCode
 from .errors import IrodsError
@@ -18,7 +18,7 @@ from .genquery2_columns import COLUMNS, ID, JOINS, OWNERS, mappings
 __all__ = ["mappings", "run", "to_sql"]
 
 DEFAULT_LIMIT = 256
-_RIGHTS = (("R_DATA_MAIN", "pd"), ("R_COLL_MAIN", "pc"))
+_ACCESS = (("R_DATA_MAIN", "pd"), ("R_COLL_MAIN", "pc"))
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<string>'(?:[^']|'')*')|(?P<number>-?\d+)|(?P<word>[A-Za-z_]\w*)"
@@ -28,12 +28,12 @@ _COMPARISONS = {"=", "!=", "<>", "<", ">", "<=", ">="}
 
 
 def _syntax_error(message: str) -> IrodsError:
-    """What to tell about a query that cannot be understood."""
+    """Return the error for a query that cannot be compiled."""
     return IrodsError(ErrorCode.SYS_INVALID_INPUT_PARAM, f"GenQuery2: {message}", to_client=True)
 
 
 class _Compiler:
-    """One pass over the query: emits SQL pieces and notes the tables they need."""
+    """A recursive-descent compiler: it emits SQL and collects the tables and values it needs."""
 
     def __init__(self, text: str) -> None:
         self.tokens: list[tuple[str, str]] = []
@@ -41,7 +41,7 @@ class _Compiler:
         while at < len(text):
             found = _TOKEN.match(text, at)
             if found is None or found.lastgroup is None:
-                raise _syntax_error(f"nothing fits at {text[at : at + 20]!r}")
+                raise _syntax_error(f"cannot parse {text[at : at + 20]!r}")
             self.tokens.append((found.lastgroup, found[found.lastgroup]))
             at = found.end()
         self.at = 0
@@ -49,10 +49,8 @@ class _Compiler:
         self.metadata: list[str] = []
         self.values: list[str] = []
 
-    # reading
-
     def accept(self, *words: str) -> bool:
-        """Step over these keywords or signs if they are next."""
+        """Skip these keywords or signs if they come next; return whether they do."""
         ahead = [t for k, t in self.tokens[self.at : self.at + len(words)] if k != "string"]
         if [t.upper() for t in ahead] != list(words):
             return False
@@ -60,26 +58,24 @@ class _Compiler:
         return True
 
     def expect(self, *words: str) -> None:
-        """Step over these keywords or signs, which must be next."""
+        """Skip these keywords or signs, which must come next."""
         if not self.accept(*words):
-            raise self.wrong(" ".join(words))
+            raise self.unexpected(" ".join(words))
 
     def take(self, kind: str) -> str:
-        """The next token, which must be of this kind."""
+        """Return the next token, which must be of this kind."""
         if self.at >= len(self.tokens) or self.tokens[self.at][0] != kind:
-            raise self.wrong(f"a {kind}")
+            raise self.unexpected(f"a {kind}")
         self.at += 1
         return self.tokens[self.at - 1][1]
 
-    def wrong(self, wanted: str) -> IrodsError:
-        """What to tell about a query that cannot be read."""
+    def unexpected(self, wanted: str) -> IrodsError:
+        """Return the error for a token that is not the wanted one."""
         got = self.tokens[self.at][1] if self.at < len(self.tokens) else "the end"
         return _syntax_error(f"expected {wanted}, found {got}")
 
-    # columns and functions
-
     def column(self, name: str) -> str:
-        """SQL of a column; its table joins the query."""
+        """Return the SQL of a column and note its table."""
         found = COLUMNS.get(name.upper())
         if found is None:
             raise _syntax_error(f"unknown column {name}")
@@ -92,7 +88,7 @@ class _Compiler:
         return f"{alias}.{column}"
 
     def expression(self) -> str:
-        """A column, a cast of one, or a function of such."""
+        """Return the SQL of a column, a cast or a function."""
         name = self.take("word")
         if name.upper() == "CAST" and self.accept("("):
             column = self.column(self.take("word"))
@@ -114,40 +110,38 @@ class _Compiler:
             arguments.append(self.take(kind) if kind in ("string", "number") else self.expression())
         return f"{name}({distinct}{', '.join(arguments)})"
 
-    def listed(self) -> list[str]:
-        """Expressions separated by commas."""
+    def expression_list(self) -> list[str]:
+        """Return the SQL of expressions separated by commas."""
         found = [self.expression()]
         while self.accept(","):
             found.append(self.expression())
         return found
 
-    # conditions
-
-    def either(self) -> str:
-        """Conditions joined by OR."""
-        found = self.both()
+    def or_condition(self) -> str:
+        """Return the SQL of conditions joined by OR."""
+        found = self.and_condition()
         while self.accept("OR"):
-            found += f" or {self.both()}"
+            found += f" or {self.and_condition()}"
         return found
 
-    def both(self) -> str:
-        """Conditions joined by AND."""
+    def and_condition(self) -> str:
+        """Return the SQL of conditions joined by AND."""
         found = self.condition()
         while self.accept("AND"):
             found += f" and {self.condition()}"
         return found
 
     def value(self) -> str:
-        """A string literal, bound apart from the SQL."""
+        """Return a placeholder for a string literal and note its value."""
         self.values.append(self.take("string")[1:-1].replace("''", "'"))
         return "?"
 
     def condition(self) -> str:
-        """One condition, negated or in parentheses."""
+        """Return the SQL of one condition, possibly negated or in parentheses."""
         if self.accept("NOT"):
             return f"not {self.condition()}"
         if self.accept("("):
-            inner = self.either()
+            inner = self.or_condition()
             self.expect(")")
             return f"({inner})"
         left = self.expression()
@@ -171,13 +165,11 @@ class _Compiler:
             return f"{left}{word} in ({', '.join(marks)})"
         sign = "" if word else self.take("sign")
         if sign not in _COMPARISONS:
-            raise self.wrong("a comparison")
+            raise self.unexpected("a comparison")
         return f"{left} {sign} {self.value()}"
 
-    # the rest of the query
-
-    def order(self) -> str:
-        """ORDER BY, if it is there."""
+    def order_by(self) -> str:
+        """Return the ORDER BY clause, or nothing."""
         if not self.accept("ORDER", "BY"):
             return ""
         parts: list[str] = []
@@ -187,8 +179,8 @@ class _Compiler:
             self.accept("ASC")
         return " order by " + ", ".join(parts)
 
-    def range(self) -> tuple[str, str]:
-        """Limit and offset, in either order."""
+    def limit_and_offset(self) -> tuple[str, str]:
+        """Return limit and offset, which may come in either order."""
         limit = offset = ""
         for _ in range(2):
             if not offset and self.accept("OFFSET"):
@@ -200,8 +192,8 @@ class _Compiler:
                 self.expect("ROWS", "ONLY")
         return limit, offset
 
-    def joined(self) -> str:
-        """The tables, each joined to one before it."""
+    def from_clause(self) -> str:
+        """Return the tables, each joined to one before it."""
         first, *rest = self.tables
         text, done = f"{first} {first}", [first]
         while rest:
@@ -214,12 +206,8 @@ class _Compiler:
                     rest.remove(table)
                     break
             else:
-                raise IrodsError(
-                    ErrorCode.SYS_INVALID_INPUT_PARAM,
-                    f"GenQuery2: cannot join {', '.join(rest)}",
-                    to_client=True,
-                )
-        for table, p in _RIGHTS:
+                raise _syntax_error(f"cannot join {', '.join(rest)}")
+        for table, p in _ACCESS:
             if table in done:
                 text += (
                     f" inner join R_OBJT_ACCESS {p}oa on {p}oa.object_id = {table}.{ID[table]}"
@@ -237,28 +225,48 @@ class _Compiler:
 
 
 def to_sql(query: str, user: tuple[str, str] | None) -> tuple[str, list[str]]:
-    """SQL and its values; with a user (name and zone) only what this user may see."""
+    """Compile a query.
+
+    Parameters
+    ----------
+    query : str
+        The query.
+    user : tuple of str or None
+        Name and zone of the user to whom the result is restricted; None shows all.
+
+    Returns
+    -------
+    str
+        The SQL.
+    list of str
+        Values of its parameters.
+
+    Raises
+    ------
+    IrodsError
+        SYS_INVALID_INPUT_PARAM: the query is wrong; the client is told why.
+    """
     c = _Compiler(query)
     c.expect("SELECT")
     distinct = "distinct " if c.accept("DISTINCT") else ""
-    columns = ", ".join(c.listed())
-    where = [f"({c.either()})"] if c.accept("WHERE") else []
-    group = f" group by {', '.join(c.listed())}" if c.accept("GROUP", "BY") else ""
-    order = c.order()
-    limit, offset = c.range()
-    order = order or c.order()
+    columns = ", ".join(c.expression_list())
+    where = [f"({c.or_condition()})"] if c.accept("WHERE") else []
+    group = f" group by {', '.join(c.expression_list())}" if c.accept("GROUP", "BY") else ""
+    order = c.order_by()
+    limit, offset = c.limit_and_offset()
+    order = order or c.order_by()
     if c.at < len(c.tokens):
-        raise c.wrong("the end")
+        raise c.unexpected("the end")
     if not c.tables:
         raise _syntax_error("no columns")
     if user is not None:
-        for table, p in _RIGHTS:
+        for table, p in _ACCESS:
             if table in c.tables:
                 where.append(
                     f"{p}u.user_name = ? and {p}u.zone_name = ? and {p}oa.access_type_id >= {READ}"
                 )
                 c.values.extend(user)
-    text = f"select {distinct}{columns} from {c.joined()}"
+    text = f"select {distinct}{columns} from {c.from_clause()}"
     if where:
         text += " where " + " and ".join(where)
     text += f"{group}{order} limit {abs(int(limit or DEFAULT_LIMIT))}"
@@ -266,9 +274,29 @@ def to_sql(query: str, user: tuple[str, str] | None) -> tuple[str, list[str]]:
 
 
 def run(catalog: Catalog, sql: str, values: list[str]) -> list[list[str]]:
-    """Rows of a query as lists of strings."""
+    """Run compiled SQL.
+
+    Parameters
+    ----------
+    catalog : Catalog
+        The catalog.
+    sql : str
+        The SQL.
+    values : list of str
+        Values of its parameters.
+
+    Returns
+    -------
+    list of list of str
+        The rows.
+
+    Raises
+    ------
+    IrodsError
+        CAT_SQL_ERR: the database refuses; the client is told why.
+    """
     try:
-        rows = views.run_readonly(catalog, sql, tuple(values))
+        rows = catalog_views.run_readonly(catalog, sql, tuple(values))
     except sqlite3.Error as e:
         raise IrodsError(ErrorCode.CAT_SQL_ERR, f"GenQuery2: {e}", to_client=True) from None
     return [["" if v is None else str(v) for v in row] for row in rows]

@@ -1,4 +1,4 @@
-"""The columns of GenQuery2: name -> table and column of the catalog, and how tables join."""
+"""Columns of GenQuery2 by name, with view and column of the catalog, and how views join."""
 
 from __future__ import annotations
 
@@ -75,5 +75,5 @@ JOINS = {
 
 
 def mappings() -> dict[str, dict[str, str]]:
-    """Every column with its table, as the server tells clients that ask."""
+    """Return view and column of every column, for clients that ask."""
     return {name: {table: column} for name, (_, table, column) in COLUMNS.items()}

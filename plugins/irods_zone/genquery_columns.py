@@ -1,4 +1,4 @@
-"""GenQuery1's columns: number -> table and column of the catalog, and how the tables join."""
+"""Columns of GenQuery1 by number, with table and column of the catalog, and how tables join."""
 
 from __future__ import annotations
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any
 
 from .error_codes import ErrorCode
 from .errors import IrodsError
@@ -167,7 +166,7 @@ class LockTable:
             del self.held[lock.data_id]
 
 
-def check_open(row: Any) -> None:
+def check_open(row: sqlite3.Row) -> None:
     """Raise the error with which iRODS refuses to open a replica that is being written."""
     if row["status"] == INTERMEDIATE:
         raise IrodsError(ErrorCode.INTERMEDIATE_REPLICA_ACCESS, "the replica is being written")

@@ -1,4 +1,4 @@
-"""The logical namespace: collections, trash, renaming."""
+"""The logical namespace: collections, renaming and trash."""
 
 from __future__ import annotations
 
@@ -13,12 +13,27 @@ from .session import Session
 
 
 def descendant_range(path: str) -> tuple[str, str]:
-    """Bounds of the names below a collection, for a range query that uses the index."""
+    """Return bounds of the paths below a collection, for a range query that uses the index."""
     return path + "/", path + "0"  # "0" follows "/"
 
 
 def create_collection(session: Session, path: str, recursive: bool) -> None:
-    """Create a collection, and its parents if asked."""
+    """Create a collection.
+
+    Parameters
+    ----------
+    session : Session
+        The client's connection.
+    path : str
+        Logical path.
+    recursive : bool
+        Create missing parents too, and accept a collection that exists.
+
+    Raises
+    ------
+    IrodsError
+        The path is taken, the parent does not exist, or the user may not write there.
+    """
     with session.catalog.transaction() as db:
         if session.catalog.collection(path) is not None:
             if recursive:
@@ -33,6 +48,7 @@ def create_collection(session: Session, path: str, recursive: bool) -> None:
                 raise IrodsError(ErrorCode.CAT_UNKNOWN_COLLECTION, parent)
             create_collection(session, parent, True)
             above = session.catalog.collection(parent)
+            assert above is not None
         require_access(session, above["id"], WRITE, ErrorCode.CAT_NO_ACCESS_PERMISSION)
         session.catalog.add_collection(
             db, path, session.user_name, session.user_zone, session.user_id
@@ -40,30 +56,38 @@ def create_collection(session: Session, path: str, recursive: bool) -> None:
 
 
 def is_protected(session: Session, path: str) -> bool:
-    """Collections that a zone cannot do without."""
+    """Return whether a collection is one that the zone needs."""
     z = f"/{session.zone.name}"
     return path in ("/", z, f"{z}/home", f"{z}/trash", f"{z}/trash/home")
 
 
 def is_home(session: Session, path: str) -> bool:
-    """Whether a collection is `home` itself or right below it, somebody's or not."""
+    """Return whether a collection is ``home`` itself or directly below it."""
     return re.fullmatch(f"/{re.escape(session.zone.name)}/home(/[^/]*)?", path) is not None
 
 
 def is_trash_home(session: Session, path: str) -> bool:
-    """Whether a collection is some user's trash."""
+    """Return whether a collection is the trash of a user."""
     return split_path(path)[0] == f"/{session.zone.name}/trash/home"
 
 
 def move_to_trash(session: Session, path: str) -> None:
-    """Move something to the user's trash."""
-    owner = (
-        session.user_name
-        if session.user_zone == session.zone.name
-        else f"{session.user_name}#{session.user_zone}"
-    )
-    home = f"/{session.zone.name}/trash/home/{owner}"
-    rest = path.removeprefix(f"/{session.zone.name}/home/{owner}/").lstrip("/")
+    """Move a data object or collection to the user's trash, keeping its path below home.
+
+    Parameters
+    ----------
+    session : Session
+        The client's connection.
+    path : str
+        Logical path.
+
+    Raises
+    ------
+    IrodsError
+        As of `rename`.
+    """
+    home = f"/{session.zone.name}/trash/home/{session.home_name}"
+    rest = path.removeprefix(f"/{session.zone.name}/home/{session.home_name}/").lstrip("/")
     target = f"{home}/{rest}"
     if session.catalog.collection(target) is not None or session.catalog.replicas(target):
         target += f".{secrets.randbelow(10**10)}"
@@ -78,7 +102,21 @@ def move_to_trash(session: Session, path: str) -> None:
 
 
 def rename(session: Session, old: str, new: str) -> None:
-    """Rename; vault files are named by number and stay where they are."""
+    """Rename a data object or collection; the files in the vaults stay where they are.
+
+    Parameters
+    ----------
+    session : Session
+        The client's connection.
+    old, new : str
+        Logical paths.
+
+    Raises
+    ------
+    IrodsError
+        The new path is taken or its parent does not exist, the user does not own the object, or it
+        is being written.
+    """
     parent, name = split_path(new)
     with session.catalog.transaction(durable=True) as db:
         if session.catalog.replicas(new):

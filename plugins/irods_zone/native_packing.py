@@ -1,8 +1,8 @@
-"""The native protocol of iCommands: packed binary instead of XML, the same structures.
+"""The native protocol of iCommands: structures in binary instead of XML.
 
-A client that says ``irodsProt`` 0 in its startup pack sends and expects structures packed by
-instruction: numbers big-endian, strings ended by NUL, absent pointers as a marker string. The
-server speaks XML inside, so requests are turned to XML on the way in and replies on the way out.
+A client with ``irodsProt`` 0 in its startup message sends and expects structures packed by pack
+instructions: numbers big-endian, strings ended by NUL, absent pointers as a marker string. The
+server works with XML, so requests and replies are converted.
 """
 
 from __future__ import annotations
@@ -84,9 +84,24 @@ def _unpack(name: str, src: _Reader, outer: dict[str, int]) -> str:
 
 
 def to_xml(name: str, data: bytes) -> bytes:
-    """A packed structure as XML.
+    """Convert a packed structure to XML.
 
-    Raises `IrodsError` (SYS_UNMATCHED packing, -15000) if the bytes are not this structure's.
+    Parameters
+    ----------
+    name : str
+        Name of the structure.
+    data : bytes
+        The packed structure.
+
+    Returns
+    -------
+    bytes
+        The structure in XML.
+
+    Raises
+    ------
+    IrodsError
+        SYS_PACK_INSTRUCT_FORMAT_ERR: the bytes are not such a structure.
     """
     src = _Reader(data)
     text = _unpack(name, src, {})
@@ -129,7 +144,7 @@ def _binary(text: str, size: int) -> bytes:
 
 
 def from_xml(body: bytes) -> bytes:
-    """A structure in XML packed for a native client; an empty body stays empty."""
+    """Pack a structure for a native client; an empty body stays empty."""
     if not body:
         return b""
     node = parse(body)

@@ -12,7 +12,7 @@ import socket
 import ssl
 from pathlib import Path
 
-from .errors import Disconnected
+from .errors import DisconnectedError
 from .framing import Message, read_exact, receive, receive_header, send
 from .xml_structures import pack, parse
 
@@ -74,12 +74,12 @@ def negotiate(sock: socket.socket, asked: bool, wanted: str) -> bool:
 
     Raises
     ------
-    Disconnected
+    DisconnectedError
         Client and server do not agree.
     """
     if not asked:
         if wanted == REQUIRE:
-            raise Disconnected("client does not negotiate, TLS is required")
+            raise DisconnectedError("client does not negotiate, TLS is required")
         return False
     send(sock, Message("RODS_CS_NEG_T", 0, pack("CS_NEG_PI", status=1, result=wanted)))
     answer = receive(sock)
@@ -89,7 +89,7 @@ def negotiate(sock: socket.socket, asked: bool, wanted: str) -> bool:
         return True
     if result == "CS_NEG_USE_TCP" and wanted != REQUIRE:
         return False
-    raise Disconnected(f"negotiation: server {wanted}, client {result}")
+    raise DisconnectedError(f"negotiation: server {wanted}, client {result}")
 
 
 def start_tls(sock: socket.socket, context: ssl.SSLContext) -> ssl.SSLSocket:
@@ -109,13 +109,13 @@ def start_tls(sock: socket.socket, context: ssl.SSLContext) -> ssl.SSLSocket:
 
     Raises
     ------
-    Disconnected
+    DisconnectedError
         The client's settings are malformed.
     """
     secure = context.wrap_socket(sock, server_side=True)
     receive_header(secure)  # algorithm, key size, salt size, hash rounds; no body follows
     secret = receive_header(secure)
     if not 0 <= secret.lengths[0] <= _MAX_SECRET:
-        raise Disconnected("bad shared secret")
+        raise DisconnectedError("bad shared secret")
     read_exact(secure, secret.lengths[0])
     return secure

@@ -1,4 +1,4 @@
-"""Pack instructions: the members of each structure, and which structure each API takes."""
+"""Pack instructions: the members of each structure, and the structure that each API takes."""
 
 from __future__ import annotations
 
@@ -53,7 +53,6 @@ _LAYOUT = {
     "authRequestOut_PI": "bin *challenge(64)",
     "authResponseInp_PI": "bin *response(16); str *username",
     "BinBytesBuf_PI": "int buflen; bin *buf(buflen)",
-    "BytesBuf_PI": "int buflen; bin *buf(buflen)",
     "RErrMsg_PI": "int status; str msg",
     "RError_PI": "int count; struct *RErrMsg_PI[count]",
     "STR_PI": "str myStr",
@@ -108,7 +107,19 @@ REQUESTS: dict[int, str] = {api: name for name, apis in _APIS.items() for api in
 
 @dataclass(frozen=True)
 class Member:
-    """One member of a structure."""
+    """One member of a structure.
+
+    Attributes
+    ----------
+    kind : str
+        ``int``, ``double``, ``str``, ``bin`` or ``struct``.
+    name : str
+        Its name; of a nested structure that structure's name.
+    pointer : bool
+        Whether it may be absent.
+    size : str
+        Length of an array: a number or the name of a member before; otherwise empty.
+    """
 
     kind: str
     name: str

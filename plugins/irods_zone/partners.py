@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from .api_numbers import Api
 from .challenge_response import partner_password, response_digest
 from .error_codes import ErrorCode
-from .errors import Disconnected, IrodsError
+from .errors import DisconnectedError, IrodsError
 from .framing import PROGRESS, PROGRESS_SEEN, RELEASE, Message, receive, send
 from .xml_structures import pack, parse
 
@@ -86,7 +86,7 @@ class PartnerConnections:
             while reply.int_info == PROGRESS:
                 sock.sendall(PROGRESS_SEEN)
                 reply = receive(sock)
-        except (OSError, Disconnected) as e:
+        except (OSError, DisconnectedError) as e:
             self._forget(zone)
             raise IrodsError(ErrorCode.CROSS_ZONE_SOCK_CONNECT_ERR, f"zone {zone}: {e}") from None
         return reply

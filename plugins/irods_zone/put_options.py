@@ -1,4 +1,4 @@
-"""AVUs and rights that a put brings along, as ``iput --metadata`` and ``--acl`` send them."""
+"""Metadata and access that come with a put, from ``iput --metadata`` and ``--acl``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .session import Session
 
 
 def _split_list(text: str, delimiters: str) -> list[str]:
-    """The words of a list; a backslash takes its meaning from the character behind it."""
+    """Split a list at its delimiters; a backslash quotes the character after it."""
     words, escaped = [""], False
     for c in text:
         if escaped or (c != "\\" and c not in delimiters):
@@ -29,39 +29,60 @@ def _split_list(text: str, delimiters: str) -> list[str]:
 
 @dataclass(frozen=True)
 class PutOptions:
-    """What is to be attached to an object once it is there."""
+    """What to attach to a data object when it is complete.
+
+    Attributes
+    ----------
+    avus : list of tuple
+        Attribute, value and units.
+    access : list of tuple
+        Name of an access level, and a user or group.
+    """
 
     avus: list[tuple[str, str, str]]
-    rights: list[tuple[str, str]]
+    access: list[tuple[str, str]]
 
     @classmethod
     def read(cls, keywords: dict[str, str]) -> PutOptions:
-        """Read a put's keywords; raises `IrodsError` (SYS_BAD_INPUT) if they are ill formed."""
+        """Read the keywords of a put; raise SYS_BAD_INPUT if they are malformed."""
         avus: list[tuple[str, str, str]] = []
         if keywords.get("metadataIncluded"):
             words = _split_list(keywords["metadataIncluded"], ";")
             if len(words) % 3 == 2:
                 words.append("")
             if len(words) % 3:
-                raise IrodsError(ErrorCode.SYS_BAD_INPUT, "metadata are triplets")
+                raise IrodsError(ErrorCode.SYS_BAD_INPUT, "metadata must be triplets")
             avus = [(a, v, u) for a, v, u in zip(*[iter(words)] * 3, strict=True)]
-        rights: list[tuple[str, str]] = []
+        access: list[tuple[str, str]] = []
         for one in re.split(r"(?<!\\);", keywords.get("aclIncluded", "")):
             words = [word for word in _split_list(one, " ") if word]
             if words and len(words) != 2:
-                raise IrodsError(ErrorCode.SYS_BAD_INPUT, "a right is a level and a user")
-            rights += [(words[0], words[1])] if words else []
-        return cls(avus, rights)
+                raise IrodsError(ErrorCode.SYS_BAD_INPUT, "access needs a level and a user")
+            access += [(words[0], words[1])] if words else []
+        return cls(avus, access)
 
     def apply(self, session: Session, path: str) -> None:
-        """Attach all of it to an object; the user must be allowed to."""
-        if not (self.avus or self.rights):
+        """Attach AVUs and access to a data object.
+
+        Parameters
+        ----------
+        session : Session
+            The client's connection.
+        path : str
+            Logical path of the data object.
+
+        Raises
+        ------
+        IrodsError
+            The user may not, or an access level, user or group is unknown.
+        """
+        if not (self.avus or self.access):
             return
         object_id = int(session.catalog.replicas(path)[0]["id"])
         with session.catalog.transaction(durable=True) as db:
             for avu in self.avus:
                 require_access(session, object_id, WRITE)
                 add_avu(db, session, object_id, avu, strict=False)
-            for level, user in self.rights:
+            for level, user in self.access:
                 require_access(session, object_id, OWN)
                 set_access(db, object_id, user_or_group_id(session, user, ""), access_level(level))

@@ -1,11 +1,11 @@
-"""Administration of resources and their trees."""
+"""Administration of resources and their hierarchies."""
 
 from __future__ import annotations
 
 import os
 import re
+import sqlite3
 from pathlib import Path
-from typing import Any
 
 from .catalog import READ, timestamp
 from .data_objects import replicate_to_siblings
@@ -16,29 +16,53 @@ from .replica_access import locked_replicas
 from .resource_hierarchy import STORAGE, root_id
 from .session import Session
 
-TREES = ("replication", "random", "passthru", "compound", "deferred")
+COORDINATING = ("replication", "random", "passthru", "compound", "deferred")
 _COLUMNS = {
     "comment": "comment", "info": "info", "status": "status", "context": "context",
     "free_space": "free", "freespace": "free", "name": "name", "host": "loc", "type": "type",
 }  # fmt: skip
-# What may happen to an object before its turn comes.
+# Errors of objects that others remove or write during a rebalance.
 _SKIPPED = (
-    ErrorCode.OBJ_PATH_DOES_NOT_EXIST, ErrorCode.CAT_UNKNOWN_FILE, ErrorCode.LOCKED_DATA_OBJECT_ACCESS,
-)  # fmt: skip
+    ErrorCode.OBJ_PATH_DOES_NOT_EXIST,
+    ErrorCode.CAT_UNKNOWN_FILE,
+    ErrorCode.LOCKED_DATA_OBJECT_ACCESS,
+)
 
 
-def _vault_path(session: Session, name: str, asked: str) -> str:
-    """The client's path is only a wish: vaults stay inside the zone's own directory."""
+def _vault_path(session: Session, name: str, path: str) -> str:
+    """Create a vault and return its path, which is always below the zone's directory."""
     base = session.zone.directory.resolve() / "vault"
-    wish = Path(asked).resolve() if asked else base / name
-    vault = str(wish if base in wish.parents else base / name)
+    wanted = Path(path).resolve() if path else base / name
+    vault = str(wanted if base in wanted.parents else base / name)
     os.makedirs(vault, mode=0o700, exist_ok=True)
     return vault
 
 
-def add_resource(session: Session, db: Any, a: list[str]) -> None:
-    """A storage or coordinating resource."""
-    name, kind, place, context = a[2], a[3], a[4], a[5]
+def add_resource(
+    session: Session, db: sqlite3.Connection, name: str, kind: str, location: str, context: str
+) -> None:
+    """Add a storage or coordinating resource.
+
+    Parameters
+    ----------
+    session : Session
+        The client's connection.
+    db : sqlite3.Connection
+        The open transaction.
+    name : str
+        Name of the resource.
+    kind : str
+        Its type, such as ``unixfilesystem`` or ``replication``.
+    location : str
+        Host and vault path, separated by a colon. A path outside the zone's directory is replaced.
+    context : str
+        Context string.
+
+    Raises
+    ------
+    IrodsError
+        The name is taken or malformed, or the type is malformed.
+    """
     if not re.fullmatch(r"[\w-]+", name) or name in ("root", "null"):
         raise IrodsError(ErrorCode.CAT_INVALID_RESOURCE_NAME, name)
     if any(r["name"] == name for r in session.catalog.resources.values()):
@@ -46,19 +70,36 @@ def add_resource(session: Session, db: Any, a: list[str]) -> None:
     if not re.fullmatch(r"[\w ]+", kind):
         raise IrodsError(ErrorCode.CAT_INVALID_RESOURCE_TYPE, kind)
     kind = kind.replace(" ", "")
-    host, _, vault = place.partition(":")
+    host, _, vault = location.partition(":")
     if kind == STORAGE:
         host, vault = host or session.zone.host, _vault_path(session, name, vault)
     t = timestamp()
     db.execute(
         "INSERT INTO resc(id,name,type,loc,vault,context,ctime,mtime) VALUES(?,?,?,?,?,?,?,?)",
-        (session.catalog.new_id(db), name, kind, host or "EMPTY_RESC_HOST", vault or "EMPTY_RESC_PATH",
-         context, t, t),
+        (session.catalog.new_id(db), name, kind, host or "EMPTY_RESC_HOST",
+         vault or "EMPTY_RESC_PATH", context, t, t),
     )  # fmt: skip
 
 
-def remove_resource(session: Session, db: Any, name: str, dry_run: bool) -> None:
-    """Remove a resource that holds nothing; a dry run only says whether that would do."""
+def remove_resource(session: Session, db: sqlite3.Connection, name: str, dry_run: bool) -> None:
+    """Remove a resource that holds no data and is in no hierarchy.
+
+    Parameters
+    ----------
+    session : Session
+        The client's connection.
+    db : sqlite3.Connection
+        The open transaction.
+    name : str
+        The resource.
+    dry_run : bool
+        Only check whether it can be removed.
+
+    Raises
+    ------
+    IrodsError
+        CAT_RESOURCE_NOT_EMPTY, or SYS_RESC_DOES_NOT_EXIST.
+    """
     row = session.catalog.resource(name)
     if session.catalog.children(row["id"]) or row["parent"]:
         raise IrodsError(ErrorCode.CAT_RESOURCE_NOT_EMPTY, name)
@@ -70,49 +111,120 @@ def remove_resource(session: Session, db: Any, name: str, dry_run: bool) -> None
     db.execute("DELETE FROM objt WHERE object_id=?", (row["id"],))
 
 
-def add_child(session: Session, db: Any, a: list[str]) -> None:
-    """Tie a resource into a tree."""
-    parent, kid = session.catalog.resource(a[2]), session.catalog.resource(a[3])
-    if kid["parent"]:
-        raise IrodsError(ErrorCode.CHILD_HAS_PARENT, "child has a parent")
-    if session.catalog.hierarchy(parent["id"]).split(";")[0] == kid["name"]:
-        raise IrodsError(ErrorCode.HIERARCHY_ERROR, "a circle")
-    if parent["type"] not in TREES:
-        raise IrodsError(ErrorCode.HIERARCHY_ERROR, "storage takes no children")
+def add_child(
+    session: Session, db: sqlite3.Connection, parent_name: str, child_name: str, context: str
+) -> None:
+    """Add a resource to a hierarchy.
+
+    Parameters
+    ----------
+    session : Session
+        The client's connection.
+    db : sqlite3.Connection
+        The open transaction.
+    parent_name, child_name : str
+        The resources.
+    context : str
+        Context string of the parent for this child.
+
+    Raises
+    ------
+    IrodsError
+        The child has a parent already, or the parent takes no more children.
+    """
+    parent, child = session.catalog.resource(parent_name), session.catalog.resource(child_name)
+    if child["parent"]:
+        raise IrodsError(ErrorCode.CHILD_HAS_PARENT, "the resource has a parent")
+    if session.catalog.hierarchy(parent["id"]).split(";")[0] == child["name"]:
+        raise IrodsError(ErrorCode.HIERARCHY_ERROR, "the resource would be its own ancestor")
+    if parent["type"] not in COORDINATING:
+        raise IrodsError(ErrorCode.HIERARCHY_ERROR, "storage resources have no children")
     if parent["type"] == "passthru" and session.catalog.children(parent["id"]):
-        raise IrodsError(ErrorCode.HIERARCHY_ERROR, "passthru takes one child")
+        raise IrodsError(ErrorCode.HIERARCHY_ERROR, "a passthru resource has one child only")
     db.execute(
-        "UPDATE resc SET parent=?, parent_ctx=? WHERE id=?", (str(parent["id"]), a[4], kid["id"])
+        "UPDATE resc SET parent=?, parent_ctx=? WHERE id=?",
+        (str(parent["id"]), context, child["id"]),
     )
 
 
-def remove_child(session: Session, db: Any, a: list[str]) -> None:
-    """Take a resource out of a tree."""
-    parent, kid = session.catalog.resource(a[2]), session.catalog.resource(a[3])
-    if kid["parent"] != str(parent["id"]):
+def remove_child(
+    session: Session, db: sqlite3.Connection, parent_name: str, child_name: str
+) -> None:
+    """Remove a resource from a hierarchy.
+
+    Parameters
+    ----------
+    session : Session
+        The client's connection.
+    db : sqlite3.Connection
+        The open transaction.
+    parent_name, child_name : str
+        The resources.
+
+    Raises
+    ------
+    IrodsError
+        CHILD_NOT_FOUND: it is not a child of this parent.
+    """
+    parent, child = session.catalog.resource(parent_name), session.catalog.resource(child_name)
+    if child["parent"] != str(parent["id"]):
         raise IrodsError(ErrorCode.CHILD_NOT_FOUND, "not a child")
-    db.execute("UPDATE resc SET parent='', parent_ctx='' WHERE id=?", (kid["id"],))
+    db.execute("UPDATE resc SET parent='', parent_ctx='' WHERE id=?", (child["id"],))
 
 
-def modify_resource(session: Session, db: Any, a: list[str]) -> None:
-    """A property of a resource."""
-    row = session.catalog.resource(a[2])
-    column = _COLUMNS.get(a[3])
+def modify_resource(
+    session: Session, db: sqlite3.Connection, name: str, attribute: str, value: str
+) -> None:
+    """Change an attribute of a resource.
+
+    Parameters
+    ----------
+    session : Session
+        The client's connection.
+    db : sqlite3.Connection
+        The open transaction.
+    name : str
+        The resource.
+    attribute : str
+        As iadmin names it: ``comment``, ``info``, ``status``, ``context``, ``free_space``,
+        ``name``, ``host`` or ``type``.
+    value : str
+        The new value.
+
+    Raises
+    ------
+    IrodsError
+        The attribute is unknown, or the new name is taken.
+    """
+    row = session.catalog.resource(name)
+    column = _COLUMNS.get(attribute)
     if column is None:
-        raise IrodsError(ErrorCode.CAT_INVALID_ARGUMENT, a[3])
-    if column == "name" and any(r["name"] == a[4] for r in session.catalog.resources.values()):
-        raise IrodsError(ErrorCode.CATALOG_ALREADY_HAS_ITEM_BY_THAT_NAME, a[4])
+        raise IrodsError(ErrorCode.CAT_INVALID_ARGUMENT, attribute)
+    if column == "name" and any(r["name"] == value for r in session.catalog.resources.values()):
+        raise IrodsError(ErrorCode.CATALOG_ALREADY_HAS_ITEM_BY_THAT_NAME, value)
     t = timestamp()
-    db.execute(f"UPDATE resc SET {column}=?, mtime=? WHERE id=?", (a[4], t, row["id"]))
+    db.execute(f"UPDATE resc SET {column}=?, mtime=? WHERE id=?", (value, t, row["id"]))
     if column == "free":
         db.execute("UPDATE resc SET free_time=? WHERE id=?", (t, row["id"]))
 
 
 def rebalance(session: Session, name: str) -> None:
-    """Every object with a good replica below this root gets its full set of good ones.
+    """Replicate every data object below a root resource where replicas are missing or stale.
 
-    Object by object, so that others may work meanwhile; what somebody writes at that moment, or
-    has removed, is passed over.
+    Objects are locked one by one, so that others can be used meanwhile. Objects that somebody
+    writes or removes at this moment are skipped.
+
+    Parameters
+    ----------
+    session : Session
+        The client's connection.
+    name : str
+        The root resource.
+
+    Raises
+    ------
+    IrodsError
+        DIRECT_CHILD_ACCESS if it is not a root, or a copy failed.
     """
     root = session.catalog.resource(name)
     if root["parent"]:

@@ -155,6 +155,7 @@ class ZoneServer:
         }
 
     def __enter__(self) -> Self:
+        """Start the server."""
         self.start()
         return self
 
@@ -164,6 +165,7 @@ class ZoneServer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        """Stop the server."""
         self.stop()
 
     def _accept(self) -> None:

@@ -32,7 +32,7 @@ class Session:
         The user on whose behalf requests are made.
     proxy : tuple of str
         Name and zone of the user who authenticates; other than the above only for administrators.
-    user : Any
+    user : sqlite3.Row
         The user's row in the catalog; None until the client has authenticated.
     challenge : bytes
         What the client must answer to authenticate.
@@ -67,6 +67,7 @@ class Session:
     elevated: bool = False
 
     def __post_init__(self) -> None:
+        """Prepare for federated zones."""
         self.partners = PartnerConnections(self.zone.partners)
 
     @property
@@ -83,6 +84,24 @@ class Session:
     def is_admin(self) -> bool:
         """Whether the user is a rodsadmin."""
         return bool(self.user["type"] == "rodsadmin")
+
+    @property
+    def qualified_name(self) -> str:
+        """The user's name with zone, as in ``rods#tempZone``."""
+        return f"{self.user_name}#{self.user_zone}"
+
+    @property
+    def home_name(self) -> str:
+        """Name of the user's home collection: with the zone for users of another one."""
+        return self.user_name if self.user_zone == self.zone.name else self.qualified_name
+
+    @property
+    def proxy_password(self) -> str:
+        """The password of the user who authenticated: a key of obfuscated passwords."""
+        row = self.catalog.user(*self.proxy)
+        if row is None:
+            raise IrodsError(ErrorCode.CAT_INVALID_USER, "the user was removed")
+        return str(row["password"])
 
     def free_descriptor(self) -> int:
         """Return the lowest descriptor that is not in use."""

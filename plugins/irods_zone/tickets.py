@@ -1,10 +1,10 @@
-"""Tickets: rights lent by a string, within the limits that its maker set."""
+"""Tickets: access by a secret string, within the limits that its owner set."""
 
 from __future__ import annotations
 
 import socket
+import sqlite3
 import time
-from typing import Any
 
 from .catalog import READ, WRITE, timestamp
 from .error_codes import ErrorCode
@@ -13,17 +13,30 @@ from .genquery import Visibility
 from .session import Session
 
 
-def current_ticket(session: Session) -> Any:
-    """The ticket that this connection uses, or None."""
-    return (
-        session.catalog.one("SELECT * FROM ticket WHERE string=?", session.ticket)
-        if session.ticket
-        else None
-    )
+def current_ticket(session: Session) -> sqlite3.Row | None:
+    """Return the row of the ticket that the connection uses, or None."""
+    if not session.ticket:
+        return None
+    return session.catalog.one("SELECT * FROM ticket WHERE string=?", session.ticket)
 
 
-def covers(session: Session, ticket: Any, object_id: int) -> bool:
-    """Whether a ticket is about this object, or about a collection above it."""
+def covers(session: Session, ticket: sqlite3.Row, object_id: int) -> bool:
+    """Return whether a ticket is for an object or for a collection above it.
+
+    Parameters
+    ----------
+    session : Session
+        The client's connection.
+    ticket : sqlite3.Row
+        The ticket.
+    object_id : int
+        Id of a data object or collection.
+
+    Returns
+    -------
+    bool
+        Whether the ticket covers it.
+    """
     if ticket["object_id"] == object_id:
         return True
     if ticket["object_type"] != "collection":
@@ -37,7 +50,27 @@ def covers(session: Session, ticket: Any, object_id: int) -> bool:
 
 
 def grants(session: Session, object_id: int, level: int) -> bool:
-    """Whether the connection's ticket gives this right; raises if only a limit forbids it."""
+    """Return whether the connection's ticket grants an access level on an object.
+
+    Parameters
+    ----------
+    session : Session
+        The client's connection.
+    object_id : int
+        Id of a data object or collection.
+    level : int
+        The access level needed.
+
+    Returns
+    -------
+    bool
+        Whether the ticket grants it.
+
+    Raises
+    ------
+    IrodsError
+        The ticket would grant it, but expired or is for other users, groups or hosts.
+    """
     ticket = current_ticket(session)
     wanted = ("read", "write") if level <= READ else ("write",) if level <= WRITE else ()
     if ticket is None or ticket["type"] not in wanted or not covers(session, ticket, object_id):
@@ -47,7 +80,7 @@ def grants(session: Session, object_id: int, level: int) -> bool:
 
 
 def query_visibility(session: Session) -> Visibility:
-    """What this connection's queries may show; raises if its ticket is not for it any more."""
+    """Return what the connection's queries may show; raise if its ticket cannot be used."""
     ticket = current_ticket(session)
     if ticket is None:
         return Visibility(session.user_id)
@@ -56,8 +89,21 @@ def query_visibility(session: Session) -> Visibility:
     return Visibility(session.user_id, ticket["object_id"], "" if row is None else row["name"])
 
 
-def check_limits(session: Session, ticket: Any) -> None:
-    """Refuse a ticket that has expired or is not for this user or host."""
+def check_limits(session: Session, ticket: sqlite3.Row) -> None:
+    """Check that a ticket has not expired and is for this user and host.
+
+    Parameters
+    ----------
+    session : Session
+        The client's connection.
+    ticket : sqlite3.Row
+        The ticket.
+
+    Raises
+    ------
+    IrodsError
+        CAT_TICKET_EXPIRED, or CAT_TICKET_..._EXCLUDED.
+    """
     if ticket["expiry"] and int(ticket["expiry"]) < time.time():
         raise IrodsError(ErrorCode.CAT_TICKET_EXPIRED, "ticket expired")
     limits: dict[str, set[str]] = {}
@@ -65,10 +111,8 @@ def check_limits(session: Session, ticket: Any) -> None:
         "SELECT kind, name FROM ticket_limit WHERE ticket_id=?", ticket["id"]
     ):
         limits.setdefault(row["kind"], set()).add(row["name"])
-    if "user" in limits and not limits["user"] & {
-        session.user_name,
-        f"{session.user_name}#{session.user_zone}",
-    }:
+    names = {session.user_name, session.qualified_name}
+    if "user" in limits and not limits["user"] & names:
         raise IrodsError(ErrorCode.CAT_TICKET_USER_EXCLUDED, "ticket is for other users")
     if "host" in limits and session.sock.getpeername()[0] not in limits["host"]:
         raise IrodsError(ErrorCode.CAT_TICKET_HOST_EXCLUDED, "ticket is for other hosts")
@@ -82,7 +126,20 @@ def check_limits(session: Session, ticket: Any) -> None:
 
 
 def count_use(session: Session, write: bool) -> None:
-    """Count one opening against the ticket's limits."""
+    """Count the opening of a replica against the limits of the connection's ticket.
+
+    Parameters
+    ----------
+    session : Session
+        The client's connection.
+    write : bool
+        Whether the replica is opened for writing.
+
+    Raises
+    ------
+    IrodsError
+        A limit is reached.
+    """
     with session.catalog.transaction() as db:
         ticket = current_ticket(session)
         if ticket is None:
@@ -98,7 +155,20 @@ def count_use(session: Session, write: bool) -> None:
 
 
 def count_bytes_written(session: Session, size: int) -> None:
-    """Count bytes before they are written."""
+    """Count bytes against the limits of the connection's ticket, before they are written.
+
+    Parameters
+    ----------
+    session : Session
+        The client's connection.
+    size : int
+        Number of bytes.
+
+    Raises
+    ------
+    IrodsError
+        CAT_TICKET_WRITE_BYTES_EXCEEDED: with them the limit is exceeded.
+    """
     with session.catalog.transaction() as db:
         ticket = current_ticket(session)
         if ticket is None:
@@ -109,7 +179,7 @@ def count_bytes_written(session: Session, size: int) -> None:
 
 
 def parse_expiry(text: str) -> str:
-    """A time as the catalog stores it, from epoch seconds or a date; empty for 0."""
+    """Return a time as the catalog stores it, from epoch seconds or a date; nothing for 0."""
     if text.isdigit():
         return f"{int(text):011d}" if int(text) else ""
     for form in ("%Y-%m-%d.%H:%M:%S", "%Y-%m-%d.%H:%M", "%Y-%m-%d"):
@@ -120,8 +190,8 @@ def parse_expiry(text: str) -> str:
     raise IrodsError(ErrorCode.SYS_INVALID_INPUT_PARAM, f"time {text}")
 
 
-def limit_name(kind: str, name: str) -> str:
-    """What a limit is stored as: hosts by address, since that is what a connection shows."""
+def _restriction_name(kind: str, name: str) -> str:
+    """Return how a restriction is stored: hosts by address, because connections show theirs."""
     if kind != "host":
         return name
     try:
@@ -130,36 +200,63 @@ def limit_name(kind: str, name: str) -> str:
         raise IrodsError(ErrorCode.CAT_INVALID_ARGUMENT, f"host {name}") from None
 
 
-def modify_ticket(session: Session, db: Any, ticket: Any, a: list[str]) -> None:
-    """Change limits: ``uses|write-file|write-bytes|expire VALUE``, ``add|remove KIND NAME``."""
-    column = {"uses": "uses_limit", "write-file": "wfile_limit", "write-bytes": "wbyte_limit",
-              "write-byte": "wbyte_limit"}.get(a[0])  # fmt: skip
+_LIMITS = {
+    "uses": "uses_limit", "write-file": "wfile_limit", "write-bytes": "wbyte_limit",
+    "write-byte": "wbyte_limit",
+}  # fmt: skip
+
+
+def modify_ticket(
+    session: Session, db: sqlite3.Connection, ticket: sqlite3.Row, arguments: list[str]
+) -> None:
+    """Change a limit or restriction of a ticket.
+
+    Parameters
+    ----------
+    session : Session
+        The client's connection.
+    db : sqlite3.Connection
+        The open transaction.
+    ticket : sqlite3.Row
+        The ticket.
+    arguments : list of str
+        As of ``iticket mod``: ``uses``, ``write-file``, ``write-bytes`` or ``expire`` and a value;
+        or ``add`` or ``remove``, ``user``, ``host`` or ``group``, and a name.
+
+    Raises
+    ------
+    IrodsError
+        The arguments are wrong, or a user, group or host is unknown.
+    """
+    what, *values = arguments
     value: object
-    if column is not None:
-        if not a[1].isdigit():
-            raise IrodsError(ErrorCode.SYS_INVALID_INPUT_PARAM, a[1])
-        value = int(a[1])
-    elif a[0].startswith("expire"):
-        column, value = "expiry", parse_expiry(a[1])
-    elif a[0] in ("add", "remove") and a[1] in ("user", "host", "group"):
+    if what in _LIMITS:
+        if not values[0].isdigit():
+            raise IrodsError(ErrorCode.SYS_INVALID_INPUT_PARAM, values[0])
+        column, value = _LIMITS[what], int(values[0])
+    elif what.startswith("expire"):
+        column, value = "expiry", parse_expiry(values[0])
+    elif what in ("add", "remove") and values[0] in ("user", "host", "group"):
+        _change_restriction(session, db, ticket, what, values[0], values[1])
         column, value = "mtime", timestamp()
-        row = (ticket["id"], a[1], limit_name(a[1], a[2]))
-        if a[0] == "add":
-            if (
-                a[1] != "host"
-                and session.catalog.user(a[2].partition("#")[0], session.zone.name) is None
-            ):
-                raise IrodsError(
-                    ErrorCode.CAT_INVALID_USER if a[1] == "user" else ErrorCode.CAT_INVALID_GROUP,
-                    a[2],
-                )
-            db.execute("INSERT OR IGNORE INTO ticket_limit VALUES(?,?,?)", row)
-        else:
-            sql = "DELETE FROM ticket_limit WHERE ticket_id=? AND kind=? AND name=?"
-            if not db.execute(sql, row).rowcount:
-                raise IrodsError(ErrorCode.CAT_NO_ROWS_FOUND, a[2])
     else:
-        raise IrodsError(ErrorCode.CAT_INVALID_ARGUMENT, " ".join(a).strip())
+        raise IrodsError(ErrorCode.CAT_INVALID_ARGUMENT, " ".join(arguments).strip())
     db.execute(
         f"UPDATE ticket SET {column}=?, mtime=? WHERE id=?", (value, timestamp(), ticket["id"])
     )
+
+
+def _change_restriction(
+    session: Session, db: sqlite3.Connection, ticket: sqlite3.Row, verb: str, kind: str, name: str
+) -> None:
+    """Restrict a ticket to a user, host or group as well, or no longer."""
+    row = (ticket["id"], kind, _restriction_name(kind, name))
+    if verb == "remove":
+        sql = "DELETE FROM ticket_limit WHERE ticket_id=? AND kind=? AND name=?"
+        if not db.execute(sql, row).rowcount:
+            raise IrodsError(ErrorCode.CAT_NO_ROWS_FOUND, name)
+        return
+    if kind != "host" and session.catalog.user(name.partition("#")[0], session.zone.name) is None:
+        code = ErrorCode.CAT_INVALID_USER if kind == "user" else ErrorCode.CAT_INVALID_GROUP
+        raise IrodsError(code, name)
+    db.execute("INSERT OR IGNORE INTO ticket_limit VALUES(?,?,?)", row)

@@ -1,4 +1,4 @@
-"""``python -m pacsgrid``."""
+"""The command ``pacsgrid`` as ``python -m pacsgrid``."""
 
 from __future__ import annotations
 

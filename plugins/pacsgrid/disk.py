@@ -1,4 +1,4 @@
-"""Many files to disk at once, durable when the call returns; and what a file holds, as checksum."""
+"""Durable writes of many files, errors of full disks, and checksums of files."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from typing import IO
 
 from .errors import StorageError
 
-# A few files are not worth writing out what other programs have dirty in the file system.
+# Up to this many files are synced one by one: syncfs also writes what other programs have dirty.
 FEW = 8
 
 
 def _has_syncfs() -> bool:
-    """Whether syncfs(2) is there and tells of write errors, which it does from Linux 5.8 on."""
+    """Return whether syncfs(2) exists and reports write errors, which it does from Linux 5.8 on."""
     try:
         major, minor = (int(part) for part in platform.release().split(".")[:2])
     except ValueError:
@@ -32,45 +32,82 @@ _SYNCFS = ctypes.CDLL(None, use_errno=True).syncfs if _has_syncfs() else None
 
 @contextmanager
 def storing(folder: Path) -> Iterator[None]:
-    """Turn what the system says while a folder is written into a StorageError that names it."""
+    """Raise errors of the system while a folder is written as a StorageError that names it.
+
+    Parameters
+    ----------
+    folder
+        The folder.
+
+    Raises
+    ------
+    StorageError
+        It cannot be written. The message says what to do.
+    """
     try:
         yield
     except StorageError:
-        raise  # it names a folder already
+        raise  # it already names a folder
     except OSError as error:
         raise cannot_store(folder, error) from None
 
 
 def cannot_store(folder: Path, error: OSError) -> StorageError:
-    """Return the error that says which folder could not be written, why, and what to do."""
+    """Return the error that says which folder could not be written, why, and what to do.
+
+    Parameters
+    ----------
+    folder
+        The folder.
+    error
+        The system's error; its number is kept.
+    """
     why = error.strerror or type(error).__name__
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        help = "free space there, then run the same again: it goes on where it stopped"
+        advice = "free space there, then run the same again: it continues where it stopped"
     elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        help = "make it writable for this account, then run the same again"
+        advice = "make it writable for this account, then run the same again"
     else:
-        help = "look at that disk, then run the same again"
-    told = StorageError(f"{folder} cannot be written: {why}; {help}")
-    told.errno = error.errno
-    return told
+        advice = "check that disk, then run the same again"
+    storage_error = StorageError(f"{folder} cannot be written: {why}; {advice}")
+    storage_error.errno = error.errno
+    return storage_error
 
 
 def open_private(path: Path, mode: str) -> IO[bytes]:
-    """Open a file for writing that nobody else may read, from its first byte on."""
+    """Open a file that other users may not read, with mode 0600 from the start.
+
+    Parameters
+    ----------
+    path
+        The file; it is created if it does not exist.
+    mode
+        As for `open`; binary.
+    """
     return open(path, mode, opener=lambda name, flags: os.open(name, flags, 0o600))
 
 
 def sha256_of(path: str | Path) -> str:
-    """Return the SHA-256 of a file's content in hex; raises OSError."""
+    """Return the SHA-256 of a file's content, in lower-case hex; raises OSError."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def sync_files(handles: Sequence[int]) -> dict[int, OSError]:
-    """Bring open files of one file system to disk; returns the errors by handle.
+    """Bring open files of one file system to disk.
 
-    The handles must have been open since before the first byte was written: a write error that
-    happened since then is told, by the file system as a whole or, after that, file by file.
+    A write error is reported only to a handle that was open when it happened, so the handles must
+    have been opened before the first byte was written.
+
+    Parameters
+    ----------
+    handles
+        File descriptors.
+
+    Returns
+    -------
+    dict of int to OSError
+        The errors by handle; empty when all are on disk.
     """
     if _SYNCFS is not None and len(handles) > FEW and _SYNCFS(handles[0]) == 0:
         return {}
@@ -84,7 +121,7 @@ def sync_files(handles: Sequence[int]) -> dict[int, OSError]:
 
 
 def sync_directory(path: Path) -> None:
-    """Make renames in the directory survive a power cut."""
+    """Make renames in a directory survive a power cut."""
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
@@ -93,7 +130,7 @@ def sync_directory(path: Path) -> None:
 
 
 def sync_directories(paths: Iterable[Path]) -> None:
-    """Make renames in directories of one file system survive a power cut, all at once."""
+    """Make renames in several directories of one file system survive a power cut, at once."""
     handles: list[int] = []
     try:
         handles += (os.open(path, os.O_RDONLY | os.O_DIRECTORY) for path in paths)

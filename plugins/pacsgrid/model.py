@@ -1,4 +1,4 @@
-"""The words every package shares: frozen values, no behaviour that touches the world."""
+"""The values that all packages share: frozen dataclasses and enumerations, without side effects."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Self
 
 
 class StudyState(StrEnum):
-    """Where a study is on its way; a study is in exactly one of these."""
+    """The state of a study in the pipeline; a study is in exactly one."""
 
     FOUND = "found"
     RETRIEVED = "retrieved"
@@ -24,14 +24,16 @@ class StudyState(StrEnum):
 
 @dataclass(frozen=True)
 class StudyQuery:
-    """What a steward asks a source for (PS3.4 C.4.1, Study Root).
+    """A query for studies (PS3.4 C.4.1, Study Root); empty keys match everything.
 
     Attributes
     ----------
     date_from, date_to
-        Inclusive limits of StudyDate, ``YYYYMMDD`` or empty.
+        Limits of Study Date (0008,0020), ``YYYYMMDD``, both inclusive.
     modalities
-        ModalitiesInStudy values, any of which may match; empty for all.
+        Values of Modalities in Study (0008,0061), any of which may match.
+    patient_ids, accession_numbers, study_uids
+        Values of Patient ID, Accession Number and Study Instance UID, any of which may match.
     """
 
     date_from: str = ""
@@ -44,10 +46,21 @@ class StudyQuery:
 
 @dataclass(frozen=True)
 class FoundStudy:
-    """One answer of a source. Identified: lives in memory and the sealed vault only.
+    """A study that a source has. It identifies a patient: kept in memory and the sealed vault only.
 
-    ``asked`` is the question that a PACS answered with it, one value for each key, and ``told``
-    the keys that the answer confirms; what it does not is compared on what is retrieved.
+    Attributes
+    ----------
+    study_uid, patient_id
+        Study Instance UID and Patient ID.
+    instances
+        Number of Study Related Instances, where the source returns it.
+    modalities
+        Modalities in Study.
+    asked
+        The query that the PACS answered with this study, one value for each key.
+    told
+        The keys of that query which the answer confirms. The others are compared with the headers
+        of what is retrieved.
     """
 
     study_uid: str
@@ -60,7 +73,15 @@ class FoundStudy:
 
 @dataclass(frozen=True)
 class StagedFile:
-    """One file as it came from a source, identified, in the private staging room."""
+    """A file as it came from a source, identified, in the private staging directory.
+
+    Attributes
+    ----------
+    path
+        The file.
+    sop_uid
+        Its SOP Instance UID, where it is known.
+    """
 
     path: Path
     sop_uid: str = ""
@@ -68,16 +89,17 @@ class StagedFile:
 
 @dataclass(frozen=True)
 class PatientPrint:
-    """What tells one patient from another, as keyed hashes: says nothing without the project's key.
+    """What distinguishes patients, as keyed hashes, which are useless without the project's key.
 
     Attributes
     ----------
     family, given
-        The words of PatientName's family name, and of its other components, in any writing.
+        Hashes of the words of Patient Name's family name, and of its other components, in every
+        spelling that is compared.
     initials
-        The first letters of the given names.
+        Hashes of the first letters of the given names.
     birth, sex
-        Of a whole birth date, and of M or F; empty where the header does not tell.
+        Hashes of a complete birth date, and of M or F; empty where the header has none.
     """
 
     family: frozenset[str] = frozenset()
@@ -104,7 +126,7 @@ class PatientPrint:
         return (*words, self.birth, self.sex)
 
     def __or__(self, other: PatientPrint) -> PatientPrint:
-        """Return what both together say."""
+        """Return both prints combined; where both have a birth date or sex, this one's."""
         return PatientPrint(
             self.family | other.family,
             self.given | other.given,
@@ -114,10 +136,20 @@ class PatientPrint:
         )
 
     def disagrees(self, other: PatientPrint) -> str:
-        """Return the attribute that tells two patients apart; empty when they may be one.
+        """Return the attribute that shows that two prints are of different patients.
 
-        A family name may change with a marriage, names may be swapped, shortened, or lack their
-        diacritics: that is no disagreement where the rest agrees.
+        A family name may change with a marriage, and names may be swapped, shortened, or lack
+        diacritics: that is no contradiction where the rest agrees.
+
+        Parameters
+        ----------
+        other
+            The print to compare with.
+
+        Returns
+        -------
+        str
+            Keyword and tag of the attribute; empty when both may be of one patient.
         """
         if self.birth and other.birth and self.birth != other.birth:
             return "PatientBirthDate (0010,0030)"
@@ -136,11 +168,22 @@ class PatientPrint:
 
 @dataclass(frozen=True)
 class AnonymisedInstance:
-    """One instance as it left the anonymiser; the unit of proof.
+    """An instance as it left the anonymiser; the unit of proof.
 
-    ``sha256`` is the lower-case hex digest of the whole file, ``size`` its bytes,
-    ``path`` the file in the outbox; all UIDs are pseudonyms. ``patient`` is what its header
-    told of the patient.
+    Attributes
+    ----------
+    study_uid, series_uid, sop_uid, subject
+        Pseudonyms of the instance's UIDs and patient.
+    modality, sop_class_uid
+        Modality and SOP Class UID.
+    sha256
+        Digest of the whole file, in lower-case hex.
+    size
+        Size of the file in bytes.
+    path
+        The file in the outbox.
+    patient
+        What its original header says about the patient.
     """
 
     study_uid: str
@@ -159,8 +202,20 @@ class AnonymisedInstance:
 class ReplicaProof:
     """A checksum that a zone's server recomputed from storage.
 
-    ``replica`` is iRODS's replica number, ``resource`` the leaf resource's hierarchy,
-    ``sha256`` lower-case hex as recomputed, ``good`` whether it equals the anonymiser's.
+    Attributes
+    ----------
+    sop_uid
+        The instance's pseudonymous SOP Instance UID.
+    zone
+        The zone.
+    resource
+        The leaf resource's hierarchy, as iRODS writes it.
+    replica
+        The replica number.
+    sha256
+        The recomputed digest, in lower-case hex.
+    good
+        Whether it equals the digest that the anonymiser computed.
     """
 
     sop_uid: str
@@ -173,7 +228,7 @@ class ReplicaProof:
 
 @dataclass(frozen=True)
 class AVU:
-    """An iRODS attribute-value-unit triple."""
+    """An iRODS attribute-value-unit triple (AVU)."""
 
     attribute: str
     value: str

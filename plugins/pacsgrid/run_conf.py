@@ -1,7 +1,7 @@
-"""What a run's conf may name: the fields of its DAG's form and nothing else.
+"""Which keys a run's conf may have: the fields of its DAG's form, and no others.
 
-Airflow validates the fields that a form has and stores whatever else a conf holds. A key that
-nobody validated could hold what identifies a patient, so a run with one is refused.
+Airflow validates a form's fields, but stores any other key of a conf too. Such a value could
+identify a patient, so a run with an unknown key is refused.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-# The DAGs whose runs are for one project, which their parameter `project` names.
+# DAGs whose runs are for the one project that their parameter `project` names.
 PROJECT_DAGS = {
     "ingest_studies": frozenset(
         {
@@ -30,7 +30,7 @@ PROJECT_DAGS = {
     "release_cohort": frozenset({"project", "name", "title", "criteria", "members"}),
     "withdraw_patient": frozenset({"project", "subject"}),
 }
-# The DAGs that are for the whole site.
+# DAGs for the whole site.
 SITE_DAGS: dict[str, frozenset[str]] = {
     "audit_replicas": frozenset(),
     "housekeeping": frozenset({"keep_rejected_days", "keep_selections_days", "keep_logs_days"}),
@@ -44,12 +44,20 @@ DAGS = {**PROJECT_DAGS, **SITE_DAGS}
 
 
 def check_conf(dag: str, conf: Any) -> None:
-    """Refuse a conf with a key that its DAG's form does not have; other sites' DAGs are not ours.
+    """Refuse a conf with a key that its DAG's form does not have.
+
+    Parameters
+    ----------
+    dag
+        The DAG's id; a DAG that is not pacsgrid's may have any conf.
+    conf
+        The run's conf.
 
     Raises
     ------
     ValueError
-        Says how many such keys there are and which are allowed, never what was given.
+        The conf has such keys. The message gives their number and the allowed keys, and quotes
+        nothing of the conf.
     """
     allowed = DAGS.get(dag)
     if allowed is None or conf is None:
@@ -63,44 +71,57 @@ def check_conf(dag: str, conf: Any) -> None:
         )
 
 
-_FREE = {"conf", "dag_run_conf", "extra", "note", "params_input", "partition_key", "dag_run_id"}
+# Fields of a request to Airflow that may hold free text.
+_FREE_TEXT = {
+    "conf",
+    "dag_run_conf",
+    "extra",
+    "note",
+    "params_input",
+    "partition_key",
+    "dag_run_id",
+}
+_KEPT = {"method", "state", "new_state", "dry_run", "is_paused", "only_failed", "only_running"}
 _WORD = re.compile(r"[a-z_]{1,30}|[A-Z]{3,7}")
 
 
-def quiet_entry(dag: str | None, extra: str | None) -> str | None:
-    """Return an entry of Airflow's audit log without what a request may have said of a patient.
+def redact_audit_entry(dag: str | None, extra: str | None) -> str | None:
+    """Return an entry of Airflow's audit log without fields that may identify a patient.
 
     Parameters
     ----------
     dag
-        The DAG it is about, if it is about one; what is about others' DAGs is kept as it is.
+        Id of the DAG that the entry is about, if any. Entries about DAGs that are not pacsgrid's
+        are not changed.
     extra
-        A request's fields as JSON, or any other text, which Airflow itself wrote.
+        The entry's text: a request's fields as JSON, or a text that Airflow itself wrote.
+
+    Returns
+    -------
+    str or None
+        The text to store.
     """
     if not extra or (dag and dag != "~" and dag not in DAGS):
         return extra
     try:
-        told = json.loads(extra)
+        fields = json.loads(extra)
     except ValueError:
         return extra
-    if not isinstance(told, dict):
+    if not isinstance(fields, dict):
         return extra
-    if "full_command" in told:
-        # Of a command of Airflow's, which the entry's event names.
-        return json.dumps({key: value for key, value in told.items() if key != "full_command"})
-    if "method" not in told:
+    if "full_command" in fields:
+        # The command line of an airflow command; the entry's event still names the command.
+        return json.dumps({key: value for key, value in fields.items() if key != "full_command"})
+    if "method" not in fields:
         return extra
     if not dag:
-        return json.dumps({key: value for key, value in told.items() if key not in _FREE})
-    return json.dumps({key: value for key, value in told.items() if _says_nothing(key, value)})
+        return json.dumps({key: value for key, value in fields.items() if key not in _FREE_TEXT})
+    return json.dumps({key: value for key, value in fields.items() if _is_harmless(key, value)})
 
 
-def _says_nothing(key: str, value: Any) -> bool:
+def _is_harmless(key: str, value: Any) -> bool:
     plain = isinstance(value, str) and _WORD.fullmatch(value) is not None
     return key in _KEPT and (plain or value is None or isinstance(value, bool))
-
-
-_KEPT = {"method", "state", "new_state", "dry_run", "is_paused", "only_failed", "only_running"}
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -1,6 +1,6 @@
-"""UIDs, and the names of files and collections that are made of them.
+"""UIDs, and the paths of files and collections that are made of them.
 
-Values of datasets, manifests and catalogs become part of a path through these functions only.
+A value from a data set, manifest or catalog becomes part of a path only through these functions.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from pathlib import Path
 
 from pacsgrid.errors import HeldError
 
-# Digits and dots, no component empty, below one of the three roots of ISO/IEC 9834-1. A component
-# with leading zeros is against PS3.5 9.1, but devices write them and such a name is harmless.
+# Digits and dots, no component empty, below one of the three roots of ISO/IEC 9834-1. PS3.5 9.1
+# forbids leading zeros in components, but devices write them, and they do no harm in a path.
 _UID = re.compile(r"[0-2](?:\.[0-9]+)+", re.ASCII)
 _LONGEST = 64
 # What sources and archives hold is not always a UID by PS3.5 9.1. Such values are matched and
@@ -20,12 +20,12 @@ _NUMERIC = re.compile(r"[0-9]+(?:\.[0-9]+)*", re.ASCII)
 _ARCHIVED = re.compile(r"[0-9A-Za-z]+(?:\.[0-9A-Za-z]+)*", re.ASCII)
 _DIGITS_AND_DOTS = re.compile(r"[0-9.]{1,64}", re.ASCII)
 _SINGLE_VALUE = re.compile(r"[0-9A-Za-z._-]{1,128}", re.ASCII)
-# Subjects and references: nothing that a file system or zone reads as more than a name.
+# Subjects and references: no character that has a meaning for file systems or iRODS.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
 
 
 def is_uid(text: str) -> bool:
-    """Return whether a text is a UID (PS3.5 section 9.1); components may have leading zeros."""
+    """Return whether a text is a UID (PS3.5 9.1); leading zeros in its components are allowed."""
     return len(text) <= _LONGEST and _UID.fullmatch(text) is not None
 
 
@@ -59,84 +59,96 @@ def is_single_value(text: str) -> bool:
 
 
 def is_name(text: str) -> bool:
-    """Return whether a text may be a subject or reference, and so a folder's name."""
+    """Return whether a text has the form of a subject or reference, so may name a folder."""
     return _NAME.fullmatch(text) is not None
 
 
 def named(text: str) -> str:
-    """Return a subject or reference that may be part of a path.
+    """Return a subject or reference, checked for use in a path.
 
     Raises
     ------
     HeldError
-        ``not-uid``: it is neither; the message does not quote it.
+        ``not-uid``: the text has another form. The message does not quote it.
     """
     if is_name(text):
         return text
-    raise HeldError("not-uid", "what should name a folder is no subject and no reference")
+    raise HeldError(
+        "not-uid", "the name of a folder must be a subject or a reference, and this is neither"
+    )
 
 
 def checked(uid: str) -> str:
-    """Return a UID that may be part of a path.
+    """Return a UID, checked for use in a path.
 
     Raises
     ------
     HeldError
-        ``not-uid``: it is not a UID; the message does not quote it.
+        ``not-uid``: the text has another form. The message does not quote it.
     """
     if is_uid(uid):
         return uid
     raise HeldError(
-        "not-uid", "what should name a file is no UID (PS3.5 9.1); correct it at its origin"
+        "not-uid", "a value that names a file is no UID (PS3.5 9.1); correct it at its origin"
     )
 
 
 def inside(root: Path, path: Path) -> Path:
-    """Return a path if it is below a folder, by its name alone.
+    """Return a path, checked to be below a folder.
 
     Parameters
     ----------
     root
         The folder.
     path
-        The path to check; it need not exist.
+        The path, which need not exist. Symbolic links are not resolved.
 
     Raises
     ------
     HeldError
-        ``not-uid``: it leads elsewhere.
+        ``not-uid``: the path is outside of the folder.
     """
     if ".." not in path.parts and path != root and path.is_relative_to(root):
         return path
-    raise HeldError("not-uid", "a result would not lie in its folder; nothing was written")
+    raise HeldError("not-uid", "a result would be outside of its folder; nothing was written")
 
 
 def place(root: Path, *uids: str, suffix: str = "") -> Path:
-    """Return the path of UIDs below a folder; raise HeldError, see `checked`.
+    """Return the path of a file or folder that UIDs name.
 
     Parameters
     ----------
     root
-        The folder.
-    *uids
-        One UID for each level below it.
+        The folder it is below.
+    uids
+        The UIDs, one for each level.
     suffix
-        Appended to the last UID.
+        What follows the last UID, such as ``.dcm``.
+
+    Raises
+    ------
+    HeldError
+        ``not-uid``: one of them is no UID.
     """
     path = root.joinpath(*(checked(uid) for uid in uids))
     return path.with_name(path.name + suffix) if suffix else path
 
 
 def collection(root: str, *uids: str, suffix: str = "") -> str:
-    """Return the path of UIDs below a collection; raise HeldError, see `checked`.
+    """Return the path of a collection or object that UIDs name.
 
     Parameters
     ----------
     root
-        Path of the collection.
-    *uids
-        One UID for each level below it.
+        The collection it is below.
+    uids
+        The UIDs, one for each level.
     suffix
-        Appended to the last UID.
+        What follows the last UID, such as ``.dcm``.
+
+    Raises
+    ------
+    HeldError
+        ``not-uid``: one of them is no UID.
     """
     return "/".join([root, *(checked(uid) for uid in uids)]) + suffix

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -13,6 +12,7 @@ import yaml
 from airflow.models import Connection
 from airflow.providers_manager import ProvidersManager
 
+import pacsgrid
 from irods_zone import ZoneServer
 from pacsgrid.airflow.hooks.irods import IrodsHook
 from pacsgrid.config import ZoneSettings, load_site
@@ -23,7 +23,6 @@ from pacsgrid.errors import ConfigError
 from pacsgrid.grid import Zone
 from pacsgrid.pacs import open_source
 
-ROOT = Path(__file__).parents[2]
 SECRET = "Kanarek7f3a"
 
 
@@ -54,10 +53,10 @@ def _dicom(pacs: EmbeddedPacs) -> dict[str, object]:
     return {"conn_type": "dicom", "host": settings.host, "port": settings.port, "extra": extra}
 
 
-def test_the_distribution_beside_the_package_is_this_version() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    (found,) = metadata.distributions(name="pacsgrid", path=[str(ROOT / "plugins")])
-    assert found.version == project["version"]
+def test_the_distribution_that_is_installed_is_this_version() -> None:
+    """Airflow finds provider, policy and plugin through it, and each of them once."""
+    (found,) = metadata.distributions(name="pacsgrid")
+    assert found.version == pacsgrid.__version__
 
 
 def test_airflow_knows_the_types_and_their_fields() -> None:

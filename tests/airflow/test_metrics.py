@@ -11,7 +11,7 @@ import yaml
 from airflow.sdk.observability import stats
 from airflow.sdk.observability.metrics.stats_utils import get_stats_factory
 
-from pacsgrid.airflow import metrics, upkeep
+from pacsgrid.airflow import maintenance, metrics
 from pacsgrid.config import load_site
 from pacsgrid.ledger import Ledger, migrate
 from pacsgrid.model import AnonymisedInstance, ReplicaProof, StudyState
@@ -73,8 +73,8 @@ def filled(dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_gauges_tell_what_the_ledger_has(statsd: Server, filled: Path) -> None:
-    assert metrics.are_on()
-    assert upkeep.tell() == 1
+    assert metrics.are_enabled()
+    assert maintenance.send_metrics() == 1
     heard = statsd.heard()
     for name, value in {
         "studies.lung.verified": "1|g",
@@ -89,7 +89,7 @@ def test_gauges_tell_what_the_ledger_has(statsd: Server, filled: Path) -> None:
         assert heard[f"airflow.pacsgrid.{name}"] == value, name
     with ProjectContext(load_site(), "lung") as context:
         context.ledger.studies.unhold("b")
-    upkeep.tell()
+    maintenance.send_metrics()
     assert statsd.heard()["airflow.pacsgrid.held.lung.identity-left"] == "0|g"
 
 
@@ -106,10 +106,10 @@ def test_a_step_is_timed_and_what_it_brought_on_is_counted(statsd: Server, fille
 
 
 def test_every_name_is_documented_and_mapped(statsd: Server, filled: Path) -> None:
-    upkeep.tell()
+    maintenance.send_metrics()
     with ProjectContext(load_site(), "lung") as context, metrics.step(context, "deposit", ["c"]):
         pass
-    metrics.failed("ingest_studies")
+    metrics.count_failure("ingest_studies")
     text = DOCUMENTED.read_text()
     matches = re.findall(r'match: "([^"]+)"', MAPPING.read_text())
     mapped = [re.escape(match).replace(r"\*", "[^.]+") for match in matches]

@@ -18,7 +18,7 @@ import yaml
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
-from pacsgrid.airflow.notify import failed
+from pacsgrid.airflow.notify import notify_failure
 from pacsgrid.config import site_names
 from pacsgrid.embedded.ports import reserve_port
 from pacsgrid.errors import ConfigError
@@ -62,7 +62,7 @@ def test_a_failure_is_told_by_names_only(
 ) -> None:
     url, got = heard
     _connect(monkeypatch, f"{url}/hook")
-    failed(CONTEXT)
+    notify_failure(CONTEXT)
     ((authorization, text),) = got
     assert authorization == "Bearer secret"
     assert all(word in text for word in ("ingest_studies", "find", RUN, "http://a/log"))
@@ -76,8 +76,8 @@ def test_a_webhook_that_refuses_is_logged_and_not_raised(
 ) -> None:
     url, got = heard
     _connect(monkeypatch, f"{url}/other")
-    failed(CONTEXT)
-    assert len(got) == 1 and "could not tell" in caplog.text
+    notify_failure(CONTEXT)
+    assert len(got) == 1 and "was not sent" in caplog.text
 
 
 def test_a_run_that_somebody_named_is_not_told_by_name(
@@ -86,7 +86,7 @@ def test_a_run_that_somebody_named_is_not_told_by_name(
     url, got = heard
     _connect(monkeypatch, f"{url}/hook")
     named = SimpleNamespace(**{**vars(TASK), "run_id": "Zrzavá", "log_url": "http://a/Zrzav%C3%A1"})
-    failed({"ti": named})
+    notify_failure({"ti": named})
     ((_, text),) = got
     assert text == "pacsgrid: ingest_studies, task find has failed"
 
@@ -154,7 +154,7 @@ def test_a_failure_is_mailed_to_those_whom_the_site_names(
     postman: tuple[Postman, dict[str, object]],
 ) -> None:
     taken, _ = postman
-    failed(CONTEXT)
+    notify_failure(CONTEXT)
     ((to, mail),) = taken.mails
     assert to == ["pacs@example.org", "it@example.org"] and mail["From"] == "airflow@example.org"
     assert mail["Subject"] == f"pacsgrid: ingest_studies, task find of run {RUN} has failed"
@@ -172,12 +172,12 @@ def test_mail_and_webhook_do_not_need_each_other(
     taken, connection = postman
     url, got = heard
     _connect(monkeypatch, f"{url}/other")
-    failed(CONTEXT)
-    assert len(taken.mails) == 1 and "by webhook" in caplog.text
+    notify_failure(CONTEXT)
+    assert len(taken.mails) == 1 and "the webhook about" in caplog.text
     monkeypatch.setenv("AIRFLOW_CONN_MAIL", json.dumps({**connection, "password": "wrong"}))
     _connect(monkeypatch, f"{url}/hook")
-    failed(CONTEXT)
-    assert len(taken.mails) == 1 and len(got) == 2 and "by mail" in caplog.text
+    notify_failure(CONTEXT)
+    assert len(taken.mails) == 1 and len(got) == 2 and "the mail about" in caplog.text
     assert "wrong" not in caplog.text
 
 
@@ -192,5 +192,5 @@ def test_a_wrong_mail_address_is_refused_by_its_place(
 
 
 def test_without_webhook_and_mail_nothing_happens(caplog: pytest.LogCaptureFixture) -> None:
-    failed(CONTEXT)
+    notify_failure(CONTEXT)
     assert caplog.text == ""

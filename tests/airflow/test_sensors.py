@@ -27,7 +27,7 @@ from pacsgrid.airflow.get_provider_info import get_provider_info
 from pacsgrid.airflow.sensors.held import HeldQueueSensor
 from pacsgrid.airflow.sensors.studies import StudiesCompleteSensor
 from pacsgrid.airflow.sensors.zone import ZoneBackSensor
-from pacsgrid.airflow.triggers.base import LookTrigger
+from pacsgrid.airflow.triggers.base import PollingTrigger
 from pacsgrid.airflow.triggers.held import HeldQueueTrigger
 from pacsgrid.airflow.triggers.studies import StudiesCompleteTrigger
 from pacsgrid.airflow.triggers.zone import ZoneBackTrigger
@@ -64,32 +64,32 @@ def ledger(site: dict[str, Any], dsn: str) -> Ledger:
     return ledger
 
 
-def _again(trigger: BaseTrigger) -> LookTrigger:
+def _again(trigger: BaseTrigger) -> PollingTrigger:
     """Make a trigger anew from what Airflow keeps of it, as the triggerer does."""
     path, kwargs = trigger.serialize()
     made = import_string(path)(**kwargs)
-    assert isinstance(made, LookTrigger) and made.serialize() == (path, kwargs)
+    assert isinstance(made, PollingTrigger) and made.serialize() == (path, kwargs)
     return made
 
 
 def _fires(trigger: BaseTrigger, meanwhile: Callable[[], None]) -> Any:
-    """Run a trigger until it fires; `meanwhile` is done after it has looked in vain."""
+    """Run a trigger until it fires; `meanwhile` is done after it has polled in vain."""
     made = _again(trigger)
-    looked = 0
-    look = made.look
+    polled = 0
+    poll = made.poll
 
     def counted() -> dict[str, Any] | None:
-        nonlocal looked
-        found = look()
-        looked += 1
+        nonlocal polled
+        found = poll()
+        polled += 1
         return found
 
-    made.look = counted  # type: ignore[method-assign]
+    made.poll = counted  # type: ignore[method-assign]
 
     async def run() -> Any:
         events: AsyncIterator[Any] = made.run()
         waits = asyncio.ensure_future(anext(events))
-        while not looked and not waits.done():
+        while not polled and not waits.done():
             await asyncio.sleep(SOON)
         assert not waits.done(), "fired before it was time"
         await asyncio.to_thread(meanwhile)
@@ -98,7 +98,7 @@ def _fires(trigger: BaseTrigger, meanwhile: Callable[[], None]) -> Any:
     return asyncio.run(run())
 
 
-def _first(trigger: LookTrigger) -> Any:
+def _first(trigger: PollingTrigger) -> Any:
     async def run() -> Any:
         return (await anext(trigger.run())).payload
 
@@ -158,10 +158,10 @@ def test_a_zone_that_comes_back_is_noted_as_back(
 def test_what_nobody_foresaw_is_tried_again_and_not_quoted(
     site: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def look(trigger: LookTrigger) -> None:
+    def poll(trigger: PollingTrigger) -> None:
         raise KeyError(SECRET)
 
-    monkeypatch.setattr(ZoneBackTrigger, "look", look)
+    monkeypatch.setattr(ZoneBackTrigger, "poll", poll)
     event = _first(ZoneBackTrigger(["brno"], SOON))
     with pytest.raises(AirflowException, match="unexpected KeyError") as raised:
         ZoneBackSensor(task_id="back", zones=["brno"]).execute_complete({}, event)
@@ -183,21 +183,21 @@ def test_a_ledger_that_is_away_is_waited_out(
     monkeypatch.setenv("PACSGRID_LEDGER_DSN", f"host=127.0.0.1 port={reserve_port()} dbname=x")
     _deferred(HeldQueueSensor(task_id="queue", project="lung"))
     trigger = HeldQueueTrigger("lung", poke_interval=SOON)
-    look, looked = trigger.look, []
+    poll, polled = trigger.poll, []
 
     def back_after_the_first() -> dict[str, Any] | None:
-        looked.append(1)
-        if len(looked) > 1:
+        polled.append(1)
+        if len(polled) > 1:
             monkeypatch.setenv("PACSGRID_LEDGER_DSN", dsn)
-        return look()
+        return poll()
 
-    trigger.look = back_after_the_first  # type: ignore[method-assign]
+    trigger.poll = back_after_the_first  # type: ignore[method-assign]
     ledger.studies.hold("st-1", "truncated", "cut off")
 
     async def first() -> Any:
         return (await anext(trigger.run())).payload
 
-    assert asyncio.run(first()) == {"studies": 1} and len(looked) == 2
+    assert asyncio.run(first()) == {"studies": 1} and len(polled) == 2
 
 
 def test_the_held_queue_is_waited_for_by_reason(ledger: Ledger) -> None:

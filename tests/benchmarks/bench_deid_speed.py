@@ -55,20 +55,20 @@ measure("pydicom, headers read", headers)
 """
 OURS = """
 import shutil
-from pacsgrid.deid import Pseudonyms, Workshop, load_profile
+from pacsgrid.deid import Pseudonyms, StudyProcessor, load_profile
 from pacsgrid.deid.anonymise import Anonymiser
-from pacsgrid.deid.processing import Known
+from pacsgrid.deid.processing import StudyHeaders
 from functools import reduce
 from operator import or_
 profile, pseudonyms = load_profile(sys.argv[3]), Pseudonyms(b"k" * 32, "bench")
 def actions(files):
-    with Workshop(pseudonyms, profile, 1) as processor:
-        known = reduce(or_, processor.know(files).values(), Known())
+    with StudyProcessor(pseudonyms, profile, 1) as processor:
+        known = reduce(or_, processor.read_headers(files).values(), StudyHeaders())
     one = Anonymiser(pseudonyms, profile, known.identifiers)
     for path in files:
         one.anonymise(path, out)
 def whole(files):
-    with Workshop(pseudonyms, profile, 1) as processor:
+    with StudyProcessor(pseudonyms, profile, 1) as processor:
         batch = processor.process_study(files, out)
     assert len(batch.made) == len(files), batch.held[0]
 measure(f"pacsgrid {sys.argv[3]}, without checker", actions)

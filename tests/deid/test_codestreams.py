@@ -14,6 +14,7 @@ from pydicom.pixels import pixel_array
 from pydicom.uid import UID, JPEG2000Lossless, JPEGBaseline8Bit, RLELossless
 
 from pacsgrid.deid import anonymise_file, check_file, collect_identifiers, load_profile
+from pacsgrid.deid.check.pixel_data import check_decoded
 from pacsgrid.deid.pixel.settings import PixelSettings
 from pacsgrid.errors import HeldError
 from support.checked import PSEUDONYMS, checked
@@ -45,6 +46,23 @@ def image(path: Path, syntax: UID, value: bytes, frames: int = 1, **elements: ob
 def no_text(path: Path) -> None:
     data = path.read_bytes()
     assert not any(part in data for part in (b"Kvapil", b"Zdenka", b"7654321", b"1961"))
+
+
+def test_a_jpeg_without_a_number_of_lines_is_held(tmp_path: Path) -> None:
+    """One decoder took 22 GB for 838 bytes."""
+    data = bytearray(jpeg())
+    at = data.index(b"\xff\xc0")
+    data[at + 5 : at + 7] = bytes(2)
+    path = image(tmp_path / "a.dcm", JPEGBaseline8Bit, fragments(bytes(data)))
+    with pytest.raises(HeldError, match="how many rows") as caught:
+        anonymise_file(path, tmp_path / "out", PSEUDONYMS, PROFILE, collect_identifiers([path]))
+    assert caught.value.code == "pixels-unreadable"
+    # The checker decodes none either, whoever made the result.
+    check_decoded(path, path, [0])
+    # Where a later segment tells the lines, the frame is read by who knows that.
+    data[-2:-2] = b"\xff\xdc\0\x04" + GREY.shape[0].to_bytes(2, "big")
+    path = image(tmp_path / "b.dcm", JPEGBaseline8Bit, fragments(bytes(data)))
+    assert checked(path, PROFILE)
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 from pydicom import dcmread
 
 from pacsgrid.embedded.stack import GUEST, OPERATOR, STEWARD, Stack
-from pacsgrid.ledger import InstanceRow, Overview, ReleaseOverview
+from pacsgrid.ledger import InstanceRecord, Overview, ReleaseOverview
 from pacsgrid.model import StudyState
 from pacsgrid.pipeline import ProjectContext
 from pacsgrid.pipeline.doctor import find_faults
@@ -22,7 +22,7 @@ pytestmark = [
 ]
 
 
-def _good(stack: Stack) -> InstanceRow:
+def _good(stack: Stack) -> InstanceRecord:
     with ProjectContext(stack.site, "demo") as context:
         ref = context.pseudonyms.reference("drop", "1.2.826.77.1")
         return context.ledger.instances.of_study(ref)[0]

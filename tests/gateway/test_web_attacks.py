@@ -24,7 +24,7 @@ from pydicom.uid import JPEG2000, JPEGBaseline8Bit, RLELossless
 from pacsgrid.embedded.ports import reserve_port
 from pacsgrid.embedded.process import ChildProcess
 from pacsgrid.grid.sharing import share
-from pacsgrid.ledger import InstanceRow
+from pacsgrid.ledger import InstanceRecord
 from pacsgrid.pacs.part10 import write_head
 from pacsgrid.pacs.storage_scp.incoming import OWNERS, PARTS
 from support.dicom import ct, save
@@ -160,7 +160,7 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
         bomb = deflated_bomb(folder / "in" / "9.dcm", sop, 300)
         digest = hashlib.sha256(bomb.read_bytes()).hexdigest()
         size = bomb.stat().st_size
-        row = InstanceRow(STUDY, f"{STUDY}.1", sop, study.subject, "CT", digest, size)
+        row = InstanceRecord(STUDY, f"{STUDY}.1", sop, study.subject, "CT", digest, size)
         both = Deposited(study.subject, STUDY, [*study.rows, row], {**study.paths, sop: bomb})
         zones.put(both, "brno", attributes=False)
         share(zones.home, PROJECT, ["eva#brno"])

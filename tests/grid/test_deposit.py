@@ -128,7 +128,7 @@ def test_what_an_interrupted_deposit_left_is_used_or_swept(grid: Grid) -> None:
 def test_a_file_damaged_in_the_outbox_never_gets_a_name(grid: Grid) -> None:
     bad = grid.instances[1]
     bad.path.write_bytes(b"\1" * SIZE)
-    with pytest.raises(ZoneError, match="changed since it left the anonymiser"):
+    with pytest.raises(ZoneError, match="changed after it left the anonymiser"):
         deposit(grid.home, "demo", grid.instances, {})
     final = object_path(grid.home.settings.name, "demo", bad)
     assert not grid.home.session.data_objects.exists(final)

@@ -117,7 +117,7 @@ def test_the_command_line_fetches_with_the_rights_of_its_user(
     grid: Grid, study: str, researcher: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["fetch", study, str(grid.dir / "out")]) == 0
-    assert "6 objects fetched and proven" in capsys.readouterr().out
+    assert "6 objects downloaded and verified" in capsys.readouterr().out
     assert got(grid.dir / "out") == sent(grid)
     add_avus(grid.home, study, [AVU("Modality", "CT")])
     assert main(["search", f"/{grid.home.settings.name}/home/demo", "Modality=CT"]) == 0

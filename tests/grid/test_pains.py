@@ -18,8 +18,8 @@ from pacsgrid.embedded.ports import reserve_port
 from pacsgrid.errors import ConflictError, ZoneError, ZoneUnavailableError
 from pacsgrid.grid import Zone, deposit, object_path, study_collection, verify
 from pacsgrid.grid.catalog import GOOD, CatalogReplica, replicas_below
-from pacsgrid.grid.deposit import PARTIAL
 from pacsgrid.grid.irods_requests import get_buffer, put_buffer
+from pacsgrid.grid.layout import PARTIAL
 from pacsgrid.grid.probe import probe
 from pacsgrid.grid.repair import repair, set_replica_status
 from pacsgrid.grid.sharing import share
@@ -175,7 +175,7 @@ def test_no_connection_is_opened_beyond_those_asked_for_and_none_is_left(grid: G
         for _ in range(3):
             deposit(zone, "demo", grid.instances, {}, connections=3)
             verify(zone, "demo", grid.instances, connections=3)
-        pools = [zone.session.pool, zone._catalog.pool]
+        pools = [zone.session.pool, zone._query_session.pool]
         assert len(pools[0].idle) <= 3 and len(pools[1].idle) == 1
         assert not any(pool.active for pool in pools)
     assert not any(pool.idle or pool.active for pool in pools)

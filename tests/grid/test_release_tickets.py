@@ -30,7 +30,7 @@ from pacsgrid.grid.release_tickets import (
 )
 from pacsgrid.grid.sharing import issue_ticket
 from pacsgrid.model import AnonymisedInstance
-from pacsgrid.pipeline.release_documents import release_documents
+from pacsgrid.pipeline.release_documents import ReleaseVersion, release_documents
 from support.gridkit import SIZE, Grid, make_instances
 
 DAY = timedelta(days=1)
@@ -55,12 +55,11 @@ def instances(grid: Grid) -> list[AnonymisedInstance]:
 
 @pytest.fixture
 def released(grid: Grid, instances: list[AnonymisedInstance]) -> str:
-    place = f"/{grid.home.settings.name}/home/demo/releases/heads/v1"
-    ensure_collection(grid.home, place)
-    made = release_documents(grid.home.settings.name, "demo", "heads", 1, "", instances[:4], 0)
-    for name, text in made.items():
-        put_document(grid.home, f"{place}/{name}", text)
-    return place
+    version = ReleaseVersion(grid.home.settings.name, "demo", "heads", 1, "", instances[:4])
+    ensure_collection(grid.home, version.collection)
+    for name, text in release_documents(version).items():
+        put_document(grid.home, f"{version.collection}/{name}", text)
+    return version.collection
 
 
 @pytest.fixture(autouse=True)
@@ -145,9 +144,9 @@ def test_nothing_is_left_when_one_of_them_cannot_be_made(
     grid.home.session.collections.remove(place, recurse=True, force=True)
     with pytest.raises(ZoneError):
         issue_release_tickets(grid.home, released, datetime.now(UTC) + DAY)
-    with pytest.raises(ConfigError, match="over already"):
+    with pytest.raises(ConfigError, match="expired already"):
         issue_release_tickets(grid.home, released, datetime.now(UTC) - DAY)
-    with pytest.raises(ZoneError, match="no release"):
+    with pytest.raises(ZoneError, match="not a release"):
         issue_release_tickets(grid.home, place, datetime.now(UTC) + DAY)
     assert strings(grid.home) == before
 
@@ -194,7 +193,7 @@ def test_icommands_fetch_the_release_by_the_script(
     for _ in range(2):  # the second goes on where the first ended
         done = run()
         assert done.returncode == 0, done.stderr
-        assert "all is here" in done.stdout
+        assert "complete: every file" in done.stdout
     found = [p for p in (grid.dir / "heads-v1").rglob("*.dcm") if p.stat().st_size == SIZE]
     assert len(found) == 4 and not re.search(r"S3", " ".join(map(str, found)))
     revoke_tickets(grid.home, tickets.name)

@@ -17,8 +17,8 @@ from irods.ticket import Ticket
 
 from pacsgrid.errors import ConfigError, ZoneError
 from pacsgrid.grid import Zone, deposit, study_collection
-from pacsgrid.grid.fetch import fetch
-from pacsgrid.grid.sharing import check_read_access, issue_ticket, revoke_ticket, share, unshare
+from pacsgrid.grid.fetch import fetch, stored_below
+from pacsgrid.grid.sharing import issue_ticket, revoke_ticket, share, unshare
 from support.gridkit import SIZE, Grid
 
 
@@ -32,6 +32,15 @@ def jana(grid: Grid) -> Iterator[Zone]:
     user.remove()
 
 
+def readable_bytes(reader: Zone, collection: str) -> int | None:
+    """Return the size of an object that the reader is shown and can read; None without any."""
+    one = next(stored_below(reader, collection), None)
+    if one is None:
+        return None
+    with reader.session.data_objects.open(one.path, "r", allow_redirect=False) as stream:
+        return len(stream.read())
+
+
 def test_a_user_of_a_partner_zone_reads_what_is_there_and_what_comes(
     grid: Grid, jana: Zone
 ) -> None:
@@ -42,15 +51,16 @@ def test_a_user_of_a_partner_zone_reads_what_is_there_and_what_comes(
     for _ in range(2):
         assert share(grid.home, "demo", [member]) == "demo_readers"
     # irods/irods#7713: without rights on the collections above she would be shown nothing.
-    assert check_read_access(jana, data) == SIZE
+    assert readable_bytes(jana, data) == SIZE
     deposit(grid.home, "demo", grid.instances[3:], {})
     assert fetch(jana, data, grid.dir / "out").fetched == 6
     study = study_collection(name, "demo", "S1", "1.2")
     with pytest.raises((CAT_NO_ACCESS_PERMISSION, CollectionDoesNotExist)):
         jana.session.collections.remove(study, recurse=True, force=True)
     unshare(grid.home, "demo", member)
+    assert readable_bytes(jana, data) is None
     with pytest.raises(ZoneError):
-        check_read_access(jana, data)
+        fetch(jana, data, grid.dir / "none")
 
 
 def test_an_unknown_user_of_the_zone_itself_is_told(grid: Grid) -> None:
@@ -86,5 +96,5 @@ def test_a_ticket_opens_a_collection_until_it_ends(grid: Grid) -> None:
     revoke_ticket(grid.home, ticket)
     with pytest.raises(iRODSException):
         read_with(grid, ticket, path)
-    with pytest.raises(ConfigError, match="over already"):
+    with pytest.raises(ConfigError, match="expired already"):
         issue_ticket(grid.home, study, datetime.now(UTC) - timedelta(seconds=1))

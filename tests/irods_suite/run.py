@@ -26,9 +26,9 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1] / "plugins"))
 
-from irods.password_obfuscation import encode
+from irods.password_obfuscation import encode  # noqa: E402
 
-from irods_zone import ZoneServer
+from irods_zone import ZoneServer  # noqa: E402
 
 MODULES = (
     "message", "collection", "data_obj", "meta", "access", "query", "genquery2", "admin", "file",

@@ -54,7 +54,7 @@ def test_damage_in_the_vault(directory: Path) -> None:
     a.unlink()
     c.unlink()
     os.symlink("/etc/passwd", c)
-    assert kinds(directory) == ["missing", "no plain file", "orphan"]
+    assert kinds(directory) == ["missing", "no regular file", "orphan"]
 
 
 def test_damage_in_the_catalog(directory: Path) -> None:
@@ -64,7 +64,7 @@ def test_damage_in_the_catalog(directory: Path) -> None:
         db.execute("INSERT INTO access VALUES(77, 1, 1200)")
         db.execute("INSERT INTO objt VALUES(78, 1, '', '')")
     found = kinds(directory)
-    for kind in ("open", "replica without collection", "right on nothing", "metadata of nothing"):
+    for kind in ("open", "replica without collection", "access to nothing", "metadata of nothing"):
         assert kind in found
 
 
@@ -76,7 +76,7 @@ def test_command(directory: Path) -> None:
         )  # fmt: skip
         return done.returncode, done.stdout
 
-    assert run(directory) == (0, "catalog and vault agree\n")
+    assert run(directory) == (0, "catalog and vaults agree\n")
     file_of(directory, "a").write_bytes(b"A" * 1000)
     code, text = run(directory)
     assert code == 1 and "/brno/home/rods/a replica 0 on demoResc" in text

@@ -18,7 +18,7 @@ from cryptography.x509.oid import NameOID
 from irods.session import iRODSSession
 
 from irods_zone import ZoneServer
-from irods_zone.errors import Disconnected
+from irods_zone.errors import DisconnectedError
 from irods_zone.framing import Message, receive, send
 from support.zone_client import WireClient
 
@@ -85,7 +85,7 @@ def test_tls(tmp_path: Path, certificate: tuple[Path, Path], required: bool) -> 
             else:
                 assert s.collections.get(HOME)
         if required:
-            with pytest.raises((OSError, Disconnected)):
+            with pytest.raises((OSError, DisconnectedError)):
                 WireClient(zone.port)
 
 
@@ -128,7 +128,7 @@ def test_nothing_before_login(zone: ZoneServer) -> None:
     assert client.open(f"{HOME}/o", 577) == -830000
     client.close()
     sock = socket.create_connection(("127.0.0.1", zone.port), timeout=5)
-    with pytest.raises((OSError, Disconnected)):
+    with pytest.raises((OSError, DisconnectedError)):
         send(sock, Message("RODS_CONNECT", 0, b"x" * (2 << 20)))
         receive(sock)
     sock.close()

@@ -17,7 +17,7 @@ import pytest
 from irods_zone import ZoneServer
 from irods_zone.api_registry import HANDLERS
 from irods_zone.consistency_check import check
-from irods_zone.errors import Disconnected, IrodsError
+from irods_zone.errors import DisconnectedError, IrodsError
 from irods_zone.framing import Message, receive, send
 from irods_zone.native_packing import from_xml, to_xml
 from irods_zone.pack_instructions import REQUESTS
@@ -150,7 +150,7 @@ def test_odd_startup_packs(zone: ZoneServer) -> None:
             try:
                 while True:
                     receive(sock)
-            except (Disconnected, OSError):
+            except (DisconnectedError, OSError):
                 pass
 
 
@@ -203,7 +203,7 @@ def test_links_in_the_vault_are_not_followed(tmp_path: Path, secret: Path) -> No
         client.close()
     assert secret.read_bytes() == b"secret"
     assert (outside / folder.name).read_bytes() == b"secret"
-    assert {p.kind for p in check(tmp_path / "z")} == {"no plain file", "behind a link"}
+    assert {p.kind for p in check(tmp_path / "z")} == {"no regular file", "behind a link"}
 
 
 def test_paths_that_climb(zone: ZoneServer, secret: Path) -> None:

@@ -27,7 +27,7 @@ from irods.session import iRODSSession
 PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
 sys.path.insert(0, str(PLUGINS))
 
-from irods_zone import ZoneServer
+from irods_zone import ZoneServer  # noqa: E402
 
 HOME = "/brno/home/rods"
 

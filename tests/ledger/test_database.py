@@ -20,13 +20,6 @@ from pacsgrid.model import AnonymisedInstance, ReplicaProof, StudyState
 INSTANCE = AnonymisedInstance("1", "2", "3", "S1", "CT", "4", "ab" * 32, 10, Path("x"))
 
 
-@pytest.fixture
-def ledger(dsn: str) -> Ledger:
-    ledger = Ledger(dsn, "tester")
-    ledger.studies.add_found("a", "demo", "pacs", "hash", b"sealed")
-    return ledger
-
-
 def _backend(ledger: Ledger) -> int:
     """The server's process that a transaction of this process uses now."""
     ((process,),) = ledger.database.all("SELECT pg_backend_pid()")
@@ -99,7 +92,7 @@ def test_a_broken_connection_is_replaced(ledger: Ledger, dsn: str) -> None:
 
 
 def test_a_transaction_that_is_cut_off_is_not_stored(ledger: Ledger, dsn: str) -> None:
-    with pytest.raises(RetryableError, match="tried again"), ledger.database.transaction():
+    with pytest.raises(RetryableError, match="try again"), ledger.database.transaction():
         ledger.studies.advance("a", StudyState.RETRIEVED)
         _terminate(dsn, _backend(ledger))
         ledger.studies.advance("a", StudyState.ANONYMISED)
@@ -118,6 +111,14 @@ def test_work_stops_when_its_lock_is_lost(ledger: Ledger, dsn: str) -> None:
     ledger.studies.advance("a", StudyState.RETRIEVED)
     with Ledger(dsn).studies.lock("a") as free:
         assert free
+
+
+def test_a_pool_that_is_closed_in_use_is_opened_anew(ledger: Ledger, dsn: str) -> None:
+    with pytest.raises(RetryableError), ledger.database.transaction():
+        pools.close_pool(dsn)
+        ledger.studies.advance("a", StudyState.RETRIEVED)
+    assert _connections(dsn) == set()
+    assert ledger.studies.state("a") is StudyState.FOUND
 
 
 def test_several_calls_are_one_transaction(ledger: Ledger) -> None:

@@ -15,13 +15,6 @@ from pacsgrid.model import AnonymisedInstance, ReplicaProof, StudyState
 INSTANCE = AnonymisedInstance("1", "2", "3", "S1", "CT", "4", "ab" * 32, 10, Path("x"))
 
 
-@pytest.fixture
-def ledger(dsn: str) -> Ledger:
-    ledger = Ledger(dsn, "tester")
-    ledger.studies.add_found("a", "demo", "pacs", "hash", b"sealed")
-    return ledger
-
-
 def test_migrations_apply_once(dsn: str) -> None:
     assert migrate(dsn) == migrate(dsn) >= 1
 

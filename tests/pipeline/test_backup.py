@@ -228,7 +228,7 @@ def _newer(place: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (_lost, "half a backup, or not this one's files: airflow.dump"),
+        (_lost, "incomplete, or mixed with files of another backup: airflow.dump"),
         (_flipped, "ledger.dump is not as it was written"),
         (_cut, "ledger.dump is not as it was written"),
         (_unfinished, "no manifest.json"),

@@ -20,7 +20,7 @@ from pacsgrid.cli import main
 from pacsgrid.config import SITE_ENV
 from pacsgrid.embedded.stack import Stack
 from pacsgrid.errors import RetryableError
-from pacsgrid.grid import Zone
+from pacsgrid.grid import Zone, collection_of_study
 from pacsgrid.grid.catalog import replicas_below
 from pacsgrid.ledger.proofs import Proofs
 from pacsgrid.ledger.studies import Studies
@@ -28,7 +28,6 @@ from pacsgrid.model import StudyQuery, StudyState
 from pacsgrid.pipeline import STEPS, ProjectContext, clear_work_folders, find_studies, run_step
 from pacsgrid.pipeline.maintain import maintain
 from pacsgrid.pipeline.report import project_report
-from pacsgrid.pipeline.studies import collection_of_study
 from support.dicom import ct
 from support.grids import bare_stack
 from support.proof import proven_once
@@ -62,7 +61,7 @@ def vault_files(context: ProjectContext, zone: str, ref: str) -> list[Path]:
     if not rows:
         return []
     with Zone(context.zone(zone).settings) as client:
-        there = replicas_below(client, collection_of_study(context, client, rows))
+        there = replicas_below(client, collection_of_study(client, "demo", rows))
     return [
         Path(replica.file)
         for path, replicas in there.items()
@@ -174,7 +173,7 @@ def test_everything_is_verified_now_when_it_is_asked_for(
         file = vault_files(context, "brno", ref)[0]
         file.write_bytes(b"ruined")
         monkeypatch.setenv(SITE_ENV, str(stack.dir / "site.yaml"))
-        assert main(["keep", "demo", "--verify-now"]) == 0
+        assert main(["maintain", "demo", "--verify-now"]) == 0
         assert capsys.readouterr().out.split(" studies: ")[0] == str(
             len(context.ledger.studies.find("demo", [StudyState.VERIFIED, StudyState.HELD]))
         )

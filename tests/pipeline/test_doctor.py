@@ -10,7 +10,7 @@ import pytest
 from pacsgrid import grid
 from pacsgrid.cli import main
 from pacsgrid.embedded.stack import Stack
-from pacsgrid.ledger import InstanceRow
+from pacsgrid.ledger import InstanceRecord
 from pacsgrid.model import AVU, StudyQuery
 from pacsgrid.pipeline import STEPS, ProjectContext, clear_work_folders, find_studies, run_step
 from pacsgrid.pipeline.doctor import find_faults
@@ -40,7 +40,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield stack
 
 
-def _row(context: ProjectContext) -> InstanceRow:
+def _row(context: ProjectContext) -> InstanceRecord:
     return min(
         (
             row
@@ -103,12 +103,12 @@ def _miscounted(context: Owned) -> Undo:
 
 
 def _stranger(context: ProjectContext) -> Undo:
-    room = context.site.staging / "st-00000000000000000000"
-    room.mkdir()
-    return room.rmdir
+    folder = context.site.staging / "st-00000000000000000000"
+    folder.mkdir()
+    return folder.rmdir
 
 
-def _open_room(context: ProjectContext) -> Undo:
+def _open_folder(context: ProjectContext) -> Undo:
     context.site.outbox.chmod(0o755)
     return lambda: context.site.outbox.chmod(0o700)
 
@@ -153,7 +153,7 @@ def _no_manifest(context: ProjectContext) -> Undo:
         (_late, "proofs are older than allowed"),
         (_miscounted, "what planning counts"),
         (_stranger, "the ledger does not know"),
-        (_open_room, "can be entered by others"),
+        (_open_folder, "others can enter"),
         (_lost_object, "objects that the ledger lists are not in the zone"),
         (_stray_object, "an object that the ledger does not list"),
         (_named_avu, "identifies someone"),

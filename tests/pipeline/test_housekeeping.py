@@ -40,7 +40,7 @@ def _by_name(checks: list[Check]) -> dict[str, Check]:
 def test_a_healthy_site_passes_and_every_part_is_named(stack: Stack) -> None:
     checks = check_site(stack.site)
     assert [check for check in checks if not check.good] == []
-    assert {"ledger", "clock", "key of project demo", "room staging", "source pacs"} <= set(
+    assert {"ledger", "clock", "key of project demo", "work folder staging", "source pacs"} <= set(
         _by_name(checks)
     )
     assert {"zone brno", "zone praha", "source drop"} <= set(_by_name(checks))

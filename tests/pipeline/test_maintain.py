@@ -12,11 +12,11 @@ from irods.models import Collection
 from pacsgrid.cli import main
 from pacsgrid.config import SITE_ENV
 from pacsgrid.embedded.stack import Stack
+from pacsgrid.grid import collection_of_study
 from pacsgrid.model import StudyQuery, StudyState
 from pacsgrid.pipeline import STEPS, ProjectContext, find_studies, run_step
 from pacsgrid.pipeline.maintain import maintain
 from pacsgrid.pipeline.report import project_report
-from pacsgrid.pipeline.studies import collection_of_study
 from support.dicom import ct
 from support.grids import bare_stack
 from support.proof import proven_once
@@ -66,25 +66,25 @@ def test_an_absent_partner_is_caught_up_and_one_can_leave_and_join(
             assert maintain(context, much_later).failures == []
             partner, rows = context.partners[0], context.ledger.instances.of_study(ref)
             for zone in (context.home, partner):
-                path = f"{collection_of_study(context, zone, rows)}/manifest.json"
+                path = f"{collection_of_study(zone, 'demo', rows)}/manifest.json"
                 with zone.session.data_objects.open(path, "r") as stream:
                     assert b'"profile_hash"' in stream.read()
             avus = partner.session.metadata.get(
-                Collection, collection_of_study(context, partner, rows)
+                Collection, collection_of_study(partner, "demo", rows)
             )
             assert {"pacsgrid.subject", "pacsgrid.verified"} <= {avu.name for avu in avus}
 
         monkeypatch.setenv(SITE_ENV, str(stack.dir / "site.yaml"))
-        assert main(["leave", "demo", "praha", "--erase"]) == 2
+        assert main(["remove-partner", "demo", "praha", "--erase"]) == 2
         assert "take it out of partner_zones first" in capsys.readouterr().err
         set_partners(stack, [])
-        assert main(["leave", "demo", "praha", "--erase"]) == 0
+        assert main(["remove-partner", "demo", "praha", "--erase"]) == 0
         with ProjectContext(stack.site, "demo") as context:
             assert not context.zone("praha").session.collections.exists("/praha/home/demo")
             assert {proof.zone for proof in context.ledger.proofs.of_study(ref)} == {"brno"}
         set_partners(stack, ["praha"])
         assert main(["report", "demo"]) == 3
-        assert main(["keep", "demo"]) == 0
+        assert main(["maintain", "demo"]) == 0
         assert "3 objects copied" in capsys.readouterr().out
         with ProjectContext(stack.site, "demo") as context:
             assert proven_once(context, ref)

@@ -10,7 +10,7 @@ from pydicom import dcmread
 from pydicom.data import get_testdata_file
 
 from pacsgrid.errors import ZoneError
-from pacsgrid.ledger import InstanceRow
+from pacsgrid.ledger import InstanceRecord
 from pacsgrid.pipeline.attributes import read_attributes
 from pacsgrid.pipeline.manifest import Manifest
 from support.dicom import ct
@@ -23,15 +23,15 @@ def test_attributes_survive_in_few_bytes(tmp_path: Path) -> None:
         ds = dcmread(path)
         sop = str(ds.SOPInstanceUID)
         known[sop] = read_attributes(path)
-        rows.append(InstanceRow("1.2", str(ds.SeriesInstanceUID), sop, "S1", "CT", "00", 7))
-    made = Manifest.of(rows, known, "demo", "basic", "h", None)
+        rows.append(InstanceRecord("1.2", str(ds.SeriesInstanceUID), sop, "S1", "CT", "00", 7))
+    made = Manifest.build(rows, known, "demo", "basic", "h", None)
     read = Manifest.parse(made.dump())
     assert read == made
     assert {one.sop: read.attributes(one) for one in read.instances} == known
     own = read.instances[0].own
     assert set(own) >= {"00080016", "00080018", "00200013", "00083002"}
     assert "0020000D" in read.shared and "00080060" in read.series["1.2.1"]
-    again = Manifest.of(
+    again = Manifest.build(
         rows, {one.sop: read.attributes(one) for one in read.instances}, "demo", "basic", "h", None
     )
     assert again.dump() == made.dump()

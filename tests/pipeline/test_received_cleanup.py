@@ -16,8 +16,10 @@ from pydicom import dcmread
 
 from pacsgrid.config import ReceiverSettings
 from pacsgrid.embedded.stack import Stack
-from pacsgrid.ledger import Ledger
 from pacsgrid.ledger.codes import REJECTED, WITHDRAWN
+from pacsgrid.ledger.deid_reports import DeidReports
+from pacsgrid.ledger.received_files import ReceivedFiles
+from pacsgrid.ledger.studies import Studies
 from pacsgrid.model import StudyQuery, StudyState
 from pacsgrid.pacs.received_source import ReceivedSource
 from pacsgrid.pacs.storage_scp.completion_watcher import CompletionWatcher
@@ -105,7 +107,7 @@ def states(context: ProjectContext, ref: str) -> list[str]:
 
 
 def report_of(context: ProjectContext, ref: str) -> dict[str, object]:
-    found = context.ledger.report(ref)
+    found = context.ledger.reports.get(ref)
     assert found is not None
     return dict(json.loads(found[0]))
 
@@ -310,8 +312,8 @@ def test_withdrawn_patients_leave_too(context: ProjectContext, study: Study, sta
 @pytest.mark.parametrize(
     ("place", "method", "calls_before", "gone_before"),
     [
-        (Ledger, "add_received", 0, 0),
-        (Ledger, "set_report", 0, 0),
+        (ReceivedFiles, "add", 0, 0),
+        (DeidReports, "set", 0, 0),
         (Path, "unlink", 2, 2),
         (WorkFolders, "wipe", 0, 4),
     ],
@@ -368,7 +370,7 @@ def test_a_late_pass_that_was_killed_counts_once(
         refs = find_studies(context, "received", StudyQuery())
         refs = run_step(context, "retrieve", refs).refs
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(Ledger, "advance", _killed)
+            patch.setattr(Studies, "advance", _killed)
             run_step(context, "anonymise", refs)
     with ProjectContext(stack.site, "demo") as context:
         ref = study.ref(context)
@@ -461,7 +463,7 @@ def test_what_an_older_version_left_is_proven_and_leaves(
     steps(context)
     ref = study.ref(context)
     context.folders(ref).wipe()  # all that it did
-    with context.ledger._transaction() as cursor:
+    with context.ledger.database.transaction() as cursor:
         cursor.execute("DELETE FROM pacsgrid.received WHERE ref = %s", (ref,))
     clean_up(context, DAY, DAY)
     assert study.left() == 2

@@ -41,7 +41,7 @@ def vault_files(stack: Stack) -> int:
 
 def name_of(script: str) -> str:
     """The name that ends a script's tickets, as its head tells."""
-    found = re.search(r"^# .* ended by the name (\w+)\.$", script, re.MULTILINE)
+    found = re.search(r"^# .* Revoke its tickets by the name (\w+)\.$", script, re.MULTILINE)
     assert found is not None
     return found[1]
 
@@ -127,8 +127,8 @@ def test_a_cohort_is_released_fetched_and_survives_a_withdrawal(
         script = capsys.readouterr().out
         assert script.count(f"\nfetch {name_of(script)}.") == 4
         assert main(["ticket", "demo", made, "--revoke", name_of(script)]) == 0
-        assert capsys.readouterr().out == "tickets ended: 5\n"
+        assert capsys.readouterr().out == "tickets revoked: 5\n"
         assert main(["ticket", "demo", "/brno/home/demo/data"]) == 0
         assert main(["ticket", "demo", made, "--revoke", capsys.readouterr().out.strip()]) == 0
-        assert capsys.readouterr().out == "tickets ended: 1\n"
+        assert capsys.readouterr().out == "tickets revoked: 1\n"
         assert main(["withdraw", "demo", "nobody"]) == 2

@@ -26,7 +26,7 @@ from pacsgrid.embedded.ports import reserve_port
 from pacsgrid.gateway.web.bounded_server import BoundedServer, ServerLimits
 from pacsgrid.grid import Zone
 from pacsgrid.grid.admin import prepare_zone
-from pacsgrid.ledger import InstanceRow
+from pacsgrid.ledger import InstanceRecord
 from pacsgrid.model import AnonymisedInstance
 from pacsgrid.pacs.multipart import MultipartReader, boundary_of
 from pacsgrid.pipeline.attributes import read_attributes
@@ -42,7 +42,7 @@ class Deposited:
 
     subject: str
     study: str
-    rows: list[InstanceRow]
+    rows: list[InstanceRecord]
     paths: dict[str, Path] = field(default_factory=dict)
 
 
@@ -122,7 +122,7 @@ class ServedZones:
             study, sop = str(ds.StudyInstanceUID), str(ds.SOPInstanceUID)
             patient = str(ds.get("PatientID") or "none")
             subject = "S" + hashlib.sha256(patient.encode()).hexdigest()[:8]
-            row = InstanceRow(
+            row = InstanceRecord(
                 study,
                 str(ds.SeriesInstanceUID),
                 sop,
@@ -161,7 +161,7 @@ class ServedZones:
         grid.deposit(client, PROJECT, made, {})
         told = one.rows if attributes else ()
         known = {r.sop_uid: read_attributes(one.paths[r.sop_uid]) for r in told}
-        manifest = Manifest.of(one.rows, known, PROJECT, "basic", "hash", None)
+        manifest = Manifest.build(one.rows, known, PROJECT, "basic", "hash", None)
         grid.put_document(client, f"{self.collection(one, zone)}/{MANIFEST}", manifest.dump())
 
     @staticmethod

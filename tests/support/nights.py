@@ -22,7 +22,7 @@ from pacsgrid.embedded.stack import Stack
 from pacsgrid.errors import RetryableError
 from pacsgrid.grid.catalog import CatalogReplica, replicas_below
 from pacsgrid.grid.repair import set_replica_status
-from pacsgrid.ledger import InstanceRow
+from pacsgrid.ledger import InstanceRecord
 from pacsgrid.model import StudyQuery
 from pacsgrid.pipeline import STEPS, ProjectContext, clear_work_folders, find_studies, run_step
 from pacsgrid.pipeline.maintain import MaintenanceReport, maintain
@@ -129,7 +129,7 @@ class Nights:
         return ["brno"] if self.absent_for else ["brno", "praha"]
 
     @staticmethod
-    def _rows(context: ProjectContext) -> list[InstanceRow]:
+    def _rows(context: ProjectContext) -> list[InstanceRecord]:
         studies = context.ledger.studies.find("demo")
         return [row for study in studies for row in context.ledger.instances.of_study(study.ref)]
 
@@ -142,7 +142,7 @@ class Nights:
             if path.endswith(".dcm")
         }
 
-    def _good(self, row: InstanceRow, replicas: list[CatalogReplica]) -> list[CatalogReplica]:
+    def _good(self, row: InstanceRecord, replicas: list[CatalogReplica]) -> list[CatalogReplica]:
         return [r for r in replicas if r.status == "1" and _digest(Path(r.file)) == row.sha256]
 
     def _damage(self, context: ProjectContext) -> None:

@@ -6,6 +6,7 @@ from . import (
     authentication,
     bulk_put,
     bundles,
+    checksums,
     collections,
     data_objects,
     metadata,
@@ -19,7 +20,7 @@ from . import (
 )
 
 __all__ = [
-    "access_control", "administration", "authentication", "bulk_put", "bundles", "collections",
-    "data_objects", "metadata", "queries", "registration", "replicas", "rsync", "server_info",
-    "tickets", "transfers",
+    "access_control", "administration", "authentication", "bulk_put", "bundles", "checksums",
+    "collections", "data_objects", "metadata", "queries", "registration", "replicas", "rsync",
+    "server_info", "tickets", "transfers",
 ]  # fmt: skip

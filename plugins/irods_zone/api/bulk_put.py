@@ -1,7 +1,7 @@
 """Bulk put: many small files in one request, as ``iput -b`` sends them.
 
-The request's array names the objects (column DATA_NAME, full paths), says where each one's bytes
-end in the byte stream (OFFSET_INX), and may give modes and checksums.
+An array in the form of a query's result names the data objects (column DATA_NAME), tells where the
+bytes of each end in the byte stream (OFFSET_INX), and may give modes and checksums.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _OFFSET = 999998  # OFFSET_INX: where the bytes of a file end in the byte stream
 
 
 def _columns(array: Node) -> dict[int, list[str]]:
-    """The columns of a GenQueryOut_PI by number; each has as many values as there are rows."""
+    """Return the complete columns of a GenQueryOut_PI by number."""
     count = array.number("rowCnt")
     found = {
         c.number("attriInx"): c.all("value") for c in array.children if c.tag == "SqlResult_PI"
@@ -32,7 +32,7 @@ def _columns(array: Node) -> dict[int, list[str]]:
 
 @handles(Api.BULK_DATA_OBJ_PUT_AN)
 def _bulk_data_obj_put(session: Session, request: Request) -> Reply:
-    """Put every file of the request; the first that fails ends it, those before it stay."""
+    """Put the files of the request up to the first that fails."""
     keywords = request.node.keywords()
     array = _columns(request.node.child("GenQueryOut_PI"))
     if DATA_NAME not in array or _OFFSET not in array:
@@ -52,17 +52,18 @@ def _bulk_data_obj_put(session: Session, request: Request) -> Reply:
     sums = array.get(D_DATA_CHECKSUM, [""] * len(ends))
     start = 0
     for name, end, mode, checksum in zip(array[DATA_NAME], ends, modes, sums, strict=True):
-        options = keywords | (
-            {"verifyChksum": checksum} if checksum and "verifyChksum" in keywords else {}
-        )
-        _put(
-            session, canonical_path(name), bytearray(request.byte_stream[start:end]), options, mode
-        )
+        options = dict(keywords)
+        if checksum and "verifyChksum" in keywords:
+            options["verifyChksum"] = checksum
+        data = request.byte_stream[start:end]
+        _put(session, canonical_path(name), data, options, mode)
         start = end
     return Reply()
 
 
-def _put(session: Session, path: str, data: bytearray, keywords: dict[str, str], mode: int) -> None:
+def _put(
+    session: Session, path: str, data: bytes | bytearray, keywords: dict[str, str], mode: int
+) -> None:
     create_collection(session, split_path(path)[0], True)
     node = data_object_input(path, keywords | {"dataIncluded": ""}, size=len(data), mode=mode)
     HANDLERS[Api.DATA_OBJ_PUT_AN](session, Request(Api.DATA_OBJ_PUT_AN, node, data, b""))

@@ -1,11 +1,11 @@
-"""Tar files unpacked into collections, and checksums read straight from a vault."""
+"""Tar files unpacked into collections, and checksums of vault files."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import tarfile
-from typing import Any
 
 from ..api_messages import Reply, Request
 from ..api_numbers import Api
@@ -26,43 +26,36 @@ from ..session import Session
 from ..vault import checksum_file, create_file, delete_files, open_file, sync_file
 from ..xml_structures import pack
 
-_BAD_TAR = ErrorCode.SYS_TAR_EXTRACT_ALL_ERR  # SYS_TAR_EXTRACT_ALL_ERR
-_IN_RESOURCE = ErrorCode.SYS_COPY_ALREADY_IN_RESC  # SYS_COPY_ALREADY_IN_RESC
 
-
-def _place(collection: str, member: tarfile.TarInfo) -> str:
+def _member_path(collection: str, member: tarfile.TarInfo) -> str:
+    """Return the logical path of a tar member; refuse members that lead out of the collection."""
     path = canonical_path(f"{collection}/{member.name}")
-    here = path == collection and member.isdir()  # "./", with which `tar -c .` begins
+    here = path == collection and member.isdir()  # "./", the first member that `tar -c .` writes
     if ".." in member.name.split("/") or not (here or path.startswith(collection + "/")):
-        raise IrodsError(_BAD_TAR, "a member leads out of the collection")
+        raise IrodsError(ErrorCode.SYS_TAR_EXTRACT_ALL_ERR, "a member leads out of the collection")
     return path
 
 
 @handles(Api.STRUCT_FILE_EXT_AND_REG_AN)
-def _struct_file_ext(session: Session, request: Request) -> Reply:
-    """Unpack a tar object into a collection, on the tar's own resource, without checksums.
+def _struct_file_ext_and_reg(session: Session, request: Request) -> Reply:
+    """Unpack a tar file into a collection, on the tar file's resource, without checksums.
 
-    As the real server does: each file becomes an object with a good replica on each branch that
-    the tar's tree replicates to; nothing that exists is overwritten unless asked, and what was
-    unpacked before an error stays.
+    As on the real server, every file becomes a data object that is replicated where the resource
+    replicates, existing objects are kept, and what was unpacked before an error stays.
     """
     keywords = request.node.keywords()
     collection = canonical_path(request.node.get("collection"))
-    rows = require_replicas(
-        session,
-        canonical_path(request.node.get("objPath")),
-        READ,
-        ErrorCode.OBJ_PATH_DOES_NOT_EXIST,
-    )
+    tar_path = canonical_path(request.node.get("objPath"))
+    rows = require_replicas(session, tar_path, READ, ErrorCode.OBJ_PATH_DOES_NOT_EXIST)
     row = choose_replica(session, rows, keywords)
     leaf = session.catalog.resources[row["resc_id"]]
     create_collection(session, collection, True)
-    refused = 0
+    status = 0
     made: list[tuple[str, int]] = []
     try:
         with tarfile.open(row["path"], "r:") as tar:
             for member in tar:
-                path = _place(collection, member)
+                path = _member_path(collection, member)
                 if member.isdir():
                     create_collection(session, path, True)
                 elif not member.isfile():
@@ -70,20 +63,21 @@ def _struct_file_ext(session: Session, request: Request) -> Reply:
                         ErrorCode.SYMLINKED_BUNFILE_NOT_ALLOWED, "links are not unpacked"
                     )
                 elif session.catalog.replicas(path):
-                    refused = _IN_RESOURCE
+                    status = ErrorCode.SYS_COPY_ALREADY_IN_RESC
                 else:
                     create_collection(session, path.rsplit("/", 1)[0], True)
                     made.append(_unpack(session, tar, member, path, leaf))
     except tarfile.TarError:
-        raise IrodsError(_BAD_TAR, "not a tar file") from None
+        raise IrodsError(ErrorCode.SYS_TAR_EXTRACT_ALL_ERR, "not a tar file") from None
     finally:
-        _settle(session, made)
-    return Reply(refused)
+        _finish(session, made)
+    return Reply(status)
 
 
 def _unpack(
-    session: Session, tar: tarfile.TarFile, member: tarfile.TarInfo, path: str, leaf: Any
+    session: Session, tar: tarfile.TarFile, member: tarfile.TarInfo, path: str, leaf: sqlite3.Row
 ) -> tuple[str, int]:
+    """Write one file to the vault; return the file and its data id."""
     with session.catalog.transaction() as db:
         data_id, file = insert_data_object(session, db, path, leaf, INTERMEDIATE, {}, 0o600)
     source = tar.extractfile(member)
@@ -100,8 +94,9 @@ def _unpack(
     return file, data_id
 
 
-def _settle(session: Session, made: list[tuple[str, int]]) -> None:
-    # All writes first, then all syncs: the disk gets them in few large batches.
+def _finish(session: Session, made: list[tuple[str, int]]) -> None:
+    """Sync the files, mark their replicas as good, replicate them."""
+    # All are synced after all are written: the disk then writes large batches.
     for file, _ in made:
         fd = open_file(file, os.O_RDONLY)
         try:
@@ -119,11 +114,9 @@ def _settle(session: Session, made: list[tuple[str, int]]) -> None:
 
 @handles(Api.FILE_CHKSUM_AN)
 def _file_chksum(session: Session, request: Request) -> Reply:
-    """Checksum of a vault file, no catalog involved; only for administrators."""
+    """Return the checksum of a vault file without using the catalog; administrators only."""
     if not session.is_admin:
-        raise IrodsError(
-            ErrorCode.SYS_NO_API_PRIV, "not on the list of APIs for clients"
-        )  # SYS_NO_API_PRIV
+        raise IrodsError(ErrorCode.SYS_NO_API_PRIV, "administrators only")
     leaf = session.catalog.resource(request.node.get("rescHier").rsplit(";", 1)[-1])
     path = os.path.realpath(request.node.get("fileName"))
     if not path.startswith(os.path.realpath(leaf["vault"]) + "/"):

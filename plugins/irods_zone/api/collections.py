@@ -1,18 +1,18 @@
-"""Collections: create, remove, rename, trash."""
+"""Collections: create, remove, rename, comment."""
 
 from __future__ import annotations
 
-from typing import Any
+import sqlite3
 
 from ..access_control import require_access
 from ..api_messages import Reply, Request
 from ..api_numbers import Api
 from ..api_registry import handles
 from ..catalog import OWN, WRITE, canonical_path, timestamp
-from ..data_objects import delete_data_object, delete_dependents, is_vault_file
+from ..data_objects import UNREG_OPR, delete_data_object, delete_dependents, is_vault_file
 from ..deferred_deletion import delete_scheduled, schedule
 from ..error_codes import ErrorCode
-from ..errors import Disconnected, IrodsError
+from ..errors import DisconnectedError, IrodsError
 from ..framing import PROGRESS, PROGRESS_SEEN, read_exact
 from ..namespace import (
     create_collection,
@@ -26,24 +26,22 @@ from ..namespace import (
 from ..session import Session
 from ..xml_structures import pack
 
-FILES_PER_REPORT = 10  # a client that removes much hears of it this often, and must answer
+FILES_PER_REPORT = 10  # removed objects per progress report, which the client must answer
 
 
 @handles(Api.COLL_CREATE_AN)
 def _coll_create(session: Session, request: Request) -> Reply:
     """Create a collection."""
-    create_collection(
-        session,
-        canonical_path(request.node.get("collName")),
-        "recursiveOpr" in request.node.keywords(),
-    )
+    path = canonical_path(request.node.get("collName"))
+    create_collection(session, path, "recursiveOpr" in request.node.keywords())
     return Reply()
 
 
 @handles(Api.RM_COLL_AN)
 def _rm_coll(session: Session, request: Request) -> Reply:
-    """Remove a collection."""
+    """Remove a collection, or move it to the trash."""
     path, keywords = canonical_path(request.node.get("collName")), request.node.keywords()
+    unregister = request.node.number("oprType") == UNREG_OPR
     with session.catalog.transaction(durable=True) as db:
         coll = session.catalog.collection(path)
         if coll is None:
@@ -63,62 +61,63 @@ def _rm_coll(session: Session, request: Request) -> Reply:
             raise IrodsError(ErrorCode.SYS_COLLECTION_NOT_EMPTY, path)
         if (rows or inner) and "forceFlag" in keywords and is_home(session, path):
             raise IrodsError(ErrorCode.CANT_RM_NON_EMPTY_HOME_COLL, path)
-        trash = f"/{session.zone.name}/trash/"
-        if (
-            "forceFlag" not in keywords
-            and not path.startswith(trash)
-            and request.node.number("oprType") != 26
-        ):
+        in_trash = path.startswith(f"/{session.zone.name}/trash/")
+        if "forceFlag" not in keywords and not in_trash and not unregister:
             move_to_trash(session, path)
             return Reply()
-        objects: dict[int, list[Any]] = {}
+        objects: dict[int, list[sqlite3.Row]] = {}
         for row in rows:
             objects.setdefault(row["id"], []).append(row)
-        doomed: list[str] = []
+        files: list[str] = []
         for replicas in objects.values():
             require_access(session, replicas[0]["id"], OWN)
             keep = {x["path"] for x in replicas if not is_vault_file(session, x)}
-            doomed += [p for p in delete_data_object(session, db, replicas) if p not in keep]
+            files += [p for p in delete_data_object(session, db, replicas) if p not in keep]
         if is_trash_home(session, path):
             ids.remove(coll["id"])  # emptied, not removed
-        for cid in ids:
-            delete_dependents(db, cid)
-        db.executemany("DELETE FROM coll WHERE id=?", [(cid,) for cid in ids])
-        if request.node.number("oprType") == 26:
-            doomed = []
-        schedule(db, doomed)
-    delete_scheduled(session.catalog, doomed)
+        for coll_id in ids:
+            delete_dependents(db, coll_id)
+        db.executemany("DELETE FROM coll WHERE id=?", [(coll_id,) for coll_id in ids])
+        if unregister:
+            files = []
+        schedule(db, files)
+    delete_scheduled(session.catalog, files)
     names = {c["id"]: c["name"] for c in (coll, *inner)}
-    gone = [f"{names[x[0]['coll_id']]}/{x[0]['name']}" for x in objects.values()]
-    while len(gone) >= FILES_PER_REPORT:
-        session.send_reply(
-            Reply(PROGRESS, _operation_stat(FILES_PER_REPORT, gone[FILES_PER_REPORT - 1]))
-        )
+    removed = [f"{names[x[0]['coll_id']]}/{x[0]['name']}" for x in objects.values()]
+    return Reply(0, _operation_stat(_report_progress(session, removed), ""))
+
+
+def _report_progress(session: Session, removed: list[str]) -> int:
+    """Report removed objects, some at a time; return how many are left for the reply."""
+    while len(removed) >= FILES_PER_REPORT:
+        last = removed[FILES_PER_REPORT - 1]
+        session.send_reply(Reply(PROGRESS, _operation_stat(FILES_PER_REPORT, last)))
         if read_exact(session.sock, 4) != PROGRESS_SEEN:
-            raise Disconnected("no answer to a progress report")
-        gone = gone[FILES_PER_REPORT:]
-    return Reply(0, _operation_stat(len(gone), ""))
+            raise DisconnectedError("no answer to a progress report")
+        removed = removed[FILES_PER_REPORT:]
+    return len(removed)
 
 
 def _operation_stat(files: int, last: str) -> bytes:
-    """How much of a collection operation is done."""
+    """Return the CollOprStat_PI: how much of an operation on a collection is done."""
     return pack("CollOprStat_PI", filesCnt=files, totalFileCnt=0, bytesWritten=0, lastObjPath=last)
 
 
 @handles(Api.DATA_OBJ_RENAME_AN)
 def _data_obj_rename(session: Session, request: Request) -> Reply:
     """Rename a data object or collection."""
-    a, b = request.node.children[0], request.node.children[1]
-    old, new = canonical_path(a.get("objPath")), canonical_path(b.get("objPath"))
+    old, new = (canonical_path(node.get("objPath")) for node in request.node.children[:2])
     if new.split("/")[1] != session.zone.name:
-        raise IrodsError(ErrorCode.SYS_CROSS_ZONE_MV_NOT_SUPPORTED, "across zones")
+        raise IrodsError(
+            ErrorCode.SYS_CROSS_ZONE_MV_NOT_SUPPORTED, "objects do not move across zones"
+        )
     rename(session, old, new)
     return Reply()
 
 
 @handles(Api.MOD_COLL_AN)
 def _mod_coll(session: Session, request: Request) -> Reply:
-    """Change a collection's comment."""
+    """Change the comment of a collection."""
     coll = session.catalog.collection(canonical_path(request.node.get("collName")))
     if coll is None:
         raise IrodsError(ErrorCode.CAT_UNKNOWN_COLLECTION, request.node.get("collName"))

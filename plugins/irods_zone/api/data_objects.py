@@ -1,7 +1,8 @@
-"""Data object APIs."""
+"""Data objects: open, read, write, close, stat, unlink."""
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 
@@ -12,6 +13,7 @@ from ..api_numbers import Api
 from ..api_registry import handles
 from ..catalog import OWN, READ, canonical_path
 from ..data_objects import (
+    UNREG_OPR,
     OpenReplica,
     choose_replica,
     delete_data_object,
@@ -31,28 +33,25 @@ from ..xml_structures import pack
 
 @handles(Api.DATA_OBJ_CREATE_AN, Api.DATA_OBJ_OPEN_AN)
 def _data_obj_create(session: Session, request: Request) -> Reply:
-    """Open, or create what is then empty."""
+    """Open a replica; DATA_OBJ_CREATE also creates or empties it."""
     path, flags = request.node.get("objPath"), request.node.number("openFlags")
     if not path.startswith("/"):
         raise IrodsError(ErrorCode.SYS_INVALID_FILE_PATH, path)
     if request.api == Api.DATA_OBJ_CREATE_AN:
         flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC
     keywords = request.node.keywords()
-    PutOptions.read(keywords)  # before anything is made
+    PutOptions.read(keywords)  # refuse malformed ones before anything is made
     handle = open_replica(
         session, canonical_path(path), flags, keywords, request.node.number("createMode")
     )
     handle.open_keywords = keywords
-    handle.checksums = {
-        key: keywords[key] for key in ("regChksum", "verifyChksum") if key in keywords
-    }
     fd = session.free_descriptor()
     session.handles[fd] = handle
     return Reply(fd)
 
 
 def _open_handle(session: Session, request: Request) -> OpenReplica:
-    """The handle a request names."""
+    """Return the open replica that a request names by its descriptor."""
     found = session.handles.get(request.node.number("l1descInx"))
     if not isinstance(found, OpenReplica):
         raise IrodsError(ErrorCode.SYS_BAD_FILE_DESCRIPTOR, "bad descriptor")
@@ -61,25 +60,23 @@ def _open_handle(session: Session, request: Request) -> OpenReplica:
 
 @handles(Api.DATA_OBJ_WRITE_AN)
 def _data_obj_write(session: Session, request: Request) -> Reply:
-    """Write at the handle's offset."""
+    """Write at the descriptor's offset, or at the end if it was opened to append."""
     handle = _open_handle(session, request)
     if not handle.write:
         raise IrodsError(ErrorCode.SYS_FILE_DESC_OUT_OF_RANGE, "not open for writing")
     if handle.by_ticket:
         tickets.count_bytes_written(session, len(request.byte_stream))
     handle.mark_written()
-    if handle.append:  # as open(2) has it: wherever the descriptor stands
+    if handle.append:
         handle.offset = os.fstat(handle.fd).st_size
-    view, done = memoryview(request.byte_stream), 0
-    while done < len(view):
-        done += os.pwrite(handle.fd, view[done:], handle.offset + done)
-    handle.offset += done
-    return Reply(done)
+    handle.write_all(request.byte_stream, handle.offset)
+    handle.offset += len(request.byte_stream)
+    return Reply(len(request.byte_stream))
 
 
 @handles(Api.DATA_OBJ_READ_AN)
 def _data_obj_read(session: Session, request: Request) -> Reply:
-    """Read at the handle's offset."""
+    """Read at the descriptor's offset."""
     handle = _open_handle(session, request)
     size = min(max(request.node.number("len"), 0), 1 << 28)
     data = os.pread(handle.fd, size, handle.offset)
@@ -89,35 +86,35 @@ def _data_obj_read(session: Session, request: Request) -> Reply:
 
 @handles(Api.DATA_OBJ_LSEEK_AN)
 def _data_obj_lseek(session: Session, request: Request) -> Reply:
-    """Move the handle's offset."""
+    """Set the descriptor's offset."""
     handle = _open_handle(session, request)
-    base = (
-        0,
-        handle.offset,
-        os.fstat(handle.fd).st_size if request.node.number("whence") == 2 else 0,
-    )
-    whence = request.node.number("whence")
-    if whence not in (0, 1, 2) or base[whence] + request.node.number("offset") < 0:
-        raise IrodsError(ErrorCode.UNIX_FILE_LSEEK_ERR - 22, "bad seek")
-    handle.offset = base[whence] + request.node.number("offset")
+    bases = {os.SEEK_SET: 0, os.SEEK_CUR: handle.offset, os.SEEK_END: os.fstat(handle.fd).st_size}
+    base = bases.get(request.node.number("whence"))
+    offset = request.node.number("offset")
+    if base is None or base + offset < 0:
+        raise IrodsError(ErrorCode.UNIX_FILE_LSEEK_ERR - errno.EINVAL, "bad seek")
+    handle.offset = base + offset
     return Reply(0, pack("fileLseekOut_PI", offset=handle.offset))
 
 
 @handles(Api.DATA_OBJ_CLOSE_AN)
 def _data_obj_close(session: Session, request: Request) -> Reply:
-    """Close; what was written becomes good.
-
-    The checksum is asked for in the open, as on a real server, which disregards a close's keywords.
-    """
+    """Close a descriptor; a written replica becomes good."""
     handle = _open_handle(session, request)
-    close_replica(session, request.node.number("l1descInx"), handle.checksums)
+    # The checksum is asked for in the open; the real server disregards keywords of the close.
+    keywords = {
+        key: value
+        for key, value in handle.open_keywords.items()
+        if key in ("regChksum", "verifyChksum")
+    }
+    close_replica(session, request.node.number("l1descInx"), keywords)
     PutOptions.read(handle.open_keywords).apply(session, handle.logical_path)
     return Reply()
 
 
 @handles(Api.OBJ_STAT_AN)
 def _obj_stat(session: Session, request: Request) -> Reply:
-    """Stat of a collection or data object."""
+    """Describe a data object or collection."""
     path = canonical_path(request.node.get("objPath"))
     coll = session.catalog.collection(path)
     if coll is not None:
@@ -139,38 +136,37 @@ def _obj_stat(session: Session, request: Request) -> Reply:
 
 @handles(Api.DATA_OBJ_UNLINK_AN)
 def _data_obj_unlink(session: Session, request: Request) -> Reply:
-    """Remove a data object, or unregister it."""
+    """Remove a data object, move it to the trash, or unregister it."""
     keywords = request.node.keywords()
+    unregister = request.node.number("oprType") == UNREG_OPR
     path = canonical_path(request.node.get("objPath"))
     with session.catalog.transaction(durable=True) as db:
         rows = require_replicas(session, path, OWN)
-        if "forceFlag" not in keywords and request.node.number("oprType") != 26:
+        if "forceFlag" not in keywords and not unregister:
             move_to_trash(session, path)
             return Reply()
-        doomed = [x["path"] for x in rows if is_vault_file(session, x)]
+        files = [] if unregister else [x["path"] for x in rows if is_vault_file(session, x)]
         delete_data_object(session, db, rows)
-        if request.node.number("oprType") == 26:
-            doomed = []
-        schedule(db, doomed)
-    delete_scheduled(session.catalog, doomed)
+        schedule(db, files)
+    delete_scheduled(session.catalog, files)
     return Reply()
 
 
 @handles(Api.GET_FILE_DESCRIPTOR_INFO_APN)
 def _get_file_descriptor_info(session: Session, request: Request) -> Reply:
-    """What a parallel writer must know to open the same replica again."""
+    """Describe an open replica, so that parallel connections can open it as well."""
     return json_reply(_describe_descriptor(session, int(request.json().get("fd", -1))))
 
 
 @handles(Api.REPLICA_OPEN_APN)
 def _replica_open(session: Session, request: Request) -> Reply:
-    """Open a replica and describe it in one go."""
+    """Open a replica and describe it."""
     number = _data_obj_create(session, request).status
     return Reply(number, json_body(_describe_descriptor(session, number)))
 
 
 def _describe_descriptor(session: Session, number: int) -> dict[str, object]:
-    """A descriptor's replica, with the token that lets other connections write to it."""
+    """Describe an open replica, with the token that lets other connections write to it."""
     handle = session.handles.get(number)
     if handle is None:
         raise IrodsError(ErrorCode.SYS_BAD_FILE_DESCRIPTOR, "bad descriptor")
@@ -179,11 +175,14 @@ def _describe_descriptor(session: Session, number: int) -> dict[str, object]:
     row = session.catalog.one(
         "SELECT * FROM data WHERE id=? AND repl=?", handle.data_id, handle.repl
     )
+    if row is None:
+        raise IrodsError(ErrorCode.OBJ_PATH_DOES_NOT_EXIST, "removed meanwhile")
     return {
         "fd": number, "replica_token": handle.lock.token if handle.lock else "", "in_use": True,
         "data_object_info": {
-            "replica_number": handle.repl, "data_id": handle.data_id, "object_path": handle.logical_path,
-            "resource_hierarchy": session.catalog.hierarchy(row["resc_id"]), "data_size": row["size"],
+            "replica_number": handle.repl, "data_id": handle.data_id,
+            "object_path": handle.logical_path, "data_size": row["size"],
+            "resource_hierarchy": session.catalog.hierarchy(row["resc_id"]),
             "replica_status": row["status"], "file_path": handle.path, "checksum": row["checksum"],
         },
     }  # fmt: skip
@@ -191,7 +190,7 @@ def _describe_descriptor(session: Session, number: int) -> dict[str, object]:
 
 @handles(Api.GET_RESOURCE_INFO_FOR_OPERATION_AN)
 def _get_resource_info_for_operation(session: Session, request: Request) -> Reply:
-    """The host and hierarchy that an open or create would go to, for clients that go there."""
+    """Return host and resource hierarchy that an open or a create would use."""
     path, keywords = canonical_path(request.node.get("objPath")), request.node.keywords()
     kind = keywords.get("getResourceInfoOpType") or keywords.get("get_resource_info_op_type") or ""
     rows = session.catalog.replicas(path)
@@ -201,9 +200,10 @@ def _get_resource_info_for_operation(session: Session, request: Request) -> Repl
             raise IrodsError(ErrorCode.OBJ_PATH_DOES_NOT_EXIST, path)
         require_access(session, rows[0]["id"], READ, ErrorCode.OBJ_PATH_DOES_NOT_EXIST)
         row = choose_replica(session, rows, keywords)
-    leaf = (
-        target_leaf(session, keywords) if row is None else session.catalog.resources[row["resc_id"]]
-    )
+    if row is None:
+        leaf = target_leaf(session, keywords)
+    else:
+        leaf = session.catalog.resources[row["resc_id"]]
     return json_string_reply(
         {"host": leaf["loc"], "resource_hierarchy": session.catalog.hierarchy(leaf["id"])}
     )
@@ -211,7 +211,7 @@ def _get_resource_info_for_operation(session: Session, request: Request) -> Repl
 
 @handles(Api.REPLICA_CLOSE_APN)
 def _replica_close(session: Session, request: Request) -> Reply:
-    """Close as parallel writers do, with or without telling the catalog."""
+    """Close a descriptor as parallel writers do."""
     data = request.json()
     number = int(data.get("fd", -1))
     handle = session.handles.get(number)

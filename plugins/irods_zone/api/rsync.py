@@ -1,4 +1,4 @@
-"""Synchronisation as irsync asks for it, where what the client knows does not decide."""
+"""Synchronisation, as irsync asks for it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MODES = {"LOCAL_TO_IRODS": GET, "IRODS_TO_LOCAL": PUT}
 
 @handles(Api.DATA_OBJ_RSYNC_AN)
 def _data_obj_rsync(session: Session, request: Request) -> Reply:
-    """Compare a file's checksum with an object's, or bring one object's bytes to another."""
+    """Compare a file's checksum with a data object's, or copy one data object to another."""
     keywords = request.node.keywords()
     mode = keywords.get("rsyncMode", "")
     if mode == "IRODS_TO_IRODS":

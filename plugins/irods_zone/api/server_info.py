@@ -1,4 +1,4 @@
-"""What the server tells about itself."""
+"""Information about the server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..xml_structures import pack
 
 @handles(Api.GET_MISC_SVR_INFO_AN)
 def _get_misc_svr_info(session: Session, request: Request) -> Reply:
-    """Server type, version, zone."""
+    """Return type, version and zone of the server."""
     known = pack(
         "MiscSvrInfo_PI", serverType=1, serverBootTime=0, relVersion=RELEASE, apiVersion="d",
         rodsZone=session.zone.name,
@@ -33,13 +33,13 @@ FEATURES = {
 
 @handles(Api.GET_LIBRARY_FEATURES_AN)
 def _get_library_features(session: Session, request: Request) -> Reply:
-    """What this server can do beyond the oldest ones."""
+    """Return the features that newer clients ask for."""
     return json_string_reply(FEATURES)
 
 
 @handles(Api.CLIENT_HINTS_AN)
 def _client_hints(session: Session, request: Request) -> Reply:
-    """What a client may adapt to: checksums, rules and registered queries."""
+    """Return what a client may adapt to: checksum scheme, rules and registered queries."""
     queries = session.catalog.rows("SELECT alias, sql FROM specific ORDER BY alias")
     return json_reply({
         "hash_scheme": "SHA256", "match_hash_policy": "compatible", "plugins": [], "rules": [],

@@ -1,4 +1,4 @@
-"""The ticket API: create, modify, delete, and use for this connection."""
+"""Tickets: create, modify, delete, and use on this connection."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..session import Session
 
 @handles(Api.TICKET_ADMIN_AN)
 def _ticket_admin(session: Session, request: Request) -> Reply:
-    """What iticket does."""
+    """Do what iticket asks for."""
     verb, name, *rest = [request.node.get(f"arg{i}") for i in range(1, 7)]
     if verb == "session":
         session.ticket = name
@@ -40,7 +40,7 @@ def _ticket_admin(session: Session, request: Request) -> Reply:
 
 
 def _create_ticket(session: Session, name: str, kind: str, path: str) -> None:
-    """A ticket for a data object or collection that the user owns."""
+    """Create a ticket for a data object or collection that the user owns."""
     if kind not in ("read", "write") or not name:
         raise IrodsError(ErrorCode.CAT_INVALID_ARGUMENT, f"{kind} {name}")
     coll, rows = session.catalog.collection(path), session.catalog.replicas(path)

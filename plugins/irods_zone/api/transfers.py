@@ -1,8 +1,8 @@
-"""Put and get of whole data objects, as iCommands do it.
+"""Put and get of whole data objects, as iCommands transfer them.
 
-Small objects travel in the request or reply itself. Of larger ones the server tells a descriptor
-and that it wants no parallel streams; the client then reads or writes that descriptor over the same
-connection and says when it is complete (API 626).
+Small objects travel in the request or reply itself. For larger ones the server returns a descriptor
+and no portals for parallel streams; the client then reads or writes with the descriptor on the same
+connection and ends with OPR_COMPLETE.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MAX_SINGLE_BUFFER = 32 << 20  # bytes; iRODS's own default
 
 @handles(Api.DATA_OBJ_PUT_AN)
 def _data_obj_put(session: Session, request: Request) -> Reply:
-    """Put the bytes of the request, or open an object for those that follow."""
+    """Store the bytes of the request, or open a replica for the bytes that follow."""
     keywords = request.node.keywords()
     path = canonical_path(request.node.get("objPath"))
     rows = session.catalog.replicas(path)
@@ -36,24 +36,17 @@ def _data_obj_put(session: Session, request: Request) -> Reply:
         raise IrodsError(ErrorCode.OVERWRITE_WITHOUT_FORCE_FLAG, path)
     check_overwrite_target(session, rows, keywords)
     options = PutOptions.read(keywords)
-    handle = open_replica(
-        session,
-        path,
-        os.O_RDWR | os.O_CREAT | os.O_TRUNC,
-        keywords,
-        request.node.number("createMode"),
-    )
+    flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC
+    handle = open_replica(session, path, flags, keywords, request.node.number("createMode"))
     fd = session.free_descriptor()
     session.handles[fd] = handle
     if "dataIncluded" not in keywords and request.node.number("dataSize") > 0:
         handle.transfer = keywords
         return Reply(fd, _portal_reply(fd))
-    view, done = memoryview(request.byte_stream), 0
     try:
         if handle.by_ticket:
-            tickets.count_bytes_written(session, len(view))
-        while done < len(view):
-            done += os.pwrite(handle.fd, view[done:], done)
+            tickets.count_bytes_written(session, len(request.byte_stream))
+        handle.write_all(request.byte_stream, 0)
     except BaseException:
         handle.abandon()
         raise
@@ -64,7 +57,7 @@ def _data_obj_put(session: Session, request: Request) -> Reply:
 
 @handles(Api.DATA_OBJ_GET_AN)
 def _data_obj_get(session: Session, request: Request) -> Reply:
-    """The bytes of an object, or of a large one a descriptor to read them from."""
+    """Return the bytes of an object, or a descriptor to read a large one."""
     keywords = request.node.keywords()
     handle = open_replica(session, canonical_path(request.node.get("objPath")), 0, keywords)
     try:
@@ -88,7 +81,7 @@ def _data_obj_get(session: Session, request: Request) -> Reply:
 
 
 def _check_named_resource(session: Session, handle: OpenReplica, keywords: dict[str, str]) -> None:
-    """Refuse a get from a resource that holds no replica which could be read."""
+    """Refuse a get from a resource that has no readable replica."""
     name = keywords.get("rescName")
     if not name or keywords.get("replNum") or keywords.get("resc_hier"):
         return
@@ -101,7 +94,7 @@ def _check_named_resource(session: Session, handle: OpenReplica, keywords: dict[
 
 
 def _portal_reply(number: int, checksum: str = "") -> bytes:
-    """PortalOprOut_PI that offers no portal: no threads, and a descriptor if there is one."""
+    """Return a PortalOprOut_PI without portals; with a descriptor for a large object."""
     ports = pack("PortList_PI", portNum=0, cookie=0, sock=0, windowSize=0, hostAddr="")
     return pack(
         "PortalOprOut_PI", status=0, l1descInx=number, numThreads=0, chksum=checksum
@@ -110,7 +103,7 @@ def _portal_reply(number: int, checksum: str = "") -> bytes:
 
 @handles(Api.OPR_COMPLETE_AN)
 def _opr_complete(session: Session, request: Request) -> Reply:
-    """The client is done with a descriptor; a negative number says that its transfer failed."""
+    """End the transfer of a descriptor; a negative number says that transfers failed."""
     number = request.node.number("myInt")
     if number < 0:
         for handle in list(session.handles.values()):

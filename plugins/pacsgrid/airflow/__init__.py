@@ -1,1 +1,1 @@
-"""The seam between Airflow and pacsgrid."""
+"""What pacsgrid adds to Airflow: hooks, operators, sensors, triggers, and what the DAGs call."""

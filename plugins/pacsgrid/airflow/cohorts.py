@@ -1,4 +1,7 @@
-"""What the DAGs `release_cohort` and `withdraw_patient` call: counts to approve, then the deed."""
+"""What the DAGs `release_cohort` and `withdraw_patient` call.
+
+Each DAG counts first, a steward approves the counts, and only then it releases or withdraws.
+"""
 
 from __future__ import annotations
 
@@ -10,32 +13,43 @@ from pacsgrid.airflow.tasks import project_context
 from pacsgrid.errors import ConfigError, RetryableError
 
 if TYPE_CHECKING:
-    from pacsgrid.ledger import InstanceRow
+    from pacsgrid.ledger import InstanceRecord
     from pacsgrid.pipeline import ProjectContext
 
 
-def _members(opened: ProjectContext, params: Mapping[str, Any]) -> dict[str, list[InstanceRow]]:
+def _members(context: ProjectContext, params: Mapping[str, Any]) -> dict[str, list[InstanceRecord]]:
     from pacsgrid.grid.search import Criterion
     from pacsgrid.pipeline.release import select_cohort
 
     criteria = [Criterion.parse(text) for text in params.get("criteria") or ()]
     listed = list(params.get("members") or ())
-    return select_cohort(opened, criteria, listed, listed)
+    return select_cohort(context, criteria, listed, listed)
 
 
-def _digest(members: Mapping[str, list[InstanceRow]]) -> str:
+def _digest(members: Mapping[str, list[InstanceRecord]]) -> str:
     lines = sorted(f"{row.sop_uid} {row.sha256}" for rows in members.values() for row in rows)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def count(params: Mapping[str, Any]) -> dict[str, str]:
-    """Count the cohort; returns the question for the steward and the cohort's digest."""
-    with project_context(params, "release_cohort") as opened:
+    """Count the cohort that a run's parameters select.
+
+    Parameters
+    ----------
+    params
+        The run's parameters: ``project``, ``name``, ``criteria``, ``members``.
+
+    Returns
+    -------
+    dict of str to str
+        ``subject`` and ``body`` of the question for the steward, and the cohort's ``digest``.
+    """
+    with project_context(params, "release_cohort") as context:
         from pacsgrid.pipeline.release import summarise_cohort
 
-        members = _members(opened, params)
+        members = _members(context, params)
         if not members:
-            raise ConfigError("no verified study is in this cohort; look at criteria and members")
+            raise ConfigError("no verified study is in this cohort; check criteria and members")
         seen = summarise_cohort(members)
         kinds = "".join(f"\n- {name}: {n} instances" for name, n in seen.modalities.items())
         return {
@@ -48,31 +62,54 @@ def count(params: Mapping[str, Any]) -> dict[str, str]:
 
 
 def freeze(params: Mapping[str, Any], approved: str) -> str:
-    """Release what was approved; returns its collection in the home zone.
+    """Release the cohort that was approved.
+
+    Parameters
+    ----------
+    params
+        The run's parameters, as for `count`, and the release's ``title``.
+    approved
+        The digest of the cohort that the steward approved.
+
+    Returns
+    -------
+    str
+        Path of the release's collection in the home zone.
 
     Raises
     ------
     AirflowFailException
-        The cohort is not the one that was approved: studies came or went meanwhile.
+        Studies were added or removed since the cohort was counted.
     """
-    with project_context(params, "release_cohort") as opened:
+    with project_context(params, "release_cohort") as context:
         from pacsgrid.pipeline.release import release_cohort
 
-        members = _members(opened, params)
+        members = _members(context, params)
         if _digest(members) != approved:
             raise ConfigError("the cohort has changed since it was counted; start another run")
-        return release_cohort(opened, params["name"], members, params.get("title") or "")
+        return release_cohort(context, params["name"], members, params.get("title") or "")
 
 
 def count_patient(params: Mapping[str, Any]) -> dict[str, str]:
-    """Count what a withdrawal would remove; returns the question for the steward."""
-    with project_context(params, "withdraw_patient") as opened:
+    """Count what a withdrawal would remove.
+
+    Parameters
+    ----------
+    params
+        The run's parameters: ``project``, and ``subject``, the patient's pseudonym.
+
+    Returns
+    -------
+    dict of str to str
+        ``subject`` and ``body`` of the question for the steward.
+    """
+    with project_context(params, "withdraw_patient") as context:
         subject, project = params["subject"], params["project"]
-        members = opened.ledger.instances.verified(project, [], [subject])
-        objects = len(opened.ledger.instances.sop_uids_of_subject(project, subject))
-        if not objects and not opened.ledger.withdrawals.is_withdrawn(project, subject):
+        members = context.ledger.instances.verified(project, [], [subject])
+        objects = len(context.ledger.instances.sop_uids_of_subject(project, subject))
+        if not objects and not context.ledger.withdrawals.is_withdrawn(project, subject):
             raise ConfigError(f"project {project} has no subject {subject}; give the pseudonym")
-        zones = ", ".join((opened.project.home_zone, *opened.project.partner_zones))
+        zones = ", ".join((context.project.home_zone, *context.project.partner_zones))
         return {
             "subject": f"Withdraw {subject} from project {project}",
             "body": f"{len(members)} verified studies, {objects} instances, in the zones {zones}."
@@ -82,9 +119,20 @@ def count_patient(params: Mapping[str, Any]) -> dict[str, str]:
 
 
 def withdraw(params: Mapping[str, Any]) -> None:
-    """Withdraw the patient; tried again until every zone is proven clean."""
-    with project_context(params, "withdraw_patient") as opened:
+    """Withdraw the patient.
+
+    Parameters
+    ----------
+    params
+        The run's parameters, as for `count_patient`.
+
+    Raises
+    ------
+    AirflowException
+        A zone still has objects of the patient; the task is tried again until none has.
+    """
+    with project_context(params, "withdraw_patient") as context:
         from pacsgrid.pipeline.withdraw import withdraw
 
-        if left := withdraw(opened, params["subject"]):
+        if left := withdraw(context, params["subject"]):
             raise RetryableError(f"still to be erased in: {', '.join(left)}; tried again later")

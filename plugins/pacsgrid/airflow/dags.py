@@ -1,7 +1,4 @@
-"""What the DAGs have in common: defaults, schedules by the site's clock, a steward's approval.
-
-The DAG files keep what is their own.
-"""
+"""What the DAGs share: defaults, schedules in the site's time zone, a steward's approval."""
 
 from __future__ import annotations
 
@@ -12,18 +9,26 @@ from typing import Any
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Asset, AssetOrTimeSchedule, CronTriggerTimetable, dag
 
-from pacsgrid.airflow.notify import failed
+from pacsgrid.airflow.notify import notify_failure
 from pacsgrid.config import site_names
 
 RECEIVED = Asset(name="pacsgrid_received", uri="pacsgrid://received")
 VERIFIED = Asset(name="pacsgrid_verified", uri="pacsgrid://verified")
 STEWARD, OPERATOR = "data steward", "site operator"
-# A steward may be on leave; a run that nobody answers ends by itself.
+# A steward may be on leave. A run that nobody answers ends after this.
 ANSWER_WITHIN = timedelta(days=14)
 
 
 def at(cron: str, assets: Sequence[Asset] = ()) -> Any:
-    """Return a schedule by the clock on the site's wall, or earlier when an asset is updated."""
+    """Return a schedule in the site's time zone.
+
+    Parameters
+    ----------
+    cron
+        When to run, as a cron expression.
+    assets
+        Assets whose update starts a run too.
+    """
     timetable = CronTriggerTimetable(cron, timezone=site_names().time_zone)
     if not assets:
         return timetable
@@ -40,22 +45,24 @@ def site_dag(
     longest_delay: timedelta = timedelta(minutes=30),
     **more: Any,
 ) -> Callable[[Callable[[], None]], Callable[[], Any]]:
-    """Return Airflow's `dag` decorator with what every DAG of pacsgrid has.
+    """Return Airflow's `dag` decorator with the settings that every DAG of pacsgrid has.
 
     Parameters
     ----------
     doc
-        The DAG's page in the UI: the file's docstring.
+        The DAG's documentation in the UI: the file's docstring.
     tag
-        What the DAG is about, beside ``pacsgrid``.
+        A tag beside ``pacsgrid``.
     owner
-        Whose task it is when a task fails.
+        Who looks after a task that fails.
     limit
-        How long a task may take where it does not say so itself.
-    retries, retry_delay, longest_delay
-        How often a task is tried again; the wait doubles each time.
+        How long a task may take, unless it sets a limit itself.
+    retries
+        How often a task is tried again.
+    retry_delay, longest_delay
+        The wait before the first retry, which doubles each time, and its limit.
     more
-        Anything else that `airflow.sdk.dag` takes.
+        Other arguments of `airflow.sdk.dag`.
     """
     decorator: Callable[[Callable[[], None]], Callable[[], Any]] = dag(
         catchup=False,
@@ -68,7 +75,7 @@ def site_dag(
             "retry_exponential_backoff": True,
             "max_retry_delay": longest_delay,
             "execution_timeout": limit,
-            "on_failure_callback": failed,
+            "on_failure_callback": notify_failure,
         },
         **{"schedule": None, **more},
     )
@@ -76,9 +83,12 @@ def site_dag(
 
 
 def approval(counted: str) -> ApprovalOperator:
-    """Return the task that shows a steward what `counted` returned and waits for a yes.
+    """Return a task that asks a steward to approve; without an answer in time it is rejected.
 
-    The task of that id returns a ``subject`` and a ``body``. Without an answer in time it is no.
+    Parameters
+    ----------
+    counted
+        Id of the task that returned the ``subject`` and the ``body`` of the question.
     """
     return ApprovalOperator(
         task_id="approve",

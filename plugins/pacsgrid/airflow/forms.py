@@ -1,7 +1,7 @@
-"""The fields of the trigger forms: the names come from the site file, so a new source or project
-is in every form without touching a DAG.
+"""The fields of the trigger forms.
 
-Read when a DAG file is parsed; opens no connection and no secret.
+Names come from the site file, so that a new source or project is in every form without a change of
+a DAG. Read when a DAG file is parsed: opens no connection and reads no secret.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ def _choice(names: tuple[str, ...], **more: Any) -> Param:
 
 
 def source() -> Param:
-    """One of the site's sources."""
+    """Return the field that chooses one of the site's sources."""
     return _choice(site_names().sources, title="Source", description="Where the studies come from.")
 
 
 def project() -> Param:
-    """One of the site's projects."""
-    return _choice(site_names().projects, title="Project", description="Whom they are for.")
+    """Return the field that chooses one of the site's projects."""
+    return _choice(site_names().projects, title="Project", description="What they are for.")
 
 
 def profile() -> Param:
-    """The project's own profile, or one of those that the site file allows instead."""
+    """Return the field that chooses a profile instead of the project's own."""
     return Param(
         None,
         type=["null", "string"],
@@ -46,51 +46,51 @@ def profile() -> Param:
 
 
 def date(which: str) -> Param:
-    """A limit of the study date, inclusive."""
+    """Return the field for a limit of the study date, ``from`` or ``to``; both are inclusive."""
     return Param(
         None, type=["null", "string"], format="date", title=f"Study date {which} (inclusive)"
     )
 
 
 def modalities() -> Param:
-    """Modalities, any of which may match (0008,0061)."""
+    """Return the field for Modalities in Study (0008,0061), any of which may match."""
     return Param(
         [],
         type="array",
         items={"type": "string", "pattern": MODALITY},
         title="Modalities",
-        description="Such as CT or MR, one a line; none for all.",
+        description="Such as CT or MR, one per line; none for all.",
     )
 
 
 def selection() -> Param:
-    """The name of a sealed selection of patients, accessions and studies."""
+    """Return the field for the name of a sealed selection of patients, accessions and studies."""
     return Param(
         None,
         type=["null", "string"],
         pattern=SELECTION,
         title="Selection",
-        description="Patients, accessions or studies are named on the page pacsgrid, Ingest, so "
-        "that no run holds what identifies them; it hands over a selection's name.",
+        description="Name patients, accessions or studies on the page pacsgrid, Ingest. It seals "
+        "them and fills in this name, so that no run holds what identifies them.",
     )
 
 
 def dry_run() -> Param:
-    """Whether to ask the source only."""
+    """Return the field that only asks the source and takes nothing."""
     return Param(
         False,
         type="boolean",
         title="Dry run",
-        description="Ask the source and tell what would be taken; nothing is entered or moved.",
+        description="Ask the source and log what would be taken; nothing is entered or moved.",
     )
 
 
 def pending() -> Param:
-    """Whether to take what the ledger knows already instead of asking the source."""
+    """Return the field that takes the studies already in the ledger, without asking the source."""
     return Param(
         False,
         type="boolean",
         title="Pending only",
-        description="Take the source's studies that were found earlier and have a way to go; the "
-        "source is not asked for others.",
+        description="Take the source's studies that were found earlier and are not finished; the "
+        "source is not asked for new ones.",
     )

@@ -1,6 +1,6 @@
-"""What Airflow is told about pacsgrid: its modules, connection types and the fields of their forms.
+"""The description of pacsgrid as an Airflow provider: modules, connection types, their forms.
 
-Read in every process of Airflow, so it imports nothing.
+Airflow reads it in every process, so it imports nothing.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ _TLS = {
     "ca_file": {
         "label": "CA file",
         "schema": _TEXT,
-        "description": "Path of the certificates that are trusted, on the workers.",
+        "description": "Path, on the workers, of the certificates that are trusted.",
     },
     "cert_file": {
         "label": "Certificate file",
         "schema": _TEXT,
-        "description": "Path of our own certificate, where the other side asks for one.",
+        "description": "Path of our certificate, where the other side asks for one.",
     },
     "key_file": {"label": "Key file", "schema": _TEXT, "description": "Path of its key."},
 }
@@ -63,7 +63,7 @@ def _module(kind: str, *names: str) -> dict[str, Any]:
 
 
 def get_provider_info() -> dict[str, Any]:
-    """Return the provider's description, after Airflow's `provider_info.schema.json`."""
+    """Return the description, as Airflow's `provider_info.schema.json` defines it."""
     return {
         "package-name": _NAME,
         "name": _NAME,

@@ -1,4 +1,4 @@
-"""Airflow's task logs: those that nobody needs any more are removed."""
+"""Removes old logs of Airflow's tasks."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ _LOG = re.compile(r".+\.log(\.\d+)?(\.log)?$")
 
 
 def sweep_logs(folder: Path, keep: timedelta, now: float) -> int:
-    """Remove log files last written longer ago than `keep`, and directories left empty.
+    """Remove log files that were last written longer ago than `keep`, and empty directories.
 
     Parameters
     ----------
     folder
-        Airflow's `base_log_folder`; links in it are not followed, other files left alone.
+        Airflow's `base_log_folder`. Symbolic links are not followed, other files not touched.
     keep
-        How long a log stays after its last line.
+        How long a log is kept after its last line.
     now
-        Seconds since the epoch.
+        The time, in seconds since the epoch.
 
     Returns
     -------
@@ -29,16 +29,16 @@ def sweep_logs(folder: Path, keep: timedelta, now: float) -> int:
         How many files were removed.
     """
     removed = 0
-    for place, _, files in os.walk(folder, topdown=False):
+    for directory, _, files in os.walk(folder, topdown=False):
         for name in files:
-            path = Path(place, name)
-            # Another worker on the same volume may have been first.
+            path = Path(directory, name)
+            # Another worker on the same volume may have removed it.
             with suppress(FileNotFoundError):
                 old = path.lstat().st_mtime < now - keep.total_seconds()
                 if _LOG.fullmatch(name) and old and not path.is_symlink():
                     path.unlink()
                     removed += 1
-        if Path(place) != folder:
+        if Path(directory) != folder:
             with suppress(OSError):  # not empty, or a link
-                os.rmdir(place)
+                os.rmdir(directory)
     return removed

@@ -1,6 +1,6 @@
-"""Counts and times for Airflow's own metrics, StatsD or OpenTelemetry; names in docs/metrics.md.
+"""Metrics sent through Airflow's own, by StatsD or OpenTelemetry; docs/metrics.md lists them.
 
-Names and tags hold projects, zones, states, steps and reasons: nothing of a study.
+Names and tags are projects, zones, states, steps and reasons; never anything about a study.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
     from pacsgrid.pipeline import ProjectContext
 
-_ODD = re.compile(r"[^A-Za-z0-9_-]")
+_FORBIDDEN = re.compile(r"[^A-Za-z0-9_-]")
 
 
-def are_on() -> bool:
+def are_enabled() -> bool:
     """Return whether Airflow sends its metrics anywhere."""
     return any(
         conf.getboolean("metrics", name, fallback=False)
@@ -32,12 +32,22 @@ def are_on() -> bool:
 
 
 def _name(*parts: str) -> str:
-    return ".".join(["pacsgrid", *(_ODD.sub("_", part) for part in parts)])
+    return ".".join(["pacsgrid", *(_FORBIDDEN.sub("_", part) for part in parts)])
 
 
 @contextmanager
 def step(context: ProjectContext, name: str, refs: Sequence[str]) -> Iterator[None]:
-    """Time one batch of a step, and count what it brought on."""
+    """Time one step over a batch, and count the studies that passed it.
+
+    Parameters
+    ----------
+    context
+        The project's context.
+    name
+        The step.
+    refs
+        References of the batch's studies.
+    """
     from pacsgrid.pipeline import STEPS
 
     project, before, after = context.project.name, STEPS[name].before, STEPS[name].after
@@ -59,13 +69,13 @@ def step(context: ProjectContext, name: str, refs: Sequence[str]) -> Iterator[No
             stats.incr(_name("deposited", project, "bytes"), size, tags=tags)
 
 
-def failed(dag: str) -> None:
-    """Count a task that failed for good."""
+def count_failure(dag: str) -> None:
+    """Count a task of a DAG that failed and is not tried again."""
     stats.incr(_name("failed", dag), tags={"dag": dag})
 
 
-def tell(context: ProjectContext) -> None:
-    """Send the gauges of a project: states, held reasons, replicas by zone, zones that are away."""
+def send_gauges(context: ProjectContext) -> None:
+    """Send a project's gauges: states, held reasons, replicas by zone, unreachable zones."""
     from pacsgrid.ledger import Overview
     from pacsgrid.model import StudyState
     from pacsgrid.pipeline.report import project_report

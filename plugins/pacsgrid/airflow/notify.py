@@ -1,9 +1,9 @@
-"""Tells people that a task has failed for good, by webhook and by mail, where a site set them up.
+"""Notify people by webhook and mail of a task that failed and is not tried again.
 
-The connection `pacsgrid_webhook` (its host is the whole URL, its password a bearer token) takes
-JSON with one ``text``, as chat servers and mail gateways do. Mail goes to `alerts.mail_to` of the
-site file through an Airflow connection of type ``smtp``. Only names are told: no error text, which
-a foreign library may have filled with anything, and no run's name that somebody made up.
+The connection `pacsgrid_webhook` (its host is the whole URL, its password a bearer token) receives
+JSON with one ``text``, which chat servers understand. Mail goes to `alerts.mail_to` of the site
+file through an Airflow connection of type ``smtp``. A notification holds names only: no error
+text, which another library may have filled with anything, and no run id that a person made up.
 """
 
 from __future__ import annotations
@@ -18,31 +18,36 @@ from pacsgrid.airflow import metrics
 
 WEBHOOK = "pacsgrid_webhook"
 _SECONDS = 10
-# The names that Airflow gives to runs by itself.
-_AIRFLOW_S = re.compile(r"(manual|scheduled|asset_triggered|backfill)__[0-9T:.+_A-Za-z-]{1,60}")
+# The run ids that Airflow generates itself.
+_GENERATED_RUN_ID = re.compile(
+    r"(manual|scheduled|asset_triggered|backfill)__[0-9T:.+_A-Za-z-]{1,60}"
+)
 
 log = logging.getLogger(__name__)
 
 
-def failed(context: Mapping[str, Any]) -> None:
-    """Tell of a failed task; used as `on_failure_callback`, so it raises nothing."""
+def notify_failure(context: Mapping[str, Any]) -> None:
+    """Notify of a failed task; used as `on_failure_callback`, so it raises nothing."""
     task = context["ti"]
-    metrics.failed(task.dag_id)
+    metrics.count_failure(task.dag_id)
     text = f"pacsgrid: {task.dag_id}, task {task.task_id}"
     link = ""
-    if _AIRFLOW_S.fullmatch(task.run_id):
+    if _GENERATED_RUN_ID.fullmatch(task.run_id):
         text += f" of run {task.run_id}"
         link = getattr(task, "log_url", "")
     text += " has failed"
-    for tell in (_webhook, _mail):
+    for way, send in (("webhook", _send_webhook), ("mail", _send_mail)):
         try:
-            tell(text, link)
+            send(text, link)
         except Exception as error:
-            way = tell.__name__.strip("_")
-            log.warning("could not tell of the failure by %s: %s", way, type(error).__name__)
+            log.warning(
+                "the %s about this failure was not sent (%s): check its connection in Airflow",
+                way,
+                type(error).__name__,
+            )
 
 
-def _webhook(text: str, link: str) -> None:
+def _send_webhook(text: str, link: str) -> None:
     import requests
     from airflow.sdk import Connection
     from airflow.sdk.exceptions import AirflowNotFoundException
@@ -52,12 +57,12 @@ def _webhook(text: str, link: str) -> None:
     except AirflowNotFoundException:
         return
     headers = {"Authorization": f"Bearer {where.password}"} if where.password else {}
-    told = {"text": f"{text}: {link}" if link else text}
-    answer = requests.post(where.host, json=told, headers=headers, timeout=_SECONDS)
+    payload = {"text": f"{text}: {link}" if link else text}
+    answer = requests.post(where.host, json=payload, headers=headers, timeout=_SECONDS)
     answer.raise_for_status()
 
 
-def _mail(text: str, link: str) -> None:
+def _send_mail(text: str, link: str) -> None:
     from pacsgrid.config import site_names
 
     names = site_names()

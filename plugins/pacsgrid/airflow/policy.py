@@ -1,8 +1,8 @@
-"""Cluster policy: each task runs in the pool of the source or zone it asks, no run has a conf with
-keys that its form does not have.
+"""Airflow cluster policy: pools for sources and zones, and no free text about patients.
 
-Airflow finds this through the distribution's entry point ``airflow.policy``, in every process;
-only the scheduler calls it.
+A task runs in the pool of the source or zone that it uses. A run whose conf has keys that its
+DAG's form does not have is refused, and Airflow's audit log gets no free text. Airflow loads this
+in every process, through the distribution's entry point ``airflow.policy``.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from sqlalchemy import Engine, Insert, event
 from sqlalchemy.orm import Mapper
 
 from airflow import settings
-from pacsgrid.run_conf import check_conf, quiet_entry
+from pacsgrid.run_conf import check_conf, redact_audit_entry
 
-# Airflow 3.3 notices only the policies of an `airflow_local_settings`, and else asks none when it
-# makes a run's tasks.
+# Airflow 3.3 sets this only for policies in `airflow_local_settings`, and without it calls none
+# when it makes a run's tasks.
 settings.task_instance_mutation_hook.is_noop = False
 
 log = logging.getLogger(__name__)
-_made: set[str] = set()
+_created: set[str] = set()
 
 
-# Not at an update: a run that an older pacsgrid let in must be able to end.
+# Only inserts: a run that an older pacsgrid accepted must be able to end.
 @event.listens_for(Mapper, "before_insert")
 def _refuse_unknown_keys(_mapper: Any, _connection: Any, row: Any) -> None:
-    """Refuse a run, whoever starts it by whatever way, before its conf is in Airflow's database."""
+    """Refuse a run before its conf is stored, however the run is started."""
     kind = type(row).__name__
     if kind == "DagRun":
         check_conf(row.dag_id, row.conf)
@@ -37,23 +37,31 @@ def _refuse_unknown_keys(_mapper: Any, _connection: Any, row: Any) -> None:
 
 
 @event.listens_for(Engine, "before_execute")
-def _keep_entries_quiet(
+def _redact_audit_entries(
     _connection: Any, statement: Any, rows: Any, row: Any, _options: Any
 ) -> None:
-    """Enter into Airflow's audit log only what cannot name anybody.
+    """Redact entries of Airflow's audit log that may name a patient.
 
-    Airflow enters what was sent even where it was refused, as a patient ID that somebody took for
-    a pseudonym, and whole command lines; the latter past the ORM's mapper.
+    Airflow stores what a request sent, even if it refused it: for instance a patient ID that
+    somebody took for a pseudonym. It stores whole command lines too, without the ORM's mapper.
     """
     if isinstance(statement, Insert) and getattr(statement.table, "name", "") == "log":
         for values in (*rows, row):
             if values.get("extra"):
-                values["extra"] = quiet_entry(values.get("dag_id"), values["extra"])
+                values["extra"] = redact_audit_entry(values.get("dag_id"), values["extra"])
 
 
 @hookimpl
 def task_instance_mutation_hook(task_instance: Any, dag_run: Any) -> None:
-    """Put a task of ours into its pool, and make the pool when there is none of that name."""
+    """Put a task of pacsgrid into its pool, and create the pool if it does not exist.
+
+    Parameters
+    ----------
+    task_instance
+        The task; those of other DAGs are not changed.
+    dag_run
+        Its run, whose conf names source and project.
+    """
     pool = task_instance.pool or ""
     if not pool.startswith("pacsgrid_"):
         return
@@ -61,11 +69,15 @@ def task_instance_mutation_hook(task_instance: Any, dag_run: Any) -> None:
         from pacsgrid.airflow.pools import pool_of
 
         pool = pool_of(pool, _params(task_instance, dag_run))
-        _make(pool)
+        _create(pool)
         task_instance.pool = pool
     except Exception as error:
-        # An exception here would stop the scheduler for everybody.
-        log.error("pool of %s: %s", task_instance.task_id, type(error).__name__)
+        # An exception here would stop the scheduler for every DAG.
+        log.error(
+            "no pool for task %s (%s): it runs in default_pool; check the site file",
+            task_instance.task_id,
+            type(error).__name__,
+        )
         task_instance.pool = "default_pool"
 
 
@@ -75,9 +87,9 @@ def _params(task_instance: Any, dag_run: Any) -> dict[str, Any]:
     return {**given, **((dag_run and dag_run.conf) or {})}
 
 
-def _make(pool: str) -> None:
-    """Make a pool that is not there yet; one that an operator made or changed is left alone."""
-    if pool in _made:
+def _create(pool: str) -> None:
+    """Create a pool if it does not exist; one that an operator made or changed is not touched."""
+    if pool in _created:
         return
     from airflow.models.pool import Pool
     from airflow.utils.session import create_session
@@ -86,13 +98,13 @@ def _make(pool: str) -> None:
     from pacsgrid.airflow.pools import slots
 
     try:
-        # A session of its own: the scheduler's is in the midst of a transaction.
+        # A session of its own: the scheduler's is within a transaction.
         with create_session(scoped=False) as session:
             if Pool.get_pool(pool, session=session) is None:
-                about = "Made by pacsgrid; change its slots as you like."
+                about = "Created by pacsgrid; you may change its slots."
                 session.add(
                     Pool(pool=pool, slots=slots(pool), description=about, include_deferred=False)
                 )
-    except IntegrityError:  # another scheduler made it just now
+    except IntegrityError:  # another scheduler has just created it
         pass
-    _made.add(pool)
+    _created.add(pool)

@@ -1,8 +1,8 @@
-"""Airflow pools: one for each source and each zone, so that a slow one holds up nobody else.
+"""Pools: how many tasks may use a source or a zone at once.
 
-A DAG file says that a task asks *the* source or *the* zone of its run; which one that is, the
-run's parameters and the site file tell, and `policy` puts the task into that one's pool. A DAG
-that knows source or project when it is read names the pool itself.
+A DAG's task names the general pool `SOURCES` or `ZONES`. Which source or zone it uses is known from
+the run's parameters and the site file only, so the cluster policy (`policy`) puts the task into the
+pool of that one. A DAG that knows source or project when it is parsed names the pool itself.
 """
 
 from __future__ import annotations
@@ -28,7 +28,15 @@ def zone_pool(project: str) -> str:
 
 
 def pool_of(pool: str, params: Mapping[str, Any]) -> str:
-    """Return the pool for a task of a run with these parameters that names `pool`."""
+    """Return the pool that a task runs in.
+
+    Parameters
+    ----------
+    pool
+        The pool that the DAG names for the task.
+    params
+        The parameters of the task's run.
+    """
     if pool == SOURCES and params.get("source"):
         return source_pool(str(params["source"]))
     if pool == ZONES and params.get("project"):
@@ -37,7 +45,7 @@ def pool_of(pool: str, params: Mapping[str, Any]) -> str:
 
 
 def slots(pool: str) -> int:
-    """Return how many tasks a pool of ours lets run at once, as the site file has it."""
+    """Return how many slots a pool of pacsgrid gets when it is created."""
     from pacsgrid.config import site_names
 
     for source, at_once in site_names().at_once.items():

@@ -1,4 +1,4 @@
-"""What the DAG `review_held` calls: questions for a steward, and the answers carried out."""
+"""What the DAG `review_held` calls: it asks a steward, and carries out the answers."""
 
 from __future__ import annotations
 
@@ -11,11 +11,22 @@ AGAIN, REJECT, LEAVE = "Try again", "Reject", "Leave it held"
 
 
 def questions(params: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Return a subject and a body for each study that waits, the longest first."""
-    with project_context(params, "review_held") as opened:
+    """Return a question for each held study, those that wait longest first.
+
+    Parameters
+    ----------
+    params
+        The run's parameters: ``project``, ``limit``, and ``only``, a reason or a reference.
+
+    Returns
+    -------
+    list of dict of str to str
+        ``subject`` and ``body`` of each question.
+    """
+    with project_context(params, "review_held") as context:
         from pacsgrid.pipeline.review import count_by_reason, open_reviews
 
-        reviews = open_reviews(opened, params["limit"], params.get("only") or "")
+        reviews = open_reviews(context, params["limit"], params.get("only") or "")
         for code, count in count_by_reason(reviews).items():
             log.info("%d studies wait for %s", count, code)
         return [
@@ -32,7 +43,7 @@ def _body(ref: str, whole: bool, files: int, reasons: Sequence[tuple[str, str]])
     lines = [f"{what}; {files} held files are kept.", ""]
     lines += [f"- `{code}`: {detail}" for code, detail in reasons]
     if files:
-        # The page shows these to who may trigger review_held, and enters each look.
+        # The page shows these to users who may trigger review_held, and records each view.
         picture = f"pacsgrid/api/studies/{ref}/pictures/0"
         lines += ["", "Its first held image, and what anonymising would make of it:", ""]
         lines += [f"![as held]({picture}) ![after anonymising]({picture}/after)"]
@@ -43,33 +54,61 @@ def _body(ref: str, whole: bool, files: int, reasons: Sequence[tuple[str, str]])
 def carry_out(
     params: Mapping[str, Any], subject: str, answer: Mapping[str, Any]
 ) -> dict[str, str] | None:
-    """Carry out one answer; returns the reference and profile of a study that goes on again."""
+    """Carry out one answer of a steward.
+
+    Parameters
+    ----------
+    params
+        The run's parameters.
+    subject
+        The question's subject, which begins with the study's reference.
+    answer
+        What Airflow's HITLOperator returned: the option, the form's fields and the user.
+
+    Returns
+    -------
+    dict of str to str or None
+        The study's ``ref`` and the ``profile`` to use, if it is to be tried again.
+    """
     from pacsgrid.pipeline.review import Verdict, decide
 
     ref = subject.split(":")[0]
     given = answer.get("params_input") or {}
     user = answer.get("responded_by_user") or {}
     profile = given.get("profile") or ""
-    with project_context({**params, "profile": profile}, "review_held") as opened:
+    with project_context({**params, "profile": profile}, "review_held") as context:
         verdict = Verdict(answer["chosen_options"][0])
         who = str(user.get("name") or user.get("id") or "")
         if not who and verdict is Verdict.LEAVE:
             return None  # nobody answered in time
-        on = decide(opened, ref, verdict, who, given.get("reason") or "")
-        return {"ref": ref, "profile": profile} if on else None
+        again = decide(context, ref, verdict, who, given.get("reason") or "")
+        return {"ref": ref, "profile": profile} if again else None
 
 
-def go_on(params: Mapping[str, Any], released: Sequence[Mapping[str, str] | None]) -> int:
-    """Take the studies that were sent on again through every step; returns how many got there."""
+def resume(params: Mapping[str, Any], studies: Sequence[Mapping[str, str] | None]) -> int:
+    """Take the studies that are to be tried again through every step of the pipeline.
+
+    Parameters
+    ----------
+    params
+        The run's parameters.
+    studies
+        What `carry_out` returned for each answer.
+
+    Returns
+    -------
+    int
+        How many of them were verified.
+    """
     done = 0
     by_profile: dict[str, list[str]] = {}
-    for one in filter(None, released):
+    for one in filter(None, studies):
         by_profile.setdefault(one["profile"], []).append(one["ref"])
     for profile, refs in by_profile.items():
-        with project_context({**params, "profile": profile}, "review_held") as opened:
+        with project_context({**params, "profile": profile}, "review_held") as context:
             from pacsgrid.pipeline import STEPS, clear_work_folders, run_step
 
             for name in STEPS:
-                refs = run_step(opened, name, refs).refs
-            done += clear_work_folders(opened, refs)
+                refs = run_step(context, name, refs).refs
+            done += clear_work_folders(context, refs)
     return done

@@ -1,6 +1,6 @@
-"""What the DAGs' tasks call. References go in and out, never data and never identity.
+"""What the tasks of the ingest DAGs call. References are passed between tasks, never data.
 
-Heavy imports stand inside the functions: the DAG processor imports this module often.
+Heavy modules are imported inside the functions, because the DAG processor imports this one often.
 """
 
 from __future__ import annotations
@@ -24,20 +24,30 @@ log = logging.getLogger(__name__)
 
 
 def _translate(error: Exception) -> Exception:
-    # Nothing of a foreign error's text reaches Airflow's log or database: it may quote a dataset.
     if isinstance(error, PacsgridError):
+        kind = AirflowException if error.retryable else AirflowFailException
         text = str(error)
-        made: Exception = AirflowException(text) if error.retryable else AirflowFailException(text)
-        return made
-    unknown: Exception = AirflowException(
-        f"unexpected {type(error).__name__}; see the error's place in the code"
-    )
-    return unknown
+    else:
+        # The text of any other exception may quote a dataset, so it does not reach Airflow's logs.
+        kind, text = (
+            AirflowException,
+            f"unexpected {type(error).__name__}; see its traceback",
+        )
+    translated: Exception = kind(text)
+    return translated
 
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn what pacsgrid raises into what Airflow retries, or not."""
+    """Raise pacsgrid's exceptions as those that Airflow retries, or does not retry.
+
+    Raises
+    ------
+    AirflowException
+        The same may succeed when it is tried again.
+    AirflowFailException
+        Trying again cannot help.
+    """
     try:
         yield
     except AirflowException:
@@ -48,19 +58,31 @@ def translated() -> Iterator[None]:
 
 @contextmanager
 def project_context(params: Mapping[str, Any], actor: str) -> Iterator[ProjectContext]:
-    """Open the line of the form's project, with the profile that the form may name."""
+    """Open the context of a run's project: its settings, ledger, zones and profile.
+
+    Parameters
+    ----------
+    params
+        The run's parameters: ``project``, and ``profile`` to use instead of the project's own.
+    actor
+        Who changes states, for the ledger's audit trail.
+
+    Raises
+    ------
+    AirflowException, AirflowFailException
+        As `translated` raises them, for errors within the ``with`` block too.
+    """
     with translated():
         from pacsgrid.config import load_site
         from pacsgrid.pipeline import ProjectContext
 
-        with ProjectContext(
-            load_site(), params["project"], actor, params.get("profile") or ""
-        ) as opened:
-            yield opened
+        profile = params.get("profile") or ""
+        with ProjectContext(load_site(), params["project"], actor, profile) as context:
+            yield context
 
 
-def _queries(opened: ProjectContext, params: Mapping[str, Any]) -> list[StudyQuery]:
-    """Return what to ask: the dates and modalities, once for each kind of thing selected."""
+def _queries(context: ProjectContext, params: Mapping[str, Any]) -> list[StudyQuery]:
+    """Return the queries of a run: one, or one for each kind of identifier in its selection."""
     from pacsgrid.model import StudyQuery
 
     base = StudyQuery(
@@ -69,70 +91,111 @@ def _queries(opened: ProjectContext, params: Mapping[str, Any]) -> list[StudyQue
         modalities=tuple(params.get("modalities") or ()),
     )
     if base.date_from and base.date_to and base.date_from > base.date_to:
-        raise ConfigError("date_from lies after date_to; swap them")
+        raise ConfigError("date_from is after date_to; swap them")
     if not (name := params.get("selection")):
         return [base]
-    chosen = opened.ledger.selections.open(opened.vault, params["project"], name)
+    selection = context.ledger.selections.open(context.vault, params["project"], name)
     kinds = ("patient_ids", "accession_numbers", "study_uids")
     return [
-        replace(base, **{kind: getattr(chosen, kind)}) for kind in kinds if getattr(chosen, kind)
+        replace(base, **{kind: getattr(selection, kind)})
+        for kind in kinds
+        if getattr(selection, kind)
     ]
 
 
 def find_batches(params: Mapping[str, Any]) -> list[list[str]]:
-    """Find the studies that the form asks for; returns batches of opaque references.
+    """Find the studies that a run asks for.
 
-    A dry run only logs what would be taken, and returns no batch.
+    Parameters
+    ----------
+    params
+        The run's parameters. With ``dry_run`` the numbers are logged and nothing is taken; with
+        ``pending`` the source is not asked.
+
+    Returns
+    -------
+    list of list of str
+        Batches of the studies' references in the ledger.
     """
-    with project_context(params, "ingest_studies") as opened:
+    with project_context(params, "ingest_studies") as context:
         from pacsgrid.pipeline import find_studies, preview_ingest
         from pacsgrid.pipeline.sync import unfinished_studies
 
-        size = opened.site.batch_size
+        size = context.site.batch_size
         if params.get("pending"):
-            todo = unfinished_studies(opened, params["source"])
-            return [todo[i : i + size] for i in range(0, len(todo), size)]
-        queries = _queries(opened, params)
+            return _batches(unfinished_studies(context, params["source"]), size)
+        queries = _queries(context, params)
         if params.get("dry_run"):
-            outlook = preview_ingest(opened, params["source"], queries)
+            outlook = preview_ingest(context, params["source"], queries)
             log.info("dry run, nothing is taken: %s", asdict(outlook))
             return []
         refs: dict[str, None] = {}
         for query in queries:
-            refs |= dict.fromkeys(find_studies(opened, params["source"], query))
-        todo = list(refs)
-        return [todo[i : i + size] for i in range(0, len(todo), size)]
+            refs |= dict.fromkeys(find_studies(context, params["source"], query))
+        return _batches(list(refs), size)
+
+
+def _batches(refs: Sequence[str], size: int) -> list[list[str]]:
+    return [list(refs[i : i + size]) for i in range(0, len(refs), size)]
 
 
 def announced_pairs(extras: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """Give each source and project that asset events name, once."""
+    """Return each pair of source and project that asset events announce, once."""
     pairs = {(str(extra.get("source", "")), str(extra.get("project", ""))) for extra in extras}
     return [{"source": s, "project": p} for s, p in sorted(pairs) if s and p]
 
 
 def do_step(name: str, params: Mapping[str, Any], refs: Sequence[str]) -> list[str]:
-    """Run one step of the pipeline over a batch; returns the references that go on."""
-    with project_context(params, f"ingest_studies.{name}") as opened:
+    """Run one step of the pipeline over a batch.
+
+    Parameters
+    ----------
+    name
+        The step, such as ``retrieve``.
+    params
+        The run's parameters.
+    refs
+        References of the batch's studies.
+
+    Returns
+    -------
+    list of str
+        References of the studies that go on to the next step.
+    """
+    with project_context(params, f"ingest_studies.{name}") as context:
         from pacsgrid.pipeline import run_step
 
-        with metrics.step(opened, name, refs):
-            return run_step(opened, name, refs).refs
+        with metrics.step(context, name, refs):
+            return run_step(context, name, refs).refs
 
 
 def do_settle(params: Mapping[str, Any], refs: Sequence[str]) -> int:
-    """Wipe what verified studies left in staging and outbox; returns how many there were."""
-    with project_context(params, "ingest_studies.settle") as opened:
+    """Remove what verified studies left in staging and outbox.
+
+    Parameters
+    ----------
+    params
+        The run's parameters.
+    refs
+        References of the batch's studies.
+
+    Returns
+    -------
+    int
+        How many studies were verified.
+    """
+    with project_context(params, "ingest_studies.settle") as context:
         from pacsgrid.pipeline import clear_work_folders
 
-        return clear_work_folders(opened, refs)
+        return clear_work_folders(context, refs)
 
 
 def report(params: Mapping[str, Any]) -> dict[str, int]:
     """Return the number of the project's studies in each state, and log what is held."""
-    with project_context(params, "ingest_studies.report") as opened:
-        summary = opened.ledger.studies.count_by_state(params["project"])
+    with project_context(params, "ingest_studies.report") as context:
+        summary = context.ledger.studies.count_by_state(params["project"])
         for state, count in summary.items():
             log.info("%d studies %s", count, state)
-        for row in opened.ledger.held.queue(params["project"]):
+        for row in context.ledger.held.queue(params["project"]):
             log.warning("held: %s: %s: %s", row.ref, row.code, row.detail)
         return summary

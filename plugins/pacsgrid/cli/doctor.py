@@ -1,26 +1,32 @@
-"""``pacsgrid doctor``: do the invariants hold over ledger, rooms and zones?"""
+"""``pacsgrid doctor``: check the invariants over ledger, directories and zones."""
 
 from __future__ import annotations
 
 import argparse
-from typing import Any
-
-from pacsgrid.config import load_site
-from pacsgrid.ledger import owns_its_trail
-from pacsgrid.pipeline import ProjectContext
-from pacsgrid.pipeline.doctor import find_faults
-from pacsgrid.pipeline.site_check import ONE_ROLE
 
 
-def add(commands: Any) -> None:
-    """Declare the sub-command."""
-    doctor = commands.add_parser("doctor", help="examine ledger, rooms and zones; changes nothing")
-    doctor.add_argument("project", nargs="*", help="all of the site's when none is named")
-    doctor.set_defaults(run=run)
+def add_doctor(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of ``pacsgrid doctor``."""
+    parser.description = (
+        "Checks that ledger, directories and zones agree, prints every fault and changes nothing. "
+        "Exit status 1: there is a fault."
+    )
+    parser.add_argument(
+        "project",
+        nargs="*",
+        metavar="PROJECT",
+        help="projects of the site file (default: all of them)",
+    )
 
 
-def run(given: argparse.Namespace) -> int:
-    """Print every fault, a line each; 1 when there is any."""
+def run_doctor(given: argparse.Namespace) -> int:
+    """Print every fault, one a line; returns 1 if there is any."""
+    from pacsgrid.config import load_site
+    from pacsgrid.ledger import owns_its_trail
+    from pacsgrid.pipeline import ProjectContext
+    from pacsgrid.pipeline.doctor import find_faults
+    from pacsgrid.pipeline.site_check import ONE_ROLE
+
     site = load_site()
     count = 0
     if owns_its_trail(site.ledger_dsn):

@@ -1,28 +1,26 @@
-"""``pacsgrid gateway``: DICOM out of the grid, for viewers and researchers' programs."""
+"""``pacsgrid gateway``: serve the grid's images to DICOM viewers and programs."""
 
 from __future__ import annotations
 
 import argparse
 import logging
-from pathlib import Path
 
-from pacsgrid.config import load_site
+from pacsgrid.cli.arguments import add_site
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the sub-command."""
-    parser = commands.add_parser(
-        "gateway",
-        help="serve what the zones hold, as a DICOM node and as DICOMweb",
-        description="Serves by the site file's 'gateway' section until SIGTERM or SIGINT.",
+def add_gateway(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of ``pacsgrid gateway``."""
+    parser.description = (
+        "Serves what the zones hold by C-FIND, C-GET, C-MOVE and DICOMweb, as the site file's "
+        "section 'gateway' says, until SIGTERM or SIGINT."
     )
-    parser.add_argument("--site", type=Path, help="site file, by default that of PACSGRID_SITE")
-    parser.set_defaults(run=run)
+    add_site(parser)
 
 
-def run(given: argparse.Namespace) -> int:
-    """Carry the sub-command out."""
-    from pacsgrid.gateway.service import serve  # what it imports takes its time
+def run_gateway(given: argparse.Namespace) -> int:
+    """Serve until a signal; returns 0."""
+    from pacsgrid.config import load_site
+    from pacsgrid.gateway.service import serve
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     serve(load_site(given.site))

@@ -1,29 +1,27 @@
-"""``pacsgrid receive``: the storage SCP that modalities and PACS push to."""
+"""``pacsgrid receive``: run the storage SCP that modalities and PACS push to."""
 
 from __future__ import annotations
 
 import argparse
 import logging
-from pathlib import Path
 
+from pacsgrid.cli.arguments import add_site
 from pacsgrid.config import load_site
-from pacsgrid.pacs.storage_scp.run import serve
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the sub-command."""
-    parser = commands.add_parser(
-        "receive",
-        help="run the storage SCP that modalities and PACS push to",
-        description="Receives by the site file's 'receiver' section until SIGTERM or SIGINT; "
-        "complete studies are announced to Airflow.",
+def add_receive(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of ``pacsgrid receive``."""
+    parser.description = (
+        "Receives instances by C-STORE, as the site file's section 'receiver' says, until SIGTERM "
+        "or SIGINT. Complete studies are announced to Airflow."
     )
-    parser.add_argument("--site", type=Path, help="site file, by default that of PACSGRID_SITE")
-    parser.set_defaults(run=run)
+    add_site(parser)
 
 
-def run(given: argparse.Namespace) -> int:
-    """Carry the sub-command out."""
+def run_receive(given: argparse.Namespace) -> int:
+    """Receive until a signal; returns 0."""
+    from pacsgrid.pacs.storage_scp.run import serve
+
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     serve(load_site(given.site))
     return 0

@@ -1,4 +1,4 @@
-"""``pacsgrid reidentify``: from a pseudonym back to the patient, recorded."""
+"""``pacsgrid reidentify``: find the patient behind a pseudonym, on record."""
 
 from __future__ import annotations
 
@@ -6,37 +6,36 @@ import argparse
 import json
 import os
 import pwd
-from pathlib import Path
 
-from pacsgrid.config import load_site
-from pacsgrid.pipeline.reidentify import reidentify
+from pacsgrid.cli.arguments import add_site
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the sub-command."""
-    parser = commands.add_parser(
-        "reidentify",
-        help="open the vault for a pseudonym; recorded in the ledger",
-        description="Prints what identifies the studies of a pseudonym, a JSON object per line. "
-        "Who asked and why is in the ledger's append-only record before the vault is opened.",
+def add_reidentify(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of ``pacsgrid reidentify``."""
+    parser.description = (
+        "Prints what identifies the studies of a pseudonym, one JSON object a line. Who asked and "
+        "why is written to the ledger's append-only record before the vault is opened."
     )
-    parser.add_argument("pseudonym", help="a subject, a study, series or SOP UID, or a reference")
-    parser.add_argument("--project", required=True)
+    parser.add_argument(
+        "pseudonym",
+        metavar="PSEUDONYM",
+        help="a subject, a study, series or SOP instance UID, or a study reference",
+    )
+    parser.add_argument("--project", required=True, help="a project of the site file")
     parser.add_argument(
         "--who",
         required=True,
-        help="the authorised person who asks; recorded beside the account that runs this",
+        help="the authorised person who asks; recorded with the account that runs this",
     )
-    parser.add_argument("--reason", required=True, help="why, in a sentence")
-    parser.add_argument("--site", type=Path, help="site file, by default that of PACSGRID_SITE")
-    parser.set_defaults(run=run)
+    parser.add_argument("--reason", required=True, help="why, in one sentence")
+    add_site(parser)
 
 
 def account() -> str:
-    """Return whose process this is, as the operating system says.
+    """Return the operating system's account of this process.
 
-    Environment variables such as LOGNAME are what the caller likes them to be. The one that sudo
-    sets is noted as what it is, a claim: root may set it to anything.
+    Environment variables such as LOGNAME can be set to anything by the caller and are not used.
+    SUDO_USER is recorded as a claim: root can set it to anything.
     """
     uid = os.getuid()
     try:
@@ -48,8 +47,11 @@ def account() -> str:
     return f"account {name}, uid {uid}{through}"
 
 
-def run(given: argparse.Namespace) -> int:
-    """Carry the sub-command out."""
+def run_reidentify(given: argparse.Namespace) -> int:
+    """Record the request, open the vault and print what it holds; returns 0."""
+    from pacsgrid.config import load_site
+    from pacsgrid.pipeline.reidentify import reidentify
+
     site = load_site(given.site)
     site.project(given.project)
     who = f"{given.who.strip()} ({account()})" if given.who.strip() else ""

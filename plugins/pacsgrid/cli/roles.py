@@ -1,15 +1,15 @@
-"""`pacsgrid roles`: the roles of Airflow's FAB auth manager that a site needs, made exact."""
+"""``pacsgrid roles``: the roles that a site needs in Airflow's FAB auth manager."""
 
 from __future__ import annotations
 
 import argparse
 from typing import Any
 
-from pacsgrid.config import site_names
 from pacsgrid.errors import ConfigError
 
 READ, EDIT, CREATE, DELETE, MENU = "can_read", "can_edit", "can_create", "can_delete", "menu_access"
-# What a steward starts; the rest they watch where there is one project: its runs are for all.
+# The DAGs that a steward starts, and those that a steward only sees. The latter serve all projects
+# at once, so they are shown only where there is one project.
 STARTS = ("ingest_studies", "review_held", "release_cohort", "withdraw_patient")
 WATCHES = ("ingest_received", "nightly_sync", "replicate_and_verify", "audit_replicas")
 
@@ -30,7 +30,7 @@ _STEWARD: Permissions = {
     (EDIT, "HITL Detail"),
     *{(MENU, resource) for resource in ("DAGs", "DAG Runs", "Browse", "HITL Detail")},
 }
-# As `pacsgrid.web.access` asks for it; no project can have this name.
+# `pacsgrid.web.access` looks for this resource; no project can have this name.
 _OPERATES = (READ, "pacsgrid (operator)")
 _OPERATOR: Permissions = {
     *_SELF,
@@ -69,7 +69,7 @@ _OPERATOR: Permissions = {
 
 
 def wanted(projects: tuple[str, ...]) -> dict[str, Permissions]:
-    """Return each role with what it may, as (action, resource) of the FAB auth manager."""
+    """Return the permissions of each role, as (action, resource) of the FAB auth manager."""
     roles = {"Operator": set(_OPERATOR)}
     watched = {(READ, f"DAG:{dag}") for dag in WATCHES} if len(projects) == 1 else set()
     for project in projects:
@@ -79,21 +79,24 @@ def wanted(projects: tuple[str, ...]) -> dict[str, Permissions]:
     return roles
 
 
-def add(commands: Any) -> None:
-    """Add the sub-command."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "roles",
-        help="make the roles Operator, and Steward and Viewer of each project, in Airflow",
-        description="Makes Airflow's roles exactly what they are to be: what a role has beyond "
-        "that is taken from it. Needs Airflow's own settings, and its FAB auth manager. Run it "
-        "again after a project was added.",
+def add_roles(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of ``pacsgrid roles``."""
+    parser.description = (
+        "Creates the roles Operator, and Steward PROJECT and Viewer PROJECT for each project, and "
+        "gives them exactly the permissions they need: others are taken from them. Runs with "
+        "Airflow's settings and needs its FAB auth manager. Run it again when a project was added."
     )
-    parser.add_argument("--show", action="store_true", help="print them and change nothing")
-    parser.set_defaults(run=run)
+    parser.add_argument(
+        "--show",
+        action="store_true",
+        help="print the permissions and change nothing (default: change them)",
+    )
 
 
-def run(given: argparse.Namespace) -> int:
-    """Make the roles; returns 0."""
+def run_roles(given: argparse.Namespace) -> int:
+    """Create or update the roles; returns 0."""
+    from pacsgrid.config import site_names
+
     projects = site_names().projects
     if not projects:
         raise ConfigError("no project: set PACSGRID_SITE to the site file")
@@ -107,15 +110,15 @@ def run(given: argparse.Namespace) -> int:
 
     with get_application_builder() as builder:
         for name, permissions in roles.items():
-            added, removed = _make(builder.sm, name, permissions)
+            added, removed = _update(builder.sm, name, permissions)
             print(f"{name}: {len(permissions)} permissions, {added} added, {removed} removed")
-        # Airflow's own role keeps what Airflow gives it.
+        # Admin is Airflow's own role: permissions are added to it, none removed.
         if admin := builder.sm.find_role("Admin"):
             builder.sm.add_permission_to_role(admin, builder.sm.create_permission(*_OPERATES))
     return 0
 
 
-def _make(security: Any, name: str, permissions: Permissions) -> tuple[int, int]:
+def _update(security: Any, name: str, permissions: Permissions) -> tuple[int, int]:
     role = security.find_role(name) or security.add_role(name)
     has = {(p.action.name, p.resource.name): p for p in role.permissions}
     for extra in set(has) - permissions:

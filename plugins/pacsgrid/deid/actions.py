@@ -1,4 +1,8 @@
-"""What happens to one element: the table's action, options applied, carried out at any depth."""
+"""Carry out the profile's actions on the elements of a dataset, at any depth (PS3.15 Annex E).
+
+`rules` says which action an element gets; this module knows how to remove, replace, clean or keep
+a value of each VR.
+"""
 
 from __future__ import annotations
 
@@ -52,8 +56,9 @@ _DUMMY_VALUES: dict[str, Any] = {
 _NUMBERS = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
 _DATES = re.compile(r"(\d{8})?-(\d{8})?", re.ASCII)
 _CS = re.compile(r"[A-Z0-9_ ]{0,16}")
-MIN_IDENTIFIER_DIGITS = 6  # digits that a whole number has at least to be somebody's
-# A layer of graphics, which annotations refer to by the name that somebody gave it.
+# A whole number with fewer digits is a count or a position, not somebody's identifier.
+MIN_IDENTIFIER_DIGITS = 6
+# Graphic Layer (0070,0002): a name given by a user, by which annotations refer to the layer.
 _LAYER = 0x00700002
 _LAYER_NAME = re.compile(r"LAYER[ _]?\d{0,3}|\d{1,3}")
 _WORDS = re.compile(r"[^\W\d]+([ _-][^\W\d]+)*")
@@ -61,19 +66,35 @@ _WORDS = re.compile(r"[^\W\d]+([ _-][^\W\d]+)*")
 _SCHEME_NAMES = frozenset({0x00080112, 0x00080114, 0x00080115, 0x00080116})
 _CHARACTER_SET, _ACCESSION = 0x00080005, 0x00080050
 _PATIENT_NAME, _PATIENT_ID, _AGE = 0x00100010, 0x00100020, 0x00101010
-# Bytes in one value; what is not a whole number of them cannot be read back.
+# Bytes of one value. A length that is no multiple of it cannot be read back.
 _WIDTH = {"US": 2, "SS": 2, "UL": 4, "SL": 4, "FL": 4, "FD": 8, "AT": 4, "SV": 8, "UV": 8}
 _VRS = frozenset({vr.value for vr in VR if " or " not in vr.value})
-# In longer binary values a word of five letters comes up by chance; shorter ones hold no text.
+# In longer binary values a word of five letters occurs by chance; shorter ones hold no text.
 _SEARCHED, _FEW = 1 << 16, 8
 _READABLE = re.compile(r"[^\W_][\w .^,/@+-]{4,}")
-# Put right with the item that they belong to, by `clean_code`.
+# Cleaned by `clean_code`, together with the item that they belong to.
 _CODE = frozenset({0x00080100, 0x00080102, 0x00080104})
 
 
 @dataclass(frozen=True)
 class ActionContext:
-    """What the actions of one instance share."""
+    """What the actions on the elements of one instance have in common.
+
+    Parameters
+    ----------
+    pseudonyms
+        The project's pseudonym space.
+    profile
+        What is removed, replaced and kept.
+    identifiers
+        What identifies in the headers of the study.
+    patient_id
+        What the subject's pseudonym is derived from (`patient_key`).
+    shift_days
+        The patient's date shift in whole days.
+    sop_class
+        SOP Class UID of the instance.
+    """
 
     pseudonyms: Pseudonyms
     profile: Profile
@@ -95,46 +116,62 @@ class ActionContext:
         )
 
     def replace_uid(self, uid: str) -> str:
-        """Return what stands for an instance's UID: DICOM's own stay, and retained ones.
+        """Return the replacement for the UID of an instance.
 
-        What is no UID is never retained: it may be a name. Nor is one that somebody made of a
-        birth date or an identifier.
+        UIDs of the standard stay, and all others if the profile retains UIDs. A value that is no
+        valid UID is always replaced: it may be a name. So is a UID made of a birth date or an
+        identifier.
         """
         if uid in STANDARD_UIDS or ("uids" in self.profile.options and self.is_harmless_uid(uid)):
             return uid
         return self.pseudonyms.uid(uid)
 
     def is_harmless_uid(self, uid: str) -> bool:
-        """Say whether a UID is one, and is not made of what identifies the patient."""
+        """Return whether a UID is valid, and not made of what identifies the patient."""
         return is_uid(uid) and not self.identifiers.occur_in_uid(uid)
 
     def replace_class_uid(self, uid: str) -> str:
-        """Return what stands for the UID of a class or scheme; private ones stay (PS3.5 9.2)."""
+        """Return the replacement for the UID of a class or scheme; a maker's stays (PS3.5 9.2)."""
         if uid in STANDARD_UIDS or is_public_class_uid(uid, self.identifiers):
             return uid
         return self.pseudonyms.uid(uid)
 
     def is_local_scheme(self, scheme: str) -> bool:
-        """Say whether a coding scheme is called after an institution that is not kept."""
+        """Return whether a coding scheme is named after an institution that must go."""
         return "institution" not in self.profile.options and (
             self.identifiers.institution_names.occur_in(scheme)
         )
 
     def clean_text(self, tag: int, text: str, vr: str) -> str:
-        """Clean the text of an unlisted attribute; empty when it may not stay."""
+        """Clean the text of an attribute that Table E.1-1 does not list.
+
+        Parameters
+        ----------
+        tag
+            The attribute; 0 for a text without one of its own.
+        text
+            Its value.
+        vr
+            Its VR.
+
+        Returns
+        -------
+        str
+            Empty when the text may not stay.
+        """
         if tag in _SCHEME_NAMES and self.is_local_scheme(text):
             return ""
         mode = self.profile.text
         if is_defined_term(tag, text):
             return text
         if is_term(tag, text):
-            # The version of a scheme may be a day, and so may be the study's.
+            # A coding scheme's version may be a date, and so may be a day of the study.
             dated = text.strip(" \0") in self.identifiers.known_days
             return "" if dated or self.identifiers.occur_in(text) else text
         if mode == "drop" or (mode == "harmless" and vr in ("ST", "LT", "UT")):
             return ""
         if vr == "UR":
-            return ""  # whatever its form, the address of somebody's system
+            return ""  # in whatever form, it is the address of somebody's system
         cleaned = self.cleaner.clean(text, vr)
         return cleaned if mode == "clean" or cleaned == text else ""
 
@@ -146,15 +183,24 @@ def clean_dataset(
 
     Parameters
     ----------
+    ds
+        The dataset.
+    context
+        Profile, pseudonyms and identifiers.
     sequence
         Keyword of the sequence that holds this item, empty for the instance itself.
     strict
-        Codes may identify as well: the items of a sequence that the table wants replaced.
+        Whether codes may identify as well: in items of a sequence that the table wants replaced.
+
+    Raises
+    ------
+    HeldError
+        ``bad-value``: a value has no one meaning, so that it can neither be cleaned nor stay.
     """
     named = (lambda _text: "") if strict else _short_text_cleaner(context)
     clean_code(ds, context.pseudonyms, named, context.is_local_scheme)
     private = safe_elements(ds, context.profile.safe_private)
-    # Before the concept's own name is cleaned.
+    # Before cleaning changes the name of the concept.
     content = content_actions(ds, context.profile) if sequence in CONTENT_SEQUENCES else {}
     for tag in list(ds.keys()):
         number = int(tag)
@@ -164,8 +210,8 @@ def clean_dataset(
             elif not tag.is_private_creator:
                 _clean_private_element(ds, number, private[number], context)
         elif number == _CHARACTER_SET or tag.element == 0 or tag.group in (0, 2):
-            # Values are text by now, and written again as UTF-8; groups 0000 and 0002 do not
-            # belong into a dataset (PS3.5 7.1).
+            # pydicom has decoded all text, and writes it as UTF-8. Group lengths, and groups 0000
+            # and 0002, do not belong into a data set (PS3.5 7.1, 7.2).
             del ds[tag]
         elif content.get(number) == "D" or (
             number == MEASURED_VALUE
@@ -178,10 +224,10 @@ def clean_dataset(
 
 
 def _replace_content_value(ds: Dataset, tag: int) -> None:
-    """Put a dummy in the place of a content item's value.
+    """Replace the value of a content item by a dummy.
 
-    The item itself stays where the table would have it removed: others may refer to it by its
-    place (PS3.3 C.17.3.2.4).
+    The item itself stays even where the table removes it: other items may refer to it by its
+    position (PS3.3 C.17.3.2.4).
     """
     if tag == MEASURED_VALUE:
         ds[tag].value = Sequence()
@@ -199,7 +245,7 @@ def _short_text_cleaner(context: ActionContext) -> Callable[[str], str]:
 
 
 def _clean_private_element(ds: Dataset, tag: int, vr: str, context: ActionContext) -> None:
-    """Clean a private element that is safe by name; its value still has to be."""
+    """Clean the value of a private element that the profile calls safe."""
     element = ds.get_item(tag)
     if isinstance(element, RawDataElement) and vr != element.VR:
         ds._dict[tag] = element._replace(VR=vr)  # type: ignore[index]
@@ -241,10 +287,10 @@ def _apply_action(
             vr = dictionary_VR(tag)
             ds._dict[element.tag] = element._replace(VR=vr)  # type: ignore[index]
         elif vr in (None, "UN"):
-            element = ds[tag]  # the dictionary knows better than a careless writer
+            element = ds[tag]  # pydicom then takes the VR from its dictionary
             vr = element.VR
     if vr not in _VRS:
-        del ds[tag]  # of a later edition, or damaged: nobody can say what its bytes are
+        del ds[tag]  # of a later edition, or damaged: the meaning of its bytes is unknown
         return
     action = content or action_for(tag, vr, context.profile, context.sop_class, sequence)
     if vr == "SQ":
@@ -265,7 +311,7 @@ def _apply_action(
         _replace_uids(ds, tag, context, keep=action == "K")
     elif vr in TIMES:
         days = context.shift_days if action == "C" else 0
-        # Whoever has it moved on purpose says so in the profile.
+        # An override in the profile may ask for a birth date to be shifted.
         own = tag in context.profile.overrides
         births = frozenset() if own else context.identifiers.birth_days_outside_study
         _shift_times(ds, tag, vr, days, attribute_type(tag, context.sop_class, sequence), births)
@@ -300,19 +346,19 @@ def _clean_sequence(
         element.value = Sequence()
         return
     keyword = keyword_for_tag(tag)
-    # A person's or an institution's own codes say who it is.
+    # A person's or institution's local codes say who it is.
     named = strict or (action == "D" and tag not in (0x0040A730, 0x00700001))
     for item in element.value or []:
         clean_dataset(item, context, keyword or "unknown", named)
 
 
 def _replace_identity(ds: Dataset, tag: int, context: ActionContext) -> None:
-    """Give the patient's and the order's identifiers their pseudonyms, wherever they stand."""
+    """Replace PatientID, PatientName and AccessionNumber by pseudonyms, at any depth."""
     value = " ".join(_strings(ds[tag].value)).strip(" \0")
     if tag == _ACCESSION:
         ds[tag].value = context.pseudonyms.accession(value) if value else None
     else:
-        # A nested item can be about another patient (a donor, a mother).
+        # A nested item can be about another patient: a donor, or a mother.
         original = context.patient_id if tag == _PATIENT_NAME or not value else patient_key(ds)
         ds[tag].value = context.pseudonyms.subject(original)
 
@@ -322,7 +368,7 @@ def _set_dummy(ds: Dataset, tag: int, vr: str) -> None:
 
 
 def _set_empty(ds: Dataset, tag: int, vr: str, kind: str) -> None:
-    """Take a value out as the attribute's type allows."""
+    """Empty a value; write a dummy where the attribute is of type 1 (PS3.5 7.4)."""
     if kind == "1":
         _set_dummy(ds, tag, vr)
     else:
@@ -344,7 +390,7 @@ def _replace_uids(ds: Dataset, tag: int, context: ActionContext, keep: bool = Fa
 def _shift_times(
     ds: Dataset, tag: int, vr: str, days: int, kind: str, births: frozenset[str] = frozenset()
 ) -> None:
-    """Move dates by days; a birth date is never moved, as it would tell the age in days."""
+    """Shift dates. A birth date is emptied: shifted, it would tell the age in days."""
     values = _strings(ds[tag].value)
     born = [vr != "TM" and (repair_value(text, vr) or "")[:8] in births for text in values]
     moved = [
@@ -353,17 +399,17 @@ def _shift_times(
     ]
     if any(moved) or not any(value.strip(" \0") for value in values):
         ds[tag].value = _multi_value(moved)
-    elif any(born) or kind != "1":  # else zeros in a date's place
+    elif any(born) or kind != "1":  # otherwise it says no date, as 00000000 does, and may stay
         _set_empty(ds, tag, vr, kind)
 
 
 def _shift_time(tag: int, text: str, vr: str, days: int) -> str:
-    """Shift one date or time, read as what it can only mean.
+    """Shift one date or time, repaired if there is only one way to read it.
 
     Raises
     ------
     HeldError
-        ``bad-value``: it cannot be read, so that it can neither be shifted nor stay.
+        ``bad-value``: it has no one meaning, so that it can neither be shifted nor stay.
     """
     span = _DATES.fullmatch(text.strip(" \0")) if vr == "DA" else None
     if span and any(span.groups()):
@@ -376,7 +422,7 @@ def _shift_time(tag: int, text: str, vr: str, days: int) -> str:
         if value is None:
             raise _unreadable_error(tag, vr)
         return ""
-    # A date that says no day is shifted as a DT of that kind is.
+    # A date without a day is shifted as a DT of the same precision.
     made = shift_date(value, "DT" if vr == "DA" else vr, days)
     made = made or (value if vr in ("TM", "AS") else "")
     if not made:
@@ -388,8 +434,8 @@ def _unreadable_error(tag: int, vr: str) -> HeldError:
     what = f"{keyword_for_tag(tag) or 'a private element'} ({tag >> 16:04X},{tag & 0xFFFF:04X})"
     return HeldError(
         "bad-value",
-        f"{what} holds what no {vr} may hold (PS3.5 6.2) and what has no one meaning; correct it "
-        "at its origin, or have the profile remove it by an override",
+        f"{what} holds a value that is no valid {vr} (PS3.5 6.2) and can be read in more than one "
+        "way, or in none; correct it at its origin, or remove it by an override in the profile",
     )
 
 
@@ -406,13 +452,13 @@ def _clean_text_values(
 
 
 def _keep_unless_identifying(context: ActionContext) -> Callable[[str], str]:
-    # An institution that the profile keeps is named in its own attributes.
+    # The institution may stay in its own attributes, if the profile keeps it.
     found_in = context.identifiers.occur_in
     return lambda text: "" if found_in(text, places=False, short=True) else text
 
 
 def _clean_code_string(ds: Dataset, tag: int, context: ActionContext) -> None:
-    """Take out of a code string's values those that name somebody, or are free text that may."""
+    """Empty the values of a code string that name somebody, or are free text that may."""
     values = _strings(ds[tag].value)
     own = defined_terms(tag)
     if tag == _LAYER:
@@ -428,8 +474,8 @@ def _clean_code_string(ds: Dataset, tag: int, context: ActionContext) -> None:
             known = is_code_string(value) and not context.identifiers.occur_in(value)
             kept.append(value if known else "")
         else:
-            # Free text where a code belongs; with a digit in it, it may be a number of somebody's.
-            # No character set holds for it: what is not ASCII reads as something else.
+            # Free text in place of a code. With a digit in it, it may be somebody's number. CS has
+            # no character set, so that anything but ASCII is read as something else.
             harmless = (
                 value.isascii()
                 and _WORDS.fullmatch(value)
@@ -438,15 +484,15 @@ def _clean_code_string(ds: Dataset, tag: int, context: ActionContext) -> None:
             kept.append(value if harmless else "")
     strange = [value for value in kept if value.strip(" \0") not in own]
     if strange and context.identifiers.occur_in(" ".join(strange)):
-        # a name spread over several values
+        # A name spread over several values.
         kept = [value if value.strip(" \0") in own else "" for value in kept]
     if kept != values:
-        # Which code strings an object must have depends on its IOD; none is valid when empty there.
+        # An object's IOD may require this attribute, and an empty code string is not valid then.
         ds[tag].value = _multi_value(kept) if any(kept) else _DUMMY_VALUES["CS"]
 
 
 def _replace_layer_name(name: str, context: ActionContext) -> str:
-    """Return a layer's name, or one that tells it from the others (PS3.3 C.10.7)."""
+    """Return the name of a graphic layer, or one that tells it from others (PS3.3 C.10.7)."""
     known = _LAYER_NAME.fullmatch(name) or (_CS.fullmatch(name) and is_code_string(name))
     if known and not context.identifiers.occur_in(name):
         return name
@@ -456,11 +502,11 @@ def _replace_layer_name(name: str, context: ActionContext) -> str:
 def _clean_numbers(ds: Dataset, tag: int, vr: str, context: ActionContext) -> None:
     element = ds.get_item(tag)
     if isinstance(element, RawDataElement) and isinstance(element.value, bytes):
-        # Not decoded: a writer's "1.0e" would fail, and a right one costs time.
+        # Read the bytes: decoding would fail on a value such as "1.0e", and costs time.
         values = element.value.decode("latin-1").rstrip(" \0").split("\\")
     else:
         values = [str(getattr(v, "original_string", v)) for v in _list(element.value)]
-    # Shorter ones are counts and positions, whatever number somebody has.
+    # Shorter numbers are counts and positions, even if somebody's number is the same.
     long = [value for value in values if vr == "IS" and len(value.strip()) >= MIN_IDENTIFIER_DIGITS]
     if any(context.identifiers.occur_in(value) for value in long):
         ds[tag] = DataElement(tag, vr, None)
@@ -477,19 +523,19 @@ def _clean_numbers(ds: Dataset, tag: int, vr: str, context: ActionContext) -> No
 
 
 def _clean_bytes(ds: Dataset, tag: int, vr: str, context: ActionContext) -> None:
-    """Take out binary values that hold a known name.
+    """Empty a binary value that holds an identifier of the study.
 
     Raises
     ------
     HeldError
-        ``bad-value``: numbers have a wrong width.
+        ``bad-value``: the length of a number is wrong.
     """
     value = ds.get_item(tag).value
     if not isinstance(value, bytes):
         return
     if vr in _WIDTH and len(value) % _WIDTH[vr]:
-        raise _unreadable_error(tag, vr)  # as bytes it would pass unseen
-    # What is OB or OW reads as OW where the file gives no VR.
+        raise _unreadable_error(tag, vr)  # pydicom would write it as it is, unchecked
+    # In implicit VR, an element that is OB or OW is read as OW.
     if vr in ("OB", "OW", "UN") and len(value) <= _SEARCHED:
         for encoding in ("utf-8", "cp1250", "utf-16-le", "utf-16-be"):
             runs = _READABLE.findall(value.decode(encoding, "replace"))
@@ -501,7 +547,7 @@ def _clean_bytes(ds: Dataset, tag: int, vr: str, context: ActionContext) -> None
 
 
 def _clean_nested_pixel_data(ds: Dataset, tag: int) -> None:
-    """Take out of an icon, or of a deflated file's pixel data, what is no part of the image."""
+    """Remove what is no part of the image from an icon, or from pixel data of a deflated file."""
     element = ds[tag]
     if isinstance(element.value, bytes):
         fragments = bool(element.is_undefined_length)

@@ -1,4 +1,4 @@
-"""The type of an attribute where it stands: what may be absent, what empty, what neither."""
+"""Look up the type of an attribute: whether it must be present, and whether it may be empty."""
 
 from __future__ import annotations
 
@@ -32,16 +32,21 @@ def _table() -> dict[tuple[str, int], tuple[str, dict[str, str]]]:
 
 @lru_cache(maxsize=4096)
 def attribute_type(tag: int, sop_class: str, sequence: str) -> str:
-    """Return ``1``, ``2`` or ``3`` (PS3.5 7.4), conditional types taken as required.
+    """Return the type of an attribute (PS3.5 7.4); conditional types count as required.
 
     Parameters
     ----------
     tag
-        A standard attribute that can identify; others are ``3``.
+        A standard attribute that can identify; all others are of type 3 here.
     sop_class
         SOP Class UID of the instance; decides at the top level.
     sequence
         Keyword of the sequence whose item holds the attribute; empty at the top level.
+
+    Returns
+    -------
+    str
+        ``1`` (must have a value), ``2`` (may be empty) or ``3`` (may be absent).
     """
     usual, exceptions = _table().get(("item" if sequence else "root", tag), ("3", {}))
     return exceptions.get(sequence or sop_class.removeprefix(_PREFIX), usual)

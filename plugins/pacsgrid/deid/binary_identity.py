@@ -1,7 +1,7 @@
-"""Names and numbers of a study in binary values of any length.
+"""Find names and numbers of a study in binary values of any length.
 
-In a few thousand bytes a word of five letters is no chance; in millions it is, unless what
-stands around it can be read as well. A hit counts by the bits that chance would need for it.
+A word of five letters in a few thousand random bytes is no coincidence; in millions of bytes it is,
+unless the bytes around it are readable as well. A match is weighed by its improbability in bits.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import lru_cache
 from .identifiers import StudyIdentifiers
 from .text_folding import fold
 
-# One value in 2**20 loses its contents by chance.
+# Bits. One in 2**20 values is emptied by coincidence.
 _CHANCE = 20.0
 _READABLE_BYTE = 1.4
 _ENCODINGS = ("utf-8", "cp1250", "cp1252", "iso8859-5", "cp932", "gb18030", "utf-16-le")
@@ -25,9 +25,20 @@ _AROUND = 64
 
 
 def holds_identity(value: bytes, identifiers: StudyIdentifiers) -> bool:
-    """Tell whether a binary value holds a name, identifier, birth date or address of the study.
+    """Return whether a binary value holds a name, identifier, birth date or address of the study.
 
-    Text in UTF-16 is found too: zero bytes are passed over, and so is the case of letters.
+    Zero bytes and the case of letters are ignored, so that text in UTF-16 is found as well.
+
+    Parameters
+    ----------
+    value
+        The value.
+    identifiers
+        Identifying values of the study.
+
+    Returns
+    -------
+    bool
     """
     pattern, count = _pattern(identifiers)
     if pattern is None:

@@ -1,4 +1,4 @@
-"""Patient characteristics made coarse, so that a group and not a person has them."""
+"""Round patient characteristics, so that a value is shared by many people."""
 
 from __future__ import annotations
 
@@ -15,14 +15,28 @@ _OLDEST = 90
 # Subject Age (PS3.16 CID 3627), and its units in a year.
 _SUBJECT_AGE = ("DCM", "121033")
 _IN_A_YEAR = {"a": Decimal(1), "mo": Decimal(12), "wk": Decimal("52.18"), "d": Decimal("365.25")}
-# Up to this age in years days and weeks are what is asked of an infant.
+# Below this age in years, days and weeks matter, and are kept.
 _INFANT = 2
 
 
 def bin_value(tag: int, value: Any, profile: Profile) -> Any:
-    """Round a value to the profile's width; ages above 89 years all become 90.
+    """Round a value to the width that the profile gives; all ages above 89 years become 90.
 
     Ages in years are rounded down, so that a minor never becomes an adult.
+
+    Parameters
+    ----------
+    tag
+        PatientAge, PatientSize or PatientWeight.
+    value
+        Its value.
+    profile
+        Gives the width (`bins`): years, metres or kilograms.
+
+    Returns
+    -------
+    object
+        `value` itself where the profile gives no width or the value is no number.
     """
     width = Decimal(str(profile.bins.get(keyword_for_tag(tag), 0)))
     age = re.fullmatch(r"(\d{3})([DWMY])", str(value))
@@ -44,7 +58,14 @@ def bin_value(tag: int, value: Any, profile: Profile) -> Any:
 
 
 def bin_measured_age(item: Dataset, profile: Profile) -> bool:
-    """Round an age that a content item measures as PatientAge is rounded.
+    """Round the age that a content item measures, in place, as PatientAge is rounded.
+
+    Parameters
+    ----------
+    item
+        A content item of value type NUM.
+    profile
+        Gives the width in years.
 
     Returns
     -------

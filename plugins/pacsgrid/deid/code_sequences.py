@@ -1,4 +1,4 @@
-"""Coded entries (PS3.3 8.8): standard codes stay with their dictionary's meaning, others go."""
+"""Clean coded entries (PS3.3 8.8): standard codes stay, with the meaning of their dictionary."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pydicom.sr._concepts_dict import concepts
 
 from .pseudonyms import Pseudonyms
 
-# Public schemes, and the shape each gives to its codes; a value of another scheme may be anything.
-# PS3.3 8.2: a short identifier, of the standard or of a maker.
+# A coding scheme designator (PS3.3 8.2).
 _DESIGNATOR = re.compile(r"[A-Za-z0-9_.-]{1,16}")
+# Public schemes with the shape of their codes; a value of another scheme may be anything.
 _SHAPES = {
     "SCT": r"\d{6,18}",
     "DCM": r"\d{6}",
@@ -40,20 +40,26 @@ def clean_code(
     clean: Callable[[str], str],
     local: Callable[[str], bool] = lambda _scheme: False,
 ) -> None:
-    """Put a code sequence item right, in place; a dataset without a code is left alone.
+    """Clean a code sequence item, in place; a dataset without a code is left alone.
+
+    The code of a public scheme stays. Its meaning is free text of the sender: where that may
+    identify, the dictionary's meaning replaces it. Other codes are replaced by pseudonyms unless
+    nothing in them identifies.
 
     Parameters
     ----------
+    ds
+        The item.
+    pseudonyms
+        The project's pseudonym space.
     clean
-        Takes what identifies out of a text, all of it when nothing may stay. A code of a public
-        scheme stays as it is; the meaning a sender gave to it is free text, and the dictionary's
-        stands in for one that does not come clean.
+        Removes what identifies from a text; returns an empty one when nothing may stay.
     local
-        Says whether a scheme is called after an institution of the study.
+        Returns whether a scheme is named after an institution of the study.
     """
     scheme = str(ds.get("CodingSchemeDesignator", "") or "")
     if "CodeMeaning" not in ds and "CodeValue" not in ds:
-        # An item that names a scheme (PS3.3 C.12.1.1.1), or a code in another form.
+        # An item that describes a scheme (PS3.3 C.12.1), or a long or URN code value.
         known = scheme in _SHAPES or (
             _DESIGNATOR.fullmatch(scheme) and not local(scheme) and clean(scheme) == scheme
         )
@@ -65,7 +71,7 @@ def clean_code(
     meaning = _meanings().get((scheme, value))
     shape = _SHAPES.get(scheme)
     public = meaning is not None or bool(shape and re.fullmatch(shape, value))
-    # Beyond ASCII a code may be anything: it may have been read with the wrong character set.
+    # Anything but ASCII may have been read with the wrong character set.
     known = (not scheme or _DESIGNATOR.fullmatch(scheme)) and value.isascii()
     known = known and not local(scheme)
     if public or (value and known and clean(value) == value and clean(scheme) == scheme):
@@ -73,7 +79,7 @@ def clean_code(
         ds.CodeMeaning = (harmless or meaning or clean(stated) or "not stated")[:64]
         return
     if value:
-        # With the VR that the standard gives it, whatever the source did.
+        # With the standard's VR, whatever the source has.
         ds.add_new(0x00080100, "SH", pseudonyms.code(scheme, value))
         ds.CodingSchemeDesignator = "99PACSGRID"
     elif scheme and (

@@ -1,4 +1,4 @@
-"""Table E.1-1 of PS3.15 as data; `table.csv` holds the rows, this module looks them up."""
+"""Look up rows of Table E.1-1 of PS3.15, which `table.csv` holds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,17 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Rule:
-    """One row: the Basic Profile's action and what options make of it."""
+    """One row of the table.
+
+    Attributes
+    ----------
+    keyword
+        The attribute's keyword.
+    basic
+        Action of the Basic Profile, as the table has it: ``X``, ``Z/D``, ``X/Z/U*``.
+    options
+        Action by option, for the options that change it.
+    """
 
     keyword: str
     basic: str
@@ -34,11 +44,11 @@ def _by_tag() -> dict[int, Rule]:
 
 
 def rule_for(tag: int) -> Rule | None:
-    """Find the row of a tag, repeating groups (50xx, 60xx) included."""
+    """Return the row of a tag, None without one; repeating groups (50xx, 60xx) are covered."""
     rule = _by_tag().get(tag)
     if rule is None:
         group = tag >> 16
-        # An overlay without its data is no overlay: the whole group goes, not two elements.
+        # The table lists two elements of an overlay. Without its data the whole group is useless.
         if group & 0xFF00 == 0x5000:
             return load_table()["50xxxxxx"]
         if group & 0xFF00 == 0x6000:

@@ -1,4 +1,4 @@
-"""Content items (PS3.3 C.17.3): what their concept says of the value, Table E.3.4-1 of PS3.15."""
+"""Look up the rules for content items (PS3.3 C.17.3) by their concept: Table E.3.4-1 of PS3.15."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydicom.sr._snomed_dict import mapping
 
 from .confidentiality_table import Rule
 
-# Sequences of content items, in reports and outside of them.
+# Sequences of content items, in structured reports and in other objects.
 CONTENT_SEQUENCES = frozenset(
     {
         "ContentSequence",
@@ -21,7 +21,7 @@ CONTENT_SEQUENCES = frozenset(
     }
 )
 CODE_VALUE, MEASURED_VALUE = 0x0040A168, 0x0040A300
-# By the attribute that holds the value (PS3.3 C.17.3.2): the value type, and the VR.
+# Value type and VR by the attribute that holds the value (PS3.3 C.17.3.2).
 VALUE_ATTRIBUTES = {
     0x0040A120: ("DATETIME", "DT"),
     0x0040A121: ("DATE", "DA"),
@@ -31,7 +31,7 @@ VALUE_ATTRIBUTES = {
     CODE_VALUE: ("CODE", "SQ"),
     MEASURED_VALUE: ("NUM", "SQ"),
 }
-# SNOMED's codes of before (PS3.16 Annex O).
+# SNOMED-RT, the predecessor of SNOMED CT (PS3.16 Annex O).
 _SNOMED_RT = frozenset({"SRT", "SNM3", "99SDM"})
 
 
@@ -48,9 +48,21 @@ def load_table() -> dict[tuple[str, str, str], Rule]:
 
 
 def value_rule(item: Dataset, tag: int) -> Rule | None:
-    """Return the row for a value of a content item, None where the table has none.
+    """Return the row of the table for a value of a content item.
 
-    UIDREF and references have no rule here: a UID gets its pseudonym wherever it stands.
+    UIDREF and references have no rule here: UIDs are replaced wherever they are.
+
+    Parameters
+    ----------
+    item
+        The content item.
+    tag
+        Attribute that holds the value.
+
+    Returns
+    -------
+    Rule or None
+        None where the table has no row for the concept.
     """
     if tag not in VALUE_ATTRIBUTES:
         return None

@@ -1,4 +1,4 @@
-"""Dates and times as values, moved by a patient's whole days (PS3.15 E.3.6)."""
+"""Shift dates and times by whole days (PS3.15 E.3.6)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import date, timedelta
 _DA = re.compile(r"(\d{4})\.?(\d{2})\.?(\d{2})")
 _TM = re.compile(r"\d{2}(:?\d{2}(:?\d{2}(\.\d{1,6})?)?)?")
 _AS = re.compile(r"\d{3}[DWMY]")
-# Each part only behind the one before it: of 2024031010.5 the rest must not read as a time.
+# Each part needs the one before it: in 2024031010.5, the rest must not be read as a time.
 _DT = re.compile(
     r"(\d{4})(?:(\d{2})(?:(\d{2})(\d{2}(?:\d{2}(?:\d{2}(?:\.\d{1,6})?)?)?)?)?)?([+-]\d{4})?"
 )
@@ -21,10 +21,24 @@ _NAMES = [name[:3] for name in _LONG]
 
 
 def shift_date(value: str, vr: str, days: int) -> str:
-    """Move a DA or DT by whole days; return what is no date, time or age as empty (PS3.5 6.2).
+    """Shift a DA or DT by whole days; check a TM or AS (PS3.5 6.2).
 
-    Time of day and offset from UTC stay. Of a partial DT the middle of its span is moved and
-    written as exactly as before: a month or year is off by less than its own length.
+    Time of day and offset from UTC stay. Of a DT without day or month, the middle of the period is
+    shifted, and written with the same precision.
+
+    Parameters
+    ----------
+    value
+        The value, padding allowed.
+    vr
+        DA, DT, TM or AS.
+    days
+        Days to add.
+
+    Returns
+    -------
+    str
+        Empty when the value is not valid for its VR.
     """
     text = value.strip(" \0")
     if vr == "TM":
@@ -47,7 +61,7 @@ def shift_date(value: str, vr: str, days: int) -> str:
 
 
 def month_number(name: str) -> int | None:
-    """Return the number of a month by its English name, whole or of three letters."""
+    """Return the number of a month, from 1, by its English name or first three letters."""
     for names in (_LONG, _NAMES):
         if name.lower() in names:
             return names.index(name.lower()) + 1

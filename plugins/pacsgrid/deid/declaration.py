@@ -1,4 +1,4 @@
-"""The result says what was done to it (PS3.15 E.1.1, PS3.3 C.12.1.1.1, C.7.1.1)."""
+"""Record the de-identification in the result (PS3.15 E.1.1, PS3.3 C.12.1.1.1, C.7.1.1)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,15 @@ _OPTION_CODES = {
 
 
 def declare_deidentification(ds: Any, context: ActionContext) -> None:
-    """Write patient's pseudonym, method and options into a cleaned header."""
+    """Write the subject's pseudonym, the method and the options into a cleaned header, in place.
+
+    Parameters
+    ----------
+    ds
+        The header.
+    context
+        Profile and pseudonyms that it was cleaned with.
+    """
     profile = context.profile
     ds.PatientID = ds.PatientName = context.pseudonyms.subject(context.patient_id)
     ds.PatientIdentityRemoved = "YES"

@@ -1,4 +1,4 @@
-"""One file before and after, element by element, for the eyes of an authorised user."""
+"""Show one file before and after, element by element, to an authorised user."""
 
 from __future__ import annotations
 
@@ -23,10 +23,24 @@ _Place = tuple[tuple[int, int], ...]
 def difference(
     source: Path, folder: Path, pseudonyms: Pseudonyms, profile: Profile
 ) -> Iterator[str]:
-    """Anonymise a file into `folder` and list what became of each element.
+    """Anonymise a file and list what became of each element.
 
-    Each line begins with ``-`` (removed), ``+`` (added), ``~`` (changed) or a blank (kept). The
-    lines hold identifying values: show them, keep them nowhere.
+    Parameters
+    ----------
+    source
+        The file.
+    folder
+        Folder for the result.
+    pseudonyms
+        The project's pseudonym space.
+    profile
+        What is removed, replaced and kept.
+
+    Yields
+    ------
+    str
+        A line that begins with ``-`` (removed), ``+`` (added), ``~`` (changed) or a blank (kept).
+        It holds identifying values: show it, and store it nowhere.
 
     Raises
     ------
@@ -53,7 +67,7 @@ def difference(
 
 def _short(entry: tuple[str, str] | None) -> str:
     text = entry[1] if entry else ""
-    # A value may hold what moves a terminal's cursor.
+    # A value may hold control characters that move a terminal's cursor.
     text = "".join(c if c.isprintable() else "." for c in text)
     return text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…"
 

@@ -1,4 +1,4 @@
-"""Files of a study that bear the same SOPInstanceUID: copies of one instance, or not the same."""
+"""Find files of a study that have the same SOPInstanceUID: copies of an instance, or conflicts."""
 
 from __future__ import annotations
 
@@ -22,10 +22,14 @@ _PREFIX, _SYNTAX = 132, 0x00020010
 
 @dataclass(frozen=True)
 class DuplicateInstances:
-    """Which files share a SOPInstanceUID with another.
+    """Files that share a SOPInstanceUID with another.
 
-    ``identical`` are the groups of files with one data set, ``conflicting`` the files of one UID
-    whose data sets differ.
+    Attributes
+    ----------
+    identical
+        Groups of files with the same data set.
+    conflicting
+        Files with the same UID but different data sets.
     """
 
     identical: tuple[tuple[Path, ...], ...] = ()
@@ -33,7 +37,7 @@ class DuplicateInstances:
 
     @classmethod
     def find(cls, files: Iterable[tuple[str, Path]]) -> DuplicateInstances:
-        """Look among files, each with its SOPInstanceUID; only those of one UID are read."""
+        """Compare the files that share a UID; each file is given as (SOPInstanceUID, path)."""
         by_uid: dict[str, list[Path]] = defaultdict(list)
         for uid, path in files:
             if uid:
@@ -50,7 +54,20 @@ class DuplicateInstances:
         return cls(tuple(alike), frozenset(clashing))
 
     def select(self, files: Sequence[Path]) -> tuple[list[Path], dict[Path, list[Path]]]:
-        """Return the files to do, clashing ones left out, and the copies that each of them has."""
+        """Choose one file of each group of copies.
+
+        Parameters
+        ----------
+        files
+            Files to anonymise.
+
+        Returns
+        -------
+        files : list of Path
+            Those to process: one of each group, and no conflicting ones.
+        copies : dict of Path to list of Path
+            The other files of the group, by the chosen one.
+        """
         wanted = set(files)
         copies: dict[Path, list[Path]] = {}
         spared: set[Path] = set(self.conflicting)
@@ -63,9 +80,10 @@ class DuplicateInstances:
 
 
 def _dataset_digest(path: Path) -> str:
-    """Name a file's data set: preamble, file meta and what stands behind the pixels are no part.
+    """Hash a file's data set and transfer syntax.
 
-    Only the transfer syntax of the file meta says something of the instance (PS3.10 7.1).
+    Preamble, the rest of the file meta information and what follows the pixel data are left out:
+    they tell nothing of the instance (PS3.10 7.1).
     """
     digest = hashlib.sha256()
     try:
@@ -82,7 +100,7 @@ def _dataset_digest(path: Path) -> str:
 
 
 def _bounds(stream: BinaryIO) -> tuple[BinaryIO, str, int, int]:
-    """Return what to read, transfer syntax, where the data set begins, and where it ends."""
+    """Return the stream to read, the transfer syntax, and where the data set begins and ends."""
     try:
         return (stream, *_dataset_bounds(stream))
     except IrregularError:

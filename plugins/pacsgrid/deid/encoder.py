@@ -1,4 +1,4 @@
-"""How a result is written: preamble, file meta of our own, dataset (PS3.10 7.1)."""
+"""Encode a result: preamble, file meta information, data set (PS3.10 7.1)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,20 @@ IMPLEMENTATION_VERSION_NAME = "PACSGRID_0_1"
 
 
 def encode_file_meta(sop_class: str, sop_uid: str, syntax: str) -> bytes:
-    """Return preamble and file meta; nothing of the source's but the transfer syntax."""
+    """Return preamble and file meta information.
+
+    Parameters
+    ----------
+    sop_class, sop_uid
+        SOP Class UID, and the pseudonym of the SOP Instance UID.
+    syntax
+        Transfer syntax UID. Nothing else is taken from the source's file meta information.
+
+    Returns
+    -------
+    bytes
+        The beginning of the file, up to the data set.
+    """
     front, back = _around(sop_class, syntax)
     body = front + _element(3, b"UI", sop_uid.encode()) + back
     length = struct.pack("<HH2sHL", 2, 0, b"UL", 4, len(body))
@@ -38,9 +51,20 @@ def _element(low: int, vr: bytes, value: bytes) -> bytes:
 
 
 def encode_dataset(ds: Any, implicit: bool, little: bool) -> bytes:
-    """Return a header's bytes, up to the pixel data.
+    """Encode a header, up to the pixel data.
 
-    Digital signatures and padding behind the pixel data do not survive the rewriting.
+    Elements behind the pixel data (digital signatures, padding) are removed from `ds`.
+
+    Parameters
+    ----------
+    ds
+        The header as a dataset.
+    implicit, little
+        Whether to write no VRs, and the byte order.
+
+    Returns
+    -------
+    bytes
     """
     for tag in list(ds.keys()):
         if int(tag) > max(PIXEL_DATA_TAGS):

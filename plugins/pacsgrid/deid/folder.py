@@ -1,7 +1,7 @@
-"""Folders of DICOM files in, a tree of anonymised studies out, resumable at any point.
+"""Anonymise folders of DICOM files into a tree of studies; a run can be resumed at any point.
 
-Every file that goes in has its result in the tree, or waits in the quarantine, or is named in the
-quarantine's ``reasons.jsonl`` with what it is.
+Every input file has a result in the tree, or is in the quarantine, or is listed in the quarantine's
+``reasons.jsonl``.
 """
 
 from __future__ import annotations
@@ -37,18 +37,22 @@ ProgressCallback = Callable[["Summary"], None]
 
 @dataclass
 class Summary:
-    """How a run stands: each file counts once.
+    """Progress of a run. Each file counts once.
 
     Attributes
     ----------
     files
-        Files in all, and what else stands among them.
+        Everything that was found: files, and what else there is in the folders.
     made, copies
-        Results, and files that were copies of one of them.
+        Results, and files that were copies of an instance with a result.
     earlier
         Files that an earlier run had done.
-    held, passed
-        Files that are held by reason, and what was passed over by kind.
+    held
+        Held files by reason code.
+    skipped
+        What is not to be anonymised (directories of file-sets, links, pipes), by code.
+    counts
+        What the checker counted in the results.
     """
 
     files: int = 0
@@ -61,25 +65,31 @@ class Summary:
 
     @property
     def finished(self) -> int:
-        """Files that need nothing more."""
+        """Number of files that need nothing more."""
         done = self.made + self.copies + self.earlier
         return done + sum(self.held.values()) + sum(self.skipped.values())
 
 
 @dataclass(frozen=True)
 class Listing:
-    """What stands in folders: files to be read, and all else with what it is.
+    """What was found in folders.
 
-    ``skipped`` are things that are no files, ``unread`` files and folders that cannot be read;
-    each with its code and what it is.
+    Attributes
+    ----------
+    files
+        Files to anonymise.
+    skipped
+        What is no file: path, code and text of the reason.
+    unreadable
+        Files and folders that cannot be read: path, code and text of the reason.
     """
 
     files: list[Path] = field(default_factory=list)
     skipped: list[tuple[Path, str, str]] = field(default_factory=list)
-    unread: list[tuple[Path, str, str]] = field(default_factory=list)
+    unreadable: list[tuple[Path, str, str]] = field(default_factory=list)
 
 
-# What stands in folders beside files and folders, none of which is ever opened.
+# Special files, which are never opened.
 _SPECIAL_FILES = (
     (stat.S_ISFIFO, "pipe", "a named pipe"),
     (stat.S_ISSOCK, "socket", "a socket"),
@@ -88,31 +98,42 @@ _SPECIAL_FILES = (
 )
 _SYMBOLIC_LINK = (
     "symbolic-link",
-    "a symbolic link; name what it leads to by itself if it is to be taken",
+    "a symbolic link; name its target itself if it should be anonymised",
 )
-# Passed over by the anonymiser itself: a file, but of no study.
+# Reasons of the anonymiser for files that belong to no study.
 _SKIPPED_CODES = frozenset({"directory-file"})
 _UNREADABLE = "unreadable-file"
 
 
-def list_files(inputs: Sequence[Path], but: Sequence[Path] = ()) -> Listing:
-    """List files, and those below folders; what lies in `but` is left out.
+def list_files(inputs: Sequence[Path], exclude: Sequence[Path] = ()) -> Listing:
+    """List files, and the files below folders.
 
-    Symbolic links below a folder are not followed, and nothing but a regular file is to be
-    opened: a pipe would never end.
+    Symbolic links below a folder are not followed. Nothing but regular files is to be opened:
+    reading a pipe would not end.
+
+    Parameters
+    ----------
+    inputs
+        Files and folders.
+    exclude
+        Folders to leave out, such as the one for the results.
+
+    Returns
+    -------
+    Listing
     """
-    apart = [os.path.realpath(path) for path in but]
+    apart = [os.path.realpath(path) for path in exclude]
     found: dict[Path, tuple[str, str] | None] = {}
-    unread: dict[Path, tuple[str, str]] = {}
+    unreadable: dict[Path, tuple[str, str]] = {}
 
-    def trouble(error: OSError) -> None:
-        unread[Path(os.fsdecode(error.filename))] = _unreadable_reason(error, "folder")
+    def note_error(error: OSError) -> None:
+        unreadable[Path(os.fsdecode(error.filename))] = _unreadable_reason(error, "folder")
 
     for entry in inputs:
         if not entry.is_dir():
             found.setdefault(entry, _special_kind(entry, follow=True))
             continue
-        for folder, folders, names in os.walk(entry, onerror=trouble):
+        for folder, folders, names in os.walk(entry, onerror=note_error):
             here = Path(folder)
             links = [name for name in folders if (here / name).is_symlink()]
             folders[:] = [
@@ -127,13 +148,15 @@ def list_files(inputs: Sequence[Path], but: Sequence[Path] = ()) -> Listing:
         if kind is None:
             listing.files.append(path)
         else:
-            (listing.unread if kind[0] == _UNREADABLE else listing.skipped).append((path, *kind))
-    listing.unread.extend((path, *why) for path, why in sorted(unread.items()))
+            (listing.unreadable if kind[0] == _UNREADABLE else listing.skipped).append(
+                (path, *kind)
+            )
+    listing.unreadable.extend((path, *why) for path, why in sorted(unreadable.items()))
     return listing
 
 
 def _special_kind(path: Path, follow: bool = False) -> tuple[str, str] | None:
-    """Say what stands in a folder that is no file; None of a file."""
+    """Return code and text for a path that is no regular file; None for a regular file."""
     try:
         mode = path.stat(follow_symlinks=follow).st_mode
     except OSError as error:
@@ -151,36 +174,62 @@ def _special_kind(path: Path, follow: bool = False) -> tuple[str, str] | None:
 def _unreadable_reason(error: OSError, what: str) -> tuple[str, str]:
     why = error.strerror or type(error).__name__
     denied = error.errno in (errno.EACCES, errno.EPERM)
-    advice = "let this account read it, then run the same again" if denied else "look at that disk"
+    advice = "let this account read it, and run again" if denied else "check the disk"
     return _UNREADABLE, f"the {what} cannot be read: {why}; {advice}"
 
 
 @dataclass(eq=False)
 class _FolderStudy(StudyJob):
-    """A study under way: its name and its files' keys in the journal, and what became of it."""
+    """A study in progress.
+
+    Attributes
+    ----------
+    ref
+        Its reference in the journal.
+    keys
+        Keys of its files in the journal.
+    before
+        Progress of an earlier run, whose results have their final paths already.
+    earlier, made, copies
+        As in `Summary`, of this study.
+    told
+        Files that were held or skipped for a reason of their own.
+    refused
+        The file for which the whole study is given up.
+    patient
+        What the headers tell of the patient.
+    """
 
     ref: str = ""
     keys: dict[Path, str] = field(default_factory=dict)
-    before: StudyEntry | None = None  # what stands in its final place already
+    before: StudyEntry | None = None
     earlier: int = 0
     made: int = 0
     copies: int = 0
-    told: set[Path] = field(default_factory=set)  # held or passed over, each for its own reason
+    told: set[Path] = field(default_factory=set)
     refused: Outcome | None = None
     patient: PatientPrint = field(default_factory=PatientPrint)
 
 
 class FolderRun:
-    """Takes files to `out`/subject/study UID/series UID/SOP UID.dcm, each study when it is whole.
+    """Anonymises files to ``<out>/<subject>/<study UID>/<series UID>/<SOP UID>.dcm``.
+
+    A study appears there once all of its files are done or held.
 
     Parameters
     ----------
+    pseudonyms
+        The project's pseudonym space.
+    profile
+        What is removed, replaced and kept.
     out
-        For the results; pseudonyms alone, in names and contents.
+        Folder for the results; names and contents hold pseudonyms only.
     quarantine
-        For copies of the files that cannot go on: identified, to be kept private.
-    tell
-        Is called after each batch.
+        Folder for copies of held files. These identify patients: keep it private.
+    processes
+        Largest number of worker processes; 0 for one per core.
+    on_progress
+        Called after each batch.
     """
 
     def __init__(
@@ -190,24 +239,33 @@ class FolderRun:
         out: Path,
         quarantine: Path,
         processes: int = 0,
-        tell: ProgressCallback = lambda summary: None,
+        on_progress: ProgressCallback = lambda summary: None,
     ) -> None:
         self._pseudonyms = pseudonyms
         self._profile = profile
         self._out = out
         self._quarantine = Quarantine(quarantine)
         self._processes = processes
-        self._tell = tell
+        self._on_progress = on_progress
         self._summary = Summary()
         self._patients: dict[str, PatientPrint] = {}
 
     def run(self, files: Sequence[Path] | Listing) -> Summary:
-        """Anonymise files; run again after a crash it goes on where it stopped.
+        """Anonymise files. After a crash, run again with the same files to continue.
+
+        Parameters
+        ----------
+        files
+            Files, or what `list_files` returned.
+
+        Returns
+        -------
+        Summary
 
         Raises
         ------
         ConfigError
-            `out` holds the results of another profile or key.
+            `out` holds results of another profile or key.
         StorageError
             `out` or the quarantine cannot be written.
         """
@@ -218,21 +276,31 @@ class FolderRun:
             Journal(self._out / JOURNAL, made_with) as journal,
             StudyProcessor(self._pseudonyms, self._profile, self._processes) as processor,
         ):
-            for path, code, detail in (*listing.skipped, *listing.unread):
+            for path, code, detail in (*listing.skipped, *listing.unreadable):
                 self._quarantine.record(path, code, detail)
             self._patients = journal.patients()
             for study, batch in processor.process_studies(
-                self._going(journal, processor, listing.files)
+                self._iter_jobs(journal, processor, listing.files)
             ):
                 if batch is None:
-                    self._end(journal, study)
+                    self._finish_study(journal, study)
                 else:
-                    self._take(journal, study, batch)
-                self._tell(self._summary)
+                    self._take_batch(journal, study, batch)
+                self._on_progress(self._summary)
         return self._summary
 
     def dry_run(self, files: Sequence[Path] | Listing) -> Summary:
-        """Say what a run would do; nothing is kept of it."""
+        """Return the summary that a run would have, without keeping any result.
+
+        Parameters
+        ----------
+        files
+            Files, or what `list_files` returned.
+
+        Returns
+        -------
+        Summary
+        """
         listing = _as_listing(files)
         self._summary = summary = _initial_summary(listing)
         with (
@@ -241,36 +309,36 @@ class FolderRun:
         ):
             jobs = (
                 _FolderStudy(paths, known, Path(folder) / ref)
-                for ref, paths, known in self._studies(processor, listing.files)
+                for ref, paths, known in self._group_by_study(processor, listing.files)
             )
             subjects: dict[Path, set[str]] = {}
             for study, batch in processor.process_studies(jobs):
                 if batch is None:
                     for subject in subjects.get(study.out, ()):
-                        self._compare(study, subject, study.patient)
-                    self._say(study)
+                        self._check_subject(study, subject, study.patient)
+                    self._count_given_up(study)
                     shutil.rmtree(study.out, ignore_errors=True)
                     continue
                 for made in batch.made:
                     made.path.unlink(missing_ok=True)
-                self._look(study, batch, subjects.setdefault(study.out, set()))
+                self._check_study(study, batch, subjects.setdefault(study.out, set()))
                 if not study.dropped:
                     self._count(study, batch)
                     summary.counts.merge(batch.counts)
-                self._tell(summary)
+                self._on_progress(summary)
         return summary
 
-    def _look(self, study: _FolderStudy, batch: Batch, subjects: set[str]) -> None:
-        """Drop a study of which one file spoils all others, or that is of two patients."""
-        # Files that the checker cannot read belong to no study that they could spoil.
+    def _check_study(self, study: _FolderStudy, batch: Batch, subjects: set[str]) -> None:
+        """Give up a study if one file was refused, or if it is of two patients."""
+        # A file whose header cannot be read belongs to no study.
         refused = (one for one in batch.held if one.refused and study.known.headers)
         study.refused = study.refused or next(refused, None)
         subjects.update(made.subject for made in batch.made)
         if study.refused is None and len(subjects - {""}) > 1:
             study.error = HeldError(
                 "patient-mismatch",
-                "the files of this study bear different PatientIDs (0010,0020), or one of "
-                "different issuers (0010,0021); correct it at the source",
+                "the files of this study have different PatientIDs (0010,0020), or the same one "
+                "of different issuers (0010,0021); correct it at the source",
             )
         elif study.refused is None and self._profile.hold_patient_conflicts:
             try:
@@ -280,8 +348,8 @@ class FolderRun:
                 study.error = error
         study.dropped = study.refused is not None or study.error is not None
 
-    def _compare(self, study: _FolderStudy, subject: str, patient: PatientPrint) -> None:
-        """Drop a study whose subject stands for another patient already."""
+    def _check_subject(self, study: _FolderStudy, subject: str, patient: PatientPrint) -> None:
+        """Give up a study whose subject is already used for another patient."""
         if study.dropped or not self._profile.hold_patient_conflicts:
             return
         known = self._patients.get(subject, PatientPrint())
@@ -302,8 +370,8 @@ class FolderRun:
             ] += 1
             study.told.add(one.source)
 
-    def _say(self, study: _FolderStudy) -> tuple[str, str]:
-        """Count all files of a study that is given up as held; returns why, if it is."""
+    def _count_given_up(self, study: _FolderStudy) -> tuple[str, str]:
+        """Count all files of a study as held if it was given up; return code and text of why."""
         if study.refused is not None:
             why = study.refused.code, study.refused.detail
         elif study.error is not None:
@@ -317,38 +385,42 @@ class FolderRun:
         summary.held[why[0]] += len(study.files) - len(study.told) + study.earlier
         return why
 
-    def _studies(
+    def _group_by_study(
         self, processor: StudyProcessor, files: Sequence[Path]
     ) -> Iterator[tuple[str, list[Path], StudyHeaders]]:
-        unread = set(files)
+        unreadable = set(files)
         for uid, known in sorted(processor.read_headers(files).items()):
             paths = [seen.path for seen in known.headers]
-            unread.difference_update(paths)
+            unreadable.difference_update(paths)
             yield self._pseudonyms.reference("folder", uid), paths, known
-        if unread:
-            yield self._pseudonyms.reference("folder", "unread"), sorted(unread), StudyHeaders()
+        if unreadable:
+            yield (
+                self._pseudonyms.reference("folder", "unread"),
+                sorted(unreadable),
+                StudyHeaders(),
+            )
 
     def _key(self, path: Path) -> str:
         try:
             state = path.stat()
             what = f"{os.path.realpath(path)}\0{state.st_size}\0{state.st_mtime_ns}"
-        except OSError:  # it has gone since it was listed
+        except OSError:  # removed since it was listed
             what = f"{path}\0gone"
         return self._pseudonyms.reference("file", what)
 
-    def _going(
+    def _iter_jobs(
         self, journal: Journal, processor: StudyProcessor, files: Sequence[Path]
     ) -> Iterator[_FolderStudy]:
-        """Yield the studies that are to be done; what an earlier run has of them stays."""
-        for ref, paths, known in self._studies(processor, files):
+        """Yield the studies to process, without the files that an earlier run has done."""
+        for ref, paths, known in self._group_by_study(processor, files):
             work = self._out / JOURNAL.parent / ref
-            if not self._is_there(journal.entry(ref), work):
+            if not self._results_exist(journal.entry(ref), work):
                 journal.drop(ref)
             entry = journal.entry(ref)
             keys = {path: self._key(path) for path in paths}
-            self._know_copies(journal, ref, keys, known)
+            self._record_copies(journal, ref, keys, known)
             left = [path for path in paths if keys[path] not in entry.done]
-            # What is settled stays, whatever becomes of what came since.
+            # Settled results stay, even if the files added since are held.
             before = deepcopy(entry) if entry.settled else None
             earlier = 0 if entry.settled else len(paths) - len(left)
             self._summary.earlier += len(paths) - len(left)
@@ -356,10 +428,10 @@ class FolderRun:
                 left, known, work, ref=ref, keys=keys, before=before, earlier=earlier
             )
 
-    def _know_copies(
+    def _record_copies(
         self, journal: Journal, ref: str, keys: dict[Path, str], known: StudyHeaders
     ) -> None:
-        """Note copies of files that an earlier run has done: their results are there."""
+        """Record files as done that are copies of files that an earlier run has done."""
         entry = journal.entry(ref)
         for group in known.duplicates.identical if entry.done else ():
             there = next((entry.done[keys[p]] for p in group if keys[p] in entry.done), None)
@@ -371,41 +443,41 @@ class FolderRun:
                 if settled:
                     journal.mark_settled(ref)
 
-    def _is_there(self, entry: StudyEntry, work: Path) -> bool:
-        """Say whether what an interrupted run noted of a study still stands somewhere."""
+    def _results_exist(self, entry: StudyEntry, work: Path) -> bool:
+        """Return whether the results recorded by an interrupted run still exist."""
         if entry.settled or not entry.done:
             return True
-        final = self._final(entry)
+        final = self._final_folder(entry)
         return all(
             any(place(room, *uids, suffix=".dcm").exists() for room in (work, final))
             for uids in entry.done.values()
         )
 
-    def _final(self, entry: StudyEntry) -> Path:
-        """Return where a study's results stand in the end."""
+    def _final_folder(self, entry: StudyEntry) -> Path:
+        """Return the final folder of a study's results."""
         return place(self._out / named(entry.subject), entry.study_uid)
 
-    def _take(self, journal: Journal, study: _FolderStudy, batch: Batch) -> None:
-        self._look(study, batch, {journal.entry(study.ref).subject})
+    def _take_batch(self, journal: Journal, study: _FolderStudy, batch: Batch) -> None:
+        self._check_study(study, batch, {journal.entry(study.ref).subject})
         if not study.dropped:
-            self._note(journal, study, batch)
+            self._record_batch(journal, study, batch)
 
-    def _end(self, journal: Journal, study: _FolderStudy) -> None:
-        """Settle a study of which nothing is under way any more, or hold all of it."""
+    def _finish_study(self, journal: Journal, study: _FolderStudy) -> None:
+        """Settle a study when all of its files are processed, or hold all of them."""
         ref, entry = study.ref, journal.entry(study.ref)
         if entry.done:
-            self._compare(study, entry.subject, entry.patient)
+            self._check_subject(study, entry.subject, entry.patient)
         if not study.dropped and entry.done and not (entry.settled and not study.files):
             try:
-                self._settle(journal, ref, entry, study.out)
+                self._settle_study(journal, ref, entry, study.out)
             except HeldError as error:
                 study.error = error
-        code, detail = self._say(study)
+        code, detail = self._count_given_up(study)
         if code:
             left = set(study.files) if study.before else study.keys.keys()
             for path in sorted(left - study.told):
                 own = study.refused is None or study.refused.source == path
-                told = detail if own else f"held with a file of its study: {detail}"
+                told = detail if own else f"held because another file of its study is: {detail}"
                 self._quarantine.hold(path, code, told)
             journal.drop(ref)
             if old := study.before:
@@ -416,7 +488,7 @@ class FolderRun:
                 journal.mark_settled(ref)
         shutil.rmtree(study.out, ignore_errors=True)
 
-    def _note(self, journal: Journal, study: _FolderStudy, batch: Batch) -> None:
+    def _record_batch(self, journal: Journal, study: _FolderStudy, batch: Batch) -> None:
         ref, keys = study.ref, study.keys
         entry = journal.entry(ref)
         for outcome in batch.held:
@@ -435,26 +507,26 @@ class FolderRun:
         journal.record_batch(ref, subject, study_uid, done, held, batch.counts, study.patient)
         self._count(study, batch)
 
-    def _settle(self, journal: Journal, ref: str, entry: StudyEntry, work: Path) -> None:
-        """Take a study that passed as a whole to its final place, and its report with it."""
+    def _settle_study(self, journal: Journal, ref: str, entry: StudyEntry, work: Path) -> None:
+        """Move the results of a study to their final paths, and write its report."""
         with storing(self._out):
             self._move(entry, work)
         journal.mark_settled(ref)
         self._summary.counts.merge(entry.counts)
 
     def _move(self, entry: StudyEntry, work: Path) -> None:
-        final = self._final(entry)
+        final = self._final_folder(entry)
         folders = {self._out, final.parent, final}
         for series, sop in entry.done.values():
             part = place(work, series, sop, suffix=".dcm")
             target = place(final, series, sop, suffix=".dcm")
-            # One that is not in the workplace was taken over before a crash.
+            # A file that is not in the work folder was moved before a crash.
             if part.exists():
                 if target.exists() and not filecmp.cmp(target, part, shallow=False):
                     raise HeldError(
                         "duplicate-conflict",
-                        f"{entry.subject}/{entry.study_uid} holds an instance of the same UID "
-                        "with different content; keep the right one at the source",
+                        f"{entry.subject}/{entry.study_uid} holds an instance with the same UID "
+                        "but different content; keep the right one at the source",
                     )
                 target.parent.mkdir(parents=True, exist_ok=True)
                 os.replace(part, target)
@@ -475,9 +547,9 @@ def _as_listing(files: Sequence[Path] | Listing) -> Listing:
 
 
 def _initial_summary(listing: Listing) -> Summary:
-    """Return a run's summary before anything was read."""
+    """Return the summary of a run before any file is read."""
     return Summary(
-        files=len(listing.files) + len(listing.skipped) + len(listing.unread),
-        held=Counter(code for _, code, _ in listing.unread),
+        files=len(listing.files) + len(listing.skipped) + len(listing.unreadable),
+        held=Counter(code for _, code, _ in listing.unreadable),
         skipped=Counter(code for _, code, _ in listing.skipped),
     )

@@ -1,4 +1,4 @@
-"""What identifies a patient in a study's own headers; the search list for text and checker."""
+"""Collect what identifies the patient in a study's headers, to find it again in texts and bytes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .truncation import IrregularError
 from .value_repair import repair_date
 
 NAMES = frozenset({0x00100010, 0x00101001, 0x00101005, 0x00101060})
-# Every PN is a person of this study; these LO/SH are identifiers of patient, visit or order.
+# LO and SH that identify a patient, a visit or an order. (Every PN names a person of the study.)
 IDS = frozenset(
     {
         0x00080050,
@@ -50,7 +50,7 @@ IDS = frozenset(
         0x00120042,
     }
 )
-# Serial number, station name and AE title: they lead to one device, and to who was there.
+# Serial number, station names and AE title: they lead to one device, and so to its patients.
 DEVICES = frozenset({0x00181000, 0x00081010, 0x00400241, 0x00400242})
 BIRTH = frozenset({0x00100030})
 # Addresses and telephone numbers of the patient, and the institution's name and address.
@@ -71,17 +71,17 @@ PLACES = frozenset(
     }
 )
 _WORD = re.compile(r"[^\W_]+")
-# An identifier's number, as people copy it: MRN0012345 is 12345.
+# The number of an identifier, as people copy it: 12345 of MRN0012345.
 _CORE = re.compile(r"[a-z]{0,6}0*(\d+)")
 _LONG_NUMBER = 5
-# From how many digits on a number is no chance inside of a UID's.
+# A number with as many digits does not occur inside a UID by chance.
 _SURE_NUMBER = 7
 _MODEL = 0x00081090
 _INSTITUTIONS = frozenset({0x00080080, 0x00081040, 0x0040A027})
-# When the patient was examined: a newborn on its birthday.
+# Dates of the examination; a newborn is examined on its birthday.
 _EXAMINED = frozenset({0x00080020, 0x00080021, 0x00080022, 0x00080023, 0x0008002A})
 _DAY = re.compile(r"\d{8}")
-# Explicit VRs of elements that tell nothing unless they are listed above.
+# Elements of these VRs identify nobody, unless they are listed above.
 _VRS_WITHOUT_IDENTITY = frozenset(
     (b"AE", b"AS", b"AT", b"CS", b"DS", b"FD", b"FL", b"IS", b"LO", b"LT", b"SH",
      b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US")
@@ -91,18 +91,39 @@ _LISTED = NAMES | IDS | DEVICES | BIRTH | PLACES | {_MODEL}
 
 @dataclass(frozen=True)
 class StudyIdentifiers:
-    """The identifying values of one study, as they stood. Identified: memory only."""
+    """The identifying values of one study. Identifies patients: keep in memory only.
+
+    Attributes
+    ----------
+    names
+        Values of PN, of the patient and of all others.
+    ids
+        Identifiers of the patient, of visits and of orders.
+    birth_dates
+        As they are written.
+    places
+        Addresses, telephone numbers and institutions; found in texts word by word.
+    devices
+        Serial numbers, station names and AE titles.
+    staff
+        Those of `names` that are not the patient's.
+    dates
+        All other dates, as YYYYMMDD.
+    models
+        Model names: a station named like its model is not told from others.
+    study_dates
+        Dates of the examination, as YYYYMMDD.
+    institutions
+        Names of institutions.
+    """
 
     names: frozenset[str] = frozenset()
     ids: frozenset[str] = frozenset()
     birth_dates: frozenset[str] = frozenset()
-    # Addresses, telephone numbers and institutions: looked for in text, word by word in order.
     places: frozenset[str] = frozenset()
     devices: frozenset[str] = frozenset()
-    # Those of `names` whom the study is not of, and all other dates of the headers, YYYYMMDD.
     staff: frozenset[str] = frozenset()
     dates: frozenset[str] = frozenset()
-    # Names of models: a station that is called so is not told from others.
     models: frozenset[str] = frozenset()
     study_dates: frozenset[str] = frozenset()
     institutions: frozenset[str] = frozenset()
@@ -126,13 +147,13 @@ class StudyIdentifiers:
 
     @cached_property
     def without_devices(self) -> StudyIdentifiers:
-        """The same without devices, for who keeps them."""
+        """The same without devices, for profiles that keep them."""
         return replace(self, devices=frozenset())
 
     @cached_property
     def person_names(self) -> PersonNames:
-        """The names, ready to be found in texts."""
-        # An ID without a digit is as good as a name.
+        """The names, prepared to be found in texts."""
+        # An identifier without a digit is found as a name is.
         called = {value for value in self.ids if value.isalpha() and len(value) >= 6}
         patients, others = set(self.names - self.staff), set(self.staff | called)
         for names in (patients, others):
@@ -141,7 +162,7 @@ class StudyIdentifiers:
 
     @cached_property
     def institution_names(self) -> Institutions:
-        """The institutions, ready to be found in the names of coding schemes."""
+        """The institutions, prepared to be found in designators of coding schemes."""
         return Institutions(self.institutions)
 
     @cached_property
@@ -151,33 +172,33 @@ class StudyIdentifiers:
 
     @cached_property
     def known_days(self) -> frozenset[str]:
-        """Every day of the headers that may be written in a text."""
+        """All days of the headers, as YYYYMMDD: a text may repeat them."""
         return self.birth_days | self.dates
 
     @cached_property
     def birth_days_outside_study(self) -> frozenset[str]:
-        """Birth dates that are no day of the examination, as a newborn's may be."""
+        """Birth dates that are not a day of the examination, as a newborn's is."""
         return self.birth_days - self.study_dates
 
     @cached_property
     def compact(self) -> tuple[str, ...]:
-        """Identifiers, birth dates and devices without separators, four characters or more."""
+        """Identifiers, birth dates and devices without separators, of four characters or more."""
         values = {fold(v).replace(" ", "") for v in self.ids | self.birth_dates}
         models = {fold(v) for v in self.models}
         devices = {fold(v).replace(" ", "") for v in self.devices if fold(v) not in models}
-        # A station that is called by a word alone is called as a hundred others.
+        # Too many stations share a name that is a plain word.
         values |= {value for value in devices if not value.isalpha()}
         return tuple(sorted(v for v in values if len(v) >= 4))
 
     @cached_property
     def _numbers(self) -> frozenset[str]:
-        """The numbers of identifiers and devices without letters and zeros in front of them."""
+        """The numbers of identifiers and devices, without letters and zeros in front of them."""
         compact = {fold(v).replace(" ", "") for v in self.ids | self.devices}
         cores = {match[1] for v in compact if (match := _CORE.fullmatch(v))}
         return frozenset(core for core in cores if len(core) >= _LONG_NUMBER)
 
     def occur_in_uid(self, uid: str) -> bool:
-        """Say whether a UID holds the birth date, or the number of an identifier."""
+        """Return whether a UID holds a birth date, or the number of an identifier."""
         if not self._in_uids:
             return False
         parts = uid.split(".")
@@ -189,7 +210,7 @@ class StudyIdentifiers:
 
     @cached_property
     def _in_uids(self) -> frozenset[str]:
-        """Numbers of identifiers; shorter ones are counts in every UID."""
+        """Numbers to find in UIDs; shorter ones occur in every UID."""
         numbers = {re.sub(r"\D", "", value) for value in self.ids}
         numbers = {number for number in numbers if len(number) >= _LONG_NUMBER}
         return frozenset(numbers | {day for day in self.birth_days_outside_study if len(day) == 8})
@@ -208,17 +229,23 @@ class StudyIdentifiers:
     def occur_in(
         self, text: str, places: bool = True, short: bool = False, joined: bool = True
     ) -> bool:
-        """Say whether the text holds any of the values.
+        """Return whether any of the values occurs in a text.
 
         Parameters
         ----------
+        text
+            The text.
         places
             Whether addresses and institutions count.
         short
-            Whether a patient's name of two letters counts that stands alone: in a code it is no
-            name.
+            Whether a patient's name of two letters counts as a word of its own. It does not in
+            codes.
         joined
-            Whether names count that are written together with others: in bytes they are chance.
+            Whether names count that are written together. In bytes they occur by chance.
+
+        Returns
+        -------
+        bool
         """
         text = to_nfc(text)
         flat = fold_with_positions(text)
@@ -228,11 +255,11 @@ class StudyIdentifiers:
         squeezed = "".join(words)
         if places and any(place in squeezed for place in self._compact_places):
             return True
-        # A short number inside a longer one is chance.
+        # A short number occurs inside longer ones by chance: it has to be a word.
         return any(v in (squeezed if len(v) >= 6 else words) for v in self.compact)
 
     def find_spans(self, text: str) -> list[tuple[int, int]]:
-        """Find where the values stand in a text in NFC."""
+        """Return start and end of each value in a text in Unicode NFC."""
         flat = fold_with_positions(text)
         return [flat.span(start, end) for start, end in self._spans(text, flat)]
 
@@ -250,7 +277,7 @@ class StudyIdentifiers:
             while at >= 0:
                 last = at + len(value) - 1
                 if value in self.birth_days:
-                    found.append((place[at], place[last] + 1))  # the time behind it stays
+                    found.append((place[at], place[last] + 1))  # a time behind it may stay
                 else:
                     found.append((tokens[owner[at]][0], tokens[owner[last]][1]))
                 at = squeezed.find(value, at + 1)
@@ -276,7 +303,10 @@ def _values(value: object) -> Iterator[str]:
 
 
 def collect_from_dataset(ds: Dataset) -> StudyIdentifiers:
-    """Collect at every depth; an element that cannot be decoded is passed over."""
+    """Collect the identifying values of a dataset, at every depth.
+
+    An element that cannot be decoded is skipped.
+    """
     names: set[str] = set()
     patients: set[str] = set()
     ids: set[str] = set()
@@ -335,7 +365,7 @@ def collect_from_dataset(ds: Dataset) -> StudyIdentifiers:
 
 
 def collect_identifiers(paths: Iterable[Path]) -> StudyIdentifiers:
-    """Collect the identifying values of a study's headers; unreadable files are skipped."""
+    """Collect the identifying values of all headers of a study; unreadable files are skipped."""
     total = StudyIdentifiers()
     seen = SeenElements()
     for path in paths:

@@ -1,4 +1,4 @@
-"""What gives an identity away by its shape alone, whoever the patient is."""
+"""Patterns of text that identifies by its form, whoever the patient is."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ _CAP = r"[^\W\d_a-zß-öø-ÿ][\w'’-]*[^\W\d_A-Z][\w'’-]*"
 _PERSON = rf"(?:[^\W\d_]\.\s*)*{_CAP}(?:\s+(?:(?:van|von|der|de|la|di|du|al)\s+)*{_CAP}){{0,2}}"
 _PHONE = r"\+?\(?\d[\d ()./-]{4,}\d"
 
-# Each pattern's last group, or all of it when it has none, is what goes. These go unless one of
-# their words is clinical: protocols are called Head^Routine, and a report is Dr Chest's.
+# What a pattern's last group matches is removed, or the whole match if it has no group. A match
+# with a clinical word stays: protocols are called Head^Routine.
 PERSONS = tuple(
     re.compile(pattern)
     for pattern in (

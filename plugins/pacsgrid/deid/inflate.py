@@ -1,4 +1,4 @@
-"""Deflated data sets (PS3.5 A.5): inflated in pieces first, so that none takes the memory."""
+"""Check deflated data sets (PS3.5 A.5) in pieces, before pydicom inflates them in memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 from ..errors import HeldError
 from .truncation import ElementWalker, IrregularError, truncated_error
 
-# Bytes of a data set: reading it takes several times as many.
+# Largest inflated data set in bytes; reading it takes several times as much memory.
 LARGEST = 1 << 26
 _CHUNK, _PIECE = 1 << 16, 1 << 20
 _PREAMBLE = 132
@@ -18,17 +18,23 @@ _SYNTAX = 0x00020010
 
 
 def check_inflates(stream: BinaryIO) -> None:
-    """Refuse a deflated data set that is larger than can be taken in whole, or not whole.
+    """Check that a deflated data set is complete, and small enough to be read in memory.
 
-    Of other files nothing is read but the file meta; the stream is left where it happens to be.
-    pydicom takes the white space off a transfer syntax, so that is no way past.
+    In other files only the file meta information is read. White space around the transfer syntax is
+    ignored, as pydicom does. The position of the stream afterwards is undefined.
+
+    Parameters
+    ----------
+    stream
+        The file.
 
     Raises
     ------
     IrregularError
-        The file meta cannot be walked, and pydicom might see another transfer syntax in it.
+        The file meta information is malformed: pydicom might find another transfer syntax in it.
     HeldError
-        ``unreadable``: it inflates to more than `LARGEST`, or is not deflated; ``truncated``.
+        ``unreadable``: it inflates to more than `LARGEST` bytes, or is not deflated.
+        ``truncated``: the file ends early.
     """
     stream.seek(_PREAMBLE - 4)
     if stream.read(4) != b"DICM":
@@ -64,4 +70,8 @@ def check_inflates(stream: BinaryIO) -> None:
                     )
                 chunk = inflate.unconsumed_tail
     except zlib.error:
-        raise HeldError("unreadable", "the data set is not deflated") from None
+        raise HeldError(
+            "unreadable",
+            "the data set is not deflated, which its transfer syntax (0002,0010) says; have the "
+            "file sent in another transfer syntax",
+        ) from None

@@ -1,4 +1,4 @@
-"""Words by which an institution is known, as they stand in the names of its own coding schemes."""
+"""Recognise local coding schemes that are named after an institution of the study."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from .text_folding import fold
 
-# PS3.16 chapter 8: schemes that everybody may use.
+# Public coding schemes (PS3.16 chapter 8).
 STANDARD_SCHEMES = frozenset(
     {"ACR", "ASTM-sigpurpose", "BARI", "BI", "C4", "C5", "CAPECC", "CD2", "CDT", "CSCT-C",
      "CTCAE", "DC", "DCM", "DCMUID", "DRG", "FMA", "HPC", "I10", "I10P", "I9", "I9C", "IBSI",
@@ -16,7 +16,7 @@ STANDARD_SCHEMES = frozenset(
      "NIST_AVR", "NPI", "NYUMCCG", "PATHLEX", "POS", "RADELEMENT", "RADLEX", "RFC3066", "RXNORM",
      "SCPECG", "SCT", "SDM", "SNM3", "SRT", "UBERON", "UCUM", "UMLS", "UNS", "UPC", "99SDM"}
 )  # fmt: skip
-# In the names of many: who reads them knows no more.
+# Words in the names of many institutions: they lead to none.
 _COMMON = frozenset(
     {"hospital", "hospitals", "university", "universitat", "universite", "universitatsklinikum",
      "klinik", "klinikum", "kliniken", "klinika", "clinic", "clinics", "clinical", "clinique",
@@ -35,7 +35,13 @@ _PRIVATE = re.compile(r"^99|[^a-z]")
 
 
 class Institutions:
-    """The institutions of a study, by their distinctive words and by their initials."""
+    """The institutions of a study, by their distinctive words and by their initials.
+
+    Parameters
+    ----------
+    names
+        Names of institutions and departments.
+    """
 
     def __init__(self, names: Iterable[str]) -> None:
         named = [fold(name).split() for name in names]
@@ -47,7 +53,7 @@ class Institutions:
         self._initials = {letters for letters in initials if len(letters) >= 3}
 
     def occur_in(self, scheme: str) -> bool:
-        """Say whether a coding scheme that is none of the standard's is called after one."""
+        """Return whether a coding scheme is local and named after one of the institutions."""
         if scheme in STANDARD_SCHEMES:
             return False
         squeezed = fold(scheme).replace(" ", "")

@@ -1,4 +1,4 @@
-"""What a run over folders has done so far, so that a killed one goes on where it stopped."""
+"""Record the progress of a run over folders, so that a killed run continues where it stopped."""
 
 from __future__ import annotations
 
@@ -18,7 +18,23 @@ from .check import Counts
 
 @dataclass
 class StudyEntry:
-    """A study's files that are done or held, by key, and the counts of the done ones."""
+    """Progress of one study.
+
+    Attributes
+    ----------
+    done
+        Series and SOP Instance UID (pseudonyms) of the result, by the key of the source file.
+    held
+        Reason code by the key of the source file.
+    counts
+        What the checker counted in the results.
+    subject, study_uid
+        Pseudonyms of patient and study; empty before the first result.
+    settled
+        Whether the results have their final paths.
+    patient
+        What the headers tell of the patient.
+    """
 
     done: dict[str, tuple[str, str]] = field(default_factory=dict)
     held: dict[str, str] = field(default_factory=dict)
@@ -30,21 +46,26 @@ class StudyEntry:
 
 
 class Journal:
-    """An append-only file of JSON lines, each on disk before the next step begins.
+    """An append-only file of JSON lines, each synced to disk before the next step begins.
 
     It holds keyed hashes and pseudonyms only.
 
     Parameters
     ----------
     path
-        The file; its folder is made when it is not there.
+        The file; its folder is created if needed.
     made_with
-        What profile and key a run uses; another run's results cannot be mixed with it.
+        Identifies profile and key of the run: results of two profiles or keys are not mixed.
+
+    Attributes
+    ----------
+    studies
+        Progress by the reference of the study.
 
     Raises
     ------
     ConfigError
-        The folder holds the results of another profile or key, or the file is no journal.
+        The folder holds results of another profile or key, or the file is no journal.
     StorageError
         The folder cannot be written.
     """
@@ -58,11 +79,12 @@ class Journal:
             whole = self._load(path, made_with)
         except (ValueError, KeyError, TypeError, AttributeError):
             raise ConfigError(
-                f"{path}: not what a run writes there; remove it, and what was done is done again"
+                f"{path}: this is not the journal of a run, or it is damaged; remove it to do all "
+                "files again"
             ) from None
         with storing(path.parent.parent):
             self._stream = path.open("ab")
-        # A line that was cut by a crash is written again.
+        # Remove a line that was cut by a crash: its step is done again.
         self._stream.truncate(whole)
         if not whole:
             self._write({"made_with": made_with})
@@ -79,8 +101,8 @@ class Journal:
                 entry = json.loads(line)
                 if entry.get("made_with", made_with) != made_with:
                     raise ConfigError(
-                        f"{path.parent.parent}: was made with another profile, key or project; "
-                        "name another folder for the results"
+                        f"{path.parent.parent}: it holds results of another profile, key or "
+                        "project; choose another folder for the results"
                     )
                 if "study" in entry:
                     self._apply(entry)
@@ -99,18 +121,18 @@ class Journal:
             study.held.pop(key, None)
         study.held.update(entry.get("held", {}))
         tally = Counter({(tag, fate): count for tag, fate, count in entry.get("counts", ())})
-        # Copies of an instance are done, but no instances of their own.
+        # Copies of an instance are done as well, but do not count as instances.
         done = entry.get("instances", len(entry.get("done", ())))
         if "patient" in entry:
             study.patient |= PatientPrint.from_fields(*entry["patient"])
         study.counts.merge(Counts(tally, done, entry.get("frames_read", 0)))
 
     def entry(self, ref: str) -> StudyEntry:
-        """Return what is known of a study."""
+        """Return the progress of a study; a new study is added."""
         return self.studies.setdefault(ref, StudyEntry())
 
     def patients(self) -> dict[str, PatientPrint]:
-        """Return what is known of the patient of each subject with results."""
+        """Return what the headers tell of the patient, by subject, for subjects with results."""
         found: dict[str, PatientPrint] = {}
         for study in self.studies.values():
             if study.settled and study.subject:
@@ -127,7 +149,28 @@ class Journal:
         counts: Counts,
         patient: PatientPrint | None = None,
     ) -> None:
-        """Note what became of some of a study's files: ``(key, series UID, SOP UID)`` each."""
+        """Record what became of some files of a study.
+
+        Parameters
+        ----------
+        ref
+            Reference of the study.
+        subject, study_uid
+            Pseudonyms of patient and study.
+        done
+            Key of the source, and series and SOP Instance UID of the result, for each file done.
+        held
+            Reason code of each held file, by the key of the source.
+        counts
+            What the checker counted in these results.
+        patient
+            What the headers tell of the patient; None leaves it as it is.
+
+        Raises
+        ------
+        StorageError
+            The journal cannot be written.
+        """
         entry = {
             "study": ref,
             "subject": subject,
@@ -144,12 +187,12 @@ class Journal:
         self._write(entry)
 
     def mark_settled(self, ref: str) -> None:
-        """Note that all of a study stands under its final names."""
+        """Record that all results of a study have their final paths."""
         self.entry(ref).settled = True
         self._write({"study": ref, "settled": True})
 
     def drop(self, ref: str) -> None:
-        """Forget a study: it was refused as a whole."""
+        """Forget a study, which was refused as a whole."""
         self.studies.pop(ref, None)
         self._write({"study": ref, "dropped": True})
 
@@ -161,7 +204,7 @@ class Journal:
 
     def close(self) -> None:
         """Close the file."""
-        with suppress(OSError):  # what could not be written was told when it was
+        with suppress(OSError):  # a failed write has been raised already
             self._stream.close()
 
     def __enter__(self) -> Self:

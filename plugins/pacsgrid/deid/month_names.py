@@ -1,11 +1,11 @@
-"""Names of the months as they are written in dates, and how to write another in the same way."""
+"""Recognise names of months in many languages, and write another month in the same language."""
 
 from __future__ import annotations
 
 from .text_folding import fold, to_nfc
 
-# Twelve names a line. Of two lines that share a name the first says how another is written.
-_LINES = """
+# Twelve names a line. When two lines share a name, the first decides its language.
+_NAMES_BY_LANGUAGE = """
 january february march april may june july august september october november december
 jan feb mar apr may jun jul aug sep oct nov dec
 januar februar märz april mai juni juli august september oktober november dezember
@@ -52,16 +52,16 @@ ocak şubat mart nisan mayıs haziran temmuz ağustos eylül ekim kasım aralık
 มกราคม กุมภาพันธ์ มีนาคม เมษายน พฤษภาคม มิถุนายน กรกฎาคม สิงหาคม กันยายน ตุลาคม พฤศจิกายน ธันวาคม
 i ii iii iv v vi vii viii ix x xi xii
 """
-_CALENDARS = [line.split() for line in _LINES.replace("\\\n", "").strip().splitlines()]
-# The months that a name stands for; listopad is October in one language, November in others.
+_CALENDARS = [line.split() for line in _NAMES_BY_LANGUAGE.replace("\\\n", "").strip().splitlines()]
+# Months by name: listopad is October in one language, and November in others.
 MONTHS: dict[str, set[int]] = {}
-_PLACE: dict[str, int] = {}
+_CALENDAR_OF: dict[str, int] = {}
 for _number, _names in enumerate(_CALENDARS):
     for _month, _name in enumerate(_names, 1):
         MONTHS.setdefault(fold(_name), set()).add(_month)
-        _PLACE.setdefault(fold(_name), _number)
+        _CALENDAR_OF.setdefault(fold(_name), _number)
 MONTHS["sept"] = {9}
-# Of the first three letters; whatever ending a language gives them.
+# Months by their first three letters, since endings vary.
 MONTHS_BY_PREFIX: dict[str, set[int]] = {}
 for _name, _months in MONTHS.items():
     if len(_name) >= 3:
@@ -70,8 +70,21 @@ ROMAN = frozenset(_CALENDARS[-1])
 
 
 def rewrite_month(name: str, month: int) -> str:
-    """Write a month in the language and case of another month's name, a part of a text."""
-    there = _CALENDARS[_PLACE.get(fold(name), 1)]
+    """Write a month in the language and case of another month's name.
+
+    Parameters
+    ----------
+    name
+        The other month's name, as it is written in a text.
+    month
+        The month to write, 1 to 12.
+
+    Returns
+    -------
+    str
+        Its name.
+    """
+    there = _CALENDARS[_CALENDAR_OF.get(fold(name), 1)]
     made = to_nfc(there[month - 1])
     if name.isascii() and there is not _CALENDARS[-1]:
         made = fold(made) if fold(made).isascii() else made

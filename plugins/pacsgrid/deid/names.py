@@ -1,4 +1,4 @@
-"""Persons' names in free text: any order, case and script, joined, abbreviated, inflected."""
+"""Find names of persons in free text, in any order, case and script; also joined or inflected."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from .transliteration import romanise
 _UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "å": "aa", "ø": "oe"})
 _WORD = re.compile(r"[^\W_]+")
 _LETTERS_OR_DIGITS = re.compile(r"\d+|[^\W\d_]+")
-# Written beside names; never a name by themselves.
+# Titles, and words that are never a name by themselves.
 _TITLES = frozenset(
     {"anonymous", "anonymized", "anonymised", "unknown", "none", "dr", "doc", "prof", "mudr",
      "med", "phd", "md", "mr", "mrs", "ms", "jr", "sr", "ii", "iii", "iv", "the", "and",
      "ct", "mg", "nm", "pt", "qa", "us", "xa", "cr", "dx", "rt", "id"}
 )  # fmt: skip
-# Part of a name, and a word of some language: gone beside the name, kept elsewhere. Who has no
-# other family name is still called so.
+# Particles of names that are also words of some language: removed beside the name, kept elsewhere.
+# They count as the name of a person who has no other.
 _PARTICLES = frozenset(
     {"van", "von", "vom", "zu", "zum", "zur", "der", "den", "del", "de", "des", "di", "da", "do",
      "dos", "das", "du", "la", "le", "les", "el", "al", "bin", "bint", "ibn", "ben", "abu", "ap",
      "af", "av", "ten", "ter", "san", "st", "y", "e", "i", "d", "v", "o"}
 )  # fmt: skip
-# UTF-8 and the like read as Latin: control characters and signs where letters should be.
+# Signs and control characters in place of letters: UTF-8 or another encoding was read as Latin.
 _MISREAD = re.compile("[\x80-\xbf\u2018-\u2122\u0152\u0153\u0160\u0161\u017d\u017e\u0192\ufffd]")
 _CASE_ENDINGS = frozenset(
     ("a", "e", "i", "u", "y", "em", "om", "ou", "ovi", "ova", "ovou", "ove", "ovo", "ovy", "ech",
      "eho", "emu", "ym", "ych", "ej", "iem", "owi", "s", "ne", "ek", "ke", "ku", "ka")
 )  # fmt: skip
-# Two letters that are a unit behind a number or in front of a slash; as they are written.
+# Two letters that are a unit behind a number or in front of a slash; case matters.
 _UNITS = frozenset(
     ("ng", "mg", "pg", "ug", "kg", "ml", "mL", "dl", "dL", "mm", "cm", "nm", "um", "ms", "ns",
      "mA", "kV", "Hz", "Gy", "mT", "Bq", "Ci", "HU", "mV", "lb")
@@ -52,22 +52,22 @@ _CLASS = {
     _HANGUL: "\uac00-\ud7a3",
     _THAI: "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff",
 }
-# From how many characters a name is found inside of longer runs of its script.
+# Characters that a name must have to be found inside a longer run of its script.
 _INSIDE = {_HAN: 2, _KANA: 3, _HANGUL: 2, _THAI: 3}
-# Who is called so is a person, however short the name in front of it; folded.
+# Honorifics: in front of them even a single character is a name.
 _CALLED = (
     "先生", "女士", "小姐", "太太", "医生", "醫生", "医师", "醫師", "大夫", "教授", "主任",
     "さん", "さま", "様", "氏", "君", "殿", "씨", "님", "군", "양", "환자", "선생", "과장", "교수",
 )  # fmt: skip
-_AFTER = "|".join(map(fold, _CALLED))
-_BEFORE = ("患者", "病人", "환자")
-_ASIDE = " .,_^'’-‐‑‒–"
-# Prepositions and articles of Hebrew and Arabic that are written together with a word.
+_HONORIFICS = "|".join(map(fold, _CALLED))
+_PATIENT_WORDS = ("患者", "病人", "환자")
+_CLOSE_SEPARATORS = " .,_^'’-‐‑‒–"
+# Prepositions and articles of Hebrew and Arabic that are joined to the word behind them.
 _PREFIXED = frozenset("ובלכהמשوبلفك")
 _DIGRAPH = re.compile(r"(?<=[a-z][aou])e(?=[a-z]{2})")
-# Words of one name at most that are put together in every order.
-_PERMUTED = 4
-# Words whose answer is kept.
+# A name of more words is not permuted as a whole.
+_MAX_PERMUTED = 4
+# Words for which the answer is cached.
 _MAX_ANSWERS = 10_000
 
 
@@ -79,7 +79,7 @@ def _script(char: str) -> str:
 
 @dataclass(frozen=True)
 class _Piece:
-    """A run of letters or of digits; ``whole`` when it is all of a word."""
+    """A run of letters or of digits; ``whole`` if it is a complete word."""
 
     start: int
     end: int
@@ -88,7 +88,7 @@ class _Piece:
 
 
 def _groups(name: str) -> Iterator[list[list[str]]]:
-    """Take a PN apart: representations, components, words (PS3.5 6.2.1)."""
+    """Split each representation of a PN into components, and these into words (PS3.5 6.2.1)."""
     for spelling in _spellings(name):
         for group in re.split(r"[=＝]", spelling):
             components = [fold(part).split() for part in re.split(r"[\^＾]", group)]
@@ -97,7 +97,7 @@ def _groups(name: str) -> Iterator[list[list[str]]]:
 
 
 def _spellings(name: str) -> Iterator[str]:
-    """List how a name is written where the letters are wanting, and where they are there."""
+    """Yield spellings of a name: as it is, umlauts spelled out, transliterated, without marks."""
     yield name
     small = to_nfc(name).casefold()
     if (spelled := small.translate(_UMLAUTS)) != small:
@@ -110,14 +110,19 @@ def _spellings(name: str) -> Iterator[str]:
 
 
 class PersonNames:
-    """The names of a study's persons, ready to be found.
+    """Names of persons, prepared to be found.
 
     Parameters
     ----------
     patients
-        Names (PN) of whom the study is of: two letters as a word of their own are found too.
+        Names (PN) of the patient. One of two letters is found as a word of its own.
     others
-        Names of whoever else is named in the headers: two letters are found beside others.
+        Names of other persons. One of two letters is found beside another name only.
+
+    Attributes
+    ----------
+    words
+        Words of the names that are found by themselves, folded.
     """
 
     def __init__(self, patients: Collection[str], others: Collection[str] = ()) -> None:
@@ -132,12 +137,12 @@ class PersonNames:
         for whose, own in ((patients, True), (others, False)):
             for name in whose:
                 for components in _groups(name):
-                    self._take(components, own, runs)
+                    self._add_name(components, own, runs)
         long = {word for word in self.words if len(word) >= 5}
-        # What the men of a woman's family are called: Kvapil, of Kvapilová.
+        # The masculine form of a Czech or Slovak family name: Kvapil, of Kvapilová.
         self.words |= {word[:-3] for word in long if word.endswith("ova") and len(word) >= 7}
         self._long = sorted(long | self._full, key=len, reverse=True)
-        # Of two that begin alike the longer one first: its beginning alone leaves the rest.
+        # Longest first: a shorter alternative would match the beginning, and leave the rest.
         longest_first = sorted(runs, key=lambda run: (-len(run), run))
         self._runs = re.compile("|".join(longest_first)) if runs else None
         self._literal = _misread_pattern({*patients, *others})
@@ -146,7 +151,7 @@ class PersonNames:
         keys |= {word[:2] if len(word) < 4 else word[:3] for word in self.words if len(word) < 5}
         self._hint = _prefix_pattern(keys)
 
-    def _take(self, components: list[list[str]], own: bool, runs: set[str]) -> None:
+    def _add_name(self, components: list[list[str]], own: bool, runs: set[str]) -> None:
         spaced: list[str] = []
         unspaced: list[str] = []
         for number, component in enumerate(components):
@@ -169,63 +174,70 @@ class PersonNames:
                     self._short.add(word)
                 if number <= 2 and not word.isdigit():
                     spaced.append(word)
-            # Of all words of a component, particles included: vandenberg, oconnor.
+            # All words of a component joined, particles included: vandenberg, oconnor.
             if len(component) > 1 and all(_script(word[0]) == _SPACED for word in component):
-                self._join("".join(component), 4)
-        self._put_together(spaced)
+                self._add_joined("".join(component), 4)
+        self._add_combinations(spaced)
         if any(len(component) > 1 for component in components):
-            self._put_together(["".join(c) for c in components[:3] if set(c) & set(spaced)])
+            self._add_combinations(["".join(c) for c in components[:3] if set(c) & set(spaced)])
         runs |= set(_unspaced_patterns(unspaced))
         for word in spaced:
             if 3 <= len(word) <= 4 and word in self.words and word.isalpha():
                 stem = word[:-1] if word[-1] in "aeiouy" else word
                 self._inflected.setdefault(stem, set()).add(word)
 
-    def _join(self, word: str, least: int = 3) -> None:
+    def _add_joined(self, word: str, least: int = 3) -> None:
         if len(word) >= least and not word.isdigit():
             self._joined.add(word)
 
-    def _put_together(self, words: list[str]) -> None:
+    def _add_combinations(self, words: list[str]) -> None:
         words = list(dict.fromkeys(words))
-        self._join("".join(words), 4)
-        self._join("".join(reversed(words)), 4)
+        self._add_joined("".join(words), 4)
+        self._add_joined("".join(reversed(words)), 4)
         names = [word for word in words if word not in _PARTICLES] if len(words) > 2 else words
-        if len(names) > _PERMUTED:
+        if len(names) > _MAX_PERMUTED:
             for one, other in permutations(names, 2):
-                self._orders((one, other))
+                self._add_order((one, other))
             return
         for size in range(2, len(names) + 1):
             for some in combinations(names, size):
                 for order in permutations(some):
-                    self._orders(order)
+                    self._add_order(order)
 
-    def _orders(self, order: tuple[str, ...]) -> None:
-        """Take in the words in this order, each of them whole or by its first letter."""
+    def _add_order(self, order: tuple[str, ...]) -> None:
+        """Add the words joined in this order, each in full or by its initial."""
         for whole in product((True, False), repeat=len(order)):
             full = [word for word, keep in zip(order, whole, strict=True) if keep]
             if not full:
                 continue
-            # Two letters and an initial are any three letters.
+            # A name of two letters and an initial would match too many words of three.
             if not all(whole) and max(map(len, full)) < 3:
                 continue
             made = "".join(w if keep else w[0] for w, keep in zip(order, whole, strict=True))
-            self._join(made)
+            self._add_joined(made)
             if all(whole) and len(made) >= 6:
                 self._full.add(made)
 
     def find_spans(
         self, text: str, flat: FoldedText, short: bool = True, joined: bool = True
     ) -> list[tuple[int, int]]:
-        """Find where names stand in a folded text.
+        """Find names in a text.
 
         Parameters
         ----------
         text
-            The original in NFC: its capitals tell where joined words begin.
+            The text in Unicode NFC; its capitals tell where joined words begin.
+        flat
+            The same text folded.
         short
             Whether two letters of a patient's name count as a word of their own.
         joined
-            Whether names count that are written together, or with others in one word.
+            Whether names count that are written together, or joined to other words.
+
+        Returns
+        -------
+        list of tuple of int
+            Start and end of each match in the folded text; matches may overlap.
         """
         found: list[tuple[int, int]] = []
         if self._runs is not None:
@@ -249,11 +261,11 @@ class PersonNames:
         if not joined:
             return found
         pieces = list(_pieces(text, flat, words))
-        found += [(pieces[n].start, pieces[n].end) for n in self._strong(text, flat, pieces)]
-        return self._beside(flat.text, pieces, found)
+        found += [(pieces[n].start, pieces[n].end) for n in self._find_certain(text, flat, pieces)]
+        return self._extend_matches(flat.text, pieces, found)
 
     def _inside(self, words: list[tuple[int, int]], squeezed: str) -> Iterator[tuple[int, int]]:
-        """Find long names across words, and inside of them."""
+        """Find long names, inside words and across them."""
         if not any(word in squeezed for word in self._long):
             return
         place = [(start, end) for start, end in words for _ in range(end - start)]
@@ -263,7 +275,7 @@ class PersonNames:
                 yield place[at][0], place[at + len(name) - 1][1]
                 at = squeezed.find(name, at + 1)
 
-    def _strong(self, text: str, flat: FoldedText, pieces: list[_Piece]) -> Iterator[int]:
+    def _find_certain(self, text: str, flat: FoldedText, pieces: list[_Piece]) -> Iterator[int]:
         for first, piece in enumerate(pieces):
             if piece.word in self.words or self._is_name(piece.word):
                 yield first
@@ -277,10 +289,10 @@ class PersonNames:
                 if joined or cut:
                     yield from range(first, last + 1)
 
-    def _beside(
+    def _extend_matches(
         self, flat: str, pieces: list[_Piece], found: list[tuple[int, int]]
     ) -> list[tuple[int, int]]:
-        """Take in initials, particles and inflected short names beside what was found."""
+        """Add initials, particles and inflected short names beside the matches."""
         covered = [any(a < piece.end and piece.start < b for a, b in found) for piece in pieces]
         stems = [self._stem(piece.word) for piece in pieces]
         for at in range(len(pieces) - 1):
@@ -295,7 +307,7 @@ class PersonNames:
                     (piece.whole and len(piece.word) == 1 and piece.word.isalpha())
                     or piece.word in self._particles
                     or stems[number]
-                    or self._abbreviated(flat, piece)
+                    or self._is_abbreviation(flat, piece)
                 ):
                     continue
                 for other in (number - 1, number + 1):
@@ -309,7 +321,7 @@ class PersonNames:
             (piece.start, piece.end) for piece, yes in zip(pieces, covered, strict=True) if yes
         ]
 
-    def _abbreviated(self, flat: str, piece: _Piece) -> bool:
+    def _is_abbreviation(self, flat: str, piece: _Piece) -> bool:
         return (
             len(piece.word) <= 3
             and flat[piece.end : piece.end + 1] == "."
@@ -317,7 +329,7 @@ class PersonNames:
         )
 
     def _stem(self, word: str) -> str:
-        """Return the stem of a name of three or four letters of which a word is a case."""
+        """Return the stem of a short name if a word is an inflection of it, or an empty text."""
         for size in (2, 3, 4):
             stem = word[:size]
             if stem in self._inflected and (word[size:] in _CASE_ENDINGS or word == stem):
@@ -325,11 +337,11 @@ class PersonNames:
         return ""
 
     def _is_name(self, word: str) -> bool:
-        """Say whether a word is a name, holds a long one, or begins as one that is inflected."""
+        """Return whether a word is a name, holds a long one, or is an inflected one."""
         known = self._answers.get(word)
-        return self._answers.store(word, self._ask(word)) if known is None else known
+        return self._answers.store(word, self._match(word)) if known is None else known
 
-    def _ask(self, word: str) -> bool:
+    def _match(self, word: str) -> bool:
         if word in self.words or (word in self._joined and len(word) >= 4):
             return True
         if word[0] in _PREFIXED and (word[1:] in self.words or word[3:] in self.words):
@@ -345,7 +357,7 @@ class PersonNames:
 
 
 def _misread_pattern(names: Iterable[str]) -> re.Pattern[str] | None:
-    """Match names that are no letters as read, with another character set than they are in."""
+    """Match names that were read with the wrong character set, literally."""
     found: set[str] = set()
     for name in names:
         if name.isascii():
@@ -361,7 +373,7 @@ def _misread_pattern(names: Iterable[str]) -> re.Pattern[str] | None:
 
 
 def _to_folded(flat: FoldedText, spans: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Find in the folded text what has spans in the original."""
+    """Convert positions in the original to positions in the folded text."""
     starts = flat.starts or []
     for start, end in spans:
         first, last = bisect_left(starts, start), bisect_left(starts, end)
@@ -370,7 +382,7 @@ def _to_folded(flat: FoldedText, spans: list[tuple[int, int]]) -> Iterator[tuple
 
 
 def _prefix_pattern(keys: set[str]) -> re.Pattern[str] | None:
-    """Match any of the keys; one that begins with another adds nothing."""
+    """Match any of the keys, leaving out those that begin with another one."""
     kept: list[str] = []
     for key in sorted(keys):
         if not kept or not key.startswith(kept[-1]):
@@ -379,11 +391,11 @@ def _prefix_pattern(keys: set[str]) -> re.Pattern[str] | None:
 
 
 def _unspaced_patterns(words: list[str]) -> Iterator[str]:
-    """Give the patterns of a name in a script that has no spaces, or sticks endings to words."""
+    """Yield patterns for a name in a script without spaces, or with endings joined to words."""
     words = list(dict.fromkeys(words))
     if len(words) > 1:
         orders = [tuple(words), tuple(reversed(words))]
-        if len(words) <= _PERMUTED:
+        if len(words) <= _MAX_PERMUTED:
             orders = list(permutations(words))
         orders += list(permutations(words, 2)) if len(words) > 2 else []
         for order in orders:
@@ -397,19 +409,19 @@ def _unspaced_patterns(words: list[str]) -> Iterator[str]:
                 yield r"[\W_]*".join(map(re.escape, order))
         words += apart
         if _script(words[0][0]) in (_HAN, _HANGUL):
-            yield rf"{re.escape(words[0][0])}(?={_AFTER})"
+            yield rf"{re.escape(words[0][0])}(?={_HONORIFICS})"
     for word in words:
         script = _script(word[0])
         if len(word) >= _INSIDE[script]:
             yield re.escape(word)
             continue
         letters = _CLASS[script] + (_CLASS[_KANA] if script == _HAN else "")
-        before = "|".join(rf"(?<={title})" for title in _BEFORE)
-        yield rf"(?:(?<![{letters}])|{before}){re.escape(word)}(?=[^{letters}]|$|{_AFTER})"
+        before = "|".join(rf"(?<={title})" for title in _PATIENT_WORDS)
+        yield rf"(?:(?<![{letters}])|{before}){re.escape(word)}(?=[^{letters}]|$|{_HONORIFICS})"
 
 
 def _split_family_given(word: str) -> list[str]:
-    """Guess family and given name of who is written in one: they are two of three, or of four."""
+    """Guess family and given name in a name of three or four characters without a space."""
     if _script(word[0]) == _HANGUL and len(word) == 3:
         return [word[1:]]
     if _script(word[0]) == _HAN and len(word) in (3, 4):
@@ -418,7 +430,7 @@ def _split_family_given(word: str) -> list[str]:
 
 
 def _pieces(text: str, flat: FoldedText, words: list[tuple[int, int]]) -> Iterator[_Piece]:
-    """Cut words where letters meet digits, and where a capital begins another: ``KosJan2``."""
+    """Split words between letters and digits, and before capitals: ``KosJan2``."""
     for start, end in words:
         runs: list[tuple[int, int]] = []
         for match in _LETTERS_OR_DIGITS.finditer(flat.text, start, end):
@@ -443,10 +455,10 @@ def _capital_boundaries(text: str, flat: FoldedText, start: int, end: int) -> It
 
 
 def _may_join(text: str, flat: FoldedText, pieces: list[_Piece], first: int, last: int) -> bool:
-    """Say whether pieces are a joined name: three small letters in one are a word."""
+    """Return whether pieces may be a joined name; three lower-case letters are a common word."""
     for number in range(first, last):
         one, other = pieces[number], pieces[number + 1]
-        # An initial apart stands close by, and is a word of its own.
+        # A separate initial must be near, and a word of its own.
         letters = [piece for piece in (one, other) if len(piece.word) == 1]
         if not letters or one.end == other.start:
             continue
@@ -466,11 +478,11 @@ def _are_adjacent(pieces: list[_Piece], first: int, last: int) -> bool:
 
 def _are_close(flat: str, pieces: list[_Piece], one: int, other: int) -> bool:
     first, second = sorted((one, other))
-    return not flat[pieces[first].end : pieces[second].start].strip(_ASIDE)
+    return not flat[pieces[first].end : pieces[second].start].strip(_CLOSE_SEPARATORS)
 
 
 def _is_unit(text: str, start: int, end: int) -> bool:
-    """Say whether two letters are a unit: ``5 ng``, ``ng/ml``, ``120 mA``."""
+    """Return whether two letters are a unit of measure: ``5 ng``, ``ng/ml``, ``120 mA``."""
     if text[start:end] not in _UNITS:
         return False
     behind = text[:start].removesuffix(" ")[-1:]

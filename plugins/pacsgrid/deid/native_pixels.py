@@ -1,4 +1,4 @@
-"""Uncompressed pixel data, copied: what stands behind the last pixel is zeros."""
+"""Copy uncompressed pixel data; bytes behind the last pixel become zeros."""
 
 from __future__ import annotations
 
@@ -10,26 +10,42 @@ from pydicom.uid import UID
 from ..errors import HeldError
 from .pixel_location import PixelLayout, PixelSpan
 
-# Small enough to come from memory that is there already.
+# Bytes. Small enough that Python takes the buffer from memory that it has.
 CHUNK = 1 << 16
 
 
 def copy_native(
     stream: BinaryIO, span: PixelSpan, syntax: str, layout: PixelLayout
 ) -> Iterator[bytes]:
-    """Copy a pixel data element of a defined length (PS3.5 8.1.1, A.1 to A.3).
+    """Copy a pixel data element of defined length (PS3.5 8.1.1, A.1 to A.3).
+
+    Parameters
+    ----------
+    stream
+        The source file.
+    span
+        Where the element is.
+    syntax
+        Transfer syntax UID.
+    layout
+        What the header says of the pixels.
+
+    Yields
+    ------
+    bytes
+        The element, head included, in pieces.
 
     Raises
     ------
     HeldError
-        ``pixels-unreadable``: it should consist of fragments, or holds more frames than the header
-        says; ``truncated``: the file became shorter.
+        ``pixels-unreadable``: the transfer syntax asks for fragments, or there is more pixel data
+        than the header says. ``truncated``: the file became shorter.
     """
     if UID(syntax).is_encapsulated:
         raise HeldError(
             "pixels-unreadable",
-            "the pixel data is not in fragments, which its transfer syntax asks for; correct "
-            "(0002,0010) at its origin, or have it written anew",
+            "the pixel data is not in fragments, as its transfer syntax (0002,0010) asks for; "
+            "have the file's origin write it anew",
         )
     end = span.value + pixel_byte_count(stream, span, layout)
     stream.seek(span.start)
@@ -47,24 +63,38 @@ def copy_native(
 
 
 def pixel_byte_count(stream: BinaryIO, span: PixelSpan, layout: PixelLayout) -> int:
-    """Return how many bytes of a value are pixels.
+    """Return how many bytes of a pixel data value are pixels; the rest is padding.
 
-    Some writers say that colours are subsampled and store them whole.
+    Some writers declare subsampled colours (YBR_FULL_422) but store all of them.
+
+    Parameters
+    ----------
+    stream
+        The source file.
+    span
+        Where the element is.
+    layout
+        What the header says of the pixels.
+
+    Returns
+    -------
+    int
+        Bytes from the beginning of the value.
 
     Raises
     ------
     HeldError
-        ``pixels-unreadable``: behind the frames that the header names there is as much as
-        another, which may be one; or the header does not say how much is pixels.
+        ``pixels-unreadable``: behind the frames that the header counts there may be another one,
+        or the header does not say how many bytes are pixels.
     """
     there, pixels = span.end - span.value, layout.bytes
-    # In big endian words the byte of padding stands before the last pixel's.
+    # In big endian words, the padding byte is in front of the last pixel's byte.
     pixels += pixels % 2
     if not pixels and _has_nonzero(stream, span, 0):
         raise HeldError(
             "pixels-unreadable",
-            "Rows, Columns, BitsAllocated or NumberOfFrames do not say what of the pixel data is "
-            "pixels; correct these at its origin",
+            "Rows, Columns, BitsAllocated or NumberOfFrames do not tell how much of the pixel data "
+            "is pixels; correct them at the file's origin",
         )
     if pixels >= there:
         return there
@@ -73,8 +103,8 @@ def pixel_byte_count(stream: BinaryIO, span: PixelSpan, layout: PixelLayout) -> 
     if there - pixels >= max(layout.frame_bytes, 2) and _has_nonzero(stream, span, pixels):
         raise HeldError(
             "pixels-unreadable",
-            "the pixel data holds more than Rows, Columns and NumberOfFrames say; correct these "
-            "at its origin, or cut off what stands behind the last frame",
+            "there is more pixel data than Rows, Columns and NumberOfFrames say; correct them at "
+            "the file's origin, or remove what follows the last frame",
         )
     return pixels
 

@@ -1,7 +1,7 @@
-"""Who a study is of: the key that a subject derives from, and what tells two patients apart.
+"""Identify the patient of a study: the key of the pseudonym, and what tells two patients apart.
 
-A PatientID means something together with who issued it (PS3.3 C.7.1.1): two hospitals give the
-same number to two people. And some give one number, as 0, to everybody.
+A PatientID is unique for its issuer only (PS3.3 C.7.1.1): two hospitals give the same number to two
+people, and some give one number, such as 0, to everybody.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from .pseudonyms import Pseudonyms
 from .text_folding import fold
 
 _DATE = re.compile(r"\d{8}")
-# Between issuer and ID; no text of a dataset has it (PS3.5 6.1.3).
+# Between issuer and ID. No value can hold this character (PS3.5 6.1.3).
 _SEPARATOR = "\x1f"
 
 
 def patient_key(ds: Any) -> str:
-    """Return what the subject of a dataset or item derives from; identified.
+    """Return what the pseudonym of a patient is derived from. Identifies: keep in memory only.
 
-    Without an issuer it is the PatientID alone, without either of them the StudyInstanceUID;
-    empty for an item that has none.
+    It is issuer and PatientID, the PatientID alone if it has no issuer, or the StudyInstanceUID of
+    a dataset without PatientID. An item without any of them gives an empty key.
     """
     patient_id = _text(ds, "PatientID")
     if not patient_id:
@@ -34,7 +34,7 @@ def patient_key(ds: Any) -> str:
 
 
 def _issuer(ds: Any) -> str:
-    """Return who issued the PatientID: (0010,0021), else the entity of (0010,0024)."""
+    """Return the issuer of the PatientID: (0010,0021), or the entity of (0010,0024)."""
     issuer = _text(ds, "IssuerOfPatientID")
     if issuer:
         return issuer
@@ -44,14 +44,27 @@ def _issuer(ds: Any) -> str:
 
 
 def patient_print(ds: Any, pseudonyms: Pseudonyms) -> PatientPrint:
-    """Return what a header tells of its patient, hashed with the project's key."""
+    """Return what a header tells of its patient, hashed with the project's key.
+
+    Parameters
+    ----------
+    ds
+        The source's header.
+    pseudonyms
+        The project's pseudonym space.
+
+    Returns
+    -------
+    PatientPrint
+        Hashes of the words of the name, its initials, birth date and sex.
+    """
 
     def hashed(kind: str, value: str) -> str:
         return pseudonyms.patient(kind, value) if value else ""
 
     family: set[str] = set()
     given: set[str] = set()
-    # Alphabetic, ideographic and phonetic writings of one name (PS3.5 6.2.1.1).
+    # Alphabetic, ideographic and phonetic representation of the name (PS3.5 6.2.1.1).
     for writing in _text(ds, "PatientName").split("="):
         first, _, rest = writing.partition("^")
         family.update(fold(first).split())
@@ -67,19 +80,19 @@ def patient_print(ds: Any, pseudonyms: Pseudonyms) -> PatientPrint:
 
 
 def merge_patient_prints(prints: Iterable[PatientPrint]) -> PatientPrint:
-    """Return what the headers of one study tell of its patient together.
+    """Merge what the headers of one study tell of its patient.
 
     Raises
     ------
     HeldError
-        ``patient-mismatch``: two of them are of different patients.
+        ``patient-mismatch``: two headers contradict each other.
     """
     total = PatientPrint()
     for one in set(prints):
         if apart := total.disagrees(one):
             raise HeldError(
                 "patient-mismatch",
-                f"the files of this study bear one PatientID (0010,0020) but differ in {apart}; "
+                f"the files of this study have one PatientID (0010,0020) but differ in {apart}; "
                 "they are of two patients, or one is wrong: correct it at the source",
             )
         total |= one
@@ -87,12 +100,12 @@ def merge_patient_prints(prints: Iterable[PatientPrint]) -> PatientPrint:
 
 
 def patient_conflict(apart: str) -> HeldError:
-    """Return why a study cannot become part of a subject of which other studies are known.
+    """Return the reason to hold a study whose subject is already used for another patient.
 
     Parameters
     ----------
     apart
-        The attribute that tells the two patients apart.
+        The attribute in which the two patients differ.
     """
     return HeldError(
         "patient-conflict",

@@ -1,4 +1,4 @@
-"""Where a file's pixel data stands, and whether all of it is there."""
+"""Locate a file's pixel data, and check that all of it is there."""
 
 from __future__ import annotations
 
@@ -21,10 +21,18 @@ from .truncation import (
 
 @dataclass(frozen=True)
 class PixelSpan:
-    """A pixel data element: where it and its value begin in the file, where it ends.
+    """A pixel data element in a file.
 
-    The end is that of the value, its delimiter included; `vr` is empty for implicit encoding.
-    ``encapsulated`` says that it consists of fragments (PS3.5 A.4).
+    Attributes
+    ----------
+    start, end
+        Position of the element, and of what follows it; a delimiter belongs to the element.
+    value
+        Position of its value.
+    tag, vr
+        Its tag, and its VR; empty in implicit VR.
+    encapsulated
+        Whether the value consists of fragments (PS3.5 A.4).
     """
 
     start: int
@@ -38,15 +46,30 @@ class PixelSpan:
 def locate_pixels(
     stream: BinaryIO, header: Any, start: int, little: bool, implicit: bool
 ) -> PixelSpan | None:
-    """Locate the pixel data at `start`, where `check_whole` stopped (PS3.5 8, A.4).
+    """Locate the pixel data of a file (PS3.5 8, A.4).
 
-    Returns None when the file ends there.
+    Parameters
+    ----------
+    stream
+        The file.
+    header
+        Its header as a dataset.
+    start
+        Position that `check_complete` returned.
+    little, implicit
+        Byte order of the data set, and whether its elements have no VR.
+
+    Returns
+    -------
+    PixelSpan or None
+        None when the file ends at `start`, and need not have pixels.
 
     Raises
     ------
     HeldError
-        ``truncated``: the file ends before its pixel data does; ``no-pixels``: an image without
-        any; ``malformed``: they are not what the header says.
+        ``truncated``: the file ends before its pixel data does. ``no-pixels``: an image without
+        pixel data. ``pixels-short``: fewer bytes than the header says. ``malformed``: the element
+        is none of pixel data.
     """
     return find_pixel_span(
         stream, start, little, implicit, is_image(header), expected_pixel_bytes(header)
@@ -56,7 +79,26 @@ def locate_pixels(
 def find_pixel_span(
     stream: BinaryIO, start: int, little: bool, implicit: bool, image: bool, expected: int
 ) -> PixelSpan | None:
-    """Locate the pixel data as `locate_pixels` does, with what it asks of the header."""
+    """Locate the pixel data of a file, like `locate_pixels`, without a decoded header.
+
+    Parameters
+    ----------
+    stream, start, little, implicit
+        As for `locate_pixels`.
+    image
+        Whether the file must have pixels (`is_image`).
+    expected
+        How many bytes of uncompressed pixels it must have (`expected_pixel_bytes`).
+
+    Returns
+    -------
+    PixelSpan or None
+
+    Raises
+    ------
+    HeldError
+        As `locate_pixels`.
+    """
     try:
         return _span(ElementWalker(stream), start, little, implicit, image, expected)
     except IrregularError:  # the file ends inside the head of an element or fragment
@@ -70,16 +112,16 @@ def _span(
         if image:
             raise HeldError(
                 "no-pixels",
-                "an image without pixel data (7FE0,0010): its origin has it, or sent the header "
-                "alone",
+                "an image without pixel data (7FE0,0010): fetch it from its origin again, or leave "
+                "it out if the origin has only its header",
             )
         return None
     tag, vr, value, length = walker.read_element(start, little, implicit)
     if not implicit and vr not in LONG_VRS:
         raise HeldError(
             "malformed",
-            f"the pixel data ({tag >> 16:04X},{tag & 0xFFFF:04X}) has no VR of pixel data; have "
-            "its origin write it anew",
+            f"the pixel data ({tag >> 16:04X},{tag & 0xFFFF:04X}) has a VR that pixel data "
+            "cannot have; have the file's origin write it anew",
         )
     if length == UNDEFINED_LENGTH:
         return PixelSpan(start, _end_of_items(walker, value), value, tag, vr.decode(), True)
@@ -88,14 +130,14 @@ def _span(
     if length < expected:
         raise HeldError(
             "pixels-short",
-            f"the pixel data has {length} bytes, its rows, columns and frames ask for {expected}; "
-            "correct it at its origin",
+            f"the pixel data has {length} bytes, but rows, columns and frames ask for {expected}; "
+            "correct it at the file's origin",
         )
     return PixelSpan(start, value + length, value, tag, vr.decode())
 
 
 def is_image(header: Any) -> bool:
-    """Say whether an instance should have pixels, by its SOP class or its rows and columns."""
+    """Return whether an instance must have pixels, by its SOP class or its rows and columns."""
     image = UID(str(header.get("SOPClassUID", ""))).name.endswith("Image Storage")
     return image or bool(header.get("Rows") and header.get("Columns"))
 
@@ -108,8 +150,8 @@ def _end_of_items(walker: ElementWalker, at: int) -> int:
         if tag != ITEM_TAG or length == UNDEFINED_LENGTH:
             raise HeldError(
                 "malformed",
-                "the fragments of the pixel data do not follow each other (PS3.5 A.4); have its "
-                "origin write it anew",
+                "the fragments of the pixel data do not follow each other (PS3.5 A.4); have the "
+                "file's origin write it anew",
             )
         if value + length > walker.size:
             raise truncated_error()
@@ -118,7 +160,17 @@ def _end_of_items(walker: ElementWalker, at: int) -> int:
 
 @dataclass(frozen=True)
 class PixelLayout:
-    """How the header describes the pixels; 0 where it does not."""
+    """What a header says of the pixels; 0 where it says nothing.
+
+    Attributes
+    ----------
+    rows, columns, samples, frames
+        Rows, Columns, SamplesPerPixel and NumberOfFrames.
+    bits
+        BitsAllocated.
+    subsampled
+        Whether two pixels share their colour (YBR_FULL_422).
+    """
 
     rows: int = 0
     columns: int = 0
@@ -135,22 +187,22 @@ class PixelLayout:
 
     @property
     def frame_bytes(self) -> int:
-        """Length of an uncompressed frame by itself."""
+        """Length of a single uncompressed frame in bytes."""
         return (self.frame_bits + 7) // 8
 
     @property
     def bytes(self) -> int:
-        """Length of the uncompressed frames without padding (PS3.5 8.1.1)."""
+        """Length of all uncompressed frames in bytes, without padding (PS3.5 8.1.1)."""
         return (self.frame_bits * self.frames + 7) // 8
 
     @property
     def segments(self) -> int:
-        """Number of segments of a frame in RLE (PS3.5 G.2)."""
+        """Number of segments of a frame compressed with RLE (PS3.5 G.2)."""
         return self.samples * ((self.bits + 7) // 8)
 
 
 def pixel_layout(header: Any) -> PixelLayout:
-    """Return how a header describes its pixels."""
+    """Return what a header says of the pixels; an empty layout if it makes no sense."""
     try:
         frames = int(header.get("NumberOfFrames", 1) or 1)
         if frames < 0:
@@ -168,7 +220,7 @@ def pixel_layout(header: Any) -> PixelLayout:
 
 
 def expected_pixel_bytes(header: Any) -> int:
-    """Return how many bytes native pixel data has by the header, 0 when it does not tell."""
+    """Return how many bytes uncompressed pixels must have; 0 if the header does not tell."""
     try:
         bits = int(header.Rows) * int(header.Columns) * int(header.BitsAllocated)
         bits *= int(header.get("SamplesPerPixel", 1)) * int(header.get("NumberOfFrames", 1) or 1)

@@ -1,4 +1,4 @@
-"""Private elements: safe by creator and element, never by group alone (PS3.15 E.3.10)."""
+"""Find private elements that may stay: by creator and element, never by group (PS3.15 E.3.10)."""
 
 from __future__ import annotations
 
@@ -12,15 +12,25 @@ from .safe_private import same_creator
 
 @lru_cache(maxsize=1)
 def _spelled() -> dict[str, str]:
-    """Return the private dictionary's spelling of each creator."""
+    """Return how pydicom's private dictionary spells each creator."""
     return {same_creator(creator): creator for creator in private_dictionaries}
 
 
 def safe_elements(ds: Dataset, safe: frozenset[tuple[str, int, int]]) -> dict[int, str]:
-    """Find the safe private elements of one level of a dataset.
+    """Return the safe private elements of one level of a dataset.
 
-    Returns tag and VR, that of the private dictionary where the file gives none; an element whose
-    VR nobody knows is not safe. The creators of the blocks that stay are among them.
+    Parameters
+    ----------
+    ds
+        The dataset.
+    safe
+        Creator (as `same_creator` returns it), group, and element within the block.
+
+    Returns
+    -------
+    dict of int to str
+        VR by tag, the private creators of the blocks among them. Where the file gives no VR it is
+        taken from the private dictionary; an element of unknown VR is not safe.
     """
     if not safe:
         return {}
@@ -33,7 +43,7 @@ def safe_elements(ds: Dataset, safe: frozenset[tuple[str, int, int]]) -> dict[in
         try:
             creator = same_creator(str(ds[block].value)) if block in ds else ""
         except Exception:
-            continue  # a creator that cannot be decoded names nobody
+            continue  # the creator cannot be decoded
         if (creator, group, low & 0xFF) not in safe:
             continue
         vr = ds.get_item(tag).VR

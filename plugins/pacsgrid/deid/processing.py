@@ -1,4 +1,7 @@
-"""Studies through anonymiser and checker, over as many processes as there are cores."""
+"""Take studies through anonymiser and checker, in as many processes as there are cores.
+
+Processes are started once there is enough to do for them; until then everything runs in this one.
+"""
 
 from __future__ import annotations
 
@@ -32,29 +35,37 @@ from .worker_context import WorkerContext
 from .workload import estimate_seconds, split_evenly
 
 _R = TypeVar("_R")
-# Seconds of work from which processes of their own pay, which take about one to start.
+# Seconds of work from which worker processes pay off; starting them takes about one second.
 MIN_SECONDS_FOR_PROCESSES = 2.5
-# Seconds to read a header for what identifies in it; headers read by one process in one go.
+# Seconds to collect the identifiers of one header; headers read in one task.
 _SECONDS_PER_HEADER, _HEADERS_PER_TASK = 2e-3, 256
 _PROCESS_DIED = (
     "process-died",
-    "the process that worked on this file died, for want of memory or by a fault of a decoder; "
-    "give it more memory, or have the file looked at",
+    "the process that worked on this file died: it ran out of memory, or a decoder crashed; "
+    "give the worker more memory, or have the file inspected",
 )
-# What is no file's fault ends the run.
+# Errors that no file is to blame for end the run.
 _FATAL = (StorageError, KeyboardInterrupt, SystemExit, GeneratorExit)
-# Parts under way for each process: enough that none waits while results are taken.
+# Tasks queued for each process, so that none idles while results are collected.
 _TASKS_PER_WORKER = 3
 _DUPLICATE_CONFLICT = (
     "duplicate-conflict",
-    "several files of this study bear the same SOPInstanceUID (0008,0018) with different "
+    "several files of this study have the same SOPInstanceUID (0008,0018) but different "
     "content; keep the right one at the source",
 )
 
 
 @dataclass(frozen=True)
 class StudyHeaders:
-    """What the headers of a study's files say before any is changed. Identified: memory only."""
+    """What the headers of a study's source files say. Identifies patients: keep in memory only.
+
+    Attributes
+    ----------
+    identifiers, identity
+        What identifies in them, as the anonymiser and as the checker read it.
+    headers
+        The files whose headers could be read.
+    """
 
     identifiers: StudyIdentifiers = field(default_factory=StudyIdentifiers)
     identity: Identity = field(default_factory=Identity)
@@ -69,22 +80,32 @@ class StudyHeaders:
 
     @cached_property
     def duplicates(self) -> DuplicateInstances:
-        """The files that share a SOPInstanceUID with another; reads them to tell copies."""
+        """The files that share a SOPInstanceUID; reads these files to compare them."""
         return DuplicateInstances.find((seen.sop_uid, seen.path) for seen in self.headers)
 
     @property
     def estimated_seconds(self) -> dict[Path, float]:
-        """Seconds that each file will take, roughly."""
+        """Seconds that each file will take, estimated."""
         return {seen.path: estimate_seconds(seen.size, seen.pixels) for seen in self.headers}
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one file: its result, or why it is held.
+    """What became of one file: its result, or the reason why it is held.
 
-    ``refused`` says that the checker did it, or that it killed who worked on it: nothing of the
-    study can be trusted then. ``copy`` says that the result is that of another file with the same
-    data set.
+    Attributes
+    ----------
+    source
+        The file.
+    made
+        The result, None for a held file.
+    code, detail
+        Code and text of the reason; both empty when there is a result.
+    refused
+        Whether the checker refused the result, or the worker process died of the file. Nothing of
+        the study can be trusted then.
+    copy
+        Whether the result is that of another file with the same data set.
     """
 
     source: Path
@@ -95,13 +116,23 @@ class Outcome:
     copy: bool = False
 
     def error(self) -> HeldError:
-        """Return the reason as the error that it was."""
+        """Return the reason as an error to raise."""
         return HeldError(self.code, self.detail)
 
 
 @dataclass
 class Batch:
-    """What became of some files of a study, counts and replaced UIDs included."""
+    """What became of some files of a study.
+
+    Attributes
+    ----------
+    outcomes
+        One for each file.
+    counts
+        What the checker counted in results, for the study's report.
+    references
+        How UIDs were replaced.
+    """
 
     outcomes: list[Outcome] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)
@@ -109,7 +140,7 @@ class Batch:
 
     @property
     def made(self) -> list[AnonymisedInstance]:
-        """The results, of copies once."""
+        """The results, one for all copies of an instance."""
         return [one.made for one in self.outcomes if one.made and not one.copy]
 
     @property
@@ -127,7 +158,7 @@ class _Settings:
 @dataclass(frozen=True)
 class _StudyTask:
     identifiers: StudyIdentifiers
-    identity: Identity | None  # None: each file is searched for what it says itself
+    identity: Identity | None  # None: search each result for what its own source says
     out: Path
     token: str
     copies: dict[Path, list[Path]]
@@ -135,19 +166,23 @@ class _StudyTask:
 
 @dataclass(eq=False)
 class StudyJob:
-    """Files of one study on their way through a `StudyProcessor`, into `out`.
+    """Files of one study to take through a `StudyProcessor`.
 
     Parameters
     ----------
+    files
+        The files to anonymise.
     known
-        What `Workshop.read_headers` said of all files of that study.
+        What `StudyProcessor.read_headers` returned for all files of the study.
+    out
+        Folder for the results.
 
     Attributes
     ----------
     dropped
-        Nothing more of it is wanted: parts that did not begin never do.
+        Set it to stop the study: tasks that were not started are cancelled.
     error
-        Why nothing more of it can be had.
+        Why the study was stopped, None if it was not or if the caller stopped it.
     """
 
     files: Sequence[Path]
@@ -158,10 +193,18 @@ class StudyJob:
     _seen: References = field(default_factory=References)
 
     def accept(self, batch: Batch) -> bool:
-        """Say whether a batch agrees with the earlier ones on how UIDs are replaced."""
+        """Take in how a batch replaced UIDs, and stop the study if earlier ones did otherwise.
+
+        Returns
+        -------
+        bool
+            Whether the batch can be used.
+        """
         if not self._seen.merge(batch.references):
             self.error = HeldError(
-                "reference-changed", "one UID was replaced in two ways within this study"
+                "reference-changed",
+                "one UID was replaced by two different UIDs within this study; report it to "
+                "pacsgrid's authors",
             )
             self.dropped = True
         return not self.dropped
@@ -172,24 +215,28 @@ _FileTask = tuple[_StudyTask, Sequence[Path]]
 
 
 class StudyProcessor:
-    """Anonymises and checks; starts its processes when there is enough to do.
+    """Anonymises files of studies and checks the results. Use it as a context manager.
 
     Parameters
     ----------
+    pseudonyms
+        The project's pseudonym space.
+    profile
+        What is removed, replaced and kept.
     processes
-        How many to use, 0 for one per core this process may use.
+        Largest number of worker processes; 0 for one per core that this process may use.
     """
 
     def __init__(self, pseudonyms: Pseudonyms, profile: Profile, processes: int = 0) -> None:
-        self._tools = _Settings(pseudonyms, profile)
+        self._settings = _Settings(pseudonyms, profile)
         self._processes = processes or len(os.sched_getaffinity(0))
         self._pool: ProcessPoolExecutor | None = None
         self._expected = 0.0
 
     def read_headers(self, files: Sequence[Path]) -> dict[str, StudyHeaders]:
-        """Read the headers of files, apart by their original StudyInstanceUID.
+        """Read the headers of files, and group them by their original StudyInstanceUID.
 
-        Files that cannot be read are in none of them; `process_in_batches` tells why.
+        A file that cannot be read is in no group. Processing it tells why.
         """
         self._start_pool_if_worthwhile(_SECONDS_PER_HEADER * len(files))
         size = min(max(8, len(files) // (self._processes * 4)), _HEADERS_PER_TASK)
@@ -206,14 +253,20 @@ class StudyProcessor:
     def process_studies(self, jobs: Iterable[_J]) -> Iterator[tuple[_J, Batch | None]]:
         """Anonymise files of several studies at once, and check the results.
 
-        Each file goes into ``out/<series UID>/<SOP UID>.dcm``; it is on disk when its batch is
-        yielded. A refused file's result is removed.
+        A result goes to ``<job.out>/<series UID>/<SOP UID>.dcm``, and is on disk when its batch is
+        yielded. One that the checker refuses is removed.
+
+        Parameters
+        ----------
+        jobs
+            The studies. The next one is taken when a process has room for it.
 
         Yields
         ------
-        Job, Batch or None
-            Batches as they are done, in no order; None when nothing of a job is left or under
-            way. A job is begun when there is room for it.
+        job : StudyJob
+            The study.
+        batch : Batch or None
+            Some of its files, as they are done, in no order; None when the study is finished.
 
         Raises
         ------
@@ -232,8 +285,8 @@ class StudyProcessor:
                 job = next(waiting, None)
                 if job is None:
                     break
-                if clashes := _conflicting_files(job):
-                    yield job, clashes
+                if conflicts := _conflicting_files(job):
+                    yield job, conflicts
                 running.update((future, (job, task)) for future, task in self._start_job(job, here))
                 if not under_way(job):
                     yield job, None
@@ -261,7 +314,7 @@ class StudyProcessor:
     ) -> list[tuple[Future[Batch], _FileTask]]:
         duplicates = job.known.duplicates
         files, copies = duplicates.select(job.files)
-        # Of files whose headers nobody could read no other header tells what identifies.
+        # When no header could be read, nothing is known to search the results for.
         identity = job.known.identity if job.known.headers else None
         study = _StudyTask(job.known.identifiers, identity, job.out, uuid4().hex, copies)
         tasks = [
@@ -275,7 +328,7 @@ class StudyProcessor:
         return made
 
     def _submit(self, work: Callable[..., _R], task: tuple[object, ...]) -> Future[_R]:
-        """Give a task to the processes, to new ones when one of them died."""
+        """Queue a task, in a new pool if a process of the old one died."""
         assert self._pool is not None
         try:
             return self._pool.submit(_run_in_worker, work, task)
@@ -285,9 +338,9 @@ class StudyProcessor:
             return self._pool.submit(_run_in_worker, work, task)
 
     def _run_isolated(self, work: Callable[..., _R], task: tuple[object, ...]) -> _R | None:
-        """Do a task while nothing else is under way; None when its process died of it."""
+        """Run a task in a process of its own, and return None if that process died."""
         with ProcessPoolExecutor(
-            1, WorkerContext(__name__), initializer=_initialise_worker, initargs=(self._tools,)
+            1, WorkerContext(__name__), initializer=_initialise_worker, initargs=(self._settings,)
         ) as pool:
             try:
                 return pool.submit(_run_in_worker, work, task).result()
@@ -295,7 +348,7 @@ class StudyProcessor:
                 return None
 
     def _retry(self, task: _FileTask) -> Batch:
-        """Do a part anew that a process died of, or was lost with: file by file if it must be."""
+        """Run a task again that was lost with its process; file by file if it dies again."""
         batch = self._run_isolated(_process_files, task)
         if batch is not None:
             return batch
@@ -319,11 +372,11 @@ class StudyProcessor:
         running: Iterable[Future[Batch]],
         here: deque[tuple[Future[Batch], _FileTask]],
     ) -> list[Future[Batch]]:
-        """Return what is done, in the order in which it was begun; do a part here if one waits."""
+        """Return finished tasks in the order of submission; without a pool, run the next here."""
         while here:
             future, task = here.popleft()
             if future.set_running_or_notify_cancel():
-                future.set_result(_process_files(self._tools, *task))
+                future.set_result(_process_files(self._settings, *task))
                 return [future]
         done = wait(running, return_when=FIRST_COMPLETED).done
         return [future for future in running if future in done]
@@ -331,12 +384,28 @@ class StudyProcessor:
     def process_in_batches(
         self, files: Sequence[Path], known: StudyHeaders, out: Path
     ) -> Iterator[Batch]:
-        """Take files of one study through; see `process_studies`.
+        """Anonymise and check files of one study; see `process_studies`.
+
+        Parameters
+        ----------
+        files
+            The files.
+        known
+            What `read_headers` returned for all files of the study.
+        out
+            Folder for the results.
+
+        Yields
+        ------
+        Batch
+            Some of the files, as they are done.
 
         Raises
         ------
         HeldError
             ``reference-changed``: two batches replaced one UID in two ways.
+        StorageError
+            A result cannot be written.
         """
         job = StudyJob(files, known, out)
         for _, batch in self.process_studies([job]):
@@ -346,7 +415,27 @@ class StudyProcessor:
             raise job.error
 
     def process_study(self, files: Sequence[Path], out: Path) -> Batch:
-        """Take a study's files through all of it; see `process_studies`."""
+        """Read the headers of one study's files, anonymise the files and check the results.
+
+        Parameters
+        ----------
+        files
+            All files of the study.
+        out
+            Folder for the results.
+
+        Returns
+        -------
+        Batch
+            One outcome for each file, in the order of `files`.
+
+        Raises
+        ------
+        HeldError
+            ``reference-changed``: two batches replaced one UID in two ways.
+        StorageError
+            A result cannot be written.
+        """
         total = Batch()
         known = reduce(or_, self.read_headers(files).values(), StudyHeaders())
         for batch in self.process_in_batches(files, known, out):
@@ -361,7 +450,7 @@ class StudyProcessor:
         return self._processes if self._pool is not None else 1
 
     def _start_pool_if_worthwhile(self, seconds: float) -> None:
-        """Start processes once there was or is enough to do for them."""
+        """Add to the work seen so far, and start processes once there is enough for them."""
         self._expected += seconds
         if (
             self._pool is None
@@ -375,7 +464,7 @@ class StudyProcessor:
             self._processes,
             WorkerContext(__name__),
             initializer=_initialise_worker,
-            initargs=(self._tools,),
+            initargs=(self._settings,),
         )
 
     def _iter_headers(
@@ -383,7 +472,7 @@ class StudyProcessor:
     ) -> Iterator[dict[str, StudyHeaders]]:
         if self._pool is None:
             for (files,) in tasks:
-                yield _read_headers(self._tools, files)
+                yield _read_headers(self._settings, files)
             return
         futures = [self._submit(_read_headers, task) for task in tasks]
         for future, (files,) in zip(futures, tasks, strict=True):
@@ -392,13 +481,13 @@ class StudyProcessor:
             elif (known := self._run_isolated(_read_headers, (files,))) is not None:
                 yield known
             else:
-                # One that a process dies of is of no study here; `process_studies` says so of it.
+                # A file that kills its process is in no group; processing it tells why.
                 yield from filter(
                     None, (self._run_isolated(_read_headers, ([path],)) for path in files)
                 )
 
     def close(self) -> None:
-        """End the processes, and forget the last study."""
+        """Stop the worker processes, and drop what is cached of the last study."""
         global _current_study
         _current_study = None
         if self._pool is not None:
@@ -421,18 +510,18 @@ _settings: _Settings | None = None
 _current_study: tuple[str, Anonymiser, Checker] | None = None
 
 
-def _initialise_worker(tools: _Settings) -> None:
+def _initialise_worker(settings: _Settings) -> None:
     global _settings
-    _settings = tools
+    _settings = settings
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_exit_with_parent, args=(parent.sentinel,), daemon=True).start()
 
 
 def _exit_with_parent(sentinel: int) -> None:
-    """End this process when the one that it works for is gone.
+    """Exit when the parent process is gone.
 
-    One that went on after a kill would write into the folder of the run that comes next.
+    A worker that outlived a killed run would write into the folder of the next run.
     """
     connection.wait([sentinel])
     os._exit(1)
@@ -442,22 +531,22 @@ def _run_in_worker(work: Callable[..., _R], task: tuple[object, ...]) -> _R:
     return work(_settings, *task)
 
 
-def _read_headers(tools: _Settings, files: Sequence[Path]) -> dict[str, StudyHeaders]:
+def _read_headers(settings: _Settings, files: Sequence[Path]) -> dict[str, StudyHeaders]:
     with pydicom_suppressed():
-        return _scan_headers(tools, files)
+        return _scan_headers(settings, files)
 
 
-def _scan_headers(tools: _Settings, files: Sequence[Path]) -> dict[str, StudyHeaders]:
+def _scan_headers(settings: _Settings, files: Sequence[Path]) -> dict[str, StudyHeaders]:
     return {
         study: StudyHeaders(
             collect_identifiers(one.path for one in headers), identity, tuple(headers)
         )
-        for study, (identity, headers) in scan(files, tools.profile).items()
+        for study, (identity, headers) in scan(files, settings.profile).items()
     }
 
 
-def _process_files(tools: _Settings, study: _StudyTask, files: Sequence[Path]) -> Batch:
-    anonymiser, checker = _study_tools(tools, study)
+def _process_files(settings: _Settings, study: _StudyTask, files: Sequence[Path]) -> Batch:
+    anonymiser, checker = _study_tools(settings, study)
     with pydicom_suppressed(), AtomicBatch() as landing:
         outcomes: list[Outcome] = []
         for path in files:
@@ -469,12 +558,12 @@ def _process_files(tools: _Settings, study: _StudyTask, files: Sequence[Path]) -
     return Batch(outcomes, *checker.take_results())
 
 
-def _study_tools(tools: _Settings, study: _StudyTask) -> tuple[Anonymiser, Checker]:
-    """Keep what both worked out for a study's headers until the next study."""
+def _study_tools(settings: _Settings, study: _StudyTask) -> tuple[Anonymiser, Checker]:
+    """Return anonymiser and checker of a study; their caches last until the next study."""
     global _current_study
     if _current_study is None or _current_study[0] != study.token:
-        anonymiser = Anonymiser(tools.pseudonyms, tools.profile, study.identifiers)
-        _current_study = study.token, anonymiser, Checker(tools.profile, study.identity)
+        anonymiser = Anonymiser(settings.pseudonyms, settings.profile, study.identifiers)
+        _current_study = study.token, anonymiser, Checker(settings.profile, study.identity)
     return _current_study[1:]
 
 
@@ -487,7 +576,7 @@ def _process_file(
         return Outcome(path, None, error.code, error.detail)
     except _FATAL:
         raise
-    except BaseException as error:  # a decoder in Rust panics with one that is no Exception
+    except BaseException as error:  # a panic of a Rust decoder is no Exception
         return Outcome(path, None, *_failure_reason(error, "anonymiser"))
     try:
         checker.check(path, landing.temporary_path(made.path))
@@ -503,18 +592,19 @@ def _process_file(
 
 
 def _failure_reason(error: BaseException, who: str) -> tuple[str, str]:
-    """Say why one file cannot go on; the error's own text may quote a value."""
+    """Return code and text of an unexpected error, whose own text may quote a value."""
     if isinstance(error, OSError) and error.strerror:
-        return "unreadable-file", f"the file cannot be read: {error.strerror}"
+        return "unreadable-file", f"the file cannot be read: {error.strerror}; check the disk"
     if isinstance(error, MemoryError):
         return (
             "too-large",
-            f"the {who} has not enough memory for this file; run where there is more",
+            f"the {who} ran out of memory for this file; run it where there is more",
         )
     kind = type(error).__name__
     return (
         "unreadable",
-        f"the {who} fails at this file ({kind}); report it with the file's structure",
+        f"the {who} failed on this file ({kind}); report it with the file's structure, without "
+        "its values",
     )
 
 

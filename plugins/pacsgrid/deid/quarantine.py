@@ -1,6 +1,6 @@
-"""Where held files wait, each under its checksum, with their reasons beside them.
+"""Keep held files in a quarantine, each under its checksum, with the reasons in a file beside them.
 
-The folder identifies patients: it is its owner's alone, and so is each file from its first byte.
+The folder identifies patients: only its owner can read it and the files in it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,19 @@ REASONS = "reasons.jsonl"
 
 
 def copy_to_quarantine(path: Path, room: Path) -> str:
-    """Copy a file into a quarantine, whole or not at all; returns its SHA-256 in hex.
+    """Copy a file into a quarantine, where it appears complete or not at all.
+
+    Parameters
+    ----------
+    path
+        The file.
+    room
+        Folder of the quarantine; it is created with mode 0700.
+
+    Returns
+    -------
+    str
+        SHA-256 of the file in hex.
 
     Raises
     ------
@@ -47,15 +59,20 @@ def copy_to_quarantine(path: Path, room: Path) -> str:
 
 
 def displayable_path(path: Path) -> str:
-    """Return a file's name as text, bytes that are no UTF-8 escaped."""
+    """Return a path as text; bytes that are not UTF-8 are escaped."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 class Quarantine:
-    """A folder of held files, and ``reasons.jsonl`` in it: each file's name, checksum and reason.
+    """A folder of held files, with their names, checksums and reasons in ``reasons.jsonl``.
 
-    A line has ``file``, ``sha256`` (null where nothing was copied), ``code`` and ``detail``, and
-    stands there once.
+    A line of it has ``file``, ``sha256`` (null for a file that was not copied), ``code`` and
+    ``detail``. No line is written twice.
+
+    Parameters
+    ----------
+    room
+        The folder; it is created with mode 0700.
     """
 
     def __init__(self, room: Path) -> None:
@@ -63,7 +80,14 @@ class Quarantine:
         self._lines: set[str] | None = None
 
     def hold(self, path: Path, code: str, detail: str) -> None:
-        """Keep a file and its reason; of one that cannot be read the reason alone.
+        """Copy a file into the quarantine and record the reason; only record an unreadable one.
+
+        Parameters
+        ----------
+        path
+            The file.
+        code, detail
+            Code and text of the reason.
 
         Raises
         ------
@@ -79,7 +103,20 @@ class Quarantine:
         self._write(path, digest, code, detail)
 
     def record(self, path: Path, code: str, detail: str) -> None:
-        """Note a file that is not kept, and why."""
+        """Record a file that is not copied.
+
+        Parameters
+        ----------
+        path
+            The file.
+        code, detail
+            Code and text of the reason.
+
+        Raises
+        ------
+        StorageError
+            The folder cannot be written.
+        """
         self._write(path, None, code, detail)
 
     def _write(self, path: Path, digest: str | None, code: str, detail: str) -> None:
@@ -96,7 +133,7 @@ class Quarantine:
             lines.add(line)
 
     def _recorded_lines(self) -> set[str]:
-        """Return the lines that are there, without one that a crash cut."""
+        """Return the lines written so far; remove one that was cut by a crash."""
         if self._lines is None:
             self._room.mkdir(parents=True, exist_ok=True, mode=0o700)
             reasons = self._room / REASONS

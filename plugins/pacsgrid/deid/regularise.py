@@ -1,9 +1,9 @@
-"""Files that are not written as they say, but can be read in one way only: made regular.
+"""Rewrite irregular files that can be read in one way only.
 
-Seen from devices and old archives: a data set without preamble and file meta, one that is encoded
-otherwise than its transfer syntax says, and sequences whose items are encoded otherwise than what
-holds them. What is read here follows the lengths to the end; what does not end where it should is
-told as what it is: cut short, malformed, or no DICOM at all.
+Devices and old archives write data sets without preamble and file meta information, data sets
+encoded otherwise than their transfer syntax says, and sequences whose items are encoded otherwise
+than the data set around them. This module follows the lengths of elements to the end of the header.
+A file in which they do not fit is held as what it is: truncated, malformed, or no DICOM at all.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _ITEM_DELIMITER = 0xFFFEE00D
 _PREFIX = 132
 _SYNTAX, _MEDIA_CLASS = 0x00020010, 0x00020002
 _SOP_CLASS, _STUDY = 0x00080016, 0x0020000D
-# What a file begins with that is something else, and what to do with it.
+# First bytes of other formats, and what to do with such a file.
 _OTHER_FORMATS = (
     (b"PK\x03\x04", "a ZIP archive; unpack it and name the folder"),
     (b"\x1f\x8b", "a gzip archive; unpack it and name the folder"),
@@ -53,16 +53,16 @@ _OTHER_FORMATS = (
 
 
 class _NonconformantError(Exception):
-    """The bytes do not follow PS3.5; says what and where, and quotes no value."""
+    """The bytes do not follow PS3.5. The text says what is wrong and where, without values."""
 
 
 class _FileEndsError(Exception):
-    """The file ends inside an element that is in order as far as it goes."""
+    """The file ends inside an element that is correct so far."""
 
 
 @dataclass(frozen=True)
 class _Encoding:
-    """How elements stand in a data set."""
+    """How the elements of a data set are encoded."""
 
     implicit: bool
     little: bool = True
@@ -80,9 +80,19 @@ class _Encoding:
 
 
 class PrefixedStream(io.RawIOBase):
-    """Bytes in front of the rest of a file, as one stream to read."""
+    """A new header followed by the rest of a file, as one stream to read.
 
-    name = ""  # pydicom asks
+    Parameters
+    ----------
+    head
+        The bytes in front.
+    rest
+        The file.
+    start
+        Position in the file from which on it is read.
+    """
+
+    name = ""  # pydicom reads it
 
     def __init__(self, head: bytes, rest: BinaryIO, start: int) -> None:
         self._head, self._rest, self._start = head, rest, start
@@ -98,7 +108,20 @@ class PrefixedStream(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        """Move, as a file does."""
+        """Set the position, as a file does.
+
+        Parameters
+        ----------
+        offset
+            Bytes.
+        whence
+            0 from the start, 1 from the position, 2 from the end.
+
+        Returns
+        -------
+        int
+            The new position.
+        """
         self._at = offset + (0, self._at, self._size)[whence]
         return self._at
 
@@ -107,7 +130,7 @@ class PrefixedStream(io.RawIOBase):
         return self._at
 
     def readinto(self, buffer: object) -> int:
-        """Read into a buffer; returns how many bytes."""
+        """Read into a buffer, and return the number of bytes."""
         view = memoryview(buffer)  # type: ignore[arg-type]
         if self._at < len(self._head):
             piece = self._head[self._at : self._at + len(view)]
@@ -120,14 +143,15 @@ class PrefixedStream(io.RawIOBase):
 
 
 def regularise(stream: BinaryIO) -> BinaryIO:
-    """Return a file as PS3.10 and PS3.5 want it, its pixel data read from the file itself.
+    """Return a file with a header that follows PS3.10 and PS3.5; pixel data is not copied.
 
     Raises
     ------
     HeldError
-        ``truncated``: it ends early; ``malformed``: an element, which is named, does not follow
-        the standard and can be read in more than one way, or in none; ``too-deep``;
-        ``not-dicom``: it is something else.
+        ``truncated``: the file ends early. ``malformed``: an element, which the text names, can be
+        read in several ways, or in none. ``too-deep``: sequences nest too deep. ``not-dicom``: it
+        is something else. ``no-transfer-syntax``, ``unreadable``: the transfer syntax is missing
+        or unknown.
     """
     size = stream.seek(0, 2)
     stream.seek(0)
@@ -138,14 +162,26 @@ def regularise(stream: BinaryIO) -> BinaryIO:
 
 
 class _FileWindow:
-    """A file's bytes by position; what lies beyond its end is asked for in vain."""
+    """A file's bytes by position, read as they are needed."""
 
     def __init__(self, stream: BinaryIO, size: int) -> None:
         self._stream, self.size = stream, size
         self._data = b""
 
     def take(self, at: int, count: int) -> bytes:
-        """Return bytes, fewer at the file's end."""
+        """Return bytes, fewer at the end of the file.
+
+        Parameters
+        ----------
+        at
+            Position of the first.
+        count
+            How many.
+
+        Returns
+        -------
+        bytes
+        """
         if at + count > len(self._data) and len(self._data) < self.size:
             self._stream.seek(len(self._data))
             self._data += self._stream.read(
@@ -154,7 +190,24 @@ class _FileWindow:
         return self._data[at : at + count]
 
     def need(self, at: int, count: int) -> bytes:
-        """Return bytes; raises _Ends when the file has not so many."""
+        """Return exactly so many bytes.
+
+        Parameters
+        ----------
+        at
+            Position of the first.
+        count
+            How many.
+
+        Returns
+        -------
+        bytes
+
+        Raises
+        ------
+        _FileEndsError
+            The file ends before.
+        """
         if at + count > self.size:
             raise _FileEndsError
         return self.take(at, count)
@@ -167,16 +220,25 @@ def _regularise_part10(stream: BinaryIO, data: _FileWindow, size: int) -> Binary
         raise truncated_error() from None
     syntax = meta.get(_SYNTAX, b"").rstrip(b"\0 ").decode("latin-1")
     if not syntax:
-        raise HeldError("no-transfer-syntax", "the file meta lacks (0002,0010)")
+        raise HeldError(
+            "no-transfer-syntax",
+            "the file meta information has no transfer syntax (0002,0010); have the file's origin "
+            "write it anew",
+        )
     uid = UID(syntax)
     if not uid.is_transfer_syntax:
-        raise HeldError("unreadable", "the transfer syntax (0002,0010) is not a standard one")
+        raise HeldError(
+            "unreadable",
+            "the transfer syntax (0002,0010) is not one of PS3.6; have the file sent in one",
+        )
     if uid == DeflatedExplicitVRLittleEndian:
         raise _diagnose_deflate(stream, at)
     declared = _Encoding(uid.is_implicit_VR, uid.is_little_endian)
     encoding = _detect_encoding(data.take(at, 8)) or declared
     if uid.is_encapsulated and (encoding.implicit or not encoding.little):
-        raise _malformed_error("compressed pixel data stands in a data set that is not explicit VR")
+        raise _malformed_error(
+            "compressed pixel data is in a data set that is not explicit VR little endian"
+        )
     try:
         return _rewrite_header(stream, data, at, encoding, syntax if encoding == declared else "")
     except _FileEndsError:
@@ -186,7 +248,7 @@ def _regularise_part10(stream: BinaryIO, data: _FileWindow, size: int) -> Binary
 
 
 def _diagnose_deflate(stream: BinaryIO, at: int) -> HeldError:
-    """Say what is wrong with a deflated data set (PS3.5 A.5), without keeping what is in it."""
+    """Return what is wrong with a deflated data set (PS3.5 A.5), without keeping its contents."""
     inflate = zlib.decompressobj(-zlib.MAX_WBITS)
     stream.seek(at)
     try:
@@ -237,14 +299,15 @@ def _regularise_bare(stream: BinaryIO, data: _FileWindow, size: int) -> BinaryIO
 def _not_dicom_error(head: bytes, size: int) -> HeldError:
     if not size:
         return HeldError(
-            "not-dicom", "the file is empty; if it was an image, fetch it from its origin again"
+            "not-dicom",
+            "the file is empty; if it should be an image, fetch it from its origin again",
         )
     for start, what in _OTHER_FORMATS:
         if head.startswith(start):
             return HeldError("not-dicom", f"the file is {what}")
     return HeldError(
         "not-dicom",
-        "the file is no DICOM (PS3.10), nor a data set without preamble; nothing was made of it",
+        "the file is no DICOM file (PS3.10), and no data set without preamble; no result was made",
     )
 
 
@@ -255,7 +318,7 @@ def _malformed_error(what: str) -> HeldError:
 
 
 def _detect_encoding(head: bytes) -> _Encoding | None:
-    """Tell from its first element how a data set is encoded; None when that cannot be told."""
+    """Return how a data set is encoded, by its first element; None when it does not tell."""
     if len(head) < 8:
         return None
     vr = head[4:6]
@@ -270,7 +333,7 @@ def _detect_encoding(head: bytes) -> _Encoding | None:
 
 
 def _is_vr_allowed(tag: int, vr: bytes) -> bool:
-    """Say whether an element may have a VR by the dictionary of PS3.6."""
+    """Return whether PS3.6 allows the VR for an element."""
     try:
         return vr == b"UN" or vr.decode() in dictionary_VR(tag).split(" or ")
     except KeyError:
@@ -299,7 +362,7 @@ def _read_element(data: _FileWindow, at: int, how: _Encoding) -> tuple[int, byte
 
 
 def _starts_as_dataset(data: _FileWindow, at: int, how: _Encoding) -> bool:
-    """Say whether the first elements are those of a data set, whatever follows."""
+    """Return whether the first elements are those of a data set, whatever follows."""
     try:
         last = 0
         for _ in range(4):
@@ -329,7 +392,7 @@ def _rewrite_header(
     syntax: str,
     strange: HeldError | None = None,
 ) -> BinaryIO:
-    """Write a file's header anew; `strange` is told when it does not say whose it is."""
+    """Rewrite a file's header; raise `strange` if it lacks SOP class or StudyInstanceUID."""
     out = bytearray()
     end, found = _copy_dataset(data, at, data.size, how, how, out, 0)
     directory = any(tag >> 16 == 4 for tag in found)
@@ -339,7 +402,7 @@ def _rewrite_header(
 
 
 def _prepend_file_meta(header: bytes, syntax: str, stream: BinaryIO, end: int) -> BinaryIO:
-    """Put preamble, file meta and a header in front of what follows in the file."""
+    """Put preamble, file meta information and header in front of the rest of the file."""
     text = syntax.encode()
     text += b"\0" * (len(text) % 2)
     meta = struct.pack("<HH2sH", 2, 0x10, b"UI", len(text)) + text
@@ -361,26 +424,26 @@ def _copy_dataset(
     out: bytearray,
     depth: int,
 ) -> tuple[int, set[int]]:
-    """Take a data set over into `out`; returns where it ends, and the tags that it has.
+    """Copy a data set to `out`; return where it ends, and its tags.
 
-    A top-level one ends at its pixel data or with the file.
+    One at the top level ends at its pixel data, or with the file.
     """
     if depth > MAX_SEQUENCE_DEPTH:
         raise too_deep_error()
     if how.little != target.little:
-        raise _NonconformantError("items in another byte order than what holds them")
+        raise _NonconformantError("the items of a sequence have another byte order than the rest")
     found: set[int] = set()
     last = 0
     while at < end:
         if not depth and end - at < 8 and not data.take(at, end - at).strip(b"\0"):
-            return end, found  # padded to an even or round length
+            return end, found  # some writers pad a file to an even or round length
         tag, vr, value, length = _read_element(data, at, how)
         if depth and tag == _ITEM_DELIMITER:
             return value, found
         if not depth and tag in PIXEL_DATA_TAGS:
             return at, found
         if tag <= last:
-            raise _NonconformantError(f"{_format_tag(tag)} does not stand in the order of tags")
+            raise _NonconformantError(f"{_format_tag(tag)} is not in the order of tags")
         if (
             vr
             and not _is_vr_allowed(tag, vr)
@@ -406,14 +469,16 @@ def _copy_element(
     out: bytearray,
     depth: int,
 ) -> int:
-    """Take one element over; returns where it ends."""
+    """Copy one element to `out`; return where it ends."""
     sequence = length == UNDEFINED_LENGTH or (vr == b"SQ" if vr else _dictionary_vr(tag) == "SQ")
     if not sequence:
         if value + length > end:
-            # A number or name of this length is no cut file's, but a wrong length.
+            # A short VR cannot have such a length: it is wrong, and the file need not be cut.
             short = length > 0xFFFF and _dictionary_vr(tag).encode() in _VRS - LONG_VRS
             if short or end < data.size or not (vr in _VRS if vr else how.implicit):
-                raise _NonconformantError(f"{_format_tag(tag)} does not fit into what holds it")
+                raise _NonconformantError(
+                    f"{_format_tag(tag)} does not fit into the sequence or file around it"
+                )
             raise _FileEndsError
         _write_element_head(out, tag, vr, length, target)
         out += data.need(value, length)
@@ -422,7 +487,9 @@ def _copy_element(
     stop = end if length == UNDEFINED_LENGTH else value + length
     if stop > end:
         if end < data.size:
-            raise _NonconformantError(f"{_format_tag(tag)} does not fit into what holds it")
+            raise _NonconformantError(
+                f"{_format_tag(tag)} does not fit into the sequence or file around it"
+            )
         raise _FileEndsError
     inner = _item_encoding(data, value, stop, how, vr)
     at = _copy_items(data, tag, value, stop, length == UNDEFINED_LENGTH, inner, target, out, depth)
@@ -446,9 +513,10 @@ def _write_element_head(
 
 
 def _item_encoding(data: _FileWindow, at: int, end: int, how: _Encoding, vr: bytes) -> _Encoding:
-    """Tell how the items of a sequence are encoded, by the first element in them.
+    """Return how the items of a sequence are encoded, by their first element.
 
-    Items of UN are to be implicit VR little endian (PS3.5 6.2.2), others as what holds them.
+    By the standard they are implicit VR little endian in UN (PS3.5 6.2.2), and like the data set
+    around them otherwise.
     """
     ruled = _Encoding(True) if vr == b"UN" or how.implicit else how
     while at + 16 <= end:
@@ -464,7 +532,7 @@ def _item_encoding(data: _FileWindow, at: int, end: int, how: _Encoding, vr: byt
         if said is None or said == ruled:
             break
         as_ruled = struct.unpack(ruled.order + "L", first[4:8])[0]
-        # As it is ruled the first element would not fit: it is the other way, and only that.
+        # By the standard, the first element would not fit: only the other encoding is possible.
         if not ruled.implicit or as_ruled == UNDEFINED_LENGTH or at + 16 + as_ruled > end:
             return said
         break
@@ -488,14 +556,14 @@ def _copy_items(
             return value
         if tag != ITEM_TAG:
             raise _NonconformantError(
-                f"the sequence {_format_tag(owner)} holds something that is no item"
+                f"the sequence {_format_tag(owner)} holds something other than items"
             )
         out += struct.pack(target.order + "HHL", 0xFFFE, 0xE000, UNDEFINED_LENGTH)
         stop = end if length == UNDEFINED_LENGTH else value + length
         if stop > end:
             if end < data.size:
                 raise _NonconformantError(
-                    f"an item of {_format_tag(owner)} does not fit into what holds it"
+                    f"an item of {_format_tag(owner)} does not fit into its sequence or the file"
                 )
             raise _FileEndsError
         at, _ = _copy_dataset(data, value, stop, how, target, out, depth + 1)

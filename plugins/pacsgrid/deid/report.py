@@ -1,4 +1,4 @@
-"""The report of a study's de-identification: what was done, by tag, and the checker's verdict."""
+"""Write the report of a study's de-identification: what was done by tag, and the verdict."""
 
 from __future__ import annotations
 
@@ -17,17 +17,23 @@ REPORT_NAME = "deidentification.json"
 def study_report(
     subject: str, study_uid: str, profile: Profile, counts: Counts, held: Iterable[str]
 ) -> bytes:
-    """Return a study's report as JSON; it holds pseudonyms, tags and numbers alone.
+    """Return a study's report as JSON. It holds pseudonyms, tags and numbers only.
 
     Parameters
     ----------
     subject, study_uid
-        Pseudonyms.
+        Pseudonyms of patient and study.
+    profile
+        What the study was anonymised with.
     counts
-        The checker's: taken from results and sources, not from what the actions say of
-        themselves.
+        What the checker counted in sources and results.
     held
-        The reason of each file of the study that has no result.
+        The reason code of each file of the study that has no result.
+
+    Returns
+    -------
+    bytes
+        JSON in UTF-8.
     """
     report = {
         "subject": subject,
@@ -52,10 +58,20 @@ def study_report(
 
 
 def join_reports(before: bytes, late: bytes) -> bytes:
-    """Return the report of a study whose late instances were anonymised by themselves.
+    """Join the reports of a study to which late instances were added.
 
-    Counts are added; `held`, software and profile are the late one's, and an earlier profile that
-    differs is named beside it.
+    Counts are added up. Held files, software and profile are those of the late instances; other
+    profiles used before are listed beside it.
+
+    Parameters
+    ----------
+    before, late
+        Reports of the study so far, and of the late instances.
+
+    Returns
+    -------
+    bytes
+        JSON in UTF-8.
     """
     old, new = json.loads(before), json.loads(late)
     profiles = [*old.pop("earlier_profiles", []), old["profile"]]

@@ -1,4 +1,7 @@
-"""Which action an element gets: the table, the options, and rules of our own for the rest."""
+"""Choose the action for an element: by Table E.1-1 of PS3.15 and the profile.
+
+Elements that the table does not list get a rule of pacsgrid's own, by their VR.
+"""
 
 from __future__ import annotations
 
@@ -13,21 +16,32 @@ from .profile import Profile
 TEXT = frozenset({"LO", "SH", "ST", "LT", "UT", "UC", "PN", "AE", "UR"})
 TIMES = frozenset({"DA", "DT", "TM", "AS"})
 _CLEANABLE = TEXT | TIMES | {"SQ", "CS", "IS", "DS", "UI"}
-# The dates' options decide about dates even where another option keeps the element.
+# The first option that has an action decides: those for dates before others that keep an element.
 _PRECEDENCE = ("modified", "full", "descriptors", "structured", "graphics", "private",
                "uids", "device", "institution", "patient")  # fmt: skip
 
 
 def action_for(tag: int, vr: str, profile: Profile, sop_class: str = "", sequence: str = "") -> str:
-    """Return the action for an element: X, Z, D, U, K, C, or a rule of our own.
-
-    ``text``, ``time``, ``enum``, ``number`` and ``walk`` are what becomes of an element without a
-    row in the table, by its VR: what can carry text is not trusted.
+    """Return the action for an element.
 
     Parameters
     ----------
-    sop_class, sequence
-        Where the element stands; of X, Z and D the one is taken that leaves it valid there.
+    tag, vr
+        The element.
+    profile
+        Options and overrides.
+    sop_class
+        SOP Class UID of the instance.
+    sequence
+        Keyword of the sequence whose item holds the element, empty at the top level. Of X, Z and D,
+        the table often allows several: the one is chosen that leaves the object valid there.
+
+    Returns
+    -------
+    str
+        X (remove), Z (empty), D (dummy), U (replace UID), K (keep) or C (clean) of PS3.15 E.3; or,
+        for an element that the table does not list, ``text``, ``enum``, ``number`` or ``walk``:
+        clean it as its VR asks for, since whatever can hold text is not trusted.
     """
     if tag in profile.overrides:
         return profile.overrides[tag]
@@ -35,7 +49,7 @@ def action_for(tag: int, vr: str, profile: Profile, sop_class: str = "", sequenc
     if rule is not None:
         return _listed(tag, vr, rule, profile, sop_class, sequence)
     if not dictionary_has_tag(tag) and (vr in TEXT | TIMES | {"UN", "UI", "SQ"}):
-        return "X"  # of a later edition, or of nobody's: nothing says what it holds
+        return "X"  # not in the dictionary: nothing tells what it holds
     if vr == "SQ":
         return "walk"
     if vr == "UI":
@@ -52,9 +66,19 @@ def action_for(tag: int, vr: str, profile: Profile, sop_class: str = "", sequenc
 
 
 def content_actions(item: Dataset, profile: Profile) -> dict[int, str]:
-    """Return what Table E.3.4-1 makes of a content item's values: D, K or C by tag.
+    """Return the actions of Table E.3.4-1 for the values of a content item.
 
-    Where an attribute has an override that holds for content items too.
+    Parameters
+    ----------
+    item
+        The content item (PS3.3 C.17.3).
+    profile
+        Options and overrides. An attribute with an override is left out: it holds here as well.
+
+    Returns
+    -------
+    dict of int to str
+        D, K or C by tag.
     """
     found: dict[int, str] = {}
     for tag in VALUE_ATTRIBUTES:
@@ -69,21 +93,20 @@ def content_actions(item: Dataset, profile: Profile) -> dict[int, str]:
 
 def _listed(tag: int, vr: str, rule: Rule, profile: Profile, sop_class: str, sequence: str) -> str:
     if tag >> 24 in (0x50, 0x60):
-        return "X"  # curves and overlays are graphics burned beside the pixels, not cleaned here
+        return "X"  # curves and overlays; `pixel.overlays` cleans those that are kept
     for option in _PRECEDENCE:
         if option in profile.options and option in rule.options:
             if rule.options[option] == "C" and vr not in _CLEANABLE:
-                break  # nobody cleans bytes that only their maker can read
+                break  # bytes that only their maker can read cannot be cleaned
             return rule.options[option]
     choices = rule.basic.rstrip("*").split("/")
     kind = attribute_type(tag, sop_class, sequence)
     if "U" in choices:
         return "U"
     if vr == "SQ":
-        # Items that are cleaned keep references and stay valid; an empty sequence is only legal
-        # as type 2.
+        # Cleaned items keep references and stay valid; an empty sequence is valid as type 2 only.
         return "D" if "D" in choices else "Z" if kind == "2" or "X" not in choices else "X"
-    # X of what must be there would make an object invalid that was not.
+    # Removing a required attribute would make a valid object invalid.
     order = {"1": "DZX", "2": "ZDX", "3": "XZD"}[kind]
     allowed = choices if kind == "3" else [*choices, "Z", "D"]
     return next(choice for choice in order if choice in allowed)

@@ -1,12 +1,12 @@
-"""Table E.3.10-1 of PS3.15: the private elements that the standard calls safe."""
+"""Private elements that the standard calls safe: Table E.3.10-1 of PS3.15."""
 
 from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
 
-# Frame Pixel Data and Volume Pixel: images that nobody looks at while the instance's own pixels
-# are searched for text. The table calls them safe; a profile may name them.
+# Frame Pixel Data and Volume Pixel: images that are not searched for text as the instance's own
+# pixels are. The table calls them safe, but only a profile that lists them keeps them.
 _PIXELS = frozenset(
     {("Philips Imaging DD 001", 0x2001, 0x7D), ("Philips Imaging DD 001", 0x2001, 0xFF)}
 )
@@ -24,10 +24,10 @@ def table() -> frozenset[tuple[str, int, int]]:
 
 
 def same_creator(creator: str) -> str:
-    """Return the form by which creators compare: devices differ in case and padding."""
+    """Return a private creator in the form to compare: devices differ in case and padding."""
     return " ".join(creator.strip("\0").split()).casefold()
 
 
 def standard_list() -> frozenset[tuple[str, int, int]]:
-    """Return what of the table the option `private` keeps: all but copies of pixels."""
+    """Return what the option `private` keeps of the table: all but copies of pixels."""
     return table() - _PIXELS

@@ -1,4 +1,4 @@
-"""Free text: what identifies goes, what research needs stays (PS3.15 E.3.5, Clean Descriptors)."""
+"""Clean free text: remove what identifies, keep what research needs (PS3.15 E.3.5)."""
 
 from __future__ import annotations
 
@@ -24,11 +24,13 @@ class TextCleaner:
     Parameters
     ----------
     identifiers
-        The values of the study's own headers; each goes in any order, case and spelling.
+        Identifying values of the study's headers. They are removed in any order, case and spelling.
     pseudonyms
-        Gives UIDs written in a text the pseudonym that they have elsewhere.
+        The project's pseudonym space: a UID in a text gets the pseudonym that it has elsewhere.
     days
-        The patient's shift for dates in text: 0 keeps them, None takes them out.
+        Shift in days for dates in texts; 0 keeps them, None removes them.
+    keep_uids
+        Whether UIDs stay.
     """
 
     identifiers: StudyIdentifiers
@@ -37,7 +39,21 @@ class TextCleaner:
     keep_uids: bool = False
 
     def clean(self, text: str, vr: str = "UT") -> str:
-        """Return the text without what identifies; empty when that cannot be told apart."""
+        """Remove what identifies from a text.
+
+        Parameters
+        ----------
+        text
+            The text.
+        vr
+            Its VR: the result is cut to the length that it allows (PS3.5 6.2).
+
+        Returns
+        -------
+        str
+            The text with `PLACEHOLDER` for what was removed; empty when something that identifies
+            would be left.
+        """
         original, text = text, to_nfc(text)
         if (read := undo_mojibake(original)) and self.identifiers.occur_in(read, short=True):
             text = to_nfc(read)
@@ -57,7 +73,7 @@ class TextCleaner:
         known = _merge(self.identifiers.find_spans(text))
         dated = list(spans)
         for start, end in known:
-            # A known value inside a date or UID that was replaced is gone with it.
+            # A known value inside a replaced date or UID is replaced with it.
             if not any(a <= start and end <= b and text[a:b] != c for a, b, c in dated):
                 spans[:] = [s for s in spans if s[1] <= start or end <= s[0]]
                 spans.append((start, end, PLACEHOLDER))
@@ -65,7 +81,7 @@ class TextCleaner:
             for match in pattern.finditer(text):
                 if CLINICAL.isdisjoint(fold(match[0].replace("_", " ")).split()):
                     start, end = match.span(match.lastindex or 0)
-                    # What is left of a name beside a known part of it is no text.
+                    # One placeholder for a name of which some part was known already.
                     beside = [
                         s for s in spans if s[2] == PLACEHOLDER and start < s[1] and s[0] < end
                     ]
@@ -82,7 +98,7 @@ class TextCleaner:
         if not spans and len(original) <= _LIMITS.get(vr, len(original)):
             return original
         cleaned = _replace(text, spans)
-        # Where a text is cut another word ends.
+        # After the text is cut: its last word may be another one now.
         cleaned = cleaned[: _LIMITS.get(vr, len(cleaned))]
         days = self.identifiers.birth_days if self.days == 0 else self.identifiers.known_days
         if self.identifiers.occur_in(cleaned, short=True) or _days_in(cleaned, days) & days:
@@ -90,7 +106,7 @@ class TextCleaner:
         return cleaned
 
     def _dates(self, text: str) -> Iterator[tuple[int, int, str]]:
-        """Find dates in a text, and what becomes of them."""
+        """Yield start and end of each date in a text, and its replacement."""
         known, births = self.identifiers.known_days, self.identifiers.birth_days
         for found in find_dates(text, known):
             days = {f"{day:%Y%m%d}" for day in found.days}
@@ -105,7 +121,7 @@ class TextCleaner:
                 self.identifiers.occur_in(becomes)
                 or (self.days and _days_in(becomes, known) & known)
             ):
-                # A patient called May, or a day that is another one of the study.
+                # The patient is called May, or the shifted day is another day of the study.
                 becomes = PLACEHOLDER
             yield found.start, found.end, becomes
 
@@ -129,7 +145,7 @@ def _replace(text: str, spans: list[tuple[int, int, str]]) -> str:
     offset = 0
     for start, end, becomes in sorted(spans):
         between = text[offset:start]
-        # Two words of a name leave one mark.
+        # One placeholder for all words of a name.
         if not (
             becomes == PLACEHOLDER
             and pieces

@@ -1,4 +1,4 @@
-"""Text as it is compared: lower case, no diacritics, one script for each letter."""
+"""Fold text for comparison: lower case, no diacritics, one script for each letter."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
 
-# Letters that Unicode does not take apart into a plain one and a mark.
+# Letters that Unicode does not decompose into a plain letter and a mark.
 _PLAIN = str.maketrans(
     {"ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ı": "i",
      "Ø": "O", "Ł": "L", "Đ": "D", "Ð": "D", "Þ": "Th", "Æ": "Ae", "Œ": "Oe"}
@@ -19,10 +19,16 @@ _WORD = re.compile(r"[^\W_]+")
 
 @dataclass(frozen=True)
 class FoldedText:
-    """A text as it is compared, and where each of its characters stood.
+    """A folded text, with the original position of each character.
 
-    ``starts`` gives the place in the original of each character of ``text``, None where nothing
-    moved; ``length`` is the original's.
+    Attributes
+    ----------
+    text
+        The folded text.
+    starts
+        Position in the original of each of its characters; None when they are the same.
+    length
+        Length of the original.
     """
 
     text: str
@@ -30,7 +36,18 @@ class FoldedText:
     length: int = 0
 
     def span(self, start: int, end: int) -> tuple[int, int]:
-        """Return where a part of the folded text stands in the original, marks included."""
+        """Return the part of the original that a part of the folded text comes from.
+
+        Parameters
+        ----------
+        start, end
+            Positions in the folded text.
+
+        Returns
+        -------
+        tuple of int
+            Start and end in the original, marks and unseen characters included.
+        """
         if self.starts is None:
             return start, end
         return self.starts[start], self.starts[end] if end < len(self.starts) else self.length
@@ -39,19 +56,25 @@ class FoldedText:
 @lru_cache(maxsize=8192)
 def _letter(char: str) -> str:
     plain = unicodedata.normalize("NFKD", char.translate(_PLAIN)).casefold()
-    # Marks, vowel signs of Thai and Hebrew among them, and characters that nobody sees.
+    # Drop marks, the vowel signs of Thai and Hebrew among them, and invisible characters.
     kept = "".join(c for c in plain if unicodedata.category(c) not in ("Mn", "Mc", "Me", "Cf"))
-    # Hangul is compared by syllables: a letter of one is in too many others.
+    # Hangul is compared by syllables: a single letter is part of too many.
     return unicodedata.normalize("NFC", kept).translate(_KATAKANA)
 
 
 def fold_with_positions(text: str, apart: bool = False) -> FoldedText:
-    """Fold a text in NFC character by character.
+    """Fold a text character by character, and keep the positions.
 
     Parameters
     ----------
+    text
+        The text in Unicode NFC.
     apart
-        Whether a mark or unseen character behind a digit ends the number.
+        Whether a mark or invisible character behind a digit ends the number.
+
+    Returns
+    -------
+    FoldedText
     """
     if text.isascii():
         return FoldedText(text.lower())
@@ -73,12 +96,12 @@ def fold(text: str) -> str:
 
 
 def to_nfc(text: str) -> str:
-    """Return the text with each letter and its marks as one character (Unicode NFC)."""
+    """Compose letters and their marks into one character each (Unicode NFC)."""
     return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def undo_mojibake(text: str) -> str | None:
-    """Return what a text says that is UTF-8 and was read as Latin, None when it is not."""
+    """Decode a text again that is UTF-8 but was read as Latin; None when it is no such text."""
     if text.isascii():
         return None
     for other in ("latin-1", "cp1252", "iso8859-2", "cp1250"):
@@ -90,5 +113,5 @@ def undo_mojibake(text: str) -> str | None:
 
 
 def split_words(text: str) -> list[str]:
-    """Return the runs of letters and digits in a text, as they stand."""
+    """Return the runs of letters and digits in a text, unchanged."""
     return _WORD.findall(text)

@@ -1,4 +1,4 @@
-"""Cyrillic and Greek names in Latin letters, as devices and people write them."""
+"""Transliterate Cyrillic and Greek names, in the ways that devices and people do."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _CYRILLIC = _pairs("абвгґдеєзиіїклмнопрстуфыэ", "a b v 
 _GREEK = _pairs("αβγδεζηθικλμνξοπρσςτυφχψω", "a v g d e z i th i k l m n x o p r s s t y f ch ps o")
 _PLAIN = {**_CYRILLIC, **_GREEK, "ё": "e", "ъ": "", "ь": ""}
 _WITHOUT_MARKS = str.maketrans("άέήίόύώϊϋΐΰ", "αεηιουωιυιυ")
-# English, Slavonic and passport writing of the letters that they write apart.
+# English, Slavonic and passport transliteration of the letters in which they differ.
 _WAYS = tuple(
     str.maketrans({**_PLAIN, **_pairs("жйхцчшщюя", letters)})
     for letters in (
@@ -28,7 +28,7 @@ _WAYS = tuple(
 
 
 def romanise(name: str) -> Iterator[str]:
-    """List the writings of a name of small letters, none of one that is Latin already."""
+    """Yield the transliterations of a lower-case name; none of a name in Latin letters."""
     if not any("α" <= char <= "ω" or "ά" <= char <= "ώ" or "а" <= char <= "ґ" for char in name):
         return
     plain = name.translate(_WITHOUT_MARKS).replace("ου", "ou")

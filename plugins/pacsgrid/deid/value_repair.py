@@ -1,8 +1,8 @@
-"""Values that break their VR, read as what they can only mean (PS3.5 6.2).
+"""Repair values that break the rules of their VR but have one meaning (PS3.5 6.2).
 
-Devices and converters write a comma for the decimal point, units behind numbers, dates and times
-as their users read them. What can be read in one way is written as the standard does; what can be
-read in two ways, or in none, is told.
+Devices and converters write a decimal comma, units behind numbers, dates and times as their users
+read them. A value that can be read in one way is rewritten as the standard asks for. A value that
+can be read in several ways, or in none, is reported as None.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from .date_shift import month_number
 
 _PADDING = " \0\t\r\n"
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-# Stands where nothing is known, or where something was taken out before.
+# Placeholders for a missing value, or for one that an earlier anonymisation removed.
 _NOTHING = (
     r"[-?*#._x]+|n\.?/?a\.?|none|null|nil|unknown|undefined|unspecified|invalid|empty|missing|blank"
     r"|removed|withheld|deleted|anon(ymous|ymi[sz]ed)?|de-?identified"
 )
 _NO_VALUE = re.compile(_NOTHING, re.I)
-# What programs print for what is no number; it hides nobody, and stays as it is.
+# What programs print in place of a number. It identifies nobody, and stays as it is.
 _NO_NUMBER = re.compile(
     r"[+-]?(nan(\(ind\))?|inf(inity)?|1\.#(ind|qnan|snan|inf|j)0*)"
     rf"|{_NOTHING}",
@@ -40,7 +40,7 @@ _GROUPED = (
     # With more groups and no fraction it may be a telephone number.
     (re.compile(r"[+-]?\d{1,3}(['’ ]\d{3}|(['’ ]\d{3})+[.,]\d+)", re.ASCII), "'’ ", ","),
 )
-# A sign or blank of another character set, as its bytes read where no set holds.
+# Signs and blanks of other character sets, also as their bytes are read without a character set.
 _ODD = {"\u2212": "-", "â\x88\x92": "-", "\u2013": "-", "\xa0": " ", "Â\xa0": " ", " ": " "}
 _UNITS = {
     "mm": "PixelSpacing ImagerPixelSpacing NominalScannedPixelSpacing SliceThickness SliceLocation "
@@ -73,10 +73,22 @@ for _unit, _keywords in _UNITS.items():
 
 
 def repair_numbers(values: Sequence[str], tag: int) -> list[str] | None:
-    """Read the values of a DS or IS; None when one of them says no number.
+    """Repair the values of a DS or IS.
 
-    What stands for no number (NaN, N/A) and what has two readings (1,250) stays as it is. One
-    value tells how the others of the same element are to be read.
+    Placeholders (NaN, N/A) and numbers with two readings (1,250) stay as they are. A decimal comma
+    in one value decides how the others of the same element are read.
+
+    Parameters
+    ----------
+    values
+        The values.
+    tag
+        The element; tells which unit may follow a number.
+
+    Returns
+    -------
+    list of str or None
+        None when one of the values is no number.
     """
     plain = [_bare(value, tag) for value in values]
     comma = any(_DECIMAL_COMMA.fullmatch(one) and not _THOUSANDS.fullmatch(one) for one in plain)
@@ -113,16 +125,17 @@ def _number(text: str, comma: bool) -> str | None:
     return None
 
 
-# Where an enhanced image has the numbers that its pixels are judged by (PS3.3 C.7.6.16).
+# Where an enhanced image has its pixel measures (PS3.3 C.7.6.16).
 _MEASURES = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
              "PixelMeasuresSequence")  # fmt: skip
 _PLAIN = re.compile(rb"[0-9+.eE\\ -]*\0?")
 
 
 def repair_dataset_numbers(ds: Dataset) -> None:
-    """Write the numbers of a header, in place, so that whoever judges by them can read them.
+    """Repair the numbers of a header, in place, so that they can be decoded.
 
-    Those of pixel measures are among them. What says no number is left alone: the actions tell it.
+    Top-level elements and pixel measures are covered. A value that is no number stays: the actions
+    hold the file for it.
     """
     for tag in list(ds.keys()):
         element = ds.get_item(tag)
@@ -139,7 +152,17 @@ def repair_dataset_numbers(ds: Dataset) -> None:
 
 
 def write_numbers(ds: Dataset, tag: int, vr: str, values: Sequence[str]) -> None:
-    """Put numbers into a dataset as bytes: what is no number could not be decoded."""
+    """Write numbers into a dataset as bytes, since pydicom would fail on a placeholder.
+
+    Parameters
+    ----------
+    ds
+        The dataset.
+    tag, vr
+        The element, of VR DS or IS.
+    values
+        Its values.
+    """
     data = "\\".join(values).encode("ascii")
     data += b" " * (len(data) % 2)
     raw = RawDataElement(Tag(tag), vr, len(data), data, 0, False, True)
@@ -159,15 +182,15 @@ _DATES = tuple(
         r"(?P<y>\d{4})[-/.]?(?P<m>\d\d)?",
     )
 )
-# Before and after these years a number is no date of a study's.
+# A number outside these years is no year of a date.
 _FIRST, _LAST = 1800, 2199
 
 
 def repair_date(text: str) -> str | None:
-    """Read a date as YYYYMMDD, or as YYYYMM or YYYY where it says no more.
+    """Read a date as YYYYMMDD, or as YYYYMM or YYYY if it says no more.
 
-    Returns an empty text for what stands for no date, as 0000-00-00; None for what is none, or
-    may be two: 3/4/2024 is, depending on who wrote it, in March or April.
+    Return an empty text for a placeholder such as 0000-00-00, and None for a text that is no date
+    or has two readings: 3/4/2024 is in March or in April, depending on who wrote it.
     """
     text = text.strip(_PADDING)
     if not re.search(r"[1-9A-Za-z]", text) or re.match(r"0001[-/.]?01[-/.]?01", text):
@@ -211,15 +234,15 @@ _TIMES = tuple(
         r"(?P<h>\d{1,2})\.(?P<m>\d\d)\.(?P<s>\d\d)(?:[.,](?P<f>\d*))?",
     )
 )
-# Too few for a whole date.
+# Too few digits for a whole date.
 _DIGITS = re.compile(r"\d{1,7}([.,]\d{0,6})?|\d{1,2}(:\d{1,2}){1,3}([.,]\d*)?", re.ASCII)
 
 
 def repair_time(text: str) -> str | None:
-    """Read a time of day as HHMMSS.FFFFFF, or as much of it as it says; None when it is none.
+    """Read a time of day as HHMMSS.FFFFFF, with the precision that it has; None if it is none.
 
-    An offset from UTC, for which TM has no room, is left out: the time is the local one without
-    it. Digits that say no time stay as they are: they are no day, and nobody's.
+    An offset from UTC is left out: TM has no place for it, and means local time. Digits that give
+    no time but are too few for a date stay as they are: they identify nobody.
     """
     text = text.strip(_PADDING)
     for pattern in _TIMES:
@@ -250,7 +273,7 @@ _WRITTEN = re.compile(
 
 
 def repair_datetime(text: str) -> str | None:
-    """Read a date and time of day as a DT; empty and None as of `repair_date`."""
+    """Read a date and time as a DT; return an empty text or None as `repair_date` does."""
     text = text.strip(_PADDING)
     match = _MOMENT.fullmatch(text) or _WRITTEN.fullmatch(text)
     if match is None:
@@ -268,10 +291,10 @@ def repair_datetime(text: str) -> str | None:
 
 
 def repair_age(text: str) -> str | None:
-    """Read an age as PS3.5 6.2 writes it.
+    """Read an age as an AS, or return None if it is none (PS3.5 6.2).
 
-    A number without a unit is one of years from 25 on; a smaller one, which may be one of months,
-    stays as it is.
+    A number without a unit counts years from 25 on. A smaller one may count months, and stays as
+    it is.
     """
     text = text.strip(_PADDING)
     match = re.fullmatch(
@@ -290,7 +313,20 @@ def repair_age(text: str) -> str | None:
 
 
 def repair_value(text: str, vr: str) -> str | None:
-    """Read a DA, TM, DT or AS as its VR has it; empty and None as of `repair_date`."""
+    """Repair a DA, TM, DT or AS.
+
+    Parameters
+    ----------
+    text
+        The value.
+    vr
+        Its VR.
+
+    Returns
+    -------
+    str or None
+        The value as PS3.5 6.2 writes it; empty for a placeholder; None when it has no one meaning.
+    """
     if not text.strip(_PADDING) or _NO_VALUE.fullmatch(text.strip(_PADDING)):
         return ""
     if vr == "TM":

@@ -1,4 +1,4 @@
-"""Public words and UIDs: known to everybody, so that they identify nobody."""
+"""Recognise public terms and UIDs, which identify nobody."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from .identifiers import StudyIdentifiers
 from .text_folding import fold
 from .value_repair import repair_date
 
-# DICOM's own (PS3.6 Annex A): SOP classes, transfer syntaxes, well-known instances. Whatever else
-# stands below 1.2.840.10008 is somebody's invention, and may tell of a patient.
+# UIDs of PS3.6 Annex A: SOP classes, transfer syntaxes, well-known instances. Any other UID below
+# 1.2.840.10008 was made up by somebody, and may identify a patient.
 STANDARD_UIDS = frozenset(UID_dictionary) | {
-    # Of a later edition than pydicom's: JPEG XL, and Deflated Image Frame Compression. pynetdicom
-    # adds them to the dictionary, so that its import would make a difference.
+    # Newer than pydicom's dictionary: JPEG XL, and Deflated Image Frame Compression. pynetdicom
+    # adds them, so that the result would depend on whether it is imported.
     "1.2.840.10008.1.2.4.110", "1.2.840.10008.1.2.4.111", "1.2.840.10008.1.2.4.112",
     "1.2.840.10008.1.2.8.1",
 }  # fmt: skip
-# What kind of thing something is, never which one: SOP classes and transfer syntaxes, coding
-# schemes, context groups, mapping resources.
+# Attributes whose UIDs name a class and never a single instance: SOP classes and transfer syntaxes,
+# coding schemes, context groups, mapping resources.
 _KINDS = frozenset(
     tag for tag, entry in DicomDictionary.items()
     if entry[0] == "UI" and re.search("SOPClass|TransferSyntaxUID", entry[4])
 ) | {0x0008010C, 0x00080117, 0x00080118}  # fmt: skip
-# Organisations that name classes and schemes below their own root; its digits are nobody's.
+# Roots of makers and organisations that define classes and schemes; their digits identify nobody.
 _ROOTS = re.compile(
     r"(1\.2\.840\.(10008|113619|113543|113704|113845|114089)|1\.3\.12\.2\.1107"
     r"|1\.3\.46\.670589|1\.2\.392\.20003[69](\.9\d{3})?|1\.2\.246\.352|1\.2\.752\.24"
     r"|1\.2\.826\.0\.1\.3680043|1\.2\.276\.0|2\.16\.840\.1\.113(883|995)|1\.3\.6\.1\.4\.1)\."
 )
-# PS3.6 Table A-3, of which the dictionary has nothing.
+# Context groups (PS3.6 Table A-3), which pydicom's dictionary does not have.
 _CONTEXT_GROUP = re.compile(r"1\.2\.840\.10008\.6\.1\.[1-9]\d{0,3}")
 _DATE = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
 _CODING_SCHEME_VERSION = 0x00080103
@@ -66,19 +66,31 @@ _TERMS = _terms()
 
 
 def defined_terms(tag: int) -> frozenset[str]:
-    """Return an attribute's defined terms: a patient of the same name does not take them away."""
+    """Return the defined terms of an attribute. They stay even if a patient has such a name."""
     return _TERMS.get(tag, frozenset())
 
 
 def is_defined_term(tag: int, text: str) -> bool:
-    """Say whether a text is one that its attribute has of itself, whoever is called so."""
+    """Return whether a text is a defined term of its attribute, or a known manufacturer.
+
+    Parameters
+    ----------
+    tag
+        The attribute.
+    text
+        Its value.
+
+    Returns
+    -------
+    bool
+    """
     text = text.strip(" \0")
     if tag == _MANUFACTURER:
         return fold(text) in _MAKERS
     return text in defined_terms(tag)
 
 
-# Short with a digit in it: T2, C5, DIS2D, 512; longer numbers may be somebody's.
+# Short codes with a digit: T2, C5, DIS2D, 512. A longer number may be somebody's identifier.
 _SHORT_CODE = re.compile(r"[A-Z]{1,2}|(?=.{1,5}$)[A-Z]{0,3}\d{1,3}[A-Z]{0,3}")
 _STANDARDS = frozenset(("10918", "13818", "14495", "14496", "15444", "18181", "23008"))
 
@@ -91,7 +103,7 @@ def _words() -> frozenset[str]:
 
 @lru_cache(maxsize=4096)
 def is_code_string(value: str) -> bool:
-    """Say whether a code string is made of words that code strings are made of (PS3.3).
+    """Return whether a code string consists of words that PS3.3 uses in defined terms.
 
     What attributes may hold is seldom closed: makers add terms of their own. A word that no
     defined term has, and that is longer than two letters, may be somebody's name.
@@ -104,15 +116,25 @@ def is_code_string(value: str) -> bool:
 
 
 def holds_class_uids(tag: int) -> bool:
-    """Say whether an attribute's UIDs name a kind of thing, not a single one."""
+    """Return whether the UIDs of an attribute name a class, and never a single instance."""
     return tag in _KINDS
 
 
 def is_public_class_uid(uid: str, identifiers: StudyIdentifiers) -> bool:
-    """Say whether the UID of a class or scheme, a maker's too, can be nobody's.
+    """Return whether the UID of a class or scheme, a maker's included, identifies nobody.
 
-    It may hold no date, no number that is long enough to be a person's, and nothing that the
-    study's own headers call an identifier.
+    It must hold no date, no number long enough to be a person's, and no identifier of the study.
+
+    Parameters
+    ----------
+    uid
+        The UID.
+    identifiers
+        Identifying values of the study.
+
+    Returns
+    -------
+    bool
     """
     if not is_uid(uid):
         return False
@@ -124,7 +146,7 @@ def is_public_class_uid(uid: str, identifiers: StudyIdentifiers) -> bool:
         return False
     squeezed = uid.replace(".", "")
     numbers = {re.sub(r"\D", "", value) for value in identifiers.compact}
-    # A birth date is written from its day or month on, too.
+    # A birth date may also be written with day or month first.
     numbers |= {
         form
         for date in identifiers.birth_dates
@@ -139,7 +161,19 @@ def is_public_class_uid(uid: str, identifiers: StudyIdentifiers) -> bool:
 
 
 def is_term(tag: int, text: str) -> bool:
-    """Say whether a text is a maker, a reconstruction kernel or a version, in its place."""
+    """Return whether a text is a public term of its attribute.
+
+    Parameters
+    ----------
+    tag
+        Manufacturer, ConvolutionKernel or CodingSchemeVersion; no others have such terms here.
+    text
+        Its value.
+
+    Returns
+    -------
+    bool
+    """
     if tag == _MANUFACTURER:
         return fold(text) in _MAKERS
     if tag == _CODING_SCHEME_VERSION:

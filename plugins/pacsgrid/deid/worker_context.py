@@ -1,8 +1,8 @@
-"""Worker processes that know nothing of their parent's main module.
+"""Worker processes that do not import their parent's main module.
 
-Python has such a process import the module that its parent runs as ``__main__``. Within an
-Airflow task that is Airflow's own program, which cannot be imported there: a task may not
-reach Airflow's database. Nothing that is done here needs it.
+By default a worker imports the module that its parent runs as ``__main__``. In an Airflow task this
+is Airflow's own program, whose import fails there, because a task may not reach Airflow's database.
+The work done here does not need it.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ class _Worker(ForkServerProcess):
 
 
 class WorkerContext(ForkServerContext):
-    """Starts processes from a server, since a plain fork copies locks held by other threads.
+    """Starts processes from a fork server: a plain fork copies locks held by other threads.
 
     Parameters
     ----------
     module
-        What the server imports once, so that each of its processes finds it imported.
+        Module that the server imports once for all of its processes.
     """
 
     Process = _Worker  # type: ignore[assignment]

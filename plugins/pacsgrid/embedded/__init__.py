@@ -1,1 +1,1 @@
-"""Servers and sample data for trying and testing pacsgrid."""
+"""Embedded servers and sample data, for the demo and the tests."""

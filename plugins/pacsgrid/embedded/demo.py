@@ -1,4 +1,4 @@
-"""`make demo`: the main job on real DICOM files, every service embedded."""
+"""The demo (`make demo`): ingests real DICOM files, with every service embedded."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def _interrupt(signum: int, frame: object) -> None:
 
 
 def main() -> int:
-    """Run the demo; returns 0 only when every instance is verified at both sites."""
+    """Run the demo, and return 0 only if every instance is verified in both zones."""
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
     parser.add_argument("--dir", type=Path, default=Path("var/demo"))
-    parser.add_argument("--keep", type=int, default=1, help="0: end when the job is done")
+    parser.add_argument("--keep", type=int, default=1, help="0 to end when the ingest is done")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, _interrupt)
     started = time.monotonic()
@@ -35,15 +35,15 @@ def main() -> int:
     stack = Stack(options.dir, say=say)
     try:
         with stack:
-            say("loading the PACS with real DICOM files, with Czech names in their headers")
+            say("sending DICOM files with invented Czech patients to the PACS")
             samples = make_samples(stack.dir / "samples")
             stack.pacs.load(samples)
-            say(f"{len(samples)} instances are in the PACS; triggering ingest_studies")
+            say(f"{len(samples)} instances are in the PACS; starting the DAG ingest_studies")
             state = stack.watch(stack.trigger({"source": "pacs", "project": "demo"}))
             say(f"the run ended: {state}")
             proven = _report(stack)
             if options.keep:
-                print("\nIt stays up until Ctrl-C.", flush=True)
+                print("\nEverything keeps running until you press Ctrl-C.", flush=True)
                 while True:
                     time.sleep(3600)
             return 0 if state == "success" and proven else 1
@@ -81,7 +81,7 @@ def _report(stack: Stack) -> bool:
             print(f"{key[0]:8}{key[1]:28}{len(sums):6}{bad[key]:5}  {one}")
         verified = sum(study.state is StudyState.VERIFIED for study in studies)
         print(f"\n{verified} of {len(studies)} studies verified; ", end="")
-        print(f"{proven} of {instances} instances proven at both sites")
+        print(f"{proven} of {instances} instances proven in both zones")
         print(f"held: {len(held)}")
         for item in held:
             print(f"  {item.ref}  {item.code}: {item.detail}")

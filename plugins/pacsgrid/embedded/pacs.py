@@ -1,4 +1,4 @@
-"""A PACS to try and test against: Debian's Orthanc, else pynetdicom's qrscp application."""
+"""A PACS for the demo and the tests: Debian's Orthanc, or else pynetdicom's qrscp."""
 
 from __future__ import annotations
 
@@ -29,22 +29,26 @@ _CLASSES_AT_ONCE = 128
 def _send(assoc: Association, path: Path) -> int | None:
     try:
         code = assoc.send_c_store(path).get("Status")
-    except ValueError:  # no context for its SOP class: qrscp takes no retired ones
+    except ValueError:  # no context for its SOP class: qrscp accepts no retired ones
         return None
     return None if code is None else int(code)
 
 
 class EmbeddedPacs:
-    """A PACS on loopback that lives as long as the context; its directory keeps the studies.
+    """A PACS on the loopback interface, which keeps its studies in a directory.
 
     Parameters
     ----------
     directory
-        Own directory for configuration, storage and log; started again it serves the same.
-    dicom_port, http_port, move_port
-        0 for free ones; ``move_port`` is where the AE ``calling`` is moved to.
+        For configuration, storage and log. Started again with it, the PACS has the same studies.
+    dicom_port, http_port
+        Its ports for DIMSE and HTTP; 0 for reserved ones.
+    move_port
+        The port that C-MOVE to the AE title `calling` sends to; 0 for a reserved one.
+    calling
+        The AE title that queries and retrieves.
     engine
-        ``orthanc``, ``qrscp`` or empty for Orthanc where it is installed.
+        ``orthanc``, ``qrscp``, or empty for Orthanc where it is installed.
     """
 
     def __init__(
@@ -66,7 +70,7 @@ class EmbeddedPacs:
         self._server: ChildProcess | None = None
 
     def __enter__(self) -> EmbeddedPacs:
-        """Start and wait for the first C-ECHO that is answered."""
+        """Start the PACS, see `start`."""
         self.start()
         return self
 
@@ -76,11 +80,11 @@ class EmbeddedPacs:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Stop for sure."""
+        """Stop the PACS."""
         self.stop()
 
     def start(self) -> None:
-        """Start the server; it ends with this process."""
+        """Start the server, and wait until it answers C-ECHO; it ends with this program."""
         if self._server:
             return
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -94,13 +98,19 @@ class EmbeddedPacs:
             raise
 
     def stop(self) -> None:
-        """Stop it for sure."""
+        """Stop the server, if it runs."""
         if self._server:
             self._server.stop(_STOP_SECONDS)
             self._server = None
 
     def settings(self, retrieve: str = "get") -> SourceSettings:
-        """Give the settings under which this PACS is a source, read by get, move or web."""
+        """Return the settings of this PACS as a source.
+
+        Parameters
+        ----------
+        retrieve
+            How studies are retrieved: ``get``, ``move`` or ``web``.
+        """
         return SourceSettings(
             name="embedded",
             kind="dimse",
@@ -115,7 +125,7 @@ class EmbeddedPacs:
         )
 
     def load(self, paths: Iterable[Path]) -> int:
-        """Push files by C-STORE in their own transfer syntax; give how many were taken."""
+        """Send files by C-STORE in their own transfer syntax, and return how many were stored."""
         by_kind: dict[tuple[str, str], list[Path]] = {}
         for path in paths:
             meta = dcmread(path, stop_before_pixels=True).file_meta
@@ -140,7 +150,7 @@ class EmbeddedPacs:
         if not assoc.is_established:
             raise SourceUnavailableError("embedded PACS: no association for C-STORE")
         try:
-            # By path, pynetdicom sends a file's bytes as they are.
+            # Given a path, pynetdicom sends the dataset's bytes unchanged.
             codes = [_send(assoc, path) for path in paths]
         finally:
             assoc.release()
@@ -170,7 +180,7 @@ class EmbeddedPacs:
             "Plugins": [str(DICOMWEB)] if DICOMWEB.exists() else [],
             "DicomWeb": {"Enable": True, "Root": "/dicom-web/", "EnableWado": False},
             "HttpPort": self.http_port,
-            # Off: only loopback reaches it.
+            # No passwords: the server listens on the loopback interface only.
             "RemoteAccessAllowed": False,
             "AuthenticationEnabled": False,
             "DicomServerEnabled": True,

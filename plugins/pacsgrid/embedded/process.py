@@ -1,4 +1,4 @@
-"""Child processes that never outlive the program that started them."""
+"""Child processes that never outlive the program that started them, even when it is killed."""
 
 from __future__ import annotations
 
@@ -11,19 +11,27 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-# Waits until the pipe from the starting program closes, however that ended, then ends the group.
+# Waits until the pipe from the starting program closes, which it does however that program ends,
+# then ends the process group.
 _GUARD = "cat >/dev/null; kill -TERM -$0; sleep 5; kill -KILL -$0"
 
 
 class ChildProcess:
-    """One process in its own process group, its output in a log file.
+    """A process in its own process group, which writes to a log file.
 
     Parameters
     ----------
-    name, command, log, env
-        What it is called, what is run, where its output goes, its whole environment.
+    name
+        Its name in error messages.
+    command
+        The program and its arguments.
+    log
+        File that its output is appended to.
+    env
+        Its whole environment; by default this process's.
     owner
-        `subprocess.Popen`'s user, group and extra_groups, when it runs as another user.
+        Arguments ``user``, ``group`` and ``extra_groups`` of `subprocess.Popen`, to run it as
+        another user.
     """
 
     def __init__(
@@ -41,7 +49,7 @@ class ChildProcess:
         self._guard: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it."""
+        """Start the process, and a guard that ends it when this program ends."""
         with self.log.open("ab") as out:
             self._process = subprocess.Popen(
                 self._command,
@@ -64,36 +72,59 @@ class ChildProcess:
 
     @property
     def pid(self) -> int:
-        """The process id; 0 before the start."""
+        """Its process id; 0 before the start."""
         return self._process.pid if self._process else 0
 
     @property
     def running(self) -> bool:
-        """Whether it still runs."""
+        """Whether it is running."""
         return self._process is not None and self._process.poll() is None
 
     def wait_ready(self, ready: Callable[[], bool], seconds: float) -> None:
-        """Wait until `ready`; raises RuntimeError naming the log when it ends or takes too long."""
+        """Wait until the process is ready.
+
+        Parameters
+        ----------
+        ready
+            Returns whether it is; called five times per second.
+        seconds
+            How long to wait.
+
+        Raises
+        ------
+        RuntimeError
+            The process ended, or is not ready in time. The message names its log.
+        """
         until = time.monotonic() + seconds
         while not ready():
             if not self.running:
-                raise RuntimeError(f"{self.name} ended at its start; see {self.log}")
+                raise RuntimeError(f"{self.name} ended while starting; see {self.log}")
             if time.monotonic() > until:
-                raise RuntimeError(f"{self.name} not ready after {seconds:.0f} s; see {self.log}")
+                raise RuntimeError(
+                    f"{self.name} is not ready after {seconds:.0f} s; see {self.log}"
+                )
             time.sleep(0.2)
 
     def kill(self) -> None:
-        """End it and its whole group at once, as a power cut would."""
+        """Kill the process and its group without warning, as a power cut would."""
         self._signal(signal.SIGKILL)
         if self._process:
             self._process.wait()
         self._dismiss_guard()
 
     def stop(self, seconds: float = 15, signal_number: int = signal.SIGTERM) -> None:
-        """Ask it to end, and end the whole group when it does not."""
+        """Ask the process to end, then kill what is left of its group.
+
+        Parameters
+        ----------
+        seconds
+            How long the process may take to end.
+        signal_number
+            The signal that asks it to.
+        """
         if self._process is None:
             return
-        # Its children are its own to stop; the group gets what is left.
+        # To the process alone: it ends its own children in order.
         self._process.send_signal(signal_number)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(seconds)
@@ -102,7 +133,7 @@ class ChildProcess:
         self._dismiss_guard()
 
     def _dismiss_guard(self) -> None:
-        # Before its pipe closes: the group's number may be another's by then.
+        # Kill the guard before its pipe closes: the id of the ended group may be reused by then.
         if self._guard is not None:
             os.killpg(self._guard.pid, signal.SIGKILL)
             self._guard.communicate()

@@ -1,6 +1,6 @@
-"""Studies to try with: pydicom-data's images under invented, identifying Czech headers.
+"""Sample studies: images of pydicom-data with invented Czech patients in their headers.
 
-Nothing here is a real person's: names, numbers and addresses come from short lists.
+No real person is in them: names, numbers and addresses come from the short lists below.
 """
 
 from __future__ import annotations
@@ -43,21 +43,29 @@ def _originals() -> list[Path]:
 
 
 def _readable(path: Path) -> FileDataset | None:
-    """Read an image file that can be stored in a PACS; None for all others."""
+    """Return the dataset of an image file that a PACS can store; None for any other file."""
     try:
         data = dcmread(path)
         whole = "PixelData" in data and bool(data.SOPClassUID) and bool(data.SOPInstanceUID)
         if not whole or not data.file_meta.get("TransferSyntaxUID"):
             return None
-        for _ in data.iterall():  # every element must decode, or it can't be written again
+        for _ in data.iterall():  # an element that cannot be decoded cannot be written again
             pass
-    except Exception:  # the package holds broken files on purpose
+    except Exception:  # the package has broken files on purpose
         return None
     return data
 
 
 def _identify(data: FileDataset, index: int) -> None:
-    """Give the header of one patient, the same for all files of the original study."""
+    """Write a patient into a header, the same one for all files of a study.
+
+    Parameters
+    ----------
+    data
+        The dataset, which is changed.
+    index
+        Number of the study, which chooses the patient.
+    """
     study = str(data.StudyInstanceUID)
     name, sex, number, address, phone = _PATIENTS[index % len(_PATIENTS)]
     # ISO_IR 101 (Latin-2) and UTF-8 both occur in Czech hospitals.
@@ -95,9 +103,14 @@ def _write(data: FileDataset, target: Path) -> None:
 
 
 def make_samples(into: Path) -> list[Path]:
-    """Write the sample files that aren't there yet and give all of them.
+    """Write the sample files that do not exist yet, and return all of them.
 
-    Pixel bytes and transfer syntax stay as they are; each SOP Instance UID occurs once.
+    Pixel data and transfer syntax are not changed. Each SOP Instance UID occurs once.
+
+    Parameters
+    ----------
+    into
+        The directory, which is created if it does not exist.
     """
     into.mkdir(parents=True, exist_ok=True)
     done = into / ".complete"
@@ -124,7 +137,7 @@ def make_samples(into: Path) -> list[Path]:
             if not target.exists():
                 try:
                     _write(data, target)
-                except Exception:  # an element that cannot be written as it was read
+                except Exception:  # pydicom cannot write an element that it could read
                     target.with_suffix(".part").unlink(missing_ok=True)
     done.touch()
     return sorted(into.glob("*.dcm"))

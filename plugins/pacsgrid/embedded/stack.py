@@ -1,7 +1,7 @@
-"""The whole of pacsgrid on one machine: PostgreSQL, a PACS, two federated zones, Airflow.
+"""All of pacsgrid on one machine: PostgreSQL, a PACS, two federated zones and Airflow.
 
-Used by the demo and by the tests. A directory keeps everything; started again over the same
-directory, it goes on where it stopped.
+The demo and the tests use it. All files are below one directory; started again with the same
+directory, it continues where it stopped.
 """
 
 from __future__ import annotations
@@ -30,29 +30,29 @@ from pacsgrid.ledger import prepare
 
 ROOT = Path(__file__).resolve().parents[3]
 STEWARD, OPERATOR, GUEST = "steward", "operator", "guest"
-# Airflow's simple auth manager: who may log in, with its role there.
+# Users of Airflow's simple auth manager, with their roles.
 USERS = {STEWARD: "user", OPERATOR: "admin", GUEST: "viewer"}
 DSN_ENV = "PACSGRID_LEDGER_DSN"
-# Works with the ledger; the superuser owns it.
+# The role that works with the ledger; the superuser owns it.
 LEDGER_ROLE = "ledger"
 ZONES = ("brno", "praha")
-# Two good replicas at home, one copy at the partner's.
+# Two good replicas in the home zone, one in the partner zone.
 COPIES = {"brno": 2, "praha": 1}
 
 
 class Stack:
-    """Every service embedded, below one directory.
+    """All services, embedded.
 
     Parameters
     ----------
     directory
-        Where everything is kept; made when absent.
+        For all files; created if it does not exist.
     airflow
-        Whether Airflow is started too.
+        Whether to start Airflow too.
     say
-        Called with one line of progress at a time.
+        Called with each line of progress.
     settings
-        More of Airflow's settings, as ``METRICS__STATSD_ON``.
+        Further settings of Airflow, such as ``METRICS__STATSD_ON``.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Stack:
         self._secrets = self._keep_secrets()
         self.ports: dict[str, int] = {}
         self.zones: dict[str, ChildProcess] = {}
-        # Below which directory each zone keeps its vaults.
+        # The directory below which each zone has its vaults.
         self.storage: dict[str, Path] = {}
         self.airflow: ChildProcess | None = None
         self._tokens: dict[str, str] = {}
@@ -94,7 +94,7 @@ class Stack:
     # -- starting and stopping ------------------------------------------------------------
 
     def start(self) -> None:
-        """Start everything; raises RuntimeError naming the part and its log."""
+        """Start everything; raises RuntimeError naming the service and its log."""
         self._say("starting PostgreSQL")
         self.postgres.__enter__()
         for database in ("ledger", "airflow"):
@@ -109,7 +109,7 @@ class Stack:
             self.start_airflow()
 
     def start_zones(self) -> None:
-        """Start both zones, write the site file and make their resources."""
+        """Start both zones, write the site file, and create the zones' resources."""
         self._say("starting the zones brno and praha, federated")
         for zone in ZONES:
             self.ports[zone] = reserve_port()
@@ -123,7 +123,7 @@ class Stack:
                 prepare_zone(client, {f"{name}_root": leaves}, str(self.dir / "vaults" / name))
 
     def start_zone(self, zone: str) -> None:
-        """Start one zone's server on the port it has."""
+        """Start the server of one zone, on the port reserved for it."""
         command = [sys.executable, "-m", "irods_zone", "--zone", zone]
         command += ["--port", str(self.ports[zone]), "--dir", str(self.dir / "zones" / zone)]
         command += ["--admin", "rods", "--password", self._secrets["zone"]]
@@ -138,9 +138,10 @@ class Stack:
         child.wait_ready(lambda: accepts(self.ports[zone]), 120)
 
     def start_airflow(self) -> None:
-        """Start Airflow with its metadata in the embedded PostgreSQL; returns when it answers."""
+        """Start Airflow with its database in the embedded PostgreSQL; wait until it answers."""
         self._tokens.clear()
-        self.ports["airflow"] = reserve_port()
+        for server in ("airflow", "worker_logs", "triggerer_logs"):
+            self.ports[server] = reserve_port()
         env = self.airflow_env()
         child = ChildProcess(
             "Airflow",
@@ -165,7 +166,7 @@ class Stack:
             return False
 
     def stop(self) -> None:
-        """Stop everything that was started, the last first."""
+        """Stop everything that runs, in the reverse order of the start."""
         if self.airflow:
             self.airflow.stop(30)
         for child in self.zones.values():
@@ -192,7 +193,7 @@ class Stack:
     # -- settings -------------------------------------------------------------------------
 
     def write_site(self) -> None:
-        """Write the site file for the ports in use now."""
+        """Write the site file, with the ports in use."""
         pacs = self.pacs.settings()
         site: dict[str, Any] = {
             "staging": str(self.dir / "staging"),
@@ -231,7 +232,7 @@ class Stack:
         (self.dir / "site.yaml").write_text(yaml.safe_dump(site, sort_keys=False))
 
     def zone_section(self, name: str) -> dict[str, Any]:
-        """Return what the site file says of a zone."""
+        """Return the section of a zone in the site file."""
         password = self.dir / "zone.password"
         _private(password, self._secrets["zone"].encode())
         return {
@@ -248,12 +249,12 @@ class Stack:
 
     @property
     def site(self) -> Site:
-        """The site settings as every task reads them."""
+        """The site's settings, read from its file."""
         os.environ[DSN_ENV] = self._ledger_dsn()
         return load_site(self.dir / "site.yaml")
 
     def airflow_env(self) -> dict[str, str]:
-        """Return the environment that Airflow's own processes run in."""
+        """Return the environment of Airflow's processes."""
         home = self.dir / "airflow"
         home.mkdir(exist_ok=True)
         passwords = home / "passwords.json"
@@ -261,13 +262,12 @@ class Stack:
         port = self.ports["airflow"]
         settings = {
             "CORE__DAGS_FOLDER": str(ROOT / "dags"),
-            "CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
             "CORE__LOAD_EXAMPLES": "False",
             "CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
             "CORE__EXECUTOR": "LocalExecutor",
-            # For the Test button of connections, which operators alone can reach.
+            # For the Test button of connections, which only operators can use.
             "CORE__TEST_CONNECTION": "Enabled",
-            # One worker a core, and one for what waits on the network.
+            # A worker for each core, and one more for tasks that wait for the network.
             "CORE__PARALLELISM": str((os.cpu_count() or 1) + 1),
             "CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
             "CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(
@@ -283,12 +283,14 @@ class Stack:
             "API_AUTH__JWT_SECRET": self._secrets["jwt"],
             "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
             "SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
-            # A task whose process was killed is given back to the scheduler soon, but none that a
-            # busy or paused machine kept from telling that it lives.
+            # Notice a killed task soon, but not take a task for killed whose heartbeat is late
+            # because the machine is busy or was suspended.
             "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
             "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
-            # The end of a task's process is noticed at the latest after so long.
+            # In seconds; by then the end of a task's process is noticed.
             "WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
+            "LOGGING__WORKER_LOG_SERVER_PORT": str(self.ports["worker_logs"]),
+            "LOGGING__TRIGGER_LOG_SERVER_PORT": str(self.ports["triggerer_logs"]),
             "LOGGING__LOGGING_LEVEL": "INFO",
             **self._settings,
         }
@@ -306,15 +308,15 @@ class Stack:
 
     @property
     def url(self) -> str:
-        """Where the Airflow UI is."""
+        """URL of Airflow's server."""
         return f"http://127.0.0.1:{self.ports['airflow']}"
 
     def password(self, user: str = STEWARD) -> str:
-        """Return a user's password for the Airflow UI."""
+        """Return a user's password for Airflow."""
         return self._secrets[user]
 
     def token(self, user: str) -> str:
-        """Return a new token for Airflow's REST API and the page's."""
+        """Log a user in, and return a token for Airflow's REST API and for the page."""
         login = requests.post(
             f"{self.url}/auth/token",
             json={"username": user, "password": self.password(user)},
@@ -326,7 +328,19 @@ class Stack:
     def api(
         self, method: str, path: str, body: object = None, user: str = STEWARD
     ) -> requests.Response:
-        """Call Airflow's REST API as one of the users."""
+        """Call Airflow's REST API.
+
+        Parameters
+        ----------
+        method
+            The HTTP method.
+        path
+            The path below ``/api/v2``.
+        body
+            What is sent as JSON, if anything.
+        user
+            One of `USERS`.
+        """
         if user not in self._tokens:
             self._tokens[user] = self.token(user)
         return requests.request(
@@ -338,7 +352,25 @@ class Stack:
         )
 
     def trigger(self, conf: dict[str, Any], dag: str = "ingest_studies") -> str:
-        """Trigger a DAG; returns the run's id. Raises ValueError when refused."""
+        """Start a run of a DAG.
+
+        Parameters
+        ----------
+        conf
+            The run's conf.
+        dag
+            The DAG's id.
+
+        Returns
+        -------
+        str
+            The run's id.
+
+        Raises
+        ------
+        ValueError
+            Airflow refuses the run.
+        """
         answer = self.api("POST", f"/dags/{dag}/dagRuns", {"logical_date": None, "conf": conf})
         if answer.status_code >= 400:
             raise ValueError(f"Airflow refused the run: {answer.text}")
@@ -352,8 +384,30 @@ class Stack:
         every: float = 2,
         dag: str = "ingest_studies",
     ) -> str:
-        """Follow a run until it ends, telling each change; returns its final state."""
-        until, told = time.monotonic() + seconds, ""
+        """Follow a run until it ends, reporting its progress.
+
+        Parameters
+        ----------
+        run_id
+            The run's id.
+        seconds
+            How long to wait for its end.
+        every
+            Seconds between two requests.
+        dag
+            The DAG's id.
+
+        Returns
+        -------
+        str
+            Its final state, ``success`` or ``failed``.
+
+        Raises
+        ------
+        TimeoutError
+            The run has not ended in time.
+        """
+        until, reported = time.monotonic() + seconds, ""
         runs = f"/dags/{dag}/dagRuns"
         while True:
             state: str = self.api("GET", f"{runs}/{run_id}").json()["state"]
@@ -367,10 +421,10 @@ class Stack:
                 counts = done.setdefault(task["task_id"].removeprefix("batch."), [0, 0])
                 counts[0] += task["state"] == "success"
                 counts[1] += 1
-            line = "  ".join(f"{name} {a}/{b}" for name, (a, b) in done.items())
-            if line != told:
-                self._say(f"  {line}")
-                told = line
+            progress = "  ".join(f"{name} {a}/{b}" for name, (a, b) in done.items())
+            if progress != reported:
+                self._say(f"  {progress}")
+                reported = progress
             if state in ("success", "failed"):
                 for task in tasks:
                     if task["state"] == "failed":
@@ -381,7 +435,7 @@ class Stack:
             time.sleep(every)
 
     def _say_why(self, run: str, task: dict[str, Any]) -> None:
-        """Tell the last errors of a failed task's log."""
+        """Report the last errors in a failed task's log."""
         path = f"{run}/taskInstances/{task['task_id']}/logs/{task['try_number']}"
         answer = self.api("GET", f"{path}?full_content=true&map_index={task['map_index']}")
         entries = answer.json().get("content", []) if answer.ok else []

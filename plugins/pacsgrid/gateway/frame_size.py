@@ -8,6 +8,7 @@ import struct
 _J2K_WORKING = 2
 _SOC, _SIZ = b"\xff\x4f\xff\x51", struct.Struct(">IIII")
 _SEARCHED = 64 << 10
+_ENDLESS = 1 << 62
 _FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # SOF markers, that of JPEG-LS too
 
 
@@ -15,10 +16,11 @@ def codestream_size(data: bytes) -> tuple[int, int]:
     """Return the samples that a codestream announces, and a decoder's bytes for each of them.
 
     Zeros where it announces none, as RLE does not: then the header's own size counts. JPEG (ITU-T
-    T.81 B.2.2), JPEG-LS (T.87 C.2.2), JPEG 2000 and HTJ2K (T.800 A.5.1).
+    T.81 B.2.2), JPEG-LS (T.87 C.2.2), JPEG 2000 and HTJ2K (T.800 A.5.1). A JPEG without a number
+    of lines counts as endless: some decoders read on for ever, into memory without end.
     """
     if data[:2] == b"\xff\xd8":
-        return _jpeg(data), 1
+        return _jpeg(data) or _ENDLESS, 1
     start = data.find(_SOC, 0, _SEARCHED)
     if start >= 0 and len(data) >= start + 42:
         right, below, left, above = _SIZ.unpack_from(data, start + 8)

@@ -23,8 +23,8 @@ from pacsgrid.errors import PacsgridError, ZoneUnavailableError
 from pacsgrid.gateway.index import Index, StudyCopy
 from pacsgrid.gateway.transcode import bound_inflation
 from pacsgrid.grid.catalog import GOOD
-from pacsgrid.grid.deposit import PARTIAL
 from pacsgrid.grid.fetch import StoredObject, stored_below
+from pacsgrid.grid.layout import PARTIAL
 from pacsgrid.grid.zone import translated_errors
 from pacsgrid.pipeline.attributes import Json, read_attributes, split_by_level
 from pacsgrid.pipeline.manifest import MANIFEST, Manifest

@@ -1,28 +1,22 @@
-"""iRODS zones: deposit, replicas, proofs and repair, through python-irodsclient."""
+"""iRODS zones: deposit, replicas, verification and repair, through python-irodsclient."""
 
-from pacsgrid.grid.deposit import (
-    CONNECTIONS,
-    DepositReport,
-    add_avus,
-    deposit,
-    put_document,
-    remove_object,
-    set_avu,
-)
+from pacsgrid.grid.avus import add_avus, set_avu
+from pacsgrid.grid.deposit import DepositReport, deposit
 from pacsgrid.grid.document_repair import repair_documents
-from pacsgrid.grid.fetch import get_document, get_head
+from pacsgrid.grid.documents import get_document, get_head, put_document
 from pacsgrid.grid.layout import (
+    collection_of_study,
     ensure_collection,
     ensure_project,
     object_path,
-    remove_collection,
     study_collection,
 )
 from pacsgrid.grid.partner import copy_to_partner
+from pacsgrid.grid.remove import remove_collection, remove_object
 from pacsgrid.grid.repair import RepairReport, repair
 from pacsgrid.grid.replicas import replicate_within_zone, verify
 from pacsgrid.grid.restore import replace_objects, restore_objects
-from pacsgrid.grid.zone import Zone
+from pacsgrid.grid.zone import CONNECTIONS, Zone
 
 __all__ = [
     "CONNECTIONS",
@@ -30,6 +24,7 @@ __all__ = [
     "RepairReport",
     "Zone",
     "add_avus",
+    "collection_of_study",
     "copy_to_partner",
     "deposit",
     "ensure_collection",

@@ -1,4 +1,4 @@
-"""Setting up a zone's resources."""
+"""Set up a zone's replication resources."""
 
 from __future__ import annotations
 
@@ -10,14 +10,21 @@ from pacsgrid.grid.zone import Zone, translated_errors
 
 
 def prepare_zone(zone: Zone, resources: Mapping[str, Sequence[str]], vaults: str) -> None:
-    """Make replication resources with their leaves where they are missing.
+    """Create the replication resources and storage resources that a zone lacks.
 
     Parameters
     ----------
+    zone
+        The zone, reached as an administrator (rodsadmin).
     resources
-        The leaves (unixfilesystem) of each root (replication).
+        The storage resources (unixfilesystem) below each root resource (replication).
     vaults
-        The directory on the zone's server below which each leaf gets its vault.
+        The directory on the zone's server below which each storage resource gets its vault.
+
+    Raises
+    ------
+    ZoneError, ZoneUnavailableError
+        The zone refused, or does not answer.
     """
     manager = zone.session.resources
 

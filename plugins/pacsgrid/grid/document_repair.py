@@ -1,4 +1,4 @@
-"""Mend: documents beside the instances, compared with the checksum they were put with."""
+"""Repair small documents, whose checksums the ledger does not know."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pacsgrid.model import ReplicaProof
 
 @dataclass(frozen=True)
 class _Document:
-    """A document as `Deposited`; its path stands for the instance's UID."""
+    """A document in the shape of `InstanceInfo`; its path takes the place of the SOP UID."""
 
     sop_uid: str
     sha256: str
@@ -28,39 +28,61 @@ class _Document:
 
 
 def repair_documents(zone: Zone, collection: str, now: datetime | None = None) -> RepairReport:
-    """Recompute every replica of a collection's own objects and replace the bad ones.
+    """Recompute every replica of the objects directly in a collection; replace the bad ones.
 
-    The ledger does not know these objects; what most replicas have as checksum is what they are
-    to be. `Repair.lost`, `busy` and `refused` hold their paths.
+    The expected checksum of a document is the one that most of its replicas are registered with.
+
+    Parameters
+    ----------
+    zone
+        The zone.
+    collection
+        The collection; what lies in collections below it is not touched.
+    now
+        The time from which the age of an unfinished write is counted.
+
+    Returns
+    -------
+    RepairReport
+        What was done; `lost`, `busy` and `refused` hold paths.
+
+    Raises
+    ------
+    ZoneError, ZoneUnavailableError
+        The zone refused to list the collection, or does not answer.
     """
-    done = RepairReport()
+    report = RepairReport()
     for path, replicas in replicas_in(zone, collection).items():
         document = _expected(path, replicas)
-        with translated_errors(zone.settings.name):
-            sums = [
-                hex_checksum(recompute_checksum(zone, document, replica)) for replica in replicas
-            ]
-        proofs = [
-            ReplicaProof(
-                path,
-                zone.settings.name,
-                replica.resource,
-                replica.number,
-                sha256,
-                sha256 == document.sha256 and replica.status == GOOD,
-            )
-            for replica, sha256 in zip(replicas, sums, strict=True)
-        ]
+        proofs = _proofs(zone, document, replicas)
         if all(proof.good for proof in proofs):
             continue
         try:
             with translated_errors(zone.settings.name):
-                replace_bad(zone, done, document, replicas, proofs, now)
+                replace_bad(zone, report, document, replicas, proofs, now)
         except ZoneError:
-            done.refused.append(path)
-    return done
+            report.refused.append(path)
+    return report
 
 
 def _expected(path: str, replicas: Sequence[CatalogReplica]) -> _Document:
     ((checksum, size), _), *_ = Counter((r.checksum, r.size) for r in replicas).most_common(1)
     return _Document(path, hex_checksum(checksum), size)
+
+
+def _proofs(
+    zone: Zone, document: _Document, replicas: Sequence[CatalogReplica]
+) -> list[ReplicaProof]:
+    with translated_errors(zone.settings.name):
+        sums = [hex_checksum(recompute_checksum(zone, document, replica)) for replica in replicas]
+    return [
+        ReplicaProof(
+            document.sop_uid,
+            zone.settings.name,
+            replica.resource,
+            replica.number,
+            sha256,
+            sha256 == document.sha256 and replica.status == GOOD,
+        )
+        for replica, sha256 in zip(replicas, sums, strict=True)
+    ]

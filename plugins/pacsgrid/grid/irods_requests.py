@@ -1,6 +1,6 @@
 """Requests of the iRODS protocol that python-irodsclient has no call for.
 
-Packing instructions: iRODS `lib/api/include/irods/*.h`.
+The messages follow the packing instructions in iRODS, `lib/api/include/irods/*.h`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from irods.message import (
 
 from pacsgrid.grid.zone import Zone
 
-# The largest object that goes in one message; the C++ client draws its line there too.
+# Bytes of the largest object that goes in one message; the limit of the C++ client too.
 SINGLE_BUFFER = 32 << 20
 
 
@@ -69,16 +69,17 @@ def _request(api: str, body: Message, data: bytes = b"") -> iRODSMessage:
     return iRODSMessage("RODS_API_REQ", msg=body, int_info=api_number[api], bs=data)
 
 
-def _ask(zone: Zone, api: str, body: Message, data: bytes = b"") -> iRODSMessage:
+def _send_and_receive(zone: Zone, api: str, body: Message) -> iRODSMessage:
     with zone.session.pool.get_connection() as connection:
-        connection.send(_request(api, body, data))
+        connection.send(_request(api, body))
         return connection.recv()
 
 
-def _last(connection: Connection, *requests: iRODSMessage) -> list[iRODSMessage]:
-    """Send requests in one go and return their replies; the first error is raised when all are in.
+def _pipeline(connection: Connection, *requests: iRODSMessage) -> list[iRODSMessage]:
+    """Send requests without waiting in between, and return their replies in the same order.
 
-    The server answers them in order, each whatever became of the one before.
+    The server answers each request, whether or not the one before failed. The first error is
+    raised once all replies are read.
     """
     replies: list[iRODSMessage] = []
     error: Exception | None = None
@@ -93,7 +94,7 @@ def _last(connection: Connection, *requests: iRODSMessage) -> list[iRODSMessage]
             except Exception as refused:
                 error = error or refused
     except BaseException:
-        # A reply that nobody read would be taken for that of the next request.
+        # An unread reply would be taken for that of the next request: drop the connection.
         connection.release(True)
         raise
     if error is not None:
@@ -102,6 +103,7 @@ def _last(connection: Connection, *requests: iRODSMessage) -> list[iRODSMessage]
 
 
 def _open(connection: Connection, path: str, flags: int, options: Mapping[str, str]) -> int:
+    """Open a data object and return its descriptor."""
     body = FileOpenRequest(
         objPath=path,
         createMode=0o600,
@@ -116,7 +118,10 @@ def _open(connection: Connection, path: str, flags: int, options: Mapping[str, s
     return int(connection.recv().int_info)
 
 
-def _opened(api: str, descriptor: int, data: bytes = b"", length: int = 0) -> iRODSMessage:
+def _descriptor_request(
+    api: str, descriptor: int, data: bytes = b"", length: int = 0
+) -> iRODSMessage:
+    """Return a request to write to, read from or close an open data object."""
     body = OpenedDataObjRequest(
         l1descInx=descriptor,
         len=length or len(data),
@@ -132,13 +137,25 @@ def _opened(api: str, descriptor: int, data: bytes = b"", length: int = 0) -> iR
 def put_buffer(
     zone: Zone, path: str, data: bytes, checksum: str, data_type: str = "generic"
 ) -> None:
-    """Put a new object whole; the server compares and registers the checksum we computed.
+    """Put a new object; the server compares our checksum with its own and registers it.
 
-    Two round trips. A put in one message would cost a 5.0.2 server more: it spells out every
-    byte of such a message for its policies (`serialize_bytesBuf_ptr`), 80 ms for a megabyte.
+    This takes two round trips. A put in one message is slower on iRODS 5.0.2, which spells out
+    every byte of such a message for its policies (`serialize_bytesBuf_ptr`): 80 ms a megabyte.
+    Errors of python-irodsclient are not translated.
 
-    A differing checksum makes the server refuse (USER_CHKSUM_MISMATCH), but the object may stand
-    then: put under a name that readers do not look for.
+    Parameters
+    ----------
+    zone
+        The zone.
+    path
+        The data object; it must not exist. When the checksums differ, the server refuses with
+        USER_CHKSUM_MISMATCH but may leave the object, so give a name that readers ignore.
+    data
+        The whole content, at most SINGLE_BUFFER bytes.
+    checksum
+        Its checksum as iRODS writes it.
+    data_type
+        iRODS's name of the data type.
     """
     options = {
         kw.DEST_RESC_NAME_KW: zone.settings.resource,
@@ -147,29 +164,51 @@ def put_buffer(
     }
     with zone.session.pool.get_connection() as connection:
         descriptor = _open(connection, path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, options)
-        write = [_opened("DATA_OBJ_WRITE_AN", descriptor, data)] if data else []
-        _last(connection, *write, _opened("DATA_OBJ_CLOSE_AN", descriptor))
+        write = [_descriptor_request("DATA_OBJ_WRITE_AN", descriptor, data)] if data else []
+        _pipeline(connection, *write, _descriptor_request("DATA_OBJ_CLOSE_AN", descriptor))
 
 
 def get_buffer(zone: Zone, path: str, size: int, replica: int | None = None) -> bytes:
-    """Return an object's bytes, of one replica if asked; for up to SINGLE_BUFFER bytes.
+    """Return an object's bytes.
 
-    Two round trips. A get in one message would cost a 5.0.2 server more: it clears 32 MiB for
-    each, however small the object is.
+    This takes two round trips. A get in one message is slower on iRODS 5.0.2, which clears
+    32 MiB for each, however small the object is. Errors of python-irodsclient are not
+    translated.
+
+    Parameters
+    ----------
+    zone
+        The zone.
+    path
+        The data object.
+    size
+        How many bytes to read, at most SINGLE_BUFFER.
+    replica
+        The number of the replica to read; None for the server's choice.
     """
     options = {} if replica is None else {kw.REPL_NUM_KW: str(replica)}
     with zone.session.pool.get_connection() as connection:
         descriptor = _open(connection, path, os.O_RDONLY, options)
-        read = [_opened("DATA_OBJ_READ_AN", descriptor, length=size)] if size else []
-        replies = _last(connection, *read, _opened("DATA_OBJ_CLOSE_AN", descriptor))
+        read = [_descriptor_request("DATA_OBJ_READ_AN", descriptor, length=size)] if size else []
+        close = _descriptor_request("DATA_OBJ_CLOSE_AN", descriptor)
+        replies = _pipeline(connection, *read, close)
     return bytes(replies[0].bs or b"") if size else b""
 
 
 def unpack(zone: Zone, tar: str, collection: str) -> None:
-    """Let the server unpack a tar object into a collection, as ``ibun -x`` does.
+    """Make the server unpack a tar object into a collection, as ``ibun -x`` does.
 
-    The objects stand where the tar does, with a replica on each branch of a replicating resource,
-    and without a checksum.
+    The new objects lie on the resource of the tar object, with a replica on each branch of a
+    replication resource, and have no checksum. Errors of python-irodsclient are not translated.
+
+    Parameters
+    ----------
+    zone
+        The zone.
+    tar
+        The data object to unpack.
+    collection
+        The collection that receives the objects.
     """
     body = _ExtractAndRegister(
         objPath=tar,
@@ -178,13 +217,32 @@ def unpack(zone: Zone, tar: str, collection: str) -> None:
         flags=0,
         KeyValPair_PI=StringStringMap({}),
     )
-    _ask(zone, "STRUCT_FILE_EXT_AND_REG_AN", body)
+    _send_and_receive(zone, "STRUCT_FILE_EXT_AND_REG_AN", body)
 
 
 def stored_checksum(zone: Zone, path: str, hierarchy: str, file: str, size: int) -> str:
     """Return the checksum of a replica's file, read from storage; the catalog is not asked.
 
-    The server allows this to administrators alone.
+    The server allows this to administrators alone; others get SYS_NO_API_PRIV. Errors of
+    python-irodsclient are not translated.
+
+    Parameters
+    ----------
+    zone
+        The zone.
+    path
+        The data object.
+    hierarchy
+        The hierarchy of resources that holds the replica, as ``pair;disk1``.
+    file
+        The replica's file in the vault.
+    size
+        Bytes of the file.
+
+    Returns
+    -------
+    str
+        The checksum as iRODS writes it.
     """
     body = _FileChksum(
         RHostAddr_PI=_HostAddr(
@@ -199,5 +257,5 @@ def stored_checksum(zone: Zone, path: str, hierarchy: str, file: str, size: int)
         dataSize=size,
         KeyValPair_PI=StringStringMap({}),
     )
-    answer = _ask(zone, "FILE_CHKSUM_AN", body).get_main_message(_FileChksumOut)
+    answer = _send_and_receive(zone, "FILE_CHKSUM_AN", body).get_main_message(_FileChksumOut)
     return str(answer.chksumStr)

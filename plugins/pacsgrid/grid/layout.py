@@ -1,63 +1,142 @@
-"""Where things stand in a zone: one project, one collection."""
+"""Collections and data objects of a project in a zone."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from pacsgrid.grid.zone import Zone, translated_errors
 from pacsgrid.uids import collection, named
 
+# Suffix of what is not complete yet: collections and objects that no reader looks for.
+PARTIAL = ".part"
+
 
 class InstanceInfo(Protocol):
-    """What is needed to know of an instance in a zone."""
+    """What identifies a deposited instance, and what its bytes must be."""
 
     @property
-    def study_uid(self) -> str: ...
+    def study_uid(self) -> str:
+        """StudyInstanceUID."""
+
     @property
-    def series_uid(self) -> str: ...
+    def series_uid(self) -> str:
+        """SeriesInstanceUID."""
+
     @property
-    def sop_uid(self) -> str: ...
+    def sop_uid(self) -> str:
+        """SOPInstanceUID."""
+
     @property
-    def subject(self) -> str: ...
+    def subject(self) -> str:
+        """The patient's pseudonym."""
+
     @property
-    def sha256(self) -> str: ...
+    def sha256(self) -> str:
+        """SHA-256 of the anonymised file, in hex."""
+
     @property
-    def size(self) -> int: ...
+    def size(self) -> int:
+        """Bytes of the anonymised file."""
 
 
 def study_collection(zone: str, project: str, subject: str, study_uid: str) -> str:
-    """Return the collection of a study; raises HeldError, see `uids.checked`."""
+    """Return the path of a study's collection.
+
+    Parameters
+    ----------
+    zone
+        The zone's name.
+    project
+        The project's name.
+    subject
+        The patient's pseudonym.
+    study_uid
+        The anonymised StudyInstanceUID.
+
+    Raises
+    ------
+    HeldError
+        ``not-uid``: the subject or UID cannot be part of a path.
+    """
     return collection(f"/{zone}/home/{project}/data/{named(subject)}", study_uid)
 
 
+def collection_of_study(zone: Zone, project: str, instances: Sequence[InstanceInfo]) -> str:
+    """Return the path of the collection of the study that some instances belong to.
+
+    Parameters
+    ----------
+    zone
+        The zone.
+    project
+        The project's name.
+    instances
+        Instances of one study, at least one.
+
+    Raises
+    ------
+    HeldError
+        ``not-uid``: the subject or UID cannot be part of a path.
+    """
+    first = instances[0]
+    return study_collection(zone.settings.name, project, first.subject, first.study_uid)
+
+
 def object_path(zone: str, project: str, instance: InstanceInfo) -> str:
-    """Return the data object of an instance; raises HeldError, see `uids.checked`."""
+    """Return the path of an instance's data object.
+
+    Parameters
+    ----------
+    zone
+        The zone's name.
+    project
+        The project's name.
+    instance
+        The instance.
+
+    Raises
+    ------
+    HeldError
+        ``not-uid``: the subject or a UID cannot be part of a path.
+    """
     study = study_collection(zone, project, instance.subject, instance.study_uid)
     return collection(study, instance.series_uid, instance.sop_uid, suffix=".dcm")
 
 
 def ensure_project(zone: Zone, project: str) -> None:
-    """Make the project's data collection when it is not there."""
+    """Create a project's data collection unless it exists.
+
+    Parameters
+    ----------
+    zone
+        The zone.
+    project
+        The project's name.
+
+    Raises
+    ------
+    ZoneError, ZoneUnavailableError
+        The zone refused, or does not answer.
+    """
     ensure_collection(zone, f"/{zone.settings.name}/home/{project}/data")
 
 
 def ensure_collection(zone: Zone, path: str) -> None:
-    """Make a collection and those above it when it is not there."""
+    """Create a collection, and those above it, unless it exists.
+
+    Parameters
+    ----------
+    zone
+        The zone.
+    path
+        The collection.
+
+    Raises
+    ------
+    ZoneError, ZoneUnavailableError
+        The zone refused, or does not answer.
+    """
     with translated_errors(zone.settings.name):
         if not zone.session.collections.exists(path):
             zone.session.collections.create(path)
-
-
-def remove_collection(zone: Zone, path: str) -> None:
-    """Remove a collection with all that is in it, for good, if it is there."""
-    collections = zone.session.collections
-    with translated_errors(zone.settings.name):
-        if not collections.exists(path):
-            return
-        there = collections.get(path)
-        # A collection right below /<zone>/home is refused unless it is empty.
-        for inner in there.subcollections:
-            collections.remove(inner.path, recurse=True, force=True)
-        for one in there.data_objects:
-            zone.session.data_objects.unlink(one.path, force=True)
-        collections.remove(path, recurse=True, force=True)

@@ -1,4 +1,4 @@
-"""Copies in partner zones: objects of their own there, read from home and proven on the way."""
+"""Copy studies to partner zones: new objects there, read from home and checked on the way."""
 
 from __future__ import annotations
 
@@ -8,27 +8,30 @@ from collections.abc import Sequence
 from typing import BinaryIO
 
 from pacsgrid.errors import ZoneError
-from pacsgrid.grid.deposit import CONNECTIONS, put_missing
+from pacsgrid.grid.deposit import put_missing
 from pacsgrid.grid.layout import InstanceInfo, object_path
 from pacsgrid.grid.put import CHUNK, Opener
-from pacsgrid.grid.zone import Zone, translated_errors
+from pacsgrid.grid.zone import CONNECTIONS, Zone, translated_errors
 
 
-class _Proven(io.RawIOBase):
-    """Reads an object and refuses its end when the bytes were not the expected ones."""
+class _CheckedReader(io.RawIOBase):
+    """Read an object; raise ZoneError at its end when the bytes are not the expected ones."""
 
-    def __init__(self, home: Zone, path: str, sha256: str) -> None:
+    def __init__(self, zone: Zone, path: str, sha256: str) -> None:
         self._path, self._sha256, self._digest = path, sha256, hashlib.sha256()
-        self._home = home.settings.name
-        with translated_errors(self._home):
-            self._source = home.session.data_objects.open(path, "r", allow_redirect=False)
+        self._zone = zone.settings.name
+        with translated_errors(self._zone):
+            self._source = zone.session.data_objects.open(path, "r", allow_redirect=False)
 
     def read(self, size: int = -1) -> bytes:
-        with translated_errors(self._home):
+        with translated_errors(self._zone):
             chunk: bytes = self._source.read(CHUNK if size < 0 else size)
         self._digest.update(chunk)
         if not chunk and self._digest.hexdigest() != self._sha256:
-            raise ZoneError(f"{self._path} no longer has its checksum in {self._home}; verify it")
+            raise ZoneError(
+                f"{self._path}: the replica read from zone {self._zone} has another checksum than "
+                "the anonymised file; verify and repair the project's replicas"
+            )
         return chunk
 
     def close(self) -> None:
@@ -44,21 +47,53 @@ def copy_to_partner(
     instances: Sequence[InstanceInfo],
     connections: int = CONNECTIONS,
 ) -> int:
-    """Copy what the partner lacks of a study; returns how many objects.
+    """Copy the instances of a study that a partner zone lacks.
+
+    Parameters
+    ----------
+    home
+        The zone to read from.
+    partner
+        The zone to write to.
+    project
+        The project's name, in both zones.
+    instances
+        The instances of one study.
+    connections
+        How many connections to use at once.
+
+    Returns
+    -------
+    int
+        How many objects were copied.
 
     Raises
     ------
-    ConflictError, ZoneUnavailableError, ZoneError
-        As in `deposit`; ZoneError too when the home copy does not have its checksum any more.
+    ConflictError
+        The partner holds an object with the same path and other content.
+    ZoneUnavailableError
+        A zone does not answer, or an object arrived damaged.
+    ZoneError
+        A zone refused, or an object in the home zone no longer has its checksum.
     """
     return put_missing(partner, project, instances, zone_opener(home, project), connections).put
 
 
 def zone_opener(zone: Zone, project: str) -> Opener[InstanceInfo]:
-    """Read instances from a zone; a read fails at its end when the bytes are not ours."""
+    """Return an opener that reads instances from a zone.
+
+    A read fails at its end with ZoneError when the bytes are not the anonymiser's.
+
+    Parameters
+    ----------
+    zone
+        The zone to read from.
+    project
+        The project's name.
+    """
 
     def opener(one: InstanceInfo) -> BinaryIO:
         path = object_path(zone.settings.name, project, one)
-        return _Proven(zone, path, one.sha256)  # type: ignore[return-value]
+        return _CheckedReader(zone, path, one.sha256)  # type: ignore[return-value]
 
     return opener

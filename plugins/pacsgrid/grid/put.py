@@ -1,4 +1,4 @@
-"""One object into a zone: in one message when it is small, in parallel streams when it is not."""
+"""Put one object: in one message when it is small, in parallel streams when it is large."""
 
 from __future__ import annotations
 
@@ -15,20 +15,30 @@ from pacsgrid.grid.irods_requests import SINGLE_BUFFER, put_buffer
 from pacsgrid.grid.layout import InstanceInfo
 from pacsgrid.grid.zone import Zone, irods_checksum
 
+# Bytes read or written at once.
 CHUNK = 4 << 20
 # Parallel streams for one large object; more do not help against one storage.
 STREAMS = 4
-_D_contra = TypeVar("_D_contra", bound=InstanceInfo, contravariant=True)
+_I_contra = TypeVar("_I_contra", bound=InstanceInfo, contravariant=True)
 
 
-class Opener(Protocol[_D_contra]):
-    """Gives an instance's bytes: the file that holds them, or an open stream."""
+class Opener(Protocol[_I_contra]):
+    """Return an instance's bytes: the path of a file that holds them, or an open stream."""
 
-    def __call__(self, one: _D_contra, /) -> Path | BinaryIO: ...
+    def __call__(self, one: _I_contra, /) -> Path | BinaryIO:
+        """Open one instance."""
 
 
-def read_all(opener: Opener[_D_contra], one: _D_contra) -> bytes:
-    """Return the bytes of a small instance."""
+def read_all(opener: Opener[_I_contra], one: _I_contra) -> bytes:
+    """Return all bytes of a small instance.
+
+    Parameters
+    ----------
+    opener
+        Returns the bytes of an instance: a file, or an open stream.
+    one
+        The instance.
+    """
     source = opener(one)
     if isinstance(source, Path):
         return source.read_bytes()
@@ -36,49 +46,82 @@ def read_all(opener: Opener[_D_contra], one: _D_contra) -> bytes:
         return b"".join(iter(lambda: source.read(CHUNK), b""))
 
 
-def put_object(zone: Zone, path: str, one: _D_contra, opener: Opener[_D_contra]) -> None:
-    """Put a new object with its checksum computed on both sides and registered.
+def put_object(zone: Zone, path: str, one: _I_contra, opener: Opener[_I_contra]) -> None:
+    """Put a new object; its checksum is computed on both sides and registered.
+
+    Errors of python-irodsclient are not translated.
+
+    Parameters
+    ----------
+    zone
+        The zone that receives it.
+    path
+        The data object; it must not exist.
+    one
+        The instance that it will hold.
+    opener
+        Returns the bytes of the instance: a file, or an open stream.
 
     Raises
     ------
     ZoneError
-        What we read is not what the anonymiser made.
+        The bytes that were read are not those of the anonymiser.
     ZoneUnavailableError
-        What arrived is not what we sent.
+        The object arrived damaged.
     """
     if one.size <= SINGLE_BUFFER:
-        data = read_all(opener, one)
-        try:
-            put_buffer(zone, path, data, irods_checksum(one.sha256))
-        except USER_CHKSUM_MISMATCH:
-            raise _mismatch(zone, path, hashlib.sha256(data).hexdigest() == one.sha256) from None
-        return
+        _put_small(zone, path, one, opener)
+    else:
+        _put_large(zone, path, one, opener)
+
+
+def _put_small(zone: Zone, path: str, one: _I_contra, opener: Opener[_I_contra]) -> None:
+    data = read_all(opener, one)
+    try:
+        put_buffer(zone, path, data, irods_checksum(one.sha256))
+    except USER_CHKSUM_MISMATCH:
+        raise _mismatch(zone, path, hashlib.sha256(data).hexdigest() == one.sha256) from None
+
+
+def _put_large(zone: Zone, path: str, one: _I_contra, opener: Opener[_I_contra]) -> None:
     source = opener(one)
     options = {kw.REG_CHKSUM_KW: "", kw.DEST_RESC_NAME_KW: zone.settings.resource}
+    objects = zone.session.data_objects
     if isinstance(source, Path):
-        zone.session.data_objects.put(
-            str(source), path, num_threads=STREAMS, allow_redirect=False, **options
-        )
+        objects.put(str(source), path, num_threads=STREAMS, allow_redirect=False, **options)
     else:
-        with (
-            source,
-            zone.session.data_objects.open(path, "w", allow_redirect=False, **options) as target,
-        ):
+        with source, objects.open(path, "w", allow_redirect=False, **options) as target:
             while chunk := source.read(CHUNK):
                 target.write(chunk)
     try:
-        checksum = zone.session.data_objects.chksum(path)
+        checksum = objects.chksum(path)
     except CAT_NO_CHECKSUM_FOR_REPLICA:
         checksum = ""
     if checksum != irods_checksum(one.sha256):
-        ours = not isinstance(source, Path) or sha256_of(source) == one.sha256
-        raise _mismatch(zone, path, ours)
+        # A stream checks its own bytes at its end.
+        unchanged = not isinstance(source, Path) or sha256_of(source) == one.sha256
+        raise _mismatch(zone, path, unchanged)
 
 
-def _mismatch(zone: Zone, path: str, sent_well: bool) -> Exception:
-    if sent_well:
-        return ZoneUnavailableError(f"zone {zone.settings.name}: {path} arrived damaged")
+def damaged_on_arrival(zone: Zone, path: str) -> ZoneUnavailableError:
+    """Return the error for an object whose checksum in the zone is not ours.
+
+    Parameters
+    ----------
+    zone
+        The zone that received it.
+    path
+        The data object.
+    """
+    return ZoneUnavailableError(
+        f"zone {zone.settings.name}: {path} arrived damaged; it is put again with the next try"
+    )
+
+
+def _mismatch(zone: Zone, path: str, sent_unchanged: bool) -> Exception:
+    if sent_unchanged:
+        return damaged_on_arrival(zone, path)
     return ZoneError(
-        f"{path.rsplit('/', 1)[1]} changed since it left the anonymiser; nothing was put under "
-        "its name, send the study on its way again"
+        f"{path.rsplit('/', 1)[1]} changed after it left the anonymiser; nothing was put under "
+        "its name, send the study through the pipeline again"
     )

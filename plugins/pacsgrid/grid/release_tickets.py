@@ -1,4 +1,4 @@
-"""Tickets of a release: one for its documents, one for each of its studies, ended together."""
+"""Issue and revoke the tickets of a release: one for its documents, one for each study."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from irods.column import Like
 from irods.models import Collection, DataObject, TicketQuery
 
-from pacsgrid.errors import ZoneError
-from pacsgrid.grid.fetch import get_document
+from pacsgrid.grid.documents import get_document
+from pacsgrid.grid.fetch import not_a_release
 from pacsgrid.grid.sharing import issue_ticket, new_ticket, revoke_ticket
 from pacsgrid.grid.zone import Zone
 
@@ -24,10 +24,18 @@ _CONNECTIONS = 4
 
 @dataclass(frozen=True)
 class ReleaseTickets:
-    """Tickets of a version of a release.
+    """The tickets of a version of a release.
 
-    `name` ends them all; `studies` has a ticket for each study, by the study's place in the
-    project.
+    Attributes
+    ----------
+    name
+        The ticket of the documents; revoking it revokes all of them.
+    release
+        The collection of the version.
+    until
+        When the tickets expire.
+    studies
+        The ticket of each study, by the study's path below the project's collection.
     """
 
     name: str
@@ -37,19 +45,31 @@ class ReleaseTickets:
 
 
 def issue_release_tickets(zone: Zone, release: str, until: datetime) -> ReleaseTickets:
-    """Let the bearer fetch a version of a release until a time: its documents and its studies.
+    """Issue tickets that let their bearer fetch a version of a release until a time.
 
-    A ticket of iRODS opens one collection, and the images lie in the collections of their
-    studies. All strings begin with the name of the first, which therefore ends all of them.
+    A ticket of iRODS opens one collection, but the images lie in the collections of their
+    studies. The strings of all tickets begin with the first one, which is how they are revoked
+    together.
+
+    Parameters
+    ----------
+    zone
+        The zone.
+    release
+        The collection of the version (``.../releases/NAME/vN``).
+    until
+        When the tickets expire.
 
     Raises
     ------
     ConfigError
-        The time is over already.
+        The time has passed already.
     ZoneError
-        It is no version of a release, or a study of it is not in the zone. No ticket is left.
+        It is not a version of a release, or the zone lacks one of its studies. No ticket is left.
+    ZoneUnavailableError
+        The zone does not answer.
     """
-    studies = _studies(zone, release)
+    studies = _listed_studies(zone, release)
     name = new_ticket()
     tickets = {study: f"{name}.{number}" for number, study in enumerate(studies, 1)}
     project = release.split("/releases/")[0]
@@ -66,22 +86,20 @@ def issue_release_tickets(zone: Zone, release: str, until: datetime) -> ReleaseT
     return ReleaseTickets(name, release, until, tickets)
 
 
-def _studies(zone: Zone, release: str) -> list[str]:
-    """The studies that a version's manifest lists, as places in the project."""
+def _listed_studies(zone: Zone, release: str) -> list[str]:
+    """Return the studies that a version's manifest lists, as paths below the project."""
     text = get_document(zone, f"{release}/manifest.json")
     try:
         found = (_STUDY.match(one["path"]) for one in json.loads(text or "")["objects"])
         return sorted({one[0] for one in found if one is not None})
     except (ValueError, KeyError, TypeError):
-        raise ZoneError(
-            f"{release}: no release; give the collection of one of its versions"
-        ) from None
+        raise not_a_release(release) from None
 
 
 def fetch_script(tickets: ReleaseTickets) -> str:
     """Return a shell script that fetches the release with iCommands and its tickets.
 
-    Run again after an interruption, it goes on with the study where it was.
+    Run again after an interruption, the script continues with the study it was at.
     """
     project, _, version = tickets.release.partition("/releases/")
     target = version.replace("/", "-")
@@ -90,12 +108,12 @@ def fetch_script(tickets: ReleaseTickets) -> str:
         for study, ticket in tickets.studies.items()
     ]
     return f"""#!/bin/sh
-# Fetches {tickets.release} with iCommands, of any account or of "anonymous", into {target}.
-# Whoever has this file may read the release until {_told(tickets.until)}: keep it to yourself.
-# Run again after an interruption, it goes on. Its tickets are ended by the name {tickets.name}.
+# Fetches {tickets.release} with iCommands into {target}. Any account will do, "anonymous" too.
+# Whoever has this file can read the release until {_utc_text(tickets.until)}: keep it private.
+# After an interruption, run it again. Revoke its tickets by the name {tickets.name}.
 set -eu
 
-fetch() {{  # TICKET COLLECTION PLACE
+fetch() {{  # TICKET COLLECTION DIRECTORY
     [ -e "$3/.fetched" ] && return
     mkdir -p "${{3%/*}}"
     iget -r -K -f -t "$1" "$2" "${{3%/*}}"
@@ -109,32 +127,64 @@ for document in README.md SHA256SUMS manifest.json ro-crate-metadata.json; do
 done
 {chr(10).join(lines)}
 sha256sum --quiet -c SHA256SUMS
-echo "all is here, as it was released"
+echo "complete: every file has the checksum of the release"
 """
 
 
-def _told(until: datetime) -> str:
+def _utc_text(until: datetime) -> str:
     return f"{until.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def revoke_tickets(zone: Zone, name: str) -> int:
-    """End a ticket, and those of the studies if it is a release's; returns how many ended.
+    """Revoke a ticket, and those of the studies if it is a release's.
 
-    One that is gone is no error.
+    Parameters
+    ----------
+    zone
+        The zone.
+    name
+        The ticket's string. One that does not exist is not an error.
+
+    Returns
+    -------
+    int
+        How many tickets were revoked.
+
+    Raises
+    ------
+    ZoneError, ZoneUnavailableError
+        The zone refused, or does not answer.
     """
     string = TicketQuery.Ticket.string
     criteria = [string == name]
     if name.isalnum():  # as ours are: nothing that a query takes for a wildcard
         criteria.append(Like(string, f"{name}.%"))
-    return _end(
+    return _revoke(
         zone, [row[string] for criterion in criteria for row in zone.rows((string,), criterion)]
     )
 
 
 def revoke_tickets_below(zone: Zone, collection: str) -> int:
-    """End every ticket on a collection and on what is in it; returns how many ended.
+    """Revoke the tickets on a collection and on everything in it.
 
-    Somebody else's tickets are left: without their object they open nothing.
+    Tickets that other accounts issued stay: without their object they open nothing.
+
+    Parameters
+    ----------
+    zone
+        The zone.
+    collection
+        The collection.
+
+    Returns
+    -------
+    int
+        How many tickets were revoked.
+
+    Raises
+    ------
+    ZoneError, ZoneUnavailableError
+        The zone refused, or does not answer.
     """
     below = (Collection.name == collection, Like(Collection.name, f"{collection}/%"))
     # A real catalog joins a ticket to its object's name for one kind of object at a time only.
@@ -144,12 +194,12 @@ def revoke_tickets_below(zone: Zone, collection: str) -> int:
         for criterion in below
         for row in zone.rows((column,), criterion)
     }
-    string, of = TicketQuery.Ticket.string, TicketQuery.Ticket.object_id
-    found = {row[string] for row in zone.rows((string, of)) if row[of] in ids}
-    return _end(zone, sorted(found))
+    string, object_id = TicketQuery.Ticket.string, TicketQuery.Ticket.object_id
+    found = {row[string] for row in zone.rows((string, object_id)) if row[object_id] in ids}
+    return _revoke(zone, sorted(found))
 
 
-def _end(zone: Zone, strings: Sequence[str]) -> int:
+def _revoke(zone: Zone, strings: Sequence[str]) -> int:
     for string in strings:
         revoke_ticket(zone, string)
     return len(strings)

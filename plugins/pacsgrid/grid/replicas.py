@@ -1,4 +1,4 @@
-"""Replicas inside a zone: made, recomputed from storage, repaired from a proven one."""
+"""Make missing replicas inside a zone, and recompute replicas from storage."""
 
 from __future__ import annotations
 
@@ -9,48 +9,60 @@ from irods.exception import SYS_NO_API_PRIV, NetworkException, iRODSException
 from irods.manager.data_object_manager import Server_Checksum_Warning
 from irods.message import RErrorStack
 
-from pacsgrid.grid.catalog import GOOD, CatalogReplica, replicas_below
+from pacsgrid.grid.catalog import GOOD, CatalogReplica, replicas_of_study
 from pacsgrid.grid.irods_requests import stored_checksum
-from pacsgrid.grid.layout import InstanceInfo, object_path, study_collection
+from pacsgrid.grid.layout import InstanceInfo, object_path
 from pacsgrid.grid.resource_tree import replicate_missing
-from pacsgrid.grid.zone import Zone, hex_checksum, irods_checksum
+from pacsgrid.grid.zone import CONNECTIONS, Zone, hex_checksum, irods_checksum
 from pacsgrid.model import ReplicaProof
 
 
-def _of_study(
-    zone: Zone, project: str, instances: Sequence[InstanceInfo]
-) -> dict[str, list[CatalogReplica]]:
-    first = instances[0]
-    return replicas_below(
-        zone, study_collection(zone.settings.name, project, first.subject, first.study_uid)
-    )
-
-
 def replicate_within_zone(
-    zone: Zone, project: str, instances: Sequence[InstanceInfo], connections: int = 8
+    zone: Zone, project: str, instances: Sequence[InstanceInfo], connections: int = CONNECTIONS
 ) -> int:
-    """Make the replicas that a zone's policy asks for and that are missing; returns how many.
+    """Make the replicas that a zone's policy asks for and that are missing.
 
-    A put to a replication resource has made them already; this finds the exceptions. An object
-    without a good replica has nothing to replicate from.
+    A put to a replication resource has made them already; this finds the exceptions. Objects
+    without a good replica are left alone: there is nothing to replicate from.
+
+    Parameters
+    ----------
+    zone
+        The zone; its settings say how many copies it holds.
+    project
+        The project's name.
+    instances
+        The instances of one study.
+    connections
+        How many connections to use at once.
+
+    Returns
+    -------
+    int
+        How many objects lacked replicas.
+
+    Raises
+    ------
+    ZoneError, ZoneUnavailableError
+        The zone refused, or does not answer.
     """
     if not instances:
         return 0
-    there = _of_study(zone, project, instances)
+    present = replicas_of_study(zone, project, instances)
     name = zone.settings.name
     lacking = [
         path
         for path in (object_path(name, project, one) for one in instances)
-        if 0 < sum(r.status == GOOD for r in there.get(path, [])) < zone.settings.copies
+        if 0 < sum(r.status == GOOD for r in present.get(path, [])) < zone.settings.copies
     ]
     zone.run_parallel(
-        lambda path: _replicate(zone, there.get(path, []), path), lacking, connections
+        lambda path: _replicate(zone, present.get(path, []), path), lacking, connections
     )
     return len(lacking)
 
 
 def _replicate(zone: Zone, replicas: Sequence[CatalogReplica], path: str) -> None:
-    # A stale replica is brought up to date, where no resource may be named; a missing one is made.
+    # A stale replica is updated, and then no resource may be named; a missing one is made.
     if any(r.status != GOOD for r in replicas):
         zone.session.data_objects.replicate(path, **{kw.UPDATE_REPL_KW: "", kw.ALL_KW: ""})
     else:
@@ -58,23 +70,39 @@ def _replicate(zone: Zone, replicas: Sequence[CatalogReplica], path: str) -> Non
 
 
 def verify(
-    zone: Zone, project: str, instances: Sequence[InstanceInfo], connections: int = 8
+    zone: Zone, project: str, instances: Sequence[InstanceInfo], connections: int = CONNECTIONS
 ) -> list[ReplicaProof]:
-    """Let the zone's server recompute every replica's checksum from storage.
+    """Make the zone's server recompute every replica's checksum from storage.
+
+    Parameters
+    ----------
+    zone
+        The zone.
+    project
+        The project's name.
+    instances
+        The instances of one study.
+    connections
+        How many connections to use at once.
 
     Returns
     -------
     list of ReplicaProof
-        One for each replica in the catalog; for an object that is not there, one proof with
+        One for each replica in the catalog. An object that does not exist has one proof, with
         replica -1 and no checksum.
+
+    Raises
+    ------
+    ZoneError, ZoneUnavailableError
+        The zone refused, or does not answer.
     """
     if not instances:
         return []
-    there = _of_study(zone, project, instances)
+    present = replicas_of_study(zone, project, instances)
     name = zone.settings.name
     work: list[tuple[InstanceInfo, CatalogReplica | None]] = []
     for one in instances:
-        replicas = there.get(object_path(name, project, one), [])
+        replicas = present.get(object_path(name, project, one), [])
         work += [(one, replica) for replica in replicas] or [(one, None)]
 
     def prove(item: tuple[InstanceInfo, CatalogReplica | None]) -> ReplicaProof:
@@ -83,7 +111,7 @@ def verify(
             return ReplicaProof(one.sop_uid, name, "", -1, "", False)
         sha256 = hex_checksum(recompute_checksum(zone, one, replica))
         if sha256 == one.sha256 and not replica.checksum.startswith("sha2:"):
-            # Readers compare with the catalog: every replica is to have its checksum there.
+            # Readers compare with the catalog, so every replica must be registered with one.
             options = {kw.FORCE_CHKSUM_KW: "", kw.REPL_NUM_KW: str(replica.number)}
             sha256 = hex_checksum(zone.session.data_objects.chksum(replica.path, **options))
         good = sha256 == one.sha256 and replica.status == GOOD and replica.size == one.size
@@ -93,26 +121,40 @@ def verify(
 
 
 def recompute_checksum(zone: Zone, one: InstanceInfo, replica: CatalogReplica) -> str:
-    """Return the checksum of what is on storage; empty when it cannot be read.
+    """Return the checksum of a replica's bytes on storage.
 
-    The checksum in the catalog is not touched: one recomputed from a damaged file would make
-    the damage look right from then on.
+    The checksum in the catalog is not changed: one that is recomputed from a damaged file would
+    make the damage look right from then on. Errors of python-irodsclient are not translated.
+
+    Parameters
+    ----------
+    zone
+        The zone.
+    one
+        The instance that the replica must hold.
+    replica
+        The replica.
+
+    Returns
+    -------
+    str
+        The checksum as iRODS writes it; empty when the replica cannot be read.
     """
     try:
         return stored_checksum(zone, replica.path, replica.resource, replica.file, one.size)
     except SYS_NO_API_PRIV:
-        return _compared(zone, one, replica)
+        return _compared_by_server(zone, one, replica)
     except NetworkException:
         raise
     except iRODSException:
-        # The server could not read it from storage: that is the finding.
+        # The server could not read the replica from storage: that is the finding.
         return ""
 
 
-def _compared(zone: Zone, one: InstanceInfo, replica: CatalogReplica) -> str:
-    """Like `recompute` for an account that is no administrator.
+def _compared_by_server(zone: Zone, one: InstanceInfo, replica: CatalogReplica) -> str:
+    """Do the same as `recompute_checksum` with an account that is not an administrator's.
 
-    The server compares storage with the catalog's checksum, which must be ours.
+    The server compares storage with the registered checksum, which must be ours.
     """
     if replica.checksum != irods_checksum(one.sha256):
         return replica.checksum

@@ -1,55 +1,82 @@
-"""Objects that a zone has lost, brought back from another zone's proven copy or from files."""
+"""Restore objects that a zone has lost, from another zone's proven copy or from files."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
-from pacsgrid.grid.catalog import replicas_below
-from pacsgrid.grid.deposit import PARTIAL, remove_object
-from pacsgrid.grid.layout import InstanceInfo, ensure_project, object_path, study_collection
+from pacsgrid.grid.catalog import replicas_of_study
+from pacsgrid.grid.layout import PARTIAL, InstanceInfo, ensure_project, object_path
 from pacsgrid.grid.partner import zone_opener
-from pacsgrid.grid.put import Opener, _D_contra, put_object
+from pacsgrid.grid.put import Opener, put_object
+from pacsgrid.grid.remove import remove_object
 from pacsgrid.grid.zone import Zone, translated_errors
+
+_I = TypeVar("_I", bound=InstanceInfo)
 
 
 def restore_objects(
     source: Zone, target: Zone, project: str, instances: Sequence[InstanceInfo]
 ) -> list[str]:
-    """Bring objects back into `target`; returns the SOP UIDs that `source` could give.
-
-    `instances` are those without any good replica in `target`.
-
-    Raises
-    ------
-    ZoneUnavailableError, ZoneError
-        As in `put_back`.
-    """
-    if not instances:
-        return []
-    first = instances[0]
-    name = source.settings.name
-    there = replicas_below(source, study_collection(name, project, first.subject, first.study_uid))
-    given = [one for one in instances if object_path(name, project, one) in there]
-    replace_objects(target, project, given, zone_opener(source, project))
-    return [one.sop_uid for one in given]
-
-
-def replace_objects(
-    target: Zone, project: str, instances: Sequence[_D_contra], opener: Opener[_D_contra]
-) -> int:
-    """Put instances whose replicas in `target` are missing or bad; returns how many.
-
-    Each is put beside its place, proven, and only then takes the place of what is left there.
+    """Copy the objects that a zone has lost from another zone, as far as that one has them.
 
     Parameters
     ----------
-    opener
-        Gives the bytes of each: a file, or an open stream.
+    source
+        The zone to read from.
+    target
+        The zone that lost them.
+    project
+        The project's name, in both zones.
+    instances
+        Instances of one study that have no good replica in `target`.
+
+    Returns
+    -------
+    list of str
+        The SOP UIDs that were restored.
 
     Raises
     ------
     ZoneUnavailableError
-        The zone did not answer, or what arrived is not what was sent.
+        A zone did not answer, or an object arrived damaged.
+    ZoneError
+        A zone refused, or the bytes are not the anonymiser's.
+    """
+    if not instances:
+        return []
+    present = replicas_of_study(source, project, instances)
+    name = source.settings.name
+    given = [one for one in instances if object_path(name, project, one) in present]
+    replace_objects(target, project, given, zone_opener(source, project))
+    return [one.sop_uid for one in given]
+
+
+def replace_objects(target: Zone, project: str, instances: Sequence[_I], opener: Opener[_I]) -> int:
+    """Put instances whose objects are missing or bad.
+
+    Each is put beside its path and checked; only then it replaces what is left there.
+
+    Parameters
+    ----------
+    target
+        The zone to put them in.
+    project
+        The project's name.
+    instances
+        The instances.
+    opener
+        Returns the bytes of an instance: a file, or an open stream.
+
+    Returns
+    -------
+    int
+        How many objects were put.
+
+    Raises
+    ------
+    ZoneUnavailableError
+        The zone did not answer, or an object arrived damaged.
     ZoneError
         The zone refused, or the bytes are not the anonymiser's.
     """

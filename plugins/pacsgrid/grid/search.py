@@ -1,4 +1,4 @@
-"""Search: collections by their AVUs."""
+"""Search collections by their AVUs."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from pacsgrid.grid.zone import Zone
 
 @dataclass(frozen=True)
 class Criterion:
-    """An attribute and the value it must have; ``%`` in the value stands for anything."""
+    """An AVU's attribute and the value it must have; ``%`` in the value matches anything."""
 
     attribute: str
     value: str
 
     @classmethod
     def parse(cls, text: str) -> Criterion:
-        """Read ``ATTRIBUTE=VALUE``; raises ConfigError saying what is missing."""
+        """Parse ``ATTRIBUTE=VALUE``; raise ConfigError when a part is missing."""
         attribute, equals, value = text.partition("=")
         if not (attribute and equals and value):
             raise ConfigError(f"{text!r} is no criterion; write ATTRIBUTE=VALUE, as Modality=CT")
@@ -29,10 +29,30 @@ class Criterion:
 
 
 def search(zone: Zone, root: str, criteria: Sequence[Criterion]) -> list[str]:
-    """Return the collections below `root` that have an AVU for every criterion, by name."""
+    """Return the collections that have an AVU for every criterion.
+
+    Parameters
+    ----------
+    zone
+        The zone to search.
+    root
+        The collection to search below.
+    criteria
+        What a collection must match; without any, nothing is found.
+
+    Returns
+    -------
+    list of str
+        Their paths, sorted.
+
+    Raises
+    ------
+    ZoneError, ZoneUnavailableError
+        The zone refused, or does not answer.
+    """
     found: set[str] | None = None
     for one in criteria:
-        # GenQuery joins a table once, so each criterion is a query and the answers are cut.
+        # GenQuery joins a table only once, so each criterion is a query of its own.
         matches = (
             Like(CollectionMeta.value, one.value)
             if "%" in one.value

@@ -1,8 +1,9 @@
-"""Sharing: groups with read access that new objects inherit, and tickets that end by themselves."""
+"""Share a project: a group with read access that new objects inherit, and tickets that expire."""
 
 from __future__ import annotations
 
 import secrets
+import string as ascii_characters
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -15,58 +16,77 @@ from irods.exception import (
 )
 from irods.ticket import Ticket
 
-from pacsgrid.errors import ConfigError, ZoneError
-from pacsgrid.grid.fetch import stored_below
+from pacsgrid.errors import ConfigError
 from pacsgrid.grid.layout import ensure_collection
 from pacsgrid.grid.zone import Zone, translated_errors
 
-ROOMS = ("data", "releases")
-_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+# The collections of a project that its readers may read.
+SHARED = ("data", "releases")
+_CHARACTERS = ascii_characters.ascii_letters + ascii_characters.digits
+_LENGTH = 24
 
 
 def share(zone: Zone, project: str, members: Sequence[str]) -> str:
-    """Let users read a project through its group, what comes later included; returns the group.
+    """Let users read a project through its group, including what is deposited later.
 
     Parameters
     ----------
+    zone
+        The zone.
+    project
+        The project's name.
     members
-        Users as ``name`` or, of a partner zone, ``name#zone``; those the zone does not know yet
-        are entered as its users.
+        Users as ``name`` or, of a partner zone, ``name#zone``. Users of a partner zone that this
+        zone does not know are registered in it.
+
+    Returns
+    -------
+    str
+        The group's name.
 
     Raises
     ------
     ConfigError
         A user of the zone itself does not exist.
+    ZoneError, ZoneUnavailableError
+        The zone refused, or does not answer.
     """
     session, name = zone.session, zone.settings.name
-    group = f"{project}_readers"
+    group = _group(project)
     home = f"/{name}/home/{project}"
-    for room in ROOMS:
-        ensure_collection(zone, f"{home}/{room}")
+    for shared in SHARED:
+        ensure_collection(zone, f"{home}/{shared}")
     with translated_errors(name):
         try:
             session.groups.get(group)
         except GroupDoesNotExist:
             session.groups.create(group)
-        # A reader who may not see the collection above is told that nothing is there.
+        # Without access to the collection above, a reader is told that nothing is there.
         session.acls.set(iRODSAccess("read", home, group, name))
-        for room in ROOMS:
-            path = f"{home}/{room}"
+        for shared in SHARED:
+            path = f"{home}/{shared}"
             session.acls.set(iRODSAccess("read", path, group, name), recursive=True)
             session.acls.set(iRODSAccess("inherit", path), recursive=True)
         for member in members:
-            _add(zone, group, member)
+            _add_member(zone, group, member)
     return group
 
 
-def _add(zone: Zone, group: str, member: str) -> None:
+def _group(project: str) -> str:
+    return f"{project}_readers"
+
+
+def _add_member(zone: Zone, group: str, member: str) -> None:
     user, _, home = member.partition("#")
     session, name = zone.session, zone.settings.name
     try:
         session.users.get(user, home or name)
     except UserDoesNotExist:
         if not home or home == name:
-            raise ConfigError(f"zone {name} has no user {user!r}; make it there first") from None
+            raise ConfigError(
+                f"zone {name} has no user {user!r}; create it there first, or write it as "
+                "NAME#ZONE if it belongs to a partner zone"
+            ) from None
         session.users.create_remote(user, home)
     try:
         session.groups.addmember(group, user, home or name)
@@ -75,49 +95,66 @@ def _add(zone: Zone, group: str, member: str) -> None:
 
 
 def unshare(zone: Zone, project: str, member: str) -> None:
-    """Take a user's access to a project away."""
-    user, _, home = member.partition("#")
-    with translated_errors(zone.settings.name):
-        zone.session.groups.removemember(f"{project}_readers", user, home or zone.settings.name)
+    """Remove a user from a project's group.
 
-
-def check_read_access(reader: Zone, collection: str) -> int:
-    """Check a grant as the reader does, by moving the bytes of one object; returns how many.
+    Parameters
+    ----------
+    zone
+        The zone.
+    project
+        The project's name.
+    member
+        The user, as ``name`` or ``name#zone``.
 
     Raises
     ------
-    ZoneError
-        Nothing is to be seen there, or an object is listed and cannot be read.
+    ZoneError, ZoneUnavailableError
+        The zone refused, or does not answer.
     """
-    one = next(stored_below(reader, collection), None)
-    if one is None:
-        raise ZoneError(f"{reader.settings.user} sees nothing in {collection}; walk its parents")
-    with (
-        translated_errors(reader.settings.name),
-        reader.session.data_objects.open(one.path, "r", allow_redirect=False) as stream,
-    ):
-        return len(stream.read())
+    user, _, home = member.partition("#")
+    with translated_errors(zone.settings.name):
+        zone.session.groups.removemember(_group(project), user, home or zone.settings.name)
 
 
 def new_ticket() -> str:
-    """Return a string for a ticket that nobody can guess."""
-    return "".join(secrets.choice(_LETTERS) for _ in range(24))
+    """Return a ticket's string that nobody can guess."""
+    return "".join(secrets.choice(_CHARACTERS) for _ in range(_LENGTH))
 
 
 def issue_ticket(
     zone: Zone, collection: str, until: datetime, uses: int = 0, string: str = ""
 ) -> str:
-    """Return a ticket that lets its bearer read a collection until a time.
+    """Issue a ticket that lets its bearer read a collection until a time.
 
     Parameters
     ----------
+    zone
+        The zone.
+    collection
+        The collection to read.
+    until
+        When the ticket expires.
     uses
         How often an object may be read with it; 0 for any number.
     string
-        What the ticket reads; by default something that nobody can guess.
+        The ticket's string; by default one that nobody can guess.
+
+    Returns
+    -------
+    str
+        The ticket's string.
+
+    Raises
+    ------
+    ConfigError
+        The time has passed already.
+    ZoneError, ZoneUnavailableError
+        The zone refused, or does not answer.
     """
     if until <= datetime.now(UTC):
-        raise ConfigError(f"a ticket until {until.isoformat()} would be over already")
+        raise ConfigError(
+            f"the ticket would have expired already, at {until.isoformat()}; choose a later time"
+        )
     with translated_errors(zone.settings.name):
         ticket = Ticket(zone.session, string or new_ticket())
         ticket.issue("read", collection)
@@ -126,13 +163,26 @@ def issue_ticket(
             if uses:
                 ticket.modify("uses", str(uses))
         except BaseException:
-            ticket.delete()  # one without its limits would open the collection for ever
+            ticket.delete()  # without its limits it would open the collection for ever
             raise
     return str(ticket.string)
 
 
 def revoke_ticket(zone: Zone, ticket: str) -> None:
-    """End a ticket; one that is gone is no error."""
+    """Revoke a ticket; one that does not exist is not an error.
+
+    Parameters
+    ----------
+    zone
+        The zone.
+    ticket
+        The ticket's string.
+
+    Raises
+    ------
+    ZoneError, ZoneUnavailableError
+        The zone refused, or does not answer.
+    """
     with translated_errors(zone.settings.name):
         try:
             Ticket(zone.session, ticket).delete()

@@ -1,4 +1,4 @@
-"""A zone as its users reach it: through the environment file that iCommands and others share."""
+"""Connect to a zone as a user does: with the environment file of iCommands."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from irods.session import NonAnonymousLoginWithoutPassword, iRODSSession
 
 from pacsgrid.config import ZoneSettings
 from pacsgrid.errors import ConfigError, ZoneError, ZoneUnavailableError
-from pacsgrid.grid.zone import TIMEOUT, Zone, translated_errors
+from pacsgrid.grid.zone import REFRESH_SECONDS, TIMEOUT, Zone, translated_errors
 
 ENVIRONMENT = "IRODS_ENVIRONMENT_FILE"
-# What a server says to a password that is not, or no longer, that of the account.
+# What a server answers to a password that is wrong or has expired.
 _NO_LOGIN = (
     "CAT_INVALID_AUTHENTICATION", "CAT_INVALID_USER", "CAT_PASSWORD_EXPIRED",
     "PAM_AUTH_PASSWORD_FAILED", "PAM_AUTH_PASSWORD_INVALID_TTL", "CAT_PASSWORD_ENCODING_ERROR",
@@ -24,12 +24,12 @@ _NO_LOGIN = (
 
 
 class UserZone(Zone):
-    """The zone and account of an iRODS environment file, the password as ``iinit`` left it.
+    """The zone and account of an iRODS environment file, with the password that ``iinit`` stored.
 
     Parameters
     ----------
     environment
-        The file; by default the variable IRODS_ENVIRONMENT_FILE names it, else it is
+        The file; by default the one that the variable IRODS_ENVIRONMENT_FILE names, else
         ``~/.irods/irods_environment.json``.
 
     Raises
@@ -60,12 +60,12 @@ class UserZone(Zone):
 
     @contextmanager
     def explained(self) -> Iterator[None]:
-        """Turn what goes wrong with the zone into errors that say what a user can do.
+        """Translate errors of the zone into errors that say what a user can do.
 
         Raises
         ------
         ConfigError
-            The password is none, or not the account's any more.
+            The stored password is wrong or has expired.
         ZoneError, ZoneUnavailableError
             The zone refused something else, or does not answer.
         """
@@ -76,19 +76,19 @@ class UserZone(Zone):
         except ZoneUnavailableError as error:
             where = f"{self.settings.host}:{self.settings.port}"
             raise ZoneUnavailableError(
-                f"{error}; is {where} right, which {self._file} names?"
+                f"{error}; check the address {where} in {self._file}"
             ) from None
         except ZoneError as error:
             if any(code in str(error) for code in _NO_LOGIN):
                 raise ConfigError(
-                    f"the zone takes no login of {user}: the password that iinit left is wrong or "
-                    "has expired; run iinit again"
+                    f"the zone refused the login of {user}: the password that iinit stored is "
+                    "wrong or has expired; run iinit again"
                 ) from None
             raise
 
     def _open(self) -> Any:
         try:
-            session = iRODSSession(irods_env_file=str(self._file), refresh_time=600)
+            session = iRODSSession(irods_env_file=str(self._file), refresh_time=REFRESH_SECONDS)
         except NonAnonymousLoginWithoutPassword:
             raise ConfigError(
                 f"no iRODS password in {iRODSSession.get_irods_password_file()}; run iinit first"
@@ -99,7 +99,7 @@ class UserZone(Zone):
         except Exception as error:
             kind = type(error).__name__
             raise ConfigError(
-                f"{self._file} or the password that iinit left cannot be used ({kind}); "
+                f"{self._file} or the password that iinit stored cannot be used ({kind}); "
                 "run iinit again"
             ) from None
         session.connection_timeout = TIMEOUT

@@ -1,4 +1,4 @@
-"""One zone and its sessions; iRODS's errors become pacsgrid's here."""
+"""Connect to a zone, and translate iRODS errors into those of pacsgrid."""
 
 from __future__ import annotations
 
@@ -22,19 +22,25 @@ from pacsgrid.errors import PacsgridError, ResourceUnavailableError, ZoneError, 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
-# Seconds without an answer after which a zone counts as away.
+# Connections to use at once for work on many objects.
+CONNECTIONS = 8
+# Seconds without an answer after which a zone counts as unavailable.
 TIMEOUT = 120
 NEGOTIATION_TIMEOUT = 10
-# Bytes a second that the slowest storage is trusted to checksum and replicate.
+# Bytes a second at which the slowest storage computes checksums and replicates.
 SLOWEST = 10 << 20
+# Seconds after which an idle pooled connection is replaced: after hours of idling it is dead.
+REFRESH_SECONDS = 600
 
-_PASSING = (
+_NOT_TRIED = "not tried after an earlier error"
+
+_TRANSIENT = (
     irods_errors.NetworkException,
     irods_errors.LOCKED_DATA_OBJECT_ACCESS,
     irods_errors.HIERARCHY_ERROR,
     irods_errors.SYS_AGENT_INIT_ERR,
 )
-# What a zone answers while a resource is down, full or not mounted; it may well serve later.
+# What a zone answers while a resource is down, full or not mounted; a later try may succeed.
 _STORAGE = (
     irods_errors.SYS_RESC_IS_DOWN,
     irods_errors.SYS_RESC_QUOTA_EXCEEDED,
@@ -51,7 +57,7 @@ _STORAGE = (
 
 
 def _tls(ca_file: Path | None) -> dict[str, Any]:
-    """Return what python-irodsclient needs to refuse a server without TLS, or of another name."""
+    """Return the options that make python-irodsclient refuse servers without TLS, or misnamed."""
     if ca_file is None:
         return {}
     return {
@@ -68,35 +74,51 @@ def _tls(ca_file: Path | None) -> dict[str, Any]:
 
 @contextmanager
 def translated_errors(zone: str) -> Iterator[None]:
-    """Turn what python-irodsclient raises into ZoneUnavailableError, ResourceUnavailableError or ZoneError."""
+    """Translate what python-irodsclient raises into errors of pacsgrid.
+
+    Parameters
+    ----------
+    zone
+        The zone's name, for the message.
+
+    Raises
+    ------
+    ZoneUnavailableError
+        The zone does not answer, or says that it cannot serve just now.
+    ResourceUnavailableError
+        A resource of the zone is down, full or not mounted.
+    ZoneError
+        The zone refused for another reason.
+    """
     try:
         yield
     except PacsgridError:
         raise
-    except _PASSING as error:
+    except _TRANSIENT as error:
         raise ZoneUnavailableError(f"zone {zone}: {type(error).__name__}") from None
     except _STORAGE as error:
         raise ResourceUnavailableError(
-            f"zone {zone}: {type(error).__name__}; a resource is down, full or not mounted"
+            f"zone {zone}: {type(error).__name__}; a resource is down, full or not mounted, look "
+            "at it with `ilsresc -l`"
         ) from None
     except irods_errors.iRODSException as error:
         raise ZoneError(f"zone {zone} refused: {type(error).__name__}: {error}") from None
     except KeyError as error:
-        # python-irodsclient looks up a class for the server's code and has none.
+        # python-irodsclient has no exception class for the server's error code.
         if not (error.args and isinstance(error.args[0], int)):
             raise
         raise ZoneError(f"zone {zone} refused: iRODS error {error.args[0]}") from None
     except ssl.SSLCertVerificationError as error:
         raise ZoneError(
-            f"zone {zone}: its certificate is not trusted ({error.verify_message}); look at the "
-            "zone's host and ca_file"
+            f"zone {zone}: its certificate is not trusted ({error.verify_message}); check host "
+            "and ca_file of the zone"
         ) from None
     except (OSError, EOFError) as error:
         raise ZoneUnavailableError(f"zone {zone} does not answer: {type(error).__name__}") from None
 
 
 def requires_tls(settings: ZoneSettings) -> bool:
-    """Ask a server that broke off a plain connection whether it takes TLS connections only."""
+    """Return whether a server that closed a plain connection accepts TLS connections only."""
     session = iRODSSession(
         host=settings.host,
         port=settings.port,
@@ -111,7 +133,7 @@ def requires_tls(settings: ZoneSettings) -> bool:
         with session.pool.get_connection():
             return False
     except irods_errors.NetworkException as error:
-        # The client's policy and the server's, in this order; no code tells them apart.
+        # The client's policy and the server's, in this order; the error has no code for it.
         return str(error).endswith("CS_NEG_REFUSE,CS_NEG_REQUIRE")
     except irods_errors.iRODSException:
         return False
@@ -120,25 +142,25 @@ def requires_tls(settings: ZoneSettings) -> bool:
 
 
 class Zone:
-    """A zone reached with the service account's credentials.
+    """A zone, reached with the service account's credentials.
 
     Parameters
     ----------
     settings
-        Address, account and the root resource of deposits.
+        Address, account, root resource of deposits and number of copies.
     timeout
-        Seconds without an answer after which the zone counts as away.
+        Seconds without an answer after which the zone counts as unavailable.
     """
 
     def __init__(self, settings: ZoneSettings, timeout: int = TIMEOUT) -> None:
         self.settings = settings
         self._session: Any = None
-        self._catalog: Any = None
-        self._asking = Lock()
+        self._query_session: Any = None
+        self._query_lock = Lock()
         self._timeout = timeout
 
     def extend_timeout(self, size: int) -> None:
-        """Wait long enough for a server that checksums and replicates an object of `size` bytes."""
+        """Extend the timeout to what a server needs to handle an object of `size` bytes."""
         seconds = TIMEOUT + size // SLOWEST
         if seconds > self._timeout:
             self._timeout = seconds
@@ -159,8 +181,7 @@ class Zone:
             user=s.user,
             password=s.password.get_secret_value(),
             zone=s.name,
-            # Pooled connections that idled for hours are the classic stale ones.
-            refresh_time=600,
+            refresh_time=REFRESH_SECONDS,
             **_tls(s.ca_file),
         )
         session.connection_timeout = self._timeout
@@ -173,7 +194,7 @@ class Zone:
                 if s.ca_file is None and requires_tls(s):
                     raise ZoneUnavailableError(
                         f"zone {s.name} requires TLS: set zones.{s.name}.ca_file to the "
-                        "certificate of the authority that signed the server's"
+                        "certificate of the authority that signed the server's certificate"
                     ) from None
                 raise
         return session
@@ -181,28 +202,50 @@ class Zone:
     def rows(
         self, columns: Sequence[Any], *criteria: Any, count: Any = None
     ) -> Iterator[dict[Any, Any]]:
-        """Yield the answers to a catalog query, however many pages they fill.
+        """Yield the rows of a catalog query, however many pages they fill.
 
-        With `count`, a column, how often it occurs for each of the answers stands under it.
+        Queries have a session with a single connection, used by one thread at a time: the pages
+        of an answer belong to one connection, but python-irodsclient asks for each page on any
+        idle connection of its pool and takes the refusal for the end.
 
-        The pages of an answer belong to one connection, while python-irodsclient asks for each
-        on any idle one of its pool and takes the refusal for the end. So queries have a session
-        of their own, used by one thread at a time, which keeps its pool at one connection.
+        Parameters
+        ----------
+        columns
+            The columns of `irods.models` to select.
+        criteria
+            What the rows must match.
+        count
+            A column to count: each row then holds the number of its values under it.
+
+        Yields
+        ------
+        dict
+            The values of a row by column.
+
+        Raises
+        ------
+        ZoneError, ZoneUnavailableError
+            The zone refused, or does not answer.
         """
-        with self._asking, translated_errors(self.settings.name):
-            if self._catalog is None:
-                self._catalog = self._open()
-            query = self._catalog.query(*columns).filter(*criteria)
+        with self._query_lock, translated_errors(self.settings.name):
+            if self._query_session is None:
+                self._query_session = self._open()
+            query = self._query_session.query(*columns).filter(*criteria)
             if count is not None:
                 query = query.count(count)
             for batch in query.get_batches():
                 yield from batch
 
     def ping(self) -> None:
-        """Ask the catalog something small; raises ZoneUnavailableError or ZoneError.
+        """Ask the catalog something small, to see whether the zone answers.
 
-        A connection that died while it was idle is no sign of a zone that is away, so a second
-        try is made with new ones.
+        A connection that died while it was idle does not count: a second try is made with new
+        ones.
+
+        Raises
+        ------
+        ZoneError, ZoneUnavailableError
+            The zone refused, or does not answer.
         """
         with translated_errors(self.settings.name):
             try:
@@ -214,13 +257,35 @@ class Zone:
     def run_parallel(
         self, work: Callable[[_T], _R], items: Iterable[_T], connections: int
     ) -> list[_R]:
-        """Call `work` for every item over several connections; the first error is raised."""
+        """Call a function for every item, in parallel over several connections.
+
+        After an error, no further call is begun.
+
+        Parameters
+        ----------
+        work
+            The function.
+        items
+            What it is called with.
+        connections
+            How many calls run at once.
+
+        Returns
+        -------
+        list
+            The results, in the order of the items.
+
+        Raises
+        ------
+        PacsgridError
+            The error that occurred first; errors of python-irodsclient are translated.
+        """
         failed = False
 
         def guarded(item: _T) -> _R:
             nonlocal failed
             if failed:
-                raise ZoneUnavailableError(f"zone {self.settings.name}: given up after an error")
+                raise ZoneUnavailableError(f"zone {self.settings.name}: {_NOT_TRIED}")
             try:
                 return work(item)
             except BaseException:
@@ -230,20 +295,21 @@ class Zone:
         with translated_errors(self.settings.name), ThreadPoolExecutor(max(1, connections)) as pool:
             done = [pool.submit(guarded, item) for item in items]
             wait(done)
-            # The error that came first in time is the one worth telling.
             errors = [e for e in (one.exception() for one in done) if e is not None]
             if errors:
-                raise min(errors, key=lambda e: "given up" in str(e))
+                # Not those of the calls that were not begun because of it.
+                raise min(errors, key=lambda e: _NOT_TRIED in str(e))
             return [one.result() for one in done]
 
     def close(self) -> None:
         """Close every connection."""
-        for session in (self._session, self._catalog):
+        for session in (self._session, self._query_session):
             if session is not None:
                 session.cleanup()
-        self._session = self._catalog = None
+        self._session = self._query_session = None
 
     def __enter__(self) -> Self:
+        """Return the zone itself."""
         return self
 
     def __exit__(
@@ -252,21 +318,22 @@ class Zone:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        """Close every connection."""
         self.close()
 
 
 def bytes_checksum(data: bytes) -> str:
-    """Return the SHA-256 of some bytes in iRODS's spelling."""
+    """Return the SHA-256 of bytes as iRODS writes it."""
     return irods_checksum(hashlib.sha256(data).hexdigest())
 
 
 def irods_checksum(sha256: str) -> str:
-    """Return iRODS's spelling of a hex SHA-256."""
+    """Return a hex SHA-256 as iRODS writes it (``sha2:`` and base64)."""
     return "sha2:" + base64.b64encode(bytes.fromhex(sha256)).decode()
 
 
 def hex_checksum(checksum: str | None) -> str:
-    """Return the hex SHA-256 of iRODS's spelling; empty for none or another scheme."""
+    """Return a checksum of iRODS as hex SHA-256; empty for none or another scheme."""
     if not checksum or not checksum.startswith("sha2:"):
         return ""
     return base64.b64decode(checksum.removeprefix("sha2:")).hex()

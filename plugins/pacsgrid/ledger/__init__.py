@@ -4,7 +4,7 @@ from pacsgrid.ledger.connection import server_time
 from pacsgrid.ledger.ledger import Ledger
 from pacsgrid.ledger.migrate import migrate
 from pacsgrid.ledger.overview import Overview
-from pacsgrid.ledger.records import HeldRecord, InstanceRow, StateChange, StudyRecord
+from pacsgrid.ledger.records import HeldRecord, InstanceRecord, StateChange, StudyRecord
 from pacsgrid.ledger.release_overview import ReleaseOverview
 from pacsgrid.ledger.replication import DEPOSITED, ReplicationTask
 from pacsgrid.ledger.roles import owns_its_trail, prepare
@@ -15,7 +15,7 @@ __all__ = [
     "DEPOSITED",
     "STATE_ORDER",
     "HeldRecord",
-    "InstanceRow",
+    "InstanceRecord",
     "Ledger",
     "Overview",
     "ReleaseOverview",

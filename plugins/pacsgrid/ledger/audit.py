@@ -24,14 +24,14 @@ class AuditTrail(Store):
         ]
 
     def accesses(self, ref: str) -> list[AccessRecord]:
-        """Return who looked at what identifies a study, the first first."""
+        """Return who looked at what identifies a study, the oldest first."""
         rows = self._database.all(
             "SELECT who, what, at FROM pacsgrid.access WHERE ref = %s ORDER BY id", (ref,)
         )
         return [AccessRecord(*row) for row in rows]
 
     def decisions(self, ref: str) -> list[DecisionRecord]:
-        """Return what stewards decided about a study, the first first."""
+        """Return what stewards decided about a study, the oldest first."""
         rows = self._database.all(
             "SELECT verdict, who, reason, profile, at FROM pacsgrid.decision"
             " WHERE ref = %s ORDER BY id",

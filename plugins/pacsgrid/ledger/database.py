@@ -74,11 +74,12 @@ class _Pool:
 
     def give_back(self, taken: connection) -> None:
         """Keep a connection for the next transaction, or close it if it is broken or too many."""
-        if self._process == os.getpid():
-            try:
-                self._connections.putconn(taken)
-            finally:
-                self._slots.release()
+        if self._process != os.getpid() or self._connections.closed:
+            return
+        try:
+            self._connections.putconn(taken)
+        finally:
+            self._slots.release()
 
     def close(self) -> None:
         """Close every connection."""
@@ -97,7 +98,10 @@ def _pool(dsn: str) -> _Pool:
 
 
 def close_pool(dsn: str) -> None:
-    """Close this process's connections to a database; the next use connects and migrates anew."""
+    """Close this process's connections to a database, also those in use.
+
+    The next use connects and brings the schema up to date anew.
+    """
     with _pools_lock:
         pool = _pools.pop(dsn, None)
     if pool is not None:
@@ -124,8 +128,7 @@ def _translated() -> Iterator[None]:
         yield
     except LOST as error:
         raise RetryableError(
-            f"the ledger's database ended a transaction ({type(error).__name__}); nothing of it "
-            "was stored, and it can be tried again"
+            f"the ledger's database ended a transaction ({type(error).__name__}); try again"
         ) from None
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pacsgrid.errors import ConflictError, PacsgridError
 from pacsgrid.ledger.connection import Cursor
 from pacsgrid.ledger.database import Store
-from pacsgrid.ledger.records import InstanceRow
+from pacsgrid.ledger.records import InstanceRecord
 from pacsgrid.model import AnonymisedInstance
 
 
@@ -46,12 +46,12 @@ class Instances(Store):
                     new.append(made.sop_uid)
         return new
 
-    def of_study(self, ref: str) -> list[InstanceRow]:
+    def of_study(self, ref: str) -> list[InstanceRecord]:
         """Return the study's instances, by series and SOP instance UID."""
         return [
-            InstanceRow(*row)
+            InstanceRecord(*row)
             for row in self._database.all(
-                f"SELECT {InstanceRow.COLUMNS} FROM pacsgrid.instance"
+                f"SELECT {InstanceRecord.COLUMNS} FROM pacsgrid.instance"
                 " WHERE ref = %s ORDER BY series_uid, sop_uid",
                 (ref,),
             )
@@ -75,7 +75,7 @@ class Instances(Store):
 
     def verified(
         self, project: str, study_uids: Sequence[str] | None, subjects: Sequence[str] = ()
-    ) -> dict[str, list[InstanceRow]]:
+    ) -> dict[str, list[InstanceRecord]]:
         """Return the instances of verified studies, by the studies' references.
 
         Parameters
@@ -87,7 +87,7 @@ class Instances(Store):
         subjects
             Pseudonyms of patients whose studies are wanted too.
         """
-        found: dict[str, list[InstanceRow]] = {}
+        found: dict[str, list[InstanceRecord]] = {}
         for ref, *row in self._database.all(
             "SELECT i.ref, i.study_uid, i.series_uid, i.sop_uid, i.subject, i.modality,"
             " i.sha256, i.size FROM pacsgrid.instance i JOIN pacsgrid.study s USING (ref)"
@@ -96,7 +96,7 @@ class Instances(Store):
             " ORDER BY i.subject, i.study_uid, i.series_uid, i.sop_uid",
             (project, study_uids is None, list(study_uids or ()), list(subjects)),
         ):
-            found.setdefault(ref, []).append(InstanceRow(*row))
+            found.setdefault(ref, []).append(InstanceRecord(*row))
         return found
 
 

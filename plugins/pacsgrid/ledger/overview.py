@@ -94,7 +94,7 @@ class Overview(ProjectView):
 
     def states(self) -> list[StateCount]:
         """Return the count of every state that occurs, per project."""
-        rows = self._database.all(
+        rows = self._all(
             "SELECT project, state, count(*), min(changed_at) FROM pacsgrid.study"
             " WHERE project = ANY(%s) GROUP BY 1, 2 ORDER BY 1, 2",
             (self._projects,),
@@ -104,7 +104,7 @@ class Overview(ProjectView):
     def held(self, limit: int = 500) -> list[HeldRecord]:
         """Return at most `limit` held studies and files, the oldest first."""
         sql = f"{HELD} WHERE project = ANY(%s) ORDER BY since, ref, code LIMIT %s"
-        return [HeldRecord(*row) for row in self._database.all(sql, (self._projects, limit))]
+        return [HeldRecord(*row) for row in self._all(sql, (self._projects, limit))]
 
     def held_reasons(self, ever: bool = False) -> dict[str, int]:
         """Return how often each reason occurs among what is held, the most frequent first.
@@ -112,11 +112,11 @@ class Overview(ProjectView):
         With `ever`, the reasons that whole studies were held for in the past come too, with 0.
         """
         sql = f"SELECT code, count(*) FROM ({HELD}) h WHERE project = ANY(%s) GROUP BY 1"
-        rows = self._database.all(f"{sql} ORDER BY 2 DESC, 1", (self._projects,))
+        rows = self._all(f"{sql} ORDER BY 2 DESC, 1", (self._projects,))
         found: dict[str, int] = dict(rows)
         if not ever:
             return found
-        past = self._database.all(
+        past = self._all(
             "SELECT DISTINCT a.reason FROM pacsgrid.audit a JOIN pacsgrid.study s USING (ref)"
             " WHERE a.became = 'held' AND s.project = ANY(%s)",
             (self._projects,),
@@ -125,7 +125,7 @@ class Overview(ProjectView):
 
     def replicas(self) -> list[ReplicaHealth]:
         """Return the health of each resource, by project and zone."""
-        rows = self._database.all(
+        rows = self._all(
             "SELECT project, zone, resource, good, bad, coalesce(failures, 0), oldest, newest"
             " FROM (SELECT s.project, p.zone, p.resource, count(*) FILTER (WHERE p.good) good,"
             " count(*) FILTER (WHERE NOT p.good) bad, min(p.verified_at) oldest,"
@@ -141,7 +141,7 @@ class Overview(ProjectView):
     def instances(self) -> dict[str, int]:
         """Return per project how many instances its verified studies have."""
         return dict(
-            self._database.all(
+            self._all(
                 "SELECT s.project, count(*) FROM pacsgrid.instance i JOIN pacsgrid.study s"
                 " USING (ref) WHERE s.project = ANY(%s) AND s.state = 'verified'"
                 " GROUP BY 1 ORDER BY 1",
@@ -151,7 +151,7 @@ class Overview(ProjectView):
 
     def throughput(self, hours: int) -> list[HourVolume]:
         """Return what became verified in each of the last hours in which anything did."""
-        rows = self._database.all(
+        rows = self._all(
             "SELECT date_trunc('hour', a.at), count(*), coalesce(sum(i.n), 0)::bigint,"
             " coalesce(sum(i.size), 0)::bigint FROM pacsgrid.audit a"
             " JOIN pacsgrid.study s USING (ref) LEFT JOIN LATERAL"
@@ -172,7 +172,7 @@ class Overview(ProjectView):
         limit
             How many at most.
         """
-        rows = self._database.all(
+        rows = self._all(
             f"SELECT {StudyRecord.COLUMNS} FROM pacsgrid.study"
             " WHERE project = ANY(%s) AND (%s::text IS NULL OR state = %s)"
             " ORDER BY changed_at DESC, ref LIMIT %s",
@@ -189,23 +189,23 @@ class Overview(ProjectView):
             return self._story(ref)
 
     def _story(self, ref: str) -> Story | None:
-        found = self._database.all(
+        found = self._all(
             f"SELECT {StudyRecord.COLUMNS} FROM pacsgrid.study"
             " WHERE ref = %s AND project = ANY(%s)",
             (ref, self._projects),
         )
         if not found:
             return None
-        ((instances, size),) = self._database.all(
+        ((instances, size),) = self._all(
             "SELECT count(*), coalesce(sum(size), 0)::bigint FROM pacsgrid.instance WHERE ref = %s",
             (ref,),
         )
-        copies = self._database.all(
+        copies = self._all(
             "SELECT zone, count(*) FILTER (WHERE good), count(*) FILTER (WHERE NOT good),"
             " min(verified_at) FROM pacsgrid.proof WHERE ref = %s GROUP BY 1 ORDER BY 1",
             (ref,),
         )
-        held = self._database.all(f"{HELD} WHERE ref = %s ORDER BY since, code", (ref,))
+        held = self._all(f"{HELD} WHERE ref = %s ORDER BY since, code", (ref,))
         trail = AuditTrail(self._database)
         return Story(
             study=StudyRecord.of(found[0]),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from typing import Any
 
-from pacsgrid.ledger.database import Database
+from pacsgrid.ledger.database import Database, Values
 
 
 class ProjectView:
@@ -26,3 +27,7 @@ class ProjectView:
     def snapshot(self) -> AbstractContextManager[None]:
         """Let every answer within a ``with`` block be of one state of the ledger."""
         return self._database.snapshot()
+
+    def _all(self, sql: str, values: Values) -> list[Any]:
+        with self.snapshot():
+            return self._database.all(sql, values)

@@ -42,7 +42,7 @@ class StudyRecord:
 
 
 @dataclass(frozen=True)
-class InstanceRow:
+class InstanceRecord:
     """An anonymised instance.
 
     Attributes

@@ -44,7 +44,7 @@ class ReleaseOverview(ProjectView):
         """Return every version of every release."""
         return [
             ReleaseEntry(*row)
-            for row in self._database.all(
+            for row in self._all(
                 "SELECT r.project, r.name, r.version, r.made_at, r.retired_at,"
                 " count(DISTINCT i.subject), count(DISTINCT i.ref), count(i.ref),"
                 " coalesce(sum(i.size), 0)::bigint FROM pacsgrid.release r"
@@ -60,7 +60,7 @@ class ReleaseOverview(ProjectView):
         """Return every withdrawal; ``proven_at`` is when the last zone was proven."""
         return [
             WithdrawalEntry(project, subject, asked, None if waiting else proven, waiting)
-            for project, subject, asked, proven, waiting in self._database.all(
+            for project, subject, asked, proven, waiting in self._all(
                 "SELECT project, subject, min(asked_at), max(proven_at),"
                 " coalesce(array_agg(zone ORDER BY zone) FILTER (WHERE proven_at IS NULL),"
                 " '{}') FROM pacsgrid.withdrawal WHERE project = ANY(%s)"

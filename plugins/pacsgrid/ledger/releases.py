@@ -26,7 +26,7 @@ class Releases(Store):
     """Versions of releases, and the studies that each lists."""
 
     def versions(self, project: str, name: str | None = None) -> list[ReleaseRecord]:
-        """Return versions of releases, the first first.
+        """Return versions of releases, the oldest first.
 
         Parameters
         ----------

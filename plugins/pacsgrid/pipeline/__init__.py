@@ -1,4 +1,7 @@
-"""The steps of a study's way as plain functions; the DAGs and the command line call these."""
+"""The steps that take a study from its source to verified replicas, as plain functions.
+
+The DAGs and the command line both call these.
+"""
 
 from pacsgrid.pipeline.context import ProjectContext
 from pacsgrid.pipeline.find import IngestPreview, find_studies, preview_ingest

@@ -1,10 +1,10 @@
-"""Anonymise: staging to outbox, checked, with what cannot go on held file by file."""
+"""Anonymise a study from staging to outbox, check it, and hold what must not go on."""
 
 from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pacsgrid.deid import (
@@ -16,7 +16,7 @@ from pacsgrid.deid import (
 )
 from pacsgrid.disk import sha256_of, sync_directories
 from pacsgrid.errors import HeldError, WorkFilesMissingError
-from pacsgrid.ledger import InstanceRow
+from pacsgrid.ledger import InstanceRecord
 from pacsgrid.model import AnonymisedInstance
 from pacsgrid.pipeline.context import ProjectContext
 from pacsgrid.pipeline.received_cleanup import ProvenInstances, is_received, proven_instances
@@ -25,113 +25,125 @@ log = logging.getLogger(__name__)
 
 
 def anonymise(context: ProjectContext, ref: str) -> None:
-    """Anonymise and check a staged study.
+    """Anonymise and check a staged study, and enter its instances into the ledger.
 
-    A single bad file is held and the rest goes on; an identifying value that the checker finds
-    stops the whole study, since the profile then cannot be trusted with any of it. Of a received
-    study that was taken up again only what came since goes through, and a file that does not fit
-    what is settled is held by itself.
+    A single bad file is held and the others go on. When the checker finds an identifying value,
+    the whole study is held: the profile then cannot be trusted with any of it.
+
+    A received study that was reopened is processed only as far as its files are new. A new file
+    that does not fit the instances that are proven already is held by itself.
+
+    Parameters
+    ----------
+    context
+        The study's project.
+    ref
+        The study's reference.
 
     Raises
     ------
     HeldError
         The checker refused, the files name several patients, or no instance is left.
     WorkFilesMissingError
-        What was retrieved is not in staging any more.
+        The retrieved files are no longer in staging.
     """
     folders = context.folders(ref)
     if not folders.staging.is_dir():
-        raise WorkFilesMissingError("what was retrieved is not in staging any more")
-    settled = proven_instances(context, ref)
+        raise WorkFilesMissingError("the retrieved files are no longer in staging")
+    proven = proven_instances(context, ref)
     files = sorted(path for path in folders.staging.iterdir() if path.suffix == ".dcm")
     digests = {path: sha256_of(path) for path in files} if is_received(context, ref) else {}
-    if settled is not None:
-        files = [path for path in files if digests[path] not in settled.files]
-    batch = _through(context, ref, files, settled)
+    if proven is not None:
+        files = [path for path in files if digests[path] not in proven.files]
+    batch = _process(context, ref, files, proven)
     sync_directories([folders.outbox.parent])
     for outcome in batch.held:
         if outcome.refused:
             raise outcome.error()
         _hold_file(context, ref, outcome.source, outcome.error())
-    done = batch.made
-    if not done and settled is None:
+    if not batch.made and proven is None:
         if batch.held:
             raise batch.held[0].error()
         raise HeldError("empty", "no file of this study was left to anonymise")
-    if len({made.subject for made in done}) > 1:
-        raise HeldError(
-            "patient-mismatch",
-            "the files of this study bear different PatientIDs (0010,0020), or one of "
-            "different issuers (0010,0021); correct it at the source",
-        )
-    _insist_on_one_patient(context, done)
-    if done:
-        context.ledger.studies.set_profile(ref, context.profile.hash)
-        context.ledger.instances.add(ref, done)
-        context.ledger.received.add(
-            ref,
-            {
-                digests[outcome.source]: outcome.made.sop_uid
-                for outcome in batch.outcomes
-                if outcome.made and digests
-            },
-        )
-    context.ledger.reports.set(ref, _report(context, ref, batch, settled))
-    log.info("%s: %d instances anonymised, %d held", ref, len(done), len(batch.held))
+    _check_patient(context, batch.made)
+    if batch.made:
+        _record(context, ref, batch, digests)
+    context.ledger.reports.set(ref, _report(context, ref, batch, proven))
+    log.info("%s: %d instances anonymised, %d held", ref, len(batch.made), len(batch.held))
 
 
-def _insist_on_one_patient(context: ProjectContext, done: Sequence[AnonymisedInstance]) -> None:
-    """Hold a study whose files, or whose subject's other studies, are of another patient.
+def _process(
+    context: ProjectContext, ref: str, files: list[Path], proven: ProvenInstances | None
+) -> Batch:
+    """Anonymise and check into an empty outbox; hold what conflicts with proven instances."""
+    outbox = context.folders(ref).outbox
+    while True:
+        shutil.rmtree(outbox, ignore_errors=True)
+        outbox.mkdir(parents=True, mode=0o700)
+        batch = context.processor.process_study(files, outbox)
+        if proven is None or any(outcome.refused for outcome in batch.held):
+            return batch
+        conflicts = {
+            outcome.source: error
+            for outcome in batch.outcomes
+            if outcome.made and (error := proven.conflict_with(outcome.made))
+        }
+        if not conflicts:
+            return batch
+        for path, error in conflicts.items():
+            _hold_file(context, ref, path, error)
+        # Process the others again, so that neither outbox nor report has anything of these.
+        files = [path for path in files if path not in conflicts]
+
+
+def _check_patient(context: ProjectContext, made: Sequence[AnonymisedInstance]) -> None:
+    """Check that the files, and the subject's other studies, are of one patient.
 
     Raises
     ------
     HeldError
         ``patient-mismatch`` or ``patient-conflict``.
     """
-    if not done or not context.profile.hold_patient_conflicts:
+    if len({one.subject for one in made}) > 1:
+        raise HeldError(
+            "patient-mismatch",
+            "the files of this study bear different PatientIDs (0010,0020), or one of "
+            "different issuers (0010,0021); correct it at the source",
+        )
+    if not made or not context.profile.hold_patient_conflicts:
         return
-    patient = merge_patient_prints(made.patient for made in done)
-    if apart := context.ledger.patients.merge(context.project.name, done[0].subject, patient):
+    patient = merge_patient_prints(one.patient for one in made)
+    if apart := context.ledger.patients.merge(context.project.name, made[0].subject, patient):
         raise patient_conflict(apart)
 
 
-def _through(
-    context: ProjectContext, ref: str, files: list[Path], settled: ProvenInstances | None
-) -> Batch:
-    """Anonymise and check into an empty outbox; hold what does not fit what is settled."""
-    outbox = context.folders(ref).outbox
-    while True:
-        shutil.rmtree(outbox, ignore_errors=True)
-        outbox.mkdir(parents=True, mode=0o700)
-        batch = context.processor.process_study(files, outbox)
-        if settled is None or any(outcome.refused for outcome in batch.held):
-            return batch
-        strange = {
-            outcome.source: error
+def _record(context: ProjectContext, ref: str, batch: Batch, digests: Mapping[Path, str]) -> None:
+    """Enter instances into the ledger, and of a received study the files they came from."""
+    context.ledger.studies.set_profile(ref, context.profile.hash)
+    context.ledger.instances.add(ref, batch.made)
+    context.ledger.received.add(
+        ref,
+        {
+            digests[outcome.source]: outcome.made.sop_uid
             for outcome in batch.outcomes
-            if outcome.made and (error := settled.against(outcome.made))
-        }
-        if not strange:
-            return batch
-        for path, error in strange.items():
-            _hold_file(context, ref, path, error)
-        # Once more without them, so that nothing of them is in the outbox or the report.
-        files = [path for path in files if path not in strange]
+            if outcome.made and digests
+        },
+    )
 
 
 def _report(
-    context: ProjectContext, ref: str, batch: Batch, settled: ProvenInstances | None
+    context: ProjectContext, ref: str, batch: Batch, proven: ProvenInstances | None
 ) -> bytes:
-    done = batch.made
+    """Return the de-identification report, joined with that of the proven instances."""
     held = [outcome.code for outcome in batch.held]
-    first: AnonymisedInstance | InstanceRow
-    if settled is None:
-        first = done[0]
+    first: AnonymisedInstance | InstanceRecord
+    if proven is None:
+        first = batch.made[0]
     else:
-        first = next(iter(settled.rows.values()))
+        first = next(iter(proven.rows.values()))
         held = [code for code, _ in context.ledger.held.of_study(ref)]
     report = study_report(first.subject, first.study_uid, context.profile, batch.counts, held)
-    if settled is None or settled.rows.keys() <= {made.sop_uid for made in done}:
+    if proven is None or proven.rows.keys() <= {made.sop_uid for made in batch.made}:
         return report
     return join_reports(context.ledger.reports.before_reopening(ref), report)
 

@@ -1,7 +1,7 @@
-"""The attributes by which studies, series and instances are asked for, as anonymised.
+"""The attributes of anonymised instances that queries ask for.
 
-They stand in a study's manifest in the DICOM JSON model (PS3.18 F.2), so that an index of a
-zone is built without reading its objects.
+A study's manifest holds them in the DICOM JSON model (PS3.18 F.2), so that an index of a zone can
+be built without reading its objects.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from pydicom.datadict import tag_for_keyword
 from pacsgrid.pipeline import jsonmodel
 from pacsgrid.pipeline.jsonmodel import Json as Json
 
-# What each level's queries may ask for or be answered (PS3.4 C.6.2.1, PS3.18 10.6.3.3), and what
-# viewers want to know before they fetch an image.
+# What queries of each level may ask for and return (PS3.4 C.6.2.1, PS3.18 10.6.3.3), and what
+# viewers need to know before they fetch an image.
 _STUDY = """
     StudyDate StudyTime AccessionNumber ReferringPhysicianName StudyDescription
     TimezoneOffsetFromUTC PatientName PatientID IssuerOfPatientID PatientBirthDate PatientSex
@@ -54,12 +54,12 @@ _CHARACTER_SET = tag_for_keyword("SpecificCharacterSet")
 
 
 def read_attributes(source: Path | BinaryIO) -> Json:
-    """Read an instance's header; values that break their own VR's rules are left out.
+    """Read the attributes from an instance's header; leave out values that break their VR's rules.
 
     Raises
     ------
     pydicom.errors.InvalidDicomError, OSError
-        It is no DICOM file or cannot be read.
+        It is not a DICOM file, or cannot be read.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -74,14 +74,14 @@ def read_attributes(source: Path | BinaryIO) -> Json:
 
 def _read(data: Dataset) -> Json:
     found: Json = {}
-    for tag in data.keys():  # noqa: SIM118 - a data set yields elements, converted ones
+    for tag in data.keys():  # noqa: SIM118 - iterating over a data set would convert its elements
         try:
             if jsonmodel.vr_of(data, tag) == "SQ":
                 items = [_read(item) for item in data[tag]]
                 found[f"{tag:08X}"] = {"vr": "SQ", **({"Value": items} if items else {})}
             else:
                 found[f"{tag:08X}"] = jsonmodel.element(data, tag)
-        except Exception:  # pydicom raises what it likes of a value that breaks its VR's rules
+        except Exception:  # pydicom raises many kinds for a value that breaks its VR's rules
             continue
     return found
 
@@ -89,38 +89,45 @@ def _read(data: Dataset) -> Json:
 def split_by_level(
     series_of: Mapping[str, str], known: Mapping[str, Json]
 ) -> tuple[Json, Json, Json]:
-    """Split instances' attributes into the study's, each series' and each instance's own.
+    """Split attributes into those of the study, of each series and of each instance.
 
     Parameters
     ----------
     series_of
-        The series of each SOP instance.
+        The series UID of each instance, by SOP UID.
     known
-        The attributes of each SOP instance.
+        The attributes of each instance, by SOP UID.
 
     Returns
     -------
     tuple
-        The study's attributes; the series' by series UID; the instances' by SOP UID. Where
-        instances disagree about their study or series, the first by its UID is believed.
+        The study's attributes; those of each series, by series UID; those of each instance, by
+        SOP UID. Where instances disagree about their study or series, the one with the first UID
+        counts.
     """
     study: Json = {}
     series: dict[str, Json] = {}
     instances: dict[str, Json] = {}
     for sop in sorted(known):
         own = known[sop]
-        _complete(study, own, STUDY)
-        _complete(series.setdefault(series_of[sop], {}), own, SERIES)
+        _add_missing(study, own, STUDY)
+        _add_missing(series.setdefault(series_of[sop], {}), own, SERIES)
         instances[sop] = {tag: v for tag, v in own.items() if tag not in STUDY | SERIES}
     return study, dict(sorted(series.items())), instances
 
 
-def _complete(into: Json, own: Json, tags: Iterable[str]) -> None:
+def _add_missing(into: Json, own: Json, tags: Iterable[str]) -> None:
     for tag in sorted(tags):
         if tag in own:
             into.setdefault(tag, own[tag])
 
 
 def merge_levels(study: Json, series: Json, instance: Json) -> Json:
-    """Return all attributes of an instance, as `attributes_of` gave them."""
+    """Return all attributes of an instance, as `read_attributes` returned them.
+
+    Parameters
+    ----------
+    study, series, instance
+        What `split_by_level` returned for it.
+    """
     return dict(sorted({**study, **series, **instance}.items()))

@@ -1,9 +1,9 @@
-"""Backup and restore of what cannot be made again: the ledger, other databases, the keys.
+"""Back up and restore what cannot be made again: the ledger, other databases, the keys.
 
-A backup is one directory with a manifest of sizes and SHA-256s. It is written under another name
-and renamed when it is whole, and read back only when every file is as the manifest says. The keys
-are fingerprinted in it and otherwise kept apart, sealed with a passphrase: who finds a backup alone
-cannot find a patient.
+A backup is a directory with a manifest of sizes and SHA-256s. It is written under another name,
+renamed when it is complete, and restored only when every file is as the manifest says. The
+manifest holds fingerprints of the keys. The keys themselves are sealed with a passphrase and
+normally kept apart, so that a backup alone identifies no patient.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ _FORMAT = 1
 
 @dataclass(frozen=True)
 class BackupOptions:
-    """What a backup or a restore takes in beside the ledger.
+    """What a backup or a restore includes beside the ledger.
 
     Attributes
     ----------
     databases
-        Further databases: their name in the backup, and a libpq connection string.
+        The connection string (libpq) of each further database, by its name in the backup.
     keys
-        Where the sealed keys are written to, or read from; None leaves them alone.
+        The file that the sealed keys are written to or read from; None to leave them out.
     keys_inside
-        Whether they go into the backup itself instead.
+        Whether the sealed keys are in the backup itself instead.
     passphrase
-        What they are sealed with.
+        What the keys are sealed with.
     """
 
     databases: Mapping[str, str] = field(default_factory=dict)
@@ -56,24 +56,40 @@ class BackupOptions:
 
 
 def backup(site_file: Path, into: Path, options: BackupOptions) -> dict[str, Any]:
-    """Write a backup; returns its manifest.
+    """Write a backup.
+
+    Parameters
+    ----------
+    site_file
+        The site settings.
+    into
+        The directory to write; it must not exist.
+    options
+        What to include beside the ledger.
+
+    Returns
+    -------
+    dict
+        The backup's manifest.
 
     Raises
     ------
     ConfigError
-        `into` is there already, a setting is wrong, or the keys would lie in the backup unasked.
+        `into` exists, a setting is wrong, or the file of keys is inside the backup.
     RetryableError
-        A database does not answer, or another backup is writing there.
+        A database does not answer, or another backup is being written there.
     """
     into = into.absolute()
     for name in options.databases:
         if not re.fullmatch(r"[a-z][a-z0-9_-]*", name) or name == LEDGER:
             raise ConfigError(f"database {name!r}: give another name, in small letters")
     if options.keys and into in options.keys.absolute().parents:
-        raise ConfigError("the keys would lie in the backup; ask for that, or name another place")
+        raise ConfigError(
+            f"the keys would lie in the backup: name a file outside of {into}, or ask for it"
+        )
     site = load_site(site_file)
     keys = {n: read_key(n, path) for n, path in key_files(site_file).items()}
-    with _being_written(into) as folder:
+    with _new_backup(into) as folder:
         version = migrate(site.ledger_dsn)
         dump(site.ledger_dsn, folder / f"{LEDGER}.dump")
         for name, dsn in options.databases.items():
@@ -87,18 +103,19 @@ def backup(site_file: Path, into: Path, options: BackupOptions) -> dict[str, Any
             "pacsgrid": __version__,
             "schema": version,
             "keys": {name: fingerprint(key) for name, key in keys.items()},
-            "files": {path.name: _told(path) for path in sorted(folder.iterdir())},
+            "files": {path.name: _size_and_digest(path) for path in sorted(folder.iterdir())},
         }
         if options.keys:
-            _keep_apart(options.keys, keys, options.passphrase)
+            _seal_apart(options.keys, keys, options.passphrase)
         _write(folder / MANIFEST, json.dumps(manifest, indent=1).encode())
     return manifest
 
 
 @contextmanager
-def _being_written(into: Path) -> Iterator[Path]:
+def _new_backup(into: Path) -> Iterator[Path]:
+    """Lend a directory to write to; it is renamed to `into` at the end, or removed on an error."""
     if into.exists():
-        raise ConfigError(f"{into} is there already; name a directory that is not")
+        raise ConfigError(f"{into} exists already; name a directory that does not")
     partial = into.with_name(f".{into.name}.part")
     partial.mkdir(parents=True, exist_ok=True, mode=0o700)
     handle = os.open(partial, os.O_RDONLY | os.O_DIRECTORY)
@@ -107,7 +124,7 @@ def _being_written(into: Path) -> Iterator[Path]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise RetryableError(f"another backup is being written to {into}") from None
-        # What one that was killed left behind.
+        # Files that a killed backup left behind.
         for path in partial.iterdir():
             path.unlink()
         try:
@@ -124,8 +141,8 @@ def _being_written(into: Path) -> Iterator[Path]:
         os.close(handle)
 
 
-def _keep_apart(file: Path, keys: Mapping[str, bytes], passphrase: bytes) -> None:
-    """Seal the keys beside the backup; what lies there is replaced when it lacks none of ours."""
+def _seal_apart(file: Path, keys: Mapping[str, bytes], passphrase: bytes) -> None:
+    """Seal the keys outside the backup; replace the file there unless it holds other keys."""
     if file.exists():
         held = unseal(file, file.read_bytes(), passphrase)
         if held == keys:
@@ -136,7 +153,7 @@ def _keep_apart(file: Path, keys: Mapping[str, bytes], passphrase: bytes) -> Non
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """Return a backup's manifest when every file is as it says.
+    """Return a backup's manifest after checking every file against it.
 
     Raises
     ------
@@ -148,40 +165,59 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         files: dict[str, dict[str, Any]] = dict(manifest["files"])
         keys, schema, kind = dict(manifest["keys"]), int(manifest["schema"]), manifest["format"]
     except OSError:
-        raise ConfigError(f"{folder}: no backup, or half of one: no {MANIFEST}") from None
+        raise ConfigError(
+            f"{folder}: not a backup, or an incomplete one: it has no {MANIFEST}"
+        ) from None
     except (ValueError, KeyError, TypeError):
         raise ConfigError(f"{folder}: {MANIFEST} is damaged; take another backup") from None
     if kind != _FORMAT or schema > newest():
-        raise ConfigError(f"{folder}: made by a newer pacsgrid ({manifest.get('pacsgrid')})")
-    there = {path.name for path in folder.iterdir()} - {MANIFEST}
-    if there != set(files) or f"{LEDGER}.dump" not in files or not keys:
-        odd = ", ".join(sorted(there ^ set(files))) or MANIFEST
-        raise ConfigError(f"{folder}: half a backup, or not this one's files: {odd}")
-    for name, told in files.items():
-        if _told(folder / name) != told:
+        raise ConfigError(
+            f"{folder}: made by a newer pacsgrid ({manifest.get('pacsgrid')}); restore with that "
+            "version"
+        )
+    present = {path.name for path in folder.iterdir()} - {MANIFEST}
+    if present != set(files) or f"{LEDGER}.dump" not in files or not keys:
+        odd = ", ".join(sorted(present ^ set(files))) or MANIFEST
+        raise ConfigError(f"{folder}: incomplete, or mixed with files of another backup: {odd}")
+    for name, expected in files.items():
+        if _size_and_digest(folder / name) != expected:
             raise ConfigError(f"{folder}: {name} is not as it was written; take another backup")
         if name.endswith(".dump") and not readable(folder / name):
-            raise ConfigError(f"{folder}: pg_restore cannot read {name}; is it a newer one's?")
+            raise ConfigError(
+                f"{folder}: pg_restore cannot read {name}; did a newer pg_dump write it?"
+            )
     return manifest
 
 
 def restore(
     site_file: Path, folder: Path, options: BackupOptions, replace: bool = False
 ) -> dict[str, Any]:
-    """Bring back keys, then databases, the ledger last; returns the manifest.
+    """Restore keys, then databases, the ledger last.
 
-    Everything is checked before anything is changed. Each database comes back in one transaction;
-    interrupted, the same call with `replace` goes through it again.
+    Everything is checked before anything is changed. Each database is restored in one
+    transaction. After an interruption, the same call with `replace` completes the restore.
 
     Parameters
     ----------
+    site_file
+        The site settings.
+    folder
+        The backup.
+    options
+        What to restore beside the ledger.
     replace
-        Databases that are not empty are replaced; else nothing is changed when one is not.
+        Whether to replace databases that are not empty. Otherwise nothing is changed when one
+        is not.
+
+    Returns
+    -------
+    dict
+        The backup's manifest.
 
     Raises
     ------
     ConfigError
-        The backup is not whole, a key is another one, a database is not empty, or the ledger's
+        The backup is incomplete, a key is another one, a database is not empty, or the ledger's
         owner is needed and not named, or not another role than the application's.
     RetryableError
         A database does not answer, or somebody still works in it.
@@ -191,12 +227,12 @@ def restore(
         if f"{name}.dump" not in manifest["files"]:
             raise ConfigError(f"{folder}: no database {name} in this backup")
     missing = _missing_keys(site_file, folder, manifest["keys"], options)
-    # Their files may be all that is missing, so the site is read after them.
+    # The site settings cannot be loaded without the key files.
     for path, key in missing.items():
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         _write(path, key)
     working = load_site(site_file).ledger_dsn
-    # Named among the databases is the ledger's owner, where the application's role is another.
+    # If the application's role does not own the ledger, the owner is named among the databases.
     owner = options.databases.get(LEDGER, working)
     if owner != working:
         check_two(owner, working)
@@ -221,9 +257,9 @@ def restore(
 
 
 def _missing_keys(
-    site_file: Path, folder: Path, prints: Mapping[str, str], options: BackupOptions
+    site_file: Path, folder: Path, fingerprints: Mapping[str, str], options: BackupOptions
 ) -> dict[Path, bytes]:
-    """Return the key files to write; raises ConfigError for a key that is not the backup's."""
+    """Return the key files to write; raise ConfigError for a key that is not the backup's."""
     held: dict[str, bytes] = {}
     if sealed := options.keys or (folder / KEYS if options.keys_inside else None):
         held = unseal(sealed, read_key("keys", sealed), options.passphrase)
@@ -232,15 +268,15 @@ def _missing_keys(
         key = path.read_bytes() if path.exists() else held.get(name)
         if key is None:
             raise ConfigError(f"{name}: {path} is not there; restore it, or give the sealed keys")
-        # A project that came after the backup has a key that the backup cannot know.
-        if prints.get(name, fingerprint(key)) != fingerprint(key):
+        # The backup does not know the key of a project that was added later.
+        if fingerprints.get(name, fingerprint(key)) != fingerprint(key):
             raise ConfigError(f"{name}: not the key that this backup was made with")
         if not path.exists():
             missing[path] = key
     return missing
 
 
-def _told(path: Path) -> dict[str, Any]:
+def _size_and_digest(path: Path) -> dict[str, Any]:
     return {"size": path.stat().st_size, "sha256": sha256_of(path)}
 
 

@@ -22,18 +22,28 @@ from pacsgrid.uids import named
 
 @dataclass(frozen=True)
 class WorkFolders:
-    """The directories one study passes through, all named by its opaque reference."""
+    """The directories that one study passes through, named by its opaque reference.
+
+    Attributes
+    ----------
+    staging
+        The identified files as the source gave them.
+    outbox
+        The anonymised files, until the study is verified.
+    quarantine
+        Held files, for a steward.
+    """
 
     staging: Path
     outbox: Path
     quarantine: Path
 
     def quarantine_file(self, path: Path) -> str:
-        """Copy a file into the quarantine, whole or not at all; returns its SHA-256 in hex."""
+        """Copy a file into the quarantine, whole or not at all; return its SHA-256 in hex."""
         return copy_to_quarantine(path, self.quarantine)
 
-    def copy_to_quarantine(self) -> None:
-        """Have the quarantine hold all of staging too; again is no harm."""
+    def quarantine_staging(self) -> None:
+        """Copy all of staging into the quarantine; safe to repeat."""
         if not self.staging.exists():
             return
         self.quarantine.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -51,33 +61,46 @@ class WorkFolders:
                     copy.flush()
                     os.fsync(copy.fileno())
             os.replace(partial, target)
-        # Staging is wiped next.
+        # Staging is wiped next, so the links must be on disk.
         sync_directories([self.quarantine, self.quarantine.parent])
 
     def wipe(self) -> None:
-        """Remove what staging and outbox hold of the study; the quarantine stays."""
-        for room in (self.staging, self.outbox):
-            shutil.rmtree(room, ignore_errors=True)
+        """Remove the study's staging and outbox; the quarantine stays."""
+        for folder in (self.staging, self.outbox):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 class ProjectContext:
-    """One project's line from source to verified replicas.
+    """A project's settings, keys, ledger and zones.
 
     Parameters
     ----------
     site
         The validated site settings.
     project
-        A project's name in them.
+        The project's name in them.
     actor
         Who acts, for the audit trail.
     profile
-        Instead of the project's own; one of those that its settings allow.
+        A profile to use instead of the project's default; one that its settings allow.
+
+    Attributes
+    ----------
+    site, project
+        The settings of the site and of the project.
+    profile
+        The de-identification profile.
+    pseudonyms
+        Derives the project's pseudonyms from its key.
+    ledger
+        States, proofs and audit trail, written in the actor's name.
+    vault
+        Seals and opens what identifies a study.
 
     Raises
     ------
     ConfigError
-        The project, its key file or its profile is missing or wrong, or not allowed.
+        The project, its key file or its profile is missing, wrong or not allowed.
     """
 
     def __init__(
@@ -95,13 +118,13 @@ class ProjectContext:
         key = read_key(f"projects.{project}.key_file", self.project.key_file)
         self.pseudonyms = Pseudonyms(key, project)
         self.vault = Vault(site.vault_key)
-        for room in (site.staging, site.outbox, site.quarantine):
-            room.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for folder in (site.staging, site.outbox, site.quarantine):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.ledger = Ledger(site.ledger_dsn, actor)
         self._zones: dict[str, Zone] = {}
 
     def zone(self, name: str) -> Zone:
-        """Return the client of a zone, one per line."""
+        """Return the client of a zone, with the project's copies and resource; one per context."""
         if name not in self._zones:
             policy, settings = self.project.replication, self.site.zone(name)
             self._zones[name] = Zone(
@@ -119,32 +142,33 @@ class ProjectContext:
 
     @property
     def partners(self) -> list[Zone]:
-        """The zones that hold a copy each."""
+        """The partner zones, which hold a copy each."""
         return [self.zone(name) for name in self.project.partner_zones]
 
     def folders(self, ref: str) -> WorkFolders:
-        """Return the directories of one study; raises HeldError, see `uids.named`."""
+        """Return the work folders of a study; raise HeldError if it is not a reference."""
         name, site = named(ref), self.site
         return WorkFolders(site.staging / name, site.outbox / name, site.quarantine / name)
 
     @cached_property
     def processor(self) -> StudyProcessor:
-        """Anonymiser and checker; its processes serve one study after another."""
+        """Anonymiser and checker; its worker processes serve one study after another."""
         return StudyProcessor(self.pseudonyms, self.profile)
 
     def stop_workers(self) -> None:
-        """End the worker processes, and forget what they know of the last study."""
+        """Stop the worker processes, and drop what they remember of the last study."""
         if "processor" in self.__dict__:
             self.__dict__.pop("processor").close()
 
     def close(self) -> None:
-        """Close every connection this line opened."""
+        """Stop the workers and close the connections to zones."""
         self.stop_workers()
         for zone in self._zones.values():
             zone.close()
         self._zones.clear()
 
     def __enter__(self) -> Self:
+        """Return the context itself."""
         return self
 
     def __exit__(
@@ -153,4 +177,5 @@ class ProjectContext:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        """Stop the workers and close the connections to zones."""
         self.close()

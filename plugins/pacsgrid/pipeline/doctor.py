@@ -1,13 +1,14 @@
-"""Doctor: do the invariants hold, over ledger, rooms and zones? It changes nothing.
+"""Doctor: check the invariants over ledger, work folders and zones, without changing anything.
 
-What it looks at: every state is in the audit trail; what is verified has the proofs that the
-policy asks for; nothing is left in a room that should be empty; the zones hold what the ledger
-lists and nothing else, under names that identify no one; every standing release can be fetched.
-Bytes are not read again: that is `keep`'s work, whose proofs are looked at here.
+It checks that every state is in the audit trail; that verified studies have the proofs that the
+policy asks for; that no work folder holds what it must not; that the zones hold what the ledger
+lists and nothing else, under names that identify no one; and that every current release can be
+fetched. Bytes are not read again: `maintain` does that, and its proofs are looked at here.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,16 +25,24 @@ from pacsgrid.pipeline.release import release_collection
 from pacsgrid.pipeline.release_documents import MANIFEST
 from pacsgrid.pipeline.report import project_report
 
-# A shorter identifier occurs by chance inside a number or a name.
-_TELLING = 5
+# Characters of the shortest identifier looked for; shorter ones occur by chance in other values.
+_SHORTEST = 5
 _DEPOSITED = frozenset({StudyState.DEPOSITED, StudyState.REPLICATED, StudyState.VERIFIED})
-# Of these states the rooms hold nothing; what waits or is on its way may be there.
-_EMPTY = (StudyState.WITHDRAWN,)
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One broken rule; `where` is a study's reference, a zone's path or a zone, `what` the rest."""
+    """A broken rule.
+
+    Attributes
+    ----------
+    rule
+        What is wrong.
+    where
+        A study's reference, a path in a zone, or a zone.
+    what
+        Details.
+    """
 
     rule: str
     where: str
@@ -41,10 +50,10 @@ class Fault:
 
 
 def find_faults(context: ProjectContext) -> list[Fault]:
-    """Return every fault of a project. Raises RetryableError when the ledger does not answer."""
+    """Return every fault of a project; raise RetryableError when the ledger does not answer."""
     found = [Fault(rule, ref, what) for rule, ref, what in _ledger(context)]
     found += _proofs(context)
-    found += _rooms(context)
+    found += _work_folders(context)
     identities = _identities(context)
     for zone in (context.home, *context.partners):
         try:
@@ -69,63 +78,63 @@ def _proofs(context: ProjectContext) -> Iterator[Fault]:
             yield Fault("proofs are older than allowed", name, f"{zone.overdue} studies")
 
 
-def _rooms(context: ProjectContext) -> Iterator[Fault]:
-    everything = {study.ref: study.state for study in context.ledger.studies.find()}
+def _work_folders(context: ProjectContext) -> Iterator[Fault]:
+    states = {study.ref: study.state for study in context.ledger.studies.find()}
     for name in ("staging", "outbox", "quarantine"):
-        room: Path = getattr(context.site, name)
-        if room.stat().st_mode & 0o077:
-            yield Fault("a room can be entered by others", name, f"chmod 700 {room}")
-        for there in room.iterdir():
-            if there.name.startswith("."):
+        folder: Path = getattr(context.site, name)
+        if folder.stat().st_mode & 0o077:
+            yield Fault("others can enter a work folder", name, f"run chmod 700 {folder}")
+        for study in folder.iterdir():
+            if study.name.startswith("."):
                 continue
-            if there.name not in everything:
+            if study.name not in states:
                 yield Fault(
-                    "a room holds a study that the ledger does not know", name, "look at it"
+                    "a work folder holds a study that the ledger does not know", name, "look at it"
                 )
-            elif everything[there.name] in _EMPTY:
-                yield Fault("a withdrawn study is left in a room", there.name, name)
+            elif states[study.name] is StudyState.WITHDRAWN:
+                yield Fault("a withdrawn study is left in a work folder", study.name, name)
 
 
 def _identities(context: ProjectContext) -> set[str]:
+    """Return the identifying values that the vault holds of the project's studies."""
     values: set[str] = set()
     for ref, sealed in context.ledger.vault.of_project(context.project.name):
         opened = context.vault.open(ref, sealed)
         values.update(
             value
             for key, value in opened.items()
-            if key not in QUERY_KEYS | {"source"} and len(value) >= _TELLING
+            if key not in QUERY_KEYS | {"source"} and len(value) >= _SHORTEST
         )
     return values
 
 
 def _zone(context: ProjectContext, zone: grid.Zone, identities: set[str]) -> Iterator[Fault]:
+    """Compare a zone with the ledger, and its names and AVUs with the vault."""
     name, project = zone.settings.name, context.project.name
     root = f"/{name}/home/{project}/data"
-    wanted: dict[str, str] = {}
+    required: dict[str, str] = {}
     allowed: set[str] = set()
-    documents: set[str] = set()
+    studies: set[str] = set()  # collections that may hold documents
     for study in context.ledger.studies.find(project):
         rows = context.ledger.instances.of_study(study.ref)
         paths = {grid.object_path(name, project, row): study.ref for row in rows}
         if study.state is not StudyState.WITHDRAWN:
             allowed |= set(paths)
-            documents |= {str(Path(path).parents[1]) for path in paths}
+            studies |= {str(Path(path).parents[1]) for path in paths}
         at_home = zone is context.home and study.state in _DEPOSITED
         if at_home or study.state is StudyState.VERIFIED:
-            wanted |= paths
+            required |= paths
     found = set(_objects(zone, root))
-    lacking: dict[str, int] = {}
-    for path in set(wanted) - found:
-        lacking[wanted[path]] = lacking.get(wanted[path], 0) + 1
+    lacking = Counter(required[path] for path in set(required) - found)
     for ref, count in sorted(lacking.items()):
         yield Fault("objects that the ledger lists are not in the zone", ref, f"{count} in {name}")
     for path in sorted(found - allowed):
-        if str(Path(path).parent) not in documents:
+        if str(Path(path).parent) not in studies:
             yield Fault("an object that the ledger does not list is in the zone", path, name)
-    words = {part for path in found for part in path.split("/")} | _values(zone, root)
-    if identities & words:
-        count = len(identities & words)
-        yield Fault("a name or AVU in the zone identifies someone", name, f"{count} values")
+    names = {part for path in found for part in path.split("/")}
+    if identifying := identities & (names | _avu_values(zone, root)):
+        detail = f"{len(identifying)} values"
+        yield Fault("a name or AVU in the zone identifies someone", name, detail)
 
 
 def _objects(zone: grid.Zone, root: str) -> Iterator[str]:
@@ -134,7 +143,7 @@ def _objects(zone: grid.Zone, root: str) -> Iterator[str]:
         yield f"{row[Collection.name]}/{row[DataObject.name]}"
 
 
-def _values(zone: grid.Zone, root: str) -> set[str]:
+def _avu_values(zone: grid.Zone, root: str) -> set[str]:
     rows = zone.rows((CollectionMeta.value,), Like(Collection.name, f"{root}/%"))
     return {str(row[CollectionMeta.value]) for row in rows}
 
@@ -145,9 +154,10 @@ def _releases(context: ProjectContext) -> Iterator[Fault]:
         if row.retired_at is not None:
             continue
         where = f"{row.name} v{row.version}"
-        place = release_collection(context.home, project, row.name, row.version)
-        if f"{place}/{MANIFEST}" not in set(_objects(context.home, place.rsplit("/", 1)[0])):
-            yield Fault("a release has lost its manifest", where, place)
+        collection = release_collection(context.home, project, row.name, row.version)
+        release = collection.rsplit("/", 1)[0]
+        if f"{collection}/{MANIFEST}" not in set(_objects(context.home, release)):
+            yield Fault("a release has lost its manifest", where, collection)
         for ref in context.ledger.releases.study_refs(project, row.name, row.version):
             if (state := context.ledger.studies.state(ref)) is not StudyState.VERIFIED:
                 yield Fault(

@@ -1,9 +1,9 @@
-"""Find: ask a source, write what it has into the ledger, hand out opaque references."""
+"""Find: ask a source for studies, enter them into the ledger, return opaque references."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,24 +28,39 @@ FINISHED = frozenset({StudyState.VERIFIED, StudyState.HELD, StudyState.WITHDRAWN
 def find_studies(
     context: ProjectContext, source_name: str, query: StudyQuery, most_answers: int = 0
 ) -> list[str]:
-    """Ask a source for studies and return the references of those that still have a way to go.
+    """Ask a source for studies, and return those that are still to be processed.
 
-    A study known and finished is not taken again, unless the source now holds more instances
-    than the ledger, or a receiver's folder a file that is not known: then it is reopened. Files
-    of a drop folder that belong to no study are held, each with its reason.
+    A study that is finished is not taken again, unless the source now holds more instances than
+    the ledger, or a receiver's folder holds a new file: then the study is reopened. Files of a
+    drop folder that belong to no study are held, each with its reason.
 
-    What was not asked for is not taken, whatever a source answers; held for that reason, a study
-    goes on its way again when another question asks for it.
+    A study that the query did not ask for is held when it comes, whatever the source answers. It
+    goes on when another query asks for it.
+
+    Parameters
+    ----------
+    context
+        The project.
+    source_name
+        The source's name in the site settings.
+    query
+        What to ask for.
+    most_answers
+        How many answers mean that there may be more (0 for no limit).
+
+    Returns
+    -------
+    list of str
+        The studies' references.
 
     Raises
     ------
     ConfigError
-        No such source, or the query would match more than it names.
+        There is no such source, or the query would match more than it names.
     SourceError, SourceUnavailableError
         The source refused, or did not answer.
     TooManyAnswersError
-        It gave `most_answers` or more (0 for no limit), so there may be others; nothing was
-        entered.
+        It gave `most_answers` or more; nothing was entered.
     """
     query_check.check_single_values(query)
     source = open_source(context.site.source(source_name))
@@ -55,38 +70,37 @@ def find_studies(
             f"source {source_name}: gives no more than {most_answers} answers"
         )
     todo: list[str] = []
-    known = 0
+    finished = 0
     for study in answers:
         if not study.study_uid:
-            _hold_nameless(context, source_name, study.patient_id)
+            _hold_without_uid(context, source_name, study.patient_id)
             continue
         ref = context.pseudonyms.reference(source_name, study.study_uid)
-        identity = {
-            "study_uid": study.study_uid,
-            "patient_id": study.patient_id,
-            "source": source_name,
-            **query_check.query_to_identity(study),
-        }
-        state = _enter(context, source_name, ref, identity)
-        doubtful = state is StudyState.HELD or query_check.is_unconfirmed(study)
-        if state in _OPEN and doubtful and _asked_anew(context, ref, identity):
-            state = StudyState.FOUND
-        if state is StudyState.VERIFIED and _taken_up(context, source, study, ref):
-            log.info("%s: the source has new instances, taking it up again", ref)
-            state = StudyState.FOUND
-        if state in FINISHED:
-            known += 1
+        if _enter_study(context, source, source_name, study, ref) in FINISHED:
+            finished += 1
         else:
             todo.append(ref)
     for path in source.strays():
         _hold_stray(context, source_name, path)
-    log.info("found %d studies to take; %d are settled or held already", len(todo), known)
+    log.info("found %d studies to process; %d are finished or held", len(todo), finished)
     return todo
 
 
 @dataclass(frozen=True)
 class IngestPreview:
-    """What an ingest would take; `instances` is what the source tells, 0 when it does not."""
+    """What an ingest would take.
+
+    Attributes
+    ----------
+    studies
+        How many studies the source answers with.
+    new
+        Those that the ledger does not know.
+    finished
+        Those that are verified, held or withdrawn.
+    instances
+        How many instances the source says they have; 0 when it does not say.
+    """
 
     studies: int = 0
     new: int = 0
@@ -97,7 +111,22 @@ class IngestPreview:
 def preview_ingest(
     context: ProjectContext, source_name: str, queries: Sequence[StudyQuery]
 ) -> IngestPreview:
-    """Tell what `find_studies` would take, and enter nothing. Raises as it does."""
+    """Count what `find_studies` would take, without entering anything.
+
+    Parameters
+    ----------
+    context
+        The project.
+    source_name
+        The source's name in the site settings.
+    queries
+        What to ask for; a study that several of them find counts once.
+
+    Raises
+    ------
+    ConfigError, SourceError, SourceUnavailableError
+        As in `find_studies`.
+    """
     for query in queries:
         query_check.check_single_values(query)
     source = open_source(context.site.source(source_name))
@@ -116,20 +145,58 @@ def preview_ingest(
     return IngestPreview(len(seen), new, finished, instances)
 
 
-def _taken_up(context: ProjectContext, source: Source, study: FoundStudy, ref: str) -> bool:
-    """Reopen a verified study that grew at its source; returns whether."""
+def _enter_study(
+    context: ProjectContext, source: Source, source_name: str, study: FoundStudy, ref: str
+) -> StudyState:
+    """Enter a study into the ledger, or reopen it if it has changed; return its state."""
+    identity = {
+        "study_uid": study.study_uid,
+        "patient_id": study.patient_id,
+        "source": source_name,
+        **query_check.query_to_identity(study),
+    }
+    state = _enter(context, source_name, ref, identity)
+    doubtful = state is StudyState.HELD or query_check.is_unconfirmed(study)
+    if state in _OPEN and doubtful and _record_query(context, ref, identity):
+        state = StudyState.FOUND
+    if state is StudyState.VERIFIED and _reopen_if_grown(context, source, study, ref):
+        log.info("%s: the source has new instances, the study is reopened", ref)
+        state = StudyState.FOUND
+    return state
+
+
+def _enter(
+    context: ProjectContext, source_name: str, ref: str, identity: Mapping[str, str]
+) -> StudyState:
+    return context.ledger.studies.add_found(
+        ref,
+        context.project.name,
+        source_name,
+        context.profile.hash,
+        context.vault.seal(ref, identity),
+    )
+
+
+def _reopen_if_grown(context: ProjectContext, source: Source, study: FoundStudy, ref: str) -> bool:
+    """Reopen a verified study that has grown at its source; return whether it has."""
     if isinstance(source, ReceivedSource):
         return reopen_if_new(context, source, study, ref)
-    if _count(source, study) <= context.ledger.studies.count_files(ref):
+    if _count_instances(source, study) <= context.ledger.studies.count_files(ref):
         return False
     context.ledger.studies.reopen(ref)
     return True
 
 
-def _asked_anew(context: ProjectContext, ref: str, identity: dict[str, str]) -> bool:
-    """Note another question that a study answers as well as the one before; returns whether.
+def _count_instances(source: Source, study: FoundStudy) -> int:
+    """Return how many instances the source has; list them if it does not say."""
+    return len(source.list_instances(study)) if study.instances is None else study.instances
 
-    A study that was held because nobody had asked for it is released.
+
+def _record_query(context: ProjectContext, ref: str, identity: dict[str, str]) -> bool:
+    """Record another query that a study answers as well as the one before.
+
+    A study that was held because no query had asked for it goes on. Return whether the query was
+    recorded.
     """
     held = context.ledger.studies.held_code(ref)
     if held not in ("", query_check.NOT_ASKED_FOR):
@@ -143,33 +210,50 @@ def _asked_anew(context: ProjectContext, ref: str, identity: dict[str, str]) -> 
         context.ledger.vault.replace(ref, context.vault.seal(ref, {**before, **identity}))
         if held:
             context.ledger.studies.unhold(ref)
-            log.info("%s: asked for by another question, taking it up again", ref)
+            log.info("%s: another query asks for the study, it goes on", ref)
     return True
 
 
-def _count(source: Source, study: FoundStudy) -> int:
-    """Give how many instances the source has, listed where it does not tell."""
-    return len(source.list_instances(study)) if study.instances is None else study.instances
+def _hold_entry(
+    context: ProjectContext,
+    source_name: str,
+    key: str,
+    identity: Mapping[str, str],
+    code: str,
+    detail: str,
+) -> None:
+    """Hold something of a source that is not a study, unless it is held already.
+
+    `key` tells it from other entries of the source.
+    """
+    ref = context.pseudonyms.reference(source_name, key)
+    if _enter(context, source_name, ref, {"study_uid": "", "patient_id": "", **identity}) is (
+        StudyState.HELD
+    ):
+        return
+    context.ledger.studies.hold(ref, code, detail)
+    log.warning("%s: held, %s", ref, code)
 
 
-def _enter(
-    context: ProjectContext, source_name: str, ref: str, identity: dict[str, str]
-) -> StudyState:
-    return context.ledger.studies.add_found(
-        ref,
-        context.project.name,
-        source_name,
-        context.profile.hash,
-        context.vault.seal(ref, identity),
-    )
+def _hold_without_uid(context: ProjectContext, source_name: str, patient_id: str) -> None:
+    if context.site.source(source_name).kind == "folder":
+        return  # its files come one by one, as strays
+    detail = "the source lists a study without a valid StudyInstanceUID; correct it there"
+    identity = {"patient_id": patient_id}
+    key = f"nameless:{patient_id}"
+    _hold_entry(context, source_name, key, identity, "no-study-uid", detail)
 
 
 def _hold_stray(context: ProjectContext, source_name: str, path: Path) -> None:
+    """Hold a file of a drop folder that belongs to no study, with a copy in the quarantine."""
     identity = {"study_uid": "", "patient_id": "", "file": displayable_path(Path(path.name))}
     try:
         digest = sha256_of(path)
     except OSError as error:
-        _hold_unreadable(context, source_name, identity, error)
+        why = error.strerror or type(error).__name__
+        detail = f"a file of the folder cannot be read: {why}; let this account read it"
+        key = f"unreadable:{identity['file']}"
+        _hold_entry(context, source_name, key, identity, "unreadable-file", detail)
         return
     ref = context.pseudonyms.reference(source_name, f"stray:{digest}")
     if _enter(context, source_name, ref, identity) is StudyState.HELD:
@@ -180,29 +264,8 @@ def _hold_stray(context: ProjectContext, source_name: str, path: Path) -> None:
     log.warning("%s: held, %s", ref, code)
 
 
-def _hold_nameless(context: ProjectContext, source_name: str, patient_id: str) -> None:
-    if context.site.source(source_name).kind == "folder":
-        return  # its files come one by one, as strays
-    ref = context.pseudonyms.reference(source_name, f"nameless:{patient_id}")
-    identity = {"study_uid": "", "patient_id": patient_id}
-    if _enter(context, source_name, ref, identity) is not StudyState.HELD:
-        detail = "the source lists a study without a valid StudyInstanceUID; correct it there"
-        context.ledger.studies.hold(ref, "no-study-uid", detail)
-
-
-def _hold_unreadable(
-    context: ProjectContext, source_name: str, identity: dict[str, str], error: OSError
-) -> None:
-    ref = context.pseudonyms.reference(source_name, f"unreadable:{identity['file']}")
-    if _enter(context, source_name, ref, identity) is not StudyState.HELD:
-        why = error.strerror or type(error).__name__
-        detail = f"a file of the folder cannot be read: {why}; let this account read it"
-        context.ledger.studies.hold(ref, "unreadable-file", detail)
-        log.warning("%s: held, unreadable-file", ref)
-
-
 def _why_stray(path: Path) -> tuple[str, str]:
-    """Say why a file is of no study: it names none, or what is wrong with it as DICOM."""
+    """Return code and text of why a file belongs to no study."""
     try:
         pydicom.dcmread(path, stop_before_pixels=True)
     except Exception:

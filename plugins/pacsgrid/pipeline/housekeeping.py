@@ -1,6 +1,6 @@
-"""Housekeeping: what nobody needs any more is removed, what somebody may need is left.
+"""Housekeeping: remove what nobody needs any more.
 
-Every removal is safe to repeat; what belongs to a study on its way is never touched.
+Every removal is safe to repeat. Nothing of a study that is still being processed is touched.
 """
 
 from __future__ import annotations
@@ -22,7 +22,19 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class CleanupReport:
-    """How many rooms, quarantines, selections and received files were removed."""
+    """How much was removed.
+
+    Attributes
+    ----------
+    folders
+        Studies whose staging or outbox was wiped.
+    quarantines
+        Studies whose quarantine was removed.
+    selections
+        Old selections of patients or studies.
+    received
+        Files in receivers' folders.
+    """
 
     folders: int = 0
     quarantines: int = 0
@@ -33,38 +45,62 @@ class CleanupReport:
 def clean_up(
     context: ProjectContext, keep_rejected: timedelta, keep_selections: timedelta
 ) -> CleanupReport:
-    """Clean up after a project.
+    """Remove what a project does not need any more.
 
-    Removed are staging and outbox of studies that are verified or withdrawn, what was taken through
-    or given up from the receiver's folder, the quarantine of studies that a steward rejected, or
-    whose patient had withdrawn, longer ago than `keep_rejected`, and selections older than
-    `keep_selections`.
+    This is: staging and outbox of studies that are verified or withdrawn; received files that
+    are proven or rejected; old quarantines of studies that a steward rejected or whose patient
+    had withdrawn; and old selections.
+
+    Parameters
+    ----------
+    context
+        The project.
+    keep_rejected
+        How long such a quarantine is kept.
+    keep_selections
+        How long a selection is kept.
+
+    Raises
+    ------
+    RetryableError
+        The ledger does not answer.
     """
     received = clean_up_received(context)
-    folders = 0
-    for study in context.ledger.studies.find(
-        context.project.name, (StudyState.VERIFIED, StudyState.WITHDRAWN)
-    ):
-        with context.ledger.studies.lock(study.ref) as ours:
-            there = context.folders(study.ref)
-            if ours and (there.staging.exists() or there.outbox.exists()):
-                there.wipe()
-                folders += 1
-    quarantines = 0
-    waiting = {
-        row.ref
-        for row in context.ledger.held.queue(context.project.name)
-        if row.code not in GIVEN_UP
-    }
-    for study in context.ledger.studies.find(context.project.name):
-        room = context.folders(study.ref).quarantine
-        if study.ref not in waiting and _older(room, keep_rejected):
-            shutil.rmtree(room, ignore_errors=True)
-            quarantines += 1
+    folders = _wipe_finished(context)
+    quarantines = _remove_quarantines(context, keep_rejected)
     selections = context.ledger.selections.remove_older(keep_selections)
-    log.info("removed %d rooms, %d quarantines, %d selections", folders, quarantines, selections)
+    log.info(
+        "removed work folders of %d studies, %d quarantines, %d selections",
+        folders,
+        quarantines,
+        selections,
+    )
     return CleanupReport(folders, quarantines, selections, received)
 
 
-def _older(room: Path, age: timedelta) -> bool:
-    return room.is_dir() and time.time() - room.stat().st_mtime > age.total_seconds()
+def _wipe_finished(context: ProjectContext) -> int:
+    wiped = 0
+    states = (StudyState.VERIFIED, StudyState.WITHDRAWN)
+    for study in context.ledger.studies.find(context.project.name, states):
+        with context.ledger.studies.lock(study.ref) as ours:
+            folders = context.folders(study.ref)
+            if ours and (folders.staging.exists() or folders.outbox.exists()):
+                folders.wipe()
+                wiped += 1
+    return wiped
+
+
+def _remove_quarantines(context: ProjectContext, keep: timedelta) -> int:
+    removed = 0
+    name = context.project.name
+    waiting = {row.ref for row in context.ledger.held.queue(name) if row.code not in GIVEN_UP}
+    for study in context.ledger.studies.find(name):
+        quarantine = context.folders(study.ref).quarantine
+        if study.ref not in waiting and _is_older(quarantine, keep):
+            shutil.rmtree(quarantine, ignore_errors=True)
+            removed += 1
+    return removed
+
+
+def _is_older(folder: Path, age: timedelta) -> bool:
+    return folder.is_dir() and time.time() - folder.stat().st_mtime > age.total_seconds()

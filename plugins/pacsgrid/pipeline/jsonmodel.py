@@ -1,13 +1,13 @@
-"""Values in the DICOM JSON model (PS3.18 F.2), as every JSON parser takes them.
+"""Write values in the DICOM JSON model (PS3.18 F.2) so that every JSON parser can read them.
 
-JSON has no NaN and no infinity, and numbers beyond 2**53 lose digits in most parsers; UTF-8 has no
-lone surrogates. What a data set may hold all the same is given as the model allows it:
+JSON has no NaN and no infinity, numbers beyond 2**53 lose digits in most parsers, and UTF-8 has no
+lone surrogates. A data set may hold such values. They are written as the model allows:
 
-- DS, IS, SV and UV as strings where a number would not be the same (F.2.3, note)
-- FL and FD that are no finite number as null, the model's empty value (F.2.5); the instance itself
-  has them
+- DS, IS, SV and UV as strings where a number would not have the same value (F.2.3, note)
+- FL and FD that are not finite as null, the model's empty value (F.2.5); only the instance itself
+  keeps them
 - DS and IS that break the rules of their VR as null too
-- characters that are none as U+FFFD
+- lone surrogates as U+FFFD
 """
 
 from __future__ import annotations
@@ -28,14 +28,22 @@ _DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
 _TAG = re.compile(r"[0-9A-F]{8}", re.ASCII)
 _VR = re.compile(r"[A-Z]{2}", re.ASCII)
-# Integers up to here are the same in every parser (RFC 8259 section 6).
+# Every parser reads integers up to here exactly (RFC 8259 section 6).
 EXACT = (1 << 53) - 1
 _TEXT_NUMBERS = {"DS", "IS"}
 _NAME_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 
 
 def vr_of(dataset: Dataset, tag: BaseTag) -> str:
-    """Return an element's VR, without reading its value."""
+    """Return an element's VR without converting its value.
+
+    Parameters
+    ----------
+    dataset
+        The data set.
+    tag
+        A tag that it has.
+    """
     vr = dataset.get_item(tag).VR
     if vr:
         return str(vr)
@@ -47,32 +55,39 @@ def vr_of(dataset: Dataset, tag: BaseTag) -> str:
 
 
 def element(dataset: Dataset, tag: BaseTag) -> Json:
-    """Return one element, not a sequence, with its VR and what it has of a value.
+    """Return an element of the model: its VR, and its value if it has one.
+
+    Parameters
+    ----------
+    dataset
+        The data set.
+    tag
+        A tag that it has; not of a sequence.
 
     Raises
     ------
     Exception
-        Whatever pydicom makes of a value that breaks its VR's rules.
+        Whatever pydicom raises for a value that breaks its VR's rules.
     """
     vr = vr_of(dataset, tag)
     if vr in _TEXT_NUMBERS:
         return _valued(vr, [_number(vr, text) for text in _texts(dataset, tag)])
-    told: Json = dataset[tag].to_json_dict(None, 1 << 30)
-    told["vr"] = str(told["vr"])
-    return _valued(told["vr"], told["Value"]) if "Value" in told else told
+    attribute: Json = dataset[tag].to_json_dict(None, 1 << 30)
+    attribute["vr"] = str(attribute["vr"])
+    return _valued(attribute["vr"], attribute["Value"]) if "Value" in attribute else attribute
 
 
 def portable(attributes: Mapping[str, Any]) -> Json:
-    """Return attributes of the model that came from elsewhere, as `element` would give them.
+    """Return attributes of the model from another program, as `element` would return them.
 
-    What is no attribute is left out.
+    What is not an attribute is left out.
     """
     found: Json = {}
-    for tag, told in attributes.items():
-        vr = told.get("vr") if isinstance(told, dict) else None
+    for tag, attribute in attributes.items():
+        vr = attribute.get("vr") if isinstance(attribute, dict) else None
         if not _TAG.fullmatch(tag) or not isinstance(vr, str) or not _VR.fullmatch(vr):
             continue
-        values = told.get("Value", [])
+        values = attribute.get("Value", [])
         if not isinstance(values, list):
             continue
         if values and vr == "SQ":
@@ -80,7 +95,7 @@ def portable(attributes: Mapping[str, Any]) -> Json:
             found[tag] = {"vr": "SQ", "Value": items}
         elif values:
             found[tag] = _valued(vr, values)
-        elif isinstance(inline := told.get("InlineBinary"), str):
+        elif isinstance(inline := attribute.get("InlineBinary"), str):
             found[tag] = {"vr": vr, "InlineBinary": text(inline)}
         else:
             found[tag] = {"vr": vr}
@@ -88,7 +103,7 @@ def portable(attributes: Mapping[str, Any]) -> Json:
 
 
 def text(value: str) -> str:
-    """Return text that UTF-8 can hold."""
+    """Return a text with its lone surrogates replaced, so that it can be written in UTF-8."""
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -97,7 +112,7 @@ def text(value: str) -> str:
 
 
 def _texts(dataset: Dataset, tag: BaseTag) -> list[str]:
-    """Return the values of a DS or IS as they are written; what pydicom read may differ."""
+    """Return the values of a DS or IS as they are written; pydicom may have rounded them."""
     raw = dataset.get_item(tag)
     if isinstance(raw, RawDataElement):
         written = (raw.value or b"").decode("latin-1")
@@ -112,13 +127,13 @@ def _texts(dataset: Dataset, tag: BaseTag) -> list[str]:
 def _number(vr: str, written: str) -> int | float | str | None:
     written = written.strip(" \0")
     if vr == "IS" and _INTEGER.fullmatch(written):
-        # Digits that int() would refuse to read are kept as they are.
+        # int() refuses very long digits; those stay a string.
         exact = len(written) < 18 and abs(int(written)) <= EXACT
         return int(written) if exact else written
     if not _DECIMAL.fullmatch(written):
         return None
     number = float(written)
-    # An IS of 1.5 is none, and 1 would be another value.
+    # An IS of 1.5 is not an integer, and 1 would be another value: keep the text.
     return number if vr == "DS" and math.isfinite(number) else written
 
 
@@ -135,7 +150,7 @@ def _value(vr: str, value: Any) -> Any:
     if isinstance(value, int):
         if abs(value) <= EXACT:
             return value
-        # The longest DICOM has are of 64 bits; longer ones Python does not even write.
+        # DICOM has at most 64 bits, and Python refuses to write very long integers.
         return str(value) if value.bit_length() <= 64 else None
     if isinstance(value, float):
         return value if math.isfinite(value) else None
@@ -146,18 +161,18 @@ def _value(vr: str, value: Any) -> Any:
     return None
 
 
-def data_element(tag: str, told: Mapping[str, Any]) -> DataElement:
-    """Return an element as DIMSE encodes it; what its VR cannot hold is empty.
+def data_element(tag: str, attribute: Mapping[str, Any]) -> DataElement:
+    """Return an element as DIMSE encodes it; values that its VR cannot hold are empty.
 
     Parameters
     ----------
     tag
-        In eight hex digits.
-    told
-        An attribute of the model with a value, as `element` and `portable` give it.
+        The tag in eight hex digits.
+    attribute
+        An attribute of the model with a value, as `element` and `portable` return it.
     """
-    vr = str(told["vr"])
-    values = [_encodable(vr, one) for one in told["Value"]]
+    vr = str(attribute["vr"])
+    values = [_encodable(vr, one) for one in attribute["Value"]]
     if vr in _TEXT_NUMBERS:
         return DataElement(int(tag, 16), vr, values if len(values) > 1 else values[0])
     return DataElement.from_json(Dataset, tag, vr, values, "Value")

@@ -1,4 +1,4 @@
-"""A site's keys in one file, sealed with a passphrase: the part of a backup that is kept apart."""
+"""Seal a site's keys in one file with a passphrase: the part of a backup that is kept apart."""
 
 from __future__ import annotations
 
@@ -17,23 +17,35 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from pacsgrid.errors import ConfigError
 
 _KIND = "pacsgrid keys 1"
-# RFC 7914: N, r, p; 128 MiB of memory and about half a second.
+# Parameters of scrypt (RFC 7914): 128 MiB of memory and about half a second.
 _COST = {"n": 1 << 17, "r": 8, "p": 1}
 _SHORTEST = 12
 
 
 def fingerprint(key: bytes) -> str:
-    """Return what tells keys apart and says nothing of them."""
+    """Return a text that tells keys apart and reveals nothing of them."""
     return hmac.new(key, b"pacsgrid backup: which key", hashlib.sha256).hexdigest()[:32]
 
 
 def seal(keys: Mapping[str, bytes], passphrase: bytes) -> bytes:
-    """Return the keys sealed with AES-256-GCM under a key that scrypt makes of the passphrase.
+    """Seal keys with AES-256-GCM, under a key that scrypt derives from the passphrase.
+
+    Parameters
+    ----------
+    keys
+        The keys by name.
+    passphrase
+        At least 12 bytes.
+
+    Returns
+    -------
+    bytes
+        The content of the sealed file.
 
     Raises
     ------
     ConfigError
-        The passphrase has fewer than 12 bytes.
+        The passphrase is too short.
     """
     if len(passphrase) < _SHORTEST:
         raise ConfigError(f"the passphrase must have {_SHORTEST} characters or more")
@@ -47,7 +59,27 @@ def seal(keys: Mapping[str, bytes], passphrase: bytes) -> bytes:
 
 
 def unseal(where: Path, content: bytes, passphrase: bytes) -> dict[str, bytes]:
-    """Return the keys by name; raises ConfigError for another passphrase or a damaged file."""
+    """Open what `seal` returned.
+
+    Parameters
+    ----------
+    where
+        The file's path, for messages.
+    content
+        The file's content.
+    passphrase
+        What it was sealed with.
+
+    Returns
+    -------
+    dict
+        The keys by name.
+
+    Raises
+    ------
+    ConfigError
+        The passphrase is another one, or the file is damaged or no sealed keys.
+    """
     try:
         given = json.loads(content)
         if given["kind"] != _KIND:
@@ -58,7 +90,9 @@ def unseal(where: Path, content: bytes, passphrase: bytes) -> dict[str, bytes]:
     except InvalidTag:
         raise ConfigError(f"{where}: the passphrase does not open it, or it is damaged") from None
     except (ValueError, KeyError, TypeError):
-        raise ConfigError(f"{where}: no keys that pacsgrid sealed") from None
+        raise ConfigError(
+            f"{where}: not a file of sealed keys; name the one that was written with the backup"
+        ) from None
 
 
 def _cipher(passphrase: bytes, salt: bytes) -> AESGCM:

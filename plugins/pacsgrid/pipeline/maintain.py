@@ -1,7 +1,7 @@
-"""Keep: the nightly work that makes every project have what its policy asks for.
+"""Maintain: the nightly work that gives every project what its policy asks for.
 
-What is missing is computed from the ledger and the catalogs and only that is done, so any order
-of failures converges.
+What is missing is computed from the ledger and the catalogs, and only that is done. So it does not
+matter in which order things failed.
 """
 
 from __future__ import annotations
@@ -13,31 +13,44 @@ from datetime import UTC, datetime, timedelta
 
 from pacsgrid import grid
 from pacsgrid.errors import PacsgridError, RetryableError
-from pacsgrid.ledger import DEPOSITED, InstanceRow, ReplicationTask
+from pacsgrid.ledger import DEPOSITED, InstanceRecord, ReplicationTask
 from pacsgrid.model import AVU, StudyState
 from pacsgrid.pipeline.context import ProjectContext
 from pacsgrid.pipeline.ensure_replicas import ensure_replicas
 from pacsgrid.pipeline.release import release_collection
 from pacsgrid.pipeline.steps import advance, clear_work_folders
-from pacsgrid.pipeline.studies import collection_of_study, is_reachable
+from pacsgrid.pipeline.studies import is_reachable
 from pacsgrid.pipeline.study_documents import put_study_documents
 from pacsgrid.pipeline.withdraw import erase_pending
 
 log = logging.getLogger(__name__)
 
-
-# An ingest that has not touched a study for so long has ended or died.
+# An ingest that has not touched an anonymised study for this long has ended or died.
 STALLED = timedelta(hours=1)
 
 
 @dataclass
 class MaintenanceReport:
-    """What one run of `tend` did and found.
+    """What one run of `maintain` did and found.
 
-    ``studies`` counts the studies that were looked after, each once; ``finished`` those whose
-    ingest had stopped on the way and that are verified now. ``lost`` names instances without a
-    good replica anywhere, as (study reference, SOP UID); ``postponed`` counts duties in zones
-    that are away, ``failures`` tells what failed.
+    Attributes
+    ----------
+    studies
+        How many studies were looked after, each counted once.
+    finished
+        How many of them were verified after their ingest had stopped on the way.
+    repaired
+        Replicas that were replaced or made.
+    restored
+        Objects that a zone had lost and that were put again.
+    copied
+        Objects that were copied to partners.
+    postponed
+        Duties in zones that do not answer.
+    lost
+        Instances without a good replica anywhere, as (study reference, SOP UID).
+    failures
+        What failed and is to be tried again.
     """
 
     studies: int = 0
@@ -53,58 +66,57 @@ class MaintenanceReport:
 def maintain(
     context: ProjectContext, now: datetime | None = None, everything: bool = False
 ) -> MaintenanceReport:
-    """Do a night's duties of a project: copies, verification from storage, repair.
+    """Do a project's duties: copies, verification from storage, repair, pending withdrawals.
 
     Studies that an ingest left between deposit and verification are taken to the end, and so are
     anonymised ones that nobody has touched for an hour.
 
     Parameters
     ----------
+    context
+        The project.
     now
         The time that proofs are dated with and due dates are counted from.
     everything
-        Verify every replica now, however new its proof is.
+        Whether to verify every replica now, however new its proof is.
 
     Raises
     ------
     RetryableError
-        The ledger does not answer. A zone that does not only postpones its own duties.
+        The ledger does not answer. A zone that does not answer only postpones its own duties.
     """
     now = now or datetime.now(UTC)
-    night = MaintenanceReport()
-    night.failures += [f"withdrawal in zone {zone}" for zone in erase_pending(context, now)]
+    report = MaintenanceReport()
+    report.failures += [f"withdrawal in zone {zone}" for zone in erase_pending(context, now)]
     seen: set[str] = set()
-    for ref in _stopped(context, now):
+    for ref in _stopped_studies(context, now):
         if is_reachable(context, context.home, now):
             seen.add(ref)
-            _finish(context, ref, night)
-    project, policy = context.project.name, context.project.replication
-    plan = context.ledger.tasks
-    tasks = list(plan.all(project, policy) if everything else plan.due(project, policy, now))
-    for duty in tasks:
-        zone = context.zone(duty.zone)
+            _finish(context, ref, report)
+    for task in _tasks(context, now, everything):
+        zone = context.zone(task.zone)
         if not is_reachable(context, zone, now):
-            night.postponed += 1
+            report.postponed += 1
             continue
-        with context.ledger.studies.lock(duty.ref) as ours:
-            if not ours or context.ledger.studies.state(duty.ref) is StudyState.WITHDRAWN:
+        with context.ledger.studies.lock(task.ref) as ours:
+            if not ours or context.ledger.studies.state(task.ref) is StudyState.WITHDRAWN:
                 continue
-            seen.add(duty.ref)
+            seen.add(task.ref)
             try:
-                _keep(context, duty, zone, night, now)
+                _maintain_study(context, task, zone, report, now)
             except PacsgridError as error:
-                log.warning("%s: %s", duty.ref, error)
-                night.failures.append(f"{duty.ref}: {error}")
-    night.studies = len(seen)
+                log.warning("%s: %s", task.ref, error)
+                report.failures.append(f"{task.ref}: {error}")
+    report.studies = len(seen)
     if is_reachable(context, context.home, now):
         try:
-            _keep_releases(context, night, now)
+            _repair_releases(context, report, now)
         except PacsgridError as error:
-            night.failures.append(f"releases: {error}")
-    return night
+            report.failures.append(f"releases: {error}")
+    return report
 
 
-def _stopped(context: ProjectContext, now: datetime) -> list[str]:
+def _stopped_studies(context: ProjectContext, now: datetime) -> list[str]:
     """Return the studies whose ingest has stopped between anonymiser and verification."""
     states = (StudyState.ANONYMISED, StudyState.DEPOSITED, StudyState.REPLICATED)
     return [
@@ -115,71 +127,78 @@ def _stopped(context: ProjectContext, now: datetime) -> list[str]:
     ]
 
 
-def _finish(context: ProjectContext, ref: str, night: MaintenanceReport) -> None:
-    """Take a study that has left the anonymiser to its end, unless a worker has it."""
+def _finish(context: ProjectContext, ref: str, report: MaintenanceReport) -> None:
+    """Take an anonymised study to its end, unless a worker has it."""
     with context.ledger.studies.lock(ref) as ours:
         if not ours:
             return
         try:
             if advance(context, ref, StudyState.VERIFIED):
-                night.finished += 1
+                report.finished += 1
         except RetryableError as error:
             log.warning("%s: %s", ref, error)
-            night.failures.append(f"{ref}: {error}")
+            report.failures.append(f"{ref}: {error}")
     clear_work_folders(context, [ref])
 
 
-def _keep(
+def _tasks(context: ProjectContext, now: datetime, everything: bool) -> list[ReplicationTask]:
+    project, policy = context.project.name, context.project.replication
+    if everything:
+        return list(context.ledger.tasks.all(project, policy))
+    return list(context.ledger.tasks.due(project, policy, now))
+
+
+def _maintain_study(
     context: ProjectContext,
-    duty: ReplicationTask,
+    task: ReplicationTask,
     zone: grid.Zone,
-    night: MaintenanceReport,
+    report: MaintenanceReport,
     now: datetime,
 ) -> None:
-    ref = duty.ref
+    ref = task.ref
     rows = context.ledger.instances.of_study(ref)
     if context.ledger.studies.state(ref) not in DEPOSITED:
-        # It was taken up again or held; what is proven of it is still in the zones' care.
-        once = {proof.sop_uid for proof in context.ledger.proofs.of_study(ref)}
-        rows = [row for row in rows if row.sop_uid in once]
+        # The study was reopened or held. What was proven once must still be kept in the zones.
+        proven = {proof.sop_uid for proof in context.ledger.proofs.of_study(ref)}
+        rows = [row for row in rows if row.sop_uid in proven]
     if not rows:
         return
-    done = ensure_replicas(context, ref, zone, rows, now, copy_first=duty.oldest is None)
-    night.repaired += done.repaired
-    night.restored += done.restored
-    night.copied += done.copied
-    if done.absent:
+    outcome = ensure_replicas(context, ref, zone, rows, now, copy_first=task.oldest is None)
+    report.repaired += outcome.repaired
+    report.restored += outcome.restored
+    report.copied += outcome.copied
+    if outcome.absent:
         elsewhere = {p.sop_uid for p in context.ledger.proofs.of_study(ref) if p.good}
-        night.lost.update((ref, r.sop_uid) for r in done.absent if r.sop_uid not in elsewhere)
-    _keep_documents(context, ref, zone, rows, night, now)
-    if not done.lacking:
+        report.lost.update((ref, r.sop_uid) for r in outcome.absent if r.sop_uid not in elsewhere)
+    _maintain_documents(context, ref, zone, rows, report, now)
+    if not outcome.lacking:
         date = AVU("pacsgrid.verified", now.date().isoformat())
-        grid.set_avu(zone, collection_of_study(context, zone, rows), date)
+        grid.set_avu(zone, grid.collection_of_study(zone, context.project.name, rows), date)
 
 
-def _keep_documents(
+def _maintain_documents(
     context: ProjectContext,
     ref: str,
     zone: grid.Zone,
-    rows: Sequence[InstanceRow],
-    night: MaintenanceReport,
+    rows: Sequence[InstanceRecord],
+    report: MaintenanceReport,
     now: datetime,
 ) -> None:
-    """Mend the study's manifest and report; what cannot be mended is written anew."""
-    collection = collection_of_study(context, zone, rows)
-    done = grid.repair_documents(zone, collection, now)
-    night.repaired += done.repaired
-    for path in done.lost:
+    """Repair the study's manifest and report; write again what cannot be repaired."""
+    collection = grid.collection_of_study(zone, context.project.name, rows)
+    repair = grid.repair_documents(zone, collection, now)
+    report.repaired += repair.repaired
+    for path in repair.lost:
         grid.remove_object(zone, path)
-    put_study_documents(context, ref, zone, collection, rows)
+    put_study_documents(context, ref, zone, rows)
 
 
-def _keep_releases(context: ProjectContext, night: MaintenanceReport, now: datetime) -> None:
+def _repair_releases(context: ProjectContext, report: MaintenanceReport, now: datetime) -> None:
+    """Repair the documents of the releases that have not been retired."""
     project = context.project.name
     for row in context.ledger.releases.versions(project):
         if row.retired_at is None:
-            done = grid.repair_documents(
-                context.home, release_collection(context.home, project, row.name, row.version), now
-            )
-            night.repaired += done.repaired
-            night.failures += [f"release document lost: {path}" for path in done.lost]
+            collection = release_collection(context.home, project, row.name, row.version)
+            repair = grid.repair_documents(context.home, collection, now)
+            report.repaired += repair.repaired
+            report.failures += [f"release document lost: {path}" for path in repair.lost]

@@ -1,4 +1,4 @@
-"""A study's manifest: what it consists of, with checksums, and how it is asked for."""
+"""A study's manifest: its instances with their checksums and the attributes for queries."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from pacsgrid.deid import REPORT_NAME
 from pacsgrid.errors import ZoneError
-from pacsgrid.ledger import InstanceRow
+from pacsgrid.ledger import InstanceRecord
 from pacsgrid.pipeline.attributes import Json, merge_levels, split_by_level
 from pacsgrid.uids import is_uid
 
@@ -18,7 +18,17 @@ MANIFEST = "manifest.json"
 
 @dataclass(frozen=True)
 class ManifestEntry:
-    """An instance; `own` are the attributes that its study and series do not have."""
+    """An instance in a manifest.
+
+    Attributes
+    ----------
+    series, sop
+        SeriesInstanceUID and SOPInstanceUID.
+    sha256, size
+        SHA-256 in hex and bytes of the file.
+    own
+        The attributes that its study and series do not have (DICOM JSON).
+    """
 
     series: str
     sop: str
@@ -29,14 +39,28 @@ class ManifestEntry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A study's manifest, of this version or of one that had no attributes yet.
+    """A study's manifest.
+
+    Manifests of early versions have no attributes.
 
     Attributes
     ----------
+    project
+        The project's name.
+    subject
+        The patient's pseudonym.
+    study
+        StudyInstanceUID.
+    profile, profile_hash
+        Name and hash of the de-identification profile.
+    report_sha256
+        SHA-256 of the de-identification report in hex; None without one.
     shared
-        The attributes (DICOM JSON, PS3.18 F.2) that all instances of the study have.
+        The attributes (DICOM JSON model, PS3.18 F.2) that all instances of the study have.
     series
-        Those of each series' instances, by series UID.
+        The attributes that all instances of a series have, by series UID.
+    instances
+        The instances.
     """
 
     project: str
@@ -50,16 +74,30 @@ class Manifest:
     instances: tuple[ManifestEntry, ...]
 
     @classmethod
-    def of(
+    def build(
         cls,
-        rows: Sequence[InstanceRow],
+        rows: Sequence[InstanceRecord],
         known: Mapping[str, Json],
         project: str,
         profile: str,
         profile_hash: str,
         report_sha256: str | None,
     ) -> Self:
-        """Make the manifest of a study whose instances' attributes are `known` by SOP UID."""
+        """Build the manifest of a study.
+
+        Parameters
+        ----------
+        rows
+            The study's instances.
+        known
+            The attributes of each instance, by SOP UID.
+        project
+            The project's name.
+        profile, profile_hash
+            Name and hash of the de-identification profile.
+        report_sha256
+            SHA-256 of the de-identification report in hex; None without one.
+        """
         study, series, own = split_by_level({row.sop_uid: row.series_uid for row in rows}, known)
         return cls(
             project,
@@ -78,13 +116,13 @@ class Manifest:
 
     @classmethod
     def parse(cls, text: bytes) -> Self:
-        """Read a manifest; raises ZoneError when it is none."""
+        """Parse a manifest; raise ZoneError when it is not one."""
         try:
             given: dict[str, Any] = json.loads(text)
             attributes = given.get("attributes", {})
             listed = [(one["series"], one["sop"]) for one in given["instances"]]
             if not all(is_uid(uid) for uids in listed for uid in uids):
-                raise ZoneError(f"a {MANIFEST} names an instance by what is no UID")
+                raise ZoneError(f"a {MANIFEST} lists an instance whose UID is not a UID")
             return cls(
                 given["project"],
                 given["subject"],
@@ -109,11 +147,11 @@ class Manifest:
             raise ZoneError(f"a {MANIFEST} cannot be read: {type(error).__name__}") from None
 
     def attributes(self, one: ManifestEntry) -> Json:
-        """Return all that is known of an instance."""
+        """Return all attributes of an instance."""
         return merge_levels(self.shared, self.series.get(one.series, {}), one.own)
 
     def dump(self) -> bytes:
-        """Return the manifest as it stands in a zone, a line for each instance."""
+        """Return the manifest as it is stored, with a line for each instance."""
         head = {
             "project": self.project,
             "subject": self.subject,

@@ -1,20 +1,30 @@
-"""The anonymised files of a study that lie in the outbox until the study is verified."""
+"""The anonymised files of a study, which lie in the outbox until the study is verified."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pacsgrid.ledger import InstanceRow
+from pacsgrid.ledger import InstanceRecord
 from pacsgrid.model import AnonymisedInstance
 from pacsgrid.pipeline.context import ProjectContext
 from pacsgrid.uids import place
 
 
 def outbox_instances(
-    context: ProjectContext, ref: str, rows: Sequence[InstanceRow]
+    context: ProjectContext, ref: str, rows: Sequence[InstanceRecord]
 ) -> list[AnonymisedInstance]:
-    """Return instances with the path of each in the outbox, whether the file is there or not."""
-    room = context.folders(ref).outbox
+    """Return instances with the path of each in the outbox, whether or not the file exists.
+
+    Parameters
+    ----------
+    context
+        The study's project.
+    ref
+        The study's reference.
+    rows
+        The instances.
+    """
+    outbox = context.folders(ref).outbox
     return [
         AnonymisedInstance(
             study_uid=row.study_uid,
@@ -25,7 +35,7 @@ def outbox_instances(
             sop_class_uid="",
             sha256=row.sha256,
             size=row.size,
-            path=place(room, row.series_uid, row.sop_uid, suffix=".dcm"),
+            path=place(outbox, row.series_uid, row.sop_uid, suffix=".dcm"),
         )
         for row in rows
     ]

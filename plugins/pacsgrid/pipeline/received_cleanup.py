@@ -1,7 +1,7 @@
-"""When received files leave the receiver's folder: their instances are proven, or given up.
+"""Remove received files from the receiver's folder once they are proven or rejected.
 
-A file counts as taken through by its own SHA-256, which the ledger has with the instance that came
-of it: what comes meanwhile, or comes again with other content, stays.
+A file counts as processed by its own SHA-256, which the ledger stores with the instance that was
+made of it. A file that comes meanwhile, or that comes again with other content, stays.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pacsgrid.disk import sha256_of
 from pacsgrid.errors import ConfigError, HeldError, SourceUnavailableError
-from pacsgrid.ledger import InstanceRow
+from pacsgrid.ledger import InstanceRecord
 from pacsgrid.ledger.codes import GIVEN_UP
 from pacsgrid.model import AnonymisedInstance, FoundStudy, StudyState
 from pacsgrid.pacs.received_source import ReceivedSource
@@ -26,34 +26,49 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ProvenInstances:
-    """What is proven at home of a received study: instances by SOP UID, and their files' SHA-256.
+    """What is proven at home of a received study that was reopened.
 
-    Only what came since is taken through again; a PACS or drop folder gives the whole study.
+    Only files that came since are processed again; a PACS or drop folder gives the whole study.
+
+    Attributes
+    ----------
+    rows
+        The proven instances, by SOP UID.
+    files
+        The SHA-256 of the received files that they were made of.
     """
 
-    rows: dict[str, InstanceRow]
+    rows: dict[str, InstanceRecord]
     files: frozenset[str]
 
-    def against(self, made: AnonymisedInstance) -> HeldError | None:
-        """Say why a late instance cannot stand beside the settled ones; None when it can."""
+    def conflict_with(self, made: AnonymisedInstance) -> HeldError | None:
+        """Return why a late instance does not fit the proven ones; None when it does."""
         if any(row.subject != made.subject for row in self.rows.values()):
             return HeldError(
                 "patient-mismatch",
                 "a late file of this study bears another PatientID (0010,0020) than those that "
-                "were taken before; correct it at the source",
+                "were processed before; correct it at the source",
             )
         row = self.rows.get(made.sop_uid)
         if row is not None and row.sha256 != made.sha256:
             return HeldError(
                 "conflict",
-                f"instance {made.sop_uid} is known with SHA-256 {row.sha256}, now it came with "
+                f"instance {made.sop_uid} is known with SHA-256 {row.sha256}, but came again with "
                 f"{made.sha256}; compare them at the source",
             )
         return None
 
 
 def proven_instances(context: ProjectContext, ref: str) -> ProvenInstances | None:
-    """Return what is settled of a received study that was taken up again, None of any other."""
+    """Return what is proven of a received study that was reopened; None for any other study.
+
+    Parameters
+    ----------
+    context
+        The study's project.
+    ref
+        The study's reference.
+    """
     if not context.ledger.reports.before_reopening(ref) or _origin(context, ref) is None:
         return None
     home = context.home.settings.name
@@ -68,21 +83,45 @@ def proven_instances(context: ProjectContext, ref: str) -> ProvenInstances | Non
 
 
 def is_received(context: ProjectContext, ref: str) -> bool:
-    """Whether the study came by a receiver."""
+    """Return whether the study came through a receiver.
+
+    Parameters
+    ----------
+    context
+        The study's project.
+    ref
+        The study's reference.
+    """
     return _origin(context, ref) is not None
 
 
 def reopen_if_new(
     context: ProjectContext, source: ReceivedSource, study: FoundStudy, ref: str
 ) -> bool:
-    """Reopen a verified study of which something new came; returns whether.
+    """Reopen a verified study if new files of it came.
 
-    What is settled leaves before, so that it is not taken through once more.
+    Files that are proven are removed first, so that they are not processed once more.
+
+    Parameters
+    ----------
+    context
+        The study's project.
+    source
+        The receiver's folder.
+    study
+        The study, as found there.
+    ref
+        The study's reference.
+
+    Returns
+    -------
+    bool
+        Whether the study was reopened.
     """
     with context.ledger.studies.lock(ref) as ours:
         if not ours or context.ledger.studies.state(ref) is not StudyState.VERIFIED:
             return False
-        _, new = _leave_settled(context, source, study, ref)
+        _, new = _remove_processed(context, source, study, ref)
         if new:
             context.folders(ref).wipe()
             context.ledger.studies.reopen(ref)
@@ -90,36 +129,73 @@ def reopen_if_new(
 
 
 def remove_received(context: ProjectContext, ref: str) -> int:
-    """Let a study's files go as its state allows, the lock held; returns how many left.
+    """Remove the files of a study from the receiver's folder as far as its state allows.
 
-    Of a verified study goes what was taken through; a rejected one's files are in the quarantine
-    first. Of any other, nothing.
+    Of a verified study, the files that were processed are removed. The files of a rejected study
+    are copied to the quarantine first. The files of a withdrawn study are removed. Of any other
+    study, nothing is. The caller holds the study's lock.
+
+    Parameters
+    ----------
+    context
+        The study's project.
+    ref
+        The study's reference.
+
+    Returns
+    -------
+    int
+        How many files were removed.
     """
     origin = _origin(context, ref)
-    return _leave(context, *origin, ref) if origin else 0
+    return _remove(context, *origin, ref) if origin else 0
 
 
 def remove_rejected(context: ProjectContext, ref: str, sha256s: Collection[str]) -> int:
-    """Let single held files of a study go that a steward rejected; returns how many left.
+    """Remove single held files of a study that a steward rejected from the receiver's folder.
 
-    The quarantine has each of them first. The lock is held.
+    Each is copied to the quarantine first. The caller holds the study's lock.
+
+    Parameters
+    ----------
+    context
+        The study's project.
+    ref
+        The study's reference.
+    sha256s
+        The SHA-256 of the files, in hex.
+
+    Returns
+    -------
+    int
+        How many files were removed.
     """
     origin = _origin(context, ref)
-    if origin is None or not _ours(context, origin[0]):
+    if origin is None or not _owns(context, origin[0]):
         return 0
     source, study = origin
     folders = context.folders(ref)
-    return source.let_go(
-        study, lambda path: sha256_of(path) in sha256s and _set_aside(folders, path)
-    )
+
+    def is_rejected(path: Path) -> bool:
+        if sha256_of(path) not in sha256s:
+            return False
+        _quarantine(folders, path)
+        return True
+
+    return source.let_go(study, is_rejected)
 
 
 def clean_up_received(context: ProjectContext) -> int:
-    """Let go of every study in a receiver's folder what its state allows; returns how many files.
+    """Remove from receivers' folders what the state of each study allows.
 
-    This finds those of withdrawn patients too, whose way back is destroyed.
+    This finds the files of withdrawn patients too, whose identities the vault no longer holds.
+
+    Returns
+    -------
+    int
+        How many files were removed.
     """
-    gone = 0
+    removed = 0
     studies = context.ledger.studies.find(context.project.name)
     known = {study.ref for study in studies}
     for source in _receivers(context, {study.source for study in studies}):
@@ -130,20 +206,20 @@ def clean_up_received(context: ProjectContext) -> int:
                     continue
                 with context.ledger.studies.lock(ref) as ours:
                     if ours:
-                        gone += _leave(context, source, FoundStudy(uid, ""), ref)
+                        removed += _remove(context, source, FoundStudy(uid, ""), ref)
         except SourceUnavailableError as error:
             log.warning("%s", error)
-    if gone:
-        log.info("%d received files left the receiver's folder", gone)
-    return gone
+    if removed:
+        log.info("%d received files removed from the receiver's folder", removed)
+    return removed
 
 
 def _receivers(context: ProjectContext, names: Collection[str]) -> Iterator[ReceivedSource]:
-    """Give those of the sources that are receivers' folders."""
+    """Yield those of the sources that are receivers' folders."""
     for name in sorted(names):
         if name not in context.site.sources:
             continue
-        with suppress(ConfigError):  # a PACS whose connection is not there any more
+        with suppress(ConfigError):  # a PACS whose Airflow connection was removed
             settings = context.site.source(name)
             if settings.kind == "received":
                 yield ReceivedSource(settings)
@@ -164,52 +240,56 @@ def _origin(context: ProjectContext, ref: str) -> tuple[ReceivedSource, FoundStu
     return ReceivedSource(settings), FoundStudy(identity["study_uid"], identity["patient_id"])
 
 
-def _ours(context: ProjectContext, source: ReceivedSource) -> bool:
-    """Whether what the receiver takes in is for this project; another one may only read it."""
+def _owns(context: ProjectContext, source: ReceivedSource) -> bool:
+    """Return whether the receiver receives for this project; other projects may only read."""
     receiver = context.site.receiver
     if receiver is None or receiver.source != source.name:
         return True
     return receiver.project in ("", context.project.name)
 
 
-def _leave(context: ProjectContext, source: ReceivedSource, study: FoundStudy, ref: str) -> int:
+def _remove(context: ProjectContext, source: ReceivedSource, study: FoundStudy, ref: str) -> int:
     state = context.ledger.studies.state(ref)
-    if not _ours(context, source):
+    if not _owns(context, source):
         return 0
     if state is StudyState.VERIFIED:
-        gone, new = _leave_settled(context, source, study, ref)
-        if new:  # it may have been announced while the study was on its way
+        removed, new = _remove_processed(context, source, study, ref)
+        if new:  # it may have been announced while the study was being processed
             source.announce_again(study)
-        return gone
+        return removed
     if state is StudyState.WITHDRAWN:
         return source.let_go(study, lambda path: True)
     if state is StudyState.HELD and context.ledger.studies.held_code(ref) in GIVEN_UP:
         folders = context.folders(ref)
-        return source.let_go(study, lambda path: _set_aside(folders, path))
+
+        def quarantined(path: Path) -> bool:
+            _quarantine(folders, path)
+            return True
+
+        return source.let_go(study, quarantined)
     return 0
 
 
-def _leave_settled(
+def _remove_processed(
     context: ProjectContext, source: ReceivedSource, study: FoundStudy, ref: str
 ) -> tuple[int, bool]:
-    """Let go what a verified study was made of; returns how many, and whether anything is new."""
-    ours = _ours(context, source)
-    taken = context.ledger.received.of_study(ref)
-    waiting = {sha for _, sha in context.ledger.held.of_study(ref)}
+    """Remove what a verified study was made of; return how many, and whether any file is new."""
+    owned = _owns(context, source)
+    processed = context.ledger.received.of_study(ref)
+    held = {sha for _, sha in context.ledger.held.of_study(ref)}
     new = False
 
-    def goes(path: Path) -> bool:
+    def may_go(path: Path) -> bool:
         nonlocal new
         sha = sha256_of(path)
-        new = new or not (sha in taken or sha in waiting)
-        return ours and sha in taken
+        new = new or not (sha in processed or sha in held)
+        return owned and sha in processed
 
-    return source.let_go(study, goes), new
+    return source.let_go(study, may_go), new
 
 
-def _set_aside(folders: WorkFolders, path: Path) -> bool:
-    """Have the quarantine hold a file; returns True."""
+def _quarantine(folders: WorkFolders, path: Path) -> None:
+    """Copy a file to the quarantine unless it is there."""
     twin = folders.quarantine / path.name
     if not (twin.exists() and filecmp.cmp(twin, path, shallow=False)):
         folders.quarantine_file(path)
-    return True

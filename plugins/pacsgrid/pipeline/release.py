@@ -1,27 +1,37 @@
-"""Release: a cohort frozen as a list that researchers fetch, check and cite."""
+"""Release a cohort: freeze it as a list that researchers fetch, check and cite."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pacsgrid import grid
 from pacsgrid.errors import ConfigError
 from pacsgrid.grid.release_tickets import revoke_tickets_below
 from pacsgrid.grid.search import Criterion, search
-from pacsgrid.ledger import InstanceRow
+from pacsgrid.ledger import InstanceRecord
 from pacsgrid.pipeline.context import ProjectContext
-from pacsgrid.pipeline.release_documents import Documents, release_documents
+from pacsgrid.pipeline.release_documents import ReleaseVersion, release_documents
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+Members = Mapping[str, list[InstanceRecord]]
 
 
 @dataclass
 class CohortSummary:
-    """What a cohort would hold: counts, bytes, instances by modality."""
+    """What a cohort holds.
+
+    Attributes
+    ----------
+    subjects, studies, instances, bytes
+        How many there are.
+    modalities
+        Instances by modality.
+    """
 
     subjects: int = 0
     studies: int = 0
@@ -35,10 +45,31 @@ def select_cohort(
     criteria: Sequence[Criterion] = (),
     subjects: Sequence[str] = (),
     study_uids: Sequence[str] = (),
-) -> dict[str, list[InstanceRow]]:
-    """Return a cohort's instances by study: by AVU query in the home zone, or from a list.
+) -> dict[str, list[InstanceRecord]]:
+    """Select a cohort: by AVU query in the home zone, from a list, or both.
 
-    Only verified studies are in it. Raises ConfigError when nothing selects anything.
+    Parameters
+    ----------
+    context
+        The project.
+    criteria
+        AVUs that a study must have.
+    subjects
+        Pseudonyms of patients; all of their studies are selected.
+    study_uids
+        Anonymised study UIDs.
+
+    Returns
+    -------
+    dict
+        The instances of each selected study that is verified, by its reference.
+
+    Raises
+    ------
+    ConfigError
+        Nothing says what to select.
+    ZoneError, ZoneUnavailableError
+        The home zone refused the query, or does not answer.
     """
     if not (criteria or subjects or study_uids):
         raise ConfigError("a cohort needs criteria, subjects or study UIDs")
@@ -51,8 +82,8 @@ def select_cohort(
     return context.ledger.instances.verified(context.project.name, wanted, subjects)
 
 
-def summarise_cohort(members: dict[str, list[InstanceRow]]) -> CohortSummary:
-    """Count a cohort."""
+def summarise_cohort(members: Members) -> CohortSummary:
+    """Count what a cohort holds."""
     rows = [row for one in members.values() for row in one]
     return CohortSummary(
         subjects=len({row.subject for row in rows}),
@@ -66,63 +97,107 @@ def summarise_cohort(members: dict[str, list[InstanceRow]]) -> CohortSummary:
 def release_cohort(
     context: ProjectContext,
     name: str,
-    members: dict[str, list[InstanceRow]],
+    members: Members,
     title: str = "",
     withdrawn: int = 0,
 ) -> str:
-    """Freeze a cohort as the next version of a release; returns its collection in the home zone.
+    """Freeze a cohort as the next version of a release.
 
-    The same cohort again is the version that stands. What a version lists is never changed.
+    If the last version lists the same instances, no new one is made. What a version lists never
+    changes.
 
     Parameters
     ----------
+    context
+        The project.
+    name
+        The release's name.
+    members
+        The instances of each study, by its reference.
+    title
+        What readers call it; by default the names of project and release.
     withdrawn
-        How many studies the version before listed that were withdrawn since.
+        How many studies of the version before were withdrawn since.
+
+    Returns
+    -------
+    str
+        The version's collection in the home zone.
 
     Raises
     ------
     ConfigError
-        The name is not one, or the cohort is empty.
+        The name is not allowed, or the cohort is empty.
+    ZoneError, ZoneUnavailableError
+        The home zone refused, or does not answer.
     """
     if not _NAME.fullmatch(name):
         raise ConfigError(f"{name!r} is no name of a release; use letters, digits, '.', '-', '_'")
     if not members:
         raise ConfigError(f"release {name}: the cohort is empty; look at its preview")
     project, rows = context.project.name, [row for one in members.values() for row in one]
-    standing = context.ledger.releases.versions(project, name)
+    versions = context.ledger.releases.versions(project, name)
     digest = _digest(rows)
-    last = standing[-1] if standing else None
+    last = versions[-1] if versions else None
     if last and last.manifest_sha256 == digest and last.retired_at is None:
-        version = last.version
+        number = last.version
     else:
-        version = last.version + 1 if last else 1
-    made = release_documents(
-        context.home.settings.name, project, name, version, title, rows, withdrawn
+        number = last.version + 1 if last else 1
+    version = ReleaseVersion(
+        zone=context.home.settings.name,
+        project=project,
+        name=name,
+        version=number,
+        title=title or f"{project}: {name}",
+        rows=rows,
+        withdrawn=withdrawn,
     )
-    context.ledger.releases.add(project, name, version, digest, sorted(members))
-    _put(context, name, version, made)
-    return release_collection(context.home, project, name, version)
+    documents = release_documents(version)
+    context.ledger.releases.add(project, name, number, digest, sorted(members))
+    grid.ensure_collection(context.home, version.collection)
+    for file, text in documents.items():
+        grid.put_document(context.home, f"{version.collection}/{file}", text)
+    return version.collection
 
 
 def release_collection(zone: grid.Zone, project: str, name: str, version: int) -> str:
-    """Return the collection of a version."""
-    return f"/{zone.settings.name}/home/{project}/releases/{name}/v{version}"
+    """Return the collection of a version of a release.
+
+    Parameters
+    ----------
+    zone
+        The project's home zone.
+    project
+        The project's name.
+    name
+        The release's name.
+    version
+        The version's number.
+    """
+    return ReleaseVersion(zone.settings.name, project, name, version, "", ()).collection
 
 
-def _put(context: ProjectContext, name: str, version: int, made: Documents) -> None:
-    place = release_collection(context.home, context.project.name, name, version)
-    grid.ensure_collection(context.home, place)
-    for file, text in made.items():
-        grid.put_document(context.home, f"{place}/{file}", text)
-
-
-def _digest(rows: Sequence[InstanceRow]) -> str:
+def _digest(rows: Sequence[InstanceRecord]) -> str:
+    """Return a digest of what a version lists, to tell whether a cohort has changed."""
     lines = sorted(f"{row.study_uid}/{row.series_uid}/{row.sop_uid} {row.sha256}" for row in rows)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def reissue_releases_without(context: ProjectContext, refs: Sequence[str]) -> None:
-    """Replace every standing version that lists withdrawn studies by one without them."""
+    """Replace every current version that lists withdrawn studies by one without them.
+
+    Parameters
+    ----------
+    context
+        The project.
+    refs
+        References of the withdrawn studies.
+
+    Raises
+    ------
+    ZoneError, ZoneUnavailableError
+        The home zone refused, or does not answer.
+    """
     project, gone = context.project.name, set(refs)
     for row in context.ledger.releases.versions(project):
         listed = context.ledger.releases.study_refs(project, row.name, row.version)
@@ -132,7 +207,7 @@ def reissue_releases_without(context: ProjectContext, refs: Sequence[str]) -> No
         members = {ref: everything[ref] for ref in listed if ref in everything}
         if members:
             release_cohort(context, row.name, members, withdrawn=len(gone & set(listed)))
-        place = release_collection(context.home, project, row.name, row.version)
-        revoke_tickets_below(context.home, place)
-        grid.remove_collection(context.home, place)
+        collection = release_collection(context.home, project, row.name, row.version)
+        revoke_tickets_below(context.home, collection)
+        grid.remove_collection(context.home, collection)
         context.ledger.releases.mark_retired(project, row.name, row.version)

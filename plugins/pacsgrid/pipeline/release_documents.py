@@ -4,54 +4,86 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from pacsgrid.ledger import InstanceRow
+from pacsgrid.ledger import InstanceRecord
 from pacsgrid.uids import collection, named
 
 Documents = dict[str, bytes]
 MANIFEST = "manifest.json"
 
 
-def path_in_project(row: InstanceRow) -> str:
-    """Return an instance's place below its project's collection, and in what is fetched."""
+@dataclass(frozen=True)
+class ReleaseVersion:
+    """A version of a release.
+
+    Attributes
+    ----------
+    zone
+        The name of the zone that holds it.
+    project, name, version
+        The project, the release's name and the version's number.
+    title
+        What readers call it.
+    rows
+        The instances that it lists.
+    withdrawn
+        How many studies of the version before were withdrawn since.
+    """
+
+    zone: str
+    project: str
+    name: str
+    version: int
+    title: str
+    rows: Sequence[InstanceRecord]
+    withdrawn: int = 0
+
+    @property
+    def home(self) -> str:
+        """The project's collection."""
+        return f"/{self.zone}/home/{self.project}"
+
+    @property
+    def collection(self) -> str:
+        """The version's collection."""
+        return f"{self.home}/releases/{self.name}/v{self.version}"
+
+
+def path_in_project(row: InstanceRecord) -> str:
+    """Return an instance's path below its project's collection, and below a fetched release."""
     uids = row.study_uid, row.series_uid, row.sop_uid
     return collection(f"data/{named(row.subject)}", *uids, suffix=".dcm")
 
 
-def release_documents(
-    zone: str,
-    project: str,
-    name: str,
-    version: int,
-    title: str,
-    rows: Sequence[InstanceRow],
-    withdrawn: int,
-) -> Documents:
-    """Return the files of a version, by name."""
-    title = title or f"{project}: {name}"
-    objects = [{"path": path_in_project(r), "sha256": r.sha256, "size": r.size} for r in rows]
+def release_documents(version: ReleaseVersion) -> Documents:
+    """Return the documents of a version, by file name."""
+    objects = [
+        {"path": path_in_project(row), "sha256": row.sha256, "size": row.size}
+        for row in version.rows
+    ]
     manifest: dict[str, Any] = {
-        "release": name,
-        "version": version,
-        "project": project,
-        "title": title,
-        "withdrawn_since_last_version": withdrawn,
+        "release": version.name,
+        "version": version.version,
+        "project": version.project,
+        "title": version.title,
+        "withdrawn_since_last_version": version.withdrawn,
         "objects": objects,
     }
     sums = "".join(f"{one['sha256']}  {one['path']}\n" for one in objects)
     return {
         MANIFEST: json.dumps(manifest, indent=1).encode(),
         "SHA256SUMS": sums.encode(),
-        "ro-crate-metadata.json": json.dumps(_crate(name, version, title, rows), indent=1).encode(),
-        "README.md": _readme(zone, project, name, version, title, rows, withdrawn).encode(),
+        "ro-crate-metadata.json": json.dumps(_crate(version), indent=1).encode(),
+        "README.md": _readme(version).encode(),
     }
 
 
-def _crate(name: str, version: int, title: str, rows: Sequence[InstanceRow]) -> dict[str, Any]:
-    """RO-Crate 1.1: the root data set has the studies as parts and the manifest beside them."""
-    studies: dict[str, list[InstanceRow]] = {}
-    for row in rows:
+def _crate(version: ReleaseVersion) -> dict[str, Any]:
+    """Return the metadata: the root data set has the studies and the manifest as parts."""
+    studies: dict[str, list[InstanceRecord]] = {}
+    for row in version.rows:
         studies.setdefault(f"data/{row.subject}/{row.study_uid}/", []).append(row)
     parts: list[dict[str, Any]] = [
         {
@@ -80,9 +112,9 @@ def _crate(name: str, version: int, title: str, rows: Sequence[InstanceRow]) -> 
             {
                 "@id": "./",
                 "@type": "Dataset",
-                "name": title,
-                "identifier": name,
-                "version": str(version),
+                "name": version.title,
+                "identifier": version.name,
+                "version": str(version.version),
                 "hasPart": [{"@id": one["@id"]} for one in (*files, *parts)],
             },
             *files,
@@ -91,37 +123,31 @@ def _crate(name: str, version: int, title: str, rows: Sequence[InstanceRow]) -> 
     }
 
 
-def _readme(
-    zone: str,
-    project: str,
-    name: str,
-    version: int,
-    title: str,
-    rows: Sequence[InstanceRow],
-    withdrawn: int,
-) -> str:
-    home = f"/{zone}/home/{project}"
+def _readme(version: ReleaseVersion) -> str:
+    rows, home = version.rows, version.home
     studies = sorted({f"data/{row.subject}/{row.study_uid}" for row in rows})
-    gone = (
-        f"\nSince the version before, {withdrawn} studies were withdrawn and are not listed.\n"
-        if withdrawn
+    withdrawn = (
+        f"\nSince the version before, {version.withdrawn} studies were withdrawn; they are not "
+        "listed.\n"
+        if version.withdrawn
         else ""
     )
-    lines = "\n".join(f"mkdir -p {s} && iget -rK {home}/{s}/ {s}/.." for s in studies)
-    return f"""# {title}
+    commands = "\n".join(f"mkdir -p {s} && iget -rK {home}/{s}/ {s}/.." for s in studies)
+    return f"""# {version.title}
 
-Release {name}, version {version}: {len({r.subject for r in rows})} subjects, {len(studies)} \
-studies, {len(rows)} instances, {sum(r.size for r in rows):,} bytes.
-{gone}
-All at once, resumable, every object compared with this release's manifest:
+Release {version.name}, version {version.version}: {len({r.subject for r in rows})} subjects, \
+{len(studies)} studies, {len(rows)} instances, {sum(r.size for r in rows):,} bytes.
+{withdrawn}
+Fetch everything, and compare every object with this release's manifest; after an interruption, run
+it again:
 
-    pacsgrid fetch {home}/releases/{name}/v{version} {name}-v{version}
+    pacsgrid fetch {version.collection} {version.name}-v{version.version}
 
 With iCommands:
 
 ```sh
-{lines}
+{commands}
 ```
 
-Then, in that directory, `sha256sum -c SHA256SUMS` says whether everything is as released.
+Then run `sha256sum -c SHA256SUMS` in that directory to see that every file is as released.
 """

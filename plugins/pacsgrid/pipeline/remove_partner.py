@@ -1,4 +1,4 @@
-"""Leave: a partner zone out of a project."""
+"""Remove a partner zone from a project."""
 
 from __future__ import annotations
 
@@ -8,21 +8,32 @@ from pacsgrid.pipeline.context import ProjectContext
 
 
 def remove_partner(context: ProjectContext, zone: str, erase: bool) -> int:
-    """Let a zone leave a project; returns how many proofs were dropped.
+    """Drop what the ledger knows of a partner zone that has left a project.
 
-    The zone must be out of the project's `partner_zones` already, else the planner would copy
-    everything there again. A zone joins the other way: named there, it gets its copies with the
-    next `tend`, as many as a night allows, resumable.
+    The zone must be out of the project's `partner_zones` already, else the next maintenance would
+    copy everything there again. To add a zone, name it there: it gets its copies with the next
+    `maintain`.
 
     Parameters
     ----------
+    context
+        The project.
+    zone
+        The zone's name.
     erase
-        Whether the project's collection in that zone is removed.
+        Whether to remove the project's collection in that zone.
+
+    Returns
+    -------
+    int
+        How many proofs were dropped.
 
     Raises
     ------
     ConfigError
         The zone is still in the project, or what is left would not meet the policy.
+    ZoneError, ZoneUnavailableError
+        The zone refused to remove the collection, or does not answer.
     """
     project = context.project
     if zone == project.home_zone or zone in project.partner_zones:
@@ -34,8 +45,8 @@ def remove_partner(context: ProjectContext, zone: str, erase: bool) -> int:
     }
     if owing:
         raise ConfigError(
-            f"zone {zone} cannot leave: {', '.join(sorted(owing))} lack proven replicas; "
-            f"run `pacsgrid keep {project.name}` first"
+            f"zone {zone} cannot be removed: {', '.join(sorted(owing))} lack proven replicas; "
+            f"run `pacsgrid maintain {project.name}` first"
         )
     dropped = context.ledger.proofs.remove_zone(project.name, zone)
     if erase:

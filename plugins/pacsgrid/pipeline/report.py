@@ -1,4 +1,4 @@
-"""The state of a project's replicas, for its steward."""
+"""Report the state of a project's replicas to its steward."""
 
 from __future__ import annotations
 
@@ -15,8 +15,22 @@ from pacsgrid.pipeline.find import FINISHED
 class ZoneReport:
     """A project in one zone.
 
-    ``lacking`` instances have fewer proven replicas than asked for, ``late`` of them are past
-    the policy's time; ``overdue`` studies were not recomputed within its interval.
+    Attributes
+    ----------
+    copies
+        How many replicas of each instance the policy asks for.
+    studies, instances
+        How many the zone is to hold.
+    lacking
+        Instances with fewer proven replicas than that.
+    late
+        Those of them that are past the policy's time.
+    bad
+        Replicas that do not hold the anonymiser's bytes.
+    overdue
+        Studies that were not verified within the policy's interval.
+    oldest
+        When the study was verified whose verification is longest ago; None for none.
     """
 
     copies: int
@@ -31,9 +45,20 @@ class ZoneReport:
 
 @dataclass
 class ProjectReport:
-    """A project's zones, resources where replicas went bad again, and zones that are away.
+    """A project in all of its zones.
 
-    ``underway`` counts the studies that are not verified yet, held or withdrawn, by state.
+    Attributes
+    ----------
+    project, at
+        The project, and the time of the report.
+    zones
+        Its state in each zone.
+    suspects
+        Resources where replicas went bad again and again.
+    away
+        Zones that do not answer.
+    underway
+        How many studies are not finished (verified, held or withdrawn), by state.
     """
 
     project: str
@@ -45,32 +70,45 @@ class ProjectReport:
 
     @property
     def settled(self) -> bool:
-        """Whether the policy is met everywhere, and no study is on its way."""
+        """Whether the policy is met in every zone, and every study is finished."""
         unmet = any(z.lacking or z.bad or z.overdue for z in self.zones.values())
         return not unmet and not self.underway
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as plain values."""
+        """Return the report as plain values."""
         return {**asdict(self), "settled": self.settled}
 
 
 def project_report(context: ProjectContext, now: datetime | None = None) -> ProjectReport:
-    """Compute the report from the ledger; no zone is asked."""
+    """Compute the report from the ledger; no zone is asked.
+
+    Parameters
+    ----------
+    context
+        The project.
+    now
+        The time from which ages are counted.
+
+    Raises
+    ------
+    RetryableError
+        The ledger does not answer.
+    """
     now = now or datetime.now(UTC)
     policy = context.project.replication
     report = ProjectReport(context.project.name, now)
     report.zones = {zone: ZoneReport(copies) for zone, copies in policy.copies.items()}
-    for duty in context.ledger.tasks.all(context.project.name, policy):
-        zone = report.zones[duty.zone]
+    for task in context.ledger.tasks.all(context.project.name, policy):
+        zone = report.zones[task.zone]
         zone.studies += 1
-        zone.instances += duty.instances
-        zone.lacking += duty.lacking
-        zone.bad += duty.bad
-        if now - duty.since > timedelta(hours=policy.within_hours):
-            zone.late += duty.lacking
-        if duty.oldest is not None:
-            zone.overdue += now - duty.oldest > timedelta(days=max(1, policy.reverify_days))
-            zone.oldest = min(zone.oldest or duty.oldest, duty.oldest)
+        zone.instances += task.instances
+        zone.lacking += task.lacking
+        zone.bad += task.bad
+        if now - task.since > timedelta(hours=policy.within_hours):
+            zone.late += task.lacking
+        if task.oldest is not None:
+            zone.overdue += now - task.oldest > timedelta(days=max(1, policy.reverify_days))
+            zone.oldest = min(zone.oldest or task.oldest, task.oldest)
     report.suspects = [
         {"zone": zone, "resource": resource, "objects": count}
         for zone, resource, count in context.ledger.proofs.suspect_resources(list(policy.copies))

@@ -1,8 +1,9 @@
-"""Review: what is held is shown to a steward, who sends it on again, or takes it out."""
+"""Review: show what is held to a steward, who sends it on again or rejects it."""
 
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,7 +18,7 @@ from pacsgrid.pipeline.thumbnails import held_files
 
 
 class Verdict(StrEnum):
-    """What a steward may decide about one held study."""
+    """What a steward may decide about a held study."""
 
     AGAIN = "Try again"
     REJECT = "Reject"
@@ -26,7 +27,19 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Review:
-    """One study that waits for a steward: its reasons, and how many held files there are."""
+    """A study that waits for a steward.
+
+    Attributes
+    ----------
+    ref
+        The study's reference.
+    whole
+        Whether the study as a whole is held, not only some of its files.
+    files
+        How many held files there are.
+    reasons
+        Code and text of each reason.
+    """
 
     ref: str
     whole: bool
@@ -35,7 +48,17 @@ class Review:
 
 
 def open_reviews(context: ProjectContext, limit: int, only: str = "") -> list[Review]:
-    """Return the studies that wait, the longest first; `only` is a code or a study's reference."""
+    """Return the studies that wait for a steward, those that wait longest first.
+
+    Parameters
+    ----------
+    context
+        The project.
+    limit
+        How many to return at most.
+    only
+        A code or a study's reference, to return only those; empty for all.
+    """
     rows: dict[str, list[HeldRecord]] = {}
     for row in context.ledger.held.queue(context.project.name):
         if row.code != REJECTED and only in ("", row.code, row.ref):
@@ -43,26 +66,44 @@ def open_reviews(context: ProjectContext, limit: int, only: str = "") -> list[Re
     return [
         Review(
             ref,
-            any(row.whole for row in mine),
+            any(row.whole for row in own),
             len(held_files(context.folders(ref).quarantine)),
-            tuple(sorted({(row.code, row.detail) for row in mine})),
+            tuple(sorted({(row.code, row.detail) for row in own})),
         )
-        for ref, mine in list(rows.items())[:limit]
+        for ref, own in list(rows.items())[:limit]
     ]
 
 
 def decide(context: ProjectContext, ref: str, verdict: Verdict, who: str, reason: str) -> bool:
-    """Carry out a steward's verdict; returns whether the study goes on its way again.
+    """Carry out a steward's verdict; safe to repeat.
 
-    Sent on again, a study starts from its source, with the line's profile. Rejected, a held study
-    stays held as ``rejected``, and so do single held files; nobody is asked about them again. The
-    quarantine keeps them until housekeeping's time is over, the receiver's folder no longer does.
-    Done twice it is done once.
+    To try again, a study is retrieved anew and processed with the context's profile. A rejected
+    study stays held with the code ``rejected``, and so do rejected single files; nobody is asked
+    about them again. The quarantine keeps them until housekeeping removes them; the receiver's
+    folder does not keep them.
+
+    Parameters
+    ----------
+    context
+        The study's project.
+    ref
+        The study's reference.
+    verdict
+        What was decided.
+    who
+        Who decided, for the audit trail.
+    reason
+        Why, for the audit trail.
+
+    Returns
+    -------
+    bool
+        Whether the study goes on.
 
     Raises
     ------
     ConfigError
-        No one is named, or what is held is no study of its source.
+        No one is named, or what is held is not a study of its source.
     """
     if not who.strip():
         raise ConfigError(f"{ref}: a decision needs the name of who decides")
@@ -71,39 +112,52 @@ def decide(context: ProjectContext, ref: str, verdict: Verdict, who: str, reason
     with context.ledger.studies.lock(ref) as ours:
         if not ours:
             return False
-        waits = [row for row in context.ledger.held.queue(context.project.name) if row.ref == ref]
-        if not any(row.code != REJECTED for row in waits):
+        waiting = [row for row in context.ledger.held.queue(context.project.name) if row.ref == ref]
+        if not any(row.code != REJECTED for row in waiting):
             return False
-        again = verdict is Verdict.AGAIN
-        if again and not context.vault.open(ref, context.ledger.vault.sealed(ref)).get("study_uid"):
-            raise ConfigError(
-                f"{ref}: this is no study that its source could give again; correct it there, it "
-                "is found by itself then, and reject this entry"
-            )
+        if verdict is Verdict.AGAIN:
+            _check_retrievable(context, ref)
         context.ledger.audit.add_decision(ref, verdict.value, who, reason, context.profile.name)
-        held = context.ledger.studies.state(ref) is StudyState.HELD
-        if again:
-            (context.ledger.studies.unhold if held else context.ledger.studies.reopen)(ref)
-            shutil.rmtree(context.folders(ref).quarantine, ignore_errors=True)
-        elif held:
-            detail = f"taken out by {who}; the source's study is not taken again"
-            context.ledger.studies.hold(ref, REJECTED, detail)
-            remove_received(context, ref)
-        elif is_received(context, ref):
-            remove_rejected(
-                context, ref, {sha256 for _, sha256 in context.ledger.held.of_study(ref)}
-            )
-        else:
-            context.ledger.held.reject(ref, f"taken out by {who}; it is not taken again")
-            return False
-        context.ledger.held.remove(ref)
-        return again
+        if verdict is Verdict.AGAIN:
+            _send_on(context, ref)
+            return True
+        _reject(context, ref, who)
+        return False
+
+
+def _check_retrievable(context: ProjectContext, ref: str) -> None:
+    """Raise ConfigError unless the source could give the study again."""
+    if not context.vault.open(ref, context.ledger.vault.sealed(ref)).get("study_uid"):
+        raise ConfigError(
+            f"{ref}: the source cannot give this again, since it is not a study; correct it "
+            "there, so that it is found as a study, and reject this entry"
+        )
+
+
+def _send_on(context: ProjectContext, ref: str) -> None:
+    if context.ledger.studies.state(ref) is StudyState.HELD:
+        context.ledger.studies.unhold(ref)
+    else:
+        context.ledger.studies.reopen(ref)
+    shutil.rmtree(context.folders(ref).quarantine, ignore_errors=True)
+    context.ledger.held.remove(ref)
+
+
+def _reject(context: ProjectContext, ref: str, who: str) -> None:
+    if context.ledger.studies.state(ref) is StudyState.HELD:
+        detail = f"rejected by {who}; the source's study is not taken again"
+        context.ledger.studies.hold(ref, REJECTED, detail)
+        remove_received(context, ref)
+    elif is_received(context, ref):
+        remove_rejected(context, ref, {sha256 for _, sha256 in context.ledger.held.of_study(ref)})
+    else:
+        context.ledger.held.reject(ref, f"rejected by {who}; it is not taken again")
+        return
+    context.ledger.held.remove(ref)
 
 
 def count_by_reason(reviews: Sequence[Review]) -> dict[str, int]:
-    """Return how many studies wait for each reason."""
-    counts: dict[str, int] = {}
-    for review in reviews:
-        for code in {code for code, _ in review.reasons}:
-            counts[code] = counts.get(code, 0) + 1
-    return counts
+    """Return how many studies wait for each reason's code."""
+    return dict(
+        Counter(code for review in reviews for code in {code for code, _ in review.reasons})
+    )

@@ -1,4 +1,4 @@
-"""The steps after find, each idempotent and resumable, each over a batch of references.
+"""The steps after find. Each is safe to repeat, and is run over a batch of references.
 
 A step does only what the ledger says is still missing, so a run that was killed anywhere is
 continued by calling it again.
@@ -30,12 +30,7 @@ from pacsgrid.pipeline.context import ProjectContext
 from pacsgrid.pipeline.ensure_replicas import ensure_replicas
 from pacsgrid.pipeline.outbox import outbox_instances
 from pacsgrid.pipeline.received_cleanup import proven_instances, remove_received
-from pacsgrid.pipeline.studies import (
-    collection_of_study,
-    copy_study_to_partner,
-    is_reachable,
-    study_avus,
-)
+from pacsgrid.pipeline.studies import copy_study_to_partner, is_reachable, study_avus
 from pacsgrid.pipeline.study_documents import put_study_documents
 
 log = logging.getLogger(__name__)
@@ -46,24 +41,47 @@ LOCK_SECONDS = 30
 
 @dataclass(frozen=True)
 class BatchResult:
-    """References that may go on, and how many of the batch are held now."""
+    """What became of a batch.
+
+    Attributes
+    ----------
+    refs
+        References of the studies that may go on.
+    held
+        How many studies of the batch are held now.
+    """
 
     refs: list[str]
     held: int
 
 
 def retrieve(context: ProjectContext, ref: str) -> None:
-    """Bring the study into staging, complete by the source's own instance list.
+    """Retrieve a study into staging, complete by the source's own list of instances.
 
-    What a PACS sends is compared with what was asked of it; nothing is kept of another study.
+    What a PACS sends is compared with the query it answers; a study that does not match is held,
+    and its files are removed.
+
+    Parameters
+    ----------
+    context
+        The study's project.
+    ref
+        The study's reference.
+
+    Raises
+    ------
+    HeldError
+        The source has no instance of the study any more, or sent another study.
+    SourceError, SourceUnavailableError
+        The source refused, or did not answer.
     """
     identity = context.vault.open(ref, context.ledger.vault.sealed(ref))
     settings = context.site.source(identity["source"])
     source = open_source(settings)
     study = query_check.study_from_identity(identity)
-    room = context.folders(ref).staging
-    room.mkdir(parents=True, exist_ok=True, mode=0o700)
-    files = source.retrieve(study, room)
+    staging = context.folders(ref).staging
+    staging.mkdir(parents=True, exist_ok=True, mode=0o700)
+    files = source.retrieve(study, staging)
     if not files and proven_instances(context, ref) is None:
         raise HeldError("empty", "the source lists no instance of this study any more")
     if settings.kind in ("dimse", "dicomweb"):
@@ -75,14 +93,23 @@ def retrieve(context: ProjectContext, ref: str) -> None:
 
 
 def deposit(context: ProjectContext, ref: str) -> None:
-    """Put the study's instances, AVUs, manifest and report into the home zone.
+    """Put a study's instances, AVUs, manifest and report into the home zone.
+
+    Parameters
+    ----------
+    context
+        The study's project.
+    ref
+        The study's reference.
 
     Raises
     ------
     HeldError
-        The patient withdrew.
+        The patient withdrew consent.
     WorkFilesMissingError
         An instance is neither in the zone nor in the outbox.
+    ConflictError, ZoneUnavailableError, ZoneError
+        As in `grid.deposit`.
     """
     rows = context.ledger.instances.of_study(ref)
     name = context.project.name
@@ -91,18 +118,32 @@ def deposit(context: ProjectContext, ref: str) -> None:
             WITHDRAWN, "the patient withdrew from this project; remove the study at its source"
         )
     grid.ensure_project(context.home, name)
-    collection = collection_of_study(context, context.home, rows)
-    made = outbox_instances(context, ref, rows)
-    report = grid.deposit(context.home, name, made, study_avus(context, collection, rows))
-    put_study_documents(context, ref, context.home, collection, rows)
+    collection = grid.collection_of_study(context.home, name, rows)
+    instances = outbox_instances(context, ref, rows)
+    report = grid.deposit(context.home, name, instances, study_avus(context, collection, rows))
+    put_study_documents(context, ref, context.home, rows)
     log.info("%s: %d instances deposited, %d were there", ref, report.put, report.skipped)
 
 
 def replicate(context: ProjectContext, ref: str) -> None:
-    """Make the replicas that the home zone's policy and the partners still lack.
+    """Make the replicas and copies that the home zone and the partners still lack.
 
-    A partner that does not answer gets its copies later (`keep.tend`), and what a zone refuses
-    here is made good by the verification, which knows the bad replicas from the right ones.
+    A partner that does not answer gets its copies in the nightly maintenance. What a zone
+    refuses is left to the verification, which knows which replicas are bad.
+
+    Parameters
+    ----------
+    context
+        The study's project.
+    ref
+        The study's reference.
+
+    Raises
+    ------
+    ConflictError
+        A partner holds an object with the same path and other content.
+    ZoneUnavailableError
+        A zone stopped answering.
     """
     rows = context.ledger.instances.of_study(ref)
     made = 0
@@ -117,9 +158,16 @@ def replicate(context: ProjectContext, ref: str) -> None:
 
 
 def verify(context: ProjectContext, ref: str) -> None:
-    """Let every zone recompute its replicas from storage; make what is missing, repair what is bad.
+    """Let every zone recompute its replicas from storage; make or repair what is needed.
 
     A partner that does not answer is verified later, unless home alone would be a single copy.
+
+    Parameters
+    ----------
+    context
+        The study's project.
+    ref
+        The study's reference.
 
     Raises
     ------
@@ -127,31 +175,28 @@ def verify(context: ProjectContext, ref: str) -> None:
         A zone still lacks proven replicas: a resource is down or full, or somebody is writing.
     """
     rows = context.ledger.instances.of_study(ref)
-    short: list[str] = []
-    for zone in (context.home, *context.partners):
-        if (
-            zone is not context.home
-            and context.home.settings.copies > 1
-            and not is_reachable(context, zone)
-        ):
+    home = context.home
+    incomplete: list[str] = []
+    for zone in (home, *context.partners):
+        if zone is not home and home.settings.copies > 1 and not is_reachable(context, zone):
             continue
-        done = ensure_replicas(context, ref, zone, rows)
+        outcome = ensure_replicas(context, ref, zone, rows)
         name = zone.settings.name
-        if done.repaired or done.restored:
+        if outcome.repaired or outcome.restored:
             log.warning(
-                "%s: %d replicas made or repaired, %d objects brought back in %s",
+                "%s: %d replicas made or repaired, %d objects restored in zone %s",
                 ref,
-                done.repaired,
-                done.restored,
+                outcome.repaired,
+                outcome.restored,
                 name,
             )
-        if not done.whole:
-            short.append(
-                f"{len(done.lacking)} instances lack proven replicas in zone {name}, "
-                f"{len(done.bad)} replicas are bad"
+        if not outcome.complete:
+            incomplete.append(
+                f"{len(outcome.lacking)} instances lack proven replicas in zone {name}, "
+                f"{len(outcome.bad)} replicas are bad"
             )
-    if short:
-        raise RetryableError(f"{ref}: {'; '.join(short)}; is a resource down or full?")
+    if incomplete:
+        raise RetryableError(f"{ref}: {'; '.join(incomplete)}; is a resource down or full?")
     log.info("%s: every replica recomputed and equal", ref)
 
 
@@ -174,26 +219,47 @@ STEPS: dict[str, Step] = {
 
 
 def clear_work_folders(context: ProjectContext, refs: Sequence[str]) -> int:
-    """Wipe staging and outbox of the studies that are verified; returns how many.
+    """Wipe staging and outbox of the studies that are verified.
 
-    Received files that were taken through leave the receiver's folder.
+    Received files that they were made of are removed from the receiver's folder.
+
+    Parameters
+    ----------
+    context
+        The studies' project.
+    refs
+        The studies' references.
+
+    Returns
+    -------
+    int
+        How many of the studies are verified.
     """
-    settled = 0
+    cleared = 0
     for ref in refs:
         with context.ledger.studies.lock(ref) as ours:
             if ours and context.ledger.studies.state(ref) is StudyState.VERIFIED:
                 remove_received(context, ref)
                 context.folders(ref).wipe()
-                settled += 1
-    return settled
+                cleared += 1
+    return cleared
 
 
 def run_step(context: ProjectContext, name: str, refs: Sequence[str]) -> BatchResult:
-    """Take a batch of studies through one step, and through the steps before it that they lack.
+    """Take a batch of studies through one step, and through earlier steps that they lack.
 
-    A study that cannot go on is held with its reason; the others go on. One that may succeed
-    later makes the call fail at the end, so that the scheduler tries again: then only that
-    study has something left to do.
+    A study that cannot go on is held with its reason; the others go on. If a study may succeed
+    later, the call fails at the end, so that the scheduler tries again; then only that study has
+    something left to do.
+
+    Parameters
+    ----------
+    context
+        The studies' project.
+    name
+        The step's name in `STEPS`.
+    refs
+        The studies' references.
 
     Raises
     ------
@@ -218,7 +284,7 @@ def run_step(context: ProjectContext, name: str, refs: Sequence[str]) -> BatchRe
                 log.warning("%s: try again later: %s", ref, error)
                 later.append(str(error))
             except Exception as error:
-                # A foreign error's text may quote the dataset: only its type and place are told.
+                # The text of a library's error may quote the data set: log type and place only.
                 place = traceback.extract_tb(error.__traceback__)[-1]
                 text = f"{type(error).__name__} at {place.filename.rsplit('/', 1)[-1]}"
                 log.error("%s: %s fails with %s:%s", ref, name, text, place.lineno)
@@ -230,20 +296,34 @@ def run_step(context: ProjectContext, name: str, refs: Sequence[str]) -> BatchRe
 
 
 def advance(context: ProjectContext, ref: str, to: StudyState) -> bool:
-    """Take a study, its lock held, as far as a state; returns False when it is held or withdrawn.
+    """Take a study as far as a state; the caller holds its lock.
 
-    A study whose files are gone from staging or outbox starts once more from its source.
+    A study whose files are gone from staging or outbox is retrieved once more.
+
+    Parameters
+    ----------
+    context
+        The study's project.
+    ref
+        The study's reference.
+    to
+        The state to reach.
+
+    Returns
+    -------
+    bool
+        False if the study is held or withdrawn.
 
     Raises
     ------
     RetryableError
-        It may get there later.
+        The study may get there later.
     """
     restarted = False
     while True:
         state = context.ledger.studies.state(ref)
         if state in (StudyState.HELD, StudyState.WITHDRAWN):
-            context.folders(ref).wipe()  # what a crash right after the holding left
+            context.folders(ref).wipe()  # left by a crash right after the study was held
             return False
         step = next((step for step in STEPS.values() if step.before is state), None)
         if step is None or STATE_ORDER.index(state) >= STATE_ORDER.index(to):
@@ -271,7 +351,7 @@ def _hold(context: ProjectContext, ref: str, error: PacsgridError) -> None:
         detail = str(error)
     log.warning("%s: held, %s: %s", ref, code, detail)
     folders = context.folders(ref)
-    # In this order a crash between any two leaves every file somewhere that is looked after.
-    folders.copy_to_quarantine()
+    # In this order, a crash between any two leaves every file where something looks for it.
+    folders.quarantine_staging()
     context.ledger.studies.hold(ref, code, detail)
     folders.wipe()

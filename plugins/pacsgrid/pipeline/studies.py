@@ -1,4 +1,4 @@
-"""A study in a zone: its collection, its AVUs, its copy at a partner, whether the zone answers."""
+"""A study in a zone: its AVUs, its copy at a partner, and whether the zone can be reached."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from pacsgrid import grid
 from pacsgrid.errors import ZoneUnavailableError
-from pacsgrid.ledger import InstanceRow
+from pacsgrid.ledger import InstanceRecord
 from pacsgrid.model import AVU
 from pacsgrid.pipeline.context import ProjectContext
 from pacsgrid.pipeline.study_documents import put_study_documents
@@ -17,20 +17,25 @@ from pacsgrid.uids import collection as below
 log = logging.getLogger(__name__)
 
 
-def collection_of_study(
-    context: ProjectContext, zone: grid.Zone, rows: Sequence[InstanceRow]
-) -> str:
-    """Return the collection of a study in a zone."""
-    first = rows[0]
-    return grid.study_collection(
-        zone.settings.name, context.project.name, first.subject, first.study_uid
-    )
-
-
 def study_avus(
-    context: ProjectContext, collection: str, rows: Sequence[InstanceRow]
+    context: ProjectContext, collection: str, rows: Sequence[InstanceRecord]
 ) -> dict[str, list[AVU]]:
-    """Return the AVUs of a study's collections; instances have none of their own."""
+    """Return the AVUs of a study's collections; instances have none of their own.
+
+    Parameters
+    ----------
+    context
+        The study's project.
+    collection
+        The study's collection.
+    rows
+        The study's instances.
+
+    Returns
+    -------
+    dict
+        The AVUs of the study's collection and of each series' collection, by path.
+    """
     first = rows[0]
     modalities = sorted({row.modality for row in rows if row.modality})
     avus = {
@@ -50,10 +55,50 @@ def study_avus(
     return avus
 
 
+def add_study_avus(
+    context: ProjectContext, zone: grid.Zone, rows: Sequence[InstanceRecord]
+) -> None:
+    """Add the AVUs that a study's collections lack in a zone.
+
+    Parameters
+    ----------
+    context
+        The study's project.
+    zone
+        The zone.
+    rows
+        The study's instances.
+
+    Raises
+    ------
+    ZoneError, ZoneUnavailableError
+        The zone refused, or does not answer.
+    """
+    study = grid.collection_of_study(zone, context.project.name, rows)
+    for collection, avus in study_avus(context, study, rows).items():
+        grid.add_avus(zone, collection, avus)
+
+
 def copy_study_to_partner(
-    context: ProjectContext, ref: str, partner: grid.Zone, rows: Sequence[InstanceRow]
+    context: ProjectContext, ref: str, partner: grid.Zone, rows: Sequence[InstanceRecord]
 ) -> int:
-    """Copy what a partner lacks of a study, with its AVUs and documents; returns how many objects.
+    """Copy what a partner lacks of a study, with its AVUs and documents.
+
+    Parameters
+    ----------
+    context
+        The study's project.
+    ref
+        The study's reference.
+    partner
+        The zone to copy to.
+    rows
+        The study's instances.
+
+    Returns
+    -------
+    int
+        How many objects were copied.
 
     Raises
     ------
@@ -62,20 +107,31 @@ def copy_study_to_partner(
     """
     name = context.project.name
     grid.ensure_project(partner, name)
-    made = grid.copy_to_partner(context.home, partner, name, rows)
+    copied = grid.copy_to_partner(context.home, partner, name, rows)
     add_study_avus(context, partner, rows)
-    put_study_documents(context, ref, partner, collection_of_study(context, partner, rows), rows)
-    return made
-
-
-def add_study_avus(context: ProjectContext, zone: grid.Zone, rows: Sequence[InstanceRow]) -> None:
-    """Add the AVUs that a study's collections lack in a zone."""
-    for place, avus in study_avus(context, collection_of_study(context, zone, rows), rows).items():
-        grid.add_avus(zone, place, avus)
+    put_study_documents(context, ref, partner, rows)
+    return copied
 
 
 def is_reachable(context: ProjectContext, zone: grid.Zone, now: datetime | None = None) -> bool:
-    """Whether a zone answers; one that did not is not asked again before its time."""
+    """Return whether a zone answers.
+
+    A zone that did not answer is not asked again before its time; the ledger remembers when.
+
+    Parameters
+    ----------
+    context
+        The project.
+    zone
+        The zone.
+    now
+        The current time.
+
+    Raises
+    ------
+    ZoneError
+        The zone refuses for good, as with a wrong password.
+    """
     now = now or datetime.now(UTC)
     name = zone.settings.name
     known = {one.zone: one for one in context.ledger.absences.all()}

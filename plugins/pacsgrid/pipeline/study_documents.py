@@ -1,4 +1,4 @@
-"""What stands beside a study's series in a zone: its manifest and its de-identification report."""
+"""Put the documents that lie beside a study's series: its manifest and de-identification report."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydicom.errors import InvalidDicomError
 from pacsgrid import grid
 from pacsgrid.deid import REPORT_NAME
 from pacsgrid.errors import PacsgridError
-from pacsgrid.ledger import InstanceRow
+from pacsgrid.ledger import InstanceRecord
 from pacsgrid.pipeline.attributes import Json, read_attributes
 from pacsgrid.pipeline.context import ProjectContext
 from pacsgrid.pipeline.manifest import MANIFEST, Manifest
@@ -19,18 +19,36 @@ from pacsgrid.uids import place as below
 
 log = logging.getLogger(__name__)
 
-# Enough of an object to hold its header; where it is not, the whole object is read.
+# Bytes that hold most objects' headers; where they do not, the whole object is read.
 _HEAD = 256 << 10
 
 
 def put_study_documents(
-    context: ProjectContext, ref: str, zone: grid.Zone, collection: str, rows: Sequence[InstanceRow]
+    context: ProjectContext, ref: str, zone: grid.Zone, rows: Sequence[InstanceRecord]
 ) -> None:
-    """Put the manifest and the report that it names into a study's collection; again is no harm."""
+    """Put a study's manifest and report into its collection; what is equal is not put again.
+
+    Parameters
+    ----------
+    context
+        The study's project.
+    ref
+        The study's reference.
+    zone
+        The zone that receives them.
+    rows
+        The instances that the zone holds.
+
+    Raises
+    ------
+    ZoneError, ZoneUnavailableError
+        The zone refused, or does not answer.
+    """
+    collection = grid.collection_of_study(zone, context.project.name, rows)
     report = context.ledger.reports.get(ref)
     if report is not None:
         grid.put_document(zone, f"{collection}/{REPORT_NAME}", report[0])
-    manifest = Manifest.of(
+    manifest = Manifest.build(
         rows,
         _attributes(context, ref, zone, rows),
         project=context.project.name,
@@ -42,14 +60,14 @@ def put_study_documents(
 
 
 def _attributes(
-    context: ProjectContext, ref: str, zone: grid.Zone, rows: Sequence[InstanceRow]
+    context: ProjectContext, ref: str, zone: grid.Zone, rows: Sequence[InstanceRecord]
 ) -> dict[str, Json]:
-    """Return each instance's attributes: from the outbox, a manifest, or the object itself."""
+    """Return each instance's attributes: from a manifest, the outbox or the object itself."""
     wanted = {row.sop_uid: row for row in rows}
     known: dict[str, Json] = {}
-    for place in (zone, context.home):
+    for source in (zone, context.home):
         if len(known) < len(wanted):
-            known = _from_manifest(context, place, wanted) | known
+            known = _from_manifest(context, source, wanted) | known
     for sop, row in wanted.items():
         path = below(context.folders(ref).outbox, row.series_uid, sop, suffix=".dcm")
         if sop not in known and path.exists():
@@ -59,11 +77,9 @@ def _attributes(
 
 
 def _from_manifest(
-    context: ProjectContext, zone: grid.Zone, wanted: Mapping[str, InstanceRow]
+    context: ProjectContext, zone: grid.Zone, wanted: Mapping[str, InstanceRecord]
 ) -> dict[str, Json]:
-    first = next(iter(wanted.values()))
-    name = zone.settings.name
-    study = grid.study_collection(name, context.project.name, first.subject, first.study_uid)
+    study = grid.collection_of_study(zone, context.project.name, list(wanted.values()))
     try:
         text = grid.get_document(zone, f"{study}/{MANIFEST}")
         manifest = Manifest.parse(text) if text else None
@@ -78,10 +94,10 @@ def _from_manifest(
     }
 
 
-def _from_objects(context: ProjectContext, lacking: Sequence[InstanceRow]) -> dict[str, Json]:
+def _from_objects(context: ProjectContext, lacking: Sequence[InstanceRecord]) -> dict[str, Json]:
     name = context.home.settings.name
 
-    def read(row: InstanceRow) -> Json:
+    def read(row: InstanceRecord) -> Json:
         path = grid.object_path(name, context.project.name, row)
         for size in (_HEAD, row.size):
             try:
@@ -93,6 +109,6 @@ def _from_objects(context: ProjectContext, lacking: Sequence[InstanceRow]) -> di
     try:
         found = context.home.run_parallel(read, lacking, grid.CONNECTIONS)
     except PacsgridError as error:
-        log.warning("a manifest goes without some attributes until the next night: %s", error)
+        log.warning("a manifest lacks some attributes until the next maintenance: %s", error)
         return {}
     return {row.sop_uid: own for row, own in zip(lacking, found, strict=True) if own}

@@ -1,4 +1,4 @@
-"""Nightly synchronisation: what is due of a source, late arrivals and changed studies."""
+"""Nightly synchronisation: find what is new at a source, late arrivals and changed studies."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Window:
-    """Days of study dates, both included."""
+    """A range of study dates, both ends included."""
 
     start: date
     end: date
 
     @property
     def query(self) -> StudyQuery:
-        """What to ask the source."""
+        """The query that asks the source for it."""
         return StudyQuery(date_from=f"{self.start:%Y%m%d}", date_to=f"{self.end:%Y%m%d}")
 
     def halves(self) -> tuple[Window, Window]:
-        """Split it; raises ValueError for a single day."""
+        """Split the window in two; raise ValueError for a single day."""
         if self.start == self.end:
             raise ValueError("a day cannot be split")
         middle = self.start + (self.end - self.start) // 2
@@ -36,24 +36,24 @@ class Window:
 
 
 def due_windows(
-    place: date | None, first: date, today: date, late_days: int, days: int
+    reached: date | None, first: date, today: date, late_days: int, days: int
 ) -> list[Window]:
-    """Give the windows to ask for, the oldest first.
+    """Return the windows to ask for, the oldest first.
 
     Parameters
     ----------
-    place
-        Up to where the source was asked before; None for never.
+    reached
+        The last day that the source was asked for before; None for never.
     first
-        The first day to ask for when it never was.
+        The first day to ask for at all.
     today
         The last day to ask for.
     late_days
-        How many days before the place are asked for again: studies arrive late and change.
+        How many days before `reached` are asked for again: studies arrive late and change.
     days
-        The longest window.
+        The longest window, in days.
     """
-    start = first if place is None else max(first, place - timedelta(days=late_days))
+    start = first if reached is None else max(first, reached - timedelta(days=late_days))
     windows = []
     while start <= today:
         end = min(today, start + timedelta(days=days - 1))
@@ -70,34 +70,54 @@ def sync_source(
     late_days: int = 14,
     days: int = 7,
 ) -> list[str]:
-    """Enter what a source has new into the ledger; give every study that has a way to go.
+    """Enter what is new at a source into the ledger, and return every study to process.
 
-    The place is kept window by window, so that an outage loses nothing and repeats little.
-    Studies that an earlier night found and could not take are given too.
+    Progress is saved window by window, so that an outage loses nothing and repeats little.
+    Studies that an earlier night found and did not finish are returned too.
+
+    Parameters
+    ----------
+    context
+        The project.
+    source
+        The source's name in the site settings.
+    today
+        The last day to ask for.
+    first
+        The first day to ask for at all.
+    late_days
+        How many days are asked for again: studies arrive late and change.
+    days
+        The longest window, in days.
+
+    Returns
+    -------
+    list of str
+        The studies' references.
 
     Raises
     ------
     SourceError
-        A single day holds more than the source answers.
+        A single day holds more studies than the source answers at once.
     SourceUnavailableError
-        The source did not answer; what was asked before is kept.
+        The source did not answer; the windows before are saved.
     """
     cursor = context.ledger.sync_cursor(context.project.name, source)
-    open_before = unfinished_studies(context, source)
+    before = unfinished_studies(context, source)
     found: dict[str, None] = {}
     for window in due_windows(cursor.read(), first, today, late_days, days):
-        for part in _asked(context, source, window):
-            found |= dict.fromkeys(part)
+        for refs in _ask(context, source, window):
+            found |= dict.fromkeys(refs)
         cursor.advance(window.end)
-    # A study that was withdrawn or held meanwhile is left out.
-    still = set(unfinished_studies(context, source))
-    refs = [ref for ref in {**dict.fromkeys(open_before), **found} if ref in still]
-    log.info("source %s: %d studies to take, up to %s", source, len(refs), today)
-    return refs
+    # Leave out what was withdrawn or held meanwhile.
+    unfinished = set(unfinished_studies(context, source))
+    todo = [ref for ref in {**dict.fromkeys(before), **found} if ref in unfinished]
+    log.info("source %s: %d studies to process, up to %s", source, len(todo), today)
+    return todo
 
 
-def _asked(context: ProjectContext, source: str, window: Window) -> Iterator[list[str]]:
-    """Ask for a window, in halves when it answers too much."""
+def _ask(context: ProjectContext, source: str, window: Window) -> Iterator[list[str]]:
+    """Ask for a window; split it when the source answers with too much."""
     most = context.site.source(source).most_answers
     try:
         yield find_studies(context, source, window.query, most)
@@ -108,11 +128,19 @@ def _asked(context: ProjectContext, source: str, window: Window) -> Iterator[lis
                 "raise its limit, and most_answers"
             ) from None
         for half in window.halves():
-            yield from _asked(context, source, half)
+            yield from _ask(context, source, half)
 
 
 def unfinished_studies(context: ProjectContext, source: str) -> list[str]:
-    """Give the project's studies of a source that have a way to go."""
+    """Return the references of a project's studies from a source that are still to be processed.
+
+    Parameters
+    ----------
+    context
+        The project.
+    source
+        The source's name in the site settings.
+    """
     states = [state for state in StudyState if state not in FINISHED]
     studies = context.ledger.studies.find(context.project.name, states)
     return [study.ref for study in studies if study.source == source]

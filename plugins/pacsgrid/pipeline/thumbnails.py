@@ -1,6 +1,6 @@
-"""Small pictures of held files, before and after, for a steward who decides what becomes of them.
+"""Thumbnails of held files, before and after anonymising, for the steward who decides on them.
 
-The files are identified and may be broken on purpose: nothing here trusts them.
+The files identify patients and may be broken on purpose: nothing here trusts them.
 """
 
 from __future__ import annotations
@@ -18,25 +18,32 @@ from pacsgrid.errors import HeldError
 from pacsgrid.log_suppression import pydicom_suppressed
 from pacsgrid.pipeline.context import ProjectContext
 
-# A picture for a review: a frame larger than this is more likely an attack than an image.
+# Pixels of the largest frame that is decoded; a larger one is more likely an attack.
 MAX_PIXELS = 64_000_000
 
 
 def held_files(quarantine: Path) -> list[Path]:
-    """Return the files a study's quarantine holds, in a stable order; names may identify."""
+    """Return the files in a study's quarantine, in a stable order; their names may identify."""
     if not quarantine.is_dir():
         return []
     return sorted(path for path in quarantine.iterdir() if path.suffix == ".dcm")
 
 
 def thumbnail(path: Path, edge: int = 256) -> bytes:
-    """Return a PNG of a file's first frame, its longer side `edge` pixels at most.
+    """Return a PNG of a file's first frame.
+
+    Parameters
+    ----------
+    path
+        The file.
+    edge
+        The longer side of the picture, in pixels at most.
 
     Raises
     ------
     HeldError
-        ``no-picture``: the file has no frame that can be decoded; the text says which kind of
-        obstacle, never what the file contains.
+        ``no-picture``: no frame of the file can be decoded. The text names the kind of obstacle,
+        never what the file contains.
     """
     try:
         with pydicom_suppressed():
@@ -46,34 +53,36 @@ def thumbnail(path: Path, edge: int = 256) -> bytes:
                 raise HeldError("no-picture", "the file has no image, or a far too large one")
             frame = pixel_array(path, index=0)
             inverted = header.get("PhotometricInterpretation") == "MONOCHROME1"
-        grey = _eight_bits(frame, inverted)
-        scale = edge / max(rows, columns)
-        if scale < 1:
-            size = (max(1, round(columns * scale)), max(1, round(rows * scale)))
-            grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
-        if grey.ndim == 3:
-            grey = cv2.cvtColor(grey, cv2.COLOR_RGB2BGR)
-        done, png = cv2.imencode(".png", grey)
+        done, png = cv2.imencode(".png", _shrink(_eight_bits(frame, inverted), edge))
     except HeldError:
         raise
     except Exception as error:
         kind = type(error).__name__
         raise HeldError("no-picture", f"its first frame cannot be decoded ({kind})") from None
     if not done:
-        raise HeldError("no-picture", "its first frame cannot be drawn")
+        raise HeldError("no-picture", "its first frame cannot be written as PNG")
     return png.tobytes()
 
 
 def thumbnail_anonymised(context: ProjectContext, path: Path, edge: int = 256) -> bytes:
-    """Return a PNG of what the line's profile would make of a held file.
+    """Return a PNG of what the context's profile would make of a held file.
 
-    What waits for a steward by the profile's own wish is taken through it here all the same: it
-    is that steward who looks. Nothing is kept.
+    What the profile itself holds for a steward is anonymised here all the same, since it is the
+    steward who looks. No file is kept.
+
+    Parameters
+    ----------
+    context
+        The study's project.
+    path
+        The held file.
+    edge
+        The longer side of the picture, in pixels at most.
 
     Raises
     ------
     HeldError
-        The file cannot be anonymised, or its result has no picture; says why.
+        The file cannot be anonymised, or the result has no picture; the text says why.
     """
     profile = context.profile.replace(
         held_modalities=frozenset(),
@@ -87,11 +96,23 @@ def thumbnail_anonymised(context: ProjectContext, path: Path, edge: int = 256) -
 
 
 def _eight_bits(frame: np.ndarray, inverted: bool) -> np.ndarray:
-    """Stretch to 0..255 between the percentiles that leave out stray pixels."""
+    """Scale to 0..255 between the 1st and 99th percentile, which leaves out stray pixels."""
     if frame.dtype == np.uint8:
         return 255 - frame if inverted else frame
     values = frame.astype(np.float32)
     low, high = np.percentile(values, (1, 99))
-    stretched = np.clip((values - low) / max(float(high - low), 1.0), 0, 1) * 255
-    drawn: np.ndarray = (255 - stretched if inverted else stretched).astype(np.uint8)
-    return drawn
+    scaled = np.clip((values - low) / max(float(high - low), 1.0), 0, 1) * 255
+    result: np.ndarray = (255 - scaled if inverted else scaled).astype(np.uint8)
+    return result
+
+
+def _shrink(image: np.ndarray, edge: int) -> np.ndarray:
+    """Return an image in OpenCV's order of colours, its longer side `edge` pixels at most."""
+    rows, columns = image.shape[:2]
+    scale = edge / max(rows, columns)
+    if scale < 1:
+        size = (max(1, round(columns * scale)), max(1, round(rows * scale)))
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    if image.ndim == 3:
+        image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    return image

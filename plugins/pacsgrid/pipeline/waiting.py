@@ -1,6 +1,6 @@
-"""What may be waited for: studies that are through, zones that are back, something to review.
+"""Conditions to wait for: studies that are finished, zones that answer, something to review.
 
-Each asks once and returns; none needs a project's key, so that a triggerer can ask too.
+Each function asks once and returns. None needs a project's key, so that a triggerer can ask too.
 """
 
 from __future__ import annotations
@@ -20,14 +20,48 @@ UNFINISHED = tuple(state for state in StudyState if state not in FINISHED)
 
 
 def count_unfinished(site: Site, project: str, source: str = "") -> dict[str, int]:
-    """Count the studies of a project, and of one source or any, that have a way to go, by state."""
+    """Count a project's studies that are still to be processed, by state.
+
+    Parameters
+    ----------
+    site
+        The site settings.
+    project
+        The project's name.
+    source
+        The source of the studies; empty for any.
+
+    Raises
+    ------
+    ConfigError
+        There is no such project.
+    RetryableError
+        The ledger does not answer.
+    """
     site.project(project)
     studies = Ledger(site.ledger_dsn).studies.find(project, UNFINISHED)
     return dict(Counter(s.state.value for s in studies if source in ("", s.source)))
 
 
 def count_awaiting_review(site: Site, project: str, only: str = "") -> int:
-    """Count the studies of a project that wait for a steward; `only` is a reason or a reference."""
+    """Count a project's studies that wait for a steward.
+
+    Parameters
+    ----------
+    site
+        The site settings.
+    project
+        The project's name.
+    only
+        A reason's code or a study's reference, to count only those; empty for all.
+
+    Raises
+    ------
+    ConfigError
+        There is no such project.
+    RetryableError
+        The ledger does not answer.
+    """
     site.project(project)
     rows = Ledger(site.ledger_dsn).held.queue(project)
     return len(
@@ -36,9 +70,16 @@ def count_awaiting_review(site: Site, project: str, only: str = "") -> int:
 
 
 def unreachable_zones(site: Site, names: Sequence[str]) -> list[str]:
-    """Ask zones now, whenever each was to be asked again; returns those that do not answer.
+    """Return which of some zones do not answer; ask them now, however long they were away.
 
-    A zone that answers is entered as back, so that the next upkeep does not wait to ask it.
+    A zone that answers is entered as back, so that the next maintenance asks it at once.
+
+    Parameters
+    ----------
+    site
+        The site settings.
+    names
+        The zones' names.
 
     Raises
     ------
@@ -47,14 +88,14 @@ def unreachable_zones(site: Site, names: Sequence[str]) -> list[str]:
     ZoneError
         A zone refuses for good, as with a wrong password.
     """
-    away = []
+    unreachable = []
     absences = Ledger(site.ledger_dsn).absences
     for name in names:
         with Zone(site.zone(name)) as zone:
             try:
                 zone.ping()
             except ZoneUnavailableError:
-                away.append(name)
+                unreachable.append(name)
                 continue
         absences.mark_present(name)
-    return away
+    return unreachable

@@ -1,4 +1,4 @@
-"""Withdraw: a patient out of every zone, replica, trash and index, with proof."""
+"""Withdraw a patient from every zone, replica, trash and index, with proof."""
 
 from __future__ import annotations
 
@@ -19,11 +19,23 @@ log = logging.getLogger(__name__)
 
 
 def withdraw(context: ProjectContext, subject: str) -> list[str]:
-    """Withdraw a patient, by pseudonym; returns the zones where that is still to be done.
+    """Withdraw a patient, by pseudonym.
 
-    The studies are off their way before anything is removed, so that nothing puts them back.
-    Releases that list them get a new version without them, and the old one is removed. A zone
-    that is away is seen to by `catch_up`.
+    The ledger stops the patient's studies before anything is removed, so that no worker puts them
+    back. Releases that list them get a new version without them, and the old one is removed. A
+    zone that does not answer is seen to by `erase_pending`.
+
+    Parameters
+    ----------
+    context
+        The project.
+    subject
+        The patient's pseudonym.
+
+    Returns
+    -------
+    list of str
+        The zones where the patient is still to be erased.
 
     Raises
     ------
@@ -46,7 +58,20 @@ def withdraw(context: ProjectContext, subject: str) -> list[str]:
 
 
 def erase_pending(context: ProjectContext, now: datetime | None = None) -> list[str]:
-    """Erase withdrawn patients from zones where that is not proven yet; returns those left."""
+    """Erase withdrawn patients from the zones where that is not proven yet.
+
+    Parameters
+    ----------
+    context
+        The project.
+    now
+        The current time.
+
+    Returns
+    -------
+    list of str
+        The zones where something is still to be erased.
+    """
     project, left = context.project.name, set()
     for row in context.ledger.withdrawals.of_project(project):
         if row.proven_at is not None:
@@ -64,10 +89,8 @@ def erase_pending(context: ProjectContext, now: datetime | None = None) -> list[
 
 
 def _erase(context: ProjectContext, zone: grid.Zone, subject: str) -> None:
-    project = context.project.name
-    done = erase_subject(
-        zone, project, subject, context.ledger.instances.sop_uids_of_subject(project, subject)
-    )
-    context.ledger.withdrawals.mark_erased(
-        project, subject, zone.settings.name, json.dumps(asdict(done))
-    )
+    project, ledger = context.project.name, context.ledger
+    sop_uids = ledger.instances.sop_uids_of_subject(project, subject)
+    report = erase_subject(zone, project, subject, sop_uids)
+    proof = json.dumps(asdict(report))
+    ledger.withdrawals.mark_erased(project, subject, zone.settings.name, proof)

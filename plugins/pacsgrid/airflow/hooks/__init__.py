@@ -1,1 +1,1 @@
-"""Connections of the types that pacsgrid adds to Airflow, and clients over them."""
+"""Hooks: clients for the connection types that pacsgrid adds to Airflow."""

@@ -1,4 +1,4 @@
-"""What the hooks share: the Test button's answer, and settings from a connection."""
+"""The base of the hooks: settings from a connection, and its Test button."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ from pacsgrid.errors import PacsgridError
 
 
 class PacsgridHook(BaseHook):
-    """A hook whose connection's Test button asks the other side something small."""
+    """A hook whose Test button sends the other side a small request.
+
+    Parameters
+    ----------
+    conn_id
+        Id of the Airflow connection.
+    """
 
     conn_type: ClassVar[str]
 
@@ -20,19 +26,25 @@ class PacsgridHook(BaseHook):
         self._conn_id = conn_id
 
     def settings(self) -> dict[str, Any]:
-        """Return what the connection holds; raises ConfigError when it is of another type."""
+        """Return the connection's settings; raises ConfigError when it has another type."""
         return settings_of(self.get_connection(self._conn_id), self.conn_type)
 
-    def ask(self) -> str:
-        """Ask the other side, and tell what was seen; raises PacsgridError when it does not."""
+    def check(self) -> str:
+        """Send a small request, and return what was answered.
+
+        Raises
+        ------
+        PacsgridError
+            The other side does not answer, or refuses.
+        """
         raise NotImplementedError
 
     def test_connection(self) -> tuple[bool, str]:
-        """Return whether the other side answers, and what is wrong when it does not."""
+        """Return whether the other side answers, and a message for the user."""
         try:
-            return True, self.ask()
+            return True, self.check()
         except PacsgridError as error:
             return False, str(error)
         except Exception as error:
-            # A foreign error's text may hold what must not be shown.
-            return False, f"unexpected {type(error).__name__}; look at the connection's fields"
+            # The text of another library's error may hold what must not be shown.
+            return False, f"unexpected {type(error).__name__}; check the connection's fields"

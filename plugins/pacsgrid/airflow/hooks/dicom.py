@@ -1,4 +1,4 @@
-"""A PACS over DIMSE, as an Airflow connection of type ``dicom``."""
+"""The hook for PACS over DIMSE, connections of type ``dicom``."""
 
 from __future__ import annotations
 
@@ -28,5 +28,5 @@ class DicomHook(SourceHook):
     def __init__(self, dicom_conn_id: str = default_conn_name) -> None:
         super().__init__(dicom_conn_id)
 
-    def _answered(self, settings: SourceSettings) -> str:
+    def _describe(self, settings: SourceSettings) -> str:
         return f"{settings.ae_title} at {settings.host}:{settings.port} answers C-ECHO"

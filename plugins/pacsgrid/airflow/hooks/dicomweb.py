@@ -1,4 +1,4 @@
-"""A PACS over DICOMweb, as an Airflow connection of type ``dicomweb``."""
+"""The hook for PACS over DICOMweb, connections of type ``dicomweb``."""
 
 from __future__ import annotations
 
@@ -28,5 +28,5 @@ class DicomWebHook(SourceHook):
     def __init__(self, dicomweb_conn_id: str = default_conn_name) -> None:
         super().__init__(dicomweb_conn_id)
 
-    def _answered(self, settings: SourceSettings) -> str:
+    def _describe(self, settings: SourceSettings) -> str:
         return f"{settings.url} answers QIDO-RS"

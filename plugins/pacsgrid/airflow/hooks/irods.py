@@ -1,4 +1,4 @@
-"""An iRODS zone, as an Airflow connection of type ``irods``."""
+"""The hook for iRODS zones, connections of type ``irods``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class IrodsHook(PacsgridHook):
-    """A zone, reached with the connection's account.
+    """Opens an iRODS zone with the connection's account.
 
     Parameters
     ----------
@@ -28,15 +28,15 @@ class IrodsHook(PacsgridHook):
         super().__init__(irods_conn_id)
 
     def get_conn(self) -> Zone:
-        """Return the zone; its session is opened at first use. Close it, or use it in `with`."""
+        """Return the zone, which connects at first use; close it, or use it in a ``with`` block."""
         from pacsgrid.config import zone_from_connection
         from pacsgrid.grid import Zone
 
         zone = self.get_connection(self._conn_id).schema or ""
         return Zone(zone_from_connection(zone, self._conn_id, self.settings()))
 
-    def ask(self) -> str:
-        """Ask the zone's catalog something small."""
+    def check(self) -> str:
+        """Send the zone's catalog a small query."""
         with self.get_conn() as zone:
             zone.ping()
             where = zone.settings

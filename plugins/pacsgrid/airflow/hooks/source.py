@@ -1,4 +1,4 @@
-"""What the hooks of PACS share."""
+"""The base of the hooks for PACS."""
 
 from __future__ import annotations
 
@@ -12,26 +12,27 @@ if TYPE_CHECKING:
 
 
 class SourceHook(PacsgridHook):
-    """A PACS that studies come from."""
+    """A hook for a PACS that studies come from."""
 
     kind: ClassVar[str]
 
     def source_settings(self) -> SourceSettings:
-        """Return how the PACS is reached, as a source of the site file would be."""
+        """Return the connection's settings, as those of a source in the site file."""
         from pacsgrid.config import source_from_connection
 
         return source_from_connection(self._conn_id, self.kind, self.settings())
 
     def get_conn(self) -> Source:
-        """Return the PACS as a source; nothing is connected yet."""
+        """Return the PACS as a source, which connects at first use."""
         from pacsgrid.pacs import open_source
 
         return open_source(self.source_settings())
 
-    def ask(self) -> str:
-        """Ask the PACS whether it answers."""
+    def check(self) -> str:
+        """Send C-ECHO, or a small QIDO-RS query."""
         self.get_conn().echo()
-        return self._answered(self.source_settings())
+        return self._describe(self.source_settings())
 
-    def _answered(self, settings: SourceSettings) -> str:
+    def _describe(self, settings: SourceSettings) -> str:
+        """Return what the Test button says when the PACS answers."""
         raise NotImplementedError

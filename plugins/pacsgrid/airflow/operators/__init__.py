@@ -1,1 +1,1 @@
-"""Operators: one action of the pipeline each, for DAGs of pacsgrid's and of a site's own."""
+"""Operators: each does one action of the pipeline, in pacsgrid's DAGs or in a site's own."""

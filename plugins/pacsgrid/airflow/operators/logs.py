@@ -1,4 +1,4 @@
-"""Keeping Airflow's log folder small."""
+"""The operator that removes old logs of Airflow's tasks."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 class SweepLogsOperator(BaseOperator):
-    """Removes old logs from Airflow's log folder, as this worker sees it; returns how many.
+    """Removes old logs from Airflow's log folder on this worker; returns how many files.
 
     Parameters
     ----------
     keep_days
-        Days that a log stays after its last line. (templated)
+        Days that a log is kept after its last line. (templated)
     """
 
     template_fields: Sequence[str] = ("keep_days",)
@@ -33,6 +33,6 @@ class SweepLogsOperator(BaseOperator):
         self.keep_days = keep_days
 
     def execute(self, context: Context) -> int:
-        """Sweep the folder that `[logging] base_log_folder` names."""
+        """Remove them from the folder that `[logging] base_log_folder` names."""
         folder = Path(conf.get("logging", "base_log_folder"))
         return sweep_logs(folder, timedelta(days=int(self.keep_days)), time.time())

@@ -1,13 +1,14 @@
-"""Keeping a project as its policy asks."""
+"""Operators that maintain a project as its settings ask."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from pacsgrid.airflow import upkeep
+from pacsgrid.airflow import maintenance
 from pacsgrid.airflow.pools import zone_pool
 
 if TYPE_CHECKING:
@@ -20,10 +21,11 @@ class _ProjectOperator(BaseOperator):
         self.project = project
 
 
-class TendProjectOperator(_ProjectOperator):
-    """Gives a project every replica and proof that its policy asks for; returns what was done.
+class MaintainProjectOperator(_ProjectOperator):
+    """Makes, verifies and repairs the replicas that a project's replication policy asks for.
 
-    Runs in the pool of the project's home zone unless told otherwise.
+    Returns how much was done of each kind. Runs in the pool of the project's home zone unless
+    `pool` is given.
 
     Parameters
     ----------
@@ -35,12 +37,31 @@ class TendProjectOperator(_ProjectOperator):
         super().__init__(project=project, **{"pool": zone_pool(project), **kwargs})
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Do a night's duties; fails with the studies that have no good replica anywhere."""
-        return upkeep.tend(self.project)
+        """Do what is due; fails with the studies that have no good replica anywhere."""
+        return maintenance.maintain(self.project)
+
+
+class TendProjectOperator(MaintainProjectOperator):
+    """The former name of `MaintainProjectOperator`, for one release.
+
+    Parameters
+    ----------
+    project
+        A project of the site file.
+    """
+
+    def __init__(self, *, project: str, **kwargs: Any) -> None:
+        warnings.warn(
+            "TendProjectOperator is now MaintainProjectOperator; change the import, this name goes "
+            "in the next release",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        super().__init__(project=project, **kwargs)
 
 
 class AuditProjectOperator(_ProjectOperator):
-    """Tells, from the ledger alone, whether a project has what its policy asks for.
+    """Compares a project's replicas with its replication policy, from the ledger alone.
 
     Parameters
     ----------
@@ -49,19 +70,21 @@ class AuditProjectOperator(_ProjectOperator):
     """
 
     def execute(self, context: Context) -> dict[str, str]:
-        """Return a line per zone; fails with the zones that lack something."""
-        return upkeep.audit(self.project)
+        """Return a summary for each zone; fails with the zones that lack something."""
+        return maintenance.audit(self.project)
 
 
 class SweepProjectOperator(_ProjectOperator):
-    """Removes what nobody needs any more of a project; returns how much that was.
+    """Removes a project's files that are no longer needed; returns how many of each kind.
 
     Parameters
     ----------
     project
         A project of the site file.
-    keep_rejected_days, keep_selections_days
-        How long rejected files and sealed selections stay. (templated)
+    keep_rejected_days
+        Days that the quarantine keeps the files of rejected studies. (templated)
+    keep_selections_days
+        Days that sealed selections are kept. (templated)
     """
 
     template_fields: Sequence[str] = ("keep_rejected_days", "keep_selections_days")
@@ -79,7 +102,7 @@ class SweepProjectOperator(_ProjectOperator):
         self.keep_selections_days = keep_selections_days
 
     def execute(self, context: Context) -> dict[str, int]:
-        """Sweep; what is on its way or waits for a steward is never touched."""
-        return upkeep.sweep(
+        """Remove them; studies in the pipeline and held studies are not touched."""
+        return maintenance.sweep(
             self.project, int(self.keep_rejected_days), int(self.keep_selections_days)
         )

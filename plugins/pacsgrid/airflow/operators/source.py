@@ -1,4 +1,4 @@
-"""Asking a source."""
+"""The operator that asks a source for new studies."""
 
 from __future__ import annotations
 
@@ -17,30 +17,34 @@ if TYPE_CHECKING:
 
 
 class SynchroniseSourceOperator(BaseOperator):
-    """Enters what a source has new for a project; returns how many studies have a way to go.
+    """Enters a source's new studies for a project into the ledger.
 
-    Runs in the source's pool unless told otherwise.
+    Returns how many of its studies are not finished. Runs in the source's pool unless `pool` is
+    given.
 
     Parameters
     ----------
     source
         A source of the site file.
     project
-        A project of the site file; its `nightly_from` is the first day asked for.
+        A project of the site file; its `nightly_from` is the first study date asked for.
     late_days
-        Days before the last night's that are asked for again. (templated)
+        Days before the last successful night's that are asked for again, for studies that came
+        late. (templated)
     """
 
     template_fields: Sequence[str] = ("late_days",)
 
-    def __init__(self, *, source: str, project: str, late_days: int | str = 14, **kwargs: Any):
+    def __init__(
+        self, *, source: str, project: str, late_days: int | str = 14, **kwargs: Any
+    ) -> None:
         super().__init__(**{"pool": source_pool(source), **kwargs})
         self.source = source
         self.project = project
         self.late_days = late_days
 
     def execute(self, context: Context) -> int:
-        """Ask for every day that is due, up to today on the site's wall."""
+        """Ask for every study date that is due, up to today in the site's time zone."""
         with project_context({"project": self.project}, "nightly_sync") as opened:
             from pacsgrid.config import site_names
             from pacsgrid.pipeline.sync import sync_source

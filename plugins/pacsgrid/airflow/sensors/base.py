@@ -1,4 +1,4 @@
-"""What the sensors share: a first look on the worker, then the triggerer looks."""
+"""The base of the sensors: the worker polls once, then the triggerer does."""
 
 from __future__ import annotations
 
@@ -21,20 +21,22 @@ from pacsgrid.errors import RetryableError
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from pacsgrid.airflow.triggers.base import LookTrigger
+    from pacsgrid.airflow.triggers.base import PollingTrigger
 
 
-class LookSensor(BaseSensorOperator):
-    """Waits for what its trigger looks for, and returns what that found.
+class PollingSensor(BaseSensorOperator):
+    """Waits for the condition of its trigger, and returns what the trigger found.
 
-    Retries are for a worker or a triggerer that died; time that is up is never tried again.
+    Retries are for a worker or triggerer that died. A sensor whose time is up is not tried again.
 
     Parameters
     ----------
     deferrable
         Whether to wait in the triggerer; False waits on the worker.
-    poke_interval, timeout
-        Seconds between two looks, and after which to give up; 0 looks once.
+    poke_interval
+        Seconds between two polls.
+    timeout
+        Seconds after which to give up; 0 polls once.
     """
 
     def __init__(
@@ -44,29 +46,37 @@ class LookSensor(BaseSensorOperator):
         self.deferrable = deferrable
 
     @abstractmethod
-    def trigger(self) -> LookTrigger:
-        """Return the trigger that looks for it."""
+    def trigger(self) -> PollingTrigger:
+        """Return the trigger that waits for the condition."""
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Look once; what may pass by itself, as a ledger that is down, is not there yet."""
+        """Poll once; an error that may pass, such as a ledger that is down, counts as not yet."""
         with translated():
             try:
-                found = self.trigger().look()
+                found = self.trigger().poll()
             except RetryableError as error:
-                self.log.warning("looking again later: %s", error)
+                self.log.warning("polling again in %g s: %s", self.poke_interval, error)
                 found = None
         return PokeReturnValue(found is not None, found)
 
     def execute(self, context: Context) -> Any:
-        """Look; wait where it is not there yet."""
+        """Poll once, and wait in the triggerer where the condition does not hold yet.
+
+        Raises
+        ------
+        AirflowSensorTimeout
+            The condition does not hold, and `timeout` is 0.
+        AirflowSkipException
+            The same with `soft_fail`.
+        """
         if not self.deferrable:
             return super().execute(context)
         seen = self.poke(context)
         if seen.is_done:
             return seen.xcom_value
         if not self.timeout:
-            told = "it is not there, and there is no time to wait"
-            raise AirflowSkipException(told) if self.soft_fail else AirflowSensorTimeout(told)
+            text = "the condition does not hold, and timeout is 0, so this does not wait"
+            raise AirflowSkipException(text) if self.soft_fail else AirflowSensorTimeout(text)
         self.defer(
             trigger=self.trigger(),
             method_name="execute_complete",
@@ -74,7 +84,22 @@ class LookSensor(BaseSensorOperator):
         )
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
-        """Return what the trigger found; fails with what is wrong when waiting is of no use."""
+        """Return what the trigger found.
+
+        Parameters
+        ----------
+        context
+            Airflow's task context.
+        event
+            What the trigger fired with.
+
+        Raises
+        ------
+        AirflowFailException
+            Waiting cannot help.
+        AirflowException
+            An unexpected error; the sensor may be tried again.
+        """
         if "error" in event:
             kind = AirflowException if event.get("again") else AirflowFailException
             raise kind(event["error"])

@@ -1,18 +1,18 @@
-"""A task that waits until there is something to review."""
+"""A task that waits until there are held studies to review."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pacsgrid.airflow.sensors.base import LookSensor
+from pacsgrid.airflow.sensors.base import PollingSensor
 from pacsgrid.airflow.triggers.held import HeldQueueTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-class HeldQueueSensor(LookSensor):
+class HeldQueueSensor(PollingSensor):
     """Waits until studies of a project wait for a steward.
 
     Parameters
@@ -20,12 +20,12 @@ class HeldQueueSensor(LookSensor):
     project
         A project of the site file. (templated)
     only
-        Only what is held for this reason, or the study of this reference; empty for all.
+        Only studies held for this reason, or the study with this reference; empty for all.
         (templated)
     at_least
         How many studies must wait.
     wait_hours
-        Hours after which to give up, instead of `timeout`; 0 looks once. (templated)
+        Hours after which to give up, instead of `timeout`; 0 polls once. (templated)
     """
 
     template_fields: Sequence[str] = ("project", "only", "wait_hours")
@@ -46,7 +46,7 @@ class HeldQueueSensor(LookSensor):
         self.wait_hours = wait_hours
 
     def execute(self, context: Context) -> Any:
-        """Look; wait for so many hours where nothing is held."""
+        """Poll once, and wait for `wait_hours` where nothing is held."""
         if self.wait_hours is not None:
             self.timeout = float(self.wait_hours) * 3600
         return super().execute(context)

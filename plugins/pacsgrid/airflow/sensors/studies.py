@@ -1,16 +1,16 @@
-"""A task that waits until studies are through."""
+"""A task that waits until studies have gone through the pipeline."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from pacsgrid.airflow.sensors.base import LookSensor
+from pacsgrid.airflow.sensors.base import PollingSensor
 from pacsgrid.airflow.triggers.studies import StudiesCompleteTrigger
 
 
-class StudiesCompleteSensor(LookSensor):
-    """Waits until no study of a project is on its way: each is verified, held or withdrawn.
+class StudiesCompleteSensor(PollingSensor):
+    """Waits until every study of a project is verified, held or withdrawn.
 
     Parameters
     ----------

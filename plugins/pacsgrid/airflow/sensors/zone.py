@@ -1,16 +1,16 @@
-"""A task that waits until zones are back."""
+"""A task that waits until zones answer."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from pacsgrid.airflow.sensors.base import LookSensor
+from pacsgrid.airflow.sensors.base import PollingSensor
 from pacsgrid.airflow.triggers.zone import ZoneBackTrigger
 
 
-class ZoneBackSensor(LookSensor):
-    """Waits until each of these zones answers.
+class ZoneBackSensor(PollingSensor):
+    """Waits until each of some zones answers.
 
     Parameters
     ----------

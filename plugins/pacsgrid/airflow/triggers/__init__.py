@@ -1,1 +1,1 @@
-"""Triggers: what the triggerer waits for, so that no worker does."""
+"""Triggers: conditions that the triggerer waits for, so that no worker has to."""

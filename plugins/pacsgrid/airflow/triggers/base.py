@@ -1,4 +1,4 @@
-"""A trigger that looks again and again, each time in a thread: ledger and zones block."""
+"""The base of the triggers: it polls in a thread, because ledger and zones block."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from pacsgrid.errors import PacsgridError
 
-# Two threads that load modules which need each other may each find the other's half loaded.
+# Two threads that import modules which import each other may each see a half-loaded one.
 _loading = threading.Lock()
 
 
-class LookTrigger(BaseTrigger):
-    """Fires once, with what `look` found, or with the ``error`` that ends the waiting.
+class PollingTrigger(BaseTrigger):
+    """Fires once, with what `poll` returned, or with the ``error`` that ends the waiting.
 
-    An error that nobody foresaw is marked ``again``: the task may be tried again.
+    An error that is not pacsgrid's own is marked ``again``: the task may be tried again.
 
     Parameters
     ----------
     poke_interval
-        Seconds between two looks.
+        Seconds between two polls.
     """
 
     def __init__(self, poke_interval: float = 30.0) -> None:
@@ -32,45 +32,45 @@ class LookTrigger(BaseTrigger):
         self.poke_interval = poke_interval
 
     @abstractmethod
-    def look(self) -> dict[str, Any] | None:
-        """Look once, blocking; returns what was waited for, None when it is not there yet."""
+    def poll(self) -> dict[str, Any] | None:
+        """Return what is waited for, or None when it is not there yet; blocks."""
 
     @abstractmethod
-    def wanted(self) -> dict[str, Any]:
-        """Return what is waited for, as the trigger's own parameters."""
+    def parameters(self) -> dict[str, Any]:
+        """Return the trigger's own parameters, from which Airflow makes it again."""
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return where the class is and how to make this trigger again; names, no secret."""
+        """Return the path of the class and all its parameters; they hold names, no secret."""
         cls = type(self)
-        given = {**self.wanted(), "poke_interval": self.poke_interval}
+        given = {**self.parameters(), "poke_interval": self.poke_interval}
         return f"{cls.__module__}.{cls.__qualname__}", given
 
-    def _look(self) -> dict[str, Any] | None:
+    def _poll(self) -> dict[str, Any] | None:
         with _loading:
             import pacsgrid.config
             import pacsgrid.pipeline.waiting  # noqa: F401
-        return self.look()
+        return self.poll()
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Look until it is there; what passes by itself, as a silent ledger, is waited out.
+        """Poll until it is there; errors that may pass, such as a ledger that is down, are ignored.
 
-        Who waits has looked just now. Airflow 3.3 takes a task that is woken before the scheduler
-        has heard that it waits for one that was killed, so the first look is not at once.
+        The sensor has just polled, so this sleeps first. There is another reason: Airflow 3.3
+        fails a task as killed that is resumed before the scheduler knows that it was deferred.
         """
         while True:
             await asyncio.sleep(self.poke_interval)
             try:
-                found = await asyncio.to_thread(self._look)
+                found = await asyncio.to_thread(self._poll)
             except PacsgridError as error:
                 if not error.retryable:
                     yield TriggerEvent({"error": str(error)})
                     return
-                self.log.warning("looking again later: %s", error)
+                self.log.warning("polling again in %g s: %s", self.poke_interval, error)
                 found = None
             except Exception as error:
-                # A foreign error's text may hold what must not be shown.
-                told = f"unexpected {type(error).__name__}"
-                yield TriggerEvent({"error": told, "again": True})
+                # The text of another library's error may hold what must not be shown.
+                text = f"unexpected {type(error).__name__}"
+                yield TriggerEvent({"error": text, "again": True})
                 return
             if found is not None:
                 yield TriggerEvent(found)

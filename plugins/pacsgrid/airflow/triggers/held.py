@@ -1,13 +1,13 @@
-"""Waiting until there is something to review."""
+"""A trigger that waits until there are held studies to review."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from pacsgrid.airflow.triggers.base import LookTrigger
+from pacsgrid.airflow.triggers.base import PollingTrigger
 
 
-class HeldQueueTrigger(LookTrigger):
+class HeldQueueTrigger(PollingTrigger):
     """Fires when studies of a project wait for a steward.
 
     Parameters
@@ -15,11 +15,11 @@ class HeldQueueTrigger(LookTrigger):
     project
         A project of the site file.
     only
-        Only what is held for this reason, or the study of this reference; empty for all.
+        Only studies held for this reason, or the study with this reference; empty for all.
     at_least
         How many studies must wait.
     poke_interval
-        Seconds between two looks into the ledger.
+        Seconds between two queries of the ledger.
     """
 
     def __init__(
@@ -28,11 +28,11 @@ class HeldQueueTrigger(LookTrigger):
         super().__init__(poke_interval)
         self.project, self.only, self.at_least = project, only, at_least
 
-    def wanted(self) -> dict[str, Any]:
+    def parameters(self) -> dict[str, Any]:
         """Return project, reason and number."""
         return {"project": self.project, "only": self.only, "at_least": self.at_least}
 
-    def look(self) -> dict[str, Any] | None:
+    def poll(self) -> dict[str, Any] | None:
         """Ask the ledger once."""
         from pacsgrid.config import load_site
         from pacsgrid.pipeline.waiting import count_awaiting_review

@@ -53,10 +53,17 @@ class _Frame:
     defined: list[_Table] = field(default_factory=list)
     scans: int = 0
     samples: int = 0
+    row_samples: int = 0
+    lines: int = 0
 
     def define(self, kind: str, number: int, start: int, end: int) -> None:
         table = self.tables[kind, number] = _Table(start, end)
         self.defined.append(table)
+
+    def set_lines(self, lines: int) -> None:
+        """Note the number of lines; 0 in a frame header that leaves it to a DNL segment."""
+        self.lines = max(self.lines, lines)
+        self.samples = max(self.samples, lines * self.row_samples)
 
     def use(self, kind: str, number: int) -> None:
         if (kind, number) in self.tables:
@@ -103,6 +110,9 @@ def find_removable(data: FrameReader) -> Patches:
             at = _segment(data, at, code[0], frame, patches)
     if not frame.process or not frame.scans:
         raise unreadable("a frame has no image")
+    if not frame.lines:
+        # Some decoders read on for ever, into memory without end (T.81 B.2.5).
+        raise unreadable("a frame does not say how many rows it has")
     patches.samples = frame.samples
     for table in frame.defined:
         if not table.used:
@@ -136,6 +146,9 @@ def _segment(data: FrameReader, at: int, marker: int, frame: _Frame, patches: Pa
         used = _frame(body, marker, frame)
     elif marker == _EXP:
         used = 1
+    elif marker == _DNL:
+        used = 2
+        frame.set_lines(int.from_bytes(body[:2], "big"))
     elif marker == _DAC:
         used = len(body) - len(body) % 2
     elif frame.process == _SOF_LS and marker == _DRI:
@@ -161,7 +174,8 @@ def _frame(body: bytes, marker: int, frame: _Frame) -> int:
     if marker != _DHP:
         frame.process, frame.bits = marker, body[0]
         rows, columns = int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big")
-        frame.samples = max(frame.samples, rows * columns * count)
+        frame.row_samples = columns * count
+        frame.set_lines(rows)
         for n in range(count):
             component, _, table = body[6 + 3 * n : 9 + 3 * n]
             frame.quantisation[component] = table
@@ -204,7 +218,7 @@ def _extension(body: bytes, start: int, frame: _Frame) -> int:
         return len(body)
     if kind == 4 and len(body) >= 2:
         # Rows and columns that need more than two bytes.
-        frame.samples = 1 << 32
+        frame.samples, frame.lines = 1 << 32, 1
         return 2 + 2 * body[1]
     return 1
 

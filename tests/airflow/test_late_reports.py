@@ -20,8 +20,8 @@ from airflow.utils.state import TaskInstanceState as State
 from sqlalchemy import create_engine, update
 from sqlalchemy.orm import Session
 
-from pacsgrid.airflow import started
-from pacsgrid.airflow.parked import install
+from pacsgrid.airflow import listener
+from pacsgrid.airflow.late_reports import install
 
 JOB = 7
 
@@ -56,7 +56,7 @@ def patched(monkeypatch: pytest.MonkeyPatch) -> None:
     """The executors of this process as a scheduler's are, and afterwards as they were."""
     monkeypatch.setattr(BaseExecutor, "get_event_buffer", BaseExecutor.get_event_buffer)
     job: Any = type("Job", (), {})()
-    started.on_starting(job)
+    listener.on_starting(job)
     taken = BaseExecutor.get_event_buffer
     install()
     assert BaseExecutor.get_event_buffer is taken
@@ -78,7 +78,7 @@ def _told(session: Session, state: State | None, waited: bool, report: State) ->
 
 @pytest.mark.parametrize("state", [State.QUEUED, State.RUNNING])
 def test_airflow_takes_a_task_that_goes_on_for_killed(session: Session, state: State) -> None:
-    # The day that this fails, Airflow has mended it: remove `pacsgrid.airflow.parked`.
+    # The day that this fails, Airflow has mended it: remove `pacsgrid.airflow.late_reports`.
     assert _told(session, state, True, State.SUCCESS) == [State.SUCCESS]
 
 
@@ -117,5 +117,5 @@ def test_no_report_is_lost_when_the_database_does_not_answer(
 
 def test_only_a_job_of_airflow_s_prepares_executors(monkeypatch: pytest.MonkeyPatch) -> None:
     before = BaseExecutor.get_event_buffer
-    started.on_starting(SimpleNamespace())
+    listener.on_starting(SimpleNamespace())
     assert BaseExecutor.get_event_buffer is before

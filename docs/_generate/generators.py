@@ -1,0 +1,18 @@
+"""The generated parts of the reference, by the names that pages use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+import commands
+import live
+import settings
+
+GENERATORS: dict[str, Callable[[], str]] = {
+    "cli": cache(commands.reference),
+    "dags": cache(live.dags),
+    "profile": cache(settings.profile),
+    "rest": cache(live.rest),
+    "site-file": cache(settings.site_file),
+}

@@ -1,0 +1,72 @@
+"""The page's API: each answer is one state of the ledger, over one connection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from fastapi.testclient import TestClient
+
+from pacsgrid.ledger import Ledger
+from pacsgrid.ledger import database as pools
+from pacsgrid.model import AnonymisedInstance, ReplicaProof, StudyState
+from pacsgrid.web.access import Viewer, the_site, viewer
+from pacsgrid.web.app import app
+
+INSTANCE = AnonymisedInstance("1", "2", "3", "S1", "CT", "4", "ab" * 32, 10, Path("x"))
+
+
+@pytest.fixture
+def page(dsn: str, tmp_path: Path) -> Iterator[TestClient]:
+    project = SimpleNamespace(replication=SimpleNamespace(copies={"brno": 1}), profiles=())
+    site = SimpleNamespace(ledger_dsn=dsn, quarantine=tmp_path, project=lambda name: project)
+    app.dependency_overrides[the_site] = lambda: site
+    app.dependency_overrides[viewer] = lambda: Viewer("anna", ("demo",), True, True)
+    yield TestClient(app)
+    app.dependency_overrides.clear()
+
+
+@pytest.fixture
+def ledger(dsn: str) -> Ledger:
+    ledger = Ledger(dsn, "tester")
+    ledger.studies.add_found("a", "demo", "pacs", "hash", b"sealed")
+    ledger.instances.add("a", [INSTANCE])
+    ledger.proofs.add("a", [ReplicaProof("3", "brno", "disk", 0, "ab" * 32, True)])
+    ledger.studies.hold("a", "conflict", "for the test")
+    return ledger
+
+
+@pytest.mark.parametrize("path", ["flow", "held", "replicas", "releases", "studies", "studies/a"])
+def test_an_answer_is_one_transaction_over_one_connection(
+    page: TestClient, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    begun: list[str] = []
+    take = pools._Pool.take
+
+    def counted(pool: pools._Pool, first: str, values: pools.Values = ()) -> object:
+        begun.append(first)
+        return take(pool, first, values)
+
+    monkeypatch.setattr(pools._Pool, "take", counted)
+    answer = page.get(f"/api/{path}")
+    assert answer.status_code == 200 and answer.json()
+    assert len(begun) == 1
+
+
+def test_a_study_s_story_is_told_to_those_who_may_see_it(page: TestClient, ledger: Ledger) -> None:
+    ledger.audit.add_access("anna", "a", "picture 0")
+    story = page.get("/api/studies/a").json()["story"]
+    assert story["study"]["state"] == StudyState.HELD
+    assert [held["code"] for held in story["held"]] == ["conflict"]
+    assert [one["who"] for one in story["accesses"]] == ["anna"]
+    assert page.get("/api/studies/b").status_code == 404
+    assert page.get("/api/held?project=other").status_code == 404
+
+
+def test_a_ledger_that_does_not_answer_is_told_and_may_be_tried_again(page: TestClient) -> None:
+    away = SimpleNamespace(ledger_dsn="host=127.0.0.1 port=1 dbname=ledger")
+    app.dependency_overrides[the_site] = lambda: away
+    answer = page.get("/api/flow")
+    assert answer.status_code == 503 and "does not answer" in answer.json()["detail"]
