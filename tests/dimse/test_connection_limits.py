@@ -1,4 +1,4 @@
-"""Who may stay: connections that wait, and associations, counted apart."""
+"""Limits of pending connections and of associations, counted apart."""
 
 from __future__ import annotations
 

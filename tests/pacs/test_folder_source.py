@@ -1,4 +1,4 @@
-"""A drop folder of files as they come: directories of file-sets, no preambles, full disks."""
+"""Drop folders: DICOMDIR files, files without preamble, full disks, deflated bombs."""
 
 from __future__ import annotations
 

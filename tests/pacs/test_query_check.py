@@ -1,4 +1,4 @@
-"""What was not asked for is not taken, whatever a PACS answers or sends."""
+"""Studies and instances that were not queried for are refused, whatever a PACS answers."""
 
 from __future__ import annotations
 
