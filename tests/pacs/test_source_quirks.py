@@ -1,6 +1,7 @@
 """Quirks of real PACS over DIMSE.
 
-Each of these made other software lose images, hang or retry for ever (openradx/adit#415, pynetdicom#764 and #426, DICOM-RST#56).
+Each of these made other software lose images, hang or retry for ever (openradx/adit#415,
+pynetdicom#764 and #426, DICOM-RST#56).
 """
 
 from __future__ import annotations
