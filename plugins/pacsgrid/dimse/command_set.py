@@ -30,7 +30,7 @@ _AE_TITLES = (MOVE_DESTINATION, MOVE_ORIGINATOR)  # padded with a space, UIDs wi
 
 
 @dataclass(frozen=True)
-class Command:
+class CommandSet:
     """The parts of a request that a storage SCP needs.
 
     Attributes
@@ -112,7 +112,7 @@ def text_of(values: Mapping[int, bytes], element: int) -> str:
     return values.get(element, b"").decode("ascii", "replace").strip("\0 ")
 
 
-def parse_command(data: bytes) -> Command:
+def parse_command_set(data: bytes) -> CommandSet:
     """Parse the command set of a request.
 
     Raises
@@ -125,7 +125,7 @@ def parse_command(data: bytes) -> Command:
     message_id = number_of(values, RESPONDED_TO if field == C_CANCEL else MESSAGE_ID)
     has_dataset = number_of(values, DATASET_TYPE) != NO_DATASET
     sop_class = text_of(values, AFFECTED_SOP_CLASS)
-    return Command(
+    return CommandSet(
         field, message_id, sop_class, text_of(values, AFFECTED_SOP_INSTANCE), has_dataset
     )
 
@@ -160,7 +160,7 @@ def _encode(number: int, value: int | str) -> bytes:
     return _element(number, data + pad * (len(data) % 2))
 
 
-def encode_response(context: int, command: Command, status: int) -> bytes:
+def encode_response(context: int, command: CommandSet, status: int) -> bytes:
     """Encode the response to a request, without a dataset, as one P-DATA-TF.
 
     Parameters

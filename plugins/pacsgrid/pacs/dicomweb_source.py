@@ -224,7 +224,7 @@ class DicomWebSource:
         return [item for item in listed if is_of_study(_first(item, _STUDY_UID), study)]
 
     def _has_modality(self, study: FoundStudy) -> bool:
-        asked = study.asked.modalities if study.asked else ()
+        asked = study.query.modalities if study.query else ()
         listed = self._listed_series(study)
         return not {_first(item, _MODALITY) for item in listed}.isdisjoint(asked)
 

@@ -160,7 +160,7 @@ class DimseSource:
                 answers.add(single, map(_answer, found))
 
             def has_modality(study: FoundStudy) -> bool:
-                asked = study.asked.modalities if study.asked else ()
+                asked = study.query.modalities if study.query else ()
                 listed = self._series(association, study)
                 return not {_text(one, "Modality") for one in listed}.isdisjoint(asked)
 

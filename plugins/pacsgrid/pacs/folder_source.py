@@ -14,7 +14,7 @@ from pacsgrid.disk import storing, sync_directory
 from pacsgrid.errors import SourceUnavailableError
 from pacsgrid.model import FoundStudy, StagedFile, StudyQuery
 from pacsgrid.pacs.base import folder_of
-from pacsgrid.pacs.header import Header, read_file_meta, read_header
+from pacsgrid.pacs.header import StudyHeader, read_file_meta, read_header
 from pacsgrid.pacs.query_check import matches_header
 from pacsgrid.pacs.staging import prepare, read_chunks, write_durable
 from pacsgrid.uids import has_digits_and_dots
@@ -23,7 +23,7 @@ from pacsgrid.uids import has_digits_and_dots
 @dataclass(frozen=True)
 class _File:
     path: Path
-    header: Header
+    header: StudyHeader
 
 
 def _read(path: Path) -> _File | None:
@@ -36,7 +36,7 @@ def _read(path: Path) -> _File | None:
     except OSError:
         header = None
     if header is None or not has_digits_and_dots(header.study_uid):
-        header = Header()
+        header = StudyHeader()
     return _File(path, header)
 
 

@@ -14,7 +14,7 @@ from pacsgrid.disk import sync_directory
 from pacsgrid.errors import SourceUnavailableError
 from pacsgrid.model import FoundStudy, StagedFile, StudyQuery
 from pacsgrid.pacs.base import folder_of
-from pacsgrid.pacs.header import Header, read_file_meta, read_header
+from pacsgrid.pacs.header import StudyHeader, read_file_meta, read_header
 from pacsgrid.pacs.query_check import matches_header
 from pacsgrid.pacs.staging import prepare, read_chunks, write_durable
 from pacsgrid.pacs.storage_scp.completion_watcher import ANNOUNCED, is_complete
@@ -146,7 +146,7 @@ def _files(directory: Path) -> list[Path]:
     return sorted(directory.glob("*.dcm"))
 
 
-def _headers(directory: Path, most: int | None = None) -> list[Header]:
+def _headers(directory: Path, most: int | None = None) -> list[StudyHeader]:
     headers = []
     for path in _files(directory)[:most]:
         with suppress(FileNotFoundError):  # it may be ingested and removed meanwhile

@@ -131,8 +131,10 @@ class AnswerCollector:
         """
         kept = []
         for study in self._found.values():
-            by_modality = study.asked is not None and bool(study.asked.modalities)
-            unconfirmed = by_modality and bool(study.study_uid) and "modalities" not in study.told
+            by_modality = study.query is not None and bool(study.query.modalities)
+            unconfirmed = (
+                by_modality and bool(study.study_uid) and "modalities" not in study.confirmed
+            )
             if unconfirmed and not has_modality(study):
                 self._unasked += 1
             else:
