@@ -149,6 +149,10 @@ def encode_elements(values: Mapping[int, int | str]) -> bytes:
         The command set, elements in ascending order.
     """
     body = b"".join(_encode(number, values[number]) for number in sorted(values))
+    return _with_group_length(body)
+
+
+def _with_group_length(body: bytes) -> bytes:
     return _element(0, struct.pack("<I", len(body))) + body
 
 
@@ -177,15 +181,13 @@ def encode_response(context: int, command: CommandSet, status: int) -> bytes:
     bytes
         The whole PDU.
     """
-    values: dict[int, int | str] = {
-        COMMAND_FIELD: command.field | RESPONSE,
-        RESPONDED_TO: command.message_id,
-        DATASET_TYPE: NO_DATASET,
-        STATUS: status,
-    }
-    if command.sop_class:
-        values[AFFECTED_SOP_CLASS] = command.sop_class
+    # In ascending order, and without a dictionary: this runs once for each received instance.
+    body = _encode(AFFECTED_SOP_CLASS, command.sop_class) if command.sop_class else b""
+    body += _encode(COMMAND_FIELD, command.field | RESPONSE)
+    body += _encode(RESPONDED_TO, command.message_id)
+    body += _encode(DATASET_TYPE, NO_DATASET)
+    body += _encode(STATUS, status)
     if command.sop_uid:
-        values[AFFECTED_SOP_INSTANCE] = command.sop_uid
-    body = encode_elements(values)
+        body += _encode(AFFECTED_SOP_INSTANCE, command.sop_uid)
+    body = _with_group_length(body)
     return encode_pdu(P_DATA, struct.pack(">IBB", len(body) + 2, context, 3) + body)
