@@ -264,7 +264,7 @@ def test_strangers_do_not_make_the_receiver_forget_an_association(tmp_path: Path
     ):
         with silent(running.port, "127.0.0.2", 1) as held:
             assert closed(held[0]) == b""
-        eventually(lambda: "addresses are not allowed" in running.log.read_text())
+        wait_until(lambda: "addresses are not allowed" in running.log.read_text())
         for _ in range(5):
             with socket.create_connection(("127.0.0.1", running.port), 60) as another:
                 another.sendall(associate([(1, CT, [EXPLICIT])]))

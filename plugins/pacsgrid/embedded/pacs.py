@@ -15,7 +15,6 @@ from pynetdicom.sop_class import Verification
 
 from pacsgrid.config import SourceSettings
 from pacsgrid.config.sources import Retrieve
-from pacsgrid.dimse.reactor import work_around_races
 from pacsgrid.dimse import status
 from pacsgrid.dimse.association_settings import AssociationSettings
 from pacsgrid.dimse.pynetdicom_requestor import open_association
