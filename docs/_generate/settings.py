@@ -118,9 +118,10 @@ def _annotation(annotation: Any) -> str:
     if origin is re.Pattern:
         return "regular expression"
     if origin is Literal:
-        return ", ".join(f"`{one}`" for one in arguments)
+        return ", ".join(f"`{one}`" for one in arguments if one != "")
     if origin in (Union, types.UnionType):
-        return " or ".join(_annotation(one) for one in arguments if one is not type(None))
+        told = (_annotation(one) for one in arguments if one is not type(None))
+        return " or ".join(one for one in told if one)
     if origin in (list, tuple, set, frozenset):
         inner = next((one for one in arguments if one is not ...), str)
         return f"list of {_plural(_annotation(inner))}"

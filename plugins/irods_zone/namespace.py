@@ -56,18 +56,57 @@ def create_collection(session: Session, path: str, recursive: bool) -> None:
 
 
 def is_protected(session: Session, path: str) -> bool:
-    """Return whether a collection is one that the zone needs."""
+    """Return whether a collection is one that the zone needs.
+
+    Parameters
+    ----------
+    session : Session
+        The client's connection.
+    path : str
+        Logical path.
+
+    Returns
+    -------
+    bool
+        Whether it is the root, the zone's collection, or one that holds homes or trash.
+    """
     z = f"/{session.zone.name}"
     return path in ("/", z, f"{z}/home", f"{z}/trash", f"{z}/trash/home")
 
 
 def is_home(session: Session, path: str) -> bool:
-    """Return whether a collection is ``home`` itself or directly below it."""
+    """Return whether a collection is ``home`` itself or directly below it.
+
+    Parameters
+    ----------
+    session : Session
+        The client's connection.
+    path : str
+        Logical path.
+
+    Returns
+    -------
+    bool
+        Whether it is.
+    """
     return re.fullmatch(f"/{re.escape(session.zone.name)}/home(/[^/]*)?", path) is not None
 
 
 def is_trash_home(session: Session, path: str) -> bool:
-    """Return whether a collection is the trash of a user."""
+    """Return whether a collection is the trash of a user.
+
+    Parameters
+    ----------
+    session : Session
+        The client's connection.
+    path : str
+        Logical path.
+
+    Returns
+    -------
+    bool
+        Whether it is.
+    """
     return split_path(path)[0] == f"/{session.zone.name}/trash/home"
 
 

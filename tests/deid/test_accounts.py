@@ -1,4 +1,4 @@
-"""Every file that goes in comes out, waits in the quarantine, or is named: nothing else happens."""
+"""Every input file has a result, is in the quarantine, or is listed there with a reason."""
 
 from __future__ import annotations
 
@@ -407,4 +407,4 @@ def test_a_study_of_copies_has_each_instance_once(tmp_path: Path) -> None:
         batch = processor.process_study(files, tmp_path / "out")
     assert len(batch.made) == 1 and batch.held == [] and batch.counts.instances == 1
     assert [outcome.source for outcome in batch.outcomes if outcome.made] == files
-    assert sorted(outcome.copy for outcome in batch.outcomes) == [False, True]
+    assert sorted(outcome.is_copy for outcome in batch.outcomes) == [False, True]

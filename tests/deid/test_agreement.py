@@ -1,4 +1,4 @@
-"""What the checker refuses the cleaner has taken out: names and dates however they are written."""
+"""The text cleaner removes every name and date that the checker would refuse."""
 
 from __future__ import annotations
 

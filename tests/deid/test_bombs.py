@@ -1,4 +1,4 @@
-"""Small files that claim to be large ones: held, and nobody takes the memory for them."""
+"""Small files that declare huge contents are held, and take no memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text inside compressed pixel data: gone, or refused by the checker; the image stays."""
+"""Text inside compressed pixel data is removed, or refused by the checker; the image stays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What nobody can be sure of goes; what must be there stays valid; a profile means what it says."""
+"""Doubtful values are removed, required attributes stay valid, profiles are followed."""
 
 from __future__ import annotations
 

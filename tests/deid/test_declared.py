@@ -1,4 +1,4 @@
-"""What a result says of itself is true, and what was no part of the object is gone."""
+"""A result's record of its de-identification is true; leftovers of the source are gone."""
 
 from __future__ import annotations
 

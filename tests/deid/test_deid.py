@@ -1,4 +1,4 @@
-"""What comes out of the anonymiser, held against the table and against real files."""
+"""Results of the anonymiser against Table E.1-1 and on real files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line over folders: what comes out, what is held, and what a kill leaves."""
+"""`pacsgrid deid` over folders: results, held files, and runs that were killed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Burned-in text is gone, in every layout of pixels, and nothing else changed."""
+"""Burned-in text is blanked in every layout of pixels, and nothing else changes."""
 
 from __future__ import annotations
 

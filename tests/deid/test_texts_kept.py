@@ -1,4 +1,4 @@
-"""Every text element that ``research`` keeps, with names and dates of many languages in it."""
+"""Every text element that ``research`` keeps, with names and dates in many languages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""UIDs of a data set: what is replaced, what stays, and that none leads out of the results."""
+"""UIDs of a data set: which are replaced, which stay, and that references stay inside."""
 
 from __future__ import annotations
 

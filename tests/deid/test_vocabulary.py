@@ -1,4 +1,4 @@
-"""An attribute's own words stay whoever is called so; classes and schemes stay; names go."""
+"""Defined terms, classes and schemes stay even if they are a person's name; names go."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rights and metadata beyond single changes."""
+"""Access control and metadata: inheritance, recursion, atomic operations."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from irods.message import JSON_Message, MetadataRequest, iRODSMessage
 from irods.meta import AVUOperation, iRODSMeta
 from irods.models import Collection, DataObject, DataObjectMeta
 from irods.session import iRODSSession
+
+from irods_zone.api_numbers import Api
 
 HOME = "/brno/home/rods"
 
@@ -67,7 +69,9 @@ def atomic(session: iRODSSession, path: str, *operations: dict[str, str]) -> Non
     text = {"logical_path": path, "operations": list(operations)}
     with session.pool.get_connection() as connection:
         message = JSON_Message(text, connection.server_version)
-        connection.send(iRODSMessage("RODS_API_REQ", msg=message, int_info=20005))
+        connection.send(
+            iRODSMessage("RODS_API_REQ", msg=message, int_info=Api.ATOMIC_APPLY_ACL_OPERATIONS_APN)
+        )
         connection.recv()
 
 
@@ -120,7 +124,7 @@ def add(session: iRODSSession, operation: str, *args: str, **options: str) -> No
     """One metadata operation on a data object, as `imeta` sends it."""
     with session.pool.get_connection() as connection:
         body = MetadataRequest(operation, "-d", *args, **options)
-        connection.send(iRODSMessage("RODS_API_REQ", msg=body, int_info=706))
+        connection.send(iRODSMessage("RODS_API_REQ", msg=body, int_info=Api.MOD_AVU_METADATA_AN))
         connection.recv()
 
 

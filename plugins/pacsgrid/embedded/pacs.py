@@ -14,6 +14,7 @@ from pynetdicom.association import Association
 from pynetdicom.sop_class import Verification
 
 from pacsgrid.config import SourceSettings
+from pacsgrid.config.sources import Retrieve
 from pacsgrid.dimse.reactor import work_around_races
 from pacsgrid.embedded.ports import accepts, reserve_port
 from pacsgrid.embedded.process import ChildProcess
@@ -103,7 +104,7 @@ class EmbeddedPacs:
             self._server.stop(_STOP_SECONDS)
             self._server = None
 
-    def settings(self, retrieve: str = "get") -> SourceSettings:
+    def settings(self, retrieve: Retrieve = "get") -> SourceSettings:
         """Return the settings of this PACS as a source.
 
         Parameters

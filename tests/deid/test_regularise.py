@@ -1,4 +1,4 @@
-"""Files that are not written as they say: read where there is one way, held for what they are."""
+"""Irregular files are read if there is one way to, and otherwise held for the right reason."""
 
 from __future__ import annotations
 

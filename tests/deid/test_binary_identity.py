@@ -1,4 +1,4 @@
-"""Names and numbers in binary values of any length, found by anonymiser and checker."""
+"""Anonymiser and checker find names and numbers in binary values of any length."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Uncompressed pixel data: what stands behind the last pixel goes, pixels never."""
+"""Uncompressed pixel data: bytes behind the last pixel are zeroed, pixels never change."""
 
 from __future__ import annotations
 

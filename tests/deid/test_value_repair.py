@@ -1,4 +1,4 @@
-"""Values that break their VR (PS3.5 6.2): read as what they can only mean, kept, or held."""
+"""Values that break the rules of their VR (PS3.5 6.2): repaired, kept, or held."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Content items of dates, times and persons (PS3.15 Table E.3.4-1), and what codes name."""
+"""Content items with dates, times and persons (PS3.15 Table E.3.4-1), and their codes."""
 
 from __future__ import annotations
 
