@@ -122,7 +122,7 @@ bench-dags: $(VENV)/.ready
 	$(BIN)/python tests/benchmarks/bench_dags.py
 
 pacs-faults: $(VENV)/.ready system
-	PACSGRID_FAULTS=full $(BIN)/python -m pytest tests/pacs/test_matrix.py
+	PACSGRID_FAULTS=full $(BIN)/python -m pytest tests/pacs/test_retrieval_faults.py
 
 .PHONY: fuzz
 fuzz: $(VENV)/.ready

@@ -83,7 +83,7 @@ def _key(name: str, info: FieldInfo) -> str:
     return info.alias or name
 
 
-def _models(annotation: Any) -> Iterator[tuple[Model, str]]:
+def _models(annotation: object) -> Iterator[tuple[Model, str]]:
     if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
         yield annotation, ""
         return
@@ -111,7 +111,7 @@ def _type(info: FieldInfo) -> str:
     return told
 
 
-def _annotation(annotation: Any) -> str:
+def _annotation(annotation: object) -> str:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return _annotation(arguments[0])

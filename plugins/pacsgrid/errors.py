@@ -43,7 +43,7 @@ class SourceUnreachableError(SourceUnavailableError):
 
 
 class TooManyAnswersError(SourceUnavailableError):
-    """A DICOM source has more answers to a query than it gives; ask for less at once."""
+    """A DICOM source has more answers to a query than it gives; query less at once."""
 
 
 class ZoneError(PacsgridError):

@@ -56,9 +56,9 @@ class FoundStudy:
         Number of Study Related Instances, where the source returns it.
     modalities
         Modalities in Study.
-    asked
+    query
         The query that the PACS answered with this study, one value for each key.
-    told
+    confirmed
         The keys of that query which the answer confirms. The others are compared with the headers
         of what is retrieved.
     """
@@ -67,8 +67,8 @@ class FoundStudy:
     patient_id: str
     instances: int | None = None
     modalities: tuple[str, ...] = ()
-    asked: StudyQuery | None = field(default=None, compare=False)
-    told: tuple[str, ...] = field(default=(), compare=False)
+    query: StudyQuery | None = field(default=None, compare=False)
+    confirmed: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)

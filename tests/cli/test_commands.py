@@ -22,7 +22,6 @@ ENTRY = {
 
 
 NAMES = sorted(command.name for command in COMMANDS)
-OLD_OR_NEW = "|".join((*NAMES, *RENAMED))
 
 
 @pytest.fixture(autouse=True)

@@ -156,7 +156,7 @@ def test_only_versions_with_the_races_are_changed(
 
 
 class Looking(threading.Thread):
-    """A reactor as pynetdicom's: waits, looks, waits again."""
+    """A reactor like pynetdicom's: it waits at its checkpoint, looks, and waits again."""
 
     is_established = True
 

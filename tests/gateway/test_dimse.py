@@ -1,4 +1,4 @@
-"""The gateway as a DICOM node, asked by DCMTK's programs, beside an Orthanc with the same files."""
+"""The gateway's DICOM node, queried with DCMTK and compared with Orthanc on the same files."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ MOVE = StudyRootQueryRetrieveInformationModelMove
 
 @dataclass
 class Served:
-    """A gateway that serves files of pydicom's, and what it serves."""
+    """A gateway that serves pydicom's files, and these files."""
 
     zones: ServedZones
     gateway: Gateway
@@ -209,7 +209,7 @@ UNIQUE = {"STUDY": "StudyInstanceUID", "SERIES": "SeriesInstanceUID", "IMAGE": "
 def orthanc(
     served: Served, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[int, set[str]]]:
-    """An Orthanc's port, and the studies of which it took every file."""
+    """Start Orthanc; return its port, and the studies of which it accepted every file."""
     if not ORTHANC.exists():
         pytest.skip("no Orthanc")
     with EmbeddedPacs(tmp_path_factory.mktemp("beside"), calling="EVA", engine="orthanc") as pacs:
@@ -224,7 +224,7 @@ def orthanc(
 
 
 def values(data: Dataset, keywords: list[str]) -> dict[str, str]:
-    """Values as they are meant: without padding, several in order, times without zeros."""
+    """Return values by keyword, without padding and with modalities sorted."""
     found = {}
     for keyword in keywords:
         value = data.get(keyword)
@@ -315,7 +315,7 @@ def test_character_sets(zones: ServedZones, charset: str) -> None:
 def get(
     port: int, wanted: Dataset, calling: str = "EVA", **more: object
 ) -> list[tuple[int, Dataset]]:
-    """C-GET of CT images; gives the final statuses, and all responses before."""
+    """Send a C-GET for CT images; return all responses."""
     assoc = get_association(port, calling, **more)
     answers = [(int(status.Status), status) for status, _ in assoc.send_c_get(wanted, GET)]
     assoc.release()
@@ -341,7 +341,7 @@ def get_association(
 
 
 def even(sample: Sample) -> bytes:
-    """A deflated dataset of odd length is padded on its way (PS3.5 A.5)."""
+    """A deflated dataset of odd length is padded on its way (PS3.5 section A.5)."""
     return sample.dataset + b"\0" * (len(sample.dataset) % 2)
 
 
@@ -522,7 +522,7 @@ def test_a_get_can_be_cancelled(zones: ServedZones) -> None:
 
 
 def test_move_to_the_receiver(zones: ServedZones, tmp_path: Path) -> None:
-    """Grid to grid: what the gateway sends, a receiver takes."""
+    """The storage SCP of another site accepts what the gateway sends."""
     zones.add([ct(zones.dir / f"in{n}.dcm", "1.2.1", f"1.2.1.1.{n}", fill=n) for n in range(3)])
     share(zones.home, PROJECT, [EVA])
     allow = [{"ae_title": "GATEWAY"}]

@@ -1,4 +1,4 @@
-"""Attacks on the gateway's DICOM node: silence, drips, and queries too large to answer."""
+"""Attacks on the gateway's DICOM node: silent and slow peers, and oversized queries."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def node(zones: ServedZones, **more: object) -> Iterator[int]:
 def test_silent_connections_lock_nobody_out(
     zones: ServedZones, secure: bool, tmp_path: Path
 ) -> None:
-    """From several addresses, and from the honest peer's own."""
+    """Attack from several addresses, and from the honest peer's own."""
     files, tls = {}, None
     if secure:
         made = make_certificates(tmp_path / "tls")
@@ -108,7 +108,7 @@ def test_one_deadline_for_tls_and_request(zones: ServedZones, tmp_path: Path) ->
 
 
 def test_strangers_are_no_work(zones: ServedZones) -> None:
-    """Neither from addresses that no peer has, nor under a title that no peer has."""
+    """Peers with an unknown address or AE title cannot occupy connections."""
     peers = [{**PEERS[0], "address": "127.0.0.8/31"}]
     asks = associate([(1, STUDY_FIND, [IMPLICIT])], calling="STRANGER")
     limits = {"max_associations": 1, "max_per_peer": 1, "associate_seconds": 600.0}
@@ -123,7 +123,7 @@ def test_strangers_are_no_work(zones: ServedZones) -> None:
 
 
 def test_who_takes_no_answers_is_not_waited_for(zones: ServedZones) -> None:
-    """One byte now and then within a query, and then nothing."""
+    """Send one byte now and then within a query, then nothing."""
     with node(zones, idle_seconds=1.0) as port:
         with associated(port) as one:
             stop = threading.Event()
@@ -196,7 +196,7 @@ def crowded(count: int) -> bytes:
 
 
 def test_no_query_takes_much_memory(zones: ServedZones) -> None:
-    """In a process of its own; what it takes is its highest mark."""
+    """Measure the peak memory of a gateway process."""
     port, http = reserve_port(), reserve_port()
     zones.site(bind="127.0.0.1", dicom_port=port, http_port=http, peers=PEERS)
     env = {**os.environ, "PACSGRID_SITE": str(zones.dir / "site.yaml")}

@@ -1,4 +1,4 @@
-"""C-GET against a peer that does what it is told: whole, in halves, unasked, far too much."""
+"""C-GET from a scripted peer: complete, truncated, unrequested and very large instances."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ EXPLICIT = "1.2.840.10008.1.2.1"
 
 
 class Serving:
-    """One association of a peer; it answers a C-GET by what `work` does."""
+    """One association of a peer that has received a C-GET request."""
 
     def __init__(self, channel: MessageChannel, stream: Stream) -> None:
         self.channel, self.stream = channel, stream
@@ -67,7 +67,7 @@ class Serving:
 
 @contextmanager
 def peer(work: Callable[[Serving], None], chosen: dict[int, str]) -> Iterator[AssociationSettings]:
-    """Serve one association in a thread; a rejection where nothing is chosen."""
+    """Serve one association in a thread; reject it if no context is chosen."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:

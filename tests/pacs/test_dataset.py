@@ -1,4 +1,4 @@
-"""Walking datasets to their end, beside pydicom; cut, in another syntax, and any bytes."""
+"""Walk datasets as pydicom reads them, truncated ones, wrong transfer syntaxes, random bytes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ JPEG = "1.2.840.10008.1.2.4.50"
 
 
 def values(data: bytes, syntax: str, until: int | None = None, head: int = 0) -> dict[int, bytes]:
-    """Walk a dataset in a file, of which so many bytes are in memory."""
+    """Walk a dataset in a file; its first `head` bytes are in memory."""
     with tempfile.TemporaryFile() as file:
         file.write(b"before" + data)
         file.flush()
@@ -45,12 +45,12 @@ def values(data: bytes, syntax: str, until: int | None = None, head: int = 0) ->
 def part(
     handle: int, size: int, syntax: str, head: bytes, until: int | None = None
 ) -> dict[int, bytes]:
-    """Walk a dataset of a size that starts behind six bytes of a file."""
+    """Walk a dataset that starts after six bytes of a file."""
     return walk(open_stored(handle, 6, size, syntax, head), syntax, {STUDY_UID}, until)
 
 
 def find_uid(data: bytes, syntax: str, tag: int) -> str:
-    """Give the study's UID of a dataset's start, "" where it is not there or is cut off."""
+    """Return the study's UID from the start of a dataset, "" if it is missing or truncated."""
     try:
         return decode_text(values(data, syntax, tag, len(data)).get(tag, b""))
     except MalformedDatasetError:
@@ -238,7 +238,7 @@ def test_depth_has_an_end() -> None:
 
 
 def test_bombs_burst_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What inflates to far more than it is takes neither its memory nor all of its time."""
+    """A deflated bomb is refused early and never held in memory."""
     monkeypatch.setattr(dataset, "MOST_INFLATED", 64 << 20)
     monkeypatch.setattr(dataset, "MOST_ELEMENTS", 10_000)
     start, zeros = encoded(sample(False), EXPLICIT), bytes(1 << 20)

@@ -1,10 +1,13 @@
-"""A drop folder of files as they come: directories of file-sets, no preambles, full disks."""
+"""Drop folders: DICOMDIR files, files without preamble, full disks, deflated bombs."""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
+import struct
+import tracemalloc
+import zlib
 from pathlib import Path
 
 import pytest
@@ -90,3 +93,52 @@ def test_the_receivers_folder_is_private_from_the_start(tmp_path: Path) -> None:
         os.umask(old)
     places = [tmp_path / "srv" / "incoming", *(tmp_path / "srv" / "incoming").iterdir()]
     assert {stat.S_IMODE(place.stat().st_mode) for place in places} == {0o700}
+
+
+SIZE = 48 << 20
+
+
+def bomb(path: Path, syntax: bytes, leave_out: int | None = None) -> None:
+    """Write a small deflated file of a study, with a long element before the study's UID."""
+
+    def short(group: int, number: int, value: bytes) -> bytes:
+        return struct.pack("<HH2sH", group, number, b"UI", len(value)) + value
+
+    named = {2: b"1.2.840.10008.5.1.4.1.1.2\0", 3: b"1.2.3.1\0", 0x10: syntax}
+    named.pop(leave_out or 0, None)
+    meta = b"".join(short(2, number, value) for number, value in named.items())
+    press = zlib.compressobj(9, wbits=-15)
+    packed = press.compress(struct.pack("<HH2sxxI", 9, 0x1010, b"OB", SIZE))
+    for _ in range(SIZE >> 20):
+        packed += press.compress(bytes(1 << 20))
+    for number, value in ((0x0D, b"1.2.3\0"), (0x0E, b"1.2.3.4\0")):
+        packed += press.compress(short(0x20, number, value))
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(bytes(128) + b"DICM" + meta + packed + press.flush())
+
+
+@pytest.mark.parametrize(
+    ("syntax", "leave_out", "study"),
+    [
+        (b"1.2.840.10008.1.2.1.99", None, "1.2.3"),
+        (b"\t1.2.840.10008.1.2.1.99\0", None, "1.2.3"),
+        (b" \r\n1.2.840.10008.1.2.1.99 ", None, "1.2.3"),
+        (b"1.2.840.10008.1.2.1.99", 3, ""),  # no SOP Instance UID in the meta information
+        (b"\t1.2.840.10008.1.2.1.99\0", 3, ""),
+    ],
+)
+@pytest.mark.parametrize("preamble", [True, False])
+def test_whatever_surrounds_its_syntax_a_deflated_file_never_is_whole_in_memory(
+    tmp_path: Path, syntax: bytes, leave_out: int | None, study: str, preamble: bool
+) -> None:
+    path = tmp_path / "in" / "a"
+    bomb(path, syntax, leave_out)
+    if not preamble:
+        path.write_bytes(path.read_bytes()[132:])
+    tracemalloc.start()
+    try:
+        found = [one.study_uid for one in source(tmp_path / "in").find_studies(StudyQuery())]
+        assert found == [study if preamble else ""]
+        assert tracemalloc.get_traced_memory()[1] < SIZE // 8
+    finally:
+        tracemalloc.stop()

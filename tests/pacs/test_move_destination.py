@@ -1,4 +1,4 @@
-"""The destination of our own C-MOVEs, and who may bring what to it."""
+"""The destination of our own C-MOVEs: which peers and instances it accepts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Multipart bodies in pieces of every size, and the ways they go wrong."""
+"""Multipart bodies in pieces of every size, and malformed ones."""
 
 from __future__ import annotations
 

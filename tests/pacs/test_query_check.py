@@ -1,4 +1,4 @@
-"""What was not asked for is not taken, whatever a PACS answers or sends."""
+"""Studies and instances that were not queried for are refused, whatever a PACS answers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pydicom import dcmread
 from pacsgrid.errors import ConfigError, SourceError, TooManyAnswersError
 from pacsgrid.model import FoundStudy, StudyQuery
 from pacsgrid.pacs import open_source
-from pacsgrid.pacs.header import Header, read_header
+from pacsgrid.pacs.header import StudyHeader, read_header
 from pacsgrid.pacs.query_check import (
     NOT_ASKED_FOR,
     query_to_identity,
@@ -171,28 +171,36 @@ def test_a_list_whose_uids_would_match_others_is_not_asked_on(uid: str, tmp_path
 
 # -- what was retrieved ----------------------------------------------------------------------
 
-HER = Header("1.2.1", "1.2.1.1", "1.2.1.1.1", "0012", "A1", "20240102", "CT")
+HER = StudyHeader("1.2.1", "1.2.1.1", "1.2.1.1.1", "0012", "A1", "20240102", "CT")
 
 
 def found(query: StudyQuery, *told: str) -> FoundStudy:
-    return FoundStudy("1.2.1", "0012", asked=query, told=told)
+    return FoundStudy("1.2.1", "0012", query=query, confirmed=told)
 
 
 @pytest.mark.parametrize(
     ("study", "headers", "what"),
     [
-        (found(StudyQuery()), [HER, Header(study_uid="1.2.2")], "1 of 2 instances.*StudyInstance"),
+        (
+            found(StudyQuery()),
+            [HER, StudyHeader(study_uid="1.2.2")],
+            "1 of 2 instances.*StudyInstance",
+        ),
         (found(StudyQuery(patient_ids=("12",))), [HER], "PatientID"),
-        (found(StudyQuery(patient_ids=("0012",))), [HER, Header("1.2.1")], "1 of 2.*PatientID"),
+        (
+            found(StudyQuery(patient_ids=("0012",))),
+            [HER, StudyHeader("1.2.1")],
+            "1 of 2.*PatientID",
+        ),
         (found(StudyQuery(accession_numbers=("A2",))), [HER, HER], "AccessionNumber"),
-        (found(StudyQuery(accession_numbers=("A2",))), [Header("1.2.1")], "AccessionNumber"),
+        (found(StudyQuery(accession_numbers=("A2",))), [StudyHeader("1.2.1")], "AccessionNumber"),
         (found(StudyQuery(date_from="20240103"), "dates"), [HER], "StudyDate"),
-        (found(StudyQuery(date_to="20240103")), [Header("1.2.1")], "StudyDate"),
+        (found(StudyQuery(date_to="20240103")), [StudyHeader("1.2.1")], "StudyDate"),
         (found(StudyQuery(modalities=("MR",))), [HER], "Modality"),
     ],
 )
 def test_what_was_retrieved_is_compared(
-    study: FoundStudy, headers: list[Header], what: str
+    study: FoundStudy, headers: list[StudyHeader], what: str
 ) -> None:
     reason = reason_not_asked_for(study, headers)
     assert re.search(what, reason)
@@ -205,17 +213,17 @@ def test_what_was_retrieved_is_compared(
         (found(StudyQuery()), [HER]),
         (found(StudyQuery(patient_ids=("77", "0012"))), [HER]),
         # The answer said it, and no header says otherwise.
-        (found(StudyQuery(patient_ids=("0012",)), "patient_ids"), [HER, Header("1.2.1")]),
-        (found(StudyQuery(accession_numbers=("A1",)), "accession_numbers"), [Header("1.2.1")]),
-        (found(StudyQuery(date_from="20240101"), "dates"), [Header("1.2.1")]),
+        (found(StudyQuery(patient_ids=("0012",)), "patient_ids"), [HER, StudyHeader("1.2.1")]),
+        (found(StudyQuery(accession_numbers=("A1",)), "accession_numbers"), [StudyHeader("1.2.1")]),
+        (found(StudyQuery(date_from="20240101"), "dates"), [StudyHeader("1.2.1")]),
         # An examination over midnight, a second accession, a report beside the images.
         (
             found(StudyQuery("20240102", "20240102", ("CT",), (), ("A1",))),
-            [HER, Header("1.2.1", "", "", "0012", "A2", "20240103", "SR")],
+            [HER, StudyHeader("1.2.1", "", "", "0012", "A2", "20240103", "SR")],
         ),
     ],
 )
-def test_what_was_asked_for_goes_on(study: FoundStudy, headers: list[Header]) -> None:
+def test_what_was_asked_for_goes_on(study: FoundStudy, headers: list[StudyHeader]) -> None:
     assert reason_not_asked_for(study, headers) == ""
 
 
@@ -228,13 +236,13 @@ def test_the_question_is_kept_with_the_study() -> None:
         **query_to_identity(study),
     }
     again = study_from_identity(identity)
-    assert (again, again.asked, again.told) == (study, query, study.told)
+    assert (again, again.query, again.confirmed) == (study, query, study.confirmed)
     nothing = {"asked": "", "told": ""}
     assert (
         query_to_identity(found(StudyQuery())) == nothing
         and query_to_identity(FoundStudy("1", "2")) == nothing
     )
-    assert study_from_identity({**identity, **nothing}).asked is None
+    assert study_from_identity({**identity, **nothing}).query is None
     assert replaces_query(nothing, {}) is False and replaces_query(identity, nothing)
     assert not replaces_query({**identity, "asked": "x", "told": "dates"}, identity)
     assert study_from_identity({"study_uid": "1", "patient_id": "2"}) == FoundStudy("1", "2")
@@ -244,7 +252,7 @@ def test_the_question_is_kept_with_the_study() -> None:
 def test_headers_are_read_as_pydicom_reads_them(tmp_path: Path) -> None:
     path = ct(tmp_path / "a.dcm", "1.2.1", "1.2.1.1.1", patient_id="č-77 ")
     data = dcmread(path)
-    wanted = Header("1.2.1", "1.2.1.1", "1.2.1.1.1", "č-77", "ACC-77123", "20240102", "CT")
+    wanted = StudyHeader("1.2.1", "1.2.1.1", "1.2.1.1.1", "č-77", "ACC-77123", "20240102", "CT")
     assert read_header(path) == wanted
     data.SpecificCharacterSet = "ISO_IR 101"
     assert read_header(save(data, tmp_path / "b.dcm")) == wanted

@@ -1,4 +1,4 @@
-"""The receiver's folder as a source: what leaves it, and what the watcher and the receiver say."""
+"""The receiver's folder as a source: removal of files, and concurrent arrivals."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STUDY = "1.2.9.1"
 
 @dataclass
 class Folder:
-    """A receiver's folder with its watcher, and where files to send are made."""
+    """A receiver's folder with its watcher, and a folder for files to send."""
 
     root: Path
     told: list[CompleteStudy] = field(default_factory=list)
@@ -42,7 +42,7 @@ class Folder:
         receive(self.path, [self.slice(number, fill) for number in numbers])
 
     def watch(self) -> list[CompleteStudy]:
-        """Look once; give what was announced."""
+        """Scan once; return what was announced."""
         self.told.clear()
         CompletionWatcher(self.path, 0.0, 0.0, self.told.append).scan()
         return self.told

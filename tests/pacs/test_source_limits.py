@@ -1,4 +1,4 @@
-"""Sources are spared: limits, hours, pauses after failures; and they may ask who we are."""
+"""Limits of associations and rate, hours, pauses after failures; TLS and user identity."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from support.waiting import wait_until
 
 
 class Scp:
-    """A PACS that answers C-ECHO and C-FIND and notes how many associations it had at once."""
+    """A PACS that answers C-ECHO and C-FIND and counts its simultaneous associations."""
 
     def __init__(self, **server: object) -> None:
         self.now = self.most = 0

@@ -28,7 +28,7 @@ ENGINES = [
 
 
 def dataset_bytes(path: Path) -> bytes:
-    """Give what follows the file meta information, undecoded."""
+    """Return what follows the file meta information, encoded."""
     length = int(read_file_meta_info(path).FileMetaInformationGroupLength)
     return path.read_bytes()[128 + 4 + 12 + length :]
 

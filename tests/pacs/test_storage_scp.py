@@ -1,4 +1,4 @@
-"""The receiver as a service: what it takes, whom it refuses, and what survives its end."""
+"""The storage SCP as a service: what it accepts and refuses, and what survives a crash."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ STORESCU = Path("/usr/bin/storescu")
 
 
 def dataset(path: Path) -> bytes:
-    """Give what follows the file meta information."""
+    """Return what follows the file meta information."""
     length = int(dcmread(path, stop_before_pixels=True).file_meta.FileMetaInformationGroupLength)
     return path.read_bytes()[144 + length :]
 

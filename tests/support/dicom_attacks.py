@@ -18,7 +18,7 @@ __all__ = ["CT", "EXPLICIT", "IMPLICIT", "Value", "associate", "command", "encod
 
 @contextmanager
 def silent(port: int, address: str, count: int, sent: bytes = b"") -> Iterator[list[socket.socket]]:
-    """Hold connections from one address that say nothing, or no more than this."""
+    """Hold connections from one address that send only `sent`."""
     held = []
     try:
         for _ in range(count):
@@ -56,7 +56,7 @@ def dripping(port: int, address: str, data: bytes, seconds: float = 0.2) -> Iter
 
 
 def closed(one: socket.socket, seconds: float = 60.0) -> bytes:
-    """Read what comes until the peer closes; a reset is an end too. Raises TimeoutError."""
+    """Read until the peer closes or resets the connection; raise TimeoutError if it does not."""
     one.settimeout(seconds)
     came = b""
     with suppress(ConnectionError):
@@ -68,7 +68,7 @@ def closed(one: socket.socket, seconds: float = 60.0) -> bytes:
 def echo(
     port: int, address: str, calling: str = "MODALITY", tls: ssl.SSLContext | None = None
 ) -> int:
-    """C-ECHO from an address as an honest peer does; returns its status."""
+    """Send a C-ECHO from an address as an honest peer does; return its status."""
     plain = socket.create_connection(("127.0.0.1", port), 60, (address, 0))
     with tls.wrap_socket(plain, server_hostname="localhost") if tls else plain as one:
         one.sendall(associate([(1, VERIFICATION, [IMPLICIT])], calling=calling))
@@ -94,7 +94,7 @@ def exactly(one: socket.socket, size: int) -> bytes:
 
 
 def answer(one: socket.socket) -> int:
-    """Take a response; returns its status."""
+    """Receive a response; return its status."""
     one.settimeout(120)
     kind, length = struct.unpack(">BxI", exactly(one, 6))
     body = exactly(one, length)
@@ -104,7 +104,7 @@ def answer(one: socket.socket) -> int:
 
 
 def highest_memory(pid: int) -> int:
-    """Give the most memory that a process and its children ever had, in bytes."""
+    """Return the peak memory of a process and its children in bytes."""
     told = [pid]
     with suppress(OSError):
         told += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())

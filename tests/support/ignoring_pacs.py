@@ -1,4 +1,4 @@
-"""A PACS that passes over matching keys: it answers and sends whatever it has."""
+"""A PACS that ignores matching keys: it answers and sends whatever it has."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KEYS = ("StudyInstanceUID", "PatientID", "AccessionNumber", "StudyDate", "Modali
 
 
 def listed(**values: str) -> Dataset:
-    """Give an answer at study level; a key that is not given is not in it."""
+    """Return an answer at study level, with only the given keys."""
     data = Dataset()
     for keyword, value in values.items():
         setattr(data, keyword, value)
@@ -36,17 +36,16 @@ def ignoring(
     lower: Sequence[Dataset] | None = None,
     **settings: object,
 ) -> Iterator[tuple[SourceSettings, list[Dataset]]]:
-    """Serve it; gives its settings, and what it was asked.
+    """Serve such a PACS; yield its settings and the identifiers it was asked.
 
     Parameters
     ----------
     studies
-        Answered to every question at study level.
+        Answers to every query at study level.
     files
-        Sent for every C-GET, in an order of their own, whatever it asks for.
+        Sent for every C-GET, whatever it requests.
     lower
-        Answers at series and image level, of the series' and instances' own UIDs; by default
-        those of the files, all of them.
+        Answers at series and image level; by default those of all files.
     """
     heads = [dcmread(path) for path in files]
     below = heads if lower is None else lower

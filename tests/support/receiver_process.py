@@ -73,17 +73,17 @@ class RunningReceiver:
         self._child.wait_ready(lambda: accepts(self.port), 90)
 
     def kill(self) -> None:
-        """Kill -9 the listener and every process of it at once."""
+        """Send SIGKILL to the listener and its children."""
         assert self._child
         self._child.kill()
 
     def pid(self) -> int:
-        """Give the listener's process id."""
+        """Return the listener's process ID."""
         assert self._child
         return self._child.pid
 
     def children(self) -> list[int]:
-        """Give the process ids of the watcher and of the associations under way, oldest first."""
+        """Return the process IDs of the watcher and the associations, oldest first."""
         assert self._child
         text = Path(f"/proc/{self._child.pid}/task/{self._child.pid}/children").read_text()
         return [int(one) for one in text.split()]
@@ -96,7 +96,7 @@ class RunningReceiver:
 
 
 def receive(folder: Path, paths: list[Path]) -> None:
-    """Take files in as the receiver does."""
+    """Write files into a folder as the receiver does."""
     incoming = Incoming(folder, 0)
     for path in paths:
         meta = dcmread(path, stop_before_pixels=True).file_meta
@@ -113,7 +113,7 @@ def receive(folder: Path, paths: list[Path]) -> None:
 
 
 def announcing(stack: Stack) -> dict[str, str]:
-    """The settings by which a receiver tells the stack's Airflow of complete studies."""
+    """Return settings with which a receiver announces studies to the stack's Airflow."""
     password = stack.dir / "operator.password"
     password.write_text(stack.password(OPERATOR))
     return {

@@ -30,7 +30,7 @@ _AE_TITLES = (MOVE_DESTINATION, MOVE_ORIGINATOR)  # padded with a space, UIDs wi
 
 
 @dataclass(frozen=True)
-class Command:
+class CommandSet:
     """The parts of a request that a storage SCP needs.
 
     Attributes
@@ -81,6 +81,13 @@ def parse_elements(data: bytes) -> dict[int, bytes]:
 def number_of(values: Mapping[int, bytes], element: int) -> int:
     """Return an element's value as a number (VR US).
 
+    Parameters
+    ----------
+    values
+        A parsed command set.
+    element
+        Element number of group 0000.
+
     Raises
     ------
     ProtocolError
@@ -93,11 +100,19 @@ def number_of(values: Mapping[int, bytes], element: int) -> int:
 
 
 def text_of(values: Mapping[int, bytes], element: int) -> str:
-    """Return an element's value as a UID or AE title, empty where it is missing."""
+    """Return an element's value as a UID or AE title, empty if it is missing.
+
+    Parameters
+    ----------
+    values
+        A parsed command set.
+    element
+        Element number of group 0000.
+    """
     return values.get(element, b"").decode("ascii", "replace").strip("\0 ")
 
 
-def parse_command(data: bytes) -> Command:
+def parse_command_set(data: bytes) -> CommandSet:
     """Parse the command set of a request.
 
     Raises
@@ -110,7 +125,7 @@ def parse_command(data: bytes) -> Command:
     message_id = number_of(values, RESPONDED_TO if field == C_CANCEL else MESSAGE_ID)
     has_dataset = number_of(values, DATASET_TYPE) != NO_DATASET
     sop_class = text_of(values, AFFECTED_SOP_CLASS)
-    return Command(
+    return CommandSet(
         field, message_id, sop_class, text_of(values, AFFECTED_SOP_INSTANCE), has_dataset
     )
 
@@ -134,6 +149,10 @@ def encode_elements(values: Mapping[int, int | str]) -> bytes:
         The command set, elements in ascending order.
     """
     body = b"".join(_encode(number, values[number]) for number in sorted(values))
+    return _with_group_length(body)
+
+
+def _with_group_length(body: bytes) -> bytes:
     return _element(0, struct.pack("<I", len(body))) + body
 
 
@@ -145,7 +164,7 @@ def _encode(number: int, value: int | str) -> bytes:
     return _element(number, data + pad * (len(data) % 2))
 
 
-def encode_response(context: int, command: Command, status: int) -> bytes:
+def encode_response(context: int, command: CommandSet, status: int) -> bytes:
     """Encode the response to a request, without a dataset, as one P-DATA-TF.
 
     Parameters
@@ -162,15 +181,13 @@ def encode_response(context: int, command: Command, status: int) -> bytes:
     bytes
         The whole PDU.
     """
-    values: dict[int, int | str] = {
-        COMMAND_FIELD: command.field | RESPONSE,
-        RESPONDED_TO: command.message_id,
-        DATASET_TYPE: NO_DATASET,
-        STATUS: status,
-    }
-    if command.sop_class:
-        values[AFFECTED_SOP_CLASS] = command.sop_class
+    # In ascending order, and without a dictionary: this runs once for each received instance.
+    body = _encode(AFFECTED_SOP_CLASS, command.sop_class) if command.sop_class else b""
+    body += _encode(COMMAND_FIELD, command.field | RESPONSE)
+    body += _encode(RESPONDED_TO, command.message_id)
+    body += _encode(DATASET_TYPE, NO_DATASET)
+    body += _encode(STATUS, status)
     if command.sop_uid:
-        values[AFFECTED_SOP_INSTANCE] = command.sop_uid
-    body = encode_elements(values)
+        body += _encode(AFFECTED_SOP_INSTANCE, command.sop_uid)
+    body = _with_group_length(body)
     return encode_pdu(P_DATA, struct.pack(">IBB", len(body) + 2, context, 3) + body)

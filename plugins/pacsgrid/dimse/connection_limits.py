@@ -47,8 +47,8 @@ class _Connection:
     associated: bool = False
 
 
-class ConnectionTable:
-    """The open connections, by a key of the caller's.
+class ConnectionAdmission:
+    """Decides which connections to admit; callers identify each by a key of their own.
 
     Not thread-safe: callers must hold a lock, or use it from one thread.
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-from pacsgrid.dimse.connection_limits import ConnectionLimits, ConnectionTable
+from pacsgrid.dimse.connection_limits import ConnectionAdmission, ConnectionLimits
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class Listener:
         self._serve_connection = serve
         self._allowed = allowed
         self._lock = threading.Lock()
-        self._table = ConnectionTable(limits)
+        self._admission = ConnectionAdmission(limits)
         self._open: dict[int, socket.socket] = {}
         self._last_key = 0
         self._threads: set[threading.Thread] = set()
@@ -108,7 +108,7 @@ class Listener:
 
     def _close_overdue(self) -> None:
         with self._lock:
-            late = self._table.remove_overdue(time.monotonic())
+            late = self._admission.remove_overdue(time.monotonic())
             for key in late:
                 _shut_down(self._open[key])
         if late:
@@ -118,7 +118,7 @@ class Listener:
         with self._lock:
             self._last_key += 1
             key = self._last_key
-            evicted = self._table.admit(key, address, time.monotonic())
+            evicted = self._admission.admit(key, address, time.monotonic())
             if evicted is None:
                 connection.close()
                 return
@@ -147,12 +147,12 @@ class Listener:
 
     def _associate(self, key: int) -> bool:
         with self._lock:
-            return self._table.associate(key)
+            return self._admission.associate(key)
 
     def _remove(self, key: int, thread: threading.Thread) -> None:
         with self._lock:
             connection = self._open.pop(key)
-            self._table.remove(key)
+            self._admission.remove(key)
             self._threads.discard(thread)
         _shut_down(connection)
         connection.close()

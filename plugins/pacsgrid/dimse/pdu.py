@@ -270,7 +270,15 @@ def _item(kind: int, body: bytes) -> bytes:
 
 
 def encode_pdu(kind: int, body: bytes) -> bytes:
-    """Prefix a body with its PDU header: type, a reserved byte, length."""
+    """Encode a PDU.
+
+    Parameters
+    ----------
+    kind
+        PDU type (PS3.8 section 9.3), see the constants of this module.
+    body
+        What follows the PDU length.
+    """
     return struct.pack(">BxI", kind, len(body)) + body
 
 
@@ -317,7 +325,13 @@ def encode_accept(
 
 
 def encode_reject(result: int, source: int, reason: int) -> bytes:
-    """Encode an A-ASSOCIATE-RJ (PS3.8 section 9.3.4)."""
+    """Encode an A-ASSOCIATE-RJ.
+
+    Parameters
+    ----------
+    result, source, reason
+        Its fields (PS3.8 section 9.3.4), see the constants of this module.
+    """
     return encode_pdu(ASSOCIATE_RJ, bytes((0, result, source, reason)))
 
 

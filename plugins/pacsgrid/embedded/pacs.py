@@ -9,13 +9,15 @@ from pathlib import Path
 from types import TracebackType
 
 from pydicom import dcmread
-from pynetdicom import AE, build_context
+from pynetdicom import build_context
 from pynetdicom.association import Association
 from pynetdicom.sop_class import Verification
 
 from pacsgrid.config import SourceSettings
 from pacsgrid.config.sources import Retrieve
-from pacsgrid.dimse.reactor import work_around_races
+from pacsgrid.dimse import status
+from pacsgrid.dimse.association_settings import AssociationSettings
+from pacsgrid.dimse.pynetdicom_requestor import open_association
 from pacsgrid.embedded.ports import accepts, reserve_port
 from pacsgrid.embedded.process import ChildProcess
 from pacsgrid.errors import SourceUnavailableError
@@ -140,38 +142,25 @@ class EmbeddedPacs:
         return taken
 
     def _push(self, kinds: list[tuple[str, str]], paths: list[Path]) -> int:
-        entity = AE(ae_title=self.calling)
-        assoc = entity.associate(
-            "127.0.0.1",
-            self.dicom_port,
-            contexts=[build_context(*kind) for kind in kinds],
-            ae_title=self.ae_title,
-        )
-        work_around_races(assoc)
-        if not assoc.is_established:
-            raise SourceUnavailableError("embedded PACS: no association for C-STORE")
-        try:
+        contexts = [build_context(*kind) for kind in kinds]
+        with open_association(self._association(), contexts) as association:
+            if not association.is_established:
+                raise SourceUnavailableError("embedded PACS: no association for C-STORE")
             # Given a path, pynetdicom sends the dataset's bytes unchanged.
-            codes = [_send(assoc, path) for path in paths]
-        finally:
-            assoc.release()
-        return sum(1 for code in codes if code is not None and code in (0x0000, 0xB000))
+            codes = [_send(association, path) for path in paths]
+        return sum(code in (status.SUCCESS, status.SOME_FAILED) for code in codes)
 
     def _answers(self) -> bool:
         if not accepts(self.dicom_port):
             return False
-        assoc = AE(ae_title=self.calling).associate(
-            "127.0.0.1",
-            self.dicom_port,
-            contexts=[build_context(Verification)],
-            ae_title=self.ae_title,
-        )
-        work_around_races(assoc)
-        if not assoc.is_established:
-            return False
-        answered: bool = assoc.send_c_echo().get("Status") == 0
-        assoc.release()
-        return answered
+        with open_association(self._association(), [build_context(Verification)]) as association:
+            if not association.is_established:
+                return False
+            answered: bool = association.send_c_echo().get("Status") == status.SUCCESS
+            return answered
+
+    def _association(self) -> AssociationSettings:
+        return AssociationSettings("127.0.0.1", self.dicom_port, self.ae_title, self.calling)
 
     def _orthanc(self) -> list[str]:
         config = {

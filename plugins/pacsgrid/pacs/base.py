@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
+from pacsgrid.config import SourceSettings
+from pacsgrid.errors import ConfigError
 from pacsgrid.model import FoundStudy, StagedFile, StudyQuery
 
 
@@ -39,3 +41,10 @@ class Source(Protocol):
 
     def strays(self) -> list[Path]:
         """List files that belong to no study; always empty for a PACS."""
+
+
+def folder_of(settings: SourceSettings) -> Path:
+    """Return the folder of a source; raise ConfigError if the settings name none."""
+    if settings.folder is None:
+        raise ConfigError(f"source {settings.name}: folder is not set")
+    return settings.folder

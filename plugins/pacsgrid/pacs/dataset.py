@@ -89,7 +89,7 @@ class StoredDataset:
         self.size = size
 
     def load(self, at: int, least: int) -> bytes:
-        """Return what follows an offset; read little, since the values between are long."""
+        """Return what follows an offset; values are long, so read little."""
         if at + least <= len(self._head) or len(self._head) == self.size:
             return self._head[at:] if at else self._head
         if at >= self.size:
@@ -120,7 +120,7 @@ class InflatedDataset:
         self.size = 0
 
     def load(self, at: int, least: int) -> bytes:
-        """Return what follows an offset, which must not be lower than the last one.
+        """Return what follows an offset, see `DatasetBytes.load`.
 
         Raises
         ------

@@ -107,11 +107,6 @@ def _page(limit: int, offset: int) -> list[tuple[str, str]]:
 class DicomWebSource:
     """Studies of a PACS that speaks DICOMweb; connections are kept open and reused.
 
-    Parameters
-    ----------
-    settings
-        The source's settings.
-
     Raises
     ------
     ConfigError
@@ -189,13 +184,7 @@ class DicomWebSource:
 
         Sources take about as long to list instances as to send them. A series that arrives in
         one complete answer, with as many different instances as the source counts, needs no list.
-
-        Parameters
-        ----------
-        study
-            A study that `find_studies` returned.
-        into
-            A private directory.
+        See `Source.retrieve`.
         """
         series = self._series(study)
         arrived: list[ListedInstance] = []
@@ -235,7 +224,7 @@ class DicomWebSource:
         return [item for item in listed if is_of_study(_first(item, _STUDY_UID), study)]
 
     def _has_modality(self, study: FoundStudy) -> bool:
-        asked = study.asked.modalities if study.asked else ()
+        asked = study.query.modalities if study.query else ()
         listed = self._listed_series(study)
         return not {_first(item, _MODALITY) for item in listed}.isdisjoint(asked)
 

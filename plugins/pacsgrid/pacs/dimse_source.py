@@ -119,11 +119,6 @@ def _association_settings(settings: SourceSettings) -> AssociationSettings:
 class DimseSource:
     """Studies of a PACS; each call opens the associations it needs and closes them.
 
-    Parameters
-    ----------
-    settings
-        The source's settings.
-
     Raises
     ------
     ConfigError
@@ -165,7 +160,7 @@ class DimseSource:
                 answers.add(single, map(_answer, found))
 
             def has_modality(study: FoundStudy) -> bool:
-                asked = study.asked.modalities if study.asked else ()
+                asked = study.query.modalities if study.query else ()
                 listed = self._series(association, study)
                 return not {_text(one, "Modality") for one in listed}.isdisjoint(asked)
 
@@ -182,12 +177,7 @@ class DimseSource:
     def retrieve(self, study: FoundStudy, into: Path) -> list[StagedFile]:
         """Retrieve what is missing of a study, compare with the source's list, retry once.
 
-        Parameters
-        ----------
-        study
-            A study that `find_studies` returned.
-        into
-            A private directory.
+        See `Source.retrieve`.
         """
         listed = self._instances(study)
 

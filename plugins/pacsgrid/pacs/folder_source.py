@@ -11,9 +11,10 @@ from pydicom.uid import MediaStorageDirectoryStorage
 
 from pacsgrid.config import SourceSettings
 from pacsgrid.disk import storing, sync_directory
-from pacsgrid.errors import ConfigError, SourceUnavailableError
+from pacsgrid.errors import SourceUnavailableError
 from pacsgrid.model import FoundStudy, StagedFile, StudyQuery
-from pacsgrid.pacs.header import Header, read_file_meta, read_header
+from pacsgrid.pacs.base import folder_of
+from pacsgrid.pacs.header import StudyHeader, read_file_meta, read_header
 from pacsgrid.pacs.query_check import matches_header
 from pacsgrid.pacs.staging import prepare, read_chunks, write_durable
 from pacsgrid.uids import has_digits_and_dots
@@ -22,7 +23,7 @@ from pacsgrid.uids import has_digits_and_dots
 @dataclass(frozen=True)
 class _File:
     path: Path
-    header: Header
+    header: StudyHeader
 
 
 def _read(path: Path) -> _File | None:
@@ -35,33 +36,20 @@ def _read(path: Path) -> _File | None:
     except OSError:
         header = None
     if header is None or not has_digits_and_dots(header.study_uid):
-        header = Header()
+        header = StudyHeader()
     return _File(path, header)
 
 
 class FolderSource:
-    """Studies of a drop folder, grouped by StudyInstanceUID.
-
-    Parameters
-    ----------
-    settings
-        The source's settings.
-
-    Raises
-    ------
-    ConfigError
-        The settings name no folder.
-    """
+    """Studies of a drop folder, grouped by StudyInstanceUID."""
 
     def __init__(self, settings: SourceSettings) -> None:
-        if settings.folder is None:
-            raise ConfigError(f"source {settings.name}: folder is not set")
         self._name = settings.name
-        self._folder = settings.folder
+        self._folder = folder_of(settings)
         self._known: dict[Path, tuple[tuple[int, int], _File | None]] = {}
 
     def echo(self) -> None:
-        """Return if the folder exists; it may be a share that is not mounted."""
+        """Return if the folder exists, else raise; it may be a share that is not mounted."""
         if not self._folder.is_dir():
             raise SourceUnavailableError(f"source {self._name}: the drop folder is not there")
 
@@ -86,14 +74,9 @@ class FolderSource:
         return {file.header.sop_uid for file in files if file.header.sop_uid}
 
     def retrieve(self, study: FoundStudy, into: Path) -> list[StagedFile]:
-        """Copy a study's files, named by content: two contents of one SOP UID both arrive.
+        """Copy a study's files, see `Source.retrieve`.
 
-        Parameters
-        ----------
-        study
-            A study that `find_studies` yielded.
-        into
-            A private directory.
+        They are named by content, so two contents of one SOP Instance UID both arrive.
 
         Raises
         ------

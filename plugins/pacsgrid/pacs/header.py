@@ -40,7 +40,7 @@ _TAGS = {*_KEYWORDS, _CHARSET}
 
 
 @dataclass(frozen=True)
-class Header:
+class StudyHeader:
     """What a file's header says of its study; empty where it says nothing."""
 
     study_uid: str = ""
@@ -58,7 +58,7 @@ def read_file_meta(path: Path) -> Meta | None:
         return read_meta(stream.read(HEAD + MOST_META))
 
 
-def read_header(path: Path, require_preamble: bool = True) -> Header | None:
+def read_header(path: Path, require_preamble: bool = True) -> StudyHeader | None:
     """Read the header of a DICOM file of any size.
 
     A deflated dataset is inflated no further than the header goes.
@@ -73,7 +73,7 @@ def read_header(path: Path, require_preamble: bool = True) -> Header | None:
 
     Returns
     -------
-    Header or None
+    StudyHeader or None
         None if it cannot be read. Without `require_preamble`, any file may yield an empty header.
 
     Raises
@@ -99,7 +99,7 @@ def read_header(path: Path, require_preamble: bool = True) -> Header | None:
     return _read_leniently(path, force=not require_preamble)
 
 
-def _decode(found: dict[int, bytes]) -> Header:
+def _decode(found: dict[int, bytes]) -> StudyHeader:
     sets = decode_text(found.get(_CHARSET, b"")).split("\\")
 
     def text(tag: int) -> str:
@@ -111,7 +111,7 @@ def _decode(found: dict[int, bytes]) -> Header:
             decoded: str = decode_bytes(value, convert_encodings(sets), set())
             return decoded.strip("\0 ")
 
-    return Header(
+    return StudyHeader(
         text(STUDY_UID),
         text(SERIES_UID),
         text(SOP_UID),
@@ -122,7 +122,7 @@ def _decode(found: dict[int, bytes]) -> Header:
     )
 
 
-def _read_leniently(path: Path, force: bool) -> Header | None:
+def _read_leniently(path: Path, force: bool) -> StudyHeader | None:
     """Read a file that is not encoded as it should be, as leniently as the anonymiser would."""
     try:
         with warnings.catch_warnings():
@@ -135,7 +135,9 @@ def _read_leniently(path: Path, force: bool) -> Header | None:
                 specific_tags=[*_KEYWORDS.values(), "SpecificCharacterSet"],
                 force=force,
             )
-            return Header(*(str(data.get(one) or "").strip("\0 ") for one in _KEYWORDS.values()))
+            return StudyHeader(
+                *(str(data.get(one) or "").strip("\0 ") for one in _KEYWORDS.values())
+            )
     except Exception:  # pydicom raises any type of exception for malformed files
         return None
 

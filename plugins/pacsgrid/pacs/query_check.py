@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 
 from pacsgrid.errors import ConfigError
 from pacsgrid.model import FoundStudy, StudyQuery
-from pacsgrid.pacs.header import Header
+from pacsgrid.pacs.header import StudyHeader
 from pacsgrid.uids import is_single_value
 
 NOT_ASKED_FOR = "not-asked-for"
@@ -122,7 +122,7 @@ def match_answer(answer: Answer, query: StudyQuery) -> FoundStudy | None:
     )
 
 
-def matches_header(header: Header, query: StudyQuery) -> bool:
+def matches_header(header: StudyHeader, query: StudyQuery) -> bool:
     """Return whether a study's header matches a query, except its modality.
 
     Parameters
@@ -151,10 +151,10 @@ def merge_queries(one: FoundStudy, other: FoundStudy) -> FoundStudy:
     one, other
         The study as each query found it.
     """
-    if one.asked is None or other.asked is None:
+    if one.query is None or other.query is None:
         return one
-    a, b = one.asked, other.asked
-    told = tuple(field for field in one.told if field in other.told)
+    a, b = one.query, other.query
+    told = tuple(field for field in one.confirmed if field in other.confirmed)
     both = replace(
         a,
         modalities=_union(a.modalities, b.modalities),
@@ -162,14 +162,14 @@ def merge_queries(one: FoundStudy, other: FoundStudy) -> FoundStudy:
         accession_numbers=_union(a.accession_numbers, b.accession_numbers),
         study_uids=_union(a.study_uids, b.study_uids),
     )
-    return replace(one, asked=both, told=told)
+    return replace(one, query=both, confirmed=told)
 
 
 def _union(a: tuple[str, ...], b: tuple[str, ...]) -> tuple[str, ...]:
     return a if a == b else tuple(dict.fromkeys((*a, *b)))
 
 
-def reason_not_asked_for(study: FoundStudy, headers: Sequence[Header]) -> str:
+def reason_not_asked_for(study: FoundStudy, headers: Sequence[StudyHeader]) -> str:
     """Say which part of a retrieved study was not queried for.
 
     Parameters
@@ -186,11 +186,11 @@ def reason_not_asked_for(study: FoundStudy, headers: Sequence[Header]) -> str:
         The reason to hold the study, without identifying values; "" if all of it was queried for.
     """
     total = len(headers)
-    query = study.asked or StudyQuery()
+    query = study.query or StudyQuery()
     if count := sum(one.study_uid not in ("", study.study_uid) for one in headers):
         return _reason(count, total, "StudyInstanceUID (0020,000D)")
     if wanted := _without_padding(query.patient_ids):
-        may_lack = {""} if "patient_ids" in study.told else set()
+        may_lack = {""} if "patient_ids" in study.confirmed else set()
         if count := sum(one.patient_id not in wanted | may_lack for one in headers):
             return _reason(count, total, "PatientID (0010,0020)")
     for field, element, values in (
@@ -198,13 +198,15 @@ def reason_not_asked_for(study: FoundStudy, headers: Sequence[Header]) -> str:
         ("modalities", "Modality (0008,0060)", {one.modality for one in headers}),
     ):
         wanted, values = _without_padding(getattr(query, field)), values - {""}
-        if field == "modalities" and field in study.told:
+        if field == "modalities" and field in study.confirmed:
             continue
-        if wanted and not wanted & values and (values or field not in study.told):
+        if wanted and not wanted & values and (values or field not in study.confirmed):
             return _reason(total, total, element)
     if query.date_from or query.date_to:
         days = {_normal_date(one.date) for one in headers} - {""}
-        if not any(_within(day, query) for day in days) and (days or "dates" not in study.told):
+        if not any(_within(day, query) for day in days) and (
+            days or "dates" not in study.confirmed
+        ):
             return _reason(total, total, "StudyDate (0008,0020)")
     return ""
 
@@ -238,18 +240,18 @@ def query_to_identity(study: FoundStudy) -> dict[str, str]:
 
     They are empty if the query had no keys.
     """
-    if study.asked is None or study.asked == StudyQuery():
+    if study.query is None or study.query == StudyQuery():
         return {"asked": "", "told": ""}
-    return {"asked": json.dumps(asdict(study.asked)), "told": " ".join(study.told)}
+    return {"asked": json.dumps(asdict(study.query)), "told": " ".join(study.confirmed)}
 
 
 def is_unconfirmed(study: FoundStudy) -> bool:
     """Return whether a source's answer leaves open that the study was queried for."""
-    query = study.asked or StudyQuery()
+    query = study.query or StudyQuery()
     asked = {field for field in _LISTS if getattr(query, field)}
     if query.date_from or query.date_to:
         asked.add("dates")
-    return not asked <= set(study.told)
+    return not asked <= set(study.confirmed)
 
 
 def replaces_query(identity: dict[str, str], before: dict[str, str]) -> bool:

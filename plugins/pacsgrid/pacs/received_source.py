@@ -11,9 +11,10 @@ from pathlib import Path
 
 from pacsgrid.config import SourceSettings
 from pacsgrid.disk import sync_directory
-from pacsgrid.errors import ConfigError, SourceUnavailableError
+from pacsgrid.errors import SourceUnavailableError
 from pacsgrid.model import FoundStudy, StagedFile, StudyQuery
-from pacsgrid.pacs.header import Header, read_file_meta, read_header
+from pacsgrid.pacs.base import folder_of
+from pacsgrid.pacs.header import StudyHeader, read_file_meta, read_header
 from pacsgrid.pacs.query_check import matches_header
 from pacsgrid.pacs.staging import prepare, read_chunks, write_durable
 from pacsgrid.pacs.storage_scp.completion_watcher import ANNOUNCED, is_complete
@@ -23,27 +24,14 @@ log = logging.getLogger(__name__)
 
 
 class ReceivedSource:
-    """Studies that peers pushed; a study is found once it is complete.
-
-    Parameters
-    ----------
-    settings
-        The source's settings.
-
-    Raises
-    ------
-    ConfigError
-        The settings name no folder.
-    """
+    """Studies that peers pushed; a study is found once it is complete."""
 
     def __init__(self, settings: SourceSettings) -> None:
-        if settings.folder is None:
-            raise ConfigError(f"source {settings.name}: folder is not set")
         self.name = settings.name
-        self._folder = settings.folder
+        self._folder = folder_of(settings)
 
     def echo(self) -> None:
-        """Return if the receiver's folder exists."""
+        """Return if the receiver's folder exists, else raise."""
         if not (self._folder / PARTS).is_dir():
             raise SourceUnavailableError(f"source {self.name}: the receiver's folder is not there")
 
@@ -65,12 +53,7 @@ class ReceivedSource:
     def retrieve(self, study: FoundStudy, into: Path) -> list[StagedFile]:
         """Link a study's files into staging, or copy them to another file system.
 
-        Parameters
-        ----------
-        study
-            A study that `find_studies` yielded.
-        into
-            A private directory.
+        See `Source.retrieve`.
         """
         prepare(into)
         staged = []
@@ -163,7 +146,7 @@ def _files(directory: Path) -> list[Path]:
     return sorted(directory.glob("*.dcm"))
 
 
-def _headers(directory: Path, most: int | None = None) -> list[Header]:
+def _headers(directory: Path, most: int | None = None) -> list[StudyHeader]:
     headers = []
     for path in _files(directory)[:most]:
         with suppress(FileNotFoundError):  # it may be ingested and removed meanwhile

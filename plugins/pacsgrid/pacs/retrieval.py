@@ -131,8 +131,10 @@ class AnswerCollector:
         """
         kept = []
         for study in self._found.values():
-            by_modality = study.asked is not None and bool(study.asked.modalities)
-            unconfirmed = by_modality and bool(study.study_uid) and "modalities" not in study.told
+            by_modality = study.query is not None and bool(study.query.modalities)
+            unconfirmed = (
+                by_modality and bool(study.study_uid) and "modalities" not in study.confirmed
+            )
             if unconfirmed and not has_modality(study):
                 self._unasked += 1
             else:
@@ -178,7 +180,15 @@ def uids_by_series(instances: Iterable[ListedInstance]) -> dict[str, list[str]]:
 
 
 def missing(listed: list[ListedInstance], into: Path) -> list[ListedInstance]:
-    """Return the listed instances of which a directory has no file."""
+    """Return the instances that have not arrived yet.
+
+    Parameters
+    ----------
+    listed
+        The instances of a study, as its source lists them.
+    into
+        Where they are retrieved to.
+    """
     return [one for one in listed if not (into / name_for(one.sop_uid)).exists()]
 
 

@@ -24,7 +24,7 @@ from pacsgrid.ledger import STATE_ORDER
 from pacsgrid.ledger.codes import WITHDRAWN
 from pacsgrid.model import StudyState
 from pacsgrid.pacs import open_source, query_check
-from pacsgrid.pacs.header import Header, read_header
+from pacsgrid.pacs.header import StudyHeader, read_header
 from pacsgrid.pipeline.anonymise import anonymise
 from pacsgrid.pipeline.context import ProjectContext
 from pacsgrid.pipeline.ensure_replicas import ensure_replicas
@@ -86,7 +86,9 @@ def retrieve(context: ProjectContext, ref: str) -> None:
         raise HeldError("empty", "the source lists no instance of this study any more")
     if settings.kind in ("dimse", "dicomweb"):
         headers = [read_header(file.path) for file in files]
-        if reason := query_check.reason_not_asked_for(study, [one or Header() for one in headers]):
+        if reason := query_check.reason_not_asked_for(
+            study, [one or StudyHeader() for one in headers]
+        ):
             context.folders(ref).wipe()
             raise HeldError(query_check.NOT_ASKED_FOR, reason)
     log.info("%s: %d instances retrieved", ref, len(files))

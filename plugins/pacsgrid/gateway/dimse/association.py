@@ -194,7 +194,7 @@ class QueryRetrieveAssociation:
         if message.field == C_CANCEL:
             self._cancel = message.number(RESPONDED_TO)
         elif not message.field & RESPONSE:
-            # Asynchronous operations were not negotiated (PS3.7 D.3.3.3).
+            # Asynchronous operations were not negotiated (PS3.7 section D.3.3.3).
             raise ProtocolError("a request before the end of another")
 
     # -- operations ---------------------------------------------------------------------
@@ -210,7 +210,7 @@ class QueryRetrieveAssociation:
             if number >= self._settings.most_answers:
                 self._answer(message, {STATUS: status.OUT_OF_RESOURCES})
                 return
-            encoded = identifier.answer(asked, known, title, syntax)
+            encoded = identifier.encode_answer(asked, known, title, syntax)
             self._answer(message, {STATUS: pending}, (encoded,))
         self._answer(message, {STATUS: status.SUCCESS})
 

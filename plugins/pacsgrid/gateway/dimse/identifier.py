@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Any
 
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import DataElement
@@ -45,11 +44,11 @@ class Identifier:
     Attributes
     ----------
     level
-        Query/Retrieve QueryLevel (0008,0052).
+        Query/Retrieve Level (0008,0052).
     keys
         Values to match by tag; in sequences, tags are joined with dots, the outermost first. Keys
         without a value are only to be returned.
-    asked
+    requested
         The elements to return.
     character_set
         Specific Character Set (0008,0005) of the peer, "" for the default.
@@ -57,7 +56,7 @@ class Identifier:
 
     level: str
     keys: Mapping[str, str]
-    asked: Dataset
+    requested: Dataset
     character_set: str
 
 
@@ -81,19 +80,19 @@ def parse(data: bytes, syntax: str) -> Identifier:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            asked = read_dataset(BytesIO(data), syntax == IMPLICIT, True)
-            keys = _bounded(_keys(asked, "", 0))
-            level = str(asked.get("QueryRetrieveLevel") or "").strip()
-            sets = asked.get("SpecificCharacterSet") or ""
-            several = isinstance(sets, str)
-            character_set = str(sets) if several else "\\".join(str(one) for one in sets)
+            requested = read_dataset(BytesIO(data), syntax == IMPLICIT, True)
+            keys = _bounded(_keys(requested, "", 0))
+            level = str(requested.get("QueryRetrieveLevel") or "").strip()
+            sets = requested.get("SpecificCharacterSet") or ""
+            single = isinstance(sets, str)
+            character_set = str(sets) if single else "\\".join(str(one) for one in sets)
     except IdentifierTooLargeError:
         raise
     except Exception as error:  # pydicom raises any type of exception for malformed data
         raise InvalidIdentifierError(
             f"an identifier cannot be read: {type(error).__name__}"
         ) from None
-    return Identifier(level, keys, asked, character_set)
+    return Identifier(level, keys, requested, character_set)
 
 
 def _bounded(keys: Iterator[tuple[str, str]]) -> dict[str, str]:
@@ -123,7 +122,7 @@ def _keys(asked: Dataset, path: str, depth: int) -> Iterator[tuple[str, str]]:
             yield f"{path}{tag}", _text(element.value)
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, bytes):
@@ -133,7 +132,7 @@ def _text(value: Any) -> str:
     return str(value).strip("\0")
 
 
-def answer(asked: Identifier, known: Json, ae_title: str, syntax: str) -> bytes:
+def encode_answer(asked: Identifier, known: Json, ae_title: str, syntax: str) -> bytes:
     """Encode a C-FIND answer: the elements that were asked for, with the values that are known.
 
     Parameters
@@ -157,12 +156,12 @@ def answer(asked: Identifier, known: Json, ae_title: str, syntax: str) -> bytes:
     InvalidIdentifierError
         It cannot be encoded.
     """
-    data = _chosen(asked.asked, known)
+    data = _with_values(asked.requested, known)
     data.QueryRetrieveLevel = asked.level
     data.RetrieveAETitle = ae_title
     for character_set in dict.fromkeys(("", asked.character_set, _UTF8)):
         data.SpecificCharacterSet = character_set or None
-        if not character_set and "SpecificCharacterSet" not in asked.asked:
+        if not character_set and "SpecificCharacterSet" not in asked.requested:
             del data.SpecificCharacterSet
         encoded = encode(data, syntax)
         if encoded is not None:
@@ -170,26 +169,27 @@ def answer(asked: Identifier, known: Json, ae_title: str, syntax: str) -> bytes:
     raise InvalidIdentifierError("an answer cannot be encoded")
 
 
-def _chosen(asked: Dataset, known: Json) -> Dataset:
+def _with_values(requested: Dataset, known: Json) -> Dataset:
+    """Return the requested elements with their known values; the others are empty."""
     data = Dataset()
-    for element in asked:
+    for element in requested:
         tag = f"{int(element.tag):08X}"
         if element.tag.element == 0 or tag in _NO_KEYS:
             continue
-        told = known.get(tag)
-        if told is None or not told.get("Value"):
+        attribute = known.get(tag)
+        if attribute is None or not attribute.get("Value"):
             empty = Sequence() if element.VR == "SQ" else None
             data.add(DataElement(element.tag, _vr(element), empty))
-        elif told.get("vr") == "SQ":
+        elif attribute.get("vr") == "SQ":
             wanted = element.value[0] if element.VR == "SQ" and len(element.value) else None
             items = [
-                Dataset.from_json(one) if wanted is None else _chosen(wanted, one)
-                for one in told["Value"]
+                Dataset.from_json(one) if wanted is None else _with_values(wanted, one)
+                for one in attribute["Value"]
                 if one
             ]
             data.add(DataElement(element.tag, "SQ", Sequence(items)))
         else:
-            data.add(data_element(tag, told))
+            data.add(data_element(tag, attribute))
     return data
 
 

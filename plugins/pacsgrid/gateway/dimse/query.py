@@ -32,7 +32,7 @@ _PATIENT_ROOT = {PATIENT_FIND, PATIENT_GET, PATIENT_MOVE}
 
 
 def check_level(model: str, asked: Identifier) -> None:
-    """Check the Query/Retrieve QueryLevel (PS3.4 sections C.6.1.1 and C.6.2.1).
+    """Check the Query/Retrieve Level (PS3.4 sections C.6.1.1 and C.6.2.1).
 
     Parameters
     ----------

@@ -37,7 +37,7 @@ class SuboperationCounts:
     Attributes
     ----------
     failed
-        SOP StoredInstance UIDs of those that failed.
+        SOP Instance UIDs of those that failed.
     """
 
     remaining: int

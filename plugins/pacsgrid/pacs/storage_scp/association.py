@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from pacsgrid.dimse import command_set, pdu, status
-from pacsgrid.dimse.command_set import MAX_COMMAND_BYTES, Command
+from pacsgrid.dimse.command_set import MAX_COMMAND_BYTES, CommandSet
 from pacsgrid.dimse.exceptions import ConnectionLostError, PeerStalledError, ProtocolError
 from pacsgrid.dimse.pdu import AssociateRequest
 from pacsgrid.dimse.presentation_contexts import VERIFICATION, accept_storage
@@ -58,7 +58,7 @@ class StorageAssociation:
         self._max_pdu = max_pdu
         self._chosen: dict[int, str] = {}
         self._command_bytes = bytearray()
-        self._command: Command | None = None
+        self._command: CommandSet | None = None
         self._context = 0
         self._dataset_begun = False
         self._arrival: Arrival | None = None
@@ -148,7 +148,7 @@ class StorageAssociation:
         self._command_bytes += self._stream.read_exactly(size)
         if not last:
             return
-        command = command_set.parse_command(bytes(self._command_bytes))
+        command = command_set.parse_command_set(bytes(self._command_bytes))
         self._command_bytes.clear()
         if command.field == command_set.C_STORE:
             self._status = self._begin(command)
@@ -171,7 +171,7 @@ class StorageAssociation:
             log.warning("an instance refused: no dataset came with its request")
             self._answer(command)
 
-    def _begin(self, command: Command) -> int:
+    def _begin(self, command: CommandSet) -> int:
         """Start to write an instance; return the status so far."""
         if not command.has_dataset:
             return status.CANNOT_UNDERSTAND
@@ -228,5 +228,5 @@ class StorageAssociation:
         self._arrival = None
         self._status = code
 
-    def _answer(self, command: Command) -> None:
+    def _answer(self, command: CommandSet) -> None:
         self._stream.send(command_set.encode_response(self._context, command, self._status))

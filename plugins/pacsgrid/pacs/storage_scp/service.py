@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from pacsgrid.config import ReceiverSettings
-from pacsgrid.dimse.connection_limits import ConnectionLimits, ConnectionTable
+from pacsgrid.dimse.connection_limits import ConnectionAdmission, ConnectionLimits
 from pacsgrid.dimse.pdu import (
     CALLING_TITLE_UNKNOWN,
     LOCAL_LIMIT_EXCEEDED,
@@ -42,7 +42,7 @@ class _Child:
     Attributes
     ----------
     key
-        The connection's key in the table of connections.
+        The connection's key, see `ConnectionAdmission`.
     channel
         Where it asks whether it may associate.
     """
@@ -79,7 +79,7 @@ class StorageService:
         limits = ConnectionLimits(
             settings.max_associations, settings.max_per_peer, settings.associate_seconds
         )
-        self._connections = ConnectionTable(limits)
+        self._admission = ConnectionAdmission(limits)
         self._last_key = self._not_allowed = 0
         self._selector = selectors.DefaultSelector()
         self._watcher = 0
@@ -132,7 +132,7 @@ class StorageService:
                 self._not_allowed += 1
                 return
             self._last_key += 1
-            evicted = self._connections.admit(self._last_key, address, time.monotonic())
+            evicted = self._admission.admit(self._last_key, address, time.monotonic())
             if evicted is None:
                 return
             self._kill(evicted)
@@ -141,7 +141,7 @@ class StorageService:
                 pid = self._fork(lambda: self._serve(connection, address, theirs))
             if not pid:
                 ours.close()
-                self._connections.remove(self._last_key)
+                self._admission.remove(self._last_key)
                 return
         self._children[pid] = _Child(self._last_key, ours)
         self._selector.register(ours, selectors.EVENT_READ, pid)
@@ -154,12 +154,12 @@ class StorageService:
             return
         with suppress(OSError):
             if child.channel.recv(1) == _ASK:
-                child.channel.sendall(_YES if self._connections.associate(child.key) else _NO)
+                child.channel.sendall(_YES if self._admission.associate(child.key) else _NO)
                 return
         self._selector.unregister(child.channel)  # it has its answer, and closed its end
 
     def _close_overdue(self) -> None:
-        if late := self._connections.remove_overdue(time.monotonic()):
+        if late := self._admission.remove_overdue(time.monotonic()):
             log.warning("%d connections closed: not associated in time", len(late))
             self._kill(late)
         if self._not_allowed:
@@ -175,7 +175,7 @@ class StorageService:
     def _forget(self, pid: int) -> _Child | None:
         child = self._children.pop(pid, None)
         if child:
-            self._connections.remove(child.key)
+            self._admission.remove(child.key)
             with suppress(KeyError, ValueError):
                 self._selector.unregister(child.channel)
             child.channel.close()
@@ -265,7 +265,7 @@ class StorageService:
     def _end(self) -> None:
         if self._watcher:
             os.kill(self._watcher, signal.SIGTERM)
-        self._kill(self._connections.pending())
+        self._kill(self._admission.pending())
         deadline = time.monotonic() + STOP_SECONDS
         while self._children and time.monotonic() < deadline:
             self._reap()

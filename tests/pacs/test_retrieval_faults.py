@@ -1,7 +1,7 @@
-"""Everything pydicom can read, from two PACS by three ways, through a network that fails.
+"""Retrieve all of pydicom's files from two PACS, by three methods, over a failing network.
 
-By default few files and many faults; PACSGRID_FAULTS=full (`make pacs-faults`) takes all files
-and lets 8 % of the connections fail.
+By default there are few files and many faults; with PACSGRID_FAULTS=full (`make pacs-faults`) all
+files are retrieved and 8 % of the connections fail.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
 
 @dataclass
 class Peer:
-    """A PACS, what it holds, and the ways to it that can be made to fail."""
+    """A PACS, its files, and proxies to it that inject faults."""
 
     settings: SourceSettings
     held: list[Sample]
@@ -95,7 +95,7 @@ def peer(
 def _by_dcmtk(
     settings: SourceSettings, held: list[Sample], into: Path
 ) -> dict[str, tuple[str, bytes]]:
-    """What DCMTK's own storescp gets from the PACS, without faults: syntax and dataset bytes."""
+    """Return what DCMTK's storescp receives from the PACS: transfer syntax and dataset."""
     into.mkdir()
     command = [str(STORESCP), "+B", "+xa", "-od", str(into), str(settings.move_port)]
     child = ChildProcess("storescp", command, into.with_suffix(".log"), dict(os.environ))
@@ -164,7 +164,7 @@ def test_all_of_it_arrives_and_nothing_twice(peer: Peer, way: str, tmp_path: Pat
 
 
 def _until_it_is_there(settings: SourceSettings, study: str, into: Path) -> None:
-    """Try as the scheduler would; refused contexts look final here because they were injected."""
+    """Retry as the scheduler would; also after final errors, since these were injected."""
     for _ in range(TRIES):
         try:
             open_source(settings).retrieve(FoundStudy(study, ""), into)

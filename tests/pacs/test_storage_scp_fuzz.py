@@ -1,4 +1,4 @@
-"""Damaged conversations against the receiver; `make fuzz` throws a hundred thousand."""
+"""Send damaged messages to the storage SCP; `make fuzz` sends a hundred thousand."""
 
 from __future__ import annotations
 

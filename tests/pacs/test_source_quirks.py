@@ -1,7 +1,7 @@
-"""What users of other systems suffer from when a PACS behaves as PACS do, over DIMSE.
+"""Quirks of real PACS over DIMSE.
 
-A source that lies, refuses or accepts nothing: each of these made other software lose images, hang
-or try for ever (openradx/adit#415, pynetdicom#764 and #426, DICOM-RST#56).
+Each of these made other software lose images, hang or retry for ever (openradx/adit#415,
+pynetdicom#764 and #426, DICOM-RST#56).
 """
 
 from __future__ import annotations

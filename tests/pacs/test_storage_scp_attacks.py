@@ -1,4 +1,4 @@
-"""Attacks on the receiver: silence, drips, bombs, and requests that are not whole."""
+"""Attacks on the storage SCP: silent and slow peers, bombs, and incomplete requests."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def test_a_dataset_that_never_comes_ends_in_an_abort(impatient: RunningReceiver)
 
 @pytest.mark.parametrize("secure", [False, True])
 def test_silent_connections_lock_nobody_out(secure: bool, tmp_path: Path) -> None:
-    """From several addresses, and from the honest peer's own."""
+    """Attack from several addresses, and from the honest peer's own."""
     files, tls = {}, None
     if secure:
         made = make_certificates(tmp_path / "tls")
@@ -183,7 +183,7 @@ def test_silent_connections_lock_nobody_out(secure: bool, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("secure", [False, True])
 def test_one_deadline_for_tls_and_request(secure: bool, tmp_path: Path) -> None:
-    """Bytes that drip do not make it longer."""
+    """A byte now and then does not prolong the time to associate."""
     files = {}
     if secure:
         made = make_certificates(tmp_path / "tls")
@@ -222,7 +222,7 @@ def test_one_byte_now_and_then_is_no_message(impatient: RunningReceiver) -> None
 
 
 def test_who_is_silent_between_messages_may_stay(impatient: RunningReceiver) -> None:
-    """Associations that are held open are not slow, whatever they wait for in all."""
+    """The minimum rate does not apply between messages."""
     with associated(impatient) as one:
         for number in range(4):
             threading.Event().wait(0.8)
@@ -246,13 +246,30 @@ def test_strangers_addresses_are_closed_before_tls(tmp_path: Path) -> None:
 
 
 def test_a_stranger_who_asks_is_no_work(tmp_path: Path) -> None:
-    """A rejected peer that does not close takes no association's place."""
+    """A rejected peer that does not disconnect does not count as an association."""
     limits = {"max_associations": 1, "max_per_peer": 1}
     with RunningReceiver(tmp_path / "r", **limits) as running:
         asks = associate([(1, CT, [EXPLICIT])], calling="STRANGER")
         with silent(running.port, "127.0.0.2", 1, asks) as held:
             assert exactly(held[0], 1) == b"\3"
             assert echo(running.port, "127.0.0.9") == 0
+
+
+def test_strangers_do_not_make_the_receiver_forget_an_association(tmp_path: Path) -> None:
+    allow = [{"ae_title": "MODALITY", "address": "127.0.0.1/32"}]
+    limits = {"max_associations": 1, "max_per_peer": 1}
+    with (
+        RunningReceiver(tmp_path / "r", allow=allow, **limits) as running,
+        associated(running) as first,
+    ):
+        with silent(running.port, "127.0.0.2", 1) as held:
+            assert closed(held[0]) == b""
+        wait_until(lambda: "addresses are not allowed" in running.log.read_text())
+        for _ in range(5):
+            with socket.create_connection(("127.0.0.1", running.port), 60) as another:
+                another.sendall(associate([(1, CT, [EXPLICIT])]))
+                assert exactly(another, 1) == b"\3"
+        assert released(first)
 
 
 # -- bombs ------------------------------------------------------------------------------------
@@ -263,7 +280,7 @@ def many_syntaxes() -> bytes:
 
 
 def test_no_request_takes_much_memory(receiver: RunningReceiver) -> None:
-    """Each below 20 MB; what a service takes for it is its processes' highest mark."""
+    """Each bomb costs less than 20 MB, measured as the peak memory of the service's processes."""
     marks: list[int] = []
     stop = threading.Event()
     pid = receiver.pid()
@@ -322,7 +339,7 @@ def test_no_request_takes_much_memory(receiver: RunningReceiver) -> None:
 
 
 def stream(context: int, data: bytes) -> bytes:
-    """Give a dataset in fragments of 60,000 bytes."""
+    """Return a dataset in fragments of 60,000 bytes."""
     parts = [data[at : at + 60_000] for at in range(0, len(data), 60_000)]
     last = len(parts) - 1
     return b"".join(pdata(context, 2 * (n == last), part) for n, part in enumerate(parts))
