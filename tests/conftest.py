@@ -6,10 +6,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
 from pacsgrid.embedded.postgres import EmbeddedPostgres
 from pacsgrid.ledger.database import close_pool
+from support.seeded import number_of
+
+# The same examples in every run.
+settings.register_profile("seeded", derandomize=True)
+settings.load_profile("seeded")
 
 
 class _ByServers(LoadScopeScheduling):  # type: ignore[misc]
@@ -33,7 +39,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostg
 @pytest.fixture
 def dsn(postgres: EmbeddedPostgres, request: pytest.FixtureRequest) -> Iterator[str]:
     """A database of the test's own."""
-    name = f"t{abs(hash(request.node.nodeid))}"
+    name = f"t{number_of(request.node.nodeid, 15)}"
     postgres.create_database(name)
     yield postgres.dsn(name)
     close_pool(postgres.dsn(name))

@@ -131,14 +131,14 @@ def test_an_error_quotes_no_value() -> None:
         ({"batch_size": 0}, "batch_size: "),
         ({"time_zone": "Brno"}, "time_zone: not a time zone"),
         ({"vault_key_file": None}, "vault_key_file: "),
-        ({"sources": {"a": {"kind": "ftp"}}}, "sources.a.kind: "),
+        ({"sources": {"a": {"kind": "ftp"}}}, "sources.a.kind: must be 'dimse', 'dicomweb'"),
         ({"sources": {"a": {"kind": "dimse", "password": "Kanarek"}}}, "sources.a.password: there"),
         (
             {"sources": {"a": {"kind": "dimse", "name": "b"}}},
             "sources.a.name: there is no such key",
         ),
         ({"sources": {"a": {"kind": "dimse", "state": "/s"}}}, "sources.a.state: there is no such"),
-        ({"sources": {"a": {"kind": "dimse", "hours": "8-16"}}}, "sources.a.hours: "),
+        ({"sources": {"a": {"kind": "dimse", "hours": "8-16"}}}, "sources.a.hours: write a time"),
         ({"sources": {"a": {"kind": "dimse", "user": "u"}}}, "sources.a: user without password"),
         ({"sources": {"a": {"kind": "dicomweb"}}}, "sources.a: url is not set"),
         (

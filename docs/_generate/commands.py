@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Iterator
 
 from tables import table
 
-from pacsgrid import cli
+from pacsgrid.cli.commands import COMMANDS, build_parser
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of `pacsgrid` with every sub-command."""
-    for name in ("build_parser", "make_parser", "full_parser", "parser"):
-        if made := getattr(cli, name, None):
-            return made()
-    whole = argparse.ArgumentParser(prog="pacsgrid", description="DICOM into the grid.")
-    commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in cli.COMMANDS:
-        module.add(commands)
-    return whole
+    """Return the parser of `pacsgrid` with every sub-command's arguments."""
+    return build_parser(declared=[command.name for command in COMMANDS])
 
 
 def subcommands(whole: argparse.ArgumentParser) -> dict[str, tuple[str, argparse.ArgumentParser]]:
@@ -33,7 +27,7 @@ def reference() -> str:
     """Return a section for each sub-command."""
     parts = []
     for name, (line, one) in subcommands(parser()).items():
-        usage = one.format_usage().removeprefix("usage: ").strip()
+        usage = re.sub(r"\n +", "\n    ", one.format_usage().removeprefix("usage: ").strip())
         parts += [f"## pacsgrid {name}", _sentence(one.description or line)]
         parts += [f"```text\n{usage}\n```", table(("argument", "default", "meaning"), _rows(one))]
     return "\n\n".join(part for part in parts if part)
@@ -44,10 +38,10 @@ def _rows(one: argparse.ArgumentParser) -> Iterator[tuple[str, str, str]]:
         if action.help == argparse.SUPPRESS or isinstance(action, argparse._HelpAction):
             continue
         names = ", ".join(action.option_strings)
-        value = _value(action)
-        spelled = " ".join(part for part in (names, value) if part)
-        shown = "" if action.required else _default(action)
-        yield f"`{spelled}`", shown, (action.help or "").replace("%%", "%")
+        spelled = " ".join(part for part in (names, _value(action)) if part)
+        told = one._get_formatter()._expand_help(action) if action.help else ""
+        meaning, _, default = told.partition(" (default: ")
+        yield f"`{spelled}`", default.removesuffix(")"), meaning
 
 
 def _value(action: argparse.Action) -> str:
@@ -57,12 +51,6 @@ def _value(action: argparse.Action) -> str:
         return "{" + ",".join(map(str, action.choices)) + "}"
     name = action.metavar or (action.dest.upper() if action.option_strings else action.dest)
     return " ".join(name) if isinstance(name, tuple) else name
-
-
-def _default(action: argparse.Action) -> str:
-    if action.default in (None, False, argparse.SUPPRESS, [], ""):
-        return ""
-    return f"`{action.default}`"
 
 
 def _sentence(text: str) -> str:

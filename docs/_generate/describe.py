@@ -6,7 +6,10 @@ import json
 import runpy
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow.sdk import Param
 
 
 def main(folder: Path) -> None:
@@ -33,7 +36,7 @@ def _dag(path: Path) -> dict[str, Any]:
     }
 
 
-def _when(timetable: Any) -> str:
+def _when(timetable: object) -> str:
     told: list[str] = []
     clock = getattr(timetable, "timetable", timetable)
     if expression := getattr(clock, "expression", None):
@@ -44,7 +47,7 @@ def _when(timetable: Any) -> str:
     return " and ".join(told) or "when it is triggered"
 
 
-def _param(name: str, param: Any) -> dict[str, str]:
+def _param(name: str, param: Param) -> dict[str, str]:
     schema = param.schema
     kinds = schema.get("type", "string")
     kinds = [one for one in ([kinds] if isinstance(kinds, str) else kinds) if one != "null"]
@@ -55,7 +58,7 @@ def _param(name: str, param: Any) -> dict[str, str]:
     return {"name": name, "type": told, "default": default, "text": ": ".join(filter(None, words))}
 
 
-def _openapi() -> Any:
+def _openapi() -> dict[str, Any]:
     from fastapi.openapi.utils import get_openapi
 
     from pacsgrid.web.app import app

@@ -11,7 +11,10 @@ import posixpath
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mkdocs.structure.pages import Page
 
 HERE = Path(__file__).parent
 DOCS, ROOT = HERE.parent, HERE.parents[1]
@@ -76,6 +79,6 @@ def _linked(folder: str, page: str, text: str) -> str:
     return "".join(parts)
 
 
-def on_page_markdown(markdown: str, /, *, page: Any, config: Any, files: Any) -> str:
+def on_page_markdown(markdown: str, /, *, page: Page, config: object, files: object) -> str:
     """Expand each page when MkDocs has read it."""
     return expand(page.file.src_uri, markdown)

@@ -83,7 +83,7 @@ def _key(name: str, info: FieldInfo) -> str:
     return info.alias or name
 
 
-def _models(annotation: Any) -> Iterator[tuple[Model, str]]:
+def _models(annotation: object) -> Iterator[tuple[Model, str]]:
     if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
         yield annotation, ""
         return
@@ -111,16 +111,17 @@ def _type(info: FieldInfo) -> str:
     return told
 
 
-def _annotation(annotation: Any) -> str:
+def _annotation(annotation: object) -> str:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return _annotation(arguments[0])
     if origin is re.Pattern:
         return "regular expression"
     if origin is Literal:
-        return ", ".join(f"`{one}`" for one in arguments)
+        return ", ".join(f"`{one}`" for one in arguments if one != "")
     if origin in (Union, types.UnionType):
-        return " or ".join(_annotation(one) for one in arguments if one is not type(None))
+        told = (_annotation(one) for one in arguments if one is not type(None))
+        return " or ".join(one for one in told if one)
     if origin in (list, tuple, set, frozenset):
         inner = next((one for one in arguments if one is not ...), str)
         return f"list of {_plural(_annotation(inner))}"

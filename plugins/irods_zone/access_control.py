@@ -95,8 +95,8 @@ def access_level(word: str) -> int:
     return LEVELS[word]
 
 
-def user_or_group_id(session: Session, name: str, zone: str) -> int:
-    """Look up a user or group.
+def require_user(session: Session, name: str, zone: str = "") -> sqlite3.Row:
+    """Return the row of a user or group.
 
     Parameters
     ----------
@@ -109,8 +109,8 @@ def user_or_group_id(session: Session, name: str, zone: str) -> int:
 
     Returns
     -------
-    int
-        Id of the user or group.
+    sqlite3.Row
+        The user or group.
 
     Raises
     ------
@@ -121,7 +121,7 @@ def user_or_group_id(session: Session, name: str, zone: str) -> int:
     row = session.catalog.user(base, own or zone or session.zone.name)
     if row is None:
         raise IrodsError(ErrorCode.CAT_INVALID_USER, name)
-    return int(row["id"])
+    return row
 
 
 def set_access(db: sqlite3.Connection, object_id: int, user_id: int, level: int) -> None:

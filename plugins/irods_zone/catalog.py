@@ -185,8 +185,6 @@ class Catalog:
             return 10000
         return int(row[0])
 
-    # resources
-
     def load_resources(self) -> None:
         """Read the resources again after they changed."""
         self._tree = {r["id"]: r for r in self.rows("SELECT * FROM resc")}
@@ -215,8 +213,6 @@ class Catalog:
     def children(self, resc_id: int) -> list[sqlite3.Row]:
         """Return the children of a resource."""
         return [r for r in self._tree.values() if r["parent"] == str(resc_id)]
-
-    # names
 
     def collection(self, path: str) -> sqlite3.Row | None:
         """Return a collection's row, or None."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from .catalog import LEVEL_NAMES, Catalog, timestamp
 
-MAX_QUERY_SECONDS = 60.0  # seconds a query may run
+MAX_QUERY_SECONDS = 60.0
 
 _TOKENS = " UNION ALL ".join(
     f"SELECT 'access_type' AS token_namespace, {n} AS token_id, '{name}' AS token_name,"

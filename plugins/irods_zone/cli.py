@@ -22,7 +22,7 @@ examples:
   irods-zone check --dir /srv/demo              compare catalog and vaults, see check --help
 
 The zone accepts connections when it has printed one line with its address. SIGTERM and Ctrl-C
-end it. Of the administrator and the directory the first start of a directory decides.
+end it. Administrator and password count when the directory is new.
 """
 
 
@@ -110,17 +110,19 @@ def serve(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: done.set())
     tls = (options.tls_cert, options.tls_key) if options.tls_cert else None
-    with (
-        nullcontext(options.dir) if options.dir else _temporary() as directory,
-        ZoneServer(
-            options.zone, directory, options.port, options.admin, options.password, options.host,
-            partners, tls, options.tls_required,
-        ) as server,
-    ):  # fmt: skip
-        print(
-            f"zone {options.zone} accepts connections on {options.host}:{server.port}", flush=True
-        )
+    with nullcontext(options.dir) if options.dir else _temporary() as directory:
+        try:
+            server = ZoneServer(
+                options.zone, directory, options.port, options.admin, options.password,
+                options.host, partners, tls, options.tls_required,
+            )  # fmt: skip
+            server.start()
+        except (OSError, ValueError) as e:
+            sys.exit(f"irods-zone: the zone cannot start: {e}")
+        address = f"{options.host}:{server.port}"
+        print(f"zone {options.zone} accepts connections on {address}", flush=True)
         done.wait()
+        server.stop()
 
 
 def _temporary() -> tempfile.TemporaryDirectory[str]:

@@ -26,8 +26,8 @@ from .xml_structures import Node, error_stack, pack, parse
 
 log = logging.getLogger(__name__)
 
-STARTUP_SECONDS = 60  # until the client has authenticated; afterwards it may be idle for ever
-MAX_BEFORE_LOGIN = 1 << 20  # bytes in each part of a message of a client not authenticated
+STARTUP_SECONDS = 60  # for the client to authenticate; afterwards it may be idle
+MAX_BEFORE_LOGIN = 1 << 20  # bytes in each part of a message before that
 _BEFORE_LOGIN = (
     Api.AUTHENTICATION_APN, Api.AUTH_REQUEST_AN, Api.AUTH_RESPONSE_AN, Api.GET_MISC_SVR_INFO_AN,
 )  # fmt: skip

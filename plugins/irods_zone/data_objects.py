@@ -435,10 +435,8 @@ def replicate_to_siblings(session: Session, data_id: int, repl: int) -> None:
             copy_replica(session, source, leaf, target)
 
 
-def delete_data_object(
-    session: Session, db: sqlite3.Connection, rows: list[sqlite3.Row]
-) -> list[str]:
-    """Remove a data object from the catalog.
+def delete_data_object(session: Session, db: sqlite3.Connection, rows: list[sqlite3.Row]) -> None:
+    """Delete a data object from the catalog, but not its files.
 
     Parameters
     ----------
@@ -449,11 +447,6 @@ def delete_data_object(
     rows : list of sqlite3.Row
         All its replicas.
 
-    Returns
-    -------
-    list of str
-        Their files, to delete after the commit.
-
     Raises
     ------
     IrodsError
@@ -463,7 +456,6 @@ def delete_data_object(
     session.zone.locks.check_at_rest(db, data_id)
     db.execute("DELETE FROM data WHERE id=?", (data_id,))
     delete_dependents(db, data_id)
-    return [r["path"] for r in rows]
 
 
 def delete_dependents(db: sqlite3.Connection, object_id: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from .catalog import READ, Catalog
 from .error_codes import ErrorCode
 from .errors import IrodsError
 from .genquery_columns import COLUMNS, D_RESC_HIER, JOINS, META_OF, NAMES, PART_OF
+from .genquery_conditions import compile_condition
 from .xml_structures import Node, escape
 
 _MIN_WIDTH = 50  # least reslen of a database column
@@ -19,60 +21,6 @@ _UNUSED = "<SqlResult_PI>\n<attriInx>0</attriInx>\n<reslen>0</reslen>\n</SqlResu
 RETURN_TOTAL_ROW_COUNT, _NO_DISTINCT, _UPPER_CASE_WHERE = 0x20, 0x40, 0x200
 _ORDER_BY, _ORDER_BY_DESC = 0x400, 0x800
 _AGGREGATES = {2: "min", 3: "max", 4: "sum", 5: "avg", 6: "count"}
-
-_QUOTED = re.compile(r"'([^']*)'")
-
-
-def _condition(sql: str, text: str, numeric: bool, args: list[Any], upper: bool) -> str:
-    """Return the SQL of a condition on a column and append its values to the arguments."""
-    text = text.strip()
-    for glue, word in (("||", " OR "), ("&&", " AND ")):
-        if glue in text and re.search(rf"'\s*{re.escape(glue)}", text):
-            parts = re.split(rf"(?<=')\s*{re.escape(glue)}\s*", text)
-            return "(" + word.join(_condition(sql, p, numeric, args, upper) for p in parts) + ")"
-    lower = text.lower()
-    left = f"upper({sql})" if upper else sql
-    if lower.startswith("between"):
-        values = _QUOTED.findall(text)
-        if len(values) != 2:
-            raise IrodsError(ErrorCode.CAT_INVALID_ARGUMENT, text)
-        args.extend(int(v) if numeric and v.isdigit() else v for v in values)
-        return f"{left} BETWEEN ? AND ?"
-    if re.match(r"(not\s+)?in\b", lower):
-        values = _QUOTED.findall(text)
-        args.extend(int(v) if numeric and v.lstrip("-").isdigit() else v for v in values)
-        word = "NOT IN" if lower.startswith("not") else "IN"
-        return f"{left} {word} ({','.join('?' * len(values))})"
-    found = re.match(r"(n?(?:<>|!=|<=|>=|=|<|>)|not\s+like|like|begin_of|parent_of)\s*(.*)$",
-                     text, re.S | re.I)  # fmt: skip
-    if not found:
-        raise IrodsError(ErrorCode.CAT_INVALID_ARGUMENT, f"condition {text}")
-    op, raw = found[1].lower(), found[2].strip()
-    if len(raw) < 2 or raw[0] != "'" or raw[-1] != "'":
-        raise IrodsError(ErrorCode.CAT_INVALID_ARGUMENT, f"condition {text}")
-    value: Any = raw[1:-1].replace("''", "'") if "''" in raw[1:-1] else raw[1:-1]
-    if "like" in op:
-        args.append(value)
-        escaped = " ESCAPE '\\'"
-        return f"{left} {'NOT LIKE' if op.startswith('not') else 'LIKE'} ?{escaped}"
-    if op == "begin_of":
-        args.append(value)
-        return f"? LIKE {left} || '%'"
-    if op == "parent_of":
-        args.extend((value, value))
-        return f"(? = {left} OR ? LIKE {left} || '/%')"
-    if op.startswith("n"):
-        args.append(float(value))
-        return f"CAST({left} AS REAL) {op[1:]} ?"
-    if numeric:
-        try:
-            value = int(value)
-        except ValueError:
-            left = f"CAST({left} AS TEXT)"
-    elif sql == "data.status":
-        value = int(value) if value.isdigit() else value
-    args.append(value)
-    return f"{left} {op} ?"
 
 
 @dataclass(frozen=True)
@@ -141,34 +89,11 @@ class Query:
         IrodsError
             A condition is malformed, or there are no columns.
         """
-        upper = bool(self.options & _UPPER_CASE_WHERE)
-        args: list[Any] = []
         needed: list[str] = []
         extra: list[str] = []
-        where: list[str] = []
-        seen: dict[int, int] = {}
         for number in self.columns:
             self._need(needed, COLUMNS[number][0])
-        conditions: list[str] = []
-        for number, text in self.conditions:
-            alias, sql, numeric = COLUMNS[number]
-            if alias in META_OF:
-                # A second condition on the same metadata column means another AVU.
-                nth = seen.get(number, 0)
-                seen[number] = nth + 1
-                if nth:
-                    another = f"{alias}{nth}"
-                    sql = re.sub(rf"\b(o_)?{alias}\.", rf"\1{another}.", sql)
-                    self._need(needed, META_OF[alias])
-                    join = self._meta_join(another, META_OF[alias])
-                    if join not in extra:
-                        extra.append(join)
-                else:
-                    self._need(needed, alias)
-            else:
-                self._need(needed, alias)
-            conditions.append(_condition(sql, text, numeric, args, upper))
-        where.extend(conditions)
+        where, args = self._where(needed, extra)
         tables = self._from(needed, extra)
         if who is not None:
             self._restrict(needed, where, args, who)
@@ -182,6 +107,30 @@ class Query:
         if order:
             text += " ORDER BY " + ", ".join(order)
         return text, args
+
+    def _where(self, needed: list[str], extra: list[str]) -> tuple[list[str], list[Any]]:
+        """Return the conditions and their values; note the tables and joins that they need."""
+        upper = bool(self.options & _UPPER_CASE_WHERE)
+        where: list[str] = []
+        args: list[Any] = []
+        seen: Counter[int] = Counter()
+        for number, text in self.conditions:
+            alias, sql, numeric = COLUMNS[number]
+            if alias in META_OF and seen[number]:
+                # A second condition on the same metadata column means another AVU.
+                another = f"{alias}{seen[number]}"
+                sql = re.sub(rf"\b(o_)?{alias}\.", rf"\1{another}.", sql)
+                self._need(needed, META_OF[alias])
+                join = self._meta_join(another, META_OF[alias])
+                if join not in extra:
+                    extra.append(join)
+            else:
+                self._need(needed, alias)
+            seen[number] += 1
+            condition, values = compile_condition(sql, text, numeric, upper)
+            where.append(condition)
+            args.extend(values)
+        return where, args
 
     def _select(self) -> tuple[list[str], list[str], list[str]]:
         """Return the columns of the result, those to group by, and those to order by."""
@@ -217,13 +166,36 @@ class Query:
 
     def _from(self, needed: list[str], extra: list[str]) -> str:
         """Return the tables that the query needs, each joined to one before it."""
-        for names, rights in (("cu", "ca"), ("du", "da")):
-            if names in needed and rights not in needed:
-                needed.append(rights)
-        if "user" in needed and "data" in needed and not {"da", "ca", "ticket"} & set(needed):
-            needed.append("da")
-        elif "user" in needed and "coll" in needed and not {"da", "ca", "ticket"} & set(needed):
-            needed.append("ca")
+        self._complete(needed)
+        tables = [a for a in needed if a not in META_OF]
+        if not tables:
+            raise IrodsError(ErrorCode.CAT_NO_ROWS_FOUND, "no columns")
+        done, parts = [tables[0]], [NAMES[tables[0]]]
+        todo = tables[1:]
+        while todo:
+            alias, join = next(
+                ((a, join) for a in todo if (join := self._join(a, done))),
+                (todo[0], f"CROSS JOIN {NAMES.get(todo[0], todo[0])}"),
+            )
+            parts.append(join)
+            done.append(alias)
+            todo.remove(alias)
+        if done == ["grp"]:
+            extra.append("JOIN member mg ON mg.group_id=grp.id")
+        parts.extend(self._meta_join(a, META_OF[a]) for a in needed if a in META_OF)
+        return " ".join([*parts, *extra])
+
+    @staticmethod
+    def _complete(needed: list[str]) -> None:
+        """Add the tables through which the needed ones join."""
+        for names, access in (("cu", "ca"), ("du", "da")):
+            if names in needed and access not in needed:
+                needed.append(access)
+        if "user" in needed and not {"da", "ca", "ticket"} & set(needed):
+            if "data" in needed:
+                needed.append("da")
+            elif "coll" in needed:
+                needed.append("ca")
         if "ticket" in needed:
             needed[:] = ["ticket", *(a for a in needed if a != "ticket")]
             if "user" in needed:  # users with access to the ticket's data object
@@ -231,37 +203,18 @@ class Query:
         both = "coll" in needed and ("resc" in needed or "da" in needed)
         if both and "data" not in needed:
             needed.append("data")
-        tables = [a for a in needed if a not in META_OF]
-        if not tables:
-            raise IrodsError(ErrorCode.CAT_NO_ROWS_FOUND, "no columns")
-        done, parts = [tables[0]], [NAMES[tables[0]]]
-        todo = tables[1:]
-        while todo:
-            for alias in todo:
-                join = next((j for j in JOINS if j[0] == alias and j[1] in done), None)
-                if join is not None:
-                    parts.append(f"{join[2]} ON {join[3]}")
-                elif alias == "grp" and "user" in done:
-                    parts.append(
-                        "JOIN member mb ON mb.user_id=user.id JOIN user grp ON grp.id=mb.group_id"
-                    )
-                elif alias == "user" and "grp" in done:
-                    parts.append(
-                        "JOIN member mb ON mb.group_id=grp.id JOIN user ON user.id=mb.user_id"
-                    )
-                else:
-                    continue
-                done.append(alias)
-                todo.remove(alias)
-                break
-            else:
-                alias = todo.pop(0)
-                parts.append(f"CROSS JOIN {NAMES[alias]}")
-                done.append(alias)
-        if needed and done == ["grp"]:
-            extra.append("JOIN member mg ON mg.group_id=grp.id")
-        parts.extend(self._meta_join(a, META_OF[a]) for a in needed if a in META_OF)
-        return " ".join([*parts, *extra])
+
+    @staticmethod
+    def _join(alias: str, done: list[str]) -> str:
+        """Return how a table joins those that the query has already; nothing if it cannot."""
+        join = next((j for j in JOINS if j[0] == alias and j[1] in done), None)
+        if join is not None:
+            return f"{join[2]} ON {join[3]}"
+        if alias == "grp" and "user" in done:
+            return "JOIN member mb ON mb.user_id=user.id JOIN user grp ON grp.id=mb.group_id"
+        if alias == "user" and "grp" in done:
+            return "JOIN member mb ON mb.group_id=grp.id JOIN user ON user.id=mb.user_id"
+        return ""
 
     @staticmethod
     def _restrict(needed: list[str], where: list[str], args: list[Any], who: Visibility) -> None:

@@ -34,7 +34,7 @@ _TABLES: dict[str, tuple[str, str]] = {
                    "LOCK_HOST_PID lock_host_pid,LOCK_TIME lock_ts"),
 }  # fmt: skip
 
-# name -> (alias in the query, table, column)
+# name -> (alias in the query, view, column)
 COLUMNS: dict[str, tuple[str, str, str]] = {
     f"{prefix}_{word}": (table, table, column)
     for prefix, (table, text) in _TABLES.items()
@@ -43,7 +43,7 @@ COLUMNS: dict[str, tuple[str, str, str]] = {
 COLUMNS["USER_AUTH_ID"] = ("R_USER_AUTH", "R_USER_AUTH", "user_id")
 COLUMNS["USER_DN"] = ("R_USER_AUTH", "R_USER_AUTH", "user_auth_name")
 
-# alias of metadata and rights -> the table they belong to
+# alias of metadata and access -> the view they belong to
 OWNERS = {"mmd": "R_DATA_MAIN", "mmc": "R_COLL_MAIN", "mmr": "R_RESC_MAIN", "mmu": "R_USER_MAIN"}
 for _word, _alias in (("DATA", "mmd"), ("COLL", "mmc"), ("RESC", "mmr"), ("USER", "mmu")):
     for _name, _column in (

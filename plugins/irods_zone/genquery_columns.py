@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 # Columns that other modules name.
 DATA_NAME, D_DATA_CHECKSUM, DATA_MODE, D_RESC_HIER = 403, 415, 421, 422
 COLL_NAME, COLL_PARENT_NAME = 501, 502
@@ -10,7 +12,7 @@ COLL_NAME, COLL_PARENT_NAME = 501, 502
 COLUMNS: dict[int, tuple[str, str, bool]] = {}
 
 
-def _columns(alias: str, first: dict[int, str], numeric: set[int] = frozenset()) -> None:  # type: ignore[assignment]
+def _columns(alias: str, first: dict[int, str], numeric: Collection[int] = ()) -> None:
     for number, sql in first.items():
         COLUMNS[number] = (alias, sql if "(" in sql else f"{alias}.{sql}", number in numeric)
 
@@ -45,7 +47,7 @@ _columns(
 for _base, _alias in ((600, "dm"), (610, "cm"), (630, "rm"), (640, "um")):
     for _i, _c in enumerate(("attr", "value", "units", "id")):
         COLUMNS[_base + _i] = (_alias, f"{_alias}.{_c}", _c == "id")
-    for _i, _c in enumerate(("ctime", "mtime")):  # of its attachment to the object
+    for _i, _c in enumerate(("ctime", "mtime")):  # when the AVU was attached
         COLUMNS[_base + 4 + _i] = (_alias, f"o_{_alias}.{_c}", False)
 _LEVEL = (
     "CASE {a}.level WHEN 1000 THEN 'null' WHEN 1040 THEN 'read_metadata' WHEN 1050 THEN"
@@ -96,7 +98,7 @@ _columns(
 _columns("usage", {2010: "user_id", 2011: "resc_id", 2012: "usage", 2013: "mtime"},
          {2010, 2011, 2012})  # fmt: skip
 
-# A table joins the first of these that is already in the query; order matters.
+# A table joins the first of these that the query already has; the order matters.
 JOINS: list[tuple[str, str, str, str]] = [
     # alias, needs, from, condition
     ("data", "coll", "JOIN data", "data.coll_id=coll.id"),
@@ -147,7 +149,7 @@ NAMES = {
     "ticket": "ticket", "quota": "quota", "usage": "quota_usage usage", "ua": "user_auth ua",
     "rule": "R_RULE_EXEC rule", "token": "R_TOKN_MAIN token",
 }  # fmt: skip
-# What makes sense only together with another table.
+# Tables that join through another one.
 PART_OF = META_OF | {
     "thost": "ticket", "tuser": "ticket", "tgroup": "ticket", "tdata": "ticket",
     "tcoll": "ticket", "towner": "ticket", "qresc": "quota", "quser": "quota",

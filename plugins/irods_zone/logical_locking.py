@@ -191,7 +191,15 @@ def finalize(db: sqlite3.Connection, lock: WriteLock, status: ReplicaStatus) -> 
 
 
 def restore(db: sqlite3.Connection, lock: WriteLock) -> None:
-    """Give every replica its status from before the lock, because nothing was written."""
+    """Give every replica the status that it had before the lock, because nothing was written.
+
+    Parameters
+    ----------
+    db : sqlite3.Connection
+        The open transaction.
+    lock : WriteLock
+        The lock.
+    """
     _set_statuses(db, lock, lock.before)
 
 

@@ -56,19 +56,82 @@ def create_collection(session: Session, path: str, recursive: bool) -> None:
 
 
 def is_protected(session: Session, path: str) -> bool:
-    """Return whether a collection is one that the zone needs."""
+    """Return whether a collection is one that the zone needs.
+
+    Parameters
+    ----------
+    session : Session
+        The client's connection.
+    path : str
+        Logical path.
+
+    Returns
+    -------
+    bool
+        Whether it is the root, the zone's collection, or one that holds homes or trash.
+    """
     z = f"/{session.zone.name}"
     return path in ("/", z, f"{z}/home", f"{z}/trash", f"{z}/trash/home")
 
 
 def is_home(session: Session, path: str) -> bool:
-    """Return whether a collection is ``home`` itself or directly below it."""
+    """Return whether a collection is ``home`` itself or directly below it.
+
+    Parameters
+    ----------
+    session : Session
+        The client's connection.
+    path : str
+        Logical path.
+
+    Returns
+    -------
+    bool
+        Whether it is.
+    """
     return re.fullmatch(f"/{re.escape(session.zone.name)}/home(/[^/]*)?", path) is not None
 
 
 def is_trash_home(session: Session, path: str) -> bool:
-    """Return whether a collection is the trash of a user."""
+    """Return whether a collection is the trash of a user.
+
+    Parameters
+    ----------
+    session : Session
+        The client's connection.
+    path : str
+        Logical path.
+
+    Returns
+    -------
+    bool
+        Whether it is.
+    """
     return split_path(path)[0] == f"/{session.zone.name}/trash/home"
+
+
+def elevate_for_trash(session: Session, path: str, keywords: dict[str, str]) -> None:
+    """Disregard access levels if an administrator empties any user's trash (``irmtrash -M``).
+
+    Parameters
+    ----------
+    session : Session
+        The client's connection.
+    path : str
+        Logical path of what is removed.
+    keywords : dict of str
+        The request's keywords; without ``irodsAdminRmTrash`` nothing changes.
+
+    Raises
+    ------
+    IrodsError
+        The path is not in the trash, or the user is no administrator.
+    """
+    if "irodsAdminRmTrash" not in keywords:
+        return
+    if not path.startswith(f"/{session.zone.name}/trash/"):
+        raise IrodsError(ErrorCode.SYS_INVALID_FILE_PATH, path)
+    session.elevate()
 
 
 def move_to_trash(session: Session, path: str) -> None:

@@ -49,7 +49,20 @@ def server_context(certificate: Path | str, key: Path | str | None = None) -> ss
 
 
 def policy(tls: ssl.SSLContext | None, required: bool) -> str:
-    """Return the server's policy: CS_NEG_REFUSE without TLS, else CS_NEG_REQUIRE or DONT_CARE."""
+    """Return the server's policy for negotiation.
+
+    Parameters
+    ----------
+    tls : ssl.SSLContext or None
+        The server's certificate and key.
+    required : bool
+        Whether clients must use TLS.
+
+    Returns
+    -------
+    str
+        CS_NEG_REFUSE without a certificate, otherwise CS_NEG_REQUIRE or CS_NEG_DONT_CARE.
+    """
     if tls is None:
         return REFUSE
     return REQUIRE if required else DONT_CARE

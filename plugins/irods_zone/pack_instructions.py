@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from .api_numbers import Api
 
 _ARGS = "".join(f"str *arg{i}; " for i in range(10))
-# Our wording of the structures' members, in the order in which they are packed. "str *" is a
-# string that may be absent, "(n)" an array as long as the member n says, "[n]" likewise of strings.
+# The members of each structure in the order in which they are packed. "*" marks what may be absent,
+# "(n)" and "[n]" an array whose length is a number or in the member n.
 _LAYOUT = {
     "KeyValPair_PI": "int ssLen; str *keyWord[ssLen]; str *svalue[ssLen]",
     "InxIvalPair_PI": "int iiLen; int *inx(iiLen); int *ivalue(iiLen)",

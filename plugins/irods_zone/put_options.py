@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from .access_control import access_level, require_access, set_access, user_or_group_id
+from .access_control import access_level, require_access, require_user, set_access
 from .catalog import OWN, WRITE
 from .error_codes import ErrorCode
 from .errors import IrodsError
@@ -85,4 +85,4 @@ class PutOptions:
                 add_avu(db, session, object_id, avu, strict=False)
             for level, user in self.access:
                 require_access(session, object_id, OWN)
-                set_access(db, object_id, user_or_group_id(session, user, ""), access_level(level))
+                set_access(db, object_id, require_user(session, user)["id"], access_level(level))

@@ -12,7 +12,7 @@ from .errors import IrodsError
 from .session import Session
 
 STORAGE = "unixfilesystem"
-_REPLICATING = ("replication", "compound")  # trees in which every child holds a replica
+_REPLICATING = ("replication", "compound")  # every child holds a replica
 _MINIMUM_FREE_SPACE = re.compile(r"minimum_free_space_for_create_in_bytes=(\d+)")
 
 

@@ -107,8 +107,12 @@ class ZoneServer:
         self.state = ZoneState(
             self.zone, self.directory, self.host, self.admin, self.federate, catalog
         )
-        populate(self.state, self.directory / "vault" / "demoResc", self.password)
-        self._listener = socket.create_server((self.host, self.port), backlog=512)
+        try:
+            populate(self.state, self.directory / "vault" / "demoResc", self.password)
+            self._listener = socket.create_server((self.host, self.port), backlog=512)
+        except BaseException:
+            catalog.close()
+            raise
         self.port = self._listener.getsockname()[1]
         self._thread = threading.Thread(target=self._accept, name=f"{self.zone}-accept")
         self._thread.daemon = True

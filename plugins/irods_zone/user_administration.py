@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 
+from .access_control import require_user
 from .catalog import OWN, timestamp
 from .error_codes import ErrorCode
 from .errors import IrodsError
@@ -13,35 +14,6 @@ from .session import Session
 
 USER_TYPES = ("rodsuser", "rodsadmin", "groupadmin")
 GROUP = "rodsgroup"
-
-
-def require_user(session: Session, name: str, zone: str = "") -> sqlite3.Row:
-    """Return the row of a user or group.
-
-    Parameters
-    ----------
-    session : Session
-        The client's connection.
-    name : str
-        Name, or name and zone as in ``rods#tempZone``.
-    zone : str
-        Zone if the name has none; by default this zone.
-
-    Returns
-    -------
-    sqlite3.Row
-        The user or group.
-
-    Raises
-    ------
-    IrodsError
-        CAT_INVALID_USER: there is none.
-    """
-    base, _, own = name.partition("#")
-    row = session.catalog.user(base, own or zone or session.zone.name)
-    if row is None:
-        raise IrodsError(ErrorCode.CAT_INVALID_USER, name)
-    return row
 
 
 def require_group(session: Session, name: str) -> sqlite3.Row:

@@ -58,14 +58,45 @@ class Node:
     children: list[Node] = field(default_factory=list)
 
     def get(self, tag: str, default: str = "") -> str:
-        """Return the text of the first child with this tag, or the default."""
+        """Return the text of the first child with a tag.
+
+        Parameters
+        ----------
+        tag : str
+            The tag.
+        default : str
+            What to return if there is no such child.
+
+        Returns
+        -------
+        str
+            The text.
+        """
         for child in self.children:
             if child.tag == tag:
                 return child.text
         return default
 
     def number(self, tag: str, default: int = 0) -> int:
-        """Return the integer in the first child with this tag, or the default."""
+        """Return the integer in the first child with a tag.
+
+        Parameters
+        ----------
+        tag : str
+            The tag.
+        default : int
+            What to return if there is no such child, or no text in it.
+
+        Returns
+        -------
+        int
+            The number.
+
+        Raises
+        ------
+        IrodsError
+            SYS_INVALID_INPUT_PARAM: the text is not a number.
+        """
         text = self.get(tag).strip()
         try:
             return int(text) if text else default

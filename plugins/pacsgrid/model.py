@@ -117,7 +117,13 @@ class PatientPrint:
         birth: str,
         sex: str,
     ) -> Self:
-        """Return what `as_fields` was called on."""
+        """Return the print that `as_fields` was called on.
+
+        Parameters
+        ----------
+        family, given, initials, birth, sex
+            What `as_fields` returned.
+        """
         return cls(frozenset(family), frozenset(given), frozenset(initials), birth, sex)
 
     def as_fields(self) -> tuple[list[str], list[str], list[str], str, str]:

@@ -55,5 +55,5 @@ def _describe(location: tuple[int | str, ...], kind: str, message: str) -> str:
         message = "is not set, and has no default"
     elif kind == "model_type":
         message = "must have keys of its own, each with a value"
-    text = message.removeprefix("Value error, ")
+    text = message.removeprefix("Value error, ").replace("Input should be", "must be")
     return f"{place}: {text}" if place else text

@@ -19,6 +19,7 @@ from airflow.serialization.encoders import encode_timetable
 
 from pacsgrid import run_conf
 from pacsgrid.airflow.dags import RECEIVED, VERIFIED
+from pacsgrid.airflow.operators.project import MaintainProjectOperator, TendProjectOperator
 from pacsgrid.airflow.pools import SOURCES, ZONES, pool_of, slots
 from pacsgrid.config.receiver import DEFAULT_ASSET
 from pacsgrid.errors import ConfigError
@@ -213,12 +214,19 @@ def test_a_site_adds_a_project_without_touching_a_dag_file(site: Path) -> None:
     site.write_text(yaml.safe_dump({**SITE, "projects": more}, sort_keys=False))
     (nightly,) = _dags(INGEST.with_name("nightly_sync.py"))
     assert nightly.get_task("synchronise_metro_brain").pool == "pacsgrid_source_metro"
-    (tend,) = _dags(INGEST.with_name("replicate_and_verify.py"))
-    assert {t.task_id: t.pool for t in tend.tasks} == dict.fromkeys(
+    (maintain,) = _dags(INGEST.with_name("replicate_and_verify.py"))
+    assert {t.task_id: t.pool for t in maintain.tasks} == dict.fromkeys(
         ("tend_lung", "tend_brain"), "pacsgrid_zone_brno"
     )
     (ingest,) = _dags(INGEST)
     assert ingest.params.get_param("project").schema["enum"] == ["lung", "brain"]
+
+
+def test_the_former_name_of_an_operator_still_works(site: Path) -> None:
+    with pytest.warns(DeprecationWarning, match="MaintainProjectOperator"):
+        former = TendProjectOperator(task_id="tend", project="lung")
+    assert isinstance(former, MaintainProjectOperator)
+    assert (former.project, former.pool) == ("lung", "pacsgrid_zone_brno")
 
 
 def test_a_run_s_tasks_wait_in_the_pools_of_its_source_and_zone(site: Path) -> None:

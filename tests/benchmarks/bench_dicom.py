@@ -50,9 +50,10 @@ from pacsgrid.pacs import open_source
 from pacsgrid.pacs.storage_scp.association import StorageAssociation
 from pacsgrid.pacs.storage_scp.incoming import Incoming
 from support.dicom import ct
-from support.gatewaykit import PROJECT, ServedZones
 from support.pydicom_files import dataset_bytes
-from support.receiving import RunningReceiver
+from support.receiver_process import RunningReceiver
+from support.served_zones import PROJECT, ServedZones
+from support.waiting import wait_until
 
 COUNT = int(os.environ.get("INSTANCES", "600"))
 STUDY = "1.2.9"
@@ -292,8 +293,7 @@ def gateway(work: Path, parts: list[Path]) -> None:
             subprocess.run([*command, "127.0.0.1", str(port)], check=True, env=env)
             assert len(list(into.iterdir())) == COUNT
 
-        while "copies of studies changed" not in log.read_text():
-            time.sleep(0.2)
+        wait_until(lambda: "copies of studies changed" in log.read_text(), 600, every=0.2)
         by_pynetdicom, by_dcmtk = rate(get, clean), rate(getscu, clean)
         child.stop(10)
     best = max(by_pynetdicom, by_dcmtk)

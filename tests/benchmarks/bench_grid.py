@@ -1,8 +1,8 @@
 """Rates of the grid against one zone, beside loops of plain python-irodsclient calls.
 
 make bench-grid measures an embedded zone; where PACSGRID_TEST_ZONES names a file (see
-tests/support/grids.py), its `home` zone is measured, and `iput -r -K` too where iCommands and
-IRODS_ENVIRONMENT_FILE are there.
+tests/support/zones_under_test.py), its `home` zone is measured, and `iput -r -K` too where
+iCommands and IRODS_ENVIRONMENT_FILE are there.
 """
 
 from __future__ import annotations

@@ -22,7 +22,6 @@ ENTRY = {
 
 
 NAMES = sorted(command.name for command in COMMANDS)
-OLD_OR_NEW = "|".join((*NAMES, *RENAMED))
 
 
 @pytest.fixture(autouse=True)
@@ -92,7 +91,7 @@ def test_a_wrong_site_file_is_told(
     said = capsys.readouterr().err
     assert said.startswith(f"pacsgrid {name}: ") and "fails with" not in said
     # A backup is looked at before the site.
-    named = "b: no backup" if name == "restore" and SITES[site] else SITES[site]
+    named = "b: not a backup" if name == "restore" and SITES[site] else SITES[site]
     assert (named or "PACSGRID_SITE").removeprefix(".") in said
 
 

@@ -1,4 +1,4 @@
-"""A result goes through anonymiser and checker again: an earlier site's work, or a repeated run."""
+"""Results that are anonymised again: after another site's anonymisation, or in a repeated run."""
 
 from __future__ import annotations
 

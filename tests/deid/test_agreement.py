@@ -1,4 +1,4 @@
-"""What the checker refuses the cleaner has taken out: names and dates however they are written."""
+"""The text cleaner removes every name and date that the checker would refuse."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pacsgrid.deid.check.identity import Identity
 from pacsgrid.deid.check.identity_search import IdentitySearch, find_dates
 from pacsgrid.deid.identifiers import StudyIdentifiers
 from pacsgrid.deid.text_cleaner import TextCleaner
-from support.written import NAMES, ways
+from support.written_names import NAMES, ways
 
 BORN, EXAMINED, SHIFT = date(1961, 5, 4), date(2024, 3, 10), -37
 STAFF = "Hromadka^Oldrich"

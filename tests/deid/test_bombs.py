@@ -1,4 +1,4 @@
-"""Small files that claim to be large ones: held, and nobody takes the memory for them."""
+"""Small files that declare huge contents are held, and take no memory."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ RUN = """
 import sys
 from dataclasses import replace
 from pathlib import Path
-from support.checked import checked
+from support.deid_file import checked
 from pacsgrid.deid import load_profile
 from pacsgrid.deid.check import scan
 from pacsgrid.deid.pixel.settings import PixelSettings

@@ -1,4 +1,4 @@
-"""The checker against results that were spoilt on purpose, each in one way."""
+"""The checker refuses results that were damaged on purpose, each in one way."""
 
 from __future__ import annotations
 

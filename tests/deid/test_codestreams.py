@@ -1,4 +1,4 @@
-"""Text inside compressed pixel data: gone, or refused by the checker; the image stays."""
+"""Text inside compressed pixel data is removed, or refused by the checker; the image stays."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from pacsgrid.deid import anonymise_file, check_file, collect_identifiers, load_
 from pacsgrid.deid.check.pixel_data import check_decoded
 from pacsgrid.deid.pixel.settings import PixelSettings
 from pacsgrid.errors import HeldError
-from support.checked import PSEUDONYMS, checked
 from support.codestreams import FORMS, GREY, MPEG2, TEXT, VIDEOS, coded, fragments, jpeg, units
+from support.deid_file import PSEUDONYMS, checked
 from support.images import header, write
 
 LOOKS = PixelSettings(look="none", hold=frozenset())

@@ -1,4 +1,4 @@
-"""What nobody can be sure of goes; what must be there stays valid; a profile means what it says."""
+"""Doubtful values are removed, required attributes stay valid, profiles are followed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pacsgrid.deid import (
 )
 from pacsgrid.deid.attribute_types import attribute_type
 from pacsgrid.errors import ConfigError, HeldError
-from support.checked import PSEUDONYMS, checked
+from support.deid_file import PSEUDONYMS, checked
 from support.dicom import ct, save
 
 

@@ -1,4 +1,4 @@
-"""What a result says of itself is true, and what was no part of the object is gone."""
+"""A result's record of its de-identification is true; leftovers of the source are gone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pacsgrid.deid import (
     load_profile,
 )
 from support.burned_in import draw
-from support.checked import PSEUDONYMS, checked
+from support.deid_file import PSEUDONYMS, checked
 from support.dicom import ct, save
 from support.images import header, write
 

@@ -1,4 +1,4 @@
-"""The command line over folders: what comes out, what is held, and what a kill leaves."""
+"""`pacsgrid deid` over folders: results, held files, and runs that were killed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import pty
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from pydicom import dcmread
 
 from pacsgrid.cli import main
 from support.dicom import ct
+from support.waiting import wait_until
 
 
 @pytest.fixture
@@ -125,19 +125,21 @@ def test_a_killed_run_goes_on_and_gives_the_same(
     command += ["--processes", str(processes)]
     killed = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     journal = out / ".pacsgrid" / "journal.jsonl"
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and killed.poll() is None:
-        if journal.exists() and journal.read_bytes().count(b"\n") >= 4:
-            break
-        time.sleep(0.01)
+
+    def has_begun() -> bool:
+        return journal.exists() and journal.read_bytes().count(b"\n") >= 4
+
+    wait_until(lambda: has_begun() or killed.poll() is not None, 120, every=0.01)
     others = workers(killed.pid)
     assert len(others) >= (0 if processes == 1 else processes)
     killed.send_signal(signal.SIGKILL)
     assert killed.wait() == -signal.SIGKILL
-    while any(Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes()
-              for pid in others):  # fmt: skip
-        assert time.monotonic() < deadline, "a worker outlives the run"
-        time.sleep(0.05)
+
+    def are_gone() -> bool:
+        lines = [Path(f"/proc/{pid}/cmdline") for pid in others]
+        return not any(line.exists() and line.read_bytes() for line in lines)
+
+    wait_until(are_gone, 120, what="the end of the workers")
     with journal.open("ab") as stream:
         stream.write(b'{"study": "st-')  # as a crash in the middle of a line leaves it
     done = subprocess.run(command, check=True, capture_output=True, text=True)

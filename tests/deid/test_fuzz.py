@@ -1,4 +1,4 @@
-"""A few hundred hostile UIDs and careless values; ``make fuzz`` throws many more."""
+"""A few hundred hostile UIDs and malformed values; ``make fuzz`` tries many more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Damaged compressed pixel data with a canary; `make fuzz` throws ten thousand."""
+"""Damaged compressed pixel data with a canary; `make fuzz` tries ten thousand."""
 
 from __future__ import annotations
 

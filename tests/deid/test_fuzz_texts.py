@@ -1,4 +1,4 @@
-"""Texts as `make fuzz` throws them, a few of them: its programme has the many."""
+"""A few of the texts that `make fuzz` tries."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from pacsgrid.deid import (
 )
 from pacsgrid.deid.content_items import load_table
 from pacsgrid.deid.date_shift import shift_date
-from support.checked import PSEUDONYMS, checked
+from support.deid_file import PSEUDONYMS, checked
 from support.dicom import ct, save
 
 VALUES: dict[str, Any] = {

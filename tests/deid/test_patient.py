@@ -1,4 +1,4 @@
-"""One PatientID is one patient only together with its issuer, and only while the rest agrees."""
+"""A PatientID is one patient only with its issuer, and only while other attributes agree."""
 
 from __future__ import annotations
 

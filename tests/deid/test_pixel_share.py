@@ -1,4 +1,4 @@
-"""The benchmark of hidden texts, small: a text or two on a frame of each kind."""
+"""The benchmark of hidden texts on a few frames of each kind."""
 
 from __future__ import annotations
 

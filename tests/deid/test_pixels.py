@@ -1,4 +1,4 @@
-"""Burned-in text is gone, in every layout of pixels, and nothing else changed."""
+"""Burned-in text is blanked in every layout of pixels, and nothing else changes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from pacsgrid.deid import (
 )
 from pacsgrid.errors import HeldError
 from support.burned_in import draw
-from support.checked import checked
+from support.deid_file import checked
 from support.images import header, write
 
 

@@ -1,6 +1,6 @@
-"""What holds for any dataset that pydicom can read, found by hypothesis.
+"""Properties that hold for any dataset that pydicom can read, tested with hypothesis.
 
-``make deid-properties`` looks for much longer.
+``make deid-properties`` tries thousands of datasets.
 """
 
 from __future__ import annotations

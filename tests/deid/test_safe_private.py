@@ -1,4 +1,4 @@
-"""Our restatement of Table E.3.10-1 (PS3.15 2026c) against what others say of it."""
+"""Our copy of Table E.3.10-1 (PS3.15 2026c) against other publications of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The scored benchmark in small: ours alone, one patient."""
+"""The scored benchmark on one patient, without peers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every text element that ``research`` keeps, with names and dates of many languages in it."""
+"""Every text element that ``research`` keeps, with names and dates in many languages."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from pydicom.dataset import Dataset
 from pacsgrid.deid import load_profile
 from pacsgrid.deid.identifiers import IDS, PLACES
 from pacsgrid.deid.rules import action_for
-from support.checked import checked
+from support.deid_file import checked
 from support.dicom import ct, save
-from support.written import NAMES, ways
+from support.written_names import NAMES, ways
 
 RESEARCH = load_profile("research")
 TEXTS = ("LO", "SH", "ST", "LT", "UT", "UC")

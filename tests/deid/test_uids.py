@@ -1,4 +1,4 @@
-"""UIDs of a data set: what is replaced, what stays, and that none leads out of the results."""
+"""UIDs of a data set: which are replaced, which stay, and that references stay inside."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pacsgrid.deid.vocabulary import STANDARD_UIDS
 from pacsgrid.errors import HeldError
 from pacsgrid.log_suppression import pydicom_suppressed
 from pacsgrid.uids import is_uid
-from support.checked import PSEUDONYMS, checked
+from support.deid_file import PSEUDONYMS, checked
 from support.dicom import ct, save
 
 PROFILES = ["basic", "research", "strict"]

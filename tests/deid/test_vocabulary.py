@@ -1,4 +1,4 @@
-"""An attribute's own words stay whoever is called so; classes and schemes stay; names go."""
+"""Defined terms, classes and schemes stay even if they are a person's name; names go."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pacsgrid.deid import check_file, load_profile
 from pacsgrid.deid.check import vocabulary as theirs
 from pacsgrid.deid.vocabulary import _TERMS, defined_terms
 from pacsgrid.errors import HeldError
-from support.checked import PSEUDONYMS, checked
+from support.deid_file import PSEUDONYMS, checked
 from support.dicom import ct, save
 
 PROFILES = ["basic", "research", "strict"]

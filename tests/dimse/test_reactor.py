@@ -15,7 +15,7 @@ from pynetdicom.association import Association
 from pynetdicom.sop_class import Verification
 
 from pacsgrid.dimse.reactor import _Checkpoint, is_affected, work_around_races
-from support.receiving import eventually
+from support.waiting import wait_until
 
 LIMIT = 10.0  # seconds for what takes milliseconds
 
@@ -78,10 +78,10 @@ def loses_the_answer(checkpoint: Callable[[threading.Thread], Any], seconds: flo
         def send_and_wait(*given: Any) -> None:
             """Return when the answer has come, and the reactor has gone on."""
             send(*given)
-            eventually(lambda: not answers.empty(), LIMIT)
+            wait_until(lambda: not answers.empty(), LIMIT)
             if not held.released.is_set():
                 held.released.set()
-                eventually(answers.empty, LIMIT)
+                wait_until(answers.empty, LIMIT)
 
         association.dimse.send_msg = send_and_wait
         lost = "Status" not in association.send_c_echo()
@@ -104,7 +104,7 @@ def reject_early() -> Association:
     def wait(event: evt.Event) -> None:
         connection = event.assoc.dul.socket
         assert connection._ready.wait(LIMIT)
-        eventually(lambda: not connection._is_connected, LIMIT)
+        wait_until(lambda: not connection._is_connected, LIMIT)
 
     with node("FRIEND") as where:
         return associate(where, (evt.EVT_REQUESTED, wait))

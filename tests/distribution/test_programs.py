@@ -19,9 +19,9 @@ from pacsgrid.grid.sharing import share
 from pacsgrid.ledger.migrate import newest
 from pacsgrid.model import AVU
 from support.dicom import ct
-from support.gatewaykit import PROJECT, ServedZones
 from support.installed import ROOT, Environment
 from support.irods_user import iinit
+from support.served_zones import PROJECT, ServedZones
 
 HOME = f"/brno/home/{PROJECT}"
 

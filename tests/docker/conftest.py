@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from support.stacked import DOCKER, SITES, Prepared, prepare
+from support.compose_stack import DOCKER, SITES, Prepared, prepare
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from support.stacked import DOCKER, SITES, Prepared
+from support.compose_stack import DOCKER, SITES, Prepared
 
 REPOSITORY = DOCKER.parent
 FILES = ("compose.yaml", "compose.federation.yaml")

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 import airflow
-from support.stacked import DOCKER
+from support.compose_stack import DOCKER
 
 METRICS = DOCKER / "metrics"
 DOCUMENTED = DOCKER.parent / "docs" / "metrics.md"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from support.stacked import DOCKER, SITES, Prepared, prepare
+from support.compose_stack import DOCKER, SITES, Prepared, prepare
 
 SERVED = {
     "postgres": "postgres",

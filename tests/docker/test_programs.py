@@ -29,7 +29,7 @@ from pacsgrid.embedded.ports import accepts, reserve_port
 from pacsgrid.embedded.process import ChildProcess
 from pacsgrid.ledger import migrate, owns_its_trail, prepare
 from pacsgrid.ledger.dump import dump, load
-from support.stacked import DOCKER, Prepared
+from support.compose_stack import DOCKER, Prepared
 
 SITE = "brno"
 

@@ -18,7 +18,7 @@ from referencing import Registry, Resource
 from irods_zone import ZoneServer
 from pacsgrid.config import load_site
 from pacsgrid.deid import load_profile
-from support.stacked import DOCKER, SITES, Prepared
+from support.compose_stack import DOCKER, SITES, Prepared
 
 REQUIRED = json.loads((Path(__file__).parent / "irods-v5.json").read_text())
 # A directory with iRODS's own schemas (`schemas/configuration/v5/*.json.in`), where there is one.

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from pacsgrid.embedded.stack import Stack
-from support.ingested import held_of, two_studies
+from support.ingested_studies import held_of, two_studies
 from support.statsd_server import Server
 
 

@@ -23,8 +23,9 @@ from pacsgrid.embedded.stack import Stack
 from pacsgrid.model import StudyState
 from pacsgrid.pipeline import ProjectContext
 from support.dicom import ct, save
-from support.proof import proven_once
-from support.receiving import RunningReceiver, announcing, associate, eventually
+from support.receiver_process import RunningReceiver, announcing, associate
+from support.replica_proofs import proven_once
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
 CANARY = "Kanarek7f3a"
@@ -178,7 +179,7 @@ def test_a_study_that_is_pushed_is_ingested(stack: Stack) -> None:
         with ProjectContext(stack.site, "demo") as context:
             ref = context.pseudonyms.reference("received", "1.2.826.4243")
             states = [StudyState.VERIFIED]
-            eventually(
+            wait_until(
                 lambda: ref in [s.ref for s in context.ledger.studies.find("demo", states)],
                 seconds=180,
             )

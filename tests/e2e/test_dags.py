@@ -20,9 +20,9 @@ from pacsgrid.model import StudyState
 from pacsgrid.pipeline import ProjectContext
 from pacsgrid.pipeline.doctor import find_faults
 from pacsgrid.pipeline.waiting import count_unfinished
-from support.hitl import answer, question
-from support.receiving import eventually
+from support.human_input import answer, question
 from support.statsd_server import Server
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -95,7 +95,7 @@ def test_a_site_check_fails_and_tells_what_to_do(filled: Stack) -> None:
             run = filled.trigger({}, "site_check")
             assert filled.watch(run, dag="site_check") == "failed"
             # Airflow tells of the failure after it has entered it.
-            eventually(lambda: bool(mails), 60, 0.5)
+            wait_until(lambda: bool(mails), 60, 0.5)
     finally:
         key.chmod(0o600)
     (mail,) = mails
@@ -124,7 +124,7 @@ def test_what_is_announced_is_ingested_once(filled: Stack) -> None:
     before = _runs(filled, "ingest_received")
     for _ in range(2):
         assert filled.api("POST", "/assets/events", told, OPERATOR).status_code == 200
-    eventually(lambda: len(_runs(filled, "ingest_received")) > len(before), 180, 1)
+    wait_until(lambda: len(_runs(filled, "ingest_received")) > len(before), 180, 1)
     for run in set(_runs(filled, "ingest_received")) - set(before):
         assert filled.watch(run, dag="ingest_received") == "success"
         tasks = filled.api("GET", f"/dags/ingest_received/dagRuns/{run}/taskInstances").json()
@@ -141,7 +141,7 @@ def test_a_night_waits_for_its_zone_and_is_over_when_every_study_is_through(fill
     try:
         run = filled.trigger({"late_days": 0}, "nightly_sync")
         waits = f"/dags/nightly_sync/dagRuns/{run}/taskInstances/home_zone_pacs_demo"
-        eventually(lambda: filled.api("GET", waits).json()["state"] == "deferred", 180, 1)
+        wait_until(lambda: filled.api("GET", waits).json()["state"] == "deferred", 180, 1)
     finally:
         filled.start_zone("brno")
     assert filled.watch(run, dag="nightly_sync") == "success"

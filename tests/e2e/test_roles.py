@@ -21,9 +21,9 @@ from pacsgrid.embedded.ports import reserve_port
 from pacsgrid.embedded.process import ChildProcess
 from pacsgrid.embedded.stack import Stack
 from pacsgrid.ledger import Ledger
-from support import fab_users, strangers
-from support.hitl import path_of, question
-from support.receiving import eventually
+from support import fab_users, unauthorised_requests
+from support.human_input import path_of, question
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
 PASSWORD = "Kanarek7f3a"
@@ -316,7 +316,7 @@ def _let_end(stack: Stack, asked: dict[str, str]) -> None:
             )
             return cursor.fetchone() == (0,)
 
-        eventually(ended, 300, 0.5)
+        wait_until(ended, 300, 0.5)
 
 
 # Who is no operator and has nothing to do with the project demo, with what they are refused by.
@@ -326,9 +326,9 @@ STRANGERS = ("jan", "petr", "cizi", "left", "")
 def test_a_stranger_finds_and_changes_nothing_at_any_endpoint(
     filled: Stack, call: Call, asked: dict[str, str], held: str
 ) -> None:
-    document = strangers.declared(call("ota", "GET", "/openapi.json").json())
+    document = unauthorised_requests.declared(call("ota", "GET", "/openapi.json").json())
     secrets = frozenset({asked["run_id"], held, asked["ti_id"]})
-    every = list(strangers.endpoints(document, asked))
+    every = list(unauthorised_requests.endpoints(document, asked))
     assert len(every) > 150 and {one.route for one in every} > {"/ui/dags", "/api/v2/dags"}
     _let_end(filled, asked)
     before = _kept(filled)
@@ -339,7 +339,10 @@ def test_a_stranger_finds_and_changes_nothing_at_any_endpoint(
             body = None if one.method == "GET" else one.body
             answer = call(user, one.method, one.path, body)
             where = (user, one.method, one.path, answer.status_code)
-            assert not strangers.told(one, answer, secrets), (*where, answer.text[:2000])
+            assert not unauthorised_requests.told(one, answer, secrets), (
+                *where,
+                answer.text[:2000],
+            )
             assert answer.status_code < 500, (*where, answer.text[:500])
             if one.names_run and answer.status_code not in (401, 403, 404, 405, 422):
                 # An empty list, as for a run that there is not.
@@ -374,16 +377,16 @@ def test_no_disguise_shows_a_stranger_what_is_not_theirs(
     nobody = f"{run}?access_token={call.token('anna')}&token={call.token('anna')}"
     assert call("", "GET", nobody).status_code == 401
     for user in ("jan", "petr", "left"):
-        for way, headers in strangers.disguises(call.token(user), run):
+        for way, headers in unauthorised_requests.disguises(call.token(user), run):
             for method in ("GET", "HEAD", "OPTIONS"):
                 answer = call(user, method, way, None, headers)
                 assert held not in answer.text, (user, method, way, headers)
                 assert '"dag_run_id"' not in answer.text, (user, method, way, headers)
         listed = "/api/v2/dags/~/dagRuns/~/hitlDetails"
-        for way, headers in strangers.disguises(call.token(user), listed):
+        for way, headers in unauthorised_requests.disguises(call.token(user), listed):
             answer = call(user, "GET", way, None, headers)
             assert asked["run_id"] not in answer.text, (user, way, headers)
-        for way, headers in strangers.disguises(call.token(user), question_at):
+        for way, headers in unauthorised_requests.disguises(call.token(user), question_at):
             answer = call(user, "PATCH", way, leave, headers)
             assert answer.status_code in (307, 401, 403, 404, 405, 422), (user, way, headers)
     _let_end(filled, asked)  # what a stranger might have started, too

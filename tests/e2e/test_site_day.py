@@ -16,10 +16,11 @@ from pacsgrid.model import StudyState
 from pacsgrid.pipeline import ProjectContext
 from pacsgrid.pipeline.waiting import count_unfinished
 from support.dicom import ct
-from support.hitl import answer, question
+from support.human_input import answer, question
 from support.irods_user import iinit
-from support.proof import proven_once
-from support.receiving import RunningReceiver, announcing, eventually
+from support.receiver_process import RunningReceiver, announcing
+from support.replica_proofs import proven_once
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.ui
 STORESCU = Path("/usr/bin/storescu")
@@ -80,8 +81,8 @@ def test_a_day_ends_with_every_invariant_held(tmp_path: Path) -> None:
                 def came(ref: str, state: StudyState) -> bool:
                     return any(s.ref == ref for s in context.ledger.studies.find("demo", [state]))
 
-                eventually(lambda: came(good, StudyState.VERIFIED), 900)
-                eventually(lambda: came(mixed, StudyState.HELD), 900)
+                wait_until(lambda: came(good, StudyState.VERIFIED), 900)
+                wait_until(lambda: came(mixed, StudyState.HELD), 900)
 
         _run(stack, "nightly_sync", late_days=3650)
         assert count_unfinished(stack.site, "demo", "pacs") == {}

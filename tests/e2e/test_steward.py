@@ -12,9 +12,9 @@ from pacsgrid.model import StudyState
 from pacsgrid.pipeline import ProjectContext
 from pacsgrid.pipeline.doctor import find_faults
 from support.browser import CHROMIUM, chromium, shot
-from support.hitl import answer, question
-from support.ingested import held_of, two_studies
-from support.proof import proven_once
+from support.human_input import answer, question
+from support.ingested_studies import held_of, two_studies
+from support.replica_proofs import proven_once
 
 pytestmark = [
     pytest.mark.ui,

@@ -21,8 +21,8 @@ from pydicom.uid import UID
 from pacsgrid.deid import Profile, anonymise_file, check_file, collect_identifiers, load_profile
 from pacsgrid.deid.pixel.settings import PixelSettings
 from pacsgrid.errors import HeldError
-from support.checked import PSEUDONYMS
 from support.codestreams import FORMS, GREY, ITEM, TEXT, VIDEOS, fragments
+from support.deid_file import PSEUDONYMS
 from support.images import header, write
 
 ALL = {**FORMS, **VIDEOS}

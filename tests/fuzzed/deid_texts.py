@@ -16,7 +16,7 @@ from pacsgrid.deid.check.identity import Identity
 from pacsgrid.deid.check.identity_search import IdentitySearch, find_dates
 from pacsgrid.deid.identifiers import StudyIdentifiers
 from pacsgrid.deid.text_cleaner import TextCleaner
-from support.written import NAMES, ways
+from support.written_names import NAMES, ways
 
 STAFF = "Hromadka^Oldrich"
 WORDS = (

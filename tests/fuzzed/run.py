@@ -35,7 +35,7 @@ from pacsgrid.pacs.part10 import read_meta
 from pacsgrid.pacs.storage_scp import association as received
 from pacsgrid.pacs.storage_scp.incoming import OWNERS, PARTS, Incoming
 from support.dicom import ct
-from support.gatewaykit import PROJECT, ServedZones
+from support.served_zones import PROJECT, ServedZones
 
 PATIENCE = 60  # seconds after which a case counts as hung
 GROWTH = 24 << 20  # bytes by which memory may grow after the first cases

@@ -15,7 +15,8 @@ from pacsgrid.gateway import Gateway
 from pacsgrid.gateway.service import PREFIX, application
 from pacsgrid.grid.sharing import share
 from support.dicom import ct
-from support.gatewaykit import PROJECT, Client, Listening, ServedZones, copy_of
+from support.seeded import number_of
+from support.served_zones import PROJECT, Client, Listening, ServedZones, copy_of
 
 # One of each kind: uncompressed, compressed in several ways, colour, many frames, no image.
 FILES = (
@@ -82,9 +83,7 @@ def files(folder: Path) -> list[Path]:
         path = copy_of(str(get_testdata_file(name)), folder / name)
         ds = dcmread(path)
         if str(ds.SOPInstanceUID) in seen:  # the same image in other syntaxes
-            ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = (
-                f"2.25.{abs(hash(name)) % 10**20}"
-            )
+            ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = f"2.25.{number_of(name)}"
             ds.save_as(path)
         seen.add(str(ds.SOPInstanceUID))
         found.append(path)

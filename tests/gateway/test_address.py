@@ -16,7 +16,7 @@ from starlette.routing import Mount
 from gateway.conftest import Shown
 from pacsgrid.gateway.web import dicomweb
 from pacsgrid.gateway.web.authentication import by_token
-from support.gatewaykit import Client, Listening
+from support.served_zones import Client, Listening
 
 PATHS = ("/studies/1.2.840.77/metadata", "/studies/1.2.840.77/series/1.2.840.77.1/metadata")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +16,8 @@ from pacsgrid.gateway import Gateway, QueryLevel, object_reader
 from pacsgrid.gateway.read_access import ReadAccess
 from pacsgrid.grid.sharing import share
 from support.dicom import ct
-from support.gatewaykit import PROJECT, Deposited, ServedZones
+from support.seeded import seeded_bytes
+from support.served_zones import PROJECT, Deposited, ServedZones
 
 EVA, JAN, JANA, NOBODY = "eva#brno", "jan#brno", "jana#praha", "nobody#brno"
 PATIENT_ID, STUDY_UID, SOP_UID = "00100020", "0020000D", "00080018"
@@ -197,7 +197,7 @@ def test_a_large_object_goes_on_where_a_zone_died(
     path = ct(served.dir / "in.dcm", "1.2.1", "1.2.1.1.1")
     ds = dcmread(path)
     ds.Rows = ds.Columns = 1024
-    ds.PixelData = os.urandom(2 * 1024 * 1024)
+    ds.PixelData = seeded_bytes(2 * 1024 * 1024)
     ds.save_as(path)
     served.add([path], zones=["brno", "praha"])
     for zone in served.zones.values():

@@ -38,9 +38,10 @@ from pacsgrid.pacs import open_source
 from pacsgrid.pacs.part10 import read_meta
 from pacsgrid.uids import is_uid
 from support.dicom import ct
-from support.gatewaykit import PROJECT, ServedZones
 from support.pydicom_files import Sample, dataset_bytes, make_corpus
-from support.receiving import RunningReceiver, eventually
+from support.receiver_process import RunningReceiver
+from support.served_zones import PROJECT, ServedZones
+from support.waiting import wait_until
 
 DCMTK = Path("/usr/bin")
 needs_dcmtk = pytest.mark.skipif(not (DCMTK / "getscu").exists(), reason="no DCMTK")
@@ -547,7 +548,7 @@ def test_move_to_the_receiver(zones: ServedZones, tmp_path: Path) -> None:
             "NOBODY": [0xA702],
             "UNKNOWN": [0xA801],
         }
-        eventually(lambda: len(receiver.files()) == 3)
+        wait_until(lambda: len(receiver.files()) == 3)
 
 
 def test_a_destination_that_breaks_off_gets_the_rest_over_another_association(

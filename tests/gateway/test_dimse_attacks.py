@@ -21,7 +21,9 @@ from pacsgrid.embedded.process import ChildProcess
 from pacsgrid.gateway import Gateway
 from pacsgrid.gateway.dimse.service import Node
 from pacsgrid.grid.sharing import share
-from support.attacks import (
+from support.certificates import make_certificates
+from support.dicom import ct
+from support.dicom_attacks import (
     IMPLICIT,
     answer,
     associate,
@@ -35,10 +37,8 @@ from support.attacks import (
     pdu,
     silent,
 )
-from support.certificates import make_certificates
-from support.dicom import ct
-from support.gatewaykit import PROJECT, ServedZones
-from support.receiving import eventually
+from support.served_zones import PROJECT, ServedZones
+from support.waiting import wait_until
 
 EVA = "eva#brno"
 PEERS = [{"ae_title": "EVA", "address": "127.0.0.0/8", "user": EVA}]
@@ -90,8 +90,8 @@ def test_silent_connections_lock_nobody_out(
             except OSError:
                 return False
 
-        eventually(served, every=0.2)
-        eventually(lambda: threading.active_count() <= before + 2 * 6 + 3)
+        wait_until(served, every=0.2)
+        wait_until(lambda: threading.active_count() <= before + 2 * 6 + 3)
 
 
 def test_one_deadline_for_tls_and_request(zones: ServedZones, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,8 @@ from pacsgrid.gateway.service import PREFIX, application
 from pacsgrid.gateway.web import retrieve
 from pacsgrid.grid.sharing import share
 from support.dicom import ct
-from support.gatewaykit import PROJECT, Client, Listening, ServedZones
+from support.seeded import seeded_bytes
+from support.served_zones import PROJECT, Client, Listening, ServedZones
 
 AS_STORED = "application/dicom; transfer-syntax=*"
 FRAMES = "application/octet-stream; transfer-syntax=*"
@@ -34,7 +34,7 @@ def many_frames(path: Path) -> Path:
     ct(path, "1.2.1", "1.2.1.1.1")
     ds = dcmread(path)
     ds.NumberOfFrames, ds.Rows, ds.Columns = COUNT, EDGE, EDGE
-    ds.PixelData = os.urandom(COUNT * EDGE * EDGE * 2)
+    ds.PixelData = seeded_bytes(COUNT * EDGE * EDGE * 2)
     ds.save_as(path)
     return path
 

@@ -23,7 +23,7 @@ from pacsgrid.pipeline import STEPS, ProjectContext, clear_work_folders, find_st
 from pacsgrid.pipeline.maintain import maintain
 from pacsgrid.pipeline.withdraw import withdraw
 from support.dicom import ct
-from support.gatewaykit import Listening
+from support.served_zones import Listening
 
 RODS = "rods#brno"
 

@@ -27,7 +27,7 @@ from pacsgrid.grid.sharing import share
 from pacsgrid.pipeline.attributes import read_attributes
 from pacsgrid.pipeline.jsonmodel import EXACT, data_element, portable
 from support.dicom import ct
-from support.gatewaykit import PROJECT, Client, Listening, ServedZones
+from support.served_zones import PROJECT, Client, Listening, ServedZones
 
 
 def strictly(text: str | bytes) -> Any:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.conftest import Shown
-from support.gatewaykit import Client
+from support.served_zones import Client
 
 # Where both are right and differ all the same: Orthanc leaves out what it does not keep.
 _OURS_ONLY = {"00080005", "00080056", "00081190", "00080201"}

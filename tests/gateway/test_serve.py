@@ -19,8 +19,8 @@ from pacsgrid.gateway.service import serve
 from pacsgrid.grid.sharing import share
 from support.certificates import make_certificates
 from support.dicom import ct
-from support.gatewaykit import PROJECT, ServedZones
-from support.receiving import eventually
+from support.served_zones import PROJECT, ServedZones
+from support.waiting import wait_until
 
 
 def test_it_answers_over_tls_and_after_a_kill(served: ServedZones) -> None:
@@ -69,7 +69,7 @@ def test_it_answers_over_tls_and_after_a_kill(served: ServedZones) -> None:
         child.start()
         try:
             child.wait_ready(healthy, 90)
-            eventually(lambda: studies() != [], 60)
+            wait_until(lambda: studies() != [], 60)
             assert "1.2.1" in studies(PatientName="Nováková*")
             assoc = echoing.associate(
                 "127.0.0.1", dicom_port, ae_title="PACSGRID", tls_args=(context, "localhost")
@@ -78,7 +78,7 @@ def test_it_answers_over_tls_and_after_a_kill(served: ServedZones) -> None:
             assert assoc.is_established and assoc.send_c_echo().Status == 0
             assoc.release()
             served.add([ct(served.dir / "more.dcm", f"1.2.{2 + number}", f"1.2.{2 + number}.1.1")])
-            eventually(lambda n=number: len(studies()) == 2 + n, 60)  # type: ignore[misc]
+            wait_until(lambda n=number: len(studies()) == 2 + n, 60)  # type: ignore[misc]
             child.kill()
         finally:
             child.stop()

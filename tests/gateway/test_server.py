@@ -18,8 +18,8 @@ from starlette.routing import Route
 
 from pacsgrid.gateway.web.bounded_server import ServerLimits
 from support.certificates import make_certificates
-from support.gatewaykit import Listening
-from support.receiving import eventually
+from support.served_zones import Listening
+from support.waiting import wait_until
 
 LIMITS = ServerLimits(
     header_bytes=8192, header_seconds=0.5, stalled_seconds=0.5, connections=40, per_address=20
@@ -133,7 +133,7 @@ def test_who_reads_nothing_is_cut_off(server: Listening) -> None:
     with connect(server) as connection:
         connection.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
         connection.recv(100)
-        time.sleep(2 * LIMITS.stalled_seconds)
+        wait_until(lambda: not server.connections(), what="that the server cuts it off")
         connection.settimeout(20)
         size = 0
         with suppress(ConnectionError):
@@ -153,7 +153,7 @@ def test_connections_are_used_again_and_again(server: Listening) -> None:
             assert session.get(f"{server.url}/small", timeout=20).ok
     with connect(server) as connection:
         connection.sendall((GET + b"\r\n") * 3)
-        eventually(lambda: connection.recv(1 << 16, socket.MSG_PEEK).count(b"200 OK") == 3)
+        wait_until(lambda: connection.recv(1 << 16, socket.MSG_PEEK).count(b"200 OK") == 3)
 
 
 def test_handshakes_that_are_never_finished_make_room_too(tmp_path: Path) -> None:

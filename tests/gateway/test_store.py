@@ -34,7 +34,8 @@ from pacsgrid.pacs.staging import name_for
 from pacsgrid.pacs.storage_scp.completion_watcher import CompletionWatcher
 from pacsgrid.pacs.storage_scp.incoming import OWNERS, PARTS, Incoming, recover
 from support.dicom import ct
-from support.gatewaykit import Client, Listening, ServedZones, copy_of
+from support.seeded import seeded_bytes
+from support.served_zones import Client, Listening, ServedZones, copy_of
 
 KIND = 'multipart/related; type="application/dicom"; boundary=B'
 
@@ -156,8 +157,8 @@ def test_who_may_not_store_and_what_is_no_request_is_refused(storing: Storing) -
 
     def endless() -> Iterator[bytes]:
         yield multipart(good, end=False)
-        for _ in range(40):
-            yield os.urandom(1 << 16)
+        for piece in range(40):
+            yield seeded_bytes(1 << 16, piece)
 
     assert storing.post(endless())[0] in (400, 413)
     assert not storing.left()

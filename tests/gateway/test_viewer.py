@@ -22,7 +22,7 @@ from pacsgrid.gateway import Gateway
 from pacsgrid.gateway.service import PREFIX, application
 from pacsgrid.grid.sharing import share
 from support.browser import CHROMIUM, shot
-from support.gatewaykit import PROJECT, Listening, ServedZones, copy_of
+from support.served_zones import PROJECT, Listening, ServedZones, copy_of
 
 pytestmark = pytest.mark.ui
 

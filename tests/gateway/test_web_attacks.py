@@ -28,8 +28,8 @@ from pacsgrid.ledger import InstanceRecord
 from pacsgrid.pacs.part10 import write_head
 from pacsgrid.pacs.storage_scp.incoming import OWNERS, PARTS
 from support.dicom import ct, save
-from support.gatewaykit import PROJECT, Client, Deposited, ServedZones
-from support.receiving import eventually
+from support.served_zones import PROJECT, Client, Deposited, ServedZones
+from support.waiting import wait_until
 
 MOST_MEMORY = 600 << 20
 DEFLATED = "1.2.840.10008.1.2.1.99"
@@ -77,7 +77,7 @@ class Attacked:
         assert self.most_memory() < MOST_MEMORY, f"{self.most_memory() >> 20} MiB"
         for folder in (PARTS, OWNERS):
             place = self.incoming / folder
-            eventually(lambda place=place: not place.exists() or not any(place.iterdir()))  # type: ignore[misc]
+            wait_until(lambda place=place: not place.exists() or not any(place.iterdir()))  # type: ignore[misc]
 
 
 def deflated_bomb(path: Path, sop: str, megabytes: int) -> Path:
@@ -323,7 +323,7 @@ def test_a_head_that_is_none_leaves_nothing(attacked: Attacked, content: bytes) 
     before = attacked.descriptors()
     for _ in range(5):
         assert post(attacked, part(content) + b"--B--") == 409
-    eventually(lambda: attacked.descriptors() <= before)
+    wait_until(lambda: attacked.descriptors() <= before)
     attacked.settled()
     assert not list(attacked.incoming.glob("[!.]*"))
 
@@ -352,7 +352,7 @@ def test_stalled_bodies_keep_nobody_from_reading_or_storing(
         stalled = [stack.enter_context(attacked.connect()) for _ in range(40)]
         for connection in stalled:
             connection.sendall(start + part(instance(sop="1.2.3.8"))[:200])
-        eventually(lambda: attacked.descriptors() >= before + 35)
+        wait_until(lambda: attacked.descriptors() >= before + 35)
         assert attacked.answers()
         assert attacked.client().ask(f"{resource(f'{STUDY}.9.1')}/metadata").status_code == 200
         path = ct(tmp_path / "good.dcm", "1.2.66", "1.2.66.1")
@@ -362,7 +362,7 @@ def test_stalled_bodies_keep_nobody_from_reading_or_storing(
         # They are told that they are too slow.
         for connection in stalled:
             assert connection.recv(100).startswith(b"HTTP/1.1 408")
-    eventually(lambda: attacked.descriptors() <= before + 5)
+    wait_until(lambda: attacked.descriptors() <= before + 5)
     attacked.settled()
 
 

@@ -1,4 +1,4 @@
-"""Two zones to test against: embedded ones, or real ones (see tests/support/grids.py)."""
+"""Two zones to test against: embedded or real ones (see tests/support/zones_under_test.py)."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pacsgrid.config import ZoneSettings
 from pacsgrid.embedded.ports import reserve_port
 from pacsgrid.grid import Zone, ensure_project
 from pacsgrid.grid.admin import prepare_zone
-from support.gridkit import Grid, make_instances
-from support.grids import forget, real_zones
+from support.deposited_study import Grid, make_instances
+from support.zones_under_test import forget, real_zones
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from pacsgrid.grid.catalog import replicas_below
 from pacsgrid.grid.irods_requests import put_buffer
 from pacsgrid.grid.zone import bytes_checksum
 from pacsgrid.model import AVU
-from support.gridkit import SIZE, Grid, make_instances
+from support.deposited_study import SIZE, Grid, make_instances
 
 
 def names(grid: Grid) -> set[str]:

@@ -16,7 +16,7 @@ from pacsgrid.grid.fetch import fetch
 from pacsgrid.grid.search import Criterion, search
 from pacsgrid.grid.user import UserZone
 from pacsgrid.model import AVU
-from support.gridkit import SIZE, Grid, make_instances
+from support.deposited_study import SIZE, Grid, make_instances
 from support.irods_user import iinit
 
 

@@ -31,7 +31,7 @@ from pacsgrid.grid.release_tickets import (
 from pacsgrid.grid.sharing import issue_ticket
 from pacsgrid.model import AnonymisedInstance
 from pacsgrid.pipeline.release_documents import ReleaseVersion, release_documents
-from support.gridkit import SIZE, Grid, make_instances
+from support.deposited_study import SIZE, Grid, make_instances
 
 DAY = timedelta(days=1)
 

@@ -29,7 +29,7 @@ from pacsgrid.grid.catalog import replicas_below
 from pacsgrid.grid.repair import set_replica_status
 from pacsgrid.grid.zone import irods_checksum
 from pacsgrid.model import AnonymisedInstance
-from support.gridkit import SIZE, Grid, make_instances
+from support.deposited_study import SIZE, Grid, make_instances
 
 
 def test_replicas_at_home_and_a_copy_at_the_partner_are_proven(grid: Grid) -> None:

@@ -19,7 +19,7 @@ from pacsgrid.errors import ConfigError, ZoneError
 from pacsgrid.grid import Zone, deposit, study_collection
 from pacsgrid.grid.fetch import fetch, stored_below
 from pacsgrid.grid.sharing import issue_ticket, revoke_ticket, share, unshare
-from support.gridkit import SIZE, Grid
+from support.deposited_study import SIZE, Grid
 
 
 @pytest.fixture

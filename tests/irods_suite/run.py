@@ -1,4 +1,4 @@
-"""Run python-irodsclient's own tests against the embedded zone.
+"""Run python-irodsclient's own tests against irods_zone.
 
 The tests are those its wheel ships as ``irods.test``. Each module gets a fresh zone and a fresh
 HOME; a test that exceeds the time limit is killed, counted as not passing, and the module goes on

@@ -11,6 +11,8 @@ import pytest
 from irods.session import iRODSSession
 
 from irods_zone import ZoneServer
+from irods_zone.api_numbers import Api
+from irods_zone.error_codes import ErrorCode
 from support.zone_client import WireClient, pairs
 
 HOME = "/brno/home/rods"
@@ -46,8 +48,8 @@ FILES = {f"{HOME}/bulk/{n % 3}/{n}": bytes([n]) * (n * 100) for n in range(20)}
 BYTES = b"".join(FILES.values())
 
 
-@pytest.mark.parametrize("api", [689])
-def test_bulk_put(zone: ZoneServer, api: int) -> None:
+def test_bulk_put(zone: ZoneServer) -> None:
+    api = Api.BULK_DATA_OBJ_PUT_AN
     client = WireClient(zone.port)
     request = bulk(FILES, dataType="generic", verifyChksum="")
     assert client.ask(api, request, BYTES).int_info == 0
@@ -58,21 +60,32 @@ def test_bulk_put(zone: ZoneServer, api: int) -> None:
             assert obj.size == len(data) and obj.checksum == s.data_objects.chksum(path)
             with s.data_objects.open(path, "r") as f:
                 assert f.read() == data
-    assert client.ask(api, request, BYTES).int_info == -312000, "no overwrite unless forced"
+    assert client.ask(api, request, BYTES).int_info == ErrorCode.OVERWRITE_WITHOUT_FORCE_FLAG, (
+        "no overwrite unless forced"
+    )
     assert client.ask(api, bulk(FILES, forceFlag=""), BYTES).int_info == 0
     client.close()
 
 
 def test_bad_bulk_is_refused(zone: ZoneServer) -> None:
-    api = 689
+    api = Api.BULK_DATA_OBJ_PUT_AN
     client = WireClient(zone.port)
     wrong = bytearray(BYTES)
     wrong[-1] ^= 1
-    assert client.ask(api, bulk(FILES, verifyChksum=""), bytes(wrong)).int_info == -314000
-    assert client.ask(api, bulk(FILES, forceFlag=""), BYTES[:-1]).int_info == -27000
-    assert client.ask(api, bulk(FILES, ends=[5] * 19 + [4]), BYTES).int_info == -27000
+    assert (
+        client.ask(api, bulk(FILES, verifyChksum=""), bytes(wrong)).int_info
+        == ErrorCode.USER_CHKSUM_MISMATCH
+    )
+    assert (
+        client.ask(api, bulk(FILES, forceFlag=""), BYTES[:-1]).int_info
+        == ErrorCode.SYS_COPY_LEN_ERR
+    )
+    assert (
+        client.ask(api, bulk(FILES, ends=[5] * 19 + [4]), BYTES).int_info
+        == ErrorCode.SYS_COPY_LEN_ERR
+    )
     many = {f"{HOME}/bulk/{n}": b"" for n in range(51)}
-    assert client.ask(api, bulk(many)).int_info == -113000
+    assert client.ask(api, bulk(many)).int_info == ErrorCode.SYS_REQUESTED_BUF_TOO_LARGE
     outside = {f"{HOME}/bulk/../../../../etc/x": b"1"}
     assert client.ask(api, bulk(outside), b"1").int_info < 0
     client.close()

@@ -1,4 +1,4 @@
-"""The consistency check finds each kind of damage, and nothing in a sound zone."""
+"""The consistency check finds each kind of damage, and nothing in an intact zone."""
 
 from __future__ import annotations
 

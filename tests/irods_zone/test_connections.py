@@ -18,6 +18,7 @@ from cryptography.x509.oid import NameOID
 from irods.session import iRODSSession
 
 from irods_zone import ZoneServer
+from irods_zone.error_codes import ErrorCode
 from irods_zone.errors import DisconnectedError
 from irods_zone.framing import Message, receive, send
 from support.zone_client import WireClient
@@ -115,7 +116,7 @@ def test_proxy_user(zone: ZoneServer) -> None:
     assert alice.open(f"{HOME}/mine", 2) < 0, "her rights, not the administrator's"
     alice.close()
     bob = WireClient(zone.port, "alice", "b-secret", proxy="bob")
-    assert bob.login.int_info == -39000
+    assert bob.login.int_info == ErrorCode.SYS_PROXYUSER_NO_PRIV
     assert bob.open("/brno/home/alice/his", 577) < 0
     bob.close()
     with iRODSSession(user="rods", **rods) as s:
@@ -124,8 +125,8 @@ def test_proxy_user(zone: ZoneServer) -> None:
 
 def test_nothing_before_login(zone: ZoneServer) -> None:
     client = WireClient(zone.port, password="wrong")
-    assert client.login.int_info == -826000
-    assert client.open(f"{HOME}/o", 577) == -830000
+    assert client.login.int_info == ErrorCode.CAT_INVALID_AUTHENTICATION
+    assert client.open(f"{HOME}/o", 577) == ErrorCode.CAT_INSUFFICIENT_PRIVILEGE_LEVEL
     client.close()
     sock = socket.create_connection(("127.0.0.1", zone.port), timeout=5)
     with pytest.raises((OSError, DisconnectedError)):

@@ -1,4 +1,4 @@
-"""A client at home works in another zone: everything it may do at home, with its rights there."""
+"""Federation: clients use another zone through their own, with their access there."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from irods.ticket import Ticket
 
 from irods_zone import ZoneServer
 from irods_zone.consistency_check import check
+from irods_zone.error_codes import ErrorCode
 from support.zone_client import WireClient
 
 NEAR, FAR = "/brno/home/rods", "/praha/home/rods#brno"
@@ -26,7 +27,7 @@ NEAR, FAR = "/brno/home/rods", "/praha/home/rods#brno"
 
 @pytest.fixture
 def zones(tmp_path: Path) -> Iterator[tuple[ZoneServer, ZoneServer]]:
-    """Brno and Praha, each knowing the other."""
+    """Zones brno and praha, federated with each other."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     partner = {"brno": ("127.0.0.1", port, "KEY")}
@@ -166,7 +167,7 @@ def test_partner_goes_and_comes_back(zones: tuple[ZoneServer, ZoneServer]) -> No
 
 
 def test_partner_that_never_answers(tmp_path: Path) -> None:
-    """One that accepts and is silent, and one that cuts off in the middle of an answer."""
+    """One accepts connections and never answers, one closes them within an answer."""
     silent = socket.create_server(("127.0.0.1", 0))
     rude = socket.create_server(("127.0.0.1", 0))
 
@@ -186,8 +187,8 @@ def test_partner_that_never_answers(tmp_path: Path) -> None:
     with ZoneServer("brno", tmp_path / "b", federate=federate) as brno:
         client = WireClient(brno.port)
         start = time.monotonic()
-        assert client.open("/rude/home/x", 0) == -92000
-        assert client.open("/silent/home/x", 0) == -92000
+        assert client.open("/rude/home/x", 0) == ErrorCode.CROSS_ZONE_SOCK_CONNECT_ERR
+        assert client.open("/silent/home/x", 0) == ErrorCode.CROSS_ZONE_SOCK_CONNECT_ERR
         assert time.monotonic() - start < 30, "an error, not a hang"
         client.close()
     rude.shutdown(socket.SHUT_RDWR)
@@ -201,6 +202,6 @@ def test_wrong_key(zones: tuple[ZoneServer, ZoneServer], tmp_path: Path) -> None
     federate = {"praha": ("127.0.0.1", praha.port, "NOT THE KEY")}
     with ZoneServer("brno", tmp_path / "other", federate=federate) as impostor:
         client = WireClient(impostor.port)
-        assert client.open(f"{FAR}/o", 577) == -826000
+        assert client.open(f"{FAR}/o", 577) == ErrorCode.CAT_INVALID_AUTHENTICATION
         client.close()
     assert list(check(praha.directory)) == []

@@ -1,4 +1,4 @@
-"""Nonsense from clients, and traps in the vault: answered with an error, never followed."""
+"""Malformed requests are answered with an error; links in the vault are not followed."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from pathlib import Path
 import pytest
 
 from irods_zone import ZoneServer
+from irods_zone.api_numbers import Api
 from irods_zone.api_registry import HANDLERS
 from irods_zone.consistency_check import check
+from irods_zone.error_codes import ErrorCode
 from irods_zone.errors import DisconnectedError, IrodsError
 from irods_zone.framing import Message, receive, send
 from irods_zone.native_packing import from_xml, to_xml
@@ -31,7 +33,7 @@ ROUNDS = 1500
 
 @pytest.fixture
 def zone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[ZoneServer]:
-    """A zone that must log no error, and be consistent and serving at the end."""
+    """A zone that must log no error, and at the end be consistent and answer."""
     with ZoneServer("brno", tmp_path / "z") as server:
         yield server
         client = WireClient(server.port)
@@ -43,7 +45,7 @@ def zone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[ZoneServe
 
 
 def mutated(rng: random.Random, data: bytes) -> bytes:
-    """The bytes with something cut, doubled, flipped, or replaced by what often breaks parsers."""
+    """Cut, double, flip or replace some of the bytes."""
     buf = bytearray(data or b"<x></x>")
     for _ in range(rng.randint(1, 4)):
         at = rng.randrange(len(buf) + 1)
@@ -68,7 +70,7 @@ def mutated(rng: random.Random, data: bytes) -> bytes:
 
 
 def recorded() -> list[tuple[int, bytes]]:
-    """Requests of the recorded conversations, as XML."""
+    """Return the requests of the recorded conversations in XML."""
     found = []
     for name in ("prc", "icommands"):
         for message in load(name):
@@ -84,9 +86,13 @@ def recorded() -> list[tuple[int, bytes]]:
 
 @pytest.mark.parametrize("native", [False, True])
 def test_mutated_requests(zone: ZoneServer, native: bool) -> None:
-    """Whatever a request's bytes are, the answer is a status, and no internal error."""
+    """Any bytes as a request are answered with a status other than an internal error."""
     rng = random.Random(20240101)
-    requests = [r for r in recorded() if r[0] not in (110000, 703, 704)]
+    requests = [
+        r
+        for r in recorded()
+        if r[0] not in (Api.AUTHENTICATION_APN, Api.AUTH_REQUEST_AN, Api.AUTH_RESPONSE_AN)
+    ]
     client = WireClient(zone.port)
     if native:
         next(iter(zone._connections.values()))[0].session.native = True
@@ -105,7 +111,7 @@ def test_mutated_requests(zone: ZoneServer, native: bool) -> None:
 
 
 def test_random_json(zone: ZoneServer) -> None:
-    """The APIs that take JSON get every type in every place."""
+    """APIs that take JSON accept any type anywhere."""
     client = WireClient(zone.port)
     values = ("null", "true", "-1", "1e400", '""', '"x"', "[]", "{}", '[{"operation": 3}]',
               '[{"attribute": null}]', "[[[]]]", '"../../x"', f'"{HOME}"')  # fmt: skip
@@ -119,7 +125,17 @@ def test_random_json(zone: ZoneServer) -> None:
             f"<BinBytesBuf_PI><buflen>{len(text)}</buflen>"
             f"<buf>{base64.b64encode(text.encode()).decode()}</buf></BinBytesBuf_PI>"
         )
-        number = rng.choice((20000, 20002, 20003, 20004, 20005, 20007, 20008))
+        number = rng.choice(
+            (
+                Api.GET_FILE_DESCRIPTOR_INFO_APN,
+                Api.ATOMIC_APPLY_METADATA_OPERATIONS_APN,
+                Api.REPLICA_OPEN_APN,
+                Api.REPLICA_CLOSE_APN,
+                Api.ATOMIC_APPLY_ACL_OPERATIONS_APN,
+                Api.TOUCH_APN,
+                20008,
+            )
+        )
         assert client.ask(number, body).type == "RODS_API_REPLY"
     client.close()
 
@@ -161,7 +177,7 @@ def test_native_decoder_refuses_what_does_not_fit() -> None:
             try:
                 to_xml(name, rng.randbytes(rng.randrange(300)))
             except IrodsError as e:
-                assert e.code == -15000
+                assert e.code == ErrorCode.SYS_PACK_INSTRUCT_FORMAT_ERR
 
 
 @pytest.fixture
@@ -177,12 +193,14 @@ def test_links_in_the_vault_are_not_followed(tmp_path: Path, secret: Path) -> No
     with ZoneServer("brno", tmp_path / "z") as zone:
         client = WireClient(zone.port)
         other = {"arg0": "add", "arg1": "resource", "arg2": "other", "arg3": "unixfilesystem"}
-        client.ask(701, pack("generalAdminInp_PI", **other, arg4="localhost:/other"))
+        client.ask(
+            Api.GENERAL_ADMIN_AN, pack("generalAdminInp_PI", **other, arg4="localhost:/other")
+        )
         for name, resource in (("file", "demoResc"), ("folder", "other")):
             flags = os.O_RDWR | os.O_CREAT
             fd = client.open(f"{HOME}/{name}", flags, destRescName=resource)
-            client.descriptor(676, fd, 6, b"public")
-            client.descriptor(673, fd)
+            client.descriptor(Api.DATA_OBJ_WRITE_AN, fd, 6, b"public")
+            client.descriptor(Api.DATA_OBJ_CLOSE_AN, fd)
         paths = dict(zone.state.catalog.rows("SELECT name, path FROM data"))
         file, folder = Path(paths["file"]), Path(paths["folder"])
         file.unlink()
@@ -197,7 +215,7 @@ def test_links_in_the_vault_are_not_followed(tmp_path: Path, secret: Path) -> No
             about = (
                 f"<DataObjInp_PI><objPath>{path}</objPath>{pairs(forceChksum='')}</DataObjInp_PI>"
             )
-            for api in (608, 629):
+            for api in (Api.DATA_OBJ_GET_AN, Api.DATA_OBJ_CHKSUM_AN):
                 answer = client.ask(api, about)
                 assert answer.int_info < 0 and b"secret" not in bytes(answer.byte_stream)
         client.close()
@@ -212,11 +230,11 @@ def test_paths_that_climb(zone: ZoneServer, secret: Path) -> None:
                  f"{HOME}/" + "a" * 300, "/" + "a/" * 600):  # fmt: skip
         assert client.open(path, os.O_RDWR | os.O_CREAT) < 0, path
     assert client.open(f"{HOME}/...", os.O_RDWR | os.O_CREAT) >= 3, "an ordinary name"
-    client.descriptor(673, 3)
+    client.descriptor(Api.DATA_OBJ_CLOSE_AN, 3)
     options = pairs(filePath="/etc/passwd", forceFlag="")
     put = (
         f"<DataObjInp_PI><objPath>{HOME}/o</objPath><dataSize>1</dataSize>{options}</DataObjInp_PI>"
     )
-    client.ask(606, put.replace("<ssLen>2", "<ssLen>3"), b"x")
+    client.ask(Api.DATA_OBJ_PUT_AN, put.replace("<ssLen>2", "<ssLen>3"), b"x")
     assert Path("/etc/passwd").stat().st_size > 1
     client.close()

@@ -1,4 +1,4 @@
-"""iCommands themselves against the zone, where they are installed."""
+"""iCommands use the zone, where they are installed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writers, those who vanish, and those who come too early."""
+"""Write locks: concurrent writers, and writers that disappear."""
 
 from __future__ import annotations
 
@@ -14,13 +14,19 @@ import pytest
 from irods.session import iRODSSession
 
 from irods_zone import ZoneServer
+from irods_zone.api_numbers import Api
 from irods_zone.consistency_check import check
+from irods_zone.error_codes import ErrorCode
 from support.zone_client import WireClient, pairs
 
 PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
 HOME = "/brno/home/rods"
 PATH = f"{HOME}/o"
-BUSY, WRITING, BAD_DESCRIPTOR = -406000, -405000, -23000
+BUSY, WRITING, BAD_DESCRIPTOR = (
+    ErrorCode.LOCKED_DATA_OBJECT_ACCESS,
+    ErrorCode.INTERMEDIATE_REPLICA_ACCESS,
+    ErrorCode.SYS_BAD_FILE_DESCRIPTOR,
+)
 
 
 @pytest.fixture
@@ -60,12 +66,12 @@ def test_siblings_are_locked(zone: ZoneServer) -> None:
     with session(zone.port) as s:
         fd = client.open(PATH, os.O_RDWR)
         assert statuses(s) == ["2", "4"]
-        client.descriptor(673, fd)
+        client.descriptor(Api.DATA_OBJ_CLOSE_AN, fd)
         assert statuses(s) == ["1", "1"], "nothing was written"
         fd = client.open(PATH, os.O_RDWR, replNum="1")
-        client.descriptor(676, fd, 3, b"new")
+        client.descriptor(Api.DATA_OBJ_WRITE_AN, fd, 3, b"new")
         assert statuses(s) == ["4", "2"]
-        client.descriptor(673, fd)
+        client.descriptor(Api.DATA_OBJ_CLOSE_AN, fd)
         assert statuses(s) == ["0", "1"]
     client.close()
 
@@ -84,13 +90,13 @@ def test_others_are_refused_meanwhile(zone: ZoneServer) -> None:
             f"{pairs(**keywords)}</DataObjInp_PI>"
         )).int_info  # fmt: skip
 
-    assert about(615, forceFlag="") == BUSY
-    assert about(615) == BUSY
-    assert about(695, destRescName="demoResc") == BUSY
-    assert about(632, replNum="1") == BUSY
-    assert about(629, forceChksum="") == BUSY
-    writer.descriptor(673, fd)
-    assert about(629, forceChksum="") == 0
+    assert about(Api.DATA_OBJ_UNLINK_AN, forceFlag="") == BUSY
+    assert about(Api.DATA_OBJ_UNLINK_AN) == BUSY
+    assert about(Api.DATA_OBJ_REPL_AN, destRescName="demoResc") == BUSY
+    assert about(Api.DATA_OBJ_TRIM_AN, replNum="1") == BUSY
+    assert about(Api.DATA_OBJ_CHKSUM_AN, forceChksum="") == BUSY
+    writer.descriptor(Api.DATA_OBJ_CLOSE_AN, fd)
+    assert about(Api.DATA_OBJ_CHKSUM_AN, forceChksum="") == 0
     for client in (writer, other):
         client.close()
 
@@ -100,7 +106,7 @@ def test_writer_vanishes(zone: ZoneServer, wrote: bool) -> None:
     client = WireClient(zone.port)
     fd = client.open(PATH, os.O_RDWR)
     if wrote:
-        client.descriptor(676, fd, 2, b"xx")
+        client.descriptor(Api.DATA_OBJ_WRITE_AN, fd, 2, b"xx")
     client.close()
     with session(zone.port) as s:
         until(
@@ -114,37 +120,40 @@ def test_writer_vanishes(zone: ZoneServer, wrote: bool) -> None:
 
 
 def test_writing_together(zone: ZoneServer) -> None:
-    """Several connections on one token, as parallel transfers have them."""
+    """Several connections write one replica with one token, as parallel transfers do."""
     with session(zone.port) as s, s.data_objects.open(PATH, "w") as f:
         token, hierarchy = f.raw.replica_access_info()
         client = WireClient(zone.port)
         keywords = {"replicaToken": token, "resc_hier": hierarchy}
         assert client.open(PATH, os.O_WRONLY, replicaToken="wrong", resc_hier=hierarchy) == WRITING
         fd = client.open(PATH, os.O_WRONLY, **keywords)
-        assert client.descriptor(676, fd, 4, b"part").int_info == 4
-        client.descriptor(673, fd)
+        assert client.descriptor(Api.DATA_OBJ_WRITE_AN, fd, 4, b"part").int_info == 4
+        client.descriptor(Api.DATA_OBJ_CLOSE_AN, fd)
         late = client.open(PATH, os.O_WRONLY, **keywords)
     with session(zone.port) as s:
         assert statuses(s) == ["1", "0"]
-        assert client.descriptor(676, late, 4, b"late").int_info == BAD_DESCRIPTOR
+        assert client.descriptor(Api.DATA_OBJ_WRITE_AN, late, 4, b"late").int_info == BAD_DESCRIPTOR
         with s.data_objects.open(PATH, "r") as f:
             assert f.read() == b"part"
     client.close()
 
 
 def test_one_of_several_vanishes(zone: ZoneServer) -> None:
-    """Then nobody knows that all parts are there, and the object is not good."""
+    """A part may be missing then, so the replica must not become good."""
     first, second = WireClient(zone.port), WireClient(zone.port)
     fd = first.open(PATH, os.O_RDWR)
     with session(zone.port) as s:
         lock = next(iter(zone.state.locks.held.values()))
         lock.token = "shared"
         second.descriptor(
-            676, second.open(PATH, os.O_WRONLY, replicaToken="shared", replNum="0"), 1, b"x"
+            Api.DATA_OBJ_WRITE_AN,
+            second.open(PATH, os.O_WRONLY, replicaToken="shared", replNum="0"),
+            1,
+            b"x",
         )
         second.close()
         until(lambda: lock.broken)
-        assert first.descriptor(673, fd).int_info == -27000
+        assert first.descriptor(Api.DATA_OBJ_CLOSE_AN, fd).int_info == ErrorCode.SYS_COPY_LEN_ERR
         assert statuses(s) == ["0", "1"]
     first.close()
 
@@ -177,7 +186,7 @@ def test_server_is_killed_while_one_writes(tmp_path: Path) -> None:
         s.resources.create("other", "unixfilesystem", "localhost", "/other")
         two_replicas(s)
     client = WireClient(port)
-    client.descriptor(676, client.open(PATH, os.O_RDWR | os.O_TRUNC), 2, b"xx")
+    client.descriptor(Api.DATA_OBJ_WRITE_AN, client.open(PATH, os.O_RDWR | os.O_TRUNC), 2, b"xx")
     server.send_signal(signal.SIGKILL)
     server.wait()
     assert {p.kind for p in check(tmp_path / "z")} == {"open"}
@@ -194,15 +203,15 @@ def test_server_is_killed_while_one_writes(tmp_path: Path) -> None:
 
 
 def test_200_connections(tmp_path: Path) -> None:
-    """All at once, each with an object of its own open and then good."""
+    """Each has an object of its own open at the same time; all become good."""
     server, port = start(tmp_path / "z")
     try:
         clients = [WireClient(port) for _ in range(200)]
         open_ = [c.open(f"{HOME}/{n}", os.O_RDWR | os.O_CREAT) for n, c in enumerate(clients)]
         assert set(open_) == {3}
         for client in clients:
-            assert client.descriptor(676, 3, 5, b"hello").int_info == 5
-        assert {c.descriptor(673, 3).int_info for c in clients} == {0}
+            assert client.descriptor(Api.DATA_OBJ_WRITE_AN, 3, 5, b"hello").int_info == 5
+        assert {c.descriptor(Api.DATA_OBJ_CLOSE_AN, 3).int_info for c in clients} == {0}
         for client in clients:
             client.close()
         files = Path(f"/proc/{server.pid}/fd")

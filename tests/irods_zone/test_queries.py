@@ -1,4 +1,4 @@
-"""Queries beside GenQuery1: GenQuery2 and registered SQL."""
+"""Queries other than GenQuery1: GenQuery2 and registered SQL."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from irods.message import (
 )
 from irods.query import SpecificQuery
 from irods.session import iRODSSession
+
+from irods_zone.api_numbers import Api
 
 HOME = "/brno/home/rods"
 
@@ -133,7 +135,7 @@ def test_columns_beyond_the_clients_models(
         InxValPair_PI=IntegerStringMap(conditions),
     )  # fmt: skip
     with rods.pool.get_connection() as connection:
-        connection.send(iRODSMessage("RODS_API_REQ", msg=body, int_info=702))
+        connection.send(iRODSMessage("RODS_API_REQ", msg=body, int_info=Api.GEN_QUERY_AN))
         try:
             found = connection.recv().get_main_message(GenQueryResponse)
         except ex.CAT_NO_ROWS_FOUND:

@@ -9,12 +9,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from irods import exception
 from irods.api_number import api_number
 
 import irods_zone.server  # noqa: F401  (registers the API handlers)
 from irods_zone.api_numbers import Api
 from irods_zone.api_registry import HANDLERS
 from irods_zone.cli import main
+from irods_zone.error_codes import ErrorCode
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "plugins/irods_zone/README.md").read_text()
@@ -38,6 +40,12 @@ def test_api_numbers_are_those_of_the_client() -> None:
         name: number for name, number in api_number.items() if name in Api.__members__
     }
     assert set(HANDLERS) == set(Api)
+
+
+def test_error_codes_are_those_of_the_client() -> None:
+    for code in ErrorCode:
+        known = getattr(exception, code.name, None)
+        assert known is None or known.code == code, code.name
 
 
 def test_failing_client_tests_are_listed() -> None:

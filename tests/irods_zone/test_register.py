@@ -1,4 +1,4 @@
-"""Files registered in place, and what the catalog says of replicas."""
+"""Files registered in place, and changes to the catalog entries of replicas."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HOME = "/brno/home/rods"
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two files, one of them in a folder below, and a link that leads away."""
+    """Two files, one of them in a sub-directory, and a link to elsewhere."""
     root = tmp_path / "outside"
     (root / "sub").mkdir(parents=True)
     (root / "a").write_bytes(b"abc")
@@ -34,7 +34,7 @@ def test_a_file(rods: iRODSSession, folder: Path) -> None:
         assert f.read() == b"abc"
     rods.data_objects.replicate(obj.path, destRescName=_other(rods))
     obj.unlink(force=True)
-    assert (folder / "a").read_bytes() == b"abc"  # it is not ours to delete
+    assert (folder / "a").read_bytes() == b"abc"  # files registered in place are not deleted
 
 
 def _other(rods: iRODSSession) -> str:

@@ -12,6 +12,9 @@ from irods.manager.data_object_manager import Server_Checksum_Warning
 from irods.message import FileOpenRequest, RErrorStack, StringStringMap, iRODSMessage
 from irods.session import iRODSSession
 
+from irods_zone.api_numbers import Api
+from irods_zone.error_codes import ErrorCode
+
 PATH = "/brno/home/rods/x"
 
 
@@ -100,7 +103,7 @@ def test_unregistering_keeps_the_file(tree: iRODSSession) -> None:
 def test_moving_a_replica(tree: iRODSSession) -> None:
     write(tree, b"data", **{kw.DEST_RESC_NAME_KW: "one", kw.REG_CHKSUM_KW: ""})
     old = tree.data_objects.get(PATH).replicas[0]
-    request(tree, 697, PATH, rescName="one", destRescName="two")
+    request(tree, Api.DATA_OBJ_PHYMV_AN, PATH, rescName="one", destRescName="two")
     assert replicas(tree) == {"two": "1"}
     new = tree.data_objects.get(PATH).replicas[0]
     assert (new.checksum, read(tree)) == (old.checksum, b"data")
@@ -130,7 +133,7 @@ def test_verification_says_which_replica(tree: iRODSSession) -> None:
     stack = RErrorStack()
     with pytest.raises(Server_Checksum_Warning):
         tree.data_objects.chksum(PATH, r_error=stack, **{kw.VERIFY_CHKSUM_KW: ""})
-    assert [e.status_ for e in stack] == [-401000]
+    assert [e.status_ for e in stack] == [ErrorCode.USER_FILE_SIZE_MISMATCH]
     assert "replica [1]" in stack[0].raw_msg_
 
 

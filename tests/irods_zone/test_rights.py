@@ -1,16 +1,19 @@
-"""Rights and metadata beyond single changes."""
+"""Access control and metadata: inheritance, recursion, atomic operations."""
 
 from __future__ import annotations
 
 import time
 
 import irods.exception as ex
+import irods.keywords as kw
 import pytest
 from irods.access import iRODSAccess
 from irods.message import JSON_Message, MetadataRequest, iRODSMessage
 from irods.meta import AVUOperation, iRODSMeta
 from irods.models import Collection, DataObject, DataObjectMeta
 from irods.session import iRODSSession
+
+from irods_zone.api_numbers import Api
 
 HOME = "/brno/home/rods"
 
@@ -66,7 +69,9 @@ def atomic(session: iRODSSession, path: str, *operations: dict[str, str]) -> Non
     text = {"logical_path": path, "operations": list(operations)}
     with session.pool.get_connection() as connection:
         message = JSON_Message(text, connection.server_version)
-        connection.send(iRODSMessage("RODS_API_REQ", msg=message, int_info=20005))
+        connection.send(
+            iRODSMessage("RODS_API_REQ", msg=message, int_info=Api.ATOMIC_APPLY_ACL_OPERATIONS_APN)
+        )
         connection.recv()
 
 
@@ -119,7 +124,7 @@ def add(session: iRODSSession, operation: str, *args: str, **options: str) -> No
     """One metadata operation on a data object, as `imeta` sends it."""
     with session.pool.get_connection() as connection:
         body = MetadataRequest(operation, "-d", *args, **options)
-        connection.send(iRODSMessage("RODS_API_REQ", msg=body, int_info=706))
+        connection.send(iRODSMessage("RODS_API_REQ", msg=body, int_info=Api.MOD_AVU_METADATA_AN))
         connection.recv()
 
 
@@ -167,3 +172,23 @@ def test_trash_is_emptied(rods: iRODSSession, bob: iRODSSession) -> None:
         rods.collections.remove(f"{trash}/c", recurse=True)
     rods.collections.remove(trash, recurse=True, irodsAdminRmTrash="")
     assert bob.collections.exists(trash) and not bob.collections.exists(f"{trash}/c")
+
+
+def test_administrators_empty_the_trash_of_others(rods: iRODSSession, bob: iRODSSession) -> None:
+    mine, admin = f"{HOME}/x", {kw.ADMIN_RMTRASH_KW: ""}
+    bob.data_objects.touch("/brno/home/bob/x")
+    rods.data_objects.touch(mine)
+    bob.data_objects.unlink("/brno/home/bob/x")
+    thrown = "/brno/trash/home/bob/x"
+    with pytest.raises(ex.CAT_NO_ACCESS_PERMISSION):
+        rods.data_objects.unlink(thrown, force=True)
+    with pytest.raises(ex.CAT_INSUFFICIENT_PRIVILEGE_LEVEL):
+        bob.data_objects.unlink(thrown, force=True, **admin)
+    with pytest.raises(ex.SYS_INVALID_FILE_PATH):
+        rods.data_objects.unlink(mine, force=True, **admin)
+    rods.data_objects.unlink(thrown, force=True, **admin)
+    assert not bob.data_objects.exists(thrown) and rods.data_objects.exists(mine)
+    bob.collections.create("/brno/home/bob/c")
+    bob.collections.remove("/brno/home/bob/c")
+    rods.collections.remove("/brno/trash/home/bob/c", force=True, **admin)
+    assert not bob.collections.exists("/brno/trash/home/bob/c")

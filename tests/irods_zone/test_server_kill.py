@@ -1,4 +1,4 @@
-"""The server is killed in the middle of work: what it had promised is there, nothing is stray."""
+"""After the server is killed, what it had confirmed is there and no file is stray."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import threading
 import time
 from pathlib import Path
 
+from irods_zone.api_numbers import Api
 from irods_zone.consistency_check import check
+from irods_zone.error_codes import ErrorCode
 from support.zone_client import WireClient, pairs
 from support.zone_soak import made, whole
 
@@ -46,18 +48,28 @@ def work(port: int, seed: int, kept: dict[str, bytes], gone: set[str]) -> None:
         for n in range(10**6):
             path, data = f"{HOME}/{seed}-{n}", made(rng)
             where = rng.choice(("demoResc", "repl"))
-            if about(606, path, data, dataIncluded="", regChksum="", destRescName=where) == 0:
+            if (
+                about(
+                    Api.DATA_OBJ_PUT_AN,
+                    path,
+                    data,
+                    dataIncluded="",
+                    regChksum="",
+                    destRescName=where,
+                )
+                == 0
+            ):
                 kept[path] = data
             if n % 3 == 0:
-                about(695, path, destRescName="repl")
+                about(Api.DATA_OBJ_REPL_AN, path, destRescName="repl")
             if n % 4 == 0:
                 old = kept.pop(path)
-                if about(615, path, forceFlag="") == 0:
+                if about(Api.DATA_OBJ_UNLINK_AN, path, forceFlag="") == 0:
                     gone.add(path)
                 else:
                     kept[path] = old
             if n % 5 == 0:
-                about(632, path, copies="1", replNum="0")
+                about(Api.DATA_OBJ_TRIM_AN, path, copies="1", replNum="0")
     except Exception:
         return  # the server is gone, in the middle of something
 
@@ -69,7 +81,12 @@ def test_server_is_killed_at_work(tmp_path: Path) -> None:
 
     def resource(*fields: str) -> None:
         body = "".join(f"<arg{i}>{v}</arg{i}>" for i, v in enumerate((*fields, "", "", "")))
-        assert admin.ask(701, f"<generalAdminInp_PI>{body}</generalAdminInp_PI>").int_info == 0
+        assert (
+            admin.ask(
+                Api.GENERAL_ADMIN_AN, f"<generalAdminInp_PI>{body}</generalAdminInp_PI>"
+            ).int_info
+            == 0
+        )
 
     for leaf in ("leaf1", "leaf2"):
         resource("add", "resource", leaf, "unixfilesystem", f"localhost:/{leaf}")
@@ -98,12 +115,12 @@ def test_server_is_killed_at_work(tmp_path: Path) -> None:
         for path, data in kept.items():
             fd = reader.open(path, os.O_RDONLY)
             assert fd >= 3, (path, fd)
-            found = bytes(reader.descriptor(675, fd, 1 << 20).byte_stream)
-            reader.descriptor(673, fd)
+            found = bytes(reader.descriptor(Api.DATA_OBJ_READ_AN, fd, 1 << 20).byte_stream)
+            reader.descriptor(Api.DATA_OBJ_CLOSE_AN, fd)
             assert whole(found)
             assert hashlib.sha256(found).digest() == hashlib.sha256(data).digest()
         for path in gone:
-            assert reader.open(path, os.O_RDONLY) == -358000
+            assert reader.open(path, os.O_RDONLY) == ErrorCode.OBJ_PATH_DOES_NOT_EXIST
         reader.close()
         assert len(kept) >= 100 and gone
     finally:

@@ -1,4 +1,4 @@
-"""Tickets: what they lend, and every limit that ends it."""
+"""Tickets: what they give access to, and every limit."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import pytest
 from irods.models import DataObject, TicketQuery
 from irods.session import iRODSSession
 from irods.ticket import Ticket
+
+from irods_zone.error_codes import ErrorCode
 
 HOME = "/brno/home/alice"
 
@@ -75,7 +77,7 @@ def test_uses_and_writes_are_counted(alice: iRODSSession, bob: iRODSSession, pat
     ticket.modify("write-file", "1")
     use(bob, ticket)
     write(bob, path, b"1")
-    with refused(-896000):
+    with refused(ErrorCode.CAT_TICKET_WRITE_USES_EXCEEDED):
         write(bob, path, b"2")
     read(bob, path)
     read(bob, path)
@@ -89,7 +91,7 @@ def test_bytes_are_counted(alice: iRODSSession, bob: iRODSSession, path: str) ->
     ticket.modify("write-bytes", "10")
     use(bob, ticket)
     write(bob, path, b"8 bytes.")
-    with refused(-897000):
+    with refused(ErrorCode.CAT_TICKET_WRITE_BYTES_EXCEEDED):
         write(bob, path, b"8 bytes.")
 
 
@@ -98,8 +100,10 @@ def test_users_groups_and_hosts(
 ) -> None:
     rods.groups.create("lab")
     for kind, name, code in (
-        ("user", "rods", -893000), ("host", "192.0.2.1", -894000), ("group", "lab", -895000),
-    ):  # fmt: skip
+        ("user", "rods", ErrorCode.CAT_TICKET_USER_EXCLUDED),
+        ("host", "192.0.2.1", ErrorCode.CAT_TICKET_HOST_EXCLUDED),
+        ("group", "lab", ErrorCode.CAT_TICKET_GROUP_EXCLUDED),
+    ):
         ticket = Ticket(alice).issue("read", path)
         ticket.modify("add", kind, name)
         use(bob, ticket)

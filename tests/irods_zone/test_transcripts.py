@@ -1,4 +1,4 @@
-"""What a real server said to real clients, message by message, against the embedded zone."""
+"""Replies of the zone compared with recorded replies of a real server, message by message."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def connect(port: int, user: str = "rods", zone: str = "brno") -> iRODSSession:
 
 @pytest.fixture
 def grid(tmp_path: Path) -> Iterator[ZoneServer]:
-    """The two zones as they stood when the conversations were recorded."""
+    """The two zones with the content they had when the conversations were recorded."""
     with ZoneServer("praha", tmp_path / "p", federate={"brno": ("127.0.0.1", 1, "KEY")}) as praha:
         with connect(praha.port, zone="praha") as s:
             general_admin(s, "add", "user", "rods#brno", "rodsuser")
@@ -85,7 +85,7 @@ def test_icommands(grid: ZoneServer) -> None:
 
 
 def test_python_client_scenario(grid: ZoneServer, tmp_path: Path) -> None:
-    """The recorded scenario driven by the client itself, with the results that it had there."""
+    """python-irodsclient runs the recorded scenario and gets the recorded results."""
     file, scen = tmp_path / "sc.bin", f"{HOME}/scen"
     file.write_bytes(content(5000))
     with connect(grid.port) as s:

@@ -2,66 +2,72 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import re
-import shutil
-import subprocess
 import sys
-import sysconfig
+from importlib.metadata import Distribution, distribution
+from importlib.util import find_spec
 from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+from packaging.requirements import Requirement
 
 import irods_zone
+from support.installed import ROOT, Environment, make_environment, uv
 
-PACKAGE = Path(__file__).resolve().parents[2] / "plugins/irods_zone"
+PACKAGE = ROOT / "plugins/irods_zone"
 README = (PACKAGE / "README.md").read_text()
 
 
-def _environment() -> dict[str, str]:
-    """The variables of this process without those that lead Python to this checkout."""
-    led = ("PYTHON", "IRODS_", "VIRTUAL_ENV", "PYTEST_")
-    return {name: value for name, value in os.environ.items() if not name.startswith(led)}
-
-
-def run(*command: str | Path, cwd: Path, status: int = 0) -> str:
-    """Run a command and return what it printed."""
-    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=_environment())
-    assert done.returncode == status, done.stdout + done.stderr
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
-def uv() -> str:
-    beside = Path(sys.executable).with_name("uv")
-    program = str(beside) if beside.exists() else shutil.which("uv")
-    assert program, "uv is not installed; see requirements-uv.txt"
-    return program
-
-
-@pytest.fixture(scope="module")
-def wheel(uv: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, built from the source distribution."""
-    place = tmp_path_factory.mktemp("dist")
-    options = ["--python", sys.executable]
-    if importlib.util.find_spec("hatchling"):
-        options.append("--no-build-isolation")
-    run(uv, "build", "-q", *options, "-o", place, PACKAGE, cwd=place)
-    (found,) = place.glob("*.whl")
-    return found
+    out = tmp_path_factory.mktemp("dist")
+    there = ["--no-build-isolation"] if find_spec("hatchling") else []  # else it is downloaded
+    uv("build", "-q", *there, "-p", sys.executable, "-o", out, PACKAGE)
+    assert list(out.glob("*.tar.gz"))
+    (built,) = out.glob("*.whl")
+    return built
 
 
 @pytest.fixture(scope="module")
-def bin_folder(uv: str, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The programs of an environment that holds the wheel alone."""
-    place = tmp_path_factory.mktemp("bare") / "venv"
-    run(uv, "venv", "-q", "-p", sys.executable, place, cwd=wheel.parent)
-    run(
-        uv, "pip", "install", "-q", "--no-deps", "-p", place / "bin/python", wheel, cwd=wheel.parent
-    )
-    return place / "bin"
+def bare(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """An environment with the wheel alone."""
+    made = make_environment(tmp_path_factory.mktemp("bare") / "venv")
+    uv("pip", "install", "-q", "-p", made.program("python"), "--no-deps", wheel)
+    return made
+
+
+@pytest.fixture(scope="module")
+def with_pytest(bare: Environment) -> Environment:
+    """The same environment, with links to the pytest and client that these tests run with."""
+    for found in required("pytest", "python-irodsclient"):
+        for entry in {file.parts[0] for file in found.files or ()} - {"..", "__pycache__"}:
+            link = bare.packages / entry
+            if not link.exists():
+                link.symlink_to(Path(str(found.locate_file(entry))))
+    return bare
+
+
+def required(*names: str) -> list[Distribution]:
+    """Return installed distributions and all that they require."""
+    found: dict[str, Distribution] = {}
+    todo = list(names)
+    while todo:
+        name = todo.pop()
+        if name not in found:
+            found[name] = distribution(name)
+            for text in found[name].requires or ():
+                requirement = Requirement(text)
+                if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                    todo.append(requirement.name)
+    return list(found.values())
+
+
+def run(made: Environment, home: Path, program: str, *arguments: str | Path) -> str:
+    done = made.run(home, *arguments, program=program)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def test_the_wheel_holds_the_package(wheel: Path) -> None:
@@ -80,29 +86,18 @@ def test_the_wheel_holds_the_package(wheel: Path) -> None:
     assert "\nLicense-Expression: Apache-2.0\n" in metadata and "## Quick start" in metadata
 
 
-def test_the_command_needs_python_alone(bin_folder: Path, tmp_path: Path) -> None:
-    assert run(bin_folder / "irods-zone", "--version", cwd=tmp_path).startswith("irods-zone ")
-    assert "--federate" in run(bin_folder / "python", "-m", "irods_zone", "--help", cwd=tmp_path)
-    run(bin_folder / "irods-zone", "check", "--dir", tmp_path, cwd=tmp_path, status=2)
-    code = (
-        "import irods_zone, sys; print(irods_zone.__file__); assert 'pacsgrid' not in sys.modules"
-    )
-    assert str(bin_folder.parent) in run(bin_folder / "python", "-c", code, cwd=tmp_path)
+def test_the_command_needs_python_alone(bare: Environment, tmp_path: Path) -> None:
+    assert run(bare, tmp_path, "irods-zone", "--version").startswith("irods-zone ")
+    assert "--federate" in run(bare, tmp_path, "python", "-m", "irods_zone", "--help")
+    assert bare.run(tmp_path, "check", "--dir", tmp_path, program="irods-zone").returncode == 2
+    file = run(bare, tmp_path, "python", "-c", "import irods_zone; print(irods_zone.__file__)")
+    assert file.startswith(str(bare.packages))
 
 
-@pytest.fixture(scope="module")
-def with_pytest(bin_folder: Path) -> Path:
-    """The environment's Python, which now also finds the pytest and client of this one."""
-    (packages,) = bin_folder.parent.glob("lib/python*/site-packages")
-    (packages / "pytest.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    return bin_folder / "python"
-
-
-def test_pytest_finds_the_fixtures(with_pytest: Path, tmp_path: Path) -> None:
+def test_pytest_finds_the_fixtures(with_pytest: Environment, tmp_path: Path) -> None:
     example = re.findall(r"```python\n(.*?)```", README, re.S)[1]
     (tmp_path / "test_example.py").write_text(example)
-    told = run(with_pytest, "-m", "pytest", "-v", "-p", "no:cacheprovider", cwd=tmp_path)
-    assert "2 passed" in told
+    assert "2 passed" in run(with_pytest, tmp_path, "python", "-m", "pytest", "-v")
 
 
 SCOPES = """
@@ -121,9 +116,8 @@ def test_two(irods_zone, irods_session):
 
 @pytest.mark.parametrize(("setting", "shared"), [("", False), ("irods_zone_scope = session", True)])
 def test_scope_of_the_fixtures(
-    with_pytest: Path, tmp_path: Path, setting: str, shared: bool
+    with_pytest: Environment, tmp_path: Path, setting: str, shared: bool
 ) -> None:
     (tmp_path / "pytest.ini").write_text(f"[pytest]\n{setting}\n")
     (tmp_path / "test_scopes.py").write_text(SCOPES.format(shared=shared))
-    told = run(with_pytest, "-m", "pytest", "-v", "-p", "no:cacheprovider", cwd=tmp_path)
-    assert "2 passed" in told
+    assert "2 passed" in run(with_pytest, tmp_path, "python", "-m", "pytest", "-v")

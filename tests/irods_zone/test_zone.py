@@ -1,4 +1,4 @@
-"""The embedded zone, driven over the wire by the real python-irodsclient."""
+"""The zone used by python-irodsclient."""
 
 from __future__ import annotations
 

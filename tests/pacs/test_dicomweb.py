@@ -20,7 +20,7 @@ from pacsgrid.errors import ConfigError, SourceError, SourceUnavailableError, To
 from pacsgrid.model import FoundStudy, StudyQuery
 from pacsgrid.pacs import dicomweb_source, open_source
 from support.dicom import ct
-from support.faults import HTTP, FaultyProxy
+from support.faulty_proxy import HTTP, FaultyProxy
 from support.webserver import Answer, server, source_at
 
 needs_orthanc = pytest.mark.skipif(

@@ -29,7 +29,8 @@ from pacsgrid.pacs.move_destination import MoveDestination
 from pacsgrid.pacs.rate_limiter import RateLimiter
 from pacsgrid.pacs.staging import WriteGroup, name_for
 from support.dicom import ct
-from support.receiving import associate, eventually
+from support.receiver_process import associate
+from support.waiting import wait_until
 
 
 @contextmanager
@@ -93,7 +94,7 @@ def test_who_stays_or_talks_nonsense_is_not_waited_for(tmp_path: Path, sent: byt
         assoc = associate(port, [path], "SOURCE")
         assert assoc.send_c_store(path).Status == 0
     stays.close()
-    eventually(lambda: not assoc.is_established)
+    wait_until(lambda: not assoc.is_established)
     assert files(into) == {name_for("1.2.3.1")}
 
 

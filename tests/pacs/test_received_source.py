@@ -16,7 +16,7 @@ from pacsgrid.pacs.staging import name_for
 from pacsgrid.pacs.storage_scp.completion_watcher import CompleteStudy, CompletionWatcher
 from pacsgrid.pacs.storage_scp.incoming import PARTS, directory_for
 from support.dicom import ct
-from support.receiving import receive
+from support.receiver_process import receive
 
 STUDY = "1.2.9.1"
 

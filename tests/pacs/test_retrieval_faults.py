@@ -25,7 +25,7 @@ from pacsgrid.pacs import open_source
 from pacsgrid.pacs.part10 import read_meta
 from pacsgrid.pacs.staging import name_for
 from support.dcmqrscp import DCMQRSCP, Dcmqrscp
-from support.faults import DIMSE, HTTP, FaultyProxy
+from support.faulty_proxy import DIMSE, HTTP, FaultyProxy
 from support.pydicom_files import Sample, dataset_bytes, make_corpus
 
 FULL = os.environ.get("PACSGRID_FAULTS") == "full"

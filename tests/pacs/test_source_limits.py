@@ -24,6 +24,7 @@ from pacsgrid.pacs.dimse_source import DimseSource
 from pacsgrid.pacs.rate_limiter import RateLimiter
 from pacsgrid.pacs.source_limits import LimitedSource
 from support.certificates import make_certificates
+from support.waiting import wait_until
 
 
 class Scp:
@@ -33,6 +34,8 @@ class Scp:
         self.now = self.most = 0
         self.users: list[tuple[bytes, bytes]] = []
         self._lock = threading.Lock()
+        self.may_answer = threading.Event()
+        self.may_answer.set()
         entity = AE(ae_title="PACS")
         entity.add_supported_context(StudyRootQueryRetrieveInformationModelFind)
         entity.add_supported_context(Verification)
@@ -46,7 +49,7 @@ class Scp:
         with self._lock:
             self.now += 1
             self.most = max(self.most, self.now)
-        time.sleep(0.1)
+        assert self.may_answer.wait(60)
         with self._lock:
             self.now -= 1
         data = Dataset()
@@ -83,8 +86,13 @@ def test_no_more_at_once_than_allowed(scp: Scp, tmp_path: Path) -> None:
     settings = settings_for(scp.port, tmp_path, max_associations=2)
     found: list[int] = []
     threads = [threading.Thread(target=lambda: found.append(find_all(settings))) for _ in range(6)]
+    scp.may_answer.clear()
     for one in threads:
         one.start()
+    wait_until(lambda: scp.now == 2)
+    with pytest.raises(SourceUnavailableError, match="max_associations"):
+        find_all(settings.replace(answer_seconds=0.3))
+    scp.may_answer.set()
     for one in threads:
         one.join()
     assert found == [1] * 6 and scp.most == 2
@@ -124,9 +132,13 @@ def test_after_the_pause_one_failure_is_enough(scp: Scp, tmp_path: Path) -> None
     for _ in range(2):
         with pytest.raises(SourceUnavailableError, match="no association"):
             find_all(deaf)
-    time.sleep(0.3)
-    with pytest.raises(SourceUnavailableError, match="no association"):
-        find_all(deaf.replace(pause_seconds=3600.0))
+
+    def is_asked_again() -> bool:
+        with pytest.raises(SourceUnavailableError) as refused:
+            find_all(deaf.replace(pause_seconds=3600.0))
+        return "no association" in str(refused.value)
+
+    wait_until(is_asked_again)
     with pytest.raises(SourceUnavailableError, match="is not asked for"):
         find_all(deaf.replace(port=scp.port))
 

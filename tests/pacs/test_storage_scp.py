@@ -23,7 +23,8 @@ from pacsgrid.pacs.storage_scp.completion_watcher import ANNOUNCED, announced
 from pacsgrid.pacs.storage_scp.incoming import directory_for
 from support.certificates import make_certificates
 from support.dicom import ct
-from support.receiving import RunningReceiver, associate, eventually
+from support.receiver_process import RunningReceiver, associate
+from support.waiting import wait_until
 
 STORESCU = Path("/usr/bin/storescu")
 
@@ -90,11 +91,11 @@ def test_complete_after_quiet_and_again_when_more_comes(
     query = StudyQuery(study_uids=("1.2.3.51",))
     send(receiver, paths[:2])
     assert list(source.find_studies(query)) == []
-    eventually(lambda: len(announced(directory)) == 2)
+    wait_until(lambda: len(announced(directory)) == 2)
     (study,) = source.find_studies(query)
     assert (study.instances, study.modalities) == (2, ("CT",))
     send(receiver, paths[2:])
-    eventually(lambda: len(announced(directory)) == 3)
+    wait_until(lambda: len(announced(directory)) == 3)
     (study,) = source.find_studies(query)
     items = source.retrieve(study, tmp_path / "in")
     assert {item.sop_uid for item in items} == source.list_instances(study)
@@ -122,7 +123,7 @@ def test_titles_are_checked(
     receiver: RunningReceiver, calling: str, called: str, reason: int
 ) -> None:
     # Processes of associations that are over still count; the watcher alone is to be left.
-    eventually(lambda: len(receiver.children()) == 1)
+    wait_until(lambda: len(receiver.children()) == 1)
     assoc = associate(receiver.port, [], calling, ae_title=called)
     assert assoc.is_rejected
     answer = assoc.acceptor.primitive
@@ -139,15 +140,15 @@ def test_addresses_are_checked(tmp_path: Path) -> None:
 def test_too_many_are_asked_to_come_later(tmp_path: Path) -> None:
     with RunningReceiver(tmp_path / "r", max_associations=3, max_per_peer=2) as small:
         # The connection that saw it start counts until its process is gone.
-        eventually(lambda: "0 instances in" in small.log.read_text())
-        eventually(lambda: len(small.children()) == 1)
+        wait_until(lambda: "0 instances in" in small.log.read_text())
+        wait_until(lambda: len(small.children()) == 1)
         first, second = associate(small.port, []), associate(small.port, [])
         third = associate(small.port, [])
         assert first.is_established and second.is_established and third.is_rejected
         answer = third.acceptor.primitive
         assert (answer.result, answer.result_source, answer.diagnostic) == (2, 3, 2)
         first.release()
-        eventually(lambda: len(small.children()) == 2)
+        wait_until(lambda: len(small.children()) == 2)
         again = associate(small.port, [])
         assert again.is_established
         again.release()
@@ -191,7 +192,7 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
                 running.start()
             else:  # the association's process alone; the newest child is it
                 os.kill(running.children()[-1], 9)
-            eventually(lambda: not running.unfinished())
+            wait_until(lambda: not running.unfinished())
             assert {place(running, path) for path in mine} <= set(running.files())
             assoc.abort()
         assert len(running.files()) == 6
@@ -205,8 +206,8 @@ def test_half_an_instance_is_none(receiver: RunningReceiver, tmp_path: Path) -> 
         raw.sendall(associate_request())
         assert raw.recv(65536)[0] == 2
         raw.sendall(store_command("1.2.3.55.1") + data_pdu(dataset(path)[:-9], last=False))
-        eventually(lambda: len(receiver.unfinished()) == 1)
-    eventually(lambda: not receiver.unfinished())
+        wait_until(lambda: len(receiver.unfinished()) == 1)
+    wait_until(lambda: not receiver.unfinished())
     assert not (receiver.folder / directory_for("1.2.3.55")).exists()
 
 
@@ -282,7 +283,7 @@ def test_tls_with_client_certificates(tmp_path: Path) -> None:
 def test_the_log_names_nobody(receiver: RunningReceiver, tmp_path: Path) -> None:
     path = ct(tmp_path / "a.dcm", "1.2.3.58", "1.2.3.58.1")
     send(receiver, [path])
-    eventually(lambda: len(announced(receiver.folder / directory_for("1.2.3.58"))) == 1)
+    wait_until(lambda: len(announced(receiver.folder / directory_for("1.2.3.58"))) == 1)
     told = receiver.log.read_text() + " ".join(str(p) for p in receiver.folder.rglob("*"))
     told += (receiver.folder / directory_for("1.2.3.58") / ANNOUNCED).read_text()
     assert "complete with 1 instances" in told

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from pydicom.dataset import Dataset
 
-from support.attacks import (
+from support.certificates import make_certificates
+from support.dicom_attacks import (
     CT,
     EXPLICIT,
     IMPLICIT,
@@ -30,8 +31,8 @@ from support.attacks import (
     pdu,
     silent,
 )
-from support.certificates import make_certificates
-from support.receiving import RunningReceiver, eventually
+from support.receiver_process import RunningReceiver
+from support.waiting import wait_until
 
 DEFLATED, JPEG = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.50"
 SYNTAXES = {1: EXPLICIT, 3: IMPLICIT, 5: DEFLATED, 7: JPEG}
@@ -142,7 +143,7 @@ def test_a_dataset_that_never_comes_ends_in_an_abort(impatient: RunningReceiver)
         with associated(impatient) as one:
             one.sendall(request("1.2.77.1.1") + more)
             assert closed(one)[:1] == b"\7"
-    eventually(lambda: not impatient.unfinished())
+    wait_until(lambda: not impatient.unfinished())
     assert impatient.files() == before
 
 
@@ -176,7 +177,7 @@ def test_silent_connections_lock_nobody_out(secure: bool, tmp_path: Path) -> Non
             except OSError:
                 return False
 
-        eventually(served, every=0.2)
+        wait_until(served, every=0.2)
         assert len(running.children()) <= 1 + 2 * 6 + 1
 
 
@@ -195,7 +196,7 @@ def test_one_deadline_for_tls_and_request(secure: bool, tmp_path: Path) -> None:
     ):
         for each in (one, *others):
             closed(each)
-        eventually(lambda: len(running.children()) == 1)
+        wait_until(lambda: len(running.children()) == 1)
         assert "not associated in time" in running.log.read_text()
 
 
@@ -216,7 +217,7 @@ def test_one_byte_now_and_then_is_no_message(impatient: RunningReceiver) -> None
         finally:
             stop.set()
             thread.join()
-        eventually(lambda: not impatient.unfinished())
+        wait_until(lambda: not impatient.unfinished())
         assert "the peer is too slow" in impatient.log.read_text()
 
 
@@ -263,7 +264,7 @@ def test_strangers_do_not_make_the_receiver_forget_an_association(tmp_path: Path
     ):
         with silent(running.port, "127.0.0.2", 1) as held:
             assert closed(held[0]) == b""
-        eventually(lambda: "addresses are not allowed" in running.log.read_text())
+        wait_until(lambda: "addresses are not allowed" in running.log.read_text())
         for _ in range(5):
             with socket.create_connection(("127.0.0.1", running.port), 60) as another:
                 another.sendall(associate([(1, CT, [EXPLICIT])]))
@@ -333,7 +334,7 @@ def test_no_request_takes_much_memory(receiver: RunningReceiver) -> None:
         stop.set()
         thread.join()
     assert max(marks) < MOST_MEMORY, f"{max(marks) >> 20} MiB"
-    eventually(lambda: receiver.unfinished() == [])
+    wait_until(lambda: receiver.unfinished() == [])
     assert echo(receiver.port, "127.0.0.9") == 0
 
 

@@ -10,7 +10,8 @@ from fuzzed.cases import asking, make, sending, whole_datasets
 from fuzzed.run import alone
 from pacsgrid.pacs.part10 import read_meta
 from support.dicom import ct
-from support.receiving import RunningReceiver, associate, eventually
+from support.receiver_process import RunningReceiver, associate
+from support.waiting import wait_until
 
 SEED = 4
 
@@ -41,7 +42,7 @@ def test_the_service_outlives_them(tmp_path: Path) -> None:
                 peer.shutdown(socket.SHUT_WR)
                 while peer.recv(1 << 16):
                     pass
-        eventually(lambda: len(running.children()) == 1)
+        wait_until(lambda: len(running.children()) == 1)
         assert running.unfinished() == []
         for path in running.files():
             meta = read_meta(path.read_bytes())

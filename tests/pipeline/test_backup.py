@@ -20,7 +20,8 @@ from pacsgrid.ledger import owns_its_trail
 from pacsgrid.model import StudyQuery
 from pacsgrid.pipeline import STEPS, ProjectContext, clear_work_folders, find_studies, run_step
 from support.dicom import ct
-from support.grids import bare_stack
+from support.seeded import seeded_bytes
+from support.zones_under_test import bare_stack
 
 PASSPHRASE = "correct horse battery"
 
@@ -257,7 +258,7 @@ def test_another_sites_keys_are_refused(
     key = stack.dir / "vault.key"
     kept = key.read_bytes()
     before = _studies(stack)
-    key.write_bytes(os.urandom(32))
+    key.write_bytes(seeded_bytes(32, "another key"))
     try:
         assert main(["restore", str(whole), "--replace", *_owner(stack)]) == WRONG
         assert "not the key that this backup was made with" in capsys.readouterr().err

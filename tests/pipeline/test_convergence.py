@@ -29,8 +29,8 @@ from pacsgrid.pipeline import STEPS, ProjectContext, clear_work_folders, find_st
 from pacsgrid.pipeline.maintain import maintain
 from pacsgrid.pipeline.report import project_report
 from support.dicom import ct
-from support.grids import bare_stack
-from support.proof import proven_once
+from support.replica_proofs import proven_once
+from support.zones_under_test import bare_stack
 
 SCENARIOS = int(os.environ.get("PACSGRID_SCENARIOS", "8"))
 SEED = int(os.environ.get("PACSGRID_SCENARIOS_SEED", "7"))

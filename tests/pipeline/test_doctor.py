@@ -17,7 +17,7 @@ from pacsgrid.pipeline.doctor import find_faults
 from pacsgrid.pipeline.release import release_cohort, release_collection, select_cohort
 from pacsgrid.pipeline.withdraw import withdraw
 from support.dicom import ct
-from support.grids import bare_stack
+from support.zones_under_test import bare_stack
 
 Undo = Callable[[], object]
 
@@ -149,9 +149,9 @@ def _no_manifest(context: ProjectContext) -> Undo:
     ("damage", "rule"),
     [
         (_state_unseen, "state differs from the last entry"),
-        (_proof_of_other_bytes, "not of the anonymiser's bytes"),
+        (_proof_of_other_bytes, "another checksum than the instance"),
         (_late, "proofs are older than allowed"),
-        (_miscounted, "what planning counts"),
+        (_miscounted, "replica counts differ"),
         (_stranger, "the ledger does not know"),
         (_open_folder, "others can enter"),
         (_lost_object, "objects that the ledger lists are not in the zone"),

@@ -20,7 +20,7 @@ from pacsgrid.pipeline.review import Verdict, decide
 from pacsgrid.pipeline.site_check import Check, check_site
 from support.certificates import make_certificates
 from support.dicom import ct
-from support.grids import bare_stack
+from support.zones_under_test import bare_stack
 
 DAY = timedelta(days=1)
 

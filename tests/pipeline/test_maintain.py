@@ -18,8 +18,8 @@ from pacsgrid.pipeline import STEPS, ProjectContext, find_studies, run_step
 from pacsgrid.pipeline.maintain import maintain
 from pacsgrid.pipeline.report import project_report
 from support.dicom import ct
-from support.grids import bare_stack
-from support.proof import proven_once
+from support.replica_proofs import proven_once
+from support.zones_under_test import bare_stack
 
 
 def set_partners(stack: Stack, partners: list[str]) -> None:

@@ -6,8 +6,8 @@ import os
 import random
 from pathlib import Path
 
-from support.grids import bare_stack
-from support.nights import Nights
+from support.maintenance_nights import Nights
+from support.zones_under_test import bare_stack
 
 NIGHTS = int(os.environ.get("PACSGRID_NIGHTS", "4"))
 SEED = int(os.environ.get("PACSGRID_NIGHTS_SEED", "2"))

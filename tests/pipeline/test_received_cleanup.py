@@ -30,9 +30,11 @@ from pacsgrid.pipeline.housekeeping import clean_up
 from pacsgrid.pipeline.review import Verdict, decide
 from pacsgrid.pipeline.withdraw import withdraw
 from support.dicom import ct
-from support.grids import bare_stack
-from support.proof import proven_once
-from support.receiving import eventually, receive
+from support.receiver_process import receive
+from support.replica_proofs import proven_once
+from support.seeded import number_of
+from support.waiting import wait_until
+from support.zones_under_test import bare_stack
 
 DAY = timedelta(days=1)
 
@@ -77,7 +79,7 @@ class Study:
 
 @pytest.fixture
 def study(stack: Stack, request: pytest.FixtureRequest) -> Iterator[Study]:
-    study = Study(stack, f"1.2.9.{abs(hash(request.node.name)) % 10**9}")
+    study = Study(stack, f"1.2.9.{number_of(request.node.name)}")
     yield study
     for path in study.folder.glob("[!.]*/*.dcm"):
         path.unlink()
@@ -417,7 +419,7 @@ def test_a_line_that_is_killed_while_more_comes(stack: Stack, study: Study) -> N
             sent = study.left()
             with subprocess.Popen([sys.executable, "-c", RUN], env=env) as child:
                 # It may be through before it is seen; then it is killed a little later.
-                eventually(lambda when=when: when() or study.left() == 0, 180)  # type: ignore[misc]
+                wait_until(lambda when=when: when() or study.left() == 0, 180)  # type: ignore[misc]
                 child.kill()
         lasting = 0
         while study.left():

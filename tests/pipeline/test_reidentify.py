@@ -18,8 +18,9 @@ from pacsgrid.errors import ConfigError
 from pacsgrid.ledger import Ledger, Vault
 from pacsgrid.model import AnonymisedInstance
 from pacsgrid.pipeline.reidentify import reidentify
+from support.seeded import seeded_bytes
 
-KEY = os.urandom(32)
+KEY = seeded_bytes(32, "key")
 IDENTITY = {"study_uid": "1.2.3", "patient_id": "756203/1234"}
 WHY = "incidental finding, ethics vote 12/2026"
 
@@ -74,7 +75,7 @@ def test_without_name_reason_or_study_nothing_is_opened(
 
 def test_an_attempt_with_a_wrong_key_is_recorded(filled: str) -> None:
     with pytest.raises(ConfigError, match="vault key"):
-        list(reidentify(filled, os.urandom(32), "demo", "SABC", "Malá", WHY))
+        list(reidentify(filled, seeded_bytes(32, "another key"), "demo", "SABC", "Malá", WHY))
     assert [entry[:2] for entry in entries(filled)] == [("Malá", "st-a")]
 
 

@@ -22,7 +22,7 @@ from pacsgrid.pipeline import STEPS, ProjectContext, find_studies, run_step
 from pacsgrid.pipeline.release import release_cohort, select_cohort, summarise_cohort
 from pacsgrid.pipeline.withdraw import erase_pending, withdraw
 from support.dicom import ct
-from support.grids import bare_stack
+from support.zones_under_test import bare_stack
 
 
 def go(context: ProjectContext) -> None:

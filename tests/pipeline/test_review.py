@@ -24,8 +24,8 @@ from pacsgrid.pipeline import (
 )
 from pacsgrid.pipeline.review import Verdict, count_by_reason, decide, open_reviews
 from support.dicom import ct
-from support.grids import bare_stack
-from support.proof import proven_once
+from support.replica_proofs import proven_once
+from support.zones_under_test import bare_stack
 
 
 @pytest.fixture(scope="module")

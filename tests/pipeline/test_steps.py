@@ -20,8 +20,8 @@ from pacsgrid.model import StudyQuery, StudyState
 from pacsgrid.pipeline import STEPS, ProjectContext, clear_work_folders, find_studies, run_step
 from pacsgrid.pipeline.context import WorkFolders
 from support.dicom import ct
-from support.grids import bare_stack
-from support.proof import proven_once
+from support.replica_proofs import proven_once
+from support.zones_under_test import bare_stack
 
 
 @pytest.fixture

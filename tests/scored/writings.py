@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 
-from support.written import NAMES, ways
+from support.written_names import NAMES, ways
 
 from .images import CT, Images
 from .people import Person

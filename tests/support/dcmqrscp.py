@@ -11,7 +11,7 @@ from pacsgrid.config import SourceSettings
 from pacsgrid.embedded.ports import accepts, reserve_port
 from pacsgrid.embedded.process import ChildProcess
 from support.pydicom_files import Sample
-from support.receiving import associate
+from support.receiver_process import associate
 
 DCMQRSCP = Path("/usr/bin/dcmqrscp")
 

@@ -23,7 +23,9 @@ def uv(*arguments: str | Path) -> None:
 
 def _clean() -> dict[str, str]:
     """The variables of this process without those that lead Python, Airflow or pacsgrid here."""
-    led = ("PYTHON", "PACSGRID_", "AIRFLOW", "IRODS_", "VIRTUAL_ENV", "XDG_CONFIG_HOME")
+    led = (
+        "PYTHON", "PYTEST_", "PACSGRID_", "AIRFLOW", "IRODS_", "VIRTUAL_ENV", "XDG_CONFIG_HOME",
+    )  # fmt: skip
     return {name: value for name, value in os.environ.items() if not name.startswith(led)}
 
 

@@ -20,17 +20,27 @@ from typing import Any
 
 from irods.password_obfuscation import obfuscate_new_password
 
+from irods_zone.api_numbers import Api
 from irods_zone.authentication import response_digest
+from irods_zone.error_codes import ErrorCode
 from irods_zone.framing import Message, receive, send
 from irods_zone.native_packing import to_xml
 from irods_zone.xml_structures import Node, escape, parse
 
 FILES = Path(__file__).parents[1] / "irods_zone" / "transcripts"
 REPLIES = {
-    606: "STR_PI", 608: "PortalOprOut_PI", 629: "STR_PI", 633: "RodsObjStat_PI",
-    679: "CollOprStat_PI", 695: "TransferStat_PI", 696: "TransferStat_PI", 702: "GenQueryOut_PI",
-    722: "GenQueryOut_PI", 10221: "STR_PI", 110000: "BinBytesBuf_PI",
-}  # fmt: skip
+    Api.AUTHENTICATION_APN: "BinBytesBuf_PI",
+    Api.DATA_OBJ_CHKSUM_AN: "STR_PI",
+    Api.DATA_OBJ_COPY_AN: "TransferStat_PI",
+    Api.DATA_OBJ_GET_AN: "PortalOprOut_PI",
+    Api.DATA_OBJ_PUT_AN: "STR_PI",
+    Api.DATA_OBJ_REPL_AN: "TransferStat_PI",
+    Api.GENQUERY2_AN: "STR_PI",
+    Api.GEN_QUERY_AN: "GenQueryOut_PI",
+    Api.OBJ_STAT_AN: "RodsObjStat_PI",
+    Api.RM_COLL_AN: "CollOprStat_PI",
+    Api.SPECIFIC_QUERY_AN: "GenQueryOut_PI",
+}
 ID_COLUMNS = {"201", "301", "317", "401", "402", "423", "500", "603", "613", "703", "704", "900",
               "2200"}  # fmt: skip
 STAT_MESSAGE = 99999996
@@ -38,17 +48,17 @@ STAT_MESSAGE = 99999996
 
 @functools.cache
 def content(size: int) -> bytes:
-    """What stands for a recorded byte stream of this size."""
+    """Return what stands for a recorded byte stream of this size."""
     return bytes(i % 251 for i in range(size))
 
 
 def checksum(data: bytes) -> str:
-    """As iRODS writes it."""
+    """Return the checksum as iRODS writes it."""
     return "sha2:" + base64.b64encode(hashlib.sha256(data).digest()).decode()
 
 
 def load(name: str) -> list[dict[str, Any]]:
-    """The messages of a recording."""
+    """Return the messages of a recording."""
     with gzip.open(FILES / f"{name}.jsonl.gz", "rt", encoding="utf-8") as lines:
         return [json.loads(line) for line in lines]
 
@@ -86,7 +96,9 @@ class Replay:
         for i, message in enumerate(messages):
             if message["from"] == "client":
                 after = messages[i + 1] if i + 1 < len(messages) else {}
-                self._send(message, refused=after.get("int_info") == -826000)
+                self._send(
+                    message, refused=after.get("int_info") == ErrorCode.CAT_INVALID_AUTHENTICATION
+                )
             else:
                 found = receive(self.socks[message["conn"]])
                 self.compared += 1
@@ -103,14 +115,14 @@ class Replay:
             self.users[conn] = node.get("proxyUser")
             self.native[conn] = node.get("irodsProt") == "0"
         number = self.apis[conn] = message["int_info"]
-        if number == 110000:
+        if number == Api.AUTHENTICATION_APN:
             body = self._authentication(conn, body, refused)
         elif message["type"] == "RODS_API_REQ":
             if message.get("bs") == "...":
                 for recorded in re.findall(rb"sha2:[\w+/]{43}=", body):
                     self.live[recorded.decode()] = checksum(content(message["bs_len"]))
             body = self._translated(body)
-            if number == 701 and b"password" in body:
+            if number == Api.GENERAL_ADMIN_AN and b"password" in body:
                 body = self._new_password(conn, body)
         size = message.get("bs_len") or 0
         stream = content(size) if message.get("bs") == "..." else (message.get("bs") or "").encode()
@@ -181,7 +193,7 @@ class Replay:
             return
         if not recorded:
             return
-        if number == 110000:
+        if number == Api.AUTHENTICATION_APN:
             yield from self._compare_authentication(conn, recorded, found.body)
             return
         api_reply = wanted["type"] == "RODS_API_REPLY"

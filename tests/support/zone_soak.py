@@ -1,4 +1,4 @@
-"""Many clients at once, killed at random, against one zone; then what is left is checked.
+"""Load a zone with many clients that are killed at random, then check what is left.
 
 Clients work on the same few objects, so they meet: a refusal that another client's work explains
 is expected, any other error is a finding, and so is every line that the server logs. At the end
@@ -27,7 +27,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from irods_zone.api_numbers import Api
 from irods_zone.consistency_check import check
+from irods_zone.error_codes import ErrorCode
 from irods_zone.xml_structures import escape, parse
 from support.zone_client import WireClient, pairs
 
@@ -35,17 +37,29 @@ HOME = "/soak/home/rods"
 COLLECTIONS = [f"{HOME}/c{n}" for n in range(4)]
 PATHS = [f"{c}/o{n}" for c in COLLECTIONS for n in range(12)]
 RESOURCES = ("demoResc", "other", "repl")
-BUSY = {-405000, -406000}
-ELSEWHERE = -1803000  # HIERARCHY_ERROR
-GONE = {-310000, -358000, -817000, -808000, -814000, -164000}
-THERE = {-312000, -809000, -833000, -834000}
-OTHER_AVU = {-819000}
-ALREADY = {-46000}  # a good replica is there
+BUSY = {ErrorCode.INTERMEDIATE_REPLICA_ACCESS, ErrorCode.LOCKED_DATA_OBJECT_ACCESS}
+ELSEWHERE = ErrorCode.HIERARCHY_ERROR
+GONE = {
+    ErrorCode.USER_FILE_DOES_NOT_EXIST,
+    ErrorCode.OBJ_PATH_DOES_NOT_EXIST,
+    ErrorCode.CAT_UNKNOWN_FILE,
+    ErrorCode.CAT_NO_ROWS_FOUND,
+    ErrorCode.CAT_UNKNOWN_COLLECTION,
+    ErrorCode.SYS_REPLICA_DOES_NOT_EXIST,
+}
+THERE = {
+    ErrorCode.OVERWRITE_WITHOUT_FORCE_FLAG,
+    ErrorCode.CATALOG_ALREADY_HAS_ITEM_BY_THAT_NAME,
+    ErrorCode.CAT_NAME_EXISTS_AS_COLLECTION,
+    ErrorCode.CAT_NAME_EXISTS_AS_DATAOBJ,
+}
+OTHER_AVU = {ErrorCode.CAT_SUCCESS_BUT_WITH_NO_INFO}
+ALREADY = {ErrorCode.SYS_COPY_ALREADY_IN_RESC}  # a good replica is there
 EXPECTED = {0, 1, 2} | BUSY | GONE | THERE | OTHER_AVU | ALREADY
 
 
 def made(rng: random.Random) -> bytes:
-    """Content that proves itself: the hash of the rest, then the rest."""
+    """Return random content that starts with its own hash."""
     rest = rng.randbytes(rng.choice((0, 10, 1000, 30_000, 300_000)))
     return hashlib.sha256(rest).digest() + rest
 
@@ -67,7 +81,7 @@ class Worker:
         ]  # fmt: skip
 
     def step(self) -> tuple[str, int]:
-        """One operation's name and status."""
+        """Do one operation; return its name and status."""
         operation = self.rng.choice(self.operations)
         return operation.__name__, operation()
 
@@ -94,10 +108,10 @@ class Worker:
         if self.rng.random() < 0.7:
             options["forceFlag"] = ""
         path = self.path()
-        status = int(self.about(606, path, data, **options).int_info)
+        status = int(self.about(Api.DATA_OBJ_PUT_AN, path, data, **options).int_info)
         if status == ELSEWHERE and "forceFlag" in options:
             del options["destRescName"]
-            status = int(self.about(606, path, data, **options).int_info)
+            status = int(self.about(Api.DATA_OBJ_PUT_AN, path, data, **options).int_info)
         return status
 
     def write_in_parts(self) -> int:
@@ -108,64 +122,68 @@ class Worker:
             return fd
         for at in range(0, len(data), 50_000):
             part = data[at : at + 50_000]
-            done = self.client.descriptor(676, fd, len(part), part).int_info
+            done = self.client.descriptor(Api.DATA_OBJ_WRITE_AN, fd, len(part), part).int_info
             if done != len(part):
                 return -1 if done >= 0 else done
-        return self.client.descriptor(673, fd).int_info
+        return self.client.descriptor(Api.DATA_OBJ_CLOSE_AN, fd).int_info
 
     def read(self) -> int:
         fd = self.client.open(self.path(), os.O_RDONLY)
         if fd < 3:
             return fd
-        while (block := self.client.descriptor(675, fd, 100_000)).int_info > 0:
+        while (block := self.client.descriptor(Api.DATA_OBJ_READ_AN, fd, 100_000)).int_info > 0:
             assert len(block.byte_stream) == block.int_info
-        return self.client.descriptor(673, fd).int_info or min(block.int_info, 0)
+        return self.client.descriptor(Api.DATA_OBJ_CLOSE_AN, fd).int_info or min(block.int_info, 0)
 
     def get(self) -> int:
-        return min(0, int(self.about(608, self.path()).int_info))
+        return min(0, int(self.about(Api.DATA_OBJ_GET_AN, self.path()).int_info))
 
     def unlink(self) -> int:
         force = {"forceFlag": ""} if self.rng.random() < 0.8 else {}
-        return int(self.about(615, self.path(), **force).int_info)
+        return int(self.about(Api.DATA_OBJ_UNLINK_AN, self.path(), **force).int_info)
 
     def rename(self) -> int:
         both = "".join(
             f"<DataObjInp_PI><objPath>{self.path()}</objPath><oprType>11</oprType>{pairs()}"
             "</DataObjInp_PI>" for _ in range(2)
         )  # fmt: skip
-        return self.client.ask(627, f"<DataObjCopyInp_PI>{both}</DataObjCopyInp_PI>").int_info
+        return self.client.ask(
+            Api.DATA_OBJ_RENAME_AN, f"<DataObjCopyInp_PI>{both}</DataObjCopyInp_PI>"
+        ).int_info
 
     def replicate(self) -> int:
         where = {"destRescName": self.rng.choice(RESOURCES)}
         if self.rng.random() < 0.3:
             where = {"updateRepl": "", "all": ""}
-        return int(self.about(695, self.path(), **where).int_info)
+        return int(self.about(Api.DATA_OBJ_REPL_AN, self.path(), **where).int_info)
 
     def trim(self) -> int:
         options = {"copies": "1"} | ({"replNum": "1"} if self.rng.random() < 0.5 else {})
-        return int(self.about(632, self.path(), **options).int_info)
+        return int(self.about(Api.DATA_OBJ_TRIM_AN, self.path(), **options).int_info)
 
     def checksum(self) -> int:
         options = self.rng.choice(({}, {"forceChksum": ""}, {"ChksumAll": "", "forceChksum": ""}))
-        return int(self.about(629, self.path(), **options).int_info)
+        return int(self.about(Api.DATA_OBJ_CHKSUM_AN, self.path(), **options).int_info)
 
     def metadata(self) -> int:
         verb, value = self.rng.choice(("add", "rm", "set")), str(self.rng.randrange(3))
         fields = [verb, "-d", self.path(), "key", value, ""]
         body = "".join(f"<arg{i}>{v}</arg{i}>" for i, v in enumerate(fields))
         return self.client.ask(
-            706, f"<ModAVUMetadataInp_PI>{body}{pairs()}</ModAVUMetadataInp_PI>"
+            Api.MOD_AVU_METADATA_AN, f"<ModAVUMetadataInp_PI>{body}{pairs()}</ModAVUMetadataInp_PI>"
         ).int_info
 
     def stat(self) -> int:
-        return int(self.about(633, self.path()).int_info)
+        return int(self.about(Api.OBJ_STAT_AN, self.path()).int_info)
 
     def query(self) -> int:
-        return self.client.ask(702, query([403, 404, 413], {501: f"like '{HOME}%'"})).int_info
+        return self.client.ask(
+            Api.GEN_QUERY_AN, query([403, 404, 413], {501: f"like '{HOME}%'"})
+        ).int_info
 
     def collections(self) -> int:
         path = f"{self.rng.choice(COLLECTIONS)}/s{self.rng.randrange(3)}"
-        api = self.rng.choice((681, 679))
+        api = self.rng.choice((Api.COLL_CREATE_AN, Api.RM_COLL_AN))
         return self.client.ask(api, (
             f"<CollInpNew_PI><collName>{path}</collName><flags>0</flags><oprType>0</oprType>"
             f"{pairs(recursiveOpr='', forceFlag='')}</CollInpNew_PI>"
@@ -173,7 +191,7 @@ class Worker:
 
 
 def query(columns: list[int], where: dict[int, str]) -> str:
-    """A GenQueryInp_PI."""
+    """Return a GenQueryInp_PI."""
     selected = "".join(f"<inx>{n}</inx>" for n in columns) + "<ivalue>1</ivalue>" * len(columns)
     conditions = "".join(f"<inx>{n}</inx>" for n in where)
     conditions += "".join(f"<svalue>{escape(v)}</svalue>" for v in where.values())
@@ -186,7 +204,7 @@ def query(columns: list[int], where: dict[int, str]) -> str:
 
 
 def work(port: int, seed: int, counts: Any, slot: int, findings: str) -> None:
-    """A client process: operations until it is killed."""
+    """Do operations until the process is killed."""
     worker = Worker(port, seed)
     with open(findings, "a", buffering=1) as out:
         while True:
@@ -197,7 +215,7 @@ def work(port: int, seed: int, counts: Any, slot: int, findings: str) -> None:
 
 
 def soak(operations: int, clients: int, root: Path, seed: int) -> list[str]:
-    """Run it; everything found that should not be."""
+    """Run the soak; return everything that should not be."""
     command = [sys.executable, "-m", "irods_zone", "--zone", "soak", "--port", "0",
                "--dir", str(root / "zone")]  # fmt: skip
     env = {**os.environ, "PYTHONPATH": sys.path[0]}
@@ -222,12 +240,14 @@ def soak(operations: int, clients: int, root: Path, seed: int) -> list[str]:
 
 
 def prepare(port: int) -> None:
-    """A second resource, a replication tree, the collections."""
+    """Make a second resource, a replicating one and the collections."""
     client = WireClient(port, zone="soak")
 
     def admin(*arguments: str) -> None:
         body = "".join(f"<arg{i}>{v}</arg{i}>" for i, v in enumerate((arguments + ("",) * 10)[:10]))
-        answer = client.ask(701, f"<generalAdminInp_PI>{body}</generalAdminInp_PI>")
+        answer = client.ask(
+            Api.GENERAL_ADMIN_AN, f"<generalAdminInp_PI>{body}</generalAdminInp_PI>"
+        )
         assert answer.int_info == 0, (arguments, answer.int_info)
 
     for name in ("other", "leaf1", "leaf2"):
@@ -236,14 +256,17 @@ def prepare(port: int) -> None:
     for leaf in ("leaf1", "leaf2"):
         admin("add", "childtoresc", "repl", leaf)
     for path in COLLECTIONS:
-        client.ask(681, f"<CollInpNew_PI><collName>{path}</collName>{pairs()}</CollInpNew_PI>")
+        client.ask(
+            Api.COLL_CREATE_AN,
+            f"<CollInpNew_PI><collName>{path}</collName>{pairs()}</CollInpNew_PI>",
+        )
     client.close()
 
 
 def run_clients(
     port: int, operations: int, clients: int, root: Path, rng: random.Random
 ) -> tuple[int, float]:
-    """Keep so many clients running, kill one now and then; kills and seconds."""
+    """Keep clients running and kill some; return the number of kills and the seconds."""
     context = multiprocessing.get_context("spawn" if sys.platform == "darwin" else "fork")
     counts = context.RawArray("Q", clients)
     findings = root / "findings"
@@ -275,7 +298,7 @@ def run_clients(
 
 
 def handles(pid: int) -> Counter[str]:
-    """Open files of a process by what they are."""
+    """Count the open files of a process by kind."""
     found: Counter[str] = Counter()
     for link in Path(f"/proc/{pid}/fd").iterdir():
         try:
@@ -287,9 +310,9 @@ def handles(pid: int) -> Counter[str]:
 
 
 def left_behind(port: int, pid: int, before: Counter[str], clients: int) -> list[str]:
-    """What the dead clients left: handles, open replicas, good objects that are not whole."""
+    """Return what killed clients left: handles, open replicas, damaged good objects."""
     deadline = time.monotonic() + 30
-    while True:  # the server notices the last deaths
+    while True:  # until the server has noticed the last kills
         now = handles(pid)
         # Connections to the catalog are kept for reuse: one per client that was busy at a time.
         catalog = now.pop("catalog", 0)
@@ -302,14 +325,16 @@ def left_behind(port: int, pid: int, before: Counter[str], clients: int) -> list
     if catalog > 3 * (clients + 4):
         found.append(f"{catalog} open files of the catalog")
     worker = Worker(port, 0)
-    answer = worker.client.ask(702, query([501, 403, 404, 413], {501: f"like '{HOME}%'"}))
+    answer = worker.client.ask(
+        Api.GEN_QUERY_AN, query([501, 403, 404, 413], {501: f"like '{HOME}%'"})
+    )
     columns = [c.all("value") for c in parse(answer.body).children if c.all("value")]
     for collection, name, number, status in zip(*columns, strict=True):
         path = f"{collection}/{name}"
         if status not in ("0", "1"):
             found.append(f"{path} replica {number} has status {status}")
         if status == "1":
-            data = worker.about(608, path, replNum=number).byte_stream
+            data = worker.about(Api.DATA_OBJ_GET_AN, path, replNum=number).byte_stream
             if not whole(data):
                 found.append(f"{path} replica {number} is good and not whole")
     worker.client.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..access_control import DESCENDANTS, access_level, require_owner, set_access, user_or_group_id
+from ..access_control import DESCENDANTS, access_level, require_owner, require_user, set_access
 from ..api_messages import Reply, Request, json_reply, operation_error
 from ..api_numbers import Api
 from ..api_registry import handles
@@ -32,7 +32,8 @@ def _mod_access_control(session: Session, request: Request) -> Reply:
             db.execute(f"UPDATE coll SET inherit={int(word == 'inherit')} WHERE {where}", args)
             return Reply()
         level = access_level(word)
-        user = user_or_group_id(session, request.node.get("userName"), request.node.get("zone"))
+        name, zone = request.node.get("userName"), request.node.get("zone")
+        user = require_user(session, name, zone)["id"]
         if recursive and is_coll:
             db.executemany(
                 "DELETE FROM access WHERE object_id=? AND user_id=?",
@@ -60,8 +61,8 @@ def _atomic_apply_acl_operations(session: Session, request: Request) -> Reply:
     with session.catalog.transaction(durable=True) as db:
         for number, op in enumerate(data.get("operations") or []):
             try:
-                user = user_or_group_id(session, str(op["entity_name"]), str(op.get("zone") or ""))
-                set_access(db, object_id, user, access_level(str(op["acl"])))
+                user = require_user(session, str(op["entity_name"]), str(op.get("zone") or ""))
+                set_access(db, object_id, user["id"], access_level(str(op["acl"])))
             except (KeyError, TypeError):
                 raise operation_error(
                     ErrorCode.SYS_INTERNAL_ERR, "Operation is not complete.", op, number

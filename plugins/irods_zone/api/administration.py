@@ -10,7 +10,7 @@ import time
 from .. import group_quotas, specific_queries
 from .. import resource_administration as resources
 from .. import user_administration as users
-from ..access_control import access_level, set_access
+from ..access_control import access_level, require_user, set_access
 from ..api_messages import Reply, Request
 from ..api_numbers import Api
 from ..api_registry import handles
@@ -62,7 +62,7 @@ def _admin(session: Session, db: sqlite3.Connection, arguments: list[str]) -> No
         case "add", "group":
             users.add_user(session, db, arguments[2], users.GROUP, "")
         case "rm", "user":
-            users.remove_user(session, db, users.require_user(session, arguments[2], arguments[3]))
+            users.remove_user(session, db, require_user(session, arguments[2], arguments[3]))
         case "rm", "group":
             users.remove_user(session, db, users.require_group(session, arguments[2]))
         case "modify", "user":
@@ -128,7 +128,7 @@ def _zone_acl(session: Session, db: sqlite3.Connection, arguments: list[str]) ->
     level, coll = access_level(arguments[2]), session.catalog.collection(arguments[4])
     if arguments[4] not in ("/", f"/{session.zone.name}") or coll is None:
         raise IrodsError(ErrorCode.CAT_INVALID_ARGUMENT, f"{arguments[2]} {arguments[4]}")
-    set_access(db, coll["id"], users.require_user(session, arguments[3])["id"], level)
+    set_access(db, coll["id"], require_user(session, arguments[3])["id"], level)
 
 
 @handles(Api.USER_ADMIN_AN)
@@ -195,6 +195,6 @@ def _get_temp_password_for_other(session: Session, request: Request) -> Reply:
     """Make a temporary password for another user; administrators only."""
     if not session.is_admin:
         raise IrodsError(ErrorCode.CAT_INSUFFICIENT_PRIVILEGE_LEVEL, "administrators only")
-    user = users.require_user(session, request.node.get("targetUser"))
+    user = require_user(session, request.node.get("targetUser"))
     seed = _make_temporary_password(session, user, session.proxy_password)
     return Reply(0, pack("getTempPasswordForOtherOut_PI", stringToHashWith=seed))

@@ -17,6 +17,7 @@ from ..framing import PROGRESS, PROGRESS_SEEN, read_exact
 from ..namespace import (
     create_collection,
     descendant_range,
+    elevate_for_trash,
     is_home,
     is_protected,
     is_trash_home,
@@ -48,6 +49,7 @@ def _rm_coll(session: Session, request: Request) -> Reply:
             raise IrodsError(ErrorCode.CAT_UNKNOWN_COLLECTION, path)
         if is_protected(session, path):
             raise IrodsError(ErrorCode.CAT_NO_ACCESS_PERMISSION, path)
+        elevate_for_trash(session, path, keywords)
         require_access(session, coll["id"], OWN)
         inner = session.catalog.rows(
             "SELECT id, name FROM coll WHERE name>=? AND name<?", *descendant_range(path)
@@ -65,26 +67,31 @@ def _rm_coll(session: Session, request: Request) -> Reply:
         if "forceFlag" not in keywords and not in_trash and not unregister:
             move_to_trash(session, path)
             return Reply()
-        objects: dict[int, list[sqlite3.Row]] = {}
-        for row in rows:
-            objects.setdefault(row["id"], []).append(row)
-        files: list[str] = []
-        for replicas in objects.values():
-            require_access(session, replicas[0]["id"], OWN)
-            keep = {x["path"] for x in replicas if not is_vault_file(session, x)}
-            files += [p for p in delete_data_object(session, db, replicas) if p not in keep]
+        files = _delete_data_objects(session, db, rows)
         if is_trash_home(session, path):
-            ids.remove(coll["id"])  # emptied, not removed
+            ids.remove(coll["id"])  # it is emptied, but not removed
         for coll_id in ids:
             delete_dependents(db, coll_id)
         db.executemany("DELETE FROM coll WHERE id=?", [(coll_id,) for coll_id in ids])
-        if unregister:
-            files = []
-        schedule(db, files)
-    delete_scheduled(session.catalog, files)
+        schedule(db, [] if unregister else files)
+    if not unregister:
+        delete_scheduled(session.catalog, files)
     names = {c["id"]: c["name"] for c in (coll, *inner)}
-    removed = [f"{names[x[0]['coll_id']]}/{x[0]['name']}" for x in objects.values()]
+    removed = list(dict.fromkeys(f"{names[row['coll_id']]}/{row['name']}" for row in rows))
     return Reply(0, _operation_stat(_report_progress(session, removed), ""))
+
+
+def _delete_data_objects(
+    session: Session, db: sqlite3.Connection, rows: list[sqlite3.Row]
+) -> list[str]:
+    """Delete the data objects of these replicas from the catalog; return their vault files."""
+    objects: dict[int, list[sqlite3.Row]] = {}
+    for row in rows:
+        objects.setdefault(row["id"], []).append(row)
+    for replicas in objects.values():
+        require_access(session, replicas[0]["id"], OWN)
+        delete_data_object(session, db, replicas)
+    return [row["path"] for row in rows if is_vault_file(session, row)]
 
 
 def _report_progress(session: Session, removed: list[str]) -> int:

@@ -23,7 +23,7 @@ from ..data_objects import (
 from ..deferred_deletion import delete_scheduled, schedule
 from ..error_codes import ErrorCode
 from ..errors import IrodsError
-from ..namespace import move_to_trash
+from ..namespace import elevate_for_trash, move_to_trash
 from ..put_options import PutOptions
 from ..replica_access import close_replica, open_replica, require_replicas
 from ..resource_hierarchy import target_leaf
@@ -141,6 +141,7 @@ def _data_obj_unlink(session: Session, request: Request) -> Reply:
     unregister = request.node.number("oprType") == UNREG_OPR
     path = canonical_path(request.node.get("objPath"))
     with session.catalog.transaction(durable=True) as db:
+        elevate_for_trash(session, path, keywords)
         rows = require_replicas(session, path, OWN)
         if "forceFlag" not in keywords and not unregister:
             move_to_trash(session, path)

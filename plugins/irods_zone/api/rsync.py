@@ -14,8 +14,10 @@ from ..replica_access import require_replicas
 from ..session import Session
 from ..xml_structures import Node, data_object_input, parse
 
-GET, PUT, MODIFIED = 99999991, 99999990, 99999992  # what the client is to do, or was done
-# The client's names: where the mode says "local to iRODS" it wants the object in its file.
+# SYS_RSYNC_TARGET_MODIFIED, SYS_SVR_TO_CLI_PUT_ACTION and _GET_ACTION: what was done, or what the
+# client is to do.
+MODIFIED, PUT, GET = 99999992, 99999990, 99999991
+# The client means the opposite of what the modes say.
 _MODES = {"LOCAL_TO_IRODS": GET, "IRODS_TO_LOCAL": PUT}
 
 

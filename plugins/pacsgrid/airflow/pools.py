@@ -48,7 +48,7 @@ def slots(pool: str) -> int:
     """Return how many slots a pool of pacsgrid gets when it is created."""
     from pacsgrid.config import site_names
 
-    for source, at_once in site_names().at_once.items():
+    for source, associations in site_names().max_associations.items():
         if pool == source_pool(source):
-            return at_once
+            return associations
     return ZONE_SLOTS

@@ -6,7 +6,6 @@ import argparse
 import logging
 
 from pacsgrid.cli.arguments import add_site
-from pacsgrid.config import load_site
 
 
 def add_receive(parser: argparse.ArgumentParser) -> None:
@@ -20,6 +19,7 @@ def add_receive(parser: argparse.ArgumentParser) -> None:
 
 def run_receive(given: argparse.Namespace) -> int:
     """Receive until a signal; returns 0."""
+    from pacsgrid.config import load_site
     from pacsgrid.pacs.storage_scp.run import serve
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")

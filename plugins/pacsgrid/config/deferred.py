@@ -24,15 +24,18 @@ class DeferredSettings(Mapping[str, _T]):
         self._known = dict(known)
 
     def __getitem__(self, name: str) -> _T:
+        """Return the settings of a name, and make them if this is the first use."""
         value = self._known[name]
         if callable(value):
             value = self._known[name] = value()
         return value
 
     def __iter__(self) -> Iterator[str]:
+        """Return the names; this makes no settings."""
         return iter(self._known)
 
     def __len__(self) -> int:
+        """Return the number of names."""
         return len(self._known)
 
 

@@ -15,6 +15,7 @@ from pacsgrid.config.projects import ProjectSection
 from pacsgrid.config.secrets import read_key
 from pacsgrid.errors import ConfigError
 
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _USER = re.compile(r"^[^#\s]+#[^#\s]+$")
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
 
@@ -57,7 +58,6 @@ class Token(Section):
     user: str = Field(description="The iRODS user (`name#zone`) whose rights its bearer has.")
     sha256: str = Field(
         default="",
-        pattern="^([0-9a-f]{64})?$",
         repr=False,
         description="SHA-256 of the token, in lower-case hex; or set `token_file`.",
     )
@@ -69,6 +69,13 @@ class Token(Section):
     )
 
     _check_user = field_validator("user")(_check_user)
+
+    @field_validator("sha256")
+    @classmethod
+    def _check_digest(cls, value: str) -> str:
+        if value and not _SHA256.fullmatch(value):
+            raise ValueError("write 64 lower-case hex digits, as sha256sum prints them")
+        return value
 
     @model_validator(mode="after")
     def _check_one_given(self) -> Token:

@@ -34,8 +34,8 @@ class SiteNames:
         The home zone of each project.
     nightly
         The source and the project of each nightly synchronisation.
-    at_once
-        How many associations each source allows at once.
+    max_associations
+        How many associations or retrievals may use each source at once.
     mail_to, mail_connection
         The mail addresses to tell of a failed task, and the Airflow connection that sends it.
     """
@@ -47,7 +47,7 @@ class SiteNames:
     time_zone: str = "Europe/Prague"
     homes: Mapping[str, str] = field(default_factory=dict)
     nightly: tuple[tuple[str, str], ...] = ()
-    at_once: Mapping[str, int] = field(default_factory=dict)
+    max_associations: Mapping[str, int] = field(default_factory=dict)
     mail_to: tuple[str, ...] = ()
     mail_connection: str = ""
 
@@ -84,7 +84,7 @@ def _names(file: Path, changed: tuple[int, ...]) -> SiteNames:
         nightly=tuple(
             (source, name) for name, project in site.projects.items() for source in project.nightly
         ),
-        at_once={name: source.max_associations for name, source in site.sources.items()},
+        max_associations={name: source.max_associations for name, source in site.sources.items()},
         mail_to=tuple(site.alerts.mail_to) if site.alerts else (),
         mail_connection=site.alerts.connection if site.alerts else "",
     )

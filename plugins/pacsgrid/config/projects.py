@@ -76,8 +76,8 @@ class ProjectSection(Section):
         default=(), description="The zones that hold further copies, the preferred first."
     )
     key_file: Path = Field(
-        description="File with the project's secret key, at least 32 random bytes. All pseudonyms "
-        "derive from it: keep a backup, and never change it."
+        description="File with the project's secret key: 32 random bytes (at least 16). All "
+        "pseudonyms derive from it: keep a backup, and never change it."
     )
     replication: ReplicationPolicy = Field(
         default=ReplicationPolicy(),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 
 from pacsgrid.config.base import Section
 from pacsgrid.config.secrets import read_secret
@@ -14,12 +15,15 @@ from pacsgrid.connections import KINDS, look_up
 from pacsgrid.errors import ConfigError
 from pacsgrid.validation import describe_errors
 
+Kind = Literal["dimse", "dicomweb", "folder", "received"]
+Retrieve = Literal["get", "move", "web"]
+_HOURS = re.compile(r"([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d")
+
 
 class SourceSection(Section):
     """One entry of `sources`: a PACS, or a folder, that studies come from."""
 
-    kind: str = Field(
-        pattern="^(dimse|dicomweb|folder|received)$",
+    kind: Kind = Field(
         description="`dimse` (C-FIND with C-GET or C-MOVE) or `dicomweb` (QIDO-RS, WADO-RS) for a "
         "PACS, `folder` for a folder that people put files into, `received` for the folder that "
         "the receiver writes to.",
@@ -35,14 +39,13 @@ class SourceSection(Section):
     calling_ae_title: str = Field(
         default="PACSGRID", max_length=16, description="Our AE title, as the PACS knows us."
     )
-    retrieve: str = Field(
+    retrieve: Retrieve | Literal[""] = Field(
         default="",
-        pattern="^(get|move|web)?$",
         description="How studies are retrieved: `get` (C-GET), `move` (C-MOVE) or `web` "
         "(DICOMweb). By default `web` for kind `dicomweb`, otherwise `get`, which needs no port "
         "of ours.",
     )
-    fall_back: tuple[Literal["get", "move", "web"], ...] = Field(
+    fall_back: tuple[Retrieve, ...] = Field(
         default=(),
         description="Other ways to retrieve, tried in this order when the first one fails. What "
         "was retrieved already is not asked for again.",
@@ -93,8 +96,9 @@ class SourceSection(Section):
     most_answers: int = Field(
         default=0,
         ge=0,
-        description="How many studies the PACS returns to one query at most; longer nightly "
-        "queries are split. 0 where it has no limit.",
+        description="How many studies the PACS returns to one query at most; 0 where it has no "
+        "limit. So many answers are an error, because others may be missing; the nightly "
+        "synchronisation asks in parts.",
     )
     connect_seconds: float = Field(
         default=10.0,
@@ -132,7 +136,6 @@ class SourceSection(Section):
     )
     hours: str = Field(
         default="",
-        pattern=r"^(([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d)?$",
         description="When the PACS may be asked, in local time, such as `20:00-06:00`. By default "
         "at any time.",
     )
@@ -146,6 +149,13 @@ class SourceSection(Section):
         ge=0,
         description="How long a PACS that keeps failing is left alone, in seconds.",
     )
+
+    @field_validator("hours")
+    @classmethod
+    def _check_hours(cls, value: str) -> str:
+        if value and not _HOURS.fullmatch(value):
+            raise ValueError("write a time span of the day such as 20:00-06:00")
+        return value
 
 
 class SourceSettings(SourceSection):

@@ -6,15 +6,15 @@ from .anonymise import anonymise_file
 from .check import Checker, check_file
 from .identifiers import StudyIdentifiers, collect_identifiers
 from .patient import merge_patient_prints, patient_conflict
-from .processing import Batch, StudyProcessor
+from .processing import ProcessedFiles, StudyProcessor
 from .profile import Profile, load_profile
 from .pseudonyms import Pseudonyms
 from .report import REPORT_NAME, join_reports, study_report
 
 __all__ = [
     "REPORT_NAME",
-    "Batch",
     "Checker",
+    "ProcessedFiles",
     "Profile",
     "Pseudonyms",
     "StudyIdentifiers",

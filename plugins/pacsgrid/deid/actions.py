@@ -105,6 +105,7 @@ class ActionContext:
     cleaner: TextCleaner = field(init=False)
 
     def __post_init__(self) -> None:
+        """Prepare the cleaner of texts."""
         options = self.profile.options
         if "device" in options:
             object.__setattr__(self, "identifiers", self.identifiers.without_devices)

@@ -100,6 +100,7 @@ class AtomicBatch:
         sync_directories({*folders, *(folder.parent for folder in folders)})
 
     def __enter__(self) -> Self:
+        """Return this object."""
         return self
 
     def __exit__(
@@ -108,5 +109,6 @@ class AtomicBatch:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        """Remove the files that were not committed."""
         for target in list(self._pending):
             self.discard(target)

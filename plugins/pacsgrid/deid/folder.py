@@ -25,7 +25,7 @@ from ..uids import named, place
 from .check import Counts
 from .journal import Journal, StudyEntry
 from .patient import merge_patient_prints, patient_conflict
-from .processing import Batch, Outcome, StudyHeaders, StudyJob, StudyProcessor
+from .processing import FileOutcome, ProcessedFiles, StudyHeaders, StudyJob, StudyProcessor
 from .profile import Profile
 from .pseudonyms import Pseudonyms
 from .quarantine import Quarantine
@@ -207,7 +207,7 @@ class _FolderStudy(StudyJob):
     made: int = 0
     copies: int = 0
     told: set[Path] = field(default_factory=set)
-    refused: Outcome | None = None
+    refused: FileOutcome | None = None
     patient: PatientPrint = field(default_factory=PatientPrint)
 
 
@@ -328,7 +328,7 @@ class FolderRun:
                 self._on_progress(summary)
         return summary
 
-    def _check_study(self, study: _FolderStudy, batch: Batch, subjects: set[str]) -> None:
+    def _check_study(self, study: _FolderStudy, batch: ProcessedFiles, subjects: set[str]) -> None:
         """Give up a study if one file was refused, or if it is of two patients."""
         # A file whose header cannot be read belongs to no study.
         refused = (one for one in batch.held if one.refused and study.known.headers)
@@ -359,8 +359,8 @@ class FolderRun:
         else:
             self._patients[subject] = known | patient
 
-    def _count(self, study: _FolderStudy, batch: Batch) -> None:
-        copies = sum(one.copy for one in batch.outcomes if one.made)
+    def _count(self, study: _FolderStudy, batch: ProcessedFiles) -> None:
+        copies = sum(one.is_copy for one in batch.outcomes if one.made)
         for tally in (study, self._summary):
             tally.made += len(batch.made)
             tally.copies += copies
@@ -457,7 +457,7 @@ class FolderRun:
         """Return the final folder of a study's results."""
         return place(self._out / named(entry.subject), entry.study_uid)
 
-    def _take_batch(self, journal: Journal, study: _FolderStudy, batch: Batch) -> None:
+    def _take_batch(self, journal: Journal, study: _FolderStudy, batch: ProcessedFiles) -> None:
         self._check_study(study, batch, {journal.entry(study.ref).subject})
         if not study.dropped:
             self._record_batch(journal, study, batch)
@@ -488,7 +488,7 @@ class FolderRun:
                 journal.mark_settled(ref)
         shutil.rmtree(study.out, ignore_errors=True)
 
-    def _record_batch(self, journal: Journal, study: _FolderStudy, batch: Batch) -> None:
+    def _record_batch(self, journal: Journal, study: _FolderStudy, batch: ProcessedFiles) -> None:
         ref, keys = study.ref, study.keys
         entry = journal.entry(ref)
         for outcome in batch.held:

@@ -129,9 +129,11 @@ class StudyIdentifiers:
     institutions: frozenset[str] = frozenset()
 
     def __repr__(self) -> str:
+        """Return a text that holds no identifying value."""
         return f"StudyIdentifiers({len(self.names)} names, {len(self.ids)} ids)"
 
     def __or__(self, other: StudyIdentifiers) -> StudyIdentifiers:
+        """Return the values of both; a name is staff's only if neither has it as the patient's."""
         return StudyIdentifiers(
             self.names | other.names,
             self.ids | other.ids,

@@ -208,7 +208,9 @@ class Journal:
             self._stream.close()
 
     def __enter__(self) -> Self:
+        """Return this object."""
         return self
 
     def __exit__(self, *raised: object) -> None:
+        """Close the file."""
         self.close()

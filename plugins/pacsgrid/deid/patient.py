@@ -106,6 +106,11 @@ def patient_conflict(apart: str) -> HeldError:
     ----------
     apart
         The attribute in which the two patients differ.
+
+    Returns
+    -------
+    HeldError
+        ``patient-conflict``.
     """
     return HeldError(
         "patient-conflict",

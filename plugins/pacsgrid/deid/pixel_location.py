@@ -112,8 +112,8 @@ def _span(
         if image:
             raise HeldError(
                 "no-pixels",
-                "an image without pixel data (7FE0,0010): fetch it from its origin again, or leave "
-                "it out if the origin has only its header",
+                "an image without pixel data (7FE0,0010): get it with its pixels from its origin, "
+                "or leave it out if the origin has only its header",
             )
         return None
     tag, vr, value, length = walker.read_element(start, little, implicit)

@@ -72,6 +72,7 @@ class StudyHeaders:
     headers: tuple[ScannedHeader, ...] = ()
 
     def __or__(self, other: StudyHeaders) -> StudyHeaders:
+        """Return the headers of both."""
         return StudyHeaders(
             self.identifiers | other.identifiers,
             self.identity | other.identity,
@@ -90,7 +91,7 @@ class StudyHeaders:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class FileOutcome:
     """What became of one file: its result, or the reason why it is held.
 
     Attributes
@@ -113,7 +114,7 @@ class Outcome:
     code: str = ""
     detail: str = ""
     refused: bool = False
-    copy: bool = False
+    is_copy: bool = False
 
     def error(self) -> HeldError:
         """Return the reason as an error to raise."""
@@ -121,7 +122,7 @@ class Outcome:
 
 
 @dataclass
-class Batch:
+class ProcessedFiles:
     """What became of some files of a study.
 
     Attributes
@@ -134,17 +135,17 @@ class Batch:
         How UIDs were replaced.
     """
 
-    outcomes: list[Outcome] = field(default_factory=list)
+    outcomes: list[FileOutcome] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)
     references: References = field(default_factory=References)
 
     @property
     def made(self) -> list[AnonymisedInstance]:
         """The results, one for all copies of an instance."""
-        return [one.made for one in self.outcomes if one.made and not one.copy]
+        return [one.made for one in self.outcomes if one.made and not one.is_copy]
 
     @property
-    def held(self) -> list[Outcome]:
+    def held(self) -> list[FileOutcome]:
         """The files without a result."""
         return [outcome for outcome in self.outcomes if not outcome.made]
 
@@ -192,7 +193,7 @@ class StudyJob:
     error: HeldError | None = None
     _seen: References = field(default_factory=References)
 
-    def accept(self, batch: Batch) -> bool:
+    def accept(self, batch: ProcessedFiles) -> bool:
         """Take in how a batch replaced UIDs, and stop the study if earlier ones did otherwise.
 
         Returns
@@ -250,7 +251,7 @@ class StudyProcessor:
         )
         return known
 
-    def process_studies(self, jobs: Iterable[_J]) -> Iterator[tuple[_J, Batch | None]]:
+    def process_studies(self, jobs: Iterable[_J]) -> Iterator[tuple[_J, ProcessedFiles | None]]:
         """Anonymise files of several studies at once, and check the results.
 
         A result goes to ``<job.out>/<series UID>/<SOP UID>.dcm``, and is on disk when its batch is
@@ -265,7 +266,7 @@ class StudyProcessor:
         ------
         job : StudyJob
             The study.
-        batch : Batch or None
+        batch : ProcessedFiles or None
             Some of its files, as they are done, in no order; None when the study is finished.
 
         Raises
@@ -274,10 +275,10 @@ class StudyProcessor:
             A result cannot be written.
         """
         waiting = iter(jobs)
-        running: dict[Future[Batch], tuple[_J, _FileTask]] = {}
-        here: deque[tuple[Future[Batch], _FileTask]] = deque()
+        running: dict[Future[ProcessedFiles], tuple[_J, _FileTask]] = {}
+        local_queue: deque[tuple[Future[ProcessedFiles], _FileTask]] = deque()
 
-        def under_way(job: _J) -> bool:
+        def is_running(job: _J) -> bool:
             return any(whose is job for whose, _ in running.values())
 
         while True:
@@ -287,12 +288,14 @@ class StudyProcessor:
                     break
                 if conflicts := _conflicting_files(job):
                     yield job, conflicts
-                running.update((future, (job, task)) for future, task in self._start_job(job, here))
-                if not under_way(job):
+                running.update(
+                    (future, (job, task)) for future, task in self._start_job(job, local_queue)
+                )
+                if not is_running(job):
                     yield job, None
             if not running:
                 return
-            for future in self._completed(running, here):
+            for future in self._completed(running, local_queue):
                 job, task = running.pop(future)
                 if job.dropped:
                     batch = None
@@ -306,12 +309,12 @@ class StudyProcessor:
                     for other in [f for f, (whose, _) in running.items() if whose is job]:
                         if other.cancel():
                             del running[other]
-                if not under_way(job):
+                if not is_running(job):
                     yield job, None
 
     def _start_job(
-        self, job: StudyJob, here: deque[tuple[Future[Batch], _FileTask]]
-    ) -> list[tuple[Future[Batch], _FileTask]]:
+        self, job: StudyJob, local_queue: deque[tuple[Future[ProcessedFiles], _FileTask]]
+    ) -> list[tuple[Future[ProcessedFiles], _FileTask]]:
         duplicates = job.known.duplicates
         files, copies = duplicates.select(job.files)
         # When no header could be read, nothing is known to search the results for.
@@ -323,8 +326,8 @@ class StudyProcessor:
         ]
         if self._pool is not None:
             return [(self._submit(_process_files, task), task) for task in tasks]
-        made: list[tuple[Future[Batch], _FileTask]] = [(Future(), task) for task in tasks]
-        here.extend(made)
+        made: list[tuple[Future[ProcessedFiles], _FileTask]] = [(Future(), task) for task in tasks]
+        local_queue.extend(made)
         return made
 
     def _submit(self, work: Callable[..., _R], task: tuple[object, ...]) -> Future[_R]:
@@ -347,19 +350,19 @@ class StudyProcessor:
             except BrokenProcessPool:
                 return None
 
-    def _retry(self, task: _FileTask) -> Batch:
+    def _retry(self, task: _FileTask) -> ProcessedFiles:
         """Run a task again that was lost with its process; file by file if it dies again."""
         batch = self._run_isolated(_process_files, task)
         if batch is not None:
             return batch
         study, files = task
-        total = Batch()
+        total = ProcessedFiles()
         for path in files:
             one = self._run_isolated(_process_files, (study, [path])) if len(files) > 1 else None
             if one is None:
                 both = [path, *study.copies.get(path, ())]
                 total.outcomes += [
-                    Outcome(each, None, *_PROCESS_DIED, refused=True) for each in both
+                    FileOutcome(each, None, *_PROCESS_DIED, refused=True) for each in both
                 ]
                 continue
             total.outcomes += one.outcomes
@@ -369,12 +372,12 @@ class StudyProcessor:
 
     def _completed(
         self,
-        running: Iterable[Future[Batch]],
-        here: deque[tuple[Future[Batch], _FileTask]],
-    ) -> list[Future[Batch]]:
+        running: Iterable[Future[ProcessedFiles]],
+        local_queue: deque[tuple[Future[ProcessedFiles], _FileTask]],
+    ) -> list[Future[ProcessedFiles]]:
         """Return finished tasks in the order of submission; without a pool, run the next here."""
-        while here:
-            future, task = here.popleft()
+        while local_queue:
+            future, task = local_queue.popleft()
             if future.set_running_or_notify_cancel():
                 future.set_result(_process_files(self._settings, *task))
                 return [future]
@@ -383,7 +386,7 @@ class StudyProcessor:
 
     def process_in_batches(
         self, files: Sequence[Path], known: StudyHeaders, out: Path
-    ) -> Iterator[Batch]:
+    ) -> Iterator[ProcessedFiles]:
         """Anonymise and check files of one study; see `process_studies`.
 
         Parameters
@@ -397,7 +400,7 @@ class StudyProcessor:
 
         Yields
         ------
-        Batch
+        ProcessedFiles
             Some of the files, as they are done.
 
         Raises
@@ -414,7 +417,7 @@ class StudyProcessor:
         if job.error is not None:
             raise job.error
 
-    def process_study(self, files: Sequence[Path], out: Path) -> Batch:
+    def process_study(self, files: Sequence[Path], out: Path) -> ProcessedFiles:
         """Read the headers of one study's files, anonymise the files and check the results.
 
         Parameters
@@ -426,7 +429,7 @@ class StudyProcessor:
 
         Returns
         -------
-        Batch
+        ProcessedFiles
             One outcome for each file, in the order of `files`.
 
         Raises
@@ -436,7 +439,7 @@ class StudyProcessor:
         StorageError
             A result cannot be written.
         """
-        total = Batch()
+        total = ProcessedFiles()
         known = reduce(or_, self.read_headers(files).values(), StudyHeaders())
         for batch in self.process_in_batches(files, known, out):
             total.outcomes += batch.outcomes
@@ -495,6 +498,7 @@ class StudyProcessor:
             self._pool = None
 
     def __enter__(self) -> Self:
+        """Return this object."""
         return self
 
     def __exit__(
@@ -503,6 +507,7 @@ class StudyProcessor:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        """Stop the worker processes."""
         self.close()
 
 
@@ -545,17 +550,17 @@ def _scan_headers(settings: _Settings, files: Sequence[Path]) -> dict[str, Study
     }
 
 
-def _process_files(settings: _Settings, study: _StudyTask, files: Sequence[Path]) -> Batch:
+def _process_files(settings: _Settings, study: _StudyTask, files: Sequence[Path]) -> ProcessedFiles:
     anonymiser, checker = _study_tools(settings, study)
     with pydicom_suppressed(), AtomicBatch() as landing:
-        outcomes: list[Outcome] = []
+        outcomes: list[FileOutcome] = []
         for path in files:
             one = _process_file(anonymiser, checker, path, study.out, landing)
             outcomes.append(one)
             for copy in study.copies.get(path, ()):
-                outcomes.append(replace(one, source=copy, copy=True))
+                outcomes.append(replace(one, source=copy, is_copy=True))
         landing.commit()
-    return Batch(outcomes, *checker.take_results())
+    return ProcessedFiles(outcomes, *checker.take_results())
 
 
 def _study_tools(settings: _Settings, study: _StudyTask) -> tuple[Anonymiser, Checker]:
@@ -569,26 +574,26 @@ def _study_tools(settings: _Settings, study: _StudyTask) -> tuple[Anonymiser, Ch
 
 def _process_file(
     anonymiser: Anonymiser, checker: Checker, path: Path, out: Path, landing: AtomicBatch
-) -> Outcome:
+) -> FileOutcome:
     try:
         made = anonymiser.anonymise(path, out, landing)
     except HeldError as error:
-        return Outcome(path, None, error.code, error.detail)
+        return FileOutcome(path, None, error.code, error.detail)
     except _FATAL:
         raise
     except BaseException as error:  # a panic of a Rust decoder is no Exception
-        return Outcome(path, None, *_failure_reason(error, "anonymiser"))
+        return FileOutcome(path, None, *_failure_reason(error, "anonymiser"))
     try:
         checker.check(path, landing.temporary_path(made.path))
     except HeldError as error:
         landing.discard(made.path)
-        return Outcome(path, None, error.code, error.detail, refused=True)
+        return FileOutcome(path, None, error.code, error.detail, refused=True)
     except _FATAL:
         raise
     except BaseException as error:
         landing.discard(made.path)
-        return Outcome(path, None, *_failure_reason(error, "checker"))
-    return Outcome(path, made)
+        return FileOutcome(path, None, *_failure_reason(error, "checker"))
+    return FileOutcome(path, made)
 
 
 def _failure_reason(error: BaseException, who: str) -> tuple[str, str]:
@@ -608,7 +613,7 @@ def _failure_reason(error: BaseException, who: str) -> tuple[str, str]:
     )
 
 
-def _conflicting_files(job: StudyJob) -> Batch | None:
+def _conflicting_files(job: StudyJob) -> ProcessedFiles | None:
     clashing = job.known.duplicates.conflicting
-    held = [Outcome(path, None, *_DUPLICATE_CONFLICT) for path in job.files if path in clashing]
-    return Batch(held) if held else None
+    held = [FileOutcome(path, None, *_DUPLICATE_CONFLICT) for path in job.files if path in clashing]
+    return ProcessedFiles(held) if held else None

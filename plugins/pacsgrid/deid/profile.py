@@ -152,10 +152,10 @@ class _Common(StrictModel):
         description="Which images are searched for text, and which wait for a steward.",
     )
     hold_burned_in: bool = Field(
-        default=True,
+        default=False,
         strict=True,
         description="Whether instances with BurnedInAnnotation (0028,0301) `YES` wait for a "
-        "steward. By default only where `pixels.look` is `none`: elsewhere the text is removed.",
+        "steward. By default they do where `pixels.look` is `none`: elsewhere the text is removed.",
     )
     text: Literal["drop", "harmless", "clean"] = Field(
         default="harmless",

@@ -32,6 +32,7 @@ class Pseudonyms:
         self._key = hmac.new(key, _VERSION + b"\0" + project.encode(), hashlib.sha256).digest()
 
     def __repr__(self) -> str:
+        """Return a text that holds no identifying value."""
         return "Pseudonyms(...)"
 
     def _mac(self, domain: str, value: str) -> bytes:

@@ -14,6 +14,7 @@ from pynetdicom.association import Association
 from pynetdicom.sop_class import Verification
 
 from pacsgrid.config import SourceSettings
+from pacsgrid.config.sources import Retrieve
 from pacsgrid.dimse import status
 from pacsgrid.dimse.association_settings import AssociationSettings
 from pacsgrid.dimse.pynetdicom_requestor import open_association
@@ -105,7 +106,7 @@ class EmbeddedPacs:
             self._server.stop(_STOP_SECONDS)
             self._server = None
 
-    def settings(self, retrieve: str = "get") -> SourceSettings:
+    def settings(self, retrieve: Retrieve = "get") -> SourceSettings:
         """Return the settings of this PACS as a source.
 
         Parameters

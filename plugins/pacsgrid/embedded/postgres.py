@@ -244,6 +244,7 @@ class EmbeddedPostgres:
         return subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
 
     def __enter__(self) -> Self:
+        """Start the server, see `start`."""
         self.start()
         return self
 
@@ -253,4 +254,5 @@ class EmbeddedPostgres:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        """Stop the server."""
         self.stop()

@@ -175,6 +175,7 @@ class Stack:
         self.postgres.__exit__(None, None, None)
 
     def __enter__(self) -> Self:
+        """Start everything; what has started is stopped when something does not start."""
         try:
             self.start()
         except BaseException:
@@ -188,6 +189,7 @@ class Stack:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        """Stop everything."""
         self.stop()
 
     # -- settings -------------------------------------------------------------------------

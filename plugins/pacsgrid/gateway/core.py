@@ -1,4 +1,4 @@
-"""The gateway's core, opened once by each process that serves something from it."""
+"""The gateway: index, access rights and objects of the served zones; one per process."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 class Gateway:
-    """What the zones hold, for whoever may read it there; used by any number of threads.
+    """What the zones hold, for users who may read it there; safe for any number of threads.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class Gateway:
     Raises
     ------
     ConfigError
-        The site file has no gateway, or its index cannot be made.
+        The site file has no ``gateway`` section, or its index cannot be created.
     """
 
     def __init__(self, site: Site) -> None:
@@ -64,10 +64,15 @@ class Gateway:
         self._refresher: threading.Thread | None = None
 
     def refresh(self) -> int:
-        """Bring the index up to date; returns how many studies' copies changed.
+        """Bring the index up to date.
 
-        What a zone that is away holds stays as it is known. When another process is at it, this
-        waits for it and looks again, which costs little.
+        Entries of an unreachable zone stay as they are. While another process refreshes, this
+        waits for it and then looks again, which costs little.
+
+        Returns
+        -------
+        int
+            Number of study copies that changed.
         """
         changed, away = 0, False
         with self.index.lock():
@@ -96,9 +101,9 @@ class Gateway:
         )
 
     def _note_withdrawals(self) -> None:
-        """Learn who withdrew, of the projects whose ledger is here; they are hidden at once.
+        """Hide withdrawn subjects at once, in projects whose ledger is at this site.
 
-        A partner that was away keeps its copies until it is back, and may be read before the
+        A partner zone that was unreachable still holds their copies, and may be read before the
         pipeline has erased them there.
         """
         for served_zone in self.zone_pool.served:
@@ -124,7 +129,7 @@ class Gateway:
             try:
                 if changed := self.refresh():
                     log.info("index: %d copies of studies changed", changed)
-            except Exception as error:  # the next time may be better, and queries go on
+            except Exception as error:  # the next refresh may succeed, and queries go on
                 log.error("index: %s", type(error).__name__)
             self._asked_all.set()
             self._stop.wait(self.settings.refresh_seconds)
@@ -135,8 +140,8 @@ class Gateway:
         Raises
         ------
         ZoneUnavailableError
-            No zone tells it, or the index is new and still being filled: what it has so far would
-            pass for all there is.
+            No zone answers, or the index is still being filled: an incomplete answer would look
+            complete.
         """
         filling = not self._whole and self._refresher is not None
         if filling and not self._asked_all.wait(self.settings.zone_seconds):
@@ -144,13 +149,41 @@ class Gateway:
         return self.access.read_access(user)
 
     def find(self, user: str, level: QueryLevel, keys: Mapping[str, str]) -> Iterator[Match]:
-        """Yield what matches and the user may read; see `find.find`."""
+        """Yield the matches that a user may read; see `queries.find`.
+
+        Parameters
+        ----------
+        user
+            The iRODS user, ``name#zone``.
+        level
+            Query/Retrieve Level (0008,0052).
+        keys
+            Values to match, by tag in 8 hex digits.
+
+        Yields
+        ------
+        Match
+            In an order that stays the same.
+        """
         return find(self.index, self.read_access(user), level, keys)
 
     def instances(
         self, user: str, study: str, series: str = "", sop: str = ""
     ) -> list[StoredInstance]:
-        """Return the instances that the user may read; see `find.instances`."""
+        """Return the instances of a study that a user may read; see `queries.instances`.
+
+        Parameters
+        ----------
+        user
+            The iRODS user, ``name#zone``.
+        study, series, sop
+            Study, Series and SOP Instance UID; an empty one stands for all.
+
+        Returns
+        -------
+        list of StoredInstance
+            Empty for a study that the user may not read.
+        """
         return instances(self.index, self.read_access(user), study, series, sop)
 
     def close(self) -> None:

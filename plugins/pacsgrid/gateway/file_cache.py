@@ -1,7 +1,7 @@
-"""Files of instances that are read frame by frame, kept on disk for a while.
+"""A cache on disk for instances that are read frame by frame.
 
-A viewer asks for each frame by itself; the zone is asked for the object once. Each file was
-compared with its checksum before it got its name. Anonymised, as everything the zones hold.
+Viewers request each frame by itself; the object is fetched from its zone once. A file gets its
+name only after its checksum was verified. Its content is anonymised, as everything in the zones.
 """
 
 from __future__ import annotations
@@ -19,14 +19,16 @@ from pacsgrid.gateway.object_reader import ObjectReader, StoredInstance
 
 
 class FileCache:
-    """Files by their checksums, those used longest ago removed first.
+    """Files named by their checksums; the least recently used are removed first.
 
     Parameters
     ----------
     folder
         The cache's own directory.
+    objects
+        Fetches a file that is not cached.
     most
-        Bytes that may be kept; the file asked for last is kept in any case.
+        Bytes to keep at most; the newest file stays in any case.
     """
 
     def __init__(self, folder: Path, objects: ObjectReader, most: int) -> None:
@@ -36,7 +38,7 @@ class FileCache:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def open(self, one: StoredInstance) -> BinaryIO:
-        """Return an instance's file, open for reading; errors as of `Objects.read`."""
+        """Return an instance's file, open for reading; errors as of `ObjectReader.read`."""
         path = self._folder / one.sha256
         try:
             file: BinaryIO = path.open("rb")
@@ -56,7 +58,9 @@ class FileCache:
                     digest.update(piece)
                     target.write(piece)
             if digest.hexdigest() != one.sha256:
-                raise ZoneError(f"instance {one.sop} is not as it was; verify it")
+                raise ZoneError(
+                    f"instance {one.sop}: the bytes differ from its checksum; verify the study"
+                )
             file: BinaryIO = Path(name).open("rb")  # noqa: SIM115 - the caller closes it
             os.replace(name, path)
             return file
@@ -79,7 +83,7 @@ class FileCache:
                 total -= size
 
     def keep_only(self, known: Collection[str]) -> None:
-        """Remove the files of objects that are in no zone any more."""
+        """Remove the files of objects that no zone holds any more."""
         for path in list(self._folder.iterdir()):
             if not path.name.startswith(".") and path.name not in known:
                 path.unlink(missing_ok=True)

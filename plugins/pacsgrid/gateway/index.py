@@ -1,7 +1,7 @@
-"""The index: what there is in the zones, by study, series and instance, in one SQLite file.
+"""The index: studies, series and instances of the zones, in one SQLite file.
 
-It only repeats what stands in the zones, so it is made anew when it is lost. One process at a
-time writes to it; others read meanwhile (write-ahead log).
+It only repeats what the zones hold, so a lost index is built again. One process at a time writes;
+others read meanwhile (write-ahead log).
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from pacsgrid.pipeline.jsonmodel import Json, portable
 from pacsgrid.pipeline.manifest import Manifest, ManifestEntry
 from pacsgrid.uids import is_uid
 
-# 2: attributes and headers as every JSON parser takes them.
+# 2: attributes and headers in JSON that every parser accepts.
 VERSION = 2
-# SQLite's application_id of an index in which all that is served was entered once.
+# SQLite's application_id of an index that has been filled completely once.
 _WHOLE = 0x70616373
 _BUSY_SECONDS = 30.0
 _SCHEMA = """
@@ -60,24 +60,32 @@ _DATE, _PATIENT, _CLASS = "00080020", "00100020", "00080016"
 
 @dataclass(frozen=True)
 class StudyCopy:
-    """What a zone's copy of a study was when it was read: manifest's checksum, good objects."""
+    """A zone's copy of a study when it was last read.
+
+    Attributes
+    ----------
+    manifest
+        The manifest's checksum.
+    objects
+        Number of good objects by series.
+    """
 
     manifest: str
     objects: Mapping[str, int]
 
 
 class Index:
-    """The file of the index, opened anew by each operation, so by any thread and process.
+    """The index file; each operation opens it, so any thread and process may use it.
 
     Parameters
     ----------
     path
-        The file; one that is no index of this version is replaced.
+        The file; an index of another version is replaced.
 
     Raises
     ------
     ConfigError
-        The file cannot be made.
+        The file cannot be created.
     """
 
     def __init__(self, path: Path) -> None:
@@ -105,7 +113,7 @@ class Index:
 
     @contextmanager
     def lock(self, wait: bool = True) -> Iterator[bool]:
-        """Be the only one who writes; yields False, without waiting, when another one is."""
+        """Hold the write lock; without `wait`, yield False if another process holds it."""
         handle = os.open(f"{self._path}.lock", os.O_CREAT | os.O_RDWR, 0o600)
         try:
             try:
@@ -131,7 +139,7 @@ class Index:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """Yield a connection whose queries all see the index as it is at the first of them."""
+        """Yield a connection whose queries see one snapshot of the index."""
         with self._connected() as db:
             db.execute("BEGIN")
             yield db
@@ -143,16 +151,16 @@ class Index:
             yield db
             db.execute("COMMIT")
 
-    # -- what the refresh asks and tells ---------------------------------------------------
+    # -- used by the refresh ---------------------------------------------------------------
 
     @property
     def is_complete(self) -> bool:
-        """Whether all that is served was entered once; a new index has yet to be filled."""
+        """Whether the index has been filled completely once."""
         with self._connected() as db:
             return bool(db.execute("PRAGMA application_id").fetchone()[0])
 
     def mark_complete(self) -> None:
-        """Note that all that is served has been entered."""
+        """Mark the index as completely filled."""
         with self._connected() as db:
             db.execute(f"PRAGMA application_id = {_WHOLE}")
 
@@ -167,7 +175,20 @@ class Index:
         return int(found[0])
 
     def copies(self, bit: int, project: str) -> dict[tuple[str, str], StudyCopy]:
-        """Return a zone's copies of a project's studies, by subject and study UID."""
+        """Return a zone's copies of a project's studies.
+
+        Parameters
+        ----------
+        bit
+            The zone's bit.
+        project
+            The project's name.
+
+        Returns
+        -------
+        dict
+            Copies by subject and Study Instance UID.
+        """
         with self.reading() as db:
             rows = db.execute(
                 "SELECT subject, uid, manifest, objects FROM copy JOIN study ON study = study.id"
@@ -184,14 +205,20 @@ class Index:
         good: Mapping[str, StoredObject],
         copy: StudyCopy,
     ) -> None:
-        """Enter a zone's copy of a study, as a whole or not at all.
+        """Enter a zone's copy of a study, completely or not at all.
 
         Parameters
         ----------
+        bit
+            The zone's bit.
+        manifest
+            The study's manifest.
         attributes
-            Each instance's own attributes by SOP UID, where the manifest has none.
+            Each instance's own attributes by SOP Instance UID, where the manifest has none.
         good
             The objects with a good replica in the zone, by ``<series UID>/<SOP UID>``.
+        copy
+            The copy as the catalog describes it, to find its next change.
         """
         with self._writing() as db:
             study = self._study(db, manifest)
@@ -217,7 +244,7 @@ class Index:
                 key, sha256, zones = before.pop((one.series, one.sop), (None, one.sha256, 0))
                 others = zones & ~bit
                 if others and sha256 != one.sha256:
-                    continue  # another zone has it with other bytes; it was first
+                    continue  # another zone entered it first, with other bytes
                 db.execute(
                     "INSERT INTO instance VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
                     " sha256 = excluded.sha256, size = excluded.size, zones = excluded.zones,"
@@ -265,7 +292,17 @@ class Index:
         return dict(db.execute("SELECT uid, id FROM series WHERE study = ?", (study,)).fetchall())
 
     def drop(self, bit: int, project: str, subject: str, uid: str) -> None:
-        """Forget a zone's copy of a study, and the study with its last copy."""
+        """Remove a zone's copy of a study, and the study with its last copy.
+
+        Parameters
+        ----------
+        bit
+            The zone's bit.
+        project, subject
+            The project's name and the subject's pseudonym.
+        uid
+            Study Instance UID.
+        """
         with self._writing() as db:
             found = db.execute(
                 "SELECT id FROM study WHERE project = ? AND subject = ? AND uid = ?",
@@ -282,7 +319,7 @@ class Index:
             self._sweep(db, found[0])
 
     def keep_only(self, served: Sequence[tuple[int, str]]) -> None:
-        """Forget the copies of zones and projects that are not served any more."""
+        """Remove the copies of zones and projects that are no longer served."""
         with self.reading() as db:
             gone = [
                 (bit, project, subject, uid)
@@ -296,7 +333,7 @@ class Index:
 
     @staticmethod
     def _sweep(db: sqlite3.Connection, study: int) -> None:
-        """Remove what no zone has any more of a study, and count what is left."""
+        """Remove the parts of a study that no zone holds any more, and count the rest."""
         mine = "(SELECT id FROM series WHERE study = ?)"
         db.execute(f"DELETE FROM instance WHERE zones = 0 AND series IN {mine}", (study,))
         db.execute(
@@ -317,40 +354,53 @@ class Index:
             (study,),
         )
 
-    # -- headers that were read once -------------------------------------------------------
+    # -- cached headers --------------------------------------------------------------------
 
     def metadata(self, sha256: str) -> bytes | None:
-        """Return what was kept of an object's header."""
+        """Return the cached header of an object, by its checksum; None if there is none."""
         with self.reading() as db:
             found = db.execute("SELECT content FROM metadata WHERE sha256 = ?", (sha256,))
             row = found.fetchone()
         return None if row is None else bytes(row[0])
 
     def keep_metadata(self, kept: Mapping[str, bytes]) -> None:
-        """Keep something of objects' headers, by the objects' checksums."""
+        """Cache headers by their objects' checksums."""
         with self._writing() as db:
             db.executemany("INSERT OR REPLACE INTO metadata VALUES (?, ?)", kept.items())
 
     def forget_metadata(self) -> set[str]:
-        """Drop what is kept of objects that are gone; returns the checksums of those there are."""
+        """Drop cached headers of objects that are gone; return the checksums that remain."""
         with self._writing() as db:
             db.execute("DELETE FROM metadata WHERE sha256 NOT IN (SELECT sha256 FROM instance)")
             return {sha256 for (sha256,) in db.execute("SELECT sha256 FROM instance")}
 
 
 def _named(one: ManifestEntry) -> bool:
-    """Whether what a manifest names an instance by is what it should be: it leads to paths."""
+    """Return whether an instance's UIDs and checksum are valid: paths are made of them."""
     return is_uid(one.series) and is_uid(one.sop) and bool(_SHA256.match(one.sha256))
 
 
 def first(attributes: Json, tag: str) -> str:
-    """Return an attribute's first value as text; empty for none."""
+    """Return an attribute's first value.
+
+    Parameters
+    ----------
+    attributes
+        Attributes in the DICOM JSON model.
+    tag
+        The attribute's tag in 8 hex digits.
+
+    Returns
+    -------
+    str
+        The value as text; empty if there is none.
+    """
     values = attributes.get(tag, {}).get("Value") or [""]
     return "" if values[0] is None or isinstance(values[0], dict) else str(values[0])
 
 
 def _text(attributes: Json) -> str:
-    # A partner's manifest may hold anything: one value must not spoil everybody's queries.
+    # A partner's manifest may hold anything; one value must not break everybody's queries.
     return json.dumps(
         portable(attributes), ensure_ascii=False, allow_nan=False, separators=(",", ":")
     )

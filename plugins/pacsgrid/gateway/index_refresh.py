@@ -1,7 +1,7 @@
-"""Keeping the index fresh: what changed in a zone is read again, nothing else.
+"""Refresh the index: read again what changed in a zone, and nothing else.
 
-Two catalog queries for each zone and project tell it: the manifests' checksums, and how many
-good replicas each series has.
+Two catalog queries for each zone and project find changes: the manifests' checksums, and the
+number of good replicas in each series.
 """
 
 from __future__ import annotations
@@ -37,27 +37,38 @@ _HEAD = 256 << 10
 
 @dataclass(frozen=True)
 class _There:
-    """A study's copy as the catalog tells it."""
+    """A study's copy as the catalog describes it."""
 
     manifest: str
     objects: Mapping[str, int]
 
 
 def refresh(index: Index, zone: grid.Zone, project: str, withdrawn: Some[str] = frozenset()) -> int:
-    """Bring the index up to date with a project in a zone; returns how many studies changed.
+    """Bring the index up to date with a project in a zone.
 
-    A study without its manifest is left as it is known: manifests are replaced now and then. It
-    is dropped when its collection is gone.
+    A study whose manifest is missing keeps its entry, because manifests are replaced now and
+    then. Its entry is removed when its collection is gone.
 
     Parameters
     ----------
+    index
+        The index to change.
+    zone
+        The zone to read.
+    project
+        The project's name.
     withdrawn
-        Subjects who withdrew: what a zone still has of them is not shown any more.
+        Subjects who withdrew; what a zone still holds of them is no longer shown.
+
+    Returns
+    -------
+    int
+        Number of studies that changed.
 
     Raises
     ------
     ZoneUnavailableError, ZoneError
-        The zone did not answer, or refused; the index is as it was, or partly up to date.
+        The zone did not answer, or refused; the index is unchanged or partly up to date.
     """
     bit = index.zone_bit(zone.settings.name)
     there, known = _there(zone, project), index.copies(bit, project)
@@ -76,7 +87,7 @@ def refresh(index: Index, zone: grid.Zone, project: str, withdrawn: Some[str] = 
         except sqlite3.OperationalError:
             raise
         except Exception as error:
-            # One manifest that is not as it should be must not keep the others out.
+            # One bad manifest must not keep the other studies out.
             log.error(
                 "study %s in zone %s: its manifest cannot be entered: %s",
                 uid,
@@ -119,7 +130,7 @@ def _there(zone: grid.Zone, project: str) -> dict[tuple[str, str], _There]:
     return {
         key: _There(manifests.get(key, ""), own)
         for key, own in objects.items()
-        if is_name(key[0]) and is_uid(key[1])  # other collections are no studies of ours
+        if is_name(key[0]) and is_uid(key[1])  # other collections are not studies
     }
 
 
@@ -132,7 +143,7 @@ def _enter(
         return 0
     manifest = Manifest.parse(text)
     if (manifest.project, manifest.subject, manifest.study) != (project, subject, uid):
-        log.error("study %s in zone %s has another one's manifest", uid, zone.settings.name)
+        log.error("study %s in zone %s has the manifest of another study", uid, zone.settings.name)
         return 0
     good: dict[str, StoredObject] = {}
     for one in stored_below(zone, path):
@@ -147,7 +158,7 @@ def _enter(
 def _with_headers(
     zone: grid.Zone, manifest: Manifest, good: Mapping[str, StoredObject]
 ) -> tuple[Manifest, dict[str, Json]]:
-    """Read the headers of the objects that a manifest tells no attributes of."""
+    """Read the headers of objects whose attributes the manifest lacks."""
     bare = {one.sop: one for one in manifest.instances if not one.own}
     present = [one for one in bare.values() if f"{one.series}/{one.sop}" in good]
     if not present:

@@ -1,4 +1,4 @@
-"""Attribute matching (PS3.4 C.2.2.2), on attributes in the DICOM JSON model."""
+"""Attribute matching (PS3.4 C.2.2.2) on attributes in the DICOM JSON model (PS3.18 F.2)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 _WILD = {"AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"}
 NUMBERS = {"DS", "IS", "FL", "FD", "SL", "SS", "UL", "US", "SV", "UV"}
 _DECIMAL = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
-# A backslash is a character of these, in the others it stands between values (PS3.5 6.2).
+# In these a backslash is a character; in the others it separates values (PS3.5 6.2).
 _ONE_VALUE = {"LT", "ST", "UR", "UT"}
 _RANGES = {"DA", "TM", "DT"}
 _ZONED = re.compile(r"^([\d.]*(?:[+-]\d{4})?)?-([\d.]*(?:[+-]\d{4})?)$")
@@ -19,14 +19,21 @@ _SINGLE_ZONED = re.compile(r"^[\d.]+[+-](?:0\d|1[0-4])[0-5]\d$")
 
 
 def matches(path: str, wanted: str, attributes: Mapping[str, Any]) -> bool:
-    """Whether attributes match one key.
+    """Return whether attributes match one key.
 
     Parameters
     ----------
     path
         The key's tag in 8 hex digits; in a sequence, the tags from the outermost, with dots.
     wanted
-        The value to match; empty, or of ``*`` only, for anything.
+        The value to match; empty or ``*`` for any.
+    attributes
+        The attributes by tag.
+
+    Returns
+    -------
+    bool
+        Whether any of the attribute's values matches.
     """
     if not wanted.strip("*"):
         return True
@@ -68,7 +75,7 @@ def _fits(vr: str, wanted: str, value: str) -> bool:
 
 
 def number_of(text: str) -> float | None:
-    """Return a number as DS and IS write it, in ASCII; None for what is none."""
+    """Return the number that a DS or IS holds; None if it is not one (PS3.5 6.2)."""
     return float(text) if _DECIMAL.fullmatch(text) else None
 
 
@@ -84,13 +91,26 @@ def _listed(wanted: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=64)
 def _pattern(several: Sequence[str], either_case: bool) -> Callable[[str], object]:
-    # Brackets mean something to fnmatch and nothing to DICOM.
+    # Brackets are wild cards of fnmatch but not of DICOM.
     wild = [one.strip().replace("[", "[[]") for one in several if "*" in one or "?" in one]
     return re.compile("|".join(map(translate, wild)), re.IGNORECASE if either_case else 0).match
 
 
 def bounds(vr: str, wanted: str) -> tuple[str, str]:
-    """Return the first and last value of a date, time or range; empty where it is open."""
+    """Return the ends of a range (PS3.4 C.2.2.2.5).
+
+    Parameters
+    ----------
+    vr
+        ``DA``, ``TM`` or ``DT``.
+    wanted
+        A value or a range, ``low-high``, open at either end.
+
+    Returns
+    -------
+    tuple of str
+        First and last value; empty for an open end.
+    """
     text = wanted.strip().replace(":", "") if vr == "TM" else wanted.strip()
     if vr == "DA":
         text = text.replace(".", "")
@@ -103,9 +123,23 @@ def bounds(vr: str, wanted: str) -> tuple[str, str]:
 
 
 def in_range(vr: str, wanted: str, value: str) -> bool:
-    """Whether a date or time lies in a range, ends included (PS3.4 C.2.2.2.5).
+    """Return whether a date or time lies in a range, ends included (PS3.4 C.2.2.2.5).
 
-    A time that is less precise than the other stands for all of its span.
+    The less precise of two times stands for its whole span.
+
+    Parameters
+    ----------
+    vr
+        ``DA``, ``TM`` or ``DT``.
+    wanted
+        A value or a range.
+    value
+        The date or time.
+
+    Returns
+    -------
+    bool
+        Whether it lies in the range.
     """
     low, high = bounds(vr, wanted)
     value = _plain(vr, value)

@@ -1,4 +1,4 @@
-"""Objects out of the zones: from the nearest good replica, and from another when that fails.
+"""Read objects from the nearest zone with a good replica, or from another if that fails.
 
 A small object is read whole and compared with its checksum before its first byte is given. A
 large one comes in pieces, and goes on at the same byte from the next replica or zone when one
@@ -29,7 +29,7 @@ from pacsgrid.grid.zone import translated_errors
 log = logging.getLogger(__name__)
 
 CHUNK = 4 << 20
-# Up to this size an object is proven before it is given.
+# Objects up to this size (bytes) are verified before any of them is returned.
 SMALL = 32 << 20
 AHEAD = 6
 
@@ -43,7 +43,7 @@ class StoredInstance:
     place
         Its series' collection below ``/<zone>/home/``.
     zones
-        The bits of the zones where a good replica may be read.
+        The mask of zones where a good replica may be read.
     sop_class, syntax
         Its SOP Class UID and the Transfer Syntax UID that it is stored in; may be empty.
     """
@@ -60,12 +60,12 @@ class StoredInstance:
     frames: int = 1
 
     def path(self, zone: str) -> str:
-        """Return its data object in a zone."""
+        """Return the path of its data object in a zone."""
         return f"/{zone}/home/{self.place}/{self.sop}.dcm"
 
 
 class ObjectReader:
-    """Reads instances; used by any number of threads."""
+    """Reads instances from the zones; safe for any number of threads."""
 
     def __init__(self, pool: ZonePool) -> None:
         self._pool = pool
@@ -73,7 +73,7 @@ class ObjectReader:
         self._lock = Lock()
 
     def read(self, one: StoredInstance) -> bytes:
-        """Return an instance's file, proven by its checksum.
+        """Return an instance's file, verified by its checksum.
 
         Raises
         ------
@@ -97,10 +97,22 @@ class ObjectReader:
         raise _nothing(one, away)
 
     def stream(self, one: StoredInstance, start: int = 0) -> Iterator[bytes]:
-        """Yield an instance's file from a byte on, in pieces; errors as of `read`.
+        """Yield an instance's file in pieces; errors as of `read`.
 
-        A large object whose bytes turn out not to be the right ones ends in a ZoneError in place
-        of its last piece; whoever passes them on must not pass that end off as a good one.
+        A large object is verified while it is read. If its bytes are wrong, a ZoneError comes in
+        place of the last piece, and the caller must not present the file as complete.
+
+        Parameters
+        ----------
+        one
+            The instance.
+        start
+            First byte to return.
+
+        Yields
+        ------
+        bytes
+            Pieces of up to 4 MiB.
         """
         if one.size <= SMALL:
             data = self.read(one)
@@ -112,7 +124,7 @@ class ObjectReader:
     def many(
         self, instances: Iterable[StoredInstance]
     ) -> Iterator[tuple[StoredInstance, Iterator[bytes]]]:
-        """Yield instances with their files in order, several small ones fetched ahead."""
+        """Yield instances with their files in order; small ones are fetched ahead."""
         with ThreadPoolExecutor(AHEAD) as pool:
             waiting: deque[tuple[StoredInstance, Future[bytes] | None]] = deque()
 
@@ -143,7 +155,7 @@ class ObjectReader:
                 yield zone
 
     def _whole(self, zone: Zone, one: StoredInstance) -> bytes | None:
-        """Read from whichever replica the server prefers, then from each; None if none is right."""
+        """Read the replica that the server prefers, then each; None if none has the right bytes."""
         path = one.path(zone.settings.name)
 
         def get(number: int | None) -> bytes | None:
@@ -159,7 +171,9 @@ class ObjectReader:
         if data is not None:
             return data
         log.warning(
-            "zone %s: %s is not as it was; its replicas are tried", zone.settings.name, path
+            "zone %s: the bytes of %s differ from its checksum; trying each replica",
+            zone.settings.name,
+            path,
         )
         for number in self._replicas(zone, path):
             with suppress(ZoneError):
@@ -205,12 +219,14 @@ class ObjectReader:
                 if digest and digest.hexdigest() != one.sha256:
                     with self._lock:
                         self._bad.update(used)
-                    raise ZoneError(f"{path} is not as it was; verify it")
+                    raise ZoneError(
+                        f"the bytes of {path} differ from its checksum; verify the study"
+                    )
                 return
         raise _nothing(one, bool(away))
 
     def _attempts(self, one: StoredInstance) -> Iterator[tuple[Zone, int]]:
-        """Yield the replicas of a large object, those last that were found to be bad."""
+        """Yield the replicas of a large object, known bad ones last."""
         worse: list[tuple[Zone, int]] = []
         for zone in self._zones(one):
             path = one.path(zone.settings.name)
@@ -231,4 +247,4 @@ class ObjectReader:
 def _nothing(one: StoredInstance, away: bool) -> PacsgridError:
     if away:
         return ZoneUnavailableError(f"instance {one.sop}: no zone that has it answers; try again")
-    return ZoneError(f"instance {one.sop}: no replica has its checksum; verify it")
+    return ZoneError(f"instance {one.sop}: no replica has its checksum; verify the study")

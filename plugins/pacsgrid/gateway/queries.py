@@ -1,7 +1,7 @@
 """Queries at study, series and instance level over what a user may read.
 
-The same for C-FIND (PS3.4 C.4.1) and QIDO-RS (PS3.18 10.6): keys of upper levels may be given
-at lower ones, and counts are of what the user may read.
+C-FIND (PS3.4 C.4.1) and QIDO-RS (PS3.18 10.6) share them. Keys of upper levels may be given at
+lower ones, and counts are of what the user may read.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _UID_LIST = re.compile(r"[\\,]")
 
 
 class QueryLevel(StrEnum):
-    """What is asked for; the values are those of Query/Retrieve Level (0008,0052)."""
+    """The level of a query; values as in Query/Retrieve Level (0008,0052)."""
 
     STUDY = "STUDY"
     SERIES = "SERIES"
@@ -54,16 +54,22 @@ _TAGS = {
     QueryLevel.SERIES: STUDY_TAGS | SERIES_TAGS,
     QueryLevel.IMAGE: STUDY_TAGS | SERIES_TAGS | INSTANCE_TAGS,
 }
-# Asked of a study, these mean any of its series or instances.
+# At study level these keys mean any of its series or instances.
 _OF_ANY = {MODALITY: MODALITIES_IN_STUDY, SOP_CLASS: CLASSES_IN_STUDY}
 
 
 @dataclass(frozen=True)
 class Match:
-    """One match: its UIDs, those of lower levels empty, and every attribute that is known.
+    """One match of a query.
 
-    ``attributes`` are those of its level and the ones above, in the DICOM JSON model; an
-    instance stands beside them where instances were asked for.
+    Attributes
+    ----------
+    study, series, sop
+        Its UIDs; those of lower levels are empty.
+    attributes
+        The attributes of its level and the ones above, in the DICOM JSON model.
+    instance
+        The stored instance, at instance level.
     """
 
     study: str
@@ -74,7 +80,20 @@ class Match:
 
 
 def supported(level: QueryLevel, tag: str) -> bool:
-    """Whether a key, of which the first tag counts, can be matched at a level."""
+    """Return whether a key can be matched at a level.
+
+    Parameters
+    ----------
+    level
+        The level of the query.
+    tag
+        The key's tag; of a path into a sequence the first tag counts.
+
+    Returns
+    -------
+    bool
+        Whether `find` matches it.
+    """
     return tag.partition(".")[0] in _TAGS[level] or (level is QueryLevel.STUDY and tag in _OF_ANY)
 
 
@@ -85,9 +104,19 @@ def find(
 
     Parameters
     ----------
+    index
+        The index.
+    access
+        What the user may read.
+    level
+        The level of the query.
     keys
-        Values by tag, as `matching.matches` takes them; ``supported`` tells which are matched,
-        the others are not looked at.
+        Values by tag, as `matching.matches` takes them. Keys that are not `supported` are ignored.
+
+    Yields
+    ------
+    Match
+        One for each study, series or instance.
     """
     wanted = {tag: value for tag, value in keys.items() if supported(level, tag)}
     if level is QueryLevel.STUDY:
@@ -100,14 +129,29 @@ def find(
 def instances(
     index: Index, access: ReadAccess, study: str, series: str = "", sop: str = ""
 ) -> list[StoredInstance]:
-    """Return the instances of a study, a series, or the one instance, that may be read."""
+    """Return the readable instances of a study or series, or a single instance.
+
+    Parameters
+    ----------
+    index
+        The index.
+    access
+        What the user may read.
+    study, series, sop
+        Study, Series and SOP Instance UID; an empty one stands for all.
+
+    Returns
+    -------
+    list of StoredInstance
+        Empty if there are none.
+    """
     keys = {STUDY_UID: study, SERIES_UID: series, SOP_UID: sop}
     found = find(index, access, QueryLevel.IMAGE, {tag: uid for tag, uid in keys.items() if uid})
     return [one.instance for one in found if one.instance]
 
 
 def _candidates(db: sqlite3.Connection, keys: Mapping[str, str]) -> Iterator[list[int]]:
-    """Yield the studies that may match, some at a time; what the file has an index for counts."""
+    """Yield batches of IDs of studies that may match, by the columns with an index."""
     where: list[str] = []
     values: list[str] = []
 
@@ -149,7 +193,7 @@ def _candidates(db: sqlite3.Connection, keys: Mapping[str, str]) -> Iterator[lis
 
 @dataclass
 class _Series:
-    """A series, and what of it the user may read: instances by SOP class."""
+    """A series, and how many instances of each SOP class the user may read."""
 
     id: int
     study: int
@@ -164,7 +208,7 @@ class _Series:
 
 
 class _Studies:
-    """Some studies: what the user may read of them, and what of that matches."""
+    """A batch of studies: what the user may read of them, and what of that matches."""
 
     def __init__(
         self,
@@ -193,7 +237,7 @@ class _Studies:
             known = json.loads(text) | {STUDY_UID: _value("UI", uid)}
             if _all_match(own, known):
                 self._studies[key] = (uid, known)
-        # Most queries match few studies: only of these the series are looked at.
+        # Most queries match few studies, so series are read of these only.
         self._series = self._readable(list(self._studies))
 
     def _readable(self, ids: Sequence[int]) -> dict[int, list[_Series]]:

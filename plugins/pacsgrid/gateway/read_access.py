@@ -1,7 +1,7 @@
-"""Who may read what: asked of each zone's catalog, remembered for a short time.
+"""What each iRODS user may read, queried from the zones' catalogs and cached for a short time.
 
-A catalog counts objects faster than it lists them: a series that a user or one of their groups
-may read as a whole costs one row. Where they may read some of its objects, these are listed.
+A catalog counts objects faster than it lists them. A series that a user, or one of their groups,
+may read as a whole costs one row; only of others the readable objects are listed.
 """
 
 from __future__ import annotations
@@ -29,41 +29,54 @@ _ALL = frozenset({"*"})
 
 @dataclass(frozen=True)
 class ReadAccess:
-    """What one user may read, by series.
+    """The series and instances that one user may read.
 
     Attributes
     ----------
     series
-        For each series' place below ``/<zone>/home/``: by zone bit, the SOP UIDs that may be
-        read; ``*`` for all of them.
+        For each series' collection below ``/<zone>/home/``: the readable SOP Instance UIDs by
+        zone bit, or ``*`` for all of them.
     """
 
     series: Mapping[str, Mapping[int, frozenset[str]]] = field(default_factory=dict)
 
     def fully_readable(self, place: str) -> int:
-        """Return the zones where all of a series may be read."""
+        """Return the mask of zones where all of a series may be read."""
         return sum(bit for bit, sops in self.series.get(place, {}).items() if sops is _ALL)
 
     def is_partial(self, place: str) -> bool:
-        """Whether there are zones where only some of a series may be read."""
+        """Return whether only some of a series may be read in any zone."""
         return any(sops is not _ALL for sops in self.series.get(place, {}).values())
 
     def zones(self, place: str, sop: str) -> int:
-        """Return the zones where an instance may be read."""
+        """Return the zones where an instance may be read.
+
+        Parameters
+        ----------
+        place
+            Its series' collection below ``/<zone>/home/``.
+        sop
+            Its SOP Instance UID.
+
+        Returns
+        -------
+        int
+            The mask of zone bits.
+        """
         return sum(
             bit for bit, sops in self.series.get(place, {}).items() if sops is _ALL or sop in sops
         )
 
 
 class AccessCache:
-    """The rights of iRODS users in the zones that are served.
+    """The rights of iRODS users in the served zones, cached.
 
     Parameters
     ----------
-    reach
+    pool
         The zones.
     seconds
-        How long what a catalog answered is believed.
+        How long a catalog's answer is used.
     """
 
     def __init__(self, pool: ZonePool, seconds: float) -> None:
@@ -74,9 +87,7 @@ class AccessCache:
         self._asking: dict[str, Lock] = {}
 
     def read_access(self, user: str) -> ReadAccess:
-        """Return what a user, ``name#zone``, may read.
-
-        What a zone that is away holds may not be read there now.
+        """Return what a user, ``name#zone``, may read in the zones that answer now.
 
         Raises
         ------
@@ -107,9 +118,7 @@ class AccessCache:
             for place, sops in here.items():
                 places.setdefault(place, {})[served_zone.bit] = sops
         if not answered:
-            raise ZoneUnavailableError(
-                f"none of the {asked} zones tells who may read what; try again"
-            )
+            raise ZoneUnavailableError(f"none of the {asked} zones answers; try again")
         return ReadAccess(places)
 
 
@@ -122,14 +131,42 @@ def _readable(zone: Zone, user: str, served_zone: ServedZone) -> dict[str, froze
 
 
 def principals(zone: Zone, user: str) -> list[int]:
-    """Return the ids of a user and of the groups they are in; none for one it does not know."""
+    """Return the catalog's IDs of a user and their groups.
+
+    Parameters
+    ----------
+    zone
+        The zone to ask.
+    user
+        ``name#zone``.
+
+    Returns
+    -------
+    list of int
+        Empty for a user whom the zone does not know.
+    """
     name, _, home = user.partition("#")
     rows = zone.rows((Group.id, Group.name), User.name == name, User.zone == home)
     return sorted({int(row[Group.id]) for row in rows})
 
 
 def readable(zone: Zone, project: str, ids: Sequence[int]) -> dict[str, frozenset[str]]:
-    """Return what these principals may read of a project, by series' place."""
+    """Return what a user and their groups may read of a project.
+
+    Parameters
+    ----------
+    zone
+        The zone to ask.
+    project
+        The project's name.
+    ids
+        The catalog's IDs of the user and the groups.
+
+    Returns
+    -------
+    dict
+        By series' collection below ``/<zone>/home/``: SOP Instance UIDs, ``*`` for all.
+    """
     home = f"/{zone.settings.name}/home/"
     below = Like(Collection.name, f"{home}{project}/data/%")
     mine = In(DataAccess.user_id, list(ids))

@@ -1,4 +1,4 @@
-"""The zones that are served, the nearest first, and which of them does not answer now."""
+"""Clients of the served zones, nearest first, and which of them are unreachable."""
 
 from __future__ import annotations
 
@@ -19,7 +19,17 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class ServedZone:
-    """A zone that is served: its settings, its bit in masks, its projects."""
+    """A zone that the gateway serves.
+
+    Attributes
+    ----------
+    settings
+        How the zone is reached.
+    bit
+        The bit that stands for the zone in masks of the index.
+    projects
+        The projects that are served from it.
+    """
 
     settings: ZoneSettings
     bit: int
@@ -27,16 +37,18 @@ class ServedZone:
 
 
 class ZonePool:
-    """Clients of the zones, shared by threads; one that fails is replaced, then left alone.
+    """Clients of the served zones, shared by threads.
+
+    A failing client is replaced once; then its zone is left alone for a while.
 
     Parameters
     ----------
-    doors
-        The zones in the order in which they are asked.
+    served_zones
+        The zones, in the order in which they are read.
     timeout
-        Seconds without an answer after which a zone counts as away.
+        Seconds without an answer after which a zone counts as unreachable.
     pause
-        Seconds for which a zone that is away is not asked again.
+        Seconds for which an unreachable zone is left alone.
     """
 
     def __init__(self, served_zones: Sequence[ServedZone], timeout: int, pause: float) -> None:
@@ -56,13 +68,13 @@ class ZonePool:
             return self._clients[name]
 
     def open(self) -> Iterator[tuple[Zone, ServedZone]]:
-        """Yield the zones that are not known to be away; all of them when all are away."""
+        """Yield the reachable zones, or all of them if none is."""
         near = [served_zone for served_zone in self.served if not self._is_away(served_zone)]
         for served_zone in near or self.served:
             yield self.zone(served_zone.settings.name), served_zone
 
     def all_zones(self) -> Iterator[tuple[Zone, ServedZone]]:
-        """Yield all zones, those last that are known to be away."""
+        """Yield all zones, unreachable ones last."""
         for served_zone in sorted(self.served, key=self._is_away):
             yield self.zone(served_zone.settings.name), served_zone
 
@@ -70,12 +82,24 @@ class ZonePool:
         return self._away.get(served_zone.settings.name, 0.0) > time.monotonic()
 
     def run(self, zone: Zone, work: Callable[[Zone], _T]) -> _T:
-        """Return what `work` gives for a zone; a dead connection is no sign of a zone away.
+        """Run a function on a zone's client; once more with new connections if it fails.
+
+        Parameters
+        ----------
+        zone
+            The zone's client.
+        work
+            What to run.
+
+        Returns
+        -------
+        object
+            What `work` returns.
 
         Raises
         ------
         ZoneUnavailableError, ZoneError
-            It failed with new connections too; the zone counts as away if it does not answer.
+            It failed with new connections too; a zone that did not answer counts as unreachable.
         """
         try:
             try:
@@ -87,9 +111,9 @@ class ZonePool:
             raise
 
     def reconnect(self, failed: Zone) -> Zone:
-        """Return a client with new connections: those of the old one may be dead.
+        """Return a client with new connections in place of one that failed.
 
-        Other threads may still use the old one; its connections go with its last use.
+        Other threads may still use the old client; its connections end with its last use.
         """
         name = failed.settings.name
         with self._lock:
@@ -98,11 +122,11 @@ class ZonePool:
         return self.zone(name)
 
     def mark_away(self, name: str) -> None:
-        """Note that a zone does not answer."""
+        """Mark a zone as unreachable."""
         with self._lock:
             self._away[name] = time.monotonic() + self._pause
             self._clients.pop(name, None)
-        log.warning("zone %s is away; others are read for %.0f s", name, self._pause)
+        log.warning("zone %s does not answer; others are read for %.0f s", name, self._pause)
 
     def close(self) -> None:
         """Close every connection."""

@@ -71,6 +71,11 @@ def deposit(
     connections
         How many connections to use at once.
 
+    Returns
+    -------
+    DepositReport
+        How much was put, and how much was there.
+
     Raises
     ------
     ConflictError
@@ -115,6 +120,11 @@ def put_missing(
         Returns the bytes of an instance: a file, or an open stream.
     connections
         How many connections to use at once.
+
+    Returns
+    -------
+    DepositReport
+        How much was put, and how much was there.
 
     Raises
     ------

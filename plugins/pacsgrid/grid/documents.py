@@ -92,6 +92,11 @@ def get_head(zone: Zone, path: str, size: int) -> bytes:
     size
         How many bytes to read at most.
 
+    Returns
+    -------
+    bytes
+        The bytes; fewer than `size` if the object is smaller.
+
     Raises
     ------
     ZoneError, ZoneUnavailableError

@@ -62,6 +62,11 @@ def erase_subject(zone: Zone, project: str, subject: str, sop_uids: Sequence[str
         Every SOPInstanceUID that was ever deposited for the subject. Objects with these names
         are removed wherever they are in the zone.
 
+    Returns
+    -------
+    ErasureReport
+        What was removed, and how many vault files were proven gone.
+
     Raises
     ------
     ZoneError
@@ -113,7 +118,7 @@ def _remove(zone: Zone, path: str, remove: Callable[..., Any]) -> None:
             raise ZoneError(
                 f"zone {zone.settings.name}: account {zone.settings.user} may not remove a "
                 f"withdrawn subject from a user's trash ({type(error).__name__}): {path}; let a "
-                f"rodsadmin run `irmtrash -M`, the withdrawal then completes by itself"
+                "rodsadmin run `irmtrash -M`; the next maintenance then completes the withdrawal"
             ) from None
 
 

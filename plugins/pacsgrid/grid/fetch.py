@@ -100,6 +100,11 @@ def fetch(
     progress
         Called with the bytes done and the bytes in total.
 
+    Returns
+    -------
+    FetchReport
+        What was fetched, skipped and bad.
+
     Raises
     ------
     ZoneError
@@ -138,6 +143,11 @@ def fetch_release(
         How many connections to use at once.
     progress
         Called with the bytes done and the bytes in total, of the listed objects.
+
+    Returns
+    -------
+    FetchReport
+        What was fetched, skipped and bad, documents included.
 
     Raises
     ------
@@ -193,6 +203,11 @@ def fetch_all(
     progress
         Called with the bytes done and the bytes in total.
 
+    Returns
+    -------
+    FetchReport
+        What was fetched, skipped and bad.
+
     Raises
     ------
     ZoneUnavailableError
@@ -230,6 +245,11 @@ def stored_below(zone: Zone, path: str) -> Iterator[StoredObject]:
         The zone to ask.
     path
         The collection or data object.
+
+    Yields
+    ------
+    StoredObject
+        An object with at least one good replica.
 
     Raises
     ------

@@ -185,6 +185,11 @@ def get_buffer(zone: Zone, path: str, size: int, replica: int | None = None) -> 
         How many bytes to read, at most SINGLE_BUFFER.
     replica
         The number of the replica to read; None for the server's choice.
+
+    Returns
+    -------
+    bytes
+        The bytes of one replica.
     """
     options = {} if replica is None else {kw.REPL_NUM_KW: str(replica)}
     with zone.session.pool.get_connection() as connection:

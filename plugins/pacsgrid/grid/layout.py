@@ -54,6 +54,11 @@ def study_collection(zone: str, project: str, subject: str, study_uid: str) -> s
     study_uid
         The anonymised StudyInstanceUID.
 
+    Returns
+    -------
+    str
+        ``/<zone>/home/<project>/data/<subject>/<study UID>``.
+
     Raises
     ------
     HeldError
@@ -73,6 +78,11 @@ def collection_of_study(zone: Zone, project: str, instances: Sequence[InstanceIn
         The project's name.
     instances
         Instances of one study, at least one.
+
+    Returns
+    -------
+    str
+        ``/<zone>/home/<project>/data/<subject>/<study UID>``.
 
     Raises
     ------
@@ -94,6 +104,11 @@ def object_path(zone: str, project: str, instance: InstanceInfo) -> str:
         The project's name.
     instance
         The instance.
+
+    Returns
+    -------
+    str
+        ``<study's collection>/<series UID>/<SOP UID>.dcm``.
 
     Raises
     ------

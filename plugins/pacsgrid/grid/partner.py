@@ -90,6 +90,11 @@ def zone_opener(zone: Zone, project: str) -> Opener[InstanceInfo]:
         The zone to read from.
     project
         The project's name.
+
+    Returns
+    -------
+    Opener
+        Opens the data object of an instance for reading.
     """
 
     def opener(one: InstanceInfo) -> BinaryIO:

@@ -52,6 +52,11 @@ def probe(zone: Zone, project: str) -> ProbeResult:
     project
         The project whose collection the object is put below.
 
+    Returns
+    -------
+    ProbeResult
+        The times, the number of replicas, and what the account may do.
+
     Raises
     ------
     ZoneUnavailableError

@@ -38,6 +38,11 @@ def read_all(opener: Opener[_I_contra], one: _I_contra) -> bytes:
         Returns the bytes of an instance: a file, or an open stream.
     one
         The instance.
+
+    Returns
+    -------
+    bytes
+        All of its bytes.
     """
     source = opener(one)
     if isinstance(source, Path):
@@ -112,6 +117,11 @@ def damaged_on_arrival(zone: Zone, path: str) -> ZoneUnavailableError:
         The zone that received it.
     path
         The data object.
+
+    Returns
+    -------
+    ZoneUnavailableError
+        The error, to be raised.
     """
     return ZoneUnavailableError(
         f"zone {zone.settings.name}: {path} arrived damaged; it is put again with the next try"

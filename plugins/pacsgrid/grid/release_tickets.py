@@ -60,6 +60,11 @@ def issue_release_tickets(zone: Zone, release: str, until: datetime) -> ReleaseT
     until
         When the tickets expire.
 
+    Returns
+    -------
+    ReleaseTickets
+        The tickets, and when they expire.
+
     Raises
     ------
     ConfigError

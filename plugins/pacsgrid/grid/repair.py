@@ -69,6 +69,11 @@ def repair(
     now
         The time from which the age of an unfinished write is counted.
 
+    Returns
+    -------
+    RepairReport
+        What was repaired, and what could not be.
+
     Raises
     ------
     ZoneUnavailableError

@@ -12,19 +12,19 @@ _CHECKS = {
         " (SELECT became FROM pacsgrid.audit WHERE ref = s.ref ORDER BY id DESC LIMIT 1) a ON true"
         " WHERE s.project = %(project)s AND a.became IS DISTINCT FROM s.state"
     ),
-    "the audit trail has a gap": (
+    "the audit trail lacks a change of state": (
         "SELECT ref, coalesce(was, 'nothing') || ' after ' || coalesce(before, 'nothing') FROM"
         " (SELECT a.ref, was, lag(became) OVER (PARTITION BY a.ref ORDER BY a.id) AS before"
         " FROM pacsgrid.audit a JOIN pacsgrid.study s USING (ref)"
         " WHERE s.project = %(project)s) chain WHERE was IS DISTINCT FROM before"
     ),
-    "a good proof is not of the anonymiser's bytes": (
+    "a proof marked good has another checksum than the instance": (
         "SELECT p.ref, p.zone || ' replica ' || p.replica FROM pacsgrid.proof p"
         " JOIN pacsgrid.study s USING (ref) JOIN pacsgrid.instance i"
         " ON i.project = s.project AND i.sop_uid = p.sop_uid"
         " WHERE s.project = %(project)s AND p.good AND p.sha256 <> i.sha256"
     ),
-    "what planning counts differs from the proofs": (
+    "replica counts differ from the proofs": (
         "SELECT coalesce(p.ref, h.ref), coalesce(p.zone, h.zone) FROM (SELECT ref, zone,"
         " count(*) FILTER (WHERE good) AS good, min(verified_at) AS oldest FROM pacsgrid.proof"
         " JOIN pacsgrid.study s USING (ref) WHERE s.project = %(project)s GROUP BY 1, 2) p"

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pacsgrid.deid import (
-    Batch,
+    ProcessedFiles,
     join_reports,
     merge_patient_prints,
     patient_conflict,
@@ -74,7 +74,7 @@ def anonymise(context: ProjectContext, ref: str) -> None:
 
 def _process(
     context: ProjectContext, ref: str, files: list[Path], proven: ProvenInstances | None
-) -> Batch:
+) -> ProcessedFiles:
     """Anonymise and check into an empty outbox; hold what conflicts with proven instances."""
     outbox = context.folders(ref).outbox
     while True:
@@ -117,7 +117,9 @@ def _check_patient(context: ProjectContext, made: Sequence[AnonymisedInstance]) 
         raise patient_conflict(apart)
 
 
-def _record(context: ProjectContext, ref: str, batch: Batch, digests: Mapping[Path, str]) -> None:
+def _record(
+    context: ProjectContext, ref: str, batch: ProcessedFiles, digests: Mapping[Path, str]
+) -> None:
     """Enter instances into the ledger, and of a received study the files they came from."""
     context.ledger.studies.set_profile(ref, context.profile.hash)
     context.ledger.instances.add(ref, batch.made)
@@ -132,7 +134,7 @@ def _record(context: ProjectContext, ref: str, batch: Batch, digests: Mapping[Pa
 
 
 def _report(
-    context: ProjectContext, ref: str, batch: Batch, proven: ProvenInstances | None
+    context: ProjectContext, ref: str, batch: ProcessedFiles, proven: ProvenInstances | None
 ) -> bytes:
     """Return the de-identification report, joined with that of the proven instances."""
     held = [outcome.code for outcome in batch.held]

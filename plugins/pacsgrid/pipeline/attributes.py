@@ -129,5 +129,10 @@ def merge_levels(study: Json, series: Json, instance: Json) -> Json:
     ----------
     study, series, instance
         What `split_by_level` returned for it.
+
+    Returns
+    -------
+    dict
+        The attributes by tag (eight hex digits), sorted.
     """
     return dict(sorted({**study, **series, **instance}.items()))

@@ -162,6 +162,11 @@ def verify_and_record(
     now
         The time that proofs are dated with.
 
+    Returns
+    -------
+    list of ReplicaProof
+        The proofs, as `grid.verify` returned them.
+
     Raises
     ------
     ZoneError, ZoneUnavailableError

@@ -122,6 +122,11 @@ def preview_ingest(
     queries
         What to ask for; a study that several of them find counts once.
 
+    Returns
+    -------
+    IngestPreview
+        The counts.
+
     Raises
     ------
     ConfigError, SourceError, SourceUnavailableError

@@ -60,6 +60,11 @@ def clean_up(
     keep_selections
         How long a selection is kept.
 
+    Returns
+    -------
+    CleanupReport
+        How much was removed.
+
     Raises
     ------
     RetryableError

@@ -43,6 +43,11 @@ def vr_of(dataset: Dataset, tag: BaseTag) -> str:
         The data set.
     tag
         A tag that it has.
+
+    Returns
+    -------
+    str
+        Two letters; ``UN`` for a private or unknown element without a VR.
     """
     vr = dataset.get_item(tag).VR
     if vr:
@@ -63,6 +68,11 @@ def element(dataset: Dataset, tag: BaseTag) -> Json:
         The data set.
     tag
         A tag that it has; not of a sequence.
+
+    Returns
+    -------
+    dict
+        ``vr``, and ``Value`` or ``InlineBinary`` if it has a value.
 
     Raises
     ------
@@ -170,6 +180,11 @@ def data_element(tag: str, attribute: Mapping[str, Any]) -> DataElement:
         The tag in eight hex digits.
     attribute
         An attribute of the model with a value, as `element` and `portable` return it.
+
+    Returns
+    -------
+    pydicom.DataElement
+        The element.
     """
     vr = str(attribute["vr"])
     values = [_encodable(vr, one) for one in attribute["Value"]]

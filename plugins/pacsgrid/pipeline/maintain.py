@@ -80,6 +80,11 @@ def maintain(
     everything
         Whether to verify every replica now, however new its proof is.
 
+    Returns
+    -------
+    MaintenanceReport
+        What was done, what is lost, and what failed.
+
     Raises
     ------
     RetryableError

@@ -97,6 +97,11 @@ class Manifest:
             Name and hash of the de-identification profile.
         report_sha256
             SHA-256 of the de-identification report in hex; None without one.
+
+        Returns
+        -------
+        Manifest
+            The manifest, its instances sorted by UID.
         """
         study, series, own = split_by_level({row.sop_uid: row.series_uid for row in rows}, known)
         return cls(

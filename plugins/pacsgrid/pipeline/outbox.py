@@ -23,6 +23,11 @@ def outbox_instances(
         The study's reference.
     rows
         The instances.
+
+    Returns
+    -------
+    list of AnonymisedInstance
+        One for each row, in the same order.
     """
     outbox = context.folders(ref).outbox
     return [

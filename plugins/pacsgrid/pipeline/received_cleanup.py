@@ -68,6 +68,11 @@ def proven_instances(context: ProjectContext, ref: str) -> ProvenInstances | Non
         The study's project.
     ref
         The study's reference.
+
+    Returns
+    -------
+    ProvenInstances or None
+        The instances and files that need no further processing.
     """
     if not context.ledger.reports.before_reopening(ref) or _origin(context, ref) is None:
         return None
@@ -91,6 +96,11 @@ def is_received(context: ProjectContext, ref: str) -> bool:
         The study's project.
     ref
         The study's reference.
+
+    Returns
+    -------
+    bool
+        False also if the source is no longer in the site settings.
     """
     return _origin(context, ref) is not None
 

@@ -48,9 +48,11 @@ def reidentify(
     """
     who, reason = who.strip(), reason.strip()
     if not who:
-        raise ConfigError("who asks? give the name of an authorised person")
+        raise ConfigError("the name of who asks is missing; give that of an authorised person")
     if len(reason) < _SHORTEST_REASON:
-        raise ConfigError(f"why? give a reason of at least {_SHORTEST_REASON} characters")
+        raise ConfigError(
+            f"the reason is missing or too short; give at least {_SHORTEST_REASON} characters"
+        )
     vault = Vault(vault_key)
     ledger = Ledger(dsn, who)
     refs = ledger.studies.find_by_pseudonym(project, pseudonym)

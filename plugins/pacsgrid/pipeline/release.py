@@ -173,6 +173,11 @@ def release_collection(zone: grid.Zone, project: str, name: str, version: int) -
         The release's name.
     version
         The version's number.
+
+    Returns
+    -------
+    str
+        ``/<zone>/home/<project>/releases/<name>/v<version>``.
     """
     return ReleaseVersion(zone.settings.name, project, name, version, "", ()).collection
 

@@ -89,6 +89,11 @@ def project_report(context: ProjectContext, now: datetime | None = None) -> Proj
     now
         The time from which ages are counted.
 
+    Returns
+    -------
+    ProjectReport
+        The project's state in each of its zones.
+
     Raises
     ------
     RetryableError

@@ -58,6 +58,11 @@ def open_reviews(context: ProjectContext, limit: int, only: str = "") -> list[Re
         How many to return at most.
     only
         A code or a study's reference, to return only those; empty for all.
+
+    Returns
+    -------
+    list of Review
+        One for each study.
     """
     rows: dict[str, list[HeldRecord]] = {}
     for row in context.ledger.held.queue(context.project.name):

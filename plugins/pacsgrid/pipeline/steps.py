@@ -263,6 +263,11 @@ def run_step(context: ProjectContext, name: str, refs: Sequence[str]) -> BatchRe
     refs
         The studies' references.
 
+    Returns
+    -------
+    BatchResult
+        The studies that may go on, and how many are held.
+
     Raises
     ------
     RetryableError

@@ -127,6 +127,11 @@ def is_reachable(context: ProjectContext, zone: grid.Zone, now: datetime | None 
     now
         The current time.
 
+    Returns
+    -------
+    bool
+        Whether it answered just now; False too if it was not asked.
+
     Raises
     ------
     ZoneError

@@ -52,6 +52,11 @@ def due_windows(
         How many days before `reached` are asked for again: studies arrive late and change.
     days
         The longest window, in days.
+
+    Returns
+    -------
+    list of Window
+        Windows of at most `days` days without gaps; empty if nothing is due.
     """
     start = first if reached is None else max(first, reached - timedelta(days=late_days))
     windows = []
@@ -140,6 +145,11 @@ def unfinished_studies(context: ProjectContext, source: str) -> list[str]:
         The project.
     source
         The source's name in the site settings.
+
+    Returns
+    -------
+    list of str
+        The references, those of held and withdrawn studies left out.
     """
     states = [state for state in StudyState if state not in FINISHED]
     studies = context.ledger.studies.find(context.project.name, states)

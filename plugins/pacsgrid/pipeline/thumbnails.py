@@ -39,6 +39,11 @@ def thumbnail(path: Path, edge: int = 256) -> bytes:
     edge
         The longer side of the picture, in pixels at most.
 
+    Returns
+    -------
+    bytes
+        The content of a PNG file.
+
     Raises
     ------
     HeldError
@@ -78,6 +83,11 @@ def thumbnail_anonymised(context: ProjectContext, path: Path, edge: int = 256) -
         The held file.
     edge
         The longer side of the picture, in pixels at most.
+
+    Returns
+    -------
+    bytes
+        The content of a PNG file.
 
     Raises
     ------

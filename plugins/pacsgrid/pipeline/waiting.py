@@ -31,6 +31,11 @@ def count_unfinished(site: Site, project: str, source: str = "") -> dict[str, in
     source
         The source of the studies; empty for any.
 
+    Returns
+    -------
+    dict
+        The number of studies in each state that has any.
+
     Raises
     ------
     ConfigError
@@ -54,6 +59,11 @@ def count_awaiting_review(site: Site, project: str, only: str = "") -> int:
         The project's name.
     only
         A reason's code or a study's reference, to count only those; empty for all.
+
+    Returns
+    -------
+    int
+        How many studies wait; one with several reasons counts once.
 
     Raises
     ------
@@ -80,6 +90,11 @@ def unreachable_zones(site: Site, names: Sequence[str]) -> list[str]:
         The site settings.
     names
         The zones' names.
+
+    Returns
+    -------
+    list of str
+        The names of the zones that do not answer.
 
     Raises
     ------

@@ -1,13 +1,13 @@
-"""Who may see what on the page, as Airflow's own auth manager says.
+"""Rights on the page, as Airflow's auth manager grants them.
 
-- The page: whoever may see the DAG `ingest_studies`.
-- A project: whoever may read the custom view ``pacsgrid <project>``. Airflow's simple auth
-  manager grants that to everyone who may log in; the FAB one to the roles that have it.
-- Starting a project's runs and answering their questions: see `gate`.
-- Being an operator, who sees every project's runs: whoever may read the custom view
-  ``pacsgrid (operator)`` and also make connections.
-- Naming patients to take: whoever may also trigger `ingest_studies`.
-- Held images, which may show a name: whoever may also trigger `review_held`.
+- See the page: read access to the DAG `ingest_studies`.
+- See a project: read access to the custom view ``pacsgrid <project>``. Airflow's simple auth
+  manager grants it to everyone who may log in, the FAB auth manager to the roles that have it.
+- Start a project's runs and answer their questions: see `project_gate`.
+- Be an operator, who sees every project's runs: read access to the custom view
+  ``pacsgrid (operator)`` and the right to create connections.
+- Name patients to ingest: the right to trigger `ingest_studies` as well.
+- See held images, which may show a name: the right to trigger `review_held` as well.
 """
 
 from __future__ import annotations
@@ -32,7 +32,17 @@ OPERATOR_VIEW = "pacsgrid (operator)"
 
 @dataclass(frozen=True)
 class Viewer:
-    """Someone who is logged in: the name, the projects they see, what they may start."""
+    """A user who is logged in.
+
+    Attributes
+    ----------
+    name
+        The user name in Airflow.
+    projects
+        The projects that the user may see.
+    ingests, reviews
+        Whether the user may trigger `ingest_studies` and `review_held`.
+    """
 
     name: str
     projects: tuple[str, ...]
@@ -46,20 +56,34 @@ def project_view(project: str) -> str:
 
 
 def sees(user: BaseUser, project: str) -> bool:
-    """Return whether a user may see a project."""
+    """Return whether a user may see a project.
+
+    Parameters
+    ----------
+    user
+        The user, as Airflow's auth manager knows them.
+    project
+        The project's name in the site file.
+
+    Returns
+    -------
+    bool
+        Whether the user may read the project's custom view.
+    """
     auth, view = get_auth_manager(), project_view(project)
     return bool(auth.is_authorized_custom_view(method="GET", resource_name=view, user=user))
 
 
 def own_projects(user: BaseUser) -> frozenset[str]:
-    """Return those of the site's projects that a user may see."""
+    """Return the site's projects that a user may see."""
     return frozenset(name for name in site_names().projects if sees(user, name))
 
 
 def is_operator(user: BaseUser) -> bool:
-    """Return whether a user keeps the site running: by a permission for that, not by lack of one.
+    """Return whether a user holds the operators' permission.
 
-    Airflow's simple auth manager lets everybody see custom views, hence its own right as well.
+    Airflow's simple auth manager grants every custom view to everybody, so the right to create
+    connections is asked for as well.
     """
     auth = get_auth_manager()
     return bool(
@@ -69,7 +93,7 @@ def is_operator(user: BaseUser) -> bool:
 
 
 def the_site() -> Site:
-    """Return the site settings; answers 503 with what is wrong with them."""
+    """Return the site settings; answer 503 with what is wrong with them."""
     try:
         return load_site()
     except ConfigError as error:
@@ -77,7 +101,25 @@ def the_site() -> Site:
 
 
 def viewer(user: GetUserDep, site: Annotated[Site, Depends(the_site)]) -> Viewer:
-    """Return what the user who asks may see; answers 401 or 403 to who may not see the page."""
+    """Return the user who asks, with their rights; a FastAPI dependency.
+
+    Parameters
+    ----------
+    user
+        The user whom Airflow authenticated; without one Airflow answers 401.
+    site
+        The site settings.
+
+    Returns
+    -------
+    Viewer
+        The user and what they may see and start.
+
+    Raises
+    ------
+    HTTPException
+        403: the user may not see the page.
+    """
     auth = get_auth_manager()
     if not auth.is_authorized_dag(method="GET", details=DagDetails(id=PAGE_DAG), user=user):
         raise HTTPException(403, f"seeing this page needs read access to the DAG {PAGE_DAG}")

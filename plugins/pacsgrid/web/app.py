@@ -1,7 +1,7 @@
-"""The page's API, under ``/pacsgrid``: every answer is limited to what the user may see.
+"""The page's API under ``/pacsgrid``; every answer is limited to what the user may see.
 
-It reads, and seals what a steward names; what a steward decides goes through Airflow, where it
-is a run like any other.
+It reads the ledger, and seals the patients and studies that a steward names. Decisions go through
+Airflow, as runs of a DAG.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ app = FastAPI(title="pacsgrid", docs_url=None, redoc_url=None, openapi_url=None)
 
 @dataclass(frozen=True)
 class FlowOverview:
-    """What is where now."""
+    """How many studies are in which state, and what was verified lately."""
 
     now: datetime
     states: list[StateCount]
@@ -43,7 +43,19 @@ class FlowOverview:
 
 @dataclass(frozen=True)
 class ProjectHealth:
-    """A project's replicas, and what the settings ask for; copies are per instance."""
+    """A project's replicas beside what its settings ask for.
+
+    Attributes
+    ----------
+    project
+        The project's name.
+    instances
+        Number of instances in the ledger.
+    wanted
+        Copies of each instance that the project asks for, by zone.
+    resources
+        Replica health by zone and resource.
+    """
 
     project: str
     instances: int
@@ -70,7 +82,7 @@ class ReleaseHistory:
 
 @dataclass(frozen=True)
 class StudyDetails:
-    """A study's story, and how many held files of it there are to look at."""
+    """A study's history, and how many of its held files can be looked at."""
 
     story: Story
     pictures: int
@@ -78,7 +90,7 @@ class StudyDetails:
 
 @dataclass(frozen=True)
 class FormChoices:
-    """The sources, and per project the profiles that may be chosen instead of its own."""
+    """What the ingest form offers: the sources, and each project's other profiles."""
 
     sources: tuple[str, ...]
     projects: dict[str, tuple[str, ...]]
@@ -86,7 +98,7 @@ class FormChoices:
 
 @dataclass(frozen=True)
 class SelectionRequest:
-    """What a steward names for a project; identifies, so it is sealed and never logged."""
+    """The patients and studies that a steward names; identifying, so sealed and never logged."""
 
     project: str
     patient_ids: list[str] = field(default_factory=list)
@@ -102,7 +114,7 @@ class Selection:
 
 
 def _seen(who: Viewer, project: str | None) -> Sequence[str]:
-    """Return the projects that are asked for and may be seen."""
+    """Return the requested projects; answer 404 to one that the user may not see."""
     if project and project not in who.projects:
         raise HTTPException(404, f"no project {project} that you may see")
     return [project] if project else who.projects
@@ -113,25 +125,25 @@ def _overview(site: Site, who: Viewer, project: str | None = None) -> Overview:
 
 
 @app.middleware("http")
-async def _keep_nothing(
-    request: Request, go_on: Callable[[Request], Awaitable[Response]]
+async def _forbid_caching(
+    request: Request, handle: Callable[[Request], Awaitable[Response]]
 ) -> Response:
-    # Held images must not stay in a browser's cache, and a new release's scripts must not mix
-    # with an old one's.
-    response = await go_on(request)
+    # Held images must not stay in a browser's cache. Scripts are validated each time, so that
+    # those of two releases never mix.
+    response = await handle(request)
     static = "/static/" in request.url.path
     response.headers["Cache-Control"] = "no-cache" if static else "no-store"
     return response
 
 
 @app.exception_handler(PacsgridError)
-def _explain(request: Request, error: PacsgridError) -> JSONResponse:
+def _error_as_json(request: Request, error: PacsgridError) -> JSONResponse:
     return JSONResponse({"detail": str(error)}, 503 if error.retryable else 500)
 
 
 @app.get("/api/me")
 def me(who: ViewerDep) -> Viewer:
-    """Who is logged in and what they may see."""
+    """Return who is logged in and what they may see."""
     return who
 
 
@@ -142,7 +154,7 @@ def flow(
     project: str | None = None,
     hours: Annotated[int, Query(ge=1, le=24 * 366)] = 48,
 ) -> FlowOverview:
-    """Counts per state, reasons of what is held, and what was verified in the last hours."""
+    """Return studies by state, reasons of held ones, and what was verified in the last hours."""
     view = _overview(site, who, project)
     with view.snapshot():
         return FlowOverview(
@@ -152,7 +164,7 @@ def flow(
 
 @app.get("/api/form")
 def form(site: SiteDep, who: ViewerDep) -> FormChoices:
-    """What the ingest form offers."""
+    """Return what the ingest form offers."""
     return FormChoices(
         tuple(site.sources), {name: site.project(name).profiles for name in who.projects}
     )
@@ -160,7 +172,7 @@ def form(site: SiteDep, who: ViewerDep) -> FormChoices:
 
 @app.post("/api/selections")
 def select(site: SiteDep, who: ViewerDep, wanted: SelectionRequest) -> Selection:
-    """Seal what a steward names; the run then carries the selection's opaque name only."""
+    """Seal what a steward names; the run carries only the selection's opaque name."""
     if not who.ingests:
         raise HTTPException(403, "naming studies needs the right to trigger ingest_studies")
     _overview(site, who, wanted.project)
@@ -178,13 +190,13 @@ def select(site: SiteDep, who: ViewerDep, wanted: SelectionRequest) -> Selection
 
 @app.get("/api/held")
 def held(site: SiteDep, who: ViewerDep, project: str | None = None) -> list[HeldRecord]:
-    """What waits for a steward, the oldest first."""
+    """Return what waits for a steward, oldest first."""
     return _overview(site, who, project).held()
 
 
 @app.get("/api/replicas")
 def replicas(site: SiteDep, who: ViewerDep, project: str | None = None) -> ReplicaOverview:
-    """Replica health by project, zone and resource."""
+    """Return replica health by project, zone and resource."""
     view = _overview(site, who, project)
     with view.snapshot():
         rows, counts = view.replicas(), view.instances()
@@ -199,7 +211,7 @@ def replicas(site: SiteDep, who: ViewerDep, project: str | None = None) -> Repli
 
 @app.get("/api/releases")
 def releases(site: SiteDep, who: ViewerDep, project: str | None = None) -> ReleaseHistory:
-    """What was released to researchers, and which patients withdrew, by their pseudonyms."""
+    """Return the releases, and the withdrawals by the patients' pseudonyms."""
     view = ReleaseOverview(site.ledger_dsn, _seen(who, project))
     with view.snapshot():
         return ReleaseHistory(datetime.now(UTC), view.releases(), view.withdrawals())
@@ -209,11 +221,11 @@ def releases(site: SiteDep, who: ViewerDep, project: str | None = None) -> Relea
 def studies(
     site: SiteDep, who: ViewerDep, project: str | None = None, state: StudyState | None = None
 ) -> list[StudyRecord]:
-    """The studies that changed last."""
+    """Return the studies that changed last."""
     return _overview(site, who, project).studies(state)
 
 
-def _told(site: Site, who: Viewer, ref: str) -> Story:
+def _story(site: Site, who: Viewer, ref: str) -> Story:
     story = _overview(site, who).story(ref)
     if story is None:
         raise HTTPException(404, "no study with this reference that you may see")
@@ -222,29 +234,29 @@ def _told(site: Site, who: Viewer, ref: str) -> Story:
 
 @app.get("/api/studies/{ref}")
 def study(site: SiteDep, who: ViewerDep, ref: str) -> StudyDetails:
-    """A study's whole story."""
-    story = _told(site, who, ref)
+    """Return a study's whole history."""
+    story = _story(site, who, ref)
     shown = who.reviews and bool(story.held)
     return StudyDetails(story, len(held_files(site.quarantine / ref)) if shown else 0)
 
 
 def _held_file(site: Site, who: Viewer, ref: str, number: int, what: str) -> tuple[str, Path]:
-    """Return the project and path of a held file, for those who review; who looks is entered."""
+    """Return the project and path of a held file, and record who looks at it."""
     if not who.reviews:
         raise HTTPException(403, "held images are shown to those who may trigger review_held")
-    story = _told(site, who, ref)
+    story = _story(site, who, ref)
     if not story.held:
         raise HTTPException(404, "nothing of this study is held")
     files = held_files(site.quarantine / ref)
     if not 0 <= number < len(files):
-        raise HTTPException(404, f"of this study {len(files)} files are held")
+        raise HTTPException(404, f"this study has {len(files)} held files")
     Ledger(site.ledger_dsn).audit.add_access(who.name, ref, f"{what} {number}")
     return story.study.project, files[number]
 
 
 @app.get("/api/studies/{ref}/pictures/{number}")
 def picture(site: SiteDep, who: ViewerDep, ref: str, number: int) -> Response:
-    """One held file's first frame as PNG."""
+    """Return a held file's first frame as PNG."""
     _, path = _held_file(site, who, ref, number, "held picture")
     return _png(lambda: thumbnail(path))
 
@@ -253,7 +265,7 @@ def picture(site: SiteDep, who: ViewerDep, ref: str, number: int) -> Response:
 def picture_after(
     site: SiteDep, who: ViewerDep, ref: str, number: int, profile: str = ""
 ) -> Response:
-    """The same frame as the project's profile, or another it allows, would let it out."""
+    """Return the same frame as a profile of the project would release it, as PNG."""
     project, path = _held_file(site, who, ref, number, "picture after anonymising")
     try:
         context = ProjectContext(site, project, who.name, profile)
@@ -263,9 +275,9 @@ def picture_after(
         return _png(lambda: thumbnail_anonymised(context, path))
 
 
-def _png(drawn: Callable[[], bytes]) -> Response:
+def _png(draw: Callable[[], bytes]) -> Response:
     try:
-        return Response(drawn(), media_type="image/png")
+        return Response(draw(), media_type="image/png")
     except HeldError as error:
         raise HTTPException(422, error.detail) from None
 

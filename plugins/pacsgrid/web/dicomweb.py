@@ -1,8 +1,8 @@
-"""The gateway's DICOMweb beside the page, for those who are logged in to Airflow.
+"""The gateway's DICOMweb service (PS3.18) beside the page, for users of Airflow.
 
-Which iRODS user someone is there, whose rights they have, says the site file's
-`gateway.airflow_users`. Sending instances wants the right to trigger `ingest_studies` and a
-token in the request's header: a cookie alone would let another site's page send them.
+The site file's `gateway.airflow_users` maps each Airflow user to the iRODS user whose rights
+apply. Storing instances needs the right to trigger `ingest_studies`, and a token in the request's
+header: a cookie alone would let a page of another site store them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from pacsgrid.web.access import PAGE_DAG
 
 
 def by_airflow(gateway: Gateway) -> Who:
-    """Tell callers by Airflow's own authentication."""
+    """Return a function that identifies callers by Airflow's own authentication."""
 
     async def who(request: Request) -> Caller:
         given = await bearer_scheme(request)
@@ -56,7 +56,13 @@ def _application() -> Starlette:
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
-    """Serve DICOMweb; the gateway is opened at the first request to this process."""
+    """Serve DICOMweb; open the gateway at the first request to this process.
+
+    Parameters
+    ----------
+    scope, receive, send
+        As ASGI defines them.
+    """
     try:
         application: Any = await run_in_threadpool(_application)
     except ConfigError as error:

@@ -1,7 +1,7 @@
-"""Which of Airflow's endpoints whom may reach, by method and route, before Airflow's own rights.
+"""Who may reach which of Airflow's endpoints, by method and route, before Airflow's own rights.
 
-What is not listed is for operators. A new version of Airflow brings endpoints that nobody here
-has looked at; they are closed to everybody else until they are listed.
+An endpoint that is not listed is for operators only. So endpoints of a new Airflow stay closed to
+everybody else until they are reviewed and listed.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ ANY = "~"
 class Rule(Enum):
     """What an endpoint needs."""
 
-    OPEN = "nothing: it tells nothing of runs, and is needed to log in"
-    READ = "a user; it shows what the user's projects are about"
+    OPEN = "nothing: it shows no runs, and logging in needs it"
+    READ = "a user; it shows the runs of the user's projects"
     CHANGE = "a user who may read every project that the request is for"
     OPERATE = "an operator"
 
@@ -34,8 +34,8 @@ _DAG, _RUN = "/api/v2/dags/{dag_id}", "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id
 _TASK = f"{_RUN}/taskInstances/{{task_id}}"
 _MAPPED = f"{_TASK}/{{map_index}}"
 
-# Applications that ask for themselves who it is: Airflow's auth manager, its tasks with tokens of
-# their own, and ours. Airflow's other mounts are for operators.
+# Applications that authenticate by themselves: Airflow's auth manager, its task API and ours.
+# Airflow's other mounts are for operators.
 MOUNTS = frozenset({"/auth", "/execution", "/static", "/pacsgrid", "/dicom-web"})
 
 _OPEN = {
@@ -143,10 +143,10 @@ _CHANGE = {
     ("PATCH", _MAPPED),
     ("PATCH", f"{_MAPPED}/dry_run"),
     ("PATCH", f"{_MAPPED}/hitlDetails"),
-    # Airflow's own right to make asset events is the receiver's; `check_body` reads what they say.
+    # The receiver holds Airflow's right to create asset events; `check_body` checks their content.
     ("POST", "/api/v2/assets/events"),
 }
-# Bodies that may name runs of their own choice, or none and so mean all.
+# Bodies that name any runs, or none, which means all.
 _MANY = {
     ("PATCH", f"{_DAG}/dagRuns"),
     ("POST", f"{_DAG}/clearDagRuns"),
@@ -170,7 +170,18 @@ _ANSWERED_WITH = {"profile", "reason"}
 
 
 def rule_of(method: str, route: str) -> Rule:
-    """Return what a route of Airflow's needs, as ``GET`` and ``/api/v2/dags/{dag_id}``."""
+    """Return what a route of Airflow's API needs.
+
+    Parameters
+    ----------
+    method, route
+        As ``GET`` and ``/api/v2/dags/{dag_id}``.
+
+    Returns
+    -------
+    Rule
+        `Rule.OPERATE` for a route that is not listed.
+    """
     asked = (method, route)
     if asked in _OPEN:
         return Rule.OPEN
@@ -182,16 +193,21 @@ def rule_of(method: str, route: str) -> Rule:
 def projects_of(
     method: str, route: str, path: Mapping[str, str], body: Any, confs: Mapping[str, Any]
 ) -> Sequence[str]:
-    """Return the projects that a request which changes something is for.
+    """Return the projects that a changing request is for.
 
     Parameters
     ----------
     method, route, path
         The HTTP method, the route and what its placeholders stand for.
     body
-        The request's JSON; what is no object is Airflow's to refuse.
+        The request's JSON; Airflow refuses what is no object.
     confs
-        Of the runs that `runs_named` returned, those that there are, with their conf.
+        The conf of each existing run among those that `runs_named` returned.
+
+    Returns
+    -------
+    sequence of str
+        Project names; all projects where the request names no run.
     """
     every = site_names().projects
     if (method, route) == ANNOUNCE:
@@ -206,18 +222,44 @@ def projects_of(
     runs = runs_named(path, body)
     if not runs:
         return every
-    # A run that is not there is Airflow's to tell.
+    # Airflow answers for runs that do not exist.
     return [name for run in runs if run in confs for name in _named(confs[run])]
 
 
 def runs_named(path: Mapping[str, str], body: Any) -> Sequence[str]:
-    """Return the one run that a request is about, if it is about one."""
+    """Return the run that a request names.
+
+    Parameters
+    ----------
+    path
+        What the route's placeholders stand for.
+    body
+        The request's JSON.
+
+    Returns
+    -------
+    sequence of str
+        One run ID, or none.
+    """
     run = path.get("dag_run_id") or (body.get("dag_run_id") if isinstance(body, dict) else None)
     return () if not isinstance(run, str) or run == ANY else (run,)
 
 
 def runs_asked_for(path: Mapping[str, str], query: bytes) -> Sequence[str]:
-    """Return the runs that an address names, in its path or its query."""
+    """Return the runs that a URL names in its path or query.
+
+    Parameters
+    ----------
+    path
+        What the route's placeholders stand for.
+    query
+        The query string.
+
+    Returns
+    -------
+    sequence of str
+        Run IDs, sorted.
+    """
     pairs = [*path.items(), *parse_qsl(query.decode("latin-1"))]
     keys = ("dag_run_id", "run_id", "run_ids")
     return sorted({value for key, value in pairs if key in keys and value != ANY})
@@ -229,9 +271,21 @@ def _named(conf: Any) -> tuple[str, ...]:
 
 
 def with_project(dag: str, body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what starts a run, with the project that the form puts first where it names none.
+    """Add the form's default project to a request that starts a run without naming one.
 
-    So the run keeps the project it was started for when the site file changes.
+    So the run keeps its project when the site file changes later.
+
+    Parameters
+    ----------
+    dag
+        The DAG's ID.
+    body
+        The request's JSON.
+
+    Returns
+    -------
+    dict
+        The JSON to pass on.
     """
     conf = body.get("conf")
     every = site_names().projects
@@ -245,17 +299,21 @@ def with_project(dag: str, body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_body(method: str, route: str, path: Mapping[str, str], body: Any, asset: str) -> None:
-    """Refuse free text and unknown keys, which Airflow would keep: they could name a patient.
+    """Refuse free text and unknown keys: Airflow would store them, and they could name a patient.
 
     Parameters
     ----------
+    method, route, path
+        The HTTP method, the route and what its placeholders stand for.
+    body
+        The request's JSON.
     asset
-        The URI of the asset that an event is about, else nothing.
+        The URI of the asset that an event is about; empty for other requests.
 
     Raises
     ------
     ConfigError
-        Says what is refused and what to do, never what was given.
+        Names what is refused and what to do, never the value.
     """
     if not isinstance(body, dict):
         return
@@ -265,7 +323,7 @@ def check_body(method: str, route: str, path: Mapping[str, str], body: Any, asse
     if dag not in DAGS and dag != ANY:
         return
     if any(note for key, note in _pairs(body) if key == "note"):
-        raise ConfigError("notes are free text that Airflow keeps; leave the note empty")
+        raise ConfigError("Airflow stores notes as free text; leave the note empty")
     try:
         check_conf(str(dag), body.get("conf"))
         check_conf(str(dag), body.get("dag_run_conf"))
@@ -273,13 +331,15 @@ def check_body(method: str, route: str, path: Mapping[str, str], body: Any, asse
         raise ConfigError(str(error)) from None
     if (method, route) == TRIGGER:
         if set(body) - _TRIGGERED_BY or body.get("partition_key"):
-            raise ConfigError(f"a run is started with conf and times alone: {_TRIGGERED_BY}")
+            raise ConfigError(
+                f"a run may be started with these keys only: {', '.join(sorted(_TRIGGERED_BY))}"
+            )
         if (run := body.get("dag_run_id")) and not _is_made_of_a_time(run):
-            raise ConfigError("leave dag_run_id empty, Airflow makes one; it is free text")
+            raise ConfigError("dag_run_id is free text; leave it empty and Airflow makes one")
     if (method, route) == ANSWER:
         given = body.get("params_input") or {}
         if set(body) - {"chosen_options", "params_input"} or not isinstance(given, dict):
-            raise ConfigError("an answer has chosen_options and params_input alone")
+            raise ConfigError("an answer may have chosen_options and params_input only")
         if set(given) - _ANSWERED_WITH:
             raise ConfigError(f"params_input may have {' and '.join(sorted(_ANSWERED_WITH))} only")
 
@@ -292,7 +352,7 @@ def _check_event(extra: Any, asset: str) -> None:
     if not isinstance(extra, dict) or any(
         key not in known or value not in known[key] for key, value in extra.items()
     ):
-        raise ConfigError("extra names a source and a project of the site file, nothing else")
+        raise ConfigError("extra may name a source and a project of the site file, nothing else")
 
 
 def _is_made_of_a_time(run: Any) -> bool:
@@ -304,7 +364,7 @@ def _is_made_of_a_time(run: Any) -> bool:
 
 
 def _pairs(told: Any) -> Iterator[tuple[str, Any]]:
-    """Give every key and value at any depth."""
+    """Yield every key and value at any depth."""
     waiting: list[Any] = [told]
     while waiting:
         one = waiting.pop()
@@ -315,7 +375,7 @@ def _pairs(told: Any) -> Iterator[tuple[str, Any]]:
 
 
 def parsed(body: bytes) -> Any:
-    """Return a body as Airflow reads it; None for what is no JSON."""
+    """Return a body as Airflow reads it; None if it is not JSON."""
     try:
         return json.loads(body or b"{}")
     except (ValueError, RecursionError):

@@ -1,8 +1,9 @@
-"""Who may see a project's runs, start them, answer their questions: who may read the project.
+"""A check before Airflow's REST API: only a project's readers see, start and answer its runs.
 
-Airflow gives rights by DAG, and one DAG serves every project. This stands before Airflow's REST
-API, which its UI uses too. `rules` says what each endpoint needs; `rows` leaves out of whatever
-Airflow then reads what is other projects'. All other rights are Airflow's own, and asked after it.
+Airflow grants rights by DAG, and one DAG serves every project. This middleware stands before the
+REST API, which Airflow's UI uses as well. `endpoint_rules` says what each endpoint needs, and
+`row_filter` hides other projects' rows from what Airflow then reads. Airflow checks all other
+rights afterwards.
 """
 
 from __future__ import annotations
@@ -37,23 +38,29 @@ from pacsgrid.web.endpoint_rules import (
 )
 from pacsgrid.web.row_filter import limited_to
 
-NOBODY_S: frozenset[str] = frozenset()
+NO_PROJECTS: frozenset[str] = frozenset()
 _LARGEST_BODY = 4 * 2**20
 
 
 class ProjectGate:
-    """ASGI middleware that refuses what is for a project that its user may not read."""
+    """ASGI middleware that refuses requests for projects that the user may not read."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand the request on, or answer 400, 401, 403 or 413 with what is wrong."""
+        """Pass the request on, or answer 400, 401, 403, 404, 413 or 503 with what is wrong.
+
+        Parameters
+        ----------
+        scope, receive, send
+            As ASGI defines them.
+        """
         if scope["type"] == "lifespan":
             return await self.app(scope, receive, send)
         if scope["type"] != "http":  # Airflow has no WebSocket
             return await send({"type": "websocket.close", "code": 1008})
-        # Airflow's access log reads the outer scope when all is done: a query may name a patient.
+        # Airflow's access log reads the outer scope afterwards; a query may name a patient.
         scope, outer = dict(scope), scope
         outer["query_string"] = b""
         try:
@@ -61,7 +68,7 @@ class ProjectGate:
         except HTTPException as refused:
             answer = JSONResponse({"detail": refused.detail}, refused.status_code)
             await answer(scope, receive, send)
-        except ConfigError as error:  # the site file cannot be read: nobody can be told apart
+        except ConfigError as error:  # without the site file there are no projects to check
             await JSONResponse({"detail": str(error)}, 503)(scope, receive, send)
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,24 +77,24 @@ class ProjectGate:
             return await self.app(scope, receive, send)
         rule = Rule.OPEN if route is None else rule_of(scope["method"], route)
         if route is None or rule is Rule.OPEN:
-            with limited_to(NOBODY_S):
+            with limited_to(NO_PROJECTS):
                 return await self.app(scope, receive, send)
         request = Request(scope, receive)
-        # As Airflow itself does, by its own functions: whom it would take, and nobody else.
+        # Airflow's own functions resolve the user, so that both always see the same one.
         user = await get_user(request, None, await bearer_scheme(request))
         operates = await run_in_threadpool(is_operator, user)
         if rule is Rule.OPERATE and not operates:
-            raise HTTPException(403, "this is for operators of the site")
+            raise HTTPException(403, "only operators of the site may do this")
         own = None if operates else await run_in_threadpool(own_projects, user)
         if own is not None and rule is Rule.READ:
             named = runs_asked_for(path, scope["query_string"])
             with limited_to(own):
                 there = await run_in_threadpool(_confs, path.get("dag_id", ANY), named)
             if set(named) - set(there):
-                raise HTTPException(404, "there is no such run")
+                raise HTTPException(404, "no such run")
         if scope["method"] not in ("GET", "HEAD"):
             receive = await self._checked(scope, receive, route, path, own)
-        # What the receiver announces it need not be able to read.
+        # The receiver may announce studies without the right to read runs.
         with limited_to(None if (scope["method"], route) == ANNOUNCE else own):
             await self.app(scope, receive, send)
 
@@ -99,7 +106,7 @@ class ProjectGate:
         path: Mapping[str, str],
         own: frozenset[str] | None,
     ) -> Receive:
-        """Read the body and look at what it is for; returns what gives it to Airflow."""
+        """Read and check the body; return an ASGI `receive` that passes it to Airflow."""
         method = scope["method"]
         body = await _read(receive)
         given = parsed(body)
@@ -107,7 +114,7 @@ class ProjectGate:
             confs = await run_in_threadpool(_confs, path.get("dag_id"), runs_named(path, given))
             for project in projects_of(method, route, path, given, confs):
                 if project not in own:
-                    told = f"this is for project {project}, which is not one of yours"
+                    told = f"this request is for project {project}, which you may not read"
                     raise HTTPException(403, told)
         try:
             asset = ""
@@ -117,7 +124,7 @@ class ProjectGate:
         except ConfigError as error:
             raise HTTPException(400, str(error)) from None
         if rule_of(method, route) is Rule.CHANGE:
-            # Airflow's audit log keeps every query parameter, also those that mean nothing.
+            # Airflow's audit log keeps every query parameter, unknown ones included.
             pairs = parse_qsl(scope["query_string"].decode("latin-1"))
             kept = [pair for pair in pairs if pair[0] in ("update_mask", "map_index")]
             scope["query_string"] = urlencode(kept).encode()
@@ -131,12 +138,12 @@ class ProjectGate:
 
 
 def _route(scope: Scope) -> tuple[str | None, Mapping[str, str]]:
-    """Return the route that Airflow's router will take and its placeholders; None for no route."""
+    """Return the route that Airflow's router will take, None for none, and its placeholders."""
     for route in scope["app"].router.routes:
         match, child = route.matches(scope)
         if match is Match.FULL:
             found: str = route.path
-            # A mount's own path is all that is known of it.
+            # Of a mount only its path is known.
             return found, {} if isinstance(route, Mount) else child.get("path_params", {})
     return None, {}
 
@@ -149,7 +156,7 @@ async def _read(receive: Receive) -> bytes:
             raise HTTPException(400, "the request's body was cut short")
         body += bytes(message.get("body", b""))
         if len(body) > _LARGEST_BODY:
-            raise HTTPException(413, f"a body may have {_LARGEST_BODY} bytes")
+            raise HTTPException(413, f"the request's body is larger than {_LARGEST_BODY} bytes")
         if not message.get("more_body"):
             return body
 
@@ -168,7 +175,7 @@ def _again(body: bytes, receive: Receive) -> Receive:
 
 
 def _confs(dag: str | None, runs: Any) -> dict[str, Any]:
-    """Return the conf of those of a DAG's runs that there are; of any DAG's for ``~``."""
+    """Return the conf of each of the runs that exists; of any DAG for ``~``."""
     from airflow.models.dagrun import DagRun
     from airflow.utils.session import create_session
     from sqlalchemy import select
@@ -183,7 +190,7 @@ def _confs(dag: str | None, runs: Any) -> dict[str, Any]:
 
 
 def _asset(number: Any) -> str:
-    """Return an asset's URI, nothing for one that is not there."""
+    """Return an asset's URI; empty for an unknown one."""
     from airflow.models.asset import AssetModel
     from airflow.utils.session import create_session
     from sqlalchemy import select

@@ -1,9 +1,8 @@
-"""Airflow's rows as one user may see them: those of other projects' runs are not there.
+"""Hide other projects' runs from what Airflow reads for a user.
 
-Whatever Airflow's API selects, counts, updates or deletes on behalf of a request that is limited
-to some projects, it does through SQLAlchemy's ORM; each such statement gets a condition on every
-table that is about runs. So lists, counts, pages and statistics agree, of endpoints that nobody
-here has heard of too.
+Airflow's API selects, counts, updates and deletes through SQLAlchemy's ORM. While a request is
+limited to some projects, each statement gets a condition on every table that is about runs. So
+lists, counts, pages and statistics agree, also those of endpoints added by a later Airflow.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ _only: ContextVar[frozenset[str] | None] = ContextVar("pacsgrid_projects", defau
 
 @contextmanager
 def limited_to(projects: frozenset[str] | None) -> Iterator[None]:
-    """Show only these projects' runs to what is done within; None for all there are."""
+    """Limit statements within the context to these projects' runs; None removes the limit."""
     token = _only.set(projects)
     try:
         yield
@@ -44,7 +43,7 @@ def _limit(state: ORMExecuteState) -> None:
 
 @lru_cache(maxsize=256)
 def _criteria(projects: frozenset[str], whole: bool) -> Sequence[Any]:
-    """Return the conditions for a user of these projects; `whole` if they are all of the site."""
+    """Return the conditions for a user of these projects; `whole`: they are all of the site's."""
     found = []
     for mapper in _mappers():
         condition = _condition(mapper, projects, whole)
@@ -65,7 +64,7 @@ def _mappers() -> Sequence[Mapper[Any]]:
 def _condition(
     mapper: Mapper[Any], projects: frozenset[str], whole: bool
 ) -> ColumnElement[bool] | None:
-    """Return which rows of a table may be seen; None when it is not about runs."""
+    """Return the condition on a table's rows; None for a table that is not about runs."""
     row = _Row(mapper)
     table = str(getattr(mapper.local_table, "name", ""))
     if table == "dag_run":
@@ -90,9 +89,9 @@ def _condition(
 
 
 class _Row:
-    """A mapped class's attributes by the names of their columns.
+    """A mapped class's attributes by their columns' names.
 
-    Other than the table's own columns, SQLAlchemy lets them follow an alias of the class.
+    Unlike the table's own columns, these follow an alias of the class.
     """
 
     def __init__(self, mapper: Mapper[Any]) -> None:
@@ -110,7 +109,7 @@ class _Row:
 
 
 def _by_keys(row: _Row, projects: frozenset[str], whole: bool) -> ColumnElement[bool] | None:
-    """Return the condition on a table that names a run, a task or a try by its key alone."""
+    """Return the condition on a table that refers to a run, task or try by a foreign key."""
     from airflow.models.dagrun import DagRun
     from airflow.models.taskinstance import TaskInstance
     from airflow.models.taskinstancehistory import TaskInstanceHistory
@@ -143,10 +142,10 @@ def _run_is(
 
 
 def _own(run: Any, projects: frozenset[str], whole: bool) -> ColumnElement[bool]:
-    """Return whether a row of `dag_run` is one of these projects'.
+    """Return the condition that a row of `dag_run` belongs to these projects.
 
-    A run whose conf names no project is nobody's: which one the form put first when it was
-    started is no longer known.
+    A run whose conf names no project belongs to none: the default of the form at its start is
+    no longer known.
     """
     named = run.conf["project"].as_string()
     return or_(

@@ -62,14 +62,17 @@ class TrackedHeader:
         return self._ds.get(key, default)
 
     def __contains__(self, key: Any) -> bool:
+        """Return whether the dataset has an element, and note that it was asked for."""
         self._note(key)
         return key in self._ds
 
     def __getitem__(self, key: Any) -> Any:
+        """Return an element, and note that it was asked for."""
         self._note(key)
         return self._ds[key]
 
     def __getattr__(self, name: str) -> Any:
+        """Return the value of an element by its keyword, and note that it was asked for."""
         self._note(name)
         return getattr(self._ds, name)
 

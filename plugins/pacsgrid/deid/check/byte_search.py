@@ -64,6 +64,7 @@ class ByteSearch:
         return tuple(needle for needle in self._found if not needle.isascii())
 
     def __repr__(self) -> str:
+        """Return a text that holds no identifying value."""
         return f"Raw({len(self._dates)} dates)"
 
     def search_value(self, value: bytes) -> str | None:

@@ -21,9 +21,7 @@ from .identity import Identity
 from .identity_search import IdentitySearch
 from .reader import Header, MalformedError, read_header, read_header_stream
 from .references import References
-
-# What was taken out of frames, remembered by digests of 16 bytes.
-_MAX_PROVEN = 1 << 16
+from .verdict_cache import VerdictCache
 
 
 class Checker:
@@ -49,11 +47,13 @@ class Checker:
         self._alone = identity is None
         self._identity = Identity() if identity is None else identity
         self.references = References()
-        self._proven: set[bytes] = set()
+        # Bytes removed from frames and proven to be no part of the image, by digest and place.
+        self._proven: VerdictCache[bytes, bool] = VerdictCache()
         self.counts = Counts()
         self._rebuild()
 
     def __repr__(self) -> str:
+        """Return a text that holds no identifying value."""
         return f"Checker({self._profile.name}, {self.counts.instances} instances)"
 
     def _rebuild(self) -> None:
@@ -101,11 +101,10 @@ class Checker:
                     raise
                 blanking.check_blanked(source, result, after)
                 taken = {}
-        # What was taken out of a like place before is proven to be no part of an image.
-        new_ones = taken.keys() - self._proven
-        pixel_data.check_decoded(source, result, [taken[digest] for digest in new_ones])
-        if len(self._proven) < _MAX_PROVEN:
-            self._proven |= new_ones
+        unproven = taken.keys() - self._proven.keys()
+        pixel_data.check_decoded(source, result, [taken[digest] for digest in unproven])
+        for digest in unproven:
+            self._proven.keep(digest, True)
         if pixel_text.needs_reading(before, self._profile.pixels.look):
             full = "full" in self._profile.options
             dates = frozenset(self._search.births if full else self._search.dates)

@@ -19,6 +19,7 @@ from .required_attributes import RequiredAttributes, required_at_top_level, requ
 from .text_decoding import decode, encodings_of, undo_mojibake
 from .uids import CLASS_UID_TAGS, holds_identity, is_standard, is_valid
 from .value_loss import LossCheck
+from .verdict_cache import VerdictCache
 from .vocabulary import defined_terms, is_manufacturer
 
 _TEXT = frozenset(("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT", "AS"))
@@ -38,9 +39,8 @@ _NUMBERS = frozenset(
     ("AT", "FD", "FL", "OB", "OD", "OF", "OL", "OV", "OW", "SL", "SS", "SV", "UL", "UN", "US", "UV")
 )
 _DEFAULT = ("iso8859",)
-_MEMORY = 100_000
-# Tag, VR, value before and after; what became of it.
-_Fates = dict[tuple[int, str, bytes | None, bytes], str]
+# What became of an element, by tag, VR, and value before and after.
+_Fates = VerdictCache[tuple[int, str, bytes | None, bytes], str]
 # Stand where something was taken out, in results of an earlier anonymising too.
 _REMOVED = frozenset((b"REMOVED", b"urn:removed"))
 # A date that has to be there and is none.
@@ -86,15 +86,17 @@ class Comparison:
         self._kept = kept_by_profile(profile)
         self._method = f"pacsgrid {profile.name} {profile.hash[:16]}".encode()
         self._creators = {(creator, group) for creator, group, _ in profile.safe_private}
-        # A header's values are the same in most slices of a series: each is judged once.
-        self._clean: set[tuple[str, bytes]] = set()
-        self._judged_before: dict[tuple[tuple[str, ...], ...], _Fates] = {}
+        # Values in which nothing identifies, with their VR.
+        self._clean: VerdictCache[tuple[str, bytes], bool] = VerdictCache()
+        # What became of elements that were right, by the character sets before and after.
+        self._fates_known: dict[tuple[tuple[str, ...], ...], _Fates] = {}
         digits = {re.sub(r"\D", "", value) for value in identity.ids}
         self._digits = {number.encode() for number in digits if len(number) >= 6}
         self._losses = LossCheck(profile, identity)
         self._rounds = "PatientAge" in profile.bins
         self._aged = False
-        self._whole: set[tuple[int, str, bytes]] = set()
+        # Elements that may be missing in a result.
+        self._removable: VerdictCache[tuple[int, str, bytes], bool] = VerdictCache()
         self.fates: list[tuple[int, str]] = []
 
     def run(self, before: Header, after: Header) -> None:
@@ -138,12 +140,12 @@ class Comparison:
         """Compare two datasets; without `before` everything in `after` is judged by itself."""
         now = encodings_of(after, now)
         was = encodings_of(before, was) if before is not None else was
-        judged = self._judged_before.setdefault((was, now), {})
+        known = self._fates_known.setdefault((was, now), VerdictCache())
         fates = self.fates
         for tag, element in after.items():
             old = before.get(tag) if before is not None else None
             key = (tag, element.vr, old.value if old is not None else None, element.value)
-            fate = judged.get(key)
+            fate = known.get(key)
             if fate is None or element.vr in ("SQ", "UI") or tag & 0x10000 or tag == _MEANING:
                 if tag & 0xFFFF == 0:
                     raise HeldError("not-clean", f"a group length {format_tag(tag)} is left")
@@ -162,9 +164,7 @@ class Comparison:
                     if old is not None:
                         self._losses.check(tag, old, element)
                 fate = _fate(old, element)
-                if len(judged) > _MEMORY:
-                    judged.clear()
-                judged[key] = fate
+                known.keep(key, fate)
             fates.append((tag, fate))
         if before is not None:
             for tag, old in before.items():
@@ -174,9 +174,9 @@ class Comparison:
 
     def _removed(self, tag: int, old: Element) -> None:
         key = (tag, old.vr, old.value)
-        if old.items is None and key not in self._whole:
+        if old.items is None and key not in self._removable:
             self._losses.check(tag, old, None)
-            self._whole.add(key)
+            self._removable.keep(key, True)
 
     def _sequence(
         self,
@@ -252,7 +252,7 @@ class Comparison:
             return
         if found := judge(value):
             raise identity_left(format_tag(tag), found)
-        self._clean.add((vr, value))
+        self._clean.keep((vr, value), True)
 
     def _uid(self, tag: int, old: Element | None, value: bytes) -> None:
         kept = "uids" in self._profile.options
@@ -339,7 +339,7 @@ class Comparison:
                 if dates & source:
                     raise identity_left(format_tag(tag), "a full date")
                 return  # another element may hold the same text and be wrong
-            self._clean.add((kind, value))
+            self._clean.keep((kind, value), True)
 
     @property
     def _dates(self) -> set[str] | frozenset[str]:

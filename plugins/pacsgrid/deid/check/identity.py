@@ -74,9 +74,11 @@ class Identity:
     _seen: set[tuple[int, bytes]] = field(default_factory=set, repr=False)
 
     def __repr__(self) -> str:
+        """Return a text that holds no identifying value."""
         return f"Identity({len(self.names)} names, {len(self.ids)} ids)"
 
     def __or__(self, other: Identity) -> Identity:
+        """Return the values of both."""
         return Identity(
             *(getattr(self, part.name) | getattr(other, part.name) for part in fields(self))
         )

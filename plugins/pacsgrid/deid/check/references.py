@@ -11,6 +11,7 @@ class References:
         self._old: dict[bytes, bytes] = {}
 
     def __repr__(self) -> str:
+        """Return a text that holds no identifying value."""
         return f"References({len(self._new)})"
 
     def record(self, old: bytes, new: bytes) -> bool:

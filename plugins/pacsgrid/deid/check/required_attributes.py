@@ -19,6 +19,7 @@ class RequiredAttributes(NamedTuple):
     type2: frozenset[int]
 
     def __or__(self, other: RequiredAttributes) -> RequiredAttributes:
+        """Return the attributes of both."""
         return RequiredAttributes(self.type1 | other.type1, self.type2 | other.type2)
 
 

@@ -25,7 +25,7 @@ from pacsgrid.grid.repair import repair, set_replica_status
 from pacsgrid.grid.sharing import share
 from pacsgrid.grid.zone import TIMEOUT, bytes_checksum
 from pacsgrid.model import AnonymisedInstance
-from support.gridkit import SIZE, Grid, make_instances
+from support.deposited_study import SIZE, Grid, make_instances
 
 
 def replicas(zone: Zone, one: AnonymisedInstance) -> list[CatalogReplica]:

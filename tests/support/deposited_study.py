@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from irods.models import Collection, DataObject
 
 from pacsgrid.grid import Zone
 from pacsgrid.model import AnonymisedInstance
+from support.seeded import seeded_bytes
 
 SIZE = 4321
 
@@ -40,11 +40,11 @@ class Grid:
 
 
 def make_instances(folder: Path, count: int = 6, size: int = SIZE) -> list[AnonymisedInstance]:
-    """Random objects of one study, in two series."""
+    """Make objects of one study, in two series; their bytes differ by folder and number."""
     folder.mkdir(exist_ok=True)
     made = []
     for number in range(count):
-        data = os.urandom(size)
+        data = seeded_bytes(size, (folder.name, number))
         path = folder / f"{number}.dcm"
         path.write_bytes(data)
         digest = hashlib.sha256(data).hexdigest()

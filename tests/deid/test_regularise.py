@@ -1,4 +1,4 @@
-"""Files that are not written as they say: read where there is one way, held for what they are."""
+"""Irregular files are read if there is one way to, and otherwise held for the right reason."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pacsgrid.deid import load_profile
 from pacsgrid.deid.check.reader import MalformedError, read_header
 from pacsgrid.deid.regularise import regularise
 from pacsgrid.errors import HeldError
-from support.checked import checked
+from support.deid_file import checked
 from support.dicom import ct
 
 

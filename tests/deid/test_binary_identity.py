@@ -1,4 +1,4 @@
-"""Names and numbers in binary values of any length, found by anonymiser and checker."""
+"""Anonymiser and checker find names and numbers in binary values of any length."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydicom import dcmread
 from pacsgrid.deid import anonymise_file, check_file, collect_identifiers, load_profile
 from pacsgrid.deid.pixel.settings import PixelSettings
 from pacsgrid.errors import HeldError
-from support.checked import PSEUDONYMS, checked
+from support.deid_file import PSEUDONYMS, checked
 from support.images import header, write
 
 LOOKS = PixelSettings(look="none", hold=frozenset())

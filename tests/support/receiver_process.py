@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -124,14 +122,6 @@ def announcing(stack: Stack) -> dict[str, str]:
         "password_file": str(password),
         "project": "demo",
     }
-
-
-def eventually(what: Callable[[], bool], seconds: float = 60.0, every: float = 0.02) -> None:
-    """Wait until a condition is true."""
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "did not happen in time"
-        time.sleep(every)
 
 
 def associate(

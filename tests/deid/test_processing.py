@@ -1,4 +1,4 @@
-"""Studies through several processes come out as through one, and each part is worth its way."""
+"""Several processes give the results of one; work is split into parts that are worth sending."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydicom import dcmread
 from pacsgrid import disk
 from pacsgrid.deid import Pseudonyms, StudyProcessor, atomic_batch, load_profile
 from pacsgrid.deid.folder import FolderRun
-from pacsgrid.deid.processing import Batch, StudyJob
+from pacsgrid.deid.processing import ProcessedFiles, StudyJob
 from pacsgrid.deid.workload import estimate_seconds, split_evenly
 from support.dicom import ct, save
 
@@ -141,7 +141,7 @@ def test_a_disk_that_fails_leaves_nothing_that_looks_done(
     assert again.run(files).made == 3
 
 
-def shas(batch: Batch) -> set[tuple[str, str]]:
+def shas(batch: ProcessedFiles) -> set[tuple[str, str]]:
     return {(made.sop_uid, made.sha256) for made in batch.made}
 
 

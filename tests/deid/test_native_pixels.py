@@ -1,4 +1,4 @@
-"""Uncompressed pixel data: what stands behind the last pixel goes, pixels never."""
+"""Uncompressed pixel data: bytes behind the last pixel are zeroed, pixels never change."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from pydicom.uid import (
 from pacsgrid.deid import anonymise_file, check_file, collect_identifiers, load_profile
 from pacsgrid.deid.pixel.settings import PixelSettings
 from pacsgrid.errors import HeldError
-from support.checked import PSEUDONYMS, checked
 from support.codestreams import TEXT
+from support.deid_file import PSEUDONYMS, checked
 from support.images import header, write
 
 LOOKS = PixelSettings(look="none", hold=frozenset())

@@ -1,4 +1,4 @@
-"""The checker reads the pixels of results with another engine than the one that blanked."""
+"""The checker reads pixels with another engine than the one that found text to blank."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What waits for a steward because of what its pixels may show."""
+"""Images held for a steward because of what their pixels may show."""
 
 from __future__ import annotations
 

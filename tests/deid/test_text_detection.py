@@ -1,4 +1,4 @@
-"""The detector on drawn text, and on images that have none."""
+"""The text detector on drawn text, and on images without text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Free text and dates: what goes, what stays, what moves."""
+"""Free text and dates: what is removed, what stays, what is shifted."""
 
 from __future__ import annotations
 

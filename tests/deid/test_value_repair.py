@@ -1,4 +1,4 @@
-"""Values that break their VR (PS3.5 6.2): read as what they can only mean, kept, or held."""
+"""Values that break the rules of their VR (PS3.5 6.2): repaired, kept, or held."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from pacsgrid.deid.value_repair import (
 )
 from pacsgrid.errors import HeldError
 from pacsgrid.log_suppression import pydicom_suppressed
-from support.checked import PSEUDONYMS, checked
+from support.deid_file import PSEUDONYMS, checked
 from support.dicom import ct, save
 
 SPACING, WEIGHT, CONTOUR, SLOPE = 0x00280030, 0x00101030, 0x30060050, 0x00281053

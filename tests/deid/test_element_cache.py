@@ -1,4 +1,4 @@
-"""The quick way, element by element from memory, gives byte for byte what the long way gives."""
+"""Rewriting from the caches gives byte for byte the result of a full rewriting."""
 
 from __future__ import annotations
 

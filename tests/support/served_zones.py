@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import shutil
 import threading
-import time
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -31,6 +30,7 @@ from pacsgrid.model import AnonymisedInstance
 from pacsgrid.pacs.multipart import MultipartReader, boundary_of
 from pacsgrid.pipeline.attributes import read_attributes
 from pacsgrid.pipeline.manifest import MANIFEST, Manifest
+from support.waiting import wait_until
 
 PROJECT = "demo"
 TOKENS = {"eva": "eva#brno", "jan": "jan#brno", "jana": "jana#praha", "nobody": "nobody#brno"}
@@ -242,10 +242,13 @@ class Listening:
 
     def __enter__(self) -> Listening:
         self._thread.start()
-        while not self._server.started:
-            assert self._thread.is_alive()
-            time.sleep(0.01)
+        wait_until(lambda: self._server.started or not self._thread.is_alive())
+        assert self._server.started
         return self
+
+    def connections(self) -> int:
+        """Return how many connections the server holds open."""
+        return len(self._server._listener.connections._open)
 
     def __exit__(
         self,

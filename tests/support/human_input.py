@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import requests
 
 from pacsgrid.embedded.stack import STEWARD, Stack
+from support.waiting import wait_until
 
 
 def question(stack: Stack, dag: str, run: str, seconds: float = 300) -> dict[str, Any]:
     """Wait for a run's one question; an answer may be given the moment it can be read."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        details = stack.api("GET", f"/dags/{dag}/dagRuns/{run}/hitlDetails").json()["hitl_details"]
-        if details:
-            return dict(details[0])
-        time.sleep(0.1)
-    raise TimeoutError(f"{dag} asks nothing within {seconds:.0f} s")
+    path = f"/dags/{dag}/dagRuns/{run}/hitlDetails"
+    details = wait_until(
+        lambda: stack.api("GET", path).json()["hitl_details"],
+        seconds,
+        every=0.1,
+        what=f"a question of {dag}",
+    )
+    return dict(details[0])
 
 
 def path_of(asked: dict[str, Any]) -> str:

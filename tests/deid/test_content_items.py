@@ -1,4 +1,4 @@
-"""Content items of dates, times and persons (PS3.15 Table E.3.4-1), and what codes name."""
+"""Content items with dates, times and persons (PS3.15 Table E.3.4-1), and their codes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pacsgrid.deid import (
 from pacsgrid.deid.content_items import load_table
 from pacsgrid.deid.profile import Profile
 from pacsgrid.errors import HeldError
-from support.checked import PSEUDONYMS, checked
+from support.deid_file import PSEUDONYMS, checked
 from support.dicom import ct, save
 
 BORN, DAY = "19750312", "20240102"
