@@ -80,6 +80,11 @@ def look_up(name: str, expected: str) -> dict[str, Any]:
     expected
         The type it must have: ``dicom``, ``dicomweb`` or ``irods``.
 
+    Returns
+    -------
+    dict
+        Settings by the names that the site file uses.
+
     Raises
     ------
     ConfigError

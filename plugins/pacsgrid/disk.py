@@ -83,6 +83,11 @@ def open_private(path: Path, mode: str) -> IO[bytes]:
         The file; it is created if it does not exist.
     mode
         As for `open`; binary.
+
+    Returns
+    -------
+    file object
+        The open file; the caller closes it.
     """
     return open(path, mode, opener=lambda name, flags: os.open(name, flags, 0o600))
 

@@ -127,6 +127,11 @@ def sweep(project: str, rejected_days: int, selections_days: int) -> dict[str, i
         How many days the quarantine keeps the files of rejected studies.
     selections_days
         How many days sealed selections are kept.
+
+    Returns
+    -------
+    dict
+        Numbers of removed folders, quarantines, selections and received files, by kind.
     """
     with project_context({"project": project}, "housekeeping") as context:
         from pacsgrid.pipeline.housekeeping import clean_up

@@ -47,6 +47,11 @@ def step(context: ProjectContext, name: str, refs: Sequence[str]) -> Iterator[No
         The step.
     refs
         References of the batch's studies.
+
+    Yields
+    ------
+    None
+        While the step runs.
     """
     from pacsgrid.pipeline import STEPS
 

@@ -67,6 +67,11 @@ def project_context(params: Mapping[str, Any], actor: str) -> Iterator[ProjectCo
     actor
         Who changes states, for the ledger's audit trail.
 
+    Yields
+    ------
+    ProjectContext
+        The context, which is closed in the end.
+
     Raises
     ------
     AirflowException, AirflowFailException

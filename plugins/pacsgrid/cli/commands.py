@@ -96,7 +96,7 @@ class CommandParser(argparse.ArgumentParser):
             command.add(self)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parse arguments, after declaring them at first use."""
+        """Parse arguments after declaring them, see `argparse.ArgumentParser.parse_known_args`."""
         self.declare()
         return super().parse_known_args(args, namespace)
 

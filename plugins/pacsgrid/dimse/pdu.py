@@ -278,6 +278,11 @@ def encode_pdu(kind: int, body: bytes) -> bytes:
         PDU type (PS3.8 section 9.3), see the constants of this module.
     body
         What follows the PDU length.
+
+    Returns
+    -------
+    bytes
+        The PDU with its header.
     """
     return struct.pack(">BxI", kind, len(body)) + body
 
@@ -331,6 +336,11 @@ def encode_reject(result: int, source: int, reason: int) -> bytes:
     ----------
     result, source, reason
         Its fields (PS3.8 section 9.3.4), see the constants of this module.
+
+    Returns
+    -------
+    bytes
+        The PDU.
     """
     return encode_pdu(ASSOCIATE_RJ, bytes((0, result, source, reason)))
 

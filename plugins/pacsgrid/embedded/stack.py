@@ -342,6 +342,11 @@ class Stack:
             What is sent as JSON, if anything.
         user
             One of `USERS`.
+
+        Returns
+        -------
+        requests.Response
+            Whatever Airflow answers; its status is not checked.
         """
         if user not in self._tokens:
             self._tokens[user] = self.token(user)

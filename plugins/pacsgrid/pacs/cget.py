@@ -125,6 +125,11 @@ def open_cget(
     writer
         Writes the instances.
 
+    Yields
+    ------
+    CGetClient
+        A client on an established association, which is released in the end.
+
     Raises
     ------
     SourceUnreachableError, SourceUnavailableError, SourceError

@@ -89,7 +89,15 @@ class StoredDataset:
         self.size = size
 
     def load(self, at: int, least: int) -> bytes:
-        """Return what follows an offset; values are long, so read little."""
+        """Return the bytes that follow an offset; values are long, so few are read.
+
+        Parameters
+        ----------
+        at
+            Offset from the start of the dataset.
+        least
+            How many bytes are needed, if there are as many.
+        """
         if at + least <= len(self._head) or len(self._head) == self.size:
             return self._head[at:] if at else self._head
         if at >= self.size:

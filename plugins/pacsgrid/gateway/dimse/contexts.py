@@ -109,6 +109,11 @@ def negotiate(request: AssociateRequest, stored: StoredSyntaxes) -> NegotiatedCo
         The peer's request.
     stored
         In which syntaxes instances are stored: as stored, they need not be transcoded.
+
+    Returns
+    -------
+    NegotiatedContexts
+        The accepted and the refused contexts.
     """
     chosen: dict[int, str] = {}
     refused: dict[int, int] = {}

@@ -70,6 +70,11 @@ def parse(data: bytes, syntax: str) -> Identifier:
     syntax
         Transfer syntax UID of its presentation context.
 
+    Returns
+    -------
+    Identifier
+        Level, keys and requested attributes.
+
     Raises
     ------
     InvalidIdentifierError

@@ -172,6 +172,11 @@ class Incoming:
         sop_class, sop_uid, syntax
             UIDs of SOP class, SOP instance and transfer syntax.
 
+        Returns
+        -------
+        Arrival
+            The file, to which the data set is written.
+
         Raises
         ------
         OSError
