@@ -26,7 +26,7 @@ from starlette.exceptions import HTTPException
 from pacsgrid.config import SourceSettings
 from pacsgrid.gateway import Gateway
 from pacsgrid.gateway.service import PREFIX, application
-from pacsgrid.gateway.web.store import _take
+from pacsgrid.gateway.web.store import _store_body
 from pacsgrid.model import StudyQuery
 from pacsgrid.pacs.multipart import MultipartTruncatedError
 from pacsgrid.pacs.received_source import ReceivedSource
@@ -258,7 +258,7 @@ def test_whatever_breaks_an_instance_off_leaves_neither_file_nor_descriptor(
 
     before = len(os.listdir("/proc/self/fd"))
     with closing(Incoming(folder, 0)) as incoming, suppress(BaseException):
-        _take(incoming, pieces(), b"B", "")
+        _store_body(incoming, pieces(), b"B", "")
     assert len(os.listdir("/proc/self/fd")) == before
     assert [path.name for path in folder.glob("[!.]*/*")] == [name_for("1.2.9.1.1")]
     assert not list((folder / PARTS).iterdir()) and not list((folder / OWNERS).iterdir())
@@ -272,7 +272,7 @@ def test_a_disk_that_takes_no_more_is_told_of(tmp_path: Path) -> None:
     with closing(Incoming(tmp_path / "incoming", 0)) as incoming:
         resource.setrlimit(resource.RLIMIT_FSIZE, (1500, hard))
         try:
-            outcome = _take(incoming, iter([body]), b"B", "")
+            outcome = _store_body(incoming, iter([body]), b"B", "")
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert [reason for *_, reason in outcome.failed] == [0xA700] * 3 and not outcome.stored
