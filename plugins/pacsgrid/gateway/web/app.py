@@ -150,7 +150,7 @@ def _hiding_values(work: Callable[..., Response], *args: object) -> Response:
             "unexpected %s at %s:%s", type(error).__name__, frames[-1].filename, frames[-1].lineno
         )
         raise HTTPException(
-            500, "the gateway failed; its administrator finds the place in its log"
+            500, "internal error; the gateway's log shows where it happened"
         ) from None
 
 
