@@ -19,7 +19,6 @@ def test_the_citation_is_of_this_version() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert citation["version"] == pacsgrid.__version__
     assert citation["license"] == PROJECT["license"]
-    assert citation["repository-code"] == PROJECT["urls"]["Source"]
 
 
 def test_pre_commit_runs_what_make_lint_runs() -> None:

@@ -30,7 +30,6 @@ MOST = 600 << 20
 # Linux hands the peak of the process that began it on to the new program.
 RUN = """
 import sys
-from dataclasses import replace
 from pathlib import Path
 from support.deid_file import checked
 from pacsgrid.deid import load_profile

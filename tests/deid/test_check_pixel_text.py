@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +57,7 @@ def made(tmp_path: Path, frames: list[NDArray[Any]], look: str = "none", **more:
 
 def _looking(profile: Profile, look: str) -> Profile:
     pixels = PixelSettings(look=look, outside_ultrasound_regions="look", hold=frozenset())
-    return dataclasses.replace(profile, pixels=pixels, hold_burned_in=False)
+    return profile.replace(pixels=pixels, hold_burned_in=False)
 
 
 def verdict(path: Path, result: Path, look: str = "risky") -> str:

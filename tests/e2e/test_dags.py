@@ -103,7 +103,7 @@ def test_a_site_check_fails_and_tells_what_to_do(filled: Stack) -> None:
     assert str(key) not in mail.as_string()
     path = f"/dags/site_check/dagRuns/{run}/taskInstances/check/logs/1"
     log = filled.api("GET", path).text
-    assert "chmod 600" in log and "zone brno" in log and "came back whole" in log
+    assert "chmod 600" in log and "zone brno" in log and "read back unchanged" in log
 
 
 def test_gauges_reach_the_site_s_statsd(filled: Stack, statsd: Server) -> None:

@@ -108,7 +108,9 @@ def test_a_steward_sees_the_flow_the_held_and_the_proofs(filled: Stack, held: st
         page.get_by_role("button", name="Show 2 held images").click()
         for image in ("Held image 1", "After anonymising 1"):
             expect(page.locator(f"img[alt='{image}']")).to_be_visible()
-        page.wait_for_function("document.querySelector('.pg-pictures img').naturalWidth === 128")
+        page.wait_for_function(
+            "[...document.querySelectorAll('.pg-pictures img')].every(i => i.naturalWidth === 128)"
+        )
         expect(page.locator(".pg-story .pg-event-seen").first).to_contain_text("by steward")
         shot(page, "study")
         assert errors == []

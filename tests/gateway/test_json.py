@@ -25,7 +25,7 @@ from pacsgrid.gateway.metadata import to_json
 from pacsgrid.gateway.service import PREFIX, application
 from pacsgrid.grid.sharing import share
 from pacsgrid.pipeline.attributes import read_attributes
-from pacsgrid.pipeline.jsonmodel import EXACT, data_element, portable
+from pacsgrid.pipeline.dicom_json import EXACT, element_from_json, make_portable
 from support.dicom import ct
 from support.served_zones import PROJECT, Client, Listening, ServedZones
 
@@ -100,7 +100,7 @@ def test_undecodable_text_is_marked() -> None:
     (value,) = to_json(broken)["00081030"]["Value"]
     assert value.endswith("a\ufffd") and strictly(json.dumps(value, ensure_ascii=False))
     surrogates = {"00081030": {"vr": "LO", "Value": ["x\ud800y", "\ud83d\ude00"]}}
-    assert portable(surrogates)["00081030"]["Value"] == ["x\ufffdy", "😀"]
+    assert make_portable(surrogates)["00081030"]["Value"] == ["x\ufffdy", "😀"]
 
 
 _TAGS = st.sampled_from(["00081030", "00100010", "00101030", "0008114A", "00081140", "x", ""])
@@ -117,10 +117,10 @@ _ATTRIBUTE = st.fixed_dictionaries(
 @given(st.dictionaries(_TAGS, _ATTRIBUTE | _ANY, max_size=4))
 @settings(max_examples=200, deadline=None, derandomize=True)
 def test_whatever_a_manifest_says_becomes_attributes(attributes: dict[str, Any]) -> None:
-    found = portable(attributes)
+    found = make_portable(attributes)
     text = json.dumps(found, ensure_ascii=False, allow_nan=False)
     strictly(text)
-    assert portable(found) == found
+    assert make_portable(found) == found
     for element in found.values():
         assert len(element["vr"]) == 2 and element.get("Value") != []
 
@@ -135,7 +135,7 @@ def test_whatever_a_manifest_says_becomes_attributes(attributes: dict[str, Any])
 )  # fmt: skip
 def test_json_values_are_encoded_for_dimse(vr: str, values: list[Any]) -> None:
     ds = Dataset()
-    ds.add(data_element("00720076", {"vr": vr, "Value": values}))
+    ds.add(element_from_json("00720076", {"vr": vr, "Value": values}))
     target = BytesIO()
     ds.save_as(target, implicit_vr=False, little_endian=True)
     assert target.getvalue()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import ipaddress
 import socket
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from irods_zone import ZoneServer
 from irods_zone.error_codes import ErrorCode
 from irods_zone.errors import DisconnectedError
 from irods_zone.framing import Message, receive, send
+from support.waiting import wait_until
 from support.zone_client import WireClient
 
 HOME = "/brno/home/rods"
@@ -140,7 +140,4 @@ def test_sessions_end_with_their_clients(zone: ZoneServer) -> None:
     assert len(zone._connections) == 20
     for client in clients:
         client.close()
-    deadline = time.monotonic() + 10
-    while zone._connections and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert not zone._connections
+    wait_until(lambda: not zone._connections, 10)

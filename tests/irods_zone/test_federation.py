@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import threading
 import time
@@ -20,6 +19,7 @@ from irods.ticket import Ticket
 from irods_zone import ZoneServer
 from irods_zone.consistency_check import check
 from irods_zone.error_codes import ErrorCode
+from support.seeded import seeded_bytes
 from support.zone_client import WireClient
 
 NEAR, FAR = "/brno/home/rods", "/praha/home/rods#brno"
@@ -58,7 +58,7 @@ def read(s: iRODSSession, path: str) -> bytes:
 
 def test_everything_in_the_other_zone(zones: tuple[ZoneServer, ZoneServer]) -> None:
     brno, _ = zones
-    data = os.urandom(300_000)
+    data = seeded_bytes(300_000)
     with connect(brno) as s:
         s.collections.create(f"{FAR}/a/b")
         write(s, f"{FAR}/a/o", data)
@@ -110,7 +110,7 @@ def test_many_removals_and_two_open_objects(zones: tuple[ZoneServer, ZoneServer]
 
 def test_copies_across_zones(zones: tuple[ZoneServer, ZoneServer]) -> None:
     brno, _ = zones
-    data = os.urandom(9_000_000)
+    data = seeded_bytes(9_000_000)
     with connect(brno) as s:
         write(s, f"{NEAR}/o", data)
         s.data_objects.copy(f"{NEAR}/o", f"{FAR}/o")
@@ -132,7 +132,7 @@ def test_copies_across_zones(zones: tuple[ZoneServer, ZoneServer]) -> None:
 
 def test_large_put_in_parallel(zones: tuple[ZoneServer, ZoneServer], tmp_path: Path) -> None:
     file = tmp_path / "large"
-    file.write_bytes(os.urandom(40 << 20))
+    file.write_bytes(seeded_bytes(40 << 20))
     with connect(zones[0]) as s:
         s.data_objects.put(str(file), f"{FAR}/large", regChksum="")
         assert s.data_objects.get(f"{FAR}/large").size == 40 << 20

@@ -6,8 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from irods_zone import ZoneServer
 from irods_zone.api_numbers import Api
 from irods_zone.consistency_check import check
 from irods_zone.error_codes import ErrorCode
+from support.waiting import wait_until
 from support.zone_client import WireClient, pairs
 
 PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
@@ -52,13 +52,6 @@ def session(port: int) -> iRODSSession:
 
 def statuses(s: iRODSSession, path: str = PATH) -> list[str]:
     return [r.status for r in sorted(s.data_objects.get(path).replicas, key=lambda r: r.number)]
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_siblings_are_locked(zone: ZoneServer) -> None:
@@ -109,7 +102,7 @@ def test_writer_vanishes(zone: ZoneServer, wrote: bool) -> None:
         client.descriptor(Api.DATA_OBJ_WRITE_AN, fd, 2, b"xx")
     client.close()
     with session(zone.port) as s:
-        until(
+        wait_until(
             lambda: (not zone.state.locks.held and not zone._connections) or "4" not in statuses(s)
         )
         assert statuses(s) == (["0", "1"] if wrote else ["1", "1"])
@@ -152,7 +145,7 @@ def test_one_of_several_vanishes(zone: ZoneServer) -> None:
             b"x",
         )
         second.close()
-        until(lambda: lock.broken)
+        wait_until(lambda: lock.broken)
         assert first.descriptor(Api.DATA_OBJ_CLOSE_AN, fd).int_info == ErrorCode.SYS_COPY_LEN_ERR
         assert statuses(s) == ["0", "1"]
     first.close()
@@ -168,7 +161,7 @@ def test_nothing_leaks(zone: ZoneServer) -> None:
         client.open(PATH, os.O_RDONLY)
         client.open(f"{HOME}/new", os.O_RDWR | os.O_CREAT)
         client.close()
-        until(lambda: not zone._connections)
+        wait_until(lambda: not zone._connections)
     assert files() <= before and not zone.state.locks.held
 
 
@@ -215,7 +208,7 @@ def test_200_connections(tmp_path: Path) -> None:
         for client in clients:
             client.close()
         files = Path(f"/proc/{server.pid}/fd")
-        until(lambda: len(list(files.iterdir())) < 20)
+        wait_until(lambda: len(list(files.iterdir())) < 20)
         with session(port) as s:
             assert len(s.collections.get(HOME).data_objects) == 200
     finally:

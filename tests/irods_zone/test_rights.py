@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import irods.exception as ex
 import irods.keywords as kw
 import pytest
@@ -14,6 +12,7 @@ from irods.models import Collection, DataObject, DataObjectMeta
 from irods.session import iRODSSession
 
 from irods_zone.api_numbers import Api
+from support.waiting import wait_until
 
 HOME = "/brno/home/rods"
 
@@ -105,10 +104,12 @@ def test_setting_metadata_keeps_when_it_was_made(objects: iRODSSession) -> None:
     metadata = objects.data_objects.get(path).metadata
     metadata.set("a", "1")
     made = times(objects)[0]
-    deadline = time.monotonic() + 5
-    while times(objects)[1] == made and time.monotonic() < deadline:
-        time.sleep(0.2)
+
+    def is_modified_later() -> bool:  # iRODS counts whole seconds
         metadata.set("a", "2", "u")
+        return bool(times(objects)[1] != made)
+
+    wait_until(is_modified_later, every=0.2)
     created, modified = times(objects)
     assert created == made < modified
     assert [(m.value, m.units) for m in metadata.items()] == [("2", "u")]

@@ -9,12 +9,13 @@ import signal
 import subprocess
 import sys
 import threading
-import time
+from functools import partial
 from pathlib import Path
 
 from irods_zone.api_numbers import Api
 from irods_zone.consistency_check import check
 from irods_zone.error_codes import ErrorCode
+from support.waiting import wait_until
 from support.zone_client import WireClient, pairs
 from support.zone_soak import made, whole
 
@@ -102,9 +103,8 @@ def test_server_is_killed_at_work(tmp_path: Path) -> None:
         ]
         for thread in threads:
             thread.start()
-        before, deadline = len(kept), time.monotonic() + 60
-        while len(kept) < before + 40 and time.monotonic() < deadline:
-            time.sleep(0.01)
+        enough = len(kept) + 40
+        wait_until(partial(lambda least: len(kept) >= least, enough))
         server.send_signal(signal.SIGKILL)
         server.wait()
         for thread in threads:

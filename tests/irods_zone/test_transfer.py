@@ -15,6 +15,7 @@ from irods_zone.api_numbers import Api
 from irods_zone.consistency_check import check
 from irods_zone.error_codes import ErrorCode
 from irods_zone.xml_structures import pack, parse
+from support.seeded import seeded_bytes
 from support.zone_client import WireClient, pairs
 
 NEAR, FAR = "/brno/home/rods", "/praha/home/rods#brno"
@@ -51,7 +52,7 @@ def status(client: WireClient, number: int) -> int:
 
 @pytest.mark.parametrize("home", [NEAR, FAR])
 def test_large_put_and_get(client: WireClient, home: str) -> None:
-    data, path = os.urandom(SIZE), f"{home}/large"
+    data, path = seeded_bytes(SIZE), f"{home}/large"
     checksum = "sha2:" + base64.b64encode(hashlib.sha256(data).digest()).decode()
     offered = client.ask(Api.DATA_OBJ_PUT_AN, request(path, SIZE, verifyChksum=checksum))
     number = parse(offered.body).number("l1descInx")

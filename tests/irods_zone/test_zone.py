@@ -24,6 +24,9 @@ from irods.meta import AVUOperation, iRODSMeta
 from irods.models import Collection, DataObject, DataObjectMeta
 from irods.session import iRODSSession
 
+from support.seeded import seeded_bytes
+from support.waiting import wait_until
+
 PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
 sys.path.insert(0, str(PLUGINS))
 
@@ -70,7 +73,7 @@ def replicas(s: iRODSSession, path: str) -> list[tuple[int, str, str]]:
 def test_collections_and_objects(session: iRODSSession, tmp_path: Path) -> None:
     s = session
     s.collections.create(f"{HOME}/a/b")
-    data = os.urandom(100_000)
+    data = seeded_bytes(100_000)
     s.data_objects.put(write(tmp_path, data), f"{HOME}/a/one", **{kw.REG_CHKSUM_KW: ""})
     obj = s.data_objects.get(f"{HOME}/a/one")
     assert obj.size == len(data)
@@ -197,10 +200,7 @@ def test_dead_connection_frees_the_object(zone: ZoneServer, session: iRODSSessio
     child = multiprocessing.get_context("fork").Process(target=half, args=(zone.port,))
     child.start()
     child.join()
-    deadline = time.monotonic() + 3
-    while replicas(session, f"{HOME}/half")[0][1] != "0" and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert replicas(session, f"{HOME}/half")[0][1] == "0"
+    wait_until(lambda: replicas(session, f"{HOME}/half")[0][1] == "0")
     session.data_objects.open(f"{HOME}/half", "w").close()
     assert replicas(session, f"{HOME}/half")[0][1] == "1"
 

@@ -18,5 +18,5 @@ def test_nights_of_faults_are_repaired_or_reported(tmp_path: Path) -> None:
         nights = Nights(stack, random.Random(SEED))
         nights.fill(studies=3, instances=4)
         nights.run(NIGHTS)
-        print(dict(nights.ills))
-        assert sum(nights.ills.values()) > NIGHTS
+        print(dict(nights.counts))
+        assert sum(nights.counts.values()) > NIGHTS

@@ -1,8 +1,8 @@
-"""Simulated nights: a project is damaged at random between runs of `tend`.
+"""Simulated nights: a project is damaged at random between runs of `maintain`.
 
-What really lies in the vaults is read from disk, past every catalog and every proof. Whatever
-still has one good replica anywhere must be whole again within the policy's interval of nights
-without trouble, and what has none must be reported.
+The vaults' files are read from disk, past every catalog and every proof. An instance that has one
+good replica anywhere must have all of them again within the policy's interval of nights without
+trouble. An instance that has none must be reported as lost.
 """
 
 from __future__ import annotations
@@ -37,18 +37,34 @@ TROUBLES = ("none", "killed", "absent", "full", "skew")
 
 @dataclass
 class Nights:
-    """The simulation: its stack, its dice and what it knows to be damaged since when."""
+    """The simulation.
+
+    Attributes
+    ----------
+    stack, dice
+        What is damaged, and the seeded generator that chooses how.
+    counts
+        How often each kind of damage and trouble occurred.
+    since
+        Nights without trouble that each incomplete instance has lasted, by zone and SOP UID.
+    unrecoverable
+        Instances without any good replica, by SOP UID.
+    reported
+        SOP UIDs that `maintain` reported as lost.
+    absent_for
+        Nights until the partner zone is back.
+    """
 
     stack: Stack
     dice: random.Random
-    ills: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)
     since: dict[tuple[str, str], int] = field(default_factory=dict)
-    doomed: dict[str, str] = field(default_factory=dict)
+    unrecoverable: dict[str, str] = field(default_factory=dict)
     reported: set[str] = field(default_factory=set)
     absent_for: int = 0
 
     def fill(self, studies: int, instances: int) -> None:
-        """Take some studies the whole way to verified."""
+        """Ingest some studies until they are verified."""
         file = self.stack.dir / "site.yaml"
         site = yaml.safe_load(file.read_text())
         site["projects"]["demo"]["replication"] = {"reverify_days": INTERVAL}
@@ -65,16 +81,18 @@ class Nights:
             assert clear_work_folders(context, refs) == studies
 
     def run(self, nights: int) -> None:
-        """Damage and tend, then leave it in peace until everything must be whole."""
+        """Damage and maintain by turns, then only maintain until everything must be complete."""
         for night in range(nights):
             self._night(night, quiet=False)
         for night in range(nights, nights + 2 * INTERVAL):
             self._night(night, quiet=True)
         with ProjectContext(self.stack.site, "demo") as context:
-            assert not [key for key in self._ills(context) if key[1] not in self.doomed]
-            assert set(self.doomed) <= self.reported
+            assert not [
+                key for key in self._incomplete(context) if key[1] not in self.unrecoverable
+            ]
+            assert set(self.unrecoverable) <= self.reported
             report = project_report(context, START + timedelta(days=nights + 2 * INTERVAL))
-            assert report.settled is not bool(self.doomed)
+            assert report.settled is not bool(self.unrecoverable)
 
     def _night(self, night: int, quiet: bool) -> None:
         now = START + timedelta(days=night)
@@ -92,7 +110,7 @@ class Nights:
                 self._damage(context)
         if trouble == "skew":
             now += timedelta(hours=self.dice.choice((-30, -3, 5, 40)))
-        self.ills[trouble] += 1
+        self.counts[trouble] += 1
         killer = None
         if trouble == "killed":
             killer = threading.Timer(self.dice.uniform(0.05, 0.8), self.stack.zones["brno"].kill)
@@ -146,21 +164,21 @@ class Nights:
         return [r for r in replicas if r.status == "1" and _digest(Path(r.file)) == row.sha256]
 
     def _damage(self, context: ProjectContext) -> None:
-        """Harm some replicas, each instance keeping a good one, but once in a while none."""
+        """Damage some replicas; leave each instance a good one, except once in a while."""
         there = {zone: self._replicas(context, zone) for zone in self._zones()}
-        rows = [row for row in self._rows(context) if row.sop_uid not in self.doomed]
+        rows = [row for row in self._rows(context) if row.sop_uid not in self.unrecoverable]
         for row in self.dice.sample(rows, k=min(3, len(rows))):
             good = [
                 (zone, replica)
                 for zone, replicas in there.items()
                 for replica in self._good(row, replicas.get(row.sop_uid, []))
             ]
-            if len(self.doomed) < 1 and not self.absent_for and self.dice.random() < 0.1:
+            if len(self.unrecoverable) < 1 and not self.absent_for and self.dice.random() < 0.1:
                 for replicas in there.values():
                     for replica in replicas.get(row.sop_uid, []):
                         Path(replica.file).write_bytes(b"ruined")
-                self.doomed[row.sop_uid] = "ruined"
-                self.ills["doomed"] += 1
+                self.unrecoverable[row.sop_uid] = "ruined"
+                self.counts["unrecoverable"] += 1
                 continue
             self.dice.shuffle(good)
             for zone, replica in good[: self.dice.randint(0, max(0, len(good) - 1))]:
@@ -168,7 +186,7 @@ class Nights:
 
     def _harm(self, context: ProjectContext, zone: str, replica: CatalogReplica) -> None:
         kind, file = self.dice.choice(DAMAGES), Path(replica.file)
-        self.ills[kind] += 1
+        self.counts[kind] += 1
         if kind == "flip":
             data = bytearray(file.read_bytes())
             data[self.dice.randrange(len(data))] ^= 1 << self.dice.randrange(8)
@@ -181,25 +199,25 @@ class Nights:
             status = {"stale": "0", "intermediate": "2", "locked": "4"}[kind]
             set_replica_status(context.zone(zone), replica, status)
 
-    def _ills(self, context: ProjectContext) -> set[tuple[str, str]]:
-        """Instances with fewer truly good replicas in a zone than the policy asks for."""
-        ills = set()
+    def _incomplete(self, context: ProjectContext) -> set[tuple[str, str]]:
+        """Return zone and SOP UID of instances with too few good replicas."""
+        found = set()
         for zone in self._zones():
             there, copies = self._replicas(context, zone), context.project.replication.copies[zone]
             for row in self._rows(context):
                 if len(self._good(row, there.get(row.sop_uid, []))) < copies:
-                    ills.add((zone, row.sop_uid))
-        return ills
+                    found.add((zone, row.sop_uid))
+        return found
 
     def _check(self, clean: bool) -> None:
-        """Count the nights without trouble that each ill instance has lasted."""
+        """Count the nights without trouble that each incomplete instance has lasted."""
         with ProjectContext(self.stack.site, "demo") as context:
-            ills = self._ills(context)
+            incomplete = self._incomplete(context)
         for key in list(self.since):
-            if key[0] in self._zones() and key not in ills:
+            if key[0] in self._zones() and key not in incomplete:
                 del self.since[key]
-        for key in ills:
-            if key[1] not in self.doomed:
+        for key in incomplete:
+            if key[1] not in self.unrecoverable:
                 self.since[key] = self.since.get(key, -1) + clean
         # A clock that was ahead by a day and a half dates proofs that far into the future.
         assert all(nights <= INTERVAL + 2 for nights in self.since.values()), self.since

@@ -126,8 +126,8 @@ def find_batches(params: Mapping[str, Any]) -> list[list[str]]:
             return _batches(unfinished_studies(context, params["source"]), size)
         queries = _queries(context, params)
         if params.get("dry_run"):
-            outlook = preview_ingest(context, params["source"], queries)
-            log.info("dry run, nothing is taken: %s", asdict(outlook))
+            preview = preview_ingest(context, params["source"], queries)
+            log.info("dry run, nothing is taken: %s", asdict(preview))
             return []
         refs: dict[str, None] = {}
         for query in queries:

@@ -49,17 +49,17 @@ def run_maintain(given: argparse.Namespace) -> int:
     from pacsgrid.pipeline.maintain import maintain
 
     with ProjectContext(load_site(), given.project, "maintain") as context:
-        night = maintain(context, everything=given.verify_now)
+        report = maintain(context, everything=given.verify_now)
     print(
-        f"{night.studies} studies: {night.finished} interrupted ingests finished, "
-        f"{night.copied} objects copied, {night.repaired} replicas repaired, "
-        f"{night.restored} objects restored, {night.postponed} duties postponed"
+        f"{report.studies} studies: {report.finished} interrupted ingests finished, "
+        f"{report.copied} objects copied, {report.repaired} replicas repaired, "
+        f"{report.restored} objects restored, {report.postponed} duties postponed"
     )
-    for ref, uid in sorted(night.lost):
+    for ref, uid in sorted(report.lost):
         print(f"LOST {ref} {uid}: no good replica in any zone")
-    for text in night.failures:
+    for text in report.failures:
         print(f"will be tried again: {text}")
-    return 3 if night.lost else 75 if night.failures else 0
+    return 3 if report.lost else 75 if report.failures else 0
 
 
 def run_report(given: argparse.Namespace) -> int:

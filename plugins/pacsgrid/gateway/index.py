@@ -18,7 +18,7 @@ from pathlib import Path
 
 from pacsgrid.errors import ConfigError
 from pacsgrid.grid.fetch import StoredObject
-from pacsgrid.pipeline.jsonmodel import Json, portable
+from pacsgrid.pipeline.dicom_json import Json, make_portable
 from pacsgrid.pipeline.manifest import Manifest, ManifestEntry
 from pacsgrid.uids import is_uid
 
@@ -265,7 +265,7 @@ class Index:
             self._sweep(db, study)
 
     def _study(self, db: sqlite3.Connection, manifest: Manifest) -> int:
-        shared = portable(manifest.shared)
+        shared = make_portable(manifest.shared)
         date, patient = first(shared, _DATE), first(shared, _PATIENT) or manifest.subject
         db.execute(
             "INSERT INTO study (project, subject, uid, patient_id, date, attributes)"
@@ -402,5 +402,5 @@ def first(attributes: Json, tag: str) -> str:
 def _text(attributes: Json) -> str:
     # A partner's manifest may hold anything; one value must not break everybody's queries.
     return json.dumps(
-        portable(attributes), ensure_ascii=False, allow_nan=False, separators=(",", ":")
+        make_portable(attributes), ensure_ascii=False, allow_nan=False, separators=(",", ":")
     )

@@ -22,7 +22,7 @@ from pacsgrid.gateway.file_cache import FileCache
 from pacsgrid.gateway.index import Index
 from pacsgrid.gateway.object_reader import SMALL, ObjectReader, StoredInstance
 from pacsgrid.gateway.transcode import UndecodableError, inflated
-from pacsgrid.pipeline import jsonmodel
+from pacsgrid.pipeline import dicom_json
 from pacsgrid.pipeline.attributes import AVAILABLE_SYNTAX, Json
 
 # Values of these VRs that are longer than `_LONGEST` bytes become bulk data.
@@ -169,13 +169,13 @@ def to_json(dataset: Dataset, parent: str = "") -> Json:
         if tag.element == 0 or tag.group <= 0x0002:
             continue
         name = f"{tag:08X}"
-        vr = jsonmodel.vr_of(dataset, tag)
+        vr = dicom_json.vr_of(dataset, tag)
         if vr in _BULK and _length(dataset.get_item(tag)) > _LONGEST:
             found[name] = {"vr": vr, "BulkDataURI": f"{parent}{name}"}
             continue
         try:
             if vr != "SQ":
-                found[name] = jsonmodel.element(dataset, tag)
+                found[name] = dicom_json.element_to_json(dataset, tag)
                 continue
             items = [
                 to_json(item, f"{parent}{name}.{n}.") for n, item in enumerate(dataset[tag], 1)

@@ -14,8 +14,8 @@ from typing import BinaryIO
 from pydicom import Dataset, dcmread
 from pydicom.datadict import tag_for_keyword
 
-from pacsgrid.pipeline import jsonmodel
-from pacsgrid.pipeline.jsonmodel import Json as Json
+from pacsgrid.pipeline import dicom_json
+from pacsgrid.pipeline.dicom_json import Json as Json
 
 # What queries of each level may ask for and return (PS3.4 C.6.2.1, PS3.18 10.6.3.3), and what
 # viewers need to know before they fetch an image.
@@ -76,11 +76,11 @@ def _read(data: Dataset) -> Json:
     found: Json = {}
     for tag in data.keys():  # noqa: SIM118 - iterating over a data set would convert its elements
         try:
-            if jsonmodel.vr_of(data, tag) == "SQ":
+            if dicom_json.vr_of(data, tag) == "SQ":
                 items = [_read(item) for item in data[tag]]
                 found[f"{tag:08X}"] = {"vr": "SQ", **({"Value": items} if items else {})}
             else:
-                found[f"{tag:08X}"] = jsonmodel.element(data, tag)
+                found[f"{tag:08X}"] = dicom_json.element_to_json(data, tag)
         except Exception:  # pydicom raises many kinds for a value that breaks its VR's rules
             continue
     return found

@@ -19,7 +19,7 @@ from pydicom.tag import BaseTag
 
 from pacsgrid.dimse.presentation_contexts import IMPLICIT
 from pacsgrid.pipeline.attributes import Json
-from pacsgrid.pipeline.jsonmodel import data_element
+from pacsgrid.pipeline.dicom_json import element_from_json
 
 LEVEL, CHARACTER_SET, RETRIEVE_AE = "00080052", "00080005", "00080054"
 _NO_KEYS = {LEVEL, CHARACTER_SET, RETRIEVE_AE, "00080053", "00080001", "00080201"}
@@ -189,7 +189,7 @@ def _with_values(requested: Dataset, known: Json) -> Dataset:
             ]
             data.add(DataElement(element.tag, "SQ", Sequence(items)))
         else:
-            data.add(data_element(tag, attribute))
+            data.add(element_from_json(tag, attribute))
     return data
 
 

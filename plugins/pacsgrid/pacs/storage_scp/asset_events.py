@@ -62,7 +62,7 @@ class AssetEvents:
         if self._id is None:
             self._id = self._asset_id()
         event = {"asset_id": self._id, "extra": self._extra}
-        self._call("POST", "/api/v2/assets/events", body=event)
+        self._call("POST", "/api/v2/assets/events", json=event)
 
     def _asset_id(self) -> int:
         found = self._call("GET", "/api/v2/assets", params={"uri_pattern": self._asset})
@@ -76,12 +76,12 @@ class AssetEvents:
         method: str,
         path: str,
         params: Mapping[str, str] | None = None,
-        body: object = None,
+        json: object = None,
     ) -> dict[str, Any]:
         for fresh in (False, True):
             if fresh or "Authorization" not in self._session.headers:
                 self._log_in()
-            answer = self._request(method, path, params, body)
+            answer = self._request(method, path, params=params, json=json)
             if answer.status_code != 401:
                 break
         if answer.status_code in (401, 403):
@@ -97,7 +97,7 @@ class AssetEvents:
 
     def _log_in(self) -> None:
         self._session.headers.pop("Authorization", None)
-        answer = self._request("POST", "/auth/token", None, self._login)
+        answer = self._request("POST", "/auth/token", json=self._login)
         if answer.status_code in (400, 401, 403):
             raise ConfigError("receiver: Airflow refuses airflow_user or its password")
         if not answer.ok:
@@ -105,11 +105,15 @@ class AssetEvents:
         self._session.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
 
     def _request(
-        self, method: str, path: str, params: Mapping[str, str] | None, body: object
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str] | None = None,
+        json: object = None,
     ) -> requests.Response:
         try:
             return self._session.request(
-                method, self._url + path, params=params, json=body, timeout=_TIMEOUT_SECONDS
+                method, self._url + path, params=params, json=json, timeout=_TIMEOUT_SECONDS
             )
         except requests.RequestException:
             raise RetryableError("Airflow does not answer") from None

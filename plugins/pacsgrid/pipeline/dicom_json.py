@@ -59,7 +59,7 @@ def vr_of(dataset: Dataset, tag: BaseTag) -> str:
     return "OW" if " or " in known else known
 
 
-def element(dataset: Dataset, tag: BaseTag) -> Json:
+def element_to_json(dataset: Dataset, tag: BaseTag) -> Json:
     """Return an element of the model: its VR, and its value if it has one.
 
     Parameters
@@ -87,8 +87,8 @@ def element(dataset: Dataset, tag: BaseTag) -> Json:
     return _valued(attribute["vr"], attribute["Value"]) if "Value" in attribute else attribute
 
 
-def portable(attributes: Mapping[str, Any]) -> Json:
-    """Return attributes of the model from another program, as `element` would return them.
+def make_portable(attributes: Mapping[str, Any]) -> Json:
+    """Return attributes of the model from another program, as `element_to_json` would return them.
 
     What is not an attribute is left out.
     """
@@ -101,18 +101,18 @@ def portable(attributes: Mapping[str, Any]) -> Json:
         if not isinstance(values, list):
             continue
         if values and vr == "SQ":
-            items = [portable(item) for item in values if isinstance(item, dict)]
+            items = [make_portable(item) for item in values if isinstance(item, dict)]
             found[tag] = {"vr": "SQ", "Value": items}
         elif values:
             found[tag] = _valued(vr, values)
         elif isinstance(inline := attribute.get("InlineBinary"), str):
-            found[tag] = {"vr": vr, "InlineBinary": text(inline)}
+            found[tag] = {"vr": vr, "InlineBinary": _replace_surrogates(inline)}
         else:
             found[tag] = {"vr": vr}
     return found
 
 
-def text(value: str) -> str:
+def _replace_surrogates(value: str) -> str:
     """Return a text with its lone surrogates replaced, so that it can be written in UTF-8."""
     try:
         value.encode()
@@ -154,7 +154,7 @@ def _valued(vr: str, values: list[Any]) -> Json:
 
 def _value(vr: str, value: Any) -> Any:
     if isinstance(value, str):
-        return text(value) or None
+        return _replace_surrogates(value) or None
     if isinstance(value, bool) or value is None:
         return None
     if isinstance(value, int):
@@ -166,12 +166,16 @@ def _value(vr: str, value: Any) -> Any:
         return value if math.isfinite(value) else None
     if isinstance(value, dict) and vr == "PN":
         groups = {name: value.get(name) for name in _NAME_GROUPS}
-        kept = {name: text(one) for name, one in groups.items() if one and isinstance(one, str)}
+        kept = {
+            name: _replace_surrogates(one)
+            for name, one in groups.items()
+            if one and isinstance(one, str)
+        }
         return kept or None
     return None
 
 
-def data_element(tag: str, attribute: Mapping[str, Any]) -> DataElement:
+def element_from_json(tag: str, attribute: Mapping[str, Any]) -> DataElement:
     """Return an element as DIMSE encodes it; values that its VR cannot hold are empty.
 
     Parameters
@@ -179,7 +183,7 @@ def data_element(tag: str, attribute: Mapping[str, Any]) -> DataElement:
     tag
         The tag in eight hex digits.
     attribute
-        An attribute of the model with a value, as `element` and `portable` return it.
+        An attribute of the model with a value, as `element_to_json` and `make_portable` return it.
 
     Returns
     -------
