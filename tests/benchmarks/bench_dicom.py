@@ -293,7 +293,7 @@ def gateway(work: Path, parts: list[Path]) -> None:
             subprocess.run([*command, "127.0.0.1", str(port)], check=True, env=env)
             assert len(list(into.iterdir())) == COUNT
 
-        wait_until(lambda: "copies of studies changed" in log.read_text(), 600, every=0.2)
+        wait_until(lambda: "study copies changed" in log.read_text(), 600, every=0.2)
         by_pynetdicom, by_dcmtk = rate(get, clean), rate(getscu, clean)
         child.stop(10)
     best = max(by_pynetdicom, by_dcmtk)

@@ -1,4 +1,4 @@
-"""Zones of the test's own; or one pair, and an Orthanc with the same files, that is only read."""
+"""Zones for a single test, and a shared read-only pair beside an Orthanc with the same files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from support.dicom import ct
 from support.seeded import number_of
 from support.served_zones import PROJECT, Client, Listening, ServedZones, copy_of
 
-# One of each kind: uncompressed, compressed in several ways, colour, many frames, no image.
+# Uncompressed and compressed images, colour, several frames, and objects that are not images.
 FILES = (
     "CT_small.dcm",
     "MR_small.dcm",
@@ -67,7 +67,7 @@ class Shown:
         return next(path for path in self.paths if path.name == name)
 
     def resource(self, name: str) -> str:
-        """The path of an instance's resource."""
+        """Return the path of an instance's resource."""
         ds = dcmread(self.path(name), stop_before_pixels=True)
         return (
             f"/studies/{ds.StudyInstanceUID}/series/{ds.SeriesInstanceUID}"
@@ -76,7 +76,7 @@ class Shown:
 
 
 def files(folder: Path) -> list[Path]:
-    """Files of pydicom's, each an instance of its own, and two series of a study of ours."""
+    """Return files from pydicom, with unique instance UIDs, and a generated study of two series."""
     found: list[Path] = []
     seen: set[str] = set()
     for name in FILES:
@@ -106,8 +106,8 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
         assert orthanc.load(paths) == len(paths)
         zones.add(paths)
         share(zones.home, PROJECT, ["eva#brno"])
-        one = next(study for study in zones.studies if study.study == "1.2.840.77")
-        zones.grant("jan#brno", f"{zones.collection(one, 'brno')}/1.2.840.77.1")
+        generated = next(study for study in zones.studies if study.study == "1.2.840.77")
+        zones.grant("jan#brno", f"{zones.collection(generated, 'brno')}/1.2.840.77.1")
         with Gateway(zones.site(cors_origins=["https://viewer.example.org"])) as gateway:
             gateway.refresh()
             with Listening(application(gateway)) as server:

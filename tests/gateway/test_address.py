@@ -1,4 +1,4 @@
-"""Addresses in answers lead back here, whatever a client or a proxy writes into its headers."""
+"""URLs in answers lead back to the gateway, whatever header fields a client or proxy sends."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from support.served_zones import Client, Listening
 PATHS = ("/studies/1.2.840.77/metadata", "/studies/1.2.840.77/series/1.2.840.77.1/metadata")
 
 
-def asked(root: str, path: str, **headers: str) -> Any:
-    """Ask with headers as they are, Host among them."""
+def get_json(root: str, path: str, **headers: str) -> Any:
+    """Return the JSON and the header fields of an answer; send header fields unchanged."""
     parts = urlsplit(root)
     connection = http.client.HTTPConnection(parts.netloc, timeout=60)
-    given = {
+    fields = {
         "Authorization": "Bearer evaeva",
         **{k.replace("_", "-"): v for k, v in headers.items()},
     }
-    connection.putrequest("GET", parts.path + path, skip_host="Host" in given)
-    for name, value in given.items():
+    connection.putrequest("GET", parts.path + path, skip_host="Host" in fields)
+    for name, value in fields.items():
         connection.putheader(name, value)
     connection.endheaders()
     answer = connection.getresponse()
@@ -52,12 +52,12 @@ def test_dicomweb_client_retrieves_bulk_data_by_its_address(shown: Shown, name: 
     client = DICOMwebClient(shown.root, headers={"Authorization": "Bearer evaeva"})
     ds = dcmread(shown.path(name))
     uids = (ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.SOPInstanceUID)
-    told = client.retrieve_instance_metadata(*uids)["7FE00010"]["BulkDataURI"]
-    (content,) = client.retrieve_bulkdata(told)
+    uri = client.retrieve_instance_metadata(*uids)["7FE00010"]["BulkDataURI"]
+    (content,) = client.retrieve_bulkdata(uri)
     if name == "CT_small.dcm":
         assert content == ds.PixelData
-        # It takes parts only, which have no ranges.
-        assert client.retrieve_bulkdata(told, byte_range=(10, 19)) in ([content], [content[10:20]])
+        # The client accepts multipart only, which has no ranges.
+        assert client.retrieve_bulkdata(uri, byte_range=(10, 19)) in ([content], [content[10:20]])
     (study,) = client.search_for_studies(search_filters={"StudyInstanceUID": uids[0]})
     assert study["00081190"]["Value"] == [f"{shown.root}/studies/{uids[0]}"]
 
@@ -80,8 +80,8 @@ def test_dicomweb_client_retrieves_bulk_data_by_its_address(shown: Shown, name: 
 )
 def test_nobody_chooses_where_an_answer_leads(shown: Shown, headers: dict[str, str]) -> None:
     for path in (*PATHS, "/studies", "/instances?Unknown=1", "/studies/1.2.840.77/series"):
-        found, told = asked(shown.root, path, **headers)
-        assert "evil" not in json.dumps(found) and "evil" not in str(told)
+        found, response_headers = get_json(shown.root, path, **headers)
+        assert "evil" not in json.dumps(found) and "evil" not in str(response_headers)
         for uri in addresses(found):
             where = urljoin(f"{shown.root}{path}", uri)
             assert where.startswith(f"{shown.root}/studies/")
@@ -90,9 +90,9 @@ def test_nobody_chooses_where_an_answer_leads(shown: Shown, headers: dict[str, s
 
 
 def test_a_client_that_leaves_out_the_port_is_led_to_it(shown: Shown) -> None:
-    found, _ = asked(shown.root, PATHS[0], Host="127.0.0.1")
+    found, _ = get_json(shown.root, PATHS[0], Host="127.0.0.1")
     assert all(uri.startswith(f"{shown.root}/studies/") for uri in addresses(found))
-    found, _ = asked(shown.root, PATHS[0], Host=f"localhost:{urlsplit(shown.root).port}")
+    found, _ = get_json(shown.root, PATHS[0], Host=f"localhost:{urlsplit(shown.root).port}")
     local = shown.root.replace("127.0.0.1", "localhost")
     assert all(uri.startswith(f"{local}/studies/") for uri in addresses(found))
 
@@ -103,7 +103,7 @@ def test_behind_a_proxy_with_a_prefix(shown: Shown, public: str) -> None:
     with Listening(Starlette(routes=[Mount("/inner/dicom-web", service)])) as server:
         inner, outer = f"{server.url}/inner/dicom-web", "https://grid.example.org/pacs/dicom-web"
         for path in (*PATHS, "/studies", "/series", "/studies/1.2.840.77/instances"):
-            found, _ = asked(inner, path, Host="grid.example.org")
+            found, _ = get_json(inner, path, Host="grid.example.org")
             assert addresses(found)
             for uri in addresses(found):
                 where = urljoin(f"{outer}{path}", uri)

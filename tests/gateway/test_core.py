@@ -1,4 +1,4 @@
-"""The index, who may see what, and objects from whichever replica is good."""
+"""The index, access rights, and objects read from any good replica."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def slices(folder: Path, study: str, number: int, patient: str = "P1") -> list[P
 
 
 def counts(gateway: Gateway, user: str) -> dict[str, tuple[int, int]]:
-    """Series and instances of each study that a user finds."""
+    """Return the number of series and instances of each study that a user finds."""
     return {
         one.study: (
             one.attributes["00201206"]["Value"][0],
@@ -51,10 +51,10 @@ def test_a_new_index_is_filled_before_anything_is_answered(served: ServedZones) 
     with Gateway(served.site(zone_seconds=1)) as gateway:
         with gateway.index.lock():
             gateway.start_refreshing()
-            with pytest.raises(ZoneUnavailableError, match="being made"):
+            with pytest.raises(ZoneUnavailableError, match="being built"):
                 counts(gateway, EVA)
         assert counts(gateway, EVA) == {"1.2.1": (1, 2)}
-    # An index that was filled once is as good as it was, and answers at once.
+    # An index that was complete once answers at once.
     with Gateway(served.site(zone_seconds=1)) as gateway, gateway.index.lock():
         gateway.start_refreshing()
         assert counts(gateway, EVA) == {"1.2.1": (1, 2)}
@@ -73,7 +73,7 @@ def test_a_researcher_finds_what_they_may_read_and_no_more(served: ServedZones) 
         assert counts(gateway, JANA) == counts(gateway, EVA)
         assert counts(gateway, JAN) == {"1.2.2": (1, 4)}
         assert counts(gateway, NOBODY) == counts(gateway, "ghost#brno") == {}
-        # Of the other study one object, not its neighbours.
+        # A right to one object of the other study does not extend to its neighbours.
         one = first.rows[2]
         path = f"{series_of(served, first)}/{one.sop_uid}.dcm"
         served.grant(JAN, path, recursive=False)
@@ -93,7 +93,7 @@ def test_the_index_follows_the_zones(served: ServedZones) -> None:
     with Gateway(served.site()) as gateway:
         gateway.refresh()
         assert {i.zones for i in gateway.instances(EVA, "1.2.1")} == {3}
-        # A new slice; at the partner's it comes later.
+        # A new slice, which reaches the partner zone later.
         more = slices(served.dir / "more", "1.2.1", 4)[3:]
         ds = dcmread(more[0])
         row = type(one.rows[0])(
@@ -114,7 +114,7 @@ def test_the_index_follows_the_zones(served: ServedZones) -> None:
         served.put(one, "praha")
         gateway.refresh()
         assert {i.zones for i in gateway.instances(EVA, "1.2.1")} == {3}
-        # A manifest that is away for a moment is no study that is gone; a collection is.
+        # A missing manifest does not remove a study from the index; a missing collection does.
         home = served.collection(one, "brno")
         grid.remove_object(served.home, f"{home}/manifest.json")
         gateway.refresh()
@@ -134,10 +134,10 @@ def test_what_is_no_uid_is_not_served(served: ServedZones, name: str) -> None:
     )
     share(served.home, PROJECT, [EVA])
     place = f"{served.collection(one, 'brno')}/manifest.json"
-    told = grid.get_document(served.home, place)
-    assert told is not None
+    manifest = grid.get_document(served.home, place)
+    assert manifest is not None
     uid = one.rows[0].sop_uid.encode()
-    grid.put_document(served.home, place, told.replace(b'"%b"' % uid, b'"%b"' % name.encode()))
+    grid.put_document(served.home, place, manifest.replace(b'"%b"' % uid, b'"%b"' % name.encode()))
     with Gateway(served.site()) as gateway:
         gateway.refresh()
         assert counts(gateway, EVA) == {other.study: (1, 1)}
@@ -213,7 +213,7 @@ def test_a_large_object_goes_on_where_a_zone_died(
     served.start("brno")
     with Gateway(served.site()) as gateway:
         assert b"".join(gateway.objects.stream(one, 1_000_000)) == wanted[1_000_000:]
-        # A cut replica is left in its middle; a wrong one is told, and not taken again.
+        # Another replica continues a truncated one; a wrong one is reported, and then read last.
         first, second = served.vault_files("brno", one.sop)
         first.write_bytes(wanted[: 1 << 20])
         assert b"".join(gateway.objects.stream(one)) == wanted

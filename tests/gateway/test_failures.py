@@ -1,4 +1,4 @@
-"""Over the wire when a replica is bad or a zone dies: right bytes, or an answer cut off."""
+"""When a replica is bad or a zone stops, the answer has the right bytes or is cut off."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COUNT, EDGE = 24, 256
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What counts as large is so from 1 MiB on, in pieces of 64 KiB."""
+    """Treat instances from 1 MiB as large, and read them in pieces of 64 KiB."""
     for module in (object_reader, metadata, retrieve):
         monkeypatch.setattr(module, "SMALL", 1 << 20)
     monkeypatch.setattr(object_reader, "CHUNK", 64 << 10)
@@ -70,7 +70,7 @@ def test_a_large_instance_comes_whole_or_is_cut_off(served: ServedZones) -> None
         for bad in (first, second, third):
             bad.unlink()
         assert client.ask(resource, AS_STORED).status_code == 500
-        # A frame is given from the whole file, so never from one that is not right.
+        # Frames are read from the verified file, so never from a wrong one.
         assert client.ask(f"{resource}/frames/1", FRAMES).status_code == 500
 
 
@@ -104,7 +104,7 @@ def test_frames_are_read_from_the_zone_once(
         assert [one.name for one in kept.iterdir()] == [
             hashlib.sha256(path.read_bytes()).hexdigest()
         ]
-        # No room for more than the newest; and what is withdrawn does not stay here.
+        # A full cache keeps the newest file only, and no file of a withdrawn study.
         small = file_cache.FileCache(kept, gateway.objects, 0)
         (one,) = gateway.instances("eva#brno", "1.2.2")
         with small.open(one) as file:

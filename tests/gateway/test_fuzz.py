@@ -1,4 +1,4 @@
-"""Damaged conversations against the gateway; `make fuzz` throws a hundred thousand."""
+"""Send damaged requests to the gateway; `make fuzz` sends a hundred thousand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the pipeline deposits is found as it was anonymised, and not after a withdrawal."""
+"""Deposited studies are found under their pseudonyms, and no longer after a withdrawal."""
 
 from __future__ import annotations
 
@@ -76,15 +76,14 @@ def test_a_study_from_its_deposit_to_its_withdrawal(tmp_path: Path) -> None:
             gateway.refresh()
             found = list(gateway.find(RODS, QueryLevel.IMAGE, {"00080060": "CT"}))
             assert [one.study for one in found] == [row.study_uid] * 3
-            # Each zone's own catalog says who may read there.
+            # Each zone's own catalog decides who may read there.
             for user, zones in ((RODS, 1), ("rods#praha", 2)):
                 assert {i.zones for i in gateway.instances(user, row.study_uid)} == {zones}
             text = json.dumps([one.attributes for one in found], ensure_ascii=False)
             assert not any(value in text for value in ("ovák", "756203", "ACC-77123", "1.2.3.4"))
             assert found[0].attributes["00100020"]["Value"] == [row.subject]
             assert found[0].attributes["00280010"]["Value"] == [32]
-            # The outbox is wiped by now: a manifest that is lost, or of an older version, is
-            # written anew from the objects.
+            # The outbox is empty by now: a lost or older manifest is rewritten from the objects.
             places = [
                 (zone, study_collection(zone.settings.name, "demo", row.subject, row.study_uid))
                 for zone in (context.home, *context.partners)
@@ -98,7 +97,7 @@ def test_a_study_from_its_deposit_to_its_withdrawal(tmp_path: Path) -> None:
                 grid.get_document(zone, f"{place}/manifest.json") for zone, place in places
             ]
             assert gateway.refresh() == 0
-            # Withdrawn while the partner is away: it still has them when it is back.
+            # The partner zone is unreachable during the withdrawal, so it still has the study.
             stack.zones["praha"].stop()
             assert withdraw(context, row.subject) == ["praha"]
             stack.start_zone("praha")

@@ -1,4 +1,4 @@
-"""Whatever stands in a data set, what is answered is JSON that every parser takes."""
+"""Answers are valid JSON, whatever values a dataset has."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from support.served_zones import PROJECT, Client, Listening, ServedZones
 
 
 def strictly(text: str | bytes) -> Any:
-    """Parse as browsers do: no NaN, no Infinity, and UTF-8."""
+    """Parse JSON as browsers do: in UTF-8, without NaN and Infinity."""
 
     def refuse(word: str) -> None:
-        raise AssertionError(f"{word} is no JSON")
+        raise AssertionError(f"{word} is not JSON")
 
     content = text.decode() if isinstance(text, bytes) else text
     content.encode()
@@ -42,7 +42,7 @@ def strictly(text: str | bytes) -> Any:
 
 
 def holding(tag: int, vr: str, value: bytes, character_set: str = "") -> Dataset:
-    """A data set with an element as it was read, whatever its value."""
+    """Return a dataset with a raw element, whose value may be invalid."""
     ds = Dataset()
     if character_set:
         ds.SpecificCharacterSet = character_set
@@ -55,7 +55,7 @@ def doubles(*values: float) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("tag", "vr", "value", "told"),
+    ("tag", "vr", "value", "expected"),
     [
         (0x00189087, "FD", doubles(math.nan), {}),
         (0x00189087, "FD", doubles(math.inf, 1.5, -math.inf), {"Value": [None, 1.5, None]}),
@@ -88,19 +88,19 @@ def doubles(*values: float) -> bytes:
         (0x00081140, "SQ", b"", {}),
     ],
 )
-def test_a_value_is_told_as_the_model_has_it(
-    tag: int, vr: str, value: bytes, told: dict[str, Any]
+def test_a_value_follows_the_json_model(
+    tag: int, vr: str, value: bytes, expected: dict[str, Any]
 ) -> None:
     found = strictly(json.dumps(to_json(holding(tag, vr, value))))
-    assert found == {f"{tag:08X}": {"vr": vr, **told}}
+    assert found == {f"{tag:08X}": {"vr": vr, **expected}}
 
 
-def test_text_that_is_none_is_marked() -> None:
+def test_undecodable_text_is_marked() -> None:
     broken = holding(0x00081030, "LO", b"\xed\xa0\x80a\xff", "ISO_IR 192")
     (value,) = to_json(broken)["00081030"]["Value"]
     assert value.endswith("a\ufffd") and strictly(json.dumps(value, ensure_ascii=False))
-    given = {"00081030": {"vr": "LO", "Value": ["x\ud800y", "\ud83d\ude00"]}}
-    assert make_portable(given)["00081030"]["Value"] == ["x\ufffdy", "😀"]
+    surrogates = {"00081030": {"vr": "LO", "Value": ["x\ud800y", "\ud83d\ude00"]}}
+    assert make_portable(surrogates)["00081030"]["Value"] == ["x\ufffdy", "😀"]
 
 
 _TAGS = st.sampled_from(["00081030", "00100010", "00101030", "0008114A", "00081140", "x", ""])
@@ -116,13 +116,13 @@ _ATTRIBUTE = st.fixed_dictionaries(
 
 @given(st.dictionaries(_TAGS, _ATTRIBUTE | _ANY, max_size=4))
 @settings(max_examples=200, deadline=None, derandomize=True)
-def test_whatever_a_manifest_says_becomes_attributes(given: dict[str, Any]) -> None:
-    found = make_portable(given)
+def test_whatever_a_manifest_says_becomes_attributes(attributes: dict[str, Any]) -> None:
+    found = make_portable(attributes)
     text = json.dumps(found, ensure_ascii=False, allow_nan=False)
     strictly(text)
     assert make_portable(found) == found
-    for told in found.values():
-        assert len(told["vr"]) == 2 and told.get("Value") != []
+    for element in found.values():
+        assert len(element["vr"]) == 2 and element.get("Value") != []
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_whatever_a_manifest_says_becomes_attributes(given: dict[str, Any]) -> N
         ("SV", [str((1 << 63) - 1)]), ("UV", [7]), ("LO", [None]),
     ],
 )  # fmt: skip
-def test_what_json_tells_is_encoded_for_dimse(vr: str, values: list[Any]) -> None:
+def test_json_values_are_encoded_for_dimse(vr: str, values: list[Any]) -> None:
     ds = Dataset()
     ds.add(element_from_json("00720076", {"vr": vr, "Value": values}))
     target = BytesIO()
@@ -143,7 +143,7 @@ def test_what_json_tells_is_encoded_for_dimse(vr: str, values: list[Any]) -> Non
 
 @pytest.fixture(scope="module")
 def spoilt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ServedZones, Gateway, str]]:
-    """A zone with a good study, one with values that JSON cannot hold, and broken manifests."""
+    """Serve a good study, one with values that JSON cannot express, and broken manifests."""
     folder = tmp_path_factory.mktemp("spoilt")
     good = ct(folder / "good.dcm", "1.2.1", "1.2.1.1.1", "Good^One", patient_id="G")
     bad = ct(folder / "bad.dcm", "1.2.2", "1.2.2.1.1", "Bad^One", patient_id="B")
@@ -154,7 +154,7 @@ def spoilt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ServedZon
     bad.write_bytes(data[:at] + weight + diffusion + data[at:])
     with ServedZones(folder) as zones:
         zones.add([good, bad])
-        # As manifests said it before, and as nobody should write one.
+        # Values that older versions wrote, and values that no version should write.
         for number, text in enumerate(
             (
                 '"00101030": {"vr": "DS", "Value": [Infinity, NaN]}',
@@ -176,13 +176,13 @@ def spoilt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ServedZon
             manifest = zones.home.session.data_objects.get(where)
             with manifest.open("r") as file:
                 content = file.read().decode()
-            told = content.replace(
+            changed = content.replace(
                 '"attributes": {"study": {', f'"attributes": {{"study": {{{text}, '
             )
-            told = told.replace('"attributes":{"', f'"attributes":{{{text}, "')
-            assert told != content
+            changed = changed.replace('"attributes":{"', f'"attributes":{{{text}, "')
+            assert changed != content
             with zones.home.session.data_objects.open(where, "w") as file:
-                file.write(told.encode())
+                file.write(changed.encode())
         share(zones.home, PROJECT, ["eva#brno"])
         peers = [{"ae_title": "EVA", "user": "eva#brno"}]
         with Gateway(zones.site(peers=peers, dicom_port=0)) as gateway:
@@ -210,8 +210,7 @@ def test_metadata_of_a_bad_value_is_json(spoilt: tuple[ServedZones, Gateway, str
     assert found["00101030"] == {"vr": "DS", "Value": ["1e400"]}
     assert found["00189087"] == {"vr": "FD"}
     bad = next(one for one in spoilt[0].studies if one.study == "1.2.2")
-    told = read_attributes(bad.paths["1.2.2.1.1"])
-    strictly(json.dumps(told))
+    strictly(json.dumps(read_attributes(bad.paths["1.2.2.1.1"])))
 
 
 def test_one_bad_value_spoils_no_c_find(spoilt: tuple[ServedZones, Gateway, str]) -> None:

@@ -1,4 +1,4 @@
-"""Attribute matching as PS3.4 C.2.2.2 has it."""
+"""Attribute matching (PS3.4 C.2.2.2)."""
 
 from __future__ import annotations
 
@@ -75,5 +75,5 @@ KNOWN: dict[str, Any] = {
         ("00400244", "20200101", False),
     ],
 )
-def test_a_key_matches_as_its_representation_says(tag: str, wanted: str, fits: bool) -> None:
+def test_a_key_matches_by_the_rules_of_its_vr(tag: str, wanted: str, fits: bool) -> None:
     assert matches(tag, wanted, KNOWN) is fits

@@ -1,4 +1,4 @@
-"""QIDO-RS over the wire: the same answers as Orthanc's, and nobody finds what they may not read."""
+"""QIDO-RS: the same answers as Orthanc's, limited to what a user may read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from gateway.conftest import Shown
 from support.served_zones import Client
 
-# Where both are right and differ all the same: Orthanc leaves out what it does not keep.
+# Valid differences: Orthanc leaves out attributes that it does not store.
 _OURS_ONLY = {"00080005", "00080056", "00081190", "00080201"}
 STUDY, SERIES, SOP = "0020000D", "0020000E", "00080018"
 
@@ -25,7 +25,7 @@ def by_uid(answers: list[dict[str, Any]], tag: str) -> dict[str, dict[str, Any]]
 
 
 def undecoded(url: str, params: dict[str, str]) -> Any:
-    """Ask Orthanc, whose plugin of this version takes escapes in a query for characters."""
+    """Search in Orthanc, whose plugin does not decode escapes in a query string."""
     parts = urlsplit(url)
     connection = HTTPConnection(parts.netloc, timeout=60)
     query = "&".join(f"{name}={value}" for name, value in params.items())
@@ -34,7 +34,7 @@ def undecoded(url: str, params: dict[str, str]) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """A value as both sides may spell it."""
+    """Return a value in a form that is the same for both servers."""
     if isinstance(value, dict):
         return {k: plain(v) for k, v in value.items() if v not in ("", None)}
     if isinstance(value, list):
@@ -125,12 +125,12 @@ def test_pages_fields_and_lists(shown: Shown) -> None:
     assert named["00081190"]["Value"] == [
         f"{shown.root}/studies/1.2.840.77/series/1.2.840.77.1/instances/1.2.840.77.9.2"
     ]
-    # What is asked for of a sequence.
+    # A key in a sequence.
     key = "RequestAttributesSequence.ScheduledProcedureStepID"
     assert client.ask("/series", **{key: "none such"}).json() == []
 
 
-def test_what_is_not_understood_is_told(shown: Shown) -> None:
+def test_malformed_parameters_are_refused_and_unsupported_ones_warned_of(shown: Shown) -> None:
     client = shown.client()
     for params in (
         {"limit": "many"},
@@ -155,7 +155,7 @@ def test_what_is_not_understood_is_told(shown: Shown) -> None:
     assert answer.headers["Warning"].startswith("299 ")
     assert by_uid(answer.json(), STUDY).keys() == {"1.2.840.77"}
     answer = client.ask("/studies", KVP="120", StudyInstanceUID="1.2.840.77")
-    assert "KVP is not matched" in answer.headers["Warning"] and len(answer.json()) == 1
+    assert "KVP is not supported" in answer.headers["Warning"] and len(answer.json()) == 1
     assert client.ask("/studies", "application/dicom+xml").status_code == 406
     assert client.ask("/studies", "application/dicom+xml;q=0.9, application/json;q=0.1").ok
 
@@ -214,12 +214,12 @@ def test_no_question_brings_it_down(
         "/studies/..%2f..%2fetc", "/nothing",
     ],
 )  # fmt: skip
-def test_no_address_brings_it_down(shown: Shown, path: str) -> None:
+def test_no_url_makes_the_server_fail(shown: Shown, path: str) -> None:
     for accept in ("*/*", "multipart/related; type=", "a/b;q=z", ";", "image/png"):
         assert shown.client().ask(path, accept).status_code in (200, 400, 404, 406)
 
 
-def test_only_who_is_known_may_ask_and_finds_only_theirs(shown: Shown) -> None:
+def test_only_known_users_may_search_and_find_what_they_may_read(shown: Shown) -> None:
     for name in ("", "stranger"):
         answer = Client(shown.root, name).ask("/studies")
         assert answer.status_code == 401 and "Bearer" in answer.headers["WWW-Authenticate"]
@@ -238,7 +238,7 @@ def test_only_who_is_known_may_ask_and_finds_only_theirs(shown: Shown) -> None:
             assert shown.client(name).ask(path).status_code == status
 
 
-def test_a_viewer_of_a_known_origin_may_ask(shown: Shown) -> None:
+def test_a_viewer_of_an_allowed_origin_may_search(shown: Shown) -> None:
     def preflight(origin: str) -> Any:
         headers = {
             "Origin": origin,
@@ -301,18 +301,18 @@ def test_lists_of_numbers_and_dates_match_either(shown: Shown) -> None:
     assert by_uid(found, STUDY).keys() == {"1.2.840.77"}
 
 
-def test_what_is_not_supported_is_ignored_with_a_warning(shown: Shown) -> None:
+def test_unsupported_parameters_are_ignored_with_a_warning(shown: Shown) -> None:
     client = shown.client()
     everything = client.ask("/studies").json()
     for name, told in (
-        ("Nonsense", "Nonsense is not known"),
-        ("_", "A parameter is not known"),
-        ("00100010.Nonsense", "00100010.Nonsense is not known"),
-        ('x"\r\nSet-Cookie: a=b', "A parameter is not known"),
-        ("Žofie", "A parameter is not known"),
-        ("x" * 5000, "A parameter is not known"),
-        ("0010001", "0010001 is not known"),
-        ("includefield", "Nonsense is not known"),
+        ("Nonsense", "Nonsense is unknown"),
+        ("_", "A parameter is unknown"),
+        ("00100010.Nonsense", "00100010.Nonsense is unknown"),
+        ('x"\r\nSet-Cookie: a=b', "A parameter is unknown"),
+        ("Žofie", "A parameter is unknown"),
+        ("x" * 5000, "A parameter is unknown"),
+        ("0010001", "0010001 is unknown"),
+        ("includefield", "Nonsense is unknown"),
         ("emptyvaluematching", "emptyvaluematching parameter is not supported"),
     ):
         value = {"includefield": "Nonsense", "emptyvaluematching": "true"}.get(name, "1")

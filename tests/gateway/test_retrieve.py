@@ -1,4 +1,4 @@
-"""WADO-RS over the wire: bytes as deposited, frames, metadata and pictures."""
+"""WADO-RS: files as they were deposited, frames, metadata and rendered images."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def test_an_instance_is_what_was_deposited(shown: Shown, name: str) -> None:
     ((kind, content),) = client.parts(path, AS_STORED)
     assert content == wanted
     assert kind == f"application/dicom; transfer-syntax={syntax}"
-    one = client.ask(path, "application/dicom; transfer-syntax=*")
-    assert one.content == wanted and one.headers["Content-Type"] == kind
+    single = client.ask(path, "application/dicom; transfer-syntax=*")
+    assert single.content == wanted and single.headers["Content-Type"] == kind
     ((kind, content),) = client.parts(path, PLAIN)
     assert kind == f"application/dicom; transfer-syntax={EXPLICIT}"
     before, after = dcmread(BytesIO(wanted)), dcmread(BytesIO(content))
@@ -145,7 +145,7 @@ def test_pictures_are_drawn(shown: Shown, name: str) -> None:
     assert max(cv2.imdecode(np.frombuffer(small, np.uint8), 1).shape[:2]) == 256
 
 
-def test_a_picture_is_drawn_as_asked(shown: Shown) -> None:
+def test_a_picture_is_drawn_with_the_requested_options(shown: Shown) -> None:
     client, path = shown.client(), shown.resource("CT_small.dcm")
 
     def picture(**params: str) -> np.ndarray:

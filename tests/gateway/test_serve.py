@@ -1,4 +1,4 @@
-"""The gateway as a process of its own, over TLS, killed and started again."""
+"""The gateway as a separate process, over TLS, killed and restarted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from support.served_zones import PROJECT, ServedZones
 from support.waiting import wait_until
 
 
-def test_it_answers_over_tls_and_after_a_kill(served: ServedZones) -> None:
+def test_the_gateway_answers_over_tls_and_after_a_kill(served: ServedZones) -> None:
     certificates = make_certificates(served.dir / "tls")
     port, dicom_port = reserve_port(), reserve_port()
     served.add([ct(served.dir / "in.dcm", "1.2.1", "1.2.1.1.1")])
@@ -43,7 +43,9 @@ def test_it_answers_over_tls_and_after_a_kill(served: ServedZones) -> None:
     command = [sys.executable, "-m", "pacsgrid", "gateway"]
     root = f"https://localhost:{port}"
     session = requests.Session()
-    session.trust_env = False  # or the environment's own authorities go before
+    session.trust_env = (
+        False  # otherwise certificate authorities of the environment take precedence
+    )
     session.verify = str(certificates.authority)
 
     context = ssl.create_default_context(cafile=certificates.authority)
@@ -85,7 +87,7 @@ def test_it_answers_over_tls_and_after_a_kill(served: ServedZones) -> None:
     assert not any(text in log.read_text() for text in ("Nov", "756203", "evaeva"))
 
 
-def test_a_gateway_that_nobody_could_ask_does_not_start(served: ServedZones) -> None:
+def test_a_gateway_without_users_does_not_start(served: ServedZones) -> None:
     with pytest.raises(ConfigError, match="tokens and peers are empty"):
         serve(served.site(tokens=[]))
     with pytest.raises(ConfigError, match="cert_file"):

@@ -1,4 +1,4 @@
-"""The HTTP server's bounds: strangers who hold connections open keep nobody out."""
+"""Limits of the HTTP server: clients that occupy connections do not keep others out."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def connect(server: Listening, address: str = "") -> socket.socket:
 
 
 def ended(connection: socket.socket) -> bool:
-    """Whether the server closes a connection, without more of an answer than it gave."""
+    """Whether the server closes a connection without sending anything further."""
     connection.settimeout(20)
     with suppress(OSError):
         while connection.recv(1 << 16):
@@ -74,7 +74,9 @@ def ended(connection: socket.socket) -> bool:
 
 
 @pytest.mark.parametrize("start", [b"", b"G", GET, GET + GET], ids=range(4))
-def test_more_than_there_may_be_make_room_for_who_asks(server: Listening, start: bytes) -> None:
+def test_idle_connections_over_the_limit_make_room_for_requests(
+    server: Listening, start: bytes
+) -> None:
     with ExitStack() as stack:
         for _ in range(300):
             connection = stack.enter_context(connect(server))
@@ -84,7 +86,7 @@ def test_more_than_there_may_be_make_room_for_who_asks(server: Listening, start:
         assert requests.post(f"{server.url}/sum", b"x" * 300_000, timeout=20).text == "300000"
 
 
-def test_one_address_takes_no_place_of_others(server: Listening) -> None:
+def test_one_address_does_not_displace_others(server: Listening) -> None:
     with ExitStack() as stack:
         waiting = stack.enter_context(connect(server, "127.0.0.2"))
         for _ in range(100):
@@ -129,7 +131,7 @@ def test_the_body_of_a_refused_request_has_a_deadline(server: Listening) -> None
         assert ended(connection)
 
 
-def test_who_reads_nothing_is_cut_off(server: Listening) -> None:
+def test_a_client_that_reads_nothing_is_cut_off(server: Listening) -> None:
     with connect(server) as connection:
         connection.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
         connection.recv(100)
@@ -142,7 +144,7 @@ def test_who_reads_nothing_is_cut_off(server: Listening) -> None:
         assert size < 200 << 20
 
 
-def test_who_reads_slowly_gets_all_of_it(server: Listening) -> None:
+def test_a_slow_client_receives_the_whole_answer(server: Listening) -> None:
     with requests.get(f"{server.url}/large", stream=True, timeout=20) as answer:
         assert sum(len(piece) for piece in answer.iter_content(1 << 18)) == 200 << 20
 

@@ -1,4 +1,4 @@
-"""The `gateway` section of a site file: what is wrong is said, secrets stay out of it."""
+"""The `gateway` section of a site file: errors name the setting, and no secrets."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     project = {"profile": "basic", "home_zone": "brno", "key_file": str(tmp_path / "key")}
 
     def site(**gateway: Any) -> GatewaySettings:
-        given = {
+        content = {
             **{room: str(tmp_path / room) for room in ("staging", "outbox", "quarantine")},
             "vault_key_file": str(tmp_path / "key"),
             "sources": {},
@@ -34,7 +34,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
                 **gateway,
             },
         }
-        (tmp_path / "site.yaml").write_text(yaml.safe_dump(given))
+        (tmp_path / "site.yaml").write_text(yaml.safe_dump(content))
         settings = load_site(tmp_path / "site.yaml").gateway
         assert settings
         return settings
@@ -66,7 +66,7 @@ def test_projects_come_from_the_site_and_tokens_from_their_files(
 
 
 @pytest.mark.parametrize(
-    ("gateway", "told"),
+    ("gateway", "message"),
     [
         ({"serve": [{"zone": "wien"}]}, "no zone named 'wien'"),
         ({"serve": [{"zone": "brno", "projects": ["a/b"]}]}, "without '/'"),
@@ -80,7 +80,7 @@ def test_projects_come_from_the_site_and_tokens_from_their_files(
         ({"key_file": "/k"}, "key_file needs cert_file"),
     ],
 )
-def test_what_is_wrong_is_told(write: Any, gateway: dict[str, Any], told: str) -> None:
-    with pytest.raises(ConfigError, match=told) as caught:
+def test_an_invalid_setting_is_named(write: Any, gateway: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
         write(**gateway)
     assert "plain" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""STOW-RS over the wire: into the receiver's folder, whole or not at all, and on to the ingest."""
+"""STOW-RS: instances reach the receiver's folder completely or not at all, then the ingest."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from starlette.exceptions import HTTPException
 from pacsgrid.config import SourceSettings
 from pacsgrid.gateway import Gateway
 from pacsgrid.gateway.service import PREFIX, application
-from pacsgrid.gateway.web.store import _take
+from pacsgrid.gateway.web.store import _store_body
 from pacsgrid.model import StudyQuery
 from pacsgrid.pacs.multipart import MultipartTruncatedError
 from pacsgrid.pacs.received_source import ReceivedSource
@@ -85,7 +85,7 @@ def multipart(*contents: bytes, kind: str = "application/dicom", end: bool = Tru
 
 
 def datasets(paths: list[Path]) -> set[bytes]:
-    """The files' content without what stands before the dataset."""
+    """Return the datasets of files, without preamble and file meta information."""
     found = set()
     for path in paths:
         ds = dcmread(path, stop_before_pixels=True)
@@ -104,7 +104,7 @@ def test_instances_arrive_as_they_were_sent_and_the_ingest_sees_their_study(
     assert status == 200
     assert "00081198" not in answer and len(answer["00081199"]["Value"]) == len(paths)
     assert datasets(storing.files()) == datasets(paths) and not storing.left()
-    # Again, and one by itself: nothing twice.
+    # Storing an instance again adds no file.
     assert storing.post(paths[0].read_bytes(), "application/dicom", "/studies/1.2.9")[0] == 200
     assert len(storing.files()) == len(paths)
     announced = []
@@ -119,12 +119,12 @@ def test_dicomweb_client_stores(storing: Storing) -> None:
     paths = [ct(storing.dir / f"{n}.dcm", "1.2.9", f"1.2.9.1.{n}", fill=n) for n in range(3)]
     client = DICOMwebClient(storing.root, headers={"Authorization": "Bearer evaeva"})
     answer = client.store_instances([dcmread(path) for path in paths])
-    told = {str(item.ReferencedSOPInstanceUID) for item in answer.ReferencedSOPSequence}
-    assert told == {f"1.2.9.1.{n}" for n in range(3)}
+    stored = {str(item.ReferencedSOPInstanceUID) for item in answer.ReferencedSOPSequence}
+    assert stored == {f"1.2.9.1.{n}" for n in range(3)}
     assert len(storing.files()) == 3
 
 
-def test_what_cannot_be_taken_is_told_one_by_one(storing: Storing) -> None:
+def test_each_instance_that_cannot_be_stored_is_reported(storing: Storing) -> None:
     good = ct(storing.dir / "good.dcm", "1.2.9", "1.2.9.1.1").read_bytes()
     other = ct(storing.dir / "other.dcm", "1.2.8", "1.2.8.1.1").read_bytes()
     nowhere = ct(storing.dir / "nowhere.dcm", "", "1.2.7.1.1").read_bytes()
@@ -145,13 +145,13 @@ def test_what_cannot_be_taken_is_told_one_by_one(storing: Storing) -> None:
     assert len(storing.files()) == 1 and not storing.left()
 
 
-def test_who_may_not_store_and_what_is_no_request_is_refused(storing: Storing) -> None:
+def test_unauthorised_and_malformed_requests_are_refused(storing: Storing) -> None:
     good = ct(storing.dir / "good.dcm", "1.2.9", "1.2.9.1.1").read_bytes()
     assert storing.post(multipart(good), name="jan")[0] == 403
     assert storing.post(multipart(good), name="stranger")[0] == 401
     assert storing.post(good, "application/pdf")[0] == 415
     assert storing.post(multipart(good, good[:-9], end=False))[0] == 400
-    assert len(storing.files()) == 1  # it came whole, and comes again
+    assert len(storing.files()) == 1  # the complete instance; the sender sends it again
     assert storing.post(b"x" * 100_000)[0] == 400
     assert storing.post(multipart(b"x" * (1 << 20)))[0] == 413
 
@@ -164,7 +164,7 @@ def test_who_may_not_store_and_what_is_no_request_is_refused(storing: Storing) -
     assert not storing.left()
 
 
-def test_a_request_that_is_cut_off_leaves_nothing_half(storing: Storing) -> None:
+def test_a_request_that_is_cut_off_leaves_no_partial_file(storing: Storing) -> None:
     good = ct(storing.dir / "good.dcm", "1.2.9", "1.2.9.1.1").read_bytes()
     body = multipart(good, good.replace(b"1.2.9.1.1", b"1.2.9.1.2"))
     parts = urlsplit(storing.root)
@@ -206,13 +206,13 @@ def test_a_request_that_is_cut_off_leaves_nothing_half(storing: Storing) -> None
         ('multipart/related; type="application/dicom"; boundary=C', 400),
     ],
 )
-def test_what_media_types_are_taken(storing: Storing, kind: str, status: int) -> None:
+def test_which_media_types_are_accepted(storing: Storing, kind: str, status: int) -> None:
     good = ct(storing.dir / "good.dcm", "1.2.9", "1.2.9.1.1").read_bytes()
     assert storing.post(multipart(good), kind)[0] == status
     assert len(storing.files()) == (status == 200) and not storing.left()
 
 
-def test_a_request_without_an_instance_is_none(storing: Storing) -> None:
+def test_a_request_without_an_instance_is_refused(storing: Storing) -> None:
     good = ct(storing.dir / "good.dcm", "1.2.9", "1.2.9.1.1").read_bytes()
     for body in (b"--B--\r\n", b"", b"\r\n--B--", b"--B", b"--C\r\n\r\n", good):
         assert storing.post(body)[0] == 400
@@ -245,7 +245,7 @@ def test_a_request_without_an_instance_is_none(storing: Storing) -> None:
     ],
     ids=lambda error: type(error).__name__,
 )  # fmt: skip
-def test_whatever_breaks_an_instance_off_leaves_neither_file_nor_descriptor(
+def test_an_interrupted_instance_leaves_neither_file_nor_descriptor(
     tmp_path: Path, error: BaseException
 ) -> None:
     whole = ct(tmp_path / "whole.dcm", "1.2.9", "1.2.9.1.1").read_bytes()
@@ -258,13 +258,13 @@ def test_whatever_breaks_an_instance_off_leaves_neither_file_nor_descriptor(
 
     before = len(os.listdir("/proc/self/fd"))
     with closing(Incoming(folder, 0)) as incoming, suppress(BaseException):
-        _take(incoming, pieces(), b"B", "")
+        _store_body(incoming, pieces(), b"B", "")
     assert len(os.listdir("/proc/self/fd")) == before
     assert [path.name for path in folder.glob("[!.]*/*")] == [name_for("1.2.9.1.1")]
     assert not list((folder / PARTS).iterdir()) and not list((folder / OWNERS).iterdir())
 
 
-def test_a_disk_that_takes_no_more_is_told_of(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported(tmp_path: Path) -> None:
     paths = [ct(tmp_path / f"{n}.dcm", "1.2.9", f"1.2.9.1.{n}") for n in range(3)]
     body = multipart(*(path.read_bytes() for path in paths))
     before = len(os.listdir("/proc/self/fd"))
@@ -272,7 +272,7 @@ def test_a_disk_that_takes_no_more_is_told_of(tmp_path: Path) -> None:
     with closing(Incoming(tmp_path / "incoming", 0)) as incoming:
         resource.setrlimit(resource.RLIMIT_FSIZE, (1500, hard))
         try:
-            outcome = _take(incoming, iter([body]), b"B", "")
+            outcome = _store_body(incoming, iter([body]), b"B", "")
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert [reason for *_, reason in outcome.failed] == [0xA700] * 3 and not outcome.stored

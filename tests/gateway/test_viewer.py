@@ -1,4 +1,4 @@
-"""OHIF, as npm has it, in a headless Chromium: it shows a study that the gateway serves."""
+"""The OHIF viewer, in a headless Chromium, shows a study that the gateway serves."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def shown_page(
         zones.add(paths)
         share(zones.home, PROJECT, ["eva#brno"])
         root = ""
-        # The gateway must know the page's origin, and the page the gateway's address.
+        # The gateway needs the page's origin, and the page the gateway's URL.
         with (
             Listening(page_app(viewer, lambda: root)) as page_server,
             Gateway(zones.site(cors_origins=[page_server.url])) as gateway,

@@ -1,4 +1,4 @@
-"""Attacks on the gateway as a process of its own: it keeps its bounds and goes on answering."""
+"""Attacks on a gateway process, which stays within its limits and keeps answering."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def resource(sop: str) -> str:
 
 @dataclass
 class Attacked:
-    """A gateway process over a zone with images, some of which are bombs."""
+    """A gateway process over a zone with images, some of them malicious."""
 
     port: int
     child: ChildProcess
@@ -57,7 +57,7 @@ class Attacked:
         return Client(self.root, name)
 
     def most_memory(self) -> int:
-        """The most memory that the process ever had."""
+        """Return the peak memory of the process in bytes."""
         status = Path(f"/proc/{self.child.pid}/status").read_text()
         (line,) = (line for line in status.splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) << 10
@@ -72,7 +72,7 @@ class Attacked:
         return self.client().ask("/studies").status_code == 200
 
     def settled(self) -> None:
-        """It lives, answers, is within its memory, and nothing is left of what was sent."""
+        """Check that the process answers, within its memory, and that no partial files are left."""
         assert self.answers()
         assert self.most_memory() < MOST_MEMORY, f"{self.most_memory() >> 20} MiB"
         for folder in (PARTS, OWNERS):
@@ -81,7 +81,7 @@ class Attacked:
 
 
 def deflated_bomb(path: Path, sop: str, megabytes: int) -> Path:
-    """Write a deflated instance with an element of zeros; a thousandth of it stands in the file."""
+    """Write a deflated instance with an element of zeros, a thousand times as large inflated."""
 
     def element(group: int, number: int, vr: bytes, value: bytes) -> bytes:
         value += b"\0" * (len(value) % 2)
@@ -104,7 +104,7 @@ def deflated_bomb(path: Path, sop: str, megabytes: int) -> Path:
 
 
 def images(folder: Path) -> list[Path]:
-    """A large image of several frames, and small files that say that they are huge."""
+    """Write a large multi-frame image, and small files whose headers declare huge images."""
     paths = []
     large = dcmread(ct(folder / "large.dcm", STUDY, f"{STUDY}.9.1"))
     large.Rows = large.Columns = 1900
@@ -207,7 +207,7 @@ def post(attacked: Attacked, body: object, kind: str = KIND) -> int:
     return answer.status_code
 
 
-def test_a_frame_that_is_asked_for_many_times_is_given_once(attacked: Attacked) -> None:
+def test_a_frame_requested_many_times_is_sent_once(attacked: Attacked) -> None:
     path = f"{resource(f'{STUDY}.9.1')}/frames/{','.join(['1'] * 250)}"
     for kind in ("application/octet-stream", "application/octet-stream; transfer-syntax=*"):
         kind = f'multipart/related; type="application/octet-stream"; {kind.partition("; ")[2]}'
@@ -216,7 +216,9 @@ def test_a_frame_that_is_asked_for_many_times_is_given_once(attacked: Attacked) 
 
 
 @pytest.mark.parametrize("number", range(2, 10))
-def test_a_small_file_that_says_it_is_huge_is_refused(attacked: Attacked, number: int) -> None:
+def test_a_small_file_that_declares_a_huge_image_is_refused(
+    attacked: Attacked, number: int
+) -> None:
     for path, accept in (
         ("/rendered", "image/jpeg"),
         ("/thumbnail", "image/png"),
@@ -228,7 +230,7 @@ def test_a_small_file_that_says_it_is_huge_is_refused(attacked: Attacked, number
     ):
         where = f"{resource(f'{STUDY}.9.{number}')}{path}"
         answer = attacked.client().ask(where, accept)
-        # Of the one with two milliard frames the first is there, and of all the header.
+        # The first of the two billion declared frames exists, and so do all headers.
         allowed = {200, 406} if path in ("", "/metadata") or number == 7 else {406}
         allowed |= {404} if path.startswith("/bulkdata") else set()
         assert answer.status_code in allowed, (path, answer.text)
@@ -261,7 +263,7 @@ def test_lists_and_headers_have_a_size(attacked: Attacked) -> None:
                 connection.sendall(head.encode())
                 answer = connection.recv(1 << 16)
             except OSError:
-                answer = b""  # cut off while it was still sending
+                answer = b""  # the server closed the connection during the request
         assert not answer or answer.split()[1][:1] == b"4"
     client = attacked.client()
     few = ",".join(f"1.2.3.{number}" for number in range(4000))
@@ -292,7 +294,7 @@ def dataset() -> bytes:
 
 
 def instance(sop: str = "1.2.3", syntax: str = "1.2.840.10008.1.2.1") -> bytes:
-    """A DICOM file whose head may have values of any length."""
+    """Return a DICOM file whose file meta values may have any length."""
 
     def element(number: int, value: bytes) -> bytes:
         if len(value) < 1 << 16:
@@ -318,7 +320,7 @@ def instance(sop: str = "1.2.3", syntax: str = "1.2.840.10008.1.2.1") -> bytes:
     ],
     ids=range(9),
 )
-def test_a_head_that_is_none_leaves_nothing(attacked: Attacked, content: bytes) -> None:
+def test_malformed_file_meta_leaves_no_file(attacked: Attacked, content: bytes) -> None:
     assert post(attacked, part(content) + b"--B--") == 409
     before = attacked.descriptors()
     for _ in range(5):
@@ -357,9 +359,9 @@ def test_stalled_bodies_keep_nobody_from_reading_or_storing(
         assert attacked.client().ask(f"{resource(f'{STUDY}.9.1')}/metadata").status_code == 200
         path = ct(tmp_path / "good.dcm", "1.2.66", "1.2.66.1")
         assert post(attacked, part(path.read_bytes()) + b"--B--") == 200
-        # All that was answered while they still held what they had.
+        # Those requests were answered while the slow ones were still open.
         assert not select.select(stalled, [], [], 0)[0]
-        # They are told that they are too slow.
+        # The slow ones are refused as too slow.
         for connection in stalled:
             assert connection.recv(100).startswith(b"HTTP/1.1 408")
     wait_until(lambda: attacked.descriptors() <= before + 5)
@@ -371,14 +373,14 @@ def test_a_thousand_half_requests_keep_nobody_out(attacked: Attacked) -> None:
     with ExitStack() as stack:
         for _ in range(1000):
             connection = stack.enter_context(attacked.connect())
-            with suppress(OSError):  # another one has its place already
+            with suppress(OSError):  # the server has already replaced this connection
                 connection.sendall(start)
         assert attacked.answers()
         assert attacked.descriptors() < 400
     attacked.settled()
 
 
-def test_the_log_tells_no_values(attacked: Attacked) -> None:
+def test_the_log_contains_no_values(attacked: Attacked) -> None:
     client = attacked.client()
     client.ask("/studies", PatientName="Kvapilova*", Unknown="Zdenka")
     client.ask("/studies", limit="Kvapilova")

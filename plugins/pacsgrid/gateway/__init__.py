@@ -1,4 +1,4 @@
-"""DICOM out of the grid: what researchers may read in iRODS, asked for as from a PACS."""
+"""The DICOM gateway: researchers query and retrieve what they may read in iRODS, as from a PACS."""
 
 from pacsgrid.gateway.core import Gateway
 from pacsgrid.gateway.object_reader import ObjectReader, StoredInstance

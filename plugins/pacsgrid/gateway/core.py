@@ -47,8 +47,8 @@ class Gateway:
         self.settings: GatewaySettings = site.gateway
         self.index = Index(self.settings.index)
         served_zones = [
-            ServedZone(site.zone(one.zone), self.index.zone_bit(one.zone), one.projects)
-            for one in self.settings.serve
+            ServedZone(site.zone(served.zone), self.index.zone_bit(served.zone), served.projects)
+            for served in self.settings.serve
         ]
         self.zone_pool = ZonePool(
             served_zones, self.settings.zone_seconds, self.settings.refresh_seconds
@@ -59,7 +59,7 @@ class Gateway:
         self.cache = FileCache(folder, self.objects, self.settings.cache_mb << 20)
         self._withdrawn: dict[str, frozenset[str]] = {}
         self._whole = self.index.is_complete
-        self._asked_all = threading.Event()
+        self._first_refresh_done = threading.Event()
         self._stop = threading.Event()
         self._refresher: threading.Thread | None = None
 
@@ -86,7 +86,7 @@ class Gateway:
                     )
                 except PacsgridError as error:
                     away = True
-                    log.warning("index of zone %s: %s", zone.settings.name, error)
+                    log.warning("index refresh of zone %s: %s", zone.settings.name, error)
             if not (self._whole or away):
                 self.index.mark_complete()
                 self._whole = True
@@ -113,8 +113,13 @@ class Gateway:
                 try:
                     rows = Ledger(self.site.ledger_dsn).withdrawals.of_project(project)
                     self._withdrawn[project] = frozenset(row.subject for row in rows)
+                # The ledger translates lost connections, but no other errors of the database.
                 except (PacsgridError, psycopg2.Error) as error:
-                    log.warning("withdrawals of %s: %s", project, type(error).__name__)
+                    log.warning(
+                        "withdrawals of project %s cannot be read: %s",
+                        project,
+                        type(error).__name__,
+                    )
 
     def start_refreshing(self) -> None:
         """Refresh in the background, every `refresh_seconds`, until closed."""
@@ -128,10 +133,10 @@ class Gateway:
         while not self._stop.is_set():
             try:
                 if changed := self.refresh():
-                    log.info("index: %d copies of studies changed", changed)
+                    log.info("index refreshed: %d study copies changed", changed)
             except Exception as error:  # the next refresh may succeed, and queries go on
-                log.error("index: %s", type(error).__name__)
-            self._asked_all.set()
+                log.error("index refresh failed: %s", type(error).__name__)
+            self._first_refresh_done.set()
             self._stop.wait(self.settings.refresh_seconds)
 
     def read_access(self, user: str) -> ReadAccess:
@@ -144,8 +149,8 @@ class Gateway:
             complete.
         """
         filling = not self._whole and self._refresher is not None
-        if filling and not self._asked_all.wait(self.settings.zone_seconds):
-            raise ZoneUnavailableError("the gateway's index is being made; try again later")
+        if filling and not self._first_refresh_done.wait(self.settings.zone_seconds):
+            raise ZoneUnavailableError("the gateway's index is being built; try again later")
         return self.access.read_access(user)
 
     def find(self, user: str, level: QueryLevel, keys: Mapping[str, str]) -> Iterator[Match]:
@@ -194,6 +199,7 @@ class Gateway:
         self.zone_pool.close()
 
     def __enter__(self) -> Self:
+        """Return the gateway itself."""
         return self
 
     def __exit__(
@@ -202,4 +208,5 @@ class Gateway:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        """Close the gateway."""
         self.close()

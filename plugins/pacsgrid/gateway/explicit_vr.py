@@ -1,4 +1,4 @@
-"""Instances in Explicit VR Little Endian as they are read, frame by frame (PS3.5 A.2)."""
+"""Convert instances to Explicit VR Little Endian (PS3.5 A.2), one frame at a time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 from pydicom.dataset import Dataset, FileMetaDataset
 
-from pacsgrid.gateway.frames import FrameReader, replaced
+from pacsgrid.gateway.frames import FrameReader, replace_attributes
 from pacsgrid.gateway.transcode import EXPLICIT, UndecodableError, converted, write_explicit
 from pacsgrid.pacs.part10 import HEAD, MOST_META, read_meta
 
@@ -20,9 +20,12 @@ _MOST_VALUE = (1 << 32) - 2
 
 
 def as_explicit(data: bytes) -> bytes:
-    """Return an instance's file in Explicit VR Little Endian; unchanged if it is already.
+    """Return an instance's file in Explicit VR Little Endian; unchanged if it already is.
 
-    Raises CannotDecode as `explicit`.
+    Raises
+    ------
+    UndecodableError
+        See `explicit`.
     """
     meta = read_meta(data[: HEAD + MOST_META])
     if meta and meta.transfer_syntax == EXPLICIT:
@@ -31,65 +34,72 @@ def as_explicit(data: bytes) -> bytes:
 
 
 def explicit(file: BinaryIO) -> Iterator[bytes]:
-    """Yield an instance's file in Explicit VR Little Endian, its frames decoded one by one.
+    """Yield an instance's file in Explicit VR Little Endian; decode its frames one at a time.
 
-    What stands behind the pixel data, such as padding, is left out.
+    Elements after the pixel data, such as padding, are left out.
 
     Raises
     ------
-    CannotDecode
-        There is no decoder for its transfer syntax, its pixel data is broken, or it is too large.
+    UndecodableError
+        There is no decoder for the transfer syntax, or the file is malformed or too large.
     """
     try:
         frames = FrameReader(file)
     except UndecodableError:
-        yield converted(file)  # no image
+        yield converted(file)  # not an image
         return
     if not frames.encapsulated:
         value = frames.value
         yield _head(frames, {}, value.size)
         yield from value.pieces(0, value.size)
         return
-    with frames.room():
-        pixels, told = frames.pixels(1)
+    with frames.decoding_memory():
+        pixels, description = frames.pixels(1)
     first = pixels.tobytes()
-    yield _head(frames, told, len(first) * frames.count)
+    yield _head(frames, description, len(first) * frames.count)
     yield first
     for number in range(2, frames.count + 1):
         frame = frames.decoded(number)
         if len(frame) != len(first):
-            raise UndecodableError(f"frame {number} has another size than the first")
+            raise UndecodableError(f"frame {number} differs in size from the first frame")
         yield frame
     if len(first) * frames.count % 2:
         yield b"\0"
 
 
-def _head(frames: FrameReader, told: dict[str, Any], size: int) -> bytes:
-    """Return the file up to the value of its pixel data, of `size` bytes."""
+def _head(frames: FrameReader, description: dict[str, Any], size: int) -> bytes:
+    """Return the file up to the value of the pixel data, which has `size` bytes.
+
+    `description` is what pydicom says of decoded pixels; it is empty for pixels left as they are.
+    """
     if size > _MOST_VALUE:
-        raise UndecodableError("the pixel data is too large uncompressed; ask for it as stored")
+        raise UndecodableError(
+            "the pixel data is too large uncompressed; request the instance in its stored transfer"
+            " syntax"
+        )
     header = Dataset()
     header.update(frames.header)
     header.file_meta = FileMetaDataset()
     header.file_meta.update(frames.header.file_meta)
     del header.file_meta.TransferSyntaxUID
     new: dict[str, Any] = dict.fromkeys(_OFFSETS)
-    if told:
-        new["PhotometricInterpretation"] = str(told["photometric_interpretation"])
-        if int(told["samples_per_pixel"]) > 1:
-            new["PlanarConfiguration"] = int(told["planar_configuration"])
+    if description:
+        new["PhotometricInterpretation"] = str(description["photometric_interpretation"])
+        if int(description["samples_per_pixel"]) > 1:
+            new["PlanarConfiguration"] = int(description["planar_configuration"])
         if "NumberOfFrames" in header:
             new["NumberOfFrames"] = frames.count
-    replaced(header, new)
+    replace_attributes(header, new)
     vr = _FLOATS.get(frames.tag) or ("OB" if int(header.BitsAllocated) <= 8 else "OW")
     target = BytesIO()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             write_explicit(target, header)
-    except Exception as error:  # pydicom raises what it likes
+    except Exception as error:  # pydicom may raise anything
         raise UndecodableError(
-            f"the instance cannot be decoded: {type(error).__name__}; ask for it as stored"
+            f"the instance cannot be converted ({type(error).__name__}); request it in its stored"
+            " transfer syntax"
         ) from None
     element = frames.tag & 0xFFFF
     target.write(struct.pack("<HH2sxxI", 0x7FE0, element, vr.encode(), size + size % 2))

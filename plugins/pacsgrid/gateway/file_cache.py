@@ -37,29 +37,29 @@ class FileCache:
         self._most = most
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
-    def open(self, one: StoredInstance) -> BinaryIO:
+    def open(self, instance: StoredInstance) -> BinaryIO:
         """Return an instance's file, open for reading; errors as of `ObjectReader.read`."""
-        path = self._folder / one.sha256
+        path = self._folder / instance.sha256
         try:
             file: BinaryIO = path.open("rb")
         except FileNotFoundError:
-            file = self._fetch(one, path)
+            file = self._fetch(instance, path)
             self._shrink(path)
         with suppress(OSError):
             os.utime(path)
         return file
 
-    def _fetch(self, one: StoredInstance, path: Path) -> BinaryIO:
+    def _fetch(self, instance: StoredInstance, path: Path) -> BinaryIO:
         digest = hashlib.sha256()
         handle, name = tempfile.mkstemp(dir=self._folder, prefix=".")
         try:
             with os.fdopen(handle, "wb") as target:
-                for piece in self._objects.stream(one):
+                for piece in self._objects.stream(instance):
                     digest.update(piece)
                     target.write(piece)
-            if digest.hexdigest() != one.sha256:
+            if digest.hexdigest() != instance.sha256:
                 raise ZoneError(
-                    f"instance {one.sop}: the bytes differ from its checksum; verify the study"
+                    f"instance {instance.sop}: the bytes differ from its checksum; verify the study"
                 )
             file: BinaryIO = Path(name).open("rb")  # noqa: SIM115 - the caller closes it
             os.replace(name, path)

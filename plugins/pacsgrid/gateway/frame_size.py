@@ -1,23 +1,28 @@
-"""How large a compressed frame says it is, told without decoding it."""
+"""Read the size of a compressed frame from its codestream, without decoding it."""
 
 from __future__ import annotations
 
 import struct
 
-# Decoders of JPEG 2000 work with more memory for each sample, whatever the image's bits.
+# Bytes of memory that JPEG 2000 decoders use for each sample, at least, whatever its bits.
 _J2K_WORKING = 2
 _SOC, _SIZ = b"\xff\x4f\xff\x51", struct.Struct(">IIII")
 _SEARCHED = 64 << 10
 _ENDLESS = 1 << 62
-_FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # SOF markers, that of JPEG-LS too
+_FRAMES = {*range(0xC0, 0xD0), 0xF7} - {
+    0xC4,
+    0xC8,
+    0xCC,
+}  # start-of-frame markers, with that of JPEG-LS
 
 
 def codestream_size(data: bytes) -> tuple[int, int]:
-    """Return the samples that a codestream announces, and a decoder's bytes for each of them.
+    """Return the number of samples in a frame, and the bytes that a decoder needs for each.
 
-    Zeros where it announces none, as RLE does not: then the header's own size counts. JPEG (ITU-T
-    T.81 B.2.2), JPEG-LS (T.87 C.2.2), JPEG 2000 and HTJ2K (T.800 A.5.1). A JPEG without a number
-    of lines counts as endless: some decoders read on for ever, into memory without end.
+    It reads JPEG (ITU-T T.81 B.2.2), JPEG-LS (T.87 C.2.2), JPEG 2000 and HTJ2K (T.800 A.5.1).
+    Both numbers are 0 for other codestreams, such as RLE: there the size in the dataset counts.
+    A JPEG that does not declare its number of lines counts as infinitely large, because some
+    decoders allocate memory without end for it.
     """
     if data[:2] == b"\xff\xd8":
         return _jpeg(data) or _ENDLESS, 1
@@ -30,10 +35,11 @@ def codestream_size(data: bytes) -> tuple[int, int]:
 
 
 def _jpeg(data: bytes) -> int:
+    """Return the samples of the largest frame that a JPEG or JPEG-LS codestream declares."""
     at, most = 2, 0
     while at + 4 <= len(data):
         if data[at] != 0xFF:
-            at = data.find(b"\xff", at)  # entropy-coded data, behind the first scan
+            at = data.find(b"\xff", at)  # entropy-coded data after the first scan
             if at < 0:
                 break
             continue

@@ -1,4 +1,4 @@
-"""Single frames of an instance, as stored or decoded, without the others in memory."""
+"""Single frames of an instance, as stored or decoded, without the other frames in memory."""
 
 from __future__ import annotations
 
@@ -23,31 +23,56 @@ from pacsgrid.gateway.transcode import EXPLICIT, UndecodableError, converted, in
 
 _UNDEFINED = 0xFFFFFFFF
 _VALUE_BITS = {0x0008: 32, 0x0009: 64}  # Float and Double Float Pixel Data
-# Bytes of a frame that is decoded: some copies of it are in memory then.
+# Bytes of a frame that is decoded; decoding needs several times as much memory.
 MOST_DECODED = 96 << 20
-_memory = Condition()
-_taken: list[int] = [0]
-_HEAD = 12
+# Bytes of the frames that all threads decode at this moment.
+_decoding: list[int] = [0]
+_decoding_changed = Condition()
+_ELEMENT_HEADER = 12
 _PIECE = 1 << 20
 
 
 @dataclass(frozen=True)
 class ValueSpan:
-    """A value as it stands in a file, given in pieces."""
+    """A value in a file that is read in pieces.
+
+    Attributes
+    ----------
+    file
+        The open file.
+    offset, size
+        Where the value starts, and its length, in bytes.
+    """
 
     file: BinaryIO
-    at: int
+    offset: int
     size: int
 
     @classmethod
     def of(cls, content: bytes) -> ValueSpan:
-        """Return a value that is in memory."""
+        """Return the span of a value that is in memory."""
         return cls(BytesIO(content), 0, len(content))
 
     def pieces(self, start: int, end: int) -> Iterator[bytes]:
-        """Yield the value from a byte on, up to another one; raises CannotDecode if it is short."""
+        """Yield the bytes from `start` up to, but not including, `end`.
+
+        Parameters
+        ----------
+        start, end
+            Offsets in the value, in bytes.
+
+        Yields
+        ------
+        bytes
+            Pieces of up to 1 MiB.
+
+        Raises
+        ------
+        UndecodableError
+            The file ends before the value does.
+        """
         while start < end:
-            self.file.seek(self.at + start)
+            self.file.seek(self.offset + start)
             piece = self.file.read(min(_PIECE, end - start))
             if not piece:
                 raise UndecodableError("the value is cut off")
@@ -61,12 +86,21 @@ class FrameReader:
     Parameters
     ----------
     file
-        The instance's file, open at its start; it is read while frames are asked for.
+        The instance's file, open at its start. It must stay open while frames are read.
+
+    Attributes
+    ----------
+    header
+        The dataset without the pixel data.
+    count
+        Number of Frames (0028,0008).
+    swapped
+        Whether the file is in Explicit VR Big Endian.
 
     Raises
     ------
-    CannotDecode
-        It is no image.
+    UndecodableError
+        The instance is not an image, or its file cannot be read.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -81,19 +115,21 @@ class FrameReader:
                     self._file = BytesIO(converted(file))
                     self.header = dcmread(self._file, stop_before_pixels=True)
                     self._syntax = UID(EXPLICIT)
-            self._find()
+            self._find_pixel_data()
         except UndecodableError:
             raise
-        except Exception as error:  # whatever a malformed file makes of it
-            raise UndecodableError(f"the instance has no frames: {type(error).__name__}") from None
+        except Exception as error:  # a malformed file can raise nearly anything
+            raise UndecodableError(
+                f"the instance's frames cannot be read: {type(error).__name__}"
+            ) from None
 
-    def _find(self) -> None:
-        """Find where the value of the pixel data starts."""
+    def _find_pixel_data(self) -> None:
+        """Find where the value of the pixel data starts, and its length."""
         at = self._file.tell()
-        head = self._file.read(_HEAD)
+        head = self._file.read(_ELEMENT_HEADER)
         group, element = struct.unpack_from("<HH", head)
         if group != 0x7FE0 or element not in (0x0008, 0x0009, 0x0010):
-            raise UndecodableError("the instance is no image: it has no pixel data")
+            raise UndecodableError("the instance is not an image: it has no pixel data")
         if self._syntax.is_implicit_VR:
             self._at, (self._length,) = at + 8, struct.unpack_from("<I", head, 4)
         else:
@@ -104,7 +140,7 @@ class FrameReader:
 
     @property
     def syntax(self) -> str:
-        """The Transfer Syntax UID that `stored` gives frames in."""
+        """The Transfer Syntax UID of the frames that `stored` returns."""
         if self._length == _UNDEFINED:
             return str(self._syntax)
         return EXPLICIT
@@ -116,7 +152,7 @@ class FrameReader:
 
     @property
     def value(self) -> ValueSpan:
-        """The pixel data as it stands in the file, if it is not encapsulated."""
+        """The value of the pixel data; only if it is not encapsulated."""
         return ValueSpan(self._file, self._at, self._length)
 
     def stored(self, number: int) -> bytes:
@@ -125,9 +161,9 @@ class FrameReader:
         Raises
         ------
         IndexError
-            There is no such frame.
-        CannotDecode
-            The pixel data ends before it.
+            The instance has no such frame.
+        UndecodableError
+            The pixel data ends before the frame does, or its fragments are malformed.
         """
         if not 1 <= number <= self.count:
             raise IndexError(number)
@@ -166,28 +202,28 @@ class FrameReader:
         if len(data) * 8 < first % 8 + bits:
             raise UndecodableError(f"frame {index + 1} is cut off")
         if self._bits == 1 and (first % 8 or bits % 8):
-            # Bits are packed across frames (PS3.5 8.1.1).
+            # A frame of single bits need not start at a byte (PS3.5 8.1.1).
             unpacked = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")
             mine = unpacked[first % 8 : first % 8 + bits]
             data = np.packbits(mine, bitorder="little").tobytes()
         return data
 
     @contextmanager
-    def room(self) -> Iterator[None]:
-        """Wait until there is memory to decode a frame; many may ask at once."""
+    def decoding_memory(self) -> Iterator[None]:
+        """Reserve memory to decode a frame; wait while other threads decode too much."""
         size = min(self._size(), MOST_DECODED)
-        with _memory:
-            _memory.wait_for(lambda: _taken[0] + size <= MOST_DECODED)
-            _taken[0] += size
+        with _decoding_changed:
+            _decoding_changed.wait_for(lambda: _decoding[0] + size <= MOST_DECODED)
+            _decoding[0] += size
         try:
             yield
         finally:
-            with _memory:
-                _taken[0] -= size
-                _memory.notify_all()
+            with _decoding_changed:
+                _decoding[0] -= size
+                _decoding_changed.notify_all()
 
     def _size(self) -> int:
-        """Return how many bytes a frame has by its header."""
+        """Return the size of a decoded frame in bytes, as the header declares it."""
         header = self.header
         rows, columns = int(header.get("Rows") or 0), int(header.get("Columns") or 0)
         samples = rows * columns * int(header.get("SamplesPerPixel") or 1)
@@ -195,66 +231,80 @@ class FrameReader:
 
     @property
     def encapsulated(self) -> bool:
-        """Whether frames are stored in fragments, compressed."""
+        """Whether the frames are encapsulated, that is compressed (PS3.5 A.4)."""
         return bool(self._length == _UNDEFINED)
 
     def array(self, number: int) -> np.ndarray[Any, Any]:
-        """Return a frame as an array of pixels, colours as RGB; errors as of `stored`."""
+        """Return a frame, counted from 1, as an array; raises the errors of `pixels`.
+
+        The array's shape is (rows, columns), or (rows, columns, samples) with colours as RGB.
+        """
         return self.pixels(number)[0]
 
     def pixels(self, number: int) -> tuple[np.ndarray[Any, Any], dict[str, Any]]:
-        """Return a frame as `array` does, with what pydicom tells of its image pixels.
+        """Return a frame, counted from 1, as `array` does, and how pydicom describes its pixels.
 
         Raises
         ------
         IndexError
-            There is no such frame.
-        CannotDecode
-            It cannot be decoded, or would take more memory than there is for one request.
+            The instance has no such frame.
+        UndecodableError
+            The frame cannot be decoded, or would take more memory than one request may.
         """
-        self._bound(0, 0)
+        self._check_size(0, 0)
         stored = self.stored(number)
         if self.encapsulated:
-            self._bound(*codestream_size(stored))
-        one = Dataset()
-        one.update(self.header)
-        one.file_meta = self.header.file_meta
+            self._check_size(*codestream_size(stored))
+        dataset = Dataset()
+        dataset.update(self.header)
+        dataset.file_meta = self.header.file_meta
         offsets = ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")
-        replaced(one, {"NumberOfFrames": 1, **dict.fromkeys(offsets)})
+        replace_attributes(dataset, {"NumberOfFrames": 1, **dict.fromkeys(offsets)})
         keyword = {0x0008: "FloatPixelData", 0x0009: "DoubleFloatPixelData"}.get(
             self._element, "PixelData"
         )
         padded = stored + b"\0" if len(stored) % 2 else stored
-        setattr(one, keyword, encapsulate([stored]) if self.encapsulated else padded)
-        one[keyword].is_undefined_length = self.encapsulated
+        setattr(dataset, keyword, encapsulate([stored]) if self.encapsulated else padded)
+        dataset[keyword].is_undefined_length = self.encapsulated
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                decoded, told = get_decoder(self._syntax).as_array(one, index=0)
-                return np.asarray(decoded), dict(told)
-        except Exception as error:  # decoders raise what they like
+                decoded, description = get_decoder(self._syntax).as_array(dataset, index=0)
+                return np.asarray(decoded), dict(description)
+        except Exception as error:  # decoders may raise anything
             raise UndecodableError(
-                f"frame {number} cannot be decoded: {type(error).__name__}; ask for it as stored"
+                f"frame {number} cannot be decoded ({type(error).__name__}); request it in its"
+                " stored transfer syntax"
             ) from None
 
-    def _bound(self, samples: int, working: int) -> None:
+    def _check_size(self, samples: int, working: int) -> None:
         """Refuse a frame whose decoding would take more memory than one request may."""
         announced = samples * max(1, self._bits // 8, working)
         if max(self._size(), announced) > MOST_DECODED:
-            raise UndecodableError("the frame is too large to be decoded; ask for it as stored")
+            raise UndecodableError(
+                "the frame is too large to be decoded; request it in its stored transfer syntax"
+            )
 
     def decoded(self, number: int) -> bytes:
-        """Return a frame in Explicit VR Little Endian; errors as of `pixels`."""
+        """Return a frame in Explicit VR Little Endian; raises the errors of `pixels`."""
         if not self.encapsulated:
             return self.stored(number)
-        with self.room():
+        with self.decoding_memory():
             return self.array(number).tobytes()
 
 
-def replaced(dataset: Dataset, new: dict[str, Any]) -> None:
-    """Give attributes other values, or none, in this data set and not in what it was made from."""
+def replace_attributes(dataset: Dataset, new: dict[str, Any]) -> None:
+    """Replace attributes of a dataset, but not of the dataset that it was copied from.
+
+    Parameters
+    ----------
+    dataset
+        The dataset to change.
+    new
+        The new values by keyword; None removes the attribute.
+    """
     for keyword, value in new.items():
-        # A data set made from another one has the same elements, and would change them in place.
+        # A copied dataset shares its elements with the original; assigning would change both.
         if keyword in dataset:
             del dataset[keyword]
         if value is not None:

@@ -169,7 +169,7 @@ class Index:
         with self._writing() as db:
             found = db.execute("SELECT bit FROM zone WHERE name = ?", (zone,)).fetchone()
             if found is None:
-                taken = {one for (one,) in db.execute("SELECT bit FROM zone")}
+                taken = {taken_bit for (taken_bit,) in db.execute("SELECT bit FROM zone")}
                 found = (next(1 << n for n in range(62) if 1 << n not in taken),)
                 db.execute("INSERT INTO zone VALUES (?, ?)", (found[0], zone))
         return int(found[0])
@@ -235,15 +235,15 @@ class Index:
                 )
             }
             series_ids = self._series(db, study, manifest)
-            for one in manifest.instances:
-                if one.series not in series_ids or not _named(one):
+            for entry in manifest.instances:
+                if entry.series not in series_ids or not _named(entry):
                     continue
-                own = one.own or attributes.get(one.sop, {})
-                stored = good.get(f"{one.series}/{one.sop}")
-                here = bit if stored is not None and stored.sha256 == one.sha256 else 0
-                key, sha256, zones = before.pop((one.series, one.sop), (None, one.sha256, 0))
+                own = entry.own or attributes.get(entry.sop, {})
+                stored = good.get(f"{entry.series}/{entry.sop}")
+                here = bit if stored is not None and stored.sha256 == entry.sha256 else 0
+                key, sha256, zones = before.pop((entry.series, entry.sop), (None, entry.sha256, 0))
                 others = zones & ~bit
-                if others and sha256 != one.sha256:
+                if others and sha256 != entry.sha256:
                     continue  # another zone entered it first, with other bytes
                 db.execute(
                     "INSERT INTO instance VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
@@ -252,10 +252,10 @@ class Index:
                     " ELSE excluded.attributes END",
                     (
                         key,
-                        series_ids[one.series],
-                        one.sop,
-                        one.sha256,
-                        one.size,
+                        series_ids[entry.series],
+                        entry.sop,
+                        entry.sha256,
+                        entry.size,
                         others | here,
                         _text(own),
                     ),
@@ -282,7 +282,7 @@ class Index:
 
     def _series(self, db: sqlite3.Connection, study: int, manifest: Manifest) -> dict[str, int]:
         root = f"{manifest.project}/data/{manifest.subject}/{manifest.study}"
-        for uid in sorted({one.series for one in manifest.instances if _named(one)}):
+        for uid in sorted({entry.series for entry in manifest.instances if _named(entry)}):
             db.execute(
                 "INSERT INTO series (study, uid, place, attributes) VALUES (?, ?, ?, ?)"
                 " ON CONFLICT DO UPDATE SET attributes = excluded.attributes"
@@ -328,8 +328,8 @@ class Index:
                 )
                 if (bit, project) not in served
             ]
-        for one in gone:
-            self.drop(*one)
+        for copy in gone:
+            self.drop(*copy)
 
     @staticmethod
     def _sweep(db: sqlite3.Connection, study: int) -> None:
@@ -375,9 +375,9 @@ class Index:
             return {sha256 for (sha256,) in db.execute("SELECT sha256 FROM instance")}
 
 
-def _named(one: ManifestEntry) -> bool:
+def _named(entry: ManifestEntry) -> bool:
     """Return whether an instance's UIDs and checksum are valid: paths are made of them."""
-    return is_uid(one.series) and is_uid(one.sop) and bool(_SHA256.match(one.sha256))
+    return is_uid(entry.series) and is_uid(entry.sop) and bool(_SHA256.match(entry.sha256))
 
 
 def first(attributes: Json, tag: str) -> str:

@@ -21,7 +21,7 @@ from pydicom.errors import InvalidDicomError
 from pacsgrid import grid
 from pacsgrid.errors import PacsgridError, ZoneUnavailableError
 from pacsgrid.gateway.index import Index, StudyCopy
-from pacsgrid.gateway.transcode import bound_inflation
+from pacsgrid.gateway.transcode import check_inflated_size
 from pacsgrid.grid.catalog import GOOD
 from pacsgrid.grid.fetch import StoredObject, stored_below
 from pacsgrid.grid.layout import PARTIAL
@@ -146,10 +146,10 @@ def _enter(
         log.error("study %s in zone %s has the manifest of another study", uid, zone.settings.name)
         return 0
     good: dict[str, StoredObject] = {}
-    for one in stored_below(zone, path):
-        series, _, name = one.path.removeprefix(f"{path}/").partition("/")
+    for stored in stored_below(zone, path):
+        series, _, name = stored.path.removeprefix(f"{path}/").partition("/")
         if name.endswith(".dcm"):
-            good[f"{series}/{name.removesuffix('.dcm')}"] = one
+            good[f"{series}/{name.removesuffix('.dcm')}"] = stored
     manifest, own = _with_headers(zone, manifest, good)
     index.put(bit, manifest, own, good, StudyCopy(now.manifest, now.objects))
     return 1
@@ -159,8 +159,8 @@ def _with_headers(
     zone: grid.Zone, manifest: Manifest, good: Mapping[str, StoredObject]
 ) -> tuple[Manifest, dict[str, Json]]:
     """Read the headers of objects whose attributes the manifest lacks."""
-    bare = {one.sop: one for one in manifest.instances if not one.own}
-    present = [one for one in bare.values() if f"{one.series}/{one.sop}" in good]
+    bare = {entry.sop: entry for entry in manifest.instances if not entry.own}
+    present = [entry for entry in bare.values() if f"{entry.series}/{entry.sop}" in good]
     if not present:
         return manifest, {}
 
@@ -169,7 +169,7 @@ def _with_headers(
         for size in (_HEAD, stored.size):
             try:
                 file = BytesIO(grid.get_head(zone, stored.path, size))
-                bound_inflation(file)
+                check_inflated_size(file)
                 return read_attributes(file)
             except (EOFError, InvalidDicomError, zlib.error):
                 continue
@@ -180,9 +180,9 @@ def _with_headers(
         log.warning("the header of %s in zone %s cannot be read", sop, zone.settings.name)
         return {}
 
-    sops = [one.sop for one in present]
+    sops = [entry.sop for entry in present]
     known = dict(zip(sops, zone.run_parallel(read, sops, grid.CONNECTIONS), strict=True))
-    study, series, own = split_by_level({one.sop: one.series for one in present}, known)
+    study, series, own = split_by_level({entry.sop: entry.series for entry in present}, known)
     return (
         Manifest(
             manifest.project,

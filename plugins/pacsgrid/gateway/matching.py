@@ -52,7 +52,7 @@ def _values(vr: str, element: Mapping[str, Any]) -> Iterator[str]:
     for value in element.get("Value", ()):
         if isinstance(value, dict):
             if vr == "PN":
-                yield from (str(one) for one in value.values())
+                yield from (str(group) for group in value.values())
         elif value is not None:
             yield str(value)
 
@@ -60,18 +60,18 @@ def _values(vr: str, element: Mapping[str, Any]) -> Iterator[str]:
 def _fits(vr: str, wanted: str, value: str) -> bool:
     if vr == "UI":
         return value in _uids(wanted)
-    several = (wanted,) if vr in _ONE_VALUE else _listed(wanted)
+    keys = (wanted,) if vr in _ONE_VALUE else _listed(wanted)
     if vr in _RANGES:
-        return any(in_range(vr, one, value) for one in several)
+        return any(in_range(vr, key, value) for key in keys)
     if vr in NUMBERS:
         number = number_of(value)
-        return number is not None and any(number_of(one) == number for one in several)
+        return number is not None and any(number_of(key) == number for key in keys)
     value = value.strip()
-    if vr in _WILD and ("*" in wanted or "?" in wanted) and _pattern(several, vr == "PN")(value):
+    if vr in _WILD and ("*" in wanted or "?" in wanted) and _pattern(keys, vr == "PN")(value):
         return True
     if vr == "PN":
-        return any(value.strip(" ^").casefold() == one.strip(" ^").casefold() for one in several)
-    return any(value == one.strip() for one in several)
+        return any(value.strip(" ^").casefold() == key.strip(" ^").casefold() for key in keys)
+    return any(value == key.strip() for key in keys)
 
 
 def number_of(text: str) -> float | None:
@@ -90,9 +90,9 @@ def _listed(wanted: str) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=64)
-def _pattern(several: Sequence[str], either_case: bool) -> Callable[[str], object]:
+def _pattern(keys: Sequence[str], either_case: bool) -> Callable[[str], object]:
     # Brackets are wild cards of fnmatch but not of DICOM.
-    wild = [one.strip().replace("[", "[[]") for one in several if "*" in one or "?" in one]
+    wild = [key.strip().replace("[", "[[]") for key in keys if "*" in key or "?" in key]
     return re.compile("|".join(map(translate, wild)), re.IGNORECASE if either_case else 0).match
 
 
@@ -116,8 +116,8 @@ def bounds(vr: str, wanted: str) -> tuple[str, str]:
         text = text.replace(".", "")
     if vr == "DT" and _SINGLE_ZONED.match(text):
         return text, text
-    if vr == "DT" and (told := _ZONED.match(text)):
-        return told[1] or "", told[2] or ""
+    if vr == "DT" and (match := _ZONED.match(text)):
+        return match[1] or "", match[2] or ""
     low, dash, high = text.partition("-")
     return (low.strip(), high.strip()) if dash else (low, low)
 

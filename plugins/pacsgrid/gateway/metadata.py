@@ -1,4 +1,7 @@
-"""Instances' attributes in the DICOM JSON model, bulk data by its address (PS3.18 F.2.6)."""
+"""Attributes of instances in the DICOM JSON model (PS3.18 annex F).
+
+Large binary values are replaced by the URL of a bulk data resource (PS3.18 F.2.6).
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,9 @@ import warnings
 import zlib
 from collections.abc import Iterator, Sequence
 from io import BytesIO
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-from pydicom.dataelem import RawDataElement
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
@@ -22,14 +25,14 @@ from pacsgrid.gateway.transcode import UndecodableError, inflated
 from pacsgrid.pipeline import dicom_json
 from pacsgrid.pipeline.attributes import AVAILABLE_SYNTAX, Json
 
-# Values of these representations that are longer are given by their address.
+# Values of these VRs that are longer than `_LONGEST` bytes become bulk data.
 _BULK = {"OB", "OD", "OF", "OL", "OV", "OW", "UN"}
 _LONGEST = 1024
 _PIXELS = 0x7FE00000
-# What a bulk data address names in its instance.
+# The last part of a bulk data URL: a tag, preceded by the tags and item numbers of sequences.
 PATH = re.compile(r"[0-9A-Fa-f]{8}(\.[0-9]{1,6}\.[0-9A-Fa-f]{8}){0,32}")
-# Stands for the instance's bulk data until its address is known; no value can contain it,
-# as quotes in values are escaped.
+# The cached JSON has bulk data URLs relative to the instance; this is where the rest goes in.
+# No value can contain this text, since quotes in values are escaped.
 _MARK = '"BulkDataURI":"'
 
 
@@ -40,59 +43,88 @@ def metadata(
     instances: Sequence[StoredInstance],
     address: str,
 ) -> Iterator[str]:
-    """Yield each instance's attributes as JSON text; headers that were read once are kept.
+    """Yield each instance's attributes as JSON text.
+
+    An instance is read from its zone only if its attributes are not in the index yet.
 
     Parameters
     ----------
+    index
+        Holds the attributes of instances that were read before.
+    objects
+        Reads small instances.
+    cache
+        Reads large instances.
+    instances
+        The instances to describe.
     address
-        The URL of the DICOMweb service.
+        The URL of the DICOMweb service, for the URLs of bulk data.
+
+    Yields
+    ------
+    str
+        One JSON object for each instance, in order.
+
+    Raises
+    ------
+    UndecodableError
+        An instance is not a readable DICOM file.
+    ZoneUnavailableError
+        No zone that has an instance answers.
+    ZoneError
+        No replica of an instance has its checksum.
     """
-    kept: dict[str, bytes] = {}
-    lacking = []
-    for one in instances:
-        content = index.metadata(one.sha256)
+    known: dict[str, bytes] = {}
+    unknown = []
+    for instance in instances:
+        content = index.metadata(instance.sha256)
         if content is None:
-            lacking.append(one)
+            unknown.append(instance)
         else:
-            kept[one.sha256] = content
-    fresh = objects.many(one for one in lacking if one.size <= SMALL)
+            known[instance.sha256] = content
+    fetched = objects.many(instance for instance in unknown if instance.size <= SMALL)
     new: dict[str, bytes] = {}
     try:
-        for one in instances:
-            content = kept.get(one.sha256)
+        for instance in instances:
+            content = known.get(instance.sha256)
             if content is None:
-                if one.size > SMALL:
-                    with cache.open(one) as file:
-                        content = _packed(file)
+                if instance.size > SMALL:
+                    with cache.open(instance) as file:
+                        content = _compressed_json(file)
                 else:
-                    content = _packed(BytesIO(b"".join(next(fresh)[1])))
-                new[one.sha256] = content
-            yield _addressed(content, one, address)
+                    content = _compressed_json(BytesIO(b"".join(next(fetched)[1])))
+                new[instance.sha256] = content
+            yield _with_urls(content, instance, address)
     finally:
         if new:
             index.keep_metadata(new)
 
 
-def _addressed(content: bytes, one: StoredInstance, address: str) -> str:
-    place = f"{address}/studies/{one.study}/series/{one.series}/instances/{one.sop}/bulkdata/"
-    return zlib.decompress(content).decode().replace(_MARK, _MARK + place)
+def _with_urls(content: bytes, instance: StoredInstance, address: str) -> str:
+    """Return the JSON text with complete bulk data URLs."""
+    base = (
+        f"{address}/studies/{instance.study}/series/{instance.series}"
+        f"/instances/{instance.sop}/bulkdata/"
+    )
+    return zlib.decompress(content).decode().replace(_MARK, _MARK + base)
 
 
-def _packed(file: BinaryIO) -> bytes:
+def _compressed_json(file: BinaryIO) -> bytes:
+    """Return a file's attributes as JSON, compressed by zlib as the index keeps them."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            read = inflated(file, stop_before_pixels=True)
-            syntax = UID(read.file_meta.TransferSyntaxUID)
-            # A deflated dataset is not read where it stands in the file.
-            pixels = {} if syntax.is_deflated else _pixels(file, syntax)
+            dataset = inflated(file, stop_before_pixels=True)
+            syntax = UID(dataset.file_meta.TransferSyntaxUID)
+            # pydicom reads a deflated dataset in memory, so the file's position says nothing.
+            pixel_data = {} if syntax.is_deflated else _pixel_data(file, syntax)
             if syntax.is_deflated:
                 file.seek(0)
-                read = inflated(file)
-            found = to_json(read) | pixels
+                dataset = inflated(file)
+            found = to_json(dataset) | pixel_data
     except UndecodableError:
         raise
-    except Exception as error:  # whatever a malformed file makes of it
+    except Exception as error:  # a malformed file can raise nearly anything
         raise UndecodableError(f"the instance cannot be read: {type(error).__name__}") from None
     found["00080005"] = {"vr": "CS", "Value": ["ISO_IR 192"]}
     found[AVAILABLE_SYNTAX] = {"vr": "UI", "Value": [str(syntax)]}
@@ -102,8 +134,8 @@ def _packed(file: BinaryIO) -> bytes:
     return zlib.compress(text.encode(), 1)
 
 
-def _pixels(file: BinaryIO, syntax: UID) -> Json:
-    """Return the address of the pixel data that follows in a file, if it does."""
+def _pixel_data(file: BinaryIO, syntax: UID) -> Json:
+    """Return the bulk data entry of the pixel data at the file's position; empty without any."""
     order = "<" if syntax.is_little_endian else ">"
     head = file.read(6)
     if len(head) < 6:
@@ -114,8 +146,24 @@ def _pixels(file: BinaryIO, syntax: UID) -> Json:
     return {name: {"vr": vr, "BulkDataURI": name}} if group == 0x7FE0 else {}
 
 
-def to_json(dataset: Dataset, above: str = "") -> Json:
-    """Return a dataset in the DICOM JSON model; values that break their VR's rules left out."""
+def to_json(dataset: Dataset, parent: str = "") -> Json:
+    """Return a dataset in the DICOM JSON model (PS3.18 annex F).
+
+    Values that violate their VR are left out.
+
+    Parameters
+    ----------
+    dataset
+        A dataset, or an item of a sequence.
+    parent
+        Tag and item number of each sequence above the item, each followed by a dot.
+
+    Returns
+    -------
+    dict
+        The attributes by their tags in 8 hex digits; a BulkDataURI is relative to the instance's
+        ``bulkdata/``.
+    """
     found: Json = {}
     for tag in sorted(dataset.keys()):
         if tag.element == 0 or tag.group <= 0x0002:
@@ -123,33 +171,49 @@ def to_json(dataset: Dataset, above: str = "") -> Json:
         name = f"{tag:08X}"
         vr = dicom_json.vr_of(dataset, tag)
         if vr in _BULK and _length(dataset.get_item(tag)) > _LONGEST:
-            found[name] = {"vr": vr, "BulkDataURI": f"{above}{name}"}
+            found[name] = {"vr": vr, "BulkDataURI": f"{parent}{name}"}
             continue
         try:
             if vr != "SQ":
                 found[name] = dicom_json.element_to_json(dataset, tag)
                 continue
-            items = [to_json(item, f"{above}{name}.{n}.") for n, item in enumerate(dataset[tag], 1)]
+            items = [
+                to_json(item, f"{parent}{name}.{n}.") for n, item in enumerate(dataset[tag], 1)
+            ]
             found[name] = {"vr": "SQ", **({"Value": items} if items else {})}
         except Exception:
             continue
     return found
 
 
-def _length(raw: Any) -> int:
-    if isinstance(raw, RawDataElement):
-        return int(raw.length)
-    return len(raw.value) if isinstance(raw.value, bytes) else 0
+def _length(element: DataElement | RawDataElement) -> int:
+    """Return the length of a binary value in bytes; 0 for any other value."""
+    if isinstance(element, RawDataElement):
+        return int(element.length)
+    return len(element.value) if isinstance(element.value, bytes) else 0
 
 
 def bulk_value(file: BinaryIO, path: str) -> bytes:
-    """Return the value that a bulk data address names: a tag, in items' tags and numbers.
+    """Return the value that the last part of a bulk data URL names.
+
+    Parameters
+    ----------
+    file
+        The instance's file, open for reading.
+    path
+        A tag in 8 hex digits, preceded by the tag and item number (from 1) of each sequence
+        above it, with dots between them. It matches `PATH`.
+
+    Returns
+    -------
+    bytes
+        The value as it is stored.
 
     Raises
     ------
     KeyError
-        There is none.
-    CannotDecode
+        The instance has no such binary value.
+    UndecodableError
         The file cannot be read.
     """
     parts = path.split(".")

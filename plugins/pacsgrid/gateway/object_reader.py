@@ -72,7 +72,7 @@ class ObjectReader:
         self._bad: set[tuple[str, int]] = set()
         self._lock = Lock()
 
-    def read(self, one: StoredInstance) -> bytes:
+    def read(self, instance: StoredInstance) -> bytes:
         """Return an instance's file, verified by its checksum.
 
         Raises
@@ -82,21 +82,21 @@ class ObjectReader:
         ZoneError
             No replica has its checksum.
         """
-        if one.size > SMALL:
-            return b"".join(self.stream(one))
+        if instance.size > SMALL:
+            return b"".join(self.stream(instance))
         away = False
-        for zone in self._zones(one):
+        for zone in self._zones(instance):
             try:
-                data = self._pool.run(zone, lambda client: self._whole(client, one))
+                data = self._pool.run(zone, lambda client: self._whole(client, instance))
             except PacsgridError as error:
                 log.warning("%s", error)
                 away = away or isinstance(error, ZoneUnavailableError)
                 continue
             if data is not None:
                 return data
-        raise _nothing(one, away)
+        raise _nothing(instance, away)
 
-    def stream(self, one: StoredInstance, start: int = 0) -> Iterator[bytes]:
+    def stream(self, instance: StoredInstance, start: int = 0) -> Iterator[bytes]:
         """Yield an instance's file in pieces; errors as of `read`.
 
         A large object is verified while it is read. If its bytes are wrong, a ZoneError comes in
@@ -104,7 +104,7 @@ class ObjectReader:
 
         Parameters
         ----------
-        one
+        instance
             The instance.
         start
             First byte to return.
@@ -114,12 +114,12 @@ class ObjectReader:
         bytes
             Pieces of up to 4 MiB.
         """
-        if one.size <= SMALL:
-            data = self.read(one)
+        if instance.size <= SMALL:
+            data = self.read(instance)
             for at in range(start, len(data), CHUNK):
                 yield data[at : at + CHUNK]
             return
-        yield from self._pieces(one, start)
+        yield from self._pieces(instance, start)
 
     def many(
         self, instances: Iterable[StoredInstance]
@@ -128,40 +128,42 @@ class ObjectReader:
         with ThreadPoolExecutor(AHEAD) as pool:
             waiting: deque[tuple[StoredInstance, Future[bytes] | None]] = deque()
 
-            def given(one: StoredInstance, coming: Future[bytes] | None) -> Iterator[bytes]:
+            def content_of(
+                instance: StoredInstance, coming: Future[bytes] | None
+            ) -> Iterator[bytes]:
                 if coming is None:
-                    yield from self.stream(one)
+                    yield from self.stream(instance)
                 else:
                     yield coming.result()
 
             try:
-                for one in instances:
-                    small = one.size <= SMALL
-                    waiting.append((one, pool.submit(self.read, one) if small else None))
+                for instance in instances:
+                    small = instance.size <= SMALL
+                    waiting.append((instance, pool.submit(self.read, instance) if small else None))
                     if len(waiting) >= AHEAD:
                         first = waiting.popleft()
-                        yield first[0], given(*first)
+                        yield first[0], content_of(*first)
                 while waiting:
                     first = waiting.popleft()
-                    yield first[0], given(*first)
+                    yield first[0], content_of(*first)
             finally:
                 for _, coming in waiting:
                     if coming:
                         coming.cancel()
 
-    def _zones(self, one: StoredInstance) -> Iterator[Zone]:
+    def _zones(self, instance: StoredInstance) -> Iterator[Zone]:
         for zone, served_zone in self._pool.all_zones():
-            if served_zone.bit & one.zones:
+            if served_zone.bit & instance.zones:
                 yield zone
 
-    def _whole(self, zone: Zone, one: StoredInstance) -> bytes | None:
+    def _whole(self, zone: Zone, instance: StoredInstance) -> bytes | None:
         """Read the replica that the server prefers, then each; None if none has the right bytes."""
-        path = one.path(zone.settings.name)
+        path = instance.path(zone.settings.name)
 
         def get(number: int | None) -> bytes | None:
             with translated_errors(zone.settings.name):
-                data = get_buffer(zone, path, one.size, number)
-            return data if hashlib.sha256(data).hexdigest() == one.sha256 else None
+                data = get_buffer(zone, path, instance.size, number)
+            return data if hashlib.sha256(data).hexdigest() == instance.sha256 else None
 
         try:
             data = get(None)
@@ -184,16 +186,16 @@ class ObjectReader:
 
     @staticmethod
     def _replicas(zone: Zone, path: str) -> tuple[int, ...]:
-        return tuple(n for one in stored_below(zone, path) for n in one.replicas)
+        return tuple(n for stored in stored_below(zone, path) for n in stored.replicas)
 
-    def _pieces(self, one: StoredInstance, start: int) -> Iterator[bytes]:
+    def _pieces(self, instance: StoredInstance, start: int) -> Iterator[bytes]:
         digest = hashlib.sha256() if start == 0 else None
         at, used = start, []
         away: set[str] = set()
-        for zone, number in self._attempts(one):
+        for zone, number in self._attempts(instance):
             if zone.settings.name in away:
                 continue
-            path = one.path(zone.settings.name)
+            path = instance.path(zone.settings.name)
             used.append((path, number))
             try:
                 with (
@@ -203,11 +205,13 @@ class ObjectReader:
                     ) as source,
                 ):
                     source.seek(at)
-                    while at < one.size and (piece := source.read(min(CHUNK, one.size - at))):
+                    while at < instance.size and (
+                        piece := source.read(min(CHUNK, instance.size - at))
+                    ):
                         at += len(piece)
                         if digest:
                             digest.update(piece)
-                        if digest and at == one.size and digest.hexdigest() != one.sha256:
+                        if digest and at == instance.size and digest.hexdigest() != instance.sha256:
                             break
                         yield piece
             except PacsgridError as error:
@@ -215,21 +219,21 @@ class ObjectReader:
                 if isinstance(error, ZoneUnavailableError):
                     away.add(zone.settings.name)
                     self._pool.mark_away(zone.settings.name)
-            if at == one.size:
-                if digest and digest.hexdigest() != one.sha256:
+            if at == instance.size:
+                if digest and digest.hexdigest() != instance.sha256:
                     with self._lock:
                         self._bad.update(used)
                     raise ZoneError(
                         f"the bytes of {path} differ from its checksum; verify the study"
                     )
                 return
-        raise _nothing(one, bool(away))
+        raise _nothing(instance, bool(away))
 
-    def _attempts(self, one: StoredInstance) -> Iterator[tuple[Zone, int]]:
+    def _attempts(self, instance: StoredInstance) -> Iterator[tuple[Zone, int]]:
         """Yield the replicas of a large object, known bad ones last."""
         worse: list[tuple[Zone, int]] = []
-        for zone in self._zones(one):
-            path = one.path(zone.settings.name)
+        for zone in self._zones(instance):
+            path = instance.path(zone.settings.name)
             try:
                 numbers = self._pool.run(zone, partial(self._replicas, path=path))
             except PacsgridError as error:
@@ -244,7 +248,9 @@ class ObjectReader:
         yield from worse
 
 
-def _nothing(one: StoredInstance, away: bool) -> PacsgridError:
+def _nothing(instance: StoredInstance, away: bool) -> PacsgridError:
     if away:
-        return ZoneUnavailableError(f"instance {one.sop}: no zone that has it answers; try again")
-    return ZoneError(f"instance {one.sop}: no replica has its checksum; verify the study")
+        return ZoneUnavailableError(
+            f"instance {instance.sop}: no zone that has it answers; try again"
+        )
+    return ZoneError(f"instance {instance.sop}: no replica has its checksum; verify the study")

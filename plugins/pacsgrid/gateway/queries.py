@@ -147,7 +147,7 @@ def instances(
     """
     keys = {STUDY_UID: study, SERIES_UID: series, SOP_UID: sop}
     found = find(index, access, QueryLevel.IMAGE, {tag: uid for tag, uid in keys.items() if uid})
-    return [one.instance for one in found if one.instance]
+    return [match.instance for match in found if match.instance]
 
 
 def _candidates(db: sqlite3.Connection, keys: Mapping[str, str]) -> Iterator[list[int]]:
@@ -265,9 +265,9 @@ class _Studies:
             for instance, _ in self._instances(found[key], "", {}):
                 classes[instance.sop_class] = classes.get(instance.sop_class, 0) + 1
         grouped: dict[int, list[_Series]] = {}
-        for one in found.values():
-            if one.count:
-                grouped.setdefault(one.study, []).append(one)
+        for series in found.values():
+            if series.count:
+                grouped.setdefault(series.study, []).append(series)
         return grouped
 
     def answers(self) -> Iterator[Match]:
@@ -281,20 +281,20 @@ class _Studies:
             if self._level is QueryLevel.STUDY:
                 yield Match(uid, "", "", study)
                 continue
-            for one in series:
-                yield from self._of_series(uid, study, one)
+            for each in series:
+                yield from self._of_series(uid, study, each)
 
-    def _of_series(self, study_uid: str, study: Json, one: _Series) -> Iterator[Match]:
-        known = study | one.own
-        known[SERIES_UID] = _value("UI", one.uid)
-        known[SERIES_INSTANCES] = _value("IS", one.count)
+    def _of_series(self, study_uid: str, study: Json, series: _Series) -> Iterator[Match]:
+        known = study | series.own
+        known[SERIES_UID] = _value("UI", series.uid)
+        known[SERIES_INSTANCES] = _value("IS", series.count)
         if not _all_match(self._series_keys, known):
             return
         if self._level is QueryLevel.SERIES:
-            yield Match(study_uid, one.uid, "", known)
+            yield Match(study_uid, series.uid, "", known)
             return
-        for instance, own in self._instances(one, study_uid, self._instance_keys):
-            yield Match(study_uid, one.uid, instance.sop, known | own, instance)
+        for instance, own in self._instances(series, study_uid, self._instance_keys):
+            yield Match(study_uid, series.uid, instance.sop, known | own, instance)
 
     def _instances(
         self, series: _Series, study_uid: str, keys: Mapping[str, str]
@@ -341,11 +341,11 @@ def _value(vr: str, *values: object) -> Json:
 
 
 def _counted(series: Sequence[_Series]) -> Json:
-    modalities = {first(one.own, MODALITY) for one in series} - {""}
-    classes = {name for one in series for name in one.classes} - {""}
+    modalities = {first(each.own, MODALITY) for each in series} - {""}
+    classes = {name for each in series for name in each.classes} - {""}
     counted = {
         STUDY_SERIES: _value("IS", len(series)),
-        STUDY_INSTANCES: _value("IS", sum(one.count for one in series)),
+        STUDY_INSTANCES: _value("IS", sum(each.count for each in series)),
         AVAILABILITY: _value("CS", "ONLINE"),
     }
     if modalities:

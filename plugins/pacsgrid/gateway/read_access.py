@@ -106,9 +106,9 @@ class AccessCache:
 
     def _ask(self, user: str) -> ReadAccess:
         places: dict[str, dict[int, frozenset[str]]] = {}
-        asked = answered = 0
+        open_zones = answered = 0
         for zone, served_zone in self._pool.open():
-            asked += 1
+            open_zones += 1
             try:
                 here = self._pool.run(zone, partial(_readable, user=user, served_zone=served_zone))
             except PacsgridError as error:
@@ -118,7 +118,7 @@ class AccessCache:
             for place, sops in here.items():
                 places.setdefault(place, {})[served_zone.bit] = sops
         if not answered:
-            raise ZoneUnavailableError(f"none of the {asked} zones answers; try again")
+            raise ZoneUnavailableError(f"none of the {open_zones} zones answers; try again")
         return ReadAccess(places)
 
 

@@ -1,4 +1,4 @@
-"""The gateway as a service of its own."""
+"""Run the gateway as a service of its own: DIMSE and DICOMweb."""
 
 from __future__ import annotations
 
@@ -35,26 +35,30 @@ def application(gateway: Gateway) -> Starlette:
 
 
 def serve(site: Site) -> None:
-    """Serve until told to stop by SIGTERM or SIGINT.
+    """Serve until SIGTERM or SIGINT.
 
     Raises
     ------
     ConfigError
-        The site file has no gateway, or it cannot be started as told.
+        The site file has no ``gateway`` section, or the gateway cannot start with its settings.
     """
     with ExitStack() as stack:
         gateway = stack.enter_context(Gateway(site))
         settings = gateway.settings
         if not settings.tokens and not settings.peers:
-            raise ConfigError("gateway: tokens and peers are empty, so nobody could ask")
+            raise ConfigError(
+                "gateway: tokens and peers are empty, so nobody could use it; add at least one"
+            )
         for name in ("cert_file", "key_file"):
             path = getattr(settings, name)
             if path and not os.access(path, os.R_OK):
-                raise ConfigError(f"gateway: {name}: {path} cannot be read")
+                raise ConfigError(
+                    f"gateway: {name}: cannot read {path}; check the path and its mode"
+                )
         gateway.start_refreshing()
         if settings.peers:
             node = stack.enter_context(Node(gateway))
-            log.info("%s listens on port %d", settings.ae_title, node.port)
+            log.info("AE title %s listens on port %d", settings.ae_title, node.port)
         limits = ServerLimits(
             stalled_seconds=settings.stalled_seconds,
             connections=settings.max_connections,
@@ -71,6 +75,7 @@ def serve(site: Site) -> None:
             )
         except OSError as error:
             raise ConfigError(
-                f"gateway: port {settings.http_port} of {settings.bind}: {error.strerror}"
+                f"gateway: cannot listen on {settings.bind} port {settings.http_port}:"
+                f" {error.strerror}"
             ) from None
         server.run()

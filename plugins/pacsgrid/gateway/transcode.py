@@ -1,11 +1,15 @@
-"""Instances read and converted whole, within bounds: inflated (PS3.5 A.5), made explicit (A.2)."""
+"""Read and convert whole instances, with a limit to their size.
+
+Deflated instances (PS3.5 A.5) are inflated; any uncompressed instance can be converted to
+Explicit VR Little Endian (PS3.5 A.2).
+"""
 
 from __future__ import annotations
 
 import warnings
 import zlib
 from io import SEEK_END, BytesIO
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from pydicom import dcmread
@@ -23,18 +27,18 @@ from pacsgrid.errors import PacsgridError
 from pacsgrid.pacs.part10 import HEAD, MOST_META, read_meta
 
 EXPLICIT = str(ExplicitVRLittleEndian)
-# Bytes of an instance that is converted in memory, inflated or as it is stored.
+# Bytes of an instance that is inflated or converted in memory.
 MOST_WHOLE = 80 << 20
 _STEP = 1 << 20
 _SWAPPED = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
 
 
 class UndecodableError(PacsgridError):
-    """An instance's pixel data cannot be decoded here."""
+    """An instance cannot be read or decoded here."""
 
 
 def decodable(syntax: str) -> bool:
-    """Whether what is stored in a transfer syntax can be given in Explicit VR Little Endian."""
+    """Whether instances in a transfer syntax can be converted to Explicit VR Little Endian."""
     uid = UID(syntax)
     if not uid.is_transfer_syntax:
         return False
@@ -46,20 +50,40 @@ def decodable(syntax: str) -> bool:
         return False
 
 
-def inflated(file: BinaryIO, **options: Any) -> Dataset:
-    """Read a file with `dcmread`; a deflated one only if it does not grow beyond measure.
+def inflated(file: BinaryIO, stop_before_pixels: bool = False) -> Dataset:
+    """Read a file with `dcmread`; check first how large a deflated one becomes.
+
+    Parameters
+    ----------
+    file
+        The file, open at its start.
+    stop_before_pixels
+        Read only what precedes the pixel data.
+
+    Returns
+    -------
+    Dataset
+        The dataset with its file meta information.
 
     Raises
     ------
-    CannotDecode
-        It would take more memory than there is for one request.
+    UndecodableError
+        Inflated, the dataset would be larger than 80 MiB.
+    InvalidDicomError
+        The file is not in DICOM format; pydicom may raise further errors for malformed files.
     """
-    bound_inflation(file)
-    return dcmread(file, **options)
+    check_inflated_size(file)
+    return dcmread(file, stop_before_pixels=stop_before_pixels)
 
 
-def bound_inflation(file: BinaryIO) -> None:
-    """Refuse a deflated file that grows beyond measure; raises CannotDecode."""
+def check_inflated_size(file: BinaryIO) -> None:
+    """Refuse a deflated file that is larger than 80 MiB inflated.
+
+    Raises
+    ------
+    UndecodableError
+        The file is too large.
+    """
     head = file.read(HEAD + MOST_META)
     file.seek(0)
     meta = read_meta(head)
@@ -72,26 +96,29 @@ def bound_inflation(file: BinaryIO) -> None:
                     size += len(inflater.decompress(piece, _STEP))
                     if size > MOST_WHOLE:
                         raise UndecodableError(
-                            "the instance is too large inflated; take it as stored"
+                            "the instance is too large to be inflated; request it in its stored"
+                            " transfer syntax"
                         )
                     piece = inflater.unconsumed_tail
         except zlib.error:
-            pass  # whoever reads it tells
+            pass  # reading the dataset will report it
         file.seek(0)
 
 
 def converted(file: BinaryIO) -> bytes:
-    """Return an instance's file in Explicit VR Little Endian; it must not be compressed.
+    """Return an uncompressed instance's file in Explicit VR Little Endian.
 
     Raises
     ------
-    CannotDecode
-        It cannot be read, or is too large.
+    UndecodableError
+        The file cannot be read, or is larger than 80 MiB.
     """
     size = file.seek(0, SEEK_END)
     file.seek(0)
     if size > MOST_WHOLE:
-        raise UndecodableError("the instance is too large to be converted; ask for it as stored")
+        raise UndecodableError(
+            "the instance is too large to be converted; request it in its stored transfer syntax"
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -103,21 +130,31 @@ def converted(file: BinaryIO) -> bytes:
             write_explicit(target, source)
         except UndecodableError:
             raise
-        except Exception as error:  # pydicom raises what it likes
+        except Exception as error:  # pydicom may raise anything
             raise UndecodableError(
-                f"the instance cannot be decoded: {type(error).__name__}; ask for it as stored"
+                f"the instance cannot be converted ({type(error).__name__}); request it in its"
+                " stored transfer syntax"
             ) from None
     return target.getvalue()
 
 
 def write_explicit(target: BytesIO, source: Dataset) -> None:
-    """Write a file in Explicit VR Little Endian; pixel data must not be encapsulated."""
+    """Write a DICOM file in Explicit VR Little Endian (PS3.5 A.2).
+
+    Parameters
+    ----------
+    target
+        Receives the file.
+    source
+        The dataset with its file meta information, whose transfer syntax is replaced. Its pixel
+        data must not be encapsulated.
+    """
     source.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     dcmwrite(target, source, implicit_vr=False, little_endian=True, enforce_file_format=True)
 
 
 def _swap(dataset: Dataset) -> None:
-    """Turn the bytes of words that pydicom leaves as they are."""
+    """Reverse the byte order of binary values, which pydicom leaves as they are."""
     for element in dataset.iterall():
         width = _SWAPPED.get(element.VR)
         if width and isinstance(element.value, bytes):

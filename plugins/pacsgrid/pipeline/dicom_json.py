@@ -102,7 +102,7 @@ def make_portable(attributes: Mapping[str, Any]) -> Json:
             continue
         if values and vr == "SQ":
             items = [make_portable(item) for item in values if isinstance(item, dict)]
-            found[tag] = {"vr": "SQ", "Value": items}
+            found[tag] = {"vr": "SQ", **({"Value": items} if items else {})}
         elif values:
             found[tag] = _valued(vr, values)
         elif isinstance(inline := attribute.get("InlineBinary"), str):

@@ -154,7 +154,22 @@ def flow(
     project: str | None = None,
     hours: Annotated[int, Query(ge=1, le=24 * 366)] = 48,
 ) -> FlowOverview:
-    """Return studies by state, reasons of held ones, and what was verified in the last hours."""
+    """Return studies by state, reasons of held ones, and what was verified in the last hours.
+
+    Parameters
+    ----------
+    site, who
+        The site settings, and who is logged in.
+    project
+        A project's name; None for all that the user may see.
+    hours
+        How far the volumes go back, in hours.
+
+    Returns
+    -------
+    FlowOverview
+        The overview.
+    """
     view = _overview(site, who, project)
     with view.snapshot():
         return FlowOverview(
@@ -164,7 +179,18 @@ def flow(
 
 @app.get("/api/form")
 def form(site: SiteDep, who: ViewerDep) -> FormChoices:
-    """Return what the ingest form offers."""
+    """Return what the ingest form offers.
+
+    Parameters
+    ----------
+    site, who
+        The site settings, and who is logged in.
+
+    Returns
+    -------
+    FormChoices
+        The choices.
+    """
     return FormChoices(
         tuple(site.sources), {name: site.project(name).profiles for name in who.projects}
     )
@@ -172,7 +198,25 @@ def form(site: SiteDep, who: ViewerDep) -> FormChoices:
 
 @app.post("/api/selections")
 def select(site: SiteDep, who: ViewerDep, wanted: SelectionRequest) -> Selection:
-    """Seal what a steward names; the run carries only the selection's opaque name."""
+    """Seal what a steward names; the run carries only the selection's opaque name.
+
+    Parameters
+    ----------
+    site, who
+        The site settings, and who is logged in.
+    wanted
+        The patients and studies.
+
+    Returns
+    -------
+    Selection
+        The opaque name.
+
+    Raises
+    ------
+    HTTPException
+        403 without the right to ingest, 404 for an unknown project, 422 for invalid values.
+    """
     if not who.ingests:
         raise HTTPException(403, "naming studies needs the right to trigger ingest_studies")
     _overview(site, who, wanted.project)
@@ -190,13 +234,39 @@ def select(site: SiteDep, who: ViewerDep, wanted: SelectionRequest) -> Selection
 
 @app.get("/api/held")
 def held(site: SiteDep, who: ViewerDep, project: str | None = None) -> list[HeldRecord]:
-    """Return what waits for a steward, oldest first."""
+    """Return what waits for a steward, oldest first.
+
+    Parameters
+    ----------
+    site, who
+        The site settings, and who is logged in.
+    project
+        A project's name; None for all that the user may see.
+
+    Returns
+    -------
+    list of HeldRecord
+        The held studies.
+    """
     return _overview(site, who, project).held()
 
 
 @app.get("/api/replicas")
 def replicas(site: SiteDep, who: ViewerDep, project: str | None = None) -> ReplicaOverview:
-    """Return replica health by project, zone and resource."""
+    """Return replica health by project, zone and resource.
+
+    Parameters
+    ----------
+    site, who
+        The site settings, and who is logged in.
+    project
+        A project's name; None for all that the user may see.
+
+    Returns
+    -------
+    ReplicaOverview
+        The overview.
+    """
     view = _overview(site, who, project)
     with view.snapshot():
         rows, counts = view.replicas(), view.instances()
@@ -211,7 +281,20 @@ def replicas(site: SiteDep, who: ViewerDep, project: str | None = None) -> Repli
 
 @app.get("/api/releases")
 def releases(site: SiteDep, who: ViewerDep, project: str | None = None) -> ReleaseHistory:
-    """Return the releases, and the withdrawals by the patients' pseudonyms."""
+    """Return the releases, and the withdrawals by the patients' pseudonyms.
+
+    Parameters
+    ----------
+    site, who
+        The site settings, and who is logged in.
+    project
+        A project's name; None for all that the user may see.
+
+    Returns
+    -------
+    ReleaseHistory
+        The releases and withdrawals.
+    """
     view = ReleaseOverview(site.ledger_dsn, _seen(who, project))
     with view.snapshot():
         return ReleaseHistory(datetime.now(UTC), view.releases(), view.withdrawals())
@@ -221,7 +304,22 @@ def releases(site: SiteDep, who: ViewerDep, project: str | None = None) -> Relea
 def studies(
     site: SiteDep, who: ViewerDep, project: str | None = None, state: StudyState | None = None
 ) -> list[StudyRecord]:
-    """Return the studies that changed last."""
+    """Return the studies that changed last.
+
+    Parameters
+    ----------
+    site, who
+        The site settings, and who is logged in.
+    project
+        A project's name; None for all that the user may see.
+    state
+        The state of the studies; None for any.
+
+    Returns
+    -------
+    list of StudyRecord
+        The studies, the latest change first.
+    """
     return _overview(site, who, project).studies(state)
 
 
@@ -234,7 +332,25 @@ def _story(site: Site, who: Viewer, ref: str) -> Story:
 
 @app.get("/api/studies/{ref}")
 def study(site: SiteDep, who: ViewerDep, ref: str) -> StudyDetails:
-    """Return a study's whole history."""
+    """Return a study's whole history.
+
+    Parameters
+    ----------
+    site, who
+        The site settings, and who is logged in.
+    ref
+        The study's reference.
+
+    Returns
+    -------
+    StudyDetails
+        The history.
+
+    Raises
+    ------
+    HTTPException
+        404 for a study that the user may not see.
+    """
     story = _story(site, who, ref)
     shown = who.reviews and bool(story.held)
     return StudyDetails(story, len(held_files(site.quarantine / ref)) if shown else 0)
@@ -256,7 +372,27 @@ def _held_file(site: Site, who: Viewer, ref: str, number: int, what: str) -> tup
 
 @app.get("/api/studies/{ref}/pictures/{number}")
 def picture(site: SiteDep, who: ViewerDep, ref: str, number: int) -> Response:
-    """Return a held file's first frame as PNG."""
+    """Return a held file's first frame as PNG; record who looked at it.
+
+    Parameters
+    ----------
+    site, who
+        The site settings, and who is logged in.
+    ref
+        The study's reference.
+    number
+        Number of the held file, from 0.
+
+    Returns
+    -------
+    Response
+        The PNG image.
+
+    Raises
+    ------
+    HTTPException
+        403 without the right to review, 404 for no such file, 422 for one that is not an image.
+    """
     _, path = _held_file(site, who, ref, number, "held picture")
     return _png(lambda: thumbnail(path))
 
@@ -265,7 +401,30 @@ def picture(site: SiteDep, who: ViewerDep, ref: str, number: int) -> Response:
 def picture_after(
     site: SiteDep, who: ViewerDep, ref: str, number: int, profile: str = ""
 ) -> Response:
-    """Return the same frame as a profile of the project would release it, as PNG."""
+    """Return the same frame as a profile of the project would release it, as PNG.
+
+    Parameters
+    ----------
+    site, who
+        The site settings, and who is logged in.
+    ref
+        The study's reference.
+    number
+        Number of the held file, from 0.
+    profile
+        The name of the profile; empty for the project's default.
+
+    Returns
+    -------
+    Response
+        The PNG image.
+
+    Raises
+    ------
+    HTTPException
+        403 without the right to review, 404 for no such file, 422 for an unknown profile or a
+        file that cannot be anonymised.
+    """
     project, path = _held_file(site, who, ref, number, "picture after anonymising")
     try:
         context = ProjectContext(site, project, who.name, profile)

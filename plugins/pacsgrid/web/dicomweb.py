@@ -18,6 +18,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pacsgrid.config import load_site
 from pacsgrid.errors import ConfigError
@@ -31,8 +32,8 @@ def by_airflow(gateway: Gateway) -> Who:
     """Return a function that identifies callers by Airflow's own authentication."""
 
     async def who(request: Request) -> Caller:
-        given = await bearer_scheme(request)
-        user: Any = await get_user(request, None, given)
+        credentials = await bearer_scheme(request)
+        user: Any = await get_user(request, None, credentials)
         name = user.get_name()
         mapped = gateway.settings.airflow_users.get(name)
         if mapped is None:
@@ -43,7 +44,7 @@ def by_airflow(gateway: Gateway) -> Who:
             details=DagDetails(id=PAGE_DAG),
             user=user,
         )
-        return Caller(mapped, bool(given and starts))
+        return Caller(mapped, bool(credentials and starts))
 
     return who
 
@@ -55,7 +56,7 @@ def _application() -> Starlette:
     return dicomweb(gateway, by_airflow(gateway))
 
 
-async def app(scope: Any, receive: Any, send: Any) -> None:
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
     """Serve DICOMweb; open the gateway at the first request to this process.
 
     Parameters
@@ -64,7 +65,7 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
         As ASGI defines them.
     """
     try:
-        application: Any = await run_in_threadpool(_application)
+        application: ASGIApp = await run_in_threadpool(_application)
     except ConfigError as error:
         application = JSONResponse({"detail": str(error)}, 503)
     await application(scope, receive, send)

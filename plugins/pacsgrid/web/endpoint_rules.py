@@ -182,16 +182,16 @@ def rule_of(method: str, route: str) -> Rule:
     Rule
         `Rule.OPERATE` for a route that is not listed.
     """
-    asked = (method, route)
-    if asked in _OPEN:
+    endpoint = (method, route)
+    if endpoint in _OPEN:
         return Rule.OPEN
-    if asked in _READ:
+    if endpoint in _READ:
         return Rule.READ
-    return Rule.CHANGE if asked in _CHANGE else Rule.OPERATE
+    return Rule.CHANGE if endpoint in _CHANGE else Rule.OPERATE
 
 
 def projects_of(
-    method: str, route: str, path: Mapping[str, str], body: Any, confs: Mapping[str, Any]
+    method: str, route: str, path: Mapping[str, str], body: object, confs: Mapping[str, Any]
 ) -> Sequence[str]:
     """Return the projects that a changing request is for.
 
@@ -226,7 +226,7 @@ def projects_of(
     return [name for run in runs if run in confs for name in _named(confs[run])]
 
 
-def runs_named(path: Mapping[str, str], body: Any) -> Sequence[str]:
+def runs_named(path: Mapping[str, str], body: object) -> Sequence[str]:
     """Return the run that a request names.
 
     Parameters
@@ -265,7 +265,7 @@ def runs_asked_for(path: Mapping[str, str], query: bytes) -> Sequence[str]:
     return sorted({value for key, value in pairs if key in keys and value != ANY})
 
 
-def _named(conf: Any) -> tuple[str, ...]:
+def _named(conf: object) -> tuple[str, ...]:
     project = conf.get("project") if isinstance(conf, dict) else None
     return (project if isinstance(project, str) else "",)
 
@@ -298,7 +298,7 @@ def with_project(dag: str, body: Mapping[str, Any]) -> dict[str, Any]:
     return {**body, "conf": conf}
 
 
-def check_body(method: str, route: str, path: Mapping[str, str], body: Any, asset: str) -> None:
+def check_body(method: str, route: str, path: Mapping[str, str], body: object, asset: str) -> None:
     """Refuse free text and unknown keys: Airflow would store them, and they could name a patient.
 
     Parameters
@@ -344,7 +344,7 @@ def check_body(method: str, route: str, path: Mapping[str, str], body: Any, asse
             raise ConfigError(f"params_input may have {' and '.join(sorted(_ANSWERED_WITH))} only")
 
 
-def _check_event(extra: Any, asset: str) -> None:
+def _check_event(extra: object, asset: str) -> None:
     if not asset.startswith("pacsgrid://") or not extra:
         return
     names = site_names()
@@ -355,7 +355,7 @@ def _check_event(extra: Any, asset: str) -> None:
         raise ConfigError("extra may name a source and a project of the site file, nothing else")
 
 
-def _is_made_of_a_time(run: Any) -> bool:
+def _is_made_of_a_time(run: object) -> bool:
     found = _OWN_RUN_ID.fullmatch(run) if isinstance(run, str) else None
     try:
         return bool(found and datetime.fromisoformat(found[1]))
@@ -363,20 +363,21 @@ def _is_made_of_a_time(run: Any) -> bool:
         return False
 
 
-def _pairs(told: Any) -> Iterator[tuple[str, Any]]:
-    """Yield every key and value at any depth."""
-    waiting: list[Any] = [told]
+def _pairs(document: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield every key and value of a JSON document, at any depth."""
+    waiting: list[Any] = [document]
     while waiting:
-        one = waiting.pop()
-        if isinstance(one, dict):
-            yield from one.items()
-        inner: Iterable[Any] = one.values() if isinstance(one, dict) else one
+        container = waiting.pop()
+        if isinstance(container, dict):
+            yield from container.items()
+        inner: Iterable[Any] = container.values() if isinstance(container, dict) else container
         waiting += [value for value in inner if isinstance(value, dict | list)]
 
 
-def parsed(body: bytes) -> Any:
+def parsed(body: bytes) -> object:
     """Return a body as Airflow reads it; None if it is not JSON."""
     try:
-        return json.loads(body or b"{}")
+        document: object = json.loads(body or b"{}")
     except (ValueError, RecursionError):
         return None
+    return document

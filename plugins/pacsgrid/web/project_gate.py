@@ -9,7 +9,7 @@ rights afterwards.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -109,18 +109,19 @@ class ProjectGate:
         """Read and check the body; return an ASGI `receive` that passes it to Airflow."""
         method = scope["method"]
         body = await _read(receive)
-        given = parsed(body)
+        document = parsed(body)
         if own is not None and rule_of(method, route) is Rule.CHANGE:
-            confs = await run_in_threadpool(_confs, path.get("dag_id"), runs_named(path, given))
-            for project in projects_of(method, route, path, given, confs):
+            confs = await run_in_threadpool(_confs, path.get("dag_id"), runs_named(path, document))
+            for project in projects_of(method, route, path, document, confs):
                 if project not in own:
-                    told = f"this request is for project {project}, which you may not read"
-                    raise HTTPException(403, told)
+                    raise HTTPException(
+                        403, f"this request is for project {project}, which you may not read"
+                    )
         try:
             asset = ""
-            if (method, route) == ANNOUNCE and isinstance(given, dict):
-                asset = await run_in_threadpool(_asset, given.get("asset_id"))
-            check_body(method, route, path, given, asset)
+            if (method, route) == ANNOUNCE and isinstance(document, dict):
+                asset = await run_in_threadpool(_asset, document.get("asset_id"))
+            check_body(method, route, path, document, asset)
         except ConfigError as error:
             raise HTTPException(400, str(error)) from None
         if rule_of(method, route) is Rule.CHANGE:
@@ -128,8 +129,8 @@ class ProjectGate:
             pairs = parse_qsl(scope["query_string"].decode("latin-1"))
             kept = [pair for pair in pairs if pair[0] in ("update_mask", "map_index")]
             scope["query_string"] = urlencode(kept).encode()
-        if (method, route) == TRIGGER and isinstance(given, dict):
-            body = json.dumps(with_project(path["dag_id"], given)).encode()
+        if (method, route) == TRIGGER and isinstance(document, dict):
+            body = json.dumps(with_project(path["dag_id"], document)).encode()
             scope["headers"] = [
                 *(pair for pair in scope["headers"] if pair[0] != b"content-length"),
                 (b"content-length", str(len(body)).encode()),
@@ -174,7 +175,7 @@ def _again(body: bytes, receive: Receive) -> Receive:
     return again
 
 
-def _confs(dag: str | None, runs: Any) -> dict[str, Any]:
+def _confs(dag: str | None, runs: Sequence[str]) -> dict[str, Any]:
     """Return the conf of each of the runs that exists; of any DAG for ``~``."""
     from airflow.models.dagrun import DagRun
     from airflow.utils.session import create_session
@@ -183,13 +184,13 @@ def _confs(dag: str | None, runs: Any) -> dict[str, Any]:
     if not runs:
         return {}
     with create_session() as session:
-        asked = select(DagRun.run_id, DagRun.conf).where(DagRun.run_id.in_(list(runs)))
+        query = select(DagRun.run_id, DagRun.conf).where(DagRun.run_id.in_(list(runs)))
         if dag != ANY:
-            asked = asked.where(DagRun.dag_id == dag)
-        return {run: conf for run, conf in session.execute(asked)}
+            query = query.where(DagRun.dag_id == dag)
+        return {run: conf for run, conf in session.execute(query)}
 
 
-def _asset(number: Any) -> str:
+def _asset(number: object) -> str:
     """Return an asset's URI; empty for an unknown one."""
     from airflow.models.asset import AssetModel
     from airflow.utils.session import create_session

@@ -14,7 +14,14 @@ from functools import cache, lru_cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, event, false, or_, select, true, tuple_
-from sqlalchemy.orm import Mapper, ORMExecuteState, Session, with_loader_criteria
+from sqlalchemy.orm import (
+    InstrumentedAttribute,
+    Mapper,
+    ORMExecuteState,
+    Session,
+    with_loader_criteria,
+)
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from pacsgrid.config import site_names
 from pacsgrid.run_conf import PROJECT_DAGS, SITE_DAGS
@@ -97,15 +104,20 @@ class _Row:
     def __init__(self, mapper: Mapper[Any]) -> None:
         self.mapper = mapper
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> InstrumentedAttribute[Any]:
         return self[name]
 
-    def __getitem__(self, name: str) -> Any:
+    def __getitem__(self, name: str) -> InstrumentedAttribute[Any]:
         column = self.mapper.local_table.c[name]
-        return getattr(self.mapper.class_, self.mapper.get_property_by_column(column).key)
+        key = self.mapper.get_property_by_column(column).key
+        attribute: InstrumentedAttribute[Any] = getattr(self.mapper.class_, key)
+        return attribute
 
     def __contains__(self, name: str) -> bool:
         return name in self.mapper.local_table.c
+
+
+_Columns = _Row | ReadOnlyColumnCollection[str, Any]
 
 
 def _by_keys(row: _Row, projects: frozenset[str], whole: bool) -> ColumnElement[bool] | None:
@@ -116,11 +128,11 @@ def _by_keys(row: _Row, projects: frozenset[str], whole: bool) -> ColumnElement[
 
     kinds = ((DagRun, "id"), (TaskInstance, "id"), (TaskInstanceHistory, "task_instance_id"))
     for kind, key in kinds:
-        told = kind.__table__
+        table = kind.__table__
         for column in row.mapper.local_table.c:
-            if any(foreign.column is told.c[key] for foreign in column.foreign_keys):
+            if any(foreign.column is table.c[key] for foreign in column.foreign_keys):
                 attribute = row[column.name]
-                named = told.alias()
+                named = table.alias()
                 own = (
                     _own(named.c, projects, whole)
                     if kind is DagRun
@@ -131,7 +143,7 @@ def _by_keys(row: _Row, projects: frozenset[str], whole: bool) -> ColumnElement[
 
 
 def _run_is(
-    row: Any, columns: tuple[str, str], projects: frozenset[str], whole: bool
+    row: _Columns, columns: tuple[str, str], projects: frozenset[str], whole: bool
 ) -> ColumnElement[bool]:
     from airflow.models.dagrun import DagRun
 
@@ -141,15 +153,16 @@ def _run_is(
     return tuple_(*(row[column] for column in columns)).in_(seen)
 
 
-def _own(run: Any, projects: frozenset[str], whole: bool) -> ColumnElement[bool]:
+def _own(run: _Columns, projects: frozenset[str], whole: bool) -> ColumnElement[bool]:
     """Return the condition that a row of `dag_run` belongs to these projects.
 
     A run whose conf names no project belongs to none: the default of the form at its start is
     no longer known.
     """
-    named = run.conf["project"].as_string()
+    conf: Any = run["conf"]
+    named = conf["project"].as_string()
     return or_(
-        and_(run.dag_id.in_(list(PROJECT_DAGS)), named.in_(sorted(projects))),
-        and_(run.dag_id.in_(list(SITE_DAGS)), true() if whole else false()),
-        run.dag_id.not_in([*PROJECT_DAGS, *SITE_DAGS]),
+        and_(run["dag_id"].in_(list(PROJECT_DAGS)), named.in_(sorted(projects))),
+        and_(run["dag_id"].in_(list(SITE_DAGS)), true() if whole else false()),
+        run["dag_id"].not_in([*PROJECT_DAGS, *SITE_DAGS]),
     )

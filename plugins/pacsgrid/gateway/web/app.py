@@ -1,4 +1,7 @@
-"""The ASGI application: resources of PS3.18 chapter 10, and errors as JSON."""
+"""The DICOMweb service as an ASGI application: the resources of PS3.18 10.4 to 10.6.
+
+Errors are answered as JSON objects with a ``detail``.
+"""
 
 from __future__ import annotations
 
@@ -29,69 +32,78 @@ from pacsgrid.uids import is_numeric_uid
 
 log = logging.getLogger(__name__)
 
-# Bytes of a query: a thousand UIDs.
+# Bytes of a query string: enough for a thousand UIDs.
 MOST_QUERY = 64 << 10
 _STUDY = "/studies/{study}"
 _SERIES = f"{_STUDY}/series/{{series}}"
 _INSTANCE = f"{_SERIES}/instances/{{sop}}"
 _FRAME = re.compile("0{0,8}[1-9][0-9]{0,8}")
-_AGAIN_SECONDS = "10"
+_RETRY_SECONDS = "10"
 
-Found = Callable[[Gateway, Request, list[StoredInstance]], Response]
+Responder = Callable[[Gateway, Request, list[StoredInstance]], Response]
 
 
 def dicomweb(gateway: Gateway, who: Who, public_url: str = "") -> Starlette:
-    """Return the application, to be mounted where the service's root is to be.
+    """Return the DICOMweb service, to be mounted at its root.
 
     Parameters
     ----------
+    gateway
+        The gateway whose studies it serves.
     who
-        Tells who asks; raises HTTPException 401 or 403.
+        Returns the caller of a request, or raises HTTPException 401 or 403.
     public_url
-        The URL under which clients reach the service; empty where that is not known.
+        The URL under which clients reach the service; empty if it is not known.
+
+    Returns
+    -------
+    Starlette
+        The ASGI application.
     """
     stores = store.StoreService(gateway)
 
-    def searched(level: QueryLevel) -> Callable[[Request], Awaitable[Response]]:
+    def search_of(level: QueryLevel) -> Callable[[Request], Awaitable[Response]]:
         async def search(request: Request) -> Response:
-            caller = await _admitted(who, request)
-            return await run_in_threadpool(_told, _search, gateway, caller, level, request)
+            caller = await _authenticated(who, request)
+            return await run_in_threadpool(_hiding_values, _search, gateway, caller, level, request)
 
         return search
 
-    def retrieved(answer: Found) -> Callable[[Request], Awaitable[Response]]:
-        async def find(request: Request) -> Response:
-            caller = await _admitted(who, request)
-            return await run_in_threadpool(_told, _retrieve, gateway, caller, request, answer)
+    def retrieval_by(respond: Responder) -> Callable[[Request], Awaitable[Response]]:
+        async def retrieval(request: Request) -> Response:
+            caller = await _authenticated(who, request)
+            return await run_in_threadpool(
+                _hiding_values, _retrieve, gateway, caller, request, respond
+            )
 
-        return find
+        return retrieval
 
-    async def stored(request: Request) -> Response:
-        return await stores.store(await _admitted(who, request), request)
+    async def store_instances(request: Request) -> Response:
+        return await stores.store(await _authenticated(who, request), request)
 
-    def get(path: str, work: Callable[[Request], Awaitable[Response]]) -> Route:
-        return Route(path, work, methods=["GET"])
+    def get(path: str, endpoint: Callable[[Request], Awaitable[Response]]) -> Route:
+        return Route(path, endpoint, methods=["GET"])
 
     routes = [
-        get("/studies", searched(QueryLevel.STUDY)),
-        get("/series", searched(QueryLevel.SERIES)),
-        get("/instances", searched(QueryLevel.IMAGE)),
-        get(f"{_STUDY}/series", searched(QueryLevel.SERIES)),
-        get(f"{_STUDY}/instances", searched(QueryLevel.IMAGE)),
-        get(f"{_SERIES}/instances", searched(QueryLevel.IMAGE)),
-        get(f"{_INSTANCE}/frames/{{frames}}", retrieved(_frames)),
-        get(f"{_INSTANCE}/frames/{{frames}}/rendered", retrieved(_rendered_frame)),
-        get(f"{_INSTANCE}/frames/{{frames}}/thumbnail", retrieved(_thumbnail_frame)),
-        get(f"{_INSTANCE}/bulkdata/{{path}}", retrieved(_bulk)),
-        Route("/studies", stored, methods=["POST"]),
-        Route(_STUDY, stored, methods=["POST"]),
+        get("/studies", search_of(QueryLevel.STUDY)),
+        get("/series", search_of(QueryLevel.SERIES)),
+        get("/instances", search_of(QueryLevel.IMAGE)),
+        get(f"{_STUDY}/series", search_of(QueryLevel.SERIES)),
+        get(f"{_STUDY}/instances", search_of(QueryLevel.IMAGE)),
+        get(f"{_SERIES}/instances", search_of(QueryLevel.IMAGE)),
+        get(f"{_INSTANCE}/frames/{{frames}}", retrieval_by(_frames)),
+        get(f"{_INSTANCE}/frames/{{frames}}/rendered", retrieval_by(_rendered_frame)),
+        get(f"{_INSTANCE}/frames/{{frames}}/thumbnail", retrieval_by(_thumbnail_frame)),
+        get(f"{_INSTANCE}/bulkdata/{{path}}", retrieval_by(_bulk)),
+        Route("/studies", store_instances, methods=["POST"]),
+        Route(_STUDY, store_instances, methods=["POST"]),
     ]
     for path in (_STUDY, _SERIES, _INSTANCE):
         routes += [
-            get(path, retrieved(retrieve.retrieve)),
-            get(f"{path}/metadata", retrieved(retrieve.retrieve_metadata)),
-            get(f"{path}/rendered", retrieved(retrieve.retrieve_rendered)),
-            get(f"{path}/thumbnail", retrieved(_thumbnail)),
+            get(path, retrieval_by(retrieve.retrieve)),
+            get(f"{path}/metadata", retrieval_by(retrieve.retrieve_metadata)),
+            get(f"{path}/rendered", retrieval_by(retrieve.retrieve_rendered)),
+            get(f"{path}/thumbnail", retrieval_by(_thumbnail)),
         ]
     middleware = []
     if gateway.settings.cors_origins:
@@ -107,73 +119,81 @@ def dicomweb(gateway: Gateway, who: Who, public_url: str = "") -> Starlette:
     service = Starlette(
         routes=routes,
         middleware=middleware,
-        exception_handlers={HTTPException: _refused, PacsgridError: _failed},
+        exception_handlers={HTTPException: _http_error, PacsgridError: _gateway_error},
     )
     service.state.public_url = public_url
     return service
 
 
-async def _admitted(who: Who, request: Request) -> Caller:
-    """Return who asks; refuse what is no request before anything is looked up."""
+async def _authenticated(who: Who, request: Request) -> Caller:
+    """Return the caller; refuse a malformed request before it costs a query."""
     if len(request.scope["query_string"]) > MOST_QUERY:
-        raise HTTPException(414, f"a query may have up to {MOST_QUERY >> 10} KiB")
+        raise HTTPException(
+            414, f"the query string is longer than {MOST_QUERY >> 10} KiB; split the request"
+        )
     caller = await who(request)
     for name in ("study", "series", "sop"):
         if not is_numeric_uid(request.path_params.get(name, "0")):
-            raise HTTPException(400, f"the {name} in the address is no UID (PS3.5 9.1)")
+            raise HTTPException(400, f"the {name} in the URL is not a valid UID (PS3.5 9.1)")
     return caller
 
 
-def _told(work: Callable[..., Response], *args: object) -> Response:
-    """Answer; of what was not foreseen only its kind goes into the log, where values would not."""
+def _hiding_values(work: Callable[..., Response], *args: object) -> Response:
+    """Call a function; log an unexpected error without its message, which could quote values."""
     try:
         return work(*args)
     except (HTTPException, PacsgridError):
         raise
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)
-        log.error("%s at %s:%s", type(error).__name__, frames[-1].filename, frames[-1].lineno)
-        raise HTTPException(500, "the gateway failed; its log says where") from None
+        log.error(
+            "unexpected %s at %s:%s", type(error).__name__, frames[-1].filename, frames[-1].lineno
+        )
+        raise HTTPException(
+            500, "internal error; the gateway's log shows where it happened"
+        ) from None
 
 
-def _refused(request: Request, error: Exception) -> Response:
+def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
 
 
-def _failed(request: Request, error: Exception) -> Response:
+def _gateway_error(request: Request, error: Exception) -> Response:
     if isinstance(error, UndecodableError):
         return JSONResponse({"detail": str(error)}, 406)
     log.error("%s", error)
     if isinstance(error, PacsgridError) and error.retryable:
-        return JSONResponse({"detail": str(error)}, 503, {"Retry-After": _AGAIN_SECONDS})
+        return JSONResponse({"detail": str(error)}, 503, {"Retry-After": _RETRY_SECONDS})
     return JSONResponse({"detail": str(error)}, 500)
 
 
 def _search(gateway: Gateway, caller: Caller, level: QueryLevel, request: Request) -> Response:
     media = require_json(request)
     path: dict[str, str] = dict(request.path_params)
-    asked = query.parse(level, request.query_params, path, gateway.settings.most_answers)
+    search = query.parse(level, request.query_params, path, gateway.settings.most_answers)
     root = address(request)
-    found = query.run(gateway, caller.user, asked, root, path)
-    headers = query.headers(asked, service(request)) | {"Cache-Control": "private, no-store"}
+    found = query.run(gateway, caller.user, search, root, path)
+    headers = query.headers(search, service(request)) | {"Cache-Control": "private, no-store"}
     return JSONResponse(found, headers=headers, media_type=media)
 
 
-def _retrieve(gateway: Gateway, caller: Caller, request: Request, answer: Found) -> Response:
+def _retrieve(gateway: Gateway, caller: Caller, request: Request, respond: Responder) -> Response:
     uids = [request.path_params.get(name, "") for name in ("study", "series", "sop")]
     found = gateway.instances(caller.user, *uids)
     if not found:
-        # What may not be read does not differ from what is not there.
-        raise HTTPException(404, "no such study, series or instance")
-    return answer(gateway, request, found)
+        # The answer does not show whether something exists that the caller may not read.
+        raise HTTPException(404, "no such study, series or instance that you may read")
+    return respond(gateway, request, found)
 
 
 def _numbers(request: Request) -> list[int]:
-    """Return the frames that the path lists, each of them once."""
+    """Return the frame numbers that the URL lists, without repetitions."""
     parts = str(request.path_params["frames"]).split(",")
     if not all(_FRAME.fullmatch(part) for part in parts):
-        raise HTTPException(400, "frames are numbers from 1 on, with commas")
+        raise HTTPException(
+            400, "the frames in the URL must be numbers from 1, separated by commas"
+        )
     return list(dict.fromkeys(int(part) for part in parts))
 
 

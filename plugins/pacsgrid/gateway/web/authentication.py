@@ -1,4 +1,4 @@
-"""Who asks: a bearer token's iRODS user, or whoever the surrounding application says."""
+"""The caller of a request: the iRODS user of a bearer token, or of a surrounding application."""
 
 from __future__ import annotations
 
@@ -13,7 +13,15 @@ from pacsgrid.config import GatewaySettings
 
 @dataclass(frozen=True)
 class Caller:
-    """Someone who may ask, as the iRODS user whose rights they have; ``store`` if they may send."""
+    """An authenticated caller.
+
+    Attributes
+    ----------
+    user
+        The iRODS user, ``name#zone``, whose rights the caller has.
+    store
+        Whether the caller may store instances.
+    """
 
     user: str
     store: bool = False
@@ -23,7 +31,7 @@ Who = Callable[[Request], Awaitable[Caller]]
 
 
 def by_token(settings: GatewaySettings) -> Who:
-    """Tell callers by the bearer tokens of the settings (RFC 6750)."""
+    """Return a function that identifies callers by the bearer tokens of the settings (RFC 6750)."""
 
     async def who(request: Request) -> Caller:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
@@ -31,7 +39,7 @@ def by_token(settings: GatewaySettings) -> Who:
         if known is None:
             raise HTTPException(
                 401,
-                "give one of the gateway's tokens, as Authorization: Bearer TOKEN",
+                "send one of the gateway's tokens in the header field Authorization: Bearer TOKEN",
                 {"WWW-Authenticate": 'Bearer realm="pacsgrid"'},
             )
         return Caller(known.user, known.store)

@@ -1,9 +1,9 @@
-"""The gateway's HTTP server: bounds of what strangers may make it hold.
+"""The gateway's HTTP server, with limits that unknown clients cannot exceed.
 
-uvicorn waits for a request's header as long as the client likes, and keeps any number of
-connections. Here a header has a size and a deadline, a client that reads nothing is cut off, and
-where connections run out the oldest that asks for nothing makes room for the new one: TLS
-handshakes, unfinished headers and idle connections count as such.
+uvicorn waits without limit for the header of a request, and keeps any number of connections. This
+server limits the size and time of a header, closes connections whose client stops reading, and
+limits the number of connections. When that is reached, a new connection replaces the one that has
+been without a request for longest: unfinished TLS handshakes and headers, and idle connections.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ import socket
 import weakref
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import h11
 import uvicorn
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 log = logging.getLogger(__name__)
@@ -29,18 +31,18 @@ Peer = tuple[str, int]
 
 @dataclass(frozen=True)
 class ServerLimits:
-    """What a server takes.
+    """Limits of a server.
 
     Attributes
     ----------
     header_bytes
-        Size of a request line with its header fields, and of a chunk's or trailer's lines.
+        Size of a request line with its header fields, and of the header of a chunk or a trailer.
     header_seconds
-        How long a client may take for them, from the connection or the first byte on.
+        Time for a client to send these, from the connection or their first byte on.
     stalled_seconds
-        How long a client may read nothing of an answer.
+        Time for which a client may read nothing of an answer.
     connections, per_address
-        Connections at once, in all and from one address.
+        Simultaneous connections, in total and from one address.
     """
 
     header_bytes: int = 64 << 10
@@ -51,48 +53,76 @@ class ServerLimits:
 
 
 class ConnectionTable:
-    """The open connections of a server, those first that asked for nothing the longest."""
+    """The open connections of a server.
+
+    Parameters
+    ----------
+    limits
+        The limits of the server.
+    """
 
     def __init__(self, limits: ServerLimits) -> None:
         self._limits = limits
         self._open: dict[Peer, socket.socket] = {}
+        # Connections without a request, the longest waiting first.
         self._waiting: dict[Peer, None] = {}
         self._of_address: Counter[str] = Counter()
 
     def admit(self, connection: TrackedSocket, peer: Peer) -> bool:
-        """Take a connection, in another one's place if need be; False if there is no room."""
+        """Add a connection; close a waiting one if there are too many.
+
+        Parameters
+        ----------
+        connection
+            The accepted connection.
+        peer
+            The client's address and port.
+
+        Returns
+        -------
+        bool
+            False if there are too many connections, and none that may be closed.
+        """
         full = self._of_address[peer[0]] >= self._limits.per_address
         if full or len(self._open) >= self._limits.connections:
-            # Strangers of one address make no room at the cost of others.
-            places = (one for one in self._waiting if one[0] == peer[0] or not full)
-            oldest = next(places, None)
+            # An address with too many connections only replaces its own.
+            replaceable = (other for other in self._waiting if other[0] == peer[0] or not full)
+            oldest = next(replaceable, None)
             if oldest is None:
                 return False
-            self._forget(oldest)
+            self._shut_down(oldest)
         self._open[peer] = connection
         self._of_address[peer[0]] += 1
         self._waiting[peer] = None
-        connection.on_close = weakref.finalize(connection, self.gone, peer, id(connection))
+        connection.on_close = weakref.finalize(connection, self.closed, peer, id(connection))
         return True
 
-    def _forget(self, peer: Peer) -> None:
-        # Its transport sees the end and closes it.
+    def _shut_down(self, peer: Peer) -> None:
+        # The transport then reads the end of the stream and closes the socket.
         with contextlib.suppress(OSError):
             self._open[peer].shutdown(socket.SHUT_RDWR)
         self._remove(peer)
 
-    def asks(self, peer: Peer) -> None:
-        """Note that a connection has a request under way; it stays until that is answered."""
+    def request_started(self, peer: Peer) -> None:
+        """Record that a connection has a request; it is not replaced until that is answered."""
         self._waiting.pop(peer, None)
 
-    def waits(self, peer: Peer) -> None:
-        """Note that a connection has none."""
+    def request_ended(self, peer: Peer) -> None:
+        """Record that a connection has no request, so that it may be replaced."""
         if peer in self._open:
             self._waiting.setdefault(peer)
 
-    def gone(self, peer: Peer, identity: int) -> None:
-        """Note that a connection is closed."""
-        # Its address may be in use again.
+    def closed(self, peer: Peer, identity: int) -> None:
+        """Record that a connection is closed.
+
+        Parameters
+        ----------
+        peer
+            The client's address and port.
+        identity
+            The `id` of the connection's socket object.
+        """
+        # A newer connection may have the same address and port.
         if peer in self._open and id(self._open[peer]) == identity:
             self._remove(peer)
 
@@ -105,30 +135,36 @@ class ConnectionTable:
 
 
 class TrackedSocket(socket.socket):
-    """A connection that tells when it is closed."""
+    """A connection that calls `on_close` when it is closed."""
 
     on_close: weakref.finalize[Any, TrackedSocket] | None = None
 
     def close(self) -> None:
+        """Close the socket, then call `on_close`."""
         super().close()
         if self.on_close:
             self.on_close()
 
 
 class LimitedListener(socket.socket):
-    """A listening socket that takes as many connections as there may be.
+    """A listening socket that accepts connections up to the limits.
 
-    They are counted before TLS: a handshake that is never finished is a connection too.
+    Connections are counted before TLS, so that unfinished handshakes count too.
+
+    Attributes
+    ----------
+    connections
+        The server's connections; to be set before the first `accept`.
     """
 
     connections: ConnectionTable
 
     def accept(self) -> tuple[socket.socket, Any]:
-        """Return the next connection that is taken; raises as `socket.accept`."""
+        """Return the next connection within the limits; raises the errors of `socket.accept`."""
         while True:
             plain, address = super().accept()
             connection = TrackedSocket(plain.family, plain.type, plain.proto, plain.detach())
-            # Left to itself, a small answer waits for the acknowledgement of its header.
+            # Otherwise a small body is sent only when the client has acknowledged the header.
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self.connections.admit(connection, address[:2]):
                 return connection, address
@@ -136,12 +172,24 @@ class LimitedListener(socket.socket):
 
 
 def bounded_protocol(limits: ServerLimits, connections: ConnectionTable) -> type[H11Protocol]:
-    """Return uvicorn's protocol with deadlines.
+    """Return uvicorn's protocol class for HTTP/1.1, extended by deadlines.
 
-    h11 alone keeps to a size of headers; uvicorn's setting for it means nothing to httptools.
+    It is based on h11, because uvicorn cannot limit the size of headers with httptools.
+
+    Parameters
+    ----------
+    limits
+        The limits of the server.
+    connections
+        Learns which connections have a request.
+
+    Returns
+    -------
+    type
+        The class, for the setting ``http`` of `uvicorn.Config`.
     """
 
-    class Bounded(H11Protocol):
+    class BoundedProtocol(H11Protocol):
         _deadline: asyncio.TimerHandle | None = None
         _stalled: asyncio.TimerHandle | None = None
         _peer: Peer = ("", 0)
@@ -149,7 +197,7 @@ def bounded_protocol(limits: ServerLimits, connections: ConnectionTable) -> type
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
             self._peer = transport.get_extra_info("peername")[:2]
-            self._expect()
+            self._start_deadline()
 
         def connection_lost(self, exc: Exception | None) -> None:
             super().connection_lost(exc)
@@ -159,36 +207,36 @@ def bounded_protocol(limits: ServerLimits, connections: ConnectionTable) -> type
 
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
-            self._look()
+            self._update_deadline()
 
         def on_response_complete(self) -> None:
             super().on_response_complete()
-            self._look()
+            self._update_deadline()
 
-        def _look(self) -> None:
-            """Set the deadline where the client owes something, take it back where it does not."""
+        def _update_deadline(self) -> None:
+            """Start the deadline if the client has to send something; cancel it if it has not."""
             answering = self.cycle is not None and not self.cycle.response_complete
             if answering:
-                connections.asks(self._peer)
+                connections.request_started(self._peer)
                 if self._deadline:
                     self._deadline.cancel()
                     self._deadline = None
                 return
-            connections.waits(self._peer)
-            # An unfinished header, or the rest of a body that nobody reads any more.
-            owes = self.conn.trailing_data[0] or self.conn.their_state is h11.SEND_BODY
-            if owes and not self._deadline:
-                self._expect()
+            connections.request_ended(self._peer)
+            # An unfinished header, or the rest of a body that is no longer read.
+            must_send = self.conn.trailing_data[0] or self.conn.their_state is h11.SEND_BODY
+            if must_send and not self._deadline:
+                self._start_deadline()
 
-        def _expect(self) -> None:
-            self._deadline = self.loop.call_later(limits.header_seconds, self._cut_off)
+        def _start_deadline(self) -> None:
+            self._deadline = self.loop.call_later(limits.header_seconds, self._abort)
 
-        def _cut_off(self) -> None:
+        def _abort(self) -> None:
             self.transport.abort()
 
         def pause_writing(self) -> None:
             super().pause_writing()
-            self._stalled = self.loop.call_later(limits.stalled_seconds, self._cut_off)
+            self._stalled = self.loop.call_later(limits.stalled_seconds, self._abort)
 
         def resume_writing(self) -> None:
             super().resume_writing()
@@ -196,36 +244,38 @@ def bounded_protocol(limits: ServerLimits, connections: ConnectionTable) -> type
                 self._stalled.cancel()
                 self._stalled = None
 
-    return Bounded
+    return BoundedProtocol
 
 
 class BoundedServer(uvicorn.Server):
-    """A server of an ASGI application that keeps to limits.
+    """An HTTP server with limits, for one ASGI application.
 
     Parameters
     ----------
     application
-        What it serves.
+        The application to serve.
     host, port
-        Where it listens; port 0 for any free one.
+        The address to listen on; an empty host for all addresses, port 0 for any free port.
     limits
-        What it takes.
-    options
-        Further settings of `uvicorn.Config`.
+        Limits of connections and headers.
+    ssl_certfile, ssl_keyfile
+        Files with the certificate chain and the key for TLS; without them, the server speaks
+        plain HTTP.
 
     Raises
     ------
     OSError
-        The address is in use or not this machine's.
+        The address is in use, or is not an address of this machine.
     """
 
     def __init__(
         self,
-        application: Any,
+        application: ASGIApp,
         host: str,
         port: int,
         limits: ServerLimits | None = None,
-        **options: Any,
+        ssl_certfile: Path | None = None,
+        ssl_keyfile: Path | None = None,
     ) -> None:
         limits = limits or ServerLimits()
         connections = ConnectionTable(limits)
@@ -243,30 +293,32 @@ class BoundedServer(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 application,
-                # The only loop that takes connections by the listener's own method.
+                # uvloop would not call the listener's `accept`.
                 loop="asyncio",
-                # What is taken in one turn, before those are closed in whose place it comes.
+                # asyncio accepts up to this many connections before it closes replaced ones.
                 backlog=_BACKLOG,
                 http=bounded_protocol(limits, connections),
                 ws="none",
                 h11_max_incomplete_event_size=limits.header_bytes,
-                access_log=False,  # query strings name what was searched for
+                access_log=False,  # query strings contain what was searched for
                 log_config=None,
-                log_level="error",  # or strangers fill the log with what is no request
+                # Otherwise unknown clients could fill the log with invalid requests.
+                log_level="error",
                 server_header=False,
-                # Anybody can write X-Forwarded-For; `public_url` says how clients come here.
+                # X-Forwarded-For can be forged, and `public_url` makes it unnecessary.
                 proxy_headers=False,
-                **options,
+                ssl_certfile=ssl_certfile,
+                ssl_keyfile=ssl_keyfile,
             )
         )
 
     @property
     def port(self) -> int:
-        """The port that it listens on."""
+        """The port that the server listens on."""
         return int(self._listener.getsockname()[1])
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve until told to stop by SIGTERM or SIGINT, or by `should_exit`."""
+        """Serve until SIGTERM or SIGINT, or until `should_exit` is set."""
         try:
             super().run(sockets or [self._listener])
         finally:

@@ -1,4 +1,4 @@
-"""One range of bytes of an answer that is not in parts (RFC 9110 14)."""
+"""Requests for one range of bytes (RFC 9110 14)."""
 
 from __future__ import annotations
 
@@ -7,40 +7,60 @@ import re
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-_ONE = re.compile(r"bytes\s*=\s*(?:([0-9]{1,18})\s*-\s*([0-9]{1,18})?|-\s*([0-9]{1,18}))", re.ASCII)
+_SINGLE_RANGE = re.compile(
+    r"bytes\s*=\s*(?:([0-9]{1,18})\s*-\s*([0-9]{1,18})?|-\s*([0-9]{1,18}))", re.ASCII
+)
 
 
 def is_ranged(request: Request) -> bool:
-    """Whether a request asks for one range of bytes."""
-    return bool(_ONE.fullmatch(request.headers.get("Range", "").strip()))
+    """Whether a request asks for exactly one range of bytes."""
+    return bool(_SINGLE_RANGE.fullmatch(request.headers.get("Range", "").strip()))
 
 
-def ranged(request: Request, size: int) -> tuple[int, int, int, dict[str, str]]:
-    """Return start and end of what is to be given, the status and the header fields for it.
+def select_range(request: Request, size: int) -> tuple[int, int, int, dict[str, str]]:
+    """Return which bytes to answer with, and how.
 
-    What is no range of bytes, or several, is ignored, as RFC 9110 14.2 has it; so is one under a
-    condition, since values have no validator that a condition could name.
+    An invalid range, or several, are ignored (RFC 9110 14.2). So is a range with If-Range, since
+    the answers have no validator that it could name.
+
+    Parameters
+    ----------
+    request
+        The request.
+    size
+        Length of the whole value in bytes.
+
+    Returns
+    -------
+    start, end : int
+        Offset of the first byte to send, and the offset after the last one.
+    status : int
+        206 for a part, 200 for the whole value.
+    headers : dict
+        The header fields for it.
 
     Raises
     ------
     HTTPException
-        416 for a range that starts behind the end.
+        416 if the range starts after the end of the value.
     """
-    told = _ONE.fullmatch(request.headers.get("Range", "").strip())
-    all_of_it = 0, size, 200, {"Accept-Ranges": "bytes", "Content-Length": str(size)}
-    if not told or "If-Range" in request.headers or request.method != "GET":
-        return all_of_it
-    if told[3]:
-        start, end = max(0, size - int(told[3])), size
-        satisfiable = int(told[3]) > 0 and size > 0
+    match = _SINGLE_RANGE.fullmatch(request.headers.get("Range", "").strip())
+    whole = 0, size, 200, {"Accept-Ranges": "bytes", "Content-Length": str(size)}
+    if not match or "If-Range" in request.headers or request.method != "GET":
+        return whole
+    if match[3]:
+        start, end = max(0, size - int(match[3])), size
+        satisfiable = int(match[3]) > 0 and size > 0
     else:
-        start, end = int(told[1]), min(size, int(told[2]) + 1 if told[2] else size)
-        if told[2] and int(told[2]) < int(told[1]):
-            return all_of_it
+        start, end = int(match[1]), min(size, int(match[2]) + 1 if match[2] else size)
+        if match[2] and int(match[2]) < int(match[1]):
+            return whole
         satisfiable = start < size
     if not satisfiable:
         headers = {"Accept-Ranges": "bytes", "Content-Range": f"bytes */{size}"}
-        raise HTTPException(416, "the range is behind the end", headers)
+        raise HTTPException(
+            416, f"the range starts after the end of the value, which has {size} bytes", headers
+        )
     headers = {
         "Accept-Ranges": "bytes",
         "Content-Length": str(end - start),

@@ -1,8 +1,8 @@
-"""How answers name resources: by the service's URL where it is known, else relative.
+"""URLs of resources in answers: absolute if the service's URL is known, otherwise relative.
 
-What a client writes into Host, and a proxy or whoever else into X-Forwarded-Host, is not believed:
-it would lead whoever reads the answer to wherever its writer likes. Some clients leave out the port
-besides. Relative references (RFC 3986 4.2) are right behind every proxy, whatever its prefix.
+The header fields Host and X-Forwarded-Host can be forged, so that the URLs in an answer would lead
+its reader to another server; and some clients leave out the port. Host is therefore used only if it
+names this machine. Relative references (RFC 3986 4.2) are correct behind any proxy.
 """
 
 from __future__ import annotations
@@ -19,41 +19,42 @@ _PORTS = {"http": 80, "https": 443}
 
 
 def address(request: Request) -> str:
-    """Return what stands before ``/studies`` in the address of a resource.
+    """Return the URL of the service's root, which precedes ``/studies`` in URLs of resources.
 
-    That is the URL of the settings; without one, the address that the request came to, where it
-    names this machine; else a reference relative to the request's own URL.
+    It is the `public_url` of the settings. Without one, it is the URL of the request, if that
+    names this machine, and otherwise a reference relative to the request's URL.
     """
     public: str = request.app.state.public_url
     if public:
         return public
-    if own := _own(request):
-        return own
+    if direct := _direct_url(request):
+        return direct
     path: str = request.scope["path"]
     depth = path.removeprefix(request.scope.get("root_path", "")).count("/") - 1
     return "/".join([".."] * depth) or "."
 
 
 def service(request: Request) -> str:
-    """Return the service's URL, or its path, as warnings name it (PS3.18 8.4.2)."""
+    """Return the service's URL or, without one, its path, for warnings (PS3.18 8.4.2)."""
     return str(request.app.state.public_url or request.scope.get("root_path") or "/")
 
 
-def _own(request: Request) -> str:
+def _direct_url(request: Request) -> str:
+    """Return the service's URL from the Host field if it names this machine; otherwise empty."""
     server = request.scope.get("server")
-    told = _HOST.fullmatch(request.headers.get("Host", ""))
-    if not server or not told:
+    match = _HOST.fullmatch(request.headers.get("Host", ""))
+    if not server or not match:
         return ""
-    here, port = server
-    name = told[1].strip("[]").lower()
-    names = {here, _machine()} | ({"localhost"} if here in _LOOPBACK else set())
+    own_address, own_port = server
+    name = match[1].strip("[]").lower()
+    names = {own_address, _machine()} | ({"localhost"} if own_address in _LOOPBACK else set())
     if name not in names:
         return ""
-    # A client that names no port came to this one all the same.
-    at = int(told[2] or port or 0)
+    # Some clients omit the port in Host even if it is not the default.
+    port = int(match[2] or own_port or 0)
     scheme = request.url.scheme
-    shown = f"[{name}]" if ":" in name else name
-    netloc = shown if at == _PORTS.get(scheme) else f"{shown}:{at}"
+    host = f"[{name}]" if ":" in name else name
+    netloc = host if port == _PORTS.get(scheme) else f"{host}:{port}"
     return f"{scheme}://{netloc}{request.scope.get('root_path', '')}"
 
 

@@ -1,7 +1,7 @@
-"""WADO-RS: studies, series and instances, their metadata, bulk data, frames and pictures.
+"""WADO-RS: retrieve instances, metadata, bulk data, frames and rendered images (PS3.18 10.4).
 
-Bodies of several parts start with their boundary and name each part's transfer syntax, as some
-viewers' loaders insist (PS3.18 8.6.1.2, 8.7.3).
+Multipart bodies start with the boundary, and each part names its transfer syntax (PS3.18 8.6.1.2,
+8.7.3): some viewers require both.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pacsgrid.gateway.metadata import PATH, bulk_value, metadata
 from pacsgrid.gateway.object_reader import SMALL, StoredInstance
 from pacsgrid.gateway.rendered import FORMATS, RenderOptions, render
 from pacsgrid.gateway.transcode import EXPLICIT, UndecodableError, decodable
-from pacsgrid.gateway.web.byte_ranges import is_ranged, ranged
+from pacsgrid.gateway.web.byte_ranges import is_ranged, select_range
 from pacsgrid.gateway.web.content_negotiation import (
     ANY,
     AS_STORED,
@@ -39,8 +39,9 @@ from pacsgrid.gateway.web.content_negotiation import (
 )
 from pacsgrid.gateway.web.resource_urls import address
 
+# Width and height of a thumbnail's viewport, in pixels.
 THUMBNAIL = 256
-# Bytes that are sent at once: each piece costs a change of threads.
+# Bytes to send at once; small pieces are joined, as each costs a switch between threads.
 AT_ONCE = 1 << 20
 # The media types of frames in their own transfer syntax (PS3.18 table 8.7.3-5).
 _MEDIA = {
@@ -68,13 +69,34 @@ T = TypeVar("T")
 
 
 def retrieve(gateway: Gateway, request: Request, instances: Sequence[StoredInstance]) -> Response:
-    """Answer with instances' files: in parts, or the only one by itself."""
-    for one in accepted_types(request):
-        if not allows(one, DICOM) or not _can_give(one, instances):
+    """Answer with instances as DICOM files (PS3.18 10.4.1.1.1).
+
+    Parameters
+    ----------
+    gateway
+        The gateway.
+    request
+        The request; its accepted media types decide the transfer syntax, and whether the answer
+        is multipart.
+    instances
+        The instances to send.
+
+    Returns
+    -------
+    Response
+        A multipart body, or a single file if there is one instance and the client prefers it.
+
+    Raises
+    ------
+    HTTPException
+        406 if no accepted media type fits.
+    """
+    for accepted in accepted_types(request):
+        if not allows(accepted, DICOM) or not _is_possible(accepted, instances):
             continue
-        anyhow = one.syntax == AS_STORED or (one.media == "*/*" and not one.syntax)
-        syntax = "" if anyhow else one.syntax or EXPLICIT
-        if one.multipart or one.media == ANY:
+        as_stored = accepted.syntax == AS_STORED or (accepted.media == ANY and not accepted.syntax)
+        syntax = "" if as_stored else accepted.syntax or EXPLICIT
+        if accepted.multipart or accepted.media == ANY:
             return _multipart(DICOM, _files(gateway, instances, syntax))
         if len(instances) == 1:
             media, pieces = next(_files(gateway, instances, syntax))
@@ -84,31 +106,54 @@ def retrieve(gateway: Gateway, request: Request, instances: Sequence[StoredInsta
     )
 
 
-def _can_give(one: AcceptedType, instances: Sequence[StoredInstance]) -> bool:
-    if one.syntax in ("", EXPLICIT):
-        return one.media == "*/*" or all(decodable(i.syntax) for i in instances)
-    return one.syntax == AS_STORED or all(i.syntax == one.syntax for i in instances)
+def _is_possible(accepted: AcceptedType, instances: Sequence[StoredInstance]) -> bool:
+    """Whether all instances are available in the accepted transfer syntax."""
+    if accepted.syntax in ("", EXPLICIT):
+        return accepted.media == ANY or all(decodable(i.syntax) for i in instances)
+    return accepted.syntax == AS_STORED or all(i.syntax == accepted.syntax for i in instances)
 
 
 def _files(gateway: Gateway, instances: Sequence[StoredInstance], syntax: str) -> Iterator[Part]:
-    """Yield instances' files, decoded where `syntax` asks for what they are not stored in."""
-    for one, pieces in gateway.objects.many(instances):
-        given = one.syntax
-        if syntax and one.syntax != syntax:
-            pieces, given = _explicit(gateway, one, pieces), EXPLICIT
-        yield f"{DICOM}; transfer-syntax={given}" if given else DICOM, pieces
+    """Yield instances' files; if `syntax` is given, decode those stored in another one."""
+    for instance, pieces in gateway.objects.many(instances):
+        sent = instance.syntax
+        if syntax and instance.syntax != syntax:
+            pieces, sent = _explicit(gateway, instance, pieces), EXPLICIT
+        yield f"{DICOM}; transfer-syntax={sent}" if sent else DICOM, pieces
 
 
-def _explicit(gateway: Gateway, one: StoredInstance, pieces: Iterator[bytes]) -> Iterator[bytes]:
-    large = one.size > SMALL
-    with gateway.cache.open(one) if large else BytesIO(b"".join(pieces)) as file:
+def _explicit(
+    gateway: Gateway, instance: StoredInstance, pieces: Iterator[bytes]
+) -> Iterator[bytes]:
+    large = instance.size > SMALL
+    with gateway.cache.open(instance) if large else BytesIO(b"".join(pieces)) as file:
         yield from explicit(file)
 
 
 def retrieve_metadata(
     gateway: Gateway, request: Request, instances: Sequence[StoredInstance]
 ) -> Response:
-    """Answer with instances' attributes in JSON."""
+    """Answer with the attributes of instances in the DICOM JSON model (PS3.18 10.4.1.1.2).
+
+    Parameters
+    ----------
+    gateway
+        The gateway.
+    request
+        The request.
+    instances
+        The instances to describe.
+
+    Returns
+    -------
+    Response
+        A JSON array with one object for each instance.
+
+    Raises
+    ------
+    HTTPException
+        406 if the client does not accept JSON.
+    """
     media = require_json(request)
     root = address(request)
     texts = metadata(gateway.index, gateway.objects, gateway.cache, instances, root)
@@ -123,51 +168,78 @@ def retrieve_metadata(
     return _stream(pieces(), media)
 
 
-def retrieve_bulk(gateway: Gateway, request: Request, one: StoredInstance, path: str) -> Response:
-    """Answer with a bulk data value; encapsulated pixel data comes frame by frame, as stored.
+def retrieve_bulk(
+    gateway: Gateway, request: Request, instance: StoredInstance, path: str
+) -> Response:
+    """Answer with a bulk data value (PS3.18 10.4.1.1.5).
 
-    A value by itself, not in parts, may be asked for by a range of its bytes (RFC 9110 14).
+    Encapsulated pixel data is sent as its frames, as they are stored. Of a value that is not sent
+    as multipart, the client may request a range of bytes (RFC 9110 14).
+
+    Parameters
+    ----------
+    gateway
+        The gateway.
+    request
+        The request.
+    instance
+        The instance that has the value.
+    path
+        The last part of the bulk data URL; see `metadata.PATH`.
+
+    Returns
+    -------
+    Response
+        The value.
+
+    Raises
+    ------
+    HTTPException
+        404 if there is no such value, 406 if no accepted media type fits, 416 for a range after
+        its end.
+    UndecodableError
+        The instance cannot be read.
     """
-    ways = [way for way in accepted_types(request) if allows(way, OCTETS)]
-    if not ways:
+    types = [accepted for accepted in accepted_types(request) if allows(accepted, OCTETS)]
+    if not types:
         raise not_acceptable([f'multipart/related; type="{OCTETS}"'])
-    # Parts have no ranges: who asks for one and takes a value by itself is given it.
-    ranged_too = is_ranged(request) and any(not way.multipart for way in ways)
-    several = not ranged_too and (ways[0].multipart or ways[0].media == ANY)
+    # A range is only defined for a single part, so it is preferred if the client accepts one.
+    single = is_ranged(request) and any(not accepted.multipart for accepted in types)
+    multipart = not single and (types[0].multipart or types[0].media == ANY)
     syntax = EXPLICIT
     if not PATH.fullmatch(path):
         raise HTTPException(404, "no such bulk data")
     with ExitStack() as stack:
-        file = stack.enter_context(_open(gateway, one))
+        file = stack.enter_context(_open(gateway, instance))
         if path.upper().startswith("7FE0"):
             frames = FrameReader(file)
             if int(path, 16) != frames.tag:
                 raise HTTPException(404, "no such bulk data")
             if frames.syntax != EXPLICIT:
-                if not several and frames.count > 1:
+                if not multipart and frames.count > 1:
                     raise not_acceptable([f'multipart/related; type="{OCTETS}"'])
-                parts = _frames(frames, range(1, frames.count + 1))
-                held = _held(parts, stack.pop_all())
-                if several:
-                    return _multipart(OCTETS, held)
-                return _stream(chain.from_iterable(pieces for _, pieces in held), OCTETS)
+                all_frames = _frames(frames, range(1, frames.count + 1))
+                parts = _closing_after(all_frames, stack.pop_all())
+                if multipart:
+                    return _multipart(OCTETS, parts)
+                return _stream(chain.from_iterable(pieces for _, pieces in parts), OCTETS)
             value = frames.value
-            if frames.swapped:  # as it is stored, as every value of such an instance
+            if frames.swapped:  # send big-endian values as they are stored, like other bulk data
                 value, syntax = ValueSpan.of(bulk_value(file, path)), str(ExplicitVRBigEndian)
         else:
             try:
                 value = ValueSpan.of(bulk_value(file, path))
             except KeyError:
                 raise HTTPException(404, "no such bulk data") from None
-        whole = stack.pop_all()
-    if several:
+        open_files = stack.pop_all()
+    if multipart:
         part = f"{OCTETS}; transfer-syntax={syntax}", value.pieces(0, value.size)
-        return _multipart(OCTETS, _held([part], whole))
-    start, end, status, headers = ranged(request, value.size)
-    answer = _stream(_held(value.pieces(start, end), whole), OCTETS)
-    answer.status_code = status
-    answer.headers.update(headers)
-    return answer
+        return _multipart(OCTETS, _closing_after([part], open_files))
+    start, end, status, headers = select_range(request, value.size)
+    response = _stream(_closing_after(value.pieces(start, end), open_files), OCTETS)
+    response.status_code = status
+    response.headers.update(headers)
+    return response
 
 
 def _frames(frames: FrameReader, numbers: Iterable[int], decoded: bool = False) -> Iterator[Part]:
@@ -177,39 +249,65 @@ def _frames(frames: FrameReader, numbers: Iterable[int], decoded: bool = False) 
         yield media, [frames.decoded(number) if decoded else frames.stored(number)]
 
 
-def _held(things: Iterable[T], stack: ExitStack) -> Generator[T, None, None]:
-    """Yield, and close what it was read from when all is given, or nobody wants more."""
+def _closing_after(items: Iterable[T], stack: ExitStack) -> Generator[T, None, None]:
+    """Yield items; close the files that they are read from at the end, or when abandoned."""
     with stack:
-        yield from things
+        yield from items
 
 
 def retrieve_frames(
-    gateway: Gateway, request: Request, one: StoredInstance, numbers: Sequence[int]
+    gateway: Gateway, request: Request, instance: StoredInstance, numbers: Sequence[int]
 ) -> Response:
-    """Answer with frames, as stored or decoded, one after the other."""
+    """Answer with frames, as they are stored or decoded (PS3.18 10.4.1.1.6).
+
+    Parameters
+    ----------
+    gateway
+        The gateway.
+    request
+        The request; its accepted media types decide whether frames are decoded, and whether the
+        answer is multipart.
+    instance
+        The instance.
+    numbers
+        Numbers of the frames, from 1.
+
+    Returns
+    -------
+    Response
+        A multipart body, or a single frame if the client prefers it.
+
+    Raises
+    ------
+    HTTPException
+        404 if the instance has fewer frames, 406 if no accepted media type fits.
+    UndecodableError
+        The instance is not an image, or cannot be read or decoded.
+    """
     with ExitStack() as stack:
-        frames = FrameReader(stack.enter_context(_open(gateway, one)))
+        frames = FrameReader(stack.enter_context(_open(gateway, instance)))
         if max(numbers) > frames.count:
-            raise HTTPException(404, f"the instance has {frames.count} frames")
-        for way in accepted_types(request):
+            raise HTTPException(404, f"the instance has only {frames.count} frames")
+        for accepted in accepted_types(request):
             stored = _MEDIA.get(frames.syntax, OCTETS)
-            plain = frames.syntax == EXPLICIT
-            as_is = (
-                way.syntax in (AS_STORED, frames.syntax)
-                or (way.media == ANY and not way.syntax)
-                or (way.media == stored and not way.syntax and not plain)
+            uncompressed = frames.syntax == EXPLICIT
+            wants_stored = (
+                accepted.syntax in (AS_STORED, frames.syntax)
+                or (accepted.media == ANY and not accepted.syntax)
+                or (accepted.media == stored and not accepted.syntax and not uncompressed)
             )
-            if as_is and allows(way, OCTETS if way.media == OCTETS else stored):
+            wants_explicit = accepted.syntax in ("", EXPLICIT)
+            if wants_stored and allows(accepted, OCTETS if accepted.media == OCTETS else stored):
                 decoded = False
-            elif allows(way, OCTETS) and way.syntax in ("", EXPLICIT) and decodable(frames.syntax):
-                decoded = not plain
+            elif allows(accepted, OCTETS) and wants_explicit and decodable(frames.syntax):
+                decoded = not uncompressed
             else:
                 continue
-            several = way.multipart or way.media == ANY
-            if not several and len(numbers) > 1:
+            multipart = accepted.multipart or accepted.media == ANY
+            if not multipart and len(numbers) > 1:
                 continue
-            parts = _held(_frames(frames, numbers, decoded), stack.pop_all())
-            if several:
+            parts = _closing_after(_frames(frames, numbers, decoded), stack.pop_all())
+            if multipart:
                 return _multipart(OCTETS if decoded else stored, parts)
             media, pieces = next(parts)
             parts.close()
@@ -224,70 +322,99 @@ def retrieve_rendered(
     numbers: Sequence[int] = (),
     edge: int = 0,
 ) -> Response:
-    """Answer with pictures of frames: all of them in parts, or one where one picture is taken.
+    """Answer with rendered frames (PS3.18 10.4.1.1.3) or a thumbnail (10.4.1.1.4).
 
-    The one is the first frame of the first instance, of the middle one for a thumbnail.
+    A multipart answer has all the frames. Any other has one image: the first frame of the first
+    instance or, for a thumbnail, of the instance in the middle.
+
+    Parameters
+    ----------
+    gateway
+        The gateway.
+    request
+        The request; its query parameters are those of `RenderOptions.parse`.
+    instances
+        The instances to render.
+    numbers
+        Numbers of the frames, from 1; empty for all.
+    edge
+        Width and height of the thumbnail's viewport, in pixels; 0 for the image's own size.
+
+    Returns
+    -------
+    Response
+        JPEG or PNG images.
+
+    Raises
+    ------
+    HTTPException
+        400 for invalid parameters, 404 for a frame that does not exist, 406 if no accepted media
+        type fits.
+    UndecodableError
+        There is no image, or it cannot be decoded or rendered.
     """
     try:
-        view = RenderOptions.parse(request.query_params, edge)
+        options = RenderOptions.parse(request.query_params, edge)
     except ValueError as error:
         raise HTTPException(400, str(error)) from None
-    for way in accepted_types(request):
-        media = next((one for one in FORMATS if allows(way, one)), "")
-        if not media or (way.multipart and edge):
+    for accepted in accepted_types(request):
+        media = next((image for image in FORMATS if allows(accepted, image)), "")
+        if not media or (accepted.multipart and edge):
             continue
-        if way.multipart:
-            return _multipart(media, _pictures(gateway, instances, numbers, view, media))
+        if accepted.multipart:
+            return _multipart(media, _rendered_frames(gateway, instances, numbers, options, media))
         break
     else:
-        several = [f'multipart/related; type="{one}"' for one in FORMATS]
-        raise not_acceptable([*FORMATS, *several])
+        multipart = [f'multipart/related; type="{image}"' for image in FORMATS]
+        raise not_acceptable([*FORMATS, *multipart])
     if len(numbers) > 1:
-        raise HTTPException(400, "frames are rendered in parts, or one at a time")
-    one = instances[len(instances) // 2] if edge else instances[0]
-    with _open(gateway, one) as file:
+        raise HTTPException(400, f'several frames need Accept: multipart/related; type="{media}"')
+    instance = instances[len(instances) // 2] if edge else instances[0]
+    with _open(gateway, instance) as file:
         return Response(
-            _picture(FrameReader(file), (numbers or [1])[0], view, media), media_type=media
+            _rendered_frame(FrameReader(file), (numbers or [1])[0], options, media),
+            media_type=media,
         )
 
 
-def _pictures(
+def _rendered_frames(
     gateway: Gateway,
     instances: Sequence[StoredInstance],
     numbers: Sequence[int],
-    view: RenderOptions,
+    options: RenderOptions,
     media: str,
 ) -> Iterator[Part]:
-    """Yield the frames of the instances that have any; what cannot be drawn ends it."""
+    """Yield the rendered frames of those instances that are images."""
     none = True
-    for one in instances:
-        with _open(gateway, one) as file:
+    for instance in instances:
+        with _open(gateway, instance) as file:
             try:
                 frames = FrameReader(file)
             except UndecodableError:
-                continue  # a report or a plan among the images of a study
+                continue  # for example a report among the images of a study
             for number in numbers or range(1, frames.count + 1):
                 none = False
-                yield media, [_picture(frames, number, view, media)]
+                yield media, [_rendered_frame(frames, number, options, media)]
     if none:
-        raise UndecodableError("there is no image among what is asked for")
+        raise UndecodableError("none of the requested instances is an image")
 
 
-def _picture(frames: FrameReader, number: int, view: RenderOptions, media: str) -> bytes:
+def _rendered_frame(frames: FrameReader, number: int, options: RenderOptions, media: str) -> bytes:
     try:
-        return render(frames, number, view, media)
+        return render(frames, number, options, media)
     except IndexError:
-        raise HTTPException(404, "the instance has no such frame") from None
+        raise HTTPException(404, f"the instance has no frame {number}") from None
 
 
-def _open(gateway: Gateway, one: StoredInstance) -> BinaryIO:
-    """Open an instance's file; one with many frames is kept for the next of them."""
-    if one.frames > 1 or one.size > SMALL:
-        return gateway.cache.open(one)
-    return BytesIO(gateway.objects.read(one))
+def _open(gateway: Gateway, instance: StoredInstance) -> BinaryIO:
+    """Open an instance's file; cache large and multi-frame ones for the requests that follow."""
+    if instance.frames > 1 or instance.size > SMALL:
+        return gateway.cache.open(instance)
+    return BytesIO(gateway.objects.read(instance))
 
 
 def _multipart(media: str, parts: Iterable[Part]) -> Response:
+    """Answer with a multipart body (RFC 2387) whose parts are of the type `media`."""
     boundary = secrets.token_hex(16)
 
     def pieces() -> Iterator[bytes]:
@@ -306,10 +433,10 @@ def _multipart(media: str, parts: Iterable[Part]) -> Response:
 
 
 def _stream(pieces: Iterable[bytes], media: str) -> Response:
-    """Answer in pieces; what fails before the first of them is still told by the status."""
-    coming = iter(pieces)
-    first = list(islice(coming, 1))
-    answer = StreamingResponse(chain(first, coming), media_type=media)
-    answer.headers["Cache-Control"] = "private, no-store"
-    answer.headers["Accept-Ranges"] = "none"
-    return answer
+    """Answer in pieces; the first one is made here, so that its errors still set the status."""
+    remaining = iter(pieces)
+    first = list(islice(remaining, 1))
+    response = StreamingResponse(chain(first, remaining), media_type=media)
+    response.headers["Cache-Control"] = "private, no-store"
+    response.headers["Accept-Ranges"] = "none"
+    return response

@@ -1,7 +1,7 @@
-"""STOW-RS: instances into the receiver's folder, from where the ingest takes them (PS3.18 10.5).
+"""STOW-RS: store instances in the receiver's folder, for the ingest (PS3.18 10.5).
 
-They are identified until the ingest has anonymised them, so nothing of them is answered or
-logged but the sender's own UIDs, in the answer. Success is told when they are on disk.
+They are not anonymised yet. The log therefore contains no value of them, and the answer nothing
+but the sender's own UIDs. An instance is reported as stored once it is on disk.
 """
 
 from __future__ import annotations
@@ -35,50 +35,60 @@ log = logging.getLogger(__name__)
 PROCESSING_FAILURE, OUT_OF_RESOURCES, CANNOT_UNDERSTAND, MISMATCH = 0x0110, 0xA700, 0xC000, 0xA900
 _BUSY_SECONDS = "60"
 _CLOSE = {"Connection": "close"}
-_TAKEN = f'multipart/related; type="{DICOM}", {DICOM}'
-# Requests that bring instances at once, in all and as one iRODS user.
+_ACCEPTED = f'multipart/related; type="{DICOM}", {DICOM}'
+# Simultaneous requests, in total and of one iRODS user.
 _MOST_AT_ONCE, _MOST_OF_USER = 64, 48
-# Bytes a second that a body has to come with in the long run.
+# Bytes a second at which a client has to send, on average.
 _LEAST_RATE = 8 << 10
 MOST_PARTS = 20_000
-# Bytes of a deflated data set that are inflated to read it.
-MOST_INFLATED = 192 << 20
-_STEP = 1 << 20
 
 
 @dataclass
 class StoreOutcome:
-    """What became of a request's instances: SOP class, SOP instance and reason of failure."""
+    """The result of a request.
+
+    Attributes
+    ----------
+    stored
+        SOP Class UID and SOP Instance UID of each stored instance.
+    failed
+        The same of each instance that is not stored, with its Failure Reason (0008,1197).
+    others
+        Failure Reasons of parts that are not recognised as instances.
+    """
 
     stored: list[tuple[str, str]] = field(default_factory=list)
     failed: list[tuple[str, str, int]] = field(default_factory=list)
     others: list[int] = field(default_factory=list)
 
     def dataset(self) -> Json:
-        """Return the answer's dataset (PS3.18 table I.2-1), in the DICOM JSON model."""
+        """Return the answer (PS3.18 table I.2-1) in the DICOM JSON model."""
 
         def item(sop_class: str, sop: str, reason: int = 0) -> Json:
-            told = {"00081150": _ui(sop_class), "00081155": _ui(sop)}
+            attributes = {"00081150": _ui(sop_class), "00081155": _ui(sop)}
             if reason:
-                told["00081197"] = {"vr": "US", "Value": [reason]}
-            return told
+                attributes["00081197"] = {"vr": "US", "Value": [reason]}
+            return attributes
 
-        found: Json = {"00081190": {"vr": "UR"}}
+        answer: Json = {"00081190": {"vr": "UR"}}
         if self.failed:
-            found["00081198"] = {"vr": "SQ", "Value": [item(*one) for one in self.failed]}
+            items = [item(*instance) for instance in self.failed]
+            answer["00081198"] = {"vr": "SQ", "Value": items}
         if self.stored:
-            found["00081199"] = {"vr": "SQ", "Value": [item(*one) for one in self.stored]}
+            items = [item(*instance) for instance in self.stored]
+            answer["00081199"] = {"vr": "SQ", "Value": items}
         if self.others:
-            reasons = [{"00081197": {"vr": "US", "Value": [one]}} for one in self.others]
-            found["0008119A"] = {"vr": "SQ", "Value": reasons}
-        return found
+            items = [{"00081197": {"vr": "US", "Value": [reason]}} for reason in self.others]
+            answer["0008119A"] = {"vr": "SQ", "Value": items}
+        return answer
 
     def __bool__(self) -> bool:
+        """Whether the request had any parts."""
         return bool(self.stored or self.failed or self.others)
 
     @property
     def status(self) -> int:
-        """200 when all were stored, 202 when some were, 409 when none was."""
+        """HTTP status: 200 if all instances were stored, 202 if some were, 409 if none was."""
         if not self.failed and not self.others:
             return 200
         return 202 if self.stored else 409
@@ -89,10 +99,15 @@ def _ui(uid: str) -> Json:
 
 
 class StoreService:
-    """The requests that bring instances, apart from those that read.
+    """Handles requests to store instances.
 
-    Each occupies a thread while its body comes, which may take long; threads of their own keep
-    them from those that searches and retrievals need.
+    A request occupies a thread while its body arrives, which may take long. These threads are
+    limited separately, so that there are always threads for searches and retrievals.
+
+    Parameters
+    ----------
+    gateway
+        The gateway.
     """
 
     def __init__(self, gateway: Gateway) -> None:
@@ -102,31 +117,52 @@ class StoreService:
         self._of_user: Counter[str] = Counter()
 
     async def store(self, caller: Caller, request: Request) -> Response:
-        """Take the instances of a request.
+        """Store the instances of a request.
+
+        Parameters
+        ----------
+        caller
+            Who sends them.
+        request
+            The request, with one instance or a multipart body.
+
+        Returns
+        -------
+        Response
+            The outcome for each instance, in JSON.
 
         Raises
         ------
         HTTPException
-            403 for who may not send; 408, 413, 415 and 400 for what is sent; 503 when there is no
-            room.
+            403 if the caller may not store. 400, 406, 408, 413 or 415 if the request is malformed,
+            too slow, too large or in another media type. 503 if there is no receiver, or no room
+            on its disk, or the user sends too many requests at once.
         """
         if not caller.store:
-            raise HTTPException(403, "this token may not store")
+            raise HTTPException(
+                403, "this token may not store instances; see store in the gateway's settings"
+            )
         receiver = self._gateway.site.receiver
         if receiver is None:
-            raise HTTPException(503, "this gateway stores nothing: the site has no receiver")
+            raise HTTPException(
+                503, "this gateway cannot store instances: the site file has no receiver"
+            )
         require_json(request)
         boundary = _boundary(request)
         most = self._gateway.settings.most_upload_mb << 20
         length = request.headers.get("Content-Length", "0")
         if not re.fullmatch("[0-9]{1,18}", length):
-            raise HTTPException(400, "Content-Length is no number")
+            raise HTTPException(400, "Content-Length must be a number")
         if int(length) > most:
             raise HTTPException(
-                413, f"a request may have up to {most >> 20} MiB; send fewer instances"
+                413, f"the request is larger than {most >> 20} MiB; send fewer instances at once"
             )
         if self._of_user[caller.user] >= _MOST_OF_USER:
-            raise HTTPException(503, "send less at once", {"Retry-After": _BUSY_SECONDS})
+            raise HTTPException(
+                503,
+                f"{_MOST_OF_USER} requests of this user are being stored; try again later",
+                {"Retry-After": _BUSY_SECONDS},
+            )
         study = request.path_params.get("study", "")
         body = RequestBody(request, most, self._stalled)
 
@@ -134,13 +170,13 @@ class StoreService:
             try:
                 with closing(Incoming(receiver.folder, receiver.reserve_mb << 20)) as incoming:
                     if not incoming.has_room():
-                        raise HTTPException(503, "no room now", {"Retry-After": _BUSY_SECONDS})
-                    return _take(incoming, body.pieces(), boundary, study)
+                        raise _no_room()
+                    return _store_body(incoming, body.pieces(), boundary, study)
             except OSError as error:
-                log.error("instances cannot be taken: errno %s", error.errno)
-                raise HTTPException(503, "no room now", {"Retry-After": _BUSY_SECONDS}) from None
+                log.error("instances cannot be stored: errno %s", error.errno)
+                raise _no_room() from None
 
-        # A limiter belongs to the loop that is running.
+        # A limiter belongs to one event loop, which runs only now.
         self._limiter = self._limiter or anyio.CapacityLimiter(_MOST_AT_ONCE)
         self._of_user[caller.user] += 1
         try:
@@ -148,38 +184,60 @@ class StoreService:
         finally:
             self._of_user[caller.user] -= 1
         if not outcome:
-            raise HTTPException(400, "the request has no instance")
+            raise HTTPException(400, "the request contains no instance")
         refused = len(outcome.failed + outcome.others)
         log.info("%d instances stored, %d refused", len(outcome.stored), refused)
         return JSONResponse(outcome.dataset(), outcome.status, media_type=JSON)
 
 
+def _no_room() -> HTTPException:
+    return HTTPException(
+        503,
+        "the gateway has no room for instances now; try again later",
+        {"Retry-After": _BUSY_SECONDS},
+    )
+
+
 def _boundary(request: Request) -> bytes | None:
-    """Return the boundary of the parts; None where the body is one instance.
+    """Return the boundary of a multipart body; None if the body is one instance.
 
     Raises
     ------
     HTTPException
-        415 for what is not taken, 400 for parts without a boundary.
+        415 for any other media type or a content encoding, 400 for multipart without a boundary.
     """
     message = Message()
     message["Content-Type"] = request.headers.get("Content-Type", "")
     media = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
-        raise HTTPException(415, "send it without a content encoding", {"Accept-Encoding": ""})
+        raise HTTPException(
+            415, "send the instances without a content encoding", {"Accept-Encoding": ""}
+        )
     if media == DICOM:
         return None
     kind = message.get_param("type", DICOM) if media == MULTIPART else media
     if str(kind).strip('" ').partition(";")[0].strip().lower() != DICOM:
-        raise HTTPException(415, f'send multipart/related; type="{DICOM}"', {"Accept": _TAKEN})
+        raise HTTPException(
+            415, f'send the instances as multipart/related; type="{DICOM}"', {"Accept": _ACCEPTED}
+        )
     try:
         return boundary_of(request.headers.get("Content-Type", ""))
     except MultipartError:
-        raise HTTPException(400, "Content-Type names no boundary") from None
+        raise HTTPException(400, "Content-Type lacks a valid boundary") from None
 
 
 class RequestBody:
-    """A request's body, for a thread that reads it; slow and endless ones are refused."""
+    """The body of a request, to be read in a worker thread; refuses slow and large ones.
+
+    Parameters
+    ----------
+    request
+        The request.
+    most
+        Bytes that the body may have.
+    stalled
+        Seconds for which a client may send nothing.
+    """
 
     def __init__(self, request: Request, most: int, stalled: float) -> None:
         self._stream = aiter(request.stream())
@@ -189,80 +247,95 @@ class RequestBody:
         self._since = 0.0
 
     async def _piece(self) -> bytes:
-        # Whoever sends a little now and then has to keep to a rate in the long run.
+        # The average rate matters too: otherwise a few bytes now and then would keep a thread busy.
         now = anyio.current_time()
         self._since = self._since or now
-        owed = self._since + self._stalled + self._total / _LEAST_RATE - now
+        left = self._since + self._stalled + self._total / _LEAST_RATE - now
         try:
-            with anyio.fail_after(max(0.0, min(self._stalled, owed))):
+            with anyio.fail_after(max(0.0, min(self._stalled, left))):
                 return await anext(self._stream, b"")
         except TimeoutError:
-            raise HTTPException(408, "the request comes too slowly", _CLOSE) from None
+            raise HTTPException(408, "the request arrives too slowly", _CLOSE) from None
         except ClientDisconnect:
-            raise HTTPException(400, "the request was cut off") from None
+            raise HTTPException(400, "the client closed the connection") from None
 
     def pieces(self) -> Iterator[bytes]:
-        """Yield the body as it comes; called in a worker thread.
+        """Yield the body as it arrives; call this in a worker thread.
 
         Raises
         ------
         HTTPException
-            400, 408 or 413.
+            400 if the client closes the connection, 408 if it sends too slowly, 413 if the body is
+            too large.
         """
-        # Chunks may be empty; the end is told by the stream, not by one.
+        # `_piece` returns an empty piece at the end of the body.
         while data := anyio.from_thread.run(self._piece):
             self._total += len(data)
             if self._total > self._most:
-                raise HTTPException(413, f"a request may have up to {self._most >> 20} MiB")
+                raise HTTPException(
+                    413,
+                    f"the request is larger than {self._most >> 20} MiB; send fewer instances at"
+                    " once",
+                )
             yield data
 
 
-def _take(
+def _store_body(
     incoming: Incoming, pieces: Iterator[bytes], boundary: bytes | None, study: str
 ) -> StoreOutcome:
+    """Store the instances of a body; the outcome is complete when all of them are on disk.
+
+    `study` is the Study Instance UID that the URL requires; empty if it names none.
+    """
     outcome = StoreOutcome()
-    waiting: list[tuple[str, str]] = []
+    # Instances that are written, but not flushed to disk yet.
+    unflushed: list[tuple[str, str]] = []
     try:
         if boundary is None:
-            _take_one(incoming, pieces, study, outcome, waiting)
+            _store_instance(incoming, pieces, study, outcome, unflushed)
         else:
             for number, (headers, content) in enumerate(MultipartReader(pieces, boundary).parts()):
                 if number >= MOST_PARTS:
-                    raise HTTPException(413, f"a request may have up to {MOST_PARTS} parts")
+                    raise HTTPException(
+                        413,
+                        f"the request has more than {MOST_PARTS} parts; send fewer instances at"
+                        " once",
+                    )
                 if headers.get("content-type", DICOM).partition(";")[0].strip().lower() != DICOM:
                     outcome.others.append(CANNOT_UNDERSTAND)
                     continue
-                _take_one(incoming, content, study, outcome, waiting)
+                _store_instance(incoming, content, study, outcome, unflushed)
     except MultipartError as error:
-        raise HTTPException(400, f"the body is not multipart: {error}") from None
+        raise HTTPException(400, f"the body is not valid multipart: {error}") from None
     finally:
-        # What came whole is kept even if the rest was cut off: the sender sends it again.
+        # Complete instances are kept even if the body is cut off: the sender sends all again.
         try:
             incoming.flush()
-            outcome.stored += waiting
+            outcome.stored += unflushed
         except OSError as error:
-            log.error("instances cannot be brought to disk: errno %s", error.errno)
-            outcome.failed += [(*one, OUT_OF_RESOURCES) for one in waiting]
+            log.error("instances cannot be flushed to disk: errno %s", error.errno)
+            outcome.failed += [(*instance, OUT_OF_RESOURCES) for instance in unflushed]
             with suppress(OSError):
-                incoming.flush()  # the first one may have failed of what came before the rest
+                incoming.flush()  # the failure may concern earlier files only
     return outcome
 
 
-def _take_one(
+def _store_instance(
     incoming: Incoming,
     content: Iterator[bytes | memoryview],
     study: str,
     outcome: StoreOutcome,
-    waiting: list[tuple[str, str]],
+    unflushed: list[tuple[str, str]],
 ) -> None:
+    """Write one instance; add it to `unflushed`, or the reason why not to `outcome`."""
     head, meta = _head(content)
     if meta is None:
-        if head or outcome or waiting:
+        if head or outcome or unflushed:
             outcome.others.append(CANNOT_UNDERSTAND)
         return
-    named = (meta.sop_class, meta.sop_uid)
-    if not all(is_numeric_uid(uid) for uid in (*filter(None, named), meta.transfer_syntax)):
-        # They would stand in a file's head, in paths and in the answer.
+    uids = (meta.sop_class, meta.sop_uid)
+    if not all(is_numeric_uid(uid) for uid in (*filter(None, uids), meta.transfer_syntax)):
+        # The UIDs are written to a file's header, to paths and to the answer.
         outcome.others.append(CANNOT_UNDERSTAND)
         return
     arrival: Arrival | None = None
@@ -272,33 +345,33 @@ def _take_one(
             arrival.write(piece)
         found = incoming.study_of(arrival)
         if not is_numeric_uid(found):
-            raise InvalidInstanceError("its StudyInstanceUID is no UID")
+            raise InvalidInstanceError("its StudyInstanceUID is not a valid UID")
         if study and found != study:
-            outcome.failed.append((*named, MISMATCH))
+            outcome.failed.append((*uids, MISMATCH))
             return
         incoming.finish(arrival)
         arrival = None
-        waiting.append(named)
+        unflushed.append(uids)
     except InvalidInstanceError:
-        outcome.failed.append((*named, CANNOT_UNDERSTAND))
+        outcome.failed.append((*uids, CANNOT_UNDERSTAND))
     except OSError as error:
         log.error("an instance cannot be written: errno %s", error.errno)
-        outcome.failed.append((*named, OUT_OF_RESOURCES))
+        outcome.failed.append((*uids, OUT_OF_RESOURCES))
     finally:
-        # Whatever happened: what was not finished leaves neither file nor descriptor.
+        # An unfinished instance leaves neither a file nor an open descriptor.
         if arrival is not None:
             arrival.discard()
 
 
 def _head(content: Iterator[bytes | memoryview]) -> tuple[bytes, Meta | None]:
-    """Return a part's first bytes and its file meta information, None where it has none."""
+    """Return a part's first bytes and its file meta information; None if it has none."""
     head = bytearray()
-    looked = 0
+    parsed = 0
     for piece in content:
         head += piece
-        # Whoever sends byte by byte must not have it read anew each time.
-        if len(head) >= 2 * looked:
-            looked = len(head)
+        # Parsing again only when the length has doubled keeps tiny pieces cheap.
+        if len(head) >= 2 * parsed:
+            parsed = len(head)
             meta = read_meta(bytes(head))
             if meta and meta.end:
                 return bytes(head), meta
