@@ -60,7 +60,7 @@ def irods_zone_factory(
     """Return a function that starts a zone; it takes the arguments of `ZoneServer` by name."""
     with ExitStack() as running:
 
-        def start(zone: str = "tempZone", **options: Any) -> ZoneServer:  # noqa: ANN401
+        def start(zone: str = "tempZone", **options: Any) -> ZoneServer:
             directory = options.pop("directory", None) or tmp_path_factory.mktemp(zone)
             return running.enter_context(ZoneServer(zone, directory, **options))
 
