@@ -189,7 +189,7 @@ def test_the_test_button_asks_a_zone_through_the_api(filled: Stack) -> None:
         "port": zone.port,
         "schema": zone.name,
         "login": zone.user,
-        "password": zone.password,
+        "password": zone.password.get_secret_value(),
     }
     told = filled.api("POST", "/connections/test", body, OPERATOR).json()
     assert told["status"] is True and "zone praha" in told["message"]

@@ -55,7 +55,8 @@ def test_a_steward_tries_again_with_another_profile(filled: Stack) -> None:
     ref = held_of(filled, root)
     mended = filled.drop / f"{root}.3.dcm"
     ds = dcmread(mended)
-    ds.PatientID = dcmread(filled.drop / f"{root}.2.dcm").PatientID
+    patient = dcmread(filled.drop / f"{root}.2.dcm")
+    ds.PatientID, ds.PatientName = patient.PatientID, patient.PatientName
     ds.save_as(mended)
     run = filled.trigger({"project": "demo", "only": ref, "wait_hours": 1}, "review_held")
     asked = question(filled, "review_held", run)
