@@ -21,7 +21,7 @@ def _read_pattern(value: object) -> re.Pattern[str]:
     try:
         return re.compile(str(value), re.IGNORECASE)
     except re.error:
-        raise ValueError("is not a valid Python regular expression") from None
+        raise ValueError("is not a regular expression in Python's syntax") from None
 
 
 def _read_box(value: Box | Iterable[Any]) -> Box:
