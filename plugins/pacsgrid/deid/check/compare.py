@@ -252,9 +252,8 @@ class Comparison:
             if (creator, group) not in self._creators:
                 raise HeldError(
                     "private-left",
-                    f"private creator {format_tag(tag)} is left in the result and the profile's "
-                    "safe private elements do not list it; list it there, or report it to "
-                    "pacsgrid's authors",
+                    f"private creator {format_tag(tag)} is left in the result, but `safe_private` "
+                    "of the profile does not list it; report it to pacsgrid's authors",
                 )
             return
         block = items.get(group << 16 | low >> 8)
@@ -262,9 +261,8 @@ class Comparison:
         if (creator, group, low & 0xFF) not in self._profile.safe_private:
             raise HeldError(
                 "private-left",
-                f"private element {format_tag(tag)} is left in the result and the profile's "
-                "safe private elements do not list it; list it there, or report it to "
-                "pacsgrid's authors",
+                f"private element {format_tag(tag)} is left in the result, but `safe_private` "
+                "of the profile does not list it; report it to pacsgrid's authors",
             )
 
     def _value(

@@ -90,7 +90,7 @@ def find_removable(data: FrameReader) -> Patches:
             break
         patches.take_out(at, here)
         at = here
-        # Any number of fill bytes stands before a marker (T.81 B.1.1.2).
+        # Any number of fill bytes may precede a marker (T.81 B.1.1.2).
         while (code := data.read(at + 1, 1)) == b"\xff":
             run = data.read(at, 4096)
             at += max(1, len(run) - len(run.lstrip(b"\xff")) - 1)
