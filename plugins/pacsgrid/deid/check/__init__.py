@@ -1,4 +1,4 @@
-"""The checker: reads what comes out of the actions, trusts them in nothing, shares no code."""
+"""The checker of anonymised files. It shares no code with the anonymiser's actions."""
 
 from __future__ import annotations
 

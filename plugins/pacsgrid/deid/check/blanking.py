@@ -1,4 +1,4 @@
-"""Pixels that were cleaned: the same image, but for parts that are of one value now."""
+"""Check cleaned pixels: a result may differ from its source only in blanked areas."""
 
 from __future__ import annotations
 
@@ -17,34 +17,43 @@ _PALETTE = b"PALETTE COLOR"
 
 
 def declares_cleaned(made: Header) -> bool:
-    """Tell whether the header promises that no text is burned in (PS3.3 C.7.6.1)."""
+    """Return whether the header says that no text is burned in (PS3.3 C.7.6.1)."""
     element = made.elements.get(_BURNED_IN)
     return element is not None and element.value.strip(b"\0 ") == b"NO"
 
 
 def hides_overlay(source: Header) -> bool:
-    """Tell whether an overlay stands in unused bits of the pixels, which must not stay there."""
+    """Return whether an overlay is stored in unused pixel bits, which must be cleared."""
     return any(
         (group << 16 | 0x0010) in source.elements and (group << 16 | 0x3000) not in source.elements
         for group in range(0x6000, 0x6020, 2)
     )
 
 
-def _black(value: Any, before: NDArray[Any]) -> bool:
-    """Tell whether a pixel's value is black: an end of the frame's own range, or no colour."""
+def _black(value: NDArray[Any], before: NDArray[Any]) -> bool:
+    """Return whether a pixel's value is an end of the frame's range, or black in colour."""
     if before.ndim == 2:
         return bool(value in (before.min(), before.max()))
     return list(value) == [0, 0, 0]
 
 
 def check_blanked(source: Path, result: Path, made: Header) -> None:
-    """Refuse an image that differs from its source in anything but blanked parts.
+    """Refuse an image that differs from its source outside blanked areas.
+
+    Parameters
+    ----------
+    source
+        The file before anonymisation.
+    result
+        The file after it.
+    made
+        The header of `result`.
 
     Raises
     ------
     HeldError
-        ``pixels-changed``: frames or their shape differ, what changed is not blank, or either
-        file cannot be decoded.
+        ``pixels-changed``: the number of frames or their shape differs, a changed area is not
+        blank, or one of the files cannot be decoded.
     """
     photometric = made.elements.get(0x00280004)
     palette = photometric is not None and photometric.value.startswith(_PALETTE)
@@ -52,7 +61,11 @@ def check_blanked(source: Path, result: Path, made: Header) -> None:
         pairs = zip_longest(iter_frames(source), iter_frames(result))
         for number, (before, after) in enumerate(pairs, 1):
             if before is None or after is None or before.shape != after.shape:
-                raise HeldError("pixels-changed", f"frame {number} is missing or of another size")
+                raise HeldError(
+                    "pixels-changed",
+                    f"frame {number} is missing from one of the files, or has another size there; "
+                    "report it to pacsgrid's authors",
+                )
             changed = before != after
             if changed.ndim == 3:
                 changed = changed.any(axis=2)
@@ -61,11 +74,15 @@ def check_blanked(source: Path, result: Path, made: Header) -> None:
                 continue
             if (values != values[0]).any() or not (palette or _black(values[0], before)):
                 raise HeldError(
-                    "pixels-changed", f"frame {number} differs in more than blanked parts"
+                    "pixels-changed",
+                    f"frame {number} differs from the source outside the blanked areas; "
+                    "report it to pacsgrid's authors",
                 )
     except (HeldError, KeyboardInterrupt, SystemExit):
         raise
-    except BaseException as error:  # a decoder in Rust panics with one that is no Exception
+    except BaseException as error:  # a panic in a Rust decoder is not an Exception
         raise HeldError(
-            "pixels-changed", f"the cleaned pixels cannot be compared ({type(error).__name__})"
+            "pixels-changed",
+            f"the cleaned pixels cannot be decoded for comparison ({type(error).__name__}); "
+            "check that a viewer opens the source, or report it to pacsgrid's authors",
         ) from None

@@ -1,7 +1,8 @@
-"""A study's identifying values in long runs of bytes, where any few letters come up by chance.
+"""Search long runs of bytes for a study's identifying values.
 
-How much a hit weighs is counted in bits: what chance would have to throw. A letter is seven, since
-either case fits, other characters are eight, and each readable byte around them more than one.
+In binary data a few letters occur by chance. A hit is therefore weighed by its improbability, in
+bits: 7 for a letter (upper and lower case both match), 8 for any other character, and about 1.4
+for each readable byte around it. Hits below a threshold are ignored.
 """
 
 from __future__ import annotations
@@ -14,16 +15,16 @@ from functools import cached_property
 from .identity import Identity
 from .text_decoding import fold
 
-# A hit counts that random bytes of this length would give once in 2**24 files.
+# A hit counts if random bytes of the same length would give one in 2**24 files at most.
 _CHANCE = 24.0
 _LETTER, _OTHER = 7.0, 8.0
 _READABLE_BYTE = math.log2(256 / 95)
 _ENCODINGS = ("utf-8", "cp1250", "cp1252", "iso8859-5", "cp932", "gb18030", "utf-16-le")
-# Upper case becomes lower case, and no byte of UTF-16 stands between two letters.
+# Zero bytes are deleted as well, so that UTF-16 reads like ASCII.
 _LOWER = bytes.maketrans(bytes(range(65, 91)), bytes(range(97, 123)))
-# Each byte by its kind: printable ASCII, or not.
+# Maps each byte to "p" (printable ASCII) or zero.
 _KINDS = bytes(ord("p") if 32 <= byte < 127 else 0 for byte in range(256))
-# Single numbers are many, and hold no text when they cannot be read.
+# Up to _FEW bytes are searched only if they hold a run of readable characters.
 _FEW, _READABLE = 256, re.compile(rb"[ -~]{6}")
 _SHORTEST = 4
 _CARRIED = 1024
@@ -32,14 +33,14 @@ _WORD = re.compile(r"[^\W_]+")
 
 
 class ByteSearch:
-    """Looks for values in bytes of any length; holds identifying values in memory only.
+    """A search for identifying values in bytes of any length.
 
     Parameters
     ----------
     identity
-        The study's values.
+        The study's identifying values. They are held in memory only.
     dates
-        Whole dates as ``YYYYMMDD`` that may not be there.
+        Whole dates, as ``YYYYMMDD``, that must not occur.
     """
 
     def __init__(self, identity: Identity, dates: Iterable[str]) -> None:
@@ -47,7 +48,7 @@ class ByteSearch:
 
     @cached_property
     def _found(self) -> dict[bytes, str]:
-        """Kind of value by the bytes that it may stand as; most files never need them."""
+        """The kind of value by its encoded bytes; built on first use, as most files need none."""
         found: dict[bytes, str] = {}
         for kind, text in _texts(self._identity, self._dates):
             for needle in _encoded(text):
@@ -68,14 +69,24 @@ class ByteSearch:
         return f"Raw({len(self._dates)} dates)"
 
     def search_value(self, value: bytes) -> str | None:
-        """Say what kind of value stands in some bytes, None when there is none."""
+        """Return the kind of identifying value that `value` holds, or None."""
         if len(value) <= _FEW and not _READABLE.search(value.translate(None, b"\0")):
             return None
         pieces = (value[at : at + _PIECE] for at in range(0, len(value), _PIECE))
         return self.search_stream(pieces, len(value))
 
     def search_stream(self, chunks: Iterable[bytes], size: int) -> str | None:
-        """Say the same of a stream of `size` bytes; borders of chunks hide nothing."""
+        """Return the kind of identifying value that a stream holds, or None.
+
+        Values that cross a chunk's border are found too.
+
+        Parameters
+        ----------
+        chunks
+            The stream's bytes, in order.
+        size
+            The length of the whole stream in bytes.
+        """
         if not self._found:
             return None
         wanted = _CHANCE + math.log2(max(size, 1) * len(self._found))
@@ -108,7 +119,15 @@ class ByteSearch:
 
 
 def printable_runs(data: bytes, shortest: int) -> Iterator[bytes]:
-    """Yield the runs of printable ASCII of at least that length."""
+    """Yield the runs of printable ASCII.
+
+    Parameters
+    ----------
+    data
+        The bytes to search.
+    shortest
+        The length in bytes below which a run is left out.
+    """
     kinds = data.translate(_KINDS)
     wanted = b"p" * shortest
     start = kinds.find(wanted)
@@ -126,7 +145,7 @@ def _bits(needle: bytes) -> float:
 
 
 def _whole(run: bytes, at: int, needle: bytes) -> bool:
-    """Tell whether a short word stands by itself: `thorakal` does not name Mr Horák."""
+    """Return whether a short word stands alone: `thorakal` does not name Mr Horák."""
     if len(needle) >= 7:
         return True
     before, behind = run[at - 1 : at], run[at + len(needle) : at + len(needle) + 1]

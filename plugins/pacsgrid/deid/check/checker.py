@@ -1,7 +1,7 @@
-"""The checker: reads what came out, compares it with what went in, trusts neither.
+"""Check anonymised files against their sources.
 
-It shares no code with the actions and knows nothing of their table, only what must not be
-there, what must, and what must not have changed.
+The checker shares no code with the anonymiser's actions and does not know their table. It knows
+only what must be absent, what must be present and what must be unchanged.
 """
 
 from __future__ import annotations
@@ -23,31 +23,41 @@ from .reader import Header, MalformedError, read_header, read_header_stream
 from .references import References
 from .verdict_cache import VerdictCache
 
+_RECREATE = "have the source file written anew at its origin, or report it to pacsgrid's authors"
+
 
 class Checker:
-    """Checks the instances of one study, or of one patient, against each other's headers.
+    """A checker for the instances of one study, or of one patient.
 
     Parameters
     ----------
     profile
-        What the results were made with: it says what may stay.
+        The profile that the results were made with. It says what may stay.
     identity
-        What identifies in all of the study's sources, from `scan`: what one header knows is
-        looked for in every result. Without it each checked source adds what it says itself.
+        The identifying values of all of the study's sources, from `scan`. Each value is searched
+        for in every result, whichever header it came from. Without it, each checked source adds
+        its own values.
+
+    Attributes
+    ----------
+    references
+        How each UID was replaced. This finds broken references across files.
+    counts
+        What became of the elements checked so far.
 
     Notes
     -----
-    `check` remembers how each UID was replaced, so that a reference that no longer leads to its
-    object is found across files. Holds identifying values in memory only.
+    Identifying values are held in memory only.
     """
 
     def __init__(self, profile: Profile, identity: Identity | None = None) -> None:
         self._profile = profile
-        # Without what all sources say each source's own header has to do.
+        # Without a scan of all sources, each source's own header supplies the values.
         self._alone = identity is None
         self._identity = Identity() if identity is None else identity
         self.references = References()
-        # Bytes removed from frames and proven to be no part of the image, by digest and place.
+        # Digests of bytes removed from frames, and their positions, once decoding has proved
+        # that they were not part of the image.
         self._proven: VerdictCache[bytes, bool] = VerdictCache()
         self.counts = Counts()
         self._rebuild()
@@ -69,21 +79,23 @@ class Checker:
             self._rebuild()
 
     def check(self, source: Path, result: Path) -> None:
-        """Refuse a result that still identifies, or that lost what it needs.
+        """Refuse a result that still identifies the patient, or that lost what it needs.
 
-        What became of its elements is added to `counts`.
+        Add what became of its elements to `counts`.
 
         Parameters
         ----------
-        source, result
-            The file before and after.
+        source
+            The file before anonymisation.
+        result
+            The file after it.
 
         Raises
         ------
         HeldError
             ``identity-left``, ``private-left``, ``required-missing``, ``reference-changed``,
-            ``pixels-changed``, ``pixels-text`` or ``not-clean``; the text names an element or
-            a frame, never a value.
+            ``pixels-changed``, ``pixels-text``, ``value-lost`` or ``not-clean``. The text names
+            an element or a frame, never a value.
         """
         with open(source, "rb", buffering=0) as old, open(result, "rb", buffering=0) as new:
             before, after = _read(old, "source"), _read(new, "result")
@@ -113,16 +125,27 @@ class Checker:
         self.counts.instances += 1
 
     def take_results(self) -> tuple[Counts, References]:
-        """Return counts and replaced UIDs since the last call, and begin both anew."""
+        """Return the counts and the replaced UIDs since the last call, and reset both."""
         counts, self.counts = self.counts, Counts()
         return counts, self.references.take_all()
 
 
 @dataclass(frozen=True)
 class ScannedHeader:
-    """Whose header was read: the file, and the UIDs that it bears. Identified: memory only.
+    """A source file whose header was read. It identifies a patient: keep it in memory only.
 
-    ``size`` is the file's in bytes, ``pixels`` how many of it are to be read for text.
+    Attributes
+    ----------
+    path
+        The file.
+    study_uid
+        Its original StudyInstanceUID (0020,000D).
+    sop_uid
+        Its original SOPInstanceUID (0008,0018).
+    size
+        The file's length in bytes.
+    pixels
+        How many of its pixels will be read for text.
     """
 
     path: Path
@@ -135,15 +158,27 @@ class ScannedHeader:
 def scan(
     sources: Iterable[Path], profile: Profile
 ) -> dict[str, tuple[Identity, list[ScannedHeader]]]:
-    """Read what identifies in the headers of files, apart by original StudyInstanceUID.
+    """Collect the identifying values in the headers of files.
 
-    Files that cannot be read are passed over: of those there is no result to check.
+    Files that cannot be read are skipped: they have no result to check.
+
+    Parameters
+    ----------
+    sources
+        The files before anonymisation.
+    profile
+        The profile that the results are made with.
+
+    Returns
+    -------
+    dict
+        By original StudyInstanceUID: the study's identifying values and its headers.
     """
     found: dict[str, tuple[Identity, list[ScannedHeader]]] = {}
     for path in sources:
         try:
             header = read_header(path)
-        except Exception:  # whatever it is, the anonymiser says so of the one file
+        except Exception:  # the anonymiser reports a file that cannot be read
             continue
         seen = ScannedHeader(
             path,
@@ -168,16 +203,40 @@ def _read(stream: BinaryIO, which: str) -> Header:
     try:
         return read_header_stream(stream)
     except MalformedError as error:
-        raise HeldError("not-clean", f"the {which} cannot be read back: {error}") from None
+        raise HeldError(
+            "not-clean", f"the checker cannot read the {which}: {error}; {_RECREATE}"
+        ) from None
     except OSError:
         raise
-    except Exception as error:  # what it says may quote a value
+    except Exception as error:  # its text may quote a value
         kind = type(error).__name__
-        raise HeldError("not-clean", f"the {which} cannot be read back ({kind})") from None
+        raise HeldError(
+            "not-clean", f"the checker cannot read the {which} ({kind}); {_RECREATE}"
+        ) from None
 
 
 def check_file(source: Path, result: Path, profile: Profile) -> Counts:
-    """Check one file by itself; see `Checker.check`."""
+    """Check one file by itself.
+
+    Parameters
+    ----------
+    source
+        The file before anonymisation.
+    result
+        The file after it.
+    profile
+        The profile that the result was made with.
+
+    Returns
+    -------
+    Counts
+        What became of its elements.
+
+    Raises
+    ------
+    HeldError
+        The result is refused; see `Checker.check`.
+    """
     checker = Checker(profile)
     checker.check(source, result)
     return checker.counts

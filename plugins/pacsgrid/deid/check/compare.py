@@ -1,4 +1,4 @@
-"""One result against its source, element by element, at every depth."""
+"""Compare one result with its source, element by element, inside sequences too."""
 
 from __future__ import annotations
 
@@ -23,17 +23,20 @@ from .verdict_cache import VerdictCache
 from .vocabulary import defined_terms, is_manufacturer
 
 _TEXT = frozenset(("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT", "AS"))
-# Where two letters that stand alone may be somebody's name: not in codes, units and makers.
+# VRs in which two letters alone may be a name; the elements in _CODED (codes, units,
+# manufacturers) are excepted.
 _NAMING = frozenset(("LO", "LT", "PN", "SH", "ST", "UC", "UT"))
 _CODED = frozenset((0x00080070, 0x00080100, 0x00080102, 0x00181210, 0x00281054))
 _MEASURED, _NUMERIC = 0x0040A300, 0x0040A30A
 _SCHEME_NAMES = frozenset((0x00080102, 0x00080112, 0x00080114, 0x00080115, 0x00080116))
 _TIMES = frozenset(("DA", "DT"))
 _BYTES = frozenset(("UN", "OB"))
-# The extended offset table goes where it does not lead to fragments (PS3.3 C.7.6.3.1.8).
+# The anonymiser drops an extended offset table that does not match the fragments
+# (PS3.3 C.7.6.3.1.8).
 _OFFSETS = frozenset((0x7FE00001, 0x7FE00002))
 _CLASS, _METHOD, _METHOD_CODES = 0x00080016, 0x00120063, 0x00120064
-# In longer binary values a word of five letters comes up by chance; shorter ones hold no text.
+# In binary values longer than _BYTES_LIMIT a word of five letters occurs by chance. Numeric
+# values shorter than _FEW bytes cannot hold text.
 _BYTES_LIMIT, _FEW = 1 << 16, 8
 _NUMBERS = frozenset(
     ("AT", "FD", "FL", "OB", "OD", "OF", "OL", "OV", "OW", "SL", "SS", "SV", "UL", "UN", "US", "UV")
@@ -41,11 +44,11 @@ _NUMBERS = frozenset(
 _DEFAULT = ("iso8859",)
 # What became of an element, by tag, VR, and value before and after.
 _Fates = VerdictCache[tuple[int, str, bytes | None, bytes], str]
-# Stand where something was taken out, in results of an earlier anonymising too.
+# Placeholders for removed values. Sources that were anonymised before may hold them too.
 _REMOVED = frozenset((b"REMOVED", b"urn:removed"))
-# A date that has to be there and is none.
+# The placeholder for a required date.
 _NO_DATE = b"19000101"
-# PS3.16 CID 7050: some people are called Basic.
+# PS3.16 CID 7050. These meanings are let through, since a patient may be called "Basic".
 _METHODS = {
     b"113100": b"Basic Application Confidentiality Profile",
     b"113101": b"Clean Pixel Data Option",
@@ -61,7 +64,7 @@ _METHODS = {
     b"113112": b"Retain Institution Identity Option",
 }
 _SCHEME, _CODE, _MEANING = 0x00080102, 0x00080100, 0x00080104
-# What the anonymiser says of itself (PS3.3 C.12.1.1.1), whoever is called so.
+# Terms that the anonymiser writes about itself (PS3.3 C.12.1.1.1), even if they equal a name.
 _SAID = {
     0x00120062: (b"YES",),
     0x00280303: (b"REMOVED", b"MODIFIED", b"UNMODIFIED"),
@@ -73,7 +76,24 @@ _STATES = (
 
 
 class Comparison:
-    """Compares pairs of headers of one study; `fates` says what became of each element."""
+    """A comparison of the headers of one study, pair by pair.
+
+    Parameters
+    ----------
+    profile
+        The profile that the results were made with.
+    identity
+        The study's identifying values.
+    search
+        The search for these values in text and bytes.
+    references
+        The UIDs replaced so far; every `run` adds to them.
+
+    Attributes
+    ----------
+    fates
+        Tag and fate ("kept", "removed" ...) of each element in the last pair.
+    """
 
     def __init__(
         self, profile: Profile, identity: Identity, search: IdentitySearch, references: References
@@ -86,27 +106,43 @@ class Comparison:
         self._kept = kept_by_profile(profile)
         self._method = f"pacsgrid {profile.name} {profile.hash[:16]}".encode()
         self._creators = {(creator, group) for creator, group, _ in profile.safe_private}
-        # Values in which nothing identifies, with their VR.
+        # Values with their VR that were searched and identify nobody.
         self._clean: VerdictCache[tuple[str, bytes], bool] = VerdictCache()
-        # What became of elements that were right, by the character sets before and after.
+        # Fates of elements that passed, by the character sets before and after.
         self._fates_known: dict[tuple[tuple[str, ...], ...], _Fates] = {}
         digits = {re.sub(r"\D", "", value) for value in identity.ids}
         self._digits = {number.encode() for number in digits if len(number) >= 6}
         self._losses = LossCheck(profile, identity)
         self._rounds = "PatientAge" in profile.bins
         self._aged = False
-        # Elements that may be missing in a result.
+        # Elements that may be missing from a result.
         self._removable: VerdictCache[tuple[int, str, bytes], bool] = VerdictCache()
         self.fates: list[tuple[int, str]] = []
 
     def run(self, before: Header, after: Header) -> None:
-        """Compare; raises HeldError at the first thing that is wrong."""
+        """Compare two headers.
+
+        Parameters
+        ----------
+        before
+            The header of the source.
+        after
+            The header of the result.
+
+        Raises
+        ------
+        HeldError
+            At the first fault; see `Checker.check` for the codes.
+        """
         self.fates = []
         for tag, wanted, what in _STATES:
             element = after.elements.get(tag)
             value = element.value.strip(b"\0 ") if element else b""
             if not value or (wanted and value != wanted):
-                raise HeldError("required-missing", f"{what} does not say what was done")
+                raise HeldError(
+                    "required-missing",
+                    f"{what} does not record the anonymisation; report it to pacsgrid's authors",
+                )
         sop_class = before.elements.get(_CLASS)
         uid = sop_class.value.strip(b"\0 ").decode("latin-1") if sop_class else ""
         self._required(before.elements, after.elements, required_at_top_level(uid))
@@ -120,8 +156,8 @@ class Comparison:
                     if found := self._identity_in(before[tag]):
                         raise HeldError(
                             "identity-left",
-                            f"{format_tag(tag)} is required, and its bytes hold {found} of the "
-                            "study's own headers; correct it at its origin",
+                            f"{format_tag(tag)} was removed although it is required: its bytes "
+                            f"hold {found} from the study's own headers; correct it at its origin",
                         )
                     raise _missing(tag)
         for tag in required.type2 & before.keys():
@@ -129,7 +165,7 @@ class Comparison:
                 raise _missing(tag)
 
     def _identity_in(self, element: Element) -> str | None:
-        """Say what a binary value holds of the study's identity, None of others."""
+        """Return the kind of identifying value in a binary element, or None."""
         if element.items is not None or element.vr not in _NUMBERS:
             return None
         return self._raw.search_value(element.value)
@@ -137,7 +173,7 @@ class Comparison:
     def _dataset(
         self, before: Items | None, after: Items, was: tuple[str, ...], now: tuple[str, ...]
     ) -> None:
-        """Compare two datasets; without `before` everything in `after` is judged by itself."""
+        """Compare two datasets; without `before`, check each element of `after` by itself."""
         now = encodings_of(after, now)
         was = encodings_of(before, was) if before is not None else was
         known = self._fates_known.setdefault((was, now), VerdictCache())
@@ -148,7 +184,11 @@ class Comparison:
             fate = known.get(key)
             if fate is None or element.vr in ("SQ", "UI") or tag & 0x10000 or tag == _MEANING:
                 if tag & 0xFFFF == 0:
-                    raise HeldError("not-clean", f"a group length {format_tag(tag)} is left")
+                    raise HeldError(
+                        "not-clean",
+                        f"a group length {format_tag(tag)} is left in the result; "
+                        "report it to pacsgrid's authors",
+                    )
                 if tag >> 16 & 1:
                     self._private(tag, after, now)
                 if element.items is not None:
@@ -158,7 +198,7 @@ class Comparison:
                     self._sequence(tag, old, element.items, was, now)
                     self._aged = outer
                 elif tag == _NUMERIC and self._aged:
-                    continue  # an age is rounded, in a report as in its header
+                    continue  # an age in a report is rounded like the header's
                 elif tag != _MEANING or not means_what_it_says(after):
                     self._value(tag, old, element, was, now)
                     if old is not None:
@@ -196,7 +236,9 @@ class Comparison:
             return
         if items and len(previous) != len(items):
             raise HeldError(
-                "reference-changed", f"{format_tag(tag)} has lost items, or has more of them"
+                "reference-changed",
+                f"{format_tag(tag)} has another number of items than in the source; "
+                "report it to pacsgrid's authors",
             )
         required = required_in_items(tag)
         for source, item in zip(previous, items, strict=bool(items)):
@@ -208,12 +250,20 @@ class Comparison:
         if 0x10 <= low <= 0xFF:
             creator = _creator(decode(items[tag].value, now))
             if (creator, group) not in self._creators:
-                raise HeldError("private-left", f"private creator {format_tag(tag)} is left")
+                raise HeldError(
+                    "private-left",
+                    f"private creator {format_tag(tag)} is left in the result, but `safe_private` "
+                    "of the profile does not list it; report it to pacsgrid's authors",
+                )
             return
         block = items.get(group << 16 | low >> 8)
         creator = _creator(decode(block.value, now)) if block is not None else ""
         if (creator, group, low & 0xFF) not in self._profile.safe_private:
-            raise HeldError("private-left", f"private element {format_tag(tag)} is left")
+            raise HeldError(
+                "private-left",
+                f"private element {format_tag(tag)} is left in the result, but `safe_private` "
+                "of the profile does not list it; report it to pacsgrid's authors",
+            )
 
     def _value(
         self,
@@ -247,7 +297,7 @@ class Comparison:
     def _judged(
         self, tag: int, vr: str, value: bytes, judge: Callable[[bytes], str | None]
     ) -> None:
-        """Judge a value once a study: a header's values are the same in most of its slices."""
+        """Check a value once per study, since most slices repeat it."""
         if (vr, value) in self._clean:
             return
         if found := judge(value):
@@ -259,7 +309,7 @@ class Comparison:
         made = [part.strip(b"\0 ") for part in value.split(b"\\")]
         for uid in made:
             if uid and not is_valid(uid):
-                raise identity_left(format_tag(tag), "what is no UID")
+                raise identity_left(format_tag(tag), "a malformed UID")
             if uid in self._identity.original_uids and not kept:
                 raise identity_left(format_tag(tag), "an original UID")
         if old is None:
@@ -271,7 +321,7 @@ class Comparison:
             if not was or is_standard(was):
                 if uid != was:
                     raise _changed(tag)
-            elif uid == was and tag in CLASS_UID_TAGS:  # a maker's class or scheme
+            elif uid == was and tag in CLASS_UID_TAGS:  # a manufacturer's class or scheme
                 if holds_identity(uid, self._digits, self._search.dates):
                     raise identity_left(format_tag(tag), "an identifier or date")
             elif uid == was and kept:
@@ -285,12 +335,12 @@ class Comparison:
         self._birth(tag, old, value)
         known = self._search.births if "full" in self._profile.options else self._search.dates
         left = days_in_value(value.decode("latin-1")) & known
-        # After a shift one of the study's dates may fall on another of them.
+        # A shifted date may coincide with another of the study's dates.
         if left and (old is None or left & days_in_value(old.value.decode("latin-1"))):
             raise identity_left(format_tag(tag), "a full date")
 
     def _birth(self, tag: int, old: Element | None, value: bytes) -> None:
-        """Refuse a birth date that was moved: it would tell the age in days."""
+        """Refuse a shifted birth date: with a shifted study date it gives the age in days."""
         if old is None or tag in self._profile.overrides:
             return
         births = self._identity.births - self._identity.examined
@@ -298,7 +348,7 @@ class Comparison:
         for source, part in zip(was, made, strict=False):
             born = source[:8].decode("latin-1") in births
             if born and part.strip(b"\0 ") and not part.startswith(_NO_DATE):
-                raise identity_left(format_tag(tag), "a birth date, though moved,")
+                raise identity_left(format_tag(tag), "a shifted birth date")
 
     def _text(
         self,
@@ -316,7 +366,7 @@ class Comparison:
         if is_manufacturer(tag, value):
             return
         if own := defined_terms(tag):
-            # Only what the attribute does not say of itself can be somebody's.
+            # The attribute's defined terms identify nobody.
             value = b"\\".join(one for one in value.split(b"\\") if one.strip(b"\0 ") not in own)
             if not value:
                 return
@@ -338,7 +388,7 @@ class Comparison:
                 source = set(find_dates(decode(old.value, was))) if old is not None else dates
                 if dates & source:
                     raise identity_left(format_tag(tag), "a full date")
-                return  # another element may hold the same text and be wrong
+                return  # not cached: the same text may be wrong in another element
             self._clean.keep((kind, value), True)
 
     @property
@@ -347,12 +397,12 @@ class Comparison:
 
 
 def _creator(text: str) -> str:
-    """Return a private creator in the form that the profile's have: case and blanks apart."""
+    """Return a private creator as the profile writes it: folded case, single blanks."""
     return re.sub(r"[\s\0]+", " ", text).strip().casefold()
 
 
 def _is_method(item: Items) -> bool:
-    """Say whether an item is one of the standard's codes for de-identification, and no more."""
+    """Return whether an item is exactly one of the de-identification codes of CID 7050."""
     if item.keys() != {_SCHEME, _CODE, _MEANING}:
         return False
     values = {tag: element.value.strip(b"\0 ") for tag, element in item.items()}
@@ -360,7 +410,7 @@ def _is_method(item: Items) -> bool:
 
 
 def _has_value(element: Element) -> bool:
-    """Say whether the source had a value there, of whatever form; of binary numbers 0 is one."""
+    """Return whether an element has a value; a binary zero is one."""
     if element.items is not None:
         return bool(element.items)
     return bool(element.value if element.vr in _NUMBERS else element.value.strip(b"\0 "))
@@ -379,13 +429,14 @@ def _fate(old: Element | None, new: Element) -> str:
 def _missing(tag: int) -> HeldError:
     return HeldError(
         "required-missing",
-        f"{format_tag(tag)} is required, the source had it and the result has not; mend the "
-        "profile",
+        f"the result lacks {format_tag(tag)}, which its SOP class requires and the source has; "
+        "correct the profile's override for it, or report it to pacsgrid's authors",
     )
 
 
 def _changed(tag: int) -> HeldError:
     return HeldError(
         "reference-changed",
-        f"{format_tag(tag)} does not lead to what it led to in the source; mend the profile",
+        f"the UIDs in {format_tag(tag)} are not replaced consistently, so that references may "
+        "break; correct the profile, or report it to pacsgrid's authors",
     )

@@ -1,4 +1,4 @@
-"""The checker's own reading of days, in whatever way somebody wrote them into a DA or DT."""
+"""Read days from DA and DT values, including malformed ones. The checker's own parser."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _SPELLED = re.compile(
 
 
 def days_in_value(text: str) -> set[str]:
-    """Return the days that a date or time may mean, as YYYYMMDD; all readings of 3/4/2024."""
+    """Return the days that a value may mean, as ``YYYYMMDD``; 3/4/2024 gives two."""
     return {day for day, _ in days_with_rest(text)}
 
 
 def days_with_rest(text: str) -> Iterator[tuple[str, str]]:
-    """Yield the days in a text, each with what stands behind it."""
+    """Yield each day in a text, as ``YYYYMMDD``, and the text that follows it."""
     text = text.lower()
     for match in _YEAR_FIRST.finditer(text):
         year, month, day = match.group(1, 3, 4) if match[1] else match.group(5, 6, 7)

@@ -1,4 +1,4 @@
-"""What the checker says: refusals that quote no value, and counts for the study's report."""
+"""The checker's findings: refusals that quote no value, and counts for the study's report."""
 
 from __future__ import annotations
 
@@ -12,9 +12,16 @@ KEPT, REPLACED, EMPTIED, REMOVED, ADDED = "kept", "replaced", "emptied", "remove
 
 @dataclass
 class Counts:
-    """How many elements of which tag were kept, replaced, emptied, removed or added.
+    """How many elements were kept, replaced, emptied, removed or added.
 
-    ``frames_read`` is the number of frames whose pixels were read for text.
+    Attributes
+    ----------
+    by_tag
+        The number of elements by tag and fate.
+    instances
+        The number of files checked.
+    frames_read
+        The number of frames whose pixels were read for text.
     """
 
     by_tag: Counter[tuple[int, str]] = field(default_factory=Counter)
@@ -43,11 +50,26 @@ class Counts:
 
 
 def format_tag(tag: int) -> str:
-    """Write a tag as the standard does."""
+    """Return a tag in the standard's notation, ``(gggg,eeee)``."""
     return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
 
 
 def identity_left(where: str, what: str) -> HeldError:
-    """Return the refusal of a result that still identifies."""
-    advice = "correct it at its origin, or have the profile remove it: an override of action X or Z"
-    return HeldError("identity-left", f"{where} holds {what} of the study's own headers; {advice}")
+    """Return the refusal of a result that still identifies the patient.
+
+    Parameters
+    ----------
+    where
+        The element, as `format_tag` writes it, or "the file's name".
+    what
+        The kind of value found there, never the value.
+
+    Returns
+    -------
+    HeldError
+        With the code ``identity-left``.
+    """
+    advice = "correct it at its origin, or remove it by an override with action X or Z"
+    return HeldError(
+        "identity-left", f"{where} holds {what} from the study's own headers; {advice}"
+    )

@@ -1,4 +1,4 @@
-"""Frames of one bit a pixel (PS3.5 8.1.1), each beginning where the one before ends."""
+"""Read frames, including those of one bit a pixel, which are not byte-aligned (PS3.5 8.1.1)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .reader import Header, as_part10, read_header
 
 
 def iter_frames(path: Path) -> Iterator[NDArray[Any]]:
-    """Yield a file's frames."""
+    """Yield a file's decoded frames, as rows by columns (by samples)."""
     header = read_header(path)
     if header.number(0x00280100) != 1 or header.pixel_length is None:
         yield from iter_pixels(as_part10(path, header))
@@ -24,7 +24,15 @@ def iter_frames(path: Path) -> Iterator[NDArray[Any]]:
 
 
 def read_frame(path: Path, number: int) -> NDArray[Any]:
-    """Return one of a file's frames, counted from 0."""
+    """Return one decoded frame, as rows by columns (by samples).
+
+    Parameters
+    ----------
+    path
+        The file.
+    number
+        The frame's number, from 0.
+    """
     header = read_header(path)
     if header.number(0x00280100) != 1 or header.pixel_length is None:
         return np.asarray(pixel_array(as_part10(path, header), index=number))

@@ -1,4 +1,4 @@
-"""What identifies: the values of a study's own headers that may not come out again."""
+"""Collect the identifying values of a study's headers, which no result may contain."""
 
 from __future__ import annotations
 
@@ -33,38 +33,54 @@ _KEPT_BY = {
         (
             0x00181000, 0x00081010, 0x00400241, 0x00400242,
             0x00181002, 0x0018100B,
-            # When it was made, installed and calibrated.
+            # Dates of the device's manufacture, installation and calibration.
             0x0014407E, 0x00181200, 0x00181202, 0x00181203, 0x00181204, 0x00181205, 0x0018700C,
             0x300C0127,
         )
     ),
     "institution": _INSTITUTIONS | {0x00080081},
 }  # fmt: skip
-# Elements whose value as a whole is always another one in the output, however short.
+# Elements whose whole value always differs in the output, however short it is.
 ALWAYS_NEW = _IDS - {0x00200010} | _PHONES | _ADDRESSES
-# Stands where a date has to stand and may not: in results of an earlier anonymising too.
+# The placeholder for a required date. Sources that were anonymised before may hold it too.
 _NO_DATE = "19000101"
-
-# What names a kind of thing, or the program that wrote the file: (0002,0012).
+# UIDs that name a class, or the program that wrote the file (0002,0012), not an instance.
 _NO_INSTANCE = CLASS_UID_TAGS | {0x00020012}
 
 
 @dataclass
 class Identity:
-    """A study's identifying values as they stood. Identified: lives in memory only.
+    """A study's identifying values, as its headers have them. Keep it in memory only.
 
-    ``original_uids`` are the original UIDs, ``dates`` whole dates as ``YYYYMMDD``.
+    Attributes
+    ----------
+    names
+        Names of persons, read in every character set that is likely.
+    patients, persons
+        Names of the patients, and of all persons, read in the declared character set only.
+    ids
+        Identifiers of the patient, the visit, orders and reports.
+    places
+        Addresses and institutions.
+    phones
+        Telephone numbers and e-mail addresses.
+    dates, births
+        Whole dates, and the patients' birth dates, as ``YYYYMMDD``.
+    examined
+        Days of the examination. A newborn's birth date may be one of them.
+    models, institutions, stations
+        Names of device models, of institutions and of stations.
+    original_uids
+        The UIDs of the sources.
     """
 
     names: set[str] = field(default_factory=set)
-    # As the header's own character set has them: patients' names, and those of all persons.
     patients: set[str] = field(default_factory=set)
     persons: set[str] = field(default_factory=set)
     ids: set[str] = field(default_factory=set)
     places: set[str] = field(default_factory=set)
     phones: set[str] = field(default_factory=set)
     dates: set[str] = field(default_factory=set)
-    # Days of the examination: a newborn's birth date may be one of them.
     examined: set[str] = field(default_factory=set)
     models: set[str] = field(default_factory=set)
     institutions: set[str] = field(default_factory=set)
@@ -84,7 +100,22 @@ class Identity:
         )
 
     def add(self, items: Items, profile: Profile, outer: tuple[str, ...] = ("iso8859",)) -> bool:
-        """Take in one dataset at every depth; says whether there was anything new."""
+        """Collect the identifying values of a dataset and of its sequences.
+
+        Parameters
+        ----------
+        items
+            The dataset's elements.
+        profile
+            The profile. Elements that it keeps are left out.
+        outer
+            The Python encodings that hold where the dataset names no character set.
+
+        Returns
+        -------
+        bool
+            Whether there was a new value, other than a UID.
+        """
         kept = kept_by_profile(profile)
         before = len(self._seen)
         self._add(items, kept, outer)
@@ -121,7 +152,7 @@ class Identity:
             return
         target: set[str] = getattr(self, kind)
         if vr == "PN":
-            # As declared alone: a name of two letters read in another way is another's.
+            # In the declared character set only: another reading of two letters is another name.
             called = set(decode(value, encodings).split("\\"))
             self.persons |= called
             if tag in _PATIENTS:
@@ -132,7 +163,7 @@ class Identity:
             parts = {part for part in text.split("\\") if part.strip("\0 ")}
             target |= parts
             if tag in _PERSONAL_IDS:
-                # An ID without a digit is as good as a name.
+                # An ID without digits is searched for like a name.
                 self.names |= {part for part in parts if part.isalpha() and len(part) >= 6}
 
     @staticmethod
@@ -153,7 +184,7 @@ class Identity:
 
 
 def kept_by_profile(profile: Profile) -> frozenset[int]:
-    """Return the elements that the profile keeps as they are, on purpose."""
+    """Return the tags of the elements that the profile keeps unchanged (PS3.15 E.3.2 to E.3.4)."""
     tags = {tag for tag, action in profile.overrides.items() if action == "K"}
     for option, kept in _KEPT_BY.items():
         if option in profile.options:

@@ -1,4 +1,4 @@
-"""Finding a study's identifying values in what came out, whatever form they took."""
+"""Search texts and bytes of a result for a study's identifying values, in any spelling."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .names import NOT_NAMES, ShortNames, min_letters_inside
 from .text_dates import find_dates
 from .text_decoding import fold, fold_spellings
 
-# How words begin that are in the names of many institutions, or of makers.
+# Beginnings of words that occur in the names of many institutions or manufacturers.
 _EVERYWHERE = (
     "agfa", "anonym", "canon", "care", "cent", "city", "clini", "colleg", "count", "depart",
     "diagn", "dicom", "fakultn", "foundat", "fuji", "gener", "group", "health", "hitach",
@@ -24,14 +24,29 @@ _PUBLIC_SCHEMES = frozenset(
      "UMLS", "FMA", "ISO3166_1", "ISO639_1", "ISO639_2", "RADELEMENT", "UBERON", "PATHLEX")
 )  # fmt: skip
 _DIALLED = re.compile(r"\d[\d\s()./+-]{5,}\d")
-# Letters that readers of print take for digits, and the other way round.
+# Letters that OCR confuses with digits.
 _MISREAD = str.maketrans("oilszbg", "0115289")
 
 __all__ = ["IdentitySearch", "find_dates"]
 
 
 class IdentitySearch:
-    """Looks for one study's identifying values in texts and bytes."""
+    """A search for one study's identifying values in texts and bytes.
+
+    Parameters
+    ----------
+    identity
+        The study's identifying values.
+
+    Attributes
+    ----------
+    numbers
+        Identifiers of six or more digits.
+    dates
+        Whole dates of the study, as ``YYYYMMDD``, birth dates included.
+    births
+        The birth dates alone.
+    """
 
     def __init__(self, identity: Identity) -> None:
         self._words = {
@@ -41,13 +56,13 @@ class IdentitySearch:
             and word not in NOT_NAMES and not word.isdigit()
         }  # fmt: skip
         self._names = ShortNames(identity.patients, identity.persons - identity.patients)
-        # A name's ending changes with its case: Nováková, Novákovou.
+        # In some languages a name's ending changes with its grammatical case: Nováková, Novákovou.
         self._stems: dict[str, set[str]] = {}
         for word in self._words:
             if len(word) >= 5:
                 stem = word[:-1] if len(word) >= 6 else word
                 self._stems.setdefault(stem[:5], set()).add(stem)
-        # A station that is called as its model is not told from others of that model.
+        # A station named after its device model identifies no particular device.
         models = {fold(model) for model in identity.models}
         stations = {value for value in identity.stations if fold(value) not in models}
         compact = {fold(value).replace(" ", "") for value in identity.ids | stations}
@@ -58,7 +73,7 @@ class IdentitySearch:
             fold(phone).replace(" ", "") for phone in identity.phones if "@" in phone
         }  # fmt: skip
         self._long = _alternatives(long)
-        # An institution as a local coding scheme is called after it: by a word that few have.
+        # Local coding schemes are often named after the institution, by a distinctive word.
         self._schemes = {
             word for place in identity.institutions for word in fold(place).split()
             if len(word) >= 5 and word.isalpha() and not word.startswith(_EVERYWHERE)
@@ -68,15 +83,22 @@ class IdentitySearch:
             digits[-9:] for phone in identity.phones
             if len(digits := re.sub(r"\D", "", phone)) >= 7
         }  # fmt: skip
-        # Shorter numbers are counts and positions as often as not.
+        # Shorter numbers are often counts or positions.
         self.numbers = {c.encode() for c in long if c.isdigit()}
         self.dates = identity.dates | identity.births
         self.births = frozenset(identity.births)
 
     def search_text(self, text: str, short: bool = True) -> str | None:
-        """Say what kind of identifying value a text holds, None when it holds none.
+        """Return the kind of identifying value that a text holds, or None.
 
-        Dates are not looked for: `find_dates` lists them. Two letters alone are a name if `short`.
+        Dates are not searched for; `find_dates` lists them.
+
+        Parameters
+        ----------
+        text
+            The text.
+        short
+            Whether two letters that stand alone may be a name.
         """
         form = fold(text)
         if not form:
@@ -102,14 +124,14 @@ class IdentitySearch:
         return None
 
     def names_institution(self, text: str) -> bool:
-        """Say whether a coding scheme's name holds an institution's own word."""
+        """Return whether a coding scheme's name contains a distinctive word of an institution."""
         if text in _PUBLIC_SCHEMES:
             return False
         squeezed = fold(text).replace(" ", "")
         return any(word in squeezed for word in self._schemes)
 
     def search_text_approximately(self, text: str) -> str | None:
-        """Say whether a text as read from pixels names somebody but for one letter."""
+        """Return the kind of value in a text from OCR, one wrong letter allowed, or None."""
         for word in fold(text).split():
             if len(word) >= 6 and any(
                 abs(len(word) - len(name)) <= 1 and len(name) >= 6 and _one_apart(word, name)
@@ -130,7 +152,7 @@ class IdentitySearch:
                     return True
         if not self._joined:
             return False
-        # `thorakal` does not name Mr Horák; `janhorak` and `h o r a k` do.
+        # `janhorak` and `h o r a k` name Mr Horák; `thorakal` does not.
         edges = {0}
         at = 0
         for word in words:
@@ -143,12 +165,12 @@ class IdentitySearch:
         )
 
     def search_bytes(self, value: bytes) -> str | None:
-        """Say what a binary value holds, read as text in the usual encodings."""
+        """Return the kind of identifying value in bytes, read in common encodings, or None."""
         for encoding in ("utf-8", "cp1250", "utf-16-le", "utf-16-be"):
             text = value.decode(encoding, "replace")
             for run in re.findall(r"[^\W_][\w .^,/@+-]{4,}", text):
                 form = fold(run)
-                # Names of a few letters are chance there.
+                # Shorter words occur by chance in binary values.
                 if any(len(word) >= 5 for word in form.split()) and (
                     found := self._plain(run, form)
                 ):
@@ -157,7 +179,7 @@ class IdentitySearch:
 
 
 def _one_apart(one: str, other: str) -> bool:
-    """Say whether one letter changed, lost or added makes one word of the other."""
+    """Return whether two words differ by one changed, lost or added letter at most."""
     short, long = sorted((one, other), key=len)
     same = next((n for n, letter in enumerate(short) if letter != long[n]), len(short))
     rest = short[same + 1 :] if len(short) == len(long) else short[same:]
@@ -165,7 +187,7 @@ def _one_apart(one: str, other: str) -> bool:
 
 
 def _parts(place: str) -> Iterator[str]:
-    """List the parts of an address that lead there: street with number, code with town."""
+    """Yield an address and its parts that are long enough to identify, such as the street."""
     for part in [place, *re.split(r"[\r\n,;\\^]", place)]:
         compact = fold(part).replace(" ", "")
         if len(compact) >= 8 and not compact.isdigit():

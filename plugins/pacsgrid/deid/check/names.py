@@ -1,4 +1,4 @@
-"""Names as the checker looks for them: a word that the letters of a person's names make up."""
+"""Search for short names, and for names written together, with initials or without spaces."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from .text_decoding import UNSEEN, fold, fold_spellings
 
-# Titles, words beside names in many languages, and what stands where a name was taken out before.
+# Titles, particles of names, and placeholders for removed names: these are not names.
 NOT_NAMES = frozenset(
     (
         "99pacsgrid", "abu", "and", "anonym", "anonymous", "anonymised", "anonymized", "ben",
@@ -19,28 +19,28 @@ NOT_NAMES = frozenset(
         "mvdr", "none", "null", "patient", "phantom", "phd", "prof", "removed", "rndr", "san",
         "sir", "ten", "ter", "the", "unknown", "unspecified", "van", "vom", "von", "withheld",
         "zum", "zur",
-        # of two letters
+        # two letters
         "af", "al", "ap", "av", "cr", "ct", "da", "de", "di", "do", "dr", "du", "dx", "el", "id",
         "ii", "iv", "jr", "la", "le", "md", "mg", "mr", "ms", "nm", "pt", "qa", "rt", "sr", "st",
         "us", "xa", "zu",
-        # and of one
+        # one letter
         "d", "e", "i", "o", "v", "y",
     )
 )  # fmt: skip
-# As they are written behind a number, or in front of what they are divided by.
+# Units after a number ("5 mg") or before a slash ("mg/kg").
 _UNITS = r"(?:[munpk][gms]|[mdcn][lLm]|m[AVT]|kV|Hz|Gy|HU|Bq|Ci|lb)"
 _UNIT = re.compile(rf"(?:(?<=\d)|(?<=\d )){_UNITS}(?![^\W_])|(?<![^\W_]){_UNITS}(?=/)")
 _CASED = re.compile(r"[A-Z]?[a-z]{2,}|[A-Z]{3,}(?![a-z])")
 _WORD = re.compile(r"[^\W_]+")
-# Names put together of more words than that are not looked for in other orders.
+# Names of more words than this are not searched for in other orders.
 _PARTS = 4
 
 
 @lru_cache(maxsize=4096)
 def min_letters_inside(word: str) -> int:
-    """Return from how many letters a word of a script without spaces is looked for inside others.
+    """Return the least length at which a name is searched for inside other words.
 
-    0 for scripts whose words stand apart.
+    This is for scripts that write no spaces. The result is 0 for all other scripts.
     """
     kind = unicodedata.name(word[0], "").split(" ")[0]
     return {"CJK": 2, "HANGUL": 2, "KATAKANA": 3, "HIRAGANA": 3, "THAI": 3, "LAO": 3,
@@ -48,14 +48,14 @@ def min_letters_inside(word: str) -> int:
 
 
 class ShortNames:
-    """Names of two letters or few characters, and names written together.
+    """A search for names of two letters, for names in scripts without spaces, and for joined names.
 
     Parameters
     ----------
     patients
-        Names of whom the study is of.
+        Names of the patients.
     others
-        Names of other persons: short ones are looked for beside each other only.
+        Names of other persons. Their short names count only next to another of their names.
     """
 
     def __init__(self, patients: Iterable[str], others: Iterable[str]) -> None:
@@ -87,7 +87,7 @@ class ShortNames:
             self._persons.append(apart)
 
     def holds_unspaced_name(self, words: list[str]) -> bool:
-        """Say whether folded words hold a name of a script without spaces."""
+        """Return whether folded words contain a name in a script without spaces."""
         if not self._inside and not self._full:
             return False
         spaced = " ".join(words)
@@ -97,14 +97,16 @@ class ShortNames:
         )
 
     def holds_name(self, text: str, words: list[str], alone: bool) -> bool:
-        """Say whether a text names somebody.
+        """Return whether a text names somebody.
 
         Parameters
         ----------
+        text
+            The text as written.
         words
-            The text folded, as words.
+            The words of the text, folded.
         alone
-            Whether two letters that stand alone are a name there.
+            Whether two letters that stand alone may be a name.
         """
         if alone and not self._alone.isdisjoint(words):
             apart = fold(_UNIT.sub(" ", text)).split()
@@ -120,7 +122,7 @@ class ShortNames:
         return any(_row(words, person) for person in self._persons) or self._cased(text)
 
     def _cased(self, text: str) -> bool:
-        """Say whether a name begins with a capital in the midst of a word: ``KneeKos``."""
+        """Return whether a name follows inside a word with a capital letter: ``KneeKos``."""
         if not self._names or text.isupper() or text.islower():
             return False
         plain = "".join(
@@ -137,7 +139,7 @@ class ShortNames:
 
 
 def _parts(name: str) -> Iterator[tuple[str, ...]]:
-    """List the representations of a name as words of family, given and middle names."""
+    """Yield the words of the family, given and middle name, for each representation of a name."""
     for group in unicodedata.normalize("NFKC", name).split("="):
         components = group.split("^")[:3]
         for form in fold_spellings(" ".join(components)):
@@ -147,7 +149,7 @@ def _parts(name: str) -> Iterator[tuple[str, ...]]:
 
 
 def _spells(word: str, person: tuple[str, ...]) -> bool:
-    """Say whether a word is two or more of a person's names, or a name and initials."""
+    """Return whether a word joins two names of a person, or a name and an initial."""
     for number, part in enumerate(person):
         if part in NOT_NAMES:
             continue
@@ -164,11 +166,11 @@ def _spells(word: str, person: tuple[str, ...]) -> bool:
 
 
 def _continues(left: str, rest: tuple[str, ...]) -> bool:
-    """Say whether what is left of a word is one of the other names, or its first letter."""
+    """Return whether the rest of a word is one of the other names, or its first letter."""
     return any(left in (part, part[0]) for part in rest if part not in NOT_NAMES)
 
 
 def _row(words: list[str], person: tuple[str, ...]) -> bool:
-    """Say whether two names of a person stand beside each other, of four letters together."""
+    """Return whether two different names of a person are neighbours."""
     mine = {part for part in person if len(part) >= 2} - NOT_NAMES
     return any(one != other and one in mine and other in mine for one, other in pairwise(words))

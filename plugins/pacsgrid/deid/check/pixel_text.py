@@ -1,7 +1,8 @@
-"""What the pixels of a result say, read by Tesseract: not by the networks that found what to blank.
+"""Read the text in a result's pixels with Tesseract, and refuse it if it identifies the patient.
 
-Read are images that commonly carry text, or all, as the profile says; of a multi-frame image
-`FRAMES` spread over its length, since burned-in text stays where it is.
+Tesseract is independent of the networks that chose what to blank. The profile says which images
+are read: those that commonly carry text, or all. Of a multi-frame image `FRAMES` frames are read,
+spread over its length, since burned-in text seldom moves.
 """
 
 from __future__ import annotations
@@ -27,17 +28,18 @@ from .reader import Header
 from .text_decoding import fold
 
 FRAMES = 4
-# Words that Tesseract is less sure of than this, of 100, are mostly anatomy.
+# Words below this confidence (0 to 100) are mostly anatomy.
 _SURE = 55
-# A limit for what never ends, not for a slow machine: a study is held for it.
+# A timeout in seconds. It is generous, since a study is held when it expires.
 _SECONDS = 600
-# Larger than this, in pixels, letters are large enough too.
+# Frames whose longer side is below _LARGE pixels are enlarged; above _LONGEST they are reduced.
 _LARGE, _LONGEST = 1400, 4000
-# Width of the widest stroke in pixels of the enlarged view; grey levels of a stroke against its
-# surroundings, pixels of such strokes that a word has at least, and levels as good as black.
+# Width of the widest stroke, in pixels of the enlarged view; contrast of a stroke, in grey levels;
+# least number of such pixels in a view with text; contrast that is shown as black.
 _STROKE, _STEP, _STEPS, _CLEAR = 31, 24, 64, 96
-# Strokes are as strong as noise and texture around them, in pixels of half the view: Tesseract
-# takes twenty times as long where all of these look like letters, and finds less.
+# Size of the median filter that estimates the texture, in pixels of the view at half size, and the
+# factor by which strokes must exceed it. Unfiltered texture makes Tesseract twenty times slower,
+# and it finds less.
 _AROUND, _ABOVE = 41, 2
 _NO_PICTURE = (
     b"1.2.840.10008.5.1.4.1.1.66",  # Raw Data, Segmentation and the like
@@ -50,12 +52,20 @@ _RECONSTRUCTED = frozenset((b"CT", b"MR", b"PT", b"NM"))
 
 @lru_cache(maxsize=1)
 def tesseract_path() -> str:
-    """Return the path of the reader, empty where it is not installed."""
+    """Return the path of Tesseract, empty where it is not installed."""
     return shutil.which("tesseract") or ""
 
 
 def needs_reading(source: Header, look: str) -> bool:
-    """Tell whether an image's pixels are to be read, by its source's header."""
+    """Return whether an image's pixels are to be read.
+
+    Parameters
+    ----------
+    source
+        The header of the source.
+    look
+        The profile's setting ``pixels.look``: ``none``, ``risky`` or ``all``.
+    """
 
     def value(tag: int) -> bytes:
         element = source.elements.get(tag)
@@ -75,13 +85,21 @@ def needs_reading(source: Header, look: str) -> bool:
 
 
 def pixels_to_read(source: Header, look: str) -> int:
-    """Return how many pixels an image has that are to be read, by its source's header."""
+    """Return how many of an image's pixels are to be read: an estimate of the work.
+
+    Parameters
+    ----------
+    source
+        The header of the source.
+    look
+        The profile's setting ``pixels.look``: ``none``, ``risky`` or ``all``.
+    """
     if not needs_reading(source, look):
         return 0
     count = 1
     for tag in (0x00280010, 0x00280011):
         element = source.elements.get(tag)
-        # Rows and columns are US, of either byte order: what is wrong by that is only an estimate.
+        # US values, read as little endian: a wrong estimate for big endian does no harm.
         count *= int.from_bytes(element.value[:2], "little") if element is not None else 0
     frames = source.elements.get(0x00280008)
     text = frames.value.strip(b"\0 ") if frames is not None else b"1"
@@ -89,14 +107,16 @@ def pixels_to_read(source: Header, look: str) -> int:
 
 
 def check_text(result: Path, search: IdentitySearch, dates: frozenset[str]) -> int:
-    """Read a result's pixels and refuse them when they name somebody.
+    """Read a result's pixels, and refuse them if they show an identifying value.
 
     Parameters
     ----------
+    result
+        The file after anonymisation.
     search
-        The study's identifying values.
+        The search for the study's identifying values.
     dates
-        Whole dates as ``YYYYMMDD`` that may not be there.
+        Whole dates, as ``YYYYMMDD``, that must not occur.
 
     Returns
     -------
@@ -121,8 +141,9 @@ def check_text(result: Path, search: IdentitySearch, dates: frozenset[str]) -> i
                 if found:
                     raise HeldError(
                         "pixels-text",
-                        f"frame {number} shows {found} of the study's own headers; blank its "
-                        "place by a region in the profile, or let a steward look",
+                        f"frame {number} shows {found} from the study's own headers; blank the "
+                        "area with a rule under `pixels.regions` of the profile, or have a "
+                        "steward review it",
                     )
     return frames
 
@@ -138,17 +159,19 @@ def _frames(path: Path) -> Iterator[tuple[int, NDArray[Any]]]:
             yield number + 1, frame
     except (GeneratorExit, HeldError, KeyboardInterrupt, SystemExit):
         raise
-    except BaseException as error:  # a decoder in Rust panics with one that is no Exception
+    except BaseException as error:  # a panic in a Rust decoder is not an Exception
         raise HeldError(
-            "pixels-text", f"the pixels cannot be read back ({type(error).__name__})"
+            "pixels-text",
+            f"the pixels cannot be decoded to read their text ({type(error).__name__}); have a "
+            "steward review them",
         ) from None
 
 
 def _views(frame: NDArray[Any]) -> Iterator[NDArray[np.uint8]]:
-    """Yield the thin strokes of a frame, the light and the dark ones, dark on white.
+    """Yield 8-bit views of a frame's light strokes and of its dark strokes, as dark on white.
 
-    In two windows where they differ: that of all values, and that of most of them. Where there
-    are no strokes nothing is to be read.
+    A frame with a few extreme values is shown in two windows: the range of all values, and the
+    range of most of them. Views without strokes are left out.
     """
     values = frame.astype(np.float32)
     if values.ndim == 3:
@@ -177,7 +200,7 @@ def _views(frame: NDArray[Any]) -> Iterator[NDArray[np.uint8]]:
 
 
 def _above_texture(hat: NDArray[Any]) -> NDArray[Any]:
-    """Return by how much strokes stand out of what most of their surroundings are."""
+    """Return how far strokes exceed the texture around them, in grey levels."""
     rows, columns = hat.shape
     half = cv2.resize(hat, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     usual = cv2.resize(cv2.medianBlur(half, _AROUND), (columns, rows))
@@ -185,10 +208,10 @@ def _above_texture(hat: NDArray[Any]) -> NDArray[Any]:
 
 
 def _lines(view: NDArray[np.uint8]) -> Iterator[str]:
-    """Yield the lines of text that Tesseract reads, without words that it is unsure of."""
+    """Yield the lines of text that Tesseract reads, without words of low confidence."""
     rows, columns = view.shape
     try:
-        # Through pipes: what a frame shows stands in no file.
+        # Through pipes, so that no temporary file holds identifying pixels.
         done = subprocess.run(
             [tesseract_path(), "stdin", "stdout", "--psm", "11", "-l", "eng", "tsv"],
             input=f"P5 {columns} {rows} 255\n".encode() + view.tobytes(),
@@ -199,7 +222,9 @@ def _lines(view: NDArray[np.uint8]) -> Iterator[str]:
         )
     except (OSError, subprocess.SubprocessError) as error:
         raise HeldError(
-            "pixels-text", f"Tesseract cannot read the pixels ({type(error).__name__})"
+            "pixels-text",
+            f"Tesseract failed to read the pixels ({type(error).__name__}); run the check again, "
+            "or have a steward review them",
         ) from None
     lines: dict[tuple[str, ...], list[str]] = {}
     for row in done.stdout.decode("utf-8", "replace").splitlines()[1:]:

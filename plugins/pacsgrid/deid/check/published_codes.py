@@ -1,4 +1,4 @@
-"""Codes that a standard publishes with their meaning: whoever is called so, they name nobody."""
+"""Recognise codes with their published meaning, which name nobody even if they equal a name."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _VALUE, _SCHEME, _MEANING = 0x00080100, 0x00080102, 0x00080104
 
 
 def means_what_it_says(item: Items) -> bool:
-    """Say whether an item has a code of PS3.16 with the meaning that it has there."""
+    """Return whether an item holds a code of PS3.16 with its published meaning."""
     said = [_text(item, tag) for tag in (_SCHEME, _VALUE, _MEANING)]
     return said[2] in _published().get((said[0], said[1]), ())
 
 
 def measures_age(item: Items) -> bool:
-    """Say whether a content item is the subject's age (PS3.16 CID 3627)."""
+    """Return whether a content item is the subject's age (PS3.16 CID 3627)."""
     names = item.get(_CONCEPT)
     return names is not None and any(
         (_text(name, _SCHEME), _text(name, _VALUE)) == ("DCM", "121033")

@@ -1,6 +1,7 @@
-"""The checker's own reading of a DICOM file: bytes to elements, nothing interpreted twice.
+"""Read a DICOM file's elements as bytes. The checker's own parser.
 
-It shares no parser with what wrote the file, so that one misreading cannot hide another.
+It shares no code with the parser of the anonymiser, so that a bug in one cannot hide from the
+other.
 """
 
 from __future__ import annotations
@@ -33,24 +34,34 @@ _IMPLICIT, _DEFLATED = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1.99"
 _EXPLICIT, _ENCAPSULATED = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4."
 _BIG = "1.2.840.10008.1.2.2"
 _FIRST_READ = 1 << 14
-# How deep sequences may nest: no object of PS3.3 comes near it.
+# How deep sequences may nest; objects of PS3.3 nest far less.
 _MOST_DEPTH = 64
-# Values longer than this are no first element of a data set or an item.
+# The first element of a data set is shorter than this, in bytes.
 _FIRST_VALUE = 1 << 16
-# Bytes that a deflated data set may have.
+# Greatest length in bytes of an inflated data set, plus one.
 _INFLATED = (1 << 26) + 1
 
 
 class MalformedError(Exception):
-    """The bytes do not follow PS3.5 or PS3.10; the text quotes none of them."""
+    """Raised for bytes that do not follow PS3.5 or PS3.10. The text quotes none of them."""
 
 
 class _IncompleteError(Exception):
-    """More bytes of the file are needed."""
+    """Raised when more bytes of the file are needed."""
 
 
 class Element:
-    """One data element: its VR, its value's bytes, or its items when it is a sequence."""
+    """One data element.
+
+    Parameters
+    ----------
+    vr
+        The value representation.
+    value
+        The value's bytes; empty for a sequence.
+    items
+        The items of a sequence, None for other elements.
+    """
 
     __slots__ = ("items", "value", "vr")
 
@@ -62,12 +73,30 @@ class Element:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """A file up to its pixel data.
+    """A file's header: everything before the pixel data.
 
-    ``pixels`` is the position of the pixel data element in the file, None without one;
-    ``pixel_value`` where its value starts and ``pixel_length`` that value's length in bytes,
-    None when it is encapsulated (PS3.5 A.4). ``start`` is where the data set begins, and
-    ``native`` the transfer syntax that it follows when that is not what its file meta says.
+    Attributes
+    ----------
+    preamble
+        The 128 bytes of the preamble, empty without one.
+    meta
+        The file meta information.
+    elements
+        The elements of the data set.
+    syntax
+        The transfer syntax UID in the file meta information.
+    size
+        The file's length in bytes.
+    pixels
+        The position of the pixel data element in the file, None without one.
+    pixel_value
+        The position of its value.
+    pixel_length
+        The value's length in bytes, None when it is encapsulated (PS3.5 A.4).
+    start
+        The position of the data set.
+    native
+        The transfer syntax that the data set follows, if it is not `syntax`.
     """
 
     preamble: bytes
@@ -83,7 +112,7 @@ class Header:
 
     @property
     def little(self) -> bool:
-        """Whether numbers stand with their lowest byte first."""
+        """Whether the data set is little endian."""
         return (self.native or self.syntax) != _BIG
 
     def number(self, tag: int) -> int:
@@ -99,9 +128,9 @@ def read_header(path: Path) -> Header:
     Raises
     ------
     MalformedError
-        It is not DICOM, or its elements do not fit into it.
+        The file is not DICOM, or an element exceeds it.
     OSError
-        It cannot be read.
+        The file cannot be read.
     """
     with open(path, "rb", buffering=0) as stream:
         return read_header_stream(stream)
@@ -139,7 +168,7 @@ def _header(data: bytes, size: int) -> Header:
         if len(body) == _INFLATED:
             raise MalformedError("the deflated data set is too large to be read")
         elements, end = _dataset(body, 0, len(body), "<", True, 0)
-        # Its pixels are no bytes of the file.
+        # Positions in the inflated data set are not positions in the file.
         if bare and not {0x00080016, 0x0020000D} <= elements.keys():
             raise MalformedError("no DICM prefix")
         preamble = b"" if bare else data[:128]
@@ -150,7 +179,7 @@ def _header(data: bytes, size: int) -> Header:
     if bare and (told is None or not _begins(data, at, told[0])):
         raise MalformedError("no DICM prefix")
     if told is not None and (bare or told != (order, explicit)):
-        # Written otherwise than it says, and readable in this one way.
+        # The first element shows another encoding than the file meta declares.
         order, explicit = told
         if not syntax.startswith(_ENCAPSULATED):
             native = _BIG if order == ">" else _EXPLICIT if explicit else _IMPLICIT
@@ -169,7 +198,7 @@ def _header(data: bytes, size: int) -> Header:
 
 
 def _detect_encoding(data: bytes, at: int) -> tuple[str, bool] | None:
-    """Tell byte order and explicit VR from a data set's first element; None when it does not."""
+    """Return byte order and whether VRs are explicit by the first element; None if unclear."""
     head = data[at : at + 8]
     if len(head) < 8:
         return None
@@ -187,13 +216,26 @@ def _detect_encoding(data: bytes, at: int) -> tuple[str, bool] | None:
 
 
 def _begins(data: bytes, at: int, order: str) -> bool:
-    """Say whether an instance's data set may begin so: with group 8, or a directory's group 4."""
+    """Return whether a data set may begin like this: with group 8, or group 4 of a DICOMDIR."""
     group, low = struct.unpack_from(order + "HH", data, at)
     return bool(group == 4 or (group == 8 and low <= 0x20))
 
 
 def as_part10(path: Path, header: Header) -> Path | BytesIO:
-    """Return what others can read a file from: itself, or its bytes with the file meta it lacks."""
+    """Return a form of the file that other readers accept.
+
+    Parameters
+    ----------
+    path
+        The file.
+    header
+        Its header.
+
+    Returns
+    -------
+    Path or BytesIO
+        The path itself, or the data set with the file meta information that it lacks.
+    """
     if not header.native and header.preamble:
         return path
     syntax = (header.native or header.syntax).encode()
@@ -240,7 +282,7 @@ def _known_vr(tag: int) -> str:
         vr = str(entry[0]) if entry else str(dictionary_VR(tag))
     except KeyError:
         return "UN"
-    return vr[:2]  # of "US or SS" either reads the same bytes
+    return vr[:2]  # both of "US or SS" have the same bytes
 
 
 def _dataset(
@@ -257,14 +299,14 @@ def _dataset(
             group, low, code, length = unpack(data, at)
             short = _SHORT.get(code)
             if short is not None:
-                # Most elements are these; the rest of the loop knows the others.
+                # The common case; the rest of the loop handles all others.
                 stop = at + 8 + length
                 if stop <= have:
                     found[group << 16 | low] = Element(short, data[at + 8 : stop])
                     at = stop
                     continue
         if end - at < 8 and not nested and not data[at:end].strip(b"\0"):
-            return found, end  # padded to an even or round length
+            return found, end  # trailing padding
         tag, vr, start, length = read(data, at, order)
         if nested and tag == _ITEM_END:
             return found, start
@@ -273,12 +315,12 @@ def _dataset(
         if vr == "UN" and length != _UNDEFINED:
             vr = _known_vr(tag)
         if length == _UNDEFINED and tag in _PIXELS:
-            # An icon's, compressed (PS3.5 A.4).
+            # Compressed pixel data of an icon (PS3.5 A.4).
             at = _fragments(data, start)
             found[tag] = Element(vr, data[start:at])
             continue
         if length == _UNDEFINED:
-            # What is UN with an undefined length is implicit VR little endian (PS3.5 6.2.2).
+            # UN with an undefined length is implicit VR little endian (PS3.5 6.2.2).
             unknown = explicit and vr == "UN"
             items, at = _items(
                 data, start, end, "<" if unknown else order, explicit and not unknown, depth
@@ -287,7 +329,7 @@ def _dataset(
             continue
         at = start + length
         if at > end:
-            raise MalformedError("an element does not fit into what holds it")
+            raise MalformedError("an element is longer than the item or file that holds it")
         if at > len(data):
             raise _IncompleteError
         if vr == "SQ":
@@ -309,7 +351,7 @@ def _fragments(data: bytes, at: int) -> int:
         if tag == _SEQUENCE_END:
             return start
         if tag != _ITEM or length == _UNDEFINED:
-            raise MalformedError("compressed pixel data holds something that is no fragment")
+            raise MalformedError("compressed pixel data holds an element that is not a fragment")
         at = start + length
 
 
@@ -324,7 +366,7 @@ def _items(
         if tag == _SEQUENCE_END:
             return found, start
         if tag != _ITEM:
-            raise MalformedError("a sequence holds something that is no item")
+            raise MalformedError("a sequence holds an element that is not an item")
         if length == _UNDEFINED:
             item, at = _dataset(data, start, end, order, explicit, depth + 1)
         else:
@@ -337,9 +379,9 @@ def _items(
 
 
 def _explicit_all_the_same(data: bytes, at: int, end: int, order: str) -> bool:
-    """Tell items with VRs where there should be none, which some devices write.
+    """Return whether items have explicit VRs in an implicit VR data set, as some devices write.
 
-    Only where the first element, read as it should be, would not fit into the sequence.
+    This holds only if the first element, read with implicit VR, would exceed the sequence.
     """
     while at + 16 <= min(end, len(data)):
         tag, _, start, length = _implicit(data, at, order)

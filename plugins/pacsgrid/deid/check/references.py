@@ -1,10 +1,10 @@
-"""How UIDs were replaced: each always by the same, no two by one."""
+"""Record how UIDs were replaced: each always by the same UID, and no two by one."""
 
 from __future__ import annotations
 
 
 class References:
-    """The replacements seen so far; originals live in memory only."""
+    """The replacements seen so far. Original UIDs are held in memory only."""
 
     def __init__(self) -> None:
         self._new: dict[bytes, bytes] = {}
@@ -15,15 +15,28 @@ class References:
         return f"References({len(self._new)})"
 
     def record(self, old: bytes, new: bytes) -> bool:
-        """Note a replacement; False when it contradicts one that was seen."""
+        """Record a replacement.
+
+        Parameters
+        ----------
+        old
+            The original UID.
+        new
+            The UID that replaces it.
+
+        Returns
+        -------
+        bool
+            False if it contradicts an earlier replacement.
+        """
         return self._new.setdefault(old, new) == new and self._old.setdefault(new, old) == old
 
     def merge(self, other: References) -> bool:
-        """Take in what was seen elsewhere; False when the two contradict each other."""
+        """Add another record's replacements; return False if the two contradict each other."""
         return all([self.record(old, new) for old, new in other._new.items()])
 
     def take_all(self) -> References:
-        """Return what was seen and begin anew."""
+        """Return the replacements and forget them."""
         taken = References()
         taken._new, taken._old = self._new, self._old
         self._new, self._old = {}, {}

@@ -1,4 +1,4 @@
-"""What a valid object cannot be without, as the IOD of its SOP Class says (PS3.3, PS3.4 B.5)."""
+"""The attributes that the IOD of a SOP class requires (PS3.3, PS3.4 B.5)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,16 @@ _DICOM = "1.2.840.10008."
 
 
 class RequiredAttributes(NamedTuple):
-    """Attributes of type 1, which need a value, and of type 2, which may be empty (PS3.5 7.4).
+    """Attributes that an object must have (PS3.5 7.4).
 
-    Conditional ones are among them: where the source had them their condition held.
+    Conditional ones (1C, 2C) are included: if the source has them, their condition holds.
+
+    Attributes
+    ----------
+    type1
+        Tags of attributes that need a value.
+    type2
+        Tags of attributes that may be empty.
     """
 
     type1: frozenset[int]
@@ -24,7 +31,7 @@ class RequiredAttributes(NamedTuple):
 
 
 _NOTHING = RequiredAttributes(frozenset(), frozenset())
-# Of an object whose SOP Class no table knows: what the modules of every image and report ask for.
+# For a SOP class that no table lists: the attributes common to images and reports.
 _COMMON = RequiredAttributes(
     frozenset(
         (
@@ -42,7 +49,7 @@ _COMMON = RequiredAttributes(
         )
     ),
 )  # fmt: skip
-# How an object is addressed, of whatever class.
+# The UIDs that every object needs.
 _ALWAYS = RequiredAttributes(
     frozenset((0x00080016, 0x00080018, 0x0020000D, 0x0020000E)), frozenset()
 )
@@ -50,7 +57,7 @@ _ALWAYS = RequiredAttributes(
 
 @lru_cache(maxsize=1)
 def _tables() -> tuple[dict[str, RequiredAttributes], dict[int, RequiredAttributes]]:
-    """Read what SOP Classes require at the top level, and sequences in their items."""
+    """Read the attributes required by SOP class, and in items by sequence, from `iods.csv`."""
     modules: dict[str, RequiredAttributes] = {}
     classes: dict[str, RequiredAttributes] = {}
     items: dict[int, RequiredAttributes] = {}
@@ -73,10 +80,10 @@ def _tables() -> tuple[dict[str, RequiredAttributes], dict[int, RequiredAttribut
 
 
 def required_at_top_level(sop_class: str) -> RequiredAttributes:
-    """Return what an instance of a SOP Class requires at its top level."""
+    """Return the attributes that a SOP class requires outside sequences."""
     return _tables()[0].get(sop_class, _COMMON)
 
 
 def required_in_items(sequence: int) -> RequiredAttributes:
-    """Return what each item of a sequence requires, by its tag."""
+    """Return the attributes that each item of a sequence requires, by the sequence's tag."""
     return _tables()[1].get(sequence, _NOTHING)

@@ -1,4 +1,4 @@
-"""Dates in texts as the checker reads them: three tokens in a row, in every order."""
+"""Find dates in texts: three neighbouring tokens, in every order. The checker's own parser."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from functools import lru_cache
 from .text_decoding import fold
 
 _TOKEN = re.compile(r"\d+|[^\W\d_]+|[\W_]")
-# Beginnings of months' names, folded, from three letters on; of two languages' the longer.
+# Beginnings of month names, folded, mostly of three letters; longer where languages collide.
 _MONTHS = {
     beginning: number
     for number, beginnings in enumerate(
@@ -37,24 +37,24 @@ _MONTHS = {
 _NUMERALS = ("i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x", "xi", "xii")
 _ROMAN = {name: number for number, name in enumerate(_NUMERALS, 1)}
 _ERAS = {"明治": 1867, "大正": 1911, "昭和": 1925, "平成": 1988, "令和": 2018}
-# What may stand between the parts of a date; colons stand in times.
+# Separators between the parts of a date. A colon is not one: it belongs to times.
 _BETWEEN = frozenset(" .-/_,'’‐‑‒–—−年~")
 _SIGNS = frozenset("./-‐‑‒–—−")
-# Words there: of numbers, and of a month's name.
+# Words between the parts: counters after numbers, and prepositions beside a month's name.
 _COUNTED = frozenset(("年", "月", "년", "월", "thang", "nam"))
 _OF = frozenset(("de", "of"))
-_BIRTHDAYS = 543  # years that the Buddhist calendar is ahead
+_BIRTHDAYS = 543  # years by which the Thai Buddhist calendar is ahead
 
 
 def find_dates(text: str) -> Iterator[str]:
-    """List the whole dates that a text may hold, as ``YYYYMMDD``, in each reading.
+    """Yield the whole dates that a text may contain, as ``YYYYMMDD``, in every reading.
 
-    Of 1/2/24 there are several; a year of two digits is of this century or the last.
+    1/2/24 has several. A year of two digits is taken from this century and from the last.
     """
     plain = unicodedata.normalize("NFKC", text)
     if sum(char.isdigit() for char in plain) < 3:
         return
-    tokens: list[tuple[str, str]] = []  # what stands in front, and the token
+    tokens: list[tuple[str, str]] = []  # the separator in front, and the token
     between = ""
     for token in _TOKEN.findall(plain):
         if not token[0].isalnum():

@@ -1,4 +1,4 @@
-"""The checker's own reading of text: character sets, and words as they compare."""
+"""Decode text and fold it for comparison. The checker's own code."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .reader import Items
 
 _CHARSET = 0x00080005
 _WORD = re.compile(r"[^\W_]+")
-# How names are written where the letters are wanting: Müller is also Mueller.
+# Spellings without special letters: Müller is also Mueller.
 _SPELLED = str.maketrans(
     {"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "ø": "oe", "å": "aa", "æ": "ae"}
 )  # fmt: skip
@@ -20,13 +20,21 @@ _LETTERS = str.maketrans(
     {"ß": "ss", "ø": "o", "æ": "ae", "ł": "l", "đ": "d", "ı": "i", "ð": "d", "þ": "th", "œ": "oe"}
 )
 UNSEEN = frozenset(("Mn", "Mc", "Me", "Cf"))
-# One sign for a syllable, whether it came as hiragana or katakana.
+# Maps katakana to hiragana.
 _KANA = {code - 0x60: code for code in range(0x30A1, 0x30F7)}
 _DELIMITERS = {"\\", "^", "="}
 
 
 def encodings_of(items: Items, outer: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the encodings that hold in a dataset or item (PS3.5 6.1.2.4)."""
+    """Return the Python encodings of a dataset or item (PS3.5 6.1.2.4).
+
+    Parameters
+    ----------
+    items
+        Its elements.
+    outer
+        The encodings of the dataset around it, which it inherits.
+    """
     element = items.get(_CHARSET)
     if element is None or not element.value.strip(b"\0 "):
         return outer
@@ -38,7 +46,15 @@ def encodings_of(items: Items, outer: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def decode(value: bytes, encodings: tuple[str, ...]) -> str:
-    """Return a value's text; bytes that its character set does not have become U+FFFD."""
+    """Return a value's text, without padding.
+
+    Parameters
+    ----------
+    value
+        The value's bytes. Those that its character set lacks become U+FFFD.
+    encodings
+        Python encodings, as `encodings_of` returns them.
+    """
     if value.isascii() and b"\x1b" not in value:
         return value.decode("ascii").strip("\0 ")
     try:
@@ -48,7 +64,15 @@ def decode(value: bytes, encodings: tuple[str, ...]) -> str:
 
 
 def possible_readings(value: bytes, encodings: tuple[str, ...]) -> set[str]:
-    """Return all that a value may say: senders often write another set than they declare."""
+    """Return every likely reading of a value, since senders often declare the wrong character set.
+
+    Parameters
+    ----------
+    value
+        The value's bytes.
+    encodings
+        The declared Python encodings, as `encodings_of` returns them.
+    """
     found = {decode(value, encodings)}
     if not value.isascii():
         for other in ("utf-8", "cp1250"):
@@ -60,7 +84,7 @@ def possible_readings(value: bytes, encodings: tuple[str, ...]) -> set[str]:
 
 
 def undo_mojibake(text: str) -> set[str]:
-    """Return what a text says if it was written as UTF-8 and read as Latin."""
+    """Return the texts that `text` may be if it is UTF-8 that was read as a Latin encoding."""
     found: set[str] = set()
     for other in ("latin-1", "cp1252", "iso8859-2") if not text.isascii() else ():
         try:
@@ -74,14 +98,14 @@ def fold(text: str) -> str:
     """Return lower-case words without diacritics, one space between them."""
     if not text.isascii():
         plain = unicodedata.normalize("NFKD", text.casefold().translate(_LETTERS))
-        # Marks of any kind, and what nobody sees; Hangul is put together again.
+        # Drop combining marks and invisible characters; NFC joins Hangul syllables again.
         kept = "".join(c for c in plain if unicodedata.category(c) not in UNSEEN)
         text = unicodedata.normalize("NFC", kept).translate(_KANA)
     return " ".join(_WORD.findall(text.casefold()))
 
 
 def fold_spellings(text: str) -> set[str]:
-    """Return the spellings of a name: without diacritics, and with letters spelled out."""
+    """Return a name's spellings: without diacritics, and with letters spelled out (Mueller)."""
     composed = unicodedata.normalize("NFC", text).casefold()
     spelled = fold(composed.translate(_SPELLED))
     return {fold(text), spelled, _DIGRAPHS.sub("", spelled)}

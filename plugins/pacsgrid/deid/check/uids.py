@@ -1,4 +1,4 @@
-"""The checker's own reading of UIDs: which are valid, the standard's own, or name only a kind."""
+"""Judge UIDs: which are valid, the standard's own, or name a class. The checker's own code."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def _standard() -> frozenset[bytes]:
 
 
 def is_standard(uid: bytes) -> bool:
-    """Say whether a UID is one of those that PS3.6 Annex A lists."""
+    """Return whether PS3.6 Annex A lists a UID."""
     return uid in _standard()
 
 
 def is_valid(uid: bytes) -> bool:
-    """Say whether it has the form of a UID (PS3.5 9.1); leading zeros are let pass."""
+    """Return whether a value has the form of a UID (PS3.5 9.1); leading zeros are allowed."""
     parts = uid.split(b".")
     return (
         len(uid) <= 64
@@ -46,7 +46,17 @@ def is_valid(uid: bytes) -> bool:
 
 
 def holds_identity(uid: bytes, numbers: Collection[bytes], dates: Collection[str]) -> bool:
-    """Say whether a UID has one of some numbers in it, or a whole date of the study's."""
+    """Return whether a UID contains an identifying number or date.
+
+    Parameters
+    ----------
+    uid
+        The UID.
+    numbers
+        Identifiers as digits. They may cross the UID's dots.
+    dates
+        Whole dates as ``YYYYMMDD``. They must lie within one component.
+    """
     digits = uid.replace(b".", b"")
     if any(number in digits for number in numbers):
         return True

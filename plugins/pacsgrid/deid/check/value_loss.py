@@ -1,4 +1,4 @@
-"""The checker's own reading of numbers, dates and times, and whether one was lost on the way."""
+"""Find numbers, dates and times that were lost or changed. The checker's own parsers."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from .text_decoding import fold
 
 _NUMBERS, _TIMES = frozenset(("DS", "IS")), frozenset(("DA", "DT", "TM"))
 _AGE, _SIZE, _WEIGHT = 0x00101010, 0x00101020, 0x00101030
-# What Table E.1-1 removes in any case: where a picture was taken, and when somebody was born.
+# Elements that PS3.15 Table E.1-1 always removes: places of acquisition and birth dates.
 _NEVER = frozenset((0x00100030, 0x00100032, 0x0016004E, 0x0072005F, *range(0x00160070, 0x00160090)))
-# Dates and times of content items: Table E.3.4-1 decides by their concept.
+# Dates and times of content items, which PS3.15 Table E.3.4-1 judges by their concept.
 _CONTENT = frozenset((0x0040A120, 0x0040A121, 0x0040A122))
 _CLOCK = re.compile(r"\D*(\d\d?)(?:[:. ]?(\d\d))?(?:[:. ]?(\d\d))?(?:[.,:](\d*))?(\s*[ap]\.?m)?")
 _DUMMY = "19000101"
-# What stands in the place of a birth date that had to go.
+# Placeholders for a removed birth date.
 _DUMMIES = frozenset((_DUMMY, "000000"))
 
 
@@ -39,14 +39,14 @@ def _clock(text: str) -> tuple[int, int, int, str] | None:
 
 
 def _plain(text: str) -> str:
-    """Return a text with the signs and blanks of ASCII, of whatever character set they were."""
+    """Return a text with ASCII minus signs and blanks for those of other character sets."""
     for odd, usual in (("â\x88\x92", "-"), ("\u2212", "-"), ("\u2013", "-"), ("Â\xa0", " ")):
         text = text.replace(odd, usual)
     return text
 
 
 def _readings(text: str) -> list[Decimal]:
-    """Return the numbers that a text may mean, with the comma as point or between thousands."""
+    """Return the numbers that a text may mean: a comma may be decimal or separate thousands."""
     text = _plain(text)
     text = re.sub(r"(?<=[\d.,])\s*[A-Za-z°Â]{1,3}$", "", text.strip())
     text = re.sub(r"[\s'’\xa0]", "", text)
@@ -62,12 +62,14 @@ def _readings(text: str) -> list[Decimal]:
 
 
 class LossCheck:
-    """Tells whether a number, date or time that the profile keeps is not what it was.
+    """A check that numbers, dates and times which the profile keeps are not lost or changed.
 
     Parameters
     ----------
+    profile
+        The profile that the results were made with.
     identity
-        A whole number that is one of its identifiers may be taken out.
+        The study's identifying values. An integer that contains one may be removed.
     """
 
     def __init__(self, profile: Profile, identity: Identity) -> None:
@@ -95,13 +97,22 @@ class LossCheck:
     def check(self, tag: int, old: Element, new: Element | None) -> None:
         """Refuse a result that lacks a value of its source, or has another number or time.
 
+        Parameters
+        ----------
+        tag
+            The element's tag.
+        old
+            The source's element.
+        new
+            The result's element, None if it has none.
+
         Raises
         ------
         HeldError
             ``value-lost``.
         """
         if new is None and old.vr not in _TIMES:
-            return  # whether it had to stay is what its IOD says
+            return  # the check of required attributes covers this
         if (new is not None and new.value == old.value) or not self._concerns(tag, old.vr):
             return
         was = [part.decode("latin-1").strip("\0 \t\r\n") for part in old.value.split(b"\\")]
@@ -125,8 +136,8 @@ class LossCheck:
         if not kept:
             raise HeldError(
                 "value-lost",
-                f"{format_tag(tag)} had a value in the source that the result lacks or changed; "
-                "nothing of it was passed on, report it to pacsgrid's authors",
+                f"{format_tag(tag)} has a value in the source that the result lacks or changed; "
+                "the result was not passed on; report it to pacsgrid's authors",
             )
 
     def _same(self, tag: int, vr: str, was: str, now: str) -> bool:
@@ -139,7 +150,7 @@ class LossCheck:
                 a == b for a in _readings(was) for b in _readings(now)
             )
         if (not now or now[:8] in _DUMMIES) and was[:8] in self._births:
-            return True  # wherever it stands, it neither stays nor moves
+            return True  # a birth date is always removed
         if not was or not now:
             return not _tells(was) and not now
         if vr == "TM":
@@ -148,10 +159,10 @@ class LossCheck:
         return self._moved(was, now)
 
     def _moved(self, was: str, now: str) -> bool:
-        """Say whether a date is another one by a patient's shift, at the same time of day."""
+        """Return whether a date was moved by an allowed shift, with the time of day unchanged."""
         found = list(days_with_rest(was))
         if not found or not re.match(r"\d{8}", now):
-            return now != _DUMMY  # a month or a year
+            return now != _DUMMY  # not a whole date, but a month or a year
         made = date(int(now[:4]), int(now[4:6]), int(now[6:8])).toordinal()
         for day, rest in found:
             source = date(int(day[:4]), int(day[4:6]), int(day[6:8])).toordinal()
@@ -163,5 +174,5 @@ class LossCheck:
 
 
 def _tells(text: str) -> bool:
-    """Say whether a date or time says anything: 0000-00-00 and 0001-01-01 do not."""
+    """Return whether a date or time has content; 0000-00-00 and 0001-01-01 have none."""
     return bool(re.search(r"[1-9]", re.sub(r"^0001[-/.]?01[-/.]?01.*|[+-]\d\d:?\d\d$", "", text)))

@@ -1,8 +1,8 @@
-"""Verdicts of the checker, reused for the same bytes.
+"""Cache the checker's verdicts for values that repeat.
 
-The headers of a series repeat each other, so that most values were judged before. A verdict is kept
-under the exact bytes that it was reached from, and holds for one study. The checker shares no code
-with what it checks: the anonymiser's caches are others (`deid.caching`).
+The headers of a series repeat most of their values. A verdict is cached under the exact bytes that
+were judged, and holds for one study. The checker shares no code with the anonymiser, so it has a
+cache of its own.
 """
 
 from __future__ import annotations
@@ -11,15 +11,12 @@ from typing import TypeVar
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
-# Verdicts kept of one kind; a study seldom has a tenth of them.
+# The most verdicts in one cache; a study seldom needs a tenth of them.
 _MAX_VERDICTS = 100_000
 
 
 class VerdictCache(dict[_K, _V]):
-    """Verdicts by what they were reached from. Read it as a dict; add with `keep`.
-
-    A full cache is emptied: what is asked again is judged again.
-    """
+    """A dict of verdicts; add to it with `keep`, which empties a full cache first."""
 
     def keep(self, key: _K, verdict: _V) -> None:
         """Add a verdict.
@@ -27,7 +24,7 @@ class VerdictCache(dict[_K, _V]):
         Parameters
         ----------
         key
-            The exact bytes that were judged, and what else the verdict depends on.
+            The exact bytes that were judged, and everything else that the verdict depends on.
         verdict
             The verdict.
         """

@@ -1,4 +1,4 @@
-"""The checker's own list of what code strings may hold (PS3.3)."""
+"""Defined terms of code strings (PS3.3), and known manufacturers. The checker's own lists."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 from pathlib import Path
 
-# Who builds devices, in small letters and without signs: on a test image the patient's name too.
+# Manufacturers, in lower case without punctuation. Test images use them as patient's name too.
 _MAKERS = frozenset(
     b"""accuray;agfa;brainlab;canon medical systems;carestream;carestream health;elekta;esaote
 fuji photo film co ltd;fujifilm;fujifilm corporation;ge healthcare;ge medical systems;hitachi
@@ -25,12 +25,20 @@ def _words() -> dict[int, frozenset[bytes]]:
 
 
 def defined_terms(tag: int) -> frozenset[bytes]:
-    """Return the terms that an attribute has of itself, whoever is called so."""
+    """Return the defined terms of an attribute, which identify nobody even if they equal a name."""
     return _words().get(tag, frozenset())
 
 
 def is_manufacturer(tag: int, value: bytes) -> bool:
-    """Say whether a value is a known maker's name where a maker is named."""
+    """Return whether a value is a known manufacturer's name in Manufacturer (0008,0070).
+
+    Parameters
+    ----------
+    tag
+        The element's tag.
+    value
+        Its value.
+    """
     if tag != _MANUFACTURER:
         return False
     return re.sub(rb"[^a-z0-9]+", b" ", value.strip(b"\0 ").lower()).strip() in _MAKERS

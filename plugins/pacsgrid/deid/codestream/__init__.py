@@ -1,6 +1,6 @@
-"""What compressed pixel data holds beside the image: found by each codestream's own grammar.
+"""Remove what compressed pixel data holds beside the image.
 
-A codestream carries text of whoever wrote it. What a decoder needs stays as it is, to the bit;
-all else becomes zeros of the same length, so that offsets hold. What cannot be parsed by the
-grammar that the transfer syntax names is held.
+Codestreams may contain comments and metadata of the software that wrote them. Each is parsed by
+the grammar of its format. What a decoder needs stays bit for bit; the rest is overwritten with
+zeros, so that all offsets stay valid. A codestream that does not follow its grammar is held.
 """

@@ -1,4 +1,4 @@
-"""Which grammar a frame follows: by its first bytes where these say it, else by its syntax."""
+"""Choose the grammar of a frame, by its first bytes or by the transfer syntax."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from .frame_reader import FrameReader, Patches, unreadable
 
 _RLE = "1.2.840.10008.1.2.5"
 _UNCOMPRESSED = "1.2.840.10008.1.2.1.98"
-# Nobody is hurt by a frame of so many samples.
+# A frame of this many samples is small enough to decode, whatever Rows and Columns say.
 _SMALL = 1 << 24
 
 
 def is_video(syntax: str) -> bool:
-    """Tell whether all fragments are one stream (PS3.5 8.2.5 to 8.2.8)."""
+    """Return whether a syntax is video, in one stream of all fragments (PS3.5 8.2.5 to 8.2.8)."""
     tail = syntax.removeprefix("1.2.840.10008.1.2.4.").split(".")[0]
     return tail.isdigit() and 100 <= int(tail) <= 108
 
@@ -21,10 +21,25 @@ def is_video(syntax: str) -> bool:
 def find_removable(data: FrameReader, syntax: str, layout: PixelLayout) -> Patches:
     """Find what a frame, or a video, holds beside its image.
 
+    Parameters
+    ----------
+    data
+        The frame, or the whole video.
+    syntax
+        The transfer syntax UID.
+    layout
+        The size of the image, from its header.
+
+    Returns
+    -------
+    Patches
+        The bytes to overwrite.
+
     Raises
     ------
     HeldError
-        ``pixels-unreadable``: it follows no grammar that its transfer syntax may name.
+        ``pixels-unreadable``: the data follows none of the known formats, or declares an image
+        far larger than the header does.
     """
     first = data.read(0, 12)
     if is_video(syntax):
@@ -42,8 +57,8 @@ def find_removable(data: FrameReader, syntax: str, layout: PixelLayout) -> Patch
     elif first == jp2.SIGNATURE:
         patches = jp2.find_removable(data)
     else:
-        raise unreadable("nothing here parses what a frame begins with")
+        raise unreadable("a frame begins like no format that pacsgrid knows")
     if patches.samples > max(_SMALL, 4 * layout.rows * layout.columns * layout.samples):
-        # A decoder would take memory for all of them.
-        raise unreadable("a frame says that it is far larger than Rows and Columns do")
+        # A decoder would allocate memory for all of them.
+        raise unreadable("a frame declares an image far larger than Rows and Columns say")
     return patches

@@ -1,4 +1,4 @@
-"""An encapsulated pixel data element (PS3.5 A.4): its fragments, its frames, its copy."""
+"""Read and copy an encapsulated pixel data element (PS3.5 A.4), fragment by fragment."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .frame_reader import FrameReader, Patches, unreadable
 _ITEM = b"\xfe\xff\x00\xe0"
 _END = b"\xfe\xff\xdd\xe0\0\0\0\0"
 _CHUNK = 1 << 18
-# Positions and lengths are kept in memory.
+# The most fragments, since their positions and lengths are held in memory.
 _MOST = 1 << 20
 _STARTS = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  ")
 _RLE = "1.2.840.10008.1.2.5"
@@ -23,13 +23,25 @@ Pieces = Sequence[tuple[int, int]]
 
 
 class Fragments:
-    """Where the items of an encapsulated pixel data element stand in a file.
+    """The items of an encapsulated pixel data element.
+
+    Parameters
+    ----------
+    stream
+        The file.
+    span
+        The position of the element in the file.
+
+    Attributes
+    ----------
+    positions, lengths
+        Position in the file and length in bytes of each item's value. The first item is the
+        basic offset table.
 
     Raises
     ------
     HeldError
-        ``pixels-unreadable``: it has more fragments than anything written on purpose;
-        ``truncated``: the file ends inside.
+        ``pixels-unreadable``: the element has more fragments than any real image.
     """
 
     def __init__(self, stream: BinaryIO, span: PixelSpan) -> None:
@@ -42,24 +54,32 @@ class Fragments:
             if head[:4] != _ITEM:
                 break
             if len(self.positions) > _MOST:
-                raise unreadable(f"it has more than {_MOST} fragments")
+                raise unreadable(f"there are more than {_MOST} fragments")
             length = int.from_bytes(head[4:], "little")
             self.positions.append(at + 8)
             self.lengths.append(length)
             at += 8 + length
 
     def __len__(self) -> int:
-        """Return the number of fragments, the offset table not among them."""
+        """Return the number of fragments, without the offset table."""
         return max(0, len(self.positions) - 1)
 
     def pieces(self, first: int, end: int) -> list[tuple[int, int]]:
-        """Return position and length of fragments, counted from 0."""
+        """Return position in the file and length in bytes of some fragments.
+
+        Parameters
+        ----------
+        first
+            The number of the first fragment, from 0.
+        end
+            The number after the last.
+        """
         return [
             (self.positions[n + 1], self.lengths[n + 1]) for n in range(first, min(end, len(self)))
         ]
 
     def offsets(self) -> array[int]:
-        """Return the basic offset table, empty when it does not lead to fragments."""
+        """Return the basic offset table, empty when it does not match the fragments."""
         found = array("I")
         if not self.positions or self.lengths[0] % 4 or self.lengths[0] > 4 * len(self):
             return found
@@ -68,7 +88,7 @@ class Fragments:
         return found if self._lead(found, [0] * 0) else array("I")
 
     def _lead(self, offsets: Sequence[int], lengths: Sequence[int]) -> bool:
-        """Tell whether offsets ascend from the first fragment, each to the start of one."""
+        """Return whether offsets ascend from 0, and each is the start of a fragment."""
         if not len(self) or not offsets or offsets[0] != 0:
             return False
         first, number = self.positions[1], 0
@@ -84,18 +104,33 @@ class Fragments:
         return True
 
     def extended(self, offsets: bytes, lengths: bytes) -> bool:
-        """Tell whether an extended offset table is one (PS3.3 C.7.6.3.1.8)."""
+        """Return whether an extended offset table matches the fragments (PS3.3 C.7.6.3.1.8).
+
+        Parameters
+        ----------
+        offsets
+            The value of Extended Offset Table (7FE0,0001).
+        lengths
+            The value of Extended Offset Table Lengths (7FE0,0002).
+        """
         if len(offsets) % 8 or len(offsets) != len(lengths):
             return False
         return self._lead(array("Q", offsets), array("Q", lengths))
 
     def frames(self, count: int, syntax: str) -> Iterator[tuple[int, int]]:
-        """Yield of each frame its first fragment and the one behind its last.
+        """Yield for each frame the numbers of its first fragment and of the one after its last.
+
+        Parameters
+        ----------
+        count
+            NumberOfFrames (0028,0008).
+        syntax
+            The transfer syntax UID.
 
         Raises
         ------
         HeldError
-            ``pixels-unreadable``: it has fewer fragments than frames.
+            ``pixels-unreadable``: there are fewer fragments than frames.
         """
         there = len(self)
         if not there:
@@ -104,7 +139,7 @@ class Fragments:
             yield 0, there
             return
         if there < count:
-            raise unreadable(f"it has {there} fragments for {count} frames")
+            raise unreadable(f"there are only {there} fragments for {count} frames")
         offsets = self.offsets()
         if len(offsets) == count and syntax != _RLE:
             yield from self._by_offsets(offsets)
@@ -114,7 +149,14 @@ class Fragments:
             yield from self._by_starts()
 
     def check_count(self, count: int, syntax: str) -> None:
-        """Refuse further images behind the frames that the header counts; nobody knows of them.
+        """Refuse more images than the header declares.
+
+        Parameters
+        ----------
+        count
+            NumberOfFrames (0028,0008).
+        syntax
+            The transfer syntax UID.
 
         Raises
         ------
@@ -130,8 +172,8 @@ class Fragments:
         if images > count:
             raise HeldError(
                 "pixels-unreadable",
-                f"the pixel data holds {images} images where NumberOfFrames says {count}; correct "
-                "it at its origin, or take out what stands behind the last frame",
+                f"the pixel data holds {images} images, but NumberOfFrames (0028,0008) is {count}; "
+                "correct that at its origin, or remove the images after the last frame there",
             )
 
     def _by_offsets(self, offsets: Sequence[int]) -> Iterator[tuple[int, int]]:
@@ -156,21 +198,38 @@ class Fragments:
 def copy_fragments(
     stream: BinaryIO, span: PixelSpan, syntax: str, layout: PixelLayout
 ) -> Iterator[bytes]:
-    """Copy an encapsulated pixel data element without what its image does not need.
+    """Copy an encapsulated pixel data element, with zeros for what the image does not need.
 
-    An offset table that does not lead to the fragments becomes an empty one; fragments behind
-    the last frame become zeros.
+    An offset table that does not match the fragments becomes an empty one. Fragments after the
+    last frame become zeros.
+
+    Parameters
+    ----------
+    stream
+        The file.
+    span
+        The position of the element in the file.
+    syntax
+        The transfer syntax UID.
+    layout
+        The size and the number of the frames, from the header.
+
+    Yields
+    ------
+    bytes
+        The new element, in pieces.
 
     Raises
     ------
     HeldError
-        ``pixels-unreadable`` or ``truncated``.
+        ``pixels-unreadable``: a frame cannot be parsed, or frames are missing. ``truncated``:
+        the file became shorter.
     """
     fragments = Fragments(stream, span)
     stream.seek(span.start)
     yield stream.read(span.value - span.start)
     if not fragments.positions:
-        raise unreadable("it has no fragments")
+        raise unreadable("there are no fragments")
     fragments.check_count(layout.frames, syntax)
     offsets = fragments.offsets().tobytes()
     yield _ITEM + struct.pack("<L", len(offsets)) + offsets
@@ -187,12 +246,23 @@ def copy_fragments(
         data = FrameReader(stream, pieces)
         yield from _written(data, pieces, _all(data))
     if 0 < frames < layout.frames and not is_video(syntax):
-        raise unreadable(f"it has {frames} of {layout.frames} frames")
+        raise unreadable(f"there are only {frames} of {layout.frames} frames")
     yield _END
 
 
 def check_frames(stream: BinaryIO, span: PixelSpan, syntax: str, layout: PixelLayout) -> None:
-    """Refuse frames that are not what the header says, before a decoder trusts them.
+    """Refuse frames that contradict the header, before a decoder reads them.
+
+    Parameters
+    ----------
+    stream
+        The file.
+    span
+        The position of the pixel data element in the file.
+    syntax
+        The transfer syntax UID.
+    layout
+        The size and the number of the frames, from the header.
 
     Raises
     ------
@@ -211,7 +281,7 @@ def _all(data: FrameReader) -> Patches:
 
 
 def _written(data: FrameReader, pieces: Pieces, patches: Patches) -> Iterator[bytes]:
-    """Yield the fragments of a frame, patched."""
+    """Yield the fragments of a frame with the patches applied."""
     patches.sort()
     at = number = 0
     for _, length in pieces:
@@ -221,7 +291,9 @@ def _written(data: FrameReader, pieces: Pieces, patches: Patches) -> Iterator[by
             stop = min(at + _CHUNK, end)
             part = bytearray(data.read(at, stop - at))
             if len(part) < stop - at:
-                raise HeldError("truncated", "the file became shorter while it was read")
+                raise HeldError(
+                    "truncated", "the file became shorter while it was read; send the study again"
+                )
             for patch in patches[number:]:
                 if patch.start >= stop:
                     break

@@ -1,4 +1,4 @@
-"""Pieces of a file read as one run of bytes, through a window of bounded size."""
+"""Read pieces of a file as one run of bytes, through a window of bounded size."""
 
 from __future__ import annotations
 
@@ -10,12 +10,20 @@ from typing import BinaryIO, NamedTuple
 from ...errors import HeldError
 
 _WINDOW = 1 << 18
-# Patches of one frame: more of them than this no writer makes.
+# The most patches of one frame; real images need far fewer.
 _MOST = 200_000
 
 
 class Patch(NamedTuple):
-    """Bytes that go: `put` stands in their place, and zeros behind it up to `end`."""
+    """Bytes of a frame to overwrite, with `put` and then zeros.
+
+    Attributes
+    ----------
+    start, end
+        The offset of the first byte in the frame, and the offset after the last.
+    put
+        The bytes to write first.
+    """
 
     start: int
     end: int
@@ -23,32 +31,52 @@ class Patch(NamedTuple):
 
 
 class Patches(list[Patch]):
-    """The patches of one frame, in any order; `samples` is how many it says it decodes to."""
+    """The patches of one frame, in any order.
+
+    Attributes
+    ----------
+    samples
+        How many samples the frame's own header declares; 0 if unknown.
+    """
 
     samples = 0
 
     def take_out(self, start: int, end: int, put: bytes = b"") -> None:
-        """Take out bytes from `start` up to `end`, if there are any.
+        """Add a patch, unless it is empty.
+
+        Parameters
+        ----------
+        start, end
+            The offset of the first byte in the frame, and the offset after the last.
+        put
+            The bytes to write first; zeros follow.
 
         Raises
         ------
         HeldError
-            ``pixels-unreadable``: there are more of them than any writer makes.
+            ``pixels-unreadable``: there are too many patches.
         """
         if start >= end:
             return
         if len(self) >= _MOST:
-            raise unreadable("it has more comments than can be taken out")
+            raise unreadable(f"a frame has more than {_MOST} comments or other parts to remove")
         self.append(Patch(start, end, put))
 
 
 class FrameReader:
-    """A frame's bytes, which may stand in several fragments.
+    """A frame's bytes, which may be spread over several fragments.
 
     Parameters
     ----------
+    stream
+        The file.
     pieces
-        Position in the file and length of each.
+        Position in the file and length in bytes of each fragment.
+
+    Attributes
+    ----------
+    size
+        The length of the frame in bytes.
     """
 
     def __init__(self, stream: BinaryIO, pieces: Sequence[tuple[int, int]]) -> None:
@@ -62,7 +90,20 @@ class FrameReader:
         self._window, self._at = b"", 0
 
     def read(self, at: int, count: int) -> bytes:
-        """Return bytes; fewer than `count` only at the end."""
+        """Return bytes of the frame.
+
+        Parameters
+        ----------
+        at
+            The offset of the first byte in the frame.
+        count
+            How many bytes; fewer are returned at the end of the frame.
+
+        Raises
+        ------
+        HeldError
+            ``truncated``: the file became shorter.
+        """
         offset = at - self._at
         if offset < 0 or offset + count > len(self._window):
             self._load(at, max(count, _WINDOW))
@@ -70,7 +111,17 @@ class FrameReader:
         return self._window[offset : offset + count]
 
     def read_int(self, at: int, count: int = 2, order: str = "big") -> int:
-        """Return the whole number at a place; what is behind the end counts as zeros."""
+        """Return an unsigned integer. Bytes after the end of the frame count as zeros.
+
+        Parameters
+        ----------
+        at
+            The offset of its first byte in the frame.
+        count
+            Its length in bytes.
+        order
+            The byte order, ``big`` or ``little``.
+        """
         data = self.read(at, count).ljust(count, b"\0")
         return int.from_bytes(data, "big" if order == "big" else "little")
 
@@ -86,7 +137,10 @@ class FrameReader:
                 self._stream.seek(position + inside)
                 part = self._stream.read(wanted)
                 if len(part) < wanted:
-                    raise HeldError("truncated", "the file became shorter while it was read")
+                    raise HeldError(
+                        "truncated",
+                        "the file became shorter while it was read; send the study again",
+                    )
                 parts.append(part)
                 at += wanted
                 count -= wanted
@@ -94,14 +148,18 @@ class FrameReader:
         self._window = parts[0] if len(parts) == 1 else b"".join(parts)
 
     def search(self, pattern: re.Pattern[bytes], at: int, longest: int, end: int = -1) -> int:
-        """Return where a pattern first stands at or behind `at`; -1 when it does not.
+        """Return the offset of the first match of a pattern, or -1.
 
         Parameters
         ----------
+        pattern
+            The pattern.
+        at
+            The offset in the frame to start from.
         longest
-            Length in bytes of the longest match.
+            The length in bytes of the longest match.
         end
-            Where to stop; the end of the data by default.
+            The offset to stop at, by default the end of the frame.
         """
         stop = self.size if end < 0 else min(end, self.size)
         while at < stop:
@@ -120,9 +178,12 @@ class FrameReader:
 
 
 def unreadable(why: str) -> HeldError:
-    """Return the reason for pixel data that its own grammar cannot read."""
+    """Return the refusal of pixel data that does not follow its format.
+
+    Its code is ``pixels-unreadable``.
+    """
     return HeldError(
         "pixels-unreadable",
-        f"the compressed pixel data cannot be read as its transfer syntax says: {why}; "
-        "have it written anew at its origin, or decompress it there",
+        f"the compressed pixel data does not follow its format: {why}; "
+        "have the file written anew at its origin, or decompress it there",
     )

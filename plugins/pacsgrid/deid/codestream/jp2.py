@@ -1,6 +1,7 @@
-"""JP2 files in place of a codestream (ITU-T T.800 Annex I): PS3.5 8.2.4 has no place for them.
+"""Parse JP2 files in place of a codestream (ITU-T T.800 Annex I).
 
-Decoders read them all the same. Boxes that say how to decode stay, others become free space.
+PS3.5 8.2.4 does not allow them, but decoders read them. Boxes that decoding needs stay, the others
+become free space.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ _WHOLE = frozenset((b"bpcc", b"pclr", b"cmap", b"cdef"))
 
 
 def find_removable(data: FrameReader) -> Patches:
-    """Find what the boxes hold beside the image; see `jpeg2000.find_removable`."""
+    """Return what the boxes hold beside the image; see `jpeg2000.find_removable`."""
     patches = Patches()
     if not _boxes(data, 0, data.size, patches):
         raise unreadable("a JP2 file has no codestream")
@@ -22,7 +23,7 @@ def find_removable(data: FrameReader) -> Patches:
 
 
 def _boxes(data: FrameReader, at: int, end: int, patches: Patches) -> int:
-    """Go through boxes; return how many codestreams there were."""
+    """Collect the patches of boxes; return the number of codestreams found."""
     found = 0
     while at + 8 <= end:
         length, kind, head = data.read_int(at, 4), data.read(at + 4, 4), 8
@@ -31,8 +32,8 @@ def _boxes(data: FrameReader, at: int, end: int, patches: Patches) -> int:
         stop = at + length if length else end
         if stop < at + head or stop > end:
             if found:
-                break  # what stands behind the last box
-            raise unreadable("a box is cut short")
+                break  # data after the last box
+            raise unreadable("a box of a JP2 file is cut short")
         start = at + head
         if kind == b"jp2c" and not found:
             found = 1
@@ -44,7 +45,7 @@ def _boxes(data: FrameReader, at: int, end: int, patches: Patches) -> int:
         elif kind == b"colr" and data.read_int(start, 1) == 1:
             patches.take_out(start + 7, stop)
         elif kind == b"colr":
-            patches.take_out(start + 3, stop)  # a profile, with its texts
+            patches.take_out(start + 3, stop)  # an ICC profile, which contains texts
         elif kind == b"ftyp":
             _brands(data, start, stop, patches)
         elif kind in _FIXED:

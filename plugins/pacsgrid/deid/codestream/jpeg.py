@@ -1,7 +1,7 @@
-"""JPEG and JPEG-LS (ITU-T T.81 Annex B, T.87 Annex C): what no decoder needs.
+"""Find what decoders of JPEG and JPEG-LS do not need (ITU-T T.81 Annex B, T.87 Annex C).
 
-Kept are frame and scan headers, the tables that a scan uses, entropy-coded segments, and of
-application segments the fields that say how colours were transformed.
+Frame and scan headers stay, with the tables that a scan uses and the entropy-coded segments. Of
+application segments only the fields that declare the colour transform stay.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _LOSSLESS = frozenset((0xC3, 0xC7, 0xCB, 0xCF, _SOF_LS))
 _SEQUENTIAL = frozenset((0xC0, 0xC1, 0xC9))
 # Markers without a length: RSTn, SOI, TEM.
 _ALONE = frozenset((*range(0xD0, 0xD9), 0x01))
-# The end of an entropy-coded segment: in T.81 zeros are stuffed behind FF, in T.87 a zero bit.
+# The end of an entropy-coded segment: after FF, T.81 stuffs a zero byte and T.87 a zero bit.
 _END = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _END_LS = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")
 _MARKER = re.compile(rb"\xff[^\x00\xff]")
-# What of an application segment says how to decode, by its marker and first bytes.
+# How many bytes of an application segment decoding needs, by its marker and first bytes.
 _APPLICATION = (
     (0xE0, b"JFIF\0", 14),  # T.871 10.1: version and density; the thumbnail goes
     (0xEE, b"Adobe", 12),  # T.872 6.5.3: the colour transform
@@ -37,7 +37,7 @@ _APPLICATION = (
 
 @dataclass
 class _Table:
-    """A table as it was defined: where its values stand, and whether a scan uses it."""
+    """The position of a table's values, and whether a scan uses it."""
 
     start: int
     end: int
@@ -61,7 +61,7 @@ class _Frame:
         self.defined.append(table)
 
     def set_lines(self, lines: int) -> None:
-        """Note the number of lines; 0 in a frame header that leaves it to a DNL segment."""
+        """Record the number of lines; 0 if the frame header leaves it to a DNL segment."""
         self.lines = max(self.lines, lines)
         self.samples = max(self.samples, lines * self.row_samples)
 
@@ -76,20 +76,21 @@ def find_removable(data: FrameReader) -> Patches:
     Raises
     ------
     HeldError
-        ``pixels-unreadable``: it is no JPEG, or a segment that decoding needs is cut short.
+        ``pixels-unreadable``: the data is not JPEG, has no image or no number of lines, or a
+        segment that decoding needs is cut short.
     """
     patches, frame, at = Patches(), _Frame(), 0
     if data.read(0, 2) != SOI:
-        raise unreadable("a frame does not begin as a JPEG does")
+        raise unreadable("a frame does not begin with a JPEG marker")
     while at < data.size:
         here = at if data.read(at, 1) == b"\xff" else data.search(_MARKER, at, 2)
         if here < 0:
-            # Decoders skip what stands where a marker should.
+            # Decoders skip other bytes where a marker is due.
             patches.take_out(at, data.size)
             break
         patches.take_out(at, here)
         at = here
-        # Any number of fill bytes stands before a marker (T.81 B.1.1.2).
+        # Any number of fill bytes may precede a marker (T.81 B.1.1.2).
         while (code := data.read(at + 1, 1)) == b"\xff":
             run = data.read(at, 4096)
             at += max(1, len(run) - len(run.lstrip(b"\xff")) - 1)
@@ -105,14 +106,14 @@ def find_removable(data: FrameReader) -> Patches:
         elif code[0] in _ALONE:
             at += 2
         elif code[0] < 0xC0:
-            raise unreadable("a frame has a marker that is reserved")
+            raise unreadable("a frame has a reserved marker")
         else:
             at = _segment(data, at, code[0], frame, patches)
     if not frame.process or not frame.scans:
         raise unreadable("a frame has no image")
     if not frame.lines:
-        # Some decoders read on for ever, into memory without end (T.81 B.2.5).
-        raise unreadable("a frame does not say how many rows it has")
+        # Some decoders never stop reading such a frame and exhaust the memory (T.81 B.2.5).
+        raise unreadable("a frame does not declare its number of lines")
     patches.samples = frame.samples
     for table in frame.defined:
         if not table.used:
@@ -152,7 +153,7 @@ def _segment(data: FrameReader, at: int, marker: int, frame: _Frame, patches: Pa
     elif marker == _DAC:
         used = len(body) - len(body) % 2
     elif frame.process == _SOF_LS and marker == _DRI:
-        used = min(len(body), 4)  # T.87 C.2.5: of two to four bytes
+        used = min(len(body), 4)  # two to four bytes (T.87 C.2.5)
     else:
         used = 2
     patches.take_out(start + used, end)
@@ -160,7 +161,7 @@ def _segment(data: FrameReader, at: int, marker: int, frame: _Frame, patches: Pa
 
 
 def _kept(marker: int, body: bytes) -> int:
-    """Return how many bytes of an application segment say how to decode."""
+    """Return how many bytes of an application segment decoding needs."""
     for code, prefix, length in _APPLICATION:
         if marker == code and body.startswith(prefix):
             return length
@@ -199,7 +200,7 @@ def _huffman(body: bytes, start: int, frame: _Frame) -> int:
         length = sum(body[at + 1 : at + 17])
         if at + 17 + length > len(body):
             break
-        # The numbers of codes stay: they say where the next table stands.
+        # The numbers of codes stay, since they locate the next table.
         frame.define(
             "ac" if body[at] >> 4 else "dc", body[at] & 15, start + at + 17,
             start + at + 17 + length,
@@ -217,7 +218,7 @@ def _extension(body: bytes, start: int, frame: _Frame) -> int:
         frame.define("map", body[1], start + 3, start + len(body))
         return len(body)
     if kind == 4 and len(body) >= 2:
-        # Rows and columns that need more than two bytes.
+        # Oversize images: rows and columns of more than two bytes.
         frame.samples, frame.lines = 1 << 32, 1
         return 2 + 2 * body[1]
     return 1
@@ -232,7 +233,8 @@ def _scan(
     selection = start + 1 + 2 * count
     patches.take_out(selection + 3, end)
     if frame.process in _SEQUENTIAL and frame.bits == 12 and body[2 + 2 * count] != 63:
-        # Some writers leave empty what can have one value (T.81 Table B.3), and some decoders mind.
+        # The end of spectral selection must be 63 (T.81 Table B.3). Some writers leave it 0, which
+        # some decoders refuse.
         patches.take_out(selection + 1, selection + 2, b"\x3f")
     frame.scans += 1
     for n in range(count):

@@ -1,4 +1,4 @@
-"""JPEG 2000 and HTJ2K (ITU-T T.800 Annex A, T.814 Annex A): what no decoder needs.
+"""Find what decoders of JPEG 2000 and HTJ2K do not need (ITU-T T.800 Annex A, T.814 Annex A).
 
 Marker segments that decoding does not need become comments of zeros.
 """
@@ -16,7 +16,7 @@ _SIZ, _COD, _COC, _QCD, _QCC, _RGN, _POC, _CAP = (
 )  # fmt: skip
 _TLM, _PLT, _PPM, _PPT, _CRG, _COM = 0x55, 0x58, 0x60, 0x61, 0x63, 0x64
 _SOT, _SOD, _EOC = 0x90, 0x93, 0xD9
-# Part 2's transforms and their arrays (T.801 Annex A), where SIZ says that they are used.
+# Part 2's transforms and their arrays (T.801 Annex A), where SIZ declares them.
 _PART2 = frozenset(range(0x70, 0x7B))
 _NEEDED = frozenset((_SIZ, _COD, _COC, _QCD, _QCC, _RGN, _POC, _CAP, _PPM, _PPT))
 _END = re.compile(rb"\xff\xd9")
@@ -25,7 +25,7 @@ _FEW = 1 << 20
 
 @dataclass
 class _Stream:
-    """What the main header says, and what stood where."""
+    """Facts from the headers of a codestream, and positions of what is judged at its end."""
 
     components: int = 1
     part2: bool = False
@@ -38,15 +38,28 @@ class _Stream:
 def find_removable(data: FrameReader, start: int = 0, end: int = -1) -> Patches:
     """Find what a codestream holds beside its image.
 
+    Parameters
+    ----------
+    data
+        The frame.
+    start, end
+        The offset of the codestream in the frame, and the offset after it. By default it is the
+        whole frame.
+
+    Returns
+    -------
+    Patches
+        The bytes to overwrite.
+
     Raises
     ------
     HeldError
-        ``pixels-unreadable``: it is no JPEG 2000 codestream, or is cut short in a header.
+        ``pixels-unreadable``: the data is not a JPEG 2000 codestream, or a header is cut short.
     """
     end = data.size if end < 0 else end
     patches, stream = Patches(), _Stream()
     if data.read(start, 2) != SOC:
-        raise unreadable("a frame does not begin as a JPEG 2000 codestream does")
+        raise unreadable("a frame does not begin with a JPEG 2000 marker")
     at = _header(data, start + 2, end, stream, patches, _SOT)
     while at < end and data.read(at, 2) == b"\xff\x90":
         at = _tile_part(data, at, end, stream, patches)
@@ -64,7 +77,7 @@ def find_removable(data: FrameReader, start: int = 0, end: int = -1) -> Patches:
 
 
 def _comment(at: int, end: int, patches: Patches) -> None:
-    """Make a comment of zeros of a marker segment; its length stays."""
+    """Turn a marker segment into a comment of zeros with the same length."""
     patches.take_out(at + 1, at + 2, b"\x64")
     patches.take_out(at + 4, end)
 
@@ -72,7 +85,7 @@ def _comment(at: int, end: int, patches: Patches) -> None:
 def _header(
     data: FrameReader, at: int, end: int, stream: _Stream, patches: Patches, last: int
 ) -> int:
-    """Read the marker segments of a header up to its last marker; return where that is."""
+    """Read the marker segments of a header; return the offset of its last marker."""
     packets: list[tuple[int, int]] = []
     while at + 2 <= end:
         code = data.read(at, 2)
@@ -89,7 +102,7 @@ def _header(
         if stop < at + 4 or stop > end or marker in (_SOT, _SOD, _EOC):
             raise unreadable("the header of a codestream is cut short")
         if marker == _COM:
-            # Two bytes say what kind of comment it is (T.800 A.9.2).
+            # The registration value of the comment stays (two bytes, T.800 A.9.2).
             patches.take_out(at + 6, stop)
         elif marker == _TLM:
             stream.tlm.append((at, stop))
@@ -138,7 +151,7 @@ def _needed(
 
 
 def _trim_steps(start: int, stop: int, style: int, stream: _Stream, patches: Patches) -> None:
-    """Cut quantisation steps behind those of the deepest decomposition (T.800 A.6.4)."""
+    """Remove quantisation steps beyond the deepest decomposition level (T.800 A.6.4)."""
     if stream.part2 or stream.levels > 32:
         return
     bands = 3 * stream.levels + 1
@@ -147,18 +160,18 @@ def _trim_steps(start: int, stop: int, style: int, stream: _Stream, patches: Pat
 
 
 def _tile_part(data: FrameReader, at: int, end: int, stream: _Stream, patches: Patches) -> int:
-    """Read a tile-part; return where it ends (T.800 A.4.2)."""
+    """Read a tile-part (T.800 A.4.2); return the offset after it."""
     length = data.read_int(at + 6, 4)
     tile = data.read_int(at + 4)
     first = at + 2 + data.read_int(at + 2)
     if first != at + 12:
-        raise unreadable("the header of a tile-part is not of its length")
+        raise unreadable("the header of a tile-part has a wrong length")
     stop = at + length if length else end
     if length and stop > end:
         stop = end
     body = _header(data, first, stop, stream, patches, _SOD) + 2
     if not length or at + length > end:
-        # Up to the end of the codestream, which no coded data can contain.
+        # The tile-part reaches to the end marker, which coded data cannot contain.
         found = data.search(_END, body, 2, end)
         stop = found if found >= 0 else end
     stream.parts.append((tile, stop - at))
@@ -168,7 +181,7 @@ def _tile_part(data: FrameReader, at: int, end: int, stream: _Stream, patches: P
 def _check_packets(
     data: FrameReader, packets: list[tuple[int, int]], sod: int, end: int, patches: Patches
 ) -> None:
-    """Keep lengths of packets (T.800 A.7.3) when they are numbers, each cut off at its end."""
+    """Remove packet lengths (T.800 A.7.3) that are malformed or exceed the tile-part."""
     for at, stop in packets:
         body = data.read(at + 5, stop - at - 5)
         total = value = 0
@@ -181,7 +194,7 @@ def _check_packets(
 
 
 def _true_lengths(data: FrameReader, at: int, stop: int, stream: _Stream) -> bool:
-    """Tell whether tile-part lengths (T.800 A.7.1) are those of the tile-parts that follow."""
+    """Return whether the tile-part lengths (T.800 A.7.1) are those of actual tile-parts."""
     style = data.read_int(at + 5, 1)
     wide, long = style >> 4 & 3, 4 if style & 0x40 else 2
     body = data.read(at + 6, stop - at - 6)

@@ -1,6 +1,6 @@
-"""MP4 files in place of a video stream (ISO/IEC 14496-12, PS3.5 8.2.7): boxes that tell of others.
+"""Find what decoders of MP4 files do not need (ISO/IEC 14496-12, PS3.5 8.2.7).
 
-Boxes that say how to find and decode samples stay, others become free space.
+Boxes that locate and describe samples stay, the others become free space.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def find_removable(data: FrameReader) -> Patches:
     Raises
     ------
     HeldError
-        ``pixels-unreadable``: a box is cut short, or there is no media data.
+        ``pixels-unreadable``: a box is cut short, or there is no media data (``mdat``).
     """
     patches = Patches()
     if not _boxes(data, 0, data.size, patches, 0):
@@ -44,8 +44,8 @@ def _boxes(data: FrameReader, at: int, end: int, patches: Patches, depth: int) -
         stop = at + length if length else end
         if stop < at + head or stop > end:
             if media:
-                break  # what stands behind the last box
-            raise unreadable("a box is cut short")
+                break  # data after the last box
+            raise unreadable("a box of an MP4 file is cut short")
         start = at + head
         media += kind == b"mdat"
         if kind in _NESTED and depth < _DEPTH:
@@ -66,7 +66,7 @@ def _boxes(data: FrameReader, at: int, end: int, patches: Patches, depth: int) -
 
 
 def _descriptions(data: FrameReader, start: int, stop: int, patches: Patches) -> None:
-    """Take the compressor's name out of the descriptions of samples (12.1.3)."""
+    """Remove the compressor's name from the sample descriptions (12.1.3)."""
     at = start + 8
     while at + 8 <= stop and (length := data.read_int(at, 4)) >= 8:
         kind = data.read(at + 4, 4)

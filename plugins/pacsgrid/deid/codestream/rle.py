@@ -1,4 +1,4 @@
-"""RLE (PS3.5 Annex G): a header of offsets, and segments of which each pixel's byte is a part."""
+"""Find what decoders of RLE do not need (PS3.5 Annex G)."""
 
 from __future__ import annotations
 
@@ -15,20 +15,29 @@ def find_removable(data: FrameReader, segments: int, pixels: int) -> Patches:
 
     Parameters
     ----------
-    segments, pixels
-        How many segments a frame has, and bytes a segment decodes to; 0 when nobody knows.
+    data
+        The frame.
+    segments
+        How many segments a frame has, 0 if unknown.
+    pixels
+        How many bytes a segment decodes to, 0 if unknown.
+
+    Returns
+    -------
+    Patches
+        The bytes to overwrite.
 
     Raises
     ------
     HeldError
-        ``pixels-unreadable``: its header is not one of RLE.
+        ``pixels-unreadable``: the frame has no valid RLE header (PS3.5 G.5).
     """
     patches = Patches()
     count = data.read_int(0, 4, "little")
     offsets = [data.read_int(4 + 4 * n, 4, "little") for n in range(min(count, 15))]
     ascending = all(one < other for one, other in pairwise(offsets))
     if not 1 <= count <= 15 or not ascending or offsets[0] < _HEADER or offsets[-1] > data.size:
-        raise unreadable("a frame has no header of RLE segments")
+        raise unreadable("a frame has no valid RLE header")
     patches.take_out(4 + 4 * count, _HEADER)
     patches.take_out(_HEADER, offsets[0])
     for number, (start, end) in enumerate(zip(offsets, [*offsets[1:], data.size], strict=True)):
@@ -40,7 +49,7 @@ def find_removable(data: FrameReader, segments: int, pixels: int) -> Patches:
 
 
 def _end(data: FrameReader, start: int, end: int, pixels: int) -> int:
-    """Return where the bytes stop that decode to a segment's pixels (PS3.5 G.3.2)."""
+    """Return the offset after the bytes that decode to a segment's pixels (PS3.5 G.3.2)."""
     at, made = start, 0
     while at < end and made < pixels:
         chunk = data.read(at, min(_CHUNK, end - at))

@@ -1,6 +1,7 @@
-"""Video (PS3.5 8.2.5 to 8.2.8): elementary streams, and files of boxes around them.
+"""Find what decoders of video do not need (PS3.5 8.2.5 to 8.2.8).
 
-Units that no decoder needs become zeros, start code and all: between units zeros mean nothing.
+Units of an elementary stream that decoding does not need become zeros, their start codes included.
+Zeros between units have no meaning. MP4 files are left to `mp4`.
 """
 
 from __future__ import annotations
@@ -11,44 +12,57 @@ from . import mp4
 from .frame_reader import FrameReader, Patches, unreadable
 
 _START = re.compile(rb"\x00\x00\x01")
-# ISO/IEC 13818-2 6.2.1: all but slices. User data, reserved and system start codes go whole;
-# behind the end of a sequence another may follow, but nothing else.
+# All start codes but those of slices (ISO/IEC 13818-2 6.2.1). User data, reserved and system units
+# are removed whole. After the end of a sequence only another sequence may follow.
 _MPEG2 = re.compile(rb"\x00\x00\x01[\x00\xb0-\xff]")
 _PICTURE, _SEQUENCE, _ERROR, _EXTENSION, _SEQUENCE_END, _GROUP = 0, 0xB3, 0xB4, 0xB5, 0xB7, 0xB8
 _LONGEST = {_PICTURE: 5, _SEQUENCE_END: 0, _ERROR: 0, _GROUP: 4}
-# Extensions by their number (6.2.2.3 to 6.2.3.6): sequence, its display and scaling, matrices,
-# picture display and coding, its scaling; a copyright's is none of a decoder's.
+# Greatest length in bytes of an extension by its number (6.2.2.3 to 6.2.3.6): sequence, sequence
+# display and scaling, matrices, picture display, coding and scaling. The copyright extension (4)
+# is removed.
 _EXTENSIONS = {1: 6, 2: 8, 3: 257, 5: 9, 7: 14, 8: 7, 9: 5, 10: 4}
 _MPEG2_SYNTAXES = ("100", "101")
 _HEVC_SYNTAXES = ("107", "108")
-# What may precede a start code: zeros.
+# How much of a unit of supplemental information is read, in bytes.
 _CHUNK = 1 << 16
-# Units of coded video by type (T-REC H.264 Table 7-1, H.265 Table 7-1) and those whose bytes are
-# fixed: access unit delimiter, end of sequence, end of stream.
+# Types of NAL units with coded video (H.264 Table 7-1, H.265 Table 7-1), and lengths of those with
+# a fixed one: access unit delimiter, end of sequence, end of stream.
 _H264 = frozenset((*range(1, 6), 7, 8, 13, 14, 15, 19, 20, 21))
 _H264_FIXED = {9: 2, 10: 1, 11: 1}
 _HEVC = frozenset((*range(10), *range(16, 22), 32, 33, 34))
 _HEVC_FIXED = {35: 3, 36: 2, 37: 2}
 _H264_SEI, _HEVC_SEI = frozenset((6,)), frozenset((39, 40))
-# Messages that decoders use: buffering and picture timing, recovery points, the display's colour
-# volume and light levels (H.264 Annex D, H.265 Annex D).
+# SEI messages that decoders use: buffering and picture timing, recovery points, colour volume of
+# the display and light levels (H.264 Annex D, H.265 Annex D).
 _MESSAGES = frozenset((0, 1, 6, 129, 132, 137, 144, 147))
 
 
 def find_removable(data: FrameReader, syntax: str) -> Patches:
     """Find what a video holds beside its pictures.
 
+    Parameters
+    ----------
+    data
+        The video.
+    syntax
+        The transfer syntax UID.
+
+    Returns
+    -------
+    Patches
+        The bytes to overwrite.
+
     Raises
     ------
     HeldError
-        ``pixels-unreadable``: it is neither an elementary stream nor a file of boxes.
+        ``pixels-unreadable``: the video is neither an elementary stream nor an MP4 file.
     """
     first = data.read(0, 12)
     number = syntax.removeprefix("1.2.840.10008.1.2.4.").split(".")[0]
     if first[4:8] == b"ftyp":
         return mp4.find_removable(data)
     if first[:1] == b"\x47" or first[4:5] == b"\x47" or first.startswith(b"\0\0\1\xba"):
-        raise unreadable("a transport or program stream is not taken apart here")
+        raise unreadable("it is an MPEG transport or program stream, which is not supported")
     at = data.search(_START, 0, 3)
     if at < 0:
         raise unreadable("a video has no start code")
@@ -71,13 +85,13 @@ def _mpeg2(data: FrameReader, at: int, patches: Patches) -> None:
         elif code == _EXTENSION:
             longest = _EXTENSIONS.get(data.read_int(start, 1) >> 4, -4)
         else:
-            longest = _LONGEST.get(code, -4)  # with its start code
+            longest = _LONGEST.get(code, -4)  # -4: the start code goes too
         patches.take_out(start + longest, end)
         at = end
 
 
 def _sequence_header(body: bytes) -> int:
-    """Return the length of a sequence header with its matrices (6.2.2.1)."""
+    """Return the length in bytes of a sequence header with its matrices (6.2.2.1)."""
     length = 8
     if len(body) > 7 and body[7] & 2:
         length += 64
@@ -87,7 +101,7 @@ def _sequence_header(body: bytes) -> int:
 
 
 def _units(data: FrameReader, at: int, hevc: bool, patches: Patches) -> None:
-    """Go through the units of a byte stream (H.264 and H.265, Annex B)."""
+    """Collect the patches of a byte stream's NAL units (H.264 and H.265, Annex B)."""
     while at >= 0:
         end = data.search(_START, at + 3, 3)
         stop = data.size if end < 0 else end
@@ -106,7 +120,7 @@ def _units(data: FrameReader, at: int, hevc: bool, patches: Patches) -> None:
 
 
 def _harmless(body: bytes) -> bool:
-    """Tell whether supplemental information has messages alone that decoders use (7.3.2.3)."""
+    """Return whether an SEI unit has only messages that decoders use (H.264 7.3.2.3)."""
     body = body.replace(b"\0\0\3", b"\0\0").rstrip(b"\0")
     at = 0
     while at < len(body) and body[at:] != b"\x80":

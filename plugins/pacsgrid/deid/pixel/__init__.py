@@ -1,4 +1,4 @@
-"""Clean Pixel Data (PS3.15 E.3.1): burned-in text found and blanked, the rest of the bytes kept."""
+"""Clean Pixel Data (PS3.15 E.3.1): find burned-in text and blank it, keeping all other bytes."""
 
 from __future__ import annotations
 

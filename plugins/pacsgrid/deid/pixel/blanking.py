@@ -1,4 +1,4 @@
-"""Blanking in place: the boxes become black, every other bit stays as it was."""
+"""Blank boxes of frames in place; every other bit stays unchanged."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.dataset import Dataset
 from pydicom.pixels import apply_color_lut
 
 from .boxes import Box
@@ -13,12 +14,23 @@ from .frame_source import Frames, unreadable
 from .overlays import clear_unused_bits
 
 
-def blank_values(values: NDArray[Any], boxes: list[Box], photometric: str, ds: Any) -> None:
+def blank_values(values: NDArray[Any], boxes: list[Box], photometric: str, ds: Dataset) -> None:
     """Blank boxes of one decoded frame, in place.
 
-    Grey becomes the frame's own darkest value (PS3.3 C.7.6.3.1.2: the brightest stored one when
-    it is MONOCHROME1), so that no value appears that was not there; colour becomes black, a
-    palette's image its darkest entry.
+    Grey becomes the darkest shade in the frame, so that no new value appears (PS3.3 C.7.6.3.1.2:
+    in MONOCHROME1 the highest value is the darkest). Colour becomes black. Indices of a palette
+    become that of its darkest entry.
+
+    Parameters
+    ----------
+    values
+        The stored values, rows by columns or rows by columns by 3.
+    boxes
+        What to blank, in pixels of the frame.
+    photometric
+        The photometric interpretation of `values`.
+    ds
+        The image's header.
     """
     black: Any
     if values.ndim == 3:
@@ -34,14 +46,23 @@ def blank_values(values: NDArray[Any], boxes: list[Box], photometric: str, ds: A
 
 
 def blank_native(data: bytearray, boxes: list[Box], frames: Frames, unused: bool = False) -> None:
-    """Blank boxes of one uncompressed frame as it stands in the file, in place.
+    """Blank boxes of one uncompressed frame, in place.
 
-    With `unused` the bits outside the stored ones are cleared too.
+    Parameters
+    ----------
+    data
+        The frame's bytes as the file has them.
+    boxes
+        What to blank, in pixels of the frame.
+    frames
+        The image that the frame belongs to.
+    unused
+        Whether to clear the bits outside BitsStored (0028,0101) too.
 
     Raises
     ------
     HeldError
-        ``pixels-unreadable``: its layout is one that cannot be written back.
+        ``pixels-unreadable``: the layout of the frame is not supported.
     """
     if frames.bits % 8:
         raise unreadable(f"{frames.bits} bits per sample cannot be blanked", frames.syntax)
@@ -50,7 +71,7 @@ def blank_native(data: bytearray, boxes: list[Box], frames: Frames, unused: bool
     raw = np.frombuffer(data, np.uint8)
     if swapped:
         if len(data) % 2:
-            raise unreadable("big endian frames of odd length cannot be blanked", frames.syntax)
+            raise unreadable("big-endian frames of odd length cannot be blanked", frames.syntax)
         raw = raw.reshape(-1, 2)[:, ::-1].reshape(-1)
     if frames.subsampled:
         _blank_subsampled(raw.reshape(frames.rows, frames.columns // 2, 4), boxes)
@@ -70,7 +91,19 @@ def blank_native(data: bytearray, boxes: list[Box], frames: Frames, unused: bool
 
 
 def blank_bits(value: bytes, boxes: list[list[Box]], frames: Frames) -> bytes:
-    """Return frames of one bit a pixel (PS3.5 8.1.1) with boxes blanked, zeros behind the last."""
+    """Return frames of one bit a pixel (PS3.5 8.1.1) with boxes blanked.
+
+    The bits after the last frame become zero.
+
+    Parameters
+    ----------
+    value
+        The value of the pixel data element.
+    boxes
+        What to blank in each frame, in pixels.
+    frames
+        The image.
+    """
     size = frames.rows * frames.columns
     data = np.frombuffer(value, np.uint8).copy()
     for number, here in enumerate(boxes):
@@ -100,11 +133,11 @@ def _type(frames: Frames, little: bool) -> np.dtype[Any]:
 
 def _blank_subsampled(pairs: NDArray[np.uint8], boxes: list[Box]) -> None:
     for box in boxes:
-        # Two pixels share a pair's colour: both go.
+        # Two pixels share their colour, so both are blanked.
         pairs[box.top : box.bottom, box.left // 2 : -(-box.right // 2)] = (0, 0, 128, 128)
 
 
-def _darkest_entry(ds: Any, values: NDArray[Any]) -> int:
+def _darkest_entry(ds: Dataset, values: NDArray[Any]) -> int:
     entries, first = (int(v) for v in ds.RedPaletteColorLookupTableDescriptor[:2])
     last = min(first + (entries or 65536), int(np.iinfo(values.dtype).max) + 1)
     ramp = np.arange(first, last, dtype=values.dtype).reshape(1, -1)

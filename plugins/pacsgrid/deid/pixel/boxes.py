@@ -9,7 +9,15 @@ from math import ceil, floor
 
 @dataclass(frozen=True, order=True)
 class Box:
-    """A rectangle of pixels: columns `left` to `right`, rows `top` to `bottom`, ends excluded."""
+    """A rectangle in a frame, in pixels from the upper left corner.
+
+    Parameters
+    ----------
+    left, top
+        The first column and the first row.
+    right, bottom
+        The column and the row after the last.
+    """
 
     left: int
     top: int
@@ -17,22 +25,42 @@ class Box:
     bottom: int
 
     def clipped(self, rows: int, columns: int) -> Box | None:
-        """Return the part of it inside a frame, None when there is none."""
+        """Return the part of the box inside a frame, or None.
+
+        Parameters
+        ----------
+        rows, columns
+            The size of the frame in pixels.
+        """
         box = Box(
             max(0, self.left), max(0, self.top), min(columns, self.right), min(rows, self.bottom)
         )
         return box if box.left < box.right and box.top < box.bottom else None
 
     def grown(self, across: int, down: int) -> Box:
-        """Return it with a margin of that many pixels on each side."""
+        """Return the box with a margin on each side.
+
+        Parameters
+        ----------
+        across
+            The margin to the left and right, in pixels.
+        down
+            The margin above and below, in pixels.
+        """
         return Box(self.left - across, self.top - down, self.right + across, self.bottom + down)
 
     def moved(self, right: int, down: int) -> Box:
-        """Return it at another place."""
+        """Return the box moved.
+
+        Parameters
+        ----------
+        right, down
+            How far to move it, in pixels.
+        """
         return Box(self.left + right, self.top + down, self.right + right, self.bottom + down)
 
     def scaled(self, factor: float) -> Box:
-        """Return it in an image enlarged by that factor, rounded outwards."""
+        """Return the box in an image scaled by `factor`, rounded outwards."""
         return Box(
             floor(self.left * factor),
             floor(self.top * factor),
@@ -41,7 +69,7 @@ class Box:
         )
 
     def contains(self, other: Box) -> bool:
-        """Tell whether the other lies inside this one."""
+        """Return whether the other box lies inside this one."""
         return (
             self.left <= other.left
             and self.top <= other.top
@@ -50,7 +78,7 @@ class Box:
         )
 
     def overlaps(self, other: Box) -> bool:
-        """Tell whether the two share a pixel."""
+        """Return whether the two boxes share a pixel."""
         return (
             self.left < other.right
             and other.left < self.right
@@ -60,7 +88,7 @@ class Box:
 
 
 def without_inner(boxes: Iterable[Box]) -> list[Box]:
-    """Return the boxes in order, leaving out each that lies inside another."""
+    """Return the boxes in order, without those that lie inside another."""
     kept: list[Box] = []
     for box in sorted(set(boxes), key=lambda b: (b.left - b.right) * (b.bottom - b.top)):
         if not any(other.contains(box) for other in kept):

@@ -1,4 +1,4 @@
-"""Clean Pixel Data (PS3.15 E.3.1) of one file: hold, look, blank, and say so in the header."""
+"""Clean the pixel data of one file (PS3.15 E.3.1) and declare it in the header."""
 
 from __future__ import annotations
 
@@ -40,13 +40,15 @@ class CleaningResult:
     Attributes
     ----------
     looked
-        Whether they were searched; nothing is known of text in them otherwise.
+        Whether the pixels were searched for text.
     element
-        The bytes of the new pixel data element, None when the old one can be copied.
+        Yields the bytes of the new pixel data element. None if the old one can be copied.
     syntax
-        The transfer syntax, when it is no longer the source's.
+        The new transfer syntax, None if it stays the source's.
     features
-        RecognizableVisualFeatures, when it is known.
+        The value of RecognizableVisualFeatures (0028,0302), None if unknown.
+    changes
+        Functions that change the anonymised header to match the new pixels.
     """
 
     looked: bool = False
@@ -55,8 +57,8 @@ class CleaningResult:
     features: str | None = None
     changes: list[Callable[[Any], None]] = field(default_factory=list)
 
-    def declare(self, ds: Any) -> None:
-        """Write into the anonymised header what was done to the pixels."""
+    def declare(self, ds: Dataset) -> None:
+        """Record in the anonymised header what was done to the pixels."""
         for change in self.changes:
             change(ds)
         if self.features:
@@ -71,26 +73,31 @@ class CleaningResult:
 
 
 def clean_pixels(
-    stream: BinaryIO, ds: Any, span: PixelSpan | None, settings: PixelSettings
+    stream: BinaryIO, ds: Dataset, span: PixelSpan | None, settings: PixelSettings
 ) -> CleaningResult:
-    """Look at an image's pixels where the profile wants that, and prepare their blanking.
+    """Search an image's pixels for text if the profile asks for it, and prepare the blanking.
 
     Parameters
     ----------
     stream
         The file.
     ds
-        Its header, as it came; of a deflated file with the pixel data.
+        Its original header. For a deflated file it includes the pixel data.
     span
-        Where the pixel data stands in the file, None when there is none or the file is deflated.
+        The position of the pixel data in the file, None if there is none or the file is deflated.
     settings
-        The profile's part on pixels.
+        The part ``pixels`` of the profile.
+
+    Returns
+    -------
+    CleaningResult
+        What was decided. The new pixels are made when its `element` is called.
 
     Raises
     ------
     HeldError
-        ``pixels-unreadable``: they must be looked at and cannot be. ``overlay-in-pixels``: they
-        hide an overlay where it cannot be cleared.
+        ``pixels-unreadable``: the pixels must be searched but cannot be decoded.
+        ``overlay-in-pixels``: an overlay in unused bits of the pixels cannot be cleared.
     """
     made = CleaningResult(features=visual_features(ds))
     syntax = UID(ds.file_meta.TransferSyntaxUID)
@@ -107,7 +114,8 @@ def clean_pixels(
     if hidden and (not frames.native or frames.bits not in (8, 16, 32)):
         raise HeldError(
             "overlay-in-pixels",
-            "an overlay stands in unused bits of compressed pixels; convert it to overlay data",
+            "an overlay is stored in unused bits of the pixels (PS3.5 8.1.2, retired), where it "
+            "cannot be cleared; convert it to Overlay Data (60xx,3000) at its origin",
         )
     boxes = _boxes(frames, known_regions(ds, settings)) if made.looked else [[]] * frames.count
     if any(boxes):
@@ -124,7 +132,7 @@ def clean_pixels(
 
 
 def _boxes(frames: Frames, fixed: list[Box]) -> list[list[Box]]:
-    """Return what to blank in each frame."""
+    """Return the boxes to blank in each frame."""
     finder = StaticTextFinder()
     per_frame = [finder.find(shown) for shown in frames.iter_displayed()]
     always = [*fixed, *shared_boxes(per_frame, frames.rows, frames.columns)]
@@ -141,12 +149,14 @@ def _native(frames: Frames, boxes: list[list[Box]], hidden: bool) -> Iterator[by
     for here in boxes:
         data = bytearray(stream.read(frames.frame_bytes))
         if len(data) < frames.frame_bytes:
-            raise HeldError("truncated", "the file became shorter while it was read")
+            raise HeldError(
+                "truncated", "the file became shorter while it was read; send the study again"
+            )
         if here or hidden:
             blank_native(data, here, frames, hidden)
         yield bytes(data)
     left = span.end - stream.tell()
-    while left:  # what stands behind the last pixel (PS3.5 8.1.1)
+    while left:  # zeros replace what follows the last pixel (PS3.5 8.1.1)
         yield bytes(min(_CHUNK, left))
         left -= min(_CHUNK, left)
 
@@ -163,7 +173,7 @@ def _declare_compressed(frames: Frames) -> Callable[[Any], None]:
     first = next(frames.iter_decoded())
     photometric = stored_as(first.photometric, frames.samples, lossless_syntax(frames.syntax))
 
-    def declare(ds: Any) -> None:
+    def declare(ds: Dataset) -> None:
         declare_loss(ds, frames)
         ds.PhotometricInterpretation = photometric
         if frames.samples > 1:
@@ -175,8 +185,8 @@ def _declare_compressed(frames: Frames) -> Callable[[Any], None]:
     return declare
 
 
-def _drop_extremes(ds: Any) -> None:
-    """Drop the optional record of the largest value: it was the text's as likely as not."""
+def _drop_extremes(ds: Dataset) -> None:
+    """Drop the optional smallest and largest pixel value, which may be those of the text."""
     for keyword in (
         "SmallestImagePixelValue",
         "LargestImagePixelValue",

@@ -1,4 +1,4 @@
-"""A part of a frame as a viewer would show it."""
+"""Render parts of frames as a viewer would show them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from .ocr_network import Image
 
-_STEP, _STEPS = 20, 16  # grey levels of a stroke against its surroundings, and pixels of it
+_STEP, _STEPS = 20, 16  # least contrast of a stroke in grey levels, and least number of its pixels
 
 
 def display_views(values: NDArray[np.float32]) -> Iterator[Image]:
     """Yield 8-bit RGB views of stored values, in one or two windows.
 
-    Text is burned in at the end of the range as often as within the anatomy's; when the two are
+    Text may have the extreme values of the range, or values like the anatomy's. If the two are
     far apart, no single window shows both.
     """
     low, high = float(values.min()), float(values.max())
@@ -34,9 +34,9 @@ def _window(values: NDArray[np.float32], low: float, high: float) -> Image:
 
 
 def has_strokes(view: Image) -> bool:
-    """Tell whether anything in an 8-bit view is as thin and as sharp as a letter's stroke.
+    """Return whether an 8-bit view has anything as thin and as sharp as a letter's stroke.
 
-    Cheap: it spares most tiles of smooth images the network.
+    This is cheap, and saves running the network on most tiles of smooth images.
     """
     kernel = np.ones((15, 15), np.uint8)
     light = cv2.morphologyEx(view.max(axis=2), cv2.MORPH_TOPHAT, kernel)

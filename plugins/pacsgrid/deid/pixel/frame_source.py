@@ -1,4 +1,4 @@
-"""A file's frames, one at a time: as stored for blanking, as shown for looking."""
+"""Decode a file's frames one at a time, as stored or as a viewer displays them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.dataset import Dataset
 from pydicom.pixels import apply_color_lut, convert_color_space, get_decoder
 from pydicom.pixels.utils import as_pixel_options
 from pydicom.uid import UID
@@ -24,13 +25,13 @@ _KEYWORDS = {
     0x7FE00010: "PixelData",
 }
 
-# Bytes of one frame: looking at it takes nine times as many. Of those that are compressed further
-# than images are only small ones are taken.
+# Greatest length of one frame in bytes; searching it takes nine times as much memory. A frame over
+# _HARMLESS bytes may also be only _RATIO times as large as what is stored of it.
 LARGEST, _HARMLESS, _RATIO = 1 << 27, 1 << 25, 32
 
 
 class _UndecodableError(Exception):
-    """A frame cannot be decoded; `done` others were."""
+    """Raised when a frame cannot be decoded, after `done` others were."""
 
     def __init__(self, done: int, why: str) -> None:
         super().__init__(why)
@@ -39,7 +40,15 @@ class _UndecodableError(Exception):
 
 @dataclass(frozen=True)
 class Frame:
-    """One decoded frame: its stored values, and the photometric interpretation these are in."""
+    """One decoded frame.
+
+    Parameters
+    ----------
+    values
+        The stored values, rows by columns or rows by columns by 3.
+    photometric
+        Their photometric interpretation.
+    """
 
     values: NDArray[Any]
     photometric: str
@@ -51,21 +60,21 @@ class Frames:
     Parameters
     ----------
     stream
-        The file, or the value of a pixel data element that is held in memory.
+        The file, or the value of a pixel data element in memory.
     ds
         The image's header.
     syntax
-        Transfer syntax of the pixel data.
+        The transfer syntax of the pixel data.
     span
-        Where its pixel data element stands in the stream.
+        The position of the pixel data element in the stream.
 
     Raises
     ------
     HeldError
-        ``pixels-unreadable``: the header does not describe an image.
+        ``pixels-unreadable``: the header does not describe an image, or a frame is too large.
     """
 
-    def __init__(self, stream: BinaryIO, ds: Any, syntax: UID, span: PixelSpan) -> None:
+    def __init__(self, stream: BinaryIO, ds: Dataset, syntax: UID, span: PixelSpan) -> None:
         self.stream, self.ds, self.syntax, self.span = stream, ds, syntax, span
         self._checked = False
         try:
@@ -77,13 +86,17 @@ class Frames:
             self.photometric = str(ds.PhotometricInterpretation).strip()
             self.planar = int(ds.get("PlanarConfiguration", 0) or 0)
         except (AttributeError, KeyError, TypeError, ValueError):
-            raise unreadable("the header does not describe the pixels", syntax) from None
+            raise unreadable(
+                "the header lacks an attribute that describes the pixels, or its value is wrong",
+                syntax,
+            ) from None
         if self.samples not in (1, 3):
             raise unreadable(f"{self.samples} samples per pixel are not supported", syntax)
         stored = (span.end - span.value) // max(1, self.count)
         if self.frame_bytes > min(LARGEST, max(_HARMLESS, _RATIO * stored)):
             raise unreadable(
-                f"a frame of {self.rows} x {self.columns} is larger than can be looked at", syntax
+                f"a frame of {self.rows} x {self.columns} pixels is too large to be searched",
+                syntax,
             )
         self.options["transfer_syntax_uid"] = syntax
         self.options["pixel_keyword"] = _KEYWORDS[span.tag]
@@ -102,12 +115,12 @@ class Frames:
 
     @property
     def frame_bytes(self) -> int:
-        """Length of an uncompressed frame."""
+        """The length of an uncompressed frame in bytes."""
         bits = self.rows * self.columns * self.samples * self.bits
         return bits // 12 if self.subsampled else bits // 8
 
     def iter_decoded(self) -> Iterator[Frame]:
-        """Yield the frames' stored values; the stream must not be moved meanwhile.
+        """Yield the decoded frames. Do not seek in the stream during the iteration.
 
         Raises
         ------
@@ -128,10 +141,10 @@ class Frames:
             done, why = error.done, error.why
         if done or not self.span.encapsulated or self.span.end - self.span.start > LARGEST:
             raise self._undecodable(done, why)
-        # A result is written without what some decoders stumble over.
+        # Decode again without the extra data that some decoders cannot handle.
         cleaned = copy_fragments(self.stream, self.span, str(self.syntax), pixel_layout(self.ds))
         whole = BytesIO(b"".join(cleaned))
-        # An extended offset table is among that where it leads to no fragments.
+        # This includes an extended offset table that does not match the fragments.
         self.options.pop("extended_offsets", None)
         try:
             yield from self._decoded(whole, self.span.value - self.span.start)
@@ -145,20 +158,20 @@ class Frames:
         stream.seek(position)
         done = 0
         try:
-            # Some encoders add fragments behind the last frame.
+            # Some encoders add fragments after the last frame.
             frames = get_decoder(self.syntax).iter_array(stream, raw=True, **self.options)
             for values, properties in islice(frames, self.count):
                 done += 1
                 yield Frame(values, str(properties["photometric_interpretation"]))
         except (GeneratorExit, KeyboardInterrupt, SystemExit):
             raise
-        except BaseException as error:  # a decoder in Rust panics with one that is no Exception
+        except BaseException as error:  # a panic in a Rust decoder is not an Exception
             raise _UndecodableError(done, type(error).__name__) from None
         if done < self.count:
             raise unreadable(f"it has {done} of {self.count} frames", self.syntax)
 
     def _bits(self) -> Iterator[Frame]:
-        """Yield frames of one bit a pixel; the next begins where one ends, inside a byte too."""
+        """Yield frames of one bit a pixel, which are not byte-aligned (PS3.5 8.1.1)."""
         size = self.rows * self.columns * self.samples
         for number in range(self.count):
             first, end = number * size, (number + 1) * size
@@ -170,12 +183,18 @@ class Frames:
             yield Frame(bits[:size].reshape(self.rows, self.columns), self.photometric)
 
     def iter_displayed(self) -> Iterator[NDArray[Any]]:
-        """Yield the frames as a viewer colours them: grey, or RGB."""
+        """Yield the frames as grey or RGB values."""
         for frame in self.iter_decoded():
             yield self.render(frame)
 
     def render(self, frame: Frame) -> NDArray[Any]:
-        """Colour one frame; raises `HeldError` ``pixels-unreadable`` where that fails."""
+        """Return the grey or RGB values of one frame.
+
+        Raises
+        ------
+        HeldError
+            ``pixels-unreadable``: the colours cannot be converted.
+        """
         try:
             if frame.photometric == "PALETTE COLOR":
                 return np.asarray(apply_color_lut(frame.values, self.ds))
@@ -183,14 +202,28 @@ class Frames:
                 return np.asarray(convert_color_space(frame.values, "YBR_FULL", "RGB"))
         except Exception as error:
             raise unreadable(
-                f"its colours cannot be made out ({type(error).__name__})", self.syntax
+                f"its colours cannot be converted to RGB ({type(error).__name__})", self.syntax
             ) from None
         return frame.values
 
 
 def unreadable(why: str, syntax: UID) -> HeldError:
-    """Return the reason for an image whose pixels nobody can look at."""
+    """Return the refusal of an image that cannot be searched for text.
+
+    Parameters
+    ----------
+    why
+        What is wrong, without any value that may identify.
+    syntax
+        The transfer syntax of the pixel data.
+
+    Returns
+    -------
+    HeldError
+        With the code ``pixels-unreadable``.
+    """
     return HeldError(
         "pixels-unreadable",
-        f"pixels ({syntax.name}) that must be searched for text: {why}; review it by hand",
+        f"the pixels ({syntax.name}) cannot be searched for text: {why}; review the image by "
+        "hand, or have the file converted at its origin",
     )

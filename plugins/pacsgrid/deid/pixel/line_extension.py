@@ -1,4 +1,4 @@
-"""A line of text that was found in part, followed to its ends by its colour."""
+"""Extend a partly found line of text to its ends, following its colour."""
 
 from __future__ import annotations
 
@@ -9,17 +9,25 @@ from numpy.typing import NDArray
 from .boxes import Box
 from .ocr_network import Image
 
-_STROKE = 24  # grey levels between a letter and its ground
-_ALIKE = 28  # grey levels by which the strokes of one line may differ
-_LEAST, _MOST = 0.03, 0.6  # share of letters in a part of a line; more is a surface
+_STROKE = 24  # least contrast between a letter and its background, in grey levels
+_ALIKE = 28  # most that strokes of one line differ, in grey levels
+_LEAST, _MOST = 0.03, 0.6  # share of letter pixels in a part of a line; more is a surface
 _STEPS = 24
 
 
 def extend_line(box: Box, height: float, view: Image) -> Box:
     """Return the box of a horizontal line, widened as far as letters of its colour follow.
 
-    Burned-in text has one colour, whatever lies under it; the network loses a line where the
-    ground changes.
+    Burned-in text has one colour, but the network loses a line where the background changes.
+
+    Parameters
+    ----------
+    box
+        The part that was found, in pixels of `view`.
+    height
+        The height of the line in pixels.
+    view
+        The 8-bit RGB view, rows by columns by 3.
     """
     if box.right - box.left < height:
         return box

@@ -1,11 +1,10 @@
-"""PP-OCR's two networks, from RapidOCR's wheel: where text stands, and what it says."""
+"""Run PP-OCR's two networks, from RapidOCR's wheel: text detection and text recognition."""
 
 from __future__ import annotations
 
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -16,18 +15,20 @@ Image = NDArray[np.uint8]
 
 STRIP = 32
 _DETECT, _READ = "PP-OCRv6_det_small.onnx", "PP-OCRv6_rec_small.onnx"
-_HEIGHT, _LONGEST = 48, 1200  # of the line that the reading network is shown
+_HEIGHT, _LONGEST = 48, 1200  # height and greatest width of the recognition network's input
 
 
 @lru_cache(maxsize=2)
-def _session(model: str) -> Any:
+def _session(model: str) -> onnxruntime.InferenceSession:
     package = find_spec("rapidocr")
     if package is None or not package.submodule_search_locations:
-        raise RuntimeError("the package rapidocr is not installed; see requirements.txt")
+        raise RuntimeError(
+            "the package rapidocr is not installed; install the packages of requirements.txt"
+        )
     options = onnxruntime.SessionOptions()
-    # A worker uses all cores by several processes; threads here would only fight.
+    # Workers use all cores by running several processes; threads would compete with them.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    # Shapes vary: plans and arenas for each of them would only hold memory.
+    # Input shapes vary, so memory plans and arenas for each would only waste memory.
     options.enable_cpu_mem_arena = options.enable_mem_pattern = False
     options.log_severity_level = 3
     path = Path(package.submodule_search_locations[0]) / "models" / model
@@ -53,12 +54,12 @@ def _strip(columns: int) -> Image:
 
 
 def text_probability(view: Image) -> NDArray[np.float32]:
-    """Return for each pixel of an RGB view how likely it lies in the core of a line of text.
+    """Return for each pixel of an RGB view the probability that it lies in the core of a line.
 
-    The network was made for pages and street scenes. Shown an image without any text it takes
-    large parts of an anatomy for one; a strip of known text above and below pulls it back to what
-    text is. (Measured on real CT, MR, CR and NM frames: without the strips it marks 15 of 16, with
-    them 1, and it finds more of what was drawn.)
+    The network was trained on pages and street scenes. In an image without text it takes large
+    parts of the anatomy for text. A strip of known text above and below the image prevents this:
+    on real CT, MR, CR and NM frames it marks 15 of 16 without the strips and 1 with them, and it
+    finds more of the text that was drawn in.
     """
     rows, columns = view.shape[:2]
     high, wide = -(-(rows + 2 * STRIP) // 32) * 32, -(-columns // 32) * 32
@@ -69,13 +70,13 @@ def text_probability(view: Image) -> NDArray[np.float32]:
 
 
 def read_line(line: Image) -> tuple[int, float]:
-    """Read one line of an RGB view; return how many characters, and how sure (0 to 1)."""
+    """Return how many characters a line of an RGB view has, and their mean confidence (0 to 1)."""
     rows, columns = line.shape[:2]
     wide = min(_LONGEST, max(_HEIGHT, round(_HEIGHT * columns / rows)))
     shown = np.zeros((_HEIGHT, -(-wide // 32) * 32, 3), np.uint8)
     shown[:, :wide] = cv2.resize(line, (wide, _HEIGHT), interpolation=cv2.INTER_CUBIC)
     steps = _run(_READ, shown)
     best = steps.argmax(axis=1)
-    # Entry 0 is "nothing"; a character that spans several steps counts once.
+    # Entry 0 means no character; a character that spans several steps counts once.
     first = (best != 0) & (np.diff(best, prepend=0) != 0)
     return int(first.sum()), float(steps.max(axis=1)[first].mean()) if first.any() else 0.0

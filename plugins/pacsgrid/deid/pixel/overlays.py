@@ -1,4 +1,4 @@
-"""Overlay planes (PS3.3 C.9.2): kept without their text, or gone, also from unused pixel bits."""
+"""Clean overlay planes (PS3.3 C.9.2) of text, and clear those in unused pixel bits."""
 
 from __future__ import annotations
 
@@ -7,37 +7,38 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset
 
 from ...errors import HeldError
 from .text_detection import find_text
 
 _GROUPS = range(0x6000, 0x6020, 2)
 _ROWS, _COLUMNS, _FRAMES, _BIT, _DATA = 0x0010, 0x0011, 0x0015, 0x0102, 0x3000
-# Rows, columns, frames, type, origin, first frame, bits allocated, bit position; not the label,
-# the description and the comments, nor statistics of a region of interest that has changed.
+# Rows, columns, frames, type, origin, first frame, bits allocated, bit position. Label,
+# description and comments are dropped, and so are the ROI's statistics, which may no longer hold.
 _KEPT = (_ROWS, _COLUMNS, _FRAMES, 0x0040, 0x0050, 0x0051, 0x0100, _BIT)
 
 
-def has_overlays(ds: Any) -> bool:
-    """Tell whether a header has an overlay plane, with data of its own or in the pixels."""
+def has_overlays(ds: Dataset) -> bool:
+    """Return whether a header has an overlay plane, with data of its own or in the pixels."""
     return any(ds.get(_tag(group, _ROWS)) is not None for group in _GROUPS)
 
 
-def hidden_in_pixels(ds: Any) -> bool:
-    """Tell whether an overlay stands in pixel bits that the image leaves unused (retired)."""
+def hidden_in_pixels(ds: Dataset) -> bool:
+    """Return whether an overlay is stored in pixel bits that the image leaves unused (retired)."""
     return any(
         ds.get(_tag(group, _ROWS)) is not None and ds.get(_tag(group, _DATA)) is None
         for group in _GROUPS
     )
 
 
-def cleaned_overlays(ds: Any) -> list[DataElement]:
-    """Return the elements of the overlay planes that have data, their text taken out.
+def cleaned_overlays(ds: Dataset) -> list[DataElement]:
+    """Return the elements of the overlay planes that have data, with text blanked.
 
     Raises
     ------
     HeldError
-        ``overlay-unreadable``: a plane's size and its data do not agree.
+        ``overlay-unreadable``: the data of a plane does not match its size.
     """
     kept: list[DataElement] = []
     for group in _GROUPS:
@@ -54,7 +55,8 @@ def cleaned_overlays(ds: Any) -> list[DataElement]:
         except (KeyError, TypeError, ValueError):
             raise HeldError(
                 "overlay-unreadable",
-                f"overlay ({group:04X},3000) is not of the size that its header gives",
+                f"the data of overlay ({group:04X},3000) does not match its rows, columns and "
+                "frames; correct it at its origin",
             ) from None
         for plane in planes:
             for box in find_text(plane * np.uint8(255)):
@@ -65,10 +67,17 @@ def cleaned_overlays(ds: Any) -> list[DataElement]:
     return kept
 
 
-def clear_unused_bits(values: NDArray[Any], ds: Any) -> None:
-    """Clear what stands outside the stored bits of an image's pixels, in place.
+def clear_unused_bits(values: NDArray[Any], ds: Dataset) -> None:
+    """Clear the bits outside BitsStored (0028,0101), in place.
 
-    A signed image's unused bits become copies of its sign, as readers expect.
+    In signed images the bits above become copies of the sign, as readers expect.
+
+    Parameters
+    ----------
+    values
+        The stored values, of any shape.
+    ds
+        The image's header.
     """
     above = values.dtype.itemsize * 8 - 1 - int(ds.HighBit)
     below = int(ds.HighBit) + 1 - int(ds.BitsStored)

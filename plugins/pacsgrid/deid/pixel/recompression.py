@@ -1,4 +1,4 @@
-"""Blanked frames of a compressed image, compressed again without loss (PS3.5 8.2, A.4)."""
+"""Compress blanked frames again, without loss (PS3.5 8.2, A.4)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from pydicom.dataset import Dataset
 from pydicom.pixels import convert_color_space, get_decoder, get_encoder
 from pydicom.uid import (
     UID,
@@ -18,7 +19,8 @@ from pydicom.uid import (
 
 from .frame_source import Frame, Frames, unreadable
 
-# How a lossy syntax loses (PS3.3 C.7.6.1.1.5.1); its lossless re-encoding doesn't undo that.
+# LossyImageCompressionMethod by transfer syntax (PS3.3 C.7.6.1.1.5.1). It remains true after
+# lossless re-encoding.
 _LOSSY = {
     "1.2.840.10008.1.2.4.50": "ISO_10918_1",
     "1.2.840.10008.1.2.4.51": "ISO_10918_1",
@@ -29,10 +31,10 @@ _LOSSY = {
 
 
 def lossless_syntax(source: UID) -> UID:
-    """Return the syntax for re-encoding: the source's own where that is lossless and can be made.
+    """Return the transfer syntax for re-encoding.
 
-    All others become JPEG 2000 lossless, lossy ones too: coding them lossily again would change
-    every pixel of the image to remove a few.
+    RLE stays, and JPEG-LS becomes lossless JPEG-LS. All others become lossless JPEG 2000, the
+    lossy ones too: a second lossy coding would change every pixel of the image.
     """
     if source == RLELossless:
         return RLELossless
@@ -42,7 +44,17 @@ def lossless_syntax(source: UID) -> UID:
 
 
 def stored_as(photometric: str, samples: int, syntax: UID) -> str:
-    """Return the photometric interpretation of decoded values once coded in the given syntax."""
+    """Return the photometric interpretation of values once they are encoded.
+
+    Parameters
+    ----------
+    photometric
+        That of the decoded values.
+    samples
+        The samples per pixel.
+    syntax
+        The transfer syntax that they are encoded in.
+    """
     if samples == 1:
         return photometric
     if syntax == JPEG2000Lossless:
@@ -51,10 +63,17 @@ def stored_as(photometric: str, samples: int, syntax: UID) -> str:
 
 
 def to_store(frame: Frame, syntax: UID) -> Frame:
-    """Return a frame in the colours that the given syntax stores.
+    """Return a frame in the colour space that a transfer syntax stores.
 
-    A JPEG's YBR becomes the RGB that a viewer makes of it: ultrasound and others may not be
-    YBR_FULL in JPEG 2000 (PS3.3 C.8.5.6.1.2).
+    For JPEG 2000, YBR_FULL becomes RGB, since some IODs do not allow YBR_FULL there, such as
+    ultrasound (PS3.3 C.8.5.6.1.2).
+
+    Parameters
+    ----------
+    frame
+        The decoded frame.
+    syntax
+        The transfer syntax that it will be encoded in.
     """
     if syntax != JPEG2000Lossless or not frame.photometric.startswith("YBR_FULL"):
         return frame
@@ -62,12 +81,26 @@ def to_store(frame: Frame, syntax: UID) -> Frame:
 
 
 def encode(frame: Frame, frames: Frames, syntax: UID) -> bytes:
-    """Compress one frame, and make sure that it decodes to the very same values.
+    """Compress one frame, and verify that it decodes to the same values.
+
+    Parameters
+    ----------
+    frame
+        The frame, from `to_store`.
+    frames
+        The image that it belongs to.
+    syntax
+        The transfer syntax to encode it in.
+
+    Returns
+    -------
+    bytes
+        The codestream.
 
     Raises
     ------
     HeldError
-        ``pixels-unreadable``: no lossless coding of this kind of image is available.
+        ``pixels-unreadable``: this kind of image cannot be encoded without loss.
     """
     values = frame.values
     options: dict[str, Any] = {
@@ -83,8 +116,8 @@ def encode(frame: Frame, frames: Frames, syntax: UID) -> bytes:
     if frames.samples > 1:
         options["planar_configuration"] = 0
     try:
-        # The rules of a profile for a syntax are the standard's for new images; an old one that
-        # breaks them (32 bits in RLE) keeps its shape.
+        # Without validation: an existing image may break the standard's rules for a transfer
+        # syntax (32 bits in RLE), and keeps its layout.
         coded = get_encoder(syntax).encode(values, index=None, validate=False, **options)
         decoder = get_decoder(syntax)
         again, _ = decoder.as_array(
@@ -93,15 +126,15 @@ def encode(frame: Frame, frames: Frames, syntax: UID) -> bytes:
         )  # fmt: skip
     except Exception as error:
         raise unreadable(
-            f"they cannot be compressed again ({type(error).__name__})", syntax
+            f"they cannot be compressed again once blanked ({type(error).__name__})", syntax
         ) from None
     if not np.array_equal(again, values):
-        raise unreadable("compressing them again would change them", syntax)
+        raise unreadable("they cannot be compressed again without loss", syntax)
     return bytes(coded)
 
 
 def encode_fragments(coded: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield a pixel data element of one fragment a frame, without offsets (PS3.5 A.4)."""
+    """Yield a pixel data element: one fragment a frame, an empty offset table (PS3.5 A.4)."""
     yield b"\xe0\x7f\x10\x00OB\0\0\xff\xff\xff\xff" + b"\xfe\xff\x00\xe0\0\0\0\0"
     for frame in coded:
         frame += b"\0" * (len(frame) % 2)
@@ -113,10 +146,18 @@ def _encapsulated(coded: bytes) -> bytes:
     return b"".join(encode_fragments(iter([coded])))[12:]
 
 
-def declare_loss(ds: Any, frames: Frames) -> None:
-    """State that the values once went through a lossy coder, when the header doesn't yet.
+def declare_loss(ds: Dataset, frames: Frames) -> None:
+    """Declare in the header that the image was once compressed with loss.
 
-    The ratio is that of the source as it came (PS3.3 C.7.6.1.1.5.2).
+    A header that says so already is left alone. The ratio is that of the source
+    (PS3.3 C.7.6.1.1.5.2).
+
+    Parameters
+    ----------
+    ds
+        The anonymised header.
+    frames
+        The image as the source has it.
     """
     method = _LOSSY.get(str(frames.syntax))
     if method is None or str(ds.get("LossyImageCompression", "") or "") == "01":

@@ -1,18 +1,18 @@
-"""Parts of an image that are blanked unseen: known devices, and what is no ultrasound region."""
+"""Find the areas to blank by the header alone: known devices, and outside ultrasound regions."""
 
 from __future__ import annotations
 
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import yaml
+from pydicom.dataset import Dataset
 
 from .boxes import Box
 from .settings import PixelSettings, RegionRule, parse_rules
 
-# Calibration that covers less than this part of the image is more likely wrong than right.
+# Regions that cover less than this part of the image are taken for wrong, and ignored.
 _LEAST_COVERED = 0.1
 
 
@@ -23,8 +23,18 @@ def builtin_rules() -> tuple[RegionRule, ...]:
     return parse_rules(yaml.safe_load(path.read_text("utf-8")), path.name)
 
 
-def known_regions(ds: Any, settings: PixelSettings) -> list[Box]:
-    """Return what to blank in every frame of an image, by its header alone."""
+def known_regions(ds: Dataset, settings: PixelSettings) -> list[Box]:
+    """Return the boxes to blank in every frame of an image, by its header alone.
+
+    The first rule that matches applies; the profile's precede those of `regions.yaml`.
+
+    Parameters
+    ----------
+    ds
+        The image's header.
+    settings
+        The part ``pixels`` of the profile.
+    """
     rows, columns = int(ds.Rows), int(ds.Columns)
     boxes: list[Box] = []
     for rule in (*settings.regions, *builtin_rules()):
@@ -37,8 +47,8 @@ def known_regions(ds: Any, settings: PixelSettings) -> list[Box]:
     return [box for box in clipped if box]
 
 
-def ultrasound_regions(ds: Any) -> list[Box]:
-    """Return the calibrated regions (PS3.3 C.8.5.5.1.1), none when they make no sense."""
+def ultrasound_regions(ds: Dataset) -> list[Box]:
+    """Return the ultrasound regions (PS3.3 C.8.5.5.1.1), empty when they are implausible."""
     rows, columns = int(ds.Rows), int(ds.Columns)
     found = []
     for item in ds.get("SequenceOfUltrasoundRegions") or ():
@@ -60,7 +70,7 @@ def ultrasound_regions(ds: Any) -> list[Box]:
     return found if area >= _LEAST_COVERED * rows * columns else []
 
 
-def _applies(rule: RegionRule, ds: Any, rows: int, columns: int) -> bool:
+def _applies(rule: RegionRule, ds: Dataset, rows: int, columns: int) -> bool:
     return (
         rule.modality in ("", str(ds.get("Modality", "")))
         and bool(rule.manufacturer.search(str(ds.get("Manufacturer", "") or "")))
@@ -71,7 +81,7 @@ def _applies(rule: RegionRule, ds: Any, rows: int, columns: int) -> bool:
 
 
 def _outside(regions: list[Box], rows: int, columns: int) -> list[Box]:
-    """Return boxes that cover exactly what the regions do not; nothing without regions."""
+    """Return boxes that cover exactly what the regions leave out; none without regions."""
     if not regions:
         return []
     found: list[Box] = []

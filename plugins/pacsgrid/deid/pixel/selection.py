@@ -1,14 +1,17 @@
-"""Whose pixels are searched for text: by modality, image type and what the header admits."""
+"""Select images to search for text, by modality, image type and BurnedInAnnotation."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
+
+from pydicom.dataset import Dataset
 
 from .settings import PixelSettings
 
-# Reconstructed from measurements: text gets into them only when someone makes a derived image.
+# Reconstructed images: only derived ones may contain text.
 _RECONSTRUCTED = frozenset({"CT", "MR", "PT", "NM"})
-# Their pixels are labels, doses or maps of parameters, not pictures.
+# Pixels that are labels, doses or parameters, not pictures.
 _NO_PICTURE = frozenset(
     {
         "1.2.840.10008.5.1.4.1.1.66.4",  # Segmentation
@@ -21,19 +24,27 @@ _NO_PICTURE = frozenset(
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 
 
-def admits_text(ds: Any) -> bool:
-    """Tell whether the header says that text is burned in (PS3.3 C.7.6.1)."""
+def admits_text(ds: Dataset) -> bool:
+    """Return whether the header says that text is burned in (PS3.3 C.7.6.1)."""
     return str(ds.get("BurnedInAnnotation", "") or "").strip().upper() == "YES"
 
 
-def is_secondary_capture(ds: Any) -> bool:
-    """Tell whether the image is of one of the Secondary Capture classes (PS3.4 B.5)."""
+def is_secondary_capture(ds: Dataset) -> bool:
+    """Return whether the image is of a Secondary Capture SOP class (PS3.4 B.5)."""
     uid = str(ds.get("SOPClassUID", ""))
     return uid == SECONDARY_CAPTURE or uid.startswith(SECONDARY_CAPTURE + ".")
 
 
-def needs_text_search(ds: Any, settings: PixelSettings) -> bool:
-    """Tell whether an image's pixels must be searched for text."""
+def needs_text_search(ds: Dataset, settings: PixelSettings) -> bool:
+    """Return whether an image's pixels must be searched for text.
+
+    Parameters
+    ----------
+    ds
+        The image's header.
+    settings
+        The part ``pixels`` of the profile.
+    """
     if settings.look == "none" or not (ds.get("Rows") and ds.get("Columns")):
         return False
     if settings.look == "all" or admits_text(ds) or is_secondary_capture(ds):
@@ -46,6 +57,6 @@ def needs_text_search(ds: Any, settings: PixelSettings) -> bool:
     return kind[:2] != ["ORIGINAL", "PRIMARY"]
 
 
-def as_list(value: Any) -> list[Any]:
-    """Return an element's values as a list, whether it has none, one or several."""
+def as_list(value: str | Iterable[Any] | None) -> list[Any]:
+    """Return the values of an element as a list, for any multiplicity."""
     return [] if value is None else [value] if isinstance(value, str) else list(value)

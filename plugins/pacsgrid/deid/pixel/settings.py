@@ -1,8 +1,9 @@
-"""What a profile says about pixels: which images are searched for text, and which are held."""
+"""The part `pixels` of a profile: which images are searched for text, and which are held."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
@@ -14,16 +15,16 @@ from .boxes import Box
 Hold = Literal["secondary_capture", "document", "photograph", "label", "face"]
 
 
-def _read_pattern(value: Any) -> re.Pattern[str]:
+def _read_pattern(value: object) -> re.Pattern[str]:
     if isinstance(value, re.Pattern):
         return value
     try:
         return re.compile(str(value), re.IGNORECASE)
     except re.error:
-        raise ValueError("is not a regular expression of Python") from None
+        raise ValueError("is not a regular expression in Python's syntax") from None
 
 
-def _read_box(value: Any) -> Box:
+def _read_box(value: Box | Iterable[Any]) -> Box:
     if isinstance(value, Box):
         return value
     try:
@@ -39,7 +40,7 @@ _Pattern = Annotated[re.Pattern[str], BeforeValidator(_read_pattern)]
 
 
 class RegionRule(StrictModel):
-    """One entry of `pixels.regions`: where a model of device burns in its text."""
+    """One entry of `pixels.regions`: the areas where a device model burns in text."""
 
     modality: Annotated[str, BeforeValidator(str)] = Field(
         default="", description="Modality (0008,0060) of the images; by default any."
@@ -90,7 +91,7 @@ class PixelSettings(StrictModel):
 _RULES = TypeAdapter(tuple[RegionRule, ...])
 
 
-def parse_rules(raw: Any, where: str) -> tuple[RegionRule, ...]:
+def parse_rules(raw: object, where: str) -> tuple[RegionRule, ...]:
     """Return the region rules of a YAML list.
 
     Parameters
@@ -98,12 +99,12 @@ def parse_rules(raw: Any, where: str) -> tuple[RegionRule, ...]:
     raw
         The list, as YAML reads it.
     where
-        The file, for the error message.
+        The name of the file, for the error message.
 
     Raises
     ------
     ConfigError
-        An entry is wrong; the message names its number and the key.
+        An entry is invalid. The message names its number and the key.
     """
     try:
         return _RULES.validate_python(raw)

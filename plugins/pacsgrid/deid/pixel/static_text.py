@@ -1,4 +1,4 @@
-"""Text across the frames of one image: what stands still is looked at once."""
+"""Find text across the frames of one image, searching again only what changed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .boxes import Box, without_inner
 from .text_detection import find_text
 
 _CELL = 16
-# A letter's stroke differs from what was there by more than this part of the frame's range.
+# A pixel has changed if it differs by more than this part of the frame's range.
 _CHANGE = 0.06
 _MARGIN = 64
 _WHOLE = 0.7
@@ -20,10 +20,10 @@ _STEADY = 0.3
 
 
 class StaticTextFinder:
-    """Finds text in frames shown in order; only what changed since is shown to the network.
+    """A search for text in successive frames that runs the network only on changed areas.
 
-    Nothing is skipped by sampling: each pixel that differs from the one that was looked at leads
-    to another look at its surroundings.
+    No frame is skipped: each pixel that differs from the last one searched leads to a new search
+    of its surroundings.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class StaticTextFinder:
         self._boxes: list[Box] = []
 
     def find(self, frame: NDArray[Any]) -> list[Box]:
-        """Return the boxes of one frame; see `find_text`."""
+        """Return the boxes of text in the next frame; see `find_text`."""
         if self._seen is None or self._seen.shape != frame.shape:
             return self._search_all(frame)
         changed = self._changed(frame)
@@ -44,7 +44,7 @@ class StaticTextFinder:
             return self._search_all(frame)
         crop = frame[part.top : part.bottom, part.left : part.right]
         found = (box.moved(part.left, part.top) for box in find_text(crop))
-        # What the margin cuts through was whole when it was seen first.
+        # Boxes that reach outside the changed area are kept from the earlier search.
         kept = (box for box in self._boxes if not changed.contains(box))
         self._boxes = without_inner([*kept, *found])
         self._seen[part.top : part.bottom, part.left : part.right] = crop
@@ -71,9 +71,16 @@ class StaticTextFinder:
 
 
 def shared_boxes(per_frame: list[list[Box]], rows: int, columns: int) -> list[Box]:
-    """Return the boxes that many frames share: burned into all, though missed in some.
+    """Return the boxes that many frames share, to be blanked in all of them.
 
-    Over moving anatomy a line may escape in one frame that is found in its neighbours.
+    Over moving anatomy the search may miss a line in one frame and find it in others.
+
+    Parameters
+    ----------
+    per_frame
+        The boxes found in each frame.
+    rows, columns
+        The size of a frame in pixels.
     """
     if len(per_frame) < 4:
         return []

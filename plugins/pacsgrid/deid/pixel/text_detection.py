@@ -1,4 +1,4 @@
-"""Text in a frame: tiles, views and scales for the network, and which of its marks are text."""
+"""Find text in a frame: run the network on tiles, views and scales, and verify its marks."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from .line_extension import extend_line
 from .ocr_network import Image, read_line, text_probability
 
 TILE, OVERLAP = 448, 96
-# Taller than this in a tile it is an anatomy, or text that the reduced view shows better.
+# Taller marks, in pixels of a tile, are anatomy, or text that the reduced view shows better.
 TALLEST = 100
-# Below this no letter is legible.
+# Frames with a shorter side, in pixels, hold no legible letter.
 SMALLEST_SIDE = 16
 _THRESHOLD = 0.3
 _UNCLIP = 1.6  # the network marks the core of a line; the full height is this factor away
-# A line that the network is as sure of as this is not read. (Drawn text scores 0.75 to 0.98,
-# anatomy 0.3 to 0.5; single crosses and arrows come up to 0.9 but are as high as wide.)
+# A mark of at least this score and aspect ratio is taken for a line without being read. (Drawn
+# text scores 0.75 to 0.98, anatomy 0.3 to 0.5; crosses and arrows up to 0.9, but are not long.)
 _SURE, _LINE = 0.8, 1.8
 _DOUBTFUL, _READABLE, _PLAIN, _CHARACTERS = 0.5, 0.6, 0.9, 2
 
 
 @dataclass(frozen=True)
 class _Mark:
-    """A place that the network marked, in pixels of its view."""
+    """An area that the network marked, in pixels of its view."""
 
     box: Box
     sure: float
@@ -44,14 +44,14 @@ def find_text(frame: NDArray[Any]) -> list[Box]:
     Parameters
     ----------
     frame
-        Rows by columns, or rows by columns by 3 (RGB), of any integer or floating point type: as
-        stored, it is stretched here as far as the viewer's window could stretch it.
+        Rows by columns, or rows by columns by 3 (RGB), of any integer or floating point type.
+        Its values are windowed here.
 
     Returns
     -------
     list of Box
-        Whole lines or words with a margin, in pixels of the frame; empty when there is no text.
-        Single letters and signs away from any line are not text.
+        Whole lines or words with a margin, in pixels of the frame. Single letters and signs
+        away from any line are not taken for text.
     """
     rows, columns = frame.shape[:2]
     if min(rows, columns) < SMALLEST_SIDE:
@@ -66,7 +66,7 @@ def find_text(frame: NDArray[Any]) -> list[Box]:
 
 
 def _scales(rows: int, columns: int) -> list[float]:
-    """Native size for small print; reduced for large print, enlarged for tiny frames."""
+    """Return the scales to search: 1 for small print, less for large print, 2 for tiny frames."""
     longer = max(rows, columns)
     if longer <= 320:
         return [2.0, 1.0]
@@ -134,7 +134,7 @@ def _marks(likely: NDArray[np.float32]) -> Iterator[_Mark]:
 
 
 def _text_among(marks: list[_Mark], view: Image) -> list[_Mark]:
-    """Return the marks that are lines of text, and what stands beside them in the same line."""
+    """Return the marks that are lines of text, and their neighbours in the same line."""
     text = [mark for mark in marks if _is_line(mark, view)]
     rest = [mark for mark in marks if mark not in text]
     while True:

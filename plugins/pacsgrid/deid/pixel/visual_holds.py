@@ -1,4 +1,4 @@
-"""What waits for a steward because of what its pixels or pages may show."""
+"""Hold instances for a steward because of what their pixels or pages may show."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
+from pydicom.dataset import Dataset
+
 from ...errors import HeldError
 from .selection import as_list, is_secondary_capture
 from .settings import PixelSettings
 
-# Encapsulated PDF, CDA, STL, OBJ, MTL (PS3.4 B.5): documents whose pages nobody has read.
+# Encapsulated PDF, CDA, STL, OBJ, MTL (PS3.4 B.5), whose content is not searched.
 _DOCUMENTS = "1.2.840.10008.5.1.4.1.1.104."
 _PHOTOGRAPHS = frozenset(
     {
@@ -24,16 +26,16 @@ _PHOTOGRAPHS = frozenset(
 _VOLUMES = frozenset({"CT", "MR"})
 # Whole slide images of the slide's printed label, or of the slide with it (PS3.3 C.8.12.4.1.1).
 _WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
-# Words for the head in the languages of the sites, without diacritics; "brain" and the like too,
-# since a field of view that holds it holds the face in front of it. So does the whole body.
+# Words for the head in the languages of the sites, without diacritics. Words for the brain and
+# the whole body are included, since such a field of view includes the face.
 _HEAD = re.compile(
     r"\b(head|skull|crani\w*|brain|cerebr\w*|encephal\w*|neuro\w*|face|facial|maxillo\w*|sinus\w*|"
     r"orbit\w*|hlav\w*|moz(e)?k\w*|lebk\w*|oblicej\w*|kopf|schadel|hirn|gesicht|tete|crane|"
     r"cerveau|neurocran\w*|n?cct|cranio\w*|pituit\w*|hypofyz\w*|hypophys\w*|mandib\w*|celist\w*|"
     r"glow\w*|mozg\w*|whole ?body|celotelov\w*|ganzkorper\w*|wb)\b"
 )
-# Sequences that are made of heads, as devices and research protocols name them. Elsewhere in the
-# body they are named too, but together with the part.
+# Names of MR sequences that are used for heads. For other parts of the body the part is named too,
+# and decides.
 _HEAD_SEQUENCES = re.compile(
     r"\b(\w*mp2?rage\w*|\w*bravo|flair\w*|\w*tfl3d\w*|anat|t[12]w|t1 ?(fl3d|mpr)\w*)\b"
 )
@@ -53,18 +55,25 @@ _ELSEWHERE_WORDS = re.compile(
     r"zapest\w*|kotnik\w*|lok(et|t)\w*|prs\w*|"
     r"bauch|becken|herz|leber|lunge|niere|knie|hufte|schulter|wirbel\w*|brust)\b"
 )
-# A surface rendered from voxels up to this size, in mm, is recognised by people and by programs.
+# A face rendered from voxels up to this size, in mm, can be recognised.
 _FINE = 2.0
-# What is taken for a voxel whose size is written and cannot be read: it may be this one.
+# Assumed voxel size in mm where the header's cannot be read, to be on the safe side.
 _UNKNOWN = [1.0, 1.0, 1.0]
-# A field of view narrower than this, in mm, holds no face.
+# A narrower field of view, in mm, does not include a face.
 _FACE = 100.0
-# Fields of view of heads, in mm; of the trunk they are wider, of joints narrower.
+# Fields of view of heads, in mm; those of the trunk are wider, those of joints narrower.
 _HEAD_VIEWS = (180.0, 300.0)
 
 
-def check_visual_holds(ds: Any, settings: PixelSettings) -> None:
-    """Hold what the profile wants held.
+def check_visual_holds(ds: Dataset, settings: PixelSettings) -> None:
+    """Hold an instance of a kind that the profile lists under ``pixels.hold``.
+
+    Parameters
+    ----------
+    ds
+        The instance's header.
+    settings
+        The part ``pixels`` of the profile.
 
     Raises
     ------
@@ -73,34 +82,43 @@ def check_visual_holds(ds: Any, settings: PixelSettings) -> None:
     """
     uid = str(ds.get("SOPClassUID", ""))
     if "document" in settings.hold and uid.startswith(_DOCUMENTS):
-        raise HeldError("document", "an encapsulated document has to be read by a steward")
+        raise HeldError(
+            "document",
+            "an encapsulated document may contain anything; have a steward read it, or leave it "
+            "out at the source",
+        )
     if "secondary_capture" in settings.hold and is_secondary_capture(ds):
         raise HeldError(
             "secondary-capture",
-            "a secondary capture may show anything, forms and screens too; a steward must look",
+            "a secondary capture may show forms or screens with names; have a steward review it, "
+            "or leave it out at the source",
         )
     if "photograph" in settings.hold and (
         uid in _PHOTOGRAPHS or str(ds.get("Modality", "")) == "XC"
     ):
-        raise HeldError("photograph", "a photograph of a patient; a steward must look")
+        raise HeldError(
+            "photograph",
+            "a photograph may show the patient's face; have a steward review it, or leave it out "
+            "at the source",
+        )
     if "label" in settings.hold and shows_label(ds):
         raise HeldError(
             "label",
-            "an image of a slide's label, or of the slide with it: printed names and barcodes; "
-            "leave it out at the source, or let a profile without `label` under `hold` pass it",
+            "the image shows a slide's label, which may carry a printed name or barcode; leave it "
+            "out at the source, or remove `label` from `pixels.hold` in the profile to let it pass",
         )
     if "face" in settings.hold and shows_face(ds):
         raise HeldError(
             "face",
-            "a head in voxels so fine that the face can be rendered; deface it, or let a profile "
-            "without `face` under `hold` pass it",
+            "the face can be rendered from this volume of a head, as its voxels are small; deface "
+            "it at the source, or remove `face` from `pixels.hold` in the profile to let it pass",
         )
 
 
-def shows_label(ds: Any) -> bool:
-    """Tell whether a whole slide image shows the slide's printed label (PS3.3 C.8.12.4.1.1).
+def shows_label(ds: Dataset) -> bool:
+    """Return whether a whole slide image shows the slide's printed label (PS3.3 C.8.12.4.1.1).
 
-    An overview does, unless SpecimenLabelInImage (0048,0010) says NO.
+    An overview does, unless SpecimenLabelInImage (0048,0010) is NO.
     """
     kinds = {str(value).strip().upper() for value in as_list(ds.get("ImageType"))[2:]}
     said = str(ds.get("SpecimenLabelInImage", "") or "").strip().upper()
@@ -110,12 +128,12 @@ def shows_label(ds: Any) -> bool:
     return slide and ("LABEL" in kinds or (said != "NO" and bool(kinds & {"OVERVIEW", "MACRO"})))
 
 
-def shows_face(ds: Any) -> bool:
-    """Tell whether an image belongs to a CT or MR volume from which a face can be rendered.
+def shows_face(ds: Dataset) -> bool:
+    """Return whether an image belongs to a CT or MR volume from which a face can be rendered.
 
-    By the header: the head by body part, description or sequence, voxels up to 2 mm and a field
-    of view that a face fits into. A fine MR volume as wide as a head counts too, where nothing
-    says which part of the body it is of.
+    The header decides: the body part, a description or the sequence names the head, the voxels
+    measure 2 mm at most, and the field of view is wide enough for a face. A 3D MR volume that
+    names no body part counts if its field of view is that of a head.
     """
     if str(ds.get("Modality", "")) not in _VOLUMES:
         return False
@@ -132,11 +150,11 @@ def shows_face(ds: Any) -> bool:
     return volume and _HEAD_VIEWS[0] <= view <= _HEAD_VIEWS[1]
 
 
-def visual_features(ds: Any) -> str | None:
-    """Return RecognizableVisualFeatures (0028,0302), None where the header does not tell.
+def visual_features(ds: Dataset) -> str | None:
+    """Return RecognizableVisualFeatures (0028,0302), or None if the header does not tell.
 
-    Never NO unless the body part is named and is another one: the attribute promises that nobody
-    can be recognised.
+    NO promises that nobody can be recognised, so it requires that the header names a body part
+    other than the head.
     """
     if shows_face(ds) or str(ds.get("SOPClassUID", "")) in _PHOTOGRAPHS:
         return "YES"
@@ -146,8 +164,8 @@ def visual_features(ds: Any) -> str | None:
     return None
 
 
-def _of_head(ds: Any) -> bool | None:
-    """Tell whether an image is of the head; None when nothing says which part it is of."""
+def _of_head(ds: Dataset) -> bool | None:
+    """Return whether an image is of the head, or None if the header names no body part."""
     words = [
         str(ds.get(keyword, "") or "")
         for keyword in (
@@ -180,11 +198,11 @@ def _plain(words: list[str]) -> str:
     return "".join(c for c in text if not unicodedata.combining(c))
 
 
-def _voxel(ds: Any) -> list[float]:
-    """Return pixel spacing and slice distance in mm, empty where one is not known.
+def _voxel(ds: Dataset) -> list[float]:
+    """Return pixel spacing and slice distance in mm, empty if one is unknown.
 
-    Multi-frame images have them for all frames together or for each (PS3.3 C.7.6.16.2.1); the
-    frames of one volume agree.
+    Multi-frame images have them once or per frame (PS3.3 C.7.6.16.2.1). The first frame is used,
+    since the frames of one volume agree.
     """
     for measures in _measures(ds):
         if measures.get("PixelSpacing") in (None, ""):
@@ -198,13 +216,13 @@ def _voxel(ds: Any) -> list[float]:
             return _UNKNOWN
         if not all(map(math.isfinite, (*spacing, *slices))):
             return _UNKNOWN
-        # Overlapping slices are as fine as their distance, not as their thickness.
+        # For overlapping slices the distance counts, not the thickness.
         if spacing and slices:
             return [*spacing, min(slices)]
     return []
 
 
-def _measures(ds: Any) -> Iterator[Any]:
+def _measures(ds: Dataset) -> Iterator[Any]:
     yield ds
     for keyword in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
         for item in (ds.get(keyword) or ())[:1]:
