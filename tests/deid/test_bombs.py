@@ -111,8 +111,6 @@ def bomb(path: Path, kind: str) -> Path:
         return deflated(path, after=b"\n ")
     if kind == "jpeg":
         return image(path, JPEGBaseline8Bit, fragments(large_jpeg(65000, 65000)), 65000, 65000)
-    if kind == "no rows":
-        return image(path, JPEGBaseline8Bit, fragments(jpeg()), 0, 64)
     if kind == "jpeg in a small image":
         return image(path, JPEGBaseline8Bit, fragments(large_jpeg(65000, 65000)), 64, 64)
     if kind == "jpeg 2000 in a small image":
@@ -134,7 +132,6 @@ REASONS = {
     "deflated": "inflates to more than",
     "deflated, white space before": "inflates to more than",
     "deflated, a line end behind": "inflates to more than",
-    "no rows": "Rows and Columns say 0 x 64",
     "jpeg": "larger than can be looked at",
     "jpeg in a small image": "far larger than Rows and Columns",
     "jpeg 2000 in a small image": "far larger than Rows and Columns",

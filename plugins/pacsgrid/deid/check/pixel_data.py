@@ -123,6 +123,12 @@ def _compressed(
     """Compare fragments (PS3.5 A.4), and look for identity across their borders."""
     if before.pixel_length is not None:
         raise HeldError("pixels-changed", "the pixel data was not in fragments")
+    if not after.number(0x00280010) or not after.number(0x00280011):
+        raise HeldError(
+            "not-clean",
+            "Rows or Columns (0028,0010), (0028,0011) does not say how large the compressed image "
+            "is; correct it at the file's origin",
+        )
     changed: dict[bytes, int] = {}
     pieces = _fragments(old, before, new, after, changed)
     found = raw.search_stream(_readable(pieces, after), after.size - after.pixel_value)

@@ -80,8 +80,6 @@ class Frames:
             raise unreadable("the header does not describe the pixels", syntax) from None
         if self.samples not in (1, 3):
             raise unreadable(f"{self.samples} samples per pixel are not supported", syntax)
-        if min(self.rows, self.columns) < 1:
-            raise unreadable(f"Rows and Columns say {self.rows} x {self.columns}", syntax)
         stored = (span.end - span.value) // max(1, self.count)
         if self.frame_bytes > min(LARGEST, max(_HARMLESS, _RATIO * stored)):
             raise unreadable(
