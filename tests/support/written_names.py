@@ -42,6 +42,7 @@ NAMES = [
     ("ga", "Ó^Áine", ["Ó Áine", "AINE"]),
     ("ru", "Ivanov^Petr", ["Иванов", "ИВАНОВ Петр", "Ивановым"]),
     ("uk", "Shevchenko^Yuriy", ["Шевченко", "Юрий ШЕВЧЕНКО"]),
+    ("be", "Kaurou^Ales", ["Каўроў", "АЛЕСЬ Кауроу"]),
     ("el", "Papadopoulos^Nikos", ["Παπαδόπουλος", "ΝΙΚΟΣ ΠΑΠΑΔΟΠΟΥΛΟΣ"]),
     ("id", "Ng^Y", ["NG Y", "Y Ng", "NgY", "Ng"]),
 ]  # fmt: skip

@@ -270,7 +270,8 @@ class PersonNames:
         """Find names written in Cyrillic or Greek that the header has in Latin letters."""
         for match in _WORD.finditer(flat.text):
             start, end = flat.span(*match.span())
-            if any(self._is_name(fold(form)) for form in romanise(text[start:end].casefold())):
+            forms = {*romanise(text[start:end].casefold()), *romanise(match[0])}
+            if any(self._is_name(fold(form)) for form in forms):
                 yield match.span()
 
     def _inside(self, words: list[tuple[int, int]], squeezed: str) -> Iterator[tuple[int, int]]:
