@@ -241,6 +241,31 @@ def test_more_images_than_frames_are_held(tmp_path: Path) -> None:
         checked(path, PROFILE)
 
 
+@pytest.mark.parametrize("missing", ["Rows", "Columns"])
+@pytest.mark.parametrize("value", [0, None], ids=["zero", "absent"])
+def test_a_compressed_image_without_a_size_is_held(
+    tmp_path: Path, missing: str, value: int | None
+) -> None:
+    """It was not searched for text, but viewers take its size from the codestream."""
+
+    def spoil(path: Path) -> None:
+        ds = dcmread(path)
+        if value is None:
+            delattr(ds, missing)
+        else:
+            setattr(ds, missing, value)
+        ds.save_as(path)
+
+    path = image(tmp_path / "in.dcm", JPEGBaseline8Bit, fragments(jpeg()), Modality="US")
+    made = anonymised(path)
+    spoil(path)
+    with pytest.raises(HeldError, match="Rows or Columns is missing or 0"):
+        anonymise_file(path, tmp_path / "no", PSEUDONYMS, PROFILE, collect_identifiers([path]))
+    spoil(made)
+    with pytest.raises(HeldError, match="how large the compressed image"):
+        check_file(path, made, PROFILE)
+
+
 def test_nothing_stands_behind_the_delimiter(tmp_path: Path) -> None:
     path = image(tmp_path / "in.dcm", JPEGBaseline8Bit, fragments(jpeg()))
     data = path.read_bytes()

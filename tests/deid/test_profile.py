@@ -61,6 +61,7 @@ def test_what_is_left_out_follows_from_the_rest(tmp_path: Path) -> None:
         ("", "needs keys with values"),
         ("- name: x", "needs keys with values"),
         ("name: [", "cannot be read as YAML"),
+        ("name: x\noptions: [uids]\noptions: [patient]", "the key options stands twice"),
         ("name: 7", "name: "),
         ("version: '1'", "name: is not set"),
         ("name: x\nmodalities: []", "modalities: there is no such key"),

@@ -108,6 +108,10 @@ def test_without_dates_a_date_in_text_goes() -> None:
         ("March 10 T2", "*** T2"),
         ("vs 10.3. T2", "vs *** T2"),
         ("03/2024", "***"),
+        ("KW 10/2024 T2", "*** T2"),
+        ("10. Woche 2024", "***"),
+        ("2024-W10", "***"),
+        ("born 1961-W18-4", "born ***"),
     ],
 )
 def test_what_says_a_part_of_a_known_day_goes(text: str, cleaned: str) -> None:
@@ -116,7 +120,17 @@ def test_what_says_a_part_of_a_known_day_goes(text: str, cleaned: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["12/2023", "v10.3. build", "Dose 10.3 mGy", "2024-120", "5 V 62", "10 x 3 x 24"]
+    "text",
+    [
+        "12/2023",
+        "v10.3. build",
+        "Dose 10.3 mGy",
+        "2024-120",
+        "2024-W11-7",
+        "KW 12/2024",
+        "5 V 62",
+        "10 x 3 x 24",
+    ],
 )
 def test_what_says_no_known_day_stays(text: str) -> None:
     known = StudyIdentifiers(birth_dates=frozenset({"19610504"}), dates=frozenset({"20240310"}))

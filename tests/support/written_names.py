@@ -40,6 +40,10 @@ NAMES = [
     ("tr", "Işık^İpek", ["ISIK IPEK", "İpek Işık", "IpekIsik"]),
     ("da", "Sørensen^Åse", ["Soerensen", "SORENSEN", "Aase Sørensen"]),
     ("ga", "Ó^Áine", ["Ó Áine", "AINE"]),
+    ("ru", "Ivanov^Petr", ["Иванов", "ИВАНОВ Петр", "Ивановым"]),
+    ("uk", "Shevchenko^Yuriy", ["Шевченко", "Юрий ШЕВЧЕНКО"]),
+    ("be", "Kaurou^Ales", ["Каўроў", "АЛЕСЬ Кауроу"]),
+    ("el", "Papadopoulos^Nikos", ["Παπαδόπουλος", "ΝΙΚΟΣ ΠΑΠΑΔΟΠΟΥΛΟΣ"]),
     ("id", "Ng^Y", ["NG Y", "Y Ng", "NgY", "Ng"]),
 ]  # fmt: skip
 
@@ -66,10 +70,16 @@ _MONTHS = {
     "th": "มกราคม กุมภาพันธ์ มีนาคม เมษายน พฤษภาคม มิถุนายน กรกฎาคม สิงหาคม กันยายน ตุลาคม พฤศจิกายน "
     "ธันวาคม",
     "ar": "يناير فبراير مارس أبريل مايو يونيو يوليو أغسطس سبتمبر أكتوبر نوفمبر ديسمبر",
+    "lt": "sausio vasario kovo balandžio gegužės birželio liepos rugpjūčio rugsėjo spalio "
+    "lapkričio gruodžio",
+    "hi": "जनवरी फरवरी मार्च अप्रैल मई जून जुलाई अगस्त सितंबर अक्टूबर नवंबर दिसंबर",
     "he": "בינואר בפברואר במרץ באפריל במאי ביוני ביולי באוגוסט בספטמבר באוקטובר בנובמבר בדצמבר",
 }  # fmt: skip
 _SHORT = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
 _ROMAN = ["I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI", "XII"]
+
+_HAN = ["", *"一二三四五六七八九十", *("十" + ones for ones in "一二三四五六七八九"), "二十",
+        *("二十" + ones for ones in "一二三四五六七八九"), "三十", "三十一"]  # fmt: skip
 
 
 def ways(day: date) -> Iterator[str]:
@@ -98,6 +108,9 @@ def ways(day: date) -> Iterator[str]:
             yield f"{d} de {month} de {y}"
         if language == "en":
             yield from (f"{month} {d}, {y}", f"{d}th of {month} {y}", f"{month} {d}th, {y}")
+    week = day.isocalendar()
+    yield from (f"{y}-W{week.week:02}-{week.weekday}", f"{y}W{week.week:02}{week.weekday}")
+    yield f"{y}年{_HAN[m]}月{_HAN[d]}日"
     yield from (f"{y}年{m}月{d}日", f"{y}년 {m}월 {d}일", f"{d} tháng {m} năm {y}")
     if y >= 2019:
         yield f"令和{y - 2018}年{m}月{d}日"

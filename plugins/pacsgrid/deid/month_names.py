@@ -50,6 +50,11 @@ ocak şubat mart nisan mayıs haziran temmuz ağustos eylül ekim kasım aralık
 בינואר בפברואר במרץ באפריל במאי ביוני ביולי באוגוסט בספטמבר באוקטובר בנובמבר בדצמבר
 يناير فبراير مارس أبريل مايو يونيو يوليو أغسطس سبتمبر أكتوبر نوفمبر ديسمبر
 มกราคม กุมภาพันธ์ มีนาคม เมษายน พฤษภาคม มิถุนายน กรกฎาคม สิงหาคม กันยายน ตุลาคม พฤศจิกายน ธันวาคม
+sausio vasario kovo balandžio gegužės birželio liepos rugpjūčio rugsėjo spalio lapkričio gruodžio
+janvāris februāris marts aprīlis maijs jūnijs jūlijs augusts septembris oktobris novembris \
+decembris
+jaanuar veebruar märts aprill mai juuni juuli august september oktoober november detsember
+जनवरी फरवरी मार्च अप्रैल मई जून जुलाई अगस्त सितंबर अक्टूबर नवंबर दिसंबर
 i ii iii iv v vi vii viii ix x xi xii
 """
 _CALENDARS = [line.split() for line in _NAMES_BY_LANGUAGE.replace("\\\n", "").strip().splitlines()]

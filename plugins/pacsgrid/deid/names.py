@@ -244,6 +244,8 @@ class PersonNames:
             found += [match.span() for match in self._runs.finditer(flat.text)]
         if self._literal is not None and not text.isascii():
             found += _to_folded(flat, [match.span() for match in self._literal.finditer(text)])
+        if joined and not flat.text.isascii():
+            found += self._find_transliterated(text, flat)
         if self._hint is None:
             return found
         words = [match.span() for match in _WORD.finditer(flat.text)]
@@ -263,6 +265,14 @@ class PersonNames:
         pieces = list(_pieces(text, flat, words))
         found += [(pieces[n].start, pieces[n].end) for n in self._find_certain(text, flat, pieces)]
         return self._extend_matches(flat.text, pieces, found)
+
+    def _find_transliterated(self, text: str, flat: FoldedText) -> Iterator[tuple[int, int]]:
+        """Find names written in Cyrillic or Greek that the header has in Latin letters."""
+        for match in _WORD.finditer(flat.text):
+            start, end = flat.span(*match.span())
+            forms = {*romanise(text[start:end].casefold()), *romanise(match[0])}
+            if any(self._is_name(fold(form)) for form in forms):
+                yield match.span()
 
     def _inside(self, words: list[tuple[int, int]], squeezed: str) -> Iterator[tuple[int, int]]:
         """Find long names, inside words and across them."""
@@ -344,7 +354,7 @@ class PersonNames:
     def _match(self, word: str) -> bool:
         if word in self.words or (word in self._joined and len(word) >= 4):
             return True
-        if word[0] in _PREFIXED and (word[1:] in self.words or word[3:] in self.words):
+        if word[:1] in _PREFIXED and (word[1:] in self.words or word[3:] in self.words):
             return True
         if len(word) < 5:
             return False

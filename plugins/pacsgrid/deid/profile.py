@@ -229,6 +229,21 @@ class Profile(_Common):
     safe_private: frozenset[tuple[str, int, int]]
 
 
+class _UniqueKeys(yaml.SafeLoader):
+    """Read YAML, but refuse a key that stands twice: the first value would be lost."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"the key {key.value} stands twice; join them", key.start_mark
+                    )
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def load_profile(name_or_path: str) -> Profile:
     """Load a profile.
 
@@ -249,7 +264,10 @@ def load_profile(name_or_path: str) -> Profile:
         path = Path(__file__).parent / "profiles" / f"{name_or_path}.yaml"
     where = f"profile {name_or_path}"
     try:
-        raw: Any = yaml.safe_load(path.read_text("utf-8"))
+        raw: Any = yaml.load(path.read_text("utf-8"), _UniqueKeys)
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ConfigError(f"{where}{line}: cannot be read as YAML: {error.problem}") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         raise ConfigError(f"{where}: cannot be read as YAML; give a name or a path") from None
     if not isinstance(raw, dict):

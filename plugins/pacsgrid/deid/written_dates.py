@@ -36,7 +36,7 @@ _ERAS = {
     "m": 1867, "t": 1911, "s": 1925, "h": 1988, "r": 2018,
 }  # fmt: skip
 _KANJI = re.compile(
-    r"[〇零一二三四五六七八九]{4}年[一二三四五六七八九十]{1,3}月[一二三四五六七八九十]{1,3}日?"
+    r"(?:[〇零一二三四五六七八九]{4}|\d{4})年[一二三四五六七八九十]{1,3}月[一二三四五六七八九十]{1,3}日?"
 )
 # Words for year and month between numbers.
 _UNITS = ("年", "月", "년", "월", "thang", "nam")
@@ -47,6 +47,7 @@ _CONTINUED = re.compile(r"\d[.,/-]$|/$")
 _CONTEXT = 24
 _NUMBER = re.compile(r"\d|年")
 _DASHES = "-‐‑‒–—−"
+_WEEK = r"(?:w|kw|cw|wk|week|woche|tyden|tydne|tydzien|semaine|semana|settimana|uge|vecka)"
 # Parts of a known day: month and year, day and month, year and day of the year.
 _PARTS = (
     re.compile(r"(?<![\d./-])(?P<m>0[1-9]|1[0-2])[./-](?P<y>\d{4})(?![\d./-]*\d)"),
@@ -61,6 +62,10 @@ _PARTS = (
     ),
     re.compile(r"(?<![\w./-])(?P<d>\d{1,2})\. ?(?P<m>\d{1,2})\.(?! ?\d)"),
     re.compile(r"(?<!\d)(?P<y>\d{4})[-/. ]?(?P<n>[0-3]\d\d)(?!\d)"),
+    # Weeks (ISO 8601): 2024-W10-7, KW 10/2024, 10. Woche 2024.
+    re.compile(rf"(?<!\d)(?P<y>\d{{4}})[-/. ]?{_WEEK}[-. ]{{0,2}}(?P<w>\d\d?)(?:-?[1-7])?(?!\d)"),
+    re.compile(rf"(?<![^\W_]){_WEEK}[-. ]{{0,2}}(?P<w>\d\d?)[-/. ]{{1,2}}(?P<y>\d{{4}})(?!\d)"),
+    re.compile(rf"(?<!\d)(?P<w>\d\d?)[-. ]{{0,2}}{_WEEK}[-/. ]{{0,2}}(?P<y>\d{{4}})(?!\d)"),
 )
 # Words before a date written with few digits; words before a version that looks like one.
 _BEFORE_DATE = re.compile(
@@ -150,7 +155,7 @@ def find_dates(text: str, known: frozenset[str] = frozenset()) -> Iterator[Writt
 
 
 def _parts_of_days(flat: str, known: frozenset[str]) -> Iterator[tuple[int, int, date]]:
-    """Find month and year, day and month, or day of the year of a known day.
+    """Find month and year, day and month, week, or day of the year of a known day.
 
     Beside the shifted date they would tell the shift; of a birth date they tell the age in months.
     """
@@ -163,6 +168,11 @@ def _parts_of_days(flat: str, known: frozenset[str]) -> Iterator[tuple[int, int,
             name = part.get("name")
             months = MONTHS.get(name, set()) if name else {int(part.get("m") or 0)}
             for day in days:
+                if part.get("w"):
+                    if day.isocalendar()[:2] == (int(part["y"]), int(part["w"])):
+                        yield match.start(), match.end(), day
+                        break
+                    continue
                 if part.get("n"):
                     same = day.timetuple().tm_yday == int(part["n"])
                 else:

@@ -28,6 +28,13 @@ _DIALLED = re.compile(r"\d[\d\s()./+-]{5,}\d")
 _MISREAD = str.maketrans("oilszbg", "0115289")
 
 __all__ = ["IdentitySearch", "find_dates"]
+# Cyrillic and Greek in Latin letters, as passports have them; hard and soft signs fall away.
+_FOREIGN = "абвгдежзийклмнопрстуфхцчшщыэюяєіαβγδεζηθικλμνξοπρστυφχψω"
+_ROMANISED = (
+    "a b v g d e zh z i i k l m n o p r s t u f kh ts ch sh shch y e iu ia e i "
+    "a v g d e z i th i k l m n x o p r s t y f ch ps o"
+)
+_LATIN = str.maketrans({"ъ": "", "ь": ""} | dict(zip(_FOREIGN, _ROMANISED.split(), strict=True)))
 
 
 class IdentitySearch:
@@ -144,6 +151,9 @@ class IdentitySearch:
         return None
 
     def _named(self, words: list[str], form: str) -> bool:
+        if not form.isascii():
+            romanised = form.replace("ου", "ou").translate(_LATIN).split()
+            words = words + [word for word in romanised if len(word) >= 4 and word.isascii()]
         if not self._words.isdisjoint(words) or self._names.holds_unspaced_name(words):
             return True
         for word in words:

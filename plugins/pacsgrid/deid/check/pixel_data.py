@@ -152,6 +152,12 @@ def _compressed(
         raise HeldError(
             "pixels-changed", f"the result is compressed, but the source is not; {_REPORT}"
         )
+    if not after.number(0x00280010) or not after.number(0x00280011):
+        raise HeldError(
+            "not-clean",
+            "Rows or Columns (0028,0010), (0028,0011) does not say how large the compressed image "
+            "is; correct it at the file's origin",
+        )
     changed: dict[bytes, int] = {}
     pieces = _fragments(old, before, new, after, changed)
     found = raw.search_stream(_readable(pieces, after), after.size - after.pixel_value)

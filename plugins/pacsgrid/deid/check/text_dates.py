@@ -16,19 +16,20 @@ _MONTHS = {
     beginning: number
     for number, beginnings in enumerate(
         (
-            "jan led sty gen ene oca siec янв січ ιαν ינו ينا มกร tamm",
-            "feb unor lut fev fév sub velj фев лют φεβ פבר فبر กมภ helm",
-            "mar brez bre mrz mrt ozuj мар бер μαρ מרץ مار มนา maal",
-            "apr dub kwi abr avr nisa trav апр квіт απρ אפר ابر أبر เมษ huht",
-            "may mai maj mag kvet kve svib mayi мая май трав μαι מאי ماي พฤษภ touk",
-            "jun cerven juin giu czerwc czerwi lipnja hazi июн черв ιουν יוני يوني มถน kesak",
+            "jan led sty gen ene oca siec янв січ ιαν ינו ينا มกร tamm saus जनव",
+            "feb unor lut fev fév sub velj фев лют φεβ פבר فبر กมภ helm vasa veeb फरव",
+            "mar brez bre mrz mrt ozuj мар бер μαρ מרץ مار มนา maal kov मरच",
+            "apr dub kwi abr avr nisa trav апр квіт απρ אפר ابر أبر เมษ huht bala अपर",
+            "may mai maj mag kvet kve svib mayi мая май трав μαι מאי ماي พฤษภ touk gegu",
+            "jun cerven juin giu czerwc czerwi lipnja hazi июн черв ιουν יוני يوني มถน kesak"
+            " birz juun",
             "jul cervenec cervence juil lug lipiec lipca srpnja temm июл лип ιουλ יולי يولي กรกฎ"
-            " hein",
-            "aug srpen srpna sie ago aou kolov agus авг серп αυγ אוג أغس اغس สงหาค elok",
-            "sep zari set wrz ruj eyl сен вер σεπ ספט سبت กนยา syysk",
-            "oct okt rij rijen ott out paz eki окт жовт οκτ אוק أكت اكت ตลาค loka",
-            "nov lis list studen kasi ноя лист νοε נוב نوف พฤศ marr",
-            "dec dez pros gru dic des prosi aral дек груд δεκ דצמ ديس ธนวา joul",
+            " hein liep juul जलई",
+            "aug srpen srpna sie ago aou kolov agus авг серп αυγ אוג أغس اغس สงหาค elok rugp अगस",
+            "sep zari set wrz ruj eyl сен вер σεπ ספט سبت กนยา syysk rugs सतब",
+            "oct okt rij rijen ott out paz eki окт жовт οκτ אוק أكت اكت ตลาค loka spal अकट",
+            "nov lis list studen kasi ноя лист νοε נוב نوف พฤศ marr lapk नवब",
+            "dec dez pros gru dic des prosi aral дек груд δεκ דצמ ديس ธนวา joul gruod दसब",
         ),
         1,
     )
@@ -43,6 +44,10 @@ _SIGNS = frozenset("./-‐‑‒–—−")
 # Words between the parts: counters after numbers, and prepositions beside a month's name.
 _COUNTED = frozenset(("年", "月", "년", "월", "thang", "nam"))
 _OF = frozenset(("de", "of"))
+_ISO_WEEK = re.compile(r"(?<!\d)(\d{4})-?[Ww](\d\d)-?([1-7])(?!\d)")
+# Months and days in Chinese numerals: 三月十日.
+_NUMERAL = re.compile(r"(?<=[年月])([一二三四五六七八九]?)(十?)([一二三四五六七八九]?)(?=[月日])")
+_DIGITS = "〇一二三四五六七八九"
 _BIRTHDAYS = 543  # years by which the Thai Buddhist calendar is ahead
 
 
@@ -54,6 +59,12 @@ def find_dates(text: str) -> Iterator[str]:
     plain = unicodedata.normalize("NFKC", text)
     if sum(char.isdigit() for char in plain) < 3:
         return
+    for year, week, day in _ISO_WEEK.findall(plain):
+        try:
+            yield f"{date.fromisocalendar(int(year), int(week), int(day)):%Y%m%d}"
+        except ValueError:
+            continue
+    plain = _NUMERAL.sub(_numeral, plain)
     tokens: list[tuple[str, str]] = []  # the separator in front, and the token
     between = ""
     for token in _TOKEN.findall(plain):
@@ -71,6 +82,13 @@ def find_dates(text: str) -> Iterator[str]:
         yield from _glued(word)
         if len(tokens) >= 3:
             yield from _three(tokens[-3:])
+
+
+def _numeral(match: re.Match[str]) -> str:
+    tens, ten, ones = match.groups()
+    if not ten:
+        return str(_DIGITS.index(tens or ones)) if tens or ones else match[0]
+    return str(10 * (_DIGITS.index(tens) if tens else 1) + (_DIGITS.index(ones) if ones else 0))
 
 
 def _glued(word: str) -> Iterator[str]:

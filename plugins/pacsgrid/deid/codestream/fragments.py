@@ -225,6 +225,13 @@ def copy_fragments(
         ``pixels-unreadable``: a frame cannot be parsed, or frames are missing. ``truncated``:
         the file became shorter.
     """
+    if layout.rows < 1 or layout.columns < 1:
+        # No search for text looks at it, but viewers show what the codestream says.
+        raise HeldError(
+            "pixels-unreadable",
+            "the image is compressed, but Rows or Columns is missing or 0; correct it at the "
+            "file's origin",
+        )
     fragments = Fragments(stream, span)
     stream.seek(span.start)
     yield stream.read(span.value - span.start)
