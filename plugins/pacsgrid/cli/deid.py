@@ -201,7 +201,7 @@ def _is_single(inputs: list[Path], out: Path) -> bool:
 
 def _check_free(places: _Places) -> None:
     if places.single and places.out.exists():
-        raise ConfigError(f"{places.out}: exists already; name another file, or a folder, for the result")
+        raise ConfigError(f"{places.out}: exists already; name another file or a folder")
     for place in (places.quarantine,) if places.single else (places.out, places.quarantine):
         if place.exists() and not place.is_dir():
             raise ConfigError(f"{place}: is a file; name a folder for the results")
