@@ -193,3 +193,12 @@ def test_a_folder_that_cannot_be_written_is_named(
     Path("file").touch()
     assert main(["deid", "in/0.dcm", "file/out.dcm"]) != 0
     assert "file cannot be written" in capsys.readouterr().err
+
+
+def test_results_do_not_go_to_the_folder_of_the_input(
+    patient: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {*patient.iterdir()}
+    assert main(["deid", "in", "in/../in"]) == 2
+    assert "the same folder as IN" in capsys.readouterr().err
+    assert {*patient.iterdir()} == before

@@ -82,7 +82,7 @@ def _renamed(arguments: Sequence[str]) -> list[str]:
         return list(arguments)
     new = RENAMED[first]
     print(
-        f"pacsgrid: '{first}' is now '{new}'; the old name goes with the next release",
+        f"pacsgrid: '{first}' is now '{new}'; the old name will be removed in the next release",
         file=sys.stderr,
     )
     return [new, *rest]

@@ -175,6 +175,8 @@ def _places(given: argparse.Namespace) -> _Places:
         except OSError as error:
             why = "no such file or folder" if error.errno == errno.ENOENT else error.strerror
             raise ConfigError(f"{displayable_path(path)}: {why}") from None
+    if any(path.is_dir() and out.exists() and path.samefile(out) for path in inputs):
+        raise ConfigError("OUT is the same folder as IN; name another folder for the results")
     single = _is_single(inputs, out)
     held = out.with_name(f"{out.stem if single else out.name}-held")
     return _Places(inputs, out, given.quarantine or held, single)
@@ -199,7 +201,7 @@ def _is_single(inputs: list[Path], out: Path) -> bool:
 
 def _check_free(places: _Places) -> None:
     if places.single and places.out.exists():
-        raise ConfigError(f"{places.out}: exists already; remove it or name another file")
+        raise ConfigError(f"{places.out}: exists already; name another file or a folder")
     for place in (places.quarantine,) if places.single else (places.out, places.quarantine):
         if place.exists() and not place.is_dir():
             raise ConfigError(f"{place}: is a file; name a folder for the results")

@@ -24,7 +24,7 @@ class Criterion:
         """Parse ``ATTRIBUTE=VALUE``; raise ConfigError when a part is missing."""
         attribute, equals, value = text.partition("=")
         if not (attribute and equals and value):
-            raise ConfigError(f"{text!r} is no criterion; write ATTRIBUTE=VALUE, as Modality=CT")
+            raise ConfigError(f"{text!r} is not a criterion; write one such as Modality=CT")
         return cls(attribute, value)
 
 
