@@ -23,6 +23,7 @@ from pacsgrid.deid import (
     load_profile,
 )
 from pacsgrid.deid.check import pixel_text
+from pacsgrid.deid.pixel.selection import needs_text_search
 from pacsgrid.deid.pixel.settings import PixelSettings
 from pacsgrid.errors import HeldError
 from support.burned_in import font
@@ -125,6 +126,18 @@ def test_blanked_text_passes_and_is_counted(tmp_path: Path) -> None:
 
 
 @needs_tesseract
+@needs_tesseract
+def test_an_ultrasound_image_is_searched_whatever_modality_it_states(tmp_path: Path) -> None:
+    path, _ = made(tmp_path, [frame("Novakova")])
+    ds = dcmread(path)
+    ds.Modality, ds.ImageType = "CT", ["ORIGINAL", "PRIMARY"]
+    ds.save_as(path)
+    profile = _looking(load_profile("research"), "none")
+    result = anonymise_file(path, tmp_path / "ct", PSEUDONYMS, profile, collect_identifiers([path]))
+    assert needs_text_search(ds, PixelSettings())
+    assert verdict(path, result.path) == "pixels-text"
+
+
 def test_only_what_the_profile_looks_at_is_read(tmp_path: Path) -> None:
     path, result = made(tmp_path, [frame("Novakova")])
     assert verdict(path, result, "none") == ""

@@ -8,6 +8,7 @@ spread over its length, since burned-in text seldom moves.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -48,6 +49,11 @@ _NO_PICTURE = (
 )
 _CAPTURE = b"1.2.840.10008.5.1.4.1.1.7"
 _RECONSTRUCTED = frozenset((b"CT", b"MR", b"PT", b"NM"))
+# SOP classes of CT, MR, nuclear medicine and PET (PS3.4 B.5), also enhanced and legacy ones.
+_SCANNED = re.compile(
+    rb"1\.2\.840\.10008\.5\.1\.4\.1\.1\.(2(\.[12])?|4(\.[124])?|20|128(\.1)?|130)"
+)
+_STORAGE = b"1.2.840.10008.5.1.4.1.1."
 
 
 @lru_cache(maxsize=1)
@@ -80,6 +86,8 @@ def needs_reading(source: Header, look: str) -> bool:
         return True
     if kind.startswith(_NO_PICTURE):
         return False
+    if kind.startswith(_STORAGE) and not _SCANNED.fullmatch(kind):
+        return True
     image_type = [part.strip().upper() for part in value(0x00080008).split(b"\\")][:2]
     return value(0x00080060) not in _RECONSTRUCTED or image_type != [b"ORIGINAL", b"PRIMARY"]
 

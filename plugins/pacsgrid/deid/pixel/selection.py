@@ -11,6 +11,11 @@ from .settings import PixelSettings
 
 # Reconstructed images: only derived ones may contain text.
 _RECONSTRUCTED = frozenset({"CT", "MR", "PT", "NM"})
+_STORAGE = "1.2.840.10008.5.1.4.1.1."
+_RECONSTRUCTED_CLASSES = frozenset(
+    f"{_STORAGE}{end}"
+    for end in ("2", "2.1", "2.2", "4", "4.1", "4.2", "4.4", "20", "128", "128.1", "130")
+)
 # Pixels that are labels, doses or parameters, not pictures.
 _NO_PICTURE = frozenset(
     {
@@ -49,8 +54,12 @@ def needs_text_search(ds: Dataset, settings: PixelSettings) -> bool:
         return False
     if settings.look == "all" or admits_text(ds) or is_secondary_capture(ds):
         return True
-    if str(ds.get("SOPClassUID", "")) in _NO_PICTURE:
+    sop_class = str(ds.get("SOPClassUID", ""))
+    if sop_class in _NO_PICTURE:
         return False
+    # An ultrasound image may call its modality CT; a private class says nothing.
+    if sop_class.startswith(_STORAGE) and sop_class not in _RECONSTRUCTED_CLASSES:
+        return True
     if str(ds.get("Modality", "")) not in _RECONSTRUCTED:
         return True
     kind = [str(value).strip().upper() for value in as_list(ds.get("ImageType"))]
