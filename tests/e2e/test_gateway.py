@@ -23,7 +23,7 @@ def test_who_is_logged_in_to_airflow_reads_what_the_grid_holds(filled: Stack) ->
     assert answer.status_code == 200, answer.text
     studies = answer.json()
     assert studies
-    assert not any(name in answer.text for name in ("Good^One", "Zrzav", "756277"))
+    assert not any(name in answer.text for name in ("Kvido", "Zrzav", "756277"))
     address = studies[0]["00081190"]["Value"][0]
     assert address.startswith(f"{filled.url}/dicom-web/studies/")
     got = ask(address.removeprefix(f"{filled.url}/dicom-web"), STEWARD)

@@ -14,7 +14,8 @@ from support.dicom import ct
 
 def two_studies(stack: Stack, root: str) -> None:
     """Ingest a good study, `root`.1, and one that two patients share, `root`.2."""
-    for n, patient in enumerate(("Good^One", "Zrzavá^Kvido", "Other^Person"), 1):
+    # Both studies are of one person, whose study a file of another person has got into.
+    for n, patient in enumerate(("Zrzavá^Kvido", "Zrzavá^Kvido", "Other^Person"), 1):
         study = f"{root}.1" if n == 1 else f"{root}.2"
         person = f"7562{root[-2:]}/1234"  # a withdrawal takes all of a person's studies
         path = ct(stack.drop / f"{root}.{n}.dcm", study, f"{study}.{n}", patient, n, person)

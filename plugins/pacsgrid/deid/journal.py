@@ -101,7 +101,7 @@ class Journal:
                 entry = json.loads(line)
                 if entry.get("made_with", made_with) != made_with:
                     raise ConfigError(
-                        f"{path.parent.parent}: it holds results of another profile, key or "
+                        f"{path.parent.parent}: holds results of another profile, key or "
                         "project; choose another folder for the results"
                     )
                 if "study" in entry:

@@ -307,7 +307,7 @@ def _not_dicom_error(head: bytes, size: int) -> HeldError:
             return HeldError("not-dicom", f"the file is {what}")
     return HeldError(
         "not-dicom",
-        "the file is no DICOM file (PS3.10), and no data set without preamble; no result was made",
+        "not a DICOM file (PS3.10), nor a data set without preamble; no result was made",
     )
 
 
