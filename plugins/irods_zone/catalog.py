@@ -295,7 +295,7 @@ class Catalog:
     def add_initial_access(
         self, db: sqlite3.Connection, object_id: int, user_id: int, parent: sqlite3.Row | None
     ) -> None:
-        """Give a new object its owner's access, and that of its collection if it is inherited.
+        """Grant access to a new object: its owner's, and its collection's if that is inherited.
 
         Parameters
         ----------

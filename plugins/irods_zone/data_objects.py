@@ -418,7 +418,7 @@ def finish_writing(session: Session, handle: OpenReplica, keywords: dict[str, st
 
 
 def replicate_to_siblings(session: Session, data_id: int, repl: int) -> None:
-    """Give every branch of a replicating resource a good replica.
+    """Make a good replica on every branch of a replicating resource.
 
     Parameters
     ----------

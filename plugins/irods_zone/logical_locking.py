@@ -191,7 +191,7 @@ def finalize(db: sqlite3.Connection, lock: WriteLock, status: ReplicaStatus) -> 
 
 
 def restore(db: sqlite3.Connection, lock: WriteLock) -> None:
-    """Give every replica the status that it had before the lock, because nothing was written.
+    """Restore the status that every replica had before the lock, because nothing was written.
 
     Parameters
     ----------

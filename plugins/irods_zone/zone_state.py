@@ -21,7 +21,7 @@ class ZoneState:
     directory : Path
         Where catalog and vaults lie.
     host : str
-        Address that clients are told for the zone's resources.
+        Address that the zone announces to clients for its resources.
     admin : str
         Name of the first administrator.
     partners : Mapping of str to tuple

@@ -206,3 +206,16 @@ def test_a_fault_of_our_own_is_told_without_a_value(
 def test_fetch_shows_the_default_that_it_has() -> None:
     given = build_parser().parse_args(["fetch", "/brno/home/x"])
     assert given.connections == inspect.signature(fetch).parameters["connections"].default
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("deid IN --profile research OUT", {"paths": [Path("IN"), Path("OUT")]}),
+        ("cohort demo --release heads Modality=CT", {"criteria": ["Modality=CT"]}),
+        ("fetch /brno/x --connections 2 heads", {"to": Path("heads"), "connections": 2}),
+    ],
+)
+def test_options_may_stand_between_arguments(words: str, expected: dict[str, object]) -> None:
+    given = vars(build_parser().parse_args(words.split()))
+    assert {key: given[key] for key in expected} == expected

@@ -38,7 +38,7 @@ def _pools(stack: Stack, dag: str, run: str) -> dict[str, str]:
     return {task["task_id"]: task["pool"] for task in tasks}
 
 
-def test_upkeep_runs(filled: Stack) -> None:
+def test_maintenance_runs(filled: Stack) -> None:
     dags = ("audit_replicas", "housekeeping", "replicate_and_verify")
     runs = {dag: filled.trigger({}, dag) for dag in dags}
     assert {dag: filled.watch(run, dag=dag) for dag, run in runs.items()} == dict.fromkeys(

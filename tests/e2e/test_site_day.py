@@ -98,7 +98,7 @@ def test_a_day_ends_with_every_invariant_held(tmp_path: Path) -> None:
         assert answer(stack, asked, STEWARD, **reject).status_code == 200
         assert stack.watch(run, dag="review_held") == "success"
 
-        # The partner is back: the night's upkeep brings and proves its copies.
+        # The partner is back: the night's maintenance brings and proves its copies.
         stack.start_zone("praha")
         _pacsgrid(stack, "zones", "demo")
         _run(stack, "replicate_and_verify")
@@ -132,10 +132,10 @@ def test_a_day_ends_with_every_invariant_held(tmp_path: Path) -> None:
         asked = question(stack, "withdraw_patient", run)
         assert answer(stack, asked, STEWARD, chosen_options=["Approve"]).status_code == 200
         assert stack.watch(run, dag="withdraw_patient") == "success"
-        shelf = ReleaseOverview(stack.site.ledger_dsn, ["demo"])
-        (gone,) = shelf.withdrawals()
+        overview = ReleaseOverview(stack.site.ledger_dsn, ["demo"])
+        (gone,) = overview.withdrawals()
         assert gone.subject == subject and gone.waiting == [] and gone.proven_at
-        versions = {row.version: row.retired_at is None for row in shelf.releases()}
+        versions = {row.version: row.retired_at is None for row in overview.releases()}
         assert versions == {1: False, 2: True}
 
         for dag in ("replicate_and_verify", "housekeeping", "audit_replicas", "site_check"):

@@ -127,7 +127,7 @@ def test_a_withdrawn_patient_is_gone_and_the_doctor_finds_nothing(filled: Stack)
         shot(page, "withdrawals")
 
 
-def test_upkeep_runs_by_itself(filled: Stack) -> None:
+def test_maintenance_runs_by_itself(filled: Stack) -> None:
     for dag in ("replicate_and_verify", "audit_replicas", "housekeeping"):
         assert filled.watch(filled.trigger({}, dag), dag=dag) == "success"
 

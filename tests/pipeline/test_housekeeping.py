@@ -27,7 +27,7 @@ DAY = timedelta(days=1)
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    directory = tmp_path_factory.mktemp("upkeep") / "stack"
+    directory = tmp_path_factory.mktemp("housekeeping") / "stack"
     with bare_stack(directory) as stack:
         (stack.dir / "incoming" / PARTS).mkdir(parents=True)
         yield stack

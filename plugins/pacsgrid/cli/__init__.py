@@ -53,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{name}: {place}{error.strerror or type(error).__name__}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
+        print(f"{name}: interrupted", file=sys.stderr)
         return 130
     except Exception as error:
         if missing := _missing_package(error):

@@ -7,6 +7,7 @@ sub-command is chosen, and what does the work when it runs.
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from importlib import import_module
@@ -88,6 +89,9 @@ class CommandParser(argparse.ArgumentParser):
     def __init__(self, *, command: Command | None = None, **settings: Any) -> None:
         super().__init__(**settings)
         self._command = command
+        # Options may stand between IN and OUT; argparse cannot mix them with sub-commands, nor
+        # argcomplete follow.
+        self._mixes = command is not None and "_ARGCOMPLETE" not in os.environ
 
     def declare(self) -> None:
         """Declare the sub-command's arguments, unless that is done."""
@@ -98,7 +102,13 @@ class CommandParser(argparse.ArgumentParser):
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse arguments after declaring them, see `argparse.ArgumentParser.parse_known_args`."""
         self.declare()
-        return super().parse_known_args(args, namespace)
+        if not self._mixes:
+            return super().parse_known_args(args, namespace)
+        self._mixes = False  # argparse calls this method for each of its two passes
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._mixes = True
 
 
 def build_parser(declared: Collection[str] = ()) -> argparse.ArgumentParser:

@@ -47,7 +47,7 @@ def add_avus(zone: Zone, collection: str, wanted: Sequence[AVU]) -> int:
 
 
 def set_avu(zone: Zone, collection: str, wanted: AVU) -> bool:
-    """Give a collection exactly one value of an attribute.
+    """Set an attribute of a collection to exactly one value.
 
     Parameters
     ----------

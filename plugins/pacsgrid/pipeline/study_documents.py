@@ -84,7 +84,7 @@ def _from_manifest(
         text = grid.get_document(zone, f"{study}/{MANIFEST}")
         manifest = Manifest.parse(text) if text else None
     except PacsgridError:
-        return {}  # damaged or out of reach: it is written anew
+        return {}  # damaged or unreachable: it is written again
     if manifest is None:
         return {}
     return {

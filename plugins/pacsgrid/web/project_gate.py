@@ -144,7 +144,7 @@ def _route(scope: Scope) -> tuple[str | None, Mapping[str, str]]:
         match, child = route.matches(scope)
         if match is Match.FULL:
             found: str = route.path
-            # Of a mount only its path is known.
+            # A mount is known by its path only.
             return found, {} if isinstance(route, Mount) else child.get("path_params", {})
     return None, {}
 
