@@ -164,6 +164,17 @@ def test_a_deflated_image_loses_it_too(tmp_path: Path) -> None:
     assert dcmread(made.path).PixelData.startswith(pixels)
 
 
+@pytest.mark.parametrize("lacking", ["Rows", "BitsAllocated"])
+def test_a_deflated_image_without_a_size_is_held(tmp_path: Path, lacking: str) -> None:
+    path, _ = image(tmp_path / "in.dcm", b"")
+    ds = dcmread(path)
+    delattr(ds, lacking)
+    ds.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    ds.save_as(path, implicit_vr=False, little_endian=True)
+    with pytest.raises(HeldError, match=r"pixels-unreadable.*correct"):
+        checked(path, PROFILE)
+
+
 def test_a_syntax_that_asks_for_fragments_has_them(tmp_path: Path) -> None:
     path, _ = image(tmp_path / "in.dcm", b"")
     data = path.read_bytes()

@@ -27,6 +27,7 @@ from .codestream.nested_pixels import clean_nested_pixels as cleaned_pixels
 from .content_items import CODE_VALUE, CONTENT_SEQUENCES, MEASURED_VALUE, VALUE_ATTRIBUTES
 from .date_shift import shift_date
 from .identifiers import StudyIdentifiers
+from .native_pixels import size_unknown_error
 from .patient import patient_key
 from .pixel_location import pixel_layout
 from .private_elements import safe_elements
@@ -551,8 +552,11 @@ def _clean_nested_pixel_data(ds: Dataset, tag: int) -> None:
     """Remove what is no part of the image from an icon, or from pixel data of a deflated file."""
     element = ds[tag]
     if isinstance(element.value, bytes):
-        fragments = bool(element.is_undefined_length)
-        element.value = cleaned_pixels(element.value, fragments, pixel_layout(ds))
+        fragments, layout = bool(element.is_undefined_length), pixel_layout(ds)
+        # An icon is no loss, an image is.
+        if not layout.bytes and "StudyInstanceUID" in ds and any(element.value):
+            raise size_unknown_error()
+        element.value = cleaned_pixels(element.value, fragments, layout)
 
 
 def _strings(value: Any) -> list[str]:

@@ -62,6 +62,15 @@ def copy_native(
         left -= min(CHUNK, left)
 
 
+def size_unknown_error() -> HeldError:
+    """Return the reason for an image whose header does not say how large it is."""
+    return HeldError(
+        "pixels-unreadable",
+        "Rows, Columns, BitsAllocated or NumberOfFrames do not tell how much of the pixel data "
+        "is pixels; correct them at the file's origin",
+    )
+
+
 def pixel_byte_count(stream: BinaryIO, span: PixelSpan, layout: PixelLayout) -> int:
     """Return how many bytes of a pixel data value are pixels; the rest is padding.
 
@@ -91,11 +100,7 @@ def pixel_byte_count(stream: BinaryIO, span: PixelSpan, layout: PixelLayout) -> 
     # In big endian words, the padding byte is in front of the last pixel's byte.
     pixels += pixels % 2
     if not pixels and _has_nonzero(stream, span, 0):
-        raise HeldError(
-            "pixels-unreadable",
-            "Rows, Columns, BitsAllocated or NumberOfFrames do not tell how much of the pixel data "
-            "is pixels; correct them at the file's origin",
-        )
+        raise size_unknown_error()
     if pixels >= there:
         return there
     if layout.subsampled and 0 <= there - pixels * 3 // 2 <= 1:
