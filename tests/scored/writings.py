@@ -21,7 +21,7 @@ class Writings(Images):
         days = iter(range(10**6))
         for number, (language, name, texts) in enumerate(NAMES):
             family, _, given = name.split("=")[0].partition("^")
-            born = date(1940, 1, 15) + timedelta(days=937 * number)
+            born = date(1940, 1, 15) + timedelta(days=937 * (number % 30))
             day = date(2022, 3, 10) + timedelta(days=17 * number)
             person = Person(
                 family, given, "F", born, f"W{number:04d}/{language}",
