@@ -223,5 +223,8 @@ def test_a_name_in_numbers_that_are_needed_is_told_as_such(tmp_path: Path) -> No
         ds.add_new(0x00281100 + number, "US", [256, 0, 16])
         ds.add_new(0x00281200 + number, "OW", b"Novakova Zofie  " * 32)
     path = save(ds, tmp_path / "a.dcm")
-    with pytest.raises(HeldError, match=r"identity-left.*\(0028,120\d\) was removed although it is required.*a name"):
+    with pytest.raises(
+        HeldError,
+        match=r"identity-left.*\(0028,120\d\) was removed although it is required.*a name",
+    ):
         checked(path, load_profile("basic"))

@@ -11,13 +11,14 @@ from irods.exception import CAT_NO_ACCESS_PERMISSION
 
 from pacsgrid.cli import main
 from pacsgrid.errors import ZoneError
-from pacsgrid.grid import add_avus, deposit, study_collection
+from pacsgrid.grid import Zone, add_avus, deposit, study_collection
 from pacsgrid.grid.fetch import fetch
 from pacsgrid.grid.search import Criterion, search
 from pacsgrid.grid.user import UserZone
 from pacsgrid.model import AVU
 from support.deposited_study import SIZE, Grid, make_instances
 from support.irods_user import iinit
+from support.waiting import wait_until
 
 
 @pytest.fixture
@@ -145,3 +146,24 @@ def test_a_missing_environment_is_told(tmp_path: Path, capsys: pytest.CaptureFix
 def test_a_criterion_needs_a_value() -> None:
     with pytest.raises(Exception, match="not a criterion"):
         Criterion.parse("Modality")
+
+
+def test_threads_that_begin_at_once_share_a_session(
+    grid: Grid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asking, opened = [], []
+    open_session = Zone._open
+
+    def open_when_all_ask(zone: Zone) -> object:
+        wait_until(lambda: len(asking) == 8)
+        opened.append(open_session(zone))
+        return opened[-1]
+
+    def ask(zone: Zone, number: int) -> object:
+        asking.append(number)
+        return zone.session
+
+    monkeypatch.setattr(Zone, "_open", open_when_all_ask)
+    with Zone(grid.home.settings) as zone:
+        sessions = zone.run_parallel(lambda number: ask(zone, number), range(8), 8)
+    assert len(opened) == 1 and all(session is opened[0] for session in sessions)

@@ -157,6 +157,7 @@ class Zone:
         self._session: Any = None
         self._query_session: Any = None
         self._query_lock = Lock()
+        self._session_lock = Lock()
         self._timeout = timeout
 
     def extend_timeout(self, size: int) -> None:
@@ -168,10 +169,15 @@ class Zone:
 
     @property
     def session(self) -> Any:
-        """The python-irodsclient session, opened at first use."""
-        if self._session is None:
-            self._session = self._open()
-        return self._session
+        """The python-irodsclient session, opened at first use.
+
+        Threads that ask at once get the same one: a second session would be dropped, and
+        python-irodsclient then closes its connections under whoever uses them.
+        """
+        with self._session_lock:
+            if self._session is None:
+                self._session = self._open()
+            return self._session
 
     def _open(self) -> Any:
         s = self.settings
