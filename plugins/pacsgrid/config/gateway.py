@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import Field, field_validator, model_validator
 
-from pacsgrid.config.base import AllowedPeer, Section, check_certificates
+from pacsgrid.config.base import AllowedPeer, Section, ServiceSection, check_certificates
 from pacsgrid.config.projects import ProjectSection
 from pacsgrid.config.secrets import read_key
 from pacsgrid.errors import ConfigError
@@ -114,7 +114,7 @@ class Destination(Section):
         return self
 
 
-class GatewaySettings(Section):
+class GatewaySettings(ServiceSection):
     """The section `gateway`: what is served, to whom, and within which limits."""
 
     serve: tuple[Served, ...] = Field(
@@ -126,10 +126,6 @@ class GatewaySettings(Section):
         description="File of the index (SQLite), on a local disk. It is rebuilt from the zones "
         "when it is lost."
     )
-    ae_title: str = Field(
-        default="PACSGRID", min_length=1, max_length=16, description="AE title of the gateway."
-    )
-    bind: str = Field(default="0.0.0.0", description="IP address it listens on. By default all.")
     dicom_port: int = Field(
         default=11113, ge=0, le=65535, description="TCP port of C-FIND, C-GET and C-MOVE."
     )
@@ -178,17 +174,6 @@ class GatewaySettings(Section):
         description="Origins of web viewers (`https://viewer.example.org`) whose pages may use "
         "DICOMweb.",
     )
-    cert_file: Path | None = Field(
-        default=None,
-        description="The gateway's certificate (PEM). With it, DIMSE (PS3.15 B.12) and DICOMweb "
-        "require TLS.",
-    )
-    key_file: Path | None = Field(default=None, description="The private key (PEM) of `cert_file`.")
-    ca_file: Path | None = Field(
-        default=None,
-        description="Certificates (PEM) of the authorities whose client certificates are accepted. "
-        "When it is set, every DIMSE peer must show one.",
-    )
     refresh_seconds: float = Field(
         default=30.0,
         gt=0,
@@ -219,30 +204,6 @@ class GatewaySettings(Section):
     )
     most_upload_mb: int = Field(
         default=4096, ge=1, description="Size of one STOW-RS request, in MiB."
-    )
-    max_associations: int = Field(
-        default=16,
-        ge=1,
-        le=512,
-        description="DIMSE associations at once; more are rejected as transient.",
-    )
-    max_per_peer: int = Field(
-        default=8, ge=1, le=512, description="DIMSE associations at once from one address."
-    )
-    max_pdu: int = Field(
-        default=131072,
-        ge=16384,
-        le=1 << 20,
-        description="The largest PDU that peers may send, in bytes.",
-    )
-    associate_seconds: float = Field(
-        default=20.0,
-        gt=0,
-        description="How long a peer may take from connecting to its association request, TLS "
-        "included, in seconds.",
-    )
-    idle_seconds: float = Field(
-        default=60.0, gt=0, description="How long an association may be silent, in seconds."
     )
 
     @field_validator("airflow_users")
@@ -275,7 +236,6 @@ class GatewaySettings(Section):
         ):
             if len(set(names)) < len(names):
                 raise ValueError(f"{what} is given twice")
-        check_certificates(self.cert_file, self.key_file, self.ca_file)
         return self
 
     def peer(self, ae_title: str, address: str) -> Peer | None:

@@ -6,60 +6,30 @@ from pathlib import Path
 
 from pydantic import Field, SecretStr, model_validator
 
-from pacsgrid.config.base import AllowedPeer, Section, check_certificates
+from pacsgrid.config.base import AllowedPeer, ServiceSection
 from pacsgrid.config.secrets import read_secret
 
 DEFAULT_ASSET = "pacsgrid://received"
 
 
-class ReceiverSection(Section):
+class ReceiverSection(ServiceSection):
     """The section `receiver`: which studies are received, from whom, and who hears of them."""
 
     folder: Path = Field(
         description="Where studies arrive, one directory each. They are identified: the folder "
         "must be private to the service account."
     )
-    ae_title: str = Field(
-        default="PACSGRID", min_length=1, max_length=16, description="AE title of the receiver."
-    )
-    bind: str = Field(default="0.0.0.0", description="IP address it listens on. By default all.")
     port: int = Field(
         default=11112, ge=0, le=65535, description="TCP port it listens on; 0 for any free one."
     )
     allow: tuple[AllowedPeer, ...] = Field(
         default=(), description="The nodes that may send. Without any, nobody may."
     )
-    max_associations: int = Field(
-        default=16,
-        ge=1,
-        le=512,
-        description="Associations at once; more are rejected as transient (PS3.8 9.3.4), so that "
-        "senders try again.",
-    )
-    max_per_peer: int = Field(
-        default=8, ge=1, le=512, description="Associations at once from one address."
-    )
-    max_pdu: int = Field(
-        default=131072,
-        ge=16384,
-        le=1 << 20,
-        description="The largest PDU that peers may send, in bytes. Larger ones cost memory, "
-        "smaller ones time.",
-    )
     reserve_mb: int = Field(
         default=2048,
         ge=0,
         description="Free disk space, in MiB, below which instances are refused (status A700), so "
         "that their senders keep them.",
-    )
-    associate_seconds: float = Field(
-        default=20.0,
-        gt=0,
-        description="How long a peer may take from connecting to its association request, TLS "
-        "included, in seconds.",
-    )
-    idle_seconds: float = Field(
-        default=60.0, gt=0, description="How long an association may be silent, in seconds."
     )
     quiet_seconds: float = Field(
         default=60.0,
@@ -76,16 +46,6 @@ class ReceiverSection(Section):
         gt=0,
         description="A study with all its instances is complete when nothing of it came for this "
         "long, in seconds.",
-    )
-    cert_file: Path | None = Field(
-        default=None,
-        description="The receiver's certificate (PEM). With it, TLS is required (PS3.15 B.12).",
-    )
-    key_file: Path | None = Field(default=None, description="The private key (PEM) of `cert_file`.")
-    ca_file: Path | None = Field(
-        default=None,
-        description="Certificates (PEM) of the authorities whose client certificates are accepted. "
-        "When it is set, every peer must show one.",
     )
     source: str = Field(
         default="received", description="The source of kind `received` that reads `folder`."
@@ -119,7 +79,6 @@ class ReceiverSection(Section):
             raise ValueError("airflow_url needs password_env or password_file")
         if self.airflow_url and not self.project:
             raise ValueError("airflow_url needs project: whose are the studies?")
-        check_certificates(self.cert_file, self.key_file, self.ca_file)
         return self
 
 
