@@ -7,6 +7,7 @@ become free space.
 from __future__ import annotations
 
 from . import jpeg2000
+from .boxes import HEAD, read_box
 from .frame_reader import FrameReader, Patches, unreadable
 
 SIGNATURE = b"\0\0\0\x0cjP  \r\n\x87\n"
@@ -25,16 +26,13 @@ def find_removable(data: FrameReader) -> Patches:
 def _boxes(data: FrameReader, at: int, end: int, patches: Patches) -> int:
     """Collect the patches of boxes; return the number of codestreams found."""
     found = 0
-    while at + 8 <= end:
-        length, kind, head = data.read_int(at, 4), data.read(at + 4, 4), 8
-        if length == 1:
-            length, head = data.read_int(at + 8, 8), 16
-        stop = at + length if length else end
-        if stop < at + head or stop > end:
+    while at + HEAD <= end:
+        box = read_box(data, at, end)
+        if box is None:
             if found:
                 break  # data after the last box
             raise unreadable("a box of a JP2 file is cut short")
-        start = at + head
+        kind, start, stop = box
         if kind == b"jp2c" and not found:
             found = 1
             inner = jpeg2000.find_removable(data, start, stop)

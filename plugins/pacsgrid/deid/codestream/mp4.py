@@ -5,6 +5,7 @@ Boxes that locate and describe samples stay, the others become free space.
 
 from __future__ import annotations
 
+from .boxes import HEAD, read_box
 from .frame_reader import FrameReader, Patches, unreadable
 
 _NESTED = frozenset(
@@ -37,16 +38,13 @@ def find_removable(data: FrameReader) -> Patches:
 
 def _boxes(data: FrameReader, at: int, end: int, patches: Patches, depth: int) -> int:
     media = 0
-    while at + 8 <= end:
-        length, kind, head = data.read_int(at, 4), data.read(at + 4, 4), 8
-        if length == 1:
-            length, head = data.read_int(at + 8, 8), 16
-        stop = at + length if length else end
-        if stop < at + head or stop > end:
+    while at + HEAD <= end:
+        box = read_box(data, at, end)
+        if box is None:
             if media:
                 break  # data after the last box
             raise unreadable("a box of an MP4 file is cut short")
-        start = at + head
+        kind, start, stop = box
         media += kind == b"mdat"
         if kind in _NESTED and depth < _DEPTH:
             _boxes(data, start, stop, patches, depth + 1)
