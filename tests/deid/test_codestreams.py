@@ -14,7 +14,7 @@ from pydicom.pixels import pixel_array
 from pydicom.uid import UID, JPEG2000Lossless, JPEGBaseline8Bit, RLELossless
 
 from pacsgrid.deid import anonymise_file, check_file, collect_identifiers, load_profile
-from pacsgrid.deid.check.pixel_data import check_decoded
+from pacsgrid.deid.check.pixel_data import _is_endless, check_decoded
 from pacsgrid.deid.pixel.settings import PixelSettings
 from pacsgrid.errors import HeldError
 from support.codestreams import FORMS, GREY, MPEG2, TEXT, VIDEOS, coded, fragments, jpeg, units
@@ -63,6 +63,19 @@ def test_a_jpeg_without_a_number_of_lines_is_held(tmp_path: Path) -> None:
     data[-2:-2] = b"\xff\xdc\0\x04" + GREY.shape[0].to_bytes(2, "big")
     path = image(tmp_path / "b.dcm", JPEGBaseline8Bit, fragments(bytes(data)))
     assert checked(path, PROFILE)
+
+
+def test_the_checker_finds_the_number_of_lines_wherever_it_stands(tmp_path: Path) -> None:
+    data = bytearray(jpeg())
+    at = data.index(b"\xff\xc0")
+    data[at + 5 : at + 7] = bytes(2)
+    lines = b"\xff\xdc\0\x04" + GREY.shape[0].to_bytes(2, "big")
+    # Through the borders of the pieces that it reads, byte by byte.
+    for padding in range(65536 - len(data) - 40, 65536 - len(data) + 10):
+        frame = bytes(data[:-2]) + b"\x55" * padding
+        for end, endless in ((lines, False), (b"", True), (lines[:-2] + bytes(2), True)):
+            path = image(tmp_path / "a.dcm", JPEGBaseline8Bit, fragments(frame + end + data[-2:]))
+            assert _is_endless(path) is endless
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -40,11 +40,12 @@ _MOST = 1 << 16
 # JPEG and JPEG-LS: the frame header with its number of lines, and the DNL segment that may
 # define it later.
 _JPEG = ("1.2.840.10008.1.2.4.5", "1.2.840.10008.1.2.4.7", "1.2.840.10008.1.2.4.8")
-_FRAME_HEADER = re.compile(
-    rb"\xff[\xc0-\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf\xf7]\0[\x0b-\x20][\x02-\x10](..)", re.DOTALL
+_LINES = re.compile(
+    rb"\xff[\xc0-\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf\xf7]\0[\x0b-\x20][\x02-\x10](?P<header>..)"
+    rb"|\xff\xdc\0\x04(?P<later>..)",
+    re.DOTALL,
 )
-_LINES = re.compile(rb"\xff\xdc\0\x04(?!\0\0)")
-
+_LONGEST = 7  # bytes that the pattern matches at most
 
 _REPORT = "report it to pacsgrid's authors"
 _DIFFERS = f"the pixel data differs from the source; {_REPORT}"
@@ -291,12 +292,13 @@ def check_decoded(source: Path, result: Path, frames: Iterable[int]) -> None:
     HeldError
         ``pixels-changed``: a frame cannot be decoded, or has other pixels.
     """
-    frames = sorted(set(frames))
-    if frames and _is_endless(source):
+    numbers = sorted(set(frames))
+    if not numbers or _is_endless(source):
         return
-    for number in frames:
+    decoders = _decoders(result)
+    for number in numbers:
         # The same decoder reads both, because decoders round differently.
-        for plugin in _decoders(result):
+        for plugin in decoders:
             try:
                 before = pixel_array(source, index=number, raw=True, decoding_plugin=plugin)
             except (KeyboardInterrupt, SystemExit):
@@ -329,18 +331,21 @@ def _is_endless(path: Path) -> bool:
     header = read_header(path)
     if not header.syntax.startswith(_JPEG):
         return False
+    open_ended, carried = False, b""
     with path.open("rb") as file:
         file.seek(header.pixel_value)
-        carried = b""
-        while chunk := file.read(_DECODED):
-            data = carried + chunk
-            if any(
-                found[1] == b"\0\0" and not _LINES.search(data, found.end())
-                for found in _FRAME_HEADER.finditer(data)
-            ):
-                return True
-            carried = chunk[-16:]
-    return False
+        while chunk := file.read(_CHUNK):
+            for found in _LINES.finditer(carried + chunk):
+                if found.end() <= len(carried):
+                    continue  # seen in the chunk before
+                if found["later"] is not None:
+                    open_ended = open_ended and found["later"] == b"\0\0"
+                elif open_ended:
+                    return True
+                else:
+                    open_ended = found["header"] == b"\0\0"
+            carried = (carried + chunk)[1 - _LONGEST :]
+    return open_ended
 
 
 def _decoders(path: Path) -> tuple[str, ...]:
