@@ -23,7 +23,7 @@ from .attribute_types import attribute_type
 from .binary_identity import holds_identity
 from .characteristics import bin_measured_age, bin_value
 from .code_sequences import clean_code
-from .codestream.nested_pixels import clean_nested_pixels as cleaned_pixels
+from .codestream.nested_pixels import clean_nested_pixels
 from .content_items import CODE_VALUE, CONTENT_SEQUENCES, MEASURED_VALUE, VALUE_ATTRIBUTES
 from .date_shift import shift_date
 from .identifiers import StudyIdentifiers
@@ -556,7 +556,7 @@ def _clean_nested_pixel_data(ds: Dataset, tag: int) -> None:
         # An icon is no loss, an image is.
         if not layout.bytes and "StudyInstanceUID" in ds and any(element.value):
             raise size_unknown_error()
-        element.value = cleaned_pixels(element.value, fragments, layout)
+        element.value = clean_nested_pixels(element.value, fragments, layout)
 
 
 def _strings(value: Any) -> list[str]:
