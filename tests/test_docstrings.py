@@ -29,24 +29,10 @@ def parameters(function: Function) -> list[str]:
     return [one.arg for one in named if one.arg not in ("self", "cls")]
 
 
-def is_declared_elsewhere(function: Function) -> bool:
-    """Return whether a function only implements what is documented where it is declared.
-
-    Those of a web API are: FastAPI reads their parameters, and the reference lists them.
-    """
-    return any(
-        ast.unparse(one).startswith("app.")
-        or (isinstance(one, ast.Name) and one.id in ("override", "overload", "validator"))
-        or (isinstance(one, ast.Attribute) and "validator" in one.attr)
-        or (isinstance(one, ast.Call) and "validator" in ast.unparse(one.func))
-        for one in function.decorator_list
-    )
-
-
 def missing(function: Function) -> list[str]:
     """Return what a function's docstring does not say."""
     names = parameters(function)
-    if len(names) < 2 or is_declared_elsewhere(function):
+    if len(names) < 2:
         return []
     text = ast.get_docstring(function) or ""
     if re.search(r"(?i)see\s+`[\w.]+`", text):
