@@ -64,7 +64,8 @@ GIVEN = {
     "ticket": ["p", "/z/c"], "remove-partner": ["p", "praha"], "maintain": ["p"], "report": ["p"],
     "zones": ["p"], "reidentify": ["S", "--project", "p", "--who", "w", "--reason", "r"],
     "doctor": [], "gateway": [], "receive": [], "backup": ["b"], "restore": ["b"],
-    "roles": ["--show"], "ledger": ["--owner-dsn-file", "owner"],
+    "roles": ["--show"], "risk": ["p"], "sample": ["p", "--who", "w"],
+    "ledger": ["--owner-dsn-file", "owner"],
 }  # fmt: skip
 SITES = {
     "none": None, "missing": "nowhere.yaml", "a folder": ".", "binary": "binary", "empty": "empty",

@@ -44,9 +44,9 @@ COMMANDS = shell_commands()
 ELSEWHERE = {"pacsgrid roles"}
 # What must come before what.
 ORDER = (
-    "zones", "maintain", "report", "cohort", "share", "search", "fetch", "ticket", "reidentify",
-    "deid", "receive", "gateway", "doctor", "backup", "ledger", "restore", "remove-partner",
-    "withdraw",
+    "zones", "maintain", "report", "cohort", "sample", "risk", "share", "search", "fetch", "ticket",
+    "reidentify", "deid", "receive", "gateway", "doctor", "backup", "ledger", "restore",
+    "remove-partner", "withdraw",
 )  # fmt: skip
 # What they take away, everything else needs.
 ENDINGS = ("restore", "remove-partner", "withdraw", "--remove", "--revoke")
@@ -207,6 +207,7 @@ def test_the_command_does_what_it_is_shown_for(
     assert status == 0, told.err
     if " > " in command:
         life[command.split(" > ")[1]].write_text(told.out)
+    if name == "ticket" and " > " in command:
         subprocess.run(["sh", "-n", command.split(" > ")[1]], check=True)
         found = re.search(r"^# .* by the name (\w+)\.$", told.out, re.MULTILINE)
         assert found

@@ -13,6 +13,7 @@ from pacsgrid.ledger.proofs import Proofs
 from pacsgrid.ledger.received_files import ReceivedFiles
 from pacsgrid.ledger.releases import Releases
 from pacsgrid.ledger.replication import ReplicationTasks
+from pacsgrid.ledger.samples import Samples
 from pacsgrid.ledger.selections import Selections
 from pacsgrid.ledger.studies import Studies
 from pacsgrid.ledger.sync_cursor import SyncCursor
@@ -50,6 +51,7 @@ class Ledger:
         self.withdrawals = Withdrawals(self.database)
         self.patients = Patients(self.database)
         self.selections = Selections(self.database)
+        self.samples = Samples(self.database)
         self.audit = AuditTrail(self.database)
         self.consistency = Consistency(self.database)
 
