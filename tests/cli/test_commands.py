@@ -125,6 +125,16 @@ def test_wrong_arguments_of_deid_are_told(
     assert word in said and "fails with" not in said and not list(Path("in").iterdir())
 
 
+@pytest.mark.parametrize("number", ["-3", "two", "1.5", ""])
+def test_a_wrong_number_of_processes_is_told(
+    capsys: pytest.CaptureFixture[str], number: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["deid", "in", "out", f"--processes={number}"])
+    assert ended.value.code == 2
+    assert "is not a number of processes, 0 or more" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("there", [True, False])
 def test_a_profile_is_tried_as_documented(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], there: bool
