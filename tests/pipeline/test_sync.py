@@ -65,7 +65,8 @@ def add(pacs: EmbeddedPacs, tmp_path: Path, day: date, number: int, slices: int 
 
 def night(site: Site, today: date, **more: int) -> list[str]:
     with ProjectContext(site, "demo") as context:
-        return sync_source(context, "pacs", today, FIRST, **more)
+        sync_source(context, "pacs", today, FIRST, **more)
+        return context.ledger.worklist.refs("demo", "pacs")
 
 
 def finish(site: Site, refs: list[str], slices: int = 1) -> None:

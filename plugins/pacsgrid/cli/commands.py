@@ -50,6 +50,7 @@ class Command:
 
 
 COMMANDS = (
+    Command("backfill", "show, pause or resume the ingests of a project", "backfill"),
     Command("backup", "back up the ledger, other databases and the sealed keys", "backup"),
     Command("cohort", "count a cohort, or release it", "cohort"),
     Command("completion", "print the completion script of a shell", "completion", extra=""),

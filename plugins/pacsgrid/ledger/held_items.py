@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pacsgrid.ledger.codes import REJECTED
 from pacsgrid.ledger.database import Store
 from pacsgrid.ledger.records import HeldRecord
@@ -80,6 +82,15 @@ class HeldItems(Store):
             {"project": project},
         )
         return {code: int(count) for code, count in rows}
+
+    def of_studies(self, refs: Sequence[str]) -> list[HeldRecord]:
+        """Return what is held of some studies, the oldest first."""
+        return [
+            HeldRecord(*row)
+            for row in self._database.all(
+                f"{HELD} WHERE ref = ANY(%s) ORDER BY since, ref, code", (list(refs),)
+            )
+        ]
 
     def queue(self, project: str | None = None) -> list[HeldRecord]:
         """Return held studies and held files, the oldest first; of all projects by default."""

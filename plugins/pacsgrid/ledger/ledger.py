@@ -7,6 +7,7 @@ from pacsgrid.ledger.consistency import Consistency
 from pacsgrid.ledger.database import Database
 from pacsgrid.ledger.deid_reports import DeidReports
 from pacsgrid.ledger.held_items import HeldItems
+from pacsgrid.ledger.ingests import Ingests
 from pacsgrid.ledger.instances import Instances
 from pacsgrid.ledger.patients import Patients
 from pacsgrid.ledger.proofs import Proofs
@@ -19,6 +20,7 @@ from pacsgrid.ledger.studies import Studies
 from pacsgrid.ledger.sync_cursor import SyncCursor
 from pacsgrid.ledger.vault_entries import VaultEntries
 from pacsgrid.ledger.withdrawals import Withdrawals
+from pacsgrid.ledger.worklist import Worklist
 from pacsgrid.ledger.zone_absences import ZoneAbsences
 
 
@@ -39,6 +41,8 @@ class Ledger:
     def __init__(self, dsn: str, actor: str = "pipeline") -> None:
         self.database = Database(dsn, actor)
         self.studies = Studies(self.database)
+        self.worklist = Worklist(self.database)
+        self.ingests = Ingests(self.database)
         self.vault = VaultEntries(self.database)
         self.instances = Instances(self.database)
         self.reports = DeidReports(self.database)

@@ -64,7 +64,8 @@ class FolderSource:
                 continue
             if any(matches_header(one, query) for one in headers):
                 instances = len({one.sop_uid for one in headers})
-                yield FoundStudy(uid, headers[0].patient_id, instances, modalities)
+                first = headers[0]
+                yield FoundStudy(uid, first.patient_id, instances, modalities, date=first.date)
         if strays and not (query.study_uids and "" not in query.study_uids):
             yield FoundStudy("", "", len(strays))
 
