@@ -30,15 +30,6 @@ from pacsgrid.airflow.dags import STEWARD, VERIFIED, site_dag
 from pacsgrid.airflow.operators.waves import FindWaveOperator, NextWaveOperator
 from pacsgrid.airflow.pools import SOURCES, ZONES
 
-# Each step, the pool that limits how many of its batches run at once, and a batch's time limit.
-STEPS = (
-    ("retrieve", SOURCES, timedelta(hours=8)),
-    ("anonymise", "default_pool", timedelta(hours=4)),
-    ("deposit", ZONES, timedelta(hours=8)),
-    ("replicate", ZONES, timedelta(hours=8)),
-    ("verify", ZONES, timedelta(hours=8)),
-)
-
 
 @site_dag(
     __doc__,
@@ -66,22 +57,17 @@ STEPS = (
 def ingest_studies():
     find = FindWaveOperator(task_id="find")
 
-    def step(name: str, pool: str, limit: timedelta, refs):
-        @task(task_id=name, pool=pool, execution_timeout=limit)
-        def run(refs: list[str]) -> list[str]:
-            return tasks.do_step(name, get_current_context()["params"], list(refs))
+    @task(pool=SOURCES, execution_timeout=timedelta(hours=12))
+    def take(refs: list[str]) -> list[str]:
+        return tasks.take_batch(get_current_context()["params"], list(refs))
 
-        return run(refs)
-
-    @task
-    def settle(refs: list[str]) -> int:
-        return tasks.do_settle(get_current_context()["params"], list(refs))
+    @task(pool=ZONES, execution_timeout=timedelta(hours=12))
+    def prove(refs: list[str]) -> int:
+        return tasks.prove_batch(get_current_context()["params"], list(refs))
 
     @task_group
     def batch(refs):
-        for name, pool, limit in STEPS:
-            refs = step(name, pool, limit, refs)
-        settle(refs)
+        prove(take(refs))
 
     @task(trigger_rule="all_done")
     def report(batches: list[list[str]] | None) -> dict[str, int]:

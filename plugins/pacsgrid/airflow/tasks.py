@@ -243,13 +243,11 @@ def announced_pairs(extras: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]
     return [{"source": s, "project": p} for s, p in sorted(pairs) if s and p]
 
 
-def do_step(name: str, params: Mapping[str, Any], refs: Sequence[str]) -> list[str]:
-    """Run one step of the pipeline over a batch.
+def take_batch(params: Mapping[str, Any], refs: Sequence[str]) -> list[str]:
+    """Retrieve, anonymise and deposit a batch on this machine.
 
     Parameters
     ----------
-    name
-        The step, such as ``retrieve``.
     params
         The run's parameters.
     refs
@@ -258,17 +256,17 @@ def do_step(name: str, params: Mapping[str, Any], refs: Sequence[str]) -> list[s
     Returns
     -------
     list of str
-        References of the studies that go on to the next step.
+        References of the studies that are deposited.
     """
-    with project_context(params, f"ingest_studies.{name}") as context:
-        from pacsgrid.pipeline import run_step
+    with project_context(params, "ingest_studies.take") as context:
+        from pacsgrid.pipeline.take import take
 
-        with metrics.step(context, name, refs):
-            return run_step(context, name, refs).refs
+        with metrics.taking(context) as observe:
+            return take(context, refs, observe).refs
 
 
-def do_settle(params: Mapping[str, Any], refs: Sequence[str]) -> int:
-    """Remove what verified studies left in staging and outbox.
+def prove_batch(params: Mapping[str, Any], refs: Sequence[str]) -> int:
+    """Replicate and verify a batch, and remove what verified studies left on this machine.
 
     Parameters
     ----------
@@ -282,9 +280,12 @@ def do_settle(params: Mapping[str, Any], refs: Sequence[str]) -> int:
     int
         How many studies were verified.
     """
-    with project_context(params, "ingest_studies.settle") as context:
-        from pacsgrid.pipeline import clear_work_folders
+    with project_context(params, "ingest_studies.prove") as context:
+        from pacsgrid.pipeline import clear_work_folders, run_step
 
+        for name in ("replicate", "verify"):
+            with metrics.step(context, name, refs):
+                refs = run_step(context, name, refs).refs
         return clear_work_folders(context, refs)
 
 

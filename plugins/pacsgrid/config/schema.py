@@ -72,6 +72,12 @@ class SiteFile(Section):
         description="How many studies one Airflow task handles. A task costs seconds of its own, "
         "and its studies wait for each other.",
     )
+    staging_gb: float = Field(
+        default=0,
+        ge=0,
+        description="How many GB (10^9 bytes) `staging` and `outbox` may hold together on each "
+        "machine. Retrieval waits while they hold so much. 0 for no limit.",
+    )
     wave: WaveSection = Field(
         default=WaveSection(), description="How much one run of `ingest_studies` takes."
     )

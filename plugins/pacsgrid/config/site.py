@@ -40,6 +40,8 @@ class Site:
         The key that encrypts the vault.
     batch_size
         How many studies one Airflow task handles.
+    staging_bytes
+        How many bytes staging and outbox may hold together on each machine; 0 for no limit.
     wave
         How much one run of ``ingest_studies`` takes.
     time_zone
@@ -61,6 +63,7 @@ class Site:
     projects: dict[str, ProjectSettings]
     receiver: ReceiverSettings | None = None
     gateway: GatewaySettings | None = None
+    staging_bytes: int = 0
     wave: WaveSection = field(default_factory=WaveSection)
     time_zone: str = "Europe/Prague"
 
@@ -108,6 +111,7 @@ def load_site(path: str | os.PathLike[str] | None = None) -> Site:
         ledger_dsn=_ledger_dsn(file, site),
         vault_key=read_key(f"{file}: vault_key_file", site.vault_key_file),
         batch_size=site.batch_size,
+        staging_bytes=round(site.staging_gb * 1e9),
         wave=site.wave,
         time_zone=site.time_zone,
         sources=DeferredSettings(

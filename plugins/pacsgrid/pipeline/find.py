@@ -16,7 +16,7 @@ from pacsgrid.disk import sha256_of
 from pacsgrid.errors import HeldError, TooManyAnswersError
 from pacsgrid.ledger import PendingStudy
 from pacsgrid.model import FoundStudy, StudyQuery, StudyState
-from pacsgrid.pacs import Source, open_source, query_check
+from pacsgrid.pacs import Source, query_check
 from pacsgrid.pacs.received_source import ReceivedSource
 from pacsgrid.pipeline.context import ProjectContext
 from pacsgrid.pipeline.received_cleanup import reopen_if_new
@@ -68,7 +68,7 @@ def enter_studies(
         It gave `most_answers` or more. What it gave may have been entered.
     """
     query_check.check_single_values(query)
-    source = open_source(context.site.source(source_name))
+    source = context.source(source_name)
     answers = iter(source.find_studies(query))
     count = todo = finished = 0
     while some := list(islice(answers, _AT_ONCE)):
@@ -148,7 +148,7 @@ def preview_ingest(
     """
     for query in queries:
         query_check.check_single_values(query)
-    source = open_source(context.site.source(source_name))
+    source = context.source(source_name)
     seen: set[str] = set()
     new = finished = instances = 0
     for query in queries:
