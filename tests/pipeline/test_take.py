@@ -158,9 +158,9 @@ def watched(stack: Stack) -> Iterator[list[int]]:
 
 
 def _size(folder: Path) -> int:
-    """Return the bytes of a folder's files, some of which may vanish meanwhile."""
+    """Return the bytes of the studies' files in a folder, some of which may vanish meanwhile."""
     total = 0
-    for place, _, names in os.walk(folder):
+    for place, _, names in (one for study in folder.glob("st-*") for one in os.walk(study)):
         for name in names:
             with suppress(FileNotFoundError):
                 total += os.stat(os.path.join(place, name)).st_size
