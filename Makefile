@@ -29,6 +29,8 @@ help:
 	@echo "make bench-pixels  share of drawn texts hidden and of frames without text changed (TEXTS=600, half an hour)"
 	@echo "make bench-grid  deposit, fetch, verification and planning; PACSGRID_TEST_ZONES names a real zone"
 	@echo "make bench-dicom  instances a second: receiving, C-GET, WADO-RS, gateway, beside DCMTK, pynetdicom, python-irodsclient; memory"
+	@echo "make bench-scale  2,000 studies of 5 instances from a PACS through Airflow to two zones (STUDIES=n, PART=flow; many minutes)"
+	@echo "make waves     20,000 studies through Airflow in waves of 64 batches while tasks and scheduler are killed (STUDIES=n; hours)"
 	@echo "make pacs-faults  every readable DICOM file from Orthanc and dcmqrscp while 8 % of connections fail (minutes)"
 	@echo "make fuzz      damaged conversations and pixel data (CASES=100000)"
 	@echo "make bench-dags  CPU seconds to read each DAG file, beside an empty one"
@@ -120,6 +122,14 @@ bench-dicom: $(VENV)/.ready system
 .PHONY: bench-dags
 bench-dags: $(VENV)/.ready
 	$(BIN)/python tests/benchmarks/bench_dags.py
+
+.PHONY: bench-scale waves
+bench-scale: $(VENV)/.ready system
+	$(BIN)/python tests/benchmarks/bench_scale/flow.py --studies $(or $(STUDIES),2000)
+
+waves: $(VENV)/.ready system
+	$(BIN)/python tests/benchmarks/bench_scale/flow.py --studies $(or $(STUDIES),20000) --instances 1 --source drop \
+		--plain 0 --batch-size 8 --max-map-length 64 --kill
 
 pacs-faults: $(VENV)/.ready system
 	PACSGRID_FAULTS=full $(BIN)/python -m pytest tests/pacs/test_retrieval_faults.py

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -54,11 +55,11 @@ def _children(parent: int) -> list[tuple[int, str]]:
 
 
 def _kill(stack: Stack, what: str) -> int:
-    """Kill -9 the processes of the stack's Airflow whose title says `what`."""
+    """Kill -9 the processes of the stack's Airflow whose title matches `what`."""
     assert stack.airflow is not None
     killed = 0
     for pid, args in _children(stack.airflow.pid):
-        if what in args:
+        if re.match(what, args):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
                 killed += 1
@@ -67,7 +68,7 @@ def _kill(stack: Stack, what: str) -> int:
 
 def _replace_scheduler(stack: Stack, schedulers: list[ChildProcess]) -> None:
     """Kill -9 the scheduler, and start another one."""
-    wait_until(lambda: _kill(stack, "airflow scheduler") > 0, 60, 0.1)
+    wait_until(lambda: _kill(stack, ".*airflow scheduler") > 0, 60, 0.1)
     command = [str(Path(sys.executable).parent / "airflow"), "scheduler"]
     log = stack.logs / "scheduler.log"
     child = ChildProcess("scheduler", command, log, stack.airflow_env())
@@ -93,7 +94,7 @@ def test_waves_follow_each_other_though_airflow_is_killed(
             return ingest is not None and ingest.waves >= at_least
 
         wait_until(lambda: wave_number(1), 180, 0.2)
-        wait_until(lambda: _kill(stack, "airflow worker") > 0, 60, 0.1)
+        wait_until(lambda: _kill(stack, "airflow worker -- [0-9a-f-]{36}$") > 0, 60, 0.1)
         wait_until(lambda: wave_number(2), 240, 0.2)
         _replace_scheduler(stack, schedulers)
 
