@@ -26,12 +26,12 @@ from support.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
 # Airflow maps to four batches at most.
-STUDIES, BATCH, IN_A_WAVE = 28, 2, 8
+STUDIES, BATCH, IN_A_WAVE = 13, 1, 4
 
 
 @pytest.fixture
 def small_waves(stack: Stack) -> Iterator[Stack]:
-    """The stack with batches of two studies."""
+    """The stack with batches of one study."""
     site = stack.dir / "site.yaml"
     before = site.read_text()
     site.write_text(yaml.safe_dump({**yaml.safe_load(before), "batch_size": BATCH}))
