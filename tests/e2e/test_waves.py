@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -39,18 +38,15 @@ def small_waves(stack: Stack) -> Iterator[Stack]:
     site.write_text(before)
 
 
-def _children(parent: int) -> list[tuple[int, str]]:
-    listing = subprocess.run(
-        ["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True
-    ).stdout
-    rows = [line.split(None, 2) for line in listing.splitlines()[1:]]
-    mine = {parent}
-    found = []
-    for _ in range(4):
-        for pid, of, args in rows:
-            if int(of) in mine and int(pid) not in mine:
-                mine.add(int(pid))
-                found.append((int(pid), args))
+def _titles(session: int) -> dict[int, str]:
+    """Return the title of each process of a session, by its id."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                if os.getsid(int(entry.name)) == session:
+                    title = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                    found[int(entry.name)] = title.strip()
     return found
 
 
@@ -58,8 +54,8 @@ def _kill(stack: Stack, what: str) -> int:
     """Kill -9 the processes of the stack's Airflow whose title matches `what`."""
     assert stack.airflow is not None
     killed = 0
-    for pid, args in _children(stack.airflow.pid):
-        if re.match(what, args):
+    for pid, title in _titles(stack.airflow.pid).items():
+        if re.match(what, title):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
                 killed += 1

@@ -50,24 +50,23 @@ def make_input(folder: Path, studies: int, instances: int, root: str) -> list[Pa
     return paths
 
 
-def processes(parent: int) -> dict[int, tuple[str, float]]:
-    """Return title and CPU seconds of a process and its descendants, those that ended included."""
-    rows: dict[int, tuple[int, str, float]] = {}
+def processes(parent: int) -> dict[int, float]:
+    """Return CPU seconds of a process and its descendants, those that ended included."""
+    rows: dict[int, tuple[int, float]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with suppress(OSError, IndexError):
                 stat = (entry / "stat").read_text().rpartition(")")[2].split()
-                title = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
                 ticks = sum(int(stat[n]) for n in range(11, 15))
-                rows[int(entry.name)] = (int(stat[1]), title, ticks / TICKS)
+                rows[int(entry.name)] = (int(stat[1]), ticks / TICKS)
     found = {parent}
     while more := {pid for pid, row in rows.items() if row[0] in found} - found:
         found |= more
-    return {pid: rows[pid][1:] for pid in found if pid in rows}
+    return {pid: rows[pid][1] for pid in found if pid in rows}
 
 
 def cpu(*parents: int) -> float:
-    return sum(seconds for pid in parents for _, seconds in processes(pid).values())
+    return sum(seconds for pid in parents for seconds in processes(pid).values())
 
 
 class StagingGauge:
@@ -114,10 +113,14 @@ class Killer:
         what = self._dice.choice(list(self.killed))
         stack = self._stack
         assert stack.airflow is not None
-        parents = [stack.airflow.pid, *(one.pid for one in self.schedulers)]
-        hit = [
-            pid for parent in parents for pid, row in processes(parent).items() if what in row[0]
-        ]
+        sessions = {stack.airflow.pid, *(one.pid for one in self.schedulers)}
+        hit = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                with suppress(OSError):
+                    title = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                    if os.getsid(int(entry.name)) in sessions and re.match(_KILLED[what], title):
+                        hit.append(int(entry.name))
         for pid in hit:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
