@@ -18,7 +18,8 @@ from ..validation import StrictModel, describe_errors
 from .pixel.settings import PixelSettings
 from .safe_private import same_creator, standard_list
 
-OPTIONS = frozenset(
+# The options of PS3.15 Table E.1-1, and one of pacsgrid's own.
+_STANDARD_OPTIONS = frozenset(
     {
         "uids",
         "device",
@@ -29,10 +30,10 @@ OPTIONS = frozenset(
         "descriptors",
         "structured",
         "private",
-        "acquisition",
         "graphics",
     }
 )
+OPTIONS = _STANDARD_OPTIONS | {"acquisition"}
 # The files that a profile's meaning rests on; its hash covers them.
 _TABLES = (
     "table.csv",
@@ -179,7 +180,7 @@ class _Common(StrictModel):
         if unknown := options - OPTIONS:
             raise ValueError(
                 f"there is no option {', '.join(sorted(unknown))}; known are: "
-                f"{', '.join(sorted(OPTIONS))}"
+                f"{', '.join(sorted(_STANDARD_OPTIONS))}, acquisition"
             )
         if {"full", "modified"} <= options:
             raise ValueError("full and modified exclude each other; remove one")

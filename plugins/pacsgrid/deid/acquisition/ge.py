@@ -68,6 +68,8 @@ def rewrite_user_data(value: bytes, _identifies: Identifies) -> bytes | None:
     ----------
     value
         The block; an offset in it leads to the scanner's header.
+    _identifies
+        Not needed: three flags and a version identify nobody.
     """
     if len(value) < _OFFSET_AT + 2:
         return None

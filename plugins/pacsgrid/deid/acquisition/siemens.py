@@ -121,7 +121,15 @@ def _write_field(name: str, multiplicity: int, vr: str, items: list[bytes]) -> b
 
 
 def rewrite_xprotocol(value: bytes, identifies: Identifies) -> bytes | None:
-    """Return the protocol of an enhanced object with the listed keys only, or None without any."""
+    """Return the protocol of an enhanced object with the listed keys only, or None without any.
+
+    Parameters
+    ----------
+    value
+        The protocol as the device wrote it.
+    identifies
+        Says which long numbers may not stay.
+    """
     made = rewrite_protocol(value, identifies)
     if made is None:
         return None

@@ -21,12 +21,20 @@ _DIGITS = re.compile(r"\d{9,}")
 _FORMATS = {"FL": "f", "FD": "d", "SL": "l", "SS": "h", "UL": "L", "US": "H"}
 # The largest plausible number: what is larger may be letters read as a number.
 _LARGEST = 1e10
-# Philips writes this for a number that is not known.
-_NOT_KNOWN = 1e38
+# Philips writes 1.7e38 for a number that is not known.
+_NOT_KNOWN = (1e38, 4e38)
 
 
 def holds_long_number(text: str, identifies: Identifies) -> bool:
-    """Return whether a text holds a number of six or more digits that identifies somebody."""
+    """Return whether a text holds a number of six or more digits that identifies somebody.
+
+    Parameters
+    ----------
+    text
+        The text. Digits behind a decimal point do not count.
+    identifies
+        Says which numbers identify.
+    """
     return any(identifies(number) for number in _LONG.findall(text))
 
 
@@ -99,10 +107,19 @@ def numbers_in(value: bytes, vr: str, little: bool) -> list[float] | None:
 
 
 def are_plausible(numbers: list[float], identifies: Identifies) -> bool:
-    """Return whether binary numbers are finite, of a plausible size, and identify nobody."""
+    """Return whether binary numbers are finite, of a plausible size, and identify nobody.
+
+    Parameters
+    ----------
+    numbers
+        The numbers of one value.
+    identifies
+        Says which whole numbers of six or more digits identify.
+    """
     for number in numbers:
         size = abs(number)
-        if not math.isfinite(number) or (size > _LARGEST and not size > _NOT_KNOWN):
+        unknown = _NOT_KNOWN[0] < size < _NOT_KNOWN[1]
+        if not math.isfinite(number) or (size > _LARGEST and not unknown):
             return False
         if 1e5 <= size <= _LARGEST and size == int(size) and identifies(str(int(size))):
             return False

@@ -30,10 +30,16 @@ _STRUCTS = {
 }  # fmt: skip
 _TEXTS = frozenset(("CS", "DS", "IS", "LO", "LT", "SH", "ST", "UT"))
 _EXCHANGED = frozenset(("CS", "LO", "LT", "SH", "ST", "UT"))
-_MOST_DIGITS, _NUMBER_LENGTH, _LARGEST, _UNKNOWN = 8, 40, 1e10, 1e38
+_MOST_DIGITS, _NUMBER_LENGTH, _LARGEST = 8, 40, 1e10
+# Single-precision numbers of this size stand for an unknown one.
+_UNKNOWN_FROM, _UNKNOWN_TO = 1e38, 4e38
 
 _CSA_START, _FIELD, _ITEM = b"SV10\x04\x03\x02\x01", Struct("<64si4siii"), Struct("<iiii")
 _USED, _EMPTY = 77, 205
+_FIELD_TYPES = {
+    "CS": 16, "DS": 3, "FD": 4, "FL": 5, "IS": 6, "LO": 19, "LT": 20, "SH": 22, "SL": 7, "SS": 8,
+    "ST": 23, "UL": 9, "UN": 0, "US": 10, "UT": 27,
+}  # fmt: skip
 _PROTOCOL_START, _PROTOCOL_END = "### ASCCONV BEGIN ###\n", "### ASCCONV END ###\n"
 _PROTOCOL_LINE = re.compile(r'([A-Za-z][\w.\[\]]*) = ("*)([^"\n]*)\2')
 _GE_LINE = re.compile(r'([A-Z0-9]+) "([^"\n]*)"')
@@ -135,10 +141,10 @@ def _binary(value: bytes, vr: str, found: _Found) -> bool:
     for (number,) in iter_unpack(_STRUCTS[vr], value):
         if number != number or abs(number) == float("inf"):
             return False
-        if _LARGEST < abs(number) <= _UNKNOWN:
-            return False
-        whole = abs(number) < _UNKNOWN and int(number) == number
-        if whole and abs(number) >= 1e5 and found(str(abs(int(number)))):
+        if abs(number) > _LARGEST:
+            if not _UNKNOWN_FROM < abs(number) < _UNKNOWN_TO:
+                return False
+        elif abs(number) >= 1e5 and int(number) == number and found(str(abs(int(number)))):
             return False
     return True
 
@@ -182,14 +188,16 @@ def _csa(value: bytes, header: str, found: _Found) -> bool:
     for _ in range(count):
         if at + _FIELD.size > len(value):
             return False
-        padded, multiplicity, vr, _, items, mark = _FIELD.unpack_from(value, at)
+        padded, multiplicity, vr, kind, items, mark = _FIELD.unpack_from(value, at)
         at += _FIELD.size
         name = padded.rstrip(b"\0").decode("ascii")
         if name in names or name not in known or mark != _USED or not 0 <= multiplicity <= items:
             return False
         names.add(name)
         wanted, vocabulary = known[name]
-        if vr != wanted.encode() + b"\0\0" or items > len(value) // _ITEM.size:
+        if (vr, kind) != (wanted.encode() + b"\0\0", _FIELD_TYPES[wanted]) or items > len(
+            value
+        ) // _ITEM.size:
             return False
         for _ in range(items):
             if at + _ITEM.size > len(value):
