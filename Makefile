@@ -7,7 +7,7 @@ DEMO_DIR ?= var/demo
 # Before what is installed: a second work tree may share the environment of the first.
 export PYTHONPATH := $(CURDIR)/plugins
 
-.PHONY: test-ui screenshots bench-dicom pacs-faults bench-pixels help demo test lint format bench bench-zone zone-soak irods-test bench-deid-score \
+.PHONY: test-ui screenshots bench-dicom pacs-faults bench-pixels bench-conversion help demo test lint format bench bench-zone zone-soak irods-test bench-deid-score \
 	bench-deid-speed bench-grid grid-nights requirements system clean
 
 help:
@@ -27,6 +27,7 @@ help:
 	@echo "make grid-convergence  200 studies whose ingest fails at random, each proven or held in the end"
 	@echo "make bench-deid-speed  instances per second of CPU, ours beside its peers; peak of memory on 2 GB"
 	@echo "make bench-pixels  share of drawn texts hidden and of frames without text changed (TEXTS=600, half an hour)"
+	@echo "make bench-conversion SERIES=folder  series of MR, CT and PET that dcm2niix converts after de-identification as before"
 	@echo "make bench-grid  deposit, fetch, verification and planning; PACSGRID_TEST_ZONES names a real zone"
 	@echo "make bench-dicom  instances a second: receiving, C-GET, WADO-RS, gateway, beside DCMTK, pynetdicom, python-irodsclient; memory"
 	@echo "make bench-scale  2,000 studies of 5 instances from a PACS through Airflow to two zones (STUDIES=n, PART=flow; many minutes)"
@@ -112,6 +113,12 @@ bench-deid-speed: $(VENV)/.ready
 # TEXTS=n draws fewer or more of them.
 bench-pixels: $(VENV)/.ready system
 	PYTHONPATH=$(CURDIR)/plugins:$(CURDIR)/tests $(BIN)/python tests/benchmarks/bench_pixels.py --texts $(or $(TEXTS),600)
+
+# SERIES=folder holds the DICOM files, such as checkouts of neurolabusc/dcm_qa and its sisters. dcm2niix is
+# installed in var/peers.
+bench-conversion: $(VENV)/.ready
+	@test -d "$(SERIES)" || { echo "make bench-conversion SERIES=folder: name a folder with DICOM files"; exit 2; }
+	PYTHONPATH=$(CURDIR)/plugins:$(CURDIR)/tests $(BIN)/python tests/benchmarks/bench_conversion.py "$(SERIES)"
 
 bench-grid: $(VENV)/.ready
 	$(BIN)/python tests/benchmarks/bench_grid.py
