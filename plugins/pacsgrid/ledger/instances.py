@@ -45,7 +45,9 @@ class Instances(Store):
             new = _added(cursor, row[0], ref, instances)
             found = set(new)
             for made in instances:
-                if made.sop_uid not in found:
+                if made.sop_uid in found:
+                    found.remove(made.sop_uid)  # an instance that is given twice is compared
+                else:
                     _check_known(cursor, row[0], ref, made)
         return new
 

@@ -41,7 +41,7 @@ def remove_partner(context: ProjectContext, zone: str, erase: bool) -> int:
             f"zone {zone} is still in projects.{project.name}; take it out of partner_zones first"
         )
     owing = {
-        d.zone for d in context.ledger.tasks.all(project.name, project.replication) if d.damaged
+        d.zone for d in context.ledger.tasks.damaged(project.name, project.replication)
     }
     if owing:
         raise ConfigError(
