@@ -47,6 +47,16 @@ _CHECKS = {
         " WHERE project = %(project)s GROUP BY 1) s ON c.key = s.state"
         " WHERE c.n IS DISTINCT FROM s.n OR c.i IS DISTINCT FROM s.i"
     ),
+    "coverage of a zone differs from its replica counts": (
+        "SELECT coalesce(h.ref, c.ref), coalesce(h.zone, c.zone) FROM (SELECT s.ref, h.zone,"
+        " s.state IN ('deposited', 'replicated', 'verified') AS deposited, CASE WHEN"
+        " sum(h.instances) < s.instances THEN 0 ELSE min(h.good) END AS least, sum(h.bad) AS bad,"
+        " min(h.oldest) AS oldest FROM pacsgrid.holding h JOIN pacsgrid.study s USING (ref)"
+        " WHERE s.project = %(project)s GROUP BY s.ref, h.zone) h FULL JOIN (SELECT * FROM"
+        " pacsgrid.coverage WHERE project = %(project)s) c ON h.ref = c.ref AND h.zone = c.zone"
+        " WHERE (h.deposited, h.least, h.bad, h.oldest)"
+        " IS DISTINCT FROM (c.deposited, c.least, c.bad, c.oldest)"
+    ),
     "a verified study has no instance": (
         "SELECT s.ref, 'verified' FROM pacsgrid.study s WHERE s.project = %(project)s"
         " AND s.state = 'verified'"

@@ -307,13 +307,3 @@ CREATE INDEX series_uid ON pacsgrid.series (project, series_uid);
 CREATE INDEX held_item_listed ON pacsgrid.held_item (project, since, ref, code);
 -- For the foreign key from a replica that was bad, and for its withdrawal.
 CREATE INDEX bad_replica_ref ON pacsgrid.bad_replica (ref);
-
--- Nothing but a repair by hand updates these rows.
-CREATE FUNCTION pacsgrid.cover_again() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    PERFORM pacsgrid.cover((SELECT array_agg(DISTINCT ref) FROM changed));
-    RETURN NULL;
-END $$;
-CREATE TRIGGER holding_updated AFTER UPDATE ON pacsgrid.holding
-    REFERENCING NEW TABLE AS changed
-    FOR EACH STATEMENT EXECUTE FUNCTION pacsgrid.cover_again();
