@@ -219,7 +219,7 @@ def _plan(db: sqlite3.Connection, keys: Mapping[str, str]) -> _Plan:
         if named or not wanted.strip("*"):
             continue
         top = tag.partition(".")[0]
-        exact = exact and top in STUDY_TAGS - _COUNTED
+        exact = exact and (tag in _TERM or top in STUDY_TAGS - _COUNTED)
         if top not in _INDEXED:
             continue
         found = condition(db, _TERM.get(tag, tag), wanted)

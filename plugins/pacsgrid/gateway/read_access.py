@@ -107,9 +107,7 @@ class ReadAccess:
         int
             The mask of zone bits.
         """
-        return sum(
-            bit for bit, sops in self._of(place).items() if sops is _ALL or sop in sops
-        )
+        return sum(bit for bit, sops in self._of(place).items() if sops is _ALL or sop in sops)
 
 
 class AccessCache:
@@ -256,7 +254,9 @@ def _reads_whole(zone: Zone, project: str, ids: Sequence[int]) -> bool:
     if total < _LARGE:
         return False
     mine = (below, In(DataAccess.user_id, list(ids)), DataAccess.type >= READ)
-    return sum(int(row[DataObject.id]) for row in zone.rows((), *mine, count=DataObject.id)) >= total
+    return (
+        sum(int(row[DataObject.id]) for row in zone.rows((), *mine, count=DataObject.id)) >= total
+    )
 
 
 def principals(zone: Zone, user: str) -> list[int]:

@@ -136,7 +136,7 @@ def condition(db: sqlite3.Connection, tag: str, wanted: str) -> Condition | None
     count = db.execute(f"SELECT count(*) FROM ({sql} LIMIT {_RARE})", values).fetchone()[0]
     if count < _RARE:
         return Condition(f"study.id IN ({sql})", values, rare=True)
-    found = db.execute(f"{terms} LIMIT 9", values).fetchall()
+    found = db.execute(f"SELECT id FROM ({terms}) LIMIT 9", values).fetchall()
     if len(found) <= 8:  # few values that many studies have
         marks = ", ".join(str(int(term)) for (term,) in found)
         return Condition(
@@ -152,9 +152,12 @@ def _terms(tag: str, wanted: str) -> tuple[str, tuple[object, ...]]:
     plain = not set(wanted) & set("*?-\\,")
     if plain and number_of(wanted) is None:
         # One exact value: a single place in the index.
-        texts = sorted({wanted.strip()[:_LONGEST], wanted.strip(" ^").casefold()[:_LONGEST]})
-        marks = ", ".join("?" * len(texts))
-        return f"SELECT id FROM term WHERE tag = ? AND text IN ({marks})", (tag, *texts)
+        text = "SELECT id FROM term WHERE tag = ? AND text = ? AND vr"
+        name = wanted.strip(" ^").casefold()[:_LONGEST]
+        return (
+            f"{text} <> 'PN' UNION ALL {text} = 'PN'",
+            (tag, wanted.strip()[:_LONGEST], tag, name),
+        )
     where, values = ["tag = ?"], [tag]
     literals = [part for part in _WILD_CARDS.split(wanted) if part]
     if "\\" not in wanted and _WILD_CARDS.search(wanted):

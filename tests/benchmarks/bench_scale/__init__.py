@@ -1,0 +1,1 @@
+"""`make bench-scale`: an archive of up to a million studies, simulated."""
