@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 
 from psycopg2.extras import execute_values
@@ -241,12 +241,39 @@ class Studies(Store):
         states
             Empty for any state.
         """
+        return list(self.iterate(project, states))
+
+    def iterate(
+        self, project: str | None = None, states: Sequence[StudyState] = ()
+    ) -> Iterator[StudyRecord]:
+        """Yield studies, by reference; any number of them fits into memory.
+
+        Parameters
+        ----------
+        project
+            None for those of all projects.
+        states
+            Empty for any state.
+        """
+        conditions: list[str] = []
+        values: list[object] = []
+        if project is not None:
+            conditions.append("project = %s")
+            values.append(project)
+        if states:
+            conditions.append("state = ANY(%s)")
+            values.append([state.value for state in states])
+        where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+        sql = f"SELECT {StudyRecord.COLUMNS} FROM pacsgrid.study{where} ORDER BY ref"
+        for row in self._database.stream(sql, values):
+            yield StudyRecord.of(row)
+
+    def states(self, refs: Sequence[str]) -> dict[str, StudyState]:
+        """Return the states of those of some studies that the ledger knows, by reference."""
         rows = self._database.all(
-            f"SELECT {StudyRecord.COLUMNS} FROM pacsgrid.study"
-            " WHERE project = coalesce(%s, project) AND (%s OR state = ANY(%s)) ORDER BY ref",
-            (project, not states, [state.value for state in states]),
+            "SELECT ref, state FROM pacsgrid.study WHERE ref = ANY(%s)", (list(refs),)
         )
-        return [StudyRecord.of(row) for row in rows]
+        return {ref: StudyState(state) for ref, state in rows}
 
     def find_by_pseudonym(self, project: str, pseudonym: str) -> list[str]:
         """Return the references of the studies that a pseudonym stands for.
@@ -262,8 +289,14 @@ class Studies(Store):
             ref
             for (ref,) in self._database.all(
                 "SELECT ref FROM pacsgrid.study WHERE project = %(project)s AND ref = %(what)s"
-                " UNION SELECT ref FROM pacsgrid.instance WHERE project = %(project)s"
-                " AND %(what)s IN (subject, study_uid, series_uid, sop_uid) ORDER BY 1",
+                " UNION SELECT ref FROM pacsgrid.study"
+                " WHERE project = %(project)s AND subject = %(what)s"
+                " UNION SELECT ref FROM pacsgrid.study"
+                " WHERE project = %(project)s AND study_uid = %(what)s"
+                " UNION SELECT ref FROM pacsgrid.series"
+                " WHERE project = %(project)s AND series_uid = %(what)s"
+                " UNION SELECT ref FROM pacsgrid.instance"
+                " WHERE project = %(project)s AND sop_uid = %(what)s ORDER BY 1",
                 {"project": project, "what": pseudonym},
             )
         ]
@@ -272,8 +305,8 @@ class Studies(Store):
         """Return how many of a project's studies are in each state that occurs."""
         return dict(
             self._database.all(
-                "SELECT state, count(*) FROM pacsgrid.study WHERE project = %s"
-                " GROUP BY 1 ORDER BY 1",
+                "SELECT key, sum(number)::bigint FROM pacsgrid.counter WHERE project = %s"
+                " AND kind = 'state' GROUP BY 1 HAVING sum(number) > 0 ORDER BY 1",
                 (project,),
             )
         )
