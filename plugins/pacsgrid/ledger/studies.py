@@ -268,13 +268,6 @@ class Studies(Store):
         for row in self._database.stream(sql, values):
             yield StudyRecord.of(row)
 
-    def states(self, refs: Sequence[str]) -> dict[str, StudyState]:
-        """Return the states of those of some studies that the ledger knows, by reference."""
-        rows = self._database.all(
-            "SELECT ref, state FROM pacsgrid.study WHERE ref = ANY(%s)", (list(refs),)
-        )
-        return {ref: StudyState(state) for ref, state in rows}
-
     def find_by_pseudonym(self, project: str, pseudonym: str) -> list[str]:
         """Return the references of the studies that a pseudonym stands for.
 
