@@ -13,6 +13,7 @@ import pytest
 from pacsgrid.config import ProjectSettings, Site, SourceSettings
 from pacsgrid.config.sources import NightBudget
 from pacsgrid.config.waves import WaveSection
+from pacsgrid.errors import ConfigError
 from pacsgrid.ledger import IngestKind, IngestState, Ledger, PendingStudy, WaveLimits
 from pacsgrid.ledger.worklist import BACKFILL, MOST_TRIES, NAMED, REQUEST
 from pacsgrid.model import StudyQuery, StudyState
@@ -352,3 +353,22 @@ def test_what_a_run_asks_for_tells_how_urgent_it_is(
         waves.ask(other, "drop", [StudyQuery()], "run", named)
         again = other.ledger.ingests.get(name)
         assert again is not None and again.kind is is_now
+
+
+def test_an_ingest_of_another_project_is_as_unknown_as_none(context: ProjectContext) -> None:
+    context.ledger.ingests.begin("in-other", "other", "pacs", IngestKind.BACKFILL)
+    for name in ("in-other", "in-none"):
+        with pytest.raises(ConfigError, match=f"no ingest {name}"):
+            take(context, name, "run")
+
+
+def test_what_a_run_gives_back_rests_with_its_paused_ingest(context: ProjectContext) -> None:
+    refs = fill(context, "in-a", 6)
+    mine = take(context, "in-a", "one", 1)
+    context.ledger.studies.hold(mine[0], "test", "why")
+    assert context.ledger.ingests.pause("in-a", True)
+    assert waves.end_wave(context, "in-a", "one", mine) == 0
+    night = waves.begin_nightly(context, "pacs")
+    assert take(context, night, "night") == []
+    assert context.ledger.ingests.pause("in-a", False)
+    assert set(take(context, night, "later")) == set(refs) - {mine[0]}

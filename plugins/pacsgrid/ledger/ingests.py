@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Self
 
+from pacsgrid.errors import ConfigError
 from pacsgrid.ledger.database import Store
 from pacsgrid.ledger.worklist import MOST_TRIES
 
@@ -175,12 +176,19 @@ class Ingests(Store):
         )
         return Ingest.of(rows[0][:-1], rows[0][-1]) if rows else None
 
-    def lock(self, name: str) -> IngestState:
-        """Lock an ingest for the rest of the transaction; return its state."""
-        ((state,),) = self._database.all(
-            "SELECT state FROM pacsgrid.ingest WHERE id = %s FOR UPDATE", (name,)
-        )
-        return IngestState(state)
+    def lock(self, name: str) -> Ingest:
+        """Lock an ingest for the rest of the transaction, and return it without its rate.
+
+        Raises
+        ------
+        ConfigError
+            There is no such ingest.
+        """
+        self._database.all("SELECT FROM pacsgrid.ingest WHERE id = %s FOR UPDATE", (name,))
+        found = self.get(name)
+        if found is None:
+            raise ConfigError(f"the ledger has no ingest {name}")
+        return found
 
     def set_kind(self, name: str, kind: IngestKind) -> None:
         """Change what an ingest is for, once it is known how much it found.
@@ -256,8 +264,8 @@ class Ingests(Store):
             if not cursor.rowcount:
                 return False
             cursor.execute(
-                "UPDATE pacsgrid.work SET paused = %s, tries = CASE WHEN run IS NULL THEN 0 ELSE"
-                " tries END WHERE ingest = %s",
+                # Claimed studies are not touched: a worker that finishes one waits for our lock.
+                "UPDATE pacsgrid.work SET paused = %s, tries = 0 WHERE ingest = %s AND run IS NULL",
                 (paused, name),
             )
             return True

@@ -16,6 +16,11 @@ MOST_TRIES = 3
 
 # A claim that its run neither uses nor gives back ends after this.
 _LEASE = "interval '12 hours'"
+# Studies whose ingest was paused in the meantime rest with it.
+_RELEASE = (
+    "UPDATE pacsgrid.work w SET run = NULL, claimed_until = NULL, paused = EXISTS"
+    " (SELECT FROM pacsgrid.ingest i WHERE i.id = w.ingest AND i.state = 'paused')"
+)
 
 
 @dataclass(frozen=True)
@@ -269,16 +274,11 @@ class Worklist(Store):
 
     def release(self, run: str) -> int:
         """End a run's claims; return how many of its studies are still to be processed."""
-        return self._database.run(
-            "UPDATE pacsgrid.work SET run = NULL, claimed_until = NULL WHERE run = %s", (run,)
-        )
+        return self._database.run(f"{_RELEASE} WHERE w.run = %s", (run,))
 
     def release_expired(self) -> int:
         """End the claims whose time is over; return how many there were."""
-        return self._database.run(
-            "UPDATE pacsgrid.work SET run = NULL, claimed_until = NULL"
-            " WHERE run IS NOT NULL AND claimed_until < now()"
-        )
+        return self._database.run(f"{_RELEASE} WHERE w.run IS NOT NULL AND w.claimed_until < now()")
 
     def runs_with_claims(self) -> list[str]:
         """Return the ids of the runs that have claimed studies."""

@@ -14,6 +14,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from pacsgrid.errors import ConfigError
 from pacsgrid.ledger import Ingest, IngestKind, IngestState, Ledger, WaveLimits
 from pacsgrid.ledger.worklist import BACKFILL, NAMED, REQUEST
 from pacsgrid.model import StudyQuery
@@ -137,6 +138,11 @@ def hand_out(context: ProjectContext, name: str, run: str, most_batches: int) ->
     list of list of str
         Batches of the studies' references; empty when the ingest is paused, when nothing is
         pending or when the source's budget is spent.
+
+    Raises
+    ------
+    ConfigError
+        The project has no such ingest.
     """
     ledger, size = context.ledger, context.site.batch_size
     newest_first = context.project.order == "newest"
@@ -144,8 +150,8 @@ def hand_out(context: ProjectContext, name: str, run: str, most_batches: int) ->
         return _batches([study.ref for study in mine], size)
     with ledger.database.transaction():
         # Under the lock, so that a pause and a claim come one after the other.
-        state, ingest = ledger.ingests.lock(name), ledger.ingests.get(name)
-        if state is IngestState.PAUSED or ingest is None:
+        ingest = _lock(context, name)
+        if ingest.state is IngestState.PAUSED:
             log.info("the ingest %s is paused", name)
             return []
         budgeted = ingest.kind in BUDGETED
@@ -182,6 +188,14 @@ def hand_out(context: ProjectContext, name: str, run: str, most_batches: int) ->
         )
     log.info("wave %d of the ingest %s: %d studies", number, name, len(taken))
     return _batches([study.ref for study in taken], size)
+
+
+def _lock(context: ProjectContext, name: str) -> Ingest:
+    """Lock an ingest of this project; an ingest of another one is as unknown as none."""
+    ingest = context.ledger.ingests.lock(name)
+    if ingest.project != context.project.name:
+        raise ConfigError(f"project {context.project.name} has no ingest {name}")
+    return ingest
 
 
 def _only(ingest: Ingest) -> str | None:
@@ -289,12 +303,11 @@ def end_wave(context: ProjectContext, name: str, run: str, refs: Sequence[str]) 
     volume = ledger.studies.volume(refs)
     with ledger.database.transaction():
         # Under the lock: of two runs that end at once, the last one starts the next.
-        ledger.ingests.lock(name)
+        _lock(context, name)
         if left := ledger.worklist.release(run):
             log.warning("%d studies of this run are not finished; a later wave takes them", left)
         ledger.ingests.end_wave(run, *volume)
-        ingest = ledger.ingests.get(name)
-        assert ingest is not None
+        ingest = ledger.ingests.lock(name)
         ledger.ingests.end_finished(ingest.project, ingest.source)
         if ingest.state in (IngestState.PAUSED, IngestState.SPENT):
             return 0
