@@ -67,6 +67,24 @@ def processes(parent: int) -> dict[int, float]:
     return {pid: rows[pid][1] for pid in found if pid in rows}
 
 
+def titles(sessions: set[int]) -> dict[int, str]:
+    """Return the title of each process of some sessions."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                if os.getsid(int(entry.name)) in sessions:
+                    title = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                    found[int(entry.name)] = title
+    return found
+
+
+def own_cpu() -> float:
+    """Return CPU seconds of this process and of its workers that have ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
 def cpu(*parents: int) -> float:
     return sum(seconds for pid in parents for seconds in processes(pid).values())
 
@@ -116,13 +134,7 @@ class Killer:
         stack = self._stack
         assert stack.airflow is not None
         sessions = {stack.airflow.pid, *(one.pid for one in self.schedulers)}
-        hit = []
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit():
-                with suppress(OSError):
-                    title = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-                    if os.getsid(int(entry.name)) in sessions and re.match(_KILLED[what], title):
-                        hit.append(int(entry.name))
+        hit = [pid for pid, title in titles(sessions).items() if re.match(_KILLED[what], title)]
         for pid in hit:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -144,15 +156,14 @@ class Killer:
 
 def plain(stack: Stack, source: str, studies: int) -> tuple[float, float]:
     """Take some studies the whole way by the plain functions; return seconds and CPU a study."""
-    servers = [child.pid for child in stack.zones.values()]
     with ProjectContext(stack.site, "demo", actor="benchmark") as context:
-        started, before = time.perf_counter(), cpu(os.getpid()) - cpu(*servers)
+        started, before = time.perf_counter(), own_cpu()
         refs = find_studies(context, source, StudyQuery())[:studies]
         for name in STEPS:
             refs = run_step(context, name, refs).refs
         clear_work_folders(context, refs)
         seconds = time.perf_counter() - started
-        used = cpu(os.getpid()) - cpu(*servers) - before
+        used = own_cpu() - before
         assert len(refs) == studies, f"{len(refs)} of {studies} studies got through"
     return seconds / studies, used / studies
 
