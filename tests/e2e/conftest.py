@@ -27,7 +27,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, statsd: Server) -> Iterator[
         "METRICS__STATSD_HOST": "127.0.0.1",
         "METRICS__STATSD_PORT": str(statsd.port),
         # Batches of four studies: every other test's ingest fits into one wave.
-        "CORE__MAX_MAP_LENGTH": "4",
+        "CORE__MAX_MAP_LENGTH": "5",
     }
     where = tmp_path_factory.mktemp("e2e") / "stack"
     with Stack(where, say=print, settings=metrics) as stack:

@@ -1,4 +1,4 @@
-"""Waves in a real Airflow whose tasks may map to four batches, while its processes are killed."""
+"""Waves in a real Airflow whose tasks may map to five batches, while its processes are killed."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from support.replica_proofs import proven_once
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
-# Airflow maps to four batches at most.
-STUDIES, BATCH, IN_A_WAVE = 13, 1, 4
+# Airflow maps to five batches at most.
+STUDIES, BATCH, IN_A_WAVE = 17, 1, 5
 
 
 @pytest.fixture
