@@ -272,6 +272,23 @@ def test_a_hostile_line_of_a_protocol_leaks_nothing(
     assert b"sKSpace.dPhaseResolution = 1.0" in made[0x00211019].value
 
 
+@pytest.mark.parametrize("kind", ["MOSAIC", "OTHER"])
+def test_a_mosaic_that_would_come_out_mirrored_is_held(
+    tmp_path: Path, profile: Profile, kind: str
+) -> None:
+    normal = ("SliceNormalVector", 3, "FD", [b"0.0", b"0.98822844", b"-0.15298548"])
+    for header, right in ((csa([normal]), True), (csa([normal])[:-100], False)):
+        source = _with(tmp_path / "in.dcm", (CSA, 0x29, 0x10, "OB", header + header[:0]))
+        ds = dcmread(source)
+        ds.ImageType = ["ORIGINAL", "PRIMARY", "M", kind]
+        save(ds, source)
+        if right or kind == "OTHER":
+            _run(source, profile)
+        else:
+            with pytest.raises(HeldError, match="geometry-lost"):
+                _run(source, profile)
+
+
 def test_ge_blocks_are_written_anew(tmp_path: Path, profile: Profile) -> None:
     block = ge_protocol(
         'SEDESC "Novakova knee"\nPSEQ "Gradient Echo"\nSLICEORDER "1"\nTE "30.0"\n'

@@ -11,6 +11,7 @@ from .acquisition import acquisition_creators, is_harmless, is_listed
 from .byte_search import ByteSearch
 from .element_dates import days_in_value
 from .findings import ADDED, EMPTIED, KEPT, REMOVED, REPLACED, format_tag, identity_left
+from .geometry import check_mosaic
 from .identity import ALWAYS_NEW, Identity, kept_by_profile
 from .identity_search import IdentitySearch, find_dates
 from .published_codes import means_what_it_says, measures_age
@@ -153,6 +154,8 @@ class Comparison:
         uid = sop_class.value.strip(b"\0 ").decode("latin-1") if sop_class else ""
         self._required(before.elements, after.elements, required_at_top_level(uid))
         self._dataset(before.elements, after.elements, _DEFAULT, _DEFAULT)
+        if self._acquisition:
+            check_mosaic(before.elements, after.elements)
 
     def _required(self, before: Items, after: Items, required: RequiredAttributes) -> None:
         for tag in required.type1 & before.keys() - _OFFSETS:
