@@ -102,7 +102,7 @@ def is_listed(creator: str, group: int, low: int) -> bool:
     return (creator, group, low) in _elements()
 
 
-def is_harmless(key: _Key, vr: str, value: bytes, found: _Found) -> bool:
+def is_harmless(key: _Key, vr: str, value: bytes, found: _Found, little: bool = True) -> bool:
     """Return whether the value of an acquisition element consists of what belongs there.
 
     Parameters
@@ -113,6 +113,8 @@ def is_harmless(key: _Key, vr: str, value: bytes, found: _Found) -> bool:
         The element as the result has it; ``UN`` where it gives no VR.
     found
         Says whether a long number or a short word names the patient or a day of the study.
+    little
+        Whether binary numbers are little endian.
     """
     listed = _elements().get(key)
     if listed is None:
@@ -126,7 +128,7 @@ def is_harmless(key: _Key, vr: str, value: bytes, found: _Found) -> bool:
         return True
     try:
         if vr in _STRUCTS:
-            return _binary(value, vr, found)
+            return _binary(value, _STRUCTS[vr] if little else ">" + _STRUCTS[vr][1:], found)
         if vr in _TEXTS:
             return _text(value.decode("ascii"), vocabulary, found)
         return _HEADERS[vocabulary](value, found)
@@ -134,11 +136,10 @@ def is_harmless(key: _Key, vr: str, value: bytes, found: _Found) -> bool:
         return False
 
 
-def _binary(value: bytes, vr: str, found: _Found) -> bool:
-    form = Struct(_STRUCTS[vr])
-    if len(value) % form.size:
+def _binary(value: bytes, form: str, found: _Found) -> bool:
+    if len(value) % Struct(form).size:
         return False
-    for (number,) in iter_unpack(_STRUCTS[vr], value):
+    for (number,) in iter_unpack(form, value):
         if number != number or abs(number) == float("inf"):
             return False
         if abs(number) > _LARGEST:
