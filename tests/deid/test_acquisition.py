@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from pydicom import dcmread
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 
@@ -150,9 +150,11 @@ def test_an_unknown_word_in_a_name_of_a_sequence_or_coil_is_replaced(
 
 def test_big_endian_numbers_stay(tmp_path: Path, profile: Profile) -> None:
     source = _with(tmp_path / "in.dcm", ("SIEMENS MR HEADER", 0x19, 0x15, "FD", [-624.0, -661.8]))
-    ds = dcmread(source)
+    ds = Dataset()
+    ds.update(dcmread(source))
+    ds.file_meta = FileMetaDataset()
     ds.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
-    ds.save_as(source, implicit_vr=False, little_endian=False)
+    ds.save_as(source, enforce_file_format=True)
     assert _run(source, profile)[0][0x00191015].value == [-624.0, -661.8]
 
 

@@ -18,6 +18,7 @@ _HEX = re.compile(r"0x[0-9A-Fa-f]{1,8}")
 _PRINTABLE = re.compile(r"[ -~]*")
 _LONG = re.compile(r"(?<![.\d])\d{6,}")
 _DIGITS = re.compile(r"\d{9,}")
+# What a run of letters that may not stay becomes, where the value holds a known word.
 _UNKNOWN_WORD = "X"
 _FORMATS = {"FL": "f", "FD": "d", "SL": "l", "SS": "h", "UL": "L", "US": "H"}
 # The largest plausible number: what is larger may be letters read as a number.
@@ -69,14 +70,18 @@ def clean_words(text: str, rule: ValueRule, identifies: Identifies) -> str | Non
     if holds_long_number(stripped, identifies):
         return None
     runs = LETTERS.findall(stripped)
-    others = [
-        run for run in runs if run not in rule.words and (len(run) > rule.short or identifies(run))
-    ]
+    known = rule.words | {_UNKNOWN_WORD}
+    others = {run for run in runs if run not in known and _is_strange(run, rule, identifies)}
     if not others:
         return text
-    if not rule.replaces or not any(run in rule.words for run in runs):
+    # Converters search names of sequences, and of coils, for the parts that they know.
+    if rule.words.isdisjoint(runs):
         return None
     return LETTERS.sub(lambda run: _UNKNOWN_WORD if run[0] in others else run[0], stripped)
+
+
+def _is_strange(run: str, rule: ValueRule, identifies: Identifies) -> bool:
+    return len(run) > rule.short or identifies(run)
 
 
 def clean_text(text: str, rule: ValueRule, identifies: Identifies) -> str | None:

@@ -25,6 +25,8 @@ _ONE_NUMBER = re.compile(r"[-+]?[0-9]*\.?[0-9]*([eE][-+]?[0-9]+)?")
 _ONE_HEX = re.compile(r"0x[0-9a-fA-F]{1,8}")
 # Letters of words that need not be listed, such as labels of coil elements.
 _SHORT_WORDS = {"coil": 2, "sequence": 4}
+# What the anonymiser writes in place of a word that it does not know.
+_REPLACED = "X"
 _STRUCTS = {
     "FL": "<f", "FD": "<d", "SL": "<l", "SS": "<h", "UL": "<L", "US": "<H",
 }  # fmt: skip
@@ -163,7 +165,8 @@ def _text(text: str, vocabulary: str, found: _Found) -> bool:
                 return False
         elif token.isalpha():
             short = len(token) <= _SHORT_WORDS.get(vocabulary, 0)
-            if token not in words and not (short and not found(token)):
+            unknown = token not in words and token != _REPLACED
+            if unknown and not (short and not found(token)):
                 return False
         elif not " " <= token <= "~":
             return False
