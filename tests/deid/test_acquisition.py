@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 from pydicom import dcmread
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
-from pydicom.uid import ImplicitVRLittleEndian
+from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from pacsgrid.deid import Profile, load_profile
 from pacsgrid.deid.acquisition import elements
@@ -97,7 +97,7 @@ def test_what_tells_of_the_patient_is_in_no_table() -> None:
         ("SIEMENS MR HEADER", 0x19, 0x0B, "DS", "19750312", False),
         ("SIEMENS MR HEADER", 0x19, 0x0B, "DS", "8000.5", True),
         ("SIEMENS MR SDI 02", 0x21, 0x77, "LO", "*epfid2d1_64", True),
-        ("SIEMENS MR SDI 02", 0x21, 0x77, "LO", "made by novakova", False),
+        ("SIEMENS MR SDI 02", 0x21, 0x77, "LO", "novakova", False),
         ("SIEMENS MR SDS 01", 0x21, 0x01, "IS", "70", False),
         ("GEMS_PARM_01", 0x43, 0x2C, "SS", 544, True),
         ("gems_parm_01", 0x43, 0x95, "LO", "TG/s6,RN/s6,Cal/s6,Coil/s1", True),
@@ -131,6 +131,31 @@ def test_an_element_stays_as_far_as_its_value_may(
     assert (left is not None and left.value == value) == stays
     assert stays or left is None
     assert not any(name in data for name in NAMES)
+
+
+@pytest.mark.parametrize(
+    ("creator", "group", "low", "value", "made"),
+    [
+        ("GEMS_ACQU_01", 0x19, 0x9C, "research/novakova/epi_pepolar", "research/X/epi_pepolar"),
+        ("SIEMENS MR SDI 02", 0x21, 0x77, "*epfid2d1_64_Smithers", "*epfid2d1_64_X"),
+        ("SIEMENS MR HEADER", 0x51, 0x0F, "HEA;Zofie", "HEA;X"),
+    ],
+)
+def test_an_unknown_word_in_a_name_of_a_sequence_or_coil_is_replaced(
+    tmp_path: Path, profile: Profile, creator: str, group: int, low: int, value: str, made: str
+) -> None:
+    done, _ = _run(_with(tmp_path / "in.dcm", (creator, group, low, "LO", value)), profile)
+    assert done[group, 0x1000 | low].value == made
+
+
+def test_big_endian_numbers_stay(tmp_path: Path, profile: Profile) -> None:
+    source = _with(tmp_path / "in.dcm", ("SIEMENS MR HEADER", 0x19, 0x15, "FD", [-624.0, -661.8]))
+    ds = Dataset()
+    ds.update(dcmread(source))
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
+    ds.save_as(source, enforce_file_format=True)
+    assert _run(source, profile)[0][0x00191015].value == [-624.0, -661.8]
 
 
 def test_without_the_option_nothing_of_it_stays(tmp_path: Path) -> None:
@@ -270,6 +295,23 @@ def test_a_hostile_line_of_a_protocol_leaks_nothing(
     made, data = _run(source, profile)
     assert not any(name in data for name in NAMES)
     assert b"sKSpace.dPhaseResolution = 1.0" in made[0x00211019].value
+
+
+@pytest.mark.parametrize("kind", ["MOSAIC", "OTHER"])
+def test_a_mosaic_that_would_come_out_mirrored_is_held(
+    tmp_path: Path, profile: Profile, kind: str
+) -> None:
+    normal = ("SliceNormalVector", 3, "FD", [b"0.0", b"0.98822844", b"-0.15298548"])
+    for header, right in ((csa([normal]), True), (csa([normal])[:-100], False)):
+        source = _with(tmp_path / "in.dcm", (CSA, 0x29, 0x10, "OB", header + header[:0]))
+        ds = dcmread(source)
+        ds.ImageType = ["ORIGINAL", "PRIMARY", "M", kind]
+        save(ds, source)
+        if right or kind == "OTHER":
+            _run(source, profile)
+        else:
+            with pytest.raises(HeldError, match="geometry-lost"):
+                _run(source, profile)
 
 
 def test_ge_blocks_are_written_anew(tmp_path: Path, profile: Profile) -> None:

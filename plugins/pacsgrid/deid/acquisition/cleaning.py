@@ -13,7 +13,7 @@ from ..identifiers import StudyIdentifiers
 from .ge import rewrite_protocol_block, rewrite_user_data
 from .siemens import rewrite_csa, rewrite_xprotocol
 from .table import AcquisitionElement, fields
-from .values import Identifies, are_plausible, is_allowed_text, numbers_in
+from .values import Identifies, are_plausible, clean_text, numbers_in
 
 _BINARY = frozenset({"FL", "FD", "SL", "SS", "UL", "US"})
 _TEXT = frozenset({"CS", "DS", "IS", "LO", "LT", "SH", "ST", "UT"})
@@ -69,7 +69,12 @@ def clean_value(
         return numbers is not None and are_plausible(numbers, known)
     if vr not in _TEXT:
         return False
-    return is_allowed_text(_text(held), element.rule, known)
+    text = _text(held)
+    made_text = clean_text(text, element.rule, known)
+    if made_text is not None and made_text != text:
+        values = made_text.split("\\")
+        ds[tag] = DataElement(tag, vr, values if len(values) > 1 else values[0])
+    return made_text is not None
 
 
 @lru_cache(maxsize=64)

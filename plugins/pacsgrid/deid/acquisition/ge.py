@@ -8,7 +8,7 @@ import struct
 import zlib
 
 from .table import fields
-from .values import Identifies, holds_long_number, is_number, is_vocabulary
+from .values import Identifies, clean_text
 
 _LINE = re.compile(r'\s*(?:set\s+)?([A-Z0-9]+)\s+"([^"]*)"\s*')
 _LARGEST_TEXT = 1 << 22
@@ -46,13 +46,10 @@ def rewrite_protocol_block(value: bytes, identifies: Identifies) -> bytes | None
         field = known.get(match[1]) if match else None
         if match is None or field is None or match[1] in seen:
             continue
-        if field.rule.kind == "number":
-            fits = is_number(match[2])
-        else:
-            fits = is_vocabulary(match[2], field.rule, identifies)
-        if fits and not holds_long_number(match[2], identifies):
+        made_value = clean_text(match[2], field.rule, identifies)
+        if made_value is not None:
             seen.add(match[1])
-            lines.append(f'{match[1]} "{match[2]}"\n')
+            lines.append(f'{match[1]} "{made_value}"\n')
     if not lines:
         return None
     # A line break first: readers search for one in front of a key.

@@ -12,10 +12,10 @@ import struct
 from .table import HeaderField, fields
 from .values import (
     Identifies,
+    clean_text,
+    clean_words,
     holds_long_number,
-    is_allowed_text,
     is_protocol_number,
-    is_vocabulary,
 )
 
 _MAGIC = b"SV10\x04\x03\x02\x01"
@@ -101,9 +101,10 @@ def _clean_items(items: list[bytes], field: HeaderField, identifies: Identifies)
             kept.append(rewrite_protocol(item, identifies) or b"")
             continue
         text = item.partition(b"\0")[0].decode("latin-1").strip(" ")
-        if "\\" in text or not is_allowed_text(text, field.rule, identifies):
+        made = None if "\\" in text else clean_text(text, field.rule, identifies)
+        if made is None:
             return []
-        kept.append(text.encode("latin-1"))
+        kept.append(made.encode("latin-1"))
     return kept
 
 
@@ -159,22 +160,21 @@ def rewrite_protocol(value: bytes, identifies: Identifies) -> bytes | None:
             continue
         key, text = match[1], match[2]
         field = known.get(_INDEX.sub("[]", key))
-        if field is not None and _may_stay(text, field, identifies):
-            lines.append(f"{key} = {text}\n")
+        made = _clean_setting(text, field, identifies) if field is not None else None
+        if made is not None:
+            lines.append(f"{key} = {made}\n")
     if not lines:
         return None
     body = "".join(lines).encode("ascii")
     return _BEGIN + b" ###\n" + body + _END + b" ###\n"
 
 
-def _may_stay(text: str, field: HeaderField, identifies: Identifies) -> bool:
-    if holds_long_number(text, identifies):
-        return False
+def _clean_setting(text: str, field: HeaderField, identifies: Identifies) -> str | None:
     if field.rule.kind == "number":
-        return is_protocol_number(text)
+        allowed = is_protocol_number(text) and not holds_long_number(text, identifies)
+        return text if allowed else None
     match = _QUOTED.fullmatch(text)
-    return (
-        match is not None
-        and match[1] == match[3]
-        and is_vocabulary(match[2], field.rule, identifies)
-    )
+    if match is None or match[1] != match[3]:
+        return None
+    made = clean_words(match[2], field.rule, identifies)
+    return None if made is None else f"{match[1]}{made}{match[1]}"

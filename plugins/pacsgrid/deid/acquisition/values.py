@@ -18,6 +18,8 @@ _HEX = re.compile(r"0x[0-9A-Fa-f]{1,8}")
 _PRINTABLE = re.compile(r"[ -~]*")
 _LONG = re.compile(r"(?<![.\d])\d{6,}")
 _DIGITS = re.compile(r"\d{9,}")
+# What a run of letters that may not stay becomes, where the value holds a known word.
+_UNKNOWN_WORD = "X"
 _FORMATS = {"FL": "f", "FD": "d", "SL": "l", "SS": "h", "UL": "L", "US": "H"}
 # The largest plausible number: what is larger may be letters read as a number.
 _LARGEST = 1e10
@@ -50,8 +52,8 @@ def is_protocol_number(text: str) -> bool:
     return bool(_NUMBER.fullmatch(text) or _HEX.fullmatch(text))
 
 
-def is_vocabulary(text: str, rule: ValueRule, identifies: Identifies) -> bool:
-    """Return whether a text is made of numbers, punctuation and the rule's words.
+def clean_words(text: str, rule: ValueRule, identifies: Identifies) -> str | None:
+    """Return a text of numbers, punctuation and the rule's words, or None when it may not stay.
 
     Parameters
     ----------
@@ -62,15 +64,28 @@ def is_vocabulary(text: str, rule: ValueRule, identifies: Identifies) -> bool:
     identifies
         Says which of these may not stay.
     """
-    text = text.rstrip(" \0")
-    if not _PRINTABLE.fullmatch(text) or _DIGITS.search(text):
-        return False
-    others = [run for run in LETTERS.findall(text) if run not in rule.words]
-    return all(len(run) <= rule.short and not identifies(run) for run in others)
+    stripped = text.rstrip(" \0")
+    if not _PRINTABLE.fullmatch(stripped) or _DIGITS.search(stripped):
+        return None
+    if holds_long_number(stripped, identifies):
+        return None
+    runs = LETTERS.findall(stripped)
+    known = rule.words | {_UNKNOWN_WORD}
+    others = {run for run in runs if run not in known and _is_strange(run, rule, identifies)}
+    if not others:
+        return text
+    # Converters search names of sequences, and of coils, for the parts that they know.
+    if rule.words.isdisjoint(runs):
+        return None
+    return LETTERS.sub(lambda run: _UNKNOWN_WORD if run[0] in others else run[0], stripped)
 
 
-def is_allowed_text(text: str, rule: ValueRule, identifies: Identifies) -> bool:
-    """Return whether the text of an element, of one or several values, may stay.
+def _is_strange(run: str, rule: ValueRule, identifies: Identifies) -> bool:
+    return len(run) > rule.short or identifies(run)
+
+
+def clean_text(text: str, rule: ValueRule, identifies: Identifies) -> str | None:
+    """Return what may stay of an element's text, of one or several values; None if nothing may.
 
     Parameters
     ----------
@@ -81,11 +96,10 @@ def is_allowed_text(text: str, rule: ValueRule, identifies: Identifies) -> bool:
     identifies
         Says which long numbers may not stay.
     """
-    if rule.kind == "number":
-        allowed = all(is_number(part) for part in text.split("\\"))
-    else:
-        allowed = is_vocabulary(text, rule, identifies)
-    return allowed and not holds_long_number(text, identifies)
+    if rule.kind != "number":
+        return clean_words(text, rule, identifies)
+    allowed = all(is_number(part) for part in text.split("\\"))
+    return text if allowed and not holds_long_number(text, identifies) else None
 
 
 def numbers_in(value: bytes, vr: str, little: bool) -> list[float] | None:

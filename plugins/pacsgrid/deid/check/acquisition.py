@@ -25,6 +25,8 @@ _ONE_NUMBER = re.compile(r"[-+]?[0-9]*\.?[0-9]*([eE][-+]?[0-9]+)?")
 _ONE_HEX = re.compile(r"0x[0-9a-fA-F]{1,8}")
 # Letters of words that need not be listed, such as labels of coil elements.
 _SHORT_WORDS = {"coil": 2, "sequence": 4}
+# What the anonymiser writes in place of a word that it does not know.
+_REPLACED = "X"
 _STRUCTS = {
     "FL": "<f", "FD": "<d", "SL": "<l", "SS": "<h", "UL": "<L", "US": "<H",
 }  # fmt: skip
@@ -102,7 +104,7 @@ def is_listed(creator: str, group: int, low: int) -> bool:
     return (creator, group, low) in _elements()
 
 
-def is_harmless(key: _Key, vr: str, value: bytes, found: _Found) -> bool:
+def is_harmless(key: _Key, vr: str, value: bytes, found: _Found, little: bool = True) -> bool:
     """Return whether the value of an acquisition element consists of what belongs there.
 
     Parameters
@@ -113,6 +115,8 @@ def is_harmless(key: _Key, vr: str, value: bytes, found: _Found) -> bool:
         The element as the result has it; ``UN`` where it gives no VR.
     found
         Says whether a long number or a short word names the patient or a day of the study.
+    little
+        Whether binary numbers are little endian.
     """
     listed = _elements().get(key)
     if listed is None:
@@ -126,7 +130,7 @@ def is_harmless(key: _Key, vr: str, value: bytes, found: _Found) -> bool:
         return True
     try:
         if vr in _STRUCTS:
-            return _binary(value, vr, found)
+            return _binary(value, _STRUCTS[vr] if little else ">" + _STRUCTS[vr][1:], found)
         if vr in _TEXTS:
             return _text(value.decode("ascii"), vocabulary, found)
         return _HEADERS[vocabulary](value, found)
@@ -134,11 +138,10 @@ def is_harmless(key: _Key, vr: str, value: bytes, found: _Found) -> bool:
         return False
 
 
-def _binary(value: bytes, vr: str, found: _Found) -> bool:
-    form = Struct(_STRUCTS[vr])
-    if len(value) % form.size:
+def _binary(value: bytes, form: str, found: _Found) -> bool:
+    if len(value) % Struct(form).size:
         return False
-    for (number,) in iter_unpack(_STRUCTS[vr], value):
+    for (number,) in iter_unpack(form, value):
         if number != number or abs(number) == float("inf"):
             return False
         if abs(number) > _LARGEST:
@@ -162,7 +165,8 @@ def _text(text: str, vocabulary: str, found: _Found) -> bool:
                 return False
         elif token.isalpha():
             short = len(token) <= _SHORT_WORDS.get(vocabulary, 0)
-            if token not in words and not (short and not found(token)):
+            unknown = token not in words and token != _REPLACED
+            if unknown and not (short and not found(token)):
                 return False
         elif not " " <= token <= "~":
             return False

@@ -11,6 +11,7 @@ from .acquisition import acquisition_creators, is_harmless, is_listed
 from .byte_search import ByteSearch
 from .element_dates import days_in_value
 from .findings import ADDED, EMPTIED, KEPT, REMOVED, REPLACED, format_tag, identity_left
+from .geometry import check_mosaic
 from .identity import ALWAYS_NEW, Identity, kept_by_profile
 from .identity_search import IdentitySearch, find_dates
 from .published_codes import means_what_it_says, measures_age
@@ -111,7 +112,8 @@ class Comparison:
         if self._acquisition:
             self._creators |= acquisition_creators()
         # Acquisition elements with VR and value that consist of what belongs there, or do not.
-        self._harmless: VerdictCache[tuple[tuple[str, int, int], str, bytes], bool] = VerdictCache()
+        self._harmless: VerdictCache[tuple[object, ...], bool] = VerdictCache()
+        self._little = True
         # Values with their VR that were searched and identify nobody.
         self._clean: VerdictCache[tuple[str, bytes], bool] = VerdictCache()
         # Fates of elements that passed, by the character sets before and after.
@@ -152,7 +154,10 @@ class Comparison:
         sop_class = before.elements.get(_CLASS)
         uid = sop_class.value.strip(b"\0 ").decode("latin-1") if sop_class else ""
         self._required(before.elements, after.elements, required_at_top_level(uid))
+        self._little = after.little
         self._dataset(before.elements, after.elements, _DEFAULT, _DEFAULT)
+        if self._acquisition:
+            check_mosaic(before.elements, after.elements)
 
     def _required(self, before: Items, after: Items, required: RequiredAttributes) -> None:
         for tag in required.type1 & before.keys() - _OFFSETS:
@@ -283,9 +288,11 @@ class Comparison:
         return False
 
     def _is_harmless(self, key: tuple[str, int, int], element: Element) -> bool:
-        known = (key, element.vr, element.value)
+        known = (key, element.vr, element.value, self._little)
         if (verdict := self._harmless.get(known)) is None:
-            verdict = is_harmless(key, element.vr, element.value, self._names_somebody)
+            verdict = is_harmless(
+                key, element.vr, element.value, self._names_somebody, self._little
+            )
             self._harmless.keep(known, verdict)
         return verdict
 
