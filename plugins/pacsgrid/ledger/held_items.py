@@ -50,7 +50,10 @@ def held_page(
     # Each project is read from its place in the index, and no further than one page.
     study = file = ""
     if after:
-        study = " AND changed_at >= %(at)s AND (changed_at, ref, held_code) > (%(at)s, %(ref)s, %(code)s)"
+        study = (
+            " AND changed_at >= %(at)s"
+            " AND (changed_at, ref, held_code) > (%(at)s, %(ref)s, %(code)s)"
+        )
         file = " AND (i.since, i.ref, i.code) > (%(at)s, %(ref)s, %(code)s)"
     rows = database.all(
         "SELECT one.* FROM unnest(%(projects)s::text[]) AS p (name) CROSS JOIN LATERAL ("

@@ -29,7 +29,7 @@ WHERE c.project = %(project)s AND c.zone = %(zone)s AND c.deposited
 """
 _LACKING = f"{_TASK} AND c.least < %(copies)s"
 _BAD = f"{_TASK} AND c.bad > 0 AND c.least >= %(copies)s"
-_GOOD = f"""
+_GOOD = """
 SELECT s.ref, c.zone, s.instances, 0, 0, c.oldest, s.changed_at
 FROM pacsgrid.coverage c JOIN pacsgrid.study s USING (ref)
 WHERE c.project = %(project)s AND c.zone = %(zone)s AND c.deposited

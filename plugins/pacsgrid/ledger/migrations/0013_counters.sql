@@ -301,6 +301,7 @@ CREATE TRIGGER study_counted AFTER UPDATE ON pacsgrid.study
 -- One index serves every list of studies. A change of state writes it and the primary key.
 DROP INDEX pacsgrid.study_project_state;
 CREATE INDEX study_listed ON pacsgrid.study (project, state, changed_at, ref);
+CREATE INDEX study_source ON pacsgrid.study (project, source);
 CREATE INDEX study_subject ON pacsgrid.study (project, subject) WHERE subject IS NOT NULL;
 CREATE INDEX study_uid ON pacsgrid.study (project, study_uid) WHERE study_uid IS NOT NULL;
 CREATE INDEX series_uid ON pacsgrid.series (project, series_uid);
