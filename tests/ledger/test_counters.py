@@ -25,9 +25,9 @@ _FILL = """
 SET session_replication_role = replica;
 INSERT INTO pacsgrid.study (ref, project, source, profile_hash, state, held_code, changed_at,
     subject, study_uid, instances, bytes)
-SELECT 'st-' || n, 'demo', 'pacs', 'h', CASE WHEN n % 40 = 0 THEN 'held' ELSE 'verified' END,
-    CASE WHEN n % 40 = 0 THEN 'truncated' END, now() - n * interval '1 min', 'P' || n / 2, '1.' || n,
-    3, 30 FROM generate_series(1, 4000) n;
+SELECT 'st-' || n, 'demo', 'pacs', 'h', CASE WHEN n % 400 = 0 THEN 'held' ELSE 'verified' END,
+    CASE WHEN n % 400 = 0 THEN 'truncated' END, now() - n * interval '1 min', 'P' || n / 2,
+    '1.' || n, 3, 30 FROM generate_series(1, 4000) n;
 INSERT INTO pacsgrid.instance SELECT 'demo', study_uid || '.1.' || n, ref, study_uid,
     study_uid || '.1', subject, 'CT', repeat('a', 64), 10
 FROM pacsgrid.study, generate_series(1, 3) n;
@@ -99,19 +99,25 @@ def test_counters_equal_a_recount_whatever_happened(dsn: str) -> None:
     ledger.studies.hold("2", "conflict", "for the test")
     ledger.studies.unhold("2")
     ledger.studies.reopen("3")
-    ledger.instances.add("3", [AnonymisedInstance("1.3", "1.3.2", "2.3.9", "P1", "MR", "", "b" * 64, 5, Path())])
+    ledger.instances.add(
+        "3", [AnonymisedInstance("1.3", "1.3.2", "2.3.9", "P1", "MR", "", "b" * 64, 5, Path())]
+    )
     bad = ReplicaProof("2.1.1", "brno", "disk", 0, "0" * 64, False)
     ledger.proofs.add("1", [bad], NOW)
     kept, counted = _recounted(ledger)
     assert kept == counted
     view = Overview(dsn, ["demo"])
-    assert {c.state.value: c.studies for c in view.states()} == {"found": 3, "held": 1, "verified": 1}
+    assert {c.state.value: c.studies for c in view.states()} == {
+        "found": 3,
+        "held": 1,
+        "verified": 1,
+    }
     held = view.held_counts()
     assert (held.studies, held.files) == (1, 1)
     assert view.held_reasons(ever=True) == {"burned-in": 1, "truncated": 1, "conflict": 0}
     assert ledger.consistency.violations("demo") == []
     before = _sums(ledger)
-    ledger.database.all("SELECT pacsgrid.fold_counters()")
+    assert ledger.counters.fold() > 0
     assert _sums(ledger) == before
     assert view.held_reasons(ever=True) == {"burned-in": 1, "truncated": 1, "conflict": 0}
 
@@ -119,7 +125,7 @@ def test_counters_equal_a_recount_whatever_happened(dsn: str) -> None:
 def _sums(ledger: Ledger) -> list[Any]:
     return ledger.database.all(
         "SELECT project, kind, key, sum(number), sum(instances) FROM pacsgrid.counter"
-        " GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+        " GROUP BY 1, 2, 3 HAVING sum(number) <> 0 OR sum(instances) <> 0 ORDER BY 1, 2, 3"
     )
 
 
@@ -140,7 +146,9 @@ def test_a_zone_covers_a_study_when_every_instance_is_proven(dsn: str) -> None:
     assert [(t.zone, t.lacking) for t in ledger.tasks.damaged("demo", POLICY)] == [("praha", 1)]
     _prove(ledger, "1", made, "praha")
     assert ledger.tasks.damaged("demo", POLICY) == []
-    wider = POLICY.replace(zones={"brno": {"copies": 2}, "praha": {"copies": 1}, "plzen": {"copies": 1}})
+    wider = POLICY.replace(
+        zones={"brno": {"copies": 2}, "praha": {"copies": 1}, "plzen": {"copies": 1}}
+    )
     assert {(t.zone, t.lacking) for t in ledger.tasks.damaged("demo", wider)} == {
         ("brno", 2),
         ("plzen", 2),
@@ -160,29 +168,29 @@ def test_pages_of_studies_and_held_files_join_without_gap_or_repeat(dsn: str) ->
             ref = f"st-{number}"
             ledger.studies.add_found(ref, "demo", "pacs", "hash", b"")
             ledger.held.add(ref, "truncated", "", "x")
+            ledger.held.add(ref, "truncated", "", "y")  # as old as the other
             if number % 2:
                 ledger.studies.hold(ref, "no-list", "")
     view = Overview(dsn, ["demo"])
     everything = [s.ref for s in view.studies(limit=99)]
+    page = view.studies(limit=2)
     paged: list[str] = []
-    while page := view.studies(
-        limit=2, after=(last.changed_at, last.ref) if paged else None
-    ):
-        last = page[-1]
+    while page:
         paged += [study.ref for study in page]
+        page = view.studies(limit=2, after=(page[-1].changed_at, page[-1].ref))
     assert paged == everything and len(set(paged)) == 9
     whole = view.held(99)
     parts = view.held(3)
     while page_of_held := view.held(3, parts[-1]):
         parts += page_of_held
-    assert parts == whole and len(parts) == 13
+    assert parts == whole and len(parts) == 22
 
 
 @pytest.fixture(scope="module")
 def many(module_dsn: str) -> Ledger:
     Ledger(module_dsn).studies.count_by_state("demo")
     with psycopg2.connect(module_dsn) as connection, connection.cursor() as cursor:
-        cursor.execute(_FILL)
+        cursor.execute(_FILL)  # the triggers are off
         connection.commit()
         connection.autocommit = True
         cursor.execute("ANALYZE")
@@ -253,9 +261,23 @@ def _ask(ledger: Ledger, dsn: str, what: str) -> object:
 @pytest.mark.parametrize(
     "what",
     [
-        "states", "reasons", "held counts", "replicas", "instances", "throughput", "studies",
-        "next studies", "held", "story", "count by state", "zones", "sources", "by subject",
-        "of subject", "cohort", "records",
+        "states",
+        "reasons",
+        "held counts",
+        "replicas",
+        "instances",
+        "throughput",
+        "studies",
+        "next studies",
+        "held",
+        "story",
+        "count by state",
+        "zones",
+        "sources",
+        "by subject",
+        "of subject",
+        "cohort",
+        "records",
     ],
 )
 def test_what_the_page_asks_reads_no_large_table_whole(
@@ -276,4 +298,4 @@ def test_the_report_reads_the_damaged_studies_only(
     assert (task.ref, task.zone) == ("st-7", "brno")
     # Studies that were held after their deposit are looked at one by one: they are work at hand.
     read = [n for n in explained if n.get("Relation Name") in {"study", "coverage"}]
-    assert max(n["Actual Rows"] * n["Actual Loops"] for n in read) <= 2 * STUDIES // 40
+    assert max(n["Actual Rows"] * n["Actual Loops"] for n in read) <= STUDIES // 40

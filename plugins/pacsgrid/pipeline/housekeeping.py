@@ -75,6 +75,7 @@ def clean_up(
     folders = _wipe_finished(context)
     quarantines = _remove_quarantines(context, keep_rejected)
     selections = context.ledger.selections.remove_older(keep_selections)
+    context.ledger.counters.fold()
     log.info(
         "removed work folders of %d studies, %d quarantines, %d selections",
         folders,

@@ -19,7 +19,7 @@ from fastapi.staticfiles import StaticFiles
 from pacsgrid.config import Site
 from pacsgrid.errors import ConfigError, HeldError, PacsgridError
 from pacsgrid.ledger import HeldRecord, Ledger, Overview, ReleaseOverview, StudyRecord, Vault
-from pacsgrid.ledger.overview import HourVolume, ReplicaHealth, StateCount, Story
+from pacsgrid.ledger.overview import HeldCounts, HourVolume, ReplicaHealth, StateCount, Story
 from pacsgrid.ledger.release_overview import ReleaseEntry, WithdrawalEntry
 from pacsgrid.model import StudyQuery, StudyState
 from pacsgrid.pipeline import ProjectContext
@@ -33,10 +33,11 @@ app = FastAPI(title="pacsgrid", docs_url=None, redoc_url=None, openapi_url=None)
 
 @dataclass(frozen=True)
 class FlowOverview:
-    """How many studies are in which state, and what was verified lately."""
+    """How many studies are in which state, what is held, and what was verified lately."""
 
     now: datetime
     states: list[StateCount]
+    held: HeldCounts
     held_reasons: dict[str, int]
     throughput: list[HourVolume]
 
@@ -173,7 +174,11 @@ def flow(
     view = _overview(site, who, project)
     with view.snapshot():
         return FlowOverview(
-            datetime.now(UTC), view.states(), view.held_reasons(), view.throughput(hours)
+            datetime.now(UTC),
+            view.states(),
+            view.held_counts(),
+            view.held_reasons(),
+            view.throughput(hours),
         )
 
 
@@ -233,8 +238,15 @@ def select(site: SiteDep, who: ViewerDep, wanted: SelectionRequest) -> Selection
 
 
 @app.get("/api/held")
-def held(site: SiteDep, who: ViewerDep, project: str | None = None) -> list[HeldRecord]:
-    """Return what waits for a steward, oldest first.
+def held(
+    site: SiteDep,
+    who: ViewerDep,
+    project: str | None = None,
+    since: datetime | None = None,
+    ref: str = "",
+    code: str = "",
+) -> list[HeldRecord]:
+    """Return a page of what waits for a steward, oldest first.
 
     Parameters
     ----------
@@ -242,13 +254,16 @@ def held(site: SiteDep, who: ViewerDep, project: str | None = None) -> list[Held
         The site settings, and who is logged in.
     project
         A project's name; None for all that the user may see.
+    since, ref, code
+        Those of the last record of the page before; None for the first page.
 
     Returns
     -------
     list of HeldRecord
-        The held studies.
+        At most 500 held studies and files.
     """
-    return _overview(site, who, project).held()
+    last = HeldRecord(ref, "", "", False, code, "", since) if since else None
+    return _overview(site, who, project).held(after=last)
 
 
 @app.get("/api/replicas")
@@ -302,9 +317,14 @@ def releases(site: SiteDep, who: ViewerDep, project: str | None = None) -> Relea
 
 @app.get("/api/studies")
 def studies(
-    site: SiteDep, who: ViewerDep, project: str | None = None, state: StudyState | None = None
+    site: SiteDep,
+    who: ViewerDep,
+    project: str | None = None,
+    state: StudyState | None = None,
+    before: datetime | None = None,
+    ref: str = "",
 ) -> list[StudyRecord]:
-    """Return the studies that changed last.
+    """Return a page of studies, those that changed last first.
 
     Parameters
     ----------
@@ -314,13 +334,15 @@ def studies(
         A project's name; None for all that the user may see.
     state
         The state of the studies; None for any.
+    before, ref
+        Change and reference of the last study of the page before; None for the first page.
 
     Returns
     -------
     list of StudyRecord
-        The studies, the latest change first.
+        At most 100 studies, the latest change first.
     """
-    return _overview(site, who, project).studies(state)
+    return _overview(site, who, project).studies(state, after=(before, ref) if before else None)
 
 
 def _story(site: Site, who: Viewer, ref: str) -> Story:
