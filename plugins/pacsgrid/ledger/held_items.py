@@ -126,6 +126,29 @@ class HeldItems(Store):
             "SELECT code, sha256 FROM pacsgrid.held_item WHERE ref = %s", (ref,)
         )
 
+    def count_by_code(self, project: str) -> dict[str, int]:
+        """Return how many studies and files of a project are held for each reason's code."""
+        rows = self._database.all(
+            "SELECT code, sum(n)::bigint FROM (SELECT held_code AS code, count(*) AS n"
+            " FROM pacsgrid.study WHERE project = %(project)s AND state = 'held' GROUP BY 1"
+            " UNION ALL SELECT i.code, count(*) FROM pacsgrid.held_item i"
+            " JOIN pacsgrid.study s USING (ref) WHERE s.project = %(project)s GROUP BY 1) held"
+            " GROUP BY code ORDER BY code",
+            {"project": project},
+        )
+        return {code: int(count) for code, count in rows}
+
+    def of_studies(self, refs: Sequence[str]) -> list[HeldRecord]:
+        """Return what is held of some studies, the oldest first."""
+        return [
+            HeldRecord(*row)
+            for row in self._database.all(
+                f"{_STUDY} AND ref = ANY(%(refs)s) UNION ALL {_FILE} WHERE i.ref = ANY(%(refs)s)"
+                " ORDER BY since, ref, code",
+                {"refs": list(refs)},
+            )
+        ]
+
     def queue(self, project: str | None = None) -> list[HeldRecord]:
         """Return held studies and held files, the oldest first; of all projects by default."""
         return list(self.waiting(project))

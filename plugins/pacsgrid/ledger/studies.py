@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+
+from psycopg2.extras import execute_values
 
 from pacsgrid.errors import PacsgridError
 from pacsgrid.ledger.connection import Cursor
@@ -59,6 +61,50 @@ class Studies(Store):
                     "INSERT INTO pacsgrid.vault (ref, sealed) VALUES (%s, %s)", (ref, sealed)
                 )
             return _state(cursor, ref)
+
+    def add_many_found(
+        self, project: str, source: str, profile_hash: str, sealed: Mapping[str, bytes]
+    ) -> dict[str, StudyState]:
+        """Enter studies that a source has, as `add_found` does, in one transaction.
+
+        Parameters
+        ----------
+        project
+            The project that they are taken into.
+        source
+            The name of the DICOM source.
+        profile_hash
+            The de-identification profile that they are to be anonymised with.
+        sealed
+            What identifies each study, sealed by `Vault.seal`, by its reference.
+
+        Returns
+        -------
+        dict
+            The state that each study has now.
+        """
+        refs = sorted(sealed)  # two that enter the same studies must not wait for each other
+        with self._database.transaction() as cursor:
+            new = execute_values(
+                cursor,
+                "INSERT INTO pacsgrid.study (ref, project, source, profile_hash, state) VALUES %s"
+                " ON CONFLICT (ref) DO NOTHING RETURNING ref",
+                [(ref, project, source, profile_hash, "found") for ref in refs],
+                fetch=True,
+            )
+            execute_values(
+                cursor,
+                "INSERT INTO pacsgrid.vault (ref, sealed) VALUES %s",
+                [(ref, sealed[ref]) for (ref,) in new],
+            )
+        return self.states(refs)
+
+    def states(self, refs: Sequence[str]) -> dict[str, StudyState]:
+        """Return the state of each of some studies; those that the ledger lacks are left out."""
+        rows = self._database.all(
+            "SELECT ref, state FROM pacsgrid.study WHERE ref = ANY(%s)", (list(refs),)
+        )
+        return {ref: StudyState(state) for ref, state in rows}
 
     def state(self, ref: str) -> StudyState:
         """Return the study's state.
@@ -279,14 +325,25 @@ class Studies(Store):
             )
         )
 
-    def count_files(self, ref: str) -> int:
-        """Return how many of the study's files became an instance or are held."""
-        ((count,),) = self._database.all(
-            "SELECT (SELECT count(*) FROM pacsgrid.instance WHERE ref = %s)"
-            " + (SELECT count(DISTINCT sha256) FROM pacsgrid.held_item WHERE ref = %s)",
-            (ref, ref),
+    def count_files_of(self, refs: Sequence[str]) -> dict[str, int]:
+        """Return for each of some studies how many of its files became an instance or are held."""
+        return dict(
+            self._database.all(
+                "SELECT ref, (SELECT count(*) FROM pacsgrid.instance i WHERE i.ref = s.ref)"
+                " + (SELECT count(DISTINCT sha256) FROM pacsgrid.held_item h WHERE h.ref = s.ref)"
+                " FROM unnest(%s) s (ref)",
+                (list(refs),),
+            )
         )
-        return int(count)
+
+    def volume(self, refs: Sequence[str]) -> tuple[int, int]:
+        """Return how many instances some studies have in the ledger, and their size in bytes."""
+        ((count, size),) = self._database.all(
+            "SELECT count(*), coalesce(sum(size), 0)::bigint FROM pacsgrid.instance"
+            " WHERE ref = ANY(%s)",
+            (list(refs),),
+        )
+        return int(count), int(size)
 
     def held_code(self, ref: str) -> str:
         """Return why the whole study is held; empty when it is not."""

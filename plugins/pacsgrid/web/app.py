@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.responses import JSONResponse
@@ -18,7 +18,15 @@ from fastapi.staticfiles import StaticFiles
 
 from pacsgrid.config import Site
 from pacsgrid.errors import ConfigError, HeldError, PacsgridError
-from pacsgrid.ledger import HeldRecord, Ledger, Overview, ReleaseOverview, StudyRecord, Vault
+from pacsgrid.ledger import (
+    HeldRecord,
+    Ingest,
+    Ledger,
+    Overview,
+    ReleaseOverview,
+    StudyRecord,
+    Vault,
+)
 from pacsgrid.ledger.overview import HeldCounts, HourVolume, ReplicaHealth, StateCount, Story
 from pacsgrid.ledger.release_overview import ReleaseEntry, WithdrawalEntry
 from pacsgrid.model import StudyQuery, StudyState
@@ -87,6 +95,15 @@ class StudyDetails:
 
     story: Story
     pictures: int
+
+
+@dataclass(frozen=True)
+class IngestProgress:
+    """An ingest, how many of its studies are pending, and the hours of work that are left."""
+
+    ingest: Ingest
+    pending: int
+    hours_left: float | None
 
 
 @dataclass(frozen=True)
@@ -180,6 +197,63 @@ def flow(
             view.held_reasons(),
             view.throughput(hours),
         )
+
+
+@app.get("/api/ingests")
+def ingests(site: SiteDep, who: ViewerDep, project: str | None = None) -> list[IngestProgress]:
+    """Return the ingests that have not ended, and the last that have, with their progress.
+
+    Parameters
+    ----------
+    site, who
+        The site settings, and who is logged in.
+    project
+        A project's name; None for all that the user may see.
+
+    Returns
+    -------
+    list of IngestProgress
+        The newest first.
+    """
+    found = Ledger(site.ledger_dsn).ingests.of_projects(_seen(who, project))
+    return [IngestProgress(one, one.pending, one.hours_left) for one in found]
+
+
+@app.post("/api/ingests/{name}/{action}")
+def change_ingest(
+    site: SiteDep, who: ViewerDep, name: str, action: Literal["pause", "resume"]
+) -> IngestProgress:
+    """Pause an ingest after its present wave, or let it go on.
+
+    Parameters
+    ----------
+    site, who
+        The site settings, and who is logged in.
+    name
+        The ingest's id.
+    action
+        What to do.
+
+    Returns
+    -------
+    IngestProgress
+        The ingest as it is now.
+
+    Raises
+    ------
+    HTTPException
+        403 without the right to ingest, 404 for an unknown ingest.
+    """
+    if not who.ingests:
+        raise HTTPException(403, "pausing an ingest needs the right to trigger ingest_studies")
+    store = Ledger(site.ledger_dsn, who.name).ingests
+    found = store.get(name)
+    if found is None or found.project not in who.projects:
+        raise HTTPException(404, "no ingest with this id that you may see")
+    paused = action == "pause"
+    if store.pause(name, paused, f"paused by {who.name}" if paused else ""):
+        found = store.get(name) or found
+    return IngestProgress(found, found.pending, found.hours_left)
 
 
 @app.get("/api/form")

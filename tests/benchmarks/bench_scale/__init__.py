@@ -1,1 +1,1 @@
-"""`make bench-scale`: an archive of up to a million studies, simulated."""
+"""Benchmarks at the size of a hospital: `flow` through Airflow, and the read side."""
