@@ -30,7 +30,7 @@ help:
 	@echo "make bench-conversion SERIES=folder  series of MR, CT and PET that dcm2niix converts after de-identification as before"
 	@echo "make bench-grid  deposit, fetch, verification and planning; PACSGRID_TEST_ZONES names a real zone"
 	@echo "make bench-dicom  instances a second: receiving, C-GET, WADO-RS, gateway, beside DCMTK, pynetdicom, python-irodsclient; memory"
-	@echo "make bench-scale  2,000 studies of 5 instances from a PACS through Airflow to two zones (STUDIES=n, PART=flow; many minutes)"
+	@echo "make bench-scale  2,000 studies of 5 instances from a PACS through Airflow to two zones (PART=flow STUDIES=n); pages, searches and plans at 10,000 to 1,000,000 studies (PART=read STUDIES=n,n,n); an hour"
 	@echo "make waves     20,000 studies through Airflow in waves of 64 batches while tasks and scheduler are killed (STUDIES=n; hours)"
 	@echo "make pacs-faults  every readable DICOM file from Orthanc and dcmqrscp while 8 % of connections fail (minutes)"
 	@echo "make fuzz      damaged conversations and pixel data (CASES=100000)"
@@ -130,9 +130,11 @@ bench-dicom: $(VENV)/.ready system
 bench-dags: $(VENV)/.ready
 	$(BIN)/python tests/benchmarks/bench_dags.py
 
+SIZES := 10000,100000,1000000
 .PHONY: bench-scale waves
 bench-scale: $(VENV)/.ready system
-	$(BIN)/python tests/benchmarks/bench_scale/flow.py --studies $(or $(STUDIES),2000)
+	$(if $(filter read,$(PART)),,$(BIN)/python tests/benchmarks/bench_scale/flow.py --studies $(or $(STUDIES),2000))
+	$(if $(filter flow,$(PART)),,PYTHONPATH=$(PYTHONPATH):tests/benchmarks $(BIN)/python -m bench_scale.read --studies $(or $(and $(filter read,$(PART)),$(STUDIES)),$(SIZES)))
 
 waves: $(VENV)/.ready system
 	$(BIN)/python tests/benchmarks/bench_scale/flow.py --studies $(or $(STUDIES),20000) --instances 1 --source drop \

@@ -142,6 +142,10 @@ def send_gauges(context: ProjectContext) -> None:
         stats.gauge(
             _name("held", project, reason), number, tags={"project": project, "reason": reason}
         )
+    held = view.held_counts()
+    for what, number in (("studies", held.studies), ("files", held.files)):
+        tags = {"project": project, "what": what}
+        stats.gauge(_name("held_total", project, what), number, tags=tags)
     instances = view.instances().get(project, 0)
     stats.gauge(_name("instances", project), instances, tags={"project": project})
     away = {one["zone"] for one in report.away}

@@ -213,10 +213,8 @@ def _plan(db: sqlite3.Connection, keys: Mapping[str, str]) -> _Plan:
     # One study, series or instance needs no other condition.
     named = any(keys.get(tag, "").strip("*") for tag in (STUDY_UID, SERIES_UID, SOP_UID))
     for tag, wanted in keys.items():
-        if tag in _BY_COLUMN and not named:
-            if tag != STUDY_DATE or "\\" not in wanted:
-                continue
-        if named or not wanted.strip("*"):
+        by_column = tag in _BY_COLUMN and (tag != STUDY_DATE or "\\" not in wanted)
+        if by_column or named or not wanted.strip("*"):
             continue
         top = tag.partition(".")[0]
         exact = exact and (tag in _TERM or top in STUDY_TAGS - _COUNTED)

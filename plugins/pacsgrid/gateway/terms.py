@@ -71,7 +71,7 @@ def terms_of(attributes: Json, path: str = "", depth: int = 0) -> Iterator[tuple
 
 
 def _folded(vr: str, text: str) -> str:
-    """Return a value as terms have it: long ones are cut, names lose their case (PS3.4 C.2.2.2.1)."""
+    """Return a value as terms have it: cut if it is long, and names without their case."""
     return (text.strip(" ^").casefold() if vr == "PN" else text.strip())[:_LONGEST]
 
 

@@ -38,7 +38,7 @@ def held_page(
     projects
         The names of the projects.
     limit
-        How many at most.
+        How many at most; files that were held together with the last one come too.
     after
         Time, reference and code of the last record of the page before; None for the first page.
 
@@ -50,14 +50,17 @@ def held_page(
     # Each project is read from its place in the index, and no further than one page.
     study = file = ""
     if after:
-        study = " AND changed_at >= %(at)s AND (changed_at, ref, held_code) > (%(at)s, %(ref)s, %(code)s)"
+        study = (
+            " AND changed_at >= %(at)s"
+            " AND (changed_at, ref, held_code) > (%(at)s, %(ref)s, %(code)s)"
+        )
         file = " AND (i.since, i.ref, i.code) > (%(at)s, %(ref)s, %(code)s)"
     rows = database.all(
         "SELECT one.* FROM unnest(%(projects)s::text[]) AS p (name) CROSS JOIN LATERAL ("
         f"({_STUDY} AND project = p.name{study} ORDER BY changed_at, ref LIMIT %(limit)s)"
         f" UNION ALL ({_FILE} WHERE i.project = p.name{file}"
-        " ORDER BY i.since, i.ref, i.code LIMIT %(limit)s)) AS one"
-        " ORDER BY since, ref, code LIMIT %(limit)s",
+        " ORDER BY i.since, i.ref, i.code FETCH FIRST %(limit)s ROWS WITH TIES)) AS one"
+        " ORDER BY since, ref, code FETCH FIRST %(limit)s ROWS WITH TIES",
         {
             "projects": list(projects),
             "limit": limit,

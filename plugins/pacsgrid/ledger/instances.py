@@ -104,6 +104,19 @@ class Instances(Store):
             found.setdefault(ref, []).append(InstanceRecord(*row))
         return found
 
+    def of_verified_studies(self, refs: Sequence[str]) -> dict[str, list[InstanceRecord]]:
+        """Return the instances of those of some studies that are verified, by their references."""
+        found: dict[str, list[InstanceRecord]] = {}
+        for ref, *row in self._database.stream(
+            "SELECT i.ref, i.study_uid, i.series_uid, i.sop_uid, i.subject, i.modality,"
+            " i.sha256, i.size FROM pacsgrid.study s JOIN pacsgrid.instance i USING (ref)"
+            " WHERE s.ref = ANY(%s) AND s.state = 'verified'"
+            " ORDER BY i.subject, i.study_uid, i.series_uid, i.sop_uid",
+            (list(refs),),
+        ):
+            found.setdefault(ref, []).append(InstanceRecord(*row))
+        return found
+
     def count_verified(
         self, project: str, study_uids: Sequence[str] | None, subjects: Sequence[str] = ()
     ) -> tuple[int, int, dict[str, tuple[int, int]]]:

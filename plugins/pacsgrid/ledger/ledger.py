@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pacsgrid.ledger.audit import AuditTrail
 from pacsgrid.ledger.consistency import Consistency
+from pacsgrid.ledger.counters import Counters
 from pacsgrid.ledger.database import Database
 from pacsgrid.ledger.deid_reports import DeidReports
 from pacsgrid.ledger.held_items import HeldItems
@@ -58,6 +59,7 @@ class Ledger:
         self.samples = Samples(self.database)
         self.audit = AuditTrail(self.database)
         self.consistency = Consistency(self.database)
+        self.counters = Counters(self.database)
 
     def sync_cursor(self, project: str, source: str) -> SyncCursor:
         """Return up to which day a project has queried a source.

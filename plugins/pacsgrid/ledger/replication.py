@@ -29,7 +29,7 @@ WHERE c.project = %(project)s AND c.zone = %(zone)s AND c.deposited
 """
 _LACKING = f"{_TASK} AND c.least < %(copies)s"
 _BAD = f"{_TASK} AND c.bad > 0 AND c.least >= %(copies)s"
-_GOOD = f"""
+_GOOD = """
 SELECT s.ref, c.zone, s.instances, 0, 0, c.oldest, s.changed_at
 FROM pacsgrid.coverage c JOIN pacsgrid.study s USING (ref)
 WHERE c.project = %(project)s AND c.zone = %(zone)s AND c.deposited
@@ -43,23 +43,22 @@ FROM pacsgrid.study s WHERE s.project = %(project)s AND s.state = ANY(%(states)s
   AND s.instances > 0
   AND NOT EXISTS (SELECT FROM pacsgrid.coverage c WHERE c.ref = s.ref AND c.zone = %(zone)s)
 """
+# One study after another: they are few, however large the ledger is.
 _OPEN = """
-WITH mine AS (
-    SELECT s.ref, s.changed_at FROM pacsgrid.study s
-    WHERE s.state <> 'withdrawn' AND s.ref IN (SELECT c.ref FROM pacsgrid.coverage c
-        WHERE c.project = %(project)s AND NOT c.deposited)
-), held AS (
-    SELECT ref, count(DISTINCT sop_uid) AS instances FROM pacsgrid.proof JOIN mine USING (ref)
-    GROUP BY ref
-), proven AS (
-    SELECT h.ref, sum(h.instances) FILTER (WHERE h.good >= %(copies)s) AS enough,
-           sum(h.bad) AS bad, min(h.oldest) AS oldest
-    FROM pacsgrid.holding h JOIN mine USING (ref) WHERE h.zone = %(zone)s GROUP BY h.ref
+WITH mine AS MATERIALIZED (
+    SELECT DISTINCT ref FROM pacsgrid.coverage WHERE project = %(project)s AND NOT deposited
 )
 SELECT mine.ref, %(zone)s::text, held.instances,
        (held.instances - coalesce(proven.enough, 0))::int, coalesce(proven.bad, 0)::int,
-       proven.oldest, mine.changed_at
-FROM mine JOIN held USING (ref) LEFT JOIN proven USING (ref)
+       proven.oldest, s.changed_at
+FROM mine
+CROSS JOIN LATERAL (SELECT changed_at FROM pacsgrid.study
+    WHERE ref = mine.ref AND state <> 'withdrawn' OFFSET 0) AS s
+CROSS JOIN LATERAL (SELECT count(DISTINCT sop_uid) AS instances FROM pacsgrid.proof
+    WHERE ref = mine.ref) AS held
+CROSS JOIN LATERAL (SELECT sum(instances) FILTER (WHERE good >= %(copies)s) AS enough,
+    sum(bad) AS bad, min(oldest) AS oldest FROM pacsgrid.holding
+    WHERE ref = mine.ref AND zone = %(zone)s) AS proven
 """
 _DEPOSITED = """
 SELECT coalesce(sum(number) FILTER (WHERE kind = 'state' AND key = ANY(%(deposited)s)), 0)::bigint,

@@ -268,6 +268,27 @@ class Studies(Store):
         for row in self._database.stream(sql, values):
             yield StudyRecord.of(row)
 
+    def records(self, refs: Sequence[str]) -> list[StudyRecord]:
+        """Return those of some studies that the ledger knows, by reference."""
+        rows = self._database.all(
+            f"SELECT {StudyRecord.COLUMNS} FROM pacsgrid.study WHERE ref = ANY(%s) ORDER BY ref",
+            (list(refs),),
+        )
+        return [StudyRecord.of(row) for row in rows]
+
+    def sources(self, project: str) -> set[str]:
+        """Return the names of the sources that a project has studies of."""
+        # One step of the index for each name, since an archive has few sources.
+        rows = self._database.all(
+            "WITH RECURSIVE name AS ((SELECT min(source) AS source FROM pacsgrid.study"
+            " WHERE project = %(project)s) UNION ALL SELECT (SELECT min(s.source) FROM"
+            " pacsgrid.study s WHERE s.project = %(project)s AND s.source > name.source)"
+            " FROM name WHERE name.source IS NOT NULL)"
+            " SELECT source FROM name WHERE source IS NOT NULL",
+            {"project": project},
+        )
+        return {source for (source,) in rows}
+
     def find_by_pseudonym(self, project: str, pseudonym: str) -> list[str]:
         """Return the references of the studies that a pseudonym stands for.
 

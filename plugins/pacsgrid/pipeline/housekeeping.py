@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -74,6 +75,7 @@ def clean_up(
     folders = _wipe_finished(context)
     quarantines = _remove_quarantines(context, keep_rejected)
     selections = context.ledger.selections.remove_older(keep_selections)
+    context.ledger.counters.fold()
     log.info(
         "removed work folders of %d studies, %d quarantines, %d selections",
         folders,
@@ -85,23 +87,41 @@ def clean_up(
 
 def _wipe_finished(context: ProjectContext) -> int:
     wiped = 0
-    states = (StudyState.VERIFIED, StudyState.WITHDRAWN)
-    for study in context.ledger.studies.find(context.project.name, states):
-        with context.ledger.studies.lock(study.ref) as ours:
-            folders = context.folders(study.ref)
+    # The folders that there are, not the studies that are settled.
+    names = {
+        path.name
+        for parent in (context.site.staging, context.site.outbox)
+        for path in parent.iterdir()
+    }
+    for ref in _of_project(context, names, (StudyState.VERIFIED, StudyState.WITHDRAWN)):
+        with context.ledger.studies.lock(ref) as ours:
+            folders = context.folders(ref)
             if ours and (folders.staging.exists() or folders.outbox.exists()):
                 folders.wipe()
                 wiped += 1
     return wiped
 
 
+def _of_project(
+    context: ProjectContext, names: Collection[str], states: Collection[StudyState] = ()
+) -> list[str]:
+    """Return those of some references that are studies of the project, in some states."""
+    found = context.ledger.studies.records(sorted(names))
+    return [
+        study.ref
+        for study in found
+        if study.project == context.project.name and (not states or study.state in states)
+    ]
+
+
 def _remove_quarantines(context: ProjectContext, keep: timedelta) -> int:
     removed = 0
     name = context.project.name
-    waiting = {row.ref for row in context.ledger.held.queue(name) if row.code not in GIVEN_UP}
-    for study in context.ledger.studies.find(name):
-        quarantine = context.folders(study.ref).quarantine
-        if study.ref not in waiting and _is_older(quarantine, keep):
+    waiting = {row.ref for row in context.ledger.held.waiting(name) if row.code not in GIVEN_UP}
+    names = {path.name for path in context.site.quarantine.iterdir()}
+    for ref in _of_project(context, names):
+        quarantine = context.folders(ref).quarantine
+        if ref not in waiting and _is_older(quarantine, keep):
             shutil.rmtree(quarantine, ignore_errors=True)
             removed += 1
     return removed

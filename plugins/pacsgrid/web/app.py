@@ -27,7 +27,7 @@ from pacsgrid.ledger import (
     StudyRecord,
     Vault,
 )
-from pacsgrid.ledger.overview import HourVolume, ReplicaHealth, StateCount, Story
+from pacsgrid.ledger.overview import HeldCounts, HourVolume, ReplicaHealth, StateCount, Story
 from pacsgrid.ledger.release_overview import ReleaseEntry, WithdrawalEntry
 from pacsgrid.model import StudyQuery, StudyState
 from pacsgrid.pipeline import ProjectContext
@@ -41,10 +41,11 @@ app = FastAPI(title="pacsgrid", docs_url=None, redoc_url=None, openapi_url=None)
 
 @dataclass(frozen=True)
 class FlowOverview:
-    """How many studies are in which state, and what was verified lately."""
+    """How many studies are in which state, what is held, and what was verified lately."""
 
     now: datetime
     states: list[StateCount]
+    held: HeldCounts
     held_reasons: dict[str, int]
     throughput: list[HourVolume]
 
@@ -190,7 +191,11 @@ def flow(
     view = _overview(site, who, project)
     with view.snapshot():
         return FlowOverview(
-            datetime.now(UTC), view.states(), view.held_reasons(), view.throughput(hours)
+            datetime.now(UTC),
+            view.states(),
+            view.held_counts(),
+            view.held_reasons(),
+            view.throughput(hours),
         )
 
 
@@ -307,8 +312,15 @@ def select(site: SiteDep, who: ViewerDep, wanted: SelectionRequest) -> Selection
 
 
 @app.get("/api/held")
-def held(site: SiteDep, who: ViewerDep, project: str | None = None) -> list[HeldRecord]:
-    """Return what waits for a steward, oldest first.
+def held(
+    site: SiteDep,
+    who: ViewerDep,
+    project: str | None = None,
+    since: datetime | None = None,
+    ref: str = "",
+    code: str = "",
+) -> list[HeldRecord]:
+    """Return a page of what waits for a steward, oldest first.
 
     Parameters
     ----------
@@ -316,13 +328,16 @@ def held(site: SiteDep, who: ViewerDep, project: str | None = None) -> list[Held
         The site settings, and who is logged in.
     project
         A project's name; None for all that the user may see.
+    since, ref, code
+        Those of the last record of the page before; None for the first page.
 
     Returns
     -------
     list of HeldRecord
-        The held studies.
+        At most 500 held studies and files.
     """
-    return _overview(site, who, project).held()
+    last = HeldRecord(ref, "", "", False, code, "", since) if since else None
+    return _overview(site, who, project).held(after=last)
 
 
 @app.get("/api/replicas")
@@ -376,9 +391,14 @@ def releases(site: SiteDep, who: ViewerDep, project: str | None = None) -> Relea
 
 @app.get("/api/studies")
 def studies(
-    site: SiteDep, who: ViewerDep, project: str | None = None, state: StudyState | None = None
+    site: SiteDep,
+    who: ViewerDep,
+    project: str | None = None,
+    state: StudyState | None = None,
+    before: datetime | None = None,
+    ref: str = "",
 ) -> list[StudyRecord]:
-    """Return the studies that changed last.
+    """Return a page of studies, those that changed last first.
 
     Parameters
     ----------
@@ -388,13 +408,15 @@ def studies(
         A project's name; None for all that the user may see.
     state
         The state of the studies; None for any.
+    before, ref
+        Change and reference of the last study of the page before; None for the first page.
 
     Returns
     -------
     list of StudyRecord
-        The studies, the latest change first.
+        At most 100 studies, the latest change first.
     """
-    return _overview(site, who, project).studies(state)
+    return _overview(site, who, project).studies(state, after=(before, ref) if before else None)
 
 
 def _story(site: Site, who: Viewer, ref: str) -> Story:

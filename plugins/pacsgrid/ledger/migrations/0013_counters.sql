@@ -21,7 +21,7 @@ CREATE TABLE pacsgrid.series (
 );
 
 -- Counts are sums of rows: a change only adds rows, so that workers never wait for each other.
--- `pacsgrid.fold_counters` puts the rows of one sum together.
+-- `pacsgrid.fold_counters` adds the new rows to one row for each sum.
 CREATE TABLE pacsgrid.counter (
     project text NOT NULL,
     kind text NOT NULL,
@@ -31,9 +31,13 @@ CREATE TABLE pacsgrid.counter (
     instances bigint NOT NULL DEFAULT 0,
     bytes bigint NOT NULL DEFAULT 0,
     first timestamptz,
-    last timestamptz
+    last timestamptz,
+    folded boolean NOT NULL DEFAULT false
 );
 CREATE INDEX counter_kind ON pacsgrid.counter (project, kind, at);
+CREATE INDEX counter_new ON pacsgrid.counter (folded) WHERE NOT folded;
+CREATE UNIQUE INDEX counter_sum ON pacsgrid.counter
+    (project, kind, key, coalesce(at, '-infinity')) WHERE folded;
 
 CREATE FUNCTION pacsgrid.fold_counters() RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
@@ -42,14 +46,16 @@ BEGIN
     IF NOT pg_try_advisory_xact_lock(hashtextextended('pacsgrid.fold_counters', 0)) THEN
         RETURN 0;
     END IF;
-    WITH gone AS (DELETE FROM pacsgrid.counter RETURNING *), kept AS (
-        INSERT INTO pacsgrid.counter
+    WITH gone AS (DELETE FROM pacsgrid.counter WHERE NOT folded RETURNING *), kept AS (
+        INSERT INTO pacsgrid.counter AS old
         SELECT project, kind, key, at, sum(number), sum(instances), sum(bytes), min(first),
-               max(last) FROM gone GROUP BY project, kind, key, at
-        -- A reason that studies were held for is remembered.
-        HAVING sum(number) <> 0 OR sum(instances) <> 0 OR kind = 'held_study'
+               max(last), true FROM gone GROUP BY project, kind, key, at
+        ON CONFLICT (project, kind, key, coalesce(at, '-infinity')) WHERE folded DO UPDATE SET
+            number = old.number + excluded.number,
+            instances = old.instances + excluded.instances, bytes = old.bytes + excluded.bytes,
+            first = least(old.first, excluded.first), last = greatest(old.last, excluded.last)
         RETURNING 1)
-    SELECT (SELECT count(*) FROM gone) - (SELECT count(*) FROM kept) INTO removed;
+    SELECT count(*) FROM gone INTO removed;
     RETURN removed;
 END $$;
 
@@ -180,6 +186,10 @@ BEGIN
         FROM (VALUES (OLD.held_code, -1), (NEW.held_code, 1)) AS changed (code, number)
         WHERE code IS NOT NULL;
     END IF;
+    -- Now and then, so that a sum has few rows however much is taken in.
+    IF random() < 0.002 THEN
+        PERFORM pacsgrid.fold_counters();
+    END IF;
     IF OLD.state IS DISTINCT FROM NEW.state AND NEW.state = 'verified' THEN
         INSERT INTO pacsgrid.counter (project, kind, key, at, number, instances, bytes)
         VALUES (NEW.project, 'volume', '', date_trunc('hour', now(), 'UTC'), 1,
@@ -301,6 +311,7 @@ CREATE TRIGGER study_counted AFTER UPDATE ON pacsgrid.study
 -- One index serves every list of studies. A change of state writes it and the primary key.
 DROP INDEX pacsgrid.study_project_state;
 CREATE INDEX study_listed ON pacsgrid.study (project, state, changed_at, ref);
+CREATE INDEX study_source ON pacsgrid.study (project, source);
 CREATE INDEX study_subject ON pacsgrid.study (project, subject) WHERE subject IS NOT NULL;
 CREATE INDEX study_uid ON pacsgrid.study (project, study_uid) WHERE study_uid IS NOT NULL;
 CREATE INDEX series_uid ON pacsgrid.series (project, series_uid);
