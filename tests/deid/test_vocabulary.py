@@ -228,3 +228,112 @@ def test_a_name_in_numbers_that_are_needed_is_told_as_such(tmp_path: Path) -> No
         match=r"identity-left.*\(0028,120\d\) was removed although it is required.*a name",
     ):
         checked(path, load_profile("basic"))
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [
+        ("ImageType", ["ORIGINAL", "PRIMARY", "M", "ND", "ECHO_00", "MOSAIC"]),
+        ("ImageType", ["ORIGINAL", "PRIMARY", "M", "UCA", "IF"]),
+        ("ImageType", ["DERIVED", "SECONDARY", "REF_SURVIEW"]),
+        ("ImageType", ["ORIGINAL", "PRIMARY", "ANYNEWTERM"]),
+        ("ScanOptions", ["SAT_GEMS", "EPI_GEMS", "HYPERBAND_GEMS", "PFF"]),
+        ("ScanOptions", ["NEWER_GEMS", "FS"]),
+        ("ParallelAcquisitionTechnique", "SPEEDER"),
+        ("ParallelAcquisitionTechnique", "GRAPPA"),
+        ("CoverageOfKSpace", "ELLIPTICAL"),
+        ("ExposureModulationType", "Z MODULATION"),
+        ("BodyPartExamined", "CTLSPINE"),
+        ("SoftwareVersions", ["5.3.0", "5.3.0.3"]),
+        ("SoftwareVersions", "10.0.12.255"),
+        ("ManufacturerModelName", "Ingenia Elition X"),
+        ("CardiacSynchronizationTechnique", "PROSPECTIVE"),
+        ("SegmentationType", "LABELMAP"),
+    ],
+)
+def test_what_devices_write_stays(
+    tmp_path: Path, profile: str, keyword: str, value: str | list[str]
+) -> None:
+    ds = dcmread(ct(tmp_path / "a", "1.2.3", "1.2.3.4", "Kvapil^Axial"))
+    setattr(ds, keyword, value)
+    made = dcmread(checked(save(ds, tmp_path / "a"), load_profile(profile)).path)
+    if profile == "strict" and keyword in ("SoftwareVersions", "ManufacturerModelName"):
+        assert not made.get(keyword)  # it drops every text
+    else:
+        assert made[keyword].value == value
+
+
+@pytest.mark.parametrize(
+    ("patient", "text", "left"),
+    [
+        ("Sag^Pat", "Product EPI Sag Ascending", "Product EPI Sag Ascending"),
+        ("Head^Phantom", "1A TRAUMA/PLAIN HEAD DM /Head", "1A TRAUMA/PLAIN HEAD DM /Head"),
+        ("PF_PAT^POS", "58PF_noPAT_noPOS_PEres100", "58PF_noPAT_noPOS_PEres100"),
+        ("Head^Edith", "Edith Head T1", "*** T1"),
+        ("Head^Edith", "Head E. T1", "***. T1"),
+        ("Head^Edith", "Brain of Dr. Head", "Brain of Dr. ***"),
+        ("Gray^Ann", "Gray knee", "*** knee"),
+    ],
+)
+@pytest.mark.parametrize("keyword", ["SeriesDescription", "ProtocolName"])
+def test_words_of_a_protocol_stay_unless_a_name_is_beside_them(
+    tmp_path: Path, keyword: str, patient: str, text: str, left: str
+) -> None:
+    ds = dcmread(ct(tmp_path / "a", "1.2.3", "1.2.3.4", patient))
+    setattr(ds, keyword, text)
+    made = dcmread(checked(save(ds, tmp_path / "a"), load_profile("research")).path)
+    assert made[keyword].value == left
+
+
+@pytest.mark.parametrize(
+    ("patient", "text"), [("Head^Edith", "Edith Head T1"), ("Head^Edith", "Head E. T1"),
+                          ("Head^Edith", "Dr. Head"), ("Gray^Ann", "Gray knee")],
+)  # fmt: skip
+def test_the_checker_finds_a_name_in_a_protocol(tmp_path: Path, patient: str, text: str) -> None:
+    path = save(dcmread(ct(tmp_path / "a", "1.2.3", "1.2.3.4", patient)), tmp_path / "a")
+    made = checked(path, load_profile("research")).path
+    ds = dcmread(made)
+    ds.SeriesDescription = text
+    ds.save_as(made)
+    with pytest.raises(HeldError, match="identity-left"):
+        check_file(path, made, load_profile("research"))
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value", "rounded"),
+    [
+        ("PatientWeight", "2.4", "2.4"), ("PatientWeight", "0.85", "0.85"),
+        ("PatientWeight", "12.3", "12"), ("PatientWeight", "45.36", "46"),
+        ("PatientWeight", "72.5", "70"), ("PatientWeight", "100.7", "100"),
+        ("PatientWeight", "0", "0"), ("PatientSize", "0.48", "0.48"),
+        ("PatientSize", "1.524", "1.5"), ("PatientAge", "003Y", "003Y"),
+        ("PatientAge", "008Y", "005Y"), ("PatientAge", "093Y", "090Y"),
+        ("PatientAge", "007D", "007D"),
+    ],
+)  # fmt: skip
+def test_no_characteristic_is_rounded_to_nothing(
+    tmp_path: Path, keyword: str, value: str, rounded: str
+) -> None:
+    ds = dcmread(ct(tmp_path / "a", "1.2.3", "1.2.3.4"))
+    setattr(ds, keyword, value)
+    made = dcmread(checked(save(ds, tmp_path / "a"), load_profile("research")).path)
+    assert str(made[keyword].value) == rounded
+
+
+@pytest.mark.parametrize(
+    ("keyword", "was", "now"),
+    [("PatientWeight", "2.4", "0"), ("PatientWeight", "12", "10"), ("PatientAge", "003Y", "000Y")],
+)
+def test_the_checker_refuses_what_is_rounded_to_nothing(
+    tmp_path: Path, keyword: str, was: str, now: str
+) -> None:
+    ds = dcmread(ct(tmp_path / "a", "1.2.3", "1.2.3.4"))
+    setattr(ds, keyword, was)
+    path = save(ds, tmp_path / "a")
+    made = checked(path, load_profile("research")).path
+    ds = dcmread(made)
+    setattr(ds, keyword, now)
+    ds.save_as(made)
+    with pytest.raises(HeldError, match="value-lost"):
+        check_file(path, made, load_profile("research"))

@@ -42,8 +42,10 @@ from .vocabulary import (
     STANDARD_UIDS,
     defined_terms,
     holds_class_uids,
+    holds_versions,
     is_code_string,
     is_defined_term,
+    is_device_code,
     is_public_class_uid,
     is_term,
 )
@@ -175,8 +177,26 @@ class ActionContext:
             return ""
         if vr == "UR":
             return ""  # in whatever form, it is the address of somebody's system
-        cleaned = self.cleaner.clean(text, vr)
+        cleaned = self.clean_descriptor(tag, text, vr)
         return cleaned if mode == "clean" or cleaned == text else ""
+
+    def clean_descriptor(self, tag: int, text: str, vr: str) -> str:
+        """Remove what identifies from a text, except words of the attribute's own vocabulary.
+
+        Parameters
+        ----------
+        tag
+            The attribute; 0 for a text without one of its own.
+        text
+            Its value.
+        vr
+            Its VR.
+
+        Returns
+        -------
+        str
+        """
+        return self.cleaner.clean(text, vr, defined_terms(tag), holds_versions(tag))
 
 
 def clean_dataset(
@@ -339,7 +359,9 @@ def _apply_action(
         elif action == "K":
             _clean_text_values(ds, tag, vr, _keep_unless_identifying(context), kind)
         elif action == "C":
-            _clean_text_values(ds, tag, vr, lambda text: context.cleaner.clean(text, vr), kind)
+            _clean_text_values(
+                ds, tag, vr, lambda text: context.clean_descriptor(tag, text, vr), kind
+            )
         else:
             _clean_text_values(ds, tag, vr, lambda text: context.clean_text(tag, text, vr), kind)
     elif vr == "CS":
@@ -486,8 +508,8 @@ def _clean_code_string(ds: Dataset, tag: int, context: ActionContext) -> None:
         if value.strip(" \0") in own:
             kept.append(value)
         elif _CS.fullmatch(value.rstrip(" \0")):
-            known = is_code_string(value) and not context.identifiers.occur_in(value)
-            kept.append(value if known else "")
+            known = is_code_string(value) or is_device_code(tag, value)
+            kept.append(value if known and not context.identifiers.occur_in(value) else "")
         else:
             # Free text in place of a code. With a digit in it, it may be somebody's number. CS has
             # no character set, so that anything but ASCII is read as something else.

@@ -6,6 +6,7 @@ import re
 
 _CAP = r"[^\W\d_a-zß-öø-ÿ][\w'’-]*[^\W\d_A-Z][\w'’-]*"
 _PERSON = rf"(?:[^\W\d_]\.\s*)*{_CAP}(?:\s+(?:(?:van|von|der|de|la|di|du|al)\s+)*{_CAP}){{0,2}}"
+_FOUR_NUMBERS = r"\b\d{1,3}(?:\.\d{1,3}){3}\b"
 _PHONE = r"\+?\(?\d[\d ()./-]{4,}\d"
 
 # What a pattern's last group matches is removed, or the whole match if it has no group. A match
@@ -29,7 +30,7 @@ IDENTIFYING = tuple(
     for pattern, flags in (
         (r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+", 0),
         (r"\b(?:https?|ftp)://\S+|\bwww\.\S+", re.I),
-        (r"\b\d{1,3}(?:\.\d{1,3}){3}\b", 0),
+        (_FOUR_NUMBERS, 0),
         # telephone numbers: after a word for it, international, or grouped
         (rf"\b(?:tel|phone|call|mobile?|fax|pager|cell)\b\.?:?\s*({_PHONE})", re.I),
         (r"(?<![\w.])(?:\+|00)\d[\d ()./-]{6,}\d", 0),
@@ -54,6 +55,7 @@ IDENTIFYING = tuple(
         (r"(?<!\d)\d{3} \d{2}\s+[^\W\d_a-z][^\W\d_]{2,}", 0),
     )
 )  # fmt: skip
+FOUR_NUMBERS = re.compile(_FOUR_NUMBERS)  # a network address; one of the above
 UID = re.compile(r"(?<![\d.])[0-2](?:\.\d+){5,}(?![\d.]*\d)")
 # Ages above 89 stand out (in the United States 45 CFR 164.514 names them).
 AGE = re.compile(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from .identifiers import StudyIdentifiers
-from .identifying_patterns import AGE, CLINICAL, IDENTIFYING, PERSONS, UID
+from .identifying_patterns import AGE, CLINICAL, FOUR_NUMBERS, IDENTIFYING, PERSONS, UID
 from .pseudonyms import Pseudonyms
 from .text_folding import fold, split_words, to_nfc, undo_mojibake
 from .vocabulary import STANDARD_UIDS
@@ -38,7 +38,13 @@ class TextCleaner:
     days: int | None
     keep_uids: bool = False
 
-    def clean(self, text: str, vr: str = "UT") -> str:
+    def clean(
+        self,
+        text: str,
+        vr: str = "UT",
+        own: frozenset[str] = frozenset(),
+        versions: bool = False,
+    ) -> str:
         """Remove what identifies from a text.
 
         Parameters
@@ -47,6 +53,11 @@ class TextCleaner:
             The text.
         vr
             Its VR: the result is cut to the length that it allows (PS3.5 6.2).
+        own
+            Words of the attribute's own vocabulary, in capitals. They stay even if a person is
+            called so, as long as nothing else of a name is in the text.
+        versions
+            Whether the text holds versions of software: four numbers are no network address then.
 
         Returns
         -------
@@ -70,7 +81,7 @@ class TextCleaner:
             take(*match.span(), uid if standard else self.pseudonyms.uid(uid))
         for start, end, becomes in self._dates(text):
             take(start, end, becomes)
-        known = _merge(self.identifiers.find_spans(text))
+        known = self._known(text, own)
         dated = list(spans)
         for start, end in known:
             # A known value inside a replaced date or UID is replaced with it.
@@ -91,7 +102,7 @@ class TextCleaner:
                         end = max(end, *(s[1] for s in beside))
                     take(start, end, PLACEHOLDER)
         for pattern in IDENTIFYING:
-            for match in pattern.finditer(text):
+            for match in () if versions and pattern is FOUR_NUMBERS else pattern.finditer(text):
                 take(*match.span(match.lastindex or 0), PLACEHOLDER)
         for match in AGE.finditer(text):
             take(*match.span(1), "90+")
@@ -101,9 +112,21 @@ class TextCleaner:
         # After the text is cut: its last word may be another one now.
         cleaned = cleaned[: _LIMITS.get(vr, len(cleaned))]
         days = self.identifiers.birth_days if self.days == 0 else self.identifiers.known_days
-        if self.identifiers.occur_in(cleaned, short=True) or _days_in(cleaned, days) & days:
-            return ""
-        return cleaned
+        left = self.identifiers.occur_in(cleaned, short=True) and (
+            not own or bool(self._known(cleaned, own))
+        )
+        return "" if left or _days_in(cleaned, days) & days else cleaned
+
+    def _known(self, text: str, own: frozenset[str]) -> list[tuple[int, int]]:
+        """Find the study's values, unless all that is found are words of the vocabulary."""
+        known = _merge(self.identifiers.find_spans(text))
+        if not known or not own:
+            return known
+        if any(word.upper() not in own for a, b in known for word in split_words(text[a:b])):
+            return known
+        # A title in front makes it a name: Dr. Head.
+        called = [match.span() for pattern in PERSONS[1:] for match in pattern.finditer(text)]
+        return known if any(a < d and c < b for a, b in known for c, d in called) else []
 
     def _dates(self, text: str) -> Iterator[tuple[int, int, str]]:
         """Yield start and end of each date in a text, and its replacement."""

@@ -90,6 +90,40 @@ def is_defined_term(tag: int, text: str) -> bool:
     return text in defined_terms(tag)
 
 
+# Code strings that devices write and nobody types: of equipment, acquisition and image. What they
+# add to the defined terms is kept, unless it names somebody of the study.
+_DEVICE_GROUPS = frozenset({0x0014, 0x0018, 0x0022, 0x0028, 0x0048, 0x0052, 0x0054})
+_BODY_PART, _IMAGE_TYPE, _FRAME_TYPE = 0x00180015, 0x00080008, 0x00089007
+# An identifier's length.
+_LONG_NUMBER = re.compile(r"\d{5}")
+# Versions of software: four numbers are no network address there.
+_VERSIONS = frozenset({0x00181019, 0x0018101A, 0x00181020})
+
+
+def holds_versions(tag: int) -> bool:
+    """Return whether an attribute holds versions of software."""
+    return tag in _VERSIONS
+
+
+def is_device_code(tag: int, value: str) -> bool:
+    """Return whether a code string is one that only a device writes, of any words.
+
+    Parameters
+    ----------
+    tag
+        The attribute.
+    value
+        One value, in the letters of a CS (PS3.5 6.2).
+
+    Returns
+    -------
+    bool
+        False for body parts, which people type, and for a value that holds a long number.
+    """
+    written = tag >> 16 in _DEVICE_GROUPS and tag != _BODY_PART
+    return (written or tag in (_IMAGE_TYPE, _FRAME_TYPE)) and not _LONG_NUMBER.search(value)
+
+
 # Short codes with a digit: T2, C5, DIS2D, 512. A longer number may be somebody's identifier.
 _SHORT_CODE = re.compile(r"[A-Z]{1,2}|(?=.{1,5}$)[A-Z]{0,3}\d{1,3}[A-Z]{0,3}")
 _STANDARDS = frozenset(("10918", "13818", "14495", "14496", "15444", "18181", "23008"))

@@ -22,7 +22,7 @@ from .text_decoding import decode, encodings_of, undo_mojibake
 from .uids import CLASS_UID_TAGS, holds_identity, is_standard, is_valid
 from .value_loss import LossCheck
 from .verdict_cache import VerdictCache
-from .vocabulary import defined_terms, is_manufacturer
+from .vocabulary import DESCRIPTIONS, defined_terms, is_manufacturer, without_own_words
 
 _TEXT = frozenset(("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT", "AS"))
 # VRs in which two letters alone may be a name; the elements in _CODED (codes, units,
@@ -415,9 +415,13 @@ class Comparison:
             raise identity_left(format_tag(tag), "an institution")
         short = element.vr in _NAMING and tag not in _CODED
         kind = element.vr if short else element.vr + "?"
+        kind += "+" if tag in DESCRIPTIONS else ""
         if (kind, value) not in self._clean:
             text = decode(value, now)
             found = self._search.search_text(text, short)
+            if found and tag in DESCRIPTIONS:
+                rest = without_own_words(tag, text)
+                found = found if rest is None else self._search.search_text(rest, short)
             for other in undo_mojibake(text) if found is None else ():
                 found = found or self._search.search_text(other, short)
             if found:

@@ -144,7 +144,7 @@ class LossCheck:
         if was == now:
             return True
         if tag in (_AGE, _SIZE, _WEIGHT):
-            return bool(was) == bool(now)
+            return bool(was) == bool(now) and _rounded(tag, was, now)
         if vr in _NUMBERS:
             return _plain(was).strip() == now or any(
                 a == b for a in _readings(was) for b in _readings(now)
@@ -171,6 +171,23 @@ class LossCheck:
             ):
                 return True
         return False
+
+
+def _rounded(tag: int, was: str, now: str) -> bool:
+    """Return whether a rounded age, size or weight says enough.
+
+    None becomes 0. Small sizes (m) and weights (kg) differ by 5 % at most: SUV is proportional to
+    the weight.
+    """
+    if tag == _AGE:
+        return now[:3] != "000" or was[:3] == "000" or not was[:3].isdigit()
+    made = _readings(now)
+    small = Decimal("0.5") if tag == _SIZE else Decimal(50)
+    return not made or any(
+        a == b == 0 or (b and (a >= small or abs(a - b) <= a / 20))
+        for a in _readings(was)
+        for b in made
+    )
 
 
 def _tells(text: str) -> bool:

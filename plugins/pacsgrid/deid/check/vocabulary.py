@@ -29,6 +29,41 @@ def defined_terms(tag: int) -> frozenset[bytes]:
     return _words().get(tag, frozenset())
 
 
+# What the operator's console calls a series: planes, regions and techniques. Who types there may
+# write a name beside them.
+DESCRIPTIONS = frozenset((0x0008103E, 0x00181030))
+_LETTER = re.compile(r"(?<![^\W_])[^\W\d_](?![^\W_])")
+_CALLED = re.compile(r"\b(?:mr|mrs|ms|miss|dr|prof|herr|frau|pan|pani|by|patient|name)[ .:]*$")
+
+
+def without_own_words(tag: int, text: str) -> str | None:
+    """Return the description of a series without the words of its vocabulary, or None.
+
+    Parameters
+    ----------
+    tag
+        The element's tag.
+    text
+        Its text.
+
+    Returns
+    -------
+    str or None
+        None where a word may be a name after all: behind a title, or beside an initial.
+    """
+    own = {word.decode() for word in defined_terms(tag)}
+    rest: list[str] = []
+    for word in re.split(r"([^\W\d_]+|\d+)", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text)):
+        if word.upper() in own:
+            if _CALLED.search("".join(rest).lower()):
+                return None
+            word = "\0"
+        rest.append(word)
+    left = "".join(rest)
+    beside = r"\0[\s.,^_-]{0,2}" + _LETTER.pattern + "|" + _LETTER.pattern + r"[\s.,^_-]{0,2}\0"
+    return None if re.search(beside, left) else left.replace("\0", " ")
+
+
 def is_manufacturer(tag: int, value: bytes) -> bool:
     """Return whether a value is a known manufacturer's name in Manufacturer (0008,0070).
 
