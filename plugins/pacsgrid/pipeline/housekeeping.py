@@ -14,9 +14,9 @@ from datetime import timedelta
 from pathlib import Path
 
 from pacsgrid.ledger.codes import GIVEN_UP
-from pacsgrid.model import StudyState
 from pacsgrid.pipeline.context import ProjectContext
 from pacsgrid.pipeline.received_cleanup import clean_up_received
+from pacsgrid.pipeline.take import sweep
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def clean_up(
 ) -> CleanupReport:
     """Remove what a project does not need any more.
 
-    This is: staging and outbox of studies that are verified or withdrawn; received files that
+    This is: staging and outbox of studies that are deposited or withdrawn; received files that
     are proven or rejected; old quarantines of studies that a steward rejected or whose patient
     had withdrawn; and old selections.
 
@@ -72,7 +72,7 @@ def clean_up(
         The ledger does not answer.
     """
     received = clean_up_received(context)
-    folders = _wipe_finished(context)
+    folders = sweep(context)
     quarantines = _remove_quarantines(context, keep_rejected)
     selections = context.ledger.selections.remove_older(keep_selections)
     context.ledger.counters.fold()
@@ -85,33 +85,10 @@ def clean_up(
     return CleanupReport(folders, quarantines, selections, received)
 
 
-def _wipe_finished(context: ProjectContext) -> int:
-    wiped = 0
-    # The folders that there are, not the studies that are settled.
-    names = {
-        path.name
-        for parent in (context.site.staging, context.site.outbox)
-        for path in parent.iterdir()
-    }
-    for ref in _of_project(context, names, (StudyState.VERIFIED, StudyState.WITHDRAWN)):
-        with context.ledger.studies.lock(ref) as ours:
-            folders = context.folders(ref)
-            if ours and (folders.staging.exists() or folders.outbox.exists()):
-                folders.wipe()
-                wiped += 1
-    return wiped
-
-
-def _of_project(
-    context: ProjectContext, names: Collection[str], states: Collection[StudyState] = ()
-) -> list[str]:
-    """Return those of some references that are studies of the project, in some states."""
+def _of_project(context: ProjectContext, names: Collection[str]) -> list[str]:
+    """Return those of some references that are studies of the project."""
     found = context.ledger.studies.records(sorted(names))
-    return [
-        study.ref
-        for study in found
-        if study.project == context.project.name and (not states or study.state in states)
-    ]
+    return [study.ref for study in found if study.project == context.project.name]
 
 
 def _remove_quarantines(context: ProjectContext, keep: timedelta) -> int:
