@@ -37,6 +37,9 @@ CLEANER = TextCleaner(IDENTIFIERS, Pseudonyms(b"t" * 32, "text"), -10)
         ("at Dlouhá 12, Brno", "at ***"),
         ("42 Harbour Street", "***"),
         ("93 y/o male", "90+ y/o male"),
+        ("born 1 9 7 5 0 3 1 2", "born ***"),
+        ("since 1975-Q1, axial", "since ***, axial"),
+        ("since Q1/1975, axial", "since ***, axial"),
     ],
 )
 def test_what_identifies_goes(text: str, cleaned: str) -> None:

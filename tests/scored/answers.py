@@ -34,6 +34,7 @@ class Decision:
     path: tuple[Step, ...]
     rule: str
     expected: Any = None
+    language: str = ""
 
 
 @dataclass
@@ -44,10 +45,18 @@ class Answers:
     patient_of: dict[str, str] = field(default_factory=dict)
     study_date: dict[str, date] = field(default_factory=dict)
 
-    def add(self, category: str, file: str, path: Any, rule: str, expected: Any = None) -> None:
+    def add(
+        self,
+        category: str,
+        file: str,
+        path: Any,
+        rule: str,
+        expected: Any = None,
+        language: str = "",
+    ) -> None:
         """Note one decision; a single step may stand for its path."""
         steps = tuple(path) if isinstance(path, list) else (path,)
-        self.decisions.append(Decision(category, file, steps, rule, expected))
+        self.decisions.append(Decision(category, file, steps, rule, expected, language))
 
 
 @dataclass
@@ -57,6 +66,12 @@ class Score:
     right: Counter[str] = field(default_factory=Counter)
     total: Counter[str] = field(default_factory=Counter)
     wrong: list[Decision] = field(default_factory=list)
+    right_in: Counter[str] = field(default_factory=Counter)
+    total_in: Counter[str] = field(default_factory=Counter)
+
+    def overall(self) -> float:
+        """Share of right answers of all categories, in percent."""
+        return 100 * self.right.total() / self.total.total()
 
     def percent(self, category: str) -> float:
         """Share of right answers, in percent."""
@@ -91,9 +106,11 @@ class Judge:
         score = Score()
         for decision in self._answers.decisions:
             score.total[decision.category] += 1
+            score.total_in[decision.language] += 1
             ds = self._out.get(decision.file)
             if ds is not None and getattr(self, "_" + decision.rule)(ds, decision):
                 score.right[decision.category] += 1
+                score.right_in[decision.language] += 1
             else:
                 score.wrong.append(decision)
         return score

@@ -37,6 +37,25 @@ PEOPLE = (
            "mary.smith@example.org", "1600 Elm Avenue", "Springfield"),
 )  # fmt: skip
 
+# Names of many cultures: two letters, particles, double names, doubled diacritics, many parts.
+_MORE = (
+    ("Li", "Bo"), ("Ng", "Wai"), ("van den Berg", "Pieter"), ("De Luca", "Ada"),
+    ("von Hohenfels", "Änne"), ("Nguyễn", "Văn Anh"), ("Hernández Ruiz", "José Luis"),
+    ("Al-Masri", "Yusuf"), ("Ó Súilleabháin", "Áine"), ("Kowalczyk-Nowicka", "Żaneta"),
+    ("Çelik", "Gülşah"), ("Szűcs", "Ödön"), ("Þórsdóttir", "Guðrún"), ("Wójcik", "Łukasz"),
+    ("Ďurčanská", "Ľudmila"), ("Třešňáková", "Květoslava"), ("Petrauskienė", "Živilė"),
+    ("Lindqvist", "Björn"), ("Mbeki", "Thandiwe"), ("Okonkwo", "Chidi"), ("Subramaniam", "Priya"),
+    ("Raghunathan", "Vijay"), ("Papadopoulos", "Nikos"), ("Shevchenko", "Yuriy"),
+)  # fmt: skip
+MORE_PEOPLE = tuple(
+    Person(
+        family, given, "FM"[number % 2], date(1936 + 3 * number, 1 + number % 12, 2 + number),
+        f"H{number:02d}-{83112 + 7919 * number}", f"+420 604 {210 + number} {317 + 11 * number}",
+        f"person{number}@example.net", f"Polní {number + 3}", "Olomouc",
+    )
+    for number, (family, given) in enumerate(_MORE)
+)  # fmt: skip
+
 # Name as people write it: what the headers know, in other words.
 WRITINGS: tuple[Callable[[Person], str], ...] = (
     lambda p: f"{p.family} {p.given}",

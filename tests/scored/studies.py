@@ -9,20 +9,25 @@ from pydicom.dataset import Dataset
 
 from .derived import Derived
 from .images import CT, MR
-from .people import PEOPLE, Person
+from .languages import Languages
+from .people import MORE_PEOPLE, PEOPLE, Person
 from .reports import Reports
+from .vendors import Vendors
 from .writings import Writings
 
 
-class Studies(Writings, Reports, Derived):
+class Studies(Writings, Languages, Vendors, Reports, Derived):
     """Writes the files of one benchmark below `root` and collects the right answers."""
 
-    def __init__(self, root: Path, patients: int = len(PEOPLE), seed: int = 7) -> None:
+    def __init__(self, root: Path, patients: int | None = None, seed: int = 7) -> None:
         super().__init__(root, seed)
-        for person in PEOPLE[:patients]:
+        people = (*PEOPLE, *MORE_PEOPLE)[:patients]
+        for number, person in enumerate(people):
             day = date(2023, 2, 1) + timedelta(days=self._random.randrange(600))
             first = self._study(person, day)
             self._study(person, day + timedelta(days=self._random.randrange(20, 300)), first)
+            self._vendors(person, day + timedelta(days=11))
+            self._languages(person, number)
         self._writings()
 
     def _study(

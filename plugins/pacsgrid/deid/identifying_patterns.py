@@ -7,6 +7,12 @@ import re
 _CAP = r"[^\W\d_a-zß-öø-ÿ][\w'’-]*[^\W\d_A-Z][\w'’-]*"
 _PERSON = rf"(?:[^\W\d_]\.\s*)*{_CAP}(?:\s+(?:(?:van|von|der|de|la|di|du|al)\s+)*{_CAP}){{0,2}}"
 _FOUR_NUMBERS = r"\b\d{1,3}(?:\.\d{1,3}){3}\b"
+_HAN = "[\u4e00-\u9fff]"
+# Family names that three quarters of China bear; a name is found in front of a title by them.
+_FAMILY = (
+    "[王李张張刘劉陈陳杨楊黄黃赵趙吴吳周徐孙孫马馬朱胡郭何林高罗羅郑鄭梁谢謝宋唐许許韩韓冯馮邓鄧曹彭曾肖萧田董潘袁"
+    "蔡蒋蔣余于杜叶葉程魏苏蘇吕呂丁任卢盧姚沈钟鐘姜崔谭譚陆陸范汪廖石金韦韋贾賈夏付方邹鄒熊白孟秦邱侯江尹薛]"
+)
 _PHONE = r"\+?\(?\d[\d ()./-]{4,}\d"
 
 # What a pattern's last group matches is removed, or the whole match if it has no group. A match
@@ -18,11 +24,18 @@ PERSONS = tuple(
         r"[^\W\d_][\w'’-]*(?:\^[\w'’.-]*)+",
         # titles and roles in front of a name
         (rf"\b(?:(?:MU|MV|PharmD|Ph|RN|Judr)?[Dd]r|MDDr|Doc|doc|Prof|prof|Mr|Mrs|Ms|Miss|Herr|Frau|"
-         rf"Ing|Mgr|[Pp]aní|[Pp]an)\.?\s+({_PERSON})"),
+         rf"Ing|Mgr|[Pp]aní|[Pp]ani|[Pp]an|lek|Lek)\.?\s+(?:med\.\s+)?({_PERSON})"),
+        rf"\b(?:[Bb]efundet|[Üü]berwiesen|[Gg]esehen|[Vv]idiert)\s+von\s+({_PERSON})",
         (rf"\b(?:[Rr]eferred|[Oo]rdered|[Rr]eported|[Ss]igned|[Ss]een|[Pp]erformed|[Rr]ead|"
          rf"[Dd]ictated|[Vv]erified|[Aa]pproved|[Rr]eviewed)\s+by\s*:?\s+({_PERSON})"),
         (rf"\b(?:[Pp]atient|[Pp]acient(?:ka)?|[Nn]ame|[Jj]méno|NAME|PATIENT|[Pp]hysician|"
-         rf"[Rr]adiologist|[Oo]perator|[Tt]echnologist|[Ll]ékař)\s*[:=]\s*({_PERSON})"),
+         rf"[Rr]adiologist|[Oo]perator|[Tt]echnologist|[Ll]ékař|[Ll]ekár|[Ll]ekarz|Arzt)\s*[:=]\s*({_PERSON})"),
+        # Chinese, Japanese and Korean: a role and a colon in front, or a title behind
+        rf"(?:医师|醫師|医生|醫生|报告者|審核|审核|担当医|主治医|読影医|医師|技師)\s*[:：]\s*({_HAN}{{2,5}})",
+        rf"({_FAMILY}{_HAN}{{1,2}})(?=医生|醫生|医师|醫師|教授|主任)",
+        rf"(?<!{_HAN})({_HAN}{{1,5}}?)\s?(?=医師|教授)",
+        r"(?:담당의|의사|판독의|주치의)\s*[:：]\s*([\uac00-\ud7a3]{2,4})",
+        r"(?<![\uac00-\ud7a3])([\uac00-\ud7a3]{2,4})\s+(?=교수|선생|과장|원장)",
     )
 )  # fmt: skip
 IDENTIFYING = tuple(

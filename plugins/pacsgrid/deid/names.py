@@ -11,10 +11,12 @@ from itertools import combinations, permutations, product
 
 from .caching.bounded_cache import BoundedCache
 from .text_folding import FoldedText, fold, fold_with_positions, to_nfc
-from .transliteration import romanise
+from .transliteration import plain_syllables, romanise, syllables_of_kana
 
 _UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "å": "aa", "ø": "oe"})
 _WORD = re.compile(r"[^\W_]+")
+# Kana in folded text, which lacks their voicing marks. A name in Latin letters is found in them.
+_KANA_RUN = re.compile("[\u30a1-\u30fa\u30fc]+")
 _LETTERS_OR_DIGITS = re.compile(r"\d+|[^\W\d_]+")
 # Titles, and words that are never a name by themselves.
 _TITLES = frozenset(
@@ -62,6 +64,11 @@ _CALLED = (
 _HONORIFICS = "|".join(map(fold, _CALLED))
 _PATIENT_WORDS = ("患者", "病人", "환자")
 _CLOSE_SEPARATORS = " .,_^'’-‐‑‒–"
+# Digits that OCR and hasty fingers put for letters, read in two ways: 1 is i or l.
+_DIGITS_FOR_LETTERS = tuple(str.maketrans("0134568", letters) for letters in ("oieasgb", "oleasgb"))
+_MIXED = re.compile(r"(?=[^\W_]*\d)(?=[^\W_]*[^\W\d_]{2})[^\W_]{4,}")
+# Letters that a name needs to be found with one of them wrong.
+_APPROXIMATE = 6
 # Prepositions and articles of Hebrew and Arabic that are joined to the word behind them.
 _PREFIXED = frozenset("ובלכהמשوبلفك")
 _DIGRAPH = re.compile(r"(?<=[a-z][aou])e(?=[a-z]{2})")
@@ -146,6 +153,12 @@ class PersonNames:
         longest_first = sorted(runs, key=lambda run: (-len(run), run))
         self._runs = re.compile("|".join(longest_first)) if runs else None
         self._literal = _misread_pattern({*patients, *others})
+        latin = {plain_syllables(word) for word in self.words if word.isascii() and word.isalpha()}
+        self._syllables = {word for word in latin if len(word) >= 3}
+        self._by_letter: dict[str, list[str]] = {}
+        for word in self.words:
+            if len(word) >= _APPROXIMATE and word.isalpha():
+                self._by_letter.setdefault(word[0], []).append(word)
         self._longest = max(map(len, self._joined | self.words), default=0)
         keys = {word[:4] for word in self._long} | self._short | self._joined
         keys |= {word[:2] if len(word) < 4 else word[:3] for word in self.words if len(word) < 5}
@@ -246,6 +259,8 @@ class PersonNames:
             found += _to_folded(flat, [match.span() for match in self._literal.finditer(text)])
         if joined and not flat.text.isascii():
             found += self._find_transliterated(text, flat)
+        if joined:
+            found += self._find_misspelt(flat)
         if self._hint is None:
             return found
         words = [match.span() for match in _WORD.finditer(flat.text)]
@@ -273,6 +288,25 @@ class PersonNames:
             forms = {*romanise(text[start:end].casefold()), *romanise(match[0])}
             if any(self._is_name(fold(form)) for form in forms):
                 yield match.span()
+        for match in _KANA_RUN.finditer(flat.text) if self._syllables else ():
+            spoken = syllables_of_kana(text[slice(*flat.span(*match.span()))])
+            if spoken in self._syllables or any(
+                name in spoken for name in self._syllables if len(name) >= 4
+            ):
+                yield match.span()
+
+    def _find_misspelt(self, flat: FoldedText) -> Iterator[tuple[int, int]]:
+        """Find names with digits for letters, and long ones with one wrong letter."""
+        for match in _WORD.finditer(flat.text):
+            word = match[0]
+            if _MIXED.fullmatch(word):
+                forms = {word.translate(way) for way in _DIGITS_FOR_LETTERS}
+                if any(form in self.words and len(form) >= 4 for form in forms):
+                    yield match.span()
+            elif len(word) >= _APPROXIMATE and word.isalpha():
+                for name in self._by_letter.get(word[0], ()):
+                    if len(name) == len(word) and name[-1] == word[-1] and _one_apart(name, word):
+                        yield match.span()
 
     def _inside(self, words: list[tuple[int, int]], squeezed: str) -> Iterator[tuple[int, int]]:
         """Find long names, inside words and across them."""
@@ -314,7 +348,7 @@ class PersonNames:
             changed = False
             for number, piece in enumerate(pieces):
                 if covered[number] or not (
-                    (piece.whole and len(piece.word) == 1 and piece.word.isalpha())
+                    (piece.whole and _is_initial(piece.word))
                     or piece.word in self._particles
                     or stems[number]
                     or self._is_abbreviation(flat, piece)
@@ -364,6 +398,16 @@ class PersonNames:
             or (len(word) <= len(name) + 3 and word.startswith(name[:-1]))
             for name in self._long
         )
+
+
+def _is_initial(word: str) -> bool:
+    """Return whether a word may be an initial; in scripts without spaces it is a word."""
+    return len(word) == 1 and word.isalpha() and _script(word) == _SPACED
+
+
+def _one_apart(one: str, other: str) -> bool:
+    """Return whether two words of one length differ in one letter."""
+    return sum(a != b for a, b in zip(one, other, strict=True)) == 1
 
 
 def _misread_pattern(names: Iterable[str]) -> re.Pattern[str] | None:

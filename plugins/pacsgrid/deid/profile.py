@@ -171,7 +171,7 @@ class _Common(StrictModel):
     bins: dict[Literal["PatientAge", "PatientSize", "PatientWeight"], _Width] = Field(
         default={},
         description="Widths to which patient characteristics are rounded: years for PatientAge, m "
-        "for PatientSize, kg for PatientWeight.",
+        "for PatientSize, kg for PatientWeight. Small sizes and weights keep a precision of 5 %.",
     )
 
     @field_validator("options")

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 # Letters that Unicode does not decompose into a plain letter and a mark.
 _PLAIN = str.maketrans(
@@ -14,6 +15,16 @@ _PLAIN = str.maketrans(
 )  # fmt: skip
 # Hiragana and katakana write the same syllables.
 _KATAKANA = {code: code + 0x60 for code in range(0x3041, 0x3097)}
+
+
+def _simplified() -> dict[int, str]:
+    """Read the simplified forms of Chinese characters: one person is written in both."""
+    lines = Path(__file__).with_name("han_variants.txt").read_text("utf-8").splitlines()
+    pairs = (pair for line in lines if not line.startswith("#") for pair in line.split())
+    return {ord(pair[0]): pair[1] for pair in pairs}
+
+
+_SAME: dict[int, int | str] = {**_KATAKANA, **_simplified()}
 _WORD = re.compile(r"[^\W_]+")
 
 
@@ -59,7 +70,7 @@ def _letter(char: str) -> str:
     # Drop marks, the vowel signs of Thai and Hebrew among them, and invisible characters.
     kept = "".join(c for c in plain if unicodedata.category(c) not in ("Mn", "Mc", "Me", "Cf"))
     # Hangul is compared by syllables: a single letter is part of too many.
-    return unicodedata.normalize("NFC", kept).translate(_KATAKANA)
+    return unicodedata.normalize("NFC", kept).translate(_SAME)
 
 
 def fold_with_positions(text: str, apart: bool = False) -> FoldedText:

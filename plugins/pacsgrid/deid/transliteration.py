@@ -1,7 +1,9 @@
-"""Transliterate Cyrillic and Greek names, in the ways that devices and people do."""
+"""Transliterate Cyrillic, Greek and Japanese names, in the ways that devices and people do."""
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Iterator
 
 
@@ -40,3 +42,41 @@ def romanise(name: str) -> Iterator[str]:
         found[written.replace("iya", "ia").replace("ija", "ia").replace("yy", "y")] = None
     found[plain.replace("ου", "u").translate(_WAYS[0]).replace("γγ", "ng")] = None
     yield from found
+
+
+# Katakana in rows of five vowels, and the letters in front of the vowels; ー lengthens a vowel.
+_ROWS = (
+    ("アイウエオ", ""), ("カキクケコ", "k"), ("ガギグゲゴ", "g"), ("サシスセソ", "s"),
+    ("ザジズゼゾ", "z"), ("タチツテト", "t"), ("ダヂヅデド", "z"), ("ナニヌネノ", "n"),
+    ("ハヒフヘホ", "h"), ("バビブベボ", "b"), ("パピプペポ", "p"), ("マミムメモ", "m"),
+    ("ラリルレロ", "r"),
+)  # fmt: skip
+_KANA = {
+    kana: first + vowel for row, first in _ROWS for kana, vowel in zip(row, "aiueo", strict=True)
+}
+_KANA |= {"ダ": "da", "デ": "de", "ド": "do", "ヤ": "ya", "ユ": "yu", "ヨ": "yo", "ワ": "wa",
+          "ヲ": "o", "ン": "n", "ヴ": "bu", "ー": "", "ッ": "",
+          "ャ": "\0ya", "ュ": "\0yu", "ョ": "\0yo",
+          "ァ": "\1a", "ィ": "\1i", "ゥ": "\1u", "ェ": "\1e", "ォ": "\1o"}  # fmt: skip
+_TO_KATAKANA = {code: code + 0x60 for code in range(0x3041, 0x3097)}
+_SAME_SYLLABLES = (
+    ("shi", "si"), ("chi", "ti"), ("tsu", "tu"), ("fu", "hu"), ("ji", "zi"), ("sh", "sy"),
+    ("ch", "ty"), ("j", "zy"), ("v", "b"), ("mb", "nb"), ("mp", "np"), ("ou", "o"), ("oh", "o"),
+)  # fmt: skip
+
+
+def syllables_of_kana(kana: str) -> str:
+    """Write kana in Latin letters, reduced as `plain_syllables` reduces a name."""
+    full = unicodedata.normalize("NFKC", kana).translate(_TO_KATAKANA)
+    letters = "".join(_KANA.get(sign, " ") for sign in full)
+    return plain_syllables(re.sub("i\0|[aiueo]\1", "", letters))
+
+
+def plain_syllables(word: str) -> str:
+    """Reduce a Japanese name in Latin letters to what its ways of writing share.
+
+    Long vowels and doubled consonants are written or not; Hepburn writes ``shi``, others ``si``.
+    """
+    for written, same in _SAME_SYLLABLES:
+        word = word.replace(written, same)
+    return re.sub(r"([a-z])\1+", r"\1", word)

@@ -27,6 +27,8 @@ _NAMED = (
     re.compile(rf"(?<![^\W\d_]){_NAME}{_SEP}{_DAY}{_SEP}{_YEAR}"),
 )
 _RUN = re.compile(r"(?<!\d)(?P<run>\d{8}|\d{6})(?P<time>(?:\d{2}){0,3})(?!\d)")
+# Digits set apart, as OCR and some consoles write them: 1 9 8 0 0 1 0 5.
+_APART = re.compile(r"(?<![\w.,])\d(?:(?P<gap>[ _-])\d){5,7}(?![ _-]?\d)(?![.,]\d)")
 _ERA = re.compile(
     r"(?P<era>明治|大正|昭和|平成|令和|(?<![^\W_])[mtshr])[ .]?(?P<y>\d{1,2}|元)"
     rf"{_BETWEEN}(?P<m>\d{{1,2}}){_BETWEEN}(?P<d>\d{{1,2}})日?"
@@ -48,6 +50,7 @@ _CONTEXT = 24
 _NUMBER = re.compile(r"\d|年")
 _DASHES = "-‐‑‒–—−"
 _WEEK = r"(?:w|kw|cw|wk|week|woche|tyden|tydne|tydzien|semaine|semana|settimana|uge|vecka)"
+_QUARTER = r"(?:q|qtr|quarter|quartal|kvartal|kwartal|ctvrtleti|stvrtrok|trimestre)"
 # Parts of a known day: month and year, day and month, year and day of the year.
 _PARTS = (
     re.compile(r"(?<![\d./-])(?P<m>0[1-9]|1[0-2])[./-](?P<y>\d{4})(?![\d./-]*\d)"),
@@ -66,6 +69,10 @@ _PARTS = (
     re.compile(rf"(?<!\d)(?P<y>\d{{4}})[-/. ]?{_WEEK}[-. ]{{0,2}}(?P<w>\d\d?)(?:-?[1-7])?(?!\d)"),
     re.compile(rf"(?<![^\W_]){_WEEK}[-. ]{{0,2}}(?P<w>\d\d?)[-/. ]{{1,2}}(?P<y>\d{{4}})(?!\d)"),
     re.compile(rf"(?<!\d)(?P<w>\d\d?)[-. ]{{0,2}}{_WEEK}[-/. ]{{0,2}}(?P<y>\d{{4}})(?!\d)"),
+    # Quarters: 2024-Q1, Q1/2024, 1Q2024, 1. Quartal 2024.
+    re.compile(rf"(?<!\d)(?P<y>\d{{4}})[-/. ]{{0,2}}{_QUARTER}[-. ]{{0,2}}(?P<q>[1-4])(?!\d)"),
+    re.compile(rf"(?<![^\W_]){_QUARTER}[-. ]{{0,2}}(?P<q>[1-4])[-/. ]{{1,2}}(?P<y>\d{{4}})(?!\d)"),
+    re.compile(rf"(?<!\d)(?P<q>[1-4])[-. ]{{0,2}}{_QUARTER}[-/. ]{{0,2}}(?P<y>\d{{4}})(?!\d)"),
 )
 # Words before a date written with few digits; words before a version that looks like one.
 _BEFORE_DATE = re.compile(
@@ -173,7 +180,9 @@ def _parts_of_days(flat: str, known: frozenset[str]) -> Iterator[tuple[int, int,
                         yield match.start(), match.end(), day
                         break
                     continue
-                if part.get("n"):
+                if part.get("q"):
+                    same = (day.month + 2) // 3 == int(part["q"])
+                elif part.get("n"):
                     same = day.timetuple().tm_yday == int(part["n"])
                 else:
                     same = day.month in months and int(part.get("d") or day.day) == day.day
@@ -345,8 +354,12 @@ def _find_eras(text: str, flat: str, span: _Span, known: frozenset[str]) -> _Fou
 
 
 def _find_runs(text: str, flat: str, span: _Span, known: frozenset[str]) -> _Found:
-    for match in _RUN.finditer(flat):
-        run, time = match["run"], match["time"]
+    for match in [*_RUN.finditer(flat), *_APART.finditer(flat)]:
+        apart = match.re is _APART
+        run = re.sub(r"\D", "", match[0]) if apart else match["run"]
+        time = "" if apart else match["time"]
+        if len(run) not in (6, 8):
+            continue
         if len(run) == 8:
             orders = [("ymd", run[:4], run[4:6], run[6:]), ("dmy", run[4:], run[2:4], run[:2]),
                       ("mdy", run[4:], run[:2], run[2:4])]  # fmt: skip
@@ -363,6 +376,7 @@ def _find_runs(text: str, flat: str, span: _Span, known: frozenset[str]) -> _Fou
             continue
         days = [day for _, day in chosen]
         plain = len({*chosen}) == 1 and chosen[0][0] == "ymd" and len(run) == 8 and not time
+        plain = plain and not apart
         yield match.start(), match.end(), days, "\0y4\0\0m2\0\0d2\0" if plain else ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator
 
 from .identity import Identity
@@ -37,6 +38,30 @@ _ROMANISED = (
 _LATIN = str.maketrans({"ъ": "", "ь": ""} | dict(zip(_FOREIGN, _ROMANISED.split(), strict=True)))
 
 
+# Letters that people and OCR write as digits, in names of five letters or more.
+_AS_DIGITS = [str.maketrans("0158", "oisb"), str.maketrans("0158", "olsb")]
+_KANA = re.compile("[\u3041-\u3096\u30a1-\u30fa\u30fc]{2,}")
+# Hepburn and other ways to write a syllable; Unicode names kana as these have it.
+_SYLLABLES = {"shi": "si", "chi": "ti", "tsu": "tu", "fu": "hu", "ji": "zi", "sh": "sy",
+              "ch": "ty", "j": "zy", "ou": "o", "di": "zi", "du": "zu"}  # fmt: skip
+
+
+def _spoken(text: str) -> str:
+    """Return a Japanese name in Latin letters, without long vowels and doubled consonants."""
+    return re.sub(r"(\w)\1+", r"\1", re.sub("|".join(_SYLLABLES), lambda m: _SYLLABLES[m[0]], text))
+
+
+def _spell_kana(kana: str) -> str:
+    letters = ""
+    for sign in kana:
+        name = unicodedata.name(sign, "").rsplit(" ", 1)[-1].lower()
+        small = "SMALL" in unicodedata.name(sign, "")
+        if sign == "\u30fc" or (name == "tu" and small):
+            continue
+        letters = letters[:-1] + name if small and letters else letters + name
+    return _spoken(letters)
+
+
 class IdentitySearch:
     """A search for one study's identifying values in texts and bytes.
 
@@ -62,6 +87,8 @@ class IdentitySearch:
             if len(word) >= 3 and not min_letters_inside(word)
             and word not in NOT_NAMES and not word.isdigit()
         }  # fmt: skip
+        latin = (_spoken(w) for w in self._words if len(w) >= 4 and w.isascii() and w.isalpha())
+        self._spoken = {word for word in latin if len(word) >= 4}
         self._names = ShortNames(identity.patients, identity.persons - identity.patients)
         # In some languages a name's ending changes with its grammatical case: Nováková, Novákovou.
         self._stems: dict[str, set[str]] = {}
@@ -116,7 +143,7 @@ class IdentitySearch:
 
     def _plain(self, text: str, form: str) -> str | None:
         words = form.split()
-        if self._named(words, form):
+        if self._named(words, form) or (not form.isascii() and self._named_in_kana(text)):
             return "a name"
         if not self._short.isdisjoint(words):
             return "an identifier"
@@ -154,6 +181,9 @@ class IdentitySearch:
         if not form.isascii():
             romanised = form.replace("ου", "ou").translate(_LATIN).split()
             words = words + [word for word in romanised if len(word) >= 4 and word.isascii()]
+        mixed = [word for word in words if len(word) >= 5 and not word.isalpha()]
+        if any(word.translate(way) in self._words for word in mixed for way in _AS_DIGITS):
+            return True
         if not self._words.isdisjoint(words) or self._names.holds_unspaced_name(words):
             return True
         for word in words:
@@ -173,6 +203,12 @@ class IdentitySearch:
             match.end() in edges or (match.start() in edges and len(words) > 1)
             for match in self._joined.finditer(squeezed)
         )
+
+    def _named_in_kana(self, text: str) -> bool:
+        """Return whether a name in Latin letters stands in kana."""
+        runs = [_spell_kana(m[0]) for m in _KANA.finditer(unicodedata.normalize("NFKC", text))]
+        long = [name for name in self._spoken if len(name) >= 5] if runs else []
+        return any(run in self._spoken or any(name in run for name in long) for run in runs)
 
     def search_bytes(self, value: bytes) -> str | None:
         """Return the kind of identifying value in bytes, read in common encodings, or None."""

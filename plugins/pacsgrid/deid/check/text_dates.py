@@ -45,6 +45,8 @@ _SIGNS = frozenset("./-‐‑‒–—−")
 _COUNTED = frozenset(("年", "月", "년", "월", "thang", "nam"))
 _OF = frozenset(("de", "of"))
 _ISO_WEEK = re.compile(r"(?<!\d)(\d{4})-?[Ww](\d\d)-?([1-7])(?!\d)")
+# Eight digits set apart from each other.
+_SPACED = re.compile(r"(?<![\w.,])(?:\d[ _-]){7}\d(?![ _-]?\d)(?![.,]\d)")
 # Months and days in Chinese numerals: 三月十日.
 _NUMERAL = re.compile(r"(?<=[年月])([一二三四五六七八九]?)(十?)([一二三四五六七八九]?)(?=[月日])")
 _DIGITS = "〇一二三四五六七八九"
@@ -64,6 +66,8 @@ def find_dates(text: str) -> Iterator[str]:
             yield f"{date.fromisocalendar(int(year), int(week), int(day)):%Y%m%d}"
         except ValueError:
             continue
+    for digits in _SPACED.findall(plain):
+        yield from _glued(re.sub(r"\D", "", digits))
     plain = _NUMERAL.sub(_numeral, plain)
     tokens: list[tuple[str, str]] = []  # the separator in front, and the token
     between = ""

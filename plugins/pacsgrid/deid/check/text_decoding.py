@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from pathlib import Path
 
 from pydicom.charset import convert_encodings, decode_bytes
 
@@ -22,6 +23,13 @@ _LETTERS = str.maketrans(
 UNSEEN = frozenset(("Mn", "Mc", "Me", "Cf"))
 # Maps katakana to hiragana.
 _KANA = {code - 0x60: code for code in range(0x30A1, 0x30F7)}
+# Maps traditional Chinese characters to simplified ones.
+_HAN = {
+    ord(pair[0]): ord(pair[1])
+    for line in Path(__file__).with_name("han_variants.txt").read_text("utf-8").splitlines()
+    if not line.startswith("#")
+    for pair in line.split()
+}
 _DELIMITERS = {"\\", "^", "="}
 
 
@@ -100,7 +108,7 @@ def fold(text: str) -> str:
         plain = unicodedata.normalize("NFKD", text.casefold().translate(_LETTERS))
         # Drop combining marks and invisible characters; NFC joins Hangul syllables again.
         kept = "".join(c for c in plain if unicodedata.category(c) not in UNSEEN)
-        text = unicodedata.normalize("NFC", kept).translate(_KANA)
+        text = unicodedata.normalize("NFC", kept).translate(_KANA).translate(_HAN)
     return " ".join(_WORD.findall(text.casefold()))
 
 
