@@ -1,7 +1,7 @@
 """The ledger in PostgreSQL: states, proofs, the audit trail and the sealed vault."""
 
 from pacsgrid.ledger.connection import server_time
-from pacsgrid.ledger.ingests import Ingest, IngestKind, IngestState
+from pacsgrid.ledger.ingest_records import Ingest, IngestKind, IngestState
 from pacsgrid.ledger.ledger import Ledger
 from pacsgrid.ledger.migrate import migrate
 from pacsgrid.ledger.overview import Overview
