@@ -39,6 +39,10 @@ CLEANER = TextCleaner(IDENTIFIERS, Pseudonyms(b"t" * 32, "text"), -10)
         ("93 y/o male", "90+ y/o male"),
         ("born 1 9 7 5 0 3 1 2", "born ***"),
         ("since 1975-Q1, axial", "since ***, axial"),
+        ("N0vakova axial", "*** axial"),
+        ("Novakcva axial", "*** axial"),
+        ("Befundet von Karl Brandt, Schädel", "Befundet von ***, Schädel"),
+        ("Lekár: Peter Bielik, koleno", "Lekár: ***, koleno"),
         ("since Q1/1975, axial", "since ***, axial"),
     ],
 )
