@@ -154,9 +154,11 @@ def _terms(tag: str, wanted: str) -> tuple[str, tuple[object, ...]]:
     """Return a query for the terms that match a key, and its values."""
     number = int(tag.rpartition(".")[2], 16)
     vr = dictionary_VR(number) if dictionary_has_tag(number) else ""
-    if vr not in RANGES | NUMBERS | {"", "UI"} and not set(wanted) & set("*?"):
+    plain = vr not in RANGES | NUMBERS | {""} and not set(wanted) & set("*?")
+    if plain or vr == "UI":
         # Exact values: a single place in the index for each.
-        parts = [wanted] if vr in ONE_VALUE else wanted.split("\\")
+        separator = r"[\\,]" if vr == "UI" else r"\\"
+        parts = [wanted] if vr in ONE_VALUE else re.split(separator, wanted)
         text = "SELECT id FROM term WHERE tag = ? AND text IN (SELECT value FROM json_each(?))"
         texts = [part.strip()[:_LONGEST] for part in parts]
         names = [part.strip(" ^").casefold()[:_LONGEST] for part in parts]
