@@ -19,7 +19,7 @@ from pacsgrid.grid.release_tickets import issue_release_tickets
 from pacsgrid.grid.search import Criterion
 from pacsgrid.model import StudyQuery, StudyState
 from pacsgrid.pipeline import STEPS, ProjectContext, find_studies, run_step
-from pacsgrid.pipeline.release import release_cohort, select_cohort, summarise_cohort
+from pacsgrid.pipeline.release import count_cohort, release_cohort, select_cohort, summarise_cohort
 from pacsgrid.pipeline.withdraw import erase_pending, withdraw
 from support.dicom import ct
 from support.zones_under_test import bare_stack
@@ -64,6 +64,7 @@ def test_a_cohort_is_released_fetched_and_survives_a_withdrawal(
             seen = summarise_cohort(members)
             assert (seen.subjects, seen.studies, seen.instances) == (3, 3, 6)
             assert seen.modalities == {"CT": 6}
+            assert count_cohort(context, [Criterion("Modality", "CT")]) == seen
             first = release_cohort(context, "heads", members, "Heads of three")
             assert first == "/brno/home/demo/releases/heads/v1"
             assert release_cohort(context, "heads", members, "Heads of three") == first

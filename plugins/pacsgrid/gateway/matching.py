@@ -12,8 +12,8 @@ _WILD = {"AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"}
 NUMBERS = {"DS", "IS", "FL", "FD", "SL", "SS", "UL", "US", "SV", "UV"}
 _DECIMAL = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
 # In these a backslash is a character; in the others it separates values (PS3.5 6.2).
-_ONE_VALUE = {"LT", "ST", "UR", "UT"}
-_RANGES = {"DA", "TM", "DT"}
+ONE_VALUE = {"LT", "ST", "UR", "UT"}
+RANGES = {"DA", "TM", "DT"}
 _ZONED = re.compile(r"^([\d.]*(?:[+-]\d{4})?)?-([\d.]*(?:[+-]\d{4})?)$")
 _SINGLE_ZONED = re.compile(r"^[\d.]+[+-](?:0\d|1[0-4])[0-5]\d$")
 
@@ -76,8 +76,8 @@ def fits(vr: str, wanted: str, value: str) -> bool:
     """
     if vr == "UI":
         return value in _uids(wanted)
-    keys = (wanted,) if vr in _ONE_VALUE else _listed(wanted)
-    if vr in _RANGES:
+    keys = (wanted,) if vr in ONE_VALUE else _listed(wanted)
+    if vr in RANGES:
         return any(in_range(vr, key, value) for key in keys)
     if vr in NUMBERS:
         number = number_of(value)

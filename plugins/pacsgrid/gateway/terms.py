@@ -8,12 +8,15 @@ through too much, never too little: the attributes themselves decide in the end.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pacsgrid.gateway.matching import bounds, fits, number_of
+from pydicom.datadict import dictionary_has_tag, dictionary_VR
+
+from pacsgrid.gateway.matching import NUMBERS, ONE_VALUE, RANGES, bounds, fits
 from pacsgrid.pipeline.dicom_json import Json
 
 SCHEMA = """
@@ -149,14 +152,19 @@ def condition(db: sqlite3.Connection, tag: str, wanted: str) -> Condition | None
 
 def _terms(tag: str, wanted: str) -> tuple[str, tuple[object, ...]]:
     """Return a query for the terms that match a key, and its values."""
-    plain = not set(wanted) & set("*?-\\,")
-    if plain and number_of(wanted) is None:
-        # One exact value: a single place in the index.
-        text = "SELECT id FROM term WHERE tag = ? AND text = ? AND vr"
-        name = wanted.strip(" ^").casefold()[:_LONGEST]
+    number = int(tag.rpartition(".")[2], 16)
+    vr = dictionary_VR(number) if dictionary_has_tag(number) else ""
+    plain = vr not in RANGES | NUMBERS | {""} and not set(wanted) & set("*?")
+    if plain or vr == "UI":
+        # Exact values: a single place in the index for each.
+        separator = r"[\\,]" if vr == "UI" else r"\\"
+        parts = [wanted] if vr in ONE_VALUE else re.split(separator, wanted)
+        text = "SELECT id FROM term WHERE tag = ? AND text IN (SELECT value FROM json_each(?))"
+        texts = [part.strip()[:_LONGEST] for part in parts]
+        names = [part.strip(" ^").casefold()[:_LONGEST] for part in parts]
         return (
-            f"{text} <> 'PN' UNION ALL {text} = 'PN'",
-            (tag, wanted.strip()[:_LONGEST], tag, name),
+            f"{text} AND vr <> 'PN' UNION ALL {text} AND vr = 'PN'",
+            (tag, json.dumps(texts), tag, json.dumps(names)),
         )
     where, values = ["tag = ?"], [tag]
     literals = [part for part in _WILD_CARDS.split(wanted) if part]
@@ -173,7 +181,7 @@ def _terms(tag: str, wanted: str) -> tuple[str, tuple[object, ...]]:
     elif "\\" not in wanted:
         low, high = bounds("DA", wanted)
         if re.fullmatch(r"\d{8}", low) and re.fullmatch(r"\d{8}", high):
-            where.append("(vr <> 'DA' OR text BETWEEN ? AND ?)")
+            where.append("(vr <> 'DA' OR instr(text, '.') OR text BETWEEN ? AND ?)")
             values += [low, high]
     where.append("fits(vr, ?, text)")
     return f"SELECT id FROM term WHERE {' AND '.join(where)}", (*values, wanted)
