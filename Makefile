@@ -7,7 +7,7 @@ DEMO_DIR ?= var/demo
 # Before what is installed: a second work tree may share the environment of the first.
 export PYTHONPATH := $(CURDIR)/plugins
 
-.PHONY: test-ui screenshots bench-dicom pacs-faults bench-pixels help demo test lint format bench bench-zone zone-soak irods-test bench-deid-score \
+.PHONY: test-ui screenshots bench-dicom pacs-faults bench-pixels bench-conversion help demo test lint format bench bench-zone zone-soak irods-test bench-deid-score \
 	bench-deid-speed bench-grid grid-nights requirements system clean
 
 help:
@@ -27,8 +27,11 @@ help:
 	@echo "make grid-convergence  200 studies whose ingest fails at random, each proven or held in the end"
 	@echo "make bench-deid-speed  instances per second of CPU, ours beside its peers; peak of memory on 2 GB"
 	@echo "make bench-pixels  share of drawn texts hidden and of frames without text changed (TEXTS=600, half an hour)"
+	@echo "make bench-conversion SERIES=folder  series of MR, CT and PET that dcm2niix converts after de-identification as before"
 	@echo "make bench-grid  deposit, fetch, verification and planning; PACSGRID_TEST_ZONES names a real zone"
 	@echo "make bench-dicom  instances a second: receiving, C-GET, WADO-RS, gateway, beside DCMTK, pynetdicom, python-irodsclient; memory"
+	@echo "make bench-scale  2,000 studies of 5 instances from a PACS through Airflow to two zones (PART=flow STUDIES=n); pages, searches and plans at 10,000 to 1,000,000 studies (PART=read STUDIES=n,n,n); an hour"
+	@echo "make waves     20,000 studies through Airflow in waves of 64 batches while tasks and scheduler are killed (STUDIES=n; hours)"
 	@echo "make pacs-faults  every readable DICOM file from Orthanc and dcmqrscp while 8 % of connections fail (minutes)"
 	@echo "make fuzz      damaged conversations and pixel data (CASES=100000)"
 	@echo "make bench-dags  CPU seconds to read each DAG file, beside an empty one"
@@ -111,6 +114,12 @@ bench-deid-speed: $(VENV)/.ready
 bench-pixels: $(VENV)/.ready system
 	PYTHONPATH=$(CURDIR)/plugins:$(CURDIR)/tests $(BIN)/python tests/benchmarks/bench_pixels.py --texts $(or $(TEXTS),600)
 
+# SERIES=folder holds the DICOM files, such as checkouts of neurolabusc/dcm_qa and its sisters. dcm2niix is
+# installed in var/peers.
+bench-conversion: $(VENV)/.ready
+	@test -d "$(SERIES)" || { echo "make bench-conversion SERIES=folder: name a folder with DICOM files"; exit 2; }
+	PYTHONPATH=$(CURDIR)/plugins:$(CURDIR)/tests $(BIN)/python tests/benchmarks/bench_conversion.py "$(SERIES)"
+
 bench-grid: $(VENV)/.ready
 	$(BIN)/python tests/benchmarks/bench_grid.py
 
@@ -120,6 +129,16 @@ bench-dicom: $(VENV)/.ready system
 .PHONY: bench-dags
 bench-dags: $(VENV)/.ready
 	$(BIN)/python tests/benchmarks/bench_dags.py
+
+SIZES := 10000,100000,1000000
+.PHONY: bench-scale waves
+bench-scale: $(VENV)/.ready system
+	$(if $(filter read,$(PART)),,$(BIN)/python tests/benchmarks/bench_scale/flow.py --studies $(or $(STUDIES),2000))
+	$(if $(filter flow,$(PART)),,PYTHONPATH=$(PYTHONPATH):tests/benchmarks $(BIN)/python -m bench_scale.read --studies $(or $(and $(filter read,$(PART)),$(STUDIES)),$(SIZES)))
+
+waves: $(VENV)/.ready system
+	$(BIN)/python tests/benchmarks/bench_scale/flow.py --studies $(or $(STUDIES),20000) --instances 1 --source drop \
+		--plain 0 --batch-size 8 --max-map-length 64 --kill
 
 pacs-faults: $(VENV)/.ready system
 	PACSGRID_FAULTS=full $(BIN)/python -m pytest tests/pacs/test_retrieval_faults.py

@@ -7,6 +7,10 @@ Choose **which studies** by study date and modality below. To name patients, acc
 start the run on the page **pacsgrid, Ingest**: it seals the names and passes on an opaque
 *selection*, so that no run holds what identifies anyone.
 
+Everything that the source answers is entered into the ledger. A run takes a **wave** of it (`wave`
+in the site file), and starts the next run itself until nothing is left, or the source's budget for
+the night is spent. `pacsgrid backfill` shows and pauses what is going on.
+
 A **dry run** asks the source and logs, in the task `find`, how many studies there are and how many
 are new. It enters and moves nothing.
 
@@ -23,16 +27,8 @@ from airflow.sdk import get_current_context, task, task_group
 
 from pacsgrid.airflow import forms, tasks
 from pacsgrid.airflow.dags import STEWARD, VERIFIED, site_dag
+from pacsgrid.airflow.operators.waves import FindWaveOperator, NextWaveOperator
 from pacsgrid.airflow.pools import SOURCES, ZONES
-
-# Each step, the pool that limits how many of its batches run at once, and a batch's time limit.
-STEPS = (
-    ("retrieve", SOURCES, timedelta(hours=8)),
-    ("anonymise", "default_pool", timedelta(hours=4)),
-    ("deposit", ZONES, timedelta(hours=8)),
-    ("replicate", ZONES, timedelta(hours=8)),
-    ("verify", ZONES, timedelta(hours=8)),
-)
 
 
 @site_dag(
@@ -43,8 +39,8 @@ STEPS = (
     retries=5,
     retry_delay=timedelta(seconds=5),
     longest_delay=timedelta(minutes=10),
-    # Two runs at once would wait for each other's studies.
-    max_active_runs=1,
+    # Runs beside each other have different studies: a small request does not wait for a backfill.
+    max_active_runs=16,
     params={
         "source": forms.source(),
         "project": forms.project(),
@@ -55,41 +51,38 @@ STEPS = (
         "profile": forms.profile(),
         "dry_run": forms.dry_run(),
         "pending": forms.pending(),
+        "ingest": forms.ingest(),
     },
 )
 def ingest_studies():
-    @task(pool=SOURCES)
-    def find() -> list[list[str]]:
-        return tasks.find_batches(get_current_context()["params"])
+    find = FindWaveOperator(task_id="find")
 
-    def step(name: str, pool: str, limit: timedelta, refs):
-        @task(task_id=name, pool=pool, execution_timeout=limit)
-        def run(refs: list[str]) -> list[str]:
-            return tasks.do_step(name, get_current_context()["params"], list(refs))
+    @task(pool=SOURCES, execution_timeout=timedelta(hours=12))
+    def take(refs: list[str]) -> list[str]:
+        return tasks.take_batch(get_current_context()["params"], list(refs))
 
-        return run(refs)
-
-    @task
-    def settle(refs: list[str]) -> int:
-        return tasks.do_settle(get_current_context()["params"], list(refs))
+    @task(pool=ZONES, execution_timeout=timedelta(hours=12))
+    def prove(refs: list[str]) -> int:
+        return tasks.prove_batch(get_current_context()["params"], list(refs))
 
     @task_group
     def batch(refs):
-        for name, pool, limit in STEPS:
-            refs = step(name, pool, limit, refs)
-        settle(refs)
+        prove(take(refs))
 
     @task(trigger_rule="all_done")
-    def report() -> dict[str, int]:
-        return tasks.report(get_current_context()["params"])
+    def report(batches: list[list[str]] | None) -> dict[str, int]:
+        refs = [ref for batch in batches or () for ref in batch]
+        return tasks.report(get_current_context()["params"], refs)
 
     @task(trigger_rule="none_failed", outlets=[VERIFIED])
     def all_through() -> None:
         """End the run, which fails here if a batch has failed."""
 
-    batches = batch.expand(refs=find())
-    batches >> report()
+    batches = batch.expand(refs=find.output)
+    told = report(find.output)
+    batches >> told
     batches >> all_through()
+    told >> NextWaveOperator(task_id="next_wave", batches=find.output, trigger_rule="all_done")
 
 
 ingest_studies()

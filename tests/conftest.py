@@ -43,3 +43,12 @@ def dsn(postgres: EmbeddedPostgres, request: pytest.FixtureRequest) -> Iterator[
     postgres.create_database(name)
     yield postgres.dsn(name)
     close_pool(postgres.dsn(name))
+
+
+@pytest.fixture(scope="module")
+def module_dsn(postgres: EmbeddedPostgres, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A database that the tests of a module share."""
+    name = f"m{number_of(request.node.nodeid, 15)}"
+    postgres.create_database(name)
+    yield postgres.dsn(name)
+    close_pool(postgres.dsn(name))

@@ -56,6 +56,10 @@ class FoundStudy:
         Number of Study Related Instances, where the source returns it.
     modalities
         Modalities in Study.
+    date
+        Study Date, ``YYYYMMDD``; empty where the source does not say it.
+    size
+        In bytes, where the source says it.
     query
         The query that the PACS answered with this study, one value for each key.
     confirmed
@@ -69,6 +73,8 @@ class FoundStudy:
     modalities: tuple[str, ...] = ()
     query: StudyQuery | None = field(default=None, compare=False)
     confirmed: tuple[str, ...] = field(default=(), compare=False)
+    date: str = field(default="", compare=False)
+    size: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

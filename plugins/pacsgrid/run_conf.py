@@ -24,6 +24,7 @@ PROJECT_DAGS = {
             "profile",
             "dry_run",
             "pending",
+            "ingest",
         }
     ),
     "review_held": frozenset({"project", "limit", "only", "wait_hours"}),
@@ -33,6 +34,7 @@ PROJECT_DAGS = {
 # DAGs for the whole site.
 SITE_DAGS: dict[str, frozenset[str]] = {
     "audit_replicas": frozenset(),
+    "continue_ingests": frozenset(),
     "housekeeping": frozenset({"keep_rejected_days", "keep_selections_days", "keep_logs_days"}),
     "ingest_received": frozenset(),
     "nightly_sync": frozenset({"late_days"}),

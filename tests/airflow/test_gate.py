@@ -302,11 +302,11 @@ def test_rows_of_other_projects_runs_are_not_there(rows: Session) -> None:
 
 
 def test_every_table_about_runs_is_limited(rows: Session) -> None:
-    from pacsgrid.web.row_filter import _condition, _mappers
+    from pacsgrid.web.row_filter import _condition, load_models
 
     limited = set()
     with limited_to(frozenset({"lung"})):
-        for mapper in _mappers():
+        for mapper in load_models():
             if _condition(mapper, frozenset({"lung"}), False) is not None:
                 limited.add(mapper.class_.__name__)
                 # A condition that did not follow the alias would name a table that is not there.

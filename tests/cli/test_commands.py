@@ -63,8 +63,10 @@ GIVEN = {
     "cohort": ["p", "Modality=CT"], "withdraw": ["p", "S"], "share": ["p", "jana#praha"],
     "ticket": ["p", "/z/c"], "remove-partner": ["p", "praha"], "maintain": ["p"], "report": ["p"],
     "zones": ["p"], "reidentify": ["S", "--project", "p", "--who", "w", "--reason", "r"],
+    "backfill": ["status", "p"],
     "doctor": [], "gateway": [], "receive": [], "backup": ["b"], "restore": ["b"],
-    "roles": ["--show"], "ledger": ["--owner-dsn-file", "owner"],
+    "roles": ["--show"], "risk": ["p"], "sample": ["p", "--who", "w"],
+    "ledger": ["--owner-dsn-file", "owner"],
 }  # fmt: skip
 SITES = {
     "none": None, "missing": "nowhere.yaml", "a folder": ".", "binary": "binary", "empty": "empty",
@@ -122,6 +124,16 @@ def test_wrong_arguments_of_deid_are_told(
     assert main(["deid", *paths, *key, "--project", "d"]) == 2
     said = capsys.readouterr().err
     assert word in said and "fails with" not in said and not list(Path("in").iterdir())
+
+
+@pytest.mark.parametrize("number", ["-3", "two", "1.5", ""])
+def test_a_wrong_number_of_processes_is_told(
+    capsys: pytest.CaptureFixture[str], number: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["deid", "in", "out", f"--processes={number}"])
+    assert ended.value.code == 2
+    assert "is not a number of processes, 0 or more" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("there", [True, False])

@@ -26,7 +26,7 @@ DEPTHS = (0, 1, 3)
 # The checker's refusals: a result that had to be refused is the anonymiser's fault.
 FAULTS = frozenset(
     {"identity-left", "private-left", "required-missing", "reference-changed", "not-clean",
-     "pixels-changed", "pixels-text", "value-lost"}
+     "pixels-changed", "pixels-text", "value-lost", "geometry-lost"}
 )  # fmt: skip
 _PSEUDONYMS = Pseudonyms(b"c" * 32, "corpus")
 

@@ -17,11 +17,16 @@ DEID = Path(profile.__file__).parent
 READY = ("basic", "research", "strict")
 # The order in which the tables have entered every hash that ledgers and manifests hold.
 TABLES = ("table.csv", "types.csv", "content.csv", "safe_private.csv", "terms.txt")
+# They follow where the profile has the option `acquisition`.
+ACQUISITION = tuple(f"acquisition/{name}.csv" for name in ("elements", "fields", "words"))
 
 
 def _stored_hash(text: str) -> str:
-    source = json.dumps(yaml.safe_load(text), sort_keys=True, default=str).encode()
-    tables = b"".join((DEID / name).read_bytes() for name in (*TABLES, "defined_terms.txt"))
+    raw = yaml.safe_load(text)
+    source = json.dumps(raw, sort_keys=True, default=str).encode()
+    more = ACQUISITION if "acquisition" in (raw.get("options") or ()) else ()
+    names = (*TABLES, "defined_terms.txt", *more)
+    tables = b"".join((DEID / name).read_bytes() for name in names)
     return hashlib.sha256(source + b"\0" + tables).hexdigest()
 
 

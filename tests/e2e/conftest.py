@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from pacsgrid.embedded.process import ChildProcess
 from pacsgrid.embedded.stack import Stack
 from support.ingested_studies import held_of, two_studies
 from support.statsd_server import Server
@@ -25,6 +26,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory, statsd: Server) -> Iterator[
         "METRICS__STATSD_ON": "True",
         "METRICS__STATSD_HOST": "127.0.0.1",
         "METRICS__STATSD_PORT": str(statsd.port),
+        # Batches of four studies: every other test's ingest fits into one wave.
+        "CORE__MAX_MAP_LENGTH": "5",
     }
     where = tmp_path_factory.mktemp("e2e") / "stack"
     with Stack(where, say=print, settings=metrics) as stack:
@@ -55,3 +58,12 @@ def spent(filled: Stack) -> str:
 def spent_held(filled: Stack, spent: str) -> str:
     """The reference of their held study."""
     return held_of(filled, spent)
+
+
+@pytest.fixture(scope="session")
+def schedulers(stack: Stack) -> Iterator[list[ChildProcess]]:
+    """Schedulers that took the place of the stack's own, for the rest of the session."""
+    started: list[ChildProcess] = []
+    yield started
+    for child in started:
+        child.stop()

@@ -70,9 +70,9 @@ def _is_cine(path: Path) -> bool:
 
 
 def _kill_one_task(stack: Stack, killed: list[int], over: threading.Event) -> None:
-    """Kill -9 the first task process that deposits."""
+    """Kill -9 the first task process that takes studies."""
     while not over.is_set():
-        path = "/dags/ingest_studies/dagRuns/~/taskInstances?state=running&task_id=batch.deposit"
+        path = "/dags/ingest_studies/dagRuns/~/taskInstances?state=running&task_id=batch.take"
         running = [task["id"] for task in stack.api("GET", path).json()["task_instances"]]
         listing = subprocess.run(
             ["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True

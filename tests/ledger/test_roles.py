@@ -15,6 +15,7 @@ from pacsgrid.cli import main
 from pacsgrid.embedded.postgres import EmbeddedPostgres
 from pacsgrid.errors import ConfigError
 from pacsgrid.ledger import (
+    STATE_ORDER,
     Ledger,
     migrate,
     owns_its_trail,
@@ -22,13 +23,13 @@ from pacsgrid.ledger import (
 )
 from pacsgrid.ledger.dump import dump, load
 from pacsgrid.ledger.migrate import newest
-from pacsgrid.model import PatientPrint, StudyState
+from pacsgrid.model import AnonymisedInstance, PatientPrint, StudyState
 from pacsgrid.pipeline.site_check import ONE_ROLE
 from pacsgrid.pipeline.site_check import _ledger as checked_ledger
 
 APP, OWNER = "t_app", "t_owner"
 REF = "st-" + "a" * 20
-TRAILS = ("audit", "access", "decision")
+TRAILS = ("audit", "access", "decision", "sample_verdict")
 
 
 def _run(dsn: str, statement: str) -> list[tuple[object, ...]]:
@@ -57,7 +58,21 @@ def filled(roles: tuple[str, str]) -> tuple[str, str]:
     ledger.studies.add_found(REF, "lung", "drop", "hash", b"sealed")
     Ledger(app).audit.add_access("anna", REF, "identity", "because of a finding")
     Ledger(app).audit.add_decision(REF, "reject", "anna", "burned in", "basic")
+    _check_a_sample(ledger)
     return roles
+
+
+def _check_a_sample(ledger: Ledger) -> None:
+    ref = "st-" + "b" * 20
+    ledger.studies.add_found(ref, "heart", "drop", "hash", b"sealed")
+    made = AnonymisedInstance(
+        "2.25.1", "2.25.2", "2.25.3", "S2", "CT", "4", "ab" * 32, 10, Path("x")
+    )
+    ledger.instances.add(ref, [made])
+    for state in STATE_ORDER[1:]:
+        ledger.studies.advance(ref, state)
+    sample = ledger.samples.draw("heart", None, "", (0.01, 0.95), lambda population: 1, "anna")
+    ledger.samples.add_verdicts(sample, "anna", [(1, "clean")])
 
 
 ATTACKS = (
@@ -65,7 +80,7 @@ ATTACKS = (
     "ALTER TABLE pacsgrid.{0} DISABLE TRIGGER {0}_append_only",
     "DROP TRIGGER {0}_append_only ON pacsgrid.{0}",
     "DELETE FROM pacsgrid.{}",
-    "UPDATE pacsgrid.{} SET ref = 'st-x'",
+    "UPDATE pacsgrid.{} SET at = now()",
     "TRUNCATE pacsgrid.{}",
     "DROP TABLE pacsgrid.{}",
     "ALTER TABLE pacsgrid.{0} RENAME TO other",

@@ -92,8 +92,9 @@ def _proof_of_other_bytes(context: Owned) -> Undo:
 def _late(context: Owned) -> Undo:
     proofs = "UPDATE pacsgrid.proof SET verified_at = verified_at + %s * interval '1 day'"
     counts = "UPDATE pacsgrid.holding SET oldest = oldest + %s * interval '1 day'"
-    _sql(context, f"{proofs}; {counts}", -100, -100)
-    return lambda: _sql(context, f"{proofs}; {counts}", 100, 100)
+    zones = "UPDATE pacsgrid.coverage SET oldest = oldest + %s * interval '1 day'"
+    _sql(context, f"{proofs}; {counts}; {zones}", -100, -100, -100)
+    return lambda: _sql(context, f"{proofs}; {counts}; {zones}", 100, 100, 100)
 
 
 def _miscounted(context: Owned) -> Undo:

@@ -15,9 +15,11 @@ from pacsgrid.embedded.pacs import EmbeddedPacs
 from pacsgrid.embedded.ports import reserve_port
 from pacsgrid.errors import SourceError, SourceUnavailableError
 from pacsgrid.ledger import Ledger
+from pacsgrid.ledger.worklist import REQUEST
 from pacsgrid.model import AnonymisedInstance, StudyState
 from pacsgrid.pipeline import ProjectContext
 from pacsgrid.pipeline.sync import Window, due_windows, sync_source
+from pacsgrid.pipeline.waves import nightly_id
 from support.dicom import ct
 
 FIRST = date(2024, 1, 1)
@@ -65,7 +67,8 @@ def add(pacs: EmbeddedPacs, tmp_path: Path, day: date, number: int, slices: int 
 
 def night(site: Site, today: date, **more: int) -> list[str]:
     with ProjectContext(site, "demo") as context:
-        return sync_source(context, "pacs", today, FIRST, **more)
+        sync_source(context, "pacs", today, FIRST, **more)
+        return context.ledger.worklist.refs("demo", "pacs")
 
 
 def finish(site: Site, refs: list[str], slices: int = 1) -> None:
@@ -162,3 +165,40 @@ def test_windows() -> None:
             for half in (part.halves() if part.start != part.end else (part,))
         ]
     assert [part.start for part in parts] == [FIRST + timedelta(days=n) for n in range(10)]
+
+
+@pytest.mark.parametrize("order", ["oldest", "newest"])
+def test_a_first_night_of_years_is_asked_for_in_parts(
+    site: Site, pacs: EmbeddedPacs, tmp_path: Path, order: str
+) -> None:
+    project = site.projects["demo"].replace(order=order)
+    site = replace(site, projects={"demo": project})
+    today = FIRST + timedelta(days=300)
+    days = [FIRST + timedelta(days=n) for n in (0, 50, 150, 250, 299)]
+    studies = [reference(site, add(pacs, tmp_path, day, 1)) for day in days]
+    seen: list[set[str]] = []
+    for night in range(4):
+        with ProjectContext(site, "demo") as context:
+            whole = sync_source(
+                context, "pacs", today + timedelta(days=night), FIRST, late_days=2, most_days=101
+            )
+            seen.append(set(context.ledger.worklist.refs("demo", "pacs")))
+            assert whole is (night >= 2)
+            if night == 1:
+                fresh = reference(site, add(pacs, tmp_path, today + timedelta(days=2), 1))
+    found = {
+        # What is new at the time never waits for what is old.
+        "oldest": [{0, 1, 4}, {0, 1, 2, 4}],
+        "newest": [{3, 4}, {2, 3, 4}],
+    }[order]
+    assert seen[:2] == [{studies[n] for n in night} for night in found]
+    assert seen[2] == seen[3] == {*studies, fresh}
+    with ProjectContext(site, "demo") as context:
+        ingest = context.ledger.ingests.get(nightly_id("demo", "pacs"))
+        assert ingest is not None and (ingest.found, ingest.pending) == (6, 6)
+        rows = context.ledger.database.all(
+            "SELECT ref FROM pacsgrid.work WHERE priority = %s", (REQUEST,)
+        )
+        # Late days are as urgent as last night's; what a window of them has besides, too.
+        assert {studies[4], fresh} <= {ref for (ref,) in rows}
+        assert studies[0] not in {ref for (ref,) in rows}

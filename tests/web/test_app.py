@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from fastapi.testclient import TestClient
 
-from pacsgrid.ledger import Ledger
+from pacsgrid.ledger import IngestKind, Ledger, PendingStudy
 from pacsgrid.ledger import database as pools
 from pacsgrid.model import AnonymisedInstance, ReplicaProof, StudyState
 from pacsgrid.web.access import Viewer, the_site, viewer
@@ -32,13 +32,17 @@ def page(dsn: str, tmp_path: Path) -> Iterator[TestClient]:
 def ledger(dsn: str) -> Ledger:
     ledger = Ledger(dsn, "tester")
     ledger.studies.add_found("a", "demo", "pacs", "hash", b"sealed")
+    ledger.ingests.begin("in-1", "demo", "pacs", IngestKind.BACKFILL)
+    ledger.worklist.assign("in-1", 2, [PendingStudy("a")])
     ledger.instances.add("a", [INSTANCE])
     ledger.proofs.add("a", [ReplicaProof("3", "brno", "disk", 0, "ab" * 32, True)])
     ledger.studies.hold("a", "conflict", "for the test")
     return ledger
 
 
-@pytest.mark.parametrize("path", ["flow", "held", "replicas", "releases", "studies", "studies/a"])
+@pytest.mark.parametrize(
+    "path", ["flow", "held", "ingests", "replicas", "releases", "studies", "studies/a"]
+)
 def test_an_answer_is_one_transaction_over_one_connection(
     page: TestClient, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
@@ -70,3 +74,20 @@ def test_a_ledger_that_does_not_answer_is_told_and_may_be_tried_again(page: Test
     app.dependency_overrides[the_site] = lambda: away
     answer = page.get("/api/flow")
     assert answer.status_code == 503 and "does not answer" in answer.json()["detail"]
+
+
+def test_an_ingest_is_paused_by_those_who_may_ingest(page: TestClient, ledger: Ledger) -> None:
+    ledger.studies.add_found("b", "demo", "pacs", "hash", b"sealed")
+    ledger.worklist.assign("in-1", 2, [PendingStudy("b")])
+    (one,) = page.get("/api/ingests").json()
+    assert (one["ingest"]["found"], one["ingest"]["held"], one["pending"]) == (2, 1, 1)
+    paused = page.post("/api/ingests/in-1/pause").json()["ingest"]
+    assert (paused["state"], paused["note"]) == ("paused", "paused by anna")
+    assert page.post("/api/ingests/in-1/resume").json()["ingest"]["state"] == "running"
+    assert page.post("/api/ingests/in-1/forget").status_code == 422
+    assert page.post("/api/ingests/in-2/pause").status_code == 404
+    app.dependency_overrides[viewer] = lambda: Viewer("eva", ("demo",), False, False)
+    assert page.post("/api/ingests/in-1/pause").status_code == 403
+    app.dependency_overrides[viewer] = lambda: Viewer("otto", ("other",), True, True)
+    assert page.post("/api/ingests/in-1/pause").status_code == 404
+    assert page.get("/api/ingests").json() == []

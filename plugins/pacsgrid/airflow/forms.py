@@ -14,6 +14,7 @@ from pacsgrid.config import site_names
 
 NAME = "^[A-Za-z0-9][A-Za-z0-9_-]*$"
 REF = "^st-[0-9a-f]{20}$"
+INGEST = "^in-[0-9a-f]{20}$"
 SELECTION = "^sel-[0-9a-f]{20}$"
 MODALITY = "^[A-Z0-9]{2,16}$"
 
@@ -93,4 +94,16 @@ def pending() -> Param:
         title="Pending only",
         description="Take the source's studies that were found earlier and are not finished; the "
         "source is not asked for new ones.",
+    )
+
+
+def ingest() -> Param:
+    """Return the field for the ingest that a further wave goes on with."""
+    return Param(
+        None,
+        type=["null", "string"],
+        pattern=INGEST,
+        title="Ingest",
+        description="The ingest whose next wave this is; its studies are in the ledger, so the "
+        "source is not asked. `pacsgrid backfill status` lists the ingests.",
     )

@@ -70,9 +70,9 @@ def get_provider_info() -> dict[str, Any]:
         "description": "Medical images from PACS into a federated iRODS grid.",
         "integrations": [{"integration-name": _NAME, "tags": ["protocol"]}],
         "hooks": [_module("hooks", "dicom", "dicomweb", "irods")],
-        "operators": [_module("operators", "logs", "project", "source")],
-        "sensors": [_module("sensors", "held", "studies", "zone")],
-        "triggers": [_module("triggers", "held", "studies", "zone")],
+        "operators": [_module("operators", "logs", "project", "source", "waves")],
+        "sensors": [_module("sensors", "held", "night", "studies", "zone")],
+        "triggers": [_module("triggers", "held", "night", "studies", "zone")],
         "connection-types": [
             {
                 "connection-type": "dicom",

@@ -6,7 +6,8 @@ Names and tags are projects, zones, states, steps and reasons; never anything ab
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from time import monotonic
@@ -56,7 +57,8 @@ def step(context: ProjectContext, name: str, refs: Sequence[str]) -> Iterator[No
     from pacsgrid.pipeline import STEPS
 
     project, before, after = context.project.name, STEPS[name].before, STEPS[name].after
-    waiting = [ref for ref in refs if context.ledger.studies.state(ref) is before]
+    states = context.ledger.studies.states(refs)
+    waiting = [ref for ref in refs if states.get(ref) is before]
     start = monotonic()
     try:
         yield
@@ -64,14 +66,54 @@ def step(context: ProjectContext, name: str, refs: Sequence[str]) -> Iterator[No
         tags = {"project": project, "step": name}
         took = timedelta(seconds=monotonic() - start)
         stats.timing(_name("step", project, name), took, tags=tags)
-        passed = [ref for ref in waiting if context.ledger.studies.state(ref) is after]
+        states = context.ledger.studies.states(waiting)
+        passed = [ref for ref in waiting if states.get(ref) is after]
         stats.incr(_name("passed", project, name), len(passed), tags=tags)
         if name == "deposit":
-            rows = [row for ref in passed for row in context.ledger.instances.of_study(ref)]
-            tags = {"project": project}
-            stats.incr(_name("deposited", project, "instances"), len(rows), tags=tags)
-            size = sum(row.size for row in rows)
-            stats.incr(_name("deposited", project, "bytes"), size, tags=tags)
+            _count_deposited(context, passed)
+
+
+@contextmanager
+def taking(context: ProjectContext) -> Iterator[Callable[[str, str, float, bool], None]]:
+    """Time the steps of a batch, and count the studies that passed each.
+
+    Parameters
+    ----------
+    context
+        The project's context.
+
+    Yields
+    ------
+    callable
+        To call after each step of a study, see `pacsgrid.pipeline.take.take`.
+    """
+    took: dict[str, float] = {}
+    passed: Counter[str] = Counter()
+    deposited: list[str] = []
+
+    def observe(name: str, ref: str, seconds: float, on: bool) -> None:
+        took[name] = took.get(name, 0.0) + seconds
+        passed[name] += on
+        if on and name == "deposit":
+            deposited.append(ref)
+
+    try:
+        yield observe
+    finally:
+        project = context.project.name
+        for name in took:
+            tags = {"project": project, "step": name}
+            stats.timing(_name("step", project, name), timedelta(seconds=took[name]), tags=tags)
+            stats.incr(_name("passed", project, name), passed[name], tags=tags)
+        _count_deposited(context, deposited)
+
+
+def _count_deposited(context: ProjectContext, refs: Sequence[str]) -> None:
+    project = context.project.name
+    instances, size = context.ledger.studies.volume(refs)
+    tags = {"project": project}
+    stats.incr(_name("deposited", project, "instances"), instances, tags=tags)
+    stats.incr(_name("deposited", project, "bytes"), size, tags=tags)
 
 
 def count_failure(dag: str) -> None:
@@ -100,6 +142,10 @@ def send_gauges(context: ProjectContext) -> None:
         stats.gauge(
             _name("held", project, reason), number, tags={"project": project, "reason": reason}
         )
+    held = view.held_counts()
+    for what, number in (("studies", held.studies), ("files", held.files)):
+        tags = {"project": project, "what": what}
+        stats.gauge(_name("held_total", project, what), number, tags=tags)
     instances = view.instances().get(project, 0)
     stats.gauge(_name("instances", project), instances, tags={"project": project})
     away = {one["zone"] for one in report.away}

@@ -8,6 +8,7 @@ in every process, through the distribution's entry point ``airflow.policy``.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from airflow.policies import hookimpl
@@ -55,6 +56,8 @@ def _redact_audit_entries(
 def task_instance_mutation_hook(task_instance: Any, dag_run: Any) -> None:
     """Put a task of pacsgrid into its pool, and create the pool if it does not exist.
 
+    Tasks of a steward's request or of pushed studies go before those of nights and further waves.
+
     Parameters
     ----------
     task_instance
@@ -62,6 +65,9 @@ def task_instance_mutation_hook(task_instance: Any, dag_run: Any) -> None:
     dag_run
         Its run, whose conf names source and project.
     """
+    task_instance.priority_weight += extra_priority(
+        task_instance.dag_id, (dag_run and dag_run.conf) or {}
+    )
     pool = task_instance.pool or ""
     if not pool.startswith("pacsgrid_"):
         return
@@ -79,6 +85,20 @@ def task_instance_mutation_hook(task_instance: Any, dag_run: Any) -> None:
             type(error).__name__,
         )
         task_instance.pool = "default_pool"
+
+
+def extra_priority(dag: str, conf: Mapping[str, Any]) -> int:
+    """Return what is added to the priority weight of a run's tasks.
+
+    Parameters
+    ----------
+    dag
+        The DAG's id.
+    conf
+        The run's conf.
+    """
+    background = conf.get("ingest") or conf.get("pending")
+    return 100 if dag == "ingest_studies" and not background else 0
 
 
 def _params(task_instance: Any, dag_run: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ Heavy modules are imported inside the functions, because the DAG processor impor
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
@@ -108,40 +108,133 @@ def _queries(context: ProjectContext, params: Mapping[str, Any]) -> list[StudyQu
     ]
 
 
-def find_batches(params: Mapping[str, Any]) -> list[list[str]]:
-    """Find the studies that a run asks for.
+def find_wave(
+    params: Mapping[str, Any], run: str, is_over: Callable[[str], bool]
+) -> list[list[str]]:
+    """Find what a run asks for, and claim the run's wave of it.
 
     Parameters
     ----------
     params
         The run's parameters. With ``dry_run`` the numbers are logged and nothing is taken; with
-        ``pending`` the source is not asked.
+        ``pending`` the source is not asked, and with ``ingest`` an ingest goes on.
+    run
+        The run's id.
+    is_over
+        Whether another run of the DAG, given by its id, has ended or was deleted.
 
     Returns
     -------
     list of list of str
         Batches of the studies' references in the ledger.
     """
-    with project_context(params, "ingest_studies") as context:
-        from pacsgrid.pipeline import find_studies, preview_ingest
-        from pacsgrid.pipeline.sync import unfinished_studies
+    from airflow.configuration import conf
 
-        size = context.site.batch_size
-        if params.get("pending"):
-            return _batches(unfinished_studies(context, params["source"]), size)
-        queries = _queries(context, params)
+    most = conf.getint("core", "max_map_length", fallback=1024)
+    with project_context(params, "ingest_studies") as context:
+        from pacsgrid.pipeline import preview_ingest, waves
+
+        source = params["source"]
         if params.get("dry_run"):
-            preview = preview_ingest(context, params["source"], queries)
+            preview = preview_ingest(context, source, _queries(context, params))
             log.info("dry run, nothing is taken: %s", asdict(preview))
             return []
-        refs: dict[str, None] = {}
-        for query in queries:
-            refs |= dict.fromkeys(find_studies(context, params["source"], query))
-        return _batches(list(refs), size)
+        if back := waves.give_back(context.ledger, is_over):
+            log.info("%d studies of runs that are over can be taken again", back)
+        if not params.get("ingest"):
+            if params.get("pending"):
+                waves.begin_nightly(context, source)
+            else:
+                named = bool(params.get("selection"))
+                waves.ask(context, source, _queries(context, params), run, named)
+        return waves.hand_out(context, _ingest(params, run), run, most)
 
 
-def _batches(refs: Sequence[str], size: int) -> list[list[str]]:
-    return [list(refs[i : i + size]) for i in range(0, len(refs), size)]
+def _ingest(params: Mapping[str, Any], run: str) -> str:
+    """Return the id of the ingest that a run works off."""
+    from pacsgrid.pipeline import waves
+
+    if params.get("ingest"):
+        return str(params["ingest"])
+    if params.get("pending"):
+        return waves.nightly_id(params["project"], params["source"])
+    return waves.ingest_id(run)
+
+
+def home_answers(params: Mapping[str, Any]) -> bool:
+    """Return whether the home zone of a run's project answers; ask it now."""
+    with translated():
+        from pacsgrid.config import load_site
+        from pacsgrid.pipeline.waiting import unreachable_zones
+
+        site = load_site()
+        return not unreachable_zones(site, [site.project(params["project"]).home_zone])
+
+
+def next_wave(params: Mapping[str, Any], run: str, refs: Sequence[str]) -> tuple[str, str] | None:
+    """End a run's wave, and say whether another one follows.
+
+    Parameters
+    ----------
+    params
+        The run's parameters.
+    run
+        The run's id.
+    refs
+        The references of the studies that the run had.
+
+    Returns
+    -------
+    tuple of str, or None
+        Run id and ingest of the next wave; None if none is to follow.
+    """
+    if params.get("dry_run"):
+        return None
+    with project_context(params, "ingest_studies.next_wave") as context:
+        from pacsgrid.pipeline import waves
+
+        name = _ingest(params, run)
+        number = waves.end_wave(context, name, run, refs)
+        return (waves.next_run_id(name, number), name) if number else None
+
+
+def stalled_ingests(is_over: Callable[[str], bool]) -> list[dict[str, str]]:
+    """Return the conf of a run for each ingest that should go on and has no run any more.
+
+    Parameters
+    ----------
+    is_over
+        Whether a run of `ingest_studies`, given by its id, has ended or was deleted.
+    """
+    with translated():
+        from pacsgrid.config import load_site
+        from pacsgrid.ledger import Ledger
+        from pacsgrid.pipeline import waves
+
+        site = load_site()
+        ledger = Ledger(site.ledger_dsn, "continue_ingests")
+        waves.give_back(ledger, is_over)
+        return [
+            {"source": one.source, "project": one.project, "ingest": one.id}
+            for one in ledger.ingests.to_continue(waves.QUIET)
+            if one.project in site.projects and one.source in site.sources
+        ]
+
+
+def pending_elsewhere() -> list[dict[str, Any]]:
+    """Return the conf of a run for each source with pending studies that no night asks."""
+    with translated():
+        from pacsgrid.config import load_site, site_names
+        from pacsgrid.ledger import Ledger
+
+        site, asked = load_site(), {(project, source) for source, project in site_names().nightly}
+        return [
+            {"source": source, "project": project, "pending": True}
+            for project, source in Ledger(site.ledger_dsn).worklist.sources_with_work()
+            if (project, source) not in asked
+            and project in site.projects
+            and source in site.sources
+        ]
 
 
 def announced_pairs(extras: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
@@ -150,13 +243,11 @@ def announced_pairs(extras: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]
     return [{"source": s, "project": p} for s, p in sorted(pairs) if s and p]
 
 
-def do_step(name: str, params: Mapping[str, Any], refs: Sequence[str]) -> list[str]:
-    """Run one step of the pipeline over a batch.
+def take_batch(params: Mapping[str, Any], refs: Sequence[str]) -> list[str]:
+    """Retrieve, anonymise and deposit a batch on this machine.
 
     Parameters
     ----------
-    name
-        The step, such as ``retrieve``.
     params
         The run's parameters.
     refs
@@ -165,17 +256,17 @@ def do_step(name: str, params: Mapping[str, Any], refs: Sequence[str]) -> list[s
     Returns
     -------
     list of str
-        References of the studies that go on to the next step.
+        References of the studies that are deposited.
     """
-    with project_context(params, f"ingest_studies.{name}") as context:
-        from pacsgrid.pipeline import run_step
+    with project_context(params, "ingest_studies.take") as context:
+        from pacsgrid.pipeline.take import take
 
-        with metrics.step(context, name, refs):
-            return run_step(context, name, refs).refs
+        with metrics.taking(context) as observe:
+            return take(context, refs, observe).refs
 
 
-def do_settle(params: Mapping[str, Any], refs: Sequence[str]) -> int:
-    """Remove what verified studies left in staging and outbox.
+def prove_batch(params: Mapping[str, Any], refs: Sequence[str]) -> int:
+    """Replicate and verify a batch, and remove what verified studies left on this machine.
 
     Parameters
     ----------
@@ -189,18 +280,26 @@ def do_settle(params: Mapping[str, Any], refs: Sequence[str]) -> int:
     int
         How many studies were verified.
     """
-    with project_context(params, "ingest_studies.settle") as context:
-        from pacsgrid.pipeline import clear_work_folders
+    with project_context(params, "ingest_studies.prove") as context:
+        from pacsgrid.pipeline import clear_work_folders, run_step
 
+        for name in ("replicate", "verify"):
+            with metrics.step(context, name, refs):
+                refs = run_step(context, name, refs).refs
         return clear_work_folders(context, refs)
 
 
-def report(params: Mapping[str, Any]) -> dict[str, int]:
-    """Return the number of the project's studies in each state, and log what is held."""
+def report(params: Mapping[str, Any], refs: Sequence[str]) -> dict[str, int]:
+    """Return the number of a run's studies in each state, and log which of them are held.
+
+    Parameters
+    ----------
+    params
+        The run's parameters.
+    refs
+        The references of the studies that the run had.
+    """
     with project_context(params, "ingest_studies.report") as context:
-        summary = context.ledger.studies.count_by_state(params["project"])
-        for state, count in summary.items():
-            log.info("%d studies %s", count, state)
-        for row in context.ledger.held.queue(params["project"]):
-            log.warning("held: %s: %s: %s", row.ref, row.code, row.detail)
-        return summary
+        from pacsgrid.pipeline.waves import count_run
+
+        return count_run(context, refs)

@@ -63,19 +63,19 @@ def run_cohort(given: argparse.Namespace) -> int:
     from pacsgrid.config import load_site
     from pacsgrid.grid.search import Criterion
     from pacsgrid.pipeline import ProjectContext
-    from pacsgrid.pipeline.release import release_cohort, select_cohort, summarise_cohort
+    from pacsgrid.pipeline.release import count_cohort, release_cohort, select_cohort
 
     criteria = [Criterion.parse(text) for text in given.criteria]
     listed = _listed(given.list)
     with ProjectContext(load_site(), given.project, "cohort") as context:
-        members = select_cohort(context, criteria, listed, listed)
-        seen = summarise_cohort(members)
+        seen = count_cohort(context, criteria, listed, listed)
         print(
             f"{seen.subjects} subjects, {seen.studies} studies, {seen.instances} instances, "
             f"{seen.bytes:,} bytes; instances by modality: "
             + (", ".join(f"{name} {count}" for name, count in seen.modalities.items()) or "none")
         )
         if given.release:
+            members = select_cohort(context, criteria, listed, listed)
             print(release_cohort(context, given.release, members, given.title))
     return 0
 

@@ -50,6 +50,7 @@ class Command:
 
 
 COMMANDS = (
+    Command("backfill", "show, pause or resume the ingests of a project", "backfill"),
     Command("backup", "back up the ledger, other databases and the sealed keys", "backup"),
     Command("cohort", "count a cohort, or release it", "cohort"),
     Command("completion", "print the completion script of a shell", "completion", extra=""),
@@ -64,7 +65,9 @@ COMMANDS = (
     Command("remove-partner", "stop copying a project to a partner zone", "federation"),
     Command("report", "print the state of a project's replicas as JSON", "maintain"),
     Command("restore", "restore a backup", "backup"),
+    Command("risk", "report what may still identify somebody in a project", "risk"),
     Command("roles", "create or update the roles of Airflow's users", "roles"),
+    Command("sample", "draw instances at random for people to check", "risk"),
     Command("search", "list collections by their metadata (AVUs)", "fetch", extra=""),
     Command("share", "let users read a project in all its zones", "federation"),
     Command("ticket", "issue or revoke time-limited read access", "federation"),

@@ -68,7 +68,7 @@ def add_deid(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--processes",
-        type=int,
+        type=_processes,
         default=0,
         metavar="N",
         help="parallel processes (default: one per core)",
@@ -83,6 +83,13 @@ def add_deid(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="show one file before and after on this terminal (default: write)",
     )
+
+
+def _processes(text: str) -> int:
+    number = int(text) if text.isdecimal() else -1
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of processes, 0 or more")
+    return number
 
 
 @dataclass(frozen=True)

@@ -179,6 +179,12 @@ class GatewaySettings(ServiceSection):
         gt=0,
         description="How old the index may be before the zones are asked, in seconds.",
     )
+    reconcile_hours: float = Field(
+        default=24.0,
+        gt=0,
+        description="How often every study of the index is compared with the zones, in hours. In "
+        "between only what changed there is read.",
+    )
     access_seconds: float = Field(
         default=15.0,
         gt=0,

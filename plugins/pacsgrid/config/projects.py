@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from datetime import date
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -88,6 +89,16 @@ class ProjectSection(Section):
     )
     nightly_from: date | None = Field(
         default=None, description="The first study date that the nightly synchronisation asks for."
+    )
+    nightly_days: int = Field(
+        default=366,
+        ge=1,
+        description="How many days that were never asked for are asked for in one night. The late "
+        "days come on top.",
+    )
+    order: Literal["newest", "oldest"] = Field(
+        default="newest",
+        description="Which studies are taken first, by study date: the `newest` or the `oldest`.",
     )
 
 

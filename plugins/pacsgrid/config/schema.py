@@ -15,6 +15,7 @@ from pacsgrid.config.gateway import GatewaySettings
 from pacsgrid.config.projects import ProjectSection
 from pacsgrid.config.receiver import ReceiverSection
 from pacsgrid.config.sources import SourceSection
+from pacsgrid.config.waves import WaveSection
 from pacsgrid.config.zones import ZoneSection
 from pacsgrid.errors import ConfigError
 from pacsgrid.validation import describe_errors
@@ -70,6 +71,15 @@ class SiteFile(Section):
         le=1000,
         description="How many studies one Airflow task handles. A task costs seconds of its own, "
         "and its studies wait for each other.",
+    )
+    staging_gb: float = Field(
+        default=0,
+        ge=0,
+        description="How many GB (10^9 bytes) `staging` and `outbox` may hold together on each "
+        "machine. Retrieval waits while they hold so much. 0 for no limit.",
+    )
+    wave: WaveSection = Field(
+        default=WaveSection(), description="How much one run of `ingest_studies` takes."
     )
     sources: dict[str, SourceSection] = Field(description="Where studies come from, by name.")
     zones: dict[str, ZoneSection] = Field(

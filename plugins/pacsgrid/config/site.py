@@ -17,6 +17,7 @@ from pacsgrid.config.receiver import ReceiverSettings, resolve_receiver
 from pacsgrid.config.schema import SiteFile, read_file
 from pacsgrid.config.secrets import read_key
 from pacsgrid.config.sources import SourceSettings, resolve_source
+from pacsgrid.config.waves import WaveSection
 from pacsgrid.config.zones import ZoneSettings, resolve_zone
 from pacsgrid.errors import ConfigError
 
@@ -39,6 +40,12 @@ class Site:
         The key that encrypts the vault.
     batch_size
         How many studies one Airflow task handles.
+    staging_bytes
+        How many bytes staging and outbox may hold together on each machine; 0 for no limit.
+    wave
+        How much one run of ``ingest_studies`` takes.
+    time_zone
+        IANA name of the site's time zone.
     sources, zones, projects
         Settings by name. Those that name an Airflow connection look it up at first use.
     receiver, gateway
@@ -56,6 +63,9 @@ class Site:
     projects: dict[str, ProjectSettings]
     receiver: ReceiverSettings | None = None
     gateway: GatewaySettings | None = None
+    staging_bytes: int = 0
+    wave: WaveSection = field(default_factory=WaveSection)
+    time_zone: str = "Europe/Prague"
 
     def source(self, name: str) -> SourceSettings:
         """Return a source by name; raises ConfigError listing those there are."""
@@ -101,6 +111,9 @@ def load_site(path: str | os.PathLike[str] | None = None) -> Site:
         ledger_dsn=_ledger_dsn(file, site),
         vault_key=read_key(f"{file}: vault_key_file", site.vault_key_file),
         batch_size=site.batch_size,
+        staging_bytes=round(site.staging_gb * 1e9),
+        wave=site.wave,
+        time_zone=site.time_zone,
         sources=DeferredSettings(
             {
                 n: defer(s.connection, partial(resolve_source, f"{file}: sources.{n}", n, s, state))

@@ -20,6 +20,30 @@ Retrieve = Literal["get", "move", "web"]
 _HOURS = re.compile(r"([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d")
 
 
+class NightBudget(Section):
+    """A source's `night`: how much of it nightly synchronisation and backfills may take a night.
+
+    A night is counted from noon to noon in the site's time zone. What is named, pushed or fits
+    into one wave is taken at any time.
+    """
+
+    hours: float = Field(
+        default=0,
+        ge=0,
+        le=24,
+        description="How many hours after the night's first wave the last one may start; 0 for no "
+        "limit.",
+    )
+    studies: int = Field(
+        default=0, ge=0, description="How many studies are taken in a night; 0 for no limit."
+    )
+    gigabytes: float = Field(
+        default=0,
+        ge=0,
+        description="How many gigabytes (10^9 bytes) are taken in a night; 0 for no limit.",
+    )
+
+
 class SourceSection(Section):
     """One entry of `sources`: a PACS, or a folder, that studies come from."""
 
@@ -138,6 +162,10 @@ class SourceSection(Section):
         default="",
         description="When the PACS may be asked, in local time, such as `20:00-06:00`. By default "
         "at any time.",
+    )
+    night: NightBudget = Field(
+        default=NightBudget(),
+        description="How much nightly synchronisation and backfills may take of it in one night.",
     )
     failures: int = Field(
         default=5,

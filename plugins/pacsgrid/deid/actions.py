@@ -19,6 +19,7 @@ from pydicom.valuerep import VR
 
 from ..errors import HeldError
 from ..uids import is_uid
+from .acquisition import clean_value, elements
 from .attribute_types import attribute_type
 from .binary_identity import holds_identity
 from .characteristics import bin_measured_age, bin_value
@@ -30,7 +31,7 @@ from .identifiers import StudyIdentifiers
 from .native_pixels import size_unknown_error
 from .patient import patient_key
 from .pixel_location import pixel_layout
-from .private_elements import safe_elements
+from .private_elements import SafeElement, safe_elements
 from .profile import Profile
 from .pseudonyms import Pseudonyms
 from .rules import TEXT, TIMES, action_for, content_actions
@@ -221,7 +222,8 @@ def clean_dataset(
     """
     named = (lambda _text: "") if strict else _short_text_cleaner(context)
     clean_code(ds, context.pseudonyms, named, context.is_local_scheme)
-    private = safe_elements(ds, context.profile.safe_private)
+    acquisition = elements() if "acquisition" in context.profile.options else {}
+    private = safe_elements(ds, context.profile.safe_private, acquisition)
     # Before cleaning changes the name of the concept.
     content = content_actions(ds, context.profile) if sequence in CONTENT_SEQUENCES else {}
     for tag in list(ds.keys()):
@@ -266,11 +268,22 @@ def _short_text_cleaner(context: ActionContext) -> Callable[[str], str]:
     return lambda text: context.clean_text(0, text, "LO")
 
 
-def _clean_private_element(ds: Dataset, tag: int, vr: str, context: ActionContext) -> None:
+def _clean_private_element(
+    ds: Dataset, tag: int, safe: SafeElement, context: ActionContext
+) -> None:
     """Clean the value of a private element that the profile calls safe."""
-    element = ds.get_item(tag)
+    element, vr = ds.get_item(tag), safe.vr
     if isinstance(element, RawDataElement) and vr != element.VR:
-        ds._dict[tag] = element._replace(VR=vr)  # type: ignore[index]
+        # UN of a defined length holds little endian; a sequence in it has implicit VRs (PS3.5
+        # 6.2.2).
+        implicit = element.is_implicit_VR or (element.VR == "UN" and vr == "SQ")
+        ds._dict[tag] = element._replace(VR=vr, is_implicit_VR=implicit)  # type: ignore[index]
+    if safe.acquisition is not None and vr != "SQ":
+        if clean_value(ds, tag, safe.acquisition, context.identifiers):
+            return
+        if not safe.trusted:
+            del ds[tag]
+            return
     if vr == "SQ":
         for item in ds[tag].value or []:
             clean_dataset(item, context, "private")

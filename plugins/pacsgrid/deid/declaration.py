@@ -19,6 +19,7 @@ _OPTION_CODES = {
     "descriptors": ("113105", "Clean Descriptors Option"),
     "structured": ("113104", "Clean Structured Content Option"),
     "private": ("113111", "Retain Safe Private Option"),
+    "acquisition": ("113111", "Retain Safe Private Option"),
     "graphics": ("113103", "Clean Graphics Option"),
 }
 
@@ -38,7 +39,8 @@ def declare_deidentification(ds: Any, context: ActionContext) -> None:
     ds.PatientIdentityRemoved = "YES"
     ds.DeidentificationMethod = f"pacsgrid {profile.name} {profile.hash[:16]}"
     codes = [("113100", "Basic Application Confidentiality Profile")]
-    codes += [_OPTION_CODES[option] for option in sorted(profile.options)]
+    # Two options share a code; each code stands once.
+    codes += dict.fromkeys(_OPTION_CODES[option] for option in sorted(profile.options))
     ds.DeidentificationMethodCodeSequence = Sequence(_code(*code) for code in codes)
     ds.LongitudinalTemporalInformationModified = (
         "UNMODIFIED"

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property, reduce
 from multiprocessing import connection
@@ -27,6 +28,7 @@ from ..model import AnonymisedInstance
 from .anonymise import Anonymiser
 from .atomic_batch import AtomicBatch
 from .check import Checker, Counts, Identity, References, ScannedHeader, scan
+from .core_slots import CoreSlots
 from .duplicates import DuplicateInstances
 from .identifiers import StudyIdentifiers, collect_identifiers
 from .profile import Profile
@@ -154,6 +156,7 @@ class ProcessedFiles:
 class _Settings:
     pseudonyms: Pseudonyms
     profile: Profile
+    cores: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -226,10 +229,18 @@ class StudyProcessor:
         What is removed, replaced and kept.
     processes
         Largest number of worker processes; 0 for one per core that this process may use.
+    cores
+        Folder in which all processors of this machine share its cores; None to share nothing.
     """
 
-    def __init__(self, pseudonyms: Pseudonyms, profile: Profile, processes: int = 0) -> None:
-        self._settings = _Settings(pseudonyms, profile)
+    def __init__(
+        self,
+        pseudonyms: Pseudonyms,
+        profile: Profile,
+        processes: int = 0,
+        cores: Path | None = None,
+    ) -> None:
+        self._settings = _Settings(pseudonyms, profile, cores)
         self._processes = processes or len(os.sched_getaffinity(0))
         self._pool: ProcessPoolExecutor | None = None
         self._expected = 0.0
@@ -379,7 +390,8 @@ class StudyProcessor:
         while local_queue:
             future, task = local_queue.popleft()
             if future.set_running_or_notify_cancel():
-                future.set_result(_process_files(self._settings, *task))
+                with _one_core(self._settings):
+                    future.set_result(_process_files(self._settings, *task))
                 return [future]
         done = wait(running, return_when=FIRST_COMPLETED).done
         return [future for future in running if future in done]
@@ -475,14 +487,16 @@ class StudyProcessor:
     ) -> Iterator[dict[str, StudyHeaders]]:
         if self._pool is None:
             for (files,) in tasks:
-                yield _read_headers(self._settings, files)
+                with _one_core(self._settings):
+                    known = _read_headers(self._settings, files)
+                yield known
             return
         futures = [self._submit(_read_headers, task) for task in tasks]
         for future, (files,) in zip(futures, tasks, strict=True):
             if not isinstance(future.exception(), BrokenProcessPool):
                 yield future.result()
-            elif (known := self._run_isolated(_read_headers, (files,))) is not None:
-                yield known
+            elif (isolated := self._run_isolated(_read_headers, (files,))) is not None:
+                yield isolated
             else:
                 # A file that kills its process is in no group; processing it tells why.
                 yield from filter(
@@ -533,7 +547,13 @@ def _exit_with_parent(sentinel: int) -> None:
 
 
 def _run_in_worker(work: Callable[..., _R], task: tuple[object, ...]) -> _R:
-    return work(_settings, *task)
+    assert _settings is not None
+    with _one_core(_settings):
+        return work(_settings, *task)
+
+
+def _one_core(settings: _Settings) -> AbstractContextManager[None]:
+    return CoreSlots(settings.cores).one() if settings.cores else nullcontext()
 
 
 def _read_headers(settings: _Settings, files: Sequence[Path]) -> dict[str, StudyHeaders]:

@@ -18,7 +18,8 @@ from ..validation import StrictModel, describe_errors
 from .pixel.settings import PixelSettings
 from .safe_private import same_creator, standard_list
 
-OPTIONS = frozenset(
+# The options of PS3.15 Table E.1-1, and one of pacsgrid's own.
+_STANDARD_OPTIONS = frozenset(
     {
         "uids",
         "device",
@@ -32,6 +33,7 @@ OPTIONS = frozenset(
         "graphics",
     }
 )
+OPTIONS = _STANDARD_OPTIONS | {"acquisition"}
 # The files that a profile's meaning rests on; its hash covers them.
 _TABLES = (
     "table.csv",
@@ -41,6 +43,8 @@ _TABLES = (
     "terms.txt",
     "defined_terms.txt",
 )
+# Those of the option `acquisition`.
+_ACQUISITION_TABLES = ("elements.csv", "fields.csv", "words.csv")
 # An empty value of these keys is the same as none.
 _LISTS = frozenset({"options", "overrides", "safe_private", "held_modalities", "bins"})
 
@@ -135,7 +139,8 @@ class _Common(StrictModel):
         description="Options of PS3.15 Table E.1-1: `uids`, `device`, `institution`, `patient` "
         "(retain them), `full` or `modified` (dates retained, or shifted), `descriptors`, "
         "`structured`, `graphics` (clean them), `private` (retain the elements of Table "
-        "E.3.10-1). Without any, the Basic Profile applies.",
+        "E.3.10-1), `acquisition` (retain private elements that carry the physics of an "
+        "acquisition, by value). Without any, the Basic Profile applies.",
     )
     held_modalities: frozenset[str] = Field(
         default=frozenset(),
@@ -175,7 +180,7 @@ class _Common(StrictModel):
         if unknown := options - OPTIONS:
             raise ValueError(
                 f"there is no option {', '.join(sorted(unknown))}; known are: "
-                f"{', '.join(sorted(OPTIONS))}"
+                f"{', '.join(sorted(_STANDARD_OPTIONS))}, acquisition"
             )
         if {"full", "modified"} <= options:
             raise ValueError("full and modified exclude each other; remove one")
@@ -286,14 +291,18 @@ def _resolve(written: ProfileFile, raw: dict[str, Any]) -> Profile:
     common = {key: getattr(written, key) for key in _Common.model_fields}
     return Profile(
         **common,
-        hash=_hash(raw),
+        hash=_hash(raw, "acquisition" in written.options),
         overrides={entry.number(): entry.action for entry in written.overrides},
         safe_private=frozenset(private),
     )
 
 
-def _hash(raw: dict[str, Any]) -> str:
+def _hash(raw: dict[str, Any], acquisition: bool) -> str:
     # Stored in ledgers and manifests: the same profile must give the same hash for ever.
-    tables = b"".join(Path(__file__).with_name(table).read_bytes() for table in _TABLES)
+    here = Path(__file__).parent
+    paths = [here / table for table in _TABLES]
+    if acquisition:
+        paths += [here / "acquisition" / table for table in _ACQUISITION_TABLES]
+    tables = b"".join(path.read_bytes() for path in paths)
     source = json.dumps(raw, sort_keys=True, default=str).encode()
     return hashlib.sha256(source + b"\0" + tables).hexdigest()

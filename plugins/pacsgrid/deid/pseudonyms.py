@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+from datetime import datetime
 
 _VERSION = b"pacsgrid/deid/1"
 
@@ -59,6 +60,27 @@ class Pseudonyms:
         """Return the patient's date shift, from -1 to -365 whole days."""
         mac = self._mac("shift", patient_id.strip(" \0"))
         return -1 - int.from_bytes(mac[:8], "big") % 365
+
+    def order_of_date(self, date: str) -> int:
+        """Return a number that orders studies by their date and does not tell the date.
+
+        It is the day's number plus a secret of the project.
+
+        Parameters
+        ----------
+        date
+            ``YYYYMMDD``.
+
+        Returns
+        -------
+        int
+            The number; 0 if this is no date.
+        """
+        try:
+            day = datetime.strptime(date, "%Y%m%d").toordinal()
+        except ValueError:
+            return 0
+        return day + int.from_bytes(self._mac("order", "")[:4], "big") % 1_000_000_000
 
     def patient(self, kind: str, value: str) -> str:
         """Hash a value that tells patients apart, to compare it within the project.

@@ -7,11 +7,13 @@ import signal
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 from pacsgrid.embedded.sample_data import make_samples
 from pacsgrid.embedded.stack import COPIES, STEWARD, Stack
 from pacsgrid.grid import study_collection
+from pacsgrid.ledger import HeldRecord
 from pacsgrid.model import StudyState
 from pacsgrid.pipeline import ProjectContext
 
@@ -52,6 +54,31 @@ def main() -> int:
         return 0 if options.keep else 130
 
 
+def held_lines(held: Sequence[HeldRecord]) -> list[str]:
+    """Describe what is held: studies and files counted apart, and one line for each reason."""
+    whole = {item.ref for item in held if item.whole}
+    files = [item for item in held if not item.whole]
+    of_studies = len({item.ref for item in files})
+    lines = [
+        f"held: {_plural(len(whole), 'whole study', 'whole studies')}, and "
+        f"{_plural(len(files), 'file', 'files')} of {_plural(of_studies, 'study', 'studies')}"
+    ]
+    reasons: dict[str, list[HeldRecord]] = defaultdict(list)
+    for item in held:
+        reasons[item.code].append(item)
+    for code, items in sorted(reasons.items()):
+        studies = sum(item.whole for item in items)
+        parts = [_plural(studies, "whole study", "whole studies")] if studies else []
+        if studies < len(items):
+            parts.append(_plural(len(items) - studies, "file", "files"))
+        lines.append(f"  {code}: {', '.join(parts)}; {items[0].detail}")
+    return lines
+
+
+def _plural(number: int, one: str, more: str) -> str:
+    return f"{number} {one if number == 1 else more}"
+
+
 def _report(stack: Stack) -> bool:
     with ProjectContext(stack.site, "demo", actor="demo") as context:
         studies = context.ledger.studies.find("demo")
@@ -82,9 +109,7 @@ def _report(stack: Stack) -> bool:
         verified = sum(study.state is StudyState.VERIFIED for study in studies)
         print(f"\n{verified} of {len(studies)} studies verified; ", end="")
         print(f"{proven} of {instances} instances proven in both zones")
-        print(f"held: {len(held)}")
-        for item in held:
-            print(f"  {item.ref}  {item.code}: {item.detail}")
+        print("\n".join(held_lines(held)))
         waiting = [s for s in studies if s.state not in (StudyState.VERIFIED, StudyState.HELD)]
     settings = stack.site.zone("brno")
     secret = stack.dir / "zone.password"

@@ -63,11 +63,17 @@ class Gateway:
         self._stop = threading.Event()
         self._refresher: threading.Thread | None = None
 
-    def refresh(self) -> int:
+    def refresh(self, everything: bool = True) -> int:
         """Bring the index up to date.
 
         Entries of an unreachable zone stay as they are. While another process refreshes, this
         waits for it and then looks again, which costs little.
+
+        Parameters
+        ----------
+        everything
+            Whether to compare every study with the zones, not only what changed since the last
+            refresh. A zone that was not compared for `reconcile_hours` is compared anyway.
 
         Returns
         -------
@@ -82,7 +88,10 @@ class Gateway:
             for zone, served_zone in self.zone_pool.open():
                 try:
                     changed += self.zone_pool.run(
-                        zone, partial(self._refresh, projects=served_zone.projects)
+                        zone,
+                        partial(
+                            self._refresh, projects=served_zone.projects, everything=everything
+                        ),
                     )
                 except PacsgridError as error:
                     away = True
@@ -91,12 +100,14 @@ class Gateway:
                 self.index.mark_complete()
                 self._whole = True
             if changed:
-                self.cache.keep_only(self.index.forget_metadata())
+                self.index.forget_metadata()
+                self.cache.keep_only(self.index.known)
         return changed
 
-    def _refresh(self, zone: Zone, projects: Sequence[str]) -> int:
+    def _refresh(self, zone: Zone, projects: Sequence[str], everything: bool) -> int:
+        interval = 0.0 if everything else self.settings.reconcile_hours * 3600
         return sum(
-            refresh(self.index, zone, project, self._withdrawn.get(project, frozenset()))
+            refresh(self.index, zone, project, self._withdrawn.get(project, frozenset()), interval)
             for project in projects
         )
 
@@ -132,7 +143,7 @@ class Gateway:
     def _refresh_until_closed(self) -> None:
         while not self._stop.is_set():
             try:
-                if changed := self.refresh():
+                if changed := self.refresh(everything=False):
                     log.info("index refreshed: %d study copies changed", changed)
             except Exception as error:  # the next refresh may succeed, and queries go on
                 log.error("index refresh failed: %s", type(error).__name__)
@@ -153,7 +164,9 @@ class Gateway:
             raise ZoneUnavailableError("the gateway's index is being built; try again later")
         return self.access.read_access(user)
 
-    def find(self, user: str, level: QueryLevel, keys: Mapping[str, str]) -> Iterator[Match]:
+    def find(
+        self, user: str, level: QueryLevel, keys: Mapping[str, str], skip: int = 0
+    ) -> Iterator[Match]:
         """Yield the matches that a user may read; see `queries.find`.
 
         Parameters
@@ -164,13 +177,15 @@ class Gateway:
             Query/Retrieve Level (0008,0052).
         keys
             Values to match, by tag in 8 hex digits.
+        skip
+            How many matches to leave out at the beginning.
 
         Yields
         ------
         Match
             In an order that stays the same.
         """
-        return find(self.index, self.read_access(user), level, keys)
+        return find(self.index, self.read_access(user), level, keys, skip)
 
     def instances(
         self, user: str, study: str, series: str = "", sop: str = ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -82,8 +82,14 @@ class FileCache:
                 path.unlink(missing_ok=True)
                 total -= size
 
-    def keep_only(self, known: Collection[str]) -> None:
-        """Remove the files of objects that no zone holds any more."""
-        for path in list(self._folder.iterdir()):
-            if not path.name.startswith(".") and path.name not in known:
-                path.unlink(missing_ok=True)
+    def keep_only(self, known: Callable[[Collection[str]], Collection[str]]) -> None:
+        """Remove the files of objects that no zone holds any more.
+
+        Parameters
+        ----------
+        known
+            Returns those of some checksums that an object has.
+        """
+        names = [path.name for path in self._folder.iterdir() if not path.name.startswith(".")]
+        for name in set(names) - set(known(names)):
+            (self._folder / name).unlink(missing_ok=True)

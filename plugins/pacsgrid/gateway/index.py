@@ -11,28 +11,32 @@ import json
 import os
 import re
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from pacsgrid.errors import ConfigError
+from pacsgrid.gateway import terms
 from pacsgrid.grid.fetch import StoredObject
 from pacsgrid.pipeline.dicom_json import Json, make_portable
 from pacsgrid.pipeline.manifest import Manifest, ManifestEntry
 from pacsgrid.uids import is_uid
 
-# 2: attributes and headers in JSON that every parser accepts.
-VERSION = 2
+# 3: an inverted index of attributes, and how far each zone was read.
+VERSION = 3
 # SQLite's application_id of an index that has been filled completely once.
 _WHOLE = 0x70616373
 _BUSY_SECONDS = 30.0
-_SCHEMA = """
+_SCHEMA = f"""
 CREATE TABLE zone (bit INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 CREATE TABLE study (
     id INTEGER PRIMARY KEY, project TEXT NOT NULL, subject TEXT NOT NULL, uid TEXT NOT NULL,
-    patient_id TEXT NOT NULL, date TEXT NOT NULL, attributes TEXT NOT NULL,
+    patient_id TEXT NOT NULL, date TEXT NOT NULL,
     UNIQUE (project, subject, uid));
+-- Apart from the table above, which is read to skip answers.
+CREATE TABLE study_text (id INTEGER PRIMARY KEY REFERENCES study ON DELETE CASCADE,
+    attributes TEXT NOT NULL);
 CREATE INDEX study_uid ON study (uid);
 CREATE INDEX study_patient ON study (patient_id);
 CREATE INDEX study_date ON study (date);
@@ -53,6 +57,11 @@ CREATE TABLE tally (
     series INTEGER NOT NULL REFERENCES series ON DELETE CASCADE, zones INTEGER NOT NULL,
     sop_class TEXT NOT NULL, number INTEGER NOT NULL, PRIMARY KEY (series, zones, sop_class));
 CREATE TABLE metadata (sha256 TEXT PRIMARY KEY, content BLOB NOT NULL);
+CREATE INDEX instance_sha256 ON instance (sha256);
+CREATE TABLE progress (
+    zone INTEGER NOT NULL, project TEXT NOT NULL, through REAL NOT NULL, reconciled REAL NOT NULL,
+    PRIMARY KEY (zone, project));
+{terms.SCHEMA}
 """
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _DATE, _PATIENT, _CLASS = "00080020", "00100020", "00080016"
@@ -197,6 +206,84 @@ class Index:
             )
             return {(s, u): StudyCopy(manifest, json.loads(o)) for s, u, manifest, o in rows}
 
+    def copy_of(self, bit: int, project: str, subject: str, uid: str) -> StudyCopy | None:
+        """Return a zone's copy of a study; None if it has none.
+
+        Parameters
+        ----------
+        bit
+            The zone's bit.
+        project, subject
+            The project's name and the subject's pseudonym.
+        uid
+            Study Instance UID.
+        """
+        with self.reading() as db:
+            row = db.execute(
+                "SELECT manifest, objects FROM copy JOIN study ON study = study.id"
+                " WHERE zone = ? AND project = ? AND subject = ? AND uid = ?",
+                (bit, project, subject, uid),
+            ).fetchone()
+        return None if row is None else StudyCopy(row[0], json.loads(row[1]))
+
+    def studies_of(self, bit: int, project: str, subject: str) -> list[str]:
+        """Return the UIDs of a subject's studies that a zone has.
+
+        Parameters
+        ----------
+        bit
+            The zone's bit.
+        project, subject
+            The project's name and the subject's pseudonym.
+        """
+        with self.reading() as db:
+            rows = db.execute(
+                "SELECT uid FROM study JOIN copy ON study = study.id"
+                " WHERE zone = ? AND project = ? AND subject = ?",
+                (bit, project, subject),
+            ).fetchall()
+        return [uid for (uid,) in rows]
+
+    def progress(self, bit: int, project: str) -> tuple[float, float]:
+        """Return up to when changes of a zone were read, and when all of it was compared.
+
+        Parameters
+        ----------
+        bit
+            The zone's bit.
+        project
+            The project's name.
+
+        Returns
+        -------
+        tuple of float
+            Seconds since the epoch; 0 for never.
+        """
+        with self.reading() as db:
+            row = db.execute(
+                "SELECT through, reconciled FROM progress WHERE zone = ? AND project = ?",
+                (bit, project),
+            ).fetchone()
+        return row or (0.0, 0.0)
+
+    def set_progress(self, bit: int, project: str, through: float, reconciled: float) -> None:
+        """Note up to when changes of a zone were read.
+
+        Parameters
+        ----------
+        bit
+            The zone's bit.
+        project
+            The project's name.
+        through, reconciled
+            As `progress` returns them.
+        """
+        with self._writing() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO progress VALUES (?, ?, ?, ?)",
+                (bit, project, through, reconciled),
+            )
+
     def put(
         self,
         bit: int,
@@ -222,6 +309,8 @@ class Index:
         """
         with self._writing() as db:
             study = self._study(db, manifest)
+            old = _attributes(db, study)
+            self._set_text(db, study, manifest)
             db.execute(
                 "INSERT OR REPLACE INTO copy VALUES (?, ?, ?, ?)",
                 (bit, study, copy.manifest, json.dumps(copy.objects, sort_keys=True)),
@@ -262,23 +351,30 @@ class Index:
                 )
             for key, _, _ in before.values():
                 db.execute("UPDATE instance SET zones = zones & ~? WHERE id = ?", (bit, key))
-            self._sweep(db, study)
+            self._sweep(db, study, old)
 
     def _study(self, db: sqlite3.Connection, manifest: Manifest) -> int:
         shared = make_portable(manifest.shared)
         date, patient = first(shared, _DATE), first(shared, _PATIENT) or manifest.subject
         db.execute(
-            "INSERT INTO study (project, subject, uid, patient_id, date, attributes)"
-            " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET patient_id = excluded.patient_id,"
-            " date = excluded.date, attributes = excluded.attributes"
-            " WHERE excluded.attributes <> '{}'",
-            (manifest.project, manifest.subject, manifest.study, patient, date, _text(shared)),
+            "INSERT INTO study (project, subject, uid, patient_id, date)"
+            " VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET patient_id = excluded.patient_id,"
+            " date = excluded.date WHERE ?",
+            (manifest.project, manifest.subject, manifest.study, patient, date, bool(shared)),
         )
         found = db.execute(
             "SELECT id FROM study WHERE project = ? AND subject = ? AND uid = ?",
             (manifest.project, manifest.subject, manifest.study),
         )
         return int(found.fetchone()[0])
+
+    @staticmethod
+    def _set_text(db: sqlite3.Connection, study: int, manifest: Manifest) -> None:
+        db.execute(
+            "INSERT INTO study_text VALUES (?, ?) ON CONFLICT DO UPDATE SET"
+            " attributes = excluded.attributes WHERE excluded.attributes <> '{}'",
+            (study, _text(manifest.shared)),
+        )
 
     def _series(self, db: sqlite3.Connection, study: int, manifest: Manifest) -> dict[str, int]:
         root = f"{manifest.project}/data/{manifest.subject}/{manifest.study}"
@@ -310,13 +406,14 @@ class Index:
             ).fetchone()
             if found is None:
                 return
+            old = _attributes(db, found[0])
             db.execute("DELETE FROM copy WHERE zone = ? AND study = ?", (bit, found[0]))
             db.execute(
                 "UPDATE instance SET zones = zones & ~? WHERE series IN"
                 " (SELECT id FROM series WHERE study = ?)",
                 (bit, found[0]),
             )
-            self._sweep(db, found[0])
+            self._sweep(db, found[0], old)
 
     def keep_only(self, served: Sequence[tuple[int, str]]) -> None:
         """Remove the copies of zones and projects that are no longer served."""
@@ -332,7 +429,7 @@ class Index:
             self.drop(*copy)
 
     @staticmethod
-    def _sweep(db: sqlite3.Connection, study: int) -> None:
+    def _sweep(db: sqlite3.Connection, study: int, old: list[Json]) -> None:
         """Remove the parts of a study that no zone holds any more, and count the rest."""
         mine = "(SELECT id FROM series WHERE study = ?)"
         db.execute(f"DELETE FROM instance WHERE zones = 0 AND series IN {mine}", (study,))
@@ -353,6 +450,7 @@ class Index:
             f" FROM instance WHERE series IN {mine} GROUP BY 1, 2, 3",
             (study,),
         )
+        terms.replace_terms(db, study, old, _attributes(db, study))
 
     # -- cached headers --------------------------------------------------------------------
 
@@ -368,11 +466,41 @@ class Index:
         with self._writing() as db:
             db.executemany("INSERT OR REPLACE INTO metadata VALUES (?, ?)", kept.items())
 
-    def forget_metadata(self) -> set[str]:
-        """Drop cached headers of objects that are gone; return the checksums that remain."""
+    def forget_metadata(self) -> None:
+        """Drop cached headers of objects that are gone."""
         with self._writing() as db:
-            db.execute("DELETE FROM metadata WHERE sha256 NOT IN (SELECT sha256 FROM instance)")
-            return {sha256 for (sha256,) in db.execute("SELECT sha256 FROM instance")}
+            db.execute(
+                "DELETE FROM metadata WHERE NOT EXISTS"
+                " (SELECT 1 FROM instance WHERE instance.sha256 = metadata.sha256)"
+            )
+
+    def known(self, checksums: Iterable[str]) -> set[str]:
+        """Return those of some checksums that an object in the index has."""
+        with self.reading() as db:
+            return {
+                sha256
+                for sha256 in checksums
+                if db.execute("SELECT 1 FROM instance WHERE sha256 = ?", (sha256,)).fetchone()
+            }
+
+
+def _attributes(db: sqlite3.Connection, study: int) -> list[Json]:
+    """Return the attributes that a study's terms are made of: its own and those of its series."""
+    found: list[Json] = []
+    for (text,) in db.execute("SELECT attributes FROM study_text WHERE id = ?", (study,)):
+        found.append(json.loads(text))
+    for (text,) in db.execute("SELECT attributes FROM series WHERE study = ?", (study,)):
+        found.append(json.loads(text))
+    classes = [
+        name
+        for (name,) in db.execute(
+            "SELECT DISTINCT sop_class FROM tally WHERE series IN"
+            " (SELECT id FROM series WHERE study = ?)",
+            (study,),
+        )
+    ]
+    found.append({_CLASS: {"vr": "UI", "Value": classes}})
+    return found
 
 
 def _named(entry: ManifestEntry) -> bool:

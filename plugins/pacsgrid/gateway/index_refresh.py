@@ -1,17 +1,21 @@
 """Refresh the index: read again what changed in a zone, and nothing else.
 
-Two catalog queries for each zone and project find changes: the manifests' checksums, and the
-number of good replicas in each series.
+Three catalog queries for each zone and project find the collections in which something changed
+since the last refresh. Now and then every study is compared: the manifests' checksums, and the
+number of good replicas in each series. That finds what a catalog does not date, such as an object
+that was removed. Nobody is shown it meanwhile, since rights are asked for separately.
 """
 
 from __future__ import annotations
 
 import logging
 import sqlite3
+import time
 import zlib
 from collections.abc import Collection as Some
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from io import BytesIO
 
 from irods.column import Like
@@ -33,6 +37,8 @@ from pacsgrid.uids import is_name, is_uid
 log = logging.getLogger(__name__)
 
 _HEAD = 256 << 10
+# The clocks of a zone and of this machine may differ by this much, in seconds.
+_MARGIN = 120.0
 
 
 @dataclass(frozen=True)
@@ -43,7 +49,13 @@ class _There:
     objects: Mapping[str, int]
 
 
-def refresh(index: Index, zone: grid.Zone, project: str, withdrawn: Some[str] = frozenset()) -> int:
+def refresh(
+    index: Index,
+    zone: grid.Zone,
+    project: str,
+    withdrawn: Some[str] = frozenset(),
+    interval: float = 0.0,
+) -> int:
     """Bring the index up to date with a project in a zone.
 
     A study whose manifest is missing keeps its entry, because manifests are replaced now and
@@ -59,6 +71,9 @@ def refresh(index: Index, zone: grid.Zone, project: str, withdrawn: Some[str] = 
         The project's name.
     withdrawn
         Subjects who withdrew; what a zone still holds of them is no longer shown.
+    interval
+        How old the last comparison of every study may be, in seconds, so that only changes are
+        read.
 
     Returns
     -------
@@ -71,7 +86,76 @@ def refresh(index: Index, zone: grid.Zone, project: str, withdrawn: Some[str] = 
         The zone did not answer, or refused; the index is unchanged or partly up to date.
     """
     bit = index.zone_bit(zone.settings.name)
-    there, known = _there(zone, project), index.copies(bit, project)
+    now = time.time()
+    through, reconciled = index.progress(bit, project)
+    if now - reconciled >= interval or through > now:
+        changed = _compare_all(index, bit, zone, project, withdrawn)
+        reconciled = now
+    else:
+        changed = _compare_changed(index, bit, zone, project, withdrawn, through - _MARGIN)
+    index.set_progress(bit, project, now, reconciled)
+    return changed
+
+
+def _compare_all(
+    index: Index, bit: int, zone: grid.Zone, project: str, withdrawn: Some[str]
+) -> int:
+    root = f"/{zone.settings.name}/home/{project}/data"
+    there = _there(zone, project, Like(Collection.name, f"{root}/%"))
+    return _compare(index, bit, zone, project, withdrawn, there, index.copies(bit, project))
+
+
+def _compare_changed(
+    index: Index, bit: int, zone: grid.Zone, project: str, withdrawn: Some[str], since: float
+) -> int:
+    """Compare the studies in which something changed, and drop those of withdrawn subjects."""
+    changed = 0
+    for subject in withdrawn:
+        for uid in index.studies_of(bit, project, subject):
+            index.drop(bit, project, subject, uid)
+            changed += 1
+    for subject, uid in sorted(_touched(index, bit, zone, project, since)):
+        path = grid.study_collection(zone.settings.name, project, subject, uid)
+        there = _there(zone, project, Like(Collection.name, f"{path}%"))
+        copy = index.copy_of(bit, project, subject, uid)
+        known = {(subject, uid): copy} if copy else {}
+        there = {key: now for key, now in there.items() if key == (subject, uid)}
+        changed += _compare(index, bit, zone, project, withdrawn, there, known)
+    return changed
+
+
+def _touched(
+    index: Index, bit: int, zone: grid.Zone, project: str, since: float
+) -> set[tuple[str, str]]:
+    """Return the studies with a collection or object that is newer than `since`."""
+    root = f"/{zone.settings.name}/home/{project}/data/"
+    below = Like(Collection.name, f"{root}%")
+    at = datetime.fromtimestamp(since, UTC)
+    found: set[tuple[str, str]] = set()
+    for newer in (
+        Collection.modify_time >= at,
+        DataObject.modify_time >= at,
+        DataObject.create_time >= at,
+    ):
+        for row in zone.rows((Collection.name,), below, newer):
+            parts = row[Collection.name].removeprefix(root).split("/")
+            if len(parts) == 1:
+                found |= {(parts[0], uid) for uid in index.studies_of(bit, project, parts[0])}
+            elif is_name(parts[0]) and is_uid(parts[1]):
+                found.add((parts[0], parts[1]))
+    return found
+
+
+def _compare(
+    index: Index,
+    bit: int,
+    zone: grid.Zone,
+    project: str,
+    withdrawn: Some[str],
+    there: Mapping[tuple[str, str], _There],
+    known: Mapping[tuple[str, str], StudyCopy],
+) -> int:
+    """Enter what differs from the index and drop what is gone; return how many studies it was."""
     there = {key: now for key, now in there.items() if key[0] not in withdrawn}
     changed = 0
     for (subject, uid), now in there.items():
@@ -108,9 +192,8 @@ def _same(copy: StudyCopy, now: _There) -> bool:
     return copy.manifest == now.manifest and copy.objects == now.objects
 
 
-def _there(zone: grid.Zone, project: str) -> dict[tuple[str, str], _There]:
+def _there(zone: grid.Zone, project: str, below: Like) -> dict[tuple[str, str], _There]:
     root = f"/{zone.settings.name}/home/{project}/data/"
-    below = Like(Collection.name, f"{root}%")
     objects: dict[tuple[str, str], dict[str, int]] = {}
     for row in zone.rows(
         (Collection.name,), below, DataObject.replica_status == GOOD, count=DataObject.id

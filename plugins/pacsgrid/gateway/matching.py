@@ -45,7 +45,7 @@ def matches(path: str, wanted: str, attributes: Mapping[str, Any]) -> bool:
         items = (item for item in element.get("Value", ()) if isinstance(item, dict))
         return any(matches(rest, wanted, item) for item in items)
     vr = element.get("vr", "")
-    return any(_fits(vr, wanted, value) for value in _values(vr, element))
+    return any(fits(vr, wanted, value) for value in _values(vr, element))
 
 
 def _values(vr: str, element: Mapping[str, Any]) -> Iterator[str]:
@@ -57,7 +57,23 @@ def _values(vr: str, element: Mapping[str, Any]) -> Iterator[str]:
             yield str(value)
 
 
-def _fits(vr: str, wanted: str, value: str) -> bool:
+def fits(vr: str, wanted: str, value: str) -> bool:
+    """Return whether one value matches a key (PS3.4 C.2.2.2).
+
+    Parameters
+    ----------
+    vr
+        The value representation.
+    wanted
+        The value to match; not empty.
+    value
+        One value of the attribute, as text.
+
+    Returns
+    -------
+    bool
+        Whether it matches.
+    """
     if vr == "UI":
         return value in _uids(wanted)
     keys = (wanted,) if vr in _ONE_VALUE else _listed(wanted)

@@ -12,11 +12,13 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import islice
 
 from pacsgrid.gateway.index import Index, first
 from pacsgrid.gateway.matching import bounds, matches
 from pacsgrid.gateway.object_reader import StoredInstance
 from pacsgrid.gateway.read_access import ReadAccess
+from pacsgrid.gateway.terms import condition
 from pacsgrid.pipeline import attributes
 from pacsgrid.pipeline.attributes import AVAILABLE_SYNTAX, Json
 
@@ -33,6 +35,10 @@ _COUNTED = {
     SERIES_INSTANCES,
     AVAILABILITY,
 }
+# Keys that the terms of a study answer, and those that columns answer.
+_INDEXED = attributes.STUDY | attributes.SERIES | {MODALITIES_IN_STUDY, CLASSES_IN_STUDY}
+_TERM = {MODALITIES_IN_STUDY: MODALITY, CLASSES_IN_STUDY: SOP_CLASS}
+_BY_COLUMN = {STUDY_UID, SERIES_UID, SOP_UID, STUDY_DATE}
 _STUDIES_AT_ONCE = 200
 _COUNT = re.compile("[0-9]{1,9}")
 _UID_LIST = re.compile(r"[\\,]")
@@ -98,7 +104,11 @@ def supported(level: QueryLevel, tag: str) -> bool:
 
 
 def find(
-    index: Index, access: ReadAccess, level: QueryLevel, keys: Mapping[str, str]
+    index: Index,
+    access: ReadAccess,
+    level: QueryLevel,
+    keys: Mapping[str, str],
+    skip: int = 0,
 ) -> Iterator[Match]:
     """Yield what matches all keys and may be read, in an order that stays the same.
 
@@ -112,6 +122,8 @@ def find(
         The level of the query.
     keys
         Values by tag, as `matching.matches` takes them. Keys that are not `supported` are ignored.
+    skip
+        How many matches to leave out at the beginning.
 
     Yields
     ------
@@ -122,8 +134,18 @@ def find(
     if level is QueryLevel.STUDY:
         wanted = {_OF_ANY.get(tag, tag): value for tag, value in wanted.items()}
     with index.reading() as db:
-        for ids in _candidates(db, wanted):
-            yield from _Studies(db, access, ids, level, wanted).answers()
+        plan = _plan(db, wanted)
+        if skip and level is QueryLevel.STUDY and plan.exact and access.reads_all:
+            # The user may read every study: those to skip are only counted.
+            candidates, skip = _candidates(db, plan, skip), 0
+        else:
+            candidates = _candidates(db, plan)
+        found = (
+            match
+            for ids in candidates
+            for match in _Studies(db, access, ids, level, wanted).answers()
+        )
+        yield from islice(found, skip, None)
 
 
 def instances(
@@ -150,10 +172,20 @@ def instances(
     return [match.instance for match in found if match.instance]
 
 
-def _candidates(db: sqlite3.Connection, keys: Mapping[str, str]) -> Iterator[list[int]]:
-    """Yield batches of IDs of studies that may match, by the columns with an index."""
+@dataclass(frozen=True)
+class _Plan:
+    """The conditions on a study in SQL; `exact` if no other attribute has to be looked at."""
+
+    conditions: list[str]
+    values: list[object]
+    exact: bool
+
+
+def _plan(db: sqlite3.Connection, keys: Mapping[str, str]) -> _Plan:
+    """Turn keys into conditions that the index answers."""
     where: list[str] = []
-    values: list[str] = []
+    values: list[object] = []
+    exact = True
 
     def one_of(column: str, tag: str, around: str = "{}") -> None:
         uids = [uid for uid in _UID_LIST.split(keys.get(tag, "")) if uid]
@@ -178,17 +210,31 @@ def _candidates(db: sqlite3.Connection, keys: Mapping[str, str]) -> Iterator[lis
         if limit:
             where.append(f"date {sign} ?")
             values.append(limit)
-    condition = " AND ".join(["id > ?", *where])
-    last = 0
-    while True:
-        rows = db.execute(
-            f"SELECT id FROM study WHERE {condition} ORDER BY id LIMIT {_STUDIES_AT_ONCE}",
-            (last, *values),
-        ).fetchall()
-        if not rows:
-            return
-        yield [key for (key,) in rows]
-        last = rows[-1][0]
+    # One study, series or instance needs no other condition.
+    named = any(keys.get(tag, "").strip("*") for tag in (STUDY_UID, SERIES_UID, SOP_UID))
+    for tag, wanted in keys.items():
+        by_column = tag in _BY_COLUMN and (tag != STUDY_DATE or "\\" not in wanted)
+        if by_column or named or not wanted.strip("*"):
+            continue
+        top = tag.partition(".")[0]
+        exact = exact and (tag in _TERM or top in STUDY_TAGS - _COUNTED)
+        if top not in _INDEXED:
+            continue
+        found = condition(db, _TERM.get(tag, tag), wanted)
+        if found is not None:
+            where.append(found.sql)
+            values += found.values
+    return _Plan(where, values, exact and not named)
+
+
+def _candidates(db: sqlite3.Connection, plan: _Plan, skip: int = 0) -> Iterator[list[int]]:
+    """Yield batches of IDs of studies that may match, in order."""
+    where = f" WHERE {' AND '.join(plan.conditions)}" if plan.conditions else ""
+    rows = db.execute(
+        f"SELECT id FROM study{where} ORDER BY id LIMIT -1 OFFSET ?", (*plan.values, skip)
+    )
+    while batch := rows.fetchmany(_STUDIES_AT_ONCE):
+        yield [key for (key,) in batch]
 
 
 @dataclass
@@ -232,7 +278,9 @@ class _Studies:
         marks = ", ".join("?" * len(ids))
         self._studies: dict[int, tuple[str, Json]] = {}
         for key, uid, text in db.execute(
-            f"SELECT id, uid, attributes FROM study WHERE id IN ({marks}) ORDER BY id", ids
+            "SELECT study.id, uid, attributes FROM study JOIN study_text USING (id)"
+            f" WHERE study.id IN ({marks}) ORDER BY study.id",
+            ids,
         ):
             known = json.loads(text) | {STUDY_UID: _value("UI", uid)}
             if _all_match(own, known):
@@ -244,13 +292,15 @@ class _Studies:
         marks = ", ".join("?" * len(ids))
         found: dict[int, _Series] = {}
         partly: set[int] = set()
-        for key, study, uid, place, text, zones, sop_class, number in self._db.execute(
+        rows = self._db.execute(
             "SELECT series.id, study, uid, place, attributes, zones, sop_class, number"
             f" FROM series JOIN tally ON series = series.id WHERE study IN ({marks})"
             " ORDER BY study, series.id",
             ids,
-        ):
-            if place not in self._access.series:
+        ).fetchall()
+        self._access.ask({row[3] for row in rows})
+        for key, study, uid, place, text, zones, sop_class, number in rows:
+            if not self._access.reads(place):
                 continue
             if key not in found:
                 found[key] = _Series(key, study, uid, place, json.loads(text), {})

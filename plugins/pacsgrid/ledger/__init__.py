@@ -1,6 +1,7 @@
 """The ledger in PostgreSQL: states, proofs, the audit trail and the sealed vault."""
 
 from pacsgrid.ledger.connection import server_time
+from pacsgrid.ledger.ingests import Ingest, IngestKind, IngestState
 from pacsgrid.ledger.ledger import Ledger
 from pacsgrid.ledger.migrate import migrate
 from pacsgrid.ledger.overview import Overview
@@ -10,19 +11,25 @@ from pacsgrid.ledger.replication import DEPOSITED, ReplicationTask
 from pacsgrid.ledger.roles import owns_its_trail, prepare
 from pacsgrid.ledger.studies import STATE_ORDER
 from pacsgrid.ledger.vault import Vault
+from pacsgrid.ledger.worklist import PendingStudy, WaveLimits
 
 __all__ = [
     "DEPOSITED",
     "STATE_ORDER",
     "HeldRecord",
+    "Ingest",
+    "IngestKind",
+    "IngestState",
     "InstanceRecord",
     "Ledger",
     "Overview",
+    "PendingStudy",
     "ReleaseOverview",
     "ReplicationTask",
     "StateChange",
     "StudyRecord",
     "Vault",
+    "WaveLimits",
     "migrate",
     "owns_its_trail",
     "prepare",

@@ -5,6 +5,8 @@ PostgreSQL refuses to change or delete any of it.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from pacsgrid.ledger.database import Store
 from pacsgrid.ledger.records import AccessRecord, DecisionRecord, StateChange
 
@@ -66,7 +68,13 @@ class AuditTrail(Store):
         )
 
     def add_decision(
-        self, ref: str, verdict: str, who: str, reason: str, profile: str = ""
+        self,
+        ref: str,
+        verdict: str,
+        who: str,
+        reason: str,
+        profile: str = "",
+        codes: Collection[str] = (),
     ) -> None:
         """Enter a steward's decision; call it before the decision is carried out.
 
@@ -82,6 +90,8 @@ class AuditTrail(Store):
             What the steward gave as the reason.
         profile
             The de-identification profile that the study is sent on with.
+        codes
+            Why the study or its files were held.
 
         Raises
         ------
@@ -89,7 +99,33 @@ class AuditTrail(Store):
             The database does not answer.
         """
         self._database.run(
-            "INSERT INTO pacsgrid.decision (ref, verdict, who, reason, profile)"
-            " VALUES (%s, %s, %s, %s, %s)",
-            (ref, verdict, who, reason, profile),
+            "INSERT INTO pacsgrid.decision (ref, verdict, who, reason, profile, codes)"
+            " VALUES (%s, %s, %s, %s, %s, %s)",
+            (ref, verdict, who, reason, profile, sorted(codes)),
         )
+
+    def count_decisions(self, project: str) -> dict[str, dict[str, int]]:
+        """Return how many studies of a project stewards decided about.
+
+        Parameters
+        ----------
+        project
+            The project's name.
+
+        Returns
+        -------
+        dict
+            By the code of what was held, then by verdict. Decisions made before codes were
+            recorded count under an empty code.
+        """
+        rows = self._database.all(
+            "SELECT code, verdict, count(DISTINCT d.ref) FROM pacsgrid.decision d"
+            " JOIN pacsgrid.study s USING (ref)"
+            " CROSS JOIN LATERAL unnest(coalesce(nullif(d.codes, '{}'), '{\"\"}')) AS code"
+            " WHERE s.project = %s GROUP BY 1, 2 ORDER BY 1, 2",
+            (project,),
+        )
+        counts: dict[str, dict[str, int]] = {}
+        for code, verdict, count in rows:
+            counts.setdefault(code, {})[verdict] = int(count)
+        return counts

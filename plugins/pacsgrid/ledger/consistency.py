@@ -28,10 +28,34 @@ _CHECKS = {
         "SELECT coalesce(p.ref, h.ref), coalesce(p.zone, h.zone) FROM (SELECT ref, zone,"
         " count(*) FILTER (WHERE good) AS good, min(verified_at) AS oldest FROM pacsgrid.proof"
         " JOIN pacsgrid.study s USING (ref) WHERE s.project = %(project)s GROUP BY 1, 2) p"
-        " FULL JOIN (SELECT ref, zone, sum(good * instances) AS good, min(oldest) AS oldest"
+        " FULL JOIN (SELECT ref, zone, sum(good * holding.instances) AS good, min(oldest) AS oldest"
         " FROM pacsgrid.holding JOIN pacsgrid.study s USING (ref)"
         " WHERE s.project = %(project)s GROUP BY 1, 2) h ON h.ref = p.ref AND h.zone = p.zone"
         " WHERE p.good IS DISTINCT FROM h.good OR p.oldest IS DISTINCT FROM h.oldest"
+    ),
+    "counts of instances differ from the instances": (
+        "SELECT s.ref, s.instances || ' counted, ' || coalesce(i.n, 0) FROM pacsgrid.study s"
+        " LEFT JOIN (SELECT ref, count(*) AS n, sum(size) AS size FROM pacsgrid.instance"
+        " WHERE project = %(project)s GROUP BY 1) i USING (ref) WHERE s.project = %(project)s"
+        " AND (s.instances <> coalesce(i.n, 0) OR s.bytes <> coalesce(i.size, 0))"
+    ),
+    "counts of studies by state differ from the studies": (
+        "SELECT '-', coalesce(c.key, s.state) FROM (SELECT key, sum(number) AS n,"
+        " sum(instances) AS i FROM pacsgrid.counter WHERE project = %(project)s"
+        " AND kind = 'state' GROUP BY 1 HAVING sum(number) <> 0) c FULL JOIN"
+        " (SELECT state, count(*) AS n, sum(instances) AS i FROM pacsgrid.study"
+        " WHERE project = %(project)s GROUP BY 1) s ON c.key = s.state"
+        " WHERE c.n IS DISTINCT FROM s.n OR c.i IS DISTINCT FROM s.i"
+    ),
+    "coverage of a zone differs from its replica counts": (
+        "SELECT coalesce(h.ref, c.ref), coalesce(h.zone, c.zone) FROM (SELECT s.ref, h.zone,"
+        " s.state IN ('deposited', 'replicated', 'verified') AS deposited, CASE WHEN"
+        " sum(h.instances) < s.instances THEN 0 ELSE min(h.good) END AS least, sum(h.bad) AS bad,"
+        " min(h.oldest) AS oldest FROM pacsgrid.holding h JOIN pacsgrid.study s USING (ref)"
+        " WHERE s.project = %(project)s GROUP BY s.ref, h.zone) h FULL JOIN (SELECT * FROM"
+        " pacsgrid.coverage WHERE project = %(project)s) c ON h.ref = c.ref AND h.zone = c.zone"
+        " WHERE (h.deposited, h.least, h.bad, h.oldest)"
+        " IS DISTINCT FROM (c.deposited, c.least, c.bad, c.oldest)"
     ),
     "a verified study has no instance": (
         "SELECT s.ref, 'verified' FROM pacsgrid.study s WHERE s.project = %(project)s"

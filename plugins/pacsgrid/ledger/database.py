@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -280,7 +280,7 @@ class Database:
             opened.execute(sql, values)
             return int(opened.rowcount)
 
-    def stream(self, sql: str, values: Values = ()) -> Iterator[Any]:
+    def stream(self, sql: str, values: Values = ()) -> Generator[Any, None, None]:
         """Yield rows as they are asked for, so that any number of them fits into memory.
 
         Unless a transaction is open, they come over a connection of their own, which other

@@ -2,17 +2,74 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
 from pacsgrid.ledger.codes import REJECTED
-from pacsgrid.ledger.database import Store
+from pacsgrid.ledger.database import Database, Store
 from pacsgrid.ledger.records import HeldRecord
 
-HELD = (
-    "SELECT * FROM (SELECT ref, project, source, true AS whole, held_code AS code,"
-    " held_detail AS detail, changed_at AS since FROM pacsgrid.study WHERE state = 'held'"
-    " UNION ALL SELECT i.ref, s.project, s.source, false, i.code, i.detail, i.since"
-    " FROM pacsgrid.held_item i JOIN pacsgrid.study s USING (ref)) held"
+_STUDY = (
+    "SELECT ref, project, source, true AS whole, held_code AS code, held_detail AS detail,"
+    " changed_at AS since FROM pacsgrid.study WHERE state = 'held'"
 )
-"""The columns of `HeldRecord`: held studies and held files."""
+_FILE = (
+    "SELECT i.ref, i.project, s.source, false, i.code, i.detail, i.since"
+    " FROM pacsgrid.held_item i JOIN pacsgrid.study s USING (ref)"
+)
+HELD_OF_STUDY = (
+    f"{_STUDY} AND ref = %(ref)s UNION ALL {_FILE} WHERE i.ref = %(ref)s ORDER BY since, code"
+)
+"""The columns of `HeldRecord` of one study and its files."""
+
+_PAGE = 1000
+Place = tuple[datetime, str, str]
+
+
+def held_page(
+    database: Database, projects: Sequence[str], limit: int, after: Place | None = None
+) -> list[HeldRecord]:
+    """Return a page of held studies and held files, the oldest first.
+
+    Parameters
+    ----------
+    database
+        The ledger's database.
+    projects
+        The names of the projects.
+    limit
+        How many at most; files that were held together with the last one come too.
+    after
+        Time, reference and code of the last record of the page before; None for the first page.
+
+    Returns
+    -------
+    list of HeldRecord
+        In order of time, reference and code.
+    """
+    # Each project is read from its place in the index, and no further than one page.
+    study = file = ""
+    if after:
+        study = (
+            " AND changed_at >= %(at)s"
+            " AND (changed_at, ref, held_code) > (%(at)s, %(ref)s, %(code)s)"
+        )
+        file = " AND (i.since, i.ref, i.code) > (%(at)s, %(ref)s, %(code)s)"
+    rows = database.all(
+        "SELECT one.* FROM unnest(%(projects)s::text[]) AS p (name) CROSS JOIN LATERAL ("
+        f"({_STUDY} AND project = p.name{study} ORDER BY changed_at, ref LIMIT %(limit)s)"
+        f" UNION ALL ({_FILE} WHERE i.project = p.name{file}"
+        " ORDER BY i.since, i.ref, i.code FETCH FIRST %(limit)s ROWS WITH TIES)) AS one"
+        " ORDER BY since, ref, code FETCH FIRST %(limit)s ROWS WITH TIES",
+        {
+            "projects": list(projects),
+            "limit": limit,
+            "at": after and after[0],
+            "ref": after and after[1],
+            "code": after and after[2],
+        },
+    )
+    return [HeldRecord(*row) for row in rows]
 
 
 class HeldItems(Store):
@@ -69,12 +126,53 @@ class HeldItems(Store):
             "SELECT code, sha256 FROM pacsgrid.held_item WHERE ref = %s", (ref,)
         )
 
-    def queue(self, project: str | None = None) -> list[HeldRecord]:
-        """Return held studies and held files, the oldest first; of all projects by default."""
+    def count_by_code(self, project: str) -> dict[str, int]:
+        """Return how many studies and files of a project are held for each reason's code."""
+        rows = self._database.all(
+            "SELECT code, sum(n)::bigint FROM (SELECT held_code AS code, count(*) AS n"
+            " FROM pacsgrid.study WHERE project = %(project)s AND state = 'held' GROUP BY 1"
+            " UNION ALL SELECT i.code, count(*) FROM pacsgrid.held_item i"
+            " JOIN pacsgrid.study s USING (ref) WHERE s.project = %(project)s GROUP BY 1) held"
+            " GROUP BY code ORDER BY code",
+            {"project": project},
+        )
+        return {code: int(count) for code, count in rows}
+
+    def of_studies(self, refs: Sequence[str]) -> list[HeldRecord]:
+        """Return what is held of some studies, the oldest first."""
         return [
             HeldRecord(*row)
             for row in self._database.all(
-                f"{HELD} WHERE project = coalesce(%s, project) ORDER BY since, ref, code",
-                (project,),
+                f"{_STUDY} AND ref = ANY(%(refs)s) UNION ALL {_FILE} WHERE i.ref = ANY(%(refs)s)"
+                " ORDER BY since, ref, code",
+                {"refs": list(refs)},
             )
         ]
+
+    def queue(self, project: str | None = None) -> list[HeldRecord]:
+        """Return held studies and held files, the oldest first; of all projects by default."""
+        return list(self.waiting(project))
+
+    def waiting(self, project: str | None = None) -> Iterator[HeldRecord]:
+        """Yield held studies and held files page by page, the oldest first.
+
+        Parameters
+        ----------
+        project
+            The project's name; None for all projects.
+        """
+        projects = [project] if project else self._projects()
+        place: Place | None = None
+        while True:
+            page = held_page(self._database, projects, _PAGE, place)
+            yield from page
+            if len(page) < _PAGE:
+                return
+            place = (page[-1].since, page[-1].ref, page[-1].code)
+
+    def _projects(self) -> list[str]:
+        rows = self._database.all(
+            "SELECT DISTINCT project FROM pacsgrid.counter"
+            " WHERE kind IN ('held_study', 'held_file')"
+        )
+        return [project for (project,) in rows]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from psycopg2.extras import execute_values
+
 from pacsgrid.errors import ConflictError, PacsgridError
 from pacsgrid.ledger.connection import Cursor
 from pacsgrid.ledger.database import Store
@@ -36,14 +38,17 @@ class Instances(Store):
         PacsgridError
             The ledger has no such study.
         """
-        new: list[str] = []
         with self._database.transaction() as cursor:
             cursor.execute("SELECT project FROM pacsgrid.study WHERE ref = %s", (ref,))
             if (row := cursor.fetchone()) is None:
                 raise PacsgridError(f"{ref}: the ledger has no such study")
+            new = _added(cursor, row[0], ref, instances)
+            found = set(new)
             for made in instances:
-                if _added(cursor, row[0], ref, made):
-                    new.append(made.sop_uid)
+                if made.sop_uid in found:
+                    found.remove(made.sop_uid)  # an instance that is given twice is compared
+                else:
+                    _check_known(cursor, row[0], ref, made)
         return new
 
     def of_study(self, ref: str) -> list[InstanceRecord]:
@@ -68,7 +73,8 @@ class Instances(Store):
             The patient's pseudonym in it.
         """
         rows = self._database.all(
-            "SELECT sop_uid FROM pacsgrid.instance WHERE project = %s AND subject = %s",
+            "SELECT i.sop_uid FROM pacsgrid.study s JOIN pacsgrid.instance i USING (ref)"
+            " WHERE s.project = %s AND s.subject = %s",
             (project, subject),
         )
         return [uid for (uid,) in rows]
@@ -88,38 +94,113 @@ class Instances(Store):
             Pseudonyms of patients whose studies are wanted too.
         """
         found: dict[str, list[InstanceRecord]] = {}
-        for ref, *row in self._database.all(
+        for ref, *row in self._database.stream(
             "SELECT i.ref, i.study_uid, i.series_uid, i.sop_uid, i.subject, i.modality,"
-            " i.sha256, i.size FROM pacsgrid.instance i JOIN pacsgrid.study s USING (ref)"
-            " WHERE s.project = %s AND s.state = 'verified'"
-            " AND (%s OR i.study_uid = ANY(%s) OR i.subject = ANY(%s))"
+            " i.sha256, i.size FROM pacsgrid.study s JOIN pacsgrid.instance i USING (ref)"
+            f" WHERE {_MEMBERS if study_uids is not None else _ALL}"
             " ORDER BY i.subject, i.study_uid, i.series_uid, i.sop_uid",
-            (project, study_uids is None, list(study_uids or ()), list(subjects)),
+            _members(project, study_uids, subjects),
         ):
             found.setdefault(ref, []).append(InstanceRecord(*row))
         return found
 
+    def of_verified_studies(self, refs: Sequence[str]) -> dict[str, list[InstanceRecord]]:
+        """Return the instances of those of some studies that are verified, by their references."""
+        found: dict[str, list[InstanceRecord]] = {}
+        for ref, *row in self._database.stream(
+            "SELECT i.ref, i.study_uid, i.series_uid, i.sop_uid, i.subject, i.modality,"
+            " i.sha256, i.size FROM pacsgrid.study s JOIN pacsgrid.instance i USING (ref)"
+            " WHERE s.ref = ANY(%s) AND s.state = 'verified'"
+            " ORDER BY i.subject, i.study_uid, i.series_uid, i.sop_uid",
+            (list(refs),),
+        ):
+            found.setdefault(ref, []).append(InstanceRecord(*row))
+        return found
 
-def _added(cursor: Cursor, project: str, ref: str, made: AnonymisedInstance) -> bool:
-    """Enter an instance; return False when it was there. Raises ConflictError."""
-    cursor.execute(
+    def count_verified(
+        self, project: str, study_uids: Sequence[str] | None, subjects: Sequence[str] = ()
+    ) -> tuple[int, int, dict[str, tuple[int, int]]]:
+        """Count verified studies and what they hold, without listing instances.
+
+        Parameters
+        ----------
+        project
+            The project's name.
+        study_uids
+            Pseudonymous study instance UIDs; None for all studies.
+        subjects
+            Pseudonyms of patients whose studies are wanted too.
+
+        Returns
+        -------
+        tuple
+            Number of subjects, number of studies, and number of instances and bytes by modality.
+        """
+        where = _MEMBERS if study_uids is not None else _ALL
+        values = _members(project, study_uids, subjects)
+        with self._database.transaction():
+            ((people, studies),) = self._database.all(
+                "SELECT count(DISTINCT s.subject), count(*) FROM pacsgrid.study s"
+                f" WHERE {where} AND s.instances > 0",
+                values,
+            )
+            rows = self._database.all(
+                "SELECT x.modality, sum(x.instances)::bigint, sum(x.bytes)::bigint"
+                " FROM pacsgrid.study s JOIN pacsgrid.series x USING (ref)"
+                f" WHERE {where} GROUP BY 1 ORDER BY 1",
+                values,
+            )
+        return people, studies, {modality: (count, size) for modality, count, size in rows}
+
+
+_ALL = "s.project = %(project)s AND s.state = 'verified'"
+_MEMBERS = (
+    "s.ref IN (SELECT ref FROM pacsgrid.study WHERE project = %(project)s"
+    " AND study_uid = ANY(%(uids)s) UNION SELECT ref FROM pacsgrid.study"
+    " WHERE project = %(project)s AND subject = ANY(%(subjects)s)) AND s.state = 'verified'"
+)
+
+
+def _members(
+    project: str, study_uids: Sequence[str] | None, subjects: Sequence[str]
+) -> dict[str, object]:
+    return {"project": project, "uids": list(study_uids or ()), "subjects": list(subjects)}
+
+
+def _added(
+    cursor: Cursor, project: str, ref: str, instances: Sequence[AnonymisedInstance]
+) -> list[str]:
+    """Enter those instances that are not there; return their SOP instance UIDs."""
+    if not instances:
+        return []
+    # One statement, since each one updates the study's counts.
+    rows = execute_values(
+        cursor,
         "INSERT INTO pacsgrid.instance (project, sop_uid, ref, study_uid, series_uid,"
-        " subject, modality, sha256, size) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)"
-        " ON CONFLICT (project, sop_uid) DO NOTHING",
-        (
-            project,
-            made.sop_uid,
-            ref,
-            made.study_uid,
-            made.series_uid,
-            made.subject,
-            made.modality,
-            made.sha256,
-            made.size,
-        ),
+        " subject, modality, sha256, size) VALUES %s"
+        " ON CONFLICT (project, sop_uid) DO NOTHING RETURNING sop_uid",
+        [
+            (
+                project,
+                made.sop_uid,
+                ref,
+                made.study_uid,
+                made.series_uid,
+                made.subject,
+                made.modality,
+                made.sha256,
+                made.size,
+            )
+            for made in instances
+        ],
+        page_size=1000,
+        fetch=True,
     )
-    if cursor.rowcount:
-        return True
+    return [uid for (uid,) in rows]
+
+
+def _check_known(cursor: Cursor, project: str, ref: str, made: AnonymisedInstance) -> None:
+    """Compare an instance with the one that was entered before; raise ConflictError."""
     cursor.execute(
         "SELECT ref, sha256 FROM pacsgrid.instance WHERE project = %s AND sop_uid = %s",
         (project, made.sop_uid),
@@ -130,4 +211,3 @@ def _added(cursor: Cursor, project: str, ref: str, made: AnonymisedInstance) -> 
             f"instance {made.sop_uid} of study {owner} has SHA-256 {sha256}, now it came from "
             f"study {ref} with {made.sha256}; compare them at the source"
         )
-    return False

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from pacsgrid.ledger.audit import AuditTrail
 from pacsgrid.ledger.consistency import Consistency
+from pacsgrid.ledger.counters import Counters
 from pacsgrid.ledger.database import Database
 from pacsgrid.ledger.deid_reports import DeidReports
 from pacsgrid.ledger.held_items import HeldItems
+from pacsgrid.ledger.ingests import Ingests
 from pacsgrid.ledger.instances import Instances
 from pacsgrid.ledger.patients import Patients
 from pacsgrid.ledger.proofs import Proofs
 from pacsgrid.ledger.received_files import ReceivedFiles
 from pacsgrid.ledger.releases import Releases
 from pacsgrid.ledger.replication import ReplicationTasks
+from pacsgrid.ledger.samples import Samples
 from pacsgrid.ledger.selections import Selections
 from pacsgrid.ledger.studies import Studies
 from pacsgrid.ledger.sync_cursor import SyncCursor
 from pacsgrid.ledger.vault_entries import VaultEntries
 from pacsgrid.ledger.withdrawals import Withdrawals
+from pacsgrid.ledger.worklist import Worklist
 from pacsgrid.ledger.zone_absences import ZoneAbsences
 
 
@@ -38,6 +42,8 @@ class Ledger:
     def __init__(self, dsn: str, actor: str = "pipeline") -> None:
         self.database = Database(dsn, actor)
         self.studies = Studies(self.database)
+        self.worklist = Worklist(self.database)
+        self.ingests = Ingests(self.database)
         self.vault = VaultEntries(self.database)
         self.instances = Instances(self.database)
         self.reports = DeidReports(self.database)
@@ -50,8 +56,10 @@ class Ledger:
         self.withdrawals = Withdrawals(self.database)
         self.patients = Patients(self.database)
         self.selections = Selections(self.database)
+        self.samples = Samples(self.database)
         self.audit = AuditTrail(self.database)
         self.consistency = Consistency(self.database)
+        self.counters = Counters(self.database)
 
     def sync_cursor(self, project: str, source: str) -> SyncCursor:
         """Return up to which day a project has queried a source.

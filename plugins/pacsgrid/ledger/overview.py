@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pacsgrid.ledger.audit import AuditTrail
-from pacsgrid.ledger.held_items import HELD
+from pacsgrid.ledger.held_items import HELD_OF_STUDY, held_page
 from pacsgrid.ledger.project_view import ProjectView
 from pacsgrid.ledger.records import (
     AccessRecord,
@@ -66,6 +66,14 @@ class HourVolume:
 
 
 @dataclass(frozen=True)
+class HeldCounts:
+    """What waits for a steward: whole studies, and single files of studies that went on."""
+
+    studies: int
+    files: int
+
+
+@dataclass(frozen=True)
 class ZoneCopies:
     """One study's replicas in one zone; ``at`` is when the oldest of their proofs was made."""
 
@@ -95,45 +103,77 @@ class Overview(ProjectView):
     def states(self) -> list[StateCount]:
         """Return the count of every state that occurs, per project."""
         rows = self._all(
-            "SELECT project, state, count(*), min(changed_at) FROM pacsgrid.study"
-            " WHERE project = ANY(%s) GROUP BY 1, 2 ORDER BY 1, 2",
+            "SELECT project, state, studies, changed_at FROM (SELECT project, key AS state,"
+            " sum(number)::bigint AS studies FROM pacsgrid.counter"
+            " WHERE project = ANY(%s) AND kind = 'state' GROUP BY 1, 2) AS counted"
+            " CROSS JOIN LATERAL (SELECT changed_at FROM pacsgrid.study s"
+            " WHERE s.project = counted.project AND s.state = counted.state"
+            " ORDER BY changed_at LIMIT 1) AS oldest WHERE studies > 0 ORDER BY 1, 2",
             (self._projects,),
         )
         return [StateCount(p, StudyState(s), n, at) for p, s, n, at in rows]
 
-    def held(self, limit: int = 500) -> list[HeldRecord]:
-        """Return at most `limit` held studies and files, the oldest first."""
-        sql = f"{HELD} WHERE project = ANY(%s) ORDER BY since, ref, code LIMIT %s"
-        return [HeldRecord(*row) for row in self._all(sql, (self._projects, limit))]
+    def held(self, limit: int = 500, after: HeldRecord | None = None) -> list[HeldRecord]:
+        """Return a page of held studies and files, the oldest first.
+
+        Parameters
+        ----------
+        limit
+            How many at most.
+        after
+            The last record of the page before; None for the first page.
+        """
+        place = (after.since, after.ref, after.code) if after else None
+        with self.snapshot():
+            return held_page(self._database, self._projects, limit, place)
+
+    def held_counts(self) -> HeldCounts:
+        """Return how many whole studies and how many single files are held."""
+        counted = dict(
+            self._all(
+                "SELECT kind, sum(number)::bigint FROM pacsgrid.counter"
+                " WHERE project = ANY(%s) AND kind IN ('held_study', 'held_file') GROUP BY 1",
+                (self._projects,),
+            )
+        )
+        return HeldCounts(counted.get("held_study", 0), counted.get("held_file", 0))
 
     def held_reasons(self, ever: bool = False) -> dict[str, int]:
         """Return how often each reason occurs among what is held, the most frequent first.
 
         With `ever`, the reasons that whole studies were held for in the past come too, with 0.
         """
-        sql = f"SELECT code, count(*) FROM ({HELD}) h WHERE project = ANY(%s) GROUP BY 1"
-        rows = self._all(f"{sql} ORDER BY 2 DESC, 1", (self._projects,))
-        found: dict[str, int] = dict(rows)
-        if not ever:
-            return found
-        past = self._all(
-            "SELECT DISTINCT a.reason FROM pacsgrid.audit a JOIN pacsgrid.study s USING (ref)"
-            " WHERE a.became = 'held' AND s.project = ANY(%s)",
+        rows = self._all(
+            "SELECT key, sum(number)::bigint, bool_or(kind = 'held_study') FROM pacsgrid.counter"
+            " WHERE project = ANY(%s) AND kind IN ('held_study', 'held_file') GROUP BY 1"
+            " ORDER BY 2 DESC, 1",
             (self._projects,),
         )
-        return {**{reason: 0 for (reason,) in past}, **found}
+        return {code: held for code, held, whole in rows if held or (ever and whole)}
+
+    def held_by_reason(self) -> dict[str, HeldCounts]:
+        """Return how many whole studies and single files each reason holds."""
+        rows = self._all(
+            "SELECT key, coalesce(sum(number) FILTER (WHERE kind = 'held_study'), 0)::bigint,"
+            " coalesce(sum(number) FILTER (WHERE kind = 'held_file'), 0)::bigint"
+            " FROM pacsgrid.counter WHERE project = ANY(%s)"
+            " AND kind IN ('held_study', 'held_file') GROUP BY 1 HAVING sum(number) > 0"
+            " ORDER BY sum(number) DESC, 1",
+            (self._projects,),
+        )
+        return {code: HeldCounts(whole, files) for code, whole, files in rows}
 
     def replicas(self) -> list[ReplicaHealth]:
         """Return the health of each resource, by project and zone."""
         rows = self._all(
-            "SELECT project, zone, resource, good, bad, coalesce(failures, 0), oldest, newest"
-            " FROM (SELECT s.project, p.zone, p.resource, count(*) FILTER (WHERE p.good) good,"
-            " count(*) FILTER (WHERE NOT p.good) bad, min(p.verified_at) oldest,"
-            " max(p.verified_at) newest FROM pacsgrid.proof p JOIN pacsgrid.study s USING (ref)"
-            " WHERE s.project = ANY(%s) GROUP BY 1, 2, 3) now"
-            " LEFT JOIN (SELECT s.project, b.zone, b.resource, count(*) failures"
-            " FROM pacsgrid.bad_replica b JOIN pacsgrid.study s USING (ref) GROUP BY 1, 2, 3)"
-            " ever USING (project, zone, resource) ORDER BY 1, 2, 3",
+            "SELECT project, split_part(key, '/', 1), substr(key, strpos(key, '/') + 1),"
+            " sum(good)::bigint, sum(bad)::bigint,"
+            " coalesce((SELECT sum(number) FROM pacsgrid.counter f WHERE f.project = day.project"
+            " AND f.kind = 'failure' AND f.key = day.key), 0)::bigint, min(oldest), max(newest)"
+            " FROM (SELECT project, key, at, sum(number) AS good, sum(instances) AS bad,"
+            " min(first) AS oldest, max(last) AS newest FROM pacsgrid.counter"
+            " WHERE project = ANY(%s) AND kind = 'replica' GROUP BY 1, 2, 3) AS day"
+            " WHERE good <> 0 OR bad <> 0 GROUP BY project, key ORDER BY 1, 2, 3",
             (self._projects,),
         )
         return [ReplicaHealth(*row) for row in rows]
@@ -142,9 +182,9 @@ class Overview(ProjectView):
         """Return per project how many instances its verified studies have."""
         return dict(
             self._all(
-                "SELECT s.project, count(*) FROM pacsgrid.instance i JOIN pacsgrid.study s"
-                " USING (ref) WHERE s.project = ANY(%s) AND s.state = 'verified'"
-                " GROUP BY 1 ORDER BY 1",
+                "SELECT project, sum(instances)::bigint FROM pacsgrid.counter"
+                " WHERE project = ANY(%s) AND kind = 'state' AND key = 'verified'"
+                " GROUP BY 1 HAVING sum(instances) > 0 ORDER BY 1",
                 (self._projects,),
             )
         )
@@ -152,18 +192,20 @@ class Overview(ProjectView):
     def throughput(self, hours: int) -> list[HourVolume]:
         """Return what became verified in each of the last hours in which anything did."""
         rows = self._all(
-            "SELECT date_trunc('hour', a.at), count(*), coalesce(sum(i.n), 0)::bigint,"
-            " coalesce(sum(i.size), 0)::bigint FROM pacsgrid.audit a"
-            " JOIN pacsgrid.study s USING (ref) LEFT JOIN LATERAL"
-            " (SELECT count(*) n, sum(size) size FROM pacsgrid.instance WHERE ref = a.ref) i"
-            " ON true WHERE a.became = 'verified' AND s.project = ANY(%s)"
-            " AND a.at > now() - make_interval(hours => %s) GROUP BY 1 ORDER BY 1",
+            "SELECT at, sum(number)::bigint, sum(instances)::bigint, sum(bytes)::bigint"
+            " FROM pacsgrid.counter WHERE project = ANY(%s) AND kind = 'volume'"
+            " AND at > now() - make_interval(hours => %s) GROUP BY 1 ORDER BY 1",
             (self._projects, hours),
         )
         return [HourVolume(*row) for row in rows]
 
-    def studies(self, state: StudyState | None = None, limit: int = 100) -> list[StudyRecord]:
-        """Return studies, those whose state changed last first.
+    def studies(
+        self,
+        state: StudyState | None = None,
+        limit: int = 100,
+        after: tuple[datetime, str] | None = None,
+    ) -> list[StudyRecord]:
+        """Return a page of studies, those whose state changed last first.
 
         Parameters
         ----------
@@ -171,12 +213,24 @@ class Overview(ProjectView):
             None for any state.
         limit
             How many at most.
+        after
+            Change and reference of the last study of the page before; None for the first page.
         """
+        # Each project and state is read from its end of the index, and no further than one page.
         rows = self._all(
-            f"SELECT {StudyRecord.COLUMNS} FROM pacsgrid.study"
-            " WHERE project = ANY(%s) AND (%s::text IS NULL OR state = %s)"
-            " ORDER BY changed_at DESC, ref LIMIT %s",
-            (self._projects, state, state, limit),
+            f"SELECT {StudyRecord.COLUMNS} FROM unnest(%(projects)s::text[]) AS p (name)"
+            " CROSS JOIN unnest(%(states)s::text[]) AS t (name) CROSS JOIN LATERAL"
+            " (SELECT * FROM pacsgrid.study WHERE project = p.name AND state = t.name"
+            + (" AND (changed_at, ref) < (%(at)s, %(ref)s)" if after else "")
+            + " ORDER BY changed_at DESC, ref DESC LIMIT %(limit)s) AS one"
+            " ORDER BY changed_at DESC, ref DESC LIMIT %(limit)s",
+            {
+                "projects": self._projects,
+                "states": [state.value] if state else [each.value for each in StudyState],
+                "limit": limit,
+                "at": after and after[0],
+                "ref": after and after[1],
+            },
         )
         return [StudyRecord.of(row) for row in rows]
 
@@ -197,15 +251,14 @@ class Overview(ProjectView):
         if not found:
             return None
         ((instances, size),) = self._all(
-            "SELECT count(*), coalesce(sum(size), 0)::bigint FROM pacsgrid.instance WHERE ref = %s",
-            (ref,),
+            "SELECT instances, bytes FROM pacsgrid.study WHERE ref = %s", (ref,)
         )
         copies = self._all(
             "SELECT zone, count(*) FILTER (WHERE good), count(*) FILTER (WHERE NOT good),"
             " min(verified_at) FROM pacsgrid.proof WHERE ref = %s GROUP BY 1 ORDER BY 1",
             (ref,),
         )
-        held = self._all(f"{HELD} WHERE ref = %s ORDER BY since, code", (ref,))
+        held = self._all(HELD_OF_STUDY, {"ref": ref})
         trail = AuditTrail(self._database)
         return Story(
             study=StudyRecord.of(found[0]),

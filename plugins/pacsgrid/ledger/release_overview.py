@@ -46,10 +46,11 @@ class ReleaseOverview(ProjectView):
             ReleaseEntry(*row)
             for row in self._all(
                 "SELECT r.project, r.name, r.version, r.made_at, r.retired_at,"
-                " count(DISTINCT i.subject), count(DISTINCT i.ref), count(i.ref),"
-                " coalesce(sum(i.size), 0)::bigint FROM pacsgrid.release r"
+                " count(DISTINCT i.subject), count(i.ref),"
+                " coalesce(sum(i.instances), 0)::bigint,"
+                " coalesce(sum(i.bytes), 0)::bigint FROM pacsgrid.release r"
                 " LEFT JOIN pacsgrid.release_study s USING (project, name, version)"
-                " LEFT JOIN pacsgrid.instance i ON i.ref = s.ref"
+                " LEFT JOIN pacsgrid.study i ON i.ref = s.ref AND i.instances > 0"
                 " WHERE r.project = ANY(%s) GROUP BY r.project, r.name, r.version"
                 " ORDER BY r.made_at DESC, r.name, r.version DESC",
                 (self._projects,),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+
+from psycopg2.extras import execute_values
 
 from pacsgrid.errors import PacsgridError
 from pacsgrid.ledger.connection import Cursor
@@ -59,6 +61,50 @@ class Studies(Store):
                     "INSERT INTO pacsgrid.vault (ref, sealed) VALUES (%s, %s)", (ref, sealed)
                 )
             return _state(cursor, ref)
+
+    def add_many_found(
+        self, project: str, source: str, profile_hash: str, sealed: Mapping[str, bytes]
+    ) -> dict[str, StudyState]:
+        """Enter studies that a source has, as `add_found` does, in one transaction.
+
+        Parameters
+        ----------
+        project
+            The project that they are taken into.
+        source
+            The name of the DICOM source.
+        profile_hash
+            The de-identification profile that they are to be anonymised with.
+        sealed
+            What identifies each study, sealed by `Vault.seal`, by its reference.
+
+        Returns
+        -------
+        dict
+            The state that each study has now.
+        """
+        refs = sorted(sealed)  # two that enter the same studies must not wait for each other
+        with self._database.transaction() as cursor:
+            new = execute_values(
+                cursor,
+                "INSERT INTO pacsgrid.study (ref, project, source, profile_hash, state) VALUES %s"
+                " ON CONFLICT (ref) DO NOTHING RETURNING ref",
+                [(ref, project, source, profile_hash, "found") for ref in refs],
+                fetch=True,
+            )
+            execute_values(
+                cursor,
+                "INSERT INTO pacsgrid.vault (ref, sealed) VALUES %s",
+                [(ref, sealed[ref]) for (ref,) in new],
+            )
+        return self.states(refs)
+
+    def states(self, refs: Sequence[str]) -> dict[str, StudyState]:
+        """Return the state of each of some studies; those that the ledger lacks are left out."""
+        rows = self._database.all(
+            "SELECT ref, state FROM pacsgrid.study WHERE ref = ANY(%s)", (list(refs),)
+        )
+        return {ref: StudyState(state) for ref, state in rows}
 
     def state(self, ref: str) -> StudyState:
         """Return the study's state.
@@ -195,12 +241,53 @@ class Studies(Store):
         states
             Empty for any state.
         """
+        return list(self.iterate(project, states))
+
+    def iterate(
+        self, project: str | None = None, states: Sequence[StudyState] = ()
+    ) -> Iterator[StudyRecord]:
+        """Yield studies, by reference; any number of them fits into memory.
+
+        Parameters
+        ----------
+        project
+            None for those of all projects.
+        states
+            Empty for any state.
+        """
+        conditions: list[str] = []
+        values: list[object] = []
+        if project is not None:
+            conditions.append("project = %s")
+            values.append(project)
+        if states:
+            conditions.append("state = ANY(%s)")
+            values.append([state.value for state in states])
+        where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+        sql = f"SELECT {StudyRecord.COLUMNS} FROM pacsgrid.study{where} ORDER BY ref"
+        for row in self._database.stream(sql, values):
+            yield StudyRecord.of(row)
+
+    def records(self, refs: Sequence[str]) -> list[StudyRecord]:
+        """Return those of some studies that the ledger knows, by reference."""
         rows = self._database.all(
-            f"SELECT {StudyRecord.COLUMNS} FROM pacsgrid.study"
-            " WHERE project = coalesce(%s, project) AND (%s OR state = ANY(%s)) ORDER BY ref",
-            (project, not states, [state.value for state in states]),
+            f"SELECT {StudyRecord.COLUMNS} FROM pacsgrid.study WHERE ref = ANY(%s) ORDER BY ref",
+            (list(refs),),
         )
         return [StudyRecord.of(row) for row in rows]
+
+    def sources(self, project: str) -> set[str]:
+        """Return the names of the sources that a project has studies of."""
+        # One step of the index for each name, since an archive has few sources.
+        rows = self._database.all(
+            "WITH RECURSIVE name AS ((SELECT min(source) AS source FROM pacsgrid.study"
+            " WHERE project = %(project)s) UNION ALL SELECT (SELECT min(s.source) FROM"
+            " pacsgrid.study s WHERE s.project = %(project)s AND s.source > name.source)"
+            " FROM name WHERE name.source IS NOT NULL)"
+            " SELECT source FROM name WHERE source IS NOT NULL",
+            {"project": project},
+        )
+        return {source for (source,) in rows}
 
     def find_by_pseudonym(self, project: str, pseudonym: str) -> list[str]:
         """Return the references of the studies that a pseudonym stands for.
@@ -216,8 +303,14 @@ class Studies(Store):
             ref
             for (ref,) in self._database.all(
                 "SELECT ref FROM pacsgrid.study WHERE project = %(project)s AND ref = %(what)s"
-                " UNION SELECT ref FROM pacsgrid.instance WHERE project = %(project)s"
-                " AND %(what)s IN (subject, study_uid, series_uid, sop_uid) ORDER BY 1",
+                " UNION SELECT ref FROM pacsgrid.study"
+                " WHERE project = %(project)s AND subject = %(what)s"
+                " UNION SELECT ref FROM pacsgrid.study"
+                " WHERE project = %(project)s AND study_uid = %(what)s"
+                " UNION SELECT ref FROM pacsgrid.series"
+                " WHERE project = %(project)s AND series_uid = %(what)s"
+                " UNION SELECT ref FROM pacsgrid.instance"
+                " WHERE project = %(project)s AND sop_uid = %(what)s ORDER BY 1",
                 {"project": project, "what": pseudonym},
             )
         ]
@@ -226,20 +319,31 @@ class Studies(Store):
         """Return how many of a project's studies are in each state that occurs."""
         return dict(
             self._database.all(
-                "SELECT state, count(*) FROM pacsgrid.study WHERE project = %s"
-                " GROUP BY 1 ORDER BY 1",
+                "SELECT key, sum(number)::bigint FROM pacsgrid.counter WHERE project = %s"
+                " AND kind = 'state' GROUP BY 1 HAVING sum(number) > 0 ORDER BY 1",
                 (project,),
             )
         )
 
-    def count_files(self, ref: str) -> int:
-        """Return how many of the study's files became an instance or are held."""
-        ((count,),) = self._database.all(
-            "SELECT (SELECT count(*) FROM pacsgrid.instance WHERE ref = %s)"
-            " + (SELECT count(DISTINCT sha256) FROM pacsgrid.held_item WHERE ref = %s)",
-            (ref, ref),
+    def count_files_of(self, refs: Sequence[str]) -> dict[str, int]:
+        """Return for each of some studies how many of its files became an instance or are held."""
+        return dict(
+            self._database.all(
+                "SELECT ref, (SELECT count(*) FROM pacsgrid.instance i WHERE i.ref = s.ref)"
+                " + (SELECT count(DISTINCT sha256) FROM pacsgrid.held_item h WHERE h.ref = s.ref)"
+                " FROM unnest(%s) s (ref)",
+                (list(refs),),
+            )
         )
-        return int(count)
+
+    def volume(self, refs: Sequence[str]) -> tuple[int, int]:
+        """Return how many instances some studies have in the ledger, and their size in bytes."""
+        ((count, size),) = self._database.all(
+            "SELECT count(*), coalesce(sum(size), 0)::bigint FROM pacsgrid.instance"
+            " WHERE ref = ANY(%s)",
+            (list(refs),),
+        )
+        return int(count), int(size)
 
     def held_code(self, ref: str) -> str:
         """Return why the whole study is held; empty when it is not."""

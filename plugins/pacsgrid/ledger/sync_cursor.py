@@ -31,6 +31,21 @@ class SyncCursor:
         )
         return rows[0][0] if rows else None
 
+    def since(self) -> date | None:
+        """Return the first day that was queried; None if all days up to `read` were."""
+        rows = self._database.all(
+            "SELECT since FROM pacsgrid.sync_place WHERE project = %s AND source = %s", self._key
+        )
+        return rows[0][0] if rows else None
+
+    def extend_back(self, since: date | None) -> None:
+        """Store the first day that was queried; None when no earlier one is left to ask for."""
+        self._database.run(
+            "UPDATE pacsgrid.sync_place SET since = %s, changed_at = now()"
+            " WHERE project = %s AND source = %s",
+            (since, *self._key),
+        )
+
     def advance(self, through: date) -> None:
         """Store that every day up to `through` was queried; an earlier day changes nothing."""
         self._database.run(

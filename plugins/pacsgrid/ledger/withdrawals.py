@@ -136,16 +136,12 @@ class Withdrawals(Store):
             refs = _refs(cursor, project, subject)
             for table in ("proof", "bad_replica", "release_study", "deid_report", "received"):
                 cursor.execute(f"DELETE FROM pacsgrid.{table} WHERE ref = ANY(%s)", (refs,))
-            cursor.execute(
-                "DELETE FROM pacsgrid.instance WHERE project = %s AND subject = %s",
-                (project, subject),
-            )
+            cursor.execute("DELETE FROM pacsgrid.instance WHERE ref = ANY(%s)", (refs,))
 
 
 def _refs(cursor: Cursor, project: str, subject: str) -> list[str]:
     cursor.execute(
-        "SELECT DISTINCT ref FROM pacsgrid.instance WHERE project = %s AND subject = %s"
-        " ORDER BY ref",
+        "SELECT ref FROM pacsgrid.study WHERE project = %s AND subject = %s ORDER BY ref",
         (project, subject),
     )
     return [ref for (ref,) in cursor.fetchall()]

@@ -3,41 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
-
-from pydicom.uid import MediaStorageDirectoryStorage
 
 from pacsgrid.config import SourceSettings
 from pacsgrid.disk import storing, sync_directory
 from pacsgrid.errors import SourceUnavailableError
 from pacsgrid.model import FoundStudy, StagedFile, StudyQuery
 from pacsgrid.pacs.base import folder_of
-from pacsgrid.pacs.header import StudyHeader, read_file_meta, read_header
+from pacsgrid.pacs.folder_index import FolderIndex, IndexedFile
 from pacsgrid.pacs.query_check import matches_header
 from pacsgrid.pacs.staging import prepare, read_chunks, write_durable
-from pacsgrid.uids import has_digits_and_dots
-
-
-@dataclass(frozen=True)
-class _File:
-    path: Path
-    header: StudyHeader
-
-
-def _read(path: Path) -> _File | None:
-    """Read a file's header, empty if it names no study; None for a DICOMDIR (PS3.10 8.6)."""
-    try:
-        meta = read_file_meta(path)
-        if meta and meta.sop_class == MediaStorageDirectoryStorage:
-            return None
-        header = read_header(path, require_preamble=False)
-    except OSError:
-        header = None
-    if header is None or not has_digits_and_dots(header.study_uid):
-        header = StudyHeader()
-    return _File(path, header)
 
 
 class FolderSource:
@@ -46,7 +24,8 @@ class FolderSource:
     def __init__(self, settings: SourceSettings) -> None:
         self._name = settings.name
         self._folder = folder_of(settings)
-        self._known: dict[Path, tuple[tuple[int, int], _File | None]] = {}
+        file = settings.state / f"{settings.name}.index" if settings.state else None
+        self._index = FolderIndex(self._folder, file)
 
     def echo(self) -> None:
         """Return if the folder exists, else raise; it may be a share that is not mounted."""
@@ -54,23 +33,27 @@ class FolderSource:
             raise SourceUnavailableError(f"source {self._name}: the drop folder is not there")
 
     def find_studies(self, query: StudyQuery) -> Iterator[FoundStudy]:
-        """Yield each study once; strays come last, as one study with an empty UID."""
-        groups = self._groups()
-        strays = groups.pop("", [])
-        for uid, files in groups.items():
-            headers = [file.header for file in files]
+        """Yield each study once; strays come last, as one study with an empty UID.
+
+        The index of the folder is brought up to date first.
+        """
+        with self._reading():
+            self._index.refresh()
+        for uid, headers in self._index.studies():
             modalities = tuple(sorted({one.modality for one in headers if one.modality}))
             if query.modalities and not set(query.modalities) & set(modalities):
                 continue
             if any(matches_header(one, query) for one in headers):
                 instances = len({one.sop_uid for one in headers})
-                yield FoundStudy(uid, headers[0].patient_id, instances, modalities)
+                first = headers[0]
+                yield FoundStudy(uid, first.patient_id, instances, modalities, date=first.date)
+        strays = self._index.files("")
         if strays and not (query.study_uids and "" not in query.study_uids):
             yield FoundStudy("", "", len(strays))
 
     def list_instances(self, study: FoundStudy) -> set[str]:
         """Return the SOP Instance UIDs of a study's files."""
-        files = self._groups().get(study.study_uid, [])
+        files = self._files(study.study_uid)
         return {file.header.sop_uid for file in files if file.header.sop_uid}
 
     def retrieve(self, study: FoundStudy, into: Path) -> list[StagedFile]:
@@ -81,13 +64,18 @@ class FolderSource:
         Raises
         ------
         SourceUnavailableError
-            A file cannot be read.
+            A file cannot be read, or changes while it is.
         StorageError
             A file cannot be written.
         """
         prepare(into)
-        staged: dict[Path, StagedFile] = {}
-        for file in self._groups().get(study.study_uid, []):
+        staged = {}
+        files = self._files(study.study_uid)
+        if not all(file.is_unchanged() for file in files):
+            with self._reading():
+                self._index.refresh()
+            files = self._index.files(study.study_uid)
+        for file in files:
             try:
                 with storing(into):
                     target = _copy(file.path, into)
@@ -96,37 +84,39 @@ class FolderSource:
                 raise SourceUnavailableError(
                     f"source {self._name}: a file cannot be read: {error}"
                 ) from None
+            if not file.is_unchanged():
+                target.unlink(missing_ok=True)
+                raise SourceUnavailableError(
+                    f"source {self._name}: a file changed while it was read; it is taken later"
+                )
             staged[target] = StagedFile(target, file.header.sop_uid)
         sync_directory(into)
         return [staged[path] for path in sorted(staged)]
 
     def strays(self) -> list[Path]:
         """List files that are not DICOM, or name no study."""
-        return [file.path for file in self._groups().get("", [])]
+        return [file.path for file in self._files("")]
 
-    def _groups(self) -> dict[str, list[_File]]:
+    def _files(self, study_uid: str) -> list[IndexedFile]:
+        with self._reading():
+            self._index.refresh_if_changed(study_uid)
+        return self._index.files(study_uid)
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
         self.echo()
-        groups: dict[str, list[_File]] = {}
-        for path in sorted(self._folder.rglob("*")):
-            file = self._file(path)
-            if file is not None:
-                groups.setdefault(file.header.study_uid, []).append(file)
-        return groups
-
-    def _file(self, path: Path) -> _File | None:
-        """Read a file's header once, unless it changes; symbolic links are not followed."""
-        if path.is_symlink() or not path.is_file() or path.name == "DICOMDIR":
-            return None
         try:
-            stat = path.stat()
-        except OSError:
-            return None
-        version = (stat.st_mtime_ns, stat.st_size)
-        known = self._known.get(path)
-        if known is None or known[0] != version:
-            known = (version, _read(path))
-            self._known[path] = known
-        return known[1]
+            yield
+        except OSError as error:
+            why = error.strerror or type(error).__name__
+            raise SourceUnavailableError(
+                f"source {self._name}: the drop folder cannot be read: {why}"
+            ) from None
+        except sqlite3.Error as error:
+            raise SourceUnavailableError(
+                f"source {self._name}: its index cannot be used ({type(error).__name__}); "
+                "is the disk full?"
+            ) from None
 
 
 class _UnreadableFileError(Exception):

@@ -44,7 +44,9 @@ class ReceivedSource:
             modalities = tuple(sorted({header.modality for header in headers} - {""}))
             wanted = not query.modalities or set(query.modalities) & set(modalities)
             if wanted and matches_header(first, query):
-                yield FoundStudy(first.study_uid, first.patient_id, len(headers), modalities)
+                yield FoundStudy(
+                    first.study_uid, first.patient_id, len(headers), modalities, date=first.date
+                )
 
     def list_instances(self, study: FoundStudy) -> set[str]:
         """Return the SOP Instance UIDs of a study's files that are still there."""

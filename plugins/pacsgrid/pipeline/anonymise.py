@@ -80,7 +80,8 @@ def _process(
     while True:
         shutil.rmtree(outbox, ignore_errors=True)
         outbox.mkdir(parents=True, mode=0o700)
-        batch = context.processor.process_study(files, outbox)
+        with context.processing:
+            batch = context.processor.process_study(files, outbox)
         if proven is None or any(outcome.refused for outcome in batch.held):
             return batch
         conflicts = {

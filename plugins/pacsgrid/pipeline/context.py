@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +18,7 @@ from pacsgrid.disk import open_private, sync_directories
 from pacsgrid.errors import ConfigError
 from pacsgrid.grid import Zone
 from pacsgrid.ledger import Ledger, Vault
+from pacsgrid.pacs import Source, open_source
 from pacsgrid.uids import named
 
 
@@ -96,6 +98,8 @@ class ProjectContext:
         States, proofs and audit trail, written in the actor's name.
     vault
         Seals and opens what identifies a study.
+    processing
+        Held while a study is anonymised: the processor takes one study at a time.
 
     Raises
     ------
@@ -122,6 +126,8 @@ class ProjectContext:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.ledger = Ledger(site.ledger_dsn, actor)
         self._zones: dict[str, Zone] = {}
+        self._sources: dict[str, Source] = {}
+        self.processing = threading.Lock()
 
     def zone(self, name: str) -> Zone:
         """Return the client of a zone, with the project's copies and resource; one per context."""
@@ -134,6 +140,12 @@ class ProjectContext:
                 )
             )
         return self._zones[name]
+
+    def source(self, name: str) -> Source:
+        """Return a source of the site; one per context, so that it may keep what it knows."""
+        if name not in self._sources:
+            self._sources[name] = open_source(self.site.source(name))
+        return self._sources[name]
 
     @property
     def home(self) -> Zone:
@@ -153,7 +165,7 @@ class ProjectContext:
     @cached_property
     def processor(self) -> StudyProcessor:
         """Anonymiser and checker; its worker processes serve one study after another."""
-        return StudyProcessor(self.pseudonyms, self.profile)
+        return StudyProcessor(self.pseudonyms, self.profile, cores=self.site.staging / ".cores")
 
     def stop_workers(self) -> None:
         """Stop the worker processes, and drop what they remember of the last study."""

@@ -79,14 +79,14 @@ def _proofs(context: ProjectContext) -> Iterator[Fault]:
 
 
 def _work_folders(context: ProjectContext) -> Iterator[Fault]:
-    states = {study.ref: study.state for study in context.ledger.studies.find()}
     for name in ("staging", "outbox", "quarantine"):
         folder: Path = getattr(context.site, name)
         if folder.stat().st_mode & 0o077:
             yield Fault("others can enter a work folder", name, f"run chmod 700 {folder}")
-        for study in folder.iterdir():
-            if study.name.startswith("."):
-                continue
+        found = [path for path in folder.iterdir() if not path.name.startswith(".")]
+        known = context.ledger.studies.records([path.name for path in found])
+        states = {study.ref: study.state for study in known}
+        for study in found:
             if study.name not in states:
                 yield Fault(
                     "a work folder holds a study that the ledger does not know", name, "look at it"
@@ -115,7 +115,7 @@ def _zone(context: ProjectContext, zone: grid.Zone, identities: set[str]) -> Ite
     required: dict[str, str] = {}
     allowed: set[str] = set()
     studies: set[str] = set()  # collections that may hold documents
-    for study in context.ledger.studies.find(project):
+    for study in context.ledger.studies.iterate(project):
         rows = context.ledger.instances.of_study(study.ref)
         paths = {grid.object_path(name, project, row): study.ref for row in rows}
         if study.state is not StudyState.WITHDRAWN:

@@ -41,6 +41,8 @@ class ReplicaOutcome:
         Replicas that do not hold the anonymiser's bytes.
     absent
         Instances without any good replica in this zone.
+    gone
+        Instances that this zone has no replica of at all.
     """
 
     repaired: int = 0
@@ -49,6 +51,7 @@ class ReplicaOutcome:
     lacking: list[InstanceRecord] = field(default_factory=list)
     bad: list[ReplicaProof] = field(default_factory=list)
     absent: list[InstanceRecord] = field(default_factory=list)
+    gone: list[InstanceRecord] = field(default_factory=list)
 
     @property
     def complete(self) -> bool:
@@ -58,7 +61,7 @@ class ReplicaOutcome:
     def assess(
         self, proofs: Sequence[ReplicaProof], rows: Sequence[InstanceRecord], copies: int
     ) -> None:
-        """Set what is lacking, bad and absent.
+        """Set what is lacking, bad, absent and gone.
 
         Parameters
         ----------
@@ -72,6 +75,8 @@ class ReplicaOutcome:
         good = Counter(proof.sop_uid for proof in proofs if proof.good)
         self.lacking = [row for row in rows if good[row.sop_uid] < copies]
         self.absent = [row for row in rows if not good[row.sop_uid]]
+        there = {proof.sop_uid for proof in proofs if proof.replica >= 0}
+        self.gone = [row for row in rows if row.sop_uid not in there]
         self.bad = [proof for proof in proofs if not proof.good]
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import pydicom
@@ -13,26 +14,30 @@ from pacsgrid.deid.quarantine import displayable_path
 from pacsgrid.deid.regularise import regularise
 from pacsgrid.disk import sha256_of
 from pacsgrid.errors import HeldError, TooManyAnswersError
+from pacsgrid.ledger import PendingStudy
 from pacsgrid.model import FoundStudy, StudyQuery, StudyState
-from pacsgrid.pacs import Source, open_source, query_check
+from pacsgrid.pacs import Source, query_check
 from pacsgrid.pacs.received_source import ReceivedSource
 from pacsgrid.pipeline.context import ProjectContext
 from pacsgrid.pipeline.received_cleanup import reopen_if_new
 
 log = logging.getLogger(__name__)
 
+# How many studies are entered in one transaction.
+_AT_ONCE = 500
 _OPEN = frozenset({StudyState.FOUND, StudyState.HELD})
 FINISHED = frozenset({StudyState.VERIFIED, StudyState.HELD, StudyState.WITHDRAWN})
 
 
-def find_studies(
+def enter_studies(
     context: ProjectContext, source_name: str, query: StudyQuery, most_answers: int = 0
-) -> list[str]:
-    """Ask a source for studies, and return those that are still to be processed.
+) -> Iterator[list[PendingStudy]]:
+    """Ask a source for studies, enter them into the ledger, and yield those to be processed.
 
-    A study that is finished is not taken again, unless the source now holds more instances than
-    the ledger, or a receiver's folder holds a new file: then the study is reopened. Files of a
-    drop folder that belong to no study are held, each with its reason.
+    The answers are entered as they come, some hundred in one transaction. A study that is finished
+    is not taken again, unless the source now holds more instances than the ledger, or a receiver's
+    folder holds a new file: then the study is reopened. Files of a drop folder that belong to no
+    study are held, each with its reason.
 
     A study that the query did not ask for is held when it comes, whatever the source answers. It
     goes on when another query asks for it.
@@ -48,10 +53,10 @@ def find_studies(
     most_answers
         How many answers mean that there may be more (0 for no limit).
 
-    Returns
-    -------
-    list of str
-        The studies' references.
+    Yields
+    ------
+    list of PendingStudy
+        Some of the studies.
 
     Raises
     ------
@@ -60,30 +65,39 @@ def find_studies(
     SourceError, SourceUnavailableError
         The source refused, or did not answer.
     TooManyAnswersError
-        It gave `most_answers` or more; nothing was entered.
+        It gave `most_answers` or more. What it gave may have been entered.
     """
     query_check.check_single_values(query)
-    source = open_source(context.site.source(source_name))
-    answers = list(source.find_studies(query))
-    if most_answers and len(answers) >= most_answers:
+    source = context.source(source_name)
+    answers = iter(source.find_studies(query))
+    count = todo = finished = 0
+    while some := list(islice(answers, _AT_ONCE)):
+        count += len(some)
+        pending = _enter_some(context, source, source_name, some)
+        todo += len(pending)
+        finished += len(some) - len(pending)
+        yield pending
+    if most_answers and count >= most_answers:
         raise TooManyAnswersError(
             f"source {source_name}: gives no more than {most_answers} answers"
         )
-    todo: list[str] = []
-    finished = 0
-    for study in answers:
-        if not study.study_uid:
-            _hold_without_uid(context, source_name, study.patient_id)
-            continue
-        ref = context.pseudonyms.reference(source_name, study.study_uid)
-        if _enter_study(context, source, source_name, study, ref) in FINISHED:
-            finished += 1
-        else:
-            todo.append(ref)
     for path in source.strays():
         _hold_stray(context, source_name, path)
-    log.info("found %d studies to process; %d are finished or held", len(todo), finished)
-    return todo
+    log.info("found %d studies to process; %d are finished or held", todo, finished)
+
+
+def find_studies(
+    context: ProjectContext, source_name: str, query: StudyQuery, most_answers: int = 0
+) -> list[str]:
+    """Return the references of all studies that `enter_studies` yields.
+
+    Parameters
+    ----------
+    context, source_name, query, most_answers
+        As for `enter_studies`, whose errors are raised too.
+    """
+    entered = enter_studies(context, source_name, query, most_answers)
+    return [study.ref for some in entered for study in some]
 
 
 @dataclass(frozen=True)
@@ -134,40 +148,67 @@ def preview_ingest(
     """
     for query in queries:
         query_check.check_single_values(query)
-    source = open_source(context.site.source(source_name))
-    known = {study.ref: study.state for study in context.ledger.studies.find(context.project.name)}
+    source = context.source(source_name)
     seen: set[str] = set()
     new = finished = instances = 0
     for query in queries:
-        for study in source.find_studies(query):
-            ref = context.pseudonyms.reference(source_name, study.study_uid)
-            if not study.study_uid or ref in seen:
-                continue
-            seen.add(ref)
-            instances += study.instances or 0
-            new += ref not in known
-            finished += known.get(ref) in FINISHED
+        answers = iter(source.find_studies(query))
+        while some := list(islice(answers, _AT_ONCE)):
+            refs = {
+                context.pseudonyms.reference(source_name, study.study_uid): study
+                for study in some
+                if study.study_uid
+            }
+            known = context.ledger.studies.states(list(refs))
+            for ref in refs.keys() - seen:
+                instances += refs[ref].instances or 0
+                new += ref not in known
+                finished += known.get(ref) in FINISHED
+            seen |= refs.keys()
     return IngestPreview(len(seen), new, finished, instances)
 
 
-def _enter_study(
-    context: ProjectContext, source: Source, source_name: str, study: FoundStudy, ref: str
-) -> StudyState:
-    """Enter a study into the ledger, or reopen it if it has changed; return its state."""
-    identity = {
+def _enter_some(
+    context: ProjectContext, source: Source, source_name: str, some: Sequence[FoundStudy]
+) -> list[PendingStudy]:
+    """Enter studies in one transaction, reopen those that changed; return those to process."""
+    found: dict[str, FoundStudy] = {}
+    for study in some:
+        if study.study_uid:
+            found[context.pseudonyms.reference(source_name, study.study_uid)] = study
+        else:
+            _hold_without_uid(context, source_name, study.patient_id)
+    identities = {ref: _identity(source_name, study) for ref, study in found.items()}
+    states = context.ledger.studies.add_many_found(
+        context.project.name,
+        source_name,
+        context.profile.hash,
+        {ref: context.vault.seal(ref, identity) for ref, identity in identities.items()},
+    )
+    verified = [ref for ref, state in states.items() if state is StudyState.VERIFIED]
+    files = context.ledger.studies.count_files_of(verified) if verified else {}
+    pending = []
+    for ref, study in found.items():
+        state = states[ref]
+        doubtful = state is StudyState.HELD or query_check.is_unconfirmed(study)
+        if state in _OPEN and doubtful and _record_query(context, ref, identities[ref]):
+            state = StudyState.FOUND
+        if ref in files and _reopen_if_grown(context, source, study, ref, files[ref]):
+            log.info("%s: the source has new instances, the study is reopened", ref)
+            state = StudyState.FOUND
+        if state not in FINISHED:
+            day = context.pseudonyms.order_of_date(study.date)
+            pending.append(PendingStudy(ref, day, study.instances, study.size))
+    return pending
+
+
+def _identity(source_name: str, study: FoundStudy) -> dict[str, str]:
+    return {
         "study_uid": study.study_uid,
         "patient_id": study.patient_id,
         "source": source_name,
         **query_check.query_to_identity(study),
     }
-    state = _enter(context, source_name, ref, identity)
-    doubtful = state is StudyState.HELD or query_check.is_unconfirmed(study)
-    if state in _OPEN and doubtful and _record_query(context, ref, identity):
-        state = StudyState.FOUND
-    if state is StudyState.VERIFIED and _reopen_if_grown(context, source, study, ref):
-        log.info("%s: the source has new instances, the study is reopened", ref)
-        state = StudyState.FOUND
-    return state
 
 
 def _enter(
@@ -182,11 +223,13 @@ def _enter(
     )
 
 
-def _reopen_if_grown(context: ProjectContext, source: Source, study: FoundStudy, ref: str) -> bool:
-    """Reopen a verified study that has grown at its source; return whether it has."""
+def _reopen_if_grown(
+    context: ProjectContext, source: Source, study: FoundStudy, ref: str, files: int
+) -> bool:
+    """Reopen a verified study of `files` files if it has grown at its source; return whether."""
     if isinstance(source, ReceivedSource):
         return reopen_if_new(context, source, study, ref)
-    if _count_instances(source, study) <= context.ledger.studies.count_files(ref):
+    if _count_instances(source, study) <= files:
         return False
     context.ledger.studies.reopen(ref)
     return True

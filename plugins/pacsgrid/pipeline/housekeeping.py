@@ -8,14 +8,15 @@ from __future__ import annotations
 import logging
 import shutil
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 from pacsgrid.ledger.codes import GIVEN_UP
-from pacsgrid.model import StudyState
 from pacsgrid.pipeline.context import ProjectContext
 from pacsgrid.pipeline.received_cleanup import clean_up_received
+from pacsgrid.pipeline.take import sweep
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ def clean_up(
 ) -> CleanupReport:
     """Remove what a project does not need any more.
 
-    This is: staging and outbox of studies that are verified or withdrawn; received files that
+    This is: staging and outbox of studies that are deposited or withdrawn; received files that
     are proven or rejected; old quarantines of studies that a steward rejected or whose patient
     had withdrawn; and old selections.
 
@@ -71,9 +72,10 @@ def clean_up(
         The ledger does not answer.
     """
     received = clean_up_received(context)
-    folders = _wipe_finished(context)
+    folders = sweep(context)
     quarantines = _remove_quarantines(context, keep_rejected)
     selections = context.ledger.selections.remove_older(keep_selections)
+    context.ledger.counters.fold()
     log.info(
         "removed work folders of %d studies, %d quarantines, %d selections",
         folders,
@@ -83,25 +85,20 @@ def clean_up(
     return CleanupReport(folders, quarantines, selections, received)
 
 
-def _wipe_finished(context: ProjectContext) -> int:
-    wiped = 0
-    states = (StudyState.VERIFIED, StudyState.WITHDRAWN)
-    for study in context.ledger.studies.find(context.project.name, states):
-        with context.ledger.studies.lock(study.ref) as ours:
-            folders = context.folders(study.ref)
-            if ours and (folders.staging.exists() or folders.outbox.exists()):
-                folders.wipe()
-                wiped += 1
-    return wiped
+def _of_project(context: ProjectContext, names: Collection[str]) -> list[str]:
+    """Return those of some references that are studies of the project."""
+    found = context.ledger.studies.records(sorted(names))
+    return [study.ref for study in found if study.project == context.project.name]
 
 
 def _remove_quarantines(context: ProjectContext, keep: timedelta) -> int:
     removed = 0
     name = context.project.name
-    waiting = {row.ref for row in context.ledger.held.queue(name) if row.code not in GIVEN_UP}
-    for study in context.ledger.studies.find(name):
-        quarantine = context.folders(study.ref).quarantine
-        if study.ref not in waiting and _is_older(quarantine, keep):
+    waiting = {row.ref for row in context.ledger.held.waiting(name) if row.code not in GIVEN_UP}
+    names = {path.name for path in context.site.quarantine.iterdir()}
+    for ref in _of_project(context, names):
+        quarantine = context.folders(ref).quarantine
+        if ref not in waiting and _is_older(quarantine, keep):
             shutil.rmtree(quarantine, ignore_errors=True)
             removed += 1
     return removed

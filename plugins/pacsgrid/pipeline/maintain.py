@@ -126,7 +126,7 @@ def _stopped_studies(context: ProjectContext, now: datetime) -> list[str]:
     states = (StudyState.ANONYMISED, StudyState.DEPOSITED, StudyState.REPLICATED)
     return [
         study.ref
-        for study in context.ledger.studies.find(context.project.name, states)
+        for study in context.ledger.studies.iterate(context.project.name, states)
         if study.state is not StudyState.ANONYMISED
         or (now - study.changed_at > STALLED and context.folders(study.ref).outbox.is_dir())
     ]

@@ -206,13 +206,12 @@ def clean_up_received(context: ProjectContext) -> int:
         How many files were removed.
     """
     removed = 0
-    studies = context.ledger.studies.find(context.project.name)
-    known = {study.ref for study in studies}
-    for source in _receivers(context, {study.source for study in studies}):
+    for source in _receivers(context, context.ledger.studies.sources(context.project.name)):
         try:
             for uid in source.study_uids():
                 ref = context.pseudonyms.reference(source.name, uid)
-                if ref not in known:
+                known = context.ledger.studies.records([ref])
+                if not known or known[0].project != context.project.name:
                     continue
                 with context.ledger.studies.lock(ref) as ours:
                     if ours:

@@ -71,6 +71,17 @@ def select_cohort(
     ZoneError, ZoneUnavailableError
         The home zone refused the query, or does not answer.
     """
+    wanted = _wanted(context, criteria, subjects, study_uids)
+    return context.ledger.instances.verified(context.project.name, wanted, subjects)
+
+
+def _wanted(
+    context: ProjectContext,
+    criteria: Sequence[Criterion],
+    subjects: Sequence[str],
+    study_uids: Sequence[str],
+) -> list[str]:
+    """Return the UIDs of the studies that criteria and list select."""
     if not (criteria or subjects or study_uids):
         raise ConfigError("a cohort needs criteria, subjects or study UIDs")
     wanted = list(study_uids)
@@ -79,7 +90,54 @@ def select_cohort(
         depth = root.count("/") + 2
         found = search(context.home, root, criteria)
         wanted += [path.rsplit("/", 1)[1] for path in found if path.count("/") == depth]
-    return context.ledger.instances.verified(context.project.name, wanted, subjects)
+    return wanted
+
+
+def count_cohort(
+    context: ProjectContext,
+    criteria: Sequence[Criterion] = (),
+    subjects: Sequence[str] = (),
+    study_uids: Sequence[str] = (),
+) -> CohortSummary:
+    """Count what a cohort holds, without listing its instances; see `select_cohort`.
+
+    Parameters
+    ----------
+    context
+        The project.
+    criteria
+        AVUs that a study must have.
+    subjects
+        Pseudonyms of patients.
+    study_uids
+        Anonymised study UIDs.
+
+    Returns
+    -------
+    CohortSummary
+        The counts.
+
+    Raises
+    ------
+    ConfigError
+        Nothing says what to select.
+    ZoneError, ZoneUnavailableError
+        The home zone refused the query, or does not answer.
+    """
+    wanted = _wanted(context, criteria, subjects, study_uids)
+    people, studies, modalities = context.ledger.instances.count_verified(
+        context.project.name, wanted, subjects
+    )
+    counts: Counter[str] = Counter()
+    for name, (instances, _) in modalities.items():
+        counts[name or "OT"] += instances
+    return CohortSummary(
+        subjects=people,
+        studies=studies,
+        instances=sum(counts.values()),
+        bytes=sum(size for _, size in modalities.values()),
+        modalities=dict(sorted(counts.items())),
+    )
 
 
 def summarise_cohort(members: Members) -> CohortSummary:
@@ -208,8 +266,7 @@ def reissue_releases_without(context: ProjectContext, refs: Sequence[str]) -> No
         listed = context.ledger.releases.study_refs(project, row.name, row.version)
         if row.retired_at is not None or not gone & set(listed):
             continue
-        everything = context.ledger.instances.verified(project, None)
-        members = {ref: everything[ref] for ref in listed if ref in everything}
+        members = context.ledger.instances.of_verified_studies(listed)
         if members:
             release_cohort(context, row.name, members, withdrawn=len(gone & set(listed)))
         collection = release_collection(context.home, project, row.name, row.version)

@@ -40,9 +40,7 @@ def remove_partner(context: ProjectContext, zone: str, erase: bool) -> int:
         raise ConfigError(
             f"zone {zone} is still in projects.{project.name}; take it out of partner_zones first"
         )
-    owing = {
-        d.zone for d in context.ledger.tasks.all(project.name, project.replication) if d.damaged
-    }
+    owing = {d.zone for d in context.ledger.tasks.damaged(project.name, project.replication)}
     if owing:
         raise ConfigError(
             f"zone {zone} cannot be removed: {', '.join(sorted(owing))} lack proven replicas; "

@@ -103,17 +103,17 @@ def project_report(context: ProjectContext, now: datetime | None = None) -> Proj
     policy = context.project.replication
     report = ProjectReport(context.project.name, now)
     report.zones = {zone: ZoneReport(copies) for zone, copies in policy.copies.items()}
-    for task in context.ledger.tasks.all(context.project.name, policy):
+    overdue = now - timedelta(days=max(1, policy.reverify_days))
+    for name, duties in context.ledger.tasks.zones(report.project, policy, overdue).items():
+        zone = report.zones[name]
+        zone.studies, zone.instances = duties.studies, duties.instances
+        zone.overdue, zone.oldest = duties.overdue, duties.oldest
+    for task in context.ledger.tasks.damaged(report.project, policy):
         zone = report.zones[task.zone]
-        zone.studies += 1
-        zone.instances += task.instances
         zone.lacking += task.lacking
         zone.bad += task.bad
         if now - task.since > timedelta(hours=policy.within_hours):
             zone.late += task.lacking
-        if task.oldest is not None:
-            zone.overdue += now - task.oldest > timedelta(days=max(1, policy.reverify_days))
-            zone.oldest = min(zone.oldest or task.oldest, task.oldest)
     report.suspects = [
         {"zone": zone, "resource": resource, "objects": count}
         for zone, resource, count in context.ledger.proofs.suspect_resources(list(policy.copies))

@@ -118,11 +118,14 @@ def decide(context: ProjectContext, ref: str, verdict: Verdict, who: str, reason
         if not ours:
             return False
         waiting = [row for row in context.ledger.held.queue(context.project.name) if row.ref == ref]
-        if not any(row.code != REJECTED for row in waiting):
+        codes = {row.code for row in waiting if row.code != REJECTED}
+        if not codes:
             return False
         if verdict is Verdict.AGAIN:
             _check_retrievable(context, ref)
-        context.ledger.audit.add_decision(ref, verdict.value, who, reason, context.profile.name)
+        context.ledger.audit.add_decision(
+            ref, verdict.value, who, reason, context.profile.name, codes
+        )
         if verdict is Verdict.AGAIN:
             _send_on(context, ref)
             return True

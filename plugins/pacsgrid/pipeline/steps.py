@@ -6,6 +6,7 @@ continued by calling it again.
 
 from __future__ import annotations
 
+import errno
 import logging
 import traceback
 from collections.abc import Callable, Sequence
@@ -17,13 +18,14 @@ from pacsgrid.errors import (
     HeldError,
     PacsgridError,
     RetryableError,
+    StorageError,
     WorkFilesMissingError,
     ZoneError,
 )
 from pacsgrid.ledger import STATE_ORDER
 from pacsgrid.ledger.codes import WITHDRAWN
 from pacsgrid.model import StudyState
-from pacsgrid.pacs import open_source, query_check
+from pacsgrid.pacs import query_check
 from pacsgrid.pacs.header import StudyHeader, read_header
 from pacsgrid.pipeline.anonymise import anonymise
 from pacsgrid.pipeline.context import ProjectContext
@@ -77,7 +79,7 @@ def retrieve(context: ProjectContext, ref: str) -> None:
     """
     identity = context.vault.open(ref, context.ledger.vault.sealed(ref))
     settings = context.site.source(identity["source"])
-    source = open_source(settings)
+    source = context.source(identity["source"])
     study = query_check.study_from_identity(identity)
     staging = context.folders(ref).staging
     staging.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -175,6 +177,8 @@ def verify(context: ProjectContext, ref: str) -> None:
     ------
     RetryableError
         A zone still lacks proven replicas: a resource is down or full, or somebody is writing.
+    WorkFilesMissingError
+        The home zone lost instances, and no other zone has them.
     """
     rows = context.ledger.instances.of_study(ref)
     home = context.home
@@ -191,6 +195,11 @@ def verify(context: ProjectContext, ref: str) -> None:
                 outcome.repaired,
                 outcome.restored,
                 name,
+            )
+        if zone is home and outcome.gone:
+            # Every zone and the outbox were asked: only the source has it still.
+            raise WorkFilesMissingError(
+                f"{len(outcome.gone)} instances were deposited and are in no zone any more"
             )
         if not outcome.complete:
             incomplete.append(
@@ -274,32 +283,71 @@ def run_step(context: ProjectContext, name: str, refs: Sequence[str]) -> BatchRe
         Some studies of the batch did not get through this time.
     """
     through: list[str] = []
-    held = 0
     later: list[str] = []
     for number, ref in enumerate(refs, 1):
         log.info("%s %d of %d: %s", name, number, len(refs), ref)
-        with context.ledger.studies.lock(ref, LOCK_SECONDS) as ours:
-            if not ours:
-                later.append(f"{ref}: another worker has it")
-                continue
-            try:
-                if advance(context, ref, STEPS[name].after):
-                    through.append(ref)
-                else:
-                    held += 1
-            except RetryableError as error:
-                log.warning("%s: try again later: %s", ref, error)
-                later.append(str(error))
-            except Exception as error:
-                # The text of a library's error may quote the data set: log type and place only.
-                place = traceback.extract_tb(error.__traceback__)[-1]
-                text = f"{type(error).__name__} at {place.filename.rsplit('/', 1)[-1]}"
-                log.error("%s: %s fails with %s:%s", ref, name, text, place.lineno)
-                later.append(f"{ref}: {text}:{place.lineno}")
+        outcome = attempt(context, name, ref)
+        if outcome.later:
+            later.append(outcome.later)
+        elif outcome.through:
+            through.append(ref)
     context.stop_workers()
     if later:
         raise RetryableError(f"{name}: {len(later)} of {len(refs)} to try again: {later[0]}")
-    return BatchResult(through, held)
+    return BatchResult(through, len(refs) - len(through))
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What became of a study in a step.
+
+    Attributes
+    ----------
+    through
+        Whether it may go on; False also if it is held or withdrawn.
+    later
+        Why it may succeed when it is tried again; empty if it got through or is held.
+    full
+        Whether it failed because a disk of this machine is full.
+    """
+
+    through: bool
+    later: str = ""
+    full: bool = False
+
+
+def attempt(context: ProjectContext, name: str, ref: str) -> Attempt:
+    """Take one study through a step, and through earlier steps that it lacks; raises no error.
+
+    Parameters
+    ----------
+    context
+        The study's project.
+    name
+        The step's name in `STEPS`.
+    ref
+        The study's reference.
+
+    Returns
+    -------
+    Attempt
+        What became of it.
+    """
+    try:
+        with context.ledger.studies.lock(ref, LOCK_SECONDS) as ours:
+            if not ours:
+                return Attempt(False, f"{ref}: another worker has it")
+            return Attempt(advance(context, ref, STEPS[name].after))
+    except RetryableError as error:
+        log.warning("%s: try again later: %s", ref, error)
+        full = isinstance(error, StorageError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        return Attempt(False, str(error), full)
+    except Exception as error:
+        # The text of a library's error may quote the data set: log type and place only.
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        text = f"{type(error).__name__} at {place.filename.rsplit('/', 1)[-1]}"
+        log.error("%s: %s fails with %s:%s", ref, name, text, place.lineno)
+        return Attempt(False, f"{ref}: {text}:{place.lineno}")
 
 
 def advance(context: ProjectContext, ref: str, to: StudyState) -> bool:

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from pacsgrid.errors import SourceError, TooManyAnswersError
-from pacsgrid.model import StudyQuery, StudyState
+from pacsgrid.ledger import IngestKind, PendingStudy
+from pacsgrid.ledger.worklist import BACKFILL, REQUEST
+from pacsgrid.model import StudyQuery
 from pacsgrid.pipeline.context import ProjectContext
-from pacsgrid.pipeline.find import FINISHED, find_studies
+from pacsgrid.pipeline.find import enter_studies
+from pacsgrid.pipeline.waves import nightly_id
 
 log = logging.getLogger(__name__)
 
@@ -74,16 +77,17 @@ def sync_source(
     first: date,
     late_days: int = 14,
     days: int = 7,
-) -> list[str]:
-    """Enter what is new at a source into the ledger, and return every study to process.
+    most_days: int = 0,
+) -> bool:
+    """Enter what is new at a source into the ledger, as the source's nightly ingest.
 
-    Progress is saved window by window, so that an outage loses nothing and repeats little.
-    Studies that an earlier night found and did not finish are returned too.
+    Progress is saved window by window, so that an outage loses nothing and repeats little. The
+    late days are asked for first, then at most `most_days` days that were never asked for.
 
     Parameters
     ----------
     context
-        The project.
+        The project; where it takes the newest studies first, its first night starts with today.
     source
         The source's name in the site settings.
     today
@@ -94,11 +98,13 @@ def sync_source(
         How many days are asked for again: studies arrive late and change.
     days
         The longest window, in days.
+    most_days
+        How many days that were never asked for are asked for at most; 0 for no limit.
 
     Returns
     -------
-    list of str
-        The studies' references.
+    bool
+        Whether every day was asked for; if not, the next call goes on.
 
     Raises
     ------
@@ -107,25 +113,54 @@ def sync_source(
     SourceUnavailableError
         The source did not answer; the windows before are saved.
     """
+    name = nightly_id(context.project.name, source)
+    context.ledger.ingests.begin(name, context.project.name, source, IngestKind.NIGHTLY)
     cursor = context.ledger.sync_cursor(context.project.name, source)
-    before = unfinished_studies(context, source)
-    found: dict[str, None] = {}
-    for window in due_windows(cursor.read(), first, today, late_days, days):
-        for refs in _ask(context, source, window):
-            found |= dict.fromkeys(refs)
+    reached, since = cursor.read(), cursor.since()
+    late = max(first, today - timedelta(days=late_days))
+    left = most_days or (today - first).days + 1
+    if reached is None and context.project.order == "newest" and most_days:
+        # Like a site that was first asked at that day, and goes back from there.
+        since = max(first, today - timedelta(days=most_days - 1))
+        for window in due_windows(None, since, today, 0, days):
+            _enter_window(context, source, name, window, window.end >= late)
+        cursor.advance(today)
+        cursor.extend_back(since if since > first else None)
+        return since <= first
+    new = first if reached is None else max(first, reached + timedelta(days=1))
+    last = min(today, new + timedelta(days=left - 1))
+    if last < today:
+        for window in due_windows(None, max(late, last + timedelta(days=1)), today, 0, days):
+            _enter_window(context, source, name, window, True)
+    for window in due_windows(reached, first, last, late_days, days):
+        _enter_window(context, source, name, window, window.end >= late)
         cursor.advance(window.end)
-    # Leave out what was withdrawn or held meanwhile.
-    unfinished = set(unfinished_studies(context, source))
-    todo = [ref for ref in {**dict.fromkeys(before), **found} if ref in unfinished]
-    log.info("source %s: %d studies to process, up to %s", source, len(todo), today)
-    return todo
+    left -= max(0, (last - new).days + 1)
+    while since is not None and left > 0:
+        end = since - timedelta(days=1)
+        since = max(first, since - timedelta(days=min(days, left)))
+        left -= (end - since).days + 1
+        _enter_window(context, source, name, Window(since, end), False)
+        since = since if since > first else None
+        cursor.extend_back(since)
+    log.info("source %s: asked for all days up to %s", source, last)
+    return last >= today and since is None
 
 
-def _ask(context: ProjectContext, source: str, window: Window) -> Iterator[list[str]]:
+def _enter_window(
+    context: ProjectContext, source: str, name: str, window: Window, recent: bool
+) -> None:
+    """Enter a window's studies into the nightly ingest; those of old days are a backfill."""
+    priority = REQUEST if recent else BACKFILL
+    for some in _ask(context, source, window):
+        context.ledger.worklist.assign(name, priority, some, take_over=False)
+
+
+def _ask(context: ProjectContext, source: str, window: Window) -> Iterator[list[PendingStudy]]:
     """Ask for a window; split it when the source answers with too much."""
     most = context.site.source(source).most_answers
     try:
-        yield find_studies(context, source, window.query, most)
+        yield from enter_studies(context, source, window.query, most)
     except TooManyAnswersError:
         if window.start == window.end:
             raise SourceError(
@@ -134,23 +169,3 @@ def _ask(context: ProjectContext, source: str, window: Window) -> Iterator[list[
             ) from None
         for half in window.halves():
             yield from _ask(context, source, half)
-
-
-def unfinished_studies(context: ProjectContext, source: str) -> list[str]:
-    """Return the references of a project's studies from a source that are still to be processed.
-
-    Parameters
-    ----------
-    context
-        The project.
-    source
-        The source's name in the site settings.
-
-    Returns
-    -------
-    list of str
-        The references, those of held and withdrawn studies left out.
-    """
-    states = [state for state in StudyState if state not in FINISHED]
-    studies = context.ledger.studies.find(context.project.name, states)
-    return [study.ref for study in studies if study.source == source]

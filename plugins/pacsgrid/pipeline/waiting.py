@@ -5,18 +5,14 @@ Each function asks once and returns. None needs a project's key, so that a trigg
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 from pacsgrid.config import Site
 from pacsgrid.errors import ZoneUnavailableError
 from pacsgrid.grid import Zone
-from pacsgrid.ledger import Ledger
+from pacsgrid.ledger import IngestState, Ledger
 from pacsgrid.ledger.codes import REJECTED
-from pacsgrid.model import StudyState
-from pacsgrid.pipeline.find import FINISHED
-
-UNFINISHED = tuple(state for state in StudyState if state not in FINISHED)
+from pacsgrid.pipeline.waves import nightly_id
 
 
 def count_unfinished(site: Site, project: str, source: str = "") -> dict[str, int]:
@@ -44,8 +40,29 @@ def count_unfinished(site: Site, project: str, source: str = "") -> dict[str, in
         The ledger does not answer.
     """
     site.project(project)
-    studies = Ledger(site.ledger_dsn).studies.find(project, UNFINISHED)
-    return dict(Counter(s.state.value for s in studies if source in ("", s.source)))
+    return Ledger(site.ledger_dsn).worklist.count_by_state(project, source)
+
+
+def night_is_over(site: Site, project: str, source: str) -> bool:
+    """Return whether a source's nightly ingest has ended, or has spent its budget.
+
+    Parameters
+    ----------
+    site
+        The site settings.
+    project, source
+        Whose studies.
+
+    Raises
+    ------
+    ConfigError
+        There is no such project.
+    RetryableError
+        The ledger does not answer.
+    """
+    site.project(project)
+    ingest = Ledger(site.ledger_dsn).ingests.get(nightly_id(project, source))
+    return ingest is None or ingest.state is not IngestState.RUNNING
 
 
 def count_awaiting_review(site: Site, project: str, only: str = "") -> int:

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.responses import JSONResponse
@@ -18,8 +18,16 @@ from fastapi.staticfiles import StaticFiles
 
 from pacsgrid.config import Site
 from pacsgrid.errors import ConfigError, HeldError, PacsgridError
-from pacsgrid.ledger import HeldRecord, Ledger, Overview, ReleaseOverview, StudyRecord, Vault
-from pacsgrid.ledger.overview import HourVolume, ReplicaHealth, StateCount, Story
+from pacsgrid.ledger import (
+    HeldRecord,
+    Ingest,
+    Ledger,
+    Overview,
+    ReleaseOverview,
+    StudyRecord,
+    Vault,
+)
+from pacsgrid.ledger.overview import HeldCounts, HourVolume, ReplicaHealth, StateCount, Story
 from pacsgrid.ledger.release_overview import ReleaseEntry, WithdrawalEntry
 from pacsgrid.model import StudyQuery, StudyState
 from pacsgrid.pipeline import ProjectContext
@@ -33,10 +41,11 @@ app = FastAPI(title="pacsgrid", docs_url=None, redoc_url=None, openapi_url=None)
 
 @dataclass(frozen=True)
 class FlowOverview:
-    """How many studies are in which state, and what was verified lately."""
+    """How many studies are in which state, what is held, and what was verified lately."""
 
     now: datetime
     states: list[StateCount]
+    held: HeldCounts
     held_reasons: dict[str, int]
     throughput: list[HourVolume]
 
@@ -86,6 +95,15 @@ class StudyDetails:
 
     story: Story
     pictures: int
+
+
+@dataclass(frozen=True)
+class IngestProgress:
+    """An ingest, how many of its studies are pending, and the hours of work that are left."""
+
+    ingest: Ingest
+    pending: int
+    hours_left: float | None
 
 
 @dataclass(frozen=True)
@@ -173,8 +191,69 @@ def flow(
     view = _overview(site, who, project)
     with view.snapshot():
         return FlowOverview(
-            datetime.now(UTC), view.states(), view.held_reasons(), view.throughput(hours)
+            datetime.now(UTC),
+            view.states(),
+            view.held_counts(),
+            view.held_reasons(),
+            view.throughput(hours),
         )
+
+
+@app.get("/api/ingests")
+def ingests(site: SiteDep, who: ViewerDep, project: str | None = None) -> list[IngestProgress]:
+    """Return the ingests that have not ended, and the last that have, with their progress.
+
+    Parameters
+    ----------
+    site, who
+        The site settings, and who is logged in.
+    project
+        A project's name; None for all that the user may see.
+
+    Returns
+    -------
+    list of IngestProgress
+        The newest first.
+    """
+    found = Ledger(site.ledger_dsn).ingests.of_projects(_seen(who, project))
+    return [IngestProgress(one, one.pending, one.hours_left) for one in found]
+
+
+@app.post("/api/ingests/{name}/{action}")
+def change_ingest(
+    site: SiteDep, who: ViewerDep, name: str, action: Literal["pause", "resume"]
+) -> IngestProgress:
+    """Pause an ingest after its present wave, or let it go on.
+
+    Parameters
+    ----------
+    site, who
+        The site settings, and who is logged in.
+    name
+        The ingest's id.
+    action
+        What to do.
+
+    Returns
+    -------
+    IngestProgress
+        The ingest as it is now.
+
+    Raises
+    ------
+    HTTPException
+        403 without the right to ingest, 404 for an unknown ingest.
+    """
+    if not who.ingests:
+        raise HTTPException(403, "pausing an ingest needs the right to trigger ingest_studies")
+    store = Ledger(site.ledger_dsn, who.name).ingests
+    found = store.get(name)
+    if found is None or found.project not in who.projects:
+        raise HTTPException(404, "no ingest with this id that you may see")
+    paused = action == "pause"
+    if store.pause(name, paused, f"paused by {who.name}" if paused else ""):
+        found = store.get(name) or found
+    return IngestProgress(found, found.pending, found.hours_left)
 
 
 @app.get("/api/form")
@@ -233,8 +312,15 @@ def select(site: SiteDep, who: ViewerDep, wanted: SelectionRequest) -> Selection
 
 
 @app.get("/api/held")
-def held(site: SiteDep, who: ViewerDep, project: str | None = None) -> list[HeldRecord]:
-    """Return what waits for a steward, oldest first.
+def held(
+    site: SiteDep,
+    who: ViewerDep,
+    project: str | None = None,
+    since: datetime | None = None,
+    ref: str = "",
+    code: str = "",
+) -> list[HeldRecord]:
+    """Return a page of what waits for a steward, oldest first.
 
     Parameters
     ----------
@@ -242,13 +328,16 @@ def held(site: SiteDep, who: ViewerDep, project: str | None = None) -> list[Held
         The site settings, and who is logged in.
     project
         A project's name; None for all that the user may see.
+    since, ref, code
+        Those of the last record of the page before; None for the first page.
 
     Returns
     -------
     list of HeldRecord
-        The held studies.
+        At most 500 held studies and files.
     """
-    return _overview(site, who, project).held()
+    last = HeldRecord(ref, "", "", False, code, "", since) if since else None
+    return _overview(site, who, project).held(after=last)
 
 
 @app.get("/api/replicas")
@@ -302,9 +391,14 @@ def releases(site: SiteDep, who: ViewerDep, project: str | None = None) -> Relea
 
 @app.get("/api/studies")
 def studies(
-    site: SiteDep, who: ViewerDep, project: str | None = None, state: StudyState | None = None
+    site: SiteDep,
+    who: ViewerDep,
+    project: str | None = None,
+    state: StudyState | None = None,
+    before: datetime | None = None,
+    ref: str = "",
 ) -> list[StudyRecord]:
-    """Return the studies that changed last.
+    """Return a page of studies, those that changed last first.
 
     Parameters
     ----------
@@ -314,13 +408,15 @@ def studies(
         A project's name; None for all that the user may see.
     state
         The state of the studies; None for any.
+    before, ref
+        Change and reference of the last study of the page before; None for the first page.
 
     Returns
     -------
     list of StudyRecord
-        The studies, the latest change first.
+        At most 100 studies, the latest change first.
     """
-    return _overview(site, who, project).studies(state)
+    return _overview(site, who, project).studies(state, after=(before, ref) if before else None)
 
 
 def _story(site: Site, who: Viewer, ref: str) -> Story:

@@ -36,7 +36,7 @@ from pacsgrid.web.endpoint_rules import (
     runs_named,
     with_project,
 )
-from pacsgrid.web.row_filter import limited_to
+from pacsgrid.web.row_filter import limited_to, load_models
 
 NO_PROJECTS: frozenset[str] = frozenset()
 _LARGEST_BODY = 4 * 2**20
@@ -47,6 +47,7 @@ class ProjectGate:
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
+        load_models()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer 400, 401, 403, 404, 413 or 503 with what is wrong.

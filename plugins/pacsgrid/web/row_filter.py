@@ -19,6 +19,7 @@ from sqlalchemy.orm import (
     Mapper,
     ORMExecuteState,
     Session,
+    configure_mappers,
     with_loader_criteria,
 )
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
@@ -52,7 +53,7 @@ def _limit(state: ORMExecuteState) -> None:
 def _criteria(projects: frozenset[str], whole: bool) -> Sequence[Any]:
     """Return the conditions for a user of these projects; `whole`: they are all of the site's."""
     found = []
-    for mapper in _mappers():
+    for mapper in load_models():
         condition = _condition(mapper, projects, whole)
         if condition is not None:
             found.append(with_loader_criteria(mapper.class_, condition, include_aliases=True))
@@ -60,11 +61,17 @@ def _criteria(projects: frozenset[str], whole: bool) -> Sequence[Any]:
 
 
 @cache
-def _mappers() -> Sequence[Mapper[Any]]:
+def load_models() -> Sequence[Mapper[Any]]:
+    """Import all of Airflow's models, and return how they are mapped.
+
+    Called before the server answers: two requests that import and configure them at once wait for
+    each other's locks for ever.
+    """
     from airflow.models import import_all_models
     from airflow.models.base import Base
 
     import_all_models()
+    configure_mappers()
     return list(Base.registry.mappers)
 
 

@@ -48,7 +48,12 @@ class SynchroniseSourceOperator(BaseOperator):
         with project_context({"project": self.project}, "nightly_sync") as opened:
             from pacsgrid.config import site_names
             from pacsgrid.pipeline.sync import sync_source
+            from pacsgrid.pipeline.waves import begin_nightly
 
             today = datetime.now(ZoneInfo(site_names().time_zone)).date()
             first = opened.project.nightly_from or today
-            return len(sync_source(opened, self.source, today, first, int(self.late_days)))
+            most_days = opened.project.nightly_days
+            sync_source(opened, self.source, today, first, int(self.late_days), most_days=most_days)
+            begin_nightly(opened, self.source)
+            pending = opened.ledger.worklist.count_by_state(self.project, self.source)
+            return sum(pending.values())

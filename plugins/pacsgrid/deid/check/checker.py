@@ -94,8 +94,8 @@ class Checker:
         ------
         HeldError
             ``identity-left``, ``private-left``, ``required-missing``, ``reference-changed``,
-            ``pixels-changed``, ``pixels-text``, ``value-lost`` or ``not-clean``. The text names
-            an element or a frame, never a value.
+            ``pixels-changed``, ``pixels-text``, ``value-lost``, ``geometry-lost`` or
+            ``not-clean``. The text names an element or a frame, never a value.
         """
         with open(source, "rb", buffering=0) as old, open(result, "rb", buffering=0) as new:
             before, after = _read(old, "source"), _read(new, "result")

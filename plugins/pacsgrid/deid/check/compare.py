@@ -7,9 +7,11 @@ from collections.abc import Callable
 
 from ...errors import HeldError
 from ..profile import Profile
+from .acquisition import acquisition_creators, is_harmless, is_listed
 from .byte_search import ByteSearch
 from .element_dates import days_in_value
 from .findings import ADDED, EMPTIED, KEPT, REMOVED, REPLACED, format_tag, identity_left
+from .geometry import check_mosaic
 from .identity import ALWAYS_NEW, Identity, kept_by_profile
 from .identity_search import IdentitySearch, find_dates
 from .published_codes import means_what_it_says, measures_age
@@ -106,6 +108,12 @@ class Comparison:
         self._kept = kept_by_profile(profile)
         self._method = f"pacsgrid {profile.name} {profile.hash[:16]}".encode()
         self._creators = {(creator, group) for creator, group, _ in profile.safe_private}
+        self._acquisition = "acquisition" in profile.options
+        if self._acquisition:
+            self._creators |= acquisition_creators()
+        # Acquisition elements with VR and value that consist of what belongs there, or do not.
+        self._harmless: VerdictCache[tuple[object, ...], bool] = VerdictCache()
+        self._little = True
         # Values with their VR that were searched and identify nobody.
         self._clean: VerdictCache[tuple[str, bytes], bool] = VerdictCache()
         # Fates of elements that passed, by the character sets before and after.
@@ -146,7 +154,10 @@ class Comparison:
         sop_class = before.elements.get(_CLASS)
         uid = sop_class.value.strip(b"\0 ").decode("latin-1") if sop_class else ""
         self._required(before.elements, after.elements, required_at_top_level(uid))
+        self._little = after.little
         self._dataset(before.elements, after.elements, _DEFAULT, _DEFAULT)
+        if self._acquisition:
+            check_mosaic(before.elements, after.elements)
 
     def _required(self, before: Items, after: Items, required: RequiredAttributes) -> None:
         for tag in required.type1 & before.keys() - _OFFSETS:
@@ -189,8 +200,7 @@ class Comparison:
                         f"a group length {format_tag(tag)} is left in the result; "
                         "report it to pacsgrid's authors",
                     )
-                if tag >> 16 & 1:
-                    self._private(tag, after, now)
+                judged = tag >> 16 & 1 and self._private(tag, after, now)
                 if element.items is not None:
                     outer = self._aged
                     if tag == _MEASURED:
@@ -199,6 +209,8 @@ class Comparison:
                     self._aged = outer
                 elif tag == _NUMERIC and self._aged:
                     continue  # an age in a report is rounded like the header's
+                elif judged:
+                    pass
                 elif tag != _MEANING or not means_what_it_says(after):
                     self._value(tag, old, element, was, now)
                     if old is not None:
@@ -245,25 +257,51 @@ class Comparison:
             self._required(source, item, required)
             self._dataset(source, item, was, now)
 
-    def _private(self, tag: int, items: Items, now: tuple[str, ...]) -> None:
+    def _private(self, tag: int, items: Items, now: tuple[str, ...]) -> bool:
+        """Refuse a private element that is not listed; return whether its value needs no search."""
         group, low = tag >> 16, tag & 0xFFFF
         if 0x10 <= low <= 0xFF:
             creator = _creator(decode(items[tag].value, now))
             if (creator, group) not in self._creators:
                 raise HeldError(
                     "private-left",
-                    f"private creator {format_tag(tag)} is left in the result, but `safe_private` "
-                    "of the profile does not list it; report it to pacsgrid's authors",
+                    f"private creator {format_tag(tag)} is left in the result, but the profile "
+                    "does not list it; report it to pacsgrid's authors",
                 )
-            return
+            return False
         block = items.get(group << 16 | low >> 8)
         creator = _creator(decode(block.value, now)) if block is not None else ""
-        if (creator, group, low & 0xFF) not in self._profile.safe_private:
+        key = (creator, group, low & 0xFF)
+        listed = self._acquisition and is_listed(*key)
+        if listed and self._is_harmless(key, items[tag]):
+            return True
+        if key not in self._profile.safe_private:
+            why = (
+                "holds more than the numbers and words of an acquisition"
+                if listed
+                else "is left in the result, but the profile does not list it"
+            )
             raise HeldError(
                 "private-left",
-                f"private element {format_tag(tag)} is left in the result, but `safe_private` "
-                "of the profile does not list it; report it to pacsgrid's authors",
+                f"private element {format_tag(tag)} {why}; report it to pacsgrid's authors",
             )
+        return False
+
+    def _is_harmless(self, key: tuple[str, int, int], element: Element) -> bool:
+        known = (key, element.vr, element.value, self._little)
+        if (verdict := self._harmless.get(known)) is None:
+            verdict = is_harmless(
+                key, element.vr, element.value, self._names_somebody, self._little
+            )
+            self._harmless.keep(known, verdict)
+        return verdict
+
+    def _names_somebody(self, text: str) -> bool:
+        """Return whether a number of six or more digits, or a short word, identifies somebody."""
+        if text.isdigit():
+            number = text.encode()
+            return text in self._search.dates or any(one in number for one in self._search.numbers)
+        return self._search.search_text(text) is not None
 
     def _value(
         self,

@@ -265,8 +265,8 @@ def run(gateway: Gateway, user: str, search: Search, root: str, path: dict[str, 
     ZoneUnavailableError
         No zone answers, or the index is still being built.
     """
-    found = gateway.find(user, search.level, search.keys)
-    page = list(islice(found, search.offset, search.offset + search.limit + 1))
+    found = gateway.find(user, search.level, search.keys, search.offset)
+    page = list(islice(found, search.limit + 1))
     if len(page) > search.limit:
         page.pop()
         search.warnings.append("There are additional results that can be requested.")

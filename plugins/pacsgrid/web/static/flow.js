@@ -1,5 +1,6 @@
 // Where the studies are now, as a picture, and what became verified hour by hour.
 import { age, bytes, h, here, inProject, Loaded, plural, useAnswer, useState } from "./base.js";
+import { Ingests } from "./ingests.js";
 
 const WAY = ["found", "retrieved", "anonymised", "deposited", "replicated", "verified"];
 const SPANS = [
@@ -105,11 +106,12 @@ function Throughput({ flow, hours }) {
   );
 }
 
-export function FlowView({ project }) {
+export function FlowView({ project, me }) {
   const [hours, setHours] = useState("48");
   const answer = useAnswer(inProject(`flow?hours=${hours}`, project), 5);
   return h(Loaded, { answer }, (flow) => [
     h("section", { key: "flow" }, h("h2", null, "Studies on their way"), h(Picture, { flow })),
+    h(Ingests, { key: "ingests", project, me }),
     h("section", { key: "plot" },
       h("h2", null, "Throughput"),
       h("label", null, "Last ",

@@ -2,12 +2,20 @@
 import { age, clock, h, inProject, Loaded, plural, StudyLink, Table, useAnswer, useState } from "./base.js";
 import { BeforeAndAfter } from "./pictures.js";
 
+// Whole studies and single files are counted apart. A page has the 500 oldest.
+function heldCounts(rows) {
+  const whole = rows.filter((row) => row.whole).length;
+  const files = rows.length - whole;
+  const studies = whole === 1 ? "1 study" : `${whole.toLocaleString()} studies`;
+  return `${studies}, ${plural(files, "file")}${rows.length >= 500 ? " (the oldest 500)" : ""}`;
+}
+
 export function HeldView({ project, me }) {
   const answer = useAnswer(inProject("held", project));
   const [shown, show] = useState(false);
   return h(Loaded, { answer }, (rows) =>
     h("section", null,
-      h("h2", null, `Held: ${plural(rows.length, "item")}`),
+      h("h2", null, `Held: ${heldCounts(rows)}`),
       h("p", { className: "pg-quiet" },
         me.reviews
           ? "To decide, start the DAG review_held. Thumbnails may show who the patient is: each look is entered into the audit trail."

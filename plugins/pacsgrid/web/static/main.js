@@ -34,7 +34,7 @@ function View({ view, detail, project, me }) {
   if (view === "studies") return h(StudiesView, { project, state: detail });
   if (view === "ingest") return h(IngestView, { me });
   if (view === "study" && detail) return h(StudyView, { study: detail, me });
-  return h(FlowView, { project });
+  return h(FlowView, { project, me });
 }
 
 function Page({ me }) {
