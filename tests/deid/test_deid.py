@@ -151,6 +151,8 @@ def test_a_wrong_profile_is_refused(tmp_path: Path) -> None:
         (0x00180022, ["FAST_GEMS", "SAT1"], ["FAST_GEMS", "SAT1"]),
         (0x00180022, ["KOWALSKI", "SAT1"], ["", "SAT1"]),
         (0x00180022, "AB_8812345", "REMOVED"),
+        (0x00080008, ["ORIGINAL", "PRIMARY", "KOWALSKI"], ["ORIGINAL", "PRIMARY", ""]),
+        (0x00089007, ["ORIGINAL", "PRIMARY", "KOWALSKI"], ["ORIGINAL", "PRIMARY", ""]),
         (0x00540410, "WISNIEWSKI", None),
     ],
 )

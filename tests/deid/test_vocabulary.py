@@ -237,7 +237,7 @@ def test_a_name_in_numbers_that_are_needed_is_told_as_such(tmp_path: Path) -> No
         ("ImageType", ["ORIGINAL", "PRIMARY", "M", "ND", "ECHO_00", "MOSAIC"]),
         ("ImageType", ["ORIGINAL", "PRIMARY", "M", "UCA", "IF"]),
         ("ImageType", ["DERIVED", "SECONDARY", "REF_SURVIEW"]),
-        ("ImageType", ["ORIGINAL", "PRIMARY", "ANYNEWTERM"]),
+        ("ImageType", ["ORIGINAL", "PRIMARY", "UNSPECIFIED"]),
         ("ScanOptions", ["SAT_GEMS", "EPI_GEMS", "HYPERBAND_GEMS", "PFF"]),
         ("ScanOptions", ["NEWER_GEMS", "FS"]),
         ("ParallelAcquisitionTechnique", "SPEEDER"),

@@ -102,7 +102,9 @@ ARGUMENTS = {
     "ticket": ["p", "/z/c"], "remove-partner": ["p", "z"], "maintain": ["p"], "report": ["p"],
     "zones": ["p"], "reidentify": ["S", "--project", "p", "--who", "w", "--reason", "r"],
     "doctor": [], "gateway": [], "receive": [], "backup": ["b", "--site", "s"],
-    "restore": ["b", "--site", "s"], "roles": [], "ledger": ["--owner-dsn-file", "o"],
+    "restore": ["b", "--site", "s"], "roles": [], "risk": ["p"], "sample": ["p", "--who", "w"],
+    "backfill": ["status", "p"],
+    "ledger": ["--owner-dsn-file", "o"],
 }  # fmt: skip
 
 

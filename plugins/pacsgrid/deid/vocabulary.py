@@ -90,10 +90,12 @@ def is_defined_term(tag: int, text: str) -> bool:
     return text in defined_terms(tag)
 
 
-# Code strings that devices write and nobody types: of equipment, acquisition and image. What they
-# add to the defined terms is kept, unless it names somebody of the study.
+# Code strings that devices write and nobody types: of equipment, acquisition and image. Short words
+# that they add to the defined terms are kept, unless they name somebody of the study; a longer one
+# that no vocabulary has may be a name.
 _DEVICE_GROUPS = frozenset({0x0014, 0x0018, 0x0022, 0x0028, 0x0048, 0x0052, 0x0054})
 _BODY_PART, _IMAGE_TYPE, _FRAME_TYPE = 0x00180015, 0x00080008, 0x00089007
+_LETTERS, _SHORT_WORD = re.compile(r"[A-Za-z]+"), 4
 # An identifier's length.
 _LONG_NUMBER = re.compile(r"\d{5}")
 # Versions of software: four numbers are no network address there.
@@ -106,7 +108,7 @@ def holds_versions(tag: int) -> bool:
 
 
 def is_device_code(tag: int, value: str) -> bool:
-    """Return whether a code string is one that only a device writes, of any words.
+    """Return whether a code string is one that only a device writes, of known or short words.
 
     Parameters
     ----------
@@ -121,7 +123,12 @@ def is_device_code(tag: int, value: str) -> bool:
         False for body parts, which people type, and for a value that holds a long number.
     """
     written = tag >> 16 in _DEVICE_GROUPS and tag != _BODY_PART
-    return (written or tag in (_IMAGE_TYPE, _FRAME_TYPE)) and not _LONG_NUMBER.search(value)
+    if not (written or tag in (_IMAGE_TYPE, _FRAME_TYPE)) or _LONG_NUMBER.search(value):
+        return False
+    # General Electric ends its own terms so.
+    return value.endswith("_GEMS") or all(
+        len(word) <= _SHORT_WORD or is_code_string(word) for word in _LETTERS.findall(value)
+    )
 
 
 # Short codes with a digit: T2, C5, DIS2D, 512. A longer number may be somebody's identifier.
