@@ -66,11 +66,11 @@ class SiteFile(Section):
         "leads from pseudonyms back to patients. Keep a backup."
     )
     batch_size: int = Field(
-        default=8,
+        default=25,
         ge=1,
         le=1000,
-        description="How many studies one Airflow task handles. A task costs seconds of its own, "
-        "and its studies wait for each other.",
+        description="How many studies one Airflow task handles. A task costs seconds of its own. "
+        "What fails in it is tried again together.",
     )
     staging_gb: float = Field(
         default=0,
