@@ -14,6 +14,8 @@ COLUMNS = {
     "patient": "rtnPatCharsOpt", "full": "rtnLongFullDatesOpt",
     "modified": "rtnLongModifDatesOpt", "descriptors": "cleanDescOpt",
     "structured": "cleanStructContOpt", "graphics": "cleanGraphOpt", "private": "rtnSafePrivOpt",
+    # The table has one row for all private elements.
+    "acquisition": "rtnSafePrivOpt",
 }  # fmt: skip
 # An element for each pattern of the table.
 _EXAMPLES = {
