@@ -14,9 +14,9 @@ COLUMNS = {
     "patient": "rtnPatCharsOpt", "full": "rtnLongFullDatesOpt",
     "modified": "rtnLongModifDatesOpt", "descriptors": "cleanDescOpt",
     "structured": "cleanStructContOpt", "graphics": "cleanGraphOpt", "private": "rtnSafePrivOpt",
-    # The table has one row for all private elements.
-    "acquisition": "rtnSafePrivOpt",
 }  # fmt: skip
+# An option of ours keeps private elements too; the table has one row for all of them.
+_KEEPING = {**COLUMNS, "acquisition": COLUMNS["private"]}
 # An element for each pattern of the table.
 _EXAMPLES = {
     "50xxxxxx": 0x50003000, "60xx3000": 0x60003000, "60xx4000": 0x60004000,
@@ -34,7 +34,7 @@ class Row:
 
     def may_stay(self, options: frozenset[str]) -> bool:
         """Say whether an option retains the value as it is."""
-        return any(self.columns.get(COLUMNS[option]) == "K" for option in options)
+        return any(self.columns.get(_KEEPING[option]) == "K" for option in options)
 
 
 def rows() -> list[Row]:
