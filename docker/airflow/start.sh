@@ -12,6 +12,10 @@ api-server) exec airflow api-server --proxy-headers ;;
 scheduler | dag-processor | triggerer) exec airflow "$@" ;;
 worker) exec airflow celery worker --concurrency "${PACSGRID_WORKER_SLOTS:-4}" ;;
 receive | gateway) exec pacsgrid "$@" ;;
+embedded-zone)
+    shift
+    exec python "$(dirname "$0")/zone.py" "$@"
+    ;;
 pacsgrid)
     shift
     exec pacsgrid "$@"
