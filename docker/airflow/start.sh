@@ -1,6 +1,6 @@
 #!/bin/sh
 # Starts one of Airflow's parts, or one of pacsgrid's services. `init` brings the databases up to date
-# and makes the users and roles; everything else waits for it.
+# and makes the users and roles; `./site NAME up` runs it before the others.
 set -eu
 case ${1:?which part?} in
 init)
@@ -12,10 +12,6 @@ api-server) exec airflow api-server --proxy-headers ;;
 scheduler | dag-processor | triggerer) exec airflow "$@" ;;
 worker) exec airflow celery worker --concurrency "${PACSGRID_WORKER_SLOTS:-4}" ;;
 receive | gateway) exec pacsgrid "$@" ;;
-embedded-zone)
-    shift
-    exec python "$(dirname "$0")/zone.py" "$@"
-    ;;
 pacsgrid)
     shift
     exec pacsgrid "$@"
