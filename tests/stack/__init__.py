@@ -1,0 +1,1 @@
+"""The production stack, run for real in containers: `make stack-test`. Not part of `make test`."""

@@ -1,0 +1,214 @@
+"""One site's containers: started with `docker/site`, looked at and killed with podman."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import requests
+
+DOCKER = Path(__file__).parents[2] / "docker"
+STEADY = (
+    *("postgres", "redis", "irods", "orthanc", "orthanc-https", "prometheus", "api-server"),
+    *("scheduler", "dag-processor", "triggerer", "worker", "receiver", "gateway", "nginx"),
+)
+
+
+class StackError(Exception):
+    """Something of the stack is not as it should be; says what."""
+
+
+class Containers:
+    """The containers of a site.
+
+    Parameters
+    ----------
+    site
+        The site's name below docker/sites.
+    state
+        The directory for sites' state.
+    env
+        What the command `docker/site` gets beside this process's environment.
+    """
+
+    def __init__(self, site: str, state: Path, env: Mapping[str, str]) -> None:
+        self.site = site
+        self.state = state / site
+        self._env = {**os.environ, **env, "PACSGRID_STATE": str(state)}
+        self._stopped = threading.Event()
+        self._tending = threading.Thread(target=self._tend, daemon=True)
+        self._tending.start()
+
+    def site_command(self, *arguments: str, seconds: float = 3600) -> str:
+        """Run `docker/site NAME ...` and return what it printed; raises if it failed."""
+        done = subprocess.run(
+            [DOCKER / "site", self.site, *arguments],
+            env=self._env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+        )
+        if done.returncode != 0:
+            last = "\n".join((done.stdout + done.stderr).splitlines()[-15:])
+            raise StackError(f"site {' '.join(arguments)} ended with {done.returncode}:\n{last}")
+        return done.stdout
+
+    def name(self, service: str) -> str:
+        """Return the name of a service's first container."""
+        return f"pacsgrid-{self.site}_{service}_1"
+
+    def podman(self, *arguments: str, check: bool = True) -> str:
+        """Run podman and return what it printed."""
+        done = subprocess.run(["podman", *arguments], capture_output=True, text=True)
+        if check and done.returncode != 0:
+            raise StackError(f"podman {' '.join(arguments[:2])}: {done.stderr.strip()[-500:]}")
+        return done.stdout
+
+    def inspect(self, service: str) -> dict[str, Any]:
+        """Return what podman says of a service's container."""
+        found: list[dict[str, Any]] = json.loads(self.podman("inspect", self.name(service)))
+        return found[0]
+
+    def unhealthy(self, services: Sequence[str] = STEADY) -> list[str]:
+        """Return the services whose container does not run or is not healthy."""
+        bad = []
+        for service in services:
+            try:
+                state = self.inspect(service)["State"]
+            except StackError:
+                bad.append(service)
+                continue
+            health = state.get("Health") or state.get("Healthcheck") or {}
+            if state["Status"] != "running" or health.get("Status") != "healthy":
+                bad.append(service)
+        return bad
+
+    def wait_healthy(self, services: Sequence[str] = STEADY, seconds: float = 900) -> float:
+        """Wait until services are healthy; return how long it took."""
+        start = time.monotonic()
+        wait_for(lambda: not self.unhealthy(services), seconds, lambda: str(self.unhealthy(services)))
+        return time.monotonic() - start
+
+    def secret(self, name: str) -> str:
+        """Return a secret of the site."""
+        return (self.state / "secrets" / name).read_text().strip()
+
+    def close(self) -> None:
+        """Stop looking after the containers' health."""
+        self._stopped.set()
+        self._tending.join()
+
+    def _tend(self) -> None:
+        """Run the health checks: podman leaves that to systemd, which is not everywhere."""
+        while not self._stopped.wait(2):
+            if os.path.isdir("/run/systemd/system"):
+                return
+            for service in STEADY:
+                if self._stopped.is_set():
+                    return
+                try:
+                    if self.unhealthy([service]) or int(time.time()) % 60 < 3:
+                        self.podman("healthcheck", "run", self.name(service), check=False)
+                except (StackError, KeyError, ValueError):
+                    continue
+
+
+class Airflow:
+    """Airflow through nginx, as a person reaches it.
+
+    Parameters
+    ----------
+    address
+        Where nginx is, such as ``https://pacsgrid-one:8443``.
+    authority
+        The certificate authority's file.
+    user, password
+        Who logs in.
+    """
+
+    def __init__(self, address: str, authority: Path, user: str, password: str) -> None:
+        self.address, self._authority = address, str(authority)
+        self._user, self._password = user, password
+        self._token = ""
+
+    def login(self) -> None:
+        """Get a token; raises StackError if it is refused."""
+        answer = requests.post(
+            f"{self.address}/auth/token",
+            json={"username": self._user, "password": self._password},
+            verify=self._authority,
+            timeout=60,
+        )
+        if answer.status_code >= 400:
+            raise StackError(f"login: {answer.status_code} {answer.text[:200]}")
+        self._token = answer.json()["access_token"]
+
+    def ask(self, method: str, path: str, body: object = None) -> Any:
+        """Call Airflow's REST API; return the answer's JSON. Asks again while a part restarts."""
+        until = time.monotonic() + 240
+        while True:
+            try:
+                if not self._token:
+                    self.login()
+                answer = requests.request(
+                    method,
+                    f"{self.address}{path}",
+                    json=body,
+                    headers={"Authorization": f"Bearer {self._token}"},
+                    verify=self._authority,
+                    timeout=60,
+                )
+                if answer.status_code == 401:
+                    self._token = ""
+                elif answer.status_code < 500:
+                    if answer.status_code >= 400:
+                        raise StackError(f"{method} {path}: {answer.status_code} {answer.text[:300]}")
+                    return answer.json() if answer.text else None
+            except (requests.RequestException, ValueError):
+                pass
+            if time.monotonic() > until:
+                raise StackError(f"{method} {path}: no answer in four minutes")
+            time.sleep(3)
+
+    def trigger(self, dag: str, conf: Mapping[str, Any]) -> str:
+        """Start a run; return its id."""
+        body = {"logical_date": None, "conf": dict(conf)}
+        return str(self.ask("POST", f"/api/v2/dags/{dag}/dagRuns", body)["dag_run_id"])
+
+    def wait(self, dag: str, run: str, seconds: float = 1200) -> None:
+        """Wait until a run has succeeded; raises StackError if it fails."""
+        state = ""
+
+        def ended() -> bool:
+            nonlocal state
+            state = self.ask("GET", f"/api/v2/dags/{dag}/dagRuns/{run}")["state"]
+            return state in ("success", "failed")
+
+        wait_for(ended, seconds, lambda: f"run of {dag} is {state}", every=3)
+        if state != "success":
+            tasks = self.ask("GET", f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances")
+            failed = [t["task_id"] for t in tasks["task_instances"] if t["state"] == "failed"]
+            raise StackError(f"run of {dag} failed in {failed}")
+
+    def runs(self, dag: str) -> list[dict[str, Any]]:
+        """Return a DAG's runs."""
+        found: list[dict[str, Any]] = self.ask("GET", f"/api/v2/dags/{dag}/dagRuns")["dag_runs"]
+        return found
+
+
+def wait_for(
+    ready: Callable[[], bool], seconds: float, what: Callable[[], str], every: float = 2
+) -> None:
+    """Wait until something is so; raises StackError that says what it is instead."""
+    until = time.monotonic() + seconds
+    while not ready():
+        if time.monotonic() > until:
+            raise StackError(f"not after {seconds:.0f} s: {what()}")
+        time.sleep(every)
