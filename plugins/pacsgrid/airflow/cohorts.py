@@ -108,7 +108,8 @@ def count_patient(params: Mapping[str, Any]) -> dict[str, str]:
         members = context.ledger.instances.verified(project, [], [subject])
         objects = len(context.ledger.instances.sop_uids_of_subject(project, subject))
         if not objects and not context.ledger.withdrawals.is_withdrawn(project, subject):
-            raise ConfigError(f"project {project} has no subject {subject}; give the pseudonym")
+            # Not quoted: somebody may have written a patient ID.
+            raise ConfigError(f"project {project} has no such subject; give the pseudonym")
         zones = ", ".join((context.project.home_zone, *context.project.partner_zones))
         return {
             "subject": f"Withdraw {subject} from project {project}",

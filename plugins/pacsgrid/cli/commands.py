@@ -70,6 +70,7 @@ COMMANDS = (
     Command("sample", "draw instances at random for people to check", "risk"),
     Command("search", "list collections by their metadata (AVUs)", "fetch", extra=""),
     Command("share", "let users read a project in all its zones", "federation"),
+    Command("subjects", "import a project's table of pseudonyms, or count it", "subjects"),
     Command("ticket", "issue or revoke time-limited read access", "federation"),
     Command("withdraw", "remove a patient from every zone, with proof", "cohort"),
     Command("zones", "test every zone of a project by storing and reading data", "maintain"),

@@ -10,6 +10,7 @@ from pacsgrid.ledger.release_overview import ReleaseOverview
 from pacsgrid.ledger.replication import DEPOSITED, ReplicationTask
 from pacsgrid.ledger.roles import owns_its_trail, prepare
 from pacsgrid.ledger.studies import STATE_ORDER
+from pacsgrid.ledger.subjects import SubjectRow
 from pacsgrid.ledger.vault import Vault
 from pacsgrid.ledger.worklist import PendingStudy, WaveLimits
 
@@ -28,6 +29,7 @@ __all__ = [
     "ReplicationTask",
     "StateChange",
     "StudyRecord",
+    "SubjectRow",
     "Vault",
     "WaveLimits",
     "migrate",

@@ -18,6 +18,7 @@ from pacsgrid.ledger.replication import ReplicationTasks
 from pacsgrid.ledger.samples import Samples
 from pacsgrid.ledger.selections import Selections
 from pacsgrid.ledger.studies import Studies
+from pacsgrid.ledger.subjects import Subjects
 from pacsgrid.ledger.sync_cursor import SyncCursor
 from pacsgrid.ledger.vault_entries import VaultEntries
 from pacsgrid.ledger.withdrawals import Withdrawals
@@ -55,6 +56,7 @@ class Ledger:
         self.releases = Releases(self.database)
         self.withdrawals = Withdrawals(self.database)
         self.patients = Patients(self.database)
+        self.subjects = Subjects(self.database)
         self.selections = Selections(self.database)
         self.samples = Samples(self.database)
         self.audit = AuditTrail(self.database)

@@ -73,7 +73,8 @@ def retrieve(context: ProjectContext, ref: str) -> None:
     Raises
     ------
     HeldError
-        The source has no instance of the study any more, or sent another study.
+        The source has no instance of the study any more, or sent another study; or the project's
+        table of subjects lacks the patient.
     SourceError, SourceUnavailableError
         The source refused, or did not answer.
     """
@@ -81,6 +82,7 @@ def retrieve(context: ProjectContext, ref: str) -> None:
     settings = context.site.source(identity["source"])
     source = context.source(identity["source"])
     study = query_check.study_from_identity(identity)
+    context.subjects.check_listed(study.patient_id)
     staging = context.folders(ref).staging
     staging.mkdir(parents=True, exist_ok=True, mode=0o700)
     files = source.retrieve(study, staging)
