@@ -100,12 +100,9 @@ def test_a_failure_is_tried_again_and_never_unknown(register: FhirRegister, stat
         service(register).ask(PATIENT, "")
 
 
-def test_an_unknown_domain_and_an_unknown_patient_by_status(register: FhirRegister) -> None:
-    register.broken = 404
-    register.answer = json.dumps(
-        {"resourceType": "OperationOutcome", "issue": [{"code": "not-found"}]}
-    ).encode()
-    assert service(register).ask(PATIENT, "") is None
+def test_an_unknown_domain_is_no_unknown_patient(register: FhirRegister) -> None:
+    with pytest.raises(RegisterUnavailableError, match="404, so it has .* or not this target"):
+        service(register, target="HEART").ask(PATIENT, "")
 
 
 def test_a_silent_service_and_none_at_all_are_outages(register: FhirRegister) -> None:

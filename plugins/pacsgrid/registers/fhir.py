@@ -72,8 +72,8 @@ class FhirService:
 
         Returns
         -------
-        dict, or None
-            The resource that it answers with; None if it says that there is no such thing.
+        dict
+            The resource that it answers with.
 
         Raises
         ------
@@ -156,8 +156,6 @@ class FhirService:
         if len(content) > _MOST_BYTES:
             raise self._unusable("answers with more than 64 MiB")
         resource = _resource(content)
-        if answer.status_code == 404 and _is_not_found(resource):
-            return None
         if answer.status_code != 200:
             raise self._unusable(f"answers with status {answer.status_code}{_advice(answer)}")
         if not isinstance(resource, dict):
@@ -203,19 +201,11 @@ def _resource(content: bytes) -> Any:
         return None
 
 
-def _is_not_found(resource: Any) -> bool:
-    """Return whether an answer is an OperationOutcome of the code ``not-found``."""
-    if not isinstance(resource, dict) or resource.get("resourceType") != "OperationOutcome":
-        return False
-    issues = resource.get("issue") or ()
-    return any(isinstance(one, dict) and one.get("code") == "not-found" for one in issues)
-
-
 def _advice(answer: requests.Response) -> str:
     if answer.status_code in (401, 403):
         return ", so it does not know us: correct token_file, or cert_file"
     if answer.status_code == 404:
-        return ", so it has no such address: correct url"
+        return ", so it has no such address, or not this target: correct url or target"
     if answer.status_code in range(300, 400):
         return ", so it is at another address: correct url"
     return ""

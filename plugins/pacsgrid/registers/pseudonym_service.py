@@ -69,8 +69,6 @@ class PseudonymService:
                 ],
             },
         )
-        if answer is None:
-            return None
         if answer.get("resourceType") != "Parameters":
             raise self._unusable("answers without Parameters; is url its base?")
         return self._pseudonym(answer, original)
