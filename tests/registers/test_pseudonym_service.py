@@ -101,7 +101,7 @@ def test_a_failure_is_tried_again_and_never_unknown(register: FhirRegister, stat
 
 
 def test_an_unknown_domain_is_no_unknown_patient(register: FhirRegister) -> None:
-    with pytest.raises(RegisterUnavailableError, match="404, so it has .* or not this target"):
+    with pytest.raises(RegisterUnavailableError, match=r"404, so it has .* or not this target"):
         service(register, target="HEART").ask(PATIENT, "")
 
 

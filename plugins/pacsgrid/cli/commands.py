@@ -54,6 +54,7 @@ COMMANDS = (
     Command("backup", "back up the ledger, other databases and the sealed keys", "backup"),
     Command("cohort", "count a cohort, or release it", "cohort"),
     Command("completion", "print the completion script of a shell", "completion", extra=""),
+    Command("consent", "ask for the consent of a project's patients now", "consent"),
     Command("deid", "de-identify DICOM files or folders (PS3.15)", "deid", DEID),
     Command("doctor", "check ledger, directories and zones; changes nothing", "doctor"),
     Command("fetch", "download a release or a collection and verify it", "fetch", extra=""),

@@ -123,3 +123,78 @@ def _is_here(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+class ConsentSection(RegisterService):
+    """A project's `consent`: who says whether a patient consents, and what follows."""
+
+    origin: Literal["none", "file", "service", "command"] = Field(
+        default="none",
+        alias="from",
+        description="`none` asks nobody. Or a `file` (CSV), a `service` (FHIR R4, `Consent`), or a "
+        "`command` of the site.",
+    )
+    file: Path | None = Field(
+        default=None,
+        description="For `from: file`: CSV with the columns `patient_id` and `consent` (`yes` or "
+        "`no`), `issuer` where PatientIDs have one, and `until`, the consent's last day.",
+    )
+    command: tuple[str, ...] = Field(
+        default=(),
+        description="For `from: command`: program and arguments. It reads one JSON object a line, "
+        "and writes one for each.",
+    )
+    system: str = Field(
+        default="",
+        description="The identifier system (URI) that PatientIDs without an issuer have in the "
+        "service; empty to ask by the value alone.",
+    )
+    issuers: dict[str, str] = Field(
+        default={},
+        description="The identifier system (URI) in the service, by issuer of PatientID "
+        "(0010,0021). A patient of another issuer is asked for under `system`.",
+    )
+    category: str = Field(
+        default="",
+        description="`Consent.category` of the consents that count, as `system|code`; empty if all "
+        "of the service are for this project.",
+    )
+    provision: str = Field(
+        default="",
+        description="Code of the provision that must permit, as `system|code`, where the service's "
+        "consents have several. Empty to go by `Consent.provision.type`.",
+    )
+    when_no: Literal["refuse", "hold"] = Field(
+        default="refuse",
+        description="What becomes of a study whose patient does not consent: `refuse` does not "
+        "take it, `hold` has a steward look at it. Nothing of it is kept either way.",
+    )
+    when_unknown: Literal["refuse", "hold", "take"] = Field(
+        default="hold",
+        description="What becomes of a study whose patient is not known there: `refuse`, `hold`, "
+        "or `take` it all the same. What is not taken is not released either.",
+    )
+    recheck_days: int = Field(
+        default=0,
+        ge=0,
+        le=365,
+        description="After how many days the night asks for a patient again whose answer has not "
+        "changed. By default (0) each night from a command, after 30 days from a service, and "
+        "from a file when the file has changed.",
+    )
+
+    @model_validator(mode="after")
+    def _check_origin(self) -> Self:
+        for origin, setting in (("file", "file"), ("service", "url"), ("command", "command")):
+            if bool(getattr(self, setting)) != (self.origin == origin):
+                raise ValueError(f"{setting} and `from: {origin}` go together")
+        return self
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether anybody is asked."""
+        return self.origin != "none"
+
+    def system_of(self, issuer: str) -> str:
+        """Return the identifier system of an issuer's PatientIDs."""
+        return self.issuers.get(issuer, self.system)

@@ -1,6 +1,7 @@
 """The ledger in PostgreSQL: states, proofs, the audit trail and the sealed vault."""
 
 from pacsgrid.ledger.connection import server_time
+from pacsgrid.ledger.consents import ConsentRow
 from pacsgrid.ledger.ingest_records import Ingest, IngestKind, IngestState
 from pacsgrid.ledger.ledger import Ledger
 from pacsgrid.ledger.migrate import migrate
@@ -17,6 +18,7 @@ from pacsgrid.ledger.worklist import PendingStudy, WaveLimits
 __all__ = [
     "DEPOSITED",
     "STATE_ORDER",
+    "ConsentRow",
     "HeldRecord",
     "Ingest",
     "IngestKind",

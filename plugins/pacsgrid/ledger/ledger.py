@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pacsgrid.ledger.audit import AuditTrail
+from pacsgrid.ledger.consents import Consents
 from pacsgrid.ledger.consistency import Consistency
 from pacsgrid.ledger.counters import Counters
 from pacsgrid.ledger.database import Database
@@ -56,6 +57,7 @@ class Ledger:
         self.releases = Releases(self.database)
         self.withdrawals = Withdrawals(self.database)
         self.patients = Patients(self.database)
+        self.consents = Consents(self.database)
         self.subjects = Subjects(self.database)
         self.selections = Selections(self.database)
         self.samples = Samples(self.database)

@@ -82,7 +82,7 @@ def _process(
 ) -> ProcessedFiles:
     """Anonymise and check into an empty outbox; hold what conflicts with proven instances."""
     outbox = context.folders(ref).outbox
-    subjects = _subjects(context, files)
+    subjects = _subjects(context, ref, files)
     while True:
         shutil.rmtree(outbox, ignore_errors=True)
         outbox.mkdir(parents=True, mode=0o700)
@@ -103,22 +103,36 @@ def _process(
         files = [path for path in files if path not in conflicts]
 
 
-def _subjects(context: ProjectContext, files: list[Path]) -> dict[str, AssignedSubject] | None:
-    """Return the subjects of the files' patients that come from outside, None if they are derived.
+def _subjects(
+    context: ProjectContext, ref: str, files: list[Path]
+) -> dict[str, AssignedSubject] | None:
+    """Return the subjects of the files' patients, None if any patient's may be derived.
+
+    Where somebody is asked about patients, a file whose patient was not read is not processed.
 
     Raises
     ------
     HeldError
-        A patient has none, or the files are of several patients.
+        A patient has none or does not consent, or the files are of several patients.
     RetryableError
-        Who knows the subjects does not answer.
+        Who knows the subjects, or who consents, does not answer.
     """
-    if not context.project.subjects.from_outside:
+    if not (context.project.subjects.from_outside or context.consent.is_asked):
         return context.subjects.assign(())
     patients = read_patients(files)
     if len(patients) > 1:
         raise _mismatch()
-    return context.subjects.assign(patients)
+    subjects = context.subjects.assign(patients)
+    if subjects is None:
+        derive = context.pseudonyms.subject
+        subjects = {one.key: AssignedSubject(derive(one.key)) for one in patients}
+    try:
+        for one in patients:
+            context.consent.check(one, subjects[one.key].subject)
+    except HeldError:
+        context.folders(ref).wipe()  # nothing is kept of who does not consent
+        raise
+    return subjects
 
 
 def _mismatch() -> HeldError:

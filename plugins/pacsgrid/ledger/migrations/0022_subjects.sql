@@ -25,7 +25,7 @@ INSERT INTO pacsgrid.subject_mode (project, mode)
     SELECT DISTINCT project, 'derived' FROM pacsgrid.study WHERE subject IS NOT NULL;
 
 -- What is known of the consent of each subject, and of whom to ask again. `sealed` holds PatientID
--- and issuer, encrypted like the vault.
+-- and issuer, encrypted like the vault. Rows of withdrawn patients are deleted.
 CREATE TABLE pacsgrid.consent (
     project text NOT NULL,
     subject text NOT NULL,
@@ -40,6 +40,7 @@ CREATE TABLE pacsgrid.consent (
 CREATE INDEX consent_asked ON pacsgrid.consent (project, asked_at);
 CREATE INDEX consent_until ON pacsgrid.consent (project, until) WHERE until IS NOT NULL;
 CREATE INDEX consent_patient ON pacsgrid.consent (project, patient);
+CREATE INDEX consent_no ON pacsgrid.consent (project, subject) WHERE answer = 'no';
 
 -- How far a register was read: what it had changed until then is known.
 CREATE TABLE pacsgrid.consent_cursor (
