@@ -122,8 +122,8 @@ def count_patient(params: Mapping[str, Any]) -> dict[str, str]:
         return {
             "subject": f"Withdraw {subject} from project {project}",
             "body": f"{why}{len(members)} verified studies, {objects} instances, in the zones "
-            f"{zones}.\n\nThey are erased from every zone, replica and trash, and releases that list them "
-            "get a new version without them. **This cannot be undone.**",
+            f"{zones}.\n\nThey are erased from every zone, replica and trash, and releases that "
+            "list them get a new version without them. **This cannot be undone.**",
         }
 
 
