@@ -14,6 +14,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
+from airflow.sdk import task
 
 from pacsgrid.airflow.dags import STEWARD, at, site_dag
 from pacsgrid.airflow.operators.project import AskConsentOperator
@@ -30,14 +31,22 @@ from pacsgrid.config import site_names
     max_active_runs=1,
 )
 def check_consent():
-    for name in site_names().consent:
-        asked = AskConsentOperator(task_id=f"ask_{name}", project=name)
-        TriggerDagRunOperator.partial(
-            task_id=f"withdraw_{name}",
-            trigger_dag_id="withdraw_patient",
-            logical_date=None,
-            skip_when_already_exists=True,
-        ).expand_kwargs(asked.output)
+    @task
+    def projects() -> list[str]:
+        return list(site_names().consent)
+
+    # One project's source may be away: what the others have found is not lost.
+    @task(trigger_rule="all_done")
+    def ended(asked) -> list[dict[str, object]]:
+        return [run for runs in asked or () for run in runs or ()]
+
+    asked = AskConsentOperator.partial(task_id="ask").expand(project=projects())
+    TriggerDagRunOperator.partial(
+        task_id="withdraw",
+        trigger_dag_id="withdraw_patient",
+        logical_date=None,
+        skip_when_already_exists=True,
+    ).expand_kwargs(ended(asked.output))
 
 
 check_consent()
