@@ -94,6 +94,21 @@ class Consents(Store):
                 )
         return str(was)
 
+    def mark_asked(self, project: str, subjects: Sequence[str]) -> None:
+        """Enter that some subjects were asked for now, and the answers are as before.
+
+        Parameters
+        ----------
+        project
+            The project's name.
+        subjects
+            Their pseudonyms.
+        """
+        self._database.run(
+            "UPDATE pacsgrid.consent SET asked_at = now() WHERE project = %s AND subject = ANY(%s)",
+            (project, list(subjects)),
+        )
+
     def of_subjects(self, project: str, subjects: Sequence[str]) -> dict[str, ConsentRow]:
         """Return what is known of some subjects.
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
@@ -14,7 +15,7 @@ from pacsgrid.deid.patient_keys import HeaderPatient
 from pacsgrid.errors import HeldError
 from pacsgrid.ledger import ConsentRow, Ledger, Vault
 from pacsgrid.ledger.codes import CONSENT_HELD, CONSENT_REFUSED, WITHDRAWN
-from pacsgrid.registers import Answer, ConsentAnswer, ConsentPatient, ConsentSource, open_consent
+from pacsgrid.registers import Answer, ConsentAnswer, ConsentPatient, open_consent
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +74,7 @@ class ConsentGate:
         self._name, self._settings = project.name, project.consent
         self._ledger, self._vault, self._pseudonyms = ledger, vault, pseudonyms
         self._source = open_consent(f"projects.{project.name}.consent", project.consent)
+        self._asking = threading.Lock()
         self.left_out = 0
 
     @property
@@ -106,7 +108,7 @@ class ConsentGate:
         value = patient_id.strip(" \0")
         if self._source is None or not value:
             return
-        (answer,) = self._source.ask([ConsentPatient(value, None)])
+        (answer,) = self._ask([ConsentPatient(value, None)])
         if not answer.differs:
             self._raise_unless_taken(answer)
 
@@ -136,7 +138,7 @@ class ConsentGate:
         answer = ConsentAnswer(Answer.UNKNOWN)
         if patient.patient_id:
             asked = ConsentPatient(patient.patient_id, patient.issuer)
-            (answer,) = self._source.ask([asked])
+            (answer,) = self._ask([asked])
             self._record(subject, asked, answer)
         self._raise_unless_taken(answer)
 
@@ -166,7 +168,7 @@ class ConsentGate:
                 else self._listed(self._ledger.studies.find_by_pseudonym(self._name, subject)[:1])
                 for subject in some
             }
-            for subject, answer in self._ask_all(people)[0].items():
+            for subject, answer in self._ask_all(people, known)[0].items():
                 if self._is_taken(answer):
                     allowed.add(subject)
         self.left_out = len(wanted) - len(allowed)
@@ -192,16 +194,15 @@ class ConsentGate:
         now = datetime.now(UTC)
         state, changed = source.changes(self._ledger.consents.cursor(self._name))
         for page in self._ledger.consents.never_asked(self._name):
-            self._count(report, {subject: self._listed([ref]) for subject, ref in page})
+            self._count(report, {subject: self._listed([ref]) for subject, ref in page}, {})
         for at in range(0, len(changed or ()), _AT_ONCE):
             some = (changed or [])[at : at + _AT_ONCE]
             hashes = [h for one in some for h in (self._hash(one), self._hash_any(one))]
-            rows = self._ledger.consents.of_patients(self._name, hashes)
-            self._count(report, {row.subject: self._opened(row) for row in rows})
+            self._count_known(report, self._ledger.consents.of_patients(self._name, hashes))
         before = now if changed is None else self._not_asked_since(now)
         for rows in self._ledger.consents.to_ask(self._name, before, date.today()):
-            self._count(report, {row.subject: self._opened(row) for row in rows})
-        report.resumed = self._resume(source)
+            self._count_known(report, rows)
+        report.resumed = self._resume()
         self._ledger.consents.set_cursor(self._name, state)
         report.ended = self._ledger.consents.ended(self._name)
         log.info(
@@ -215,6 +216,12 @@ class ConsentGate:
         )
         return report
 
+    def _ask(self, patients: Sequence[ConsentPatient]) -> list[ConsentAnswer]:
+        """Ask the source; one thread at a time, since studies are retrieved beside others."""
+        assert self._source is not None
+        with self._asking:
+            return self._source.ask(patients) if patients else []
+
     def _not_asked_since(self, now: datetime) -> datetime | None:
         days, origin = self._settings.recheck_days, self._settings.origin
         if days:
@@ -223,28 +230,41 @@ class ConsentGate:
             return now - timedelta(days=_RECHECK_SERVICE)
         return now if origin == "command" else None
 
-    def _count(self, report: ConsentReport, people: dict[str, ConsentPatient | None]) -> None:
-        answers, changed = self._ask_all(people)
+    def _count_known(self, report: ConsentReport, rows: Sequence[ConsentRow]) -> None:
+        known = {row.subject: row for row in rows}
+        self._count(report, {row.subject: self._opened(row) for row in rows}, known)
+
+    def _count(
+        self,
+        report: ConsentReport,
+        people: dict[str, ConsentPatient | None],
+        known: Mapping[str, ConsentRow],
+    ) -> None:
+        answers, changed = self._ask_all(people, known)
         report.asked += len(answers)
         report.changed += changed
 
     def _ask_all(
-        self, people: dict[str, ConsentPatient | None]
+        self, people: dict[str, ConsentPatient | None], known: Mapping[str, ConsentRow]
     ) -> tuple[dict[str, ConsentAnswer], int]:
         """Ask for subjects and enter the answers; return them, and how many have changed.
 
         Nobody can be asked for a subject whose patient is not known any more, or has no PatientID:
         of them nothing is known, and nothing is entered.
         """
-        assert self._source is not None
         answers = dict.fromkeys(people, ConsentAnswer(Answer.UNKNOWN))
         named = {subject: one for subject, one in people.items() if one is not None}
-        changed = 0
-        told = self._source.ask(list(named.values()))
+        changed, same = 0, []
+        told = self._ask(list(named.values()))
         with self._ledger.database.transaction():
             for (subject, patient), answer in zip(named.items(), told, strict=True):
                 answers[subject] = answer
-                changed += self._record(subject, patient, answer)
+                was = known.get(subject)
+                if was and (was.answer, was.until) == (answer.answer.value, answer.until):
+                    same.append(subject)
+                else:
+                    changed += self._record(subject, patient, answer)
+            self._ledger.consents.mark_asked(self._name, same)
         return answers, changed
 
     def _record(self, subject: str, patient: ConsentPatient, answer: ConsentAnswer) -> bool:
@@ -262,7 +282,7 @@ class ConsentGate:
         was = self._ledger.consents.record(self._name, row)
         return was not in ("", answer.answer.value)
 
-    def _resume(self, source: ConsentSource) -> int:
+    def _resume(self) -> int:
         """Send the studies on that were not taken and whose patient consents now."""
         waiting: list[tuple[str, ConsentPatient]] = []
         resumed = 0
@@ -272,15 +292,13 @@ class ConsentGate:
             if (patient := self._listed([row.ref])) is not None:
                 waiting.append((row.ref, patient))
             if len(waiting) == _AT_ONCE:
-                resumed += self._unhold_allowed(source, waiting)
+                resumed += self._unhold_allowed(waiting)
                 waiting = []
-        return resumed + self._unhold_allowed(source, waiting)
+        return resumed + self._unhold_allowed(waiting)
 
-    def _unhold_allowed(
-        self, source: ConsentSource, waiting: Sequence[tuple[str, ConsentPatient]]
-    ) -> int:
+    def _unhold_allowed(self, waiting: Sequence[tuple[str, ConsentPatient]]) -> int:
         resumed = 0
-        answers = source.ask([patient for _, patient in waiting])
+        answers = self._ask([patient for _, patient in waiting])
         for (ref, _), answer in zip(waiting, answers, strict=True):
             if answer.answer is not Answer.YES:
                 continue

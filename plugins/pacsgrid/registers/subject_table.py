@@ -50,6 +50,11 @@ def read_subject_table(file: Path, with_shift: bool) -> list[SubjectTableRow]:
     with_shift
         Whether dates are shifted by the table, which then has the column ``shift_days``.
 
+    Returns
+    -------
+    list of SubjectTableRow
+        One for each patient.
+
     Raises
     ------
     ConfigError
@@ -94,13 +99,18 @@ def table_error(file: Path, wrong: list[str]) -> ConfigError:
         The table.
     wrong
         What is wrong, each with its line.
+
+    Returns
+    -------
+    ConfigError
+        The error to raise.
     """
     more = f"; and {len(wrong) - 20} more" if len(wrong) > 20 else ""
     return ConfigError(f"{file}: nothing was imported: {'; '.join(wrong[:20])}{more}")
 
 
 def why_no_subject(subject: str, patient_id: str) -> str:
-    """Say why a value cannot be the subject of a patient; empty if it can.
+    """Say why a value cannot be the subject of a patient.
 
     Parameters
     ----------
@@ -108,6 +118,11 @@ def why_no_subject(subject: str, patient_id: str) -> str:
         The value.
     patient_id
         The patient's ID.
+
+    Returns
+    -------
+    str
+        The reason, which quotes neither; empty if it can.
     """
     if not is_name(subject):
         return (
