@@ -56,6 +56,7 @@ def test_what_spreadsheets_write_is_read(
         ("patient_id,subject\n756203/1234,-rf\n", "line 2: the subject must have"),
         ("patient_id,subject\n756203/1234," + "A" * 65 + "\n", "line 2: the subject must have"),
         ("patient_id,subject\n756203/1234,X7562031234\n", "line 2: the subject holds the patient"),
+        ("patient_id,subject\n0077,S_0077\n", "line 2: the subject holds the patient"),
         ("patient_id,subject\n77,77\n", "line 2: the subject holds the patient"),
         ("patient_id,subject\n756203/1234,A\n756203/1234,B\n", "line 3: line 2 says otherwise"),
         ("patient_id,subject\n756203/1234,A1\n801101/0022,a1\n", "line 3: line 2 gives the subj"),
@@ -74,6 +75,11 @@ def test_a_shift_that_is_none_is_refused(tmp_path: Path, days: str) -> None:
     text = f"patient_id,subject,shift_days\n756203/1234,A,{days}\n"
     with pytest.raises(ConfigError, match="line 2: shift_days is not a whole number"):
         read_subject_table(table(tmp_path, text), with_shift=True)
+
+
+def test_a_number_that_holds_another_one_by_chance_is_no_id(tmp_path: Path) -> None:
+    text = "patient_id,subject\n1,LUNG-1\n1000,LUNG-10001\n"
+    assert len(read_subject_table(table(tmp_path, text), with_shift=False)) == 2
 
 
 def test_text_in_another_encoding_is_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from pacsgrid.uids import is_name
 
 SUBJECT, SHIFT = "subject", "shift_days"
 MOST_SHIFT_DAYS = 3650
+_WORD = re.compile(r"[^\W_]+")
 
 
 @dataclass(frozen=True)
@@ -129,8 +131,12 @@ def why_no_subject(subject: str, patient_id: str) -> str:
             "the subject must have 1 to 64 letters (a to z), digits, hyphens and underscores, and "
             "begin with a letter or digit"
         )
-    plain, own = ("".join(c for c in v.lower() if c.isalnum()) for v in (subject, patient_id))
-    if own and (plain == own or (len(own) >= 4 and own in plain)):
+    # Short numbers occur in the numbers of a list by chance.
+    words, own = _WORD.findall(subject.lower()), "".join(_WORD.findall(patient_id.lower()))
+    plain = "".join(words)
+    if own and (
+        plain == own or (len(own) >= 4 and own in words) or (len(own) >= 6 and own in plain)
+    ):
         return "the subject holds the patient's own ID"
     return ""
 

@@ -154,7 +154,7 @@ class IdentitySearch:
             The subject.
         """
         words = fold(subject).split()
-        if not self._personal_ids.isdisjoint({*words, "".join(words)}):
+        if not self._personal_ids.isdisjoint({w for w in words if len(w) >= 4} | {"".join(words)}):
             return "an identifier"
         return self._plain(subject, fold(subject), short=False) or (
             "a name" if self._names.holds_name(subject, words, False) else None
