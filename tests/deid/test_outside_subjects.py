@@ -38,7 +38,7 @@ def test_the_subject_stands_for_the_patient_at_every_depth(source: Path, tmp_pat
     own.PatientID, own.TypeOfPatientID = KEY, "TEXT"
     donor.PatientID, donor.TypeOfPatientID = "801101/0022", "TEXT"
     ds.OtherPatientIDsSequence = [own]
-    ds.DonorSequence = [donor]
+    ds.SourcePatientGroupIdentificationSequence = [donor]
     ds.save_as(source)
     result = made(tmp_path, "LUNG_77-A", -20, "research")
     assert (result.PatientID, result.PatientName) == ("LUNG_77-A", "LUNG_77-A")
