@@ -59,7 +59,7 @@ def filled(roles: tuple[str, str]) -> tuple[str, str]:
     ledger.studies.add_found(REF, "lung", "drop", "hash", b"sealed")
     Ledger(app).audit.add_access("anna", REF, "identity", "because of a finding")
     Ledger(app).audit.add_decision(REF, "reject", "anna", "burned in", "basic")
-    ledger.consents.record("lung", ConsentRow("S1", "hash", b"sealed", "yes"))
+    ledger.consents.record("lung", [ConsentRow("S1", "hash", b"sealed", "yes")])
     _check_a_sample(ledger)
     return roles
 

@@ -142,8 +142,13 @@ def fhir_register() -> Iterator[FhirRegister]:
             self.end_headers()
             self.wfile.write(sent)
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, *what: Any) -> None:
+            """Say nothing of a client that did not wait for its answer."""
+
+    server = Server(("127.0.0.1", 0), Handler)
     register.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
+from psycopg2.extras import execute_values
+
 from pacsgrid.ledger.database import Store
 
 _PAGE = 500
@@ -39,60 +41,63 @@ class ConsentRow:
 class Consents(Store):
     """Whether subjects consent; each change of an answer is in an append-only record."""
 
-    def record(self, project: str, row: ConsentRow) -> str:
-        """Enter an answer, unless the patient withdrew.
+    def record(self, project: str, rows: Sequence[ConsentRow]) -> int:
+        """Enter answers, but none for a patient who withdrew.
 
         Parameters
         ----------
         project
             The project's name.
-        row
-            The answer.
+        rows
+            One for each subject.
 
         Returns
         -------
-        str
-            The answer before; empty if there was none.
+        int
+            How many answers are other than before.
         """
         with self._database.transaction() as cursor:
+            subjects = [row.subject for row in rows]
             cursor.execute(
-                "SELECT 1 FROM pacsgrid.withdrawal WHERE project = %s AND subject = %s LIMIT 1",
-                (project, row.subject),
+                "SELECT subject FROM pacsgrid.withdrawal WHERE project = %s AND subject = ANY(%s)",
+                (project, subjects),
             )
-            if cursor.fetchone():
-                return ""
+            withdrawn = {subject for (subject,) in cursor.fetchall()}
             cursor.execute(
-                "SELECT answer FROM pacsgrid.consent WHERE project = %s AND subject = %s"
-                " FOR UPDATE",
-                (project, row.subject),
+                "SELECT subject, answer FROM pacsgrid.consent"
+                " WHERE project = %s AND subject = ANY(%s) ORDER BY subject FOR UPDATE",
+                (project, subjects),
             )
-            ((was,),) = cursor.fetchall() or [("",)]
-            cursor.execute(
+            before = dict(cursor.fetchall())
+            entered = sorted(
+                (row for row in rows if row.subject not in withdrawn), key=lambda row: row.subject
+            )
+            execute_values(
+                cursor,
                 "INSERT INTO pacsgrid.consent AS c"
-                " (project, subject, patient, sealed, answer, until, ended_at)"
-                " VALUES (%(project)s, %(subject)s, %(patient)s, %(sealed)s, %(answer)s,"
-                " %(until)s, CASE WHEN %(answer)s = 'no' THEN now() END)"
+                " (project, subject, patient, sealed, answer, until, ended_at) VALUES %s"
                 " ON CONFLICT (project, subject) DO UPDATE SET answer = excluded.answer,"
                 " until = excluded.until, asked_at = now(), patient = excluded.patient,"
-                " sealed = excluded.sealed,"
-                " ended_at = CASE WHEN excluded.answer = 'no' THEN"
-                " coalesce(c.ended_at, now()) END",
-                {
-                    "project": project,
-                    "subject": row.subject,
-                    "patient": row.patient,
-                    "sealed": row.sealed,
-                    "answer": row.answer,
-                    "until": row.until,
-                },
+                " sealed = excluded.sealed, ended_at = CASE WHEN excluded.answer = 'no'"
+                " THEN coalesce(c.ended_at, now()) END",
+                [
+                    (project, row.subject, row.patient, row.sealed, row.answer, row.until,
+                     row.answer)
+                    for row in entered
+                ],
+                template="(%s, %s, %s, %s, %s, %s::date, CASE WHEN %s = 'no' THEN now() END)",
+            )  # fmt: skip
+            changes = [
+                (project, row.subject, before.get(row.subject, ""), row.answer)
+                for row in entered
+                if before.get(row.subject) != row.answer
+            ]
+            execute_values(
+                cursor,
+                "INSERT INTO pacsgrid.consent_change (project, subject, was, became) VALUES %s",
+                changes,
             )
-            if was != row.answer:
-                cursor.execute(
-                    "INSERT INTO pacsgrid.consent_change (project, subject, was, became)"
-                    " VALUES (%s, %s, %s, %s)",
-                    (project, row.subject, was, row.answer),
-                )
-        return str(was)
+            return sum(bool(was) for _, _, was, _ in changes)
 
     def mark_asked(self, project: str, subjects: Sequence[str]) -> None:
         """Enter that some subjects were asked for now, and the answers are as before.

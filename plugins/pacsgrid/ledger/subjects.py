@@ -98,11 +98,12 @@ class Subjects(Store):
         with self._database.transaction() as cursor:
             _give(cursor, rows)
             cursor.execute(
-                "SELECT g.row, s.patient = g.patient FROM given g JOIN pacsgrid.subject s"
-                " ON s.project = %s AND (s.patient = g.patient OR lower(s.subject) ="
-                " lower(g.subject)) WHERE s.patient <> g.patient OR s.subject <> g.subject"
-                " ORDER BY 1",
-                (project,),
+                "SELECT row, bool_or(same) FROM (SELECT g.row, true AS same FROM given g"
+                " JOIN pacsgrid.subject s ON s.project = %(project)s AND s.patient = g.patient"
+                " WHERE s.subject <> g.subject UNION ALL SELECT g.row, false FROM given g"
+                " JOIN pacsgrid.subject s ON s.project = %(project)s AND lower(s.subject) ="
+                " lower(g.subject) WHERE s.patient <> g.patient) clash GROUP BY row ORDER BY row",
+                {"project": project},
             )
             return [SubjectClash(*row) for row in cursor.fetchall()]
 

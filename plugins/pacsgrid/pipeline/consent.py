@@ -139,7 +139,7 @@ class ConsentGate:
         if patient.patient_id:
             asked = ConsentPatient(patient.patient_id, patient.issuer)
             (answer,) = self._ask([asked])
-            self._record(subject, asked, answer)
+            self._ledger.consents.record(self._name, [self._row(subject, asked, answer)])
         self._raise_unless_taken(answer)
 
     def releasable(self, subjects: Iterable[str]) -> set[str]:
@@ -254,33 +254,31 @@ class ConsentGate:
         """
         answers = dict.fromkeys(people, ConsentAnswer(Answer.UNKNOWN))
         named = {subject: one for subject, one in people.items() if one is not None}
-        changed, same = 0, []
+        same: list[str] = []
+        others: list[ConsentRow] = []
         told = self._ask(list(named.values()))
-        with self._ledger.database.transaction():
-            for (subject, patient), answer in zip(named.items(), told, strict=True):
-                answers[subject] = answer
-                was = known.get(subject)
-                if was and (was.answer, was.until) == (answer.answer.value, answer.until):
-                    same.append(subject)
-                else:
-                    changed += self._record(subject, patient, answer)
-            self._ledger.consents.mark_asked(self._name, same)
+        for (subject, patient), answer in zip(named.items(), told, strict=True):
+            answers[subject] = answer
+            was = known.get(subject)
+            if was and (was.answer, was.until) == (answer.answer.value, answer.until):
+                same.append(subject)
+            else:
+                others.append(self._row(subject, patient, answer))
+        self._ledger.consents.mark_asked(self._name, same)
+        changed = self._ledger.consents.record(self._name, others) if others else 0
         return answers, changed
 
-    def _record(self, subject: str, patient: ConsentPatient, answer: ConsentAnswer) -> bool:
-        """Enter an answer; return whether it is another one than before."""
+    def _row(self, subject: str, patient: ConsentPatient, answer: ConsentAnswer) -> ConsentRow:
         values = {"patient_id": patient.patient_id, "issuer": patient.issuer or ""}
         if patient.issuer is None:
             values["any_issuer"] = "yes"
-        row = ConsentRow(
+        return ConsentRow(
             subject,
             self._hash_any(patient) if patient.issuer is None else self._hash(patient),
             self._vault.seal(self._bound_to(subject), values),
             answer.answer.value,
             answer.until,
         )
-        was = self._ledger.consents.record(self._name, row)
-        return was not in ("", answer.answer.value)
 
     def _resume(self) -> int:
         """Send the studies on that were not taken and whose patient consents now."""
