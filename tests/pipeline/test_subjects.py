@@ -152,6 +152,12 @@ def test_a_table_from_import_to_withdrawal(
         path = "/brno/home/lung/data"
         left = [one.name for one in context.home.session.collections.get(path).subcollections]
         assert left == ["LUNGX77"]
+        # An underscore stands for any character in the catalog's patterns.
+        (ref,) = context.ledger.studies.find_by_pseudonym("lung", "LUNGX77")
+        (row,) = context.ledger.instances.of_study(ref)
+        where = study_collection("brno", "lung", "LUNGX77", row.study_uid)
+        path = f"{where}/{row.series_uid}/{row.sop_uid}.dcm"
+        assert context.home.session.data_objects.exists(path)
         drop(stack, "lung", 3, "756203/1234")
         go(context)
         assert [code for code, _ in held(context)] == ["withdrawn"]
