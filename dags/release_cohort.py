@@ -42,7 +42,10 @@ from pacsgrid.airflow.dags import STEWARD, approval, site_dag
         "members": Param(
             [],
             type="array",
-            items={"type": "string", "pattern": "^(S[A-Z2-7]{12}|(?=.{3,64}$)[0-9]+([.][0-9]+)+)$"},
+            items={
+                "type": "string",
+                "pattern": f"^({forms.subject_pattern()}|(?=.{{3,64}}$)[0-9]+([.][0-9]+)+)$",
+            },
             title="Members",
             description="Subjects or study UIDs (pseudonyms), one per line.",
         ),

@@ -27,7 +27,7 @@ from pacsgrid.airflow.dags import STEWARD, approval, site_dag
         "subject": Param(
             "",
             type="string",
-            pattern="^S[A-Z2-7]{12}$",
+            pattern=f"^{forms.subject_pattern()}$",
             title="Subject",
             description="The patient's pseudonym in this project; never the patient ID.",
         ),

@@ -46,6 +46,13 @@ class TooManyAnswersError(SourceUnavailableError):
     """A DICOM source has more answers to a query than it gives; query less at once."""
 
 
+class RegisterUnavailableError(RetryableError):
+    """A register of pseudonyms or of consent gave no answer that can be used.
+
+    Its text names the setting and what to do, and quotes nothing of the answer.
+    """
+
+
 class ZoneError(PacsgridError):
     """An iRODS zone refused for good."""
 

@@ -89,6 +89,7 @@ def test_a_dag_file_is_read_without_connections_and_is_complete(
 
 SCHEDULED = {
     "audit_replicas": "0 7 * * *",
+    "check_consent": "0 19 * * *",
     "continue_ingests": "*/10 * * * *",
     "housekeeping": "30 4 * * *",
     "nightly_sync": "0 20 * * *",

@@ -46,8 +46,8 @@ COMMANDS = shell_commands()
 ELSEWHERE = {"pacsgrid roles"}
 # What must come before what.
 ORDER = (
-    "zones", "maintain", "backfill", "report", "cohort", "sample", "risk", "share", "search",
-    "fetch", "ticket",
+    "zones", "subjects", "consent", "maintain", "backfill", "report", "cohort", "sample", "risk",
+    "share", "search", "fetch", "ticket",
     "reidentify", "deid", "receive", "gateway", "doctor", "backup", "ledger", "restore",
     "remove-partner", "withdraw",
 )  # fmt: skip
@@ -106,7 +106,12 @@ def life(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Life]:
 
 
 def _as_documented(site: dict[str, Any], life: Life) -> None:
-    site["projects"] = {PROJECT: site["projects"]["demo"]}
+    project = {**site["projects"]["demo"], "nightly": []}
+    registers = {
+        "subjects": {"from": "table"},
+        "consent": {"from": "file", "file": str(life["consent.csv"])},
+    }
+    site["projects"] = {PROJECT: site["projects"]["demo"], "trial": {**project, **registers}}
     (life.folder / "token").write_text(TOKEN)
     site["gateway"] |= {
         "bind": "127.0.0.1", "http_port": life.ports["http"], "dicom_port": life.ports["dicom"],
@@ -149,6 +154,8 @@ def _files(life: Life) -> None:
     ct(life["IN/1.dcm"], "1.9.8", "1.9.8.1")
     ct(life["FILE"], "1.9.9", "1.9.9.1")
     life["project.key"].write_bytes(b"0123456789abcdef" * 2)
+    life["subjects.csv"].write_text("patient_id;subject\n756203/1234;TRIAL-001\n")
+    life["consent.csv"].write_text("patient_id;consent\n756203/1234;yes\n")
     life["my.yaml"].write_text("name: my\nversion: '1'\noptions: [full]\n")
     life["passphrase"].write_text("correct horse battery\n")
     life["owner.dsn"].write_text(life.stack.postgres.dsn("ledger"))

@@ -161,19 +161,41 @@ def test_a_held_study_is_rejected(filled: Stack, spent_held: str) -> None:
     assert story is not None and story.held[0].code == "rejected"
 
 
+@contextmanager
+def _consent(stack: Stack, table: str) -> Iterator[None]:
+    """Let the project demo ask a file for consent."""
+    file, before = stack.dir / "site.yaml", (stack.dir / "site.yaml").read_text()
+    site = yaml.safe_load(before)
+    (stack.dir / "consent.csv").write_text(table)
+    site["projects"]["demo"]["consent"] = {"from": "file", "file": str(stack.dir / "consent.csv")}
+    file.write_text(yaml.safe_dump(site, sort_keys=False))
+    try:
+        yield
+    finally:
+        file.write_text(before)
+
+
 def test_a_release_and_a_withdrawal_are_approved_and_done(filled: Stack, spent: str) -> None:
     with ProjectContext(filled.site, "demo") as context:
         ref = context.pseudonyms.reference("drop", f"{spent}.1")
         row = context.ledger.instances.of_study(ref)[0]
-    for dag, wanted in (
-        ("release_cohort", {"name": "run", "members": [row.study_uid]}),
-        ("withdraw_patient", {"subject": row.subject}),
-    ):
-        run = filled.trigger({"project": "demo", **wanted}, dag)
-        asked = question(filled, dag, run)
-        assert "1 " in asked["body"]
-        assert answer(filled, asked, chosen_options=["Approve"]).status_code == 200
-        assert filled.watch(run, dag=dag) == "success"
+    wanted = {"project": "demo", "name": "run", "members": [row.study_uid]}
+    run = filled.trigger(wanted, "release_cohort")
+    asked = question(filled, "release_cohort", run)
+    assert "1 " in asked["body"]
+    assert answer(filled, asked, chosen_options=["Approve"]).status_code == 200
+    assert filled.watch(run, dag="release_cohort") == "success"
+    # The patient's consent ends: a withdrawal waits for approval, however often it is asked for.
+    with _consent(filled, f"patient_id,consent\n7562{spent[-2:]}/1234,no\n"):
+        for _ in range(2):
+            night = filled.trigger({}, "check_consent")
+            assert filled.watch(night, dag="check_consent") == "success"
+    run, *more = [run for run in _runs(filled, "withdraw_patient") if run.startswith("consent__")]
+    assert run.startswith(f"consent__demo__{row.subject}__") and not more
+    asked = question(filled, "withdraw_patient", run)
+    assert "source of consent says" in asked["body"] and "1 " in asked["body"]
+    assert answer(filled, asked, chosen_options=["Approve"]).status_code == 200
+    assert filled.watch(run, dag="withdraw_patient") == "success"
     with ProjectContext(filled.site, "demo") as context:
         assert context.ledger.studies.state(ref) is StudyState.WITHDRAWN
         assert all(row.proven_at for row in context.ledger.withdrawals.of_project("demo"))

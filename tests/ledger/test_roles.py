@@ -16,6 +16,7 @@ from pacsgrid.embedded.postgres import EmbeddedPostgres
 from pacsgrid.errors import ConfigError
 from pacsgrid.ledger import (
     STATE_ORDER,
+    ConsentRow,
     Ledger,
     migrate,
     owns_its_trail,
@@ -29,7 +30,7 @@ from pacsgrid.pipeline.site_check import _ledger as checked_ledger
 
 APP, OWNER = "t_app", "t_owner"
 REF = "st-" + "a" * 20
-TRAILS = ("audit", "access", "decision", "sample_verdict")
+TRAILS = ("audit", "access", "decision", "sample_verdict", "consent_change")
 
 
 def _run(dsn: str, statement: str) -> list[tuple[object, ...]]:
@@ -58,6 +59,7 @@ def filled(roles: tuple[str, str]) -> tuple[str, str]:
     ledger.studies.add_found(REF, "lung", "drop", "hash", b"sealed")
     Ledger(app).audit.add_access("anna", REF, "identity", "because of a finding")
     Ledger(app).audit.add_decision(REF, "reject", "anna", "burned in", "basic")
+    ledger.consents.record("lung", [ConsentRow("S1", "hash", b"sealed", "yes")])
     _check_a_sample(ledger)
     return roles
 

@@ -48,15 +48,20 @@ def count(params: Mapping[str, Any]) -> dict[str, str]:
         from pacsgrid.pipeline.release import summarise_cohort
 
         members = _members(context, params)
+        left = context.consent.left_out
         if not members:
-            raise ConfigError("no verified study is in this cohort; check criteria and members")
+            raise ConfigError(
+                "no verified study is in this cohort; check criteria and members"
+                + (f", and the consent of {left} subjects" if left else "")
+            )
         seen = summarise_cohort(members)
         kinds = "".join(f"\n- {name}: {n} instances" for name, n in seen.modalities.items())
         return {
             "subject": f"Release {params['name']} of project {params['project']}",
             "body": f"{seen.subjects} subjects, {seen.studies} studies, {seen.instances} "
-            f"instances, {seen.bytes / 2**20:.1f} MiB.\n{kinds}\n\nOnce released, this list is "
-            "never changed.",
+            f"instances, {seen.bytes / 2**20:.1f} MiB.\n{kinds}\n\n"
+            + (f"{left} subjects are left out for want of consent. " if left else "")
+            + "Once released, this list is never changed.",
             "digest": _digest(members),
         }
 
@@ -108,13 +113,17 @@ def count_patient(params: Mapping[str, Any]) -> dict[str, str]:
         members = context.ledger.instances.verified(project, [], [subject])
         objects = len(context.ledger.instances.sop_uids_of_subject(project, subject))
         if not objects and not context.ledger.withdrawals.is_withdrawn(project, subject):
-            raise ConfigError(f"project {project} has no subject {subject}; give the pseudonym")
+            # Not quoted: somebody may have written a patient ID.
+            raise ConfigError(f"project {project} has no such subject; give the pseudonym")
         zones = ", ".join((context.project.home_zone, *context.project.partner_zones))
+        known = context.ledger.consents.of_subjects(project, [subject]).get(subject)
+        ended = known is not None and known.answer == "no"
+        why = "The project's source of consent says that it has ended.\n\n" if ended else ""
         return {
             "subject": f"Withdraw {subject} from project {project}",
-            "body": f"{len(members)} verified studies, {objects} instances, in the zones {zones}."
-            "\n\nThey are erased from every zone, replica and trash, and releases that list them "
-            "get a new version without them. **This cannot be undone.**",
+            "body": f"{why}{len(members)} verified studies, {objects} instances, in the zones "
+            f"{zones}.\n\nThey are erased from every zone, replica and trash, and releases that "
+            "list them get a new version without them. **This cannot be undone.**",
         }
 
 

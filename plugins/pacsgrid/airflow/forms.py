@@ -19,6 +19,15 @@ SELECTION = "^sel-[0-9a-f]{20}$"
 MODALITY = "^[A-Z0-9]{2,16}$"
 
 
+# A derived subject, and one from outside.
+_DERIVED, _FROM_OUTSIDE = "S[A-Z2-7]{12}", "[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
+
+
+def subject_pattern() -> str:
+    """Return the pattern of subjects, as narrow as the site's projects allow."""
+    return _FROM_OUTSIDE if site_names().subjects_from_outside else _DERIVED
+
+
 def _choice(names: tuple[str, ...], **more: Any) -> Param:
     if names:
         return Param(names[0], type="string", enum=list(names), **more)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.sdk.exceptions import AirflowFailException
@@ -114,6 +114,26 @@ def audit(project: str) -> dict[str, str]:
                 "; ".join(f"{project} in {n}: {summaries[n]}" for n in wrong)
             )
         return summaries
+
+
+def ask_for_consent(project: str) -> list[dict[str, Any]]:
+    """Ask for the consent of a project's patients, as each night does.
+
+    Returns
+    -------
+    list of dict
+        The run id and the conf of a run of `withdraw_patient` for each consent that has ended; they
+        name pseudonyms alone.
+
+    Raises
+    ------
+    AirflowException
+        The source of consent does not answer; the task is tried again.
+    """
+    with project_context({"project": project}, "check_consent") as context:
+        from pacsgrid.pipeline.consent import withdrawal_runs
+
+        return withdrawal_runs(project, context.consent.ask_again(), datetime.now(UTC))
 
 
 def sweep(project: str, rejected_days: int, selections_days: int) -> dict[str, int]:

@@ -76,6 +76,8 @@ def run_cohort(given: argparse.Namespace) -> int:
         )
         if given.release:
             members = select_cohort(context, criteria, listed, listed)
+            if context.consent.left_out:
+                print(f"{context.consent.left_out} subjects are left out for want of consent")
             print(release_cohort(context, given.release, members, given.title))
     return 0
 

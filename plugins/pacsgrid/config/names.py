@@ -36,6 +36,10 @@ class SiteNames:
         The source and the project of each nightly synchronisation.
     max_associations
         How many associations or retrievals may use each source at once.
+    consent
+        The projects that ask for consent.
+    subjects_from_outside
+        Whether a project has subjects that are not derived.
     mail_to, mail_connection
         The mail addresses to tell of a failed task, and the Airflow connection that sends it.
     """
@@ -48,6 +52,8 @@ class SiteNames:
     homes: Mapping[str, str] = field(default_factory=dict)
     nightly: tuple[tuple[str, str], ...] = ()
     max_associations: Mapping[str, int] = field(default_factory=dict)
+    consent: tuple[str, ...] = ()
+    subjects_from_outside: bool = False
     mail_to: tuple[str, ...] = ()
     mail_connection: str = ""
 
@@ -85,6 +91,8 @@ def _names(file: Path, changed: tuple[int, ...]) -> SiteNames:
             (source, name) for name, project in site.projects.items() for source in project.nightly
         ),
         max_associations={name: source.max_associations for name, source in site.sources.items()},
+        consent=tuple(name for name, one in site.projects.items() if one.consent.is_asked),
+        subjects_from_outside=any(one.subjects.from_outside for one in site.projects.values()),
         mail_to=tuple(site.alerts.mail_to) if site.alerts else (),
         mail_connection=site.alerts.connection if site.alerts else "",
     )

@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from pacsgrid.config.base import Section
+from pacsgrid.config.registers import ConsentSection, SubjectSection
 from pacsgrid.config.zones import ZoneSection
 from pacsgrid.errors import ConfigError
 
@@ -99,6 +100,14 @@ class ProjectSection(Section):
     order: Literal["newest", "oldest"] = Field(
         default="newest",
         description="Which studies are taken first, by study date: the `newest` or the `oldest`.",
+    )
+    subjects: SubjectSection = Field(
+        default=SubjectSection(),
+        description="Where the patients' pseudonyms come from; by default derived from the key.",
+    )
+    consent: ConsentSection = Field(
+        default=ConsentSection(),
+        description="Who is asked whether a patient consents; by default nobody.",
     )
 
 

@@ -8,11 +8,12 @@ from .identifiers import StudyIdentifiers, collect_identifiers
 from .patient import merge_patient_prints, patient_conflict
 from .processing import ProcessedFiles, StudyProcessor
 from .profile import Profile, load_profile
-from .pseudonyms import Pseudonyms
+from .pseudonyms import AssignedSubject, Pseudonyms
 from .report import REPORT_NAME, join_reports, study_report
 
 __all__ = [
     "REPORT_NAME",
+    "AssignedSubject",
     "Checker",
     "ProcessedFiles",
     "Profile",

@@ -151,9 +151,9 @@ class Anonymiser:
             ``no-study-uid``, ``no-sop-uid``, ``no-transfer-syntax``, ``no-pixels``,
             ``pixels-short``, ``modality-held``, ``burned-in``, ``document``,
             ``secondary-capture``, ``photograph``, ``label``, ``face``, ``pixels-unreadable``,
-            ``overlay-unreadable``, ``overlay-in-pixels``, ``bad-value``, ``not-uid`` or
-            ``unreadable``: the file cannot go on, for the reason in the text, which quotes no
-            value.
+            ``overlay-unreadable``, ``overlay-in-pixels``, ``bad-value``, ``not-uid``,
+            ``patient-unknown`` or ``unreadable``: the file cannot go on, for the reason in the
+            text, which quotes no value.
         StorageError
             The result cannot be written.
         """
@@ -182,6 +182,7 @@ class Anonymiser:
         )
 
     def _context(self, patient_id: str, sop_class: str) -> ActionContext:
+        self._pseudonyms.check_assigned(patient_id)
         return ActionContext(
             self._pseudonyms,
             self._profile,

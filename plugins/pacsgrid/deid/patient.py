@@ -29,11 +29,23 @@ def patient_key(ds: Any) -> str:
     patient_id = _text(ds, "PatientID")
     if not patient_id:
         return _text(ds, "StudyInstanceUID")
-    issuer = _issuer(ds)
+    return join_patient_key(patient_id, issuer_of(ds))
+
+
+def join_patient_key(patient_id: str, issuer: str) -> str:
+    """Return the key of a patient whose ID is known (`patient_key`).
+
+    Parameters
+    ----------
+    patient_id
+        The PatientID; not empty.
+    issuer
+        Its issuer, empty if it has none.
+    """
     return f"{issuer}{_SEPARATOR}{patient_id}" if issuer else patient_id
 
 
-def _issuer(ds: Any) -> str:
+def issuer_of(ds: Any) -> str:
     """Return the issuer of the PatientID: (0010,0021), or the entity of (0010,0024)."""
     issuer = _text(ds, "IssuerOfPatientID")
     if issuer:

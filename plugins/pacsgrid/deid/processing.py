@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, nullcontext
@@ -32,7 +32,7 @@ from .core_slots import CoreSlots
 from .duplicates import DuplicateInstances
 from .identifiers import StudyIdentifiers, collect_identifiers
 from .profile import Profile
-from .pseudonyms import Pseudonyms
+from .pseudonyms import AssignedSubject, Pseudonyms
 from .worker_context import WorkerContext
 from .workload import estimate_seconds, split_evenly
 
@@ -166,6 +166,7 @@ class _StudyTask:
     out: Path
     token: str
     copies: dict[Path, list[Path]]
+    subjects: Mapping[str, AssignedSubject] | None = None
 
 
 @dataclass(eq=False)
@@ -180,6 +181,8 @@ class StudyJob:
         What `StudyProcessor.read_headers` returned for all files of the study.
     out
         Folder for the results.
+    subjects
+        Subjects from outside, by `patient_key`; None to derive them.
 
     Attributes
     ----------
@@ -192,6 +195,7 @@ class StudyJob:
     files: Sequence[Path]
     known: StudyHeaders
     out: Path
+    subjects: Mapping[str, AssignedSubject] | None = None
     dropped: bool = False
     error: HeldError | None = None
     _seen: References = field(default_factory=References)
@@ -330,7 +334,9 @@ class StudyProcessor:
         files, copies = duplicates.select(job.files)
         # When no header could be read, nothing is known to search the results for.
         identity = job.known.identity if job.known.headers else None
-        study = _StudyTask(job.known.identifiers, identity, job.out, uuid4().hex, copies)
+        study = _StudyTask(
+            job.known.identifiers, identity, job.out, uuid4().hex, copies, job.subjects
+        )
         tasks = [
             (study, part)
             for part in split_evenly(files, job.known.estimated_seconds, self._worker_count)
@@ -397,7 +403,11 @@ class StudyProcessor:
         return [future for future in running if future in done]
 
     def process_in_batches(
-        self, files: Sequence[Path], known: StudyHeaders, out: Path
+        self,
+        files: Sequence[Path],
+        known: StudyHeaders,
+        out: Path,
+        subjects: Mapping[str, AssignedSubject] | None = None,
     ) -> Iterator[ProcessedFiles]:
         """Anonymise and check files of one study; see `process_studies`.
 
@@ -409,6 +419,8 @@ class StudyProcessor:
             What `read_headers` returned for all files of the study.
         out
             Folder for the results.
+        subjects
+            Subjects from outside, by `patient_key`; None to derive them.
 
         Yields
         ------
@@ -422,14 +434,19 @@ class StudyProcessor:
         StorageError
             A result cannot be written.
         """
-        job = StudyJob(files, known, out)
+        job = StudyJob(files, known, out, subjects)
         for _, batch in self.process_studies([job]):
             if batch is not None:
                 yield batch
         if job.error is not None:
             raise job.error
 
-    def process_study(self, files: Sequence[Path], out: Path) -> ProcessedFiles:
+    def process_study(
+        self,
+        files: Sequence[Path],
+        out: Path,
+        subjects: Mapping[str, AssignedSubject] | None = None,
+    ) -> ProcessedFiles:
         """Read the headers of one study's files, anonymise the files and check the results.
 
         Parameters
@@ -438,6 +455,8 @@ class StudyProcessor:
             All files of the study.
         out
             Folder for the results.
+        subjects
+            Subjects from outside, by `patient_key`; None to derive them.
 
         Returns
         -------
@@ -453,7 +472,7 @@ class StudyProcessor:
         """
         total = ProcessedFiles()
         known = reduce(or_, self.read_headers(files).values(), StudyHeaders())
-        for batch in self.process_in_batches(files, known, out):
+        for batch in self.process_in_batches(files, known, out, subjects):
             total.outcomes += batch.outcomes
             total.counts.merge(batch.counts)
         place = {path: number for number, path in enumerate(files)}
@@ -587,8 +606,12 @@ def _study_tools(settings: _Settings, study: _StudyTask) -> tuple[Anonymiser, Ch
     """Return anonymiser and checker of a study; their caches last until the next study."""
     global _current_study
     if _current_study is None or _current_study[0] != study.token:
-        anonymiser = Anonymiser(settings.pseudonyms, settings.profile, study.identifiers)
-        _current_study = study.token, anonymiser, Checker(settings.profile, study.identity)
+        pseudonyms = settings.pseudonyms
+        if study.subjects is not None:
+            pseudonyms = pseudonyms.with_subjects(study.subjects)
+        anonymiser = Anonymiser(pseudonyms, settings.profile, study.identifiers)
+        checker = Checker(settings.profile, study.identity, pseudonyms.assigned)
+        _current_study = study.token, anonymiser, checker
     return _current_study[1:]
 
 

@@ -5,9 +5,31 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+from collections.abc import Mapping
+from copy import copy
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Self
+
+from ..errors import HeldError
 
 _VERSION = b"pacsgrid/deid/1"
+
+
+@dataclass(frozen=True)
+class AssignedSubject:
+    """A pseudonym of a patient that comes from outside.
+
+    Attributes
+    ----------
+    subject
+        The pseudonym, checked for use in a path.
+    shift_days
+        The patient's date shift in days; None to derive it.
+    """
+
+    subject: str
+    shift_days: int | None = None
 
 
 class Pseudonyms:
@@ -31,10 +53,49 @@ class Pseudonyms:
         if len(key) < 16:
             raise ValueError("a project key needs at least 16 bytes")
         self._key = hmac.new(key, _VERSION + b"\0" + project.encode(), hashlib.sha256).digest()
+        self._assigned: Mapping[str, AssignedSubject] | None = None
 
     def __repr__(self) -> str:
         """Return a text that holds no identifying value."""
         return "Pseudonyms(...)"
+
+    def with_subjects(self, assigned: Mapping[str, AssignedSubject]) -> Self:
+        """Return the same pseudonyms with the subjects of some patients given from outside.
+
+        Parameters
+        ----------
+        assigned
+            Subject and date shift of a study's patients, by `patient_key`. Other patients, whom
+            an item may name, have derived ones.
+        """
+        made = copy(self)
+        made._assigned = assigned
+        return made
+
+    @property
+    def assigned(self) -> frozenset[str]:
+        """The subjects that come from outside."""
+        return frozenset(one.subject for one in (self._assigned or {}).values())
+
+    def check_assigned(self, patient_id: str) -> None:
+        """Check that a file's patient has a subject, if subjects come from outside.
+
+        Parameters
+        ----------
+        patient_id
+            The file's patient (`patient_key`).
+
+        Raises
+        ------
+        HeldError
+            ``patient-unknown``: nobody was asked for this patient.
+        """
+        if self._assigned is not None and patient_id not in self._assigned:
+            raise HeldError(
+                "patient-unknown",
+                "the PatientID (0010,0020) of this file could not be read before the study was "
+                "anonymised, so it has no pseudonym; have the file's origin write it anew",
+            )
 
     def _mac(self, domain: str, value: str) -> bytes:
         # Per domain: an accession number equal to a patient ID must not get the same pseudonym.
@@ -47,7 +108,12 @@ class Pseudonyms:
         return "2.25." + str(int.from_bytes(mac[:16], "big"))
 
     def subject(self, patient_id: str) -> str:
-        """Return the pseudonym of a patient (`patient_key`): ``S`` and 12 base32 characters."""
+        """Return the pseudonym of a patient (`patient_key`): ``S`` and 12 base32 characters.
+
+        A subject from outside has the form that it was given (`with_subjects`).
+        """
+        if self._assigned and (given := self._assigned.get(patient_id)):
+            return given.subject
         mac = self._mac("subject", patient_id.strip(" \0"))
         return "S" + base64.b32encode(mac[:8]).decode()[:12]
 
@@ -57,7 +123,10 @@ class Pseudonyms:
         return "A" + base64.b32encode(mac[:8]).decode()[:12]
 
     def shift_days(self, patient_id: str) -> int:
-        """Return the patient's date shift, from -1 to -365 whole days."""
+        """Return the patient's date shift, from -1 to -365 whole days unless it is given."""
+        given = self._assigned.get(patient_id) if self._assigned else None
+        if given and given.shift_days is not None:
+            return given.shift_days
         mac = self._mac("shift", patient_id.strip(" \0"))
         return -1 - int.from_bytes(mac[:8], "big") % 365
 
@@ -98,6 +167,23 @@ class Pseudonyms:
             16 hex digits.
         """
         return self._mac("patient", f"{kind}\0{value}").hex()[:16]
+
+    def register_key(self, kind: str, value: str) -> str:
+        """Hash who a register's entry is about, to find the entry again without the person.
+
+        Parameters
+        ----------
+        kind
+            What the value is: equal values of different kinds get different hashes.
+        value
+            The value.
+
+        Returns
+        -------
+        str
+            64 hex digits.
+        """
+        return self._mac("register", f"{kind}\0{value}").hex()
 
     def reference(self, source: str, study_uid: str) -> str:
         """Return the opaque name of a study, for ledger, logs and folders.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,8 @@ _NAMES_AT_ONCE = 100
 _CONNECTIONS = 4
 # What servers answer when the account lacks the right to remove something.
 _NO_RIGHT = (CAT_NO_ACCESS_PERMISSION, CAT_INSUFFICIENT_PRIVILEGE_LEVEL, SYS_NO_API_PRIV)
+# A subject that was derived from a project's key.
+_DERIVED = re.compile(r"S[A-Z2-7]{12}")
 
 
 @dataclass(frozen=True)
@@ -140,8 +143,10 @@ def _replicas(
             row[DataObject.resc_hier],
             row[DataObject.path],
         )
-        for query in queries
+        for number, query in enumerate(queries)
         for row in zone.rows(columns, query)
+        # In a pattern, the underscore of a subject stands for any character.
+        if number or row[Collection.name].startswith(f"{root}/")
     }
 
 
@@ -155,7 +160,18 @@ def _collections(zone: Zone, project: str, subject: str) -> list[str]:
         for criterion in (Collection.name == home, Like(Collection.name, trash))
         for row in zone.rows((Collection.name,), criterion)
     ]
-    return sorted(set(found))
+    return sorted({path for path in found if path == home or _is_thrown(path, project, subject)})
+
+
+def _is_thrown(path: str, project: str, subject: str) -> bool:
+    """Return whether a collection in the trash is the subject's.
+
+    A derived subject occurs in one project only. One from outside may be another's in another
+    project, and the underscore in it stands for any character in a pattern.
+    """
+    if path.rsplit("/", 1)[1] != subject:
+        return False
+    return _DERIVED.fullmatch(subject) is not None or path.endswith(f"/{project}/data/{subject}")
 
 
 def _marked_collections(zone: Zone, project: str, subject: str) -> list[str]:

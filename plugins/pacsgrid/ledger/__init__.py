@@ -1,6 +1,7 @@
 """The ledger in PostgreSQL: states, proofs, the audit trail and the sealed vault."""
 
 from pacsgrid.ledger.connection import server_time
+from pacsgrid.ledger.consents import ConsentRow
 from pacsgrid.ledger.ingest_records import Ingest, IngestKind, IngestState
 from pacsgrid.ledger.ledger import Ledger
 from pacsgrid.ledger.migrate import migrate
@@ -10,12 +11,14 @@ from pacsgrid.ledger.release_overview import ReleaseOverview
 from pacsgrid.ledger.replication import DEPOSITED, ReplicationTask
 from pacsgrid.ledger.roles import owns_its_trail, prepare
 from pacsgrid.ledger.studies import STATE_ORDER
+from pacsgrid.ledger.subjects import SubjectRow
 from pacsgrid.ledger.vault import Vault
 from pacsgrid.ledger.worklist import PendingStudy, WaveLimits
 
 __all__ = [
     "DEPOSITED",
     "STATE_ORDER",
+    "ConsentRow",
     "HeldRecord",
     "Ingest",
     "IngestKind",
@@ -28,6 +31,7 @@ __all__ = [
     "ReplicationTask",
     "StateChange",
     "StudyRecord",
+    "SubjectRow",
     "Vault",
     "WaveLimits",
     "migrate",

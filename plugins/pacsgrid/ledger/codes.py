@@ -6,5 +6,9 @@ REJECTED = "rejected"
 """A steward rejected the study or the file."""
 WITHDRAWN = "withdrawn"
 """The patient had withdrawn before the study came."""
-GIVEN_UP = frozenset({REJECTED, WITHDRAWN})
+CONSENT_REFUSED = "consent-refused"
+"""The patient does not consent, or nobody knows, and the project does not take such studies."""
+CONSENT_HELD = "consent-held"
+"""The same where the project has a steward look at such studies."""
+GIVEN_UP = frozenset({REJECTED, WITHDRAWN, CONSENT_REFUSED})
 """What is held for these reasons does not wait for a steward."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pacsgrid.ledger.audit import AuditTrail
+from pacsgrid.ledger.consents import Consents
 from pacsgrid.ledger.consistency import Consistency
 from pacsgrid.ledger.counters import Counters
 from pacsgrid.ledger.database import Database
@@ -18,6 +19,7 @@ from pacsgrid.ledger.replication import ReplicationTasks
 from pacsgrid.ledger.samples import Samples
 from pacsgrid.ledger.selections import Selections
 from pacsgrid.ledger.studies import Studies
+from pacsgrid.ledger.subjects import Subjects
 from pacsgrid.ledger.sync_cursor import SyncCursor
 from pacsgrid.ledger.vault_entries import VaultEntries
 from pacsgrid.ledger.withdrawals import Withdrawals
@@ -55,6 +57,8 @@ class Ledger:
         self.releases = Releases(self.database)
         self.withdrawals = Withdrawals(self.database)
         self.patients = Patients(self.database)
+        self.consents = Consents(self.database)
+        self.subjects = Subjects(self.database)
         self.selections = Selections(self.database)
         self.samples = Samples(self.database)
         self.audit = AuditTrail(self.database)

@@ -76,6 +76,16 @@ class Withdrawals(Store):
                 "DELETE FROM pacsgrid.patient WHERE project = %s AND subject = %s",
                 (project, subject),
             )
+            cursor.execute(
+                "DELETE FROM pacsgrid.consent WHERE project = %s AND subject = %s",
+                (project, subject),
+            )
+            # The hashes stay: another study of the patient is recognised, and refused.
+            cursor.execute(
+                "UPDATE pacsgrid.subject SET sealed = ''::bytea"
+                " WHERE project = %s AND subject = %s",
+                (project, subject),
+            )
         return refs
 
     def is_withdrawn(self, project: str, subject: str) -> bool:

@@ -8,12 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pacsgrid.deid import (
+    AssignedSubject,
     ProcessedFiles,
     join_reports,
     merge_patient_prints,
     patient_conflict,
     study_report,
 )
+from pacsgrid.deid.patient_keys import read_patients
 from pacsgrid.disk import sha256_of, sync_directories
 from pacsgrid.errors import HeldError, WorkFilesMissingError
 from pacsgrid.ledger import InstanceRecord
@@ -43,7 +45,10 @@ def anonymise(context: ProjectContext, ref: str) -> None:
     Raises
     ------
     HeldError
-        The checker refused, the files name several patients, or no instance is left.
+        The checker refused, the files name several patients, the patient has no subject, or no
+        instance is left.
+    RetryableError
+        The service that knows the subjects does not answer.
     WorkFilesMissingError
         The retrieved files are no longer in staging.
     """
@@ -77,11 +82,12 @@ def _process(
 ) -> ProcessedFiles:
     """Anonymise and check into an empty outbox; hold what conflicts with proven instances."""
     outbox = context.folders(ref).outbox
+    subjects = _subjects(context, ref, files)
     while True:
         shutil.rmtree(outbox, ignore_errors=True)
         outbox.mkdir(parents=True, mode=0o700)
         with context.processing:
-            batch = context.processor.process_study(files, outbox)
+            batch = context.processor.process_study(files, outbox, subjects)
         if proven is None or any(outcome.refused for outcome in batch.held):
             return batch
         conflicts = {
@@ -97,6 +103,46 @@ def _process(
         files = [path for path in files if path not in conflicts]
 
 
+def _subjects(
+    context: ProjectContext, ref: str, files: list[Path]
+) -> dict[str, AssignedSubject] | None:
+    """Return the subjects of the files' patients, None if any patient's may be derived.
+
+    Where somebody is asked about patients, a file whose patient was not read is not processed.
+
+    Raises
+    ------
+    HeldError
+        A patient has none or does not consent, or the files are of several patients.
+    RetryableError
+        Who knows the subjects, or who consents, does not answer.
+    """
+    if not (context.project.subjects.from_outside or context.consent.is_asked):
+        return context.subjects.assign(())
+    patients = read_patients(files)
+    if len(patients) > 1:
+        raise _mismatch()
+    subjects = context.subjects.assign(patients)
+    if subjects is None:
+        derive = context.pseudonyms.subject
+        subjects = {one.key: AssignedSubject(derive(one.key)) for one in patients}
+    try:
+        for one in patients:
+            context.consent.check(one, subjects[one.key].subject)
+    except HeldError:
+        context.folders(ref).wipe()  # nothing is kept of who does not consent
+        raise
+    return subjects
+
+
+def _mismatch() -> HeldError:
+    return HeldError(
+        "patient-mismatch",
+        "the files of this study bear different PatientIDs (0010,0020), or one of "
+        "different issuers (0010,0021); correct it at the source",
+    )
+
+
 def _check_patient(context: ProjectContext, made: Sequence[AnonymisedInstance]) -> None:
     """Check that the files, and the subject's other studies, are of one patient.
 
@@ -106,11 +152,7 @@ def _check_patient(context: ProjectContext, made: Sequence[AnonymisedInstance]) 
         ``patient-mismatch`` or ``patient-conflict``.
     """
     if len({one.subject for one in made}) > 1:
-        raise HeldError(
-            "patient-mismatch",
-            "the files of this study bear different PatientIDs (0010,0020), or one of "
-            "different issuers (0010,0021); correct it at the source",
-        )
+        raise _mismatch()
     if not made or not context.profile.hold_patient_conflicts:
         return
     patient = merge_patient_prints(one.patient for one in made)

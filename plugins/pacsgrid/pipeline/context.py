@@ -19,6 +19,8 @@ from pacsgrid.errors import ConfigError
 from pacsgrid.grid import Zone
 from pacsgrid.ledger import Ledger, Vault
 from pacsgrid.pacs import Source, open_source
+from pacsgrid.pipeline.consent import ConsentGate
+from pacsgrid.pipeline.subjects import SubjectAssigner
 from pacsgrid.uids import named
 
 
@@ -98,6 +100,10 @@ class ProjectContext:
         States, proofs and audit trail, written in the actor's name.
     vault
         Seals and opens what identifies a study.
+    subjects
+        Finds the patients' pseudonyms where they come from outside.
+    consent
+        Asks whether patients consent.
     processing
         Held while a study is anonymised: the processor takes one study at a time.
 
@@ -125,6 +131,8 @@ class ProjectContext:
         for folder in (site.staging, site.outbox, site.quarantine):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.ledger = Ledger(site.ledger_dsn, actor)
+        self.subjects = SubjectAssigner(self.project, self.ledger, self.vault, self.pseudonyms)
+        self.consent = ConsentGate(self.project, self.ledger, self.vault, self.pseudonyms)
         self._zones: dict[str, Zone] = {}
         self._sources: dict[str, Source] = {}
         self.processing = threading.Lock()
@@ -175,6 +183,8 @@ class ProjectContext:
     def close(self) -> None:
         """Stop the workers and close the connections to zones."""
         self.stop_workers()
+        self.subjects.close()
+        self.consent.close()
         for zone in self._zones.values():
             zone.close()
         self._zones.clear()

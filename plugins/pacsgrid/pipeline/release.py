@@ -48,6 +48,9 @@ def select_cohort(
 ) -> dict[str, list[InstanceRecord]]:
     """Select a cohort: by AVU query in the home zone, from a list, or both.
 
+    Where the project asks for consent, it is asked now, and subjects without consent are left out;
+    `ConsentGate.left_out` says how many.
+
     Parameters
     ----------
     context
@@ -70,9 +73,13 @@ def select_cohort(
         Nothing says what to select.
     ZoneError, ZoneUnavailableError
         The home zone refused the query, or does not answer.
+    RegisterUnavailableError
+        The source of consent does not answer.
     """
     wanted = _wanted(context, criteria, subjects, study_uids)
-    return context.ledger.instances.verified(context.project.name, wanted, subjects)
+    members = context.ledger.instances.verified(context.project.name, wanted, subjects)
+    allowed = context.consent.releasable(rows[0].subject for rows in members.values())
+    return {ref: rows for ref, rows in members.items() if rows[0].subject in allowed}
 
 
 def _wanted(

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from pacsgrid.errors import ConfigError
 from pacsgrid.ledger import HeldRecord
-from pacsgrid.ledger.codes import REJECTED
+from pacsgrid.ledger.codes import CONSENT_REFUSED, REJECTED
 from pacsgrid.model import StudyState
 from pacsgrid.pipeline.context import ProjectContext
 from pacsgrid.pipeline.received_cleanup import is_received, remove_received, remove_rejected
@@ -66,7 +66,7 @@ def open_reviews(context: ProjectContext, limit: int, only: str = "") -> list[Re
     """
     rows: dict[str, list[HeldRecord]] = {}
     for row in context.ledger.held.queue(context.project.name):
-        if row.code != REJECTED and only in ("", row.code, row.ref):
+        if row.code not in (REJECTED, CONSENT_REFUSED) and only in ("", row.code, row.ref):
             rows.setdefault(row.ref, []).append(row)
     return [
         Review(

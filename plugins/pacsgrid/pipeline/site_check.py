@@ -20,10 +20,11 @@ from pathlib import Path
 from cryptography import x509
 
 from pacsgrid import grid
-from pacsgrid.config import Site, SourceSettings
+from pacsgrid.config import ProjectSettings, Site, SourceSettings
 from pacsgrid.errors import PacsgridError
 from pacsgrid.ledger import migrate, owns_its_trail, server_time
 from pacsgrid.pacs import open_source
+from pacsgrid.registers import PseudonymService, open_consent
 
 # What must be free on the disk of a work folder: bytes, and a part of the whole.
 FREE_BYTES, FREE_PART = 20 * 2**30, 0.05
@@ -77,6 +78,10 @@ def _checks(site: Site) -> Iterator[tuple[str, Callable[[], str]]]:
     yield "clock", partial(_clock, site.ledger_dsn)
     for name, project in site.projects.items():
         yield f"key of project {name}", partial(_key_file, project.key_file)
+        if project.subjects.origin == "service":
+            yield f"pseudonyms of project {name}", partial(_pseudonyms, project)
+        if project.consent.is_asked:
+            yield f"consent of project {name}", partial(_consent, project)
     for folder in (site.staging, site.outbox, site.quarantine):
         yield f"work folder {folder.name}", partial(_work_folder, folder)
     for name, source in site.sources.items():
@@ -109,6 +114,26 @@ def _key_file(path: Path) -> str:
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise _CheckFailedError(f"{path} can be read by others; run chmod 600 {path}")
     return "private"
+
+
+def _pseudonyms(project: ProjectSettings) -> str:
+    service = PseudonymService(f"projects.{project.name}.subjects", project.subjects)
+    try:
+        service.ping()
+    finally:
+        service.close()
+    return "the service answers"
+
+
+def _consent(project: ProjectSettings) -> str:
+    source = open_consent(f"projects.{project.name}.consent", project.consent)
+    if source is None:
+        return "nobody is asked"
+    try:
+        source.ping()
+    finally:
+        source.close()
+    return f"the {project.consent.origin} answers"
 
 
 def _work_folder(folder: Path) -> str:

@@ -73,14 +73,19 @@ def retrieve(context: ProjectContext, ref: str) -> None:
     Raises
     ------
     HeldError
-        The source has no instance of the study any more, or sent another study.
+        The source has no instance of the study any more, or sent another study; or the patient
+        does not consent, or is not in the project's table of subjects.
     SourceError, SourceUnavailableError
         The source refused, or did not answer.
+    RegisterUnavailableError
+        The source of consent did not answer.
     """
     identity = context.vault.open(ref, context.ledger.vault.sealed(ref))
     settings = context.site.source(identity["source"])
     source = context.source(identity["source"])
     study = query_check.study_from_identity(identity)
+    context.subjects.check_listed(study.patient_id)
+    context.consent.check_listed(study.patient_id)
     staging = context.folders(ref).staging
     staging.mkdir(parents=True, exist_ok=True, mode=0o700)
     files = source.retrieve(study, staging)

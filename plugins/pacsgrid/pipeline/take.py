@@ -91,7 +91,10 @@ def take(
     ------
     RetryableError
         Some studies of the batch did not get through this time.
+    ConfigError
+        The project's studies have subjects of another origin than the site file says.
     """
+    context.subjects.check_mode()
     sweep(context)
     space = _space(context)
     shared = _Take(context, len(refs), observe)

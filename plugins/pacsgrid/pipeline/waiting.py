@@ -11,7 +11,7 @@ from pacsgrid.config import Site
 from pacsgrid.errors import ZoneUnavailableError
 from pacsgrid.grid import Zone
 from pacsgrid.ledger import IngestState, Ledger
-from pacsgrid.ledger.codes import REJECTED
+from pacsgrid.ledger.codes import CONSENT_REFUSED, REJECTED
 from pacsgrid.pipeline.waves import nightly_id
 
 
@@ -92,7 +92,11 @@ def count_awaiting_review(site: Site, project: str, only: str = "") -> int:
     site.project(project)
     rows = Ledger(site.ledger_dsn).held.queue(project)
     return len(
-        {row.ref for row in rows if row.code != REJECTED and only in ("", row.code, row.ref)}
+        {
+            row.ref
+            for row in rows
+            if row.code not in (REJECTED, CONSENT_REFUSED) and only in ("", row.code, row.ref)
+        }
     )
 
 

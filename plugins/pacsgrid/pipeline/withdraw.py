@@ -47,7 +47,8 @@ def withdraw(context: ProjectContext, subject: str) -> list[str]:
     if not context.ledger.instances.sop_uids_of_subject(
         project, subject
     ) and not context.ledger.withdrawals.is_withdrawn(project, subject):
-        raise ConfigError(f"project {project} has no subject {subject!r}; give its pseudonym")
+        # Not quoted: somebody may have written a patient ID.
+        raise ConfigError(f"project {project} has no such subject; give the patient's pseudonym")
     refs = context.ledger.withdrawals.withdraw(project, subject, zones)
     for ref in refs:
         context.folders(ref).wipe()

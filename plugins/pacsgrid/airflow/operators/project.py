@@ -74,6 +74,20 @@ class AuditProjectOperator(_ProjectOperator):
         return maintenance.audit(self.project)
 
 
+class AskConsentOperator(_ProjectOperator):
+    """Asks a project's source of consent for its patients, and resumes studies it now allows.
+
+    Parameters
+    ----------
+    project
+        A project of the site file that asks for consent.
+    """
+
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        """Return run id and conf of `withdraw_patient` for each consent that has ended."""
+        return maintenance.ask_for_consent(self.project)
+
+
 class SweepProjectOperator(_ProjectOperator):
     """Removes a project's files that are no longer needed; returns how many of each kind.
 

@@ -37,6 +37,8 @@ class Checker:
         The identifying values of all of the study's sources, from `scan`. Each value is searched
         for in every result, whichever header it came from. Without it, each checked source adds
         its own values.
+    subjects
+        The subjects that come from outside and may stand in PatientID and PatientName.
 
     Attributes
     ----------
@@ -50,8 +52,14 @@ class Checker:
     Identifying values are held in memory only.
     """
 
-    def __init__(self, profile: Profile, identity: Identity | None = None) -> None:
+    def __init__(
+        self,
+        profile: Profile,
+        identity: Identity | None = None,
+        subjects: frozenset[str] = frozenset(),
+    ) -> None:
         self._profile = profile
+        self._subjects = subjects
         # Without a scan of all sources, each source's own header supplies the values.
         self._alone = identity is None
         self._identity = Identity() if identity is None else identity
@@ -70,7 +78,9 @@ class Checker:
         self._search = IdentitySearch(self._identity)
         full = "full" in self._profile.options
         self._raw = ByteSearch(self._identity, self._search.births if full else self._search.dates)
-        self._comparison = Comparison(self._profile, self._identity, self._search, self.references)
+        self._comparison = Comparison(
+            self._profile, self._identity, self._search, self.references, self._subjects
+        )
 
     def _take(self, header: Header) -> None:
         new = self._identity.add(header.meta, self._profile)

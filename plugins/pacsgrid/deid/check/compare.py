@@ -44,6 +44,8 @@ _NUMBERS = frozenset(
     ("AT", "FD", "FL", "OB", "OD", "OF", "OL", "OV", "OW", "SL", "SS", "SV", "UL", "UN", "US", "UV")
 )
 _DEFAULT = ("iso8859",)
+# PatientName and PatientID, which hold the subject.
+_SUBJECT = frozenset((0x00100010, 0x00100020))
 # What became of an element, by tag, VR, and value before and after.
 _Fates = VerdictCache[tuple[int, str, bytes | None, bytes], str]
 # Placeholders for removed values. Sources that were anonymised before may hold them too.
@@ -90,6 +92,8 @@ class Comparison:
         The search for these values in text and bytes.
     references
         The UIDs replaced so far; every `run` adds to them.
+    subjects
+        The subjects that come from outside.
 
     Attributes
     ----------
@@ -98,8 +102,14 @@ class Comparison:
     """
 
     def __init__(
-        self, profile: Profile, identity: Identity, search: IdentitySearch, references: References
+        self,
+        profile: Profile,
+        identity: Identity,
+        search: IdentitySearch,
+        references: References,
+        subjects: frozenset[str] = frozenset(),
     ) -> None:
+        self._subjects = {subject.encode() for subject in subjects}
         self._profile = profile
         self._identity = identity
         self._search = search
@@ -413,6 +423,18 @@ class Comparison:
             raise identity_left(format_tag(tag), "the source's own value")
         if tag in _SCHEME_NAMES and self._search.names_institution(decode(value, now)):
             raise identity_left(format_tag(tag), "an institution")
+        if tag in _SUBJECT and value.strip(b"\0 ") in self._subjects:
+            subject = decode(value, now).strip("\0 ")
+            found = self._search.search_subject(subject)
+            if found is None and self._dates.intersection(find_dates(subject)):
+                found = "a full date"
+            if found:
+                raise HeldError(
+                    "identity-left",
+                    f"the subject that this patient has from outside holds {found} from the "
+                    "study's own headers; have the patient given another subject",
+                )
+            return
         short = element.vr in _NAMING and tag not in _CODED
         kind = element.vr if short else element.vr + "?"
         kind += "+" if tag in DESCRIPTIONS else ""

@@ -58,8 +58,8 @@ class Identity:
         Names of persons, read in every character set that is likely.
     patients, persons
         Names of the patients, and of all persons, read in the declared character set only.
-    ids
-        Identifiers of the patient, the visit, orders and reports.
+    ids, personal_ids
+        Identifiers of the patient, the visit, orders and reports, and those of the patient alone.
     places
         Addresses and institutions.
     phones
@@ -78,6 +78,7 @@ class Identity:
     patients: set[str] = field(default_factory=set)
     persons: set[str] = field(default_factory=set)
     ids: set[str] = field(default_factory=set)
+    personal_ids: set[str] = field(default_factory=set)
     places: set[str] = field(default_factory=set)
     phones: set[str] = field(default_factory=set)
     dates: set[str] = field(default_factory=set)
@@ -163,6 +164,7 @@ class Identity:
             parts = {part for part in text.split("\\") if part.strip("\0 ")}
             target |= parts
             if tag in _PERSONAL_IDS:
+                self.personal_ids |= parts
                 # An ID without digits is searched for like a name.
                 self.names |= {part for part in parts if part.isalpha() and len(part) >= 6}
 

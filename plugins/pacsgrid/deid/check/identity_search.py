@@ -100,6 +100,7 @@ class IdentitySearch:
         models = {fold(model) for model in identity.models}
         stations = {value for value in identity.stations if fold(value) not in models}
         compact = {fold(value).replace(" ", "") for value in identity.ids | stations}
+        self._personal_ids = {fold(value).replace(" ", "") for value in identity.personal_ids}
         self._short = {c for c in compact if 4 <= len(c) < 6 and not c.isalpha()}
         long = {c for c in compact if len(c) >= 6 and not c.isalpha()}
         long |= {part for place in identity.places for part in _parts(place)}
@@ -141,11 +142,29 @@ class IdentitySearch:
             return "a name"
         return self._plain(text, form)
 
-    def _plain(self, text: str, form: str) -> str | None:
+    def search_subject(self, subject: str) -> str | None:
+        """Return the kind of identifying value that a subject from outside holds, or None.
+
+        Lists number their subjects, and short numbers of visits and orders occur in them by
+        chance: of short identifiers only the patient's own are searched for.
+
+        Parameters
+        ----------
+        subject
+            The subject.
+        """
+        words = fold(subject).split()
+        if not self._personal_ids.isdisjoint({w for w in words if len(w) >= 4} | {"".join(words)}):
+            return "an identifier"
+        return self._plain(subject, fold(subject), short=False) or (
+            "a name" if self._names.holds_name(subject, words, False) else None
+        )
+
+    def _plain(self, text: str, form: str, short: bool = True) -> str | None:
         words = form.split()
         if self._named(words, form) or (not form.isascii() and self._named_in_kana(text)):
             return "a name"
-        if not self._short.isdisjoint(words):
+        if short and not self._short.isdisjoint(words):
             return "an identifier"
         squeezed = form.replace(" ", "")
         if self._long and self._long.search(squeezed):
