@@ -21,6 +21,8 @@ PROJECT_DAGS = {
             "date_from",
             "date_to",
             "modalities",
+            "series_include",
+            "series_exclude",
             "profile",
             "dry_run",
             "pending",

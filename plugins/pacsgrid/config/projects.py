@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from pacsgrid.config.base import Section
+from pacsgrid.config.series import ContentChecks, SeriesSelection
 from pacsgrid.config.zones import ZoneSection
 from pacsgrid.errors import ConfigError
 
@@ -99,6 +100,13 @@ class ProjectSection(Section):
     order: Literal["newest", "oldest"] = Field(
         default="newest",
         description="Which studies are taken first, by study date: the `newest` or the `oldest`.",
+    )
+    series: SeriesSelection = Field(
+        default=SeriesSelection(), description="Which series of a study are taken; by default all."
+    )
+    checks: ContentChecks = Field(
+        default=ContentChecks(),
+        description="What is checked of the content of a study's series; by default nothing.",
     )
 
 

@@ -17,6 +17,7 @@ from pacsgrid.ledger.releases import Releases
 from pacsgrid.ledger.replication import ReplicationTasks
 from pacsgrid.ledger.samples import Samples
 from pacsgrid.ledger.selections import Selections
+from pacsgrid.ledger.series_choices import SeriesChoices
 from pacsgrid.ledger.studies import Studies
 from pacsgrid.ledger.sync_cursor import SyncCursor
 from pacsgrid.ledger.vault_entries import VaultEntries
@@ -56,6 +57,7 @@ class Ledger:
         self.withdrawals = Withdrawals(self.database)
         self.patients = Patients(self.database)
         self.selections = Selections(self.database)
+        self.series = SeriesChoices(self.database)
         self.samples = Samples(self.database)
         self.audit = AuditTrail(self.database)
         self.consistency = Consistency(self.database)
