@@ -159,7 +159,7 @@ def _dot(a: Sequence[float], b: Sequence[float]) -> float:
 
 
 def _by_orientation(slices: Iterable[SliceHeader]) -> list[list[tuple[SliceHeader, Point]]]:
-    """Group slices that are parallel, each with the normal of its group."""
+    """Group slices that are parallel, each with the normal of its group; the largest come first."""
     groups: list[list[tuple[SliceHeader, Point]]] = []
     for one in slices:
         normal = _normal(one.orientation) if one.orientation else None
@@ -171,7 +171,7 @@ def _by_orientation(slices: Iterable[SliceHeader]) -> list[list[tuple[SliceHeade
                 break
         else:
             groups.append([(one, normal)])
-    return groups
+    return sorted(groups, key=len, reverse=True)
 
 
 def _position_gaps(group: Sequence[tuple[SliceHeader, Point]]) -> list[str]:
