@@ -31,6 +31,7 @@ PROJECT_DAGS = {
     ),
     "review_held": frozenset({"project", "limit", "only", "wait_hours"}),
     "release_cohort": frozenset({"project", "name", "title", "criteria", "members"}),
+    "derive_bids": frozenset({"project", "name", "version"}),
     "withdraw_patient": frozenset({"project", "subject"}),
 }
 # DAGs for the whole site.

@@ -104,6 +104,11 @@ class ProjectSection(Section):
     series: SeriesSelection = Field(
         default=SeriesSelection(), description="Which series of a study are taken; by default all."
     )
+    bids_rules: Path | None = Field(
+        default=None,
+        description="Rules file that gives the series of a release their BIDS names; by default "
+        "the rules that come with pacsgrid.",
+    )
     checks: ContentChecks = Field(
         default=ContentChecks(),
         description="What is checked of the content of a study's series; by default nothing.",
