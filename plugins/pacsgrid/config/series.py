@@ -146,7 +146,7 @@ class SeriesRule(Section):
 
     @model_validator(mode="after")
     def _check_any(self) -> SeriesRule:
-        if not any(getattr(self, name) for name in type(self).model_fields):
+        if not any(getattr(self, name) for name in SeriesRule.model_fields):
             raise ValueError("the rule has no condition, and would match every series")
         return self
 

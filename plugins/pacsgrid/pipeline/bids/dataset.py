@@ -48,7 +48,7 @@ def dataset_documents(title: str, collection: str, records: Sequence[Record]) ->
     }
     files = [one["path"] for record in records for one in record["files"]]
     datatypes = {path.split("/")[2] for path in files}
-    ignored = [f"sub-*/ses-*/{name}/" for name in sorted(datatypes - DATATYPES)]
+    ignored = [f"sub-*/ses-*/{name}" for name in sorted(datatypes - DATATYPES)]
     return {
         "dataset_description.json": _json(description),
         "participants.tsv": _tsv(["participant_id", *columns], rows),
