@@ -96,6 +96,11 @@ def name_images(
         The study's UID.
     found
         Series UID, rule and image, in the order of their numbers.
+
+    Returns
+    -------
+    list of NamedImage
+        The images, in the same order.
     """
     session = f"sub-{subject_label(subject)}/ses-{session_label(study_uid)}"
     prefix = session.replace("/", "_")
