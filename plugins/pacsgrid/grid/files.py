@@ -1,11 +1,13 @@
-"""Put files of any size beside a release, each whole or not at all."""
+"""Files of any size beside a release: put each whole or not at all, and look for them by name."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
+from irods.column import Like
 from irods.exception import CAT_NO_CHECKSUM_FOR_REPLICA
+from irods.models import Collection, DataObject
 
 from pacsgrid.grid.layout import PARTIAL
 from pacsgrid.grid.put import put_object
@@ -63,3 +65,26 @@ def put_file(zone: Zone, path: str, file: Path, sha256: str) -> bool:
         put_object(zone, path + PARTIAL, content, lambda one: file)
         objects.move(path + PARTIAL, path)
     return True
+
+
+def names_with(zone: Zone, collection: str, start: str) -> set[str]:
+    """Return the names of a collection's objects that begin with a text.
+
+    Parameters
+    ----------
+    zone
+        The zone to ask.
+    collection
+        The collection; it need not exist.
+    start
+        How the names begin, without wild cards (``%`` and ``_``).
+
+    Raises
+    ------
+    ZoneError, ZoneUnavailableError
+        The zone refused, or does not answer.
+    """
+    rows = zone.rows(
+        (DataObject.name,), Collection.name == collection, Like(DataObject.name, f"{start}%")
+    )
+    return {str(row[DataObject.name]) for row in rows}

@@ -50,7 +50,7 @@ class BatchResult:
     refs
         References of the studies that may go on.
     held
-        How many studies of the batch are held now.
+        How many studies of the batch are held now, or not wanted.
     """
 
     refs: list[str]

@@ -28,7 +28,8 @@ from pacsgrid.deid.check.identity import Identity
 from pacsgrid.disk import sha256_of
 from pacsgrid.errors import ConfigError, HeldError, RetryableError, ZoneError
 from pacsgrid.grid.fetch import StoredObject, fetch_all, stored_below
-from pacsgrid.grid.files import put_file
+from pacsgrid.grid.files import names_with, put_file
+from pacsgrid.grid.layout import PARTIAL
 from pacsgrid.model import SeriesFacts
 from pacsgrid.pacs.slice_header import facts_of, read_slice
 from pacsgrid.pipeline.bids.conversion import convert, converter_version
@@ -365,12 +366,12 @@ def _read(context: ProjectContext, path: str) -> dict[str, Any]:
 def _remove_outdated(derivative: Derivative, uid: str) -> None:
     """Remove what a study became by other rules or another converter."""
     home = derivative.context.home
-    for one in stored_below(home, derivative.records):
-        if not one.path.rsplit("/", 1)[1].startswith(f"{uid}."):
-            continue
-        for file in _read(derivative.context, one.path)["files"]:
-            grid.remove_object(home, f"{derivative.root}/{file['path']}")
-        grid.remove_object(home, one.path)
+    for name in names_with(home, derivative.records, f"{checked(uid)}."):
+        path = f"{derivative.records}/{name}"
+        if not name.endswith(PARTIAL):
+            for file in _read(derivative.context, path)["files"]:
+                grid.remove_object(home, f"{derivative.root}/{file['path']}")
+        grid.remove_object(home, path)
 
 
 def _earlier(derivative: Derivative, uid: str, name: str) -> str:
