@@ -178,18 +178,18 @@ def test_a_release_becomes_a_valid_data_set_and_the_next_version_takes_it_over(
         assert len(images) == 6 and all("_acq-sag_run-" in path for path in images)
 
         # A withdrawn patient's images go with the versions that have them.
-        subject = next(iter(other.studies.values()))[0].path.split("/")[-4]
+        subject = next(iter(derivative.studies.values()))[0].path.split("/")[-4]
         assert withdraw(context, subject) == []
         versions = context.ledger.releases.versions("demo", "heads")
-        assert [one.version for one in versions if one.retired_at is None] == [3]
+        assert [one.version for one in versions if one.retired_at is None] == [3, 4]
         left_paths = [one.path for one in stored_below(context.home, "/brno/home/demo")]
         assert not any(subject in path for path in left_paths)
 
     monkeypatch.setenv(SITE_ENV, str(stack.dir / "site.yaml"))
     monkeypatch.setenv("PACSGRID_LEDGER_DSN", stack.site.ledger_dsn)
     assert main(["bids", "demo", "heads"]) == 0
-    assert "/brno/home/demo/releases/heads/v3/bids: 2 studies" in capsys.readouterr().out
-    assert main(["bids", "demo", "heads", "--version", "1"]) == 1
+    assert "/brno/home/demo/releases/heads/v4/bids: 2 studies" in capsys.readouterr().out
+    assert main(["bids", "demo", "heads", "--version", "1"]) == 2
 
 
 def _die(*_: object) -> None:
