@@ -11,6 +11,9 @@ Everything that the source answers is entered into the ledger. A run takes a **w
 in the site file), and starts the next run itself until nothing is left, or the source's budget for
 the night is spent. `pacsgrid backfill` shows and pauses what is going on.
 
+Of each study, the **series** are taken that the project's settings want, and of those the ones that
+the rules below leave. The others are counted as *not wanted*.
+
 A **dry run** asks the source and logs, in the task `find`, how many studies there are and how many
 are new. It enters and moves nothing.
 
@@ -48,6 +51,8 @@ from pacsgrid.airflow.pools import SOURCES, ZONES
         "date_from": forms.date("from"),
         "date_to": forms.date("to"),
         "modalities": forms.modalities(),
+        "series_include": forms.series("include"),
+        "series_exclude": forms.series("exclude"),
         "profile": forms.profile(),
         "dry_run": forms.dry_run(),
         "pending": forms.pending(),

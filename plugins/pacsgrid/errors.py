@@ -76,6 +76,10 @@ class ConflictError(PacsgridError):
     """An object with other content already stands where this one belongs."""
 
 
+class NotWantedError(PacsgridError):
+    """The project's series selection wants no series of this study."""
+
+
 class HeldError(PacsgridError):
     """An instance or a study that cannot go on and waits for a steward.
 

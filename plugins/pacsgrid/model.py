@@ -19,6 +19,7 @@ class StudyState(StrEnum):
     REPLICATED = "replicated"
     VERIFIED = "verified"
     HELD = "held"
+    NOT_WANTED = "not-wanted"
     WITHDRAWN = "withdrawn"
 
 
@@ -75,6 +76,39 @@ class FoundStudy:
     confirmed: tuple[str, ...] = field(default=(), compare=False)
     date: str = field(default="", compare=False)
     size: int | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class SeriesFacts:
+    """What is known of a series of a source; it identifies a patient by its UID.
+
+    Of a value that differs between the instances, each value that occurs is given. None stands for
+    what a source does not say, which is not the same as an empty value.
+
+    Attributes
+    ----------
+    uid
+        Series Instance UID (0020,000E).
+    modality, description, body_part
+        Modality (0008,0060), Series Description (0008,103E), Body Part Examined (0018,0015).
+    image_types
+        Image Type (0008,0008) of its instances, the values joined by backslashes.
+    sop_classes
+        SOP Class UIDs (0008,0016) of its instances.
+    thicknesses
+        Slice Thickness (0018,0050) of its instances, in mm.
+    instances
+        How many instances it has.
+    """
+
+    uid: str
+    modality: str | None = None
+    description: str | None = None
+    body_part: str | None = None
+    image_types: frozenset[str] | None = None
+    sop_classes: frozenset[str] | None = None
+    thicknesses: frozenset[float] | None = None
+    instances: int | None = None
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,8 @@ PROJECT_DAGS = {
             "date_from",
             "date_to",
             "modalities",
+            "series_include",
+            "series_exclude",
             "profile",
             "dry_run",
             "pending",
@@ -29,6 +31,7 @@ PROJECT_DAGS = {
     ),
     "review_held": frozenset({"project", "limit", "only", "wait_hours"}),
     "release_cohort": frozenset({"project", "name", "title", "criteria", "members"}),
+    "derive_bids": frozenset({"project", "name", "version"}),
     "withdraw_patient": frozenset({"project", "subject"}),
 }
 # DAGs for the whole site.

@@ -103,7 +103,8 @@ ARGUMENTS = {
     "zones": ["p"], "reidentify": ["S", "--project", "p", "--who", "w", "--reason", "r"],
     "doctor": [], "gateway": [], "receive": [], "backup": ["b", "--site", "s"],
     "restore": ["b", "--site", "s"], "roles": [], "risk": ["p"], "sample": ["p", "--who", "w"],
-    "backfill": ["status", "p"], "subjects": ["p"], "consent": ["p"],
+    "backfill": ["status", "p"], "bids": ["p", "heads"], "subjects": ["p"],
+    "consent": ["p"],
     "ledger": ["--owner-dsn-file", "o"],
 }  # fmt: skip
 

@@ -15,10 +15,13 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from pacsgrid.embedded.ports import reserve_port
 from pacsgrid.embedded.stack import GUEST, OPERATOR, Stack
+from pacsgrid.grid import get_document
 from pacsgrid.ledger import Overview
 from pacsgrid.model import StudyState
 from pacsgrid.pipeline import ProjectContext
+from pacsgrid.pipeline.bids import open_derivative
 from pacsgrid.pipeline.doctor import find_faults
+from pacsgrid.pipeline.release import release_cohort
 from pacsgrid.pipeline.waiting import count_unfinished
 from support.human_input import answer, question
 from support.statsd_server import Server
@@ -200,6 +203,24 @@ def test_a_release_and_a_withdrawal_are_approved_and_done(filled: Stack, spent: 
         assert context.ledger.studies.state(ref) is StudyState.WITHDRAWN
         assert all(row.proven_at for row in context.ledger.withdrawals.of_project("demo"))
         assert find_faults(context) == []
+
+
+def test_a_release_is_converted_in_mapped_tasks(filled: Stack) -> None:
+    with ProjectContext(filled.site, "demo") as context:
+        records = context.ledger.studies.find("demo", [StudyState.VERIFIED])
+        members = context.ledger.instances.of_verified_studies([one.ref for one in records[:3]])
+        collection = release_cohort(context, "images", members)
+    wanted = {"project": "demo", "name": "images", "version": 1}
+    for pending in (len(members), 0):
+        run = filled.trigger(wanted, "derive_bids")
+        assert filled.watch(run, dag="derive_bids") == "success"
+        tasks = filled.api("GET", f"/dags/derive_bids/dagRuns/{run}/taskInstances").json()
+        states = [one["state"] for one in tasks["task_instances"] if one["task_id"] == "convert"]
+        assert states == (["success"] if pending else ["skipped"])
+    with ProjectContext(filled.site, "demo") as context:
+        text = get_document(context.home, f"{collection}/bids/code/conversion.tsv")
+        assert text is not None and len(text.splitlines()) > len(members)
+        assert open_derivative(context, "images").pending() == []
 
 
 def test_the_test_button_asks_a_zone_through_the_api(filled: Stack) -> None:

@@ -107,7 +107,7 @@ def convert(program: Path, files: Sequence[Path], work: Path) -> dict[str, Volum
     subprocess.run([str(program), *options, str(source)], check=False, capture_output=True)
     made = {}
     for path in sorted(out.glob("*.nii")):
-        volume = _read_nifti(path)
+        volume = read_nifti(path)
         for suffix in ("bval", "bvec"):
             if (beside := path.with_suffix("." + suffix)).exists():
                 setattr(volume, suffix, " ".join(beside.read_text().split()))
@@ -118,7 +118,7 @@ def convert(program: Path, files: Sequence[Path], work: Path) -> dict[str, Volum
     return made
 
 
-def _read_nifti(path: Path) -> Volume:
+def read_nifti(path: Path) -> Volume:
     """Read a NIfTI-1 file: a header of 348 bytes, extensions, voxels."""
     data = path.read_bytes()
     dims = struct.unpack_from("<8h", data, 40)

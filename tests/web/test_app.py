@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 
 from pacsgrid.ledger import IngestKind, Ledger, PendingStudy
 from pacsgrid.ledger import database as pools
+from pacsgrid.ledger.series_choices import ContentWarning, NotWanted
 from pacsgrid.model import AnonymisedInstance, ReplicaProof, StudyState
 from pacsgrid.web.access import Viewer, the_site, viewer
 from pacsgrid.web.app import app
@@ -91,3 +92,34 @@ def test_an_ingest_is_paused_by_those_who_may_ingest(page: TestClient, ledger: L
     app.dependency_overrides[viewer] = lambda: Viewer("otto", ("other",), True, True)
     assert page.post("/api/ingests/in-1/pause").status_code == 404
     assert page.get("/api/ingests").json() == []
+
+
+def test_what_is_not_wanted_and_what_checks_warn_of_is_shown(
+    page: TestClient, ledger: Ledger
+) -> None:
+    left = [NotWanted("2.25.7", "CT", 120, "exclude 1"), NotWanted("2.25.8", "SR", 1, "include")]
+    ledger.series.record("a", "demo", "hash", left, [])
+    warnings = [ContentWarning("missing-slices", "2.25.9", "2 slices")]
+    ledger.series.warn("a", "demo", warnings)
+    flow = page.get("/api/flow").json()
+    assert flow["not_wanted"] == {"series": 2, "instances": 121}
+    assert flow["content_warnings"] == {"missing-slices": 1}
+    story = page.get("/api/studies/a").json()["story"]
+    assert [one["rule"] for one in story["not_wanted"]] == ["exclude 1", "include"]
+    assert [one["detail"] for one in story["warnings"]] == ["2 slices"]
+    ledger.series.record("a", "demo", "", [], [])
+    ledger.series.warn("a", "demo", [])
+    flow = page.get("/api/flow").json()
+    assert flow["not_wanted"] == {"series": 0, "instances": 0} and not flow["content_warnings"]
+    app.dependency_overrides[viewer] = lambda: Viewer("otto", ("other",), True, True)
+    assert page.get("/api/studies/a").status_code == 404
+
+
+def test_rules_about_series_are_checked_before_a_run_starts(page: TestClient) -> None:
+    rules = {"include": ["modality=CT; slice_thickness<=1.5"], "exclude": ["description=scout"]}
+    assert page.post("/api/series", json=rules).status_code == 200
+    wrong = page.post("/api/series", json={"include": ["modality=CT", "description=(x"]})
+    assert wrong.status_code == 422
+    assert "include entry 2, description: is no regular expression" in wrong.json()["detail"]
+    app.dependency_overrides[viewer] = lambda: Viewer("eva", ("demo",), False, False)
+    assert page.post("/api/series", json=rules).status_code == 403

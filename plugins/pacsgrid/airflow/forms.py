@@ -16,6 +16,7 @@ NAME = "^[A-Za-z0-9][A-Za-z0-9_-]*$"
 REF = "^st-[0-9a-f]{20}$"
 INGEST = "^in-[0-9a-f]{20}$"
 SELECTION = "^sel-[0-9a-f]{20}$"
+SERIES_RULE = "^[ ]*[a-z_]+[ ]*(<=|>=|<|>|=).{1,1000}$"
 MODALITY = "^[A-Z0-9]{2,16}$"
 
 
@@ -70,6 +71,19 @@ def modalities() -> Param:
         items={"type": "string", "pattern": MODALITY},
         title="Modalities",
         description="Such as CT or MR, one per line; none for all.",
+    )
+
+
+def series(which: str) -> Param:
+    """Return the field for rules about series, ``include`` or ``exclude``."""
+    return Param(
+        [],
+        type="array",
+        items={"type": "string", "pattern": SERIES_RULE},
+        maxItems=50,
+        title=f"Series: {which}",
+        description="Rules, one per line, such as modality=CT; slice_thickness<=1.5 or "
+        "description=scout. They limit what the project takes.",
     )
 
 

@@ -17,6 +17,7 @@ from pacsgrid.airflow import metrics
 from pacsgrid.errors import ConfigError, PacsgridError
 
 if TYPE_CHECKING:
+    from pacsgrid.config import SeriesSelection
     from pacsgrid.model import StudyQuery
     from pacsgrid.pipeline import ProjectContext
 
@@ -108,6 +109,13 @@ def _queries(context: ProjectContext, params: Mapping[str, Any]) -> list[StudyQu
     ]
 
 
+def _series(params: Mapping[str, Any]) -> SeriesSelection:
+    """Return the selection of series that a run's form describes."""
+    from pacsgrid.config import parse_selection
+
+    return parse_selection(params.get("series_include") or (), params.get("series_exclude") or ())
+
+
 def find_wave(
     params: Mapping[str, Any], run: str, is_over: Callable[[str], bool]
 ) -> list[list[str]]:
@@ -135,6 +143,7 @@ def find_wave(
         from pacsgrid.pipeline import preview_ingest, waves
 
         source = params["source"]
+        _series(params)  # a wrong rule is told by a dry run too
         if params.get("dry_run"):
             preview = preview_ingest(context, source, _queries(context, params))
             log.info("dry run, nothing is taken: %s", asdict(preview))
@@ -146,7 +155,8 @@ def find_wave(
                 waves.begin_nightly(context, source)
             else:
                 named = bool(params.get("selection"))
-                waves.ask(context, source, _queries(context, params), run, named)
+                series = _series(params)
+                waves.ask(context, source, _queries(context, params), run, named, series)
         return waves.hand_out(context, _ingest(params, run), run, most)
 
 

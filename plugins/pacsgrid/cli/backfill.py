@@ -78,7 +78,8 @@ def describe(ingest: Ingest) -> str:
     parts = [
         f"{ingest.id} {ingest.kind} from {ingest.source}: {ingest.state}",
         f"{ingest.found} studies, {ingest.verified} verified, {ingest.held} held, "
-        f"{ingest.withdrawn} withdrawn, {ingest.pending} pending, {ingest.waves} waves",
+        f"{ingest.withdrawn} withdrawn, {ingest.not_wanted} not wanted, "
+        f"{ingest.pending} pending, {ingest.waves} waves",
     ]
     if ingest.pending and ingest.hours_left is not None:
         parts.append(

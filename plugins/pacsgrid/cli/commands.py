@@ -52,6 +52,7 @@ class Command:
 COMMANDS = (
     Command("backfill", "show, pause or resume the ingests of a project", "backfill"),
     Command("backup", "back up the ledger, other databases and the sealed keys", "backup"),
+    Command("bids", "convert a release to NIfTI images in BIDS", "bids"),
     Command("cohort", "count a cohort, or release it", "cohort"),
     Command("completion", "print the completion script of a shell", "completion", extra=""),
     Command("consent", "ask for the consent of a project's patients now", "consent"),

@@ -11,17 +11,28 @@ from pacsgrid.config.names import SITE_ENV, SiteNames, site_names
 from pacsgrid.config.projects import ProjectSettings, ReplicationPolicy
 from pacsgrid.config.receiver import ReceiverSettings
 from pacsgrid.config.secrets import read_key
+from pacsgrid.config.series import (
+    ContentChecks,
+    ExpectedSeries,
+    SeriesRule,
+    SeriesSelection,
+    parse_selection,
+)
 from pacsgrid.config.site import Site, key_files, ledger_dsn, load_site
 from pacsgrid.config.sources import SourceSettings, source_from_connection
 from pacsgrid.config.zones import ZoneSettings, zone_from_connection
 
 __all__ = [
     "SITE_ENV",
+    "ContentChecks",
     "Destination",
+    "ExpectedSeries",
     "GatewaySettings",
     "ProjectSettings",
     "ReceiverSettings",
     "ReplicationPolicy",
+    "SeriesRule",
+    "SeriesSelection",
     "Served",
     "Site",
     "SiteNames",
@@ -31,6 +42,7 @@ __all__ = [
     "key_files",
     "ledger_dsn",
     "load_site",
+    "parse_selection",
     "read_key",
     "site_names",
     "source_from_connection",

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from pacsgrid.config.base import Section
 from pacsgrid.config.registers import ConsentSection, SubjectSection
+from pacsgrid.config.series import ContentChecks, SeriesSelection
 from pacsgrid.config.zones import ZoneSection
 from pacsgrid.errors import ConfigError
 
@@ -108,6 +109,18 @@ class ProjectSection(Section):
     consent: ConsentSection = Field(
         default=ConsentSection(),
         description="Who is asked whether a patient consents; by default nobody.",
+    )
+    series: SeriesSelection = Field(
+        default=SeriesSelection(), description="Which series of a study are taken; by default all."
+    )
+    bids_rules: Path | None = Field(
+        default=None,
+        description="Rules file that gives the series of a release their BIDS names; by default "
+        "the rules that come with pacsgrid.",
+    )
+    checks: ContentChecks = Field(
+        default=ContentChecks(),
+        description="What is checked of the content of a study's series; by default nothing.",
     )
 
 

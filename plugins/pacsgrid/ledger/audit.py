@@ -41,6 +41,22 @@ class AuditTrail(Store):
         )
         return [DecisionRecord(*row) for row in rows]
 
+    def decided_codes(self, ref: str, verdict: str) -> set[str]:
+        """Return why a study was held when stewards gave a verdict about it.
+
+        Parameters
+        ----------
+        ref
+            The study's reference.
+        verdict
+            The verdict.
+        """
+        rows = self._database.all(
+            "SELECT DISTINCT unnest(codes) FROM pacsgrid.decision WHERE ref = %s AND verdict = %s",
+            (ref, verdict),
+        )
+        return {code for (code,) in rows}
+
     def add_access(self, who: str, ref: str, what: str, reason: str = "") -> None:
         """Enter that somebody is about to see what identifies a study.
 

@@ -62,6 +62,12 @@ _CHECKS = {
         " AND s.state = 'verified'"
         " AND NOT EXISTS (SELECT 1 FROM pacsgrid.instance WHERE ref = s.ref)"
     ),
+    "counts of what is not wanted differ from the series": (
+        "SELECT '-', c.n || ' counted, ' || s.n FROM (SELECT coalesce(sum(instances), 0) AS n"
+        " FROM pacsgrid.counter WHERE project = %(project)s AND kind = 'not_wanted') c CROSS JOIN"
+        " (SELECT coalesce(sum(instances), 0) AS n FROM pacsgrid.not_wanted"
+        " WHERE project = %(project)s) s WHERE c.n <> s.n"
+    ),
     "a study has no entry in the vault": (
         "SELECT s.ref, s.state FROM pacsgrid.study s WHERE s.project = %(project)s"
         " AND s.state <> 'withdrawn'"

@@ -36,7 +36,7 @@ class Ingest:
     ----------
     found
         How many studies it had to process.
-    verified, held, withdrawn
+    verified, held, withdrawn, not_wanted
         How many of them ended so.
     rate
         Studies per hour that its source's waves finished in the last day of work; 0 when unknown.
@@ -54,6 +54,7 @@ class Ingest:
     verified: int
     held: int
     withdrawn: int
+    not_wanted: int
     asked_at: datetime
     changed_at: datetime
     waves: int = 0
@@ -61,7 +62,7 @@ class Ingest:
 
     COLUMNS = (
         "id, project, source, kind, state, note, found, verified, held, withdrawn,"
-        " asked_at, changed_at"
+        " not_wanted, asked_at, changed_at"
     )
 
     @classmethod
@@ -75,8 +76,8 @@ class Ingest:
         waves, rate
             As in the attributes.
         """
-        name, project, source, kind, state, note, found, verified, held, withdrawn, *times = row
-        asked_at, changed_at = times
+        name, project, source, kind, state, note, *counts, asked_at, changed_at = row
+        found, verified, held, withdrawn, not_wanted = counts
         return cls(
             name,
             project,
@@ -88,6 +89,7 @@ class Ingest:
             verified,
             held,
             withdrawn,
+            not_wanted,
             asked_at,
             changed_at,
             waves,
@@ -97,7 +99,8 @@ class Ingest:
     @property
     def pending(self) -> int:
         """How many studies are still to be processed."""
-        return max(0, self.found - self.verified - self.held - self.withdrawn)
+        ended = self.verified + self.held + self.withdrawn + self.not_wanted
+        return max(0, self.found - ended)
 
     @property
     def hours_left(self) -> float | None:

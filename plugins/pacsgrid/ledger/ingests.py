@@ -163,7 +163,7 @@ class Ingests(Store):
             )
             cursor.execute(
                 "UPDATE pacsgrid.ingest SET found = 0, verified = 0, held = 0, withdrawn = 0,"
-                " asked_at = now() WHERE id = %s AND found > 0"
+                " not_wanted = 0, asked_at = now() WHERE id = %s AND found > 0"
                 " AND NOT EXISTS (SELECT FROM pacsgrid.work WHERE ingest = id)",
                 (name,),
             )

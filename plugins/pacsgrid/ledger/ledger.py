@@ -18,6 +18,7 @@ from pacsgrid.ledger.releases import Releases
 from pacsgrid.ledger.replication import ReplicationTasks
 from pacsgrid.ledger.samples import Samples
 from pacsgrid.ledger.selections import Selections
+from pacsgrid.ledger.series_choices import SeriesChoices
 from pacsgrid.ledger.studies import Studies
 from pacsgrid.ledger.subjects import Subjects
 from pacsgrid.ledger.sync_cursor import SyncCursor
@@ -60,6 +61,7 @@ class Ledger:
         self.consents = Consents(self.database)
         self.subjects = Subjects(self.database)
         self.selections = Selections(self.database)
+        self.series = SeriesChoices(self.database)
         self.samples = Samples(self.database)
         self.audit = AuditTrail(self.database)
         self.consistency = Consistency(self.database)

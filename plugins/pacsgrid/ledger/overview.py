@@ -18,6 +18,7 @@ from pacsgrid.ledger.records import (
     StateChange,
     StudyRecord,
 )
+from pacsgrid.ledger.series_choices import ContentWarning, NotWanted, SeriesChoices
 from pacsgrid.model import StudyState
 
 
@@ -74,6 +75,14 @@ class HeldCounts:
 
 
 @dataclass(frozen=True)
+class NotWantedCount:
+    """What was left at the sources because no rule wants it."""
+
+    series: int
+    instances: int
+
+
+@dataclass(frozen=True)
 class ZoneCopies:
     """One study's replicas in one zone; ``at`` is when the oldest of their proofs was made."""
 
@@ -95,6 +104,8 @@ class Story:
     copies: list[ZoneCopies]
     accesses: list[AccessRecord]
     decisions: list[DecisionRecord]
+    not_wanted: list[NotWanted]
+    warnings: list[ContentWarning]
 
 
 class Overview(ProjectView):
@@ -162,6 +173,26 @@ class Overview(ProjectView):
             (self._projects,),
         )
         return {code: HeldCounts(whole, files) for code, whole, files in rows}
+
+    def not_wanted(self) -> NotWantedCount:
+        """Return how many series and instances are not wanted."""
+        ((series, instances),) = self._all(
+            "SELECT coalesce(sum(number), 0)::bigint, coalesce(sum(instances), 0)::bigint"
+            " FROM pacsgrid.counter WHERE project = ANY(%s) AND kind = 'not_wanted'",
+            (self._projects,),
+        )
+        return NotWantedCount(series, instances)
+
+    def content_warnings(self) -> dict[str, int]:
+        """Return how many warnings content checks have written, by code."""
+        return dict(
+            self._all(
+                "SELECT key, sum(number)::bigint FROM pacsgrid.counter"
+                " WHERE project = ANY(%s) AND kind = 'content_warning'"
+                " GROUP BY 1 HAVING sum(number) > 0 ORDER BY 2 DESC, 1",
+                (self._projects,),
+            )
+        )
 
     def replicas(self) -> list[ReplicaHealth]:
         """Return the health of each resource, by project and zone."""
@@ -259,7 +290,7 @@ class Overview(ProjectView):
             (ref,),
         )
         held = self._all(HELD_OF_STUDY, {"ref": ref})
-        trail = AuditTrail(self._database)
+        trail, series = AuditTrail(self._database), SeriesChoices(self._database)
         return Story(
             study=StudyRecord.of(found[0]),
             instances=instances,
@@ -269,4 +300,6 @@ class Overview(ProjectView):
             copies=[ZoneCopies(*row) for row in copies],
             accesses=trail.accesses(ref),
             decisions=trail.decisions(ref),
+            not_wanted=series.not_wanted(ref),
+            warnings=series.warnings(ref),
         )

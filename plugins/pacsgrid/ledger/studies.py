@@ -179,6 +179,20 @@ class Studies(Store):
                 raise PacsgridError(f"{ref}: a withdrawn study cannot be held")
             _set_state(cursor, ref, StudyState.HELD, (code, detail, sha256))
 
+    def leave(self, ref: str) -> None:
+        """Enter that no series of a study is wanted.
+
+        Raises
+        ------
+        PacsgridError
+            The study is not one that was just found.
+        """
+        with self._database.transaction() as cursor:
+            now = _state(cursor, ref, lock=True)
+            if now is not StudyState.FOUND:
+                raise PacsgridError(f"{ref}: a study that is {now.value} cannot be left")
+            _set_state(cursor, ref, StudyState.NOT_WANTED)
+
     def unhold(self, ref: str) -> None:
         """Let a held study start again from its source.
 
@@ -190,14 +204,14 @@ class Studies(Store):
         self._set_found(ref, (StudyState.HELD,))
 
     def reopen(self, ref: str) -> None:
-        """Let a study start again because its source has new instances of it.
+        """Let a study start again because its source has new instances of it, or more is wanted.
 
         Raises
         ------
         PacsgridError
             The study is held or withdrawn.
         """
-        self._set_found(ref, STATE_ORDER)
+        self._set_found(ref, (*STATE_ORDER, StudyState.NOT_WANTED))
 
     def _set_found(self, ref: str, allowed: Sequence[StudyState]) -> None:
         with self._database.transaction() as cursor:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Protocol
 
 from pacsgrid.config import SourceSettings
 from pacsgrid.errors import ConfigError
-from pacsgrid.model import FoundStudy, StagedFile, StudyQuery
+from pacsgrid.model import FoundStudy, SeriesFacts, StagedFile, StudyQuery
 
 
 class Source(Protocol):
@@ -23,7 +23,23 @@ class Source(Protocol):
     def list_instances(self, study: FoundStudy) -> set[str]:
         """Return the SOP Instance UIDs that the source holds of a study."""
 
-    def retrieve(self, study: FoundStudy, into: Path) -> list[StagedFile]:
+    def list_series(self, study: FoundStudy) -> list[SeriesFacts]:
+        """Return what the source says of each series of a study, without asking for instances."""
+
+    def describe_series(self, study: FoundStudy, series: SeriesFacts) -> SeriesFacts:
+        """Return a series with what the source says of its instances.
+
+        Parameters
+        ----------
+        study
+            The study.
+        series
+            One of its series, as `list_series` returned it.
+        """
+
+    def retrieve(
+        self, study: FoundStudy, into: Path, leave_out: Collection[str] = ()
+    ) -> list[StagedFile]:
         """Retrieve a study into a private directory.
 
         Parameters
@@ -32,6 +48,9 @@ class Source(Protocol):
             A study that `find_studies` yielded.
         into
             The directory. Complete files of an interrupted retrieval are not fetched again.
+        leave_out
+            Series Instance UIDs of series that are not wanted. Files of them that are in the
+            directory already are removed.
 
         Returns
         -------

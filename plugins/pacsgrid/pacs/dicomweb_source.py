@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from pacsgrid.errors import (
     TooManyAnswersError,
 )
 from pacsgrid.log_suppression import suppress_library_logs
-from pacsgrid.model import FoundStudy, StagedFile, StudyQuery
+from pacsgrid.model import FoundStudy, SeriesFacts, StagedFile, StudyQuery
 from pacsgrid.pacs.multipart import (
     MultipartError,
     MultipartReader,
@@ -39,6 +40,7 @@ from pacsgrid.pacs.retrieval import (
     ListedInstance,
     fetch_all,
     is_of_study,
+    remove_unlisted,
     series_sizes,
     single_keys,
     split_query,
@@ -62,6 +64,8 @@ _STUDY_UID, _SERIES_UID, _SOP_UID = "0020000D", "0020000E", "00080018"
 _PATIENT_ID, _MODALITIES, _COUNT = "00100020", "00080061", "00201208"
 _SERIES_COUNT = "00201209"
 _ACCESSION, _DATE, _MODALITY = "00080050", "00080020", "00080060"
+_DESCRIPTION, _BODY_PART, _SOP_CLASS = "0008103E", "00180015", "00080016"
+_IMAGE_TYPE, _THICKNESS = "00080008", "00180050"
 
 
 class _Bearer(requests.auth.AuthBase):
@@ -98,6 +102,19 @@ def _answer(item: dict[str, Any]) -> Answer:
         _values(item, _MODALITIES),
         int(count) if count.isdigit() else None,
     )
+
+
+def _distinct(items: Iterable[dict[str, Any]], tag: str) -> frozenset[str] | None:
+    """Return the values that occur; None if any answer lacks one."""
+    values = frozenset("\\".join(_values(item, tag)) for item in items)
+    return None if not values or "" in values else values
+
+
+def _decimals(texts: frozenset[str] | None) -> frozenset[float] | None:
+    try:
+        return None if texts is None else frozenset(float(text) for text in texts)
+    except ValueError:
+        return None
 
 
 def _page(limit: int, offset: int) -> list[tuple[str, str]]:
@@ -179,14 +196,55 @@ class DicomWebSource:
         """Return nothing: a PACS has no instance without a study."""
         return []
 
-    def retrieve(self, study: FoundStudy, into: Path) -> list[StagedFile]:
+    def list_series(self, study: FoundStudy) -> list[SeriesFacts]:
+        """Return what the source says of each series (QIDO-RS, PS3.18 section 10.6.1.1)."""
+        facts = []
+        for item in self._listed_series(study, _DESCRIPTION, _BODY_PART):
+            count = _first(item, _SERIES_COUNT)
+            facts.append(
+                SeriesFacts(
+                    self._series_uid(item),
+                    _first(item, _MODALITY) or None,
+                    _first(item, _DESCRIPTION) or None,
+                    _first(item, _BODY_PART) or None,
+                    instances=int(count) if count.isdigit() else None,
+                )
+            )
+        return facts
+
+    def describe_series(self, study: FoundStudy, series: SeriesFacts) -> SeriesFacts:
+        """Return a series with what the source says of its instances.
+
+        Parameters
+        ----------
+        study, series
+            The study and one of its series.
+        """
+        fields = (_SOP_CLASS, _IMAGE_TYPE, _THICKNESS)
+        found = list(self._listed_instances(study, series.uid, fields))
+        return replace(
+            series,
+            image_types=_distinct(found, _IMAGE_TYPE),
+            sop_classes=_distinct(found, _SOP_CLASS),
+            thicknesses=_decimals(_distinct(found, _THICKNESS)),
+            instances=len(found),
+        )
+
+    def retrieve(
+        self, study: FoundStudy, into: Path, leave_out: Collection[str] = ()
+    ) -> list[StagedFile]:
         """Retrieve what is missing of a study, compare with what the source has, retry once.
 
         Sources take about as long to list instances as to send them. A series that arrives in
         one complete answer, with as many different instances as the source counts, needs no list.
         See `Source.retrieve`.
+
+        Parameters
+        ----------
+        study, into, leave_out
+            As there.
         """
-        series = self._series(study)
+        series = {uid: count for uid, count in self._series(study).items() if uid not in leave_out}
         arrived: list[ListedInstance] = []
         prepare(into)
         if not any(into.iterdir()):
@@ -196,7 +254,7 @@ class DicomWebSource:
         known = {one.series_uid for one in arrived}
         rest = [uid for uid in series if uid not in known]
         listed = [*arrived, *self._instances(study, rest)]
-        _remove_unlisted(into, listed)
+        remove_unlisted(into, listed)
 
         def fetch(missing: list[ListedInstance]) -> None:
             self._fetch(study.study_uid, missing, listed, into)
@@ -209,18 +267,23 @@ class DicomWebSource:
         """Return the number of instances of each series, None where the source does not say."""
         series: dict[str, int | None] = {}
         for item in self._listed_series(study):
-            uid, count = _first(item, _SERIES_UID), _first(item, _SERIES_COUNT)
-            if not is_single_value(uid):
-                raise SourceError(f"source {self._name}: series without a valid UID")
-            series[uid] = int(count) if count.isdigit() else None
+            count = _first(item, _SERIES_COUNT)
+            series[self._series_uid(item)] = int(count) if count.isdigit() else None
         return series
 
-    def _listed_series(self, study: FoundStudy) -> list[dict[str, Any]]:
+    def _series_uid(self, item: dict[str, Any]) -> str:
+        uid = _first(item, _SERIES_UID)
+        if not is_single_value(uid):
+            raise SourceError(f"source {self._name}: series without a valid UID")
+        return uid
+
+    def _listed_series(self, study: FoundStudy, *fields: str) -> list[dict[str, Any]]:
         """List the study's series; answers of other studies are ignored."""
         if not is_single_value(study.study_uid):
             raise SourceError(f"source {self._name}: a study without a valid UID; correct it there")
         path = f"/studies/{quote(study.study_uid, safe='')}/series"
-        listed = self._query(path, [("includefield", _SERIES_COUNT)], (_SERIES_UID,))
+        params = [("includefield", tag) for tag in (_SERIES_COUNT, *fields)]
+        listed = self._query(path, params, (_SERIES_UID,))
         return [item for item in listed if is_of_study(_first(item, _STUDY_UID), study)]
 
     def _has_modality(self, study: FoundStudy) -> bool:
@@ -232,16 +295,22 @@ class DicomWebSource:
         """List series by series: not every server lists a study's instances at once."""
         instances: dict[str, ListedInstance] = {}
         for series_uid in series:
-            path = f"{_series_path(study.study_uid, series_uid)}/instances"
-            for item in self._query(path, [], (_SOP_UID,)):
-                of_series = _first(item, _SERIES_UID) in ("", series_uid)
-                if not of_series or not is_of_study(_first(item, _STUDY_UID), study):
-                    continue
+            for item in self._listed_instances(study, series_uid):
                 uid = _first(item, _SOP_UID)
                 if not is_single_value(uid):
                     raise SourceError(f"source {self._name}: instance without a valid UID")
                 instances[uid] = ListedInstance(series_uid, uid)
         return list(instances.values())
+
+    def _listed_instances(
+        self, study: FoundStudy, series_uid: str, fields: Iterable[str] = ()
+    ) -> Iterator[dict[str, Any]]:
+        """List a series; answers of other studies or series are ignored."""
+        path = f"{_series_path(study.study_uid, series_uid)}/instances"
+        for item in self._query(path, [("includefield", tag) for tag in fields], (_SOP_UID,)):
+            of_series = _first(item, _SERIES_UID) in ("", series_uid)
+            if of_series and is_of_study(_first(item, _STUDY_UID), study):
+                yield item
 
     def _query(
         self, path: str, params: list[tuple[str, str]], key: tuple[str, ...]
@@ -428,14 +497,6 @@ class DicomWebSource:
             if len(head) >= HEAD + MOST_META:
                 break
         raise SourceError(f"source {self._name}: a part is not a DICOM file")
-
-
-def _remove_unlisted(into: Path, listed: Iterable[ListedInstance]) -> None:
-    """Remove files that arrived unrequested: the next step takes everything that is there."""
-    names = {name_for(one.sop_uid) for one in listed}
-    for path in into.glob("*.dcm"):
-        if path.name not in names:
-            path.unlink()
 
 
 def _series_path(study_uid: str, series_uid: str) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from pydicom.dataset import Dataset
@@ -29,7 +30,7 @@ from pacsgrid.errors import (
     TooManyAnswersError,
 )
 from pacsgrid.log_suppression import suppress_library_logs
-from pacsgrid.model import FoundStudy, StagedFile, StudyQuery
+from pacsgrid.model import FoundStudy, SeriesFacts, StagedFile, StudyQuery
 from pacsgrid.pacs.cget import open_cget
 from pacsgrid.pacs.cstore_writer import CStoreWriter
 from pacsgrid.pacs.likely_sop_classes import CLASSES_AT_ONCE, likely_classes
@@ -41,6 +42,7 @@ from pacsgrid.pacs.retrieval import (
     ListedInstance,
     fetch_all,
     is_of_study,
+    remove_unlisted,
     series_sizes,
     single_keys,
     split_query,
@@ -69,14 +71,34 @@ def _text(data: Dataset, keyword: str) -> str:
 
 def _texts(data: Dataset, keyword: str) -> tuple[str, ...]:
     value = data.get(keyword)
-    if not value:
+    if value is None or value == "":
         return ()
-    return (str(value),) if isinstance(value, str) else tuple(str(one) for one in value)
+    if isinstance(value, str | int | float):
+        return (str(value),)
+    return tuple(str(one) for one in value)
 
 
 def _number(data: Dataset, keyword: str) -> int | None:
     text = _text(data, keyword)
     return int(text) if text.isdigit() else None
+
+
+def _told(data: Dataset, keyword: str) -> str | None:
+    """Return a text, None if it is empty: PS3.4 C.2.2.1.3 lets a source not know it."""
+    return _text(data, keyword) or None
+
+
+def _distinct(answers: Iterable[Dataset], keyword: str) -> frozenset[str] | None:
+    """Return the values that occur; None if any answer lacks one."""
+    values = frozenset("\\".join(_texts(one, keyword)).strip("\0 ") for one in answers)
+    return None if not values or "" in values else values
+
+
+def _decimals(texts: frozenset[str] | None) -> frozenset[float] | None:
+    try:
+        return None if texts is None else frozenset(float(text) for text in texts)
+    except ValueError:
+        return None
 
 
 def _study_identifier(query: StudyQuery) -> Dataset:
@@ -174,12 +196,55 @@ class DimseSource:
         """Return nothing: a PACS has no instance without a study."""
         return []
 
-    def retrieve(self, study: FoundStudy, into: Path) -> list[StagedFile]:
+    def list_series(self, study: FoundStudy) -> list[SeriesFacts]:
+        """Return what the source says of each series (C-FIND at series level, PS3.4 C.6.2.1)."""
+        self._check_study(study)
+        with self._associate(_FIND) as association:
+            answers = self._series(association, study, described=True)
+        return [
+            SeriesFacts(
+                self._series_uid(one),
+                _told(one, "Modality"),
+                _told(one, "SeriesDescription"),
+                _told(one, "BodyPartExamined"),
+                instances=_number(one, "NumberOfSeriesRelatedInstances"),
+            )
+            for one in answers
+        ]
+
+    def describe_series(self, study: FoundStudy, series: SeriesFacts) -> SeriesFacts:
+        """Return a series with what the source says of its instances (C-FIND at image level).
+
+        Parameters
+        ----------
+        study, series
+            The study and one of its series.
+        """
+        with self._associate(_FIND) as association:
+            found = self._images(association, study, series.uid, described=True)
+        return replace(
+            series,
+            image_types=_distinct(found, "ImageType"),
+            sop_classes=_distinct(found, "SOPClassUID"),
+            thicknesses=_decimals(_distinct(found, "SliceThickness")),
+            instances=len({_text(one, "SOPInstanceUID") for one in found}),
+        )
+
+    def retrieve(
+        self, study: FoundStudy, into: Path, leave_out: Collection[str] = ()
+    ) -> list[StagedFile]:
         """Retrieve what is missing of a study, compare with the source's list, retry once.
 
         See `Source.retrieve`.
+
+        Parameters
+        ----------
+        study, into, leave_out
+            As there.
         """
-        listed = self._instances(study)
+        listed = self._instances(study, leave_out)
+        if leave_out:
+            remove_unlisted(into, listed)
 
         def fetch(missing: list[ListedInstance]) -> None:
             self._fetch(study, missing, listed, into)
@@ -222,30 +287,29 @@ class DimseSource:
                 self._check(code)
         return answers
 
-    def _instances(self, study: FoundStudy) -> list[ListedInstance]:
-        """List the study at series and image level (PS3.4 section C.6.2.1).
-
-        Answers of other studies or series than the queried one are ignored.
-        """
+    def _check_study(self, study: FoundStudy) -> None:
         if not is_single_value(study.study_uid):
             raise SourceError(f"source {self._name}: a study without a valid UID; correct it there")
+
+    def _series_uid(self, answer: Dataset) -> str:
+        uid = _text(answer, "SeriesInstanceUID")
+        if not is_single_value(uid):
+            raise SourceError(f"source {self._name}: series without a valid UID")
+        return uid
+
+    def _instances(
+        self, study: FoundStudy, leave_out: Collection[str] = ()
+    ) -> list[ListedInstance]:
+        """List the study at series and image level (PS3.4 section C.6.2.1)."""
+        self._check_study(study)
         instances: dict[str, ListedInstance] = {}
         with self._associate(_FIND) as association:
             for answer in self._series(association, study):
-                series_uid = _text(answer, "SeriesInstanceUID")
-                if not is_single_value(series_uid):
-                    raise SourceError(f"source {self._name}: series without a valid UID")
-                image = Dataset()
-                image.QueryRetrieveLevel = "IMAGE"
-                image.StudyInstanceUID = study.study_uid
-                image.SeriesInstanceUID = series_uid
-                image.SOPInstanceUID = ""
-                image.SOPClassUID = ""
+                series_uid = self._series_uid(answer)
+                if series_uid in leave_out:
+                    continue
                 likely = likely_classes(_text(answer, "Modality"))
-                for found in self._find(association, image):
-                    of_series = _text(found, "SeriesInstanceUID") in ("", series_uid)
-                    if not of_series or not is_of_study(_text(found, "StudyInstanceUID"), study):
-                        continue
+                for found in self._images(association, study, series_uid):
                     told = _text(found, "SOPClassUID")
                     uid = _text(found, "SOPInstanceUID")
                     if not is_single_value(uid):
@@ -253,13 +317,39 @@ class DimseSource:
                     instances[uid] = ListedInstance(series_uid, uid, (told,) if told else likely)
         return list(instances.values())
 
-    def _series(self, association: Association, study: FoundStudy) -> list[Dataset]:
+    def _images(
+        self, association: Association, study: FoundStudy, series_uid: str, described: bool = False
+    ) -> list[Dataset]:
+        """List a series; answers of other studies or series than the queried one are ignored."""
+        image = Dataset()
+        image.QueryRetrieveLevel = "IMAGE"
+        image.StudyInstanceUID = study.study_uid
+        image.SeriesInstanceUID = series_uid
+        image.SOPInstanceUID = ""
+        image.SOPClassUID = ""
+        if described:
+            image.ImageType = None
+            image.SliceThickness = None
+        return [
+            one
+            for one in self._find(association, image)
+            if _text(one, "SeriesInstanceUID") in ("", series_uid)
+            and is_of_study(_text(one, "StudyInstanceUID"), study)
+        ]
+
+    def _series(
+        self, association: Association, study: FoundStudy, described: bool = False
+    ) -> list[Dataset]:
         """List the study's series; answers of other studies are ignored."""
         series = Dataset()
         series.QueryRetrieveLevel = "SERIES"
         series.StudyInstanceUID = study.study_uid
         series.SeriesInstanceUID = ""
         series.Modality = ""
+        if described:
+            series.SeriesDescription = ""
+            series.BodyPartExamined = ""
+            series.NumberOfSeriesRelatedInstances = ""
         listed = self._find(association, series)
         return [one for one in listed if is_of_study(_text(one, "StudyInstanceUID"), study)]
 

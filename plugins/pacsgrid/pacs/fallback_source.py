@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
 from pacsgrid.errors import SourceError, SourceUnavailableError
-from pacsgrid.model import FoundStudy, StagedFile, StudyQuery
+from pacsgrid.model import FoundStudy, SeriesFacts, StagedFile, StudyQuery
 from pacsgrid.pacs.base import Source
 
 log = logging.getLogger(__name__)
@@ -45,9 +45,31 @@ class FallbackSource:
         """Return the SOP Instance UIDs that the source holds of a study."""
         return self._try(lambda source: source.list_instances(study))
 
-    def retrieve(self, study: FoundStudy, into: Path) -> list[StagedFile]:
-        """Retrieve a study, see `Source.retrieve`; each way continues what an earlier one began."""
-        return self._try(lambda source: source.retrieve(study, into))
+    def list_series(self, study: FoundStudy) -> list[SeriesFacts]:
+        """Return what the source says of each series of a study."""
+        return self._try(lambda source: source.list_series(study))
+
+    def describe_series(self, study: FoundStudy, series: SeriesFacts) -> SeriesFacts:
+        """Return a series with what the source says of its instances.
+
+        Parameters
+        ----------
+        study, series
+            The study and one of its series.
+        """
+        return self._try(lambda source: source.describe_series(study, series))
+
+    def retrieve(
+        self, study: FoundStudy, into: Path, leave_out: Collection[str] = ()
+    ) -> list[StagedFile]:
+        """Retrieve a study, see `Source.retrieve`; each way continues what an earlier one began.
+
+        Parameters
+        ----------
+        study, into, leave_out
+            As there.
+        """
+        return self._try(lambda source: source.retrieve(study, into, leave_out))
 
     def strays(self) -> list[Path]:
         """Return nothing: a PACS has no instance without a study."""

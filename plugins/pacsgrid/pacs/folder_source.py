@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from pacsgrid.config import SourceSettings
 from pacsgrid.disk import storing, sync_directory
 from pacsgrid.errors import SourceUnavailableError
-from pacsgrid.model import FoundStudy, StagedFile, StudyQuery
+from pacsgrid.model import FoundStudy, SeriesFacts, StagedFile, StudyQuery
 from pacsgrid.pacs.base import folder_of
 from pacsgrid.pacs.folder_index import FolderIndex, IndexedFile
 from pacsgrid.pacs.query_check import matches_header
+from pacsgrid.pacs.slice_header import facts_of, read_slice
 from pacsgrid.pacs.staging import prepare, read_chunks, write_durable
 
 
@@ -56,10 +57,33 @@ class FolderSource:
         files = self._files(study.study_uid)
         return {file.header.sop_uid for file in files if file.header.sop_uid}
 
-    def retrieve(self, study: FoundStudy, into: Path) -> list[StagedFile]:
+    def list_series(self, study: FoundStudy) -> list[SeriesFacts]:
+        """Return what the headers of a study's files say of each series."""
+        with self._reading():
+            headers = [read_slice(file.path) for file in self._files(study.study_uid)]
+        return list(facts_of(headers).values())
+
+    def describe_series(self, study: FoundStudy, series: SeriesFacts) -> SeriesFacts:
+        """Return the series as it is: its headers were read.
+
+        Parameters
+        ----------
+        study, series
+            The study and one of its series.
+        """
+        return series
+
+    def retrieve(
+        self, study: FoundStudy, into: Path, leave_out: Collection[str] = ()
+    ) -> list[StagedFile]:
         """Copy a study's files, see `Source.retrieve`.
 
         They are named by content, so two contents of one SOP Instance UID both arrive.
+
+        Parameters
+        ----------
+        study, into, leave_out
+            As there.
 
         Raises
         ------
@@ -76,6 +100,8 @@ class FolderSource:
                 self._index.refresh()
             files = self._index.files(study.study_uid)
         for file in files:
+            if file.header.series_uid in leave_out:
+                continue
             try:
                 with storing(into):
                     target = _copy(file.path, into)
@@ -90,6 +116,9 @@ class FolderSource:
                     f"source {self._name}: a file changed while it was read; it is taken later"
                 )
             staged[target] = StagedFile(target, file.header.sop_uid)
+        if leave_out:
+            for path in set(into.glob("*.dcm")) - staged.keys():
+                path.unlink()
         sync_directory(into)
         return [staged[path] for path in sorted(staged)]
 

@@ -25,7 +25,7 @@ from pacsgrid.pacs.part10 import HEAD, MOST_META, Meta, read_meta
 
 suppress_library_logs()
 
-_CHARSET, _DATE, _ACCESSION, _MODALITY = 0x00080005, 0x00080020, 0x00080050, 0x00080060
+CHARSET, _DATE, _ACCESSION, _MODALITY = 0x00080005, 0x00080020, 0x00080050, 0x00080060
 _PATIENT_ID = 0x00100020
 _KEYWORDS = {
     STUDY_UID: "StudyInstanceUID",
@@ -36,7 +36,7 @@ _KEYWORDS = {
     _DATE: "StudyDate",
     _MODALITY: "Modality",
 }
-_TAGS = {*_KEYWORDS, _CHARSET}
+_TAGS = {*_KEYWORDS, CHARSET}
 
 
 @dataclass(frozen=True)
@@ -99,17 +99,29 @@ def read_header(path: Path, require_preamble: bool = True) -> StudyHeader | None
     return _read_leniently(path, force=not require_preamble)
 
 
-def _decode(found: dict[int, bytes]) -> StudyHeader:
-    sets = decode_text(found.get(_CHARSET, b"")).split("\\")
+def decode_value(found: dict[int, bytes], tag: int) -> str:
+    """Return a text of a walked dataset without its padding; "" if it is not there.
 
+    Parameters
+    ----------
+    found
+        Raw values by tag, Specific Character Set (0008,0005) among them.
+    tag
+        The text's tag.
+    """
+    value = found.get(tag, b"")
+    if value.isascii() and b"\x1b" not in value:
+        return value.decode("ascii").strip("\0 ")
+    sets = decode_text(found.get(CHARSET, b"")).split("\\")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom's warnings quote values
+        decoded: str = decode_bytes(value, convert_encodings(sets), set())
+        return decoded.strip("\0 ")
+
+
+def _decode(found: dict[int, bytes]) -> StudyHeader:
     def text(tag: int) -> str:
-        value = found.get(tag, b"")
-        if value.isascii() and b"\x1b" not in value:
-            return value.decode("ascii").strip("\0 ")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # pydicom's warnings quote values
-            decoded: str = decode_bytes(value, convert_encodings(sets), set())
-            return decoded.strip("\0 ")
+        return decode_value(found, tag)
 
     return StudyHeader(
         text(STUDY_UID),
@@ -127,7 +139,7 @@ def _read_leniently(path: Path, force: bool) -> StudyHeader | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if _is_deflated(path, force):
+            if is_deflated(path, force):
                 return None  # pydicom would inflate all of it, however much that is
             data = dcmread(
                 path,
@@ -142,10 +154,17 @@ def _read_leniently(path: Path, force: bool) -> StudyHeader | None:
         return None
 
 
-def _is_deflated(path: Path, force: bool) -> bool:
+def is_deflated(path: Path, force: bool) -> bool:
     """Return whether pydicom would inflate the dataset: it reads meta information that we do not.
 
     That may be longer than `MOST_META`, without preamble, or lack the SOP Instance UID.
+
+    Parameters
+    ----------
+    path
+        The file.
+    force
+        Whether it may lack preamble and meta information.
     """
     with path.open("rb") as stream:
         read_preamble(stream, force)

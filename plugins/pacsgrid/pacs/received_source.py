@@ -5,17 +5,18 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from pacsgrid.config import SourceSettings
 from pacsgrid.disk import sync_directory
 from pacsgrid.errors import SourceUnavailableError
-from pacsgrid.model import FoundStudy, StagedFile, StudyQuery
+from pacsgrid.model import FoundStudy, SeriesFacts, StagedFile, StudyQuery
 from pacsgrid.pacs.base import folder_of
 from pacsgrid.pacs.header import StudyHeader, read_file_meta, read_header
 from pacsgrid.pacs.query_check import matches_header
+from pacsgrid.pacs.slice_header import SliceHeader, facts_of, read_slice
 from pacsgrid.pacs.staging import prepare, read_chunks, write_durable
 from pacsgrid.pacs.storage_scp.completion_watcher import ANNOUNCED, is_complete
 from pacsgrid.pacs.storage_scp.incoming import OWNERS, PARTS, directory_for
@@ -52,14 +53,38 @@ class ReceivedSource:
         """Return the SOP Instance UIDs of a study's files that are still there."""
         return {_sop_uid(path) for path in self.files(study)}
 
-    def retrieve(self, study: FoundStudy, into: Path) -> list[StagedFile]:
+    def list_series(self, study: FoundStudy) -> list[SeriesFacts]:
+        """Return what the headers of a study's files say of each series."""
+        return list(facts_of(map(_slice, self.files(study))).values())
+
+    def describe_series(self, study: FoundStudy, series: SeriesFacts) -> SeriesFacts:
+        """Return the series as it is: its headers were read.
+
+        Parameters
+        ----------
+        study, series
+            The study and one of its series.
+        """
+        return series
+
+    def retrieve(
+        self, study: FoundStudy, into: Path, leave_out: Collection[str] = ()
+    ) -> list[StagedFile]:
         """Link a study's files into staging, or copy them to another file system.
 
         See `Source.retrieve`.
+
+        Parameters
+        ----------
+        study, into, leave_out
+            As there.
         """
         prepare(into)
         staged = []
         for path in self.files(study):
+            if leave_out and _slice(path).series_uid in leave_out:
+                (into / path.name).unlink(missing_ok=True)
+                continue
             target = into / path.name
             if not target.exists():
                 try:
@@ -160,6 +185,13 @@ def _headers(directory: Path, most: int | None = None) -> list[StudyHeader]:
                 continue
             headers.append(header)
     return headers
+
+
+def _slice(path: Path) -> SliceHeader:
+    try:
+        return read_slice(path)
+    except FileNotFoundError:  # it was ingested and removed meanwhile
+        return SliceHeader()
 
 
 def _remove_empty(directory: Path) -> None:

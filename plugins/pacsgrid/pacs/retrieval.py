@@ -179,6 +179,22 @@ def uids_by_series(instances: Iterable[ListedInstance]) -> dict[str, list[str]]:
     return groups
 
 
+def remove_unlisted(into: Path, listed: Iterable[ListedInstance]) -> None:
+    """Remove files that are not to be retrieved: the next step takes everything that is there.
+
+    Parameters
+    ----------
+    into
+        Where the instances are retrieved to.
+    listed
+        The instances that are to be retrieved.
+    """
+    names = {name_for(one.sop_uid) for one in listed}
+    for path in into.glob("*.dcm"):
+        if path.name not in names:
+            path.unlink()
+
+
 def missing(listed: list[ListedInstance], into: Path) -> list[ListedInstance]:
     """Return the instances that have not arrived yet.
 

@@ -10,7 +10,7 @@ import fcntl
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from datetime import time as clock
@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from pacsgrid.config import SourceSettings
 from pacsgrid.errors import SourceError, SourceUnavailableError, SourceUnreachableError
-from pacsgrid.model import FoundStudy, StagedFile, StudyQuery
+from pacsgrid.model import FoundStudy, SeriesFacts, StagedFile, StudyQuery
 from pacsgrid.pacs.base import Source
 from pacsgrid.pacs.circuit_breaker import CircuitBreaker
 
@@ -97,9 +97,31 @@ class LimitedSource:
         """Return the SOP Instance UIDs that the source holds of a study."""
         return self._call(lambda: self._source.list_instances(study))
 
-    def retrieve(self, study: FoundStudy, into: Path) -> list[StagedFile]:
-        """Retrieve a study, see `Source.retrieve`."""
-        return self._call(lambda: self._source.retrieve(study, into))
+    def list_series(self, study: FoundStudy) -> list[SeriesFacts]:
+        """Return what the source says of each series of a study."""
+        return self._call(lambda: self._source.list_series(study))
+
+    def describe_series(self, study: FoundStudy, series: SeriesFacts) -> SeriesFacts:
+        """Return a series with what the source says of its instances.
+
+        Parameters
+        ----------
+        study, series
+            The study and one of its series.
+        """
+        return self._call(lambda: self._source.describe_series(study, series))
+
+    def retrieve(
+        self, study: FoundStudy, into: Path, leave_out: Collection[str] = ()
+    ) -> list[StagedFile]:
+        """Retrieve a study, see `Source.retrieve`.
+
+        Parameters
+        ----------
+        study, into, leave_out
+            As there.
+        """
+        return self._call(lambda: self._source.retrieve(study, into, leave_out))
 
     def strays(self) -> list[Path]:
         """List files that belong to no study."""

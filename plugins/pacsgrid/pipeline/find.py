@@ -10,33 +10,44 @@ from pathlib import Path
 
 import pydicom
 
+from pacsgrid.config import SeriesSelection
 from pacsgrid.deid.quarantine import displayable_path
 from pacsgrid.deid.regularise import regularise
 from pacsgrid.disk import sha256_of
 from pacsgrid.errors import HeldError, TooManyAnswersError
 from pacsgrid.ledger import PendingStudy
+from pacsgrid.ledger.series_choices import SeriesChoice
 from pacsgrid.model import FoundStudy, StudyQuery, StudyState
 from pacsgrid.pacs import Source, query_check
 from pacsgrid.pacs.received_source import ReceivedSource
 from pacsgrid.pipeline.context import ProjectContext
 from pacsgrid.pipeline.received_cleanup import reopen_if_new
+from pacsgrid.pipeline.series_choice import NO_RULES, merge_asked, wants_more
 
 log = logging.getLogger(__name__)
 
 # How many studies are entered in one transaction.
 _AT_ONCE = 500
 _OPEN = frozenset({StudyState.FOUND, StudyState.HELD})
-FINISHED = frozenset({StudyState.VERIFIED, StudyState.HELD, StudyState.WITHDRAWN})
+FINISHED = frozenset(
+    {StudyState.VERIFIED, StudyState.HELD, StudyState.WITHDRAWN, StudyState.NOT_WANTED}
+)
+_DONE = frozenset({StudyState.VERIFIED, StudyState.NOT_WANTED})
 
 
 def enter_studies(
-    context: ProjectContext, source_name: str, query: StudyQuery, most_answers: int = 0
+    context: ProjectContext,
+    source_name: str,
+    query: StudyQuery,
+    most_answers: int = 0,
+    series: SeriesSelection = NO_RULES,
 ) -> Iterator[list[PendingStudy]]:
     """Ask a source for studies, enter them into the ledger, and yield those to be processed.
 
     The answers are entered as they come, some hundred in one transaction. A study that is finished
     is not taken again, unless the source now holds more instances than the ledger, or a receiver's
-    folder holds a new file: then the study is reopened. Files of a drop folder that belong to no
+    folder holds a new file, or series are wanted now that were left there: then the study is
+    reopened. Files of a drop folder that belong to no
     study are held, each with its reason.
 
     A study that the query did not ask for is held when it comes, whatever the source answers. It
@@ -52,6 +63,8 @@ def enter_studies(
         What to ask for.
     most_answers
         How many answers mean that there may be more (0 for no limit).
+    series
+        Which series are asked for, of those that the project wants.
 
     Yields
     ------
@@ -73,7 +86,7 @@ def enter_studies(
     count = todo = finished = 0
     while some := list(islice(answers, _AT_ONCE)):
         count += len(some)
-        pending = _enter_some(context, source, source_name, some)
+        pending = _enter_some(context, source, source_name, some, series)
         todo += len(pending)
         finished += len(some) - len(pending)
         yield pending
@@ -169,7 +182,11 @@ def preview_ingest(
 
 
 def _enter_some(
-    context: ProjectContext, source: Source, source_name: str, some: Sequence[FoundStudy]
+    context: ProjectContext,
+    source: Source,
+    source_name: str,
+    some: Sequence[FoundStudy],
+    series: SeriesSelection,
 ) -> list[PendingStudy]:
     """Enter studies in one transaction, reopen those that changed; return those to process."""
     found: dict[str, FoundStudy] = {}
@@ -179,27 +196,65 @@ def _enter_some(
         else:
             _hold_without_uid(context, source_name, study.patient_id)
     identities = {ref: _identity(source_name, study) for ref, study in found.items()}
+    before = context.ledger.studies.states(list(found))
+    choices = _ask_for_series(context, list(found), before, series)
     states = context.ledger.studies.add_many_found(
         context.project.name,
         source_name,
         context.profile.hash,
         {ref: context.vault.seal(ref, identity) for ref, identity in identities.items()},
     )
-    verified = [ref for ref, state in states.items() if state is StudyState.VERIFIED]
-    files = context.ledger.studies.count_files_of(verified) if verified else {}
+    _store_choices(context, choices)
+    done = [ref for ref, state in states.items() if state in _DONE]
+    files = context.ledger.studies.count_files_of(done) if done else {}
+    left = context.ledger.series.count_instances_of(done) if done else {}
     pending = []
     for ref, study in found.items():
         state = states[ref]
         doubtful = state is StudyState.HELD or query_check.is_unconfirmed(study)
         if state in _OPEN and doubtful and _record_query(context, ref, identities[ref]):
             state = StudyState.FOUND
-        if ref in files and _reopen_if_grown(context, source, study, ref, files[ref]):
+        pushed = isinstance(source, ReceivedSource)
+        if ref in left and not pushed and wants_more(context, source, study, ref, choices[ref][1]):
+            log.info("%s: more series are wanted, the study is reopened", ref)
+            context.ledger.studies.reopen(ref)
+            state = StudyState.FOUND
+        elif ref in files and _reopen_if_grown(
+            context, source, study, ref, files[ref] + left.get(ref, 0)
+        ):
             log.info("%s: the source has new instances, the study is reopened", ref)
             state = StudyState.FOUND
         if state not in FINISHED:
             day = context.pseudonyms.order_of_date(study.date)
             pending.append(PendingStudy(ref, day, study.instances, study.size))
     return pending
+
+
+def _ask_for_series(
+    context: ProjectContext,
+    refs: Sequence[str],
+    before: Mapping[str, StudyState],
+    series: SeriesSelection,
+) -> dict[str, tuple[bool, SeriesChoice]]:
+    """Return what is asked for of each study now, and whether that has to be stored."""
+    known = context.ledger.series.of_studies(refs)
+    choices = {}
+    for ref in refs:
+        old = known.get(ref)
+        asked = None if ref not in before else old.asked if old else ()
+        choice = SeriesChoice(
+            merge_asked(asked, series, before.get(ref) in _DONE), old.applied if old else ""
+        )
+        choices[ref] = (choice.asked != (old.asked if old else ()), choice)
+    return choices
+
+
+def _store_choices(
+    context: ProjectContext, choices: Mapping[str, tuple[bool, SeriesChoice]]
+) -> None:
+    context.ledger.series.ask(
+        {ref: choice.asked for ref, (changed, choice) in choices.items() if changed}
+    )
 
 
 def _identity(source_name: str, study: FoundStudy) -> dict[str, str]:

@@ -17,11 +17,15 @@ from pacsgrid.disk import sha256_of
 from pacsgrid.errors import ConfigError, HeldError, SourceUnavailableError
 from pacsgrid.ledger import InstanceRecord
 from pacsgrid.ledger.codes import GIVEN_UP
+from pacsgrid.ledger.series_choices import SeriesChoice
 from pacsgrid.model import AnonymisedInstance, FoundStudy, StudyState
 from pacsgrid.pacs.received_source import ReceivedSource
 from pacsgrid.pipeline.context import ProjectContext, WorkFolders
+from pacsgrid.pipeline.series_choice import wanted_series
 
 log = logging.getLogger(__name__)
+
+_DONE = (StudyState.VERIFIED, StudyState.NOT_WANTED)
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,7 @@ def is_received(context: ProjectContext, ref: str) -> bool:
 def reopen_if_new(
     context: ProjectContext, source: ReceivedSource, study: FoundStudy, ref: str
 ) -> bool:
-    """Reopen a verified study if new files of it came.
+    """Reopen a verified study, or one that is not wanted, if new files of it came.
 
     Files that are proven are removed first, so that they are not processed once more.
 
@@ -129,7 +133,7 @@ def reopen_if_new(
         Whether the study was reopened.
     """
     with context.ledger.studies.lock(ref) as ours:
-        if not ours or context.ledger.studies.state(ref) is not StudyState.VERIFIED:
+        if not ours or context.ledger.studies.state(ref) not in _DONE:
             return False
         _, new = _remove_processed(context, source, study, ref)
         if new:
@@ -141,7 +145,8 @@ def reopen_if_new(
 def remove_received(context: ProjectContext, ref: str) -> int:
     """Remove the files of a study from the receiver's folder as far as its state allows.
 
-    Of a verified study, the files that were processed are removed. The files of a rejected study
+    Of a verified study, and of one that is not wanted, the files that were processed are
+    removed. The files of a rejected study
     are copied to the quarantine first. The files of a withdrawn study are removed. Of any other
     study, nothing is. The caller holds the study's lock.
 
@@ -261,7 +266,7 @@ def _remove(context: ProjectContext, source: ReceivedSource, study: FoundStudy, 
     state = context.ledger.studies.state(ref)
     if not _owns(context, source):
         return 0
-    if state is StudyState.VERIFIED:
+    if state in _DONE:
         removed, new = _remove_processed(context, source, study, ref)
         if new:  # it may have been announced while the study was being processed
             source.announce_again(study)
@@ -285,6 +290,9 @@ def _remove_processed(
     """Remove what a verified study was made of; return how many, and whether any file is new."""
     owned = _owns(context, source)
     processed = context.ledger.received.of_study(ref)
+    if "" in processed.values() and not _is_chosen_as_before(context, ref):
+        # What was not wanted may be wanted now.
+        processed = {sha: sop for sha, sop in processed.items() if sop}
     held = {sha for _, sha in context.ledger.held.of_study(ref)}
     new = False
 
@@ -295,6 +303,12 @@ def _remove_processed(
         return owned and sha in processed
 
     return source.let_go(study, may_go), new
+
+
+def _is_chosen_as_before(context: ProjectContext, ref: str) -> bool:
+    """Return whether the series that are wanted of a study are those it was looked through for."""
+    choice = context.ledger.series.of_studies([ref]).get(ref, SeriesChoice())
+    return wanted_series(context, ref, choice).hash == choice.applied
 
 
 def _quarantine(folders: WorkFolders, path: Path) -> None:

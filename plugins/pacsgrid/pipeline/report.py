@@ -58,7 +58,11 @@ class ProjectReport:
     away
         Zones that do not answer.
     underway
-        How many studies are not finished (verified, held or withdrawn), by state.
+        How many studies are not finished (verified, held, withdrawn or not wanted), by state.
+    not_wanted
+        How many series and instances were left at their sources because no rule wants them.
+    content_warnings
+        How many warnings content checks have written, by code.
     """
 
     project: str
@@ -67,6 +71,8 @@ class ProjectReport:
     suspects: list[dict[str, Any]] = field(default_factory=list)
     away: list[dict[str, Any]] = field(default_factory=list)
     underway: dict[str, int] = field(default_factory=dict)
+    not_wanted: dict[str, int] = field(default_factory=dict)
+    content_warnings: dict[str, int] = field(default_factory=dict)
 
     @property
     def settled(self) -> bool:
@@ -128,4 +134,7 @@ def project_report(context: ProjectContext, now: datetime | None = None) -> Proj
         for state, count in context.ledger.studies.count_by_state(context.project.name).items()
         if StudyState(state) not in FINISHED
     }
+    series, instances = context.ledger.series.count(context.project.name)
+    report.not_wanted = {"series": series, "instances": instances}
+    report.content_warnings = context.ledger.series.count_warnings(context.project.name)
     return report

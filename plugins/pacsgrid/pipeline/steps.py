@@ -16,6 +16,7 @@ from pacsgrid import grid
 from pacsgrid.errors import (
     ConflictError,
     HeldError,
+    NotWantedError,
     PacsgridError,
     RetryableError,
     StorageError,
@@ -25,13 +26,12 @@ from pacsgrid.errors import (
 from pacsgrid.ledger import STATE_ORDER
 from pacsgrid.ledger.codes import WITHDRAWN
 from pacsgrid.model import StudyState
-from pacsgrid.pacs import query_check
-from pacsgrid.pacs.header import StudyHeader, read_header
 from pacsgrid.pipeline.anonymise import anonymise
 from pacsgrid.pipeline.context import ProjectContext
 from pacsgrid.pipeline.ensure_replicas import ensure_replicas
 from pacsgrid.pipeline.outbox import outbox_instances
-from pacsgrid.pipeline.received_cleanup import proven_instances, remove_received
+from pacsgrid.pipeline.received_cleanup import remove_received
+from pacsgrid.pipeline.retrieve import retrieve
 from pacsgrid.pipeline.studies import copy_study_to_partner, is_reachable, study_avus
 from pacsgrid.pipeline.study_documents import put_study_documents
 
@@ -50,55 +50,11 @@ class BatchResult:
     refs
         References of the studies that may go on.
     held
-        How many studies of the batch are held now.
+        How many studies of the batch are held now, or not wanted.
     """
 
     refs: list[str]
     held: int
-
-
-def retrieve(context: ProjectContext, ref: str) -> None:
-    """Retrieve a study into staging, complete by the source's own list of instances.
-
-    What a PACS sends is compared with the query it answers; a study that does not match is held,
-    and its files are removed.
-
-    Parameters
-    ----------
-    context
-        The study's project.
-    ref
-        The study's reference.
-
-    Raises
-    ------
-    HeldError
-        The source has no instance of the study any more, or sent another study; or the patient
-        does not consent, or is not in the project's table of subjects.
-    SourceError, SourceUnavailableError
-        The source refused, or did not answer.
-    RegisterUnavailableError
-        The source of consent did not answer.
-    """
-    identity = context.vault.open(ref, context.ledger.vault.sealed(ref))
-    settings = context.site.source(identity["source"])
-    source = context.source(identity["source"])
-    study = query_check.study_from_identity(identity)
-    context.subjects.check_listed(study.patient_id)
-    context.consent.check_listed(study.patient_id)
-    staging = context.folders(ref).staging
-    staging.mkdir(parents=True, exist_ok=True, mode=0o700)
-    files = source.retrieve(study, staging)
-    if not files and proven_instances(context, ref) is None:
-        raise HeldError("empty", "the source lists no instance of this study any more")
-    if settings.kind in ("dimse", "dicomweb"):
-        headers = [read_header(file.path) for file in files]
-        if reason := query_check.reason_not_asked_for(
-            study, [one or StudyHeader() for one in headers]
-        ):
-            context.folders(ref).wipe()
-            raise HeldError(query_check.NOT_ASKED_FOR, reason)
-    log.info("%s: %d instances retrieved", ref, len(files))
 
 
 def deposit(context: ProjectContext, ref: str) -> None:
@@ -372,7 +328,7 @@ def advance(context: ProjectContext, ref: str, to: StudyState) -> bool:
     Returns
     -------
     bool
-        False if the study is held or withdrawn.
+        False if the study is held, withdrawn or not wanted.
 
     Raises
     ------
@@ -382,8 +338,8 @@ def advance(context: ProjectContext, ref: str, to: StudyState) -> bool:
     restarted = False
     while True:
         state = context.ledger.studies.state(ref)
-        if state in (StudyState.HELD, StudyState.WITHDRAWN):
-            context.folders(ref).wipe()  # left by a crash right after the study was held
+        if state in (StudyState.HELD, StudyState.WITHDRAWN, StudyState.NOT_WANTED):
+            context.folders(ref).wipe()  # left by a crash right after the study came into it
             return False
         step = next((step for step in STEPS.values() if step.before is state), None)
         if step is None or STATE_ORDER.index(state) >= STATE_ORDER.index(to):
@@ -399,6 +355,11 @@ def advance(context: ProjectContext, ref: str, to: StudyState) -> bool:
             log.warning("%s: %s; it is retrieved again", ref, error)
             context.ledger.studies.reopen(ref)
             restarted = True
+        except NotWantedError as error:
+            log.info("%s: %s", ref, error)
+            context.ledger.studies.leave(ref)
+            remove_received(context, ref)
+            context.folders(ref).wipe()
         except PacsgridError as error:
             _hold(context, ref, error)
 

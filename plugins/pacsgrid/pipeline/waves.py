@@ -14,12 +14,14 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from pacsgrid.config import SeriesSelection
 from pacsgrid.errors import ConfigError
 from pacsgrid.ledger import Ingest, IngestKind, IngestState, Ledger, WaveLimits
 from pacsgrid.ledger.worklist import BACKFILL, NAMED, REQUEST
 from pacsgrid.model import StudyQuery
 from pacsgrid.pipeline.context import ProjectContext
 from pacsgrid.pipeline.find import enter_studies
+from pacsgrid.pipeline.series_choice import NO_RULES
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +53,7 @@ def ask(
     queries: Sequence[StudyQuery],
     run: str,
     named: bool = False,
+    series: SeriesSelection = NO_RULES,
 ) -> str:
     """Enter all that a source answers to a run's queries as one ingest.
 
@@ -66,6 +69,8 @@ def ask(
         The run's id.
     named
         Whether the queries name patients, accessions or studies.
+    series
+        Which series are asked for, of those that the project wants.
 
     Returns
     -------
@@ -83,7 +88,7 @@ def ask(
     ingest = ledger.ingests.begin(name, context.project.name, source, urgent or IngestKind.REQUEST)
     priority = NAMED if urgent else BACKFILL
     for query in queries:
-        for some in enter_studies(context, source, query):
+        for some in enter_studies(context, source, query, series=series):
             ledger.worklist.assign(name, priority, some)
     if not urgent and not ingest.waves:
         most = context.site.wave.studies

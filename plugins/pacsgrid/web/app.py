@@ -16,7 +16,7 @@ from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 
-from pacsgrid.config import Site
+from pacsgrid.config import Site, parse_selection
 from pacsgrid.errors import ConfigError, HeldError, PacsgridError
 from pacsgrid.ledger import (
     HeldRecord,
@@ -27,7 +27,14 @@ from pacsgrid.ledger import (
     StudyRecord,
     Vault,
 )
-from pacsgrid.ledger.overview import HeldCounts, HourVolume, ReplicaHealth, StateCount, Story
+from pacsgrid.ledger.overview import (
+    HeldCounts,
+    HourVolume,
+    NotWantedCount,
+    ReplicaHealth,
+    StateCount,
+    Story,
+)
 from pacsgrid.ledger.release_overview import ReleaseEntry, WithdrawalEntry
 from pacsgrid.model import StudyQuery, StudyState
 from pacsgrid.pipeline import ProjectContext
@@ -47,6 +54,8 @@ class FlowOverview:
     states: list[StateCount]
     held: HeldCounts
     held_reasons: dict[str, int]
+    not_wanted: NotWantedCount
+    content_warnings: dict[str, int]
     throughput: list[HourVolume]
 
 
@@ -125,6 +134,14 @@ class SelectionRequest:
 
 
 @dataclass(frozen=True)
+class SeriesRules:
+    """The form's rules about series, one a line."""
+
+    include: list[str] = field(default_factory=list)
+    exclude: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
 class Selection:
     """The opaque name of a sealed selection."""
 
@@ -195,6 +212,8 @@ def flow(
             view.states(),
             view.held_counts(),
             view.held_reasons(),
+            view.not_wanted(),
+            view.content_warnings(),
             view.throughput(hours),
         )
 
@@ -307,6 +326,30 @@ def select(site: SiteDep, who: ViewerDep, wanted: SelectionRequest) -> Selection
     try:
         selections, vault = Ledger(site.ledger_dsn).selections, Vault(site.vault_key)
         return Selection(selections.add(vault, wanted.project, who.name, query))
+    except ConfigError as error:
+        raise HTTPException(422, str(error)) from None
+
+
+@app.post("/api/series")
+def check_series(who: ViewerDep, rules: SeriesRules) -> None:
+    """Check the form's rules about series, before a run is started with them.
+
+    Parameters
+    ----------
+    who
+        Who is logged in.
+    rules
+        The rules, one a line.
+
+    Raises
+    ------
+    HTTPException
+        403 without the right to ingest, 422 for a rule that is wrong.
+    """
+    if not who.ingests:
+        raise HTTPException(403, "choosing series needs the right to trigger ingest_studies")
+    try:
+        parse_selection(rules.include, rules.exclude)
     except ConfigError as error:
         raise HTTPException(422, str(error)) from None
 

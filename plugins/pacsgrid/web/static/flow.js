@@ -56,9 +56,23 @@ function Picture({ flow }) {
     ),
     reasons.length > shown.length &&
       h("text", { x: step + 152, y: 246, className: "pg-reason" }, `and ${reasons.length - shown.length} more reasons`),
+    sums["not-wanted"] &&
+      h(Box, { name: "not-wanted", now: flow.now, x: 4 + step * 4, y: 146, sum: sums["not-wanted"], kind: "gone" }),
     sums.withdrawn &&
       h(Box, { name: "withdrawn", now: flow.now, x: 4 + step * 5, y: 146, sum: sums.withdrawn, kind: "gone" }),
   );
+}
+
+// What was left at the sources, and what content checks warn of.
+function Notes({ flow }) {
+  const { series, instances } = flow.not_wanted;
+  const warnings = Object.entries(flow.content_warnings);
+  return [
+    series > 0 && h("p", { key: "not_wanted", className: "pg-quiet" },
+      `Not wanted, and left at the sources: ${plural(series, "series", "series")} with ${plural(instances, "instance")}.`),
+    warnings.length > 0 && h("p", { key: "warnings", className: "pg-quiet" },
+      `Content warnings: ${warnings.map(([code, count]) => `${count.toLocaleString()} × ${code}`).join(", ")}.`),
+  ];
 }
 
 // One bar an hour, or a day where hours would be too thin; the empty ones count.
@@ -110,7 +124,7 @@ export function FlowView({ project, me }) {
   const [hours, setHours] = useState("48");
   const answer = useAnswer(inProject(`flow?hours=${hours}`, project), 5);
   return h(Loaded, { answer }, (flow) => [
-    h("section", { key: "flow" }, h("h2", null, "Studies on their way"), h(Picture, { flow })),
+    h("section", { key: "flow" }, h("h2", null, "Studies on their way"), h(Picture, { flow }), h(Notes, { flow })),
     h(Ingests, { key: "ingests", project, me }),
     h("section", { key: "plot" },
       h("h2", null, "Throughput"),

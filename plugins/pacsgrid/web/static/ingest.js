@@ -7,9 +7,17 @@ const NAMED = [
   ["study_uids", "Study instance UIDs"],
 ];
 
+const SERIES = [
+  ["series_include", "Take only series", "one rule a line, such as modality=CT; slice_thickness<=1.5"],
+  ["series_exclude", "Leave out series", "such as description=scout|localizer or instances<10"],
+];
+
 const CODE = /^[A-Z0-9]{2,16}$/;
 
 const lines = (text) => text.split(/[\n,;]/).map((line) => line.trim()).filter(Boolean);
+
+// A rule may contain commas and semicolons.
+const rules = (text) => text.split("\n").map((line) => line.trim()).filter(Boolean);
 
 // What Airflow would refuse too, in words that help.
 function wrong(values) {
@@ -27,6 +35,7 @@ async function start(values) {
     const body = { project: values.project, ...named };
     selection = (await send(address("api/selections"), body)).selection;
   }
+  await send(address("api/series"), { include: rules(values.series_include), exclude: rules(values.series_exclude) });
   const conf = {
     source: values.source,
     project: values.project,
@@ -34,6 +43,8 @@ async function start(values) {
     date_from: values.date_from || null,
     date_to: values.date_to || null,
     modalities: lines(values.modalities).map((name) => name.toUpperCase()),
+    series_include: rules(values.series_include),
+    series_exclude: rules(values.series_exclude),
     profile: values.profile || null,
     dry_run: values.dry_run === "on",
   };
@@ -89,7 +100,9 @@ function Form({ form }) {
       h(Field, { title: "Study date to" }, h("input", { type: "date", name: "date_to" })),
       h(Field, { title: "Modalities", note: "such as CT, MR; none for all" }, h("input", { name: "modalities" })),
       NAMED.map(([key, title]) =>
-        h(Field, { key, title, note: "one a line" }, h("textarea", { name: key, rows: 4, autoComplete: "off" })))),
+        h(Field, { key, title, note: "one a line" }, h("textarea", { name: key, rows: 4, autoComplete: "off" }))),
+      SERIES.map(([key, title, note]) =>
+        h(Field, { key, title, note }, h("textarea", { name: key, rows: 3, autoComplete: "off" })))),
     h("p", { className: "pg-quiet" },
       "Patient IDs, accession numbers and UIDs are sealed before the run starts; leave all three empty for every study of the dates and modalities."),
     h("label", null, h("input", { type: "checkbox", name: "dry_run" }), " Dry run: only tell what would be taken"),

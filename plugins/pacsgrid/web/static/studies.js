@@ -51,6 +51,28 @@ function Pictures({ study, pictures, project }) {
       shown ? `Show ${more} more` : `Show ${plural(more, "held image")}`));
 }
 
+function Warnings({ warnings }) {
+  return h("section", null,
+    h("h2", null, "Content"),
+    h("ul", null, warnings.map((row) =>
+      h("li", { key: `${row.code}${row.series_uid}` }, h("code", null, row.code), " ",
+        row.series_uid && `series ${row.series_uid}: `, row.detail))));
+}
+
+function NotWanted({ series }) {
+  return h("section", null,
+    h("h2", null, "Not wanted"),
+    h(Table, {
+      head: ["Series", "Modality", "Instances", "Rule"],
+      rows: series.map((row) =>
+        h("tr", { key: row.series_uid },
+          h("td", null, row.series_uid),
+          h("td", null, row.modality),
+          h("td", { className: "pg-number" }, row.instances.toLocaleString()),
+          h("td", null, row.rule))),
+    }));
+}
+
 function timeline({ audit, accesses, decisions }) {
   const events = [
     ...audit.map((row) => ({
@@ -71,6 +93,8 @@ export function StudyView({ study, me }) {
       h("p", null, `${story.study.state}, project ${story.study.project}, from ${story.study.source}; `,
         `${plural(story.instances, "instance")}, ${bytes(story.size)}`)),
     story.held.length > 0 && h(Held, { key: "held", story, pictures, reviews: me.reviews }),
+    story.warnings.length > 0 && h(Warnings, { key: "warnings", warnings: story.warnings }),
+    story.not_wanted.length > 0 && h(NotWanted, { key: "not_wanted", series: story.not_wanted }),
     h("section", { key: "copies" },
       h("h2", null, "Replicas"),
       h(Table, {

@@ -1,0 +1,5 @@
+"""A release as NIfTI in the Brain Imaging Data Structure (BIDS), beside its DICOM files."""
+
+from pacsgrid.pipeline.bids.derive import Derivative, convert_studies, finish, open_derivative
+
+__all__ = ["Derivative", "convert_studies", "finish", "open_derivative"]
