@@ -32,6 +32,7 @@ from pacsgrid.pipeline.context import ProjectContext
 from pacsgrid.pipeline.ensure_replicas import ensure_replicas
 from pacsgrid.pipeline.outbox import outbox_instances
 from pacsgrid.pipeline.received_cleanup import proven_instances, remove_received
+from pacsgrid.pipeline.staged_list import write_list
 from pacsgrid.pipeline.studies import copy_study_to_partner, is_reachable, study_avus
 from pacsgrid.pipeline.study_documents import put_study_documents
 
@@ -93,6 +94,7 @@ def retrieve(context: ProjectContext, ref: str) -> None:
         ):
             context.folders(ref).wipe()
             raise HeldError(query_check.NOT_ASKED_FOR, reason)
+    context.ledger.studies.set_retrieved(ref, write_list(staging))
     log.info("%s: %d instances retrieved", ref, len(files))
 
 
