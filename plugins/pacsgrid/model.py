@@ -20,6 +20,7 @@ class StudyState(StrEnum):
     VERIFIED = "verified"
     HELD = "held"
     WITHDRAWN = "withdrawn"
+    SUPERSEDED = "superseded"
 
 
 @dataclass(frozen=True)
@@ -196,6 +197,8 @@ class AnonymisedInstance:
         The file in the outbox.
     patient
         What its original header says about the patient.
+    version
+        Which version of its study it belongs to.
     """
 
     study_uid: str
@@ -208,6 +211,7 @@ class AnonymisedInstance:
     size: int
     path: Path
     patient: PatientPrint = PatientPrint()
+    version: int = 1
 
 
 @dataclass(frozen=True)

@@ -174,6 +174,13 @@ class Studies(Store):
         )
         return str(digest)
 
+    def profile_hash(self, ref: str) -> str:
+        """Return the hash of the de-identification profile that a study is anonymised with."""
+        ((digest,),) = self._database.all(
+            "SELECT profile_hash FROM pacsgrid.study WHERE ref = %s", (ref,)
+        )
+        return str(digest)
+
     def hold(self, ref: str, code: str, detail: str, sha256: str = "") -> None:
         """Hold the whole study.
 

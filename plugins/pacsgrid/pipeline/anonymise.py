@@ -20,6 +20,7 @@ from pacsgrid.ledger import InstanceRecord
 from pacsgrid.model import AnonymisedInstance
 from pacsgrid.pipeline.context import ProjectContext
 from pacsgrid.pipeline.received_cleanup import ProvenInstances, is_received, proven_instances
+from pacsgrid.pipeline.reprofile import check_nothing_is_missing
 from pacsgrid.pipeline.staged_list import staged_files
 
 log = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ def anonymise(context: ProjectContext, ref: str) -> None:
     _check_patient(context, batch.made)
     if batch.made:
         _record(context, ref, batch, digests)
+    check_nothing_is_missing(context, ref)
     context.ledger.reports.set(ref, _report(context, ref, batch, proven))
     log.info("%s: %d instances anonymised, %d held", ref, len(batch.made), len(batch.held))
 

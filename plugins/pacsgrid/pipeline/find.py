@@ -26,7 +26,9 @@ log = logging.getLogger(__name__)
 # How many studies are entered in one transaction.
 _AT_ONCE = 500
 _OPEN = frozenset({StudyState.FOUND, StudyState.HELD})
-FINISHED = frozenset({StudyState.VERIFIED, StudyState.HELD, StudyState.WITHDRAWN})
+FINISHED = frozenset(
+    {StudyState.VERIFIED, StudyState.HELD, StudyState.WITHDRAWN, StudyState.SUPERSEDED}
+)
 
 
 def enter_studies(
@@ -185,13 +187,21 @@ def _enter_some(
         context.profile.hash,
         {ref: context.vault.seal(ref, identity) for ref, identity in identities.items()},
     )
-    verified = [ref for ref, state in states.items() if state is StudyState.VERIFIED]
+    current = context.ledger.versions.current(list(states))
+    states |= context.ledger.studies.states([ref for ref, _ in current.values()])
+    # A version that is on its way takes what is new at the source along.
+    verified = [
+        ref
+        for ref, newer in (current.get(one, (one, False)) for one in found)
+        if states[ref] is StudyState.VERIFIED and not newer
+    ]
     files = context.ledger.studies.count_files_of(verified) if verified else {}
     pending = []
-    for ref, study in found.items():
+    for first, study in found.items():
+        ref, _ = current.get(first, (first, False))
         state = states[ref]
         doubtful = state is StudyState.HELD or query_check.is_unconfirmed(study)
-        if state in _OPEN and doubtful and _record_query(context, ref, identities[ref]):
+        if state in _OPEN and doubtful and _record_query(context, ref, identities[first]):
             state = StudyState.FOUND
         if ref in files and _reopen_if_grown(context, source, study, ref, files[ref]):
             log.info("%s: the source has new instances, the study is reopened", ref)

@@ -33,6 +33,7 @@ _DEPOSITED = (
     StudyState.REPLICATED,
     StudyState.VERIFIED,
     StudyState.WITHDRAWN,
+    StudyState.SUPERSEDED,
 )
 # How long a study waits for others to free a full disk, and how often it looks, in seconds.
 _FULL_SECONDS, _POLL_SECONDS = 600.0, 2.0
