@@ -18,6 +18,11 @@ CURRENT = (
     " WHERE v.ref = s.ref AND v.superseded_at IS NOT NULL)"
 )
 """Condition on ``pacsgrid.study s``: no newer version of the study was verified."""
+_NEWER = (
+    "SELECT FROM pacsgrid.study_version mine JOIN pacsgrid.study_version other USING (origin)"
+    " JOIN pacsgrid.study n ON n.ref = other.ref WHERE mine.ref = s.ref"
+    " AND other.version > mine.version AND n.held_code IS DISTINCT FROM 'rejected'"
+)
 _LISTED = (
     "SELECT FROM pacsgrid.release_study l JOIN pacsgrid.release r USING (project, name, version)"
     " WHERE l.ref = %s AND r.retired_at IS NULL LIMIT 1"
@@ -77,9 +82,7 @@ class Versions(Store):
             "SELECT s.ref, s.source FROM pacsgrid.study s WHERE s.project = %(project)s"
             " AND (s.profile_hash < %(hash)s OR s.profile_hash > %(hash)s)"
             f" AND s.source = ANY(%(sources)s) AND s.state = 'verified' AND {CURRENT}"
-            " AND NOT EXISTS (SELECT FROM pacsgrid.study_version mine JOIN"
-            " pacsgrid.study_version newer USING (origin) WHERE mine.ref = s.ref"
-            " AND newer.version > mine.version) ORDER BY s.ref LIMIT %(limit)s",
+            f" AND NOT EXISTS ({_NEWER}) ORDER BY s.ref LIMIT %(limit)s",
             {"project": project, "hash": profile_hash, "sources": list(sources), "limit": limit},
         )
 
@@ -99,7 +102,7 @@ class Versions(Store):
             " FROM pacsgrid.study s LEFT JOIN LATERAL (SELECT n.state FROM"
             " pacsgrid.study_version mine JOIN pacsgrid.study_version other USING (origin)"
             " JOIN pacsgrid.study n ON n.ref = other.ref WHERE mine.ref = s.ref"
-            " AND other.version > mine.version) newer ON true WHERE s.project = %(project)s"
+            " AND other.version > mine.version ORDER BY other.version DESC LIMIT 1) newer ON true WHERE s.project = %(project)s"
             " AND (s.profile_hash < %(hash)s OR s.profile_hash > %(hash)s)"
             f" AND s.state = 'verified' AND {CURRENT}",
             {"project": project, "hash": profile_hash},
@@ -139,7 +142,7 @@ class Versions(Store):
         with self._database.transaction() as cursor:
             cursor.execute(
                 "SELECT project, source FROM pacsgrid.study s WHERE ref = %s"
-                f" AND state = 'verified' AND {CURRENT} FOR UPDATE",
+                f" AND state = 'verified' AND {CURRENT} AND NOT EXISTS ({_NEWER}) FOR UPDATE",
                 (before,),
             )
             if (row := cursor.fetchone()) is None:
@@ -150,13 +153,12 @@ class Versions(Store):
                 (before, before),
             )
             cursor.execute(
-                "SELECT origin, version, (SELECT max(version) FROM pacsgrid.study_version n"
-                " WHERE n.origin = v.origin) FROM pacsgrid.study_version v WHERE ref = %s",
+                "SELECT origin, max(other.version) + 1 FROM pacsgrid.study_version mine"
+                " JOIN pacsgrid.study_version other USING (origin) WHERE mine.ref = %s"
+                " GROUP BY origin",
                 (before,),
             )
-            origin, version, newest = cursor.fetchone() or ("", 0, 0)
-            if version != newest:
-                return False
+            origin, version = cursor.fetchone() or ("", 0)
             cursor.execute(
                 "INSERT INTO pacsgrid.study (ref, project, source, profile_hash, state)"
                 " VALUES (%s, %s, %s, %s, 'found')",
@@ -167,7 +169,7 @@ class Versions(Store):
             )
             cursor.execute(
                 "INSERT INTO pacsgrid.study_version (ref, origin, version) VALUES (%s, %s, %s)",
-                (ref, origin, version + 1),
+                (ref, origin, version),
             )
             return True
 
@@ -185,9 +187,10 @@ class Versions(Store):
             By reference: that of the current version, and whether a newer one is on its way.
         """
         rows = self._database.all(
-            "SELECT origin, (array_agg(ref ORDER BY version) FILTER"
-            " (WHERE superseded_at IS NULL))[1], count(*) FILTER (WHERE superseded_at IS NULL) > 1"
-            " FROM pacsgrid.study_version WHERE origin = ANY(%s) GROUP BY origin",
+            "SELECT origin, (array_agg(ref ORDER BY version))[1], count(*) FILTER"
+            " (WHERE held_code IS DISTINCT FROM 'rejected') > 1 FROM pacsgrid.study_version"
+            " JOIN pacsgrid.study USING (ref) WHERE origin = ANY(%s) AND superseded_at IS NULL"
+            " GROUP BY origin",
             (list(refs),),
         )
         return {origin: (ref, more) for origin, ref, more in rows}

@@ -141,21 +141,21 @@ def check_nothing_is_missing(context: ProjectContext, ref: str) -> None:
     HeldError
         ``fewer-instances``: the source gave less than before.
     """
-    before = context.ledger.versions.before(ref)
-    if not before:
-        return
-    lacking = _lacking(context, before[-1], ref)
+    before = context.ledger.versions.current_of(ref)
+    lacking = _lacking(context, before, ref)
     held = {sha256 for _, sha256 in context.ledger.held.of_study(ref)}
     if len(lacking) > len(held):
         raise HeldError(
             FEWER,
             f"the source gave {len(lacking) - len(held)} instances less than for the version "
-            f"before, {before[-1]}, which stays; restore them at the source and try again",
+            f"before, {before}, which stays; restore them at the source and try again",
         )
 
 
 def _lacking(context: ProjectContext, before: str, ref: str) -> set[str]:
     """Return the SOP UIDs that a version has and another one lacks."""
+    if before == ref:
+        return set()
     old, new = (
         {row.sop_uid for row in context.ledger.instances.of_study(one)} for one in (before, ref)
     )
@@ -184,7 +184,7 @@ def supersede(context: ProjectContext, ref: str) -> int:
     if not before:
         return 0
     rejected = [sha for code, sha in context.ledger.held.of_study(ref) if code == REJECTED]
-    if len(_lacking(context, before[-1], ref)) > len(rejected):
+    if len(_lacking(context, context.ledger.versions.current_of(ref), ref)) > len(rejected):
         log.warning("%s: files of it are held, the version before stays", ref)
         return 0
     return sum(remove_version(context, old) for old in context.ledger.versions.supersede(ref))
