@@ -103,7 +103,7 @@ ARGUMENTS = {
     "zones": ["p"], "reidentify": ["S", "--project", "p", "--who", "w", "--reason", "r"],
     "doctor": [], "gateway": [], "receive": [], "backup": ["b", "--site", "s"],
     "restore": ["b", "--site", "s"], "roles": [], "risk": ["p"], "sample": ["p", "--who", "w"],
-    "backfill": ["status", "p"],
+    "backfill": ["status", "p"], "reprofile": ["status", "p"],
     "ledger": ["--owner-dsn-file", "o"],
 }  # fmt: skip
 

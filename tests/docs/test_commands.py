@@ -46,7 +46,7 @@ COMMANDS = shell_commands()
 ELSEWHERE = {"pacsgrid roles"}
 # What must come before what.
 ORDER = (
-    "zones", "maintain", "backfill", "report", "cohort", "sample", "risk", "share", "search",
+    "zones", "maintain", "reprofile", "backfill", "report", "cohort", "sample", "risk", "share", "search",
     "fetch", "ticket",
     "reidentify", "deid", "receive", "gateway", "doctor", "backup", "ledger", "restore",
     "remove-partner", "withdraw",

@@ -102,7 +102,8 @@ class Versions(Store):
             " FROM pacsgrid.study s LEFT JOIN LATERAL (SELECT n.state FROM"
             " pacsgrid.study_version mine JOIN pacsgrid.study_version other USING (origin)"
             " JOIN pacsgrid.study n ON n.ref = other.ref WHERE mine.ref = s.ref"
-            " AND other.version > mine.version ORDER BY other.version DESC LIMIT 1) newer ON true WHERE s.project = %(project)s"
+            " AND other.version > mine.version ORDER BY other.version DESC LIMIT 1) newer"
+            " ON true WHERE s.project = %(project)s"
             " AND (s.profile_hash < %(hash)s OR s.profile_hash > %(hash)s)"
             f" AND s.state = 'verified' AND {CURRENT}",
             {"project": project, "hash": profile_hash},
