@@ -37,8 +37,12 @@ from pacsgrid.airflow.dags import STEWARD, site_dag
             title="Studies",
             description="How many studies at most; empty for all.",
         ),
-        "reason": Param(None, type=["null", "string"], maxLength=500, title="Why; naming no one"),
-        "dry_run": forms.dry_run(),
+        "dry_run": Param(
+            False,
+            type="boolean",
+            title="Dry run",
+            description="Compare three studies with what they would become; nothing is changed.",
+        ),
     },
 )
 def reprofile_studies():

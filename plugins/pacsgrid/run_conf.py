@@ -27,7 +27,7 @@ PROJECT_DAGS = {
             "ingest",
         }
     ),
-    "reprofile_studies": frozenset({"project", "studies", "reason", "dry_run"}),
+    "reprofile_studies": frozenset({"project", "studies", "dry_run"}),
     "review_held": frozenset({"project", "limit", "only", "wait_hours"}),
     "release_cohort": frozenset({"project", "name", "title", "criteria", "members"}),
     "withdraw_patient": frozenset({"project", "subject"}),

@@ -46,7 +46,8 @@ COMMANDS = shell_commands()
 ELSEWHERE = {"pacsgrid roles"}
 # What must come before what.
 ORDER = (
-    "zones", "maintain", "reprofile", "backfill", "report", "cohort", "sample", "risk", "share", "search",
+    "zones", "maintain", "reprofile", "backfill", "report", "cohort", "sample", "risk", "share",
+    "search",
     "fetch", "ticket",
     "reidentify", "deid", "receive", "gateway", "doctor", "backup", "ledger", "restore",
     "remove-partner", "withdraw",

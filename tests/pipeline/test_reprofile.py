@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pacsgrid.cli import main
 from pacsgrid.config import Site
 from pacsgrid.embedded.stack import Stack
 from pacsgrid.gateway.index import Index
@@ -172,3 +173,174 @@ def test_a_new_version_takes_the_place_of_the_old_which_stays_while_a_release_li
         assert all(context.ledger.vault.sealed(ref) == b"" for ref in mine)
         assert find_studies(context, "drop", StudyQuery()) == []
         assert find_faults(context) == []
+
+
+KILLED = """
+import os, signal, sys
+from dataclasses import replace
+from pacsgrid import grid
+from pacsgrid.config import load_site
+from pacsgrid.ledger.versions import Versions
+from pacsgrid.pipeline import ProjectContext, clear_work_folders, run_step
+from pacsgrid.pipeline.take import take
+import pacsgrid.pipeline.steps
+
+def die_after(owner, name):
+    real = getattr(owner, name)
+    def call(*given, **more):
+        real(*given, **more)
+        os.kill(os.getpid(), signal.SIGKILL)
+    setattr(owner, name, call)
+
+place, *refs = sys.argv[1:]
+owners = {"grid": grid, "versions": Versions, "steps": pacsgrid.pipeline.steps}
+owner, name = place.split(".")
+die_after(owners[owner], name)
+site = load_site()
+demo = site.projects["demo"].replace(profile="research")
+with ProjectContext(replace(site, projects={**site.projects, "demo": demo}), "demo") as context:
+    take(context, refs)
+    for step in ("replicate", "verify"):
+        run_step(context, step, refs)
+    clear_work_folders(context, refs)
+"""
+PLACES = (
+    "steps.put_study_documents",  # deposited, and the ledger does not know
+    "versions.supersede",
+    "versions.give_up",
+    "grid.remove_version",  # removed from one zone of two
+)
+
+
+def test_a_kill_anywhere_between_deposit_and_removal_is_made_good(stack: Stack) -> None:
+    fill(stack, 1)
+    with ProjectContext(stack.site, "demo") as context:
+        (old,) = go(context, find_studies(context, "drop", StudyQuery()))
+    environment = {
+        **os.environ,
+        SITE_ENV: str(stack.dir / "site.yaml"),
+        DSN_ENV: stack.postgres.dsn("ledger"),
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+    with ProjectContext(with_profile(stack.site, "research"), "demo") as context:
+        (new,) = reprofile(context)
+        for place in PLACES:
+            child = subprocess.run([sys.executable, "-c", KILLED, place, new], env=environment)
+            assert child.returncode == -signal.SIGKILL, place
+            # One version at least is whole and verified, wherever it stopped.
+            states = context.ledger.studies.states([old, new])
+            assert StudyState.VERIFIED in states.values()
+        assert context.ledger.versions.to_remove("demo") == [old]
+        report = maintain(context)
+        assert (report.failures, report.removed) == ([], 1)
+        assert objects(context, old) == {} and len(objects(context, new)) == FILES
+        (name,) = collections(context)
+        assert name.endswith(".v2")
+        assert find_faults(context) == []
+        assert maintain(context, everything=True).failures == []
+
+
+def test_a_new_version_with_less_than_the_old_does_not_take_its_place(stack: Stack) -> None:
+    fill(stack, 1)
+    with ProjectContext(stack.site, "demo") as context:
+        (old,) = go(context, find_studies(context, "drop", StudyQuery()))
+    away = stack.drop / "0-0.dcm"
+    content = away.read_bytes()
+    away.unlink()
+    with ProjectContext(with_profile(stack.site, "research"), "demo") as context:
+        (new,) = reprofile(context)
+        assert go(context, [new]) == []
+        assert context.ledger.studies.held_code(new) == "fewer-instances"
+        uid = context.ledger.instances.of_study(old)[0].study_uid
+        assert set(select_cohort(context, study_uids=[uid])) == {old}
+        assert (progress(context).outdated, progress(context).held) == (1, 1)
+    away.write_bytes(content)
+    with ProjectContext(with_profile(stack.site, "research"), "demo") as context:
+        assert decide(context, new, Verdict.AGAIN, "steward", "it is back")
+        assert go(context, [new]) == [new]
+        assert context.ledger.studies.state(old) is StudyState.SUPERSEDED
+        assert len(objects(context, new)) == FILES
+
+
+def test_a_held_file_waits_for_a_steward_before_the_old_version_goes(stack: Stack) -> None:
+    fill(stack, 1)
+    with ProjectContext(stack.site, "demo") as context:
+        (old,) = go(context, find_studies(context, "drop", StudyQuery()))
+    file = stack.drop / "0-0.dcm"
+    file.write_bytes(file.read_bytes()[:-500])
+    with ProjectContext(with_profile(stack.site, "research"), "demo") as context:
+        (new,) = reprofile(context)
+        assert go(context, [new]) == [new]
+        assert len(objects(context, new)) == FILES - 1
+        assert maintain(context).removed == 0
+        assert context.ledger.studies.state(old) is StudyState.VERIFIED
+        decide(context, new, Verdict.REJECT, "steward", "it is damaged")
+        assert maintain(context).removed == 1
+        assert context.ledger.studies.state(old) is StudyState.SUPERSEDED
+
+
+def test_a_zone_keeps_the_old_version_until_the_new_one_is_proven_there(stack: Stack) -> None:
+    fill(stack, 1)
+    with ProjectContext(stack.site, "demo") as context:
+        (old,) = go(context, find_studies(context, "drop", StudyQuery()))
+        (partner,) = context.project.partner_zones
+    with ProjectContext(with_profile(stack.site, "research"), "demo") as context:
+        (new,) = reprofile(context)
+        take(context, [new])
+        run_step(context, "replicate", [new])
+        run_step(context, "verify", [new])
+        context.ledger.proofs.remove_zone("demo", partner)
+        clear_work_folders(context, [new])
+        assert context.ledger.versions.to_remove("demo") == [old]
+        zone = context.zone(partner)
+        subject = context.ledger.instances.of_study(new)[0].subject
+        path = f"/{partner}/home/demo/data/{subject}"
+        assert len(zone.session.collections.get(path).subcollections) == 2
+        assert maintain(context).removed == 1
+        assert len(zone.session.collections.get(path).subcollections) == 1
+
+
+def test_a_release_and_a_removal_never_cross(stack: Stack) -> None:
+    fill(stack, 1)
+    with ProjectContext(stack.site, "demo") as context:
+        (old,) = go(context, find_studies(context, "drop", StudyQuery()))
+        uid = context.ledger.instances.of_study(old)[0].study_uid
+        selected = select_cohort(context, study_uids=[uid])
+    with ProjectContext(with_profile(stack.site, "research"), "demo") as context:
+        (new,) = reprofile(context)
+        assert go(context, [new]) == [new]
+        # The cohort was selected before the new version was there.
+        with pytest.raises(RetryableError, match="newer version"):
+            release_cohort(context, "late", selected)
+        assert context.ledger.releases.versions("demo", "late") == []
+        again = select_cohort(context, study_uids=[uid])
+        assert set(again) == {new}
+        release_cohort(context, "late", again)
+    with ProjectContext(with_profile(stack.site, "strict"), "demo") as context:
+        (third,) = reprofile(context, "s")
+        assert go(context, [third]) == [third]
+        assert not remove_version(context, new)
+        assert context.ledger.studies.state(new) is StudyState.VERIFIED
+        assert collections(context) == {f"{uid}.v2", f"{uid}.v3"}
+
+
+def test_the_command_compares_and_starts(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(stack, 1)
+    with ProjectContext(stack.site, "demo") as context:
+        (old,) = go(context, find_studies(context, "drop", StudyQuery()))
+    new_site = with_profile(stack.site, "research")
+    monkeypatch.setattr("pacsgrid.config.load_site", lambda: new_site)
+    assert main(["reprofile", "preview", "demo"]) == 0
+    told = capsys.readouterr().out
+    assert f"{old}: 0 instances stay as they are, {FILES} change" in told
+    assert f"  replaced: StudyDate (0008,0020) in {FILES}" in told
+    assert "Nov" not in told and "756203" not in told and "2024" not in told
+    assert [path.name for path in stack.site.staging.glob(".reprofile-*")] == []
+    assert main(["reprofile", "start", "demo", "--reason", "dates are needed"]) == 0
+    assert "1 studies are to be anonymised again" in capsys.readouterr().out
+    assert main(["reprofile", "status", "demo"]) == 0
+    assert "1 studies have another profile: 1 have a new version" in capsys.readouterr().out
+    assert main(["reprofile", "preview", "demo"]) == 0
+    assert "every study that its source can give again" in capsys.readouterr().out

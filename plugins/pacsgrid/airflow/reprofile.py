@@ -18,7 +18,7 @@ def enter(params: Mapping[str, Any], run: str) -> list[dict[str, str]]:
     Parameters
     ----------
     params
-        The run's parameters: ``project``, ``studies``, ``reason``, and ``dry_run`` to compare.
+        The run's parameters: ``project``, ``studies``, and ``dry_run`` to compare.
     run
         The run's id.
 
@@ -37,9 +37,8 @@ def enter(params: Mapping[str, Any], run: str) -> list[dict[str, str]]:
                 for line in describe(found):
                     log.info("%s", line)
             return []
-        reason = params.get("reason") or ""
         limit = int(params.get("studies") or 10**9)
-        entered = enter_new_versions(context, "reprofile_studies", reason, run, limit)
+        entered = enter_new_versions(context, "reprofile_studies", "", run, limit)
         return [
             {"source": source, "project": params["project"], "ingest": ingest}
             for source, ingest in entered.ingests.items()
