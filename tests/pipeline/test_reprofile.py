@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from irods.column import Like
+from irods.models import Collection, DataObject
 
 from pacsgrid.cli import main
 from pacsgrid.config import Site
-from pacsgrid.embedded.stack import Stack
+from pacsgrid.embedded.stack import DSN_ENV, SITE_ENV, Stack
+from pacsgrid.errors import RetryableError
 from pacsgrid.gateway.index import Index
 from pacsgrid.gateway.index_refresh import refresh
 from pacsgrid.grid.fetch import fetch_release
@@ -20,7 +27,8 @@ from pacsgrid.pipeline import ProjectContext, clear_work_folders, find_studies, 
 from pacsgrid.pipeline.doctor import find_faults
 from pacsgrid.pipeline.maintain import maintain
 from pacsgrid.pipeline.release import release_cohort, select_cohort
-from pacsgrid.pipeline.reprofile import enter_new_versions, progress
+from pacsgrid.pipeline.reprofile import enter_new_versions, progress, remove_version
+from pacsgrid.pipeline.review import Verdict, decide
 from pacsgrid.pipeline.take import take
 from pacsgrid.pipeline.withdraw import withdraw
 from support.dicom import ct
@@ -73,9 +81,6 @@ def objects(context: ProjectContext, ref: str) -> dict[str, str]:
 
 def collections(context: ProjectContext) -> set[str]:
     """The studies' collections at home, below their subjects."""
-    from irods.column import Like
-    from irods.models import Collection, DataObject
-
     root = f"/{context.home.settings.name}/home/demo/data/"
     rows = context.home.rows((Collection.name, DataObject.name), Like(Collection.name, f"{root}%"))
     return {row[Collection.name].removeprefix(root).split("/")[1] for row in rows}
