@@ -21,6 +21,7 @@ class StudyState(StrEnum):
     HELD = "held"
     NOT_WANTED = "not-wanted"
     WITHDRAWN = "withdrawn"
+    SUPERSEDED = "superseded"
 
 
 @dataclass(frozen=True)
@@ -230,6 +231,8 @@ class AnonymisedInstance:
         The file in the outbox.
     patient
         What its original header says about the patient.
+    version
+        Which version of its study it belongs to.
     """
 
     study_uid: str
@@ -242,6 +245,7 @@ class AnonymisedInstance:
     size: int
     path: Path
     patient: PatientPrint = PatientPrint()
+    version: int = 1
 
 
 @dataclass(frozen=True)

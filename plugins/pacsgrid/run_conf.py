@@ -29,6 +29,7 @@ PROJECT_DAGS = {
             "ingest",
         }
     ),
+    "reprofile_studies": frozenset({"project", "studies", "dry_run"}),
     "review_held": frozenset({"project", "limit", "only", "wait_hours"}),
     "release_cohort": frozenset({"project", "name", "title", "criteria", "members"}),
     "derive_bids": frozenset({"project", "name", "version"}),

@@ -64,7 +64,7 @@ GIVEN = {
     "ticket": ["p", "/z/c"], "remove-partner": ["p", "praha"], "maintain": ["p"], "report": ["p"],
     "zones": ["p"], "reidentify": ["S", "--project", "p", "--who", "w", "--reason", "r"],
     "backfill": ["status", "p"], "bids": ["p", "heads"], "subjects": ["p"],
-    "consent": ["p"],
+    "consent": ["p"], "reprofile": ["status", "p"],
     "doctor": [], "gateway": [], "receive": [], "backup": ["b"], "restore": ["b"],
     "roles": ["--show"], "risk": ["p"], "sample": ["p", "--who", "w"],
     "ledger": ["--owner-dsn-file", "owner"],

@@ -104,7 +104,7 @@ ARGUMENTS = {
     "doctor": [], "gateway": [], "receive": [], "backup": ["b", "--site", "s"],
     "restore": ["b", "--site", "s"], "roles": [], "risk": ["p"], "sample": ["p", "--who", "w"],
     "backfill": ["status", "p"], "bids": ["p", "heads"], "subjects": ["p"],
-    "consent": ["p"],
+    "consent": ["p"], "reprofile": ["status", "p"],
     "ledger": ["--owner-dsn-file", "o"],
 }  # fmt: skip
 

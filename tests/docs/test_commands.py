@@ -46,8 +46,8 @@ COMMANDS = shell_commands()
 ELSEWHERE = {"pacsgrid roles"}
 # What must come before what.
 ORDER = (
-    "zones", "subjects", "consent", "maintain", "backfill", "report", "cohort", "bids", "sample",
-    "risk", "share", "search", "fetch", "ticket",
+    "zones", "subjects", "consent", "maintain", "reprofile", "backfill", "report", "cohort", "bids",
+    "sample", "risk", "share", "search", "fetch", "ticket",
     "reidentify", "deid", "receive", "gateway", "doctor", "backup", "ledger", "restore",
     "remove-partner", "withdraw",
 )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -247,11 +248,12 @@ def test_idle_files_make_room_for_others(tmp_path: Path) -> None:
         (staging / name / "1.dcm").write_bytes(b"x" * 100)
     asked = []
 
-    def may_remove(ref: str) -> bool:
+    @contextmanager
+    def lock(ref: str) -> Iterator[bool]:
         asked.append(ref)
-        return ref == "st-idle"
+        yield ref == "st-idle"
 
-    space = StagingSpace(staging, outbox, 250, may_remove, idle_seconds=0)
+    space = StagingSpace(staging, outbox, 250, lock, idle_seconds=0)
     assert space.used() == 400
     with space.study("st-new") as new:
         new.admit()
@@ -304,6 +306,109 @@ def test_a_machine_that_comes_back_sweeps_what_another_finished(
         assert sweep(back) == 0
 
 
+def lose_half(staging: Path, ref: str) -> None:
+    """Leave what a retrieval or a removal leaves that is killed in the middle."""
+    (first, *_) = sorted((staging / ref).glob("*.dcm"))
+    first.unlink()
+
+
+def test_half_a_retrieval_is_not_taken_for_one_that_another_machine_completed(
+    stack: Stack, tmp_path: Path
+) -> None:
+    """One machine dies while it retrieves; another retrieves the study, and dies for good."""
+    fill(stack, 1)
+    ours = replace(stack.site, staging=tmp_path / "s1", outbox=tmp_path / "o1")
+    theirs = replace(stack.site, staging=tmp_path / "s2", outbox=tmp_path / "o2")
+    with ProjectContext(ours, "demo") as first, ProjectContext(theirs, "demo") as second:
+        (ref,) = refs = find_studies(first, "drop", StudyQuery())
+        steps.retrieve(first, ref)  # killed before the ledger knew
+        lose_half(ours.staging, ref)
+        (ours.staging / ref / ".retrieved").unlink(missing_ok=True)
+        run_step(second, "retrieve", refs)
+        assert take(first, refs).refs == refs
+        assert len(first.ledger.instances.of_study(ref)) == FILES
+        prove(first, refs)
+
+
+def test_an_older_retrieval_is_not_taken_for_a_newer_one(stack: Stack, tmp_path: Path) -> None:
+    fill(stack, 1)
+    ours = replace(stack.site, staging=tmp_path / "s1", outbox=tmp_path / "o1")
+    with ProjectContext(ours, "demo") as first, ProjectContext(stack.site, "demo") as second:
+        (ref,) = refs = find_studies(first, "drop", StudyQuery())
+        run_step(first, "retrieve", refs)
+        second.ledger.studies.reopen(ref)
+        ct(stack.drop / "late.dcm", "1.2.3.1", "1.2.3.1.1.9", fill=9)
+    with ProjectContext(stack.site, "demo") as second:
+        run_step(second, "retrieve", refs)
+    with ProjectContext(ours, "demo") as first:
+        assert run_step(first, "anonymise", refs).refs == refs
+        assert len(first.ledger.instances.of_study(ref)) == FILES + 1
+
+
+REMOVES = """
+import os, shutil, signal, sys
+from pacsgrid.config import load_site
+from pacsgrid.pipeline import ProjectContext
+from pacsgrid.pipeline.staging_space import StagingSpace
+def killed(folder, **given):
+    os.unlink(sorted(folder.glob("*.dcm"))[0])
+    os.kill(os.getpid(), signal.SIGKILL)
+with ProjectContext(load_site(), "demo") as context:
+    site, lock = context.site, context.ledger.studies.lock
+    shutil.rmtree = killed
+    with StagingSpace(site.staging, site.outbox, 1, lock, 0).study("st-other") as other:
+        other.admit()
+"""
+
+
+def test_a_removal_that_is_killed_loses_no_instance(stack: Stack, context: ProjectContext) -> None:
+    fill(stack, 1)
+    (ref,) = refs = find_studies(context, "drop", StudyQuery())
+    run_step(context, "retrieve", refs)
+    child = subprocess.run([sys.executable, "-c", REMOVES], env=environment(stack))
+    assert child.returncode == -signal.SIGKILL
+    assert len(list((stack.site.staging / ref).glob("*.dcm"))) == FILES - 1
+    assert take(context, refs).refs == refs
+    assert len(context.ledger.instances.of_study(ref)) == FILES
+    prove(context, refs)
+
+
+def test_idle_files_are_removed_while_nobody_else_can_have_the_study(
+    stack: Stack, context: ProjectContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(stack, 1)
+    (ref,) = refs = find_studies(context, "drop", StudyQuery())
+    run_step(context, "retrieve", refs)
+    removing, go_on = threading.Event(), threading.Event()
+
+    def rmtree(folder: Path, ignore_errors: bool) -> None:
+        removing.set()
+        assert go_on.wait(60)
+        real(folder, ignore_errors=ignore_errors)
+
+    def make_room() -> None:
+        lock = context.ledger.studies.lock
+        with StagingSpace(stack.site.staging, stack.site.outbox, 1, lock, 0).study("st-a") as one:
+            one.admit()
+
+    real = shutil.rmtree
+    monkeypatch.setattr("pacsgrid.pipeline.staging_space.shutil.rmtree", rmtree)
+    monkeypatch.setattr(steps, "LOCK_SECONDS", 0)
+    thread = threading.Thread(target=make_room)
+    thread.start()
+    try:
+        assert removing.wait(60)
+        # As a verification does that finds the study's objects gone.
+        with pytest.raises(RetryableError, match="another worker has it"):
+            run_step(context, "deposit", refs)
+    finally:
+        go_on.set()
+        thread.join()
+    monkeypatch.undo()
+    assert run_step(context, "deposit", refs).refs == refs
+    assert len(context.ledger.instances.of_study(ref)) == FILES
+
+
 TAKES = """
 from pacsgrid.config import load_site
 from pacsgrid.pipeline import ProjectContext
@@ -314,17 +419,20 @@ with ProjectContext(load_site(), "demo") as context:
 """
 
 
-@pytest.mark.parametrize("at", ["st-*", "o-st-*"])
-def test_a_killed_task_is_continued(stack: Stack, context: ProjectContext, at: str) -> None:
-    fill(stack, 6)
-    refs = find_studies(context, "drop", StudyQuery())
-    env = {
+def environment(stack: Stack) -> dict[str, str]:
+    return {
         **os.environ,
         SITE_ENV: str(stack.dir / "site.yaml"),
         DSN_ENV: stack.postgres.dsn("ledger"),
         "PYTHONPATH": os.pathsep.join(sys.path),
     }
-    child = subprocess.Popen([sys.executable, "-c", TAKES, *refs], env=env)
+
+
+@pytest.mark.parametrize("at", ["st-*", "o-st-*"])
+def test_a_killed_task_is_continued(stack: Stack, context: ProjectContext, at: str) -> None:
+    fill(stack, 6)
+    refs = find_studies(context, "drop", StudyQuery())
+    child = subprocess.Popen([sys.executable, "-c", TAKES, *refs], env=environment(stack))
     room = stack.site.outbox if at.startswith("o-") else stack.site.staging
     wait_until(lambda: any(room.glob(at.removeprefix("o-"))), 60, 0.001)
     child.send_signal(signal.SIGKILL)

@@ -135,7 +135,12 @@ def send_gauges(context: ProjectContext) -> None:
         tags = {"project": project, "state": state.value}
         count = counts.get(state)
         stats.gauge(_name("studies", project, state), count.studies if count else 0, tags=tags)
-        if state not in (StudyState.VERIFIED, StudyState.WITHDRAWN, StudyState.NOT_WANTED):
+        if state not in (
+            StudyState.VERIFIED,
+            StudyState.WITHDRAWN,
+            StudyState.NOT_WANTED,
+            StudyState.SUPERSEDED,
+        ):
             waits = (now - count.oldest).total_seconds() if count else 0
             stats.gauge(_name("waiting", project, state), max(0, round(waits)), tags=tags)
     for reason, number in view.held_reasons(ever=True).items():

@@ -66,6 +66,7 @@ COMMANDS = (
     Command("reidentify", "look a pseudonym up in the vault, on record", "reidentify"),
     Command("remove-partner", "stop copying a project to a partner zone", "federation"),
     Command("report", "print the state of a project's replicas as JSON", "maintain"),
+    Command("reprofile", "anonymise deposited studies under a new profile", "reprofile"),
     Command("restore", "restore a backup", "backup"),
     Command("risk", "report what may still identify somebody in a project", "risk"),
     Command("roles", "create or update the roles of Airflow's users", "roles"),

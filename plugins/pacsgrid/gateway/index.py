@@ -19,12 +19,13 @@ from pathlib import Path
 from pacsgrid.errors import ConfigError
 from pacsgrid.gateway import terms
 from pacsgrid.grid.fetch import StoredObject
+from pacsgrid.grid.layout import version_suffix
 from pacsgrid.pipeline.dicom_json import Json, make_portable
 from pacsgrid.pipeline.manifest import Manifest, ManifestEntry
 from pacsgrid.uids import is_uid
 
-# 3: an inverted index of attributes, and how far each zone was read.
-VERSION = 3
+# 4: versions of studies.
+VERSION = 4
 # SQLite's application_id of an index that has been filled completely once.
 _WHOLE = 0x70616373
 _BUSY_SECONDS = 30.0
@@ -32,7 +33,7 @@ _SCHEMA = f"""
 CREATE TABLE zone (bit INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 CREATE TABLE study (
     id INTEGER PRIMARY KEY, project TEXT NOT NULL, subject TEXT NOT NULL, uid TEXT NOT NULL,
-    patient_id TEXT NOT NULL, date TEXT NOT NULL,
+    patient_id TEXT NOT NULL, date TEXT NOT NULL, version INTEGER NOT NULL,
     UNIQUE (project, subject, uid));
 -- Apart from the table above, which is read to skip answers.
 CREATE TABLE study_text (id INTEGER PRIMARY KEY REFERENCES study ON DELETE CASCADE,
@@ -294,6 +295,9 @@ class Index:
     ) -> None:
         """Enter a zone's copy of a study, completely or not at all.
 
+        A newer version than the index has takes the study's place in all zones. An older one is
+        not entered while another zone has the newer.
+
         Parameters
         ----------
         bit
@@ -310,6 +314,8 @@ class Index:
         with self._writing() as db:
             study = self._study(db, manifest)
             old = _attributes(db, study)
+            if not self._set_version(db, bit, study, manifest.version):
+                return
             self._set_text(db, study, manifest)
             db.execute(
                 "INSERT OR REPLACE INTO copy VALUES (?, ?, ?, ?)",
@@ -357,16 +363,55 @@ class Index:
         shared = make_portable(manifest.shared)
         date, patient = first(shared, _DATE), first(shared, _PATIENT) or manifest.subject
         db.execute(
-            "INSERT INTO study (project, subject, uid, patient_id, date)"
-            " VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET patient_id = excluded.patient_id,"
+            "INSERT INTO study (project, subject, uid, patient_id, date, version)"
+            " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET patient_id = excluded.patient_id,"
             " date = excluded.date WHERE ?",
-            (manifest.project, manifest.subject, manifest.study, patient, date, bool(shared)),
+            (
+                manifest.project,
+                manifest.subject,
+                manifest.study,
+                patient,
+                date,
+                manifest.version,
+                bool(shared),
+            ),
         )
         found = db.execute(
             "SELECT id FROM study WHERE project = ? AND subject = ? AND uid = ?",
             (manifest.project, manifest.subject, manifest.study),
         )
         return int(found.fetchone()[0])
+
+    @staticmethod
+    def _set_version(db: sqlite3.Connection, bit: int, study: int, version: int) -> bool:
+        """Make room for a version; return False if another zone has a newer one."""
+        ((known,),) = db.execute("SELECT version FROM study WHERE id = ?", (study,)).fetchall()
+        if known == version:
+            return True
+        others = db.execute("SELECT 1 FROM copy WHERE study = ? AND zone <> ?", (study, bit))
+        if known > version and others.fetchone():
+            return False
+        db.execute("DELETE FROM copy WHERE study = ?", (study,))
+        db.execute("DELETE FROM series WHERE study = ?", (study,))
+        db.execute("UPDATE study SET version = ? WHERE id = ?", (version, study))
+        return True
+
+    def version_of(self, project: str, subject: str, uid: str) -> int:
+        """Return which version of a study the index has; 1 if it has none.
+
+        Parameters
+        ----------
+        project, subject
+            The project's name and the subject's pseudonym.
+        uid
+            Study Instance UID.
+        """
+        with self.reading() as db:
+            row = db.execute(
+                "SELECT version FROM study WHERE project = ? AND subject = ? AND uid = ?",
+                (project, subject, uid),
+            ).fetchone()
+        return int(row[0]) if row else 1
 
     @staticmethod
     def _set_text(db: sqlite3.Connection, study: int, manifest: Manifest) -> None:
@@ -377,7 +422,8 @@ class Index:
         )
 
     def _series(self, db: sqlite3.Connection, study: int, manifest: Manifest) -> dict[str, int]:
-        root = f"{manifest.project}/data/{manifest.subject}/{manifest.study}"
+        name = manifest.study + version_suffix(manifest.version)
+        root = f"{manifest.project}/data/{manifest.subject}/{name}"
         for uid in sorted({entry.series for entry in manifest.instances if _named(entry)}):
             db.execute(
                 "INSERT INTO series (study, uid, place, attributes) VALUES (?, ?, ?, ?)"

@@ -28,11 +28,11 @@ from pacsgrid.gateway.index import Index, StudyCopy
 from pacsgrid.gateway.transcode import check_inflated_size
 from pacsgrid.grid.catalog import GOOD
 from pacsgrid.grid.fetch import StoredObject, stored_below
-from pacsgrid.grid.layout import PARTIAL
+from pacsgrid.grid.layout import PARTIAL, parse_study_name
 from pacsgrid.grid.zone import translated_errors
 from pacsgrid.pipeline.attributes import Json, read_attributes, split_by_level
 from pacsgrid.pipeline.manifest import MANIFEST, Manifest
-from pacsgrid.uids import is_name, is_uid
+from pacsgrid.uids import is_name
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +47,7 @@ class _There:
 
     manifest: str
     objects: Mapping[str, int]
+    version: int = 1
 
 
 def refresh(
@@ -141,8 +142,8 @@ def _touched(
             parts = row[Collection.name].removeprefix(root).split("/")
             if len(parts) == 1:
                 found |= {(parts[0], uid) for uid in index.studies_of(bit, project, parts[0])}
-            elif is_name(parts[0]) and is_uid(parts[1]):
-                found.add((parts[0], parts[1]))
+            elif is_name(parts[0]) and (study := parse_study_name(parts[1])):
+                found.add((parts[0], study[0]))
     return found
 
 
@@ -179,7 +180,9 @@ def _compare(
                 type(error).__name__,
             )
     for subject, uid in known.keys() - there.keys():
-        path = grid.study_collection(zone.settings.name, project, subject, uid)
+        path = grid.study_collection(
+            zone.settings.name, project, subject, uid, index.version_of(project, subject, uid)
+        )
         with translated_errors(zone.settings.name):
             if subject not in withdrawn and zone.session.collections.exists(path):
                 continue
@@ -210,22 +213,32 @@ def _there(zone: grid.Zone, project: str, below: Like) -> dict[tuple[str, str], 
         parts = row[Collection.name].removeprefix(root).split("/")
         if len(parts) == 2:
             manifests[parts[0], parts[1]] = row[DataObject.checksum] or "none"
-    return {
-        key: _There(manifests.get(key, ""), own)
-        for key, own in objects.items()
-        if is_name(key[0]) and is_uid(key[1])  # other collections are not studies
-    }
+    found: dict[tuple[str, str], _There] = {}
+    for (subject, name), own in objects.items():
+        study = parse_study_name(name)
+        if study is None or not is_name(subject):  # other collections are not studies
+            continue
+        key, now = (subject, study[0]), _There(manifests.get((subject, name), ""), own, study[1])
+        # The newest version that is whole; its manifest is the last to come.
+        if key not in found or _rank(now) > _rank(found[key]):
+            found[key] = now
+    return found
+
+
+def _rank(there: _There) -> tuple[bool, int]:
+    return bool(there.manifest), there.version
 
 
 def _enter(
     index: Index, bit: int, zone: grid.Zone, project: str, subject: str, uid: str, now: _There
 ) -> int:
-    path = grid.study_collection(zone.settings.name, project, subject, uid)
+    path = grid.study_collection(zone.settings.name, project, subject, uid, now.version)
     text = grid.get_document(zone, f"{path}/{MANIFEST}")
     if text is None:
         return 0
     manifest = Manifest.parse(text)
-    if (manifest.project, manifest.subject, manifest.study) != (project, subject, uid):
+    names = (manifest.project, manifest.subject, manifest.study, manifest.version)
+    if names != (project, subject, uid, now.version):
         log.error("study %s in zone %s has the manifest of another study", uid, zone.settings.name)
         return 0
     good: dict[str, StoredObject] = {}
@@ -280,6 +293,7 @@ def _with_headers(
                 for uid in series.keys() | manifest.series.keys()
             },
             manifest.instances,
+            manifest.version,
         ),
         own,
     )

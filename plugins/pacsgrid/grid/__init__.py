@@ -12,7 +12,7 @@ from pacsgrid.grid.layout import (
     study_collection,
 )
 from pacsgrid.grid.partner import copy_to_partner
-from pacsgrid.grid.remove import remove_collection, remove_object
+from pacsgrid.grid.remove import remove_collection, remove_object, remove_version
 from pacsgrid.grid.repair import RepairReport, repair
 from pacsgrid.grid.replicas import replicate_within_zone, verify
 from pacsgrid.grid.restore import replace_objects, restore_objects
@@ -35,6 +35,7 @@ __all__ = [
     "put_document",
     "remove_collection",
     "remove_object",
+    "remove_version",
     "repair",
     "repair_documents",
     "replace_objects",

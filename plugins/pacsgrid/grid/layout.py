@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Protocol
 
 from pacsgrid.grid.zone import Zone, translated_errors
-from pacsgrid.uids import collection, named
+from pacsgrid.uids import collection, is_uid, named
 
 # Suffix of what is not complete yet: collections and objects that no reader looks for.
 PARTIAL = ".part"
+# No UID has a letter, so a later version is never taken for another study.
+_STUDY = re.compile(r"([0-9.]+?)(?:\.v([2-9]|[1-9][0-9]{1,5}))?", re.ASCII)
 
 
 class InstanceInfo(Protocol):
@@ -32,6 +35,10 @@ class InstanceInfo(Protocol):
         """The patient's pseudonym."""
 
     @property
+    def version(self) -> int:
+        """Which version of its study it belongs to, counted from 1."""
+
+    @property
     def sha256(self) -> str:
         """SHA-256 of the anonymised file, in hex."""
 
@@ -40,7 +47,9 @@ class InstanceInfo(Protocol):
         """Bytes of the anonymised file."""
 
 
-def study_collection(zone: str, project: str, subject: str, study_uid: str) -> str:
+def study_collection(
+    zone: str, project: str, subject: str, study_uid: str, version: int = 1
+) -> str:
     """Return the path of a study's collection.
 
     Parameters
@@ -53,18 +62,35 @@ def study_collection(zone: str, project: str, subject: str, study_uid: str) -> s
         The patient's pseudonym.
     study_uid
         The anonymised StudyInstanceUID.
+    version
+        The study's version.
 
     Returns
     -------
     str
-        ``/<zone>/home/<project>/data/<subject>/<study UID>``.
+        ``/<zone>/home/<project>/data/<subject>/<study UID>``, and ``.v2`` and so on after it for
+        later versions.
 
     Raises
     ------
     HeldError
         ``not-uid``: the subject or UID cannot be part of a path.
     """
-    return collection(f"/{zone}/home/{project}/data/{named(subject)}", study_uid)
+    root = f"/{zone}/home/{project}/data/{named(subject)}"
+    return collection(root, study_uid, suffix=version_suffix(version))
+
+
+def version_suffix(version: int) -> str:
+    """Return what follows the study UID in the name of a version's collection."""
+    return f".v{version}" if version > 1 else ""
+
+
+def parse_study_name(name: str) -> tuple[str, int] | None:
+    """Return study UID and version of the name of a study's collection; None for any other."""
+    found = _STUDY.fullmatch(name)
+    if found is None or not is_uid(found[1]):
+        return None
+    return found[1], int(found[2] or 1)
 
 
 def collection_of_study(zone: Zone, project: str, instances: Sequence[InstanceInfo]) -> str:
@@ -90,7 +116,8 @@ def collection_of_study(zone: Zone, project: str, instances: Sequence[InstanceIn
         ``not-uid``: the subject or UID cannot be part of a path.
     """
     first = instances[0]
-    return study_collection(zone.settings.name, project, first.subject, first.study_uid)
+    name = zone.settings.name
+    return study_collection(name, project, first.subject, first.study_uid, first.version)
 
 
 def object_path(zone: str, project: str, instance: InstanceInfo) -> str:
@@ -115,7 +142,7 @@ def object_path(zone: str, project: str, instance: InstanceInfo) -> str:
     HeldError
         ``not-uid``: the subject or a UID cannot be part of a path.
     """
-    study = study_collection(zone, project, instance.subject, instance.study_uid)
+    study = study_collection(zone, project, instance.subject, instance.study_uid, instance.version)
     return collection(study, instance.series_uid, instance.sop_uid, suffix=".dcm")
 
 

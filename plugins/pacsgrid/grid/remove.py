@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from irods.exception import (
     CAT_NO_ROWS_FOUND,
     CAT_UNKNOWN_FILE,
@@ -10,7 +12,9 @@ from irods.exception import (
     DataObjectDoesNotExist,
 )
 
-from pacsgrid.grid.catalog import replicas_in
+from pacsgrid.errors import ZoneError
+from pacsgrid.grid.catalog import replicas_below, replicas_in
+from pacsgrid.grid.layout import InstanceInfo, collection_of_study
 from pacsgrid.grid.repair import unlock
 from pacsgrid.grid.zone import Zone, translated_errors
 
@@ -78,3 +82,28 @@ def remove_collection(zone: Zone, path: str) -> None:
         for one in found.data_objects:
             zone.session.data_objects.unlink(one.path, force=True)
         collections.remove(path, recurse=True, force=True)
+
+
+def remove_version(zone: Zone, project: str, instances: Sequence[InstanceInfo]) -> None:
+    """Remove a version of a study from a zone, and make sure that it is gone.
+
+    Parameters
+    ----------
+    zone
+        The zone.
+    project
+        The project's name.
+    instances
+        The version's instances, at least one.
+
+    Raises
+    ------
+    ZoneError
+        The zone refused, or something of the version is left.
+    ZoneUnavailableError
+        The zone does not answer.
+    """
+    path = collection_of_study(zone, project, instances)
+    remove_collection(zone, path)
+    if left := {**replicas_below(zone, path), **replicas_in(zone, path)}:
+        raise ZoneError(f"{path}: {len(left)} objects are left after its removal; remove them")

@@ -21,7 +21,7 @@ _CHECKS = {
     "a proof marked good has another checksum than the instance": (
         "SELECT p.ref, p.zone || ' replica ' || p.replica FROM pacsgrid.proof p"
         " JOIN pacsgrid.study s USING (ref) JOIN pacsgrid.instance i"
-        " ON i.project = s.project AND i.sop_uid = p.sop_uid"
+        " ON i.ref = p.ref AND i.sop_uid = p.sop_uid"
         " WHERE s.project = %(project)s AND p.good AND p.sha256 <> i.sha256"
     ),
     "replica counts differ from the proofs": (

@@ -10,6 +10,7 @@ from pacsgrid.errors import ConflictError, PacsgridError
 from pacsgrid.ledger.connection import Cursor
 from pacsgrid.ledger.database import Store
 from pacsgrid.ledger.records import InstanceRecord
+from pacsgrid.ledger.versions import CURRENT, version_of
 from pacsgrid.model import AnonymisedInstance
 
 
@@ -42,13 +43,15 @@ class Instances(Store):
             cursor.execute("SELECT project FROM pacsgrid.study WHERE ref = %s", (ref,))
             if (row := cursor.fetchone()) is None:
                 raise PacsgridError(f"{ref}: the ledger has no such study")
-            new = _added(cursor, row[0], ref, instances)
+            origin, version = version_of(cursor, ref)
+            new = _added(cursor, row[0], ref, version, instances)
+            _check_other_studies(cursor, row[0], origin, new)
             found = set(new)
             for made in instances:
                 if made.sop_uid in found:
                     found.remove(made.sop_uid)  # an instance that is given twice is compared
                 else:
-                    _check_known(cursor, row[0], ref, made)
+                    _check_known(cursor, row[0], ref, version, made)
         return new
 
     def of_study(self, ref: str) -> list[InstanceRecord]:
@@ -96,7 +99,8 @@ class Instances(Store):
         found: dict[str, list[InstanceRecord]] = {}
         for ref, *row in self._database.stream(
             "SELECT i.ref, i.study_uid, i.series_uid, i.sop_uid, i.subject, i.modality,"
-            " i.sha256, i.size FROM pacsgrid.study s JOIN pacsgrid.instance i USING (ref)"
+            " i.sha256, i.size, i.version"
+            " FROM pacsgrid.study s JOIN pacsgrid.instance i USING (ref)"
             f" WHERE {_MEMBERS if study_uids is not None else _ALL}"
             " ORDER BY i.subject, i.study_uid, i.series_uid, i.sop_uid",
             _members(project, study_uids, subjects),
@@ -109,7 +113,8 @@ class Instances(Store):
         found: dict[str, list[InstanceRecord]] = {}
         for ref, *row in self._database.stream(
             "SELECT i.ref, i.study_uid, i.series_uid, i.sop_uid, i.subject, i.modality,"
-            " i.sha256, i.size FROM pacsgrid.study s JOIN pacsgrid.instance i USING (ref)"
+            " i.sha256, i.size, i.version"
+            " FROM pacsgrid.study s JOIN pacsgrid.instance i USING (ref)"
             " WHERE s.ref = ANY(%s) AND s.state = 'verified'"
             " ORDER BY i.subject, i.study_uid, i.series_uid, i.sop_uid",
             (list(refs),),
@@ -153,11 +158,12 @@ class Instances(Store):
         return people, studies, {modality: (count, size) for modality, count, size in rows}
 
 
-_ALL = "s.project = %(project)s AND s.state = 'verified'"
+_ALL = f"s.project = %(project)s AND s.state = 'verified' AND {CURRENT}"
 _MEMBERS = (
     "s.ref IN (SELECT ref FROM pacsgrid.study WHERE project = %(project)s"
     " AND study_uid = ANY(%(uids)s) UNION SELECT ref FROM pacsgrid.study"
     " WHERE project = %(project)s AND subject = ANY(%(subjects)s)) AND s.state = 'verified'"
+    f" AND {CURRENT}"
 )
 
 
@@ -168,7 +174,11 @@ def _members(
 
 
 def _added(
-    cursor: Cursor, project: str, ref: str, instances: Sequence[AnonymisedInstance]
+    cursor: Cursor,
+    project: str,
+    ref: str,
+    version: int,
+    instances: Sequence[AnonymisedInstance],
 ) -> list[str]:
     """Enter those instances that are not there; return their SOP instance UIDs."""
     if not instances:
@@ -177,8 +187,8 @@ def _added(
     rows = execute_values(
         cursor,
         "INSERT INTO pacsgrid.instance (project, sop_uid, ref, study_uid, series_uid,"
-        " subject, modality, sha256, size) VALUES %s"
-        " ON CONFLICT (project, sop_uid) DO NOTHING RETURNING sop_uid",
+        " subject, modality, sha256, size, version) VALUES %s"
+        " ON CONFLICT (project, sop_uid, version) DO NOTHING RETURNING sop_uid",
         [
             (
                 project,
@@ -190,6 +200,7 @@ def _added(
                 made.modality,
                 made.sha256,
                 made.size,
+                version,
             )
             for made in instances
         ],
@@ -199,11 +210,28 @@ def _added(
     return [uid for (uid,) in rows]
 
 
-def _check_known(cursor: Cursor, project: str, ref: str, made: AnonymisedInstance) -> None:
+def _check_other_studies(cursor: Cursor, project: str, origin: str, new: Sequence[str]) -> None:
+    """Raise ConflictError if another study of the source has one of some instances."""
+    cursor.execute(
+        "SELECT i.sop_uid, i.ref FROM pacsgrid.instance i LEFT JOIN pacsgrid.study_version v"
+        " USING (ref) WHERE i.project = %s AND i.sop_uid = ANY(%s)"
+        " AND coalesce(v.origin, i.ref) <> %s LIMIT 1",
+        (project, list(new), origin),
+    )
+    if (row := cursor.fetchone()) is not None:
+        raise ConflictError(
+            f"instance {row[0]} belongs to study {row[1]} already; compare them at the source"
+        )
+
+
+def _check_known(
+    cursor: Cursor, project: str, ref: str, version: int, made: AnonymisedInstance
+) -> None:
     """Compare an instance with the one that was entered before; raise ConflictError."""
     cursor.execute(
-        "SELECT ref, sha256 FROM pacsgrid.instance WHERE project = %s AND sop_uid = %s",
-        (project, made.sop_uid),
+        "SELECT ref, sha256 FROM pacsgrid.instance"
+        " WHERE project = %s AND sop_uid = %s AND version = %s",
+        (project, made.sop_uid, version),
     )
     owner, sha256 = cursor.fetchone() or ("", "")
     if sha256 != made.sha256 or owner != ref:

@@ -23,6 +23,7 @@ from pacsgrid.ledger.studies import Studies
 from pacsgrid.ledger.subjects import Subjects
 from pacsgrid.ledger.sync_cursor import SyncCursor
 from pacsgrid.ledger.vault_entries import VaultEntries
+from pacsgrid.ledger.versions import Versions
 from pacsgrid.ledger.withdrawals import Withdrawals
 from pacsgrid.ledger.worklist import Worklist
 from pacsgrid.ledger.zone_absences import ZoneAbsences
@@ -57,6 +58,7 @@ class Ledger:
         self.absences = ZoneAbsences(self.database)
         self.releases = Releases(self.database)
         self.withdrawals = Withdrawals(self.database)
+        self.versions = Versions(self.database)
         self.patients = Patients(self.database)
         self.consents = Consents(self.database)
         self.subjects = Subjects(self.database)

@@ -53,6 +53,8 @@ class InstanceRecord:
         Of the whole file, in hex.
     size
         In bytes.
+    version
+        Which version of its study it belongs to.
     """
 
     study_uid: str
@@ -62,8 +64,9 @@ class InstanceRecord:
     modality: str
     sha256: str
     size: int
+    version: int = 1
 
-    COLUMNS = "study_uid, series_uid, sop_uid, subject, modality, sha256, size"
+    COLUMNS = "study_uid, series_uid, sop_uid, subject, modality, sha256, size, version"
 
 
 @dataclass(frozen=True)

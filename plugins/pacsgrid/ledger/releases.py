@@ -8,6 +8,7 @@ from datetime import datetime
 
 from psycopg2.extras import execute_values
 
+from pacsgrid.errors import RetryableError
 from pacsgrid.ledger.database import Store
 
 
@@ -59,6 +60,11 @@ class Releases(Store):
             Of the version's manifest, in hex.
         refs
             The studies that it lists.
+
+        Raises
+        ------
+        RetryableError
+            A study has a newer version meanwhile, and this one is being removed.
         """
         with self._database.transaction() as cursor:
             cursor.execute(
@@ -66,6 +72,16 @@ class Releases(Store):
                 " VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING",
                 (project, name, version, manifest_sha256),
             )
+            # A version of a study that is given up is removed from the zones.
+            cursor.execute(
+                "SELECT ref, state FROM pacsgrid.study WHERE ref = ANY(%s) ORDER BY ref FOR SHARE",
+                (list(refs),),
+            )
+            if gone := [ref for ref, state in cursor.fetchall() if state == "superseded"]:
+                raise RetryableError(
+                    f"{len(gone)} studies have a newer version meanwhile, such as {gone[0]}; "
+                    "select the cohort again"
+                )
             execute_values(
                 cursor,
                 "INSERT INTO pacsgrid.release_study (project, name, version, ref) VALUES %s"

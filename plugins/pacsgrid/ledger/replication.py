@@ -53,7 +53,7 @@ SELECT mine.ref, %(zone)s::text, held.instances,
        proven.oldest, s.changed_at
 FROM mine
 CROSS JOIN LATERAL (SELECT changed_at FROM pacsgrid.study
-    WHERE ref = mine.ref AND state <> 'withdrawn' OFFSET 0) AS s
+    WHERE ref = mine.ref AND state NOT IN ('withdrawn', 'superseded') OFFSET 0) AS s
 CROSS JOIN LATERAL (SELECT count(DISTINCT sop_uid) AS instances FROM pacsgrid.proof
     WHERE ref = mine.ref) AS held
 CROSS JOIN LATERAL (SELECT sum(instances) FILTER (WHERE good >= %(copies)s) AS enough,

@@ -11,6 +11,7 @@ from psycopg2.extras import execute_values
 
 from pacsgrid.ledger.database import Store
 from pacsgrid.ledger.records import InstanceRecord
+from pacsgrid.ledger.versions import CURRENT
 
 CLEAN = "clean"
 """The verdict of a reader who found nothing that identifies anyone."""
@@ -130,7 +131,7 @@ class Samples(Store):
         """
         name, version = release or ("", 0)
         seed = secrets.token_hex(16)
-        chosen = _POPULATION + (_OF_RELEASE if release else "")
+        chosen = _POPULATION + (_OF_RELEASE if release else f" AND {CURRENT}")
         values = {
             "project": project, "release": name, "version": version, "modality": modality,
             "seed": seed,
@@ -196,9 +197,10 @@ class Samples(Store):
         """
         rows = self._database.all(
             "SELECT t.number, t.sop_uid, i.study_uid, i.series_uid, i.sop_uid, i.subject,"
-            " i.modality, i.sha256, i.size FROM pacsgrid.sample_item t"
+            " i.modality, i.sha256, i.size, i.version FROM pacsgrid.sample_item t"
             " JOIN pacsgrid.sample m ON m.id = t.sample AND m.project = %s"
-            " LEFT JOIN pacsgrid.instance i ON i.project = m.project AND i.sop_uid = t.sop_uid"
+            " LEFT JOIN LATERAL (SELECT * FROM pacsgrid.instance i WHERE i.project = m.project"
+            " AND i.sop_uid = t.sop_uid ORDER BY version DESC LIMIT 1) i ON true"
             " WHERE t.sample = %s ORDER BY t.number",
             (project, sample),
         )

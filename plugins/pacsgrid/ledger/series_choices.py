@@ -182,9 +182,12 @@ class SeriesChoices(Store):
         return int(series), int(instances)
 
     def series_of(self, ref: str) -> set[str]:
-        """Return the pseudonymous UIDs of the series of which a study has instances."""
+        """Return the pseudonymous UIDs of the series of which a study, in any version, has some."""
         rows = self._database.all(
-            "SELECT DISTINCT series_uid FROM pacsgrid.series WHERE ref = %s", (ref,)
+            "SELECT DISTINCT series_uid FROM pacsgrid.series WHERE ref = %(ref)s OR ref IN"
+            " (SELECT other.ref FROM pacsgrid.study_version mine JOIN pacsgrid.study_version other"
+            " USING (origin) WHERE mine.ref = %(ref)s)",
+            {"ref": ref},
         )
         return {uid for (uid,) in rows}
 

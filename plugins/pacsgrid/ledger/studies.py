@@ -155,6 +155,32 @@ class Studies(Store):
             "UPDATE pacsgrid.study SET profile_hash = %s WHERE ref = %s", (profile_hash, ref)
         )
 
+    def set_retrieved(self, ref: str, digest: str) -> None:
+        """Enter the digest of the list of what was retrieved of a study.
+
+        Parameters
+        ----------
+        ref
+            The study's reference.
+        digest
+            The list's SHA-256 in hex.
+        """
+        self._database.run("UPDATE pacsgrid.study SET retrieved = %s WHERE ref = %s", (digest, ref))
+
+    def retrieved(self, ref: str) -> str:
+        """Return the digest of the list of what was retrieved last; empty when nothing was."""
+        ((digest,),) = self._database.all(
+            "SELECT retrieved FROM pacsgrid.study WHERE ref = %s", (ref,)
+        )
+        return str(digest)
+
+    def profile_hash(self, ref: str) -> str:
+        """Return the hash of the de-identification profile that a study is anonymised with."""
+        ((digest,),) = self._database.all(
+            "SELECT profile_hash FROM pacsgrid.study WHERE ref = %s", (ref,)
+        )
+        return str(digest)
+
     def hold(self, ref: str, code: str, detail: str, sha256: str = "") -> None:
         """Hold the whole study.
 

@@ -159,8 +159,12 @@ class Withdrawals(Store):
 
 
 def _refs(cursor: Cursor, project: str, subject: str) -> list[str]:
+    # Versions count too that have no instance: one that is on its way, one that is gone.
     cursor.execute(
-        "SELECT ref FROM pacsgrid.study WHERE project = %s AND subject = %s ORDER BY ref",
+        "WITH mine AS (SELECT ref FROM pacsgrid.study WHERE project = %s AND subject = %s)"
+        " SELECT ref FROM mine UNION SELECT other.ref FROM mine"
+        " JOIN pacsgrid.study_version v USING (ref)"
+        " JOIN pacsgrid.study_version other USING (origin) ORDER BY 1",
         (project, subject),
     )
     return [ref for (ref,) in cursor.fetchall()]

@@ -17,11 +17,13 @@ from pacsgrid.deid import (
 )
 from pacsgrid.deid.patient_keys import read_patients
 from pacsgrid.disk import sha256_of, sync_directories
-from pacsgrid.errors import HeldError, WorkFilesMissingError
+from pacsgrid.errors import HeldError
 from pacsgrid.ledger import InstanceRecord
 from pacsgrid.model import AnonymisedInstance
 from pacsgrid.pipeline.context import ProjectContext
 from pacsgrid.pipeline.received_cleanup import ProvenInstances, is_received, proven_instances
+from pacsgrid.pipeline.reprofile import check_nothing_is_missing
+from pacsgrid.pipeline.staged_list import staged_files
 
 log = logging.getLogger(__name__)
 
@@ -50,13 +52,11 @@ def anonymise(context: ProjectContext, ref: str) -> None:
     RetryableError
         The service that knows the subjects does not answer.
     WorkFilesMissingError
-        The retrieved files are no longer in staging.
+        Staging has not all files that were retrieved.
     """
     folders = context.folders(ref)
-    if not folders.staging.is_dir():
-        raise WorkFilesMissingError("the retrieved files are no longer in staging")
+    files = staged_files(folders.staging, context.ledger.studies.retrieved(ref))
     proven = proven_instances(context, ref)
-    files = sorted(path for path in folders.staging.iterdir() if path.suffix == ".dcm")
     digests = {path: sha256_of(path) for path in files} if is_received(context, ref) else {}
     if proven is not None:
         files = [path for path in files if digests[path] not in proven.files]
@@ -73,6 +73,7 @@ def anonymise(context: ProjectContext, ref: str) -> None:
     _check_patient(context, batch.made)
     if batch.made:
         _record(context, ref, batch, digests)
+    check_nothing_is_missing(context, ref)
     context.ledger.reports.set(ref, _report(context, ref, batch, proven))
     log.info("%s: %d instances anonymised, %d held", ref, len(batch.made), len(batch.held))
 

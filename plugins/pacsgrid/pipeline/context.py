@@ -21,6 +21,7 @@ from pacsgrid.ledger import Ledger, Vault
 from pacsgrid.pacs import Source, open_source
 from pacsgrid.pipeline.consent import ConsentGate
 from pacsgrid.pipeline.subjects import SubjectAssigner
+from pacsgrid.pipeline.staged_list import LIST
 from pacsgrid.uids import named
 
 
@@ -52,6 +53,8 @@ class WorkFolders:
             return
         self.quarantine.mkdir(parents=True, exist_ok=True, mode=0o700)
         for path in self.staging.iterdir():
+            if path.name.startswith(LIST):
+                continue
             target = self.quarantine / path.name
             if target.exists() and target.samefile(path):
                 continue

@@ -200,7 +200,7 @@ def _repair(
         missing = [row for row in rows if row.sop_uid in lost]
         outcome.restored += _restore(context, ref, zone, missing, now)
         if outcome.restored:
-            add_study_avus(context, zone, rows)
+            add_study_avus(context, ref, zone, rows)
     outcome.repaired += grid.replicate_within_zone(zone, context.project.name, rows)
 
 

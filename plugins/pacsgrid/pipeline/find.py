@@ -30,7 +30,13 @@ log = logging.getLogger(__name__)
 _AT_ONCE = 500
 _OPEN = frozenset({StudyState.FOUND, StudyState.HELD})
 FINISHED = frozenset(
-    {StudyState.VERIFIED, StudyState.HELD, StudyState.WITHDRAWN, StudyState.NOT_WANTED}
+    {
+        StudyState.VERIFIED,
+        StudyState.HELD,
+        StudyState.WITHDRAWN,
+        StudyState.NOT_WANTED,
+        StudyState.SUPERSEDED,
+    }
 )
 _DONE = frozenset({StudyState.VERIFIED, StudyState.NOT_WANTED})
 
@@ -196,23 +202,32 @@ def _enter_some(
         else:
             _hold_without_uid(context, source_name, study.patient_id)
     identities = {ref: _identity(source_name, study) for ref, study in found.items()}
-    before = context.ledger.studies.states(list(found))
-    choices = _ask_for_series(context, list(found), before, series)
+    current = context.ledger.versions.current(list(found))
+    refs = [current.get(first, (first, False))[0] for first in found]
+    before = context.ledger.studies.states(refs)
+    choices = _ask_for_series(context, refs, before, series)
     states = context.ledger.studies.add_many_found(
         context.project.name,
         source_name,
         context.profile.hash,
         {ref: context.vault.seal(ref, identity) for ref, identity in identities.items()},
     )
+    states = before | states
     _store_choices(context, choices)
-    done = [ref for ref, state in states.items() if state in _DONE]
+    # A version that is on its way takes what is new at the source along.
+    done = [
+        ref
+        for ref, newer in (current.get(one, (one, False)) for one in found)
+        if states[ref] in _DONE and not newer
+    ]
     files = context.ledger.studies.count_files_of(done) if done else {}
     left = context.ledger.series.count_instances_of(done) if done else {}
     pending = []
-    for ref, study in found.items():
+    for first, study in found.items():
+        ref, _ = current.get(first, (first, False))
         state = states[ref]
         doubtful = state is StudyState.HELD or query_check.is_unconfirmed(study)
-        if state in _OPEN and doubtful and _record_query(context, ref, identities[ref]):
+        if state in _OPEN and doubtful and _record_query(context, ref, identities[first]):
             state = StudyState.FOUND
         pushed = isinstance(source, ReceivedSource)
         if ref in left and not pushed and wants_more(context, source, study, ref, choices[ref][1]):

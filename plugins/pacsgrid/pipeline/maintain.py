@@ -18,6 +18,7 @@ from pacsgrid.model import AVU, StudyState
 from pacsgrid.pipeline.context import ProjectContext
 from pacsgrid.pipeline.ensure_replicas import ensure_replicas
 from pacsgrid.pipeline.release import release_collection
+from pacsgrid.pipeline.reprofile import settle_versions
 from pacsgrid.pipeline.steps import advance, clear_work_folders
 from pacsgrid.pipeline.studies import is_reachable
 from pacsgrid.pipeline.study_documents import put_study_documents
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 
 # An ingest that has not touched an anonymised study for this long has ended or died.
 STALLED = timedelta(hours=1)
+_GONE = (StudyState.WITHDRAWN, StudyState.SUPERSEDED)
 
 
 @dataclass
@@ -45,6 +47,8 @@ class MaintenanceReport:
         Objects that a zone had lost and that were put again.
     copied
         Objects that were copied to partners.
+    removed
+        Superseded versions that were removed from every zone.
     postponed
         Duties in zones that do not answer.
     lost
@@ -58,6 +62,7 @@ class MaintenanceReport:
     repaired: int = 0
     restored: int = 0
     copied: int = 0
+    removed: int = 0
     postponed: int = 0
     lost: set[tuple[str, str]] = field(default_factory=set)
     failures: list[str] = field(default_factory=list)
@@ -104,7 +109,7 @@ def maintain(
             report.postponed += 1
             continue
         with context.ledger.studies.lock(task.ref) as ours:
-            if not ours or context.ledger.studies.state(task.ref) is StudyState.WITHDRAWN:
+            if not ours or context.ledger.studies.state(task.ref) in _GONE:
                 continue
             seen.add(task.ref)
             try:
@@ -113,6 +118,10 @@ def maintain(
                 log.warning("%s: %s", task.ref, error)
                 report.failures.append(f"{task.ref}: {error}")
     report.studies = len(seen)
+    try:
+        report.removed = settle_versions(context)
+    except PacsgridError as error:
+        report.failures.append(f"superseded versions: {error}")
     if is_reachable(context, context.home, now):
         try:
             _repair_releases(context, report, now)

@@ -61,6 +61,8 @@ class Manifest:
         The attributes that all instances of a series have, by series UID.
     instances
         The instances.
+    version
+        The study's version.
     """
 
     project: str
@@ -72,6 +74,7 @@ class Manifest:
     shared: Json
     series: Mapping[str, Json]
     instances: tuple[ManifestEntry, ...]
+    version: int = 1
 
     @classmethod
     def build(
@@ -117,6 +120,7 @@ class Manifest:
                 ManifestEntry(r.series_uid, r.sop_uid, r.sha256, r.size, own.get(r.sop_uid, {}))
                 for r in sorted(rows, key=lambda r: (r.series_uid, r.sop_uid))
             ),
+            rows[0].version,
         )
 
     @classmethod
@@ -147,6 +151,7 @@ class Manifest:
                     )
                     for one in given["instances"]
                 ),
+                int(given.get("version", 1)),
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ZoneError(f"a {MANIFEST} cannot be read: {type(error).__name__}") from None
@@ -161,6 +166,7 @@ class Manifest:
             "project": self.project,
             "subject": self.subject,
             "study": self.study,
+            **({"version": self.version} if self.version > 1 else {}),
             "profile": self.profile,
             "profile_hash": self.profile_hash,
             "report": {"name": REPORT_NAME, "sha256": self.report_sha256},

@@ -40,6 +40,7 @@ def outbox_instances(
             sop_class_uid="",
             sha256=row.sha256,
             size=row.size,
+            version=row.version,
             path=place(outbox, row.series_uid, row.sop_uid, suffix=".dcm"),
         )
         for row in rows

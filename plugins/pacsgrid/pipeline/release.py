@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from pacsgrid import grid
 from pacsgrid.errors import ConfigError
+from pacsgrid.grid.layout import parse_study_name, version_suffix
 from pacsgrid.grid.release_tickets import revoke_tickets_below
 from pacsgrid.grid.search import Criterion, search
 from pacsgrid.ledger import InstanceRecord
@@ -96,7 +97,8 @@ def _wanted(
         root = f"/{context.home.settings.name}/home/{context.project.name}/data"
         depth = root.count("/") + 2
         found = search(context.home, root, criteria)
-        wanted += [path.rsplit("/", 1)[1] for path in found if path.count("/") == depth]
+        names = [path.rsplit("/", 1)[1] for path in found if path.count("/") == depth]
+        wanted += sorted({study[0] for name in names if (study := parse_study_name(name))})
     return wanted
 
 
@@ -249,8 +251,13 @@ def release_collection(zone: grid.Zone, project: str, name: str, version: int) -
 
 def _digest(rows: Sequence[InstanceRecord]) -> str:
     """Return a digest of what a version lists, to tell whether a cohort has changed."""
-    lines = sorted(f"{row.study_uid}/{row.series_uid}/{row.sop_uid} {row.sha256}" for row in rows)
+    lines = sorted(f"{_member(row)} {row.sha256}" for row in rows)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _member(row: InstanceRecord) -> str:
+    study = f"{row.study_uid}{version_suffix(row.version)}"
+    return f"{study}/{row.series_uid}/{row.sop_uid}"
 
 
 def reissue_releases_without(context: ProjectContext, refs: Sequence[str]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pacsgrid.grid.layout import version_suffix
 from pacsgrid.ledger import InstanceRecord
 from pacsgrid.uids import collection, named
 
@@ -53,8 +54,12 @@ class ReleaseVersion:
 
 def path_in_project(row: InstanceRecord) -> str:
     """Return an instance's path below its project's collection, and below a fetched release."""
-    uids = row.study_uid, row.series_uid, row.sop_uid
-    return collection(f"data/{named(row.subject)}", *uids, suffix=".dcm")
+    return collection(_study_in_project(row), row.series_uid, row.sop_uid, suffix=".dcm")
+
+
+def _study_in_project(row: InstanceRecord) -> str:
+    suffix = version_suffix(row.version)
+    return collection(f"data/{named(row.subject)}", row.study_uid, suffix=suffix)
 
 
 def release_documents(version: ReleaseVersion) -> Documents:
@@ -84,7 +89,7 @@ def _crate(version: ReleaseVersion) -> dict[str, Any]:
     """Return the metadata: the root data set has the studies and the manifest as parts."""
     studies: dict[str, list[InstanceRecord]] = {}
     for row in version.rows:
-        studies.setdefault(f"data/{row.subject}/{row.study_uid}/", []).append(row)
+        studies.setdefault(f"{_study_in_project(row)}/", []).append(row)
     parts: list[dict[str, Any]] = [
         {
             "@id": path,
@@ -125,7 +130,7 @@ def _crate(version: ReleaseVersion) -> dict[str, Any]:
 
 def _readme(version: ReleaseVersion) -> str:
     rows, home = version.rows, version.home
-    studies = sorted({f"data/{row.subject}/{row.study_uid}" for row in rows})
+    studies = sorted({_study_in_project(row) for row in rows})
     withdrawn = (
         f"\nSince the version before, {version.withdrawn} studies were withdrawn; they are not "
         "listed.\n"

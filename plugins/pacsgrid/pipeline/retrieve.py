@@ -16,6 +16,7 @@ from pacsgrid.pipeline import series_choice
 from pacsgrid.pipeline.content_checks import check_content
 from pacsgrid.pipeline.context import ProjectContext
 from pacsgrid.pipeline.received_cleanup import proven_instances
+from pacsgrid.pipeline.staged_list import write_list
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +79,7 @@ def retrieve(context: ProjectContext, ref: str) -> None:
         series_choice.record(context, ref, source, study, wanted, left)
     if context.project.checks.any and proven is None:
         check_content(context, ref, headers)
+    context.ledger.studies.set_retrieved(ref, write_list(staging))
     log.info("%s: %d instances retrieved", ref, len(files))
 
 

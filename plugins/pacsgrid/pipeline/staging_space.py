@@ -13,7 +13,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from pacsgrid.errors import RetryableError
@@ -35,9 +35,9 @@ class StagingSpace:
         The two directories.
     limit
         How many bytes they may hold together; 0 for no limit.
-    may_remove
-        Returns whether the rooms of a study that nobody works on may be removed, by its reference;
-        asked when space is needed.
+    lock
+        Locks a study, by its reference, against everybody who works on it, and yields whether that
+        succeeded. Its rooms are removed under this lock when space is needed.
     idle_seconds
         How long nothing may have changed in such rooms.
     """
@@ -47,12 +47,12 @@ class StagingSpace:
         staging: Path,
         outbox: Path,
         limit: int,
-        may_remove: Callable[[str], bool] = lambda ref: False,
+        lock: Callable[[str], AbstractContextManager[bool]] = lambda ref: nullcontext(False),
         idle_seconds: float = IDLE_SECONDS,
     ) -> None:
         self._rooms = (staging, outbox)
         self._limit = limit
-        self._may_remove = may_remove
+        self._lock = lock
         self._idle_seconds = idle_seconds
         self._folder = staging / ".space"
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -179,11 +179,15 @@ class StagingSpace:
         now = time.time()
         for ref in sorted(self.refs() - {but}):
             ages = [now - room.stat().st_mtime for room in self._of(ref) if room.exists()]
-            if min(ages, default=0) >= self._idle_seconds and self._may_remove(ref):
-                log.warning("%s: its work files are removed to make room", ref)
-                for room in self._of(ref):
-                    shutil.rmtree(room, ignore_errors=True)
-                return True
+            if min(ages, default=0) < self._idle_seconds:
+                continue
+            # Not every worker on a study is in work here: verification may retrieve it again.
+            with self._lock(ref) as ours:
+                if ours:
+                    log.warning("%s: its work files are removed to make room", ref)
+                    for room in self._of(ref):
+                        shutil.rmtree(room, ignore_errors=True)
+                    return True
         return False
 
     def _of(self, ref: str) -> list[Path]:

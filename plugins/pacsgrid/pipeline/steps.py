@@ -31,6 +31,7 @@ from pacsgrid.pipeline.context import ProjectContext
 from pacsgrid.pipeline.ensure_replicas import ensure_replicas
 from pacsgrid.pipeline.outbox import outbox_instances
 from pacsgrid.pipeline.received_cleanup import remove_received
+from pacsgrid.pipeline.reprofile import supersede
 from pacsgrid.pipeline.retrieve import retrieve
 from pacsgrid.pipeline.studies import copy_study_to_partner, is_reachable, study_avus
 from pacsgrid.pipeline.study_documents import put_study_documents
@@ -85,7 +86,7 @@ def deposit(context: ProjectContext, ref: str) -> None:
     grid.ensure_project(context.home, name)
     collection = grid.collection_of_study(context.home, name, rows)
     instances = outbox_instances(context, ref, rows)
-    report = grid.deposit(context.home, name, instances, study_avus(context, collection, rows))
+    report = grid.deposit(context.home, name, instances, study_avus(context, ref, collection, rows))
     put_study_documents(context, ref, context.home, rows)
     log.info("%s: %d instances deposited, %d were there", ref, report.put, report.skipped)
 
@@ -193,7 +194,8 @@ STEPS: dict[str, Step] = {
 def clear_work_folders(context: ProjectContext, refs: Sequence[str]) -> int:
     """Wipe staging and outbox of the studies that are verified.
 
-    Received files that they were made of are removed from the receiver's folder.
+    Received files that they were made of are removed from the receiver's folder, and versions that
+    they supersede from the zones.
 
     Parameters
     ----------
@@ -213,6 +215,10 @@ def clear_work_folders(context: ProjectContext, refs: Sequence[str]) -> int:
             if ours and context.ledger.studies.state(ref) is StudyState.VERIFIED:
                 remove_received(context, ref)
                 context.folders(ref).wipe()
+                try:
+                    supersede(context, ref)
+                except PacsgridError as error:
+                    log.warning("%s: the version before is removed later: %s", ref, error)
                 cleared += 1
     return cleared
 
@@ -338,7 +344,12 @@ def advance(context: ProjectContext, ref: str, to: StudyState) -> bool:
     restarted = False
     while True:
         state = context.ledger.studies.state(ref)
-        if state in (StudyState.HELD, StudyState.WITHDRAWN, StudyState.NOT_WANTED):
+        if state in (
+            StudyState.HELD,
+            StudyState.WITHDRAWN,
+            StudyState.NOT_WANTED,
+            StudyState.SUPERSEDED,
+        ):
             context.folders(ref).wipe()  # left by a crash right after the study came into it
             return False
         step = next((step for step in STEPS.values() if step.before is state), None)

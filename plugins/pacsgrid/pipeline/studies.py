@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 def study_avus(
-    context: ProjectContext, collection: str, rows: Sequence[InstanceRecord]
+    context: ProjectContext, ref: str, collection: str, rows: Sequence[InstanceRecord]
 ) -> dict[str, list[AVU]]:
     """Return the AVUs of a study's collections; instances have none of their own.
 
@@ -26,6 +26,8 @@ def study_avus(
     ----------
     context
         The study's project.
+    ref
+        The study's reference.
     collection
         The study's collection.
     rows
@@ -42,8 +44,9 @@ def study_avus(
         collection: [
             AVU("pacsgrid.project", context.project.name),
             AVU("pacsgrid.subject", first.subject),
-            AVU("pacsgrid.profile", context.profile.hash),
+            AVU("pacsgrid.profile", context.ledger.studies.profile_hash(ref)),
             AVU("StudyInstanceUID", first.study_uid),
+            *([AVU("pacsgrid.version", str(first.version))] if first.version > 1 else []),
             *(AVU("Modality", modality) for modality in modalities),
         ]
     }
@@ -56,7 +59,7 @@ def study_avus(
 
 
 def add_study_avus(
-    context: ProjectContext, zone: grid.Zone, rows: Sequence[InstanceRecord]
+    context: ProjectContext, ref: str, zone: grid.Zone, rows: Sequence[InstanceRecord]
 ) -> None:
     """Add the AVUs that a study's collections lack in a zone.
 
@@ -64,6 +67,8 @@ def add_study_avus(
     ----------
     context
         The study's project.
+    ref
+        The study's reference.
     zone
         The zone.
     rows
@@ -75,7 +80,7 @@ def add_study_avus(
         The zone refused, or does not answer.
     """
     study = grid.collection_of_study(zone, context.project.name, rows)
-    for collection, avus in study_avus(context, study, rows).items():
+    for collection, avus in study_avus(context, ref, study, rows).items():
         grid.add_avus(zone, collection, avus)
 
 
@@ -108,7 +113,7 @@ def copy_study_to_partner(
     name = context.project.name
     grid.ensure_project(partner, name)
     copied = grid.copy_to_partner(context.home, partner, name, rows)
-    add_study_avus(context, partner, rows)
+    add_study_avus(context, ref, partner, rows)
     put_study_documents(context, ref, partner, rows)
     return copied
 

@@ -48,15 +48,29 @@ def put_study_documents(
     report = context.ledger.reports.get(ref)
     if report is not None:
         grid.put_document(zone, f"{collection}/{REPORT_NAME}", report[0])
+    profile_hash = context.ledger.studies.profile_hash(ref)
     manifest = Manifest.build(
         rows,
         _attributes(context, ref, zone, rows),
         project=context.project.name,
-        profile=context.profile.name,
-        profile_hash=context.profile.hash,
+        profile=_profile_name(context, zone, rows, profile_hash),
+        profile_hash=profile_hash,
         report_sha256=report[1] if report else None,
     )
     grid.put_document(zone, f"{collection}/{MANIFEST}", manifest.dump())
+
+
+def _profile_name(
+    context: ProjectContext, zone: grid.Zone, rows: Sequence[InstanceRecord], profile_hash: str
+) -> str:
+    """Return the name of the profile that a study has, which may no longer be the project's."""
+    if profile_hash == context.profile.hash:
+        return context.profile.name
+    for source in (zone, context.home):
+        manifest = _manifest(context, source, rows)
+        if manifest is not None and manifest.profile_hash == profile_hash:
+            return manifest.profile
+    return ""
 
 
 def _attributes(
@@ -79,12 +93,7 @@ def _attributes(
 def _from_manifest(
     context: ProjectContext, zone: grid.Zone, wanted: Mapping[str, InstanceRecord]
 ) -> dict[str, Json]:
-    study = grid.collection_of_study(zone, context.project.name, list(wanted.values()))
-    try:
-        text = grid.get_document(zone, f"{study}/{MANIFEST}")
-        manifest = Manifest.parse(text) if text else None
-    except PacsgridError:
-        return {}  # damaged or unreachable: it is written again
+    manifest = _manifest(context, zone, list(wanted.values()))
     if manifest is None:
         return {}
     return {
@@ -92,6 +101,18 @@ def _from_manifest(
         for one in manifest.instances
         if one.own and one.sop in wanted and one.sha256 == wanted[one.sop].sha256
     }
+
+
+def _manifest(
+    context: ProjectContext, zone: grid.Zone, rows: Sequence[InstanceRecord]
+) -> Manifest | None:
+    """Return a study's manifest in a zone; None if it is missing, damaged or out of reach."""
+    study = grid.collection_of_study(zone, context.project.name, rows)
+    try:
+        text = grid.get_document(zone, f"{study}/{MANIFEST}")
+        return Manifest.parse(text) if text else None
+    except PacsgridError:
+        return None
 
 
 def _from_objects(context: ProjectContext, lacking: Sequence[InstanceRecord]) -> dict[str, Json]:

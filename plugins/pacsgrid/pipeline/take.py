@@ -15,9 +15,10 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from pacsgrid.errors import RetryableError
+from pacsgrid.errors import RetryableError, WorkFilesMissingError
 from pacsgrid.model import StudyState
 from pacsgrid.pipeline.context import ProjectContext
+from pacsgrid.pipeline.staged_list import staged_files
 from pacsgrid.pipeline.staging_space import StagingSpace, StudySpace
 from pacsgrid.pipeline.steps import Attempt, BatchResult, attempt
 
@@ -33,6 +34,7 @@ _DEPOSITED = (
     StudyState.VERIFIED,
     StudyState.WITHDRAWN,
     StudyState.NOT_WANTED,
+    StudyState.SUPERSEDED,
 )
 # How long a study waits for others to free a full disk, and how often it looks, in seconds.
 _FULL_SECONDS, _POLL_SECONDS = 600.0, 2.0
@@ -132,11 +134,7 @@ def take(
 def _space(context: ProjectContext) -> StagingSpace:
     site = context.site
 
-    def may_remove(ref: str) -> bool:
-        with context.ledger.studies.lock(ref) as ours:
-            return ours
-
-    return StagingSpace(site.staging, site.outbox, site.staging_bytes, may_remove)
+    return StagingSpace(site.staging, site.outbox, site.staging_bytes, context.ledger.studies.lock)
 
 
 def sweep(context: ProjectContext) -> int:
@@ -233,12 +231,12 @@ def _put(shared: _Take, where: queue.Queue[_Study | None], study: _Study | None)
 def _begin_anew_if_elsewhere(context: ProjectContext, ref: str) -> None:
     """Let a study whose retrieved files are on another machine be retrieved here."""
     with context.ledger.studies.lock(ref) as ours:
-        if (
-            ours
-            and context.ledger.studies.state(ref) is StudyState.RETRIEVED
-            and not context.folders(ref).staging.is_dir()
-        ):
-            context.ledger.studies.reopen(ref)
+        if ours and context.ledger.studies.state(ref) is StudyState.RETRIEVED:
+            try:
+                staged_files(context.folders(ref).staging, context.ledger.studies.retrieved(ref))
+            except WorkFilesMissingError as error:
+                log.info("%s: %s; it is retrieved here", ref, error)
+                context.ledger.studies.reopen(ref)
 
 
 def _deposit_all(shared: _Take, anonymised: queue.Queue[_Study | None]) -> None:
