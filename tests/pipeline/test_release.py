@@ -126,7 +126,7 @@ def test_a_cohort_is_released_fetched_and_survives_a_withdrawal(
         made = "/brno/home/demo/releases/all/v1"
         assert main(["ticket", "demo", f"{made}/", "--days", "2"]) == 0
         script = capsys.readouterr().out
-        assert script.count(f"\nfetch {name_of(script)}.") == 4
+        assert script.count(f"\n{name_of(script)}.") == 4
         assert main(["ticket", "demo", made, "--revoke", name_of(script)]) == 0
         assert capsys.readouterr().out == "tickets revoked: 5\n"
         assert main(["ticket", "demo", "/brno/home/demo/data"]) == 0
