@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from pacsgrid.config.base import Section
+from pacsgrid.config.releases import ReleaseSection
 from pacsgrid.config.zones import ZoneSection
 from pacsgrid.errors import ConfigError
 
@@ -83,6 +84,10 @@ class ProjectSection(Section):
     replication: ReplicationPolicy = Field(
         default=ReplicationPolicy(),
         description="Replicas and proofs; by default what the zones say.",
+    )
+    release: ReleaseSection = Field(
+        default=ReleaseSection(),
+        description="Licence, creators and DOIs of the project's releases.",
     )
     nightly: tuple[str, ...] = Field(
         default=(), description="Sources that are asked every night for new studies."
