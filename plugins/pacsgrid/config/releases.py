@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Self
 
 from pydantic import Field, field_validator, model_validator
@@ -75,10 +76,8 @@ class ReleaseSection(Section):
     def _check_page(cls, value: str) -> str:
         if value and not value.startswith(("https://", "http://")):
             raise ValueError("give an address that begins with https://")
-        try:
-            value.format(project="p", name="n", version=1)
-        except (KeyError, IndexError, ValueError, AttributeError):
-            raise ValueError("only {project}, {name} and {version} are filled in") from None
+        if re.search(r"[{}]", re.sub(r"\{(project|name|version)\}", "", value)):
+            raise ValueError("only {project}, {name} and {version} are filled in")
         return value
 
     @model_validator(mode="after")

@@ -41,6 +41,8 @@ _CROISSANT_TYPES = {
     "number": "sc:Float",
     "date": "sc:Date",
 }
+# What Croissant's own tool reads Parquet by; it does not know the registered media type.
+_CROISSANT_ENCODINGS = dict.fromkeys((SERIES_PARQUET, INSTANCES_PARQUET), "application/x-parquet")
 # As the format's specification gives it.
 _CROISSANT_CONTEXT = {
     "@language": "en",
@@ -381,7 +383,7 @@ def croissant(
                 "name": table.name,
                 "contentUrl": table.name,
                 "contentSize": f"{table.size} B",
-                "encodingFormat": _TYPES[table.name],
+                "encodingFormat": _CROISSANT_ENCODINGS.get(table.name, _TYPES[table.name]),
                 "sha256": table.sha256,
             }
             for table in tables
