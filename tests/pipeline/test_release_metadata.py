@@ -114,7 +114,9 @@ def test_ro_crate_describes_every_file(tmp_path: Path, version: ReleaseVersion) 
     assert parts == files - {"ro-crate-metadata.json"} | {"data/SABC/1.2.3/"}
     # What RO-Crate 1.1 demands of the root, "Direct properties of the Root Data Entity".
     assert all(root[key] for key in ("name", "description", "datePublished", "license"))
-    named = [root["license"], root["publisher"], *root["author"]]
+    authors = root["author"] if isinstance(root["author"], list) else [root["author"]]
+    named = [root["license"], root["publisher"], *authors]
+    named += [one["affiliation"] for one in graph if "affiliation" in one]
     assert all(one["@id"] in entities for one in named)
     if version is FULL:
         assert root["license"]["@id"] == "https://spdx.org/licenses/CC-BY-4.0"

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
+from urllib.parse import quote
 
 from pacsgrid.config.releases import Creator, ReleaseSection
 from pacsgrid.pipeline.release_columns import Column
@@ -273,6 +274,8 @@ def ro_crate(one: ReleaseDescription, tables: Sequence[TableFile]) -> dict[str, 
         for path, uid, modalities, size in one.studies
     ]
     creators = [_crate_creator(creator, n) for n, creator in enumerate(one.creators, 1)]
+    authors = [{"@id": creator["@id"]} for creator in creators]
+    affiliations = sorted({creator.affiliation for creator in one.creators} - {""})
     publisher = {"@id": "#publisher", "@type": "Organization", "name": one.publisher}
     licence = {
         "@id": one.licence_address or "#terms",
@@ -290,10 +293,12 @@ def ro_crate(one: ReleaseDescription, tables: Sequence[TableFile]) -> dict[str, 
         "version": str(one.version),
         "license": {"@id": licence["@id"]},
         "publisher": {"@id": publisher["@id"]},
-        "author": [{"@id": creator["@id"]} for creator in creators],
+        "author": authors[0] if len(authors) == 1 else authors,
         "hasPart": [{"@id": part["@id"]} for part in (*files, *studies)],
     }
-    others: list[dict[str, Any]] = []
+    others: list[dict[str, Any]] = [
+        {"@id": _organisation(name), "@type": "Organization", "name": name} for name in affiliations
+    ]
     if one.page:
         root["url"] = one.page
     if one.earlier:
@@ -331,12 +336,18 @@ _TABLES = {SERIES_PARQUET, SERIES_CSV, INSTANCES_PARQUET, DICTIONARY}
 
 
 def _crate_creator(creator: Creator, number: int) -> dict[str, Any]:
-    found = {
+    found: dict[str, Any] = {
         "@id": f"https://orcid.org/{creator.orcid}" if creator.orcid else f"#creator{number}",
         "@type": "Organization" if creator.organisation else "Person",
         "name": creator.name,
     }
-    return {**found, "affiliation": creator.affiliation} if creator.affiliation else found
+    if creator.affiliation:
+        found["affiliation"] = {"@id": _organisation(creator.affiliation)}
+    return found
+
+
+def _organisation(name: str) -> str:
+    return f"#{quote(name)}"
 
 
 def croissant(
