@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import weakref
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -164,6 +167,29 @@ def test_the_same_studies_make_the_same_files(tmp_path: Path, studies: list[Stud
     assert {name: one.sha256 for name, one in first.items()} == {
         name: one.sha256 for name, one in second.items()
     }
+
+
+def test_studies_are_written_as_they_come(tmp_path: Path, studies: list[Study]) -> None:
+    class Known(dict[str, Json]):
+        """Attributes that can be watched."""
+
+    made: list[weakref.ref[Known]] = []
+    most = 0
+
+    def come() -> Iterator[Study]:
+        nonlocal most
+        for number in range(50):
+            rows, known = studies[0]
+            named = Known(known)
+            made.append(weakref.ref(named))
+            yield [replace(row, subject=f"S{number}") for row in rows], named
+            del named
+            most = max(most, sum(one() is not None for one in made))
+
+    (tmp_path / "out").mkdir()
+    files = {one.name: one for one in write_tables(tmp_path / "out", HOME, come())}
+    assert pq.read_metadata(files[INSTANCES_PARQUET].path).num_rows == 150
+    assert most == 1  # the study that was written last
 
 
 def test_an_instance_without_attributes_keeps_its_row(tmp_path: Path, studies: list[Study]) -> None:
