@@ -173,8 +173,8 @@ def _readme(version: ReleaseVersion, described: ReleaseDescription) -> str:
     return f"""    {command}
 
 The line above fetches everything with iCommands into `{version.name}-v{version.version}`, and
-compares every file with this release's checksums. After an interruption, run it again. From Python:
-`pacsgrid fetch {version.collection}`.
+compares every file with this release's checksums. After an interruption, run it again.
+`pacsgrid fetch {version.collection}` does the same.
 
 # {version.title}
 
