@@ -140,7 +140,11 @@ def test_a_cohort_is_released_fetched_and_survives_a_withdrawal(
             assert fetch_release(context.home, second, again).bad == []
             rows = [row for name in TABLES for row in read_table(again / name)]
             assert rows and subject not in {row["subject"] for row in rows}
-            text = b"".join(p.read_bytes() for p in again.iterdir() if p.suffix != ".parquet")
+            text = b"".join(
+                path.read_bytes()
+                for path in again.iterdir()
+                if path.is_file() and path.suffix != ".parquet"
+            )
             assert subject.encode() not in text and b"1 studies were withdrawn" in text
             assert b"# Heads of three" in text  # as the version before
 
@@ -175,11 +179,11 @@ def test_each_version_has_a_doi_that_names_the_version_before(
             "publisher": "Hospital",
             "doi": {"connection": "dois", "prefix": PREFIX},
         }
-        project = stack.site.project("demo")
-        stack.site.projects["demo"] = project.replace(release=terms)
+        site = stack.site
+        site.projects["demo"] = site.project("demo").replace(release=terms)
         for patient in range(2):
             ct(stack.drop / f"{patient}.dcm", f"1.2.{patient}", f"1.2.{patient}.1", fill=patient)
-        with ProjectContext(stack.site, "demo") as context:
+        with ProjectContext(site, "demo") as context:
             go(context)
             everyone = select_cohort(context, [Criterion("Modality", "CT")])
             some = dict([next(iter(everyone.items()))])
