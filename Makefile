@@ -29,6 +29,7 @@ help:
 	@echo "make bench-pixels  share of drawn texts hidden and of frames without text changed (TEXTS=600, half an hour)"
 	@echo "make bench-conversion SERIES=folder  series of MR, CT and PET that dcm2niix converts after de-identification as before"
 	@echo "make bench-grid  deposit, fetch, verification and planning; PACSGRID_TEST_ZONES names a real zone"
+	@echo "make bench-fetch-release  2,000 studies fetched by a release's one command, interrupted twice (STUDIES=n; minutes)"
 	@echo "make bench-dicom  instances a second: receiving, C-GET, WADO-RS, gateway, beside DCMTK, pynetdicom, python-irodsclient; memory"
 	@echo "make bench-scale  2,000 studies of 5 instances from a PACS through Airflow to two zones (PART=flow STUDIES=n); pages, searches and plans at 10,000 to 1,000,000 studies (PART=read STUDIES=n,n,n); an hour"
 	@echo "make waves     20,000 studies through Airflow in waves of 64 batches while tasks and scheduler are killed (STUDIES=n; hours)"
@@ -122,6 +123,10 @@ bench-conversion: $(VENV)/.ready
 
 bench-grid: $(VENV)/.ready
 	$(BIN)/python tests/benchmarks/bench_grid.py
+
+.PHONY: bench-fetch-release
+bench-fetch-release: $(VENV)/.ready
+	PYTHONPATH=$(PYTHONPATH):$(CURDIR)/tests $(BIN)/python tests/benchmarks/bench_fetch_release.py --studies $(or $(STUDIES),2000)
 
 bench-dicom: $(VENV)/.ready system
 	$(BIN)/python tests/benchmarks/bench_dicom.py

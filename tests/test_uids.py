@@ -10,7 +10,7 @@ from pacsgrid import grid
 from pacsgrid.errors import HeldError, ZoneError
 from pacsgrid.ledger import InstanceRecord
 from pacsgrid.pipeline.manifest import Manifest
-from pacsgrid.pipeline.release_documents import path_in_project
+from pacsgrid.pipeline.release_layout import path_in_project
 from pacsgrid.uids import (
     collection,
     has_digits_and_dots,

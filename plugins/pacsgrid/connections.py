@@ -14,7 +14,7 @@ from pacsgrid.errors import ConfigError
 # The setting of a source or zone for each field of an Airflow connection.
 _SOURCE = {"host": "host", "port": "port", "login": "user", "password": "password"}
 _WEB = {"host": "url", "login": "user", "password": "password"}
-_FIELDS = {"dicom": _SOURCE, "dicomweb": _WEB, "irods": _SOURCE}
+_FIELDS = {"dicom": _SOURCE, "dicomweb": _WEB, "irods": _SOURCE, "datacite": _WEB}
 # The settings in the connection's extra, by connection type.
 EXTRAS = {
     "dicom": (
@@ -30,6 +30,7 @@ EXTRAS = {
     ),
     "dicomweb": ("token", "ca_file", "cert_file", "key_file"),
     "irods": ("ca_file",),
+    "datacite": ("ca_file",),
 }
 # The connection type for each kind of source.
 KINDS = {"dimse": "dicom", "dicomweb": "dicomweb"}
@@ -43,7 +44,7 @@ def settings_of(connection: Any, expected: str) -> dict[str, Any]:
     connection
         Airflow's connection object.
     expected
-        The type it must have: ``dicom``, ``dicomweb`` or ``irods``.
+        The type it must have: ``dicom``, ``dicomweb``, ``irods`` or ``datacite``.
 
     Returns
     -------
@@ -78,7 +79,7 @@ def look_up(name: str, expected: str) -> dict[str, Any]:
     name
         The connection's id.
     expected
-        The type it must have: ``dicom``, ``dicomweb`` or ``irods``.
+        The type it must have: ``dicom``, ``dicomweb``, ``irods`` or ``datacite``.
 
     Returns
     -------

@@ -16,8 +16,8 @@ from support.installed import ROOT, Environment
 
 PLUGINS = ROOT / "plugins"
 HEAVY = {
-    "airflow", "cryptography", "cv2", "fastapi", "numpy", "onnxruntime", "psycopg2", "pydicom",
-    "pynetdicom", "requests", "sqlalchemy", "starlette",
+    "airflow", "cryptography", "cv2", "fastapi", "numpy", "onnxruntime", "psycopg2", "pyarrow",
+    "pydicom", "pynetdicom", "requests", "sqlalchemy", "starlette",
 }  # fmt: skip
 # What the bare installation has, and needs only when it works.
 NEEDED = {"irods", "pydantic", "yaml"}

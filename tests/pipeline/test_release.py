@@ -6,23 +6,31 @@ import json
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from irods.models import TicketQuery
 
 from pacsgrid.cli import main
 from pacsgrid.config import SITE_ENV
 from pacsgrid.embedded.stack import Stack
-from pacsgrid.errors import ConfigError
+from pacsgrid.errors import ConfigError, RetryableError
+from pacsgrid.grid import get_document
 from pacsgrid.grid.fetch import fetch_release
 from pacsgrid.grid.release_tickets import issue_release_tickets
 from pacsgrid.grid.search import Criterion
 from pacsgrid.model import StudyQuery, StudyState
 from pacsgrid.pipeline import STEPS, ProjectContext, find_studies, run_step
+from pacsgrid.pipeline.manifest import Manifest
 from pacsgrid.pipeline.release import count_cohort, release_cohort, select_cohort, summarise_cohort
+from pacsgrid.pipeline.release_columns import SERIES_ATTRIBUTES
 from pacsgrid.pipeline.withdraw import erase_pending, withdraw
+from support.datacite_service import PREFIX, DataCiteService
 from support.dicom import ct
 from support.zones_under_test import bare_stack
+
+TABLES = ("series.parquet", "instances.parquet")
 
 
 def go(context: ProjectContext) -> None:
@@ -37,6 +45,11 @@ def vault_files(stack: Stack) -> int:
     files = [p for p in places if p.is_file() and p.stat().st_size > 200]
     files = [p for p in files if p.read_bytes()[128:132] == b"DICM"]
     return len(files)
+
+
+def read_table(path: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+    return rows
 
 
 def name_of(script: str) -> str:
@@ -73,6 +86,20 @@ def test_a_cohort_is_released_fetched_and_survives_a_withdrawal(
             manifest = json.loads((out / "manifest.json").read_text())
             assert all((out / one["path"]).exists() for one in manifest["objects"])
             assert len(manifest["objects"]) == 6
+            series, instances = (read_table(out / name) for name in TABLES)
+            assert [row["instances"] for row in series] == [2, 2, 2]
+            assert {row["path"]: row["sha256"] for row in instances} == {
+                one["path"]: one["sha256"] for one in manifest["objects"]
+            }
+            for row in series:  # the tables have what the study's manifest has
+                study = row["collection"].rsplit("/", 1)[0]
+                known = Manifest.parse(get_document(context.home, f"{study}/manifest.json") or b"")
+                shared = {**known.shared, **known.series[row["SeriesInstanceUID"]]}
+                for column in SERIES_ATTRIBUTES:
+                    assert row[column.name] == column.read(shared)
+                assert row["PatientID"] == row["subject"] and row["Rows"] == 32
+            text = "".join(map(str, series + instances)) + (out / "series.csv").read_text()
+            assert "Nov" not in text and "1.2.3.0" not in text  # as the hospital has them
             crate = json.loads((out / "ro-crate-metadata.json").read_text())
             ids = {entity["@id"] for entity in crate["@graph"]}
             root = next(entity for entity in crate["@graph"] if entity["@id"] == "./")
@@ -111,8 +138,15 @@ def test_a_cohort_is_released_fetched_and_survives_a_withdrawal(
             second = first.replace("v1", "v2")
             again = tmp_path / "again"
             assert fetch_release(context.home, second, again).bad == []
-            text = "".join(p.read_text() for p in again.iterdir() if p.is_file())
-            assert subject not in text and "1 studies were withdrawn" in text
+            rows = [row for name in TABLES for row in read_table(again / name)]
+            assert rows and subject not in {row["subject"] for row in rows}
+            text = b"".join(
+                path.read_bytes()
+                for path in again.iterdir()
+                if path.is_file() and path.suffix != ".parquet"
+            )
+            assert subject.encode() not in text and b"1 studies were withdrawn" in text
+            assert b"# Heads of three" in text  # as the version before
 
             ct(stack.drop / "late.dcm", "1.2.3.77", "1.2.3.77.1.1", patient_id="P0")
             ct(stack.drop / "late1.dcm", "1.2.3.78", "1.2.3.78.1.1", patient_id="P1")
@@ -126,10 +160,65 @@ def test_a_cohort_is_released_fetched_and_survives_a_withdrawal(
         made = "/brno/home/demo/releases/all/v1"
         assert main(["ticket", "demo", f"{made}/", "--days", "2"]) == 0
         script = capsys.readouterr().out
-        assert script.count(f"\nfetch {name_of(script)}.") == 4
+        assert script.count(f"\n{name_of(script)}.") == 4
         assert main(["ticket", "demo", made, "--revoke", name_of(script)]) == 0
         assert capsys.readouterr().out == "tickets revoked: 5\n"
         assert main(["ticket", "demo", "/brno/home/demo/data"]) == 0
         assert main(["ticket", "demo", made, "--revoke", capsys.readouterr().out.strip()]) == 0
         assert capsys.readouterr().out == "tickets revoked: 1\n"
         assert main(["withdraw", "demo", "nobody"]) == 2
+
+
+def test_each_version_has_a_doi_that_names_the_version_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with bare_stack(tmp_path / "stack") as stack, DataCiteService() as service:
+        monkeypatch.setenv("AIRFLOW_CONN_DOIS", service.connection())
+        terms = {
+            "licence": "CC-BY-4.0",
+            "publisher": "Hospital",
+            "doi": {"connection": "dois", "prefix": PREFIX},
+        }
+        site = stack.site
+        site.projects["demo"] = site.project("demo").replace(release=terms)
+        for patient in range(2):
+            ct(stack.drop / f"{patient}.dcm", f"1.2.{patient}", f"1.2.{patient}.1", fill=patient)
+        with ProjectContext(site, "demo") as context:
+            go(context)
+            everyone = select_cohort(context, [Criterion("Modality", "CT")])
+            some = dict([next(iter(everyone.items()))])
+
+            def document(release: str, name: str) -> Any:
+                return json.loads(get_document(context.home, f"{release}/{name}") or b"")
+
+            service.out_of_order = 503
+            with pytest.raises(RetryableError, match="answers 503"):
+                release_cohort(context, "heads", some)
+            service.out_of_order = 0
+            first = release_cohort(context, "heads", some)
+            dois = [f"{PREFIX}/brno.demo.heads.v{version}" for version in (1, 2)]
+            assert document(first, "datacite.json")["doi"] == dois[0]
+            asked = len(service.asked)
+            assert release_cohort(context, "heads", some) == first
+            assert len(service.asked) == asked  # it has one already
+            second = release_cohort(context, "heads", everyone)
+            assert document(second, "datacite.json")["doi"] == dois[1]
+            assert list(service.dois) == dois
+            for doi, other, relation in (
+                (dois[0], dois[1], "IsPreviousVersionOf"),
+                (dois[1], dois[0], "IsNewVersionOf"),
+            ):
+                (related,) = service.dois[doi]["relatedIdentifiers"]
+                assert (related["relatedIdentifier"], related["relationType"]) == (other, relation)
+
+            # A withdrawal does not wait for the service.
+            service.out_of_order = 503
+            assert withdraw(context, next(iter(some.values()))[0].subject) == []
+            (left,) = context.ledger.releases.versions("demo")[2:]
+            assert (left.version, left.doi, left.retired_at) == (3, "", None)
+            third = second.replace("v2", "v3")
+            assert "doi" not in document(third, "datacite.json")
+            service.out_of_order = 0
+            rest = {ref: rows for ref, rows in everyone.items() if ref not in some}
+            assert release_cohort(context, "heads", rest) == third
+            assert document(third, "datacite.json")["doi"] == dois[1].replace("v2", "v3")

@@ -69,11 +69,22 @@ def get_provider_info() -> dict[str, Any]:
         "name": _NAME,
         "description": "Medical images from PACS into a federated iRODS grid.",
         "integrations": [{"integration-name": _NAME, "tags": ["protocol"]}],
-        "hooks": [_module("hooks", "dicom", "dicomweb", "irods")],
+        "hooks": [_module("hooks", "datacite", "dicom", "dicomweb", "irods")],
         "operators": [_module("operators", "logs", "project", "source", "waves")],
         "sensors": [_module("sensors", "held", "night", "studies", "zone")],
         "triggers": [_module("triggers", "held", "night", "studies", "zone")],
         "connection-types": [
+            {
+                "connection-type": "datacite",
+                "hook-class-name": "pacsgrid.airflow.hooks.datacite.DataCiteHook",
+                "hook-name": "DataCite",
+                "conn-fields": {"ca_file": _TLS["ca_file"]},
+                "ui-field-behaviour": {
+                    "hidden-fields": ["schema", "port", "extra"],
+                    "relabeling": {"host": "Service root", "login": "Repository account"},
+                    "placeholders": {"host": "https://api.datacite.org"},
+                },
+            },
             {
                 "connection-type": "dicom",
                 "hook-class-name": "pacsgrid.airflow.hooks.dicom.DicomHook",

@@ -12,6 +12,7 @@ from pydantic import Field
 from pacsgrid.config.base import Section
 from pacsgrid.config.registers import ConsentSection, SubjectSection
 from pacsgrid.config.series import ContentChecks, SeriesSelection
+from pacsgrid.config.releases import ReleaseSection
 from pacsgrid.config.zones import ZoneSection
 from pacsgrid.errors import ConfigError
 
@@ -85,6 +86,10 @@ class ProjectSection(Section):
     replication: ReplicationPolicy = Field(
         default=ReplicationPolicy(),
         description="Replicas and proofs; by default what the zones say.",
+    )
+    release: ReleaseSection = Field(
+        default=ReleaseSection(),
+        description="Licence, creators and DOIs of the project's releases.",
     )
     nightly: tuple[str, ...] = Field(
         default=(), description="Sources that are asked every night for new studies."

@@ -3,7 +3,7 @@
 from pacsgrid.grid.avus import add_avus, set_avu
 from pacsgrid.grid.deposit import DepositReport, deposit
 from pacsgrid.grid.document_repair import repair_documents
-from pacsgrid.grid.documents import get_document, get_head, put_document
+from pacsgrid.grid.documents import get_document, get_head, put_document, put_document_file
 from pacsgrid.grid.layout import (
     collection_of_study,
     ensure_collection,
@@ -33,6 +33,7 @@ __all__ = [
     "get_head",
     "object_path",
     "put_document",
+    "put_document_file",
     "remove_collection",
     "remove_object",
     "remove_version",

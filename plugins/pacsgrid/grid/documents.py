@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
+from pacsgrid.disk import sha256_of
 from pacsgrid.errors import ZoneError
 from pacsgrid.grid.fetch import stored_below
-from pacsgrid.grid.irods_requests import get_buffer, put_buffer
+from pacsgrid.grid.irods_requests import SINGLE_BUFFER, get_buffer, put_buffer
 from pacsgrid.grid.layout import PARTIAL
+from pacsgrid.grid.put import put_large
 from pacsgrid.grid.remove import remove_object
 from pacsgrid.grid.zone import Zone, bytes_checksum, translated_errors
 
@@ -39,6 +42,39 @@ def put_document(zone: Zone, path: str, data: bytes) -> None:
         remove_object(zone, path + PARTIAL)
         put_buffer(zone, path + PARTIAL, data, bytes_checksum(data))
         objects.move(path + PARTIAL, path)
+
+
+def put_document_file(zone: Zone, path: str, source: Path) -> None:
+    """Put a document of any size from a file; replace the existing one if its content differs.
+
+    Parameters
+    ----------
+    zone
+        The zone.
+    path
+        The data object.
+    source
+        The file.
+
+    Raises
+    ------
+    ZoneError, ZoneUnavailableError
+        The zone refused, or does not answer.
+    """
+    size = source.stat().st_size
+    if size <= SINGLE_BUFFER:
+        put_document(zone, path, source.read_bytes())
+        return
+    sha256 = sha256_of(source)
+    known = next(stored_below(zone, path), None)
+    if known is not None and known.sha256 == sha256:
+        return
+    with translated_errors(zone.settings.name):
+        if known is not None:
+            remove_object(zone, path)
+        remove_object(zone, path + PARTIAL)
+        put_large(zone, path + PARTIAL, source, sha256)
+        zone.session.data_objects.move(path + PARTIAL, path)
 
 
 def get_document(zone: Zone, path: str) -> bytes | None:

@@ -77,7 +77,7 @@ def put_object(zone: Zone, path: str, one: _I_contra, opener: Opener[_I_contra])
     if one.size <= SINGLE_BUFFER:
         _put_small(zone, path, one, opener)
     else:
-        _put_large(zone, path, one, opener)
+        put_large(zone, path, opener(one), one.sha256)
 
 
 def _put_small(zone: Zone, path: str, one: _I_contra, opener: Opener[_I_contra]) -> None:
@@ -88,8 +88,27 @@ def _put_small(zone: Zone, path: str, one: _I_contra, opener: Opener[_I_contra])
         raise _mismatch(zone, path, hashlib.sha256(data).hexdigest() == one.sha256) from None
 
 
-def _put_large(zone: Zone, path: str, one: _I_contra, opener: Opener[_I_contra]) -> None:
-    source = opener(one)
+def put_large(zone: Zone, path: str, source: Path | BinaryIO, sha256: str) -> None:
+    """Put a new object that is too large for one message; otherwise as `put_object`.
+
+    Parameters
+    ----------
+    zone
+        The zone that receives it.
+    path
+        The data object; it must not exist.
+    source
+        A file that holds its bytes, or an open stream of them.
+    sha256
+        SHA-256 of the bytes, in hex.
+
+    Raises
+    ------
+    ZoneError
+        The bytes that were read are not those that the checksum was taken of.
+    ZoneUnavailableError
+        The object arrived damaged.
+    """
     options = {kw.REG_CHKSUM_KW: "", kw.DEST_RESC_NAME_KW: zone.settings.resource}
     objects = zone.session.data_objects
     if isinstance(source, Path):
@@ -102,9 +121,9 @@ def _put_large(zone: Zone, path: str, one: _I_contra, opener: Opener[_I_contra])
         checksum = objects.chksum(path)
     except CAT_NO_CHECKSUM_FOR_REPLICA:
         checksum = ""
-    if checksum != irods_checksum(one.sha256):
+    if checksum != irods_checksum(sha256):
         # A stream checks its own bytes at its end.
-        unchanged = not isinstance(source, Path) or sha256_of(source) == one.sha256
+        unchanged = not isinstance(source, Path) or sha256_of(source) == sha256
         raise _mismatch(zone, path, unchanged)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from irods.models import Collection, DataObject, TicketQuery
 
 from pacsgrid.grid.documents import get_document
 from pacsgrid.grid.fetch import not_a_release
+from pacsgrid.grid.release_script import release_script
 from pacsgrid.grid.sharing import issue_ticket, new_ticket, revoke_ticket
 from pacsgrid.grid.zone import Zone
 
@@ -104,36 +104,15 @@ def _listed_studies(zone: Zone, release: str) -> list[str]:
 def fetch_script(tickets: ReleaseTickets) -> str:
     """Return a shell script that fetches the release with iCommands and its tickets.
 
-    Run again after an interruption, the script continues with the study it was at.
+    Run again after an interruption, the script continues where it was.
     """
-    project, _, version = tickets.release.partition("/releases/")
-    target = version.replace("/", "-")
-    lines = [
-        f"fetch {ticket} {shlex.quote(f'{project}/{study}')} {shlex.quote(study)}"
-        for study, ticket in tickets.studies.items()
-    ]
-    return f"""#!/bin/sh
-# Fetches {tickets.release} with iCommands into {target}. Any account will do, "anonymous" too.
-# Whoever has this file can read the release until {_utc_text(tickets.until)}: keep it private.
-# After an interruption, run it again. Revoke its tickets by the name {tickets.name}.
-set -eu
-
-fetch() {{  # TICKET COLLECTION DIRECTORY
-    [ -e "$3/.fetched" ] && return
-    mkdir -p "${{3%/*}}"
-    iget -r -K -f -t "$1" "$2" "${{3%/*}}"
-    : > "$3/.fetched"
-}}
-
-mkdir -p {shlex.quote(target)}
-cd {shlex.quote(target)}
-for document in README.md SHA256SUMS manifest.json ro-crate-metadata.json; do
-    iget -K -f -t {tickets.name} {shlex.quote(tickets.release)}/"$document" .
-done
-{chr(10).join(lines)}
-sha256sum --quiet -c SHA256SUMS
-echo "complete: every file has the checksum of the release"
-"""
+    about = (
+        f"Fetches {tickets.release} with iCommands. Any account will do, "
+        '"anonymous" too.\n'
+        f"Whoever has this file can read the release until {_utc_text(tickets.until)}: keep it "
+        f"private. Revoke its tickets by the name {tickets.name}."
+    )
+    return release_script(tickets.release, about, tickets.name, tickets.studies)
 
 
 def _utc_text(until: datetime) -> str:

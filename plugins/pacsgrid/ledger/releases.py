@@ -14,13 +14,18 @@ from pacsgrid.ledger.database import Store
 
 @dataclass(frozen=True)
 class ReleaseRecord:
-    """A version of a release; ``retired_at`` is set when a withdrawal replaced it."""
+    """A version of a release.
+
+    ``retired_at`` is set when a withdrawal replaced it; ``doi`` is empty where none was reserved.
+    """
 
     name: str
     version: int
     manifest_sha256: str
     made_at: datetime
     retired_at: datetime | None
+    title: str = ""
+    doi: str = ""
 
 
 class Releases(Store):
@@ -37,7 +42,8 @@ class Releases(Store):
             Of one release; None for all.
         """
         rows = self._database.all(
-            "SELECT name, version, manifest_sha256, made_at, retired_at FROM pacsgrid.release"
+            "SELECT name, version, manifest_sha256, made_at, retired_at, title, doi"
+            " FROM pacsgrid.release"
             " WHERE project = %s AND name = coalesce(%s, name) ORDER BY name, version",
             (project, name),
         )
@@ -88,6 +94,36 @@ class Releases(Store):
                 " ON CONFLICT DO NOTHING",
                 [(project, name, version, ref) for ref in refs],
             )
+
+    def describe(
+        self, project: str, name: str, version: int, title: str = "", doi: str = ""
+    ) -> ReleaseRecord:
+        """Enter a version's title and DOI, and return the version.
+
+        Parameters
+        ----------
+        project
+            The project's name.
+        name
+            The release's name.
+        version
+            Counted from 1.
+        title, doi
+            What is empty stays as it was.
+
+        Returns
+        -------
+        ReleaseRecord
+            The version as it is now.
+        """
+        rows = self._database.all(
+            "UPDATE pacsgrid.release SET title = coalesce(nullif(%s, ''), title),"
+            " doi = coalesce(nullif(%s, ''), doi)"
+            " WHERE project = %s AND name = %s AND version = %s"
+            " RETURNING name, version, manifest_sha256, made_at, retired_at, title, doi",
+            (title, doi, project, name, version),
+        )
+        return ReleaseRecord(*rows[0])
 
     def study_refs(self, project: str, name: str, version: int) -> list[str]:
         """Return the references of the studies that a version lists.

@@ -22,7 +22,7 @@ from pacsgrid.model import StudyState
 from pacsgrid.pacs.query_check import QUERY_KEYS
 from pacsgrid.pipeline.context import ProjectContext
 from pacsgrid.pipeline.release import release_collection
-from pacsgrid.pipeline.release_documents import MANIFEST
+from pacsgrid.pipeline.release_layout import MANIFEST
 from pacsgrid.pipeline.report import project_report
 
 # Characters of the shortest identifier looked for; shorter ones occur by chance in other values.

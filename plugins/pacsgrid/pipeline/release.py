@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from pacsgrid import grid
-from pacsgrid.errors import ConfigError
+from pacsgrid.errors import ConfigError, PacsgridError
 from pacsgrid.grid.layout import parse_study_name, version_suffix
 from pacsgrid.grid.release_tickets import revoke_tickets_below
 from pacsgrid.grid.search import Criterion, search
 from pacsgrid.ledger import InstanceRecord
+from pacsgrid.ledger.releases import ReleaseRecord
+from pacsgrid.pipeline.attributes import Json
 from pacsgrid.pipeline.context import ProjectContext
 from pacsgrid.pipeline.release_documents import ReleaseVersion, release_documents
+from pacsgrid.pipeline.release_doi import reserve_doi
+from pacsgrid.pipeline.release_metadata import EarlierVersion
+from pacsgrid.pipeline.study_documents import instance_attributes
 
+log = logging.getLogger(__name__)
+# Studies whose attributes are held in memory while the tables are written.
+_AT_ONCE = 32
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 Members = Mapping[str, list[InstanceRecord]]
@@ -182,7 +194,8 @@ def release_cohort(
     members
         The instances of each study, by its reference.
     title
-        What readers call it; by default the names of project and release.
+        What readers call it; by default what the version before is called, or the names of
+        project and release.
     withdrawn
         How many studies of the version before were withdrawn since.
 
@@ -194,7 +207,9 @@ def release_cohort(
     Raises
     ------
     ConfigError
-        The name is not allowed, or the cohort is empty.
+        The name is not allowed, the cohort is empty, or the service that reserves DOIs refuses.
+    RetryableError
+        The service that reserves DOIs does not answer.
     ZoneError, ZoneUnavailableError
         The home zone refused, or does not answer.
     """
@@ -210,21 +225,80 @@ def release_cohort(
         number = last.version
     else:
         number = last.version + 1 if last else 1
+    before = [one for one in versions if one.version < number]
+    known = last if last and last.version == number else None
     version = ReleaseVersion(
         zone=context.home.settings.name,
         project=project,
         name=name,
         version=number,
-        title=title or f"{project}: {name}",
+        title=title or _title(known, *reversed(before)) or f"{project}: {name}",
         rows=rows,
         withdrawn=withdrawn,
+        terms=context.project.release,
+        doi=known.doi if known else "",
+        earlier=EarlierVersion(before[-1].version, before[-1].doi) if before else None,
     )
-    documents = release_documents(version)
+    if not version.doi:
+        version = replace(version, doi=_reserved(context, version))
     context.ledger.releases.add(project, name, number, digest, sorted(members))
-    grid.ensure_collection(context.home, version.collection)
-    for file, text in documents.items():
-        grid.put_document(context.home, f"{version.collection}/{file}", text)
+    record = context.ledger.releases.describe(project, name, number, version.title, version.doi)
+    version = replace(version, released=record.made_at.date())
+    _put_version(context, version, members)
     return version.collection
+
+
+def _title(*versions: ReleaseRecord | None) -> str:
+    return next((one.title for one in versions if one and one.title), "")
+
+
+def _reserved(context: ProjectContext, version: ReleaseVersion) -> str:
+    """Reserve the version's DOI; a version without withdrawn patients does not wait for it."""
+    try:
+        return reserve_doi(context, version)
+    except PacsgridError as error:
+        if not version.withdrawn:
+            raise
+        log.warning(
+            "release %s, version %s, has no DOI; release the same cohort again to reserve it: %s",
+            version.name,
+            version.version,
+            error,
+        )
+        return ""
+
+
+def _put_version(context: ProjectContext, version: ReleaseVersion, members: Members) -> None:
+    """Put the tables and documents of a version; what is equal is not put again."""
+    from pacsgrid.pipeline.release_tables import write_tables
+
+    home = context.home
+    grid.ensure_collection(home, version.collection)
+    with TemporaryDirectory(prefix="pacsgrid-release-") as folder:
+        tables = write_tables(Path(folder), version.home, _attributes(context, members))
+        for table in tables:
+            grid.put_document_file(home, f"{version.collection}/{table.name}", table.path)
+        for file, text in release_documents(version, tables).items():
+            grid.put_document(home, f"{version.collection}/{file}", text)
+
+
+def _attributes(
+    context: ProjectContext, members: Members
+) -> Iterator[tuple[Sequence[InstanceRecord], Mapping[str, Json]]]:
+    """Yield the instances of each study with the attributes in its manifest."""
+
+    def read(ref: str) -> tuple[Sequence[InstanceRecord], Mapping[str, Json]]:
+        rows = members[ref]
+        return rows, instance_attributes(context, ref, context.home, rows)
+
+    for refs in _batches(members, _AT_ONCE):
+        yield from context.home.run_parallel(read, refs, grid.CONNECTIONS)
+
+
+def _batches(items: Iterable[str], size: int) -> Iterator[list[str]]:
+    left = iter(items)
+    while batch := list(islice(left, size)):
+        yield batch
 
 
 def release_collection(zone: grid.Zone, project: str, name: str, version: int) -> str:

@@ -1,18 +1,40 @@
-"""The documents of a release: manifest, checksums, RO-Crate metadata (version 1.1), read-me."""
+"""The documents of a release: manifest, checksums, metadata for machines, script and read-me."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 
-from pacsgrid.grid.layout import version_suffix
+from pacsgrid.config.releases import ReleaseSection
+from pacsgrid.grid.release_script import NAME as SCRIPT
+from pacsgrid.grid.release_script import release_script
 from pacsgrid.ledger import InstanceRecord
-from pacsgrid.uids import collection, named
+from pacsgrid.pipeline.release_columns import INSTANCE_COLUMNS, SERIES_COLUMNS
+from pacsgrid.pipeline.release_layout import (
+    CROISSANT,
+    DATACITE,
+    INSTANCES_PARQUET,
+    MANIFEST,
+    README,
+    RO_CRATE,
+    SERIES_PARQUET,
+    SUMS,
+    TableFile,
+    path_in_project,
+    study_in_project,
+)
+from pacsgrid.pipeline.release_metadata import (
+    EarlierVersion,
+    ReleaseDescription,
+    croissant,
+    datacite,
+    ro_crate,
+)
 
 Documents = dict[str, bytes]
-MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -31,6 +53,14 @@ class ReleaseVersion:
         The instances that it lists.
     withdrawn
         How many studies of the version before were withdrawn since.
+    released
+        When the version was made.
+    terms
+        Licence, creators and publisher, from the project's settings.
+    doi
+        The version's DOI; empty for none.
+    earlier
+        The version before; None for the first.
     """
 
     zone: str
@@ -40,6 +70,10 @@ class ReleaseVersion:
     title: str
     rows: Sequence[InstanceRecord]
     withdrawn: int = 0
+    released: date = field(default_factory=date.today)
+    terms: ReleaseSection = field(default_factory=ReleaseSection)
+    doi: str = ""
+    earlier: EarlierVersion | None = None
 
     @property
     def home(self) -> str:
@@ -52,18 +86,40 @@ class ReleaseVersion:
         return f"{self.home}/releases/{self.name}/v{self.version}"
 
 
-def path_in_project(row: InstanceRecord) -> str:
-    """Return an instance's path below its project's collection, and below a fetched release."""
-    return collection(_study_in_project(row), row.series_uid, row.sop_uid, suffix=".dcm")
+def describe(version: ReleaseVersion) -> ReleaseDescription:
+    """Return what the metadata say of a version."""
+    studies: dict[str, tuple[str, set[str], int]] = {}
+    for row in version.rows:
+        path = study_in_project(row)
+        uid, kinds, size = studies.get(path, (row.study_uid, set(), 0))
+        kinds |= {row.modality} if row.modality else set()
+        studies[path] = (uid, kinds, size + row.size)
+    return ReleaseDescription(
+        project=version.project,
+        name=version.name,
+        version=version.version,
+        title=version.title,
+        released=version.released,
+        terms=version.terms,
+        doi=version.doi,
+        earlier=version.earlier,
+        subjects=len({row.subject for row in version.rows}),
+        instances=len(version.rows),
+        bytes=sum(row.size for row in version.rows),
+        studies=[(path, uid, sorted(kinds), size) for path, (uid, kinds, size) in studies.items()],
+    )
 
 
-def _study_in_project(row: InstanceRecord) -> str:
-    suffix = version_suffix(row.version)
-    return collection(f"data/{named(row.subject)}", row.study_uid, suffix=suffix)
+def release_documents(version: ReleaseVersion, tables: Sequence[TableFile] = ()) -> Documents:
+    """Return the documents of a version, by file name.
 
-
-def release_documents(version: ReleaseVersion) -> Documents:
-    """Return the documents of a version, by file name."""
+    Parameters
+    ----------
+    version
+        The version.
+    tables
+        Its tables, which the metadata describe.
+    """
     objects = [
         {"path": path_in_project(row), "sha256": row.sha256, "size": row.size}
         for row in version.rows
@@ -77,82 +133,69 @@ def release_documents(version: ReleaseVersion) -> Documents:
         "objects": objects,
     }
     sums = "".join(f"{one['sha256']}  {one['path']}\n" for one in objects)
+    described = describe(version)
+    columns = {SERIES_PARQUET: SERIES_COLUMNS, INSTANCES_PARQUET: INSTANCE_COLUMNS}
     return {
-        MANIFEST: json.dumps(manifest, indent=1).encode(),
-        "SHA256SUMS": sums.encode(),
-        "ro-crate-metadata.json": json.dumps(_crate(version), indent=1).encode(),
-        "README.md": _readme(version).encode(),
+        MANIFEST: _json(manifest),
+        SUMS: sums.encode(),
+        RO_CRATE: _json(ro_crate(described, tables)),
+        CROISSANT: _json(croissant(described, tables, columns)),
+        DATACITE: _json(datacite(described)),
+        SCRIPT: release_script(version.collection).encode(),
+        README: _readme(version, described).encode(),
     }
 
 
-def _crate(version: ReleaseVersion) -> dict[str, Any]:
-    """Return the metadata: the root data set has the studies and the manifest as parts."""
-    studies: dict[str, list[InstanceRecord]] = {}
-    for row in version.rows:
-        studies.setdefault(f"{_study_in_project(row)}/", []).append(row)
-    parts: list[dict[str, Any]] = [
-        {
-            "@id": path,
-            "@type": "Dataset",
-            "name": f"DICOM study {inside[0].study_uid}",
-            "identifier": inside[0].study_uid,
-            "keywords": sorted({row.modality for row in inside if row.modality}),
-            "size": sum(row.size for row in inside),
-        }
-        for path, inside in studies.items()
-    ]
-    files: list[dict[str, Any]] = [
-        {"@id": MANIFEST, "@type": "File", "encodingFormat": "application/json"},
-        {"@id": "SHA256SUMS", "@type": "File", "encodingFormat": "text/plain"},
-    ]
-    return {
-        "@context": "https://w3id.org/ro/crate/1.1/context",
-        "@graph": [
-            {
-                "@id": "ro-crate-metadata.json",
-                "@type": "CreativeWork",
-                "conformsTo": {"@id": "https://w3id.org/ro/crate/1.1"},
-                "about": {"@id": "./"},
-            },
-            {
-                "@id": "./",
-                "@type": "Dataset",
-                "name": version.title,
-                "identifier": version.name,
-                "version": str(version.version),
-                "hasPart": [{"@id": one["@id"]} for one in (*files, *parts)],
-            },
-            *files,
-            *parts,
-        ],
-    }
+def _json(value: Any) -> bytes:
+    return json.dumps(value, indent=1, ensure_ascii=False).encode()
 
 
-def _readme(version: ReleaseVersion) -> str:
-    rows, home = version.rows, version.home
-    studies = sorted({_study_in_project(row) for row in rows})
+def _readme(version: ReleaseVersion, described: ReleaseDescription) -> str:
+    command = f"iget -f {version.collection}/{SCRIPT} && sh {SCRIPT}"
     withdrawn = (
         f"\nSince the version before, {version.withdrawn} studies were withdrawn; they are not "
         "listed.\n"
         if version.withdrawn
         else ""
     )
-    commands = "\n".join(f"mkdir -p {s} && iget -rK {home}/{s}/ {s}/.." for s in studies)
-    return f"""# {version.title}
+    terms = described.terms
+    licence = terms.licence or "none; ask the publisher"
+    lines = [
+        f"- Licence: {licence}",
+        *([f"- Terms: {terms.terms}"] if terms.terms else []),
+        *([f"- DOI: https://doi.org/{version.doi}"] if version.doi else []),
+        *(
+            [f"- Version before: v{version.earlier.version} {version.earlier.doi}".rstrip()]
+            if version.earlier
+            else []
+        ),
+    ]
+    return f"""    {command}
 
-Release {version.name}, version {version.version}: {len({r.subject for r in rows})} subjects, \
-{len(studies)} studies, {len(rows)} instances, {sum(r.size for r in rows):,} bytes.
+The line above fetches everything with iCommands into `{version.name}-v{version.version}`, and
+compares every file with this release's checksums. After an interruption, run it again.
+`pacsgrid fetch {version.collection}` does the same.
+
+# {version.title}
+
+Release {version.name}, version {version.version}: {described.subjects} subjects, \
+{len(described.studies)} studies, {described.instances} instances, {described.bytes:,} bytes.
 {withdrawn}
-Fetch everything, and compare every object with this release's manifest; after an interruption, run
-it again:
+{chr(10).join(lines)}
 
-    pacsgrid fetch {version.collection} {version.name}-v{version.version}
+| file | holds |
+|---|---|
+| `series.parquet`, `series.csv` | a row for each series, with its attributes and its path |
+| `instances.parquet` | a row for each instance |
+| `data-dictionary.csv` | what each column means |
+| `{MANIFEST}`, `{SUMS}` | every file with its SHA-256 |
+| `{RO_CRATE}`, `{CROISSANT}`, `{DATACITE}` | this description for machines |
 
-With iCommands:
+```python
+import pandas
 
-```sh
-{commands}
+series = pandas.read_parquet("series.parquet")
+thin = series[(series.Modality == "CT") & (series.SliceThickness <= 1.5)]
+print(thin.path)
 ```
-
-Then run `sha256sum -c SHA256SUMS` in that directory to see that every file is as released.
 """

@@ -51,7 +51,7 @@ def put_study_documents(
     profile_hash = context.ledger.studies.profile_hash(ref)
     manifest = Manifest.build(
         rows,
-        _attributes(context, ref, zone, rows),
+        instance_attributes(context, ref, zone, rows),
         project=context.project.name,
         profile=_profile_name(context, zone, rows, profile_hash),
         profile_hash=profile_hash,
@@ -73,10 +73,27 @@ def _profile_name(
     return ""
 
 
-def _attributes(
+def instance_attributes(
     context: ProjectContext, ref: str, zone: grid.Zone, rows: Sequence[InstanceRecord]
 ) -> dict[str, Json]:
-    """Return each instance's attributes: from a manifest, the outbox or the object itself."""
+    """Return each instance's attributes: from a manifest, the outbox or the object itself.
+
+    Parameters
+    ----------
+    context
+        The study's project.
+    ref
+        The study's reference.
+    zone
+        The zone whose manifest is read first.
+    rows
+        The instances of the study.
+
+    Returns
+    -------
+    dict of str to Json
+        The attributes by SOP instance UID. An instance that cannot be read is left out.
+    """
     wanted = {row.sop_uid: row for row in rows}
     known: dict[str, Json] = {}
     for source in (zone, context.home):
