@@ -28,7 +28,19 @@ PROJECT_DAGS = {
         }
     ),
     "review_held": frozenset({"project", "limit", "only", "wait_hours"}),
-    "release_cohort": frozenset({"project", "name", "title", "criteria", "members"}),
+    "release_cohort": frozenset(
+        {
+            "project",
+            "name",
+            "title",
+            "criteria",
+            "saved",
+            "members",
+            "excluded",
+            "matching_series",
+            "small_cells",
+        }
+    ),
     "withdraw_patient": frozenset({"project", "subject"}),
 }
 # DAGs for the whole site.

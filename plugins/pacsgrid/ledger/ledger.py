@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pacsgrid.ledger.audit import AuditTrail
+from pacsgrid.ledger.cohort_index import CohortIndex
 from pacsgrid.ledger.consistency import Consistency
 from pacsgrid.ledger.counters import Counters
 from pacsgrid.ledger.database import Database
@@ -16,6 +17,7 @@ from pacsgrid.ledger.received_files import ReceivedFiles
 from pacsgrid.ledger.releases import Releases
 from pacsgrid.ledger.replication import ReplicationTasks
 from pacsgrid.ledger.samples import Samples
+from pacsgrid.ledger.saved_cohorts import SavedCohorts
 from pacsgrid.ledger.selections import Selections
 from pacsgrid.ledger.studies import Studies
 from pacsgrid.ledger.sync_cursor import SyncCursor
@@ -53,6 +55,8 @@ class Ledger:
         self.tasks = ReplicationTasks(self.database)
         self.absences = ZoneAbsences(self.database)
         self.releases = Releases(self.database)
+        self.cohorts = CohortIndex(self.database)
+        self.saved_cohorts = SavedCohorts(self.database)
         self.withdrawals = Withdrawals(self.database)
         self.patients = Patients(self.database)
         self.selections = Selections(self.database)

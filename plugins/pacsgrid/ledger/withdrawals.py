@@ -134,7 +134,14 @@ class Withdrawals(Store):
             if cursor.fetchone() is not None:
                 return
             refs = _refs(cursor, project, subject)
-            for table in ("proof", "bad_replica", "release_study", "deid_report", "received"):
+            for table in (
+                "proof",
+                "bad_replica",
+                "release_study",
+                "release_left_out",
+                "deid_report",
+                "received",
+            ):
                 cursor.execute(f"DELETE FROM pacsgrid.{table} WHERE ref = ANY(%s)", (refs,))
             cursor.execute("DELETE FROM pacsgrid.instance WHERE ref = ANY(%s)", (refs,))
 

@@ -15,11 +15,12 @@ from pacsgrid import grid
 from pacsgrid.errors import PacsgridError, RetryableError
 from pacsgrid.ledger import DEPOSITED, InstanceRecord, ReplicationTask
 from pacsgrid.model import AVU, StudyState
+from pacsgrid.pipeline.cohort_upkeep import index_pending
 from pacsgrid.pipeline.context import ProjectContext
 from pacsgrid.pipeline.ensure_replicas import ensure_replicas
 from pacsgrid.pipeline.release import release_collection
 from pacsgrid.pipeline.steps import advance, clear_work_folders
-from pacsgrid.pipeline.studies import is_reachable
+from pacsgrid.pipeline.studies import add_study_avus, is_reachable
 from pacsgrid.pipeline.study_documents import put_study_documents
 from pacsgrid.pipeline.withdraw import erase_pending
 
@@ -47,6 +48,8 @@ class MaintenanceReport:
         Objects that were copied to partners.
     postponed
         Duties in zones that do not answer.
+    indexed
+        Studies that were entered into the cohort index.
     lost
         Instances without a good replica anywhere, as (study reference, SOP UID).
     failures
@@ -59,6 +62,7 @@ class MaintenanceReport:
     restored: int = 0
     copied: int = 0
     postponed: int = 0
+    indexed: int = 0
     lost: set[tuple[str, str]] = field(default_factory=set)
     failures: list[str] = field(default_factory=list)
 
@@ -113,6 +117,10 @@ def maintain(
                 log.warning("%s: %s", task.ref, error)
                 report.failures.append(f"{task.ref}: {error}")
     report.studies = len(seen)
+    try:
+        report.indexed = index_pending(context)
+    except PacsgridError as error:
+        report.failures.append(f"cohort index: {error}")
     if is_reachable(context, context.home, now):
         try:
             _repair_releases(context, report, now)
@@ -195,7 +203,8 @@ def _maintain_documents(
     report.repaired += repair.repaired
     for path in repair.lost:
         grid.remove_object(zone, path)
-    put_study_documents(context, ref, zone, rows)
+    manifest = put_study_documents(context, ref, zone, rows)
+    add_study_avus(context, zone, rows, manifest)
 
 
 def _repair_releases(context: ProjectContext, report: MaintenanceReport, now: datetime) -> None:

@@ -14,6 +14,8 @@ from pacsgrid.pipeline.attributes import Json, merge_levels, split_by_level
 from pacsgrid.uids import is_uid
 
 MANIFEST = "manifest.json"
+# 2: ContrastBolusAgent, KVP, ConvolutionKernel and MagneticFieldStrength came in.
+ATTRIBUTES_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ class Manifest:
         The attributes that all instances of a series have, by series UID.
     instances
         The instances.
+    version
+        Which attributes were read; the lowest of any instance.
     """
 
     project: str
@@ -72,6 +76,7 @@ class Manifest:
     shared: Json
     series: Mapping[str, Json]
     instances: tuple[ManifestEntry, ...]
+    version: int = ATTRIBUTES_VERSION
 
     @classmethod
     def build(
@@ -82,6 +87,7 @@ class Manifest:
         profile: str,
         profile_hash: str,
         report_sha256: str | None,
+        version: int = ATTRIBUTES_VERSION,
     ) -> Self:
         """Build the manifest of a study.
 
@@ -97,6 +103,8 @@ class Manifest:
             Name and hash of the de-identification profile.
         report_sha256
             SHA-256 of the de-identification report in hex; None without one.
+        version
+            Which attributes were read; the lowest of any instance.
 
         Returns
         -------
@@ -117,6 +125,7 @@ class Manifest:
                 ManifestEntry(r.series_uid, r.sop_uid, r.sha256, r.size, own.get(r.sop_uid, {}))
                 for r in sorted(rows, key=lambda r: (r.series_uid, r.sop_uid))
             ),
+            version,
         )
 
     @classmethod
@@ -147,6 +156,7 @@ class Manifest:
                     )
                     for one in given["instances"]
                 ),
+                int(attributes.get("version", 1)),
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ZoneError(f"a {MANIFEST} cannot be read: {type(error).__name__}") from None
@@ -164,7 +174,11 @@ class Manifest:
             "profile": self.profile,
             "profile_hash": self.profile_hash,
             "report": {"name": REPORT_NAME, "sha256": self.report_sha256},
-            "attributes": {"study": self.shared, "series": self.series},
+            "attributes": {
+                "version": self.version,
+                "study": self.shared,
+                "series": self.series,
+            },
         }
         lines = [f" {json.dumps(key)}: {_short(value)}," for key, value in head.items()]
         instances = [

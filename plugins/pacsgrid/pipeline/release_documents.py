@@ -30,6 +30,8 @@ class ReleaseVersion:
         The instances that it lists.
     withdrawn
         How many studies of the version before were withdrawn since.
+    apart
+        UIDs of the studies that it lists some series of, and not all.
     """
 
     zone: str
@@ -39,6 +41,7 @@ class ReleaseVersion:
     title: str
     rows: Sequence[InstanceRecord]
     withdrawn: int = 0
+    apart: frozenset[str] = frozenset()
 
     @property
     def home(self) -> str:
@@ -125,14 +128,21 @@ def _crate(version: ReleaseVersion) -> dict[str, Any]:
 
 def _readme(version: ReleaseVersion) -> str:
     rows, home = version.rows, version.home
-    studies = sorted({f"data/{row.subject}/{row.study_uid}" for row in rows})
+    studies = {f"data/{row.subject}/{row.study_uid}" for row in rows}
+    places = sorted(
+        {
+            f"data/{row.subject}/{row.study_uid}"
+            + (f"/{row.series_uid}" if row.study_uid in version.apart else "")
+            for row in rows
+        }
+    )
     withdrawn = (
         f"\nSince the version before, {version.withdrawn} studies were withdrawn; they are not "
         "listed.\n"
         if version.withdrawn
         else ""
     )
-    commands = "\n".join(f"mkdir -p {s} && iget -rK {home}/{s}/ {s}/.." for s in studies)
+    commands = "\n".join(f"mkdir -p {s} && iget -rK {home}/{s}/ {s}/.." for s in places)
     return f"""# {version.title}
 
 Release {version.name}, version {version.version}: {len({r.subject for r in rows})} subjects, \
