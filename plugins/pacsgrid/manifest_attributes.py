@@ -6,88 +6,28 @@ need them before they fetch an image, and cohorts are chosen by them.
 
 from __future__ import annotations
 
-STUDY = [
-    "StudyDate",
-    "StudyTime",
-    "AccessionNumber",
-    "ReferringPhysicianName",
-    "StudyDescription",
-    "TimezoneOffsetFromUTC",
-    "PatientName",
-    "PatientID",
-    "IssuerOfPatientID",
-    "PatientBirthDate",
-    "PatientSex",
-    "PatientAge",
-    "PatientSize",
-    "PatientWeight",
-    "PatientIdentityRemoved",
-    "DeidentificationMethod",
-    "StudyInstanceUID",
-    "StudyID",
-    "InstitutionName",
-    "ProcedureCodeSequence",
-]
-SERIES = [
-    "SeriesDate",
-    "SeriesTime",
-    "Modality",
-    "Manufacturer",
-    "ManufacturerModelName",
-    "StationName",
-    "SeriesDescription",
-    "BodyPartExamined",
-    "Laterality",
-    "ProtocolName",
-    "PatientPosition",
-    "SeriesInstanceUID",
-    "SeriesNumber",
-    "FrameOfReferenceUID",
-    "PerformedProcedureStepStartDate",
-    "PerformedProcedureStepStartTime",
-    "PerformedProcedureStepDescription",
-    "RequestAttributesSequence",
-]
-INSTANCE = [
-    "ImageType",
-    "InstanceCreationDate",
-    "InstanceCreationTime",
-    "SOPClassUID",
-    "SOPInstanceUID",
-    "AcquisitionDate",
-    "AcquisitionTime",
-    "AcquisitionDateTime",
-    "ContentDate",
-    "ContentTime",
-    "ContentLabel",
-    "ContentDescription",
-    "AcquisitionNumber",
-    "InstanceNumber",
-    "ImagePositionPatient",
-    "ImageOrientationPatient",
-    "SliceLocation",
-    "SliceThickness",
-    "PixelSpacing",
-    "ImageLaterality",
-    "ImageComments",
-    "SamplesPerPixel",
-    "PhotometricInterpretation",
-    "NumberOfFrames",
-    "Rows",
-    "Columns",
-    "BitsAllocated",
-    "BitsStored",
-    "PixelRepresentation",
-    "WindowCenter",
-    "WindowWidth",
-    "RescaleIntercept",
-    "RescaleSlope",
-    "ConceptNameCodeSequence",
-    "CompletionFlag",
-    "VerificationFlag",
-    "DocumentTitle",
-    "ContrastBolusAgent",
-    "KVP",
-    "ConvolutionKernel",
-    "MagneticFieldStrength",
-]
+_STUDY = """
+    StudyDate StudyTime AccessionNumber ReferringPhysicianName StudyDescription
+    TimezoneOffsetFromUTC PatientName PatientID IssuerOfPatientID PatientBirthDate PatientSex
+    PatientAge PatientSize PatientWeight PatientIdentityRemoved DeidentificationMethod
+    StudyInstanceUID StudyID InstitutionName ProcedureCodeSequence
+"""
+_SERIES = """
+    SeriesDate SeriesTime Modality Manufacturer ManufacturerModelName StationName
+    SeriesDescription BodyPartExamined Laterality ProtocolName PatientPosition
+    SeriesInstanceUID SeriesNumber FrameOfReferenceUID
+    PerformedProcedureStepStartDate PerformedProcedureStepStartTime
+    PerformedProcedureStepDescription RequestAttributesSequence
+"""
+_INSTANCE = """
+    ImageType InstanceCreationDate InstanceCreationTime SOPClassUID SOPInstanceUID
+    AcquisitionDate AcquisitionTime AcquisitionDateTime ContentDate ContentTime ContentLabel
+    ContentDescription AcquisitionNumber InstanceNumber ImagePositionPatient
+    ImageOrientationPatient SliceLocation SliceThickness PixelSpacing ImageLaterality
+    ImageComments SamplesPerPixel PhotometricInterpretation NumberOfFrames Rows Columns
+    BitsAllocated BitsStored PixelRepresentation WindowCenter WindowWidth RescaleIntercept
+    RescaleSlope ConceptNameCodeSequence CompletionFlag VerificationFlag DocumentTitle
+    ContrastBolusAgent KVP ConvolutionKernel MagneticFieldStrength
+"""
+
+STUDY, SERIES, INSTANCE = _STUDY.split(), _SERIES.split(), _INSTANCE.split()

@@ -39,10 +39,10 @@ def _cohort(context: ProjectContext, params: Mapping[str, Any]) -> Cohort:
 
 def _small_cells(context: ProjectContext, params: Mapping[str, Any]) -> str:
     """Say what is below the project's release gate, and what was chosen for it; empty if none."""
-    from pacsgrid.pipeline.cohorts import chosen_series, describe_cells, small_cells
+    from pacsgrid.pipeline.cohorts import chosen_series, describe_cells, small_cells_of
 
     cohort = _cohort(context, params)
-    small = small_cells(context, list(chosen_series(context, cohort)))
+    small = small_cells_of(context, chosen_series(context, cohort))
     if not small:
         return ""
     done = "They are dropped" if cohort.small_cells == "drop" else "**They are released**"
@@ -75,12 +75,13 @@ def count(params: Mapping[str, Any]) -> dict[str, str]:
         if not members:
             raise ConfigError("no verified study is in this cohort; check criteria and members")
         seen = summarise_cohort(members)
+        small = _small_cells(context, params)
         kinds = "".join(f"\n- {name}: {n} instances" for name, n in seen.modalities.items())
         return {
             "subject": f"Release {params['name']} of project {params['project']}",
             "body": f"{seen.subjects} subjects, {seen.studies} studies, {seen.instances} "
-            f"instances, {seen.bytes / 2**20:.1f} MiB.\n{kinds}{_small_cells(context, params)}\n\nOnce released, this list is "
-            "never changed.",
+            f"instances, {seen.bytes / 2**20:.1f} MiB.\n{kinds}{small}\n\nOnce released, this "
+            "list is never changed.",
             "digest": _digest(members),
         }
 

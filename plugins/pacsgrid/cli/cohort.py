@@ -106,7 +106,7 @@ def run_cohort(given: argparse.Namespace) -> int:
         count_cohort,
         describe_cells,
         select_cohort,
-        small_cells,
+        small_cells_of,
         with_saved,
     )
     from pacsgrid.pipeline.release import release_cohort
@@ -127,7 +127,7 @@ def run_cohort(given: argparse.Namespace) -> int:
             + (", ".join(f"{name} {count}" for name, count in seen.modalities.items()) or "none")
         )
         chosen = chosen_series(context, cohort)
-        if small := small_cells(context, list(chosen)):
+        if small := small_cells_of(context, chosen):
             print(describe_cells(context, small))
         if given.series:
             _print_series(context, cohort)

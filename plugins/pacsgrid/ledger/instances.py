@@ -125,6 +125,29 @@ class Instances(Store):
         )
         return {(ref, series) for ref, series in rows}
 
+    def of_verified_series(
+        self, project: str, series_uid: str
+    ) -> tuple[str, list[InstanceRecord]] | None:
+        """Return the instances of a series and its study's reference; None unless it is verified.
+
+        Parameters
+        ----------
+        project
+            The project's name.
+        series_uid
+            The pseudonymous series instance UID.
+        """
+        rows = self._database.all(
+            "SELECT s.ref FROM pacsgrid.cohort_term t JOIN pacsgrid.cohort_series x"
+            " ON x.terms @> ARRAY[t.id] JOIN pacsgrid.cohort_study s ON s.id = x.study"
+            " WHERE t.attribute = 'SeriesInstanceUID' AND t.text = %s AND s.project = %s"
+            " AND s.verified",
+            (series_uid, project),
+        )
+        for (ref,) in rows:
+            return ref, [row for row in self.of_study(ref) if row.series_uid == series_uid]
+        return None
+
     def count_series(
         self, chosen: Mapping[str, Collection[str]]
     ) -> tuple[int, int, dict[str, tuple[int, int]]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -157,7 +157,7 @@ def select_cohort(context: ProjectContext, cohort: Cohort) -> dict[str, list[Ins
     """
     chosen = chosen_series(context, cohort)
     if cohort.small_cells != "keep":
-        small = small_cells(context, list(chosen))
+        small = small_cells_of(context, chosen)
         if small and cohort.small_cells == "refuse":
             raise ConfigError(describe_cells(context, small))
         for cell in small:
@@ -218,35 +218,48 @@ def summarise_cohort(members: Members) -> CohortSummary:
     )
 
 
-def small_cells(context: ProjectContext, refs: Sequence[str]) -> list[Cell]:
+def small_cells(context: ProjectContext, cohort: Selection) -> list[Cell]:
     """Return the cells that have fewer patients than the project's release gate asks for.
 
     Parameters
     ----------
     context
         The project.
-    refs
-        References of the cohort's studies.
+    cohort
+        The cohort; its cells are made of whole studies.
 
     Returns
     -------
     list of Cell
-        The smallest first. Studies that are not indexed yet are a cell of their own.
+        The smallest first. Studies of a list that are not indexed yet are a cell of their own.
     """
-    gate, project = context.project.release_gate, context.project.name
+    gate = context.project.release_gate
     if gate.smallest_cell <= 1:
         return []
     index = context.ledger.cohorts
-    cells = index.cells(
-        Selection(project, refs=tuple(refs)),
-        gate.quasi_identifiers,
-        gate.age_bin,
-        gate.smallest_cell,
-    )
-    if unknown := index.missing(refs):
+    cells = index.cells(cohort, gate.quasi_identifiers, gate.age_bin, gate.smallest_cell)
+    if cohort.refs is not None and (unknown := index.missing(cohort.refs)):
         names = ("not indexed yet",) * len(gate.quasi_identifiers)
         cells.append(Cell(names, 0, tuple(unknown)))
     return cells
+
+
+def small_cells_of(context: ProjectContext, refs: Iterable[str]) -> list[Cell]:
+    """Return the small cells of some studies.
+
+    Parameters
+    ----------
+    context
+        The project.
+    refs
+        References of the studies.
+
+    Returns
+    -------
+    list of Cell
+        As `small_cells` returns them.
+    """
+    return small_cells(context, Selection(context.project.name, refs=tuple(refs)))
 
 
 def describe_cells(context: ProjectContext, cells: Sequence[Cell]) -> str:
