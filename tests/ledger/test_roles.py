@@ -29,7 +29,7 @@ from pacsgrid.pipeline.site_check import _ledger as checked_ledger
 
 APP, OWNER = "t_app", "t_owner"
 REF = "st-" + "a" * 20
-TRAILS = ("audit", "access", "decision", "sample_verdict")
+TRAILS = ("audit", "access", "decision", "sample_verdict", "saved_cohort")
 
 
 def _run(dsn: str, statement: str) -> list[tuple[object, ...]]:
@@ -59,6 +59,7 @@ def filled(roles: tuple[str, str]) -> tuple[str, str]:
     Ledger(app).audit.add_access("anna", REF, "identity", "because of a finding")
     Ledger(app).audit.add_decision(REF, "reject", "anna", "burned in", "basic")
     _check_a_sample(ledger)
+    ledger.saved_cohorts.save("lung", "thin", ["Modality = CT"], [], False, "anna")
     return roles
 
 

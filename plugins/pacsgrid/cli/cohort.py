@@ -47,12 +47,23 @@ def add_cohort(parser: argparse.ArgumentParser) -> None:
         help="what a series must match; all queries must hold",
     )
     parser.add_argument(
-        "--list", type=Path, metavar="FILE", help="text file of study UIDs or subjects, one a line"
+        "--list",
+        type=Path,
+        metavar="FILE",
+        help="text file of study UIDs or subjects, one a line (default: none)",
     )
-    parser.add_argument("--saved", default="", metavar="NAME", help="begin with a saved cohort")
-    parser.add_argument("--save", default="", metavar="NAME", help="save the queries as NAME")
     parser.add_argument(
-        "--exclude", action="append", default=[], metavar="UID", help="leave out a series"
+        "--saved", default="", metavar="NAME", help="begin with a saved cohort (default: none)"
+    )
+    parser.add_argument(
+        "--save", default="", metavar="NAME", help="save the queries as NAME (default: do not save)"
+    )
+    parser.add_argument(
+        "--exclude",
+        action="append",
+        default=[],
+        metavar="UID",
+        help="leave out a series; may be repeated (default: none)",
     )
     parser.add_argument(
         "--matching-series",
@@ -65,7 +76,9 @@ def add_cohort(parser: argparse.ArgumentParser) -> None:
         default="refuse",
         help="what to do with studies below the project's release gate (default: refuse)",
     )
-    parser.add_argument("--series", action="store_true", help="list the series that match")
+    parser.add_argument(
+        "--series", action="store_true", help="list the series that match (default: counts only)"
+    )
     parser.add_argument(
         "--release", metavar="NAME", help="freeze the cohort under NAME (default: count only)"
     )
