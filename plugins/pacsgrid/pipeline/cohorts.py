@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from pacsgrid.cohort_query import parse_all
+from pacsgrid.config.projects import ReleaseGate
 from pacsgrid.errors import ConfigError
 from pacsgrid.ledger import InstanceRecord
-from pacsgrid.ledger.cohort_index import Cell, Selection
+from pacsgrid.ledger.cohort_index import Cell, CohortIndex, Selection
 from pacsgrid.pipeline.context import ProjectContext
 
 Members = Mapping[str, list[InstanceRecord]]
@@ -218,13 +219,15 @@ def summarise_cohort(members: Members) -> CohortSummary:
     )
 
 
-def small_cells(context: ProjectContext, cohort: Selection) -> list[Cell]:
-    """Return the cells that have fewer patients than the project's release gate asks for.
+def small_cells(index: CohortIndex, gate: ReleaseGate, cohort: Selection) -> list[Cell]:
+    """Return the cells that have fewer patients than a release gate asks for.
 
     Parameters
     ----------
-    context
-        The project.
+    index
+        The cohort index.
+    gate
+        The project's release gate.
     cohort
         The cohort; its cells are made of whole studies.
 
@@ -233,10 +236,8 @@ def small_cells(context: ProjectContext, cohort: Selection) -> list[Cell]:
     list of Cell
         The smallest first. Studies of a list that are not indexed yet are a cell of their own.
     """
-    gate = context.project.release_gate
     if gate.smallest_cell <= 1:
         return []
-    index = context.ledger.cohorts
     cells = index.cells(cohort, gate.quasi_identifiers, gate.age_bin, gate.smallest_cell)
     if cohort.refs is not None and (unknown := index.missing(cohort.refs)):
         names = ("not indexed yet",) * len(gate.quasi_identifiers)
@@ -259,7 +260,8 @@ def small_cells_of(context: ProjectContext, refs: Iterable[str]) -> list[Cell]:
     list of Cell
         As `small_cells` returns them.
     """
-    return small_cells(context, Selection(context.project.name, refs=tuple(refs)))
+    cohort = Selection(context.project.name, refs=tuple(refs))
+    return small_cells(context.ledger.cohorts, context.project.release_gate, cohort)
 
 
 def describe_cells(context: ProjectContext, cells: Sequence[Cell]) -> str:

@@ -14,7 +14,6 @@ from fastapi import APIRouter, HTTPException, Path, Response
 from pydantic import Field
 
 from pacsgrid.cohort_query import CohortQueryError, attributes, parse_all
-from pacsgrid.config import Site
 from pacsgrid.errors import ConfigError, HeldError
 from pacsgrid.ledger import Ledger
 from pacsgrid.ledger.cohort_index import Cell, FoundSeries, Selection
@@ -176,14 +175,15 @@ def count(site: SiteDep, who: ViewerDep, project: str, wanted: CohortRequest) ->
     """
     _check(who, project)
     chosen = _selection(project, wanted)
-    smallest = site.project(project).release_gate.smallest_cell
+    gate = site.project(project).release_gate
+    smallest = gate.smallest_cell
     least = 1 if who.releases else smallest
     if not who.releases and wanted.excluded:
         raise HTTPException(403, "excluding series needs the right to trigger release_cohort")
     index = Ledger(site.ledger_dsn).cohorts
     counts = index.count(chosen)
     distributions = index.distributions(chosen)
-    cells = _small_cells(site, who, project, chosen) if who.releases and smallest > 1 else []
+    cells = small_cells(index, gate, chosen) if who.releases else []
     # Sizes tell of single patients too: they are told from the smallest count on only.
     told = hide_small(counts.subjects, least) is not None
     exact = who.releases or smallest <= 1
@@ -202,11 +202,6 @@ def count(site: SiteDep, who: ViewerDep, project: str, wanted: CohortRequest) ->
         sum(len(cell.refs) for cell in cells) if who.releases else None,
         cells[:_MOST_CELLS],
     )
-
-
-def _small_cells(site: Site, who: Viewer, project: str, chosen: Selection) -> list[Cell]:
-    with ProjectContext(site, project, who.name) as context:
-        return small_cells(context, chosen)
 
 
 @router.post("/series")
