@@ -18,6 +18,7 @@ from pacsgrid.ledger.connection import Cursor
 from pacsgrid.ledger.database import Store
 
 SUBJECT = "pacsgrid.subject"
+BODY_PARTS = "pacsgrid.body_parts"
 # Series are entered and read in pieces of this size.
 _PIECE = 2000
 
@@ -83,6 +84,8 @@ class StudyEntry:
         The study's reference, its project and its patient's pseudonym.
     sex
         The value of PatientSex.
+    body_parts
+        The body parts of all its series, as one value.
     age
         In years.
     month
@@ -95,6 +98,7 @@ class StudyEntry:
     project: str
     subject: str
     sex: Term | None
+    body_parts: Term | None
     age: float | None
     month: int | None
     series: tuple[SeriesEntry, ...]
@@ -189,15 +193,14 @@ class Cell:
     refs: tuple[str, ...]
 
 
-# SQL of each quasi-identifier of a study `s`; a study's body parts are those of its series.
+# Columns of a study `s` for each quasi-identifier; those in _TERMS are numbers of terms.
 _QUASI = {
-    "age": "coalesce((floor(s.age / %(bin)s) * %(bin)s)::integer::text, '')",
-    "sex": "coalesce((SELECT label FROM pacsgrid.cohort_term WHERE id = s.sex), '')",
-    "body_part": "coalesce((SELECT string_agg(DISTINCT t.label, '+' ORDER BY t.label)"
-    " FROM pacsgrid.cohort_series b JOIN pacsgrid.cohort_term t ON t.id = b.body_part"
-    " WHERE b.study = s.id), '')",
-    "study_month": "coalesce(s.month::text, '')",
+    "age": "(floor(s.age / %(bin)s) * %(bin)s)::integer",
+    "sex": "s.sex",
+    "body_part": "s.body_parts",
+    "study_month": "s.month",
 }
+_TERMS = {"sex", "body_part"}
 QUASI_IDENTIFIERS = tuple(_QUASI)
 
 # What distributions show: SQL over the series `m` that match and their studies `s`.
@@ -433,15 +436,28 @@ class CohortIndex(Store):
             The number of patients that a cell must have.
         """
         matched, values = self._matched(cohort)
-        columns = [_QUASI[name] for name in quasi_identifiers]
+        columns = ", ".join(_QUASI[name] for name in quasi_identifiers)
         rows = self._database.all(
-            f"WITH {matched} SELECT ARRAY[{', '.join(columns)}]::text[] AS cell,"
-            " count(DISTINCT s.person), array_agg(s.ref ORDER BY s.ref)"
+            f"WITH {matched} SELECT {columns}, count(DISTINCT s.person), array_agg(s.ref)"
             " FROM pacsgrid.cohort_study s WHERE s.id IN (SELECT study FROM m)"
-            " GROUP BY 1 HAVING count(DISTINCT s.person) < %(below)s ORDER BY 2, 1",
+            f" GROUP BY {columns} HAVING count(DISTINCT s.person) < %(below)s",
             {**values, "bin": age_bin, "below": below},
         )
-        return [Cell(tuple(cell), subjects, tuple(refs)) for cell, subjects, refs in rows]
+        named = [name in _TERMS for name in quasi_identifiers]
+        labels = self._labels(
+            value
+            for row in rows
+            for is_term, value in zip(named, row[:-2], strict=True)
+            if is_term and value is not None
+        )
+        cells = []
+        for *cell, subjects, refs in rows:
+            texts = tuple(
+                "" if value is None else labels[value] if is_term else str(value)
+                for is_term, value in zip(named, cell, strict=True)
+            )
+            cells.append(Cell(texts, subjects, tuple(sorted(refs))))
+        return sorted(cells, key=lambda cell: (cell.subjects, cell.values))
 
     def missing(self, refs: Sequence[str]) -> list[str]:
         """Return those of some studies that the index lacks."""
@@ -494,12 +510,11 @@ _SHOWN = (
 
 def _terms(study: StudyEntry) -> set[Term]:
     found = {Term(PROJECT, study.project), Term(SUBJECT, study.subject)}
-    found |= {study.sex} if study.sex else set()
+    some = [study.sex, study.body_parts]
     for series in study.series:
         found |= series.terms
-        for one in (series.modality, series.body_part, series.manufacturer):
-            found |= {one} if one else set()
-    return found
+        some += [series.modality, series.body_part, series.manufacturer]
+    return found | {one for one in some if one is not None}
 
 
 def _id(ids: Mapping[tuple[str, str], int], term: Term | None) -> int | None:
@@ -509,17 +524,18 @@ def _id(ids: Mapping[tuple[str, str], int], term: Term | None) -> int | None:
 def _put_study(cursor: Cursor, study: StudyEntry, ids: Mapping[tuple[str, str], int]) -> int | None:
     """Enter a study; return its number, or None if it was withdrawn."""
     cursor.execute(
-        "INSERT INTO pacsgrid.cohort_study AS old (ref, project, verified, person, sex, age,"
-        " month, instances, bytes) SELECT ref, project, state = 'verified', %(person)s, %(sex)s,"
-        " %(age)s, %(month)s, %(instances)s, %(bytes)s FROM pacsgrid.study"
+        "INSERT INTO pacsgrid.cohort_study AS old (ref, project, verified, person, sex, body_parts,"
+        " age, month, instances, bytes) SELECT ref, project, state = 'verified', %(person)s,"
+        " %(sex)s, %(body_parts)s, %(age)s, %(month)s, %(instances)s, %(bytes)s FROM pacsgrid.study"
         " WHERE ref = %(ref)s AND state <> 'withdrawn' FOR SHARE"
         " ON CONFLICT (ref) DO UPDATE SET verified = excluded.verified, person = excluded.person,"
-        " sex = excluded.sex, age = excluded.age, month = excluded.month,"
-        " instances = excluded.instances, bytes = excluded.bytes RETURNING id",
+        " sex = excluded.sex, body_parts = excluded.body_parts, age = excluded.age,"
+        " month = excluded.month, instances = excluded.instances, bytes = excluded.bytes RETURNING id",
         {
             "ref": study.ref,
             "person": ids[SUBJECT, study.subject],
             "sex": _id(ids, study.sex),
+            "body_parts": _id(ids, study.body_parts),
             "age": study.age,
             "month": study.month,
             "instances": sum(one.instances for one in study.series),

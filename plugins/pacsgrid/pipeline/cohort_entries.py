@@ -9,7 +9,7 @@ from pydicom.datadict import tag_for_keyword
 
 from pacsgrid.cohort_query import Kind, attributes
 from pacsgrid.cohort_query.attributes import fold, number_range
-from pacsgrid.ledger.cohort_index import SeriesEntry, StudyEntry, Term
+from pacsgrid.ledger.cohort_index import BODY_PARTS, SeriesEntry, StudyEntry, Term
 from pacsgrid.pipeline.attributes import Json
 from pacsgrid.pipeline.manifest import Manifest, ManifestEntry
 
@@ -115,6 +115,7 @@ def study_entry(ref: str, manifest: Manifest) -> StudyEntry:
         manifest.project,
         manifest.subject,
         _first("PatientSex", shared),
+        _body_parts(found),
         age,
         int(day) // 100 if day else None,
         tuple(
@@ -131,6 +132,14 @@ def study_entry(ref: str, manifest: Manifest) -> StudyEntry:
             for uid, values in found.items()
         ),
     )
+
+
+def _body_parts(found: Mapping[str, Values]) -> Term | None:
+    parts = sorted(
+        {part for values in found.values() for part in values.get("BodyPartExamined", ())}
+    )
+    joined = "+".join(parts)
+    return Term(BODY_PARTS, fold(joined), joined[:_LABEL]) if parts else None
 
 
 def _terms(values: Values) -> Iterator[Term]:

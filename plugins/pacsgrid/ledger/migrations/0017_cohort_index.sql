@@ -16,7 +16,8 @@ CREATE INDEX cohort_term_number ON pacsgrid.cohort_term (attribute, low, high)
     WHERE low IS NOT NULL;
 CREATE INDEX cohort_term_prefix ON pacsgrid.cohort_term (attribute, text text_pattern_ops);
 
--- `person`, `sex`, `modality`, `body_part` and `manufacturer` are terms; `month` is YYYYMM.
+-- `person`, `sex`, `body_parts`, `modality`, `body_part` and `manufacturer` are terms; `month` is
+-- YYYYMM.
 CREATE TABLE pacsgrid.cohort_study (
     id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     ref text NOT NULL UNIQUE REFERENCES pacsgrid.study,
@@ -25,6 +26,7 @@ CREATE TABLE pacsgrid.cohort_study (
     person integer NOT NULL,
     sex integer,
     age real,
+    body_parts integer,
     month integer,
     instances integer NOT NULL,
     bytes bigint NOT NULL
