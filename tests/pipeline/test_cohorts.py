@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from pacsgrid.embedded.stack import Stack
 from pacsgrid.errors import ConfigError
 from pacsgrid.grid import Zone
 from pacsgrid.grid.fetch import fetch_release
+from pacsgrid.grid.release_tickets import issue_release_tickets
 from pacsgrid.ledger.cohort_index import Selection
 from pacsgrid.model import StudyQuery
 from pacsgrid.pipeline import STEPS, ProjectContext, find_studies, run_step
@@ -157,6 +159,8 @@ def test_it_is_counted_saved_released_and_fetched(
     assert fetch_release(context.home, version, out).bad == []
     fetched = [dcmread(path) for path in out.rglob("*.dcm")]
     assert len(fetched) == 4 and not any(ds.get("ContrastBolusAgent") for ds in fetched)
+    tickets = issue_release_tickets(context.home, version, datetime.now(UTC) + timedelta(days=1))
+    assert sorted(place.count("/") for place in tickets.studies) == [2, 3]
     readme = context.home.session.data_objects.open(f"{version}/README.md", "r").read().decode()
     lines = [line for line in readme.splitlines() if "iget" in line]
     if shutil.which("iget"):

@@ -530,7 +530,8 @@ def _put_study(cursor: Cursor, study: StudyEntry, ids: Mapping[tuple[str, str], 
         " WHERE ref = %(ref)s AND state <> 'withdrawn' FOR SHARE"
         " ON CONFLICT (ref) DO UPDATE SET verified = excluded.verified, person = excluded.person,"
         " sex = excluded.sex, body_parts = excluded.body_parts, age = excluded.age,"
-        " month = excluded.month, instances = excluded.instances, bytes = excluded.bytes RETURNING id",
+        " month = excluded.month, instances = excluded.instances, bytes = excluded.bytes"
+        " RETURNING id",
         {
             "ref": study.ref,
             "person": ids[SUBJECT, study.subject],

@@ -72,6 +72,7 @@ def release_documents(version: ReleaseVersion) -> Documents:
         "project": version.project,
         "title": version.title,
         "withdrawn_since_last_version": version.withdrawn,
+        "partial_studies": sorted(version.apart),
         "objects": objects,
     }
     sums = "".join(f"{one['sha256']}  {one['path']}\n" for one in objects)
