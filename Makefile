@@ -35,6 +35,7 @@ help:
 	@echo "make waves     20,000 studies through Airflow in waves of 64 batches while tasks and scheduler are killed (STUDIES=n; hours)"
 	@echo "make pacs-faults  every readable DICOM file from Orthanc and dcmqrscp while 8 % of connections fail (minutes)"
 	@echo "make fuzz      damaged conversations and pixel data (CASES=100000)"
+	@echo "make bench-cohorts  cohort queries over 100,000 studies (STUDIES=n), times and PostgreSQL's plan; ten minutes"
 	@echo "make bench-dags  CPU seconds to read each DAG file, beside an empty one"
 	@echo "make requirements  resolve requirements*.in anew, with the hash of every file that may be installed"
 
@@ -130,6 +131,10 @@ bench-fetch-release: $(VENV)/.ready
 
 bench-dicom: $(VENV)/.ready system
 	$(BIN)/python tests/benchmarks/bench_dicom.py
+
+.PHONY: bench-cohorts
+bench-cohorts: $(VENV)/.ready system
+	$(BIN)/python tests/benchmarks/bench_cohorts.py --studies $(or $(STUDIES),100000)
 
 .PHONY: bench-dags
 bench-dags: $(VENV)/.ready

@@ -31,7 +31,19 @@ PROJECT_DAGS = {
     ),
     "reprofile_studies": frozenset({"project", "studies", "dry_run"}),
     "review_held": frozenset({"project", "limit", "only", "wait_hours"}),
-    "release_cohort": frozenset({"project", "name", "title", "criteria", "members"}),
+    "release_cohort": frozenset(
+        {
+            "project",
+            "name",
+            "title",
+            "criteria",
+            "saved",
+            "members",
+            "excluded",
+            "matching_series",
+            "small_cells",
+        }
+    ),
     "derive_bids": frozenset({"project", "name", "version"}),
     "withdraw_patient": frozenset({"project", "subject"}),
 }

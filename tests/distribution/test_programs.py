@@ -13,7 +13,7 @@ from pydicom import dcmread
 import pacsgrid
 from pacsgrid.embedded.ports import reserve_port
 from pacsgrid.embedded.process import ChildProcess
-from pacsgrid.grid import add_avus, put_document
+from pacsgrid.grid import put_document, set_avus
 from pacsgrid.grid.fetch import stored_below
 from pacsgrid.grid.sharing import share
 from pacsgrid.ledger.migrate import newest
@@ -48,7 +48,11 @@ def test_a_bare_installation_fetches_a_release(
     release = f"{HOME}/releases/heads/v1"
     served.home.session.collections.create(release)
     put_document(served.home, f"{release}/manifest.json", json.dumps({"objects": objects}).encode())
-    add_avus(served.home, served.collection(study, "brno"), [AVU("Modality", "CT")])
+    set_avus(
+        served.home,
+        served.collection(study, "brno"),
+        {served.collection(study, "brno"): [AVU("Modality", "CT")]},
+    )
     user = served.home.session.users.get("eva")
     user.modify("password", "secret-word")
     share(served.home, PROJECT, ["eva#brno"])

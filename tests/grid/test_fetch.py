@@ -11,7 +11,7 @@ from irods.exception import CAT_NO_ACCESS_PERMISSION
 
 from pacsgrid.cli import main
 from pacsgrid.errors import ZoneError
-from pacsgrid.grid import Zone, add_avus, deposit, study_collection
+from pacsgrid.grid import Zone, deposit, set_avus, study_collection
 from pacsgrid.grid.fetch import fetch
 from pacsgrid.grid.search import Criterion, search
 from pacsgrid.grid.user import UserZone
@@ -88,7 +88,7 @@ def test_search_wants_every_criterion(grid: Grid) -> None:
     for number, modality in ((1, "CT"), (2, "MR"), (3, "CT")):
         path = f"/{name}/home/demo/data/S{number}/1.{number}"
         grid.home.session.collections.create(path)
-        add_avus(grid.home, path, [AVU("Modality", modality), AVU("site", f"brno{number}")])
+        set_avus(grid.home, path, {path: [AVU("Modality", modality), AVU("site", f"brno{number}")]})
     root = f"/{name}/home/demo"
     assert search(grid.home, root, [Criterion("Modality", "CT")]) == [
         f"{root}/data/S1/1.1",
@@ -120,7 +120,7 @@ def test_the_command_line_fetches_with_the_rights_of_its_user(
     assert main(["fetch", study, str(grid.dir / "out")]) == 0
     assert "6 objects downloaded and verified" in capsys.readouterr().out
     assert got(grid.dir / "out") == sent(grid)
-    add_avus(grid.home, study, [AVU("Modality", "CT")])
+    set_avus(grid.home, study, {study: [AVU("Modality", "CT")]})
     assert main(["search", f"/{grid.home.settings.name}/home/demo", "Modality=CT"]) == 0
     assert capsys.readouterr().out.split() == [study]
     with UserZone() as zone, pytest.raises(CAT_NO_ACCESS_PERMISSION):

@@ -30,7 +30,7 @@ from pacsgrid.pipeline.site_check import _ledger as checked_ledger
 
 APP, OWNER = "t_app", "t_owner"
 REF = "st-" + "a" * 20
-TRAILS = ("audit", "access", "decision", "sample_verdict", "consent_change")
+TRAILS = ("audit", "access", "decision", "sample_verdict", "consent_change", "saved_cohort")
 
 
 def _run(dsn: str, statement: str) -> list[tuple[object, ...]]:
@@ -61,6 +61,7 @@ def filled(roles: tuple[str, str]) -> tuple[str, str]:
     Ledger(app).audit.add_decision(REF, "reject", "anna", "burned in", "basic")
     ledger.consents.record("lung", [ConsentRow("S1", "hash", b"sealed", "yes")])
     _check_a_sample(ledger)
+    ledger.saved_cohorts.save("lung", "thin", ["Modality = CT"], [], False, "anna")
     return roles
 
 

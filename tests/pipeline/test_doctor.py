@@ -13,8 +13,9 @@ from pacsgrid.embedded.stack import Stack
 from pacsgrid.ledger import InstanceRecord
 from pacsgrid.model import AVU, StudyQuery
 from pacsgrid.pipeline import STEPS, ProjectContext, clear_work_folders, find_studies, run_step
+from pacsgrid.pipeline.cohorts import Cohort, select_cohort
 from pacsgrid.pipeline.doctor import find_faults
-from pacsgrid.pipeline.release import release_cohort, release_collection, select_cohort
+from pacsgrid.pipeline.release import release_cohort, release_collection
 from pacsgrid.pipeline.withdraw import withdraw
 from support.dicom import ct
 from support.zones_under_test import bare_stack
@@ -35,7 +36,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
                 refs = run_step(context, name, refs).refs
             clear_work_folders(context, refs)
             release_cohort(
-                context, "first", select_cohort(context, subjects=[_row(context).subject])
+                context, "first", select_cohort(context, Cohort(members=(_row(context).subject,)))
             )
         yield stack
 

@@ -19,11 +19,11 @@ from pacsgrid.errors import ConfigError, RetryableError
 from pacsgrid.grid import get_document
 from pacsgrid.grid.fetch import fetch_release
 from pacsgrid.grid.release_tickets import issue_release_tickets
-from pacsgrid.grid.search import Criterion
 from pacsgrid.model import StudyQuery, StudyState
 from pacsgrid.pipeline import STEPS, ProjectContext, find_studies, run_step
+from pacsgrid.pipeline.cohorts import Cohort, count_cohort, select_cohort, summarise_cohort
 from pacsgrid.pipeline.manifest import Manifest
-from pacsgrid.pipeline.release import count_cohort, release_cohort, select_cohort, summarise_cohort
+from pacsgrid.pipeline.release import release_cohort
 from pacsgrid.pipeline.release_columns import SERIES_ATTRIBUTES
 from pacsgrid.pipeline.withdraw import erase_pending, withdraw
 from support.datacite_service import PREFIX, DataCiteService
@@ -72,12 +72,12 @@ def test_a_cohort_is_released_fetched_and_survives_a_withdrawal(
             go(context)
             assert vault_files(stack) == 18
             with pytest.raises(ConfigError, match="needs criteria"):
-                select_cohort(context)
-            members = select_cohort(context, [Criterion("Modality", "CT")])
+                select_cohort(context, Cohort())
+            members = select_cohort(context, Cohort(("Modality=CT",)))
             seen = summarise_cohort(members)
             assert (seen.subjects, seen.studies, seen.instances) == (3, 3, 6)
             assert seen.modalities == {"CT": 6}
-            assert count_cohort(context, [Criterion("Modality", "CT")]) == seen
+            assert count_cohort(context, Cohort(("Modality=CT",))) == seen
             first = release_cohort(context, "heads", members, "Heads of three")
             assert first == "/brno/home/demo/releases/heads/v1"
             assert release_cohort(context, "heads", members, "Heads of three") == first

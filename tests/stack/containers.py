@@ -93,7 +93,9 @@ class Containers:
     def wait_healthy(self, services: Sequence[str] = STEADY, seconds: float = 900) -> float:
         """Wait until services are healthy; return how long it took."""
         start = time.monotonic()
-        wait_for(lambda: not self.unhealthy(services), seconds, lambda: str(self.unhealthy(services)))
+        wait_for(
+            lambda: not self.unhealthy(services), seconds, lambda: str(self.unhealthy(services))
+        )
         return time.monotonic() - start
 
     def secret(self, name: str) -> str:
@@ -169,7 +171,9 @@ class Airflow:
                     self._token = ""
                 elif answer.status_code < 500:
                     if answer.status_code >= 400:
-                        raise StackError(f"{method} {path}: {answer.status_code} {answer.text[:300]}")
+                        raise StackError(
+                            f"{method} {path}: {answer.status_code} {answer.text[:300]}"
+                        )
                     return answer.json() if answer.text else None
             except (requests.RequestException, ValueError):
                 pass

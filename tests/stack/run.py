@@ -115,7 +115,12 @@ class Day:
         conf = {"project": PROJECT, "name": name, "title": "A day", "criteria": "CT"}
         self.airflow.wait("release_cohort", self.airflow.trigger("release_cohort", conf), 600)
         with self._zone() as session:
-            names = [o.name for o in session.collections.get(f"/one/home/{PROJECT}/releases/{name}").data_objects]
+            names = [
+                o.name
+                for o in session.collections.get(
+                    f"/one/home/{PROJECT}/releases/{name}"
+                ).data_objects
+            ]
         return f"{len(names)} documents"
 
     def fetch(self) -> str:
@@ -267,7 +272,9 @@ class Day:
         entity.add_requested_context(CTImageStorage)
         until = time.monotonic() + 240
         while True:
-            association = entity.associate("127.0.0.1", port, ae_title=title, tls_args=(context, None))
+            association = entity.associate(
+                "127.0.0.1", port, ae_title=title, tls_args=(context, None)
+            )
             if association.is_established:
                 break
             if time.monotonic() > until:
@@ -328,7 +335,16 @@ def _empty(place: Path) -> None:
 
 DAY = (
     *("healthy", "secrets", "login", "ingest", "receive", "hold", "release", "fetch", "gateway"),
-    *("back_up", "restore", "doctor", "killed", "host_restart", "renewed", "second_worker", "doctor"),
+    *(
+        "back_up",
+        "restore",
+        "doctor",
+        "killed",
+        "host_restart",
+        "renewed",
+        "second_worker",
+        "doctor",
+    ),
 )
 
 
@@ -360,7 +376,9 @@ def main() -> int:
     names = options.only.split(",") if options.only else list(DAY)
     try:
         going = bool(options.only) or (
-            step("build and start", lambda: f"{len(containers.site_command('up'))} characters of log")
+            step(
+                "build and start", lambda: f"{len(containers.site_command('up'))} characters of log"
+            )
         )
         if going:
             env_file = dict(

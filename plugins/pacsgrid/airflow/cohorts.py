@@ -15,15 +15,38 @@ from pacsgrid.errors import ConfigError, RetryableError
 if TYPE_CHECKING:
     from pacsgrid.ledger import InstanceRecord
     from pacsgrid.pipeline import ProjectContext
+    from pacsgrid.pipeline.cohorts import Cohort
 
 
 def _members(context: ProjectContext, params: Mapping[str, Any]) -> dict[str, list[InstanceRecord]]:
-    from pacsgrid.grid.search import Criterion
-    from pacsgrid.pipeline.release import select_cohort
+    from pacsgrid.pipeline.cohorts import select_cohort
 
-    criteria = [Criterion.parse(text) for text in params.get("criteria") or ()]
-    listed = list(params.get("members") or ())
-    return select_cohort(context, criteria, listed, listed)
+    return select_cohort(context, _cohort(context, params))
+
+
+def _cohort(context: ProjectContext, params: Mapping[str, Any]) -> Cohort:
+    from pacsgrid.pipeline.cohorts import Cohort, with_saved
+
+    cohort = Cohort(
+        criteria=tuple(params.get("criteria") or ()),
+        members=tuple(params.get("members") or ()),
+        excluded=frozenset(params.get("excluded") or ()),
+        matching=bool(params.get("matching_series")),
+        small_cells=params.get("small_cells") or "refuse",
+    )
+    return with_saved(context, cohort, params.get("saved") or "")
+
+
+def _small_cells(context: ProjectContext, params: Mapping[str, Any]) -> str:
+    """Say what is below the project's release gate, and what was chosen for it; empty if none."""
+    from pacsgrid.pipeline.cohorts import chosen_series, describe_cells, small_cells_of
+
+    cohort = _cohort(context, params)
+    small = small_cells_of(context, chosen_series(context, cohort))
+    if not small:
+        return ""
+    done = "They are dropped" if cohort.small_cells == "drop" else "**They are released**"
+    return f"\n\n{done}: {describe_cells(context, small)}"
 
 
 def _digest(members: Mapping[str, list[InstanceRecord]]) -> str:
@@ -37,7 +60,8 @@ def count(params: Mapping[str, Any]) -> dict[str, str]:
     Parameters
     ----------
     params
-        The run's parameters: ``project``, ``name``, ``criteria``, ``members``.
+        The run's parameters: ``project``, ``name``, and what chooses the cohort: ``criteria``,
+        ``saved``, ``members``, ``excluded``, ``matching_series``, ``small_cells``.
 
     Returns
     -------
@@ -45,7 +69,7 @@ def count(params: Mapping[str, Any]) -> dict[str, str]:
         ``subject`` and ``body`` of the question for the steward, and the cohort's ``digest``.
     """
     with project_context(params, "release_cohort") as context:
-        from pacsgrid.pipeline.release import summarise_cohort
+        from pacsgrid.pipeline.cohorts import summarise_cohort
 
         members = _members(context, params)
         left = context.consent.left_out
@@ -55,11 +79,12 @@ def count(params: Mapping[str, Any]) -> dict[str, str]:
                 + (f", and the consent of {left} subjects" if left else "")
             )
         seen = summarise_cohort(members)
+        small = _small_cells(context, params)
         kinds = "".join(f"\n- {name}: {n} instances" for name, n in seen.modalities.items())
         return {
             "subject": f"Release {params['name']} of project {params['project']}",
             "body": f"{seen.subjects} subjects, {seen.studies} studies, {seen.instances} "
-            f"instances, {seen.bytes / 2**20:.1f} MiB.\n{kinds}\n\n"
+            f"instances, {seen.bytes / 2**20:.1f} MiB.\n{kinds}{small}\n\n"
             + (f"{left} subjects are left out for want of consent. " if left else "")
             + "Once released, this list is never changed.",
             "digest": _digest(members),

@@ -13,6 +13,7 @@ from airflow.sdk import Param
 from pacsgrid.config import site_names
 
 NAME = "^[A-Za-z0-9][A-Za-z0-9_-]*$"
+RELEASE = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 REF = "^st-[0-9a-f]{20}$"
 INGEST = "^in-[0-9a-f]{20}$"
 SELECTION = "^sel-[0-9a-f]{20}$"

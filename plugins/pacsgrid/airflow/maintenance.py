@@ -80,7 +80,15 @@ def maintain(project: str) -> dict[str, Any]:
     done = asdict(outcome)
     return {
         name: done[name]
-        for name in ("studies", "finished", "repaired", "restored", "copied", "postponed")
+        for name in (
+            "studies",
+            "finished",
+            "repaired",
+            "restored",
+            "copied",
+            "postponed",
+            "indexed",
+        )
     }
 
 

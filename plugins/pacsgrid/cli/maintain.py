@@ -53,7 +53,8 @@ def run_maintain(given: argparse.Namespace) -> int:
     print(
         f"{report.studies} studies: {report.finished} interrupted ingests finished, "
         f"{report.copied} objects copied, {report.repaired} replicas repaired, "
-        f"{report.restored} objects restored, {report.postponed} duties postponed"
+        f"{report.restored} objects restored, {report.postponed} duties postponed, "
+        f"{report.indexed} studies indexed for cohorts"
     )
     for ref, uid in sorted(report.lost):
         print(f"LOST {ref} {uid}: no good replica in any zone")

@@ -11,8 +11,8 @@ from pydantic import Field
 
 from pacsgrid.config.base import Section
 from pacsgrid.config.registers import ConsentSection, SubjectSection
-from pacsgrid.config.series import ContentChecks, SeriesSelection
 from pacsgrid.config.releases import ReleaseSection
+from pacsgrid.config.series import ContentChecks, SeriesSelection
 from pacsgrid.config.zones import ZoneSection
 from pacsgrid.errors import ConfigError
 
@@ -65,6 +65,27 @@ class ReplicationPolicy(Section):
         return {zone: one.resource for zone, one in self.zones.items() if one.resource}
 
 
+class ReleaseGate(Section):
+    """A project's `release_gate`: how alike the patients of a release must be."""
+
+    smallest_cell: int = Field(
+        default=1,
+        ge=1,
+        le=1000,
+        description="How many patients must agree in all quasi-identifiers; studies of smaller "
+        "cells are not released unless the steward decides so. Counts below it are hidden from "
+        "those who may not release. 1 asks for nothing.",
+    )
+    quasi_identifiers: tuple[Literal["age", "sex", "body_part", "study_month"], ...] = Field(
+        default=("age", "sex", "body_part", "study_month"),
+        min_length=1,
+        description="What makes a cell.",
+    )
+    age_bin: int = Field(
+        default=10, ge=1, le=50, description="The width of a bin of the age, in years."
+    )
+
+
 class ProjectSection(Section):
     """One entry of `projects`: one pseudonym space, one collection, one replication policy."""
 
@@ -90,6 +111,9 @@ class ProjectSection(Section):
     release: ReleaseSection = Field(
         default=ReleaseSection(),
         description="Licence, creators and DOIs of the project's releases.",
+    )
+    release_gate: ReleaseGate = Field(
+        default=ReleaseGate(), description="What is asked of releases; by default nothing."
     )
     nightly: tuple[str, ...] = Field(
         default=(), description="Sources that are asked every night for new studies."

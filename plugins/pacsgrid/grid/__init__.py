@@ -1,6 +1,6 @@
 """iRODS zones: deposit, replicas, verification and repair, through python-irodsclient."""
 
-from pacsgrid.grid.avus import add_avus, set_avu
+from pacsgrid.grid.avus import set_avu, set_avus
 from pacsgrid.grid.deposit import DepositReport, deposit
 from pacsgrid.grid.document_repair import repair_documents
 from pacsgrid.grid.documents import get_document, get_head, put_document, put_document_file
@@ -23,7 +23,6 @@ __all__ = [
     "DepositReport",
     "RepairReport",
     "Zone",
-    "add_avus",
     "collection_of_study",
     "copy_to_partner",
     "deposit",
@@ -43,6 +42,7 @@ __all__ = [
     "replicate_within_zone",
     "restore_objects",
     "set_avu",
+    "set_avus",
     "study_collection",
     "verify",
 ]

@@ -2,48 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from irods.meta import AVUOperation, iRODSMeta
-from irods.models import Collection
+from irods.models import Collection, CollectionMeta
 
 from pacsgrid.grid.zone import Zone, translated_errors
 from pacsgrid.model import AVU
 
 
-def add_avus(zone: Zone, collection: str, wanted: Sequence[AVU]) -> int:
-    """Add the AVUs that a collection lacks, in one atomic operation.
+def set_avus(zone: Zone, root: str, wanted: Mapping[str, Sequence[AVU]]) -> int:
+    """Give collections their AVUs: one query for all, one atomic operation for each that differs.
+
+    An attribute gets exactly the values that are given; attributes that are not given stay.
 
     Parameters
     ----------
     zone
         The zone.
-    collection
-        The collection's path.
+    root
+        The collection that the others lie directly in; it may be one of them.
     wanted
-        The AVUs that it must have.
+        The AVUs of each collection, by its path.
 
     Returns
     -------
     int
-        How many AVUs were added.
+        How many AVUs were added and removed.
 
     Raises
     ------
     ZoneError, ZoneUnavailableError
         The zone refused, or does not answer.
     """
-    with translated_errors(zone.settings.name):
-        metadata = zone.session.metadata
-        have = {(m.name, m.value, m.units or "") for m in metadata.get(Collection, collection)}
-        missing = [a for a in wanted if (a.attribute, a.value, a.units) not in have]
-        if missing:
-            metadata.apply_atomic_operations(
-                Collection,
-                collection,
-                *(AVUOperation(operation="add", avu=_meta(avu)) for avu in missing),
+    have = _avus_at(zone, root)
+    changed = 0
+    for collection, avus in wanted.items():
+        now, then = have.get(collection, set()), set(avus)
+        names = {avu.attribute for avu in then}
+        gone = {avu for avu in now - then if avu.attribute in names}
+        operations = [("remove", avu) for avu in _sorted(gone)]
+        operations += [("add", avu) for avu in _sorted(then - now)]
+        if operations:
+            with translated_errors(zone.settings.name):
+                zone.session.metadata.apply_atomic_operations(
+                    Collection,
+                    collection,
+                    *(AVUOperation(operation=name, avu=_meta(avu)) for name, avu in operations),
+                )
+            changed += len(operations)
+    return changed
+
+
+def _sorted(avus: Iterable[AVU]) -> list[AVU]:
+    return sorted(avus, key=lambda avu: (avu.attribute, avu.value, avu.units))
+
+
+def _avus_at(zone: Zone, root: str) -> dict[str, set[AVU]]:
+    """Return the AVUs of a collection and of those directly in it, by path."""
+    columns = (
+        Collection.name,
+        CollectionMeta.name,
+        CollectionMeta.value,
+        CollectionMeta.units,
+    )
+    found: dict[str, set[AVU]] = {}
+    for where in (Collection.name == root, Collection.parent_name == root):
+        for row in zone.rows(columns, where):
+            avu = AVU(
+                row[CollectionMeta.name], row[CollectionMeta.value], row[CollectionMeta.units] or ""
             )
-    return len(missing)
+            found.setdefault(row[Collection.name], set()).add(avu)
+    return found
 
 
 def set_avu(zone: Zone, collection: str, wanted: AVU) -> bool:

@@ -14,7 +14,7 @@ from typing import TypeVar
 import irods.keywords as kw
 
 from pacsgrid.errors import ConflictError, WorkFilesMissingError
-from pacsgrid.grid.avus import add_avus
+from pacsgrid.grid.avus import set_avus
 from pacsgrid.grid.bundle import put_bundles
 from pacsgrid.grid.catalog import GOOD, CatalogReplica, replicas_below
 from pacsgrid.grid.layout import PARTIAL, InstanceInfo, collection_of_study, object_path
@@ -67,7 +67,7 @@ def deposit(
     instances
         The study's instances, with their files in the outbox.
     avus
-        The AVUs of each collection, by its path.
+        The AVUs of the study's collection and of those of its series, by path.
     connections
         How many connections to use at once.
 
@@ -88,8 +88,8 @@ def deposit(
         The zone lacks an instance whose file is no longer in the outbox.
     """
     report = put_missing(zone, project, instances, _outbox_file, connections)
-    for collection, wanted in avus.items():
-        add_avus(zone, collection, wanted)
+    if avus:
+        set_avus(zone, collection_of_study(zone, project, instances), avus)
     return report
 
 

@@ -1,4 +1,7 @@
-"""Issue and revoke the tickets of a release: one for its documents, one for each study."""
+"""Issue and revoke the tickets of a release: one for its documents, one for each study.
+
+A study that is listed in part has one for each listed series.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,8 @@ from pacsgrid.grid.sharing import issue_ticket, new_ticket, revoke_ticket
 from pacsgrid.grid.zone import Zone
 
 VERSION = re.compile(r"/releases/[^/]+/v\d+$")
-_STUDY = re.compile(r"data/[^/]+/[^/]+")
+_STUDY = re.compile(r"data/[^/]+/([^/]+)")
+_SERIES = re.compile(r"data/[^/]+/[^/]+/[^/]+")
 _CONNECTIONS = 4
 
 
@@ -35,7 +39,8 @@ class ReleaseTickets:
     until
         When the tickets expire.
     studies
-        The ticket of each study, by the study's path below the project's collection.
+        The ticket of each study, or of each listed series of a study that is listed in part, by
+        its path below the project's collection.
     """
 
     name: str
@@ -92,12 +97,21 @@ def issue_release_tickets(zone: Zone, release: str, until: datetime) -> ReleaseT
 
 
 def _listed_studies(zone: Zone, release: str) -> list[str]:
-    """Return the studies that a version's manifest lists, as paths below the project."""
+    """Return the studies that a version's manifest lists, as paths below the project.
+
+    Of a study that is listed in part, the listed series take its place.
+    """
     text = get_document(zone, f"{release}/manifest.json")
     try:
-        found = (_STUDY.match(one["path"]) for one in json.loads(text or "")["objects"])
-        return sorted({one[0] for one in found if one is not None})
-    except (ValueError, KeyError, TypeError):
+        manifest = json.loads(text or "")
+        partial = set(manifest.get("partial_studies", ()))
+        found = set()
+        for one in manifest["objects"]:
+            study, series = _STUDY.match(one["path"]), _SERIES.match(one["path"])
+            if study is not None and series is not None:
+                found.add(series[0] if study[1] in partial else study[0])
+        return sorted(found)
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise not_a_release(release) from None
 
 

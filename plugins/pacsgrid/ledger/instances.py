@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from psycopg2.extras import execute_values
 
@@ -122,40 +122,97 @@ class Instances(Store):
             found.setdefault(ref, []).append(InstanceRecord(*row))
         return found
 
-    def count_verified(
-        self, project: str, study_uids: Sequence[str] | None, subjects: Sequence[str] = ()
-    ) -> tuple[int, int, dict[str, tuple[int, int]]]:
-        """Count verified studies and what they hold, without listing instances.
+    def subjects_of(self, refs: Sequence[str]) -> dict[str, str]:
+        """Return the patients' pseudonyms of some studies, by the studies' references."""
+        return dict(
+            self._database.all(
+                "SELECT ref, subject FROM pacsgrid.study WHERE ref = ANY(%s)", (list(refs),)
+            )
+        )
+
+    def series_of(self, refs: Sequence[str]) -> set[tuple[str, str]]:
+        """Return the series of some studies, as (reference, series UID)."""
+        rows = self._database.all(
+            "SELECT DISTINCT ref, series_uid FROM pacsgrid.series WHERE ref = ANY(%s)",
+            (list(refs),),
+        )
+        return {(ref, series) for ref, series in rows}
+
+    def of_verified_series(
+        self, project: str, series_uid: str
+    ) -> tuple[str, list[InstanceRecord]] | None:
+        """Return the instances of a series and its study's reference; None unless it is verified.
 
         Parameters
         ----------
         project
             The project's name.
-        study_uids
-            Pseudonymous study instance UIDs; None for all studies.
-        subjects
-            Pseudonyms of patients whose studies are wanted too.
+        series_uid
+            The pseudonymous series instance UID.
+        """
+        rows = self._database.all(
+            "SELECT s.ref FROM pacsgrid.cohort_term t JOIN pacsgrid.cohort_series x"
+            " ON x.terms @> ARRAY[t.id] JOIN pacsgrid.cohort_study s ON s.id = x.study"
+            " WHERE t.attribute = 'SeriesInstanceUID' AND t.text = %s AND s.project = %s"
+            " AND s.verified",
+            (series_uid, project),
+        )
+        for (ref,) in rows:
+            return ref, [row for row in self.of_study(ref) if row.series_uid == series_uid]
+        return None
+
+    def count_series(
+        self, chosen: Mapping[str, Collection[str]]
+    ) -> tuple[int, int, dict[str, tuple[int, int]]]:
+        """Count what series of verified studies hold, without listing instances.
+
+        Parameters
+        ----------
+        chosen
+            UIDs of series, by the references of their studies.
 
         Returns
         -------
         tuple
             Number of subjects, number of studies, and number of instances and bytes by modality.
         """
-        where = _MEMBERS if study_uids is not None else _ALL
-        values = _members(project, study_uids, subjects)
+        pairs = [(ref, series) for ref, uids in chosen.items() for series in uids]
+        values = {"refs": [ref for ref, _ in pairs], "series": [series for _, series in pairs]}
+        these = (
+            "pacsgrid.study s JOIN pacsgrid.series x USING (ref) JOIN"
+            " unnest(%(refs)s::text[], %(series)s::text[]) AS w (ref, series_uid)"
+            " ON w.ref = s.ref AND w.series_uid = x.series_uid WHERE s.state = 'verified'"
+        )
         with self._database.transaction():
             ((people, studies),) = self._database.all(
-                "SELECT count(DISTINCT s.subject), count(*) FROM pacsgrid.study s"
-                f" WHERE {where} AND s.instances > 0",
-                values,
+                f"SELECT count(DISTINCT s.subject), count(DISTINCT s.ref) FROM {these}", values
             )
             rows = self._database.all(
                 "SELECT x.modality, sum(x.instances)::bigint, sum(x.bytes)::bigint"
-                " FROM pacsgrid.study s JOIN pacsgrid.series x USING (ref)"
-                f" WHERE {where} GROUP BY 1 ORDER BY 1",
+                f" FROM {these} GROUP BY 1 ORDER BY 1",
                 values,
             )
         return people, studies, {modality: (count, size) for modality, count, size in rows}
+
+    def refs_of(
+        self, project: str, study_uids: Sequence[str], subjects: Sequence[str]
+    ) -> list[str]:
+        """Return references of verified studies.
+
+        Parameters
+        ----------
+        project
+            The project's name.
+        study_uids
+            Pseudonymous study instance UIDs.
+        subjects
+            Pseudonyms of patients whose studies are wanted too.
+        """
+        rows = self._database.all(
+            f"SELECT s.ref FROM pacsgrid.study s WHERE {_MEMBERS} ORDER BY s.ref",
+            _members(project, study_uids, subjects),
+        )
+        return [ref for (ref,) in rows]
 
 
 _ALL = f"s.project = %(project)s AND s.state = 'verified' AND {CURRENT}"

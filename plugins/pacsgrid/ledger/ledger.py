@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pacsgrid.ledger.audit import AuditTrail
+from pacsgrid.ledger.cohort_index import CohortIndex
 from pacsgrid.ledger.consents import Consents
 from pacsgrid.ledger.consistency import Consistency
 from pacsgrid.ledger.counters import Counters
@@ -17,6 +18,7 @@ from pacsgrid.ledger.received_files import ReceivedFiles
 from pacsgrid.ledger.releases import Releases
 from pacsgrid.ledger.replication import ReplicationTasks
 from pacsgrid.ledger.samples import Samples
+from pacsgrid.ledger.saved_cohorts import SavedCohorts
 from pacsgrid.ledger.selections import Selections
 from pacsgrid.ledger.series_choices import SeriesChoices
 from pacsgrid.ledger.studies import Studies
@@ -57,6 +59,8 @@ class Ledger:
         self.tasks = ReplicationTasks(self.database)
         self.absences = ZoneAbsences(self.database)
         self.releases = Releases(self.database)
+        self.cohorts = CohortIndex(self.database)
+        self.saved_cohorts = SavedCohorts(self.database)
         self.withdrawals = Withdrawals(self.database)
         self.versions = Versions(self.database)
         self.patients = Patients(self.database)

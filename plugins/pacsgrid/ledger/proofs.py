@@ -70,6 +70,11 @@ class Proofs(Store):
             )
         ]
 
+    def zones_of(self, ref: str) -> set[str]:
+        """Return the zones that have a proven replica of a study."""
+        rows = self._database.all("SELECT zone FROM pacsgrid.coverage WHERE ref = %s", (ref,))
+        return {zone for (zone,) in rows}
+
     def remove_zone(self, project: str, zone: str) -> int:
         """Remove a project's proofs of a zone that left the grid.
 

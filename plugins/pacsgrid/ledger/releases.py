@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -50,7 +50,13 @@ class Releases(Store):
         return [ReleaseRecord(*row) for row in rows]
 
     def add(
-        self, project: str, name: str, version: int, manifest_sha256: str, refs: Sequence[str]
+        self,
+        project: str,
+        name: str,
+        version: int,
+        manifest_sha256: str,
+        refs: Sequence[str],
+        left_out: Collection[tuple[str, str]] = (),
     ) -> None:
         """Enter a version of a release; repeating it changes nothing.
 
@@ -66,6 +72,8 @@ class Releases(Store):
             Of the version's manifest, in hex.
         refs
             The studies that it lists.
+        left_out
+            Series of these studies that it does not list, as (reference, series UID).
 
         Raises
         ------
@@ -93,6 +101,12 @@ class Releases(Store):
                 "INSERT INTO pacsgrid.release_study (project, name, version, ref) VALUES %s"
                 " ON CONFLICT DO NOTHING",
                 [(project, name, version, ref) for ref in refs],
+            )
+            execute_values(
+                cursor,
+                "INSERT INTO pacsgrid.release_left_out (project, name, version, ref, series_uid)"
+                " VALUES %s ON CONFLICT DO NOTHING",
+                [(project, name, version, ref, series) for ref, series in sorted(left_out)],
             )
 
     def describe(
@@ -143,6 +157,30 @@ class Releases(Store):
             (project, name, version),
         )
         return [ref for (ref,) in rows]
+
+    def series_left_out(self, project: str, name: str, version: int) -> set[tuple[str, str]]:
+        """Return the series of its studies that a version does not list.
+
+        Parameters
+        ----------
+        project
+            The project's name.
+        name
+            The release's name.
+        version
+            Counted from 1.
+
+        Returns
+        -------
+        set of tuple
+            References of studies and UIDs of series.
+        """
+        rows = self._database.all(
+            "SELECT ref, series_uid FROM pacsgrid.release_left_out"
+            " WHERE project = %s AND name = %s AND version = %s",
+            (project, name, version),
+        )
+        return {(ref, series) for ref, series in rows}
 
     def mark_retired(self, project: str, name: str, version: int) -> None:
         """Enter that a version was removed.

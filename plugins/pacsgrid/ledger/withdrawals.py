@@ -148,6 +148,7 @@ class Withdrawals(Store):
                 "proof",
                 "bad_replica",
                 "release_study",
+                "release_left_out",
                 "deid_report",
                 "received",
                 "series_choice",

@@ -14,42 +14,21 @@ from typing import BinaryIO
 from pydicom import Dataset, dcmread
 from pydicom.datadict import tag_for_keyword
 
+from pacsgrid import manifest_attributes
 from pacsgrid.pipeline import dicom_json
 from pacsgrid.pipeline.dicom_json import Json as Json
 
-# What queries of each level may ask for and return (PS3.4 C.6.2.1, PS3.18 10.6.3.3), and what
-# viewers need to know before they fetch an image.
-_STUDY = """
-    StudyDate StudyTime AccessionNumber ReferringPhysicianName StudyDescription
-    TimezoneOffsetFromUTC PatientName PatientID IssuerOfPatientID PatientBirthDate PatientSex
-    PatientAge PatientSize PatientWeight PatientIdentityRemoved DeidentificationMethod
-    StudyInstanceUID StudyID InstitutionName ProcedureCodeSequence
-"""
-_SERIES = """
-    SeriesDate SeriesTime Modality Manufacturer ManufacturerModelName StationName
-    SeriesDescription BodyPartExamined Laterality ProtocolName PatientPosition
-    SeriesInstanceUID SeriesNumber FrameOfReferenceUID
-    PerformedProcedureStepStartDate PerformedProcedureStepStartTime
-    PerformedProcedureStepDescription RequestAttributesSequence
-"""
-_INSTANCE = """
-    ImageType InstanceCreationDate InstanceCreationTime SOPClassUID SOPInstanceUID
-    AcquisitionDate AcquisitionTime AcquisitionDateTime ContentDate ContentTime ContentLabel
-    ContentDescription AcquisitionNumber InstanceNumber ImagePositionPatient
-    ImageOrientationPatient SliceLocation SliceThickness PixelSpacing ImageLaterality
-    ImageComments SamplesPerPixel PhotometricInterpretation NumberOfFrames Rows Columns
-    BitsAllocated BitsStored PixelRepresentation WindowCenter WindowWidth RescaleIntercept
-    RescaleSlope ConceptNameCodeSequence CompletionFlag VerificationFlag DocumentTitle
-"""
 AVAILABLE_SYNTAX = "00083002"  # AvailableTransferSyntaxUID
 
 
-def _tags(keywords: str) -> frozenset[str]:
-    return frozenset(f"{tag_for_keyword(one):08X}" for one in keywords.split())
+def _tags(keywords: Iterable[str]) -> frozenset[str]:
+    return frozenset(f"{tag_for_keyword(one):08X}" for one in keywords)
 
 
-STUDY, SERIES, INSTANCE = _tags(_STUDY), _tags(_SERIES), _tags(_INSTANCE)
-_READ = [tag_for_keyword(word) for word in (_STUDY + _SERIES + _INSTANCE).split()]
+STUDY, SERIES, INSTANCE = map(
+    _tags, (manifest_attributes.STUDY, manifest_attributes.SERIES, manifest_attributes.INSTANCE)
+)
+_READ = [int(tag, 16) for tag in sorted(STUDY | SERIES | INSTANCE)]
 _CHARACTER_SET = tag_for_keyword("SpecificCharacterSet")
 
 

@@ -20,8 +20,8 @@ from pacsgrid.grid import Zone
 from pacsgrid.ledger import Ledger, Vault
 from pacsgrid.pacs import Source, open_source
 from pacsgrid.pipeline.consent import ConsentGate
-from pacsgrid.pipeline.subjects import SubjectAssigner
 from pacsgrid.pipeline.staged_list import LIST
+from pacsgrid.pipeline.subjects import SubjectAssigner
 from pacsgrid.uids import named
 
 

@@ -19,6 +19,7 @@ from pacsgrid.model import ReplicaProof
 from pacsgrid.pipeline.context import ProjectContext
 from pacsgrid.pipeline.outbox import outbox_instances
 from pacsgrid.pipeline.studies import add_study_avus, copy_study_to_partner, is_reachable
+from pacsgrid.pipeline.study_documents import study_manifest
 
 log = logging.getLogger(__name__)
 
@@ -200,7 +201,7 @@ def _repair(
         missing = [row for row in rows if row.sop_uid in lost]
         outcome.restored += _restore(context, ref, zone, missing, now)
         if outcome.restored:
-            add_study_avus(context, ref, zone, rows)
+            add_study_avus(context, zone, rows, study_manifest(context, ref, zone, rows))
     outcome.repaired += grid.replicate_within_zone(zone, context.project.name, rows)
 
 

@@ -15,12 +15,13 @@ from pacsgrid import grid
 from pacsgrid.errors import PacsgridError, RetryableError
 from pacsgrid.ledger import DEPOSITED, InstanceRecord, ReplicationTask
 from pacsgrid.model import AVU, StudyState
+from pacsgrid.pipeline.cohort_upkeep import index_pending
 from pacsgrid.pipeline.context import ProjectContext
 from pacsgrid.pipeline.ensure_replicas import ensure_replicas
 from pacsgrid.pipeline.release import release_collection
 from pacsgrid.pipeline.reprofile import settle_versions
 from pacsgrid.pipeline.steps import advance, clear_work_folders
-from pacsgrid.pipeline.studies import is_reachable
+from pacsgrid.pipeline.studies import add_study_avus, is_reachable
 from pacsgrid.pipeline.study_documents import put_study_documents
 from pacsgrid.pipeline.withdraw import erase_pending
 
@@ -51,6 +52,8 @@ class MaintenanceReport:
         Superseded versions that were removed from every zone.
     postponed
         Duties in zones that do not answer.
+    indexed
+        Studies that were entered into the cohort index.
     lost
         Instances without a good replica anywhere, as (study reference, SOP UID).
     failures
@@ -64,6 +67,7 @@ class MaintenanceReport:
     copied: int = 0
     removed: int = 0
     postponed: int = 0
+    indexed: int = 0
     lost: set[tuple[str, str]] = field(default_factory=set)
     failures: list[str] = field(default_factory=list)
 
@@ -122,6 +126,9 @@ def maintain(
         report.removed = settle_versions(context)
     except PacsgridError as error:
         report.failures.append(f"superseded versions: {error}")
+        report.indexed = index_pending(context)
+    except PacsgridError as error:
+        report.failures.append(f"cohort index: {error}")
     if is_reachable(context, context.home, now):
         try:
             _repair_releases(context, report, now)
@@ -204,7 +211,8 @@ def _maintain_documents(
     report.repaired += repair.repaired
     for path in repair.lost:
         grid.remove_object(zone, path)
-    put_study_documents(context, ref, zone, rows)
+    manifest = put_study_documents(context, ref, zone, rows)
+    add_study_avus(context, zone, rows, manifest)
 
 
 def _repair_releases(context: ProjectContext, report: MaintenanceReport, now: datetime) -> None:

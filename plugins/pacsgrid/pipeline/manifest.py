@@ -14,6 +14,8 @@ from pacsgrid.pipeline.attributes import Json, merge_levels, split_by_level
 from pacsgrid.uids import is_uid
 
 MANIFEST = "manifest.json"
+# 2: ContrastBolusAgent, KVP, ConvolutionKernel and MagneticFieldStrength came in.
+ATTRIBUTES_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ class Manifest:
         The instances.
     version
         The study's version.
+    attributes_version
+        Which attributes were read; the lowest of any instance.
     """
 
     project: str
@@ -75,6 +79,7 @@ class Manifest:
     series: Mapping[str, Json]
     instances: tuple[ManifestEntry, ...]
     version: int = 1
+    attributes_version: int = ATTRIBUTES_VERSION
 
     @classmethod
     def build(
@@ -85,6 +90,7 @@ class Manifest:
         profile: str,
         profile_hash: str,
         report_sha256: str | None,
+        attributes_version: int = ATTRIBUTES_VERSION,
     ) -> Self:
         """Build the manifest of a study.
 
@@ -100,6 +106,8 @@ class Manifest:
             Name and hash of the de-identification profile.
         report_sha256
             SHA-256 of the de-identification report in hex; None without one.
+        attributes_version
+            Which attributes were read; the lowest of any instance.
 
         Returns
         -------
@@ -121,6 +129,7 @@ class Manifest:
                 for r in sorted(rows, key=lambda r: (r.series_uid, r.sop_uid))
             ),
             rows[0].version,
+            attributes_version,
         )
 
     @classmethod
@@ -152,6 +161,7 @@ class Manifest:
                     for one in given["instances"]
                 ),
                 int(given.get("version", 1)),
+                int(attributes.get("version", 1)),
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ZoneError(f"a {MANIFEST} cannot be read: {type(error).__name__}") from None
@@ -170,7 +180,11 @@ class Manifest:
             "profile": self.profile,
             "profile_hash": self.profile_hash,
             "report": {"name": REPORT_NAME, "sha256": self.report_sha256},
-            "attributes": {"study": self.shared, "series": self.series},
+            "attributes": {
+                "version": self.attributes_version,
+                "study": self.shared,
+                "series": self.series,
+            },
         }
         lines = [f" {json.dumps(key)}: {_short(value)}," for key, value in head.items()]
         instances = [

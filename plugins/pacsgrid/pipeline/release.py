@@ -5,21 +5,20 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pacsgrid import grid
 from pacsgrid.errors import ConfigError, PacsgridError
-from pacsgrid.grid.layout import parse_study_name, version_suffix
+from pacsgrid.grid.layout import version_suffix
 from pacsgrid.grid.release_tickets import revoke_tickets_below
-from pacsgrid.grid.search import Criterion, search
 from pacsgrid.ledger import InstanceRecord
 from pacsgrid.ledger.releases import ReleaseRecord
 from pacsgrid.pipeline.attributes import Json
+from pacsgrid.pipeline.cohorts import Members
 from pacsgrid.pipeline.context import ProjectContext
 from pacsgrid.pipeline.release_documents import ReleaseVersion, release_documents
 from pacsgrid.pipeline.release_doi import reserve_doi
@@ -30,147 +29,6 @@ log = logging.getLogger(__name__)
 # Studies whose attributes are held in memory while the tables are written.
 _AT_ONCE = 32
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-
-Members = Mapping[str, list[InstanceRecord]]
-
-
-@dataclass
-class CohortSummary:
-    """What a cohort holds.
-
-    Attributes
-    ----------
-    subjects, studies, instances, bytes
-        How many there are.
-    modalities
-        Instances by modality.
-    """
-
-    subjects: int = 0
-    studies: int = 0
-    instances: int = 0
-    bytes: int = 0
-    modalities: dict[str, int] = field(default_factory=dict)
-
-
-def select_cohort(
-    context: ProjectContext,
-    criteria: Sequence[Criterion] = (),
-    subjects: Sequence[str] = (),
-    study_uids: Sequence[str] = (),
-) -> dict[str, list[InstanceRecord]]:
-    """Select a cohort: by AVU query in the home zone, from a list, or both.
-
-    Where the project asks for consent, it is asked now, and subjects without consent are left out;
-    `ConsentGate.left_out` says how many.
-
-    Parameters
-    ----------
-    context
-        The project.
-    criteria
-        AVUs that a study must have.
-    subjects
-        Pseudonyms of patients; all of their studies are selected.
-    study_uids
-        Anonymised study UIDs.
-
-    Returns
-    -------
-    dict
-        The instances of each selected study that is verified, by its reference.
-
-    Raises
-    ------
-    ConfigError
-        Nothing says what to select.
-    ZoneError, ZoneUnavailableError
-        The home zone refused the query, or does not answer.
-    RegisterUnavailableError
-        The source of consent does not answer.
-    """
-    wanted = _wanted(context, criteria, subjects, study_uids)
-    members = context.ledger.instances.verified(context.project.name, wanted, subjects)
-    allowed = context.consent.releasable(rows[0].subject for rows in members.values())
-    return {ref: rows for ref, rows in members.items() if rows[0].subject in allowed}
-
-
-def _wanted(
-    context: ProjectContext,
-    criteria: Sequence[Criterion],
-    subjects: Sequence[str],
-    study_uids: Sequence[str],
-) -> list[str]:
-    """Return the UIDs of the studies that criteria and list select."""
-    if not (criteria or subjects or study_uids):
-        raise ConfigError("a cohort needs criteria, subjects or study UIDs")
-    wanted = list(study_uids)
-    if criteria:
-        root = f"/{context.home.settings.name}/home/{context.project.name}/data"
-        depth = root.count("/") + 2
-        found = search(context.home, root, criteria)
-        names = [path.rsplit("/", 1)[1] for path in found if path.count("/") == depth]
-        wanted += sorted({study[0] for name in names if (study := parse_study_name(name))})
-    return wanted
-
-
-def count_cohort(
-    context: ProjectContext,
-    criteria: Sequence[Criterion] = (),
-    subjects: Sequence[str] = (),
-    study_uids: Sequence[str] = (),
-) -> CohortSummary:
-    """Count what a cohort holds, without listing its instances; see `select_cohort`.
-
-    Parameters
-    ----------
-    context
-        The project.
-    criteria
-        AVUs that a study must have.
-    subjects
-        Pseudonyms of patients.
-    study_uids
-        Anonymised study UIDs.
-
-    Returns
-    -------
-    CohortSummary
-        The counts.
-
-    Raises
-    ------
-    ConfigError
-        Nothing says what to select.
-    ZoneError, ZoneUnavailableError
-        The home zone refused the query, or does not answer.
-    """
-    wanted = _wanted(context, criteria, subjects, study_uids)
-    people, studies, modalities = context.ledger.instances.count_verified(
-        context.project.name, wanted, subjects
-    )
-    counts: Counter[str] = Counter()
-    for name, (instances, _) in modalities.items():
-        counts[name or "OT"] += instances
-    return CohortSummary(
-        subjects=people,
-        studies=studies,
-        instances=sum(counts.values()),
-        bytes=sum(size for _, size in modalities.values()),
-        modalities=dict(sorted(counts.items())),
-    )
-
-
-def summarise_cohort(members: Members) -> CohortSummary:
-    """Count what a cohort holds."""
-    rows = [row for one in members.values() for row in one]
-    return CohortSummary(
-        subjects=len({row.subject for row in rows}),
-        studies=len(members),
-        instances=len(rows),
-        bytes=sum(row.size for row in rows),
-        modalities=dict(sorted(Counter(row.modality or "OT" for row in rows).items())),
-    )
 
 
 def release_cohort(
@@ -227,6 +85,9 @@ def release_cohort(
         number = last.version + 1 if last else 1
     before = [one for one in versions if one.version < number]
     known = last if last and last.version == number else None
+    listed = {(ref, row.series_uid) for ref, one in members.items() for row in one}
+    left_out = context.ledger.instances.series_of(list(members)) - listed
+    apart = {ref for ref, _ in left_out}
     version = ReleaseVersion(
         zone=context.home.settings.name,
         project=project,
@@ -235,13 +96,14 @@ def release_cohort(
         title=title or _title(known, *reversed(before)) or f"{project}: {name}",
         rows=rows,
         withdrawn=withdrawn,
+        apart=frozenset(one[0].study_uid for ref, one in members.items() if ref in apart),
         terms=context.project.release,
         doi=known.doi if known else "",
         earlier=EarlierVersion(before[-1].version, before[-1].doi) if before else None,
     )
     if not version.doi:
         version = replace(version, doi=_reserved(context, version))
-    context.ledger.releases.add(project, name, number, digest, sorted(members))
+    context.ledger.releases.add(project, name, number, digest, sorted(members), left_out)
     record = context.ledger.releases.describe(project, name, number, version.title, version.doi)
     version = replace(version, released=record.made_at.date())
     _put_version(context, version, members)
@@ -289,7 +151,7 @@ def _attributes(
 
     def read(ref: str) -> tuple[Sequence[InstanceRecord], Mapping[str, Json]]:
         rows = members[ref]
-        return rows, instance_attributes(context, ref, context.home, rows)
+        return rows, instance_attributes(context, ref, context.home, rows)[0]
 
     for refs in _batches(members, _AT_ONCE):
         yield from context.home.run_parallel(read, refs, grid.CONNECTIONS)
@@ -354,7 +216,11 @@ def reissue_releases_without(context: ProjectContext, refs: Sequence[str]) -> No
         listed = context.ledger.releases.study_refs(project, row.name, row.version)
         if row.retired_at is not None or not gone & set(listed):
             continue
-        members = context.ledger.instances.of_verified_studies(listed)
+        apart = context.ledger.releases.series_left_out(project, row.name, row.version)
+        members = {
+            ref: [one for one in rows if (ref, one.series_uid) not in apart]
+            for ref, rows in context.ledger.instances.of_verified_studies(listed).items()
+        }
         if members:
             release_cohort(context, row.name, members, withdrawn=len(gone & set(listed)))
         collection = release_collection(context.home, project, row.name, row.version)

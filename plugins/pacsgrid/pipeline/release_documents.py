@@ -61,6 +61,8 @@ class ReleaseVersion:
         The version's DOI; empty for none.
     earlier
         The version before; None for the first.
+    apart
+        UIDs of the studies that it lists some series of, and not all.
     """
 
     zone: str
@@ -74,6 +76,7 @@ class ReleaseVersion:
     terms: ReleaseSection = field(default_factory=ReleaseSection)
     doi: str = ""
     earlier: EarlierVersion | None = None
+    apart: frozenset[str] = frozenset()
 
     @property
     def home(self) -> str:
@@ -130,6 +133,7 @@ def release_documents(version: ReleaseVersion, tables: Sequence[TableFile] = ())
         "project": version.project,
         "title": version.title,
         "withdrawn_since_last_version": version.withdrawn,
+        "partial_studies": sorted(version.apart),
         "objects": objects,
     }
     sums = "".join(f"{one['sha256']}  {one['path']}\n" for one in objects)

@@ -27,14 +27,16 @@ from pacsgrid.ledger import STATE_ORDER
 from pacsgrid.ledger.codes import WITHDRAWN
 from pacsgrid.model import StudyState
 from pacsgrid.pipeline.anonymise import anonymise
+from pacsgrid.pipeline.cohort_entries import study_entry
 from pacsgrid.pipeline.context import ProjectContext
 from pacsgrid.pipeline.ensure_replicas import ensure_replicas
 from pacsgrid.pipeline.outbox import outbox_instances
 from pacsgrid.pipeline.received_cleanup import remove_received
 from pacsgrid.pipeline.reprofile import supersede
 from pacsgrid.pipeline.retrieve import retrieve
-from pacsgrid.pipeline.studies import copy_study_to_partner, is_reachable, study_avus
-from pacsgrid.pipeline.study_documents import put_study_documents
+from pacsgrid.pipeline.studies import copy_study_to_partner, is_reachable
+from pacsgrid.pipeline.study_avus import study_avus
+from pacsgrid.pipeline.study_documents import put_study_documents, searchable, study_manifest
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +61,7 @@ class BatchResult:
 
 
 def deposit(context: ProjectContext, ref: str) -> None:
-    """Put a study's instances, AVUs, manifest and report into the home zone.
+    """Put a study's instances, AVUs, manifest and report into the home zone, and index it.
 
     Parameters
     ----------
@@ -86,8 +88,11 @@ def deposit(context: ProjectContext, ref: str) -> None:
     grid.ensure_project(context.home, name)
     collection = grid.collection_of_study(context.home, name, rows)
     instances = outbox_instances(context, ref, rows)
-    report = grid.deposit(context.home, name, instances, study_avus(context, ref, collection, rows))
-    put_study_documents(context, ref, context.home, rows)
+    manifest = study_manifest(context, ref, context.home, rows)
+    known = searchable(context, manifest, rows)
+    report = grid.deposit(context.home, name, instances, study_avus(collection, known))
+    put_study_documents(context, ref, context.home, rows, manifest)
+    context.ledger.cohorts.put([study_entry(ref, known)])
     log.info("%s: %d instances deposited, %d were there", ref, report.put, report.skipped)
 
 

@@ -9,59 +9,18 @@ from datetime import UTC, datetime
 from pacsgrid import grid
 from pacsgrid.errors import ZoneUnavailableError
 from pacsgrid.ledger import InstanceRecord
-from pacsgrid.model import AVU
 from pacsgrid.pipeline.context import ProjectContext
-from pacsgrid.pipeline.study_documents import put_study_documents
-from pacsgrid.uids import collection as below
+from pacsgrid.pipeline.manifest import Manifest
+from pacsgrid.pipeline.study_avus import study_avus
+from pacsgrid.pipeline.study_documents import put_study_documents, searchable
 
 log = logging.getLogger(__name__)
 
 
-def study_avus(
-    context: ProjectContext, ref: str, collection: str, rows: Sequence[InstanceRecord]
-) -> dict[str, list[AVU]]:
-    """Return the AVUs of a study's collections; instances have none of their own.
-
-    Parameters
-    ----------
-    context
-        The study's project.
-    ref
-        The study's reference.
-    collection
-        The study's collection.
-    rows
-        The study's instances.
-
-    Returns
-    -------
-    dict
-        The AVUs of the study's collection and of each series' collection, by path.
-    """
-    first = rows[0]
-    modalities = sorted({row.modality for row in rows if row.modality})
-    avus = {
-        collection: [
-            AVU("pacsgrid.project", context.project.name),
-            AVU("pacsgrid.subject", first.subject),
-            AVU("pacsgrid.profile", context.ledger.studies.profile_hash(ref)),
-            AVU("StudyInstanceUID", first.study_uid),
-            *([AVU("pacsgrid.version", str(first.version))] if first.version > 1 else []),
-            *(AVU("Modality", modality) for modality in modalities),
-        ]
-    }
-    for row in rows:
-        avus.setdefault(
-            below(collection, row.series_uid),
-            [AVU("SeriesInstanceUID", row.series_uid), AVU("Modality", row.modality or "OT")],
-        )
-    return avus
-
-
 def add_study_avus(
-    context: ProjectContext, ref: str, zone: grid.Zone, rows: Sequence[InstanceRecord]
+    context: ProjectContext, zone: grid.Zone, rows: Sequence[InstanceRecord], manifest: Manifest
 ) -> None:
-    """Add the AVUs that a study's collections lack in a zone.
+    """Give a study's collections in a zone the AVUs that they must have.
 
     Parameters
     ----------
@@ -73,6 +32,8 @@ def add_study_avus(
         The zone.
     rows
         The study's instances.
+    manifest
+        The study's manifest.
 
     Raises
     ------
@@ -80,8 +41,7 @@ def add_study_avus(
         The zone refused, or does not answer.
     """
     study = grid.collection_of_study(zone, context.project.name, rows)
-    for collection, avus in study_avus(context, ref, study, rows).items():
-        grid.add_avus(zone, collection, avus)
+    grid.set_avus(zone, study, study_avus(study, searchable(context, manifest, rows)))
 
 
 def copy_study_to_partner(
@@ -113,8 +73,8 @@ def copy_study_to_partner(
     name = context.project.name
     grid.ensure_project(partner, name)
     copied = grid.copy_to_partner(context.home, partner, name, rows)
-    add_study_avus(context, ref, partner, rows)
-    put_study_documents(context, ref, partner, rows)
+    manifest = put_study_documents(context, ref, partner, rows)
+    add_study_avus(context, partner, rows, manifest)
     return copied
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from io import BytesIO
 
 from pydicom.errors import InvalidDicomError
@@ -14,7 +15,7 @@ from pacsgrid.errors import PacsgridError
 from pacsgrid.ledger import InstanceRecord
 from pacsgrid.pipeline.attributes import Json, read_attributes
 from pacsgrid.pipeline.context import ProjectContext
-from pacsgrid.pipeline.manifest import MANIFEST, Manifest
+from pacsgrid.pipeline.manifest import ATTRIBUTES_VERSION, MANIFEST, Manifest
 from pacsgrid.uids import place as below
 
 log = logging.getLogger(__name__)
@@ -23,9 +24,53 @@ log = logging.getLogger(__name__)
 _HEAD = 256 << 10
 
 
-def put_study_documents(
+def study_manifest(
     context: ProjectContext, ref: str, zone: grid.Zone, rows: Sequence[InstanceRecord]
-) -> None:
+) -> Manifest:
+    """Return a study's manifest, from what the zones and the outbox hold.
+
+    Parameters
+    ----------
+    context
+        The study's project.
+    ref
+        The study's reference.
+    zone
+        The zone that the manifest is for.
+    rows
+        The instances that it lists.
+
+    Returns
+    -------
+    Manifest
+        The manifest.
+
+    Raises
+    ------
+    ZoneUnavailableError
+        The zone does not answer.
+    """
+    report = context.ledger.reports.get(ref)
+    profile_hash = context.ledger.studies.profile_hash(ref)
+    known, version = instance_attributes(context, ref, zone, rows)
+    return Manifest.build(
+        rows,
+        known,
+        project=context.project.name,
+        profile=_profile_name(context, zone, rows, profile_hash),
+        profile_hash=profile_hash,
+        report_sha256=report[1] if report else None,
+        attributes_version=version,
+    )
+
+
+def put_study_documents(
+    context: ProjectContext,
+    ref: str,
+    zone: grid.Zone,
+    rows: Sequence[InstanceRecord],
+    manifest: Manifest | None = None,
+) -> Manifest:
     """Put a study's manifest and report into its collection; what is equal is not put again.
 
     Parameters
@@ -38,6 +83,13 @@ def put_study_documents(
         The zone that receives them.
     rows
         The instances that the zone holds.
+    manifest
+        Their manifest; by default that of `study_manifest`.
+
+    Returns
+    -------
+    Manifest
+        The manifest.
 
     Raises
     ------
@@ -48,16 +100,42 @@ def put_study_documents(
     report = context.ledger.reports.get(ref)
     if report is not None:
         grid.put_document(zone, f"{collection}/{REPORT_NAME}", report[0])
-    profile_hash = context.ledger.studies.profile_hash(ref)
-    manifest = Manifest.build(
-        rows,
-        instance_attributes(context, ref, zone, rows),
-        project=context.project.name,
-        profile=_profile_name(context, zone, rows, profile_hash),
-        profile_hash=profile_hash,
-        report_sha256=report[1] if report else None,
-    )
+    manifest = manifest or study_manifest(context, ref, zone, rows)
     grid.put_document(zone, f"{collection}/{MANIFEST}", manifest.dump())
+    return manifest
+
+
+def searchable(
+    context: ProjectContext, manifest: Manifest, rows: Sequence[InstanceRecord]
+) -> Manifest:
+    """Return a manifest with the attributes that earlier versions of it did not read.
+
+    They are read from one instance of each series, since others have the same, and are added to
+    the series. The stored manifest is not changed.
+
+    Parameters
+    ----------
+    context
+        The study's project.
+    manifest
+        The study's manifest.
+    rows
+        The study's instances in the home zone.
+
+    Returns
+    -------
+    Manifest
+        The same manifest, if it is of the present version.
+    """
+    if manifest.attributes_version >= ATTRIBUTES_VERSION:
+        return manifest
+    samples = {row.series_uid: row for row in rows}
+    known = _from_objects(context, list(samples.values()))
+    series = {
+        uid: {**known.get(row.sop_uid, {}), **manifest.series.get(uid, {})}
+        for uid, row in samples.items()
+    }
+    return replace(manifest, series=series)
 
 
 def _profile_name(
@@ -75,7 +153,7 @@ def _profile_name(
 
 def instance_attributes(
     context: ProjectContext, ref: str, zone: grid.Zone, rows: Sequence[InstanceRecord]
-) -> dict[str, Json]:
+) -> tuple[dict[str, Json], int]:
     """Return each instance's attributes: from a manifest, the outbox or the object itself.
 
     Parameters
@@ -91,33 +169,39 @@ def instance_attributes(
 
     Returns
     -------
-    dict of str to Json
-        The attributes by SOP instance UID. An instance that cannot be read is left out.
+    tuple
+        The attributes by SOP instance UID, without instances that cannot be read, and the lowest
+        version of a manifest that they came from.
     """
     wanted = {row.sop_uid: row for row in rows}
     known: dict[str, Json] = {}
-    for source in (zone, context.home):
-        if len(known) < len(wanted):
-            known = _from_manifest(context, source, wanted) | known
+    version = ATTRIBUTES_VERSION
     for sop, row in wanted.items():
         path = below(context.folders(ref).outbox, row.series_uid, sop, suffix=".dcm")
-        if sop not in known and path.exists():
+        if path.exists():
             known[sop] = read_attributes(path)
+    for source in (zone, context.home):
+        if len(known) < len(wanted):
+            found, older = _from_manifest(context, source, wanted)
+            if found.keys() - known.keys():
+                version = min(version, older)
+            known = found | known
     lacking = [row for sop, row in wanted.items() if sop not in known]
-    return known | _from_objects(context, lacking)
+    return known | _from_objects(context, lacking), version
 
 
 def _from_manifest(
     context: ProjectContext, zone: grid.Zone, wanted: Mapping[str, InstanceRecord]
-) -> dict[str, Json]:
+) -> tuple[dict[str, Json], int]:
     manifest = _manifest(context, zone, list(wanted.values()))
     if manifest is None:
-        return {}
-    return {
+        return {}, ATTRIBUTES_VERSION
+    found = {
         one.sop: manifest.attributes(one)
         for one in manifest.instances
         if one.own and one.sop in wanted and one.sha256 == wanted[one.sop].sha256
     }
+    return found, manifest.attributes_version
 
 
 def _manifest(

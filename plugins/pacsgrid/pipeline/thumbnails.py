@@ -1,11 +1,12 @@
-"""Thumbnails of held files, before and after anonymising, for the steward who decides on them.
+"""Thumbnails of held files, before and after anonymising, and of anonymised series.
 
-The files identify patients and may be broken on purpose: nothing here trusts them.
+Held files identify patients and may be broken on purpose: nothing here trusts them.
 """
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -13,13 +14,17 @@ import numpy as np
 import pydicom
 from pydicom.pixels import pixel_array
 
+from pacsgrid import grid
 from pacsgrid.deid import anonymise_file, collect_identifiers
 from pacsgrid.errors import HeldError
+from pacsgrid.ledger import InstanceRecord
 from pacsgrid.log_suppression import pydicom_suppressed
 from pacsgrid.pipeline.context import ProjectContext
 
 # Pixels of the largest frame that is decoded; a larger one is more likely an attack.
 MAX_PIXELS = 64_000_000
+# Bytes of the largest anonymised object that is read for a thumbnail.
+MAX_BYTES = 256 << 20
 
 
 def held_files(quarantine: Path) -> list[Path]:
@@ -103,6 +108,42 @@ def thumbnail_anonymised(context: ProjectContext, path: Path, edge: int = 256) -
         known = collect_identifiers([path])
         made = anonymise_file(path, Path(folder), context.pseudonyms, profile, known)
         return thumbnail(made.path, edge)
+
+
+def series_thumbnail(
+    context: ProjectContext, instances: Sequence[InstanceRecord], edge: int = 128
+) -> bytes:
+    """Return a PNG of the middle image of an anonymised series, read from the home zone.
+
+    Parameters
+    ----------
+    context
+        The series' project.
+    instances
+        Its instances.
+    edge
+        The longer side of the picture, in pixels at most.
+
+    Returns
+    -------
+    bytes
+        The content of a PNG file.
+
+    Raises
+    ------
+    HeldError
+        ``no-picture``: the image cannot be decoded, or is far too large.
+    ZoneError, ZoneUnavailableError
+        The zone refused, or does not answer.
+    """
+    one = instances[len(instances) // 2]
+    if one.size > MAX_BYTES:
+        raise HeldError("no-picture", "the image is too large for a thumbnail")
+    path = grid.object_path(context.home.settings.name, context.project.name, one)
+    with tempfile.TemporaryDirectory(prefix=".preview-", dir=context.site.staging) as folder:
+        file = Path(folder) / "image.dcm"
+        file.write_bytes(grid.get_head(context.home, path, one.size))
+        return thumbnail(file, edge)
 
 
 def _eight_bits(frame: np.ndarray, inverted: bool) -> np.ndarray:

@@ -7,6 +7,8 @@
 - Be an operator, who sees every project's runs: read access to the custom view
   ``pacsgrid (operator)`` and the right to create connections.
 - Name patients to ingest: the right to trigger `ingest_studies` as well.
+- See the exact counts, the series and the images of a cohort: the right to trigger
+  `release_cohort` as well. Others get rounded counts.
 - See held images, which may show a name: the right to trigger `review_held` as well.
 """
 
@@ -26,6 +28,7 @@ from pacsgrid.errors import ConfigError
 
 PAGE_DAG = "ingest_studies"
 REVIEW_DAG = "review_held"
+RELEASE_DAG = "release_cohort"
 # No project can have this name.
 OPERATOR_VIEW = "pacsgrid (operator)"
 
@@ -40,14 +43,15 @@ class Viewer:
         The user name in Airflow.
     projects
         The projects that the user may see.
-    ingests, reviews
-        Whether the user may trigger `ingest_studies` and `review_held`.
+    ingests, reviews, releases
+        Whether the user may trigger `ingest_studies`, `review_held` and `release_cohort`.
     """
 
     name: str
     projects: tuple[str, ...]
     ingests: bool
     reviews: bool
+    releases: bool = False
 
 
 def project_view(project: str) -> str:
@@ -135,7 +139,9 @@ def viewer(user: GetUserDep, site: Annotated[Site, Depends(the_site)]) -> Viewer
             )
         )
 
-    return Viewer(user.get_name(), projects, starts(PAGE_DAG), starts(REVIEW_DAG))
+    return Viewer(
+        user.get_name(), projects, starts(PAGE_DAG), starts(REVIEW_DAG), starts(RELEASE_DAG)
+    )
 
 
 SiteDep = Annotated[Site, Depends(the_site)]

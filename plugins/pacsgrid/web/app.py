@@ -40,6 +40,7 @@ from pacsgrid.model import StudyQuery, StudyState
 from pacsgrid.pipeline import ProjectContext
 from pacsgrid.pipeline.thumbnails import held_files, thumbnail, thumbnail_anonymised
 from pacsgrid.web.access import SiteDep, Viewer, ViewerDep
+from pacsgrid.web.cohorts import router as cohorts
 
 STATIC = Path(__file__).parent / "static"
 
@@ -580,4 +581,5 @@ def _png(draw: Callable[[], bytes]) -> Response:
         raise HTTPException(422, error.detail) from None
 
 
+app.include_router(cohorts)
 app.mount("/static", StaticFiles(directory=STATIC), name="static")

@@ -33,6 +33,7 @@ from pacsgrid.ledger import Ledger, Overview, ReleaseOverview
 from pacsgrid.ledger.database import Database
 from pacsgrid.model import StudyState
 from pacsgrid.pipeline import ProjectContext
+from pacsgrid.pipeline.cohorts import Cohort, count_cohort
 from pacsgrid.pipeline.report import project_report
 
 PROJECT = "demo"
@@ -112,8 +113,7 @@ def ledger_jobs(dsn: str) -> Jobs:
         "maintain: plan": lambda: list(ledger.tasks.due(PROJECT, POLICY, now)),
         "find by series UID": lambda: ledger.studies.find_by_pseudonym(PROJECT, f"{uids[7]}.1"),
         "withdrawal: find": lambda: ledger.instances.sop_uids_of_subject(PROJECT, deep.ref),
-        "cohort: 5,000 studies": lambda: ledger.instances.count_verified(PROJECT, uids),
-        "cohort: all": lambda: ledger.instances.count_verified(PROJECT, None),
+        "cohort: 5,000 studies": lambda: [count_cohort(context, Cohort(members=tuple(uids)))],
     }
 
 

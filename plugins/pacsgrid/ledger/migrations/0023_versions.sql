@@ -31,3 +31,13 @@ CREATE INDEX study_profile ON pacsgrid.study (project, profile_hash, ref);
 CREATE INDEX study_superseded ON pacsgrid.study (project, ref)
     WHERE state = 'superseded' AND instances > 0;
 CREATE INDEX study_version_kept ON pacsgrid.study_version (ref) WHERE superseded_at IS NOT NULL;
+
+-- Cohorts are made of current versions.
+CREATE FUNCTION pacsgrid.leave_cohorts() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE pacsgrid.cohort_study SET verified = false WHERE ref = NEW.ref;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER study_version_superseded AFTER UPDATE OF superseded_at ON pacsgrid.study_version
+    FOR EACH ROW WHEN (NEW.superseded_at IS NOT NULL)
+    EXECUTE FUNCTION pacsgrid.leave_cohorts();

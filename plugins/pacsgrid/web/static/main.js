@@ -1,5 +1,6 @@
 // The pacsgrid page: tabs, the project in view, and the view that the address names.
 import { address, h, here, Loaded, useAnswer, useEffect, useState } from "./base.js";
+import { CohortsView } from "./cohorts.js";
 import { FlowView } from "./flow.js";
 import { IngestView } from "./ingest.js";
 import { HeldView } from "./held.js";
@@ -12,6 +13,7 @@ const TABS = [
   ["held", "Held"],
   ["replicas", "Replicas"],
   ["studies", "Studies"],
+  ["cohorts", "Cohorts"],
   ["releases", "Releases"],
   ["ingest", "Ingest"],
 ];
@@ -30,6 +32,7 @@ function useHash() {
 function View({ view, detail, project, me }) {
   if (view === "held") return h(HeldView, { project, me });
   if (view === "replicas") return h(ReplicasView, { project });
+  if (view === "cohorts") return h(CohortsView, { project, me });
   if (view === "releases") return h(ReleasesView, { project });
   if (view === "studies") return h(StudiesView, { project, state: detail });
   if (view === "ingest") return h(IngestView, { me });

@@ -1,5 +1,5 @@
 // Cohorts: what was released, version by version, and which patients (pseudonyms) withdrew.
-import { address, age, bytes, clock, h, inProject, Loaded, plural, Table, useAnswer } from "./base.js";
+import { address, age, bytes, clock, h, here, inProject, Loaded, plural, Table, useAnswer } from "./base.js";
 
 const dag = (name) => new URL(`../dags/${name}`, address("")).href;
 
@@ -46,7 +46,8 @@ export function ReleasesView({ project }) {
   return h(Loaded, { answer }, ({ now, releases, withdrawals }) => [
     h("section", { key: "releases" },
       h("h2", null, `Releases: ${plural(releases.length, "version")}`),
-      h("p", { className: "pg-quiet" }, "To count a cohort and release it, start the DAG ",
+      h("p", { className: "pg-quiet" }, "To choose a cohort and release it, use ",
+        h("a", { href: here("cohorts") }, "Cohorts"), " or the DAG ",
         h("a", { href: dag("release_cohort") }, "release_cohort"), "; a steward approves it there."),
       h(Releases, { rows: releases, now })),
     h("section", { key: "withdrawals" },
