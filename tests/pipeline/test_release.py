@@ -185,7 +185,7 @@ def test_each_version_has_a_doi_that_names_the_version_before(
             ct(stack.drop / f"{patient}.dcm", f"1.2.{patient}", f"1.2.{patient}.1", fill=patient)
         with ProjectContext(site, "demo") as context:
             go(context)
-            everyone = select_cohort(context, [Criterion("Modality", "CT")])
+            everyone = select_cohort(context, Cohort(criteria=("Modality = CT",)))
             some = dict([next(iter(everyone.items()))])
 
             def document(release: str, name: str) -> Any:

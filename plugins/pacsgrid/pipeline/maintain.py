@@ -126,6 +126,7 @@ def maintain(
         report.removed = settle_versions(context)
     except PacsgridError as error:
         report.failures.append(f"superseded versions: {error}")
+    try:
         report.indexed = index_pending(context)
     except PacsgridError as error:
         report.failures.append(f"cohort index: {error}")
