@@ -29,7 +29,7 @@ PROJECT_DAGS = {
     ),
     "review_held": frozenset({"project", "limit", "only", "wait_hours"}),
     "release_cohort": frozenset({"project", "name", "title", "criteria", "members"}),
-    "withdraw_patient": frozenset({"project", "subject"}),
+    "withdraw_patient": frozenset({"project", "subject", "selection"}),
 }
 # DAGs for the whole site.
 SITE_DAGS: dict[str, frozenset[str]] = {

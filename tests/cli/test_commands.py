@@ -63,6 +63,7 @@ GIVEN = {
     "cohort": ["p", "Modality=CT"], "withdraw": ["p", "S"], "share": ["p", "jana#praha"],
     "ticket": ["p", "/z/c"], "remove-partner": ["p", "praha"], "maintain": ["p"], "report": ["p"],
     "zones": ["p"], "reidentify": ["S", "--project", "p", "--who", "w", "--reason", "r"],
+    "pseudonym": ["patient", "--who", "w", "--reason", "long enough"],
     "backfill": ["status", "p"],
     "doctor": [], "gateway": [], "receive": [], "backup": ["b"], "restore": ["b"],
     "roles": ["--show"], "risk": ["p"], "sample": ["p", "--who", "w"],

@@ -1,6 +1,7 @@
 """The ledger in PostgreSQL: states, proofs, the audit trail and the sealed vault."""
 
 from pacsgrid.ledger.connection import server_time
+from pacsgrid.ledger.grants import Grant, GrantEvent, GrantState
 from pacsgrid.ledger.ingest_records import Ingest, IngestKind, IngestState
 from pacsgrid.ledger.ledger import Ledger
 from pacsgrid.ledger.migrate import migrate
@@ -16,6 +17,9 @@ from pacsgrid.ledger.worklist import PendingStudy, WaveLimits
 __all__ = [
     "DEPOSITED",
     "STATE_ORDER",
+    "Grant",
+    "GrantEvent",
+    "GrantState",
     "HeldRecord",
     "Ingest",
     "IngestKind",

@@ -7,6 +7,7 @@ from pacsgrid.ledger.consistency import Consistency
 from pacsgrid.ledger.counters import Counters
 from pacsgrid.ledger.database import Database
 from pacsgrid.ledger.deid_reports import DeidReports
+from pacsgrid.ledger.grants import Grants
 from pacsgrid.ledger.held_items import HeldItems
 from pacsgrid.ledger.ingests import Ingests
 from pacsgrid.ledger.instances import Instances
@@ -53,6 +54,7 @@ class Ledger:
         self.tasks = ReplicationTasks(self.database)
         self.absences = ZoneAbsences(self.database)
         self.releases = Releases(self.database)
+        self.grants = Grants(self.database)
         self.withdrawals = Withdrawals(self.database)
         self.patients = Patients(self.database)
         self.selections = Selections(self.database)

@@ -14,6 +14,7 @@ from pacsgrid.grid.release_tickets import revoke_tickets_below
 from pacsgrid.grid.search import Criterion, search
 from pacsgrid.ledger import InstanceRecord
 from pacsgrid.pipeline.context import ProjectContext
+from pacsgrid.pipeline.grants import end_grants, move_grants
 from pacsgrid.pipeline.release_documents import ReleaseVersion, release_documents
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -268,7 +269,10 @@ def reissue_releases_without(context: ProjectContext, refs: Sequence[str]) -> No
             continue
         members = context.ledger.instances.of_verified_studies(listed)
         if members:
-            release_cohort(context, row.name, members, withdrawn=len(gone & set(listed)))
+            made = release_cohort(context, row.name, members, withdrawn=len(gone & set(listed)))
+            move_grants(context, row.name, row.version, int(made.rpartition("/v")[2]))
+        else:
+            end_grants(context, row.name, row.version)
         collection = release_collection(context.home, project, row.name, row.version)
         revoke_tickets_below(context.home, collection)
         grid.remove_collection(context.home, collection)

@@ -8,6 +8,7 @@
   ``pacsgrid (operator)`` and the right to create connections.
 - Name patients to ingest: the right to trigger `ingest_studies` as well.
 - See held images, which may show a name: the right to trigger `review_held` as well.
+- Name a patient to withdraw: the right to trigger `withdraw_patient`.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from pacsgrid.errors import ConfigError
 
 PAGE_DAG = "ingest_studies"
 REVIEW_DAG = "review_held"
+WITHDRAW_DAG = "withdraw_patient"
 # No project can have this name.
 OPERATOR_VIEW = "pacsgrid (operator)"
 
@@ -40,14 +42,15 @@ class Viewer:
         The user name in Airflow.
     projects
         The projects that the user may see.
-    ingests, reviews
-        Whether the user may trigger `ingest_studies` and `review_held`.
+    ingests, reviews, withdraws
+        Whether the user may trigger `ingest_studies`, `review_held` and `withdraw_patient`.
     """
 
     name: str
     projects: tuple[str, ...]
     ingests: bool
     reviews: bool
+    withdraws: bool = False
 
 
 def project_view(project: str) -> str:
@@ -135,7 +138,8 @@ def viewer(user: GetUserDep, site: Annotated[Site, Depends(the_site)]) -> Viewer
             )
         )
 
-    return Viewer(user.get_name(), projects, starts(PAGE_DAG), starts(REVIEW_DAG))
+    rights = (starts(dag) for dag in (PAGE_DAG, REVIEW_DAG, WITHDRAW_DAG))
+    return Viewer(user.get_name(), projects, *rights)
 
 
 SiteDep = Annotated[Site, Depends(the_site)]

@@ -32,7 +32,7 @@ from pacsgrid.ledger.release_overview import ReleaseEntry, WithdrawalEntry
 from pacsgrid.model import StudyQuery, StudyState
 from pacsgrid.pipeline import ProjectContext
 from pacsgrid.pipeline.thumbnails import held_files, thumbnail, thumbnail_anonymised
-from pacsgrid.web.access import SiteDep, Viewer, ViewerDep
+from pacsgrid.web.access import PAGE_DAG, WITHDRAW_DAG, SiteDep, Viewer, ViewerDep
 
 STATIC = Path(__file__).parent / "static"
 
@@ -122,6 +122,7 @@ class SelectionRequest:
     patient_ids: list[str] = field(default_factory=list)
     accession_numbers: list[str] = field(default_factory=list)
     study_uids: list[str] = field(default_factory=list)
+    purpose: Literal["ingest", "withdrawal"] = "ingest"
 
 
 @dataclass(frozen=True)
@@ -294,10 +295,15 @@ def select(site: SiteDep, who: ViewerDep, wanted: SelectionRequest) -> Selection
     Raises
     ------
     HTTPException
-        403 without the right to ingest, 404 for an unknown project, 422 for invalid values.
+        403 without the right to ingest, or to withdraw, 404 for an unknown project, 422 for
+        invalid values.
     """
-    if not who.ingests:
-        raise HTTPException(403, "naming studies needs the right to trigger ingest_studies")
+    dag, may = {
+        "ingest": (PAGE_DAG, who.ingests),
+        "withdrawal": (WITHDRAW_DAG, who.withdraws),
+    }[wanted.purpose]
+    if not may:
+        raise HTTPException(403, f"naming studies needs the right to trigger {dag}")
     _overview(site, who, wanted.project)
     query = StudyQuery(
         patient_ids=tuple(wanted.patient_ids),

@@ -30,7 +30,7 @@ function useHash() {
 function View({ view, detail, project, me }) {
   if (view === "held") return h(HeldView, { project, me });
   if (view === "replicas") return h(ReplicasView, { project });
-  if (view === "releases") return h(ReleasesView, { project });
+  if (view === "releases") return h(ReleasesView, { project, me });
   if (view === "studies") return h(StudiesView, { project, state: detail });
   if (view === "ingest") return h(IngestView, { me });
   if (view === "study" && detail) return h(StudyView, { study: detail, me });
