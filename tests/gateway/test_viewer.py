@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, sync_playwright
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import FileResponse, Response
-from starlette.routing import Route
 
+from pacsgrid.embedded.viewer import install_viewer
 from pacsgrid.gateway import Gateway
-from pacsgrid.gateway.service import PREFIX, application
+from pacsgrid.gateway.service import application
 from pacsgrid.grid.sharing import share
 from support.browser import CHROMIUM, shot
 from support.served_zones import PROJECT, Listening, ServedZones, copy_of
 
 pytestmark = pytest.mark.ui
 
-VIEWER = "@ohif/app@3.13.2"
 VAR = Path(__file__).resolve().parents[2] / "var"
 PATIENCE = 240_000  # milliseconds: software rendering on a busy machine takes its time
 # Of one study for the test: uncompressed, JPEG 2000, RLE, lossless JPEG.
@@ -53,61 +45,7 @@ DRAWN = """() => {
 @pytest.fixture(scope="module")
 def viewer() -> Path:
     """The directory of the viewer's files, fetched once into var/."""
-    folder = VAR / "ohif" / VIEWER.rpartition("@")[2]
-    if not (folder / "package").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        command = ["npm", "pack", "--silent", VIEWER]
-        name = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
-        with tarfile.open(folder / name.stdout.split()[-1]) as tar:
-            tar.extractall(folder / "unpacked", filter="data")
-        os.rename(folder / "unpacked" / "package", folder / "package")
-    return folder / "package" / "dist"
-
-
-def page_app(dist: Path, root: Callable[[], str]) -> Starlette:
-    """The viewer's page, set up for one DICOMweb service."""
-
-    async def answer(request: Request) -> Response:
-        path = request.path_params["path"]
-        if path == "app-config.js":
-            settings = json.dumps(config_for(root()))
-            return Response(f"window.config = {settings};", media_type="text/javascript")
-        file = dist / path
-        inside = file.resolve().is_relative_to(dist.resolve())
-        return FileResponse(file if path and inside and file.is_file() else dist / "index.html")
-
-    return Starlette(routes=[Route("/{path:path}", answer)])
-
-
-def config_for(root: str) -> dict[str, object]:
-    source = {
-        "friendlyName": "pacsgrid",
-        "name": "pacsgrid",
-        "qidoRoot": root,
-        "wadoRoot": root,
-        "wadoUriRoot": root,
-        "qidoSupportsIncludeField": True,
-        "imageRendering": "wadors",
-        "thumbnailRendering": "wadors",
-        "enableStudyLazyLoad": True,
-        "supportsFuzzyMatching": False,
-        "supportsWildcard": True,
-    }
-    return {
-        "routerBasename": "/",
-        "extensions": [],
-        "modes": [],
-        "showStudyList": True,
-        "defaultDataSourceName": "dicomweb",
-        "investigationalUseDialog": {"option": "never"},
-        "dataSources": [
-            {
-                "namespace": "@ohif/extension-default.dataSourcesModule.dicomweb",
-                "sourceName": "dicomweb",
-                "configuration": source,
-            }
-        ],
-    }
+    return install_viewer(VAR / "viewer")
 
 
 @pytest.fixture(scope="module")
@@ -128,23 +66,17 @@ def shown_page(
     with ServedZones(folder) as zones, sync_playwright() as driver:
         zones.add(paths)
         share(zones.home, PROJECT, ["eva#brno"])
-        root = ""
-        # The gateway needs the page's origin, and the page the gateway's URL.
         with (
-            Listening(page_app(viewer, lambda: root)) as page_server,
-            Gateway(zones.site(cors_origins=[page_server.url])) as gateway,
+            Gateway(zones.site(viewer=str(viewer))) as gateway,
             Listening(application(gateway)) as server,
         ):
             gateway.refresh()
-            root = server.url + PREFIX
             browser = driver.chromium.launch(
                 executable_path=CHROMIUM,
                 # Cornerstone draws by WebGL, which has no hardware here.
                 args=["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"],
             )
-            page = browser.new_page(
-                viewport={"width": 1360, "height": 850}, base_url=page_server.url
-            )
+            page = browser.new_page(viewport={"width": 1360, "height": 850}, base_url=server.url)
             page.set_default_timeout(PATIENCE)
             failed: list[str] = []
             page.on(
@@ -156,11 +88,18 @@ def shown_page(
             browser.close()
 
 
-def test_each_series_is_drawn(shown_page: tuple[Page, list[str]]) -> None:
+def test_each_series_is_drawn_for_who_is_signed_in(
+    shown_page: tuple[Page, list[str]],
+) -> None:
     page, failed = shown_page
+    address = f"/viewer/viewer?StudyInstanceUIDs={STUDY}"
+    page.goto(address)
+    page.locator("input[name=token]").fill("evaeva")
+    failed.clear()  # that nobody was signed in yet
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/viewer/viewer?*")
     for number in range(1, len(FILES) + 1):
-        series = f"{STUDY}.{number}"
-        page.goto(f"/viewer?StudyInstanceUIDs={STUDY}&SeriesInstanceUIDs={series}&token=evaeva")
+        page.goto(f"{address}&SeriesInstanceUIDs={STUDY}.{number}")
         page.wait_for_selector("canvas.cornerstone-canvas")
         page.wait_for_function(f"() => ({DRAWN})() > 0.05")
         shot(page, f"viewer{number}")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pacsgrid.config import ZoneSettings
 from pacsgrid.embedded.stack import Stack
 from pacsgrid.errors import ConfigError
 from pacsgrid.grid import Zone
@@ -42,13 +43,9 @@ class Released:
 
     stack: Stack
     context: ProjectContext
-    eva: Zone
+    eva: ZoneSettings
     folder: Path
     fetched: int = 0
-
-    @property
-    def grants(self) -> object:
-        return self.context.ledger.grants
 
     def get(self, name: str) -> Grant:
         found = self.context.ledger.grants.get(name)
@@ -69,7 +66,9 @@ class Released:
         self.fetched += 1
         into = self.folder / f"fetched{self.fetched}"
         try:
-            report = fetch_release(self.eva, f"/brno/home/demo/releases/{release}", into)
+            # With connections of its own, as one who fetches has.
+            with Zone(self.eva) as zone:
+                report = fetch_release(zone, f"/brno/home/demo/releases/{release}", into)
         except Exception:
             return 0
         assert not report.bad
@@ -110,12 +109,10 @@ def released(stack: Stack, tmp_path: Path) -> Iterator[Released]:
         release_cohort(context, "heads", members)
         release_cohort(context, "one", {ref: rows for ref, rows in list(members.items())[:1]})
         settings = context.home.settings.replace(user="eva", password="secret-of-eva")
-        with Zone(settings) as eva:
-            made = Released(stack, context, eva, tmp_path)
-            yield made
-            for grant in context.ledger.grants.of_projects(["demo"]):
-                if grant.state in (GrantState.REQUESTED, GrantState.GRANTED):
-                    end_grant(context, grant, "test", "")
+        yield Released(stack, context, settings, tmp_path)
+        for grant in context.ledger.grants.of_projects(["demo"]):
+            if grant.state in (GrantState.REQUESTED, GrantState.GRANTED):
+                end_grant(context, grant, "test", "")
 
 
 def test_what_was_asked_for_is_granted_and_ends_by_the_clock(released: Released) -> None:

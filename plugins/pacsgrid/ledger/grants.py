@@ -100,7 +100,7 @@ class Grants(Store):
         purpose: str,
         wanted_until: datetime,
     ) -> str:
-        """Enter a researcher's request, and return its id.
+        """Return the id of a researcher's new request.
 
         Parameters
         ----------
@@ -176,7 +176,15 @@ class Grants(Store):
         return self._find("researcher = %s ORDER BY made_at DESC, id DESC", (researcher,))
 
     def unsettled(self, project: str, now: datetime) -> list[Grant]:
-        """Return the grants whose rights do not follow their state: to set, or to take away."""
+        """Return the grants whose rights do not follow their state: to set, or to take away.
+
+        Parameters
+        ----------
+        project
+            The project's name.
+        now
+            The current time.
+        """
         return self._find(
             "project = %s AND ((state = 'granted' AND (until <= %s OR rights <> 'set'))"
             " OR (state <> 'granted' AND rights <> 'none')) ORDER BY made_at, id",
@@ -184,7 +192,13 @@ class Grants(Store):
         )
 
     def of_version(self, project: str, release: str, version: int) -> list[Grant]:
-        """Return the grants of a version that are requested or granted, the oldest first."""
+        """Return the grants of a version that are requested or granted, the oldest first.
+
+        Parameters
+        ----------
+        project, release, version
+            The version of a release.
+        """
         return self._find(
             "project = %s AND release = %s AND version = %s"
             " AND state IN ('requested', 'granted') ORDER BY made_at, id",

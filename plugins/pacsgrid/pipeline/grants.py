@@ -33,7 +33,7 @@ def request_grant(
     wanted_until: datetime,
     now: datetime | None = None,
 ) -> str:
-    """Enter a researcher's request for a version of a release, and return its id.
+    """Return the id of a researcher's new request for a version of a release.
 
     Parameters
     ----------

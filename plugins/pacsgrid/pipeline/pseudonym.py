@@ -62,7 +62,15 @@ class FoundSubject:
 
 
 def check_question(who: str, reason: str) -> None:
-    """Raise ConfigError if the name of who asks or the reason is missing."""
+    """Raise ConfigError if the name of who asks or the reason is missing.
+
+    Parameters
+    ----------
+    who
+        The name.
+    reason
+        The reason.
+    """
     if not who.strip():
         raise ConfigError("the name of who asks is missing; give that of an authorised person")
     if len(reason.strip()) < _SHORTEST_REASON:
