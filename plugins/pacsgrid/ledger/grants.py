@@ -207,12 +207,19 @@ class Grants(Store):
 
     def events(self, name: str) -> list[GrantEvent]:
         """Return what happened to a grant, the oldest first."""
+        return self.events_of([name]).get(name, [])
+
+    def events_of(self, names: Sequence[str]) -> dict[str, list[GrantEvent]]:
+        """Return what happened to each of some grants, the oldest first."""
         rows = self._database.all(
-            "SELECT what, who, reason, until, at FROM pacsgrid.read_grant_event"
-            " WHERE grant_id = %s ORDER BY id",
-            (name,),
+            "SELECT grant_id, what, who, reason, until, at FROM pacsgrid.read_grant_event"
+            " WHERE grant_id = ANY(%s) ORDER BY id",
+            (list(names),),
         )
-        return [GrantEvent(*row) for row in rows]
+        found: dict[str, list[GrantEvent]] = {}
+        for name, *row in rows:
+            found.setdefault(name, []).append(GrantEvent(*row))
+        return found
 
     def approve(self, name: str, until: datetime, who: str, reason: str) -> None:
         """Grant a request until a time, or give a grant another end.

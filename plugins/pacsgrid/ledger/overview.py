@@ -85,7 +85,15 @@ class ZoneCopies:
 
 @dataclass(frozen=True)
 class Story:
-    """What the ledger knows of one study; ``size`` is in bytes."""
+    """What the ledger knows of one study.
+
+    Attributes
+    ----------
+    size
+        In bytes.
+    study_uid
+        Its pseudonymous UID; empty if nothing of it is anonymised.
+    """
 
     study: StudyRecord
     instances: int
@@ -95,6 +103,7 @@ class Story:
     copies: list[ZoneCopies]
     accesses: list[AccessRecord]
     decisions: list[DecisionRecord]
+    study_uid: str
 
 
 class Overview(ProjectView):
@@ -250,8 +259,9 @@ class Overview(ProjectView):
         )
         if not found:
             return None
-        ((instances, size),) = self._all(
-            "SELECT instances, bytes FROM pacsgrid.study WHERE ref = %s", (ref,)
+        ((instances, size, study_uid),) = self._all(
+            "SELECT instances, bytes, coalesce(study_uid, '') FROM pacsgrid.study WHERE ref = %s",
+            (ref,),
         )
         copies = self._all(
             "SELECT zone, count(*) FILTER (WHERE good), count(*) FILTER (WHERE NOT good),"
@@ -269,4 +279,5 @@ class Overview(ProjectView):
             copies=[ZoneCopies(*row) for row in copies],
             accesses=trail.accesses(ref),
             decisions=trail.decisions(ref),
+            study_uid=study_uid,
         )

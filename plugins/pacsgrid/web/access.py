@@ -9,6 +9,7 @@
 - Name patients to ingest: the right to trigger `ingest_studies` as well.
 - See held images, which may show a name: the right to trigger `review_held` as well.
 - Name a patient to withdraw: the right to trigger `withdraw_patient`.
+- Answer researchers who ask for a release: the right to trigger `release_cohort`.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from pacsgrid.errors import ConfigError
 PAGE_DAG = "ingest_studies"
 REVIEW_DAG = "review_held"
 WITHDRAW_DAG = "withdraw_patient"
+RELEASE_DAG = "release_cohort"
 # No project can have this name.
 OPERATOR_VIEW = "pacsgrid (operator)"
 
@@ -42,8 +44,11 @@ class Viewer:
         The user name in Airflow.
     projects
         The projects that the user may see.
-    ingests, reviews, withdraws
-        Whether the user may trigger `ingest_studies`, `review_held` and `withdraw_patient`.
+    ingests, reviews, withdraws, releases
+        Whether the user may trigger `ingest_studies`, `review_held`, `withdraw_patient` and
+        `release_cohort`.
+    viewer
+        Whether the page can open studies in the viewer for this user.
     """
 
     name: str
@@ -51,6 +56,8 @@ class Viewer:
     ingests: bool
     reviews: bool
     withdraws: bool = False
+    releases: bool = False
+    viewer: bool = False
 
 
 def project_view(project: str) -> str:
@@ -138,8 +145,17 @@ def viewer(user: GetUserDep, site: Annotated[Site, Depends(the_site)]) -> Viewer
             )
         )
 
-    rights = (starts(dag) for dag in (PAGE_DAG, REVIEW_DAG, WITHDRAW_DAG))
-    return Viewer(user.get_name(), projects, *rights)
+    name, gateway = user.get_name(), site.gateway
+    shows = gateway is not None and gateway.viewer is not None and name in gateway.airflow_users
+    return Viewer(
+        name,
+        projects,
+        ingests=starts(PAGE_DAG),
+        reviews=starts(REVIEW_DAG),
+        withdraws=starts(WITHDRAW_DAG),
+        releases=starts(RELEASE_DAG),
+        viewer=shows,
+    )
 
 
 SiteDep = Annotated[Site, Depends(the_site)]

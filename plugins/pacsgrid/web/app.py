@@ -32,11 +32,13 @@ from pacsgrid.ledger.release_overview import ReleaseEntry, WithdrawalEntry
 from pacsgrid.model import StudyQuery, StudyState
 from pacsgrid.pipeline import ProjectContext
 from pacsgrid.pipeline.thumbnails import held_files, thumbnail, thumbnail_anonymised
+from pacsgrid.web import grants, viewer
 from pacsgrid.web.access import PAGE_DAG, WITHDRAW_DAG, SiteDep, Viewer, ViewerDep
 
 STATIC = Path(__file__).parent / "static"
 
 app = FastAPI(title="pacsgrid", docs_url=None, redoc_url=None, openapi_url=None)
+app.include_router(grants.router)
 
 
 @dataclass(frozen=True)
@@ -149,9 +151,10 @@ async def _forbid_caching(
 ) -> Response:
     # Held images must not stay in a browser's cache. Scripts are validated each time, so that
     # those of two releases never mix.
+    # The viewer's files say themselves how long they stay.
     response = await handle(request)
     static = "/static/" in request.url.path
-    response.headers["Cache-Control"] = "no-cache" if static else "no-store"
+    response.headers.setdefault("Cache-Control", "no-cache" if static else "no-store")
     return response
 
 
@@ -543,4 +546,6 @@ def _png(draw: Callable[[], bytes]) -> Response:
         raise HTTPException(422, error.detail) from None
 
 
+app.mount("/viewer", viewer.app)
+app.mount("/dicom-web", viewer.dicomweb)
 app.mount("/static", StaticFiles(directory=STATIC), name="static")

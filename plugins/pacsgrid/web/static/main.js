@@ -1,6 +1,7 @@
 // The pacsgrid page: tabs, the project in view, and the view that the address names.
 import { address, h, here, Loaded, useAnswer, useEffect, useState } from "./base.js";
 import { FlowView } from "./flow.js";
+import { GrantsView } from "./grants.js";
 import { IngestView } from "./ingest.js";
 import { HeldView } from "./held.js";
 import { ReleasesView } from "./releases.js";
@@ -13,6 +14,7 @@ const TABS = [
   ["replicas", "Replicas"],
   ["studies", "Studies"],
   ["releases", "Releases"],
+  ["grants", "Researchers"],
   ["ingest", "Ingest"],
 ];
 
@@ -31,6 +33,7 @@ function View({ view, detail, project, me }) {
   if (view === "held") return h(HeldView, { project, me });
   if (view === "replicas") return h(ReplicasView, { project });
   if (view === "releases") return h(ReleasesView, { project, me });
+  if (view === "grants") return h(GrantsView, { project, me });
   if (view === "studies") return h(StudiesView, { project, state: detail });
   if (view === "ingest") return h(IngestView, { me });
   if (view === "study" && detail) return h(StudyView, { study: detail, me });
