@@ -103,7 +103,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
             release_cohort(context, "heads", members)
         (folder / "viewer").mkdir()
         (folder / "viewer" / "index.html").write_text(PAGE)
-        (folder / "viewer" / "app.js").write_text("1")
+        (folder / "viewer" / "app.js").write_text('__webpack_require__.p = "/";')
+        (folder / "viewer" / "plain.js").write_text('p = "/";')
+        (folder / "viewer" / "app.css").write_text("a{src:url(/font.woff2)}")
         (folder / "outside.js").write_text("secret")
         file = stack.dir / "site.yaml"
         site = yaml.safe_load(file.read_text())
@@ -262,7 +264,11 @@ def test_the_viewer_is_for_those_who_are_signed_in(door: Door) -> None:
     assert 'PUBLIC_URL="/viewer/"' in page.text
     settings = client.get("/viewer/app-config.js").text
     assert '"qidoRoot": "/dicom-web"' in settings and '"routerBasename": "/viewer"' in settings
-    assert client.get("/viewer/app.js").headers["cache-control"].startswith("public")
+    script = client.get("/viewer/app.js")
+    assert script.headers["cache-control"].startswith("public")
+    assert script.text == '__webpack_require__.p = "/viewer/";'
+    assert client.get("/viewer/app.css").text == "a{src:url(/viewer/font.woff2)}"
+    assert client.get("/viewer/plain.js").text == 'p = "/";'
     for outside in ("../outside.js", "%2e%2e/outside.js", "..%2foutside.js", "no.js"):
         assert client.get(f"/viewer/{outside}").status_code == 404
 

@@ -28,6 +28,8 @@ PACKAGE_SHA256 = "b189d3963bfc58e9394a9db8c7be75d07beb029ec211dbb126d47b62969dd3
 _PAGE, _SETTINGS = "index.html", "app-config.js"
 # Addresses from the root of the host in the page: of its scripts, styles and icons.
 _FROM_ROOT = re.compile(r'(?P<name>(?:src|href|content)=|PUBLIC_URL=)"/(?P<path>[^"/][^"]*)?"')
+# The same in scripts, which load others, and in styles.
+_FROM_ROOT_IN = {".js": b'__webpack_require__.p = "/";', ".css": b"url(/"}
 _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
@@ -65,7 +67,13 @@ def viewer(folder: Path, who: Who | None = None, sign_in: str = "") -> Starlette
         file = await run_in_threadpool(_inside, folder, name)
         if file is not None and file.name != _PAGE:
             cache = "no-cache" if file.name in _CHANGING else "public, max-age=604800"
-            return FileResponse(file, headers={**_HEADERS, "Cache-Control": cache})
+            headers = {**_HEADERS, "Cache-Control": cache}
+            if file.suffix in _FROM_ROOT_IN:
+                moved = await run_in_threadpool(_moved, file, root)
+                if moved is not None:
+                    media = "text/css" if file.suffix == ".css" else "text/javascript"
+                    return Response(moved, media_type=media, headers=headers)
+            return FileResponse(file, headers=headers)
         if name and "." in name.rpartition("/")[2]:
             raise HTTPException(404, "the viewer has no such file")
         # Any other address is one of the page's own; one with a token in it signs in by that.
@@ -100,6 +108,15 @@ def _inside(folder: Path, name: str) -> Path | None:
     root = folder.resolve()
     file = (root / name).resolve()
     return file if name and file.is_relative_to(root) and file.is_file() else None
+
+
+@lru_cache(maxsize=512)
+def _moved(file: Path, root: str) -> bytes | None:
+    """Return a script or style that finds the others below `root`; None if it names none."""
+    content, mark = file.read_bytes(), _FROM_ROOT_IN[file.suffix]
+    if mark not in content:
+        return None
+    return content.replace(mark, mark.replace(b"/", f"{quote(root)}/".encode()))
 
 
 @lru_cache(maxsize=8)
