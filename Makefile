@@ -12,6 +12,7 @@ export PYTHONPATH := $(CURDIR)/plugins
 
 help:
 	@echo "make demo      set up everything and run the main job on real DICOM files (DEMO_KEEP=0 ends by itself)"
+	@echo "make viewer    fetch the OHIF viewer from npm into var/viewer, for the gateway's setting viewer"
 	@echo "make test      set up and run every test"
 	@echo "make irods-test  python-irodsclient's own tests against the embedded zone (some minutes)"
 	@echo "make test-ui   a steward's day in a real browser, a site's whole day unattended, OHIF on the gateway (many minutes); make screenshots takes the docs' pictures"
@@ -51,6 +52,10 @@ $(VENV)/.ready: requirements-uv.txt requirements.txt requirements-dev.txt requir
 # A real PACS is better than a stand-in: taken from Debian where we may install it.
 system:
 	@sh docker/install-test-peers.sh
+
+.PHONY: viewer
+viewer: $(VENV)/.ready
+	$(BIN)/python -m pacsgrid.embedded.viewer --dir var/viewer
 
 demo: $(VENV)/.ready system
 	$(BIN)/python -m pacsgrid.embedded.demo --dir $(DEMO_DIR) --keep $(DEMO_KEEP)

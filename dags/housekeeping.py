@@ -3,7 +3,7 @@
 Removes files that are no longer needed: staging and outbox of studies that are finished, received
 files whose study is verified, quarantined files of studies that a steward rejected, sealed
 selections, and old logs of Airflow's tasks. Files of studies in the pipeline, and of held studies,
-are never removed.
+are never removed. The grants of researchers whose time is over end.
 """
 
 from __future__ import annotations

@@ -62,6 +62,8 @@ class FoundStudy:
         Study Date, ``YYYYMMDD``; empty where the source does not say it.
     size
         In bytes, where the source says it.
+    accession
+        Accession Number, where the source returns it.
     query
         The query that the PACS answered with this study, one value for each key.
     confirmed
@@ -77,6 +79,7 @@ class FoundStudy:
     confirmed: tuple[str, ...] = field(default=(), compare=False)
     date: str = field(default="", compare=False)
     size: int | None = field(default=None, compare=False)
+    accession: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)

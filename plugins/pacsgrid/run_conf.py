@@ -45,7 +45,7 @@ PROJECT_DAGS = {
         }
     ),
     "derive_bids": frozenset({"project", "name", "version"}),
-    "withdraw_patient": frozenset({"project", "subject"}),
+    "withdraw_patient": frozenset({"project", "subject", "selection"}),
 }
 # DAGs for the whole site.
 SITE_DAGS: dict[str, frozenset[str]] = {

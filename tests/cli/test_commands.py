@@ -65,6 +65,7 @@ GIVEN = {
     "zones": ["p"], "reidentify": ["S", "--project", "p", "--who", "w", "--reason", "r"],
     "backfill": ["status", "p"], "bids": ["p", "heads"], "subjects": ["p"],
     "consent": ["p"], "reprofile": ["status", "p"],
+    "pseudonym": ["patient", "--who", "w", "--reason", "long enough"],
     "doctor": [], "gateway": [], "receive": [], "backup": ["b"], "restore": ["b"],
     "roles": ["--show"], "risk": ["p"], "sample": ["p", "--who", "w"],
     "ledger": ["--owner-dsn-file", "owner"],

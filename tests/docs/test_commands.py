@@ -48,7 +48,8 @@ ELSEWHERE = {"pacsgrid roles"}
 ORDER = (
     "zones", "subjects", "consent", "maintain", "reprofile", "backfill", "report", "cohort", "bids",
     "sample", "risk", "share", "search", "fetch", "ticket",
-    "reidentify", "deid", "receive", "gateway", "doctor", "backup", "ledger", "restore",
+    "reidentify", "pseudonym", "deid", "receive", "gateway", "doctor", "backup", "ledger",
+    "restore",
     "remove-partner", "withdraw",
 )  # fmt: skip
 # What they take away, everything else needs.
@@ -157,6 +158,7 @@ def _files(life: Life) -> None:
     life["subjects.csv"].write_text("patient_id;subject\n756203/1234;TRIAL-001\n")
     life["consent.csv"].write_text("patient_id;consent\n756203/1234;yes\n")
     life["my.yaml"].write_text("name: my\nversion: '1'\noptions: [full]\n")
+    life["patients.txt"].write_text("756203/1234\n")
     life["passphrase"].write_text("correct horse battery\n")
     life["owner.dsn"].write_text(life.stack.postgres.dsn("ledger"))
     for name in ("airflow", "icat"):
@@ -212,6 +214,8 @@ def test_the_command_does_what_it_is_shown_for(
         return
     if "--diff" in arguments:
         monkeypatch.setattr(sys, "stdout", _Terminal())
+    if name == "pseudonym":
+        monkeypatch.setattr(sys, "stdin", io.StringIO("756203/1234\n"))
     status = main(arguments)
     monkeypatch.undo() if "--diff" in arguments else None
     told = capsys.readouterr()

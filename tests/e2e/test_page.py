@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import requests
 from playwright.sync_api import expect
 
 from pacsgrid.embedded.stack import Stack
-from pacsgrid.ledger import Overview
+from pacsgrid.ledger import Ledger, Overview
 from pacsgrid.pipeline import ProjectContext
+from pacsgrid.pipeline.grants import request_grant
 from pacsgrid.pipeline.release import release_cohort
 from support.browser import CHROMIUM, chromium, shot
 
@@ -129,6 +131,45 @@ def test_a_steward_sees_what_was_released(filled: Stack) -> None:
         expect(row.locator(".pg-number").nth(2)).to_have_text("1")
         expect(page.get_by_role("heading", name="Withdrawals")).to_be_visible()
         shot(page, "releases")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Debian's chromium is not installed")
+def test_a_steward_grants_a_researcher_access_and_ends_it(filled: Stack) -> None:
+    with ProjectContext(filled.site, "demo") as context:
+        ref = context.pseudonyms.reference("drop", "1.2.826.77.1")
+        release_cohort(context, "asked", {ref: context.ledger.instances.of_study(ref)})
+        context.home.session.users.create("eva", "rodsuser")
+        until = datetime.now(UTC) + timedelta(days=7)
+        name = request_grant(context, "asked", 1, "eva#brno", "a study of nodules", until)
+    with chromium(filled, "guest") as page:
+        page.goto("/plugin/pacsgrid#grants")
+        expect(page.locator(f"[data-grant='{name}']")).to_contain_text("a study of nodules")
+        assert page.get_by_role("button", name="Grant").count() == 0
+    with chromium(filled, "steward") as page:
+        page.goto("/plugin/pacsgrid#grants")
+        row = page.locator(f"[data-grant='{name}']")
+        row.locator("input[name=reason]").fill("fits the vote")
+        shot(page, "grants")
+        row.get_by_role("button", name="Grant").click()
+        expect(page.locator(f"[data-grant='{name}'][data-state=granted]")).to_be_visible()
+        row.get_by_role("button", name="End now").click()
+        expect(page.locator(f"[data-grant='{name}'][data-state=ended]")).to_be_visible()
+    grant = Ledger(filled.site.ledger_dsn).grants.get(name)
+    assert grant is not None and grant.rights == "none"
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Debian's chromium is not installed")
+def test_a_steward_names_the_patient_to_withdraw_and_no_run_knows_it(filled: Stack) -> None:
+    with chromium(filled, "steward") as page:
+        page.goto("/plugin/pacsgrid#releases")
+        page.get_by_text("Withdraw a patient").click()
+        page.locator("input[name=identifier]").fill("no such patient")
+        page.get_by_role("button", name="Count and ask for approval").click()
+        run = page.get_by_role("status").get_by_role("link").inner_text()
+    # No study is under that ID, so the run ends before it asks for approval.
+    assert filled.watch(run, dag="withdraw_patient") == "failed"
+    told = filled.api("GET", f"/dags/withdraw_patient/dagRuns/{run}").text
+    assert "sel-" in told and "no such patient" not in told
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="Debian's chromium is not installed")

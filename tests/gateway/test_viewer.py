@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import tarfile
-from collections.abc import Callable, Iterator
+import hashlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+import yaml
+from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import FileResponse, Response
-from starlette.routing import Route
 
+from pacsgrid.embedded.viewer import install_viewer
 from pacsgrid.gateway import Gateway
-from pacsgrid.gateway.service import PREFIX, application
+from pacsgrid.gateway.service import application
+from pacsgrid.grid.search import Criterion
 from pacsgrid.grid.sharing import share
+from pacsgrid.model import StudyQuery
+from pacsgrid.pipeline import STEPS, ProjectContext, find_studies, run_step
+from pacsgrid.pipeline.grants import approve_grant
+from pacsgrid.pipeline.release import release_cohort, select_cohort
 from support.browser import CHROMIUM, shot
 from support.served_zones import PROJECT, Listening, ServedZones, copy_of
+from support.zones_under_test import bare_stack
 
 pytestmark = pytest.mark.ui
 
-VIEWER = "@ohif/app@3.13.2"
 VAR = Path(__file__).resolve().parents[2] / "var"
 PATIENCE = 240_000  # milliseconds: software rendering on a busy machine takes its time
 # Of one study for the test: uncompressed, JPEG 2000, RLE, lossless JPEG.
@@ -53,61 +56,39 @@ DRAWN = """() => {
 @pytest.fixture(scope="module")
 def viewer() -> Path:
     """The directory of the viewer's files, fetched once into var/."""
-    folder = VAR / "ohif" / VIEWER.rpartition("@")[2]
-    if not (folder / "package").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        command = ["npm", "pack", "--silent", VIEWER]
-        name = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
-        with tarfile.open(folder / name.stdout.split()[-1]) as tar:
-            tar.extractall(folder / "unpacked", filter="data")
-        os.rename(folder / "unpacked" / "package", folder / "package")
-    return folder / "package" / "dist"
+    return install_viewer(VAR / "viewer")
 
 
-def page_app(dist: Path, root: Callable[[], str]) -> Starlette:
-    """The viewer's page, set up for one DICOMweb service."""
-
-    async def answer(request: Request) -> Response:
-        path = request.path_params["path"]
-        if path == "app-config.js":
-            settings = json.dumps(config_for(root()))
-            return Response(f"window.config = {settings};", media_type="text/javascript")
-        file = dist / path
-        inside = file.resolve().is_relative_to(dist.resolve())
-        return FileResponse(file if path and inside and file.is_file() else dist / "index.html")
-
-    return Starlette(routes=[Route("/{path:path}", answer)])
+@contextmanager
+def browser(driver: Playwright) -> Iterator[Browser]:
+    """A headless Chromium that draws by WebGL, for which there is no hardware here."""
+    opened = driver.chromium.launch(
+        executable_path=CHROMIUM,
+        args=["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"],
+    )
+    try:
+        yield opened
+    finally:
+        opened.close()
 
 
-def config_for(root: str) -> dict[str, object]:
-    source = {
-        "friendlyName": "pacsgrid",
-        "name": "pacsgrid",
-        "qidoRoot": root,
-        "wadoRoot": root,
-        "wadoUriRoot": root,
-        "qidoSupportsIncludeField": True,
-        "imageRendering": "wadors",
-        "thumbnailRendering": "wadors",
-        "enableStudyLazyLoad": True,
-        "supportsFuzzyMatching": False,
-        "supportsWildcard": True,
-    }
-    return {
-        "routerBasename": "/",
-        "extensions": [],
-        "modes": [],
-        "showStudyList": True,
-        "defaultDataSourceName": "dicomweb",
-        "investigationalUseDialog": {"option": "never"},
-        "dataSources": [
-            {
-                "namespace": "@ohif/extension-default.dataSourcesModule.dicomweb",
-                "sourceName": "dicomweb",
-                "configuration": source,
-            }
-        ],
-    }
+@dataclass
+class Clock:
+    """The time that the gateway is told."""
+
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def __call__(self) -> datetime:
+        return self.at
+
+
+@dataclass
+class Asked:
+    """A browser on a gateway whose clock can be moved, and the site's project."""
+
+    page: Page
+    context: ProjectContext
+    clock: Clock
 
 
 @pytest.fixture(scope="module")
@@ -125,26 +106,16 @@ def shown_page(
         ds.StudyDate, ds.StudyDescription = "20240102", "One of each"
         ds.save_as(path)
         paths.append(path)
-    with ServedZones(folder) as zones, sync_playwright() as driver:
+    with ServedZones(folder) as zones, sync_playwright() as driver, ExitStack() as stack:
         zones.add(paths)
         share(zones.home, PROJECT, ["eva#brno"])
-        root = ""
-        # The gateway needs the page's origin, and the page the gateway's URL.
         with (
-            Listening(page_app(viewer, lambda: root)) as page_server,
-            Gateway(zones.site(cors_origins=[page_server.url])) as gateway,
+            Gateway(zones.site(viewer=str(viewer))) as gateway,
             Listening(application(gateway)) as server,
         ):
             gateway.refresh()
-            root = server.url + PREFIX
-            browser = driver.chromium.launch(
-                executable_path=CHROMIUM,
-                # Cornerstone draws by WebGL, which has no hardware here.
-                args=["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"],
-            )
-            page = browser.new_page(
-                viewport={"width": 1360, "height": 850}, base_url=page_server.url
-            )
+            opened = stack.enter_context(browser(driver))
+            page = opened.new_page(viewport={"width": 1360, "height": 850}, base_url=server.url)
             page.set_default_timeout(PATIENCE)
             failed: list[str] = []
             page.on(
@@ -153,14 +124,92 @@ def shown_page(
             )
             page.on("pageerror", lambda error: print("page:", error))
             yield page, failed
-            browser.close()
 
 
-def test_each_series_is_drawn(shown_page: tuple[Page, list[str]]) -> None:
+@pytest.fixture
+def asked(viewer: Path, tmp_path: Path) -> Iterator[Asked]:
+    """A site with a release of a CT study, its gateway, and a browser."""
+    with bare_stack(tmp_path / "stack") as stack, sync_playwright() as driver:
+        copy_of(str(get_testdata_file("CT_small.dcm")), stack.drop / "1.dcm")
+        with ProjectContext(stack.site, "demo") as context:
+            refs = find_studies(context, "drop", StudyQuery())
+            for name in STEPS:
+                refs = run_step(context, name, refs).refs
+            context.home.session.users.create("eva", "rodsuser")
+            release_cohort(context, "heads", select_cohort(context, [Criterion("Modality", "CT")]))
+            file = stack.dir / "site.yaml"
+            site = yaml.safe_load(file.read_text())
+            token = hashlib.sha256(b"token of eva").hexdigest()
+            site["gateway"] |= {
+                "serve": [{"zone": "brno"}],
+                "viewer": str(viewer),
+                "tokens": [{"name": "eva", "user": "eva#brno", "sha256": token}],
+            }
+            file.write_text(yaml.safe_dump(site))
+            clock = Clock()
+            with (
+                Gateway(stack.site, clock) as gateway,
+                Listening(application(gateway)) as server,
+                browser(driver) as opened,
+            ):
+                gateway.refresh()
+                page = opened.new_page(base_url=server.url)
+                page.set_default_timeout(PATIENCE)
+                yield Asked(page, context, clock)
+
+
+def test_a_researcher_asks_and_looks_until_the_clock_says_it_is_over(asked: Asked) -> None:
+    page, clock = asked.page, asked.clock
+    page.goto("/researcher/#token=token%20of%20eva")
+    offered = page.locator("#offered [data-release='demo/heads/v1']")
+    expect(offered).to_contain_text("fewer than 5")
+    assert page.url.endswith("/researcher/")  # the token is in no history
+    offered.get_by_text("Ask for it").click()
+    offered.locator("textarea").fill("a study of nodules, vote 7/2026")
+    shot(page, "researcher-asks")
+    offered.get_by_role("button", name="Ask").click()
+    expect(page.locator("#grants")).to_contain_text("requested")
+    (grant,) = asked.context.ledger.grants.of_projects(["demo"])
+    until = clock() + timedelta(days=7)
+    assert approve_grant(asked.context, grant, until, "anna", "", clock())
+    page.reload()
+    readable = page.locator("#readable [data-release='demo/heads/v1']")
+    readable.get_by_text("Fetch it").click()
+    expect(readable).to_contain_text("pacsgrid fetch /brno/home/demo/releases/heads/v1 heads-v1")
+    readable.get_by_text("Open in the viewer").click()
+    shot(page, "researcher-reads")
+    address = readable.locator(".studies a").first.get_attribute("href") or ""
+    page.goto(address)
+    page.wait_for_selector("canvas.cornerstone-canvas")
+    page.wait_for_function(f"() => ({DRAWN})() > 0.05")
+
+    clock.at = until + timedelta(seconds=1)
+    page.goto("/researcher/")
+    expect(page.locator("#grants")).to_contain_text("ended")
+    expect(page.locator("#readable")).to_contain_text("None yet")
+    page.goto(address)
+    expect(page.get_by_text("not available at this time")).to_be_visible(timeout=PATIENCE)
+    assert page.locator("canvas.cornerstone-canvas").count() == 0
+    study = address.rpartition("=")[2]
+    found = page.evaluate(
+        "u => fetch(u).then(a => a.status)", f"/dicom-web/studies/{study}/metadata"
+    )
+    assert found == 404
+    assert page.evaluate("() => fetch('/dicom-web/studies').then(a => a.json())") == []
+
+
+def test_each_series_is_drawn_for_who_is_signed_in(
+    shown_page: tuple[Page, list[str]],
+) -> None:
     page, failed = shown_page
+    address = f"/viewer/viewer?StudyInstanceUIDs={STUDY}"
+    page.goto(address)
+    page.locator("input[name=token]").fill("evaeva")
+    failed.clear()  # that nobody was signed in yet
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/viewer/viewer?*")
     for number in range(1, len(FILES) + 1):
-        series = f"{STUDY}.{number}"
-        page.goto(f"/viewer?StudyInstanceUIDs={STUDY}&SeriesInstanceUIDs={series}&token=evaeva")
+        page.goto(f"{address}&SeriesInstanceUIDs={STUDY}.{number}")
         page.wait_for_selector("canvas.cornerstone-canvas")
         page.wait_for_function(f"() => ({DRAWN})() > 0.05")
         shot(page, f"viewer{number}")

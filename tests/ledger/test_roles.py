@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
 
@@ -30,7 +31,10 @@ from pacsgrid.pipeline.site_check import _ledger as checked_ledger
 
 APP, OWNER = "t_app", "t_owner"
 REF = "st-" + "a" * 20
-TRAILS = ("audit", "access", "decision", "sample_verdict", "consent_change", "saved_cohort")
+TRAILS = (
+    *("audit", "access", "decision", "sample_verdict", "consent_change", "saved_cohort"),
+    *("lookup", "read_grant_event"),
+)
 
 
 def _run(dsn: str, statement: str) -> list[tuple[object, ...]]:
@@ -60,8 +64,13 @@ def filled(roles: tuple[str, str]) -> tuple[str, str]:
     Ledger(app).audit.add_access("anna", REF, "identity", "because of a finding")
     Ledger(app).audit.add_decision(REF, "reject", "anna", "burned in", "basic")
     ledger.consents.record("lung", [ConsentRow("S1", "hash", b"sealed", "yes")])
-    _check_a_sample(ledger)
     ledger.saved_cohorts.save("lung", "thin", ["Modality = CT"], [], False, "anna")
+    Ledger(app).audit.add_lookup("lung", "patient", 1, "anna", "because of a finding")
+    _check_a_sample(ledger)
+    ledger.releases.add("lung", "heads", 1, "ab", [REF])
+    until = datetime.now(UTC) + timedelta(days=7)
+    grant = ledger.grants.ask("lung", "heads", 1, "eva#brno", "a study of heads", until)
+    ledger.grants.approve(grant, until, "anna", "")
     return roles
 
 

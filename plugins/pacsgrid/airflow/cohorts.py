@@ -120,45 +120,67 @@ def freeze(params: Mapping[str, Any], approved: str) -> str:
         return release_cohort(context, params["name"], members, params.get("title") or "")
 
 
+def _subjects(context: ProjectContext, params: Mapping[str, Any]) -> list[str]:
+    """Return the pseudonyms that a run is for: the one it names, or those of its selection."""
+    if subject := params.get("subject"):
+        return [subject]
+    name = params.get("selection")
+    if not name:
+        raise ConfigError("nobody is named; give the subject, or name the patient on the page")
+    from pacsgrid.pipeline.pseudonym import subjects_of
+
+    selections = context.ledger.selections
+    query = selections.open(context.vault, params["project"], name)
+    return subjects_of(context, query, selections.maker(name), f"withdrawal, {name}")
+
+
 def count_patient(params: Mapping[str, Any]) -> dict[str, str]:
     """Count what a withdrawal would remove.
 
     Parameters
     ----------
     params
-        The run's parameters: ``project``, and ``subject``, the patient's pseudonym.
+        The run's parameters: ``project``, and ``subject``, the patient's pseudonym, or
+        ``selection``, the name of a sealed selection.
 
     Returns
     -------
     dict of str to str
-        ``subject`` and ``body`` of the question for the steward.
+        ``subject`` and ``body`` of the question for the steward, and the ``subjects``, separated
+        by blanks.
     """
     with project_context(params, "withdraw_patient") as context:
-        subject, project = params["subject"], params["project"]
-        members = context.ledger.instances.verified(project, [], [subject])
-        objects = len(context.ledger.instances.sop_uids_of_subject(project, subject))
-        if not objects and not context.ledger.withdrawals.is_withdrawn(project, subject):
-            # Not quoted: somebody may have written a patient ID.
-            raise ConfigError(f"project {project} has no such subject; give the pseudonym")
+        project, subjects = params["project"], _subjects(context, params)
+        objects = 0
+        for subject in subjects:
+            found = len(context.ledger.instances.sop_uids_of_subject(project, subject))
+            if not found and not context.ledger.withdrawals.is_withdrawn(project, subject):
+                # Not quoted: somebody may have written a patient ID.
+                raise ConfigError(f"project {project} has no such subject; give the pseudonym")
+            objects += found
+        members = context.ledger.instances.verified(project, [], subjects)
         zones = ", ".join((context.project.home_zone, *context.project.partner_zones))
-        known = context.ledger.consents.of_subjects(project, [subject]).get(subject)
-        ended = known is not None and known.answer == "no"
+        known = context.ledger.consents.of_subjects(project, subjects)
+        ended = any(one.answer == "no" for one in known.values())
         why = "The project's source of consent says that it has ended.\n\n" if ended else ""
         return {
-            "subject": f"Withdraw {subject} from project {project}",
+            "subjects": " ".join(subjects),
+            "subject": f"Withdraw {', '.join(subjects)} from project {project}",
             "body": f"{why}{len(members)} verified studies, {objects} instances, in the zones "
             f"{zones}.\n\nThey are erased from every zone, replica and trash, and releases that "
             "list them get a new version without them. **This cannot be undone.**",
         }
 
 
-def withdraw(params: Mapping[str, Any]) -> None:
-    """Withdraw the patient.
+def withdraw(params: Mapping[str, Any], subjects: str) -> None:
+    """Withdraw the patient, or the patients of a selection.
 
     Parameters
     ----------
     params
         The run's parameters, as for `count_patient`.
+    subjects
+        The pseudonyms that were counted and approved, separated by blanks.
 
     Raises
     ------
@@ -168,5 +190,5 @@ def withdraw(params: Mapping[str, Any]) -> None:
     with project_context(params, "withdraw_patient") as context:
         from pacsgrid.pipeline.withdraw import withdraw
 
-        if left := withdraw(context, params["subject"]):
+        if left := sorted({zone for one in subjects.split() for zone in withdraw(context, one)}):
             raise RetryableError(f"still to be erased in: {', '.join(left)}; tried again later")

@@ -62,6 +62,7 @@ COMMANDS = (
     Command("gateway", "serve the zones as a DICOM node and as DICOMweb", "gateway", GATEWAY),
     Command("ledger", "bring the ledger's schema up to date", "ledger"),
     Command("maintain", "copy, verify and repair a project's replicas", "maintain"),
+    Command("pseudonym", "find the pseudonyms of patients and studies, on record", "reidentify"),
     Command("receive", "run the storage SCP that modalities and PACS push to", "receive", GATEWAY),
     Command("reidentify", "look a pseudonym up in the vault, on record", "reidentify"),
     Command("remove-partner", "stop copying a project to a partner zone", "federation"),

@@ -174,6 +174,11 @@ class GatewaySettings(ServiceSection):
         description="Origins of web viewers (`https://viewer.example.org`) whose pages may use "
         "DICOMweb.",
     )
+    viewer: Path | None = Field(
+        default=None,
+        description="Folder with the files of the OHIF viewer, as `make viewer` installs them. It "
+        "is served under `/viewer`. By default there is no viewer.",
+    )
     refresh_seconds: float = Field(
         default=30.0,
         gt=0,
@@ -243,6 +248,11 @@ class GatewaySettings(ServiceSection):
             if len(set(names)) < len(names):
                 raise ValueError(f"{what} is given twice")
         return self
+
+    @property
+    def is_https(self) -> bool:
+        """Whether browsers reach the gateway by HTTPS, its own or that of a proxy."""
+        return self.public_url.startswith("https:") or self.cert_file is not None
 
     def peer(self, ae_title: str, address: str) -> Peer | None:
         """Return the peer that calls by DIMSE; None for a stranger.

@@ -86,6 +86,18 @@ class ReleaseGate(Section):
     )
 
 
+class RequestsSection(Section):
+    """A project's `requests`: researchers may see which releases there are, and ask for them."""
+
+    smallest_count: int = Field(
+        default=5,
+        ge=1,
+        le=1000,
+        description="Smaller counts of subjects and studies are not told to researchers before a "
+        "steward has granted access.",
+    )
+
+
 class ProjectSection(Section):
     """One entry of `projects`: one pseudonym space, one collection, one replication policy."""
 
@@ -126,6 +138,11 @@ class ProjectSection(Section):
         ge=1,
         description="How many days that were never asked for are asked for in one night. The late "
         "days come on top.",
+    )
+    requests: RequestsSection | None = Field(
+        default=None,
+        description="Everybody with a token of the gateway sees the project's releases, their "
+        "names and counts, and may ask for them. By default nobody may.",
     )
     order: Literal["newest", "oldest"] = Field(
         default="newest",

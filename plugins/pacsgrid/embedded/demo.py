@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pacsgrid.embedded.sample_data import make_samples
-from pacsgrid.embedded.stack import COPIES, STEWARD, Stack
+from pacsgrid.embedded.stack import COPIES, RESEARCHER, ROOT, STEWARD, Stack
+from pacsgrid.embedded.viewer import NotInstalledError, install_viewer
 from pacsgrid.grid import study_collection
 from pacsgrid.ledger import HeldRecord
 from pacsgrid.model import StudyState
@@ -34,16 +35,23 @@ def main() -> int:
     def say(text: str) -> None:
         print(f"[{time.monotonic() - started:5.0f} s] {text}", flush=True)
 
-    stack = Stack(options.dir, say=say)
+    try:
+        viewer = install_viewer(ROOT / "var" / "viewer")
+    except NotInstalledError as error:
+        viewer = None
+        say(f"no viewer: {error}; the demo goes on without it")
+    stack = Stack(options.dir, say=say, viewer=viewer)
     try:
         with stack:
+            say("starting the gateway")
+            stack.start_gateway()
             say("sending DICOM files with invented Czech patients to the PACS")
             samples = make_samples(stack.dir / "samples")
             stack.pacs.load(samples)
             say(f"{len(samples)} instances are in the PACS; starting the DAG ingest_studies")
             state = stack.watch(stack.trigger({"source": "pacs", "project": "demo"}))
             say(f"the run ended: {state}")
-            proven = _report(stack)
+            proven = _report(stack, viewer is not None)
             if options.keep:
                 print("\nEverything keeps running until you press Ctrl-C.", flush=True)
                 while True:
@@ -79,13 +87,13 @@ def _plural(number: int, one: str, more: str) -> str:
     return f"{number} {one if number == 1 else more}"
 
 
-def _report(stack: Stack) -> bool:
+def _report(stack: Stack, views: bool) -> bool:
     with ProjectContext(stack.site, "demo", actor="demo") as context:
         studies = context.ledger.studies.find("demo")
         held = context.ledger.held.queue("demo")
         copies: dict[tuple[str, str], list[str]] = defaultdict(list)
         instances = proven = 0
-        fetch = ""
+        fetch = shown = ""
         print(f"\n{'zone':8}{'resource':28}{'good':>6}{'bad':>5}  one recomputed checksum")
         bad: dict[tuple[str, str], int] = defaultdict(int)
         for study in studies:
@@ -102,6 +110,8 @@ def _report(stack: Stack) -> bool:
                 good = [p.zone for p in proofs if p.good and p.sop_uid == row.sop_uid]
                 proven += all(good.count(zone) >= n for zone, n in COPIES.items())
                 fetch = study_collection("brno", "demo", row.subject, row.study_uid)
+                if row.modality == "CT" or not shown:
+                    shown = row.study_uid
         for key in sorted(set(copies) | set(bad)):
             sums = copies[key]
             one = f"sha256:{sums[0][:24]}…" if sums else "-"
@@ -111,6 +121,8 @@ def _report(stack: Stack) -> bool:
         print(f"{proven} of {instances} instances proven in both zones")
         print("\n".join(held_lines(held)))
         waiting = [s for s in studies if s.state not in (StudyState.VERIFIED, StudyState.HELD)]
+    if views and shown:
+        print(f"\nA study in the viewer, signed in as {RESEARCHER}:\n  {stack.gateway_link(shown)}")
     settings = stack.site.zone("brno")
     secret = stack.dir / "zone.password"
     print(

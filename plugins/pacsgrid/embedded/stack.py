@@ -12,12 +12,15 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Mapping
+from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import quote
 
 import requests
 import yaml
+from irods.exception import UserDoesNotExist
 
 from pacsgrid.config import SITE_ENV, Site, load_site
 from pacsgrid.embedded.pacs import EmbeddedPacs
@@ -26,10 +29,13 @@ from pacsgrid.embedded.postgres import EmbeddedPostgres
 from pacsgrid.embedded.process import ChildProcess
 from pacsgrid.grid import Zone
 from pacsgrid.grid.admin import prepare_zone
+from pacsgrid.grid.sharing import share
 from pacsgrid.ledger import prepare
 
 ROOT = Path(__file__).resolve().parents[3]
 STEWARD, OPERATOR, GUEST = "steward", "operator", "guest"
+# A user of the home zone, who reads the project through the gateway.
+RESEARCHER = "researcher"
 # Users of Airflow's simple auth manager, with their roles.
 USERS = {STEWARD: "user", OPERATOR: "admin", GUEST: "viewer"}
 DSN_ENV = "PACSGRID_LEDGER_DSN"
@@ -53,6 +59,8 @@ class Stack:
         Called with each line of progress.
     settings
         Further settings of Airflow, such as ``METRICS__STATSD_ON``.
+    viewer
+        The folder of the viewer's files, for the gateway and the page.
     """
 
     def __init__(
@@ -61,8 +69,10 @@ class Stack:
         airflow: bool = True,
         say: Callable[[str], None] = print,
         settings: Mapping[str, str] | None = None,
+        viewer: Path | None = None,
     ) -> None:
         self._settings = dict(settings or {})
+        self._viewer = viewer
         self.dir = directory.resolve()
         self.dir.mkdir(parents=True, exist_ok=True)
         self._airflow, self._say = airflow, say
@@ -72,6 +82,7 @@ class Stack:
         # The directory below which each zone has its vaults.
         self.storage: dict[str, Path] = {}
         self.airflow: ChildProcess | None = None
+        self.gateway: ChildProcess | None = None
         self._tokens: dict[str, str] = {}
         self.postgres = EmbeddedPostgres(self.dir / "postgres")
         self.pacs = EmbeddedPacs(self.dir / "pacs")
@@ -86,7 +97,7 @@ class Stack:
             if not (self.dir / key).exists():
                 _private(self.dir / key, secrets.token_bytes(32))
         kept: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
-        names = (*USERS, "zone", "federation", "jwt", "web")
+        names = (*USERS, "zone", "federation", "jwt", "web", RESEARCHER)
         kept = {name: secrets.token_hex(16) for name in names} | kept
         _private(path, json.dumps(kept).encode())
         return kept
@@ -111,6 +122,7 @@ class Stack:
     def start_zones(self) -> None:
         """Start both zones, write the site file, and create the zones' resources."""
         self._say("starting the zones brno and praha, federated")
+        self.ports["gateway"] = reserve_port()
         for zone in ZONES:
             self.ports[zone] = reserve_port()
             self.storage[zone] = self.dir / "zones" / zone
@@ -136,6 +148,35 @@ class Stack:
         child.start()
         self.zones[zone] = child
         child.wait_ready(lambda: accepts(self.ports[zone]), 120)
+
+    def start_gateway(self) -> None:
+        """Start the gateway, and let `RESEARCHER` read the project; wait until it answers."""
+        with Zone(self.site.zone("brno")) as home:
+            try:
+                home.session.users.get(RESEARCHER)
+            except UserDoesNotExist:
+                home.session.users.create(RESEARCHER, "rodsuser")
+            share(home, "demo", [f"{RESEARCHER}#brno"])
+        command = [sys.executable, "-m", "pacsgrid", "gateway"]
+        env = {
+            **os.environ,
+            "PYTHONPATH": str(ROOT / "plugins"),
+            DSN_ENV: self._ledger_dsn(),
+            SITE_ENV: str(self.dir / "site.yaml"),
+        }
+        child = ChildProcess("gateway", command, self.logs / "gateway.log", env)
+        child.start()
+        self.gateway = child
+        child.wait_ready(lambda: accepts(self.ports["gateway"]), 120)
+
+    def gateway_link(self, study_uid: str) -> str:
+        """Return a link that signs `RESEARCHER` in and shows a study in the viewer.
+
+        What stands behind ``#`` a browser sends to no server.
+        """
+        target = f"/viewer/viewer?StudyInstanceUIDs={study_uid}"
+        page = f"http://127.0.0.1:{self.ports['gateway']}/researcher/"
+        return f"{page}?next={quote(target, safe='')}#token={self._secrets[RESEARCHER]}"
 
     def start_airflow(self) -> None:
         """Start Airflow with its database in the embedded PostgreSQL; wait until it answers."""
@@ -167,6 +208,8 @@ class Stack:
 
     def stop(self) -> None:
         """Stop everything that runs, in the reverse order of the start."""
+        if self.gateway:
+            self.gateway.stop()
         if self.airflow:
             self.airflow.stop(30)
         for child in self.zones.values():
@@ -223,12 +266,23 @@ class Stack:
                     "key_file": str(self.dir / "project.key"),
                     "nightly": ["pacs"],
                     "nightly_from": "2024-01-01",
+                    "requests": {},
                 }
             },
             "gateway": {
                 "serve": [{"zone": name} for name in ZONES],
                 "index": str(self.dir / "gateway" / "index.sqlite"),
                 "airflow_users": {STEWARD: "rods#brno"},
+                "bind": "127.0.0.1",
+                "http_port": self.ports["gateway"],
+                "tokens": [
+                    {
+                        "name": RESEARCHER,
+                        "user": f"{RESEARCHER}#brno",
+                        "sha256": sha256(self._secrets[RESEARCHER].encode()).hexdigest(),
+                    }
+                ],
+                **({"viewer": str(self._viewer)} if self._viewer else {}),
             },
         }
         (self.dir / "site.yaml").write_text(yaml.safe_dump(site, sort_keys=False))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -33,6 +34,8 @@ class Gateway:
     ----------
     site
         The site settings.
+    now
+        Tells the current time, which ends the grants of researchers.
 
     Raises
     ------
@@ -40,7 +43,7 @@ class Gateway:
         The site file has no ``gateway`` section, or its index cannot be created.
     """
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         if site.gateway is None:
             raise ConfigError("the site file has no 'gateway' section")
         self.site = site
@@ -53,7 +56,8 @@ class Gateway:
         self.zone_pool = ZonePool(
             served_zones, self.settings.zone_seconds, self.settings.refresh_seconds
         )
-        self.access = AccessCache(self.zone_pool, self.settings.access_seconds)
+        self.now = now
+        self.access = AccessCache(self.zone_pool, self.settings.access_seconds, now)
         self.objects = ObjectReader(self.zone_pool)
         folder = self.settings.index.with_suffix(".objects")
         self.cache = FileCache(folder, self.objects, self.settings.cache_mb << 20)

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Collection as Some
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from threading import Lock
 from typing import Any
@@ -23,6 +24,7 @@ from irods.models import Collection, DataAccess, DataObject, Group, User
 from pacsgrid.errors import PacsgridError, ZoneUnavailableError
 from pacsgrid.gateway.zone_pool import ServedZone, ZonePool
 from pacsgrid.grid import Zone
+from pacsgrid.grid.read_grants import end_of_group
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +40,10 @@ _WHOLE_SECONDS = 600.0
 # Series in one query, so that it stays below iRODS' limit for its text (16,000 bytes).
 _AT_ONCE = 50
 _MOST_KNOWN = 100_000
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
 
 
 @dataclass(frozen=True)
@@ -118,14 +124,19 @@ class AccessCache:
     pool
         The zones.
     seconds
-        How long a catalog's answer is used.
+        How long a catalog's answer is used; never longer than a grant among the rights.
+    now
+        Tells the current time.
     """
 
-    def __init__(self, pool: ZonePool, seconds: float) -> None:
+    def __init__(
+        self, pool: ZonePool, seconds: float, now: Callable[[], datetime] = _utc_now
+    ) -> None:
         self._pool = pool
         self._seconds = seconds
+        self._now = now
         self._lock = Lock()
-        self._known: dict[str, tuple[float, ReadAccess]] = {}
+        self._known: dict[str, tuple[float, datetime | None, ReadAccess]] = {}
         self._asking: dict[str, Lock] = {}
         self._whole: dict[tuple[str, str, str], tuple[float, bool]] = {}
 
@@ -142,12 +153,16 @@ class AccessCache:
         with mine:
             known = self._known.get(user)
             if known and known[0] > time.monotonic():
-                return known[1]
-            access = self._ask(user)
-            self._known[user] = (time.monotonic() + self._seconds, access)
+                ends, access = known[1:]
+                if ends is None or ends > self._now():
+                    return access
+            access, ends = self._ask(user)
+            self._known[user] = (time.monotonic() + self._seconds, ends, access)
             return access
 
-    def _ask(self, user: str) -> ReadAccess:
+    def _ask(self, user: str) -> tuple[ReadAccess, datetime | None]:
+        """Return a user's rights, and when the first grant among them ends."""
+        now, ends = self._now(), list[datetime]()
         places: dict[str, dict[int, frozenset[str]]] = {}
         wide: list[_WideZone] = []
         open_zones = answered = projects = 0
@@ -155,28 +170,30 @@ class AccessCache:
             open_zones += 1
             projects += len(served_zone.projects)
             try:
-                ids, all_of, here = self._pool.run(
-                    zone, partial(self._readable, user=user, served_zone=served_zone)
+                ids, end = self._pool.run(zone, partial(_principals, user=user, now=now))
+                all_of, here = self._pool.run(
+                    zone, partial(self._readable, user=user, ids=ids, served_zone=served_zone)
                 )
             except PacsgridError as error:
                 log.warning("rights in zone %s: %s", zone.settings.name, error)
                 continue
             answered += 1
+            ends += [end] if end is not None else []
             for place, sops in here.items():
                 places.setdefault(place, {})[served_zone.bit] = sops
             if all_of:
                 wide.append(_WideZone(zone, served_zone, frozenset(all_of), ids))
         if not answered:
             raise ZoneUnavailableError(f"none of the {open_zones} zones answers; try again")
+        first = min(ends, default=None)
         if not wide:
-            return ReadAccess(places)
+            return ReadAccess(places), first
         reads_all = projects == sum(len(each.projects) for each in wide)
-        return ReadAccess(places, WideAccess(self._pool, wide), reads_all)
+        return ReadAccess(places, WideAccess(self._pool, wide), reads_all), first
 
     def _readable(
-        self, zone: Zone, user: str, served_zone: ServedZone
-    ) -> tuple[list[int], list[str], dict[str, frozenset[str]]]:
-        ids = principals(zone, user)
+        self, zone: Zone, user: str, ids: Sequence[int], served_zone: ServedZone
+    ) -> tuple[list[str], dict[str, frozenset[str]]]:
         found: dict[str, frozenset[str]] = {}
         all_of = []
         for project in served_zone.projects if ids else ():
@@ -184,7 +201,7 @@ class AccessCache:
                 all_of.append(project)
             else:
                 found |= readable(zone, project, ids)
-        return ids, all_of, found
+        return all_of, found
 
     def _reads_whole(self, zone: Zone, user: str, project: str, ids: Sequence[int]) -> bool:
         """Return whether a user could read every object of a large project lately."""
@@ -259,7 +276,7 @@ def _reads_whole(zone: Zone, project: str, ids: Sequence[int]) -> bool:
     )
 
 
-def principals(zone: Zone, user: str) -> list[int]:
+def principals(zone: Zone, user: str, now: datetime | None = None) -> list[int]:
     """Return the catalog's IDs of a user and their groups.
 
     Parameters
@@ -268,15 +285,25 @@ def principals(zone: Zone, user: str) -> list[int]:
         The zone to ask.
     user
         ``name#zone``.
+    now
+        The current time. Groups of grants that are over are left out, even if the zone still has
+        them.
 
     Returns
     -------
     list of int
         Empty for a user whom the zone does not know.
     """
+    return _principals(zone, user, now or datetime.now(UTC))[0]
+
+
+def _principals(zone: Zone, user: str, now: datetime) -> tuple[list[int], datetime | None]:
+    """Return what `principals` does, and when the first of the grants among them ends."""
     name, _, home = user.partition("#")
     rows = zone.rows((Group.id, Group.name), User.name == name, User.zone == home)
-    return sorted({int(row[Group.id]) for row in rows})
+    ends = {int(row[Group.id]): end_of_group(row[Group.name]) for row in rows}
+    ids = sorted(one for one, end in ends.items() if end is None or end > now)
+    return ids, min((end for one in ids if (end := ends[one]) is not None), default=None)
 
 
 def readable(zone: Zone, project: str, ids: Sequence[int]) -> dict[str, frozenset[str]]:

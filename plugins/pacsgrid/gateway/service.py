@@ -9,12 +9,14 @@ from contextlib import ExitStack
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import BaseRoute, Mount, Route
 
 from pacsgrid.config import Site
 from pacsgrid.errors import ConfigError
 from pacsgrid.gateway.core import Gateway
 from pacsgrid.gateway.dimse.service import Node
+from pacsgrid.gateway.researcher import researcher_page
+from pacsgrid.gateway.viewer import viewer
 from pacsgrid.gateway.web import dicomweb
 from pacsgrid.gateway.web.authentication import by_token
 from pacsgrid.gateway.web.bounded_server import BoundedServer, ServerLimits
@@ -25,13 +27,24 @@ PREFIX = "/dicom-web"
 
 
 def application(gateway: Gateway) -> Starlette:
-    """Return the ASGI application: DICOMweb under ``/dicom-web``, and ``/health``."""
+    """Return the ASGI application.
+
+    It serves DICOMweb under ``/dicom-web``, the researcher's page under ``/researcher``, the
+    viewer, if it is installed, under ``/viewer``, and ``/health``.
+    """
 
     async def health(request: Request) -> Response:
         return PlainTextResponse("ok\n")
 
-    service = dicomweb(gateway, by_token(gateway.settings), gateway.settings.public_url)
-    return Starlette(routes=[Route("/health", health), Mount(PREFIX, service)])
+    who, settings = by_token(gateway.settings), gateway.settings
+    routes: list[BaseRoute] = [
+        Route("/health", health),
+        Mount(PREFIX, dicomweb(gateway, who, settings.public_url)),
+        Mount("/researcher", researcher_page(gateway, who)),
+    ]
+    if settings.viewer is not None:
+        routes.append(Mount("/viewer", viewer(settings.viewer, who, "researcher/")))
+    return Starlette(routes=routes)
 
 
 def serve(site: Site) -> None:
@@ -55,6 +68,11 @@ def serve(site: Site) -> None:
                 raise ConfigError(
                     f"gateway: {name}: cannot read {path}; check the path and its mode"
                 )
+        if settings.viewer and not (settings.viewer / "index.html").is_file():
+            raise ConfigError(
+                f"gateway: viewer: {settings.viewer} has no index.html; install the viewer with "
+                "`make viewer`, or remove the setting"
+            )
         gateway.start_refreshing()
         if settings.peers:
             node = stack.enter_context(Node(gateway))

@@ -68,7 +68,7 @@ def share(zone: Zone, project: str, members: Sequence[str]) -> str:
             session.acls.set(iRODSAccess("read", path, group, name), recursive=True)
             session.acls.set(iRODSAccess("inherit", path), recursive=True)
         for member in members:
-            _add_member(zone, group, member)
+            add_member(zone, group, member)
     return group
 
 
@@ -76,7 +76,23 @@ def _group(project: str) -> str:
     return f"{project}_readers"
 
 
-def _add_member(zone: Zone, group: str, member: str) -> None:
+def add_member(zone: Zone, group: str, member: str) -> None:
+    """Add a user to a group; one who is in it already stays.
+
+    Parameters
+    ----------
+    zone
+        The zone.
+    group
+        The group's name.
+    member
+        The user, as ``name`` or ``name#zone``. One of a partner zone is registered in this zone.
+
+    Raises
+    ------
+    ConfigError
+        A user of the zone itself does not exist.
+    """
     user, _, home = member.partition("#")
     session, name = zone.session, zone.settings.name
     try:

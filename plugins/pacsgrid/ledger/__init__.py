@@ -2,6 +2,7 @@
 
 from pacsgrid.ledger.connection import server_time
 from pacsgrid.ledger.consents import ConsentRow
+from pacsgrid.ledger.grants import Grant, GrantEvent, GrantState
 from pacsgrid.ledger.ingest_records import Ingest, IngestKind, IngestState
 from pacsgrid.ledger.ledger import Ledger
 from pacsgrid.ledger.migrate import migrate
@@ -19,6 +20,9 @@ __all__ = [
     "DEPOSITED",
     "STATE_ORDER",
     "ConsentRow",
+    "Grant",
+    "GrantEvent",
+    "GrantState",
     "HeldRecord",
     "Ingest",
     "IngestKind",

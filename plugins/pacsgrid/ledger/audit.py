@@ -83,6 +83,33 @@ class AuditTrail(Store):
             (who, ref, what, reason),
         )
 
+    def add_lookup(self, project: str, kind: str, number: int, who: str, reason: str) -> None:
+        """Enter that somebody asks for pseudonyms; call it before anything is looked up.
+
+        Parameters
+        ----------
+        project
+            The project's name.
+        kind
+            What is given: ``patient``, ``accession`` or ``study``.
+        number
+            How many identifiers are given.
+        who
+            The user's name.
+        reason
+            Why.
+
+        Raises
+        ------
+        RetryableError
+            The database does not answer.
+        """
+        self._database.run(
+            "INSERT INTO pacsgrid.lookup (project, kind, number, who, reason)"
+            " VALUES (%s, %s, %s, %s, %s)",
+            (project, kind, number, who, reason),
+        )
+
     def add_decision(
         self,
         ref: str,

@@ -9,6 +9,7 @@ from pacsgrid.ledger.consistency import Consistency
 from pacsgrid.ledger.counters import Counters
 from pacsgrid.ledger.database import Database
 from pacsgrid.ledger.deid_reports import DeidReports
+from pacsgrid.ledger.grants import Grants
 from pacsgrid.ledger.held_items import HeldItems
 from pacsgrid.ledger.ingests import Ingests
 from pacsgrid.ledger.instances import Instances
@@ -61,6 +62,7 @@ class Ledger:
         self.releases = Releases(self.database)
         self.cohorts = CohortIndex(self.database)
         self.saved_cohorts = SavedCohorts(self.database)
+        self.grants = Grants(self.database)
         self.withdrawals = Withdrawals(self.database)
         self.versions = Versions(self.database)
         self.patients = Patients(self.database)

@@ -94,7 +94,15 @@ class ZoneCopies:
 
 @dataclass(frozen=True)
 class Story:
-    """What the ledger knows of one study; ``size`` is in bytes."""
+    """What the ledger knows of one study.
+
+    Attributes
+    ----------
+    size
+        In bytes.
+    study_uid
+        Its pseudonymous UID; empty if nothing of it is anonymised.
+    """
 
     study: StudyRecord
     instances: int
@@ -106,6 +114,7 @@ class Story:
     decisions: list[DecisionRecord]
     not_wanted: list[NotWanted]
     warnings: list[ContentWarning]
+    study_uid: str
 
 
 class Overview(ProjectView):
@@ -281,8 +290,9 @@ class Overview(ProjectView):
         )
         if not found:
             return None
-        ((instances, size),) = self._all(
-            "SELECT instances, bytes FROM pacsgrid.study WHERE ref = %s", (ref,)
+        ((instances, size, study_uid),) = self._all(
+            "SELECT instances, bytes, coalesce(study_uid, '') FROM pacsgrid.study WHERE ref = %s",
+            (ref,),
         )
         copies = self._all(
             "SELECT zone, count(*) FILTER (WHERE good), count(*) FILTER (WHERE NOT good),"
@@ -302,4 +312,5 @@ class Overview(ProjectView):
             decisions=trail.decisions(ref),
             not_wanted=series.not_wanted(ref),
             warnings=series.warnings(ref),
+            study_uid=study_uid,
         )

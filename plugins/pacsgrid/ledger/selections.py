@@ -117,6 +117,11 @@ class Selections(Store):
             study_uids=named["study_uids"],
         )
 
+    def maker(self, name: str) -> str:
+        """Return who made a selection; empty for one that does not exist."""
+        rows = self._database.all("SELECT who FROM pacsgrid.selection WHERE id = %s", (name,))
+        return str(rows[0][0]) if rows else ""
+
     def remove_older(self, age: timedelta) -> int:
         """Remove selections that were made longer than `age` ago; return how many."""
         return self._database.run(

@@ -329,6 +329,16 @@ class Studies(Store):
         )
         return {source for (source,) in rows}
 
+    def pseudonyms(self, refs: Sequence[str]) -> list[tuple[str, str, str]]:
+        """Return reference, subject and study UID of studies; empty where none is anonymised."""
+        return list(
+            self._database.all(
+                "SELECT ref, coalesce(subject, ''), coalesce(study_uid, '') FROM pacsgrid.study"
+                " WHERE ref = ANY(%s) ORDER BY ref",
+                (list(refs),),
+            )
+        )
+
     def find_by_pseudonym(self, project: str, pseudonym: str) -> list[str]:
         """Return the references of the studies that a pseudonym stands for.
 

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from pacsgrid.errors import PacsgridError
 from pacsgrid.ledger.database import Store
+
+_OF_PROJECT = (
+    "SELECT ref, sealed FROM pacsgrid.vault JOIN pacsgrid.study USING (ref)"
+    " WHERE project = %s AND length(sealed) > 0"
+)
 
 
 class VaultEntries(Store):
@@ -34,11 +41,11 @@ class VaultEntries(Store):
         """
         self._database.run("UPDATE pacsgrid.vault SET sealed = %s WHERE ref = %s", (sealed, ref))
 
+    def iterate(self, project: str) -> Iterator[tuple[str, bytes]]:
+        """Yield what `of_project` returns; any number of entries fits into memory."""
+        for ref, sealed in self._database.stream(_OF_PROJECT, (project,)):
+            yield str(ref), bytes(sealed)
+
     def of_project(self, project: str) -> list[tuple[str, bytes]]:
         """Return reference and sealed entry of each study of a project that is not withdrawn."""
-        rows = self._database.all(
-            "SELECT ref, sealed FROM pacsgrid.vault JOIN pacsgrid.study USING (ref)"
-            " WHERE project = %s AND length(sealed) > 0",
-            (project,),
-        )
-        return [(str(ref), bytes(sealed)) for ref, sealed in rows]
+        return list(self.iterate(project))

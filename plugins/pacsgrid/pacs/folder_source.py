@@ -47,7 +47,14 @@ class FolderSource:
             if any(matches_header(one, query) for one in headers):
                 instances = len({one.sop_uid for one in headers})
                 first = headers[0]
-                yield FoundStudy(uid, first.patient_id, instances, modalities, date=first.date)
+                yield FoundStudy(
+                    uid,
+                    first.patient_id,
+                    instances,
+                    modalities,
+                    date=first.date,
+                    accession=first.accession,
+                )
         strays = self._index.files("")
         if strays and not (query.study_uids and "" not in query.study_uids):
             yield FoundStudy("", "", len(strays))

@@ -118,7 +118,14 @@ def match_answer(answer: Answer, query: StudyQuery) -> FoundStudy | None:
         told.append("dates")
     uid = answer.study_uid if is_single_value(answer.study_uid) else ""
     return FoundStudy(
-        uid, answer.patient_id, answer.instances, answer.modalities, query, tuple(told), date
+        uid,
+        answer.patient_id,
+        answer.instances,
+        answer.modalities,
+        query,
+        tuple(told),
+        date,
+        accession=answer.accession,
     )
 
 

@@ -46,7 +46,12 @@ class ReceivedSource:
             wanted = not query.modalities or set(query.modalities) & set(modalities)
             if wanted and matches_header(first, query):
                 yield FoundStudy(
-                    first.study_uid, first.patient_id, len(headers), modalities, date=first.date
+                    first.study_uid,
+                    first.patient_id,
+                    len(headers),
+                    modalities,
+                    date=first.date,
+                    accession=first.accession,
                 )
 
     def list_instances(self, study: FoundStudy) -> set[str]:

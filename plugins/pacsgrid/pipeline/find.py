@@ -273,9 +273,11 @@ def _store_choices(
 
 
 def _identity(source_name: str, study: FoundStudy) -> dict[str, str]:
+    accession = study.accession.strip("\0 ")
     return {
         "study_uid": study.study_uid,
         "patient_id": study.patient_id,
+        **({"accession": accession} if accession else {}),
         "source": source_name,
         **query_check.query_to_identity(study),
     }

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pacsgrid.ledger.codes import GIVEN_UP
 from pacsgrid.pipeline.context import ProjectContext
+from pacsgrid.pipeline.grants import settle_grants
 from pacsgrid.pipeline.received_cleanup import clean_up_received
 from pacsgrid.pipeline.take import sweep
 
@@ -35,12 +36,15 @@ class CleanupReport:
         Old selections of patients or studies.
     received
         Files in receivers' folders.
+    grants
+        Grants of researchers whose rights were set or taken away.
     """
 
     folders: int = 0
     quarantines: int = 0
     selections: int = 0
     received: int = 0
+    grants: int = 0
 
 
 def clean_up(
@@ -50,7 +54,7 @@ def clean_up(
 
     This is: staging and outbox of studies that are deposited or withdrawn; received files that
     are proven or rejected; old quarantines of studies that a steward rejected or whose patient
-    had withdrawn; and old selections.
+    had withdrawn; and old selections. The rights of grants follow their state.
 
     Parameters
     ----------
@@ -75,6 +79,7 @@ def clean_up(
     folders = sweep(context)
     quarantines = _remove_quarantines(context, keep_rejected)
     selections = context.ledger.selections.remove_older(keep_selections)
+    grants = settle_grants(context)
     context.ledger.counters.fold()
     log.info(
         "removed work folders of %d studies, %d quarantines, %d selections",
@@ -82,7 +87,7 @@ def clean_up(
         quarantines,
         selections,
     )
-    return CleanupReport(folders, quarantines, selections, received)
+    return CleanupReport(folders, quarantines, selections, received, grants)
 
 
 def _of_project(context: ProjectContext, names: Collection[str]) -> list[str]:

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from pacsgrid.errors import ConfigError
 from pacsgrid.ledger import Ledger, Vault
 from pacsgrid.pacs.query_check import QUERY_KEYS
-
-_SHORTEST_REASON = 10
+from pacsgrid.pipeline.pseudonym import check_question
 
 
 def reidentify(
@@ -47,12 +46,7 @@ def reidentify(
         The ledger does not answer; then nothing is opened.
     """
     who, reason = who.strip(), reason.strip()
-    if not who:
-        raise ConfigError("the name of who asks is missing; give that of an authorised person")
-    if len(reason) < _SHORTEST_REASON:
-        raise ConfigError(
-            f"the reason is missing or too short; give at least {_SHORTEST_REASON} characters"
-        )
+    check_question(who, reason)
     vault = Vault(vault_key)
     ledger = Ledger(dsn, who)
     refs = ledger.studies.find_by_pseudonym(project, pseudonym)

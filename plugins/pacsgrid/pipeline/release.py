@@ -20,6 +20,7 @@ from pacsgrid.ledger.releases import ReleaseRecord
 from pacsgrid.pipeline.attributes import Json
 from pacsgrid.pipeline.cohorts import Members
 from pacsgrid.pipeline.context import ProjectContext
+from pacsgrid.pipeline.grants import end_grants, move_grants
 from pacsgrid.pipeline.release_documents import ReleaseVersion, release_documents
 from pacsgrid.pipeline.release_doi import reserve_doi
 from pacsgrid.pipeline.release_metadata import EarlierVersion
@@ -222,7 +223,10 @@ def reissue_releases_without(context: ProjectContext, refs: Sequence[str]) -> No
             for ref, rows in context.ledger.instances.of_verified_studies(listed).items()
         }
         if members:
-            release_cohort(context, row.name, members, withdrawn=len(gone & set(listed)))
+            made = release_cohort(context, row.name, members, withdrawn=len(gone & set(listed)))
+            move_grants(context, row.name, row.version, int(made.rpartition("/v")[2]))
+        else:
+            end_grants(context, row.name, row.version)
         collection = release_collection(context.home, project, row.name, row.version)
         revoke_tickets_below(context.home, collection)
         grid.remove_collection(context.home, collection)

@@ -10,6 +10,8 @@
 - See the exact counts, the series and the images of a cohort: the right to trigger
   `release_cohort` as well. Others get rounded counts.
 - See held images, which may show a name: the right to trigger `review_held` as well.
+- Name a patient to withdraw: the right to trigger `withdraw_patient`.
+- Answer researchers who ask for a release: the right to trigger `release_cohort`.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from pacsgrid.errors import ConfigError
 
 PAGE_DAG = "ingest_studies"
 REVIEW_DAG = "review_held"
+WITHDRAW_DAG = "withdraw_patient"
 RELEASE_DAG = "release_cohort"
 # No project can have this name.
 OPERATOR_VIEW = "pacsgrid (operator)"
@@ -43,15 +46,20 @@ class Viewer:
         The user name in Airflow.
     projects
         The projects that the user may see.
-    ingests, reviews, releases
-        Whether the user may trigger `ingest_studies`, `review_held` and `release_cohort`.
+    ingests, reviews, withdraws, releases
+        Whether the user may trigger `ingest_studies`, `review_held`, `withdraw_patient` and
+        `release_cohort`.
+    viewer
+        Whether the page can open studies in the viewer for this user.
     """
 
     name: str
     projects: tuple[str, ...]
     ingests: bool
     reviews: bool
+    withdraws: bool = False
     releases: bool = False
+    viewer: bool = False
 
 
 def project_view(project: str) -> str:
@@ -139,8 +147,16 @@ def viewer(user: GetUserDep, site: Annotated[Site, Depends(the_site)]) -> Viewer
             )
         )
 
+    name, gateway = user.get_name(), site.gateway
+    shows = gateway is not None and gateway.viewer is not None and name in gateway.airflow_users
     return Viewer(
-        user.get_name(), projects, starts(PAGE_DAG), starts(REVIEW_DAG), starts(RELEASE_DAG)
+        name,
+        projects,
+        ingests=starts(PAGE_DAG),
+        reviews=starts(REVIEW_DAG),
+        withdraws=starts(WITHDRAW_DAG),
+        releases=starts(RELEASE_DAG),
+        viewer=shows,
     )
 
 

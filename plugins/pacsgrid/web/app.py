@@ -39,12 +39,14 @@ from pacsgrid.ledger.release_overview import ReleaseEntry, WithdrawalEntry
 from pacsgrid.model import StudyQuery, StudyState
 from pacsgrid.pipeline import ProjectContext
 from pacsgrid.pipeline.thumbnails import held_files, thumbnail, thumbnail_anonymised
-from pacsgrid.web.access import SiteDep, Viewer, ViewerDep
+from pacsgrid.web import grants, viewer
+from pacsgrid.web.access import PAGE_DAG, WITHDRAW_DAG, SiteDep, Viewer, ViewerDep
 from pacsgrid.web.cohorts import router as cohorts
 
 STATIC = Path(__file__).parent / "static"
 
 app = FastAPI(title="pacsgrid", docs_url=None, redoc_url=None, openapi_url=None)
+app.include_router(grants.router)
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,7 @@ class SelectionRequest:
     patient_ids: list[str] = field(default_factory=list)
     accession_numbers: list[str] = field(default_factory=list)
     study_uids: list[str] = field(default_factory=list)
+    purpose: Literal["ingest", "withdrawal"] = "ingest"
 
 
 @dataclass(frozen=True)
@@ -166,9 +169,10 @@ async def _forbid_caching(
 ) -> Response:
     # Held images must not stay in a browser's cache. Scripts are validated each time, so that
     # those of two releases never mix.
+    # The viewer's files say themselves how long they stay.
     response = await handle(request)
     static = "/static/" in request.url.path
-    response.headers["Cache-Control"] = "no-cache" if static else "no-store"
+    response.headers.setdefault("Cache-Control", "no-cache" if static else "no-store")
     return response
 
 
@@ -314,10 +318,15 @@ def select(site: SiteDep, who: ViewerDep, wanted: SelectionRequest) -> Selection
     Raises
     ------
     HTTPException
-        403 without the right to ingest, 404 for an unknown project, 422 for invalid values.
+        403 without the right to ingest, or to withdraw, 404 for an unknown project, 422 for
+        invalid values.
     """
-    if not who.ingests:
-        raise HTTPException(403, "naming studies needs the right to trigger ingest_studies")
+    dag, may = {
+        "ingest": (PAGE_DAG, who.ingests),
+        "withdrawal": (WITHDRAW_DAG, who.withdraws),
+    }[wanted.purpose]
+    if not may:
+        raise HTTPException(403, f"naming studies needs the right to trigger {dag}")
     _overview(site, who, wanted.project)
     query = StudyQuery(
         patient_ids=tuple(wanted.patient_ids),
@@ -582,4 +591,6 @@ def _png(draw: Callable[[], bytes]) -> Response:
 
 
 app.include_router(cohorts)
+app.mount("/viewer", viewer.app)
+app.mount("/dicom-web", viewer.dicomweb)
 app.mount("/static", StaticFiles(directory=STATIC), name="static")

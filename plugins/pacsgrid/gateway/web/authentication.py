@@ -1,4 +1,9 @@
-"""The caller of a request: the iRODS user of a bearer token, or of a surrounding application."""
+"""The caller of a request: the iRODS user of a token, or of a surrounding application.
+
+A program sends the token in the header field Authorization (RFC 6750). A browser sends it as a
+cookie that scripts cannot read and other sites cannot have sent (``SameSite=Strict``); with a
+cookie nothing can be stored.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +14,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from pacsgrid.config import GatewaySettings
+
+COOKIE = "pacsgrid_token"
 
 
 @dataclass(frozen=True)
@@ -31,17 +38,21 @@ Who = Callable[[Request], Awaitable[Caller]]
 
 
 def by_token(settings: GatewaySettings) -> Who:
-    """Return a function that identifies callers by the bearer tokens of the settings (RFC 6750)."""
+    """Return a function that identifies callers by the tokens of the settings."""
 
     async def who(request: Request) -> Caller:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         known = settings.bearer(token.strip()) if scheme.lower() == "bearer" else None
-        if known is None:
-            raise HTTPException(
-                401,
-                "send one of the gateway's tokens in the header field Authorization: Bearer TOKEN",
-                {"WWW-Authenticate": 'Bearer realm="pacsgrid"'},
-            )
-        return Caller(known.user, known.store)
+        if known is not None:
+            return Caller(known.user, known.store)
+        cookie = request.cookies.get(COOKIE, "") if not scheme else ""
+        known = settings.bearer(cookie) if cookie else None
+        if known is not None:
+            return Caller(known.user)
+        raise HTTPException(
+            401,
+            "send one of the gateway's tokens in the header field Authorization: Bearer TOKEN",
+            {"WWW-Authenticate": 'Bearer realm="pacsgrid"'},
+        )
 
     return who

@@ -2,6 +2,7 @@
 import { address, h, here, Loaded, useAnswer, useEffect, useState } from "./base.js";
 import { CohortsView } from "./cohorts.js";
 import { FlowView } from "./flow.js";
+import { GrantsView } from "./grants.js";
 import { IngestView } from "./ingest.js";
 import { HeldView } from "./held.js";
 import { ReleasesView } from "./releases.js";
@@ -15,6 +16,7 @@ const TABS = [
   ["studies", "Studies"],
   ["cohorts", "Cohorts"],
   ["releases", "Releases"],
+  ["grants", "Researchers"],
   ["ingest", "Ingest"],
 ];
 
@@ -33,7 +35,8 @@ function View({ view, detail, project, me }) {
   if (view === "held") return h(HeldView, { project, me });
   if (view === "replicas") return h(ReplicasView, { project });
   if (view === "cohorts") return h(CohortsView, { project, me });
-  if (view === "releases") return h(ReleasesView, { project });
+  if (view === "releases") return h(ReleasesView, { project, me });
+  if (view === "grants") return h(GrantsView, { project, me });
   if (view === "studies") return h(StudiesView, { project, state: detail });
   if (view === "ingest") return h(IngestView, { me });
   if (view === "study" && detail) return h(StudyView, { study: detail, me });

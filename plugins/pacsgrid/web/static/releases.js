@@ -1,5 +1,6 @@
 // Cohorts: what was released, version by version, and which patients (pseudonyms) withdrew.
 import { address, age, bytes, clock, h, here, inProject, Loaded, plural, Table, useAnswer } from "./base.js";
+import { WithdrawalForm } from "./withdrawal.js";
 
 const dag = (name) => new URL(`../dags/${name}`, address("")).href;
 
@@ -41,7 +42,7 @@ function Withdrawals({ rows, now }) {
   });
 }
 
-export function ReleasesView({ project }) {
+export function ReleasesView({ project, me }) {
   const answer = useAnswer(inProject("releases", project));
   return h(Loaded, { answer }, ({ now, releases, withdrawals }) => [
     h("section", { key: "releases" },
@@ -52,8 +53,9 @@ export function ReleasesView({ project }) {
       h(Releases, { rows: releases, now })),
     h("section", { key: "withdrawals" },
       h("h2", null, `Withdrawals: ${plural(withdrawals.length, "patient")}`),
-      h("p", { className: "pg-quiet" }, "A withdrawal starts with the DAG ",
-        h("a", { href: dag("withdraw_patient") }, "withdraw_patient"), "."),
+      h("p", { className: "pg-quiet" }, "A withdrawal is a run of the DAG ",
+        h("a", { href: dag("withdraw_patient") }, "withdraw_patient"), "; a steward approves it there."),
+      me.withdraws && h(WithdrawalForm, { projects: project ? [project] : me.projects }),
       h(Withdrawals, { rows: withdrawals, now })),
   ]);
 }

@@ -1,6 +1,8 @@
 // Lists of studies, and one study's whole story from the audit trail.
-import { age, bytes, clock, h, inProject, Loaded, plural, StudyLink, Table, useAnswer, useState } from "./base.js";
+import { address, age, bytes, clock, h, inProject, Loaded, plural, StudyLink, Table, useAnswer, useState } from "./base.js";
 import { BeforeAndAfter } from "./pictures.js";
+
+const DEPOSITED = ["deposited", "replicated", "verified"];
 
 export function StudiesView({ project, state }) {
   const path = state ? `studies?state=${encodeURIComponent(state)}` : "studies";
@@ -91,7 +93,9 @@ export function StudyView({ study, me }) {
     h("section", { key: "head" },
       h("h2", null, "Study ", h("span", { className: "pg-ref" }, story.study.ref)),
       h("p", null, `${story.study.state}, project ${story.study.project}, from ${story.study.source}; `,
-        `${plural(story.instances, "instance")}, ${bytes(story.size)}`)),
+        `${plural(story.instances, "instance")}, ${bytes(story.size)}`),
+      me.viewer && story.study_uid && DEPOSITED.includes(story.study.state) &&
+        h("p", null, h("a", { href: address(`viewer/viewer?StudyInstanceUIDs=${story.study_uid}`), target: "_blank" }, "Open in the viewer"))),
     story.held.length > 0 && h(Held, { key: "held", story, pictures, reviews: me.reviews }),
     story.warnings.length > 0 && h(Warnings, { key: "warnings", warnings: story.warnings }),
     story.not_wanted.length > 0 && h(NotWanted, { key: "not_wanted", series: story.not_wanted }),
