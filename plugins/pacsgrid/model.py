@@ -196,6 +196,8 @@ class AnonymisedInstance:
         The file in the outbox.
     patient
         What its original header says about the patient.
+    result
+        The name of the result that it belongs to; empty for what was anonymised here.
     """
 
     study_uid: str
@@ -208,6 +210,7 @@ class AnonymisedInstance:
     size: int
     path: Path
     patient: PatientPrint = PatientPrint()
+    result: str = ""
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ class _Document:
     study_uid: str = ""
     series_uid: str = ""
     subject: str = ""
+    result: str = ""
 
 
 def repair_documents(zone: Zone, collection: str, now: datetime | None = None) -> RepairReport:

@@ -10,6 +10,8 @@ from pacsgrid.uids import collection, named
 
 # Suffix of what is not complete yet: collections and objects that no reader looks for.
 PARTIAL = ".part"
+# Below a study's collection, one collection for each result that came back.
+RESULTS = "results"
 
 
 class InstanceInfo(Protocol):
@@ -38,6 +40,10 @@ class InstanceInfo(Protocol):
     @property
     def size(self) -> int:
         """Bytes of the anonymised file."""
+
+    @property
+    def result(self) -> str:
+        """The name of the result that it belongs to; empty for what was anonymised here."""
 
 
 def study_collection(zone: str, project: str, subject: str, study_uid: str) -> str:
@@ -82,15 +88,20 @@ def collection_of_study(zone: Zone, project: str, instances: Sequence[InstanceIn
     Returns
     -------
     str
-        ``/<zone>/home/<project>/data/<subject>/<study UID>``.
+        ``/<zone>/home/<project>/data/<subject>/<study UID>``, and for a result
+        ``results/<name>`` below it.
 
     Raises
     ------
     HeldError
-        ``not-uid``: the subject or UID cannot be part of a path.
+        ``not-uid``: the subject, the UID or the result's name cannot be part of a path.
     """
-    first = instances[0]
-    return study_collection(zone.settings.name, project, first.subject, first.study_uid)
+    return _collection(zone.settings.name, project, instances[0])
+
+
+def _collection(zone: str, project: str, one: InstanceInfo) -> str:
+    study = study_collection(zone, project, one.subject, one.study_uid)
+    return f"{study}/{RESULTS}/{named(one.result)}" if one.result else study
 
 
 def object_path(zone: str, project: str, instance: InstanceInfo) -> str:
@@ -108,15 +119,15 @@ def object_path(zone: str, project: str, instance: InstanceInfo) -> str:
     Returns
     -------
     str
-        ``<study's collection>/<series UID>/<SOP UID>.dcm``.
+        ``<study's collection>/<series UID>/<SOP UID>.dcm``; a result's is below ``results/<name>``.
 
     Raises
     ------
     HeldError
         ``not-uid``: the subject or a UID cannot be part of a path.
     """
-    study = study_collection(zone, project, instance.subject, instance.study_uid)
-    return collection(study, instance.series_uid, instance.sop_uid, suffix=".dcm")
+    place = _collection(zone, project, instance)
+    return collection(place, instance.series_uid, instance.sop_uid, suffix=".dcm")
 
 
 def ensure_project(zone: Zone, project: str) -> None:

@@ -96,7 +96,7 @@ class Instances(Store):
         found: dict[str, list[InstanceRecord]] = {}
         for ref, *row in self._database.stream(
             "SELECT i.ref, i.study_uid, i.series_uid, i.sop_uid, i.subject, i.modality,"
-            " i.sha256, i.size FROM pacsgrid.study s JOIN pacsgrid.instance i USING (ref)"
+            " i.sha256, i.size, i.result FROM pacsgrid.study s JOIN pacsgrid.instance i USING (ref)"
             f" WHERE {_MEMBERS if study_uids is not None else _ALL}"
             " ORDER BY i.subject, i.study_uid, i.series_uid, i.sop_uid",
             _members(project, study_uids, subjects),
@@ -109,7 +109,7 @@ class Instances(Store):
         found: dict[str, list[InstanceRecord]] = {}
         for ref, *row in self._database.stream(
             "SELECT i.ref, i.study_uid, i.series_uid, i.sop_uid, i.subject, i.modality,"
-            " i.sha256, i.size FROM pacsgrid.study s JOIN pacsgrid.instance i USING (ref)"
+            " i.sha256, i.size, i.result FROM pacsgrid.study s JOIN pacsgrid.instance i USING (ref)"
             " WHERE s.ref = ANY(%s) AND s.state = 'verified'"
             " ORDER BY i.subject, i.study_uid, i.series_uid, i.sop_uid",
             (list(refs),),
@@ -140,7 +140,7 @@ class Instances(Store):
         values = _members(project, study_uids, subjects)
         with self._database.transaction():
             ((people, studies),) = self._database.all(
-                "SELECT count(DISTINCT s.subject), count(*) FROM pacsgrid.study s"
+                "SELECT count(DISTINCT s.subject), count(DISTINCT s.study_uid) FROM pacsgrid.study s"
                 f" WHERE {where} AND s.instances > 0",
                 values,
             )
@@ -153,11 +153,16 @@ class Instances(Store):
         return people, studies, {modality: (count, size) for modality, count, size in rows}
 
 
-_ALL = "s.project = %(project)s AND s.state = 'verified'"
+# Results are part of a cohort once a steward has released them.
+_RELEASED = (
+    " AND NOT EXISTS (SELECT FROM pacsgrid.result r WHERE r.ref = s.ref AND NOT r.released)"
+)
+_ALL = f"s.project = %(project)s AND s.state = 'verified'{_RELEASED}"
 _MEMBERS = (
     "s.ref IN (SELECT ref FROM pacsgrid.study WHERE project = %(project)s"
     " AND study_uid = ANY(%(uids)s) UNION SELECT ref FROM pacsgrid.study"
     " WHERE project = %(project)s AND subject = ANY(%(subjects)s)) AND s.state = 'verified'"
+    f"{_RELEASED}"
 )
 
 
@@ -177,7 +182,7 @@ def _added(
     rows = execute_values(
         cursor,
         "INSERT INTO pacsgrid.instance (project, sop_uid, ref, study_uid, series_uid,"
-        " subject, modality, sha256, size) VALUES %s"
+        " subject, modality, sha256, size, result) VALUES %s"
         " ON CONFLICT (project, sop_uid) DO NOTHING RETURNING sop_uid",
         [
             (
@@ -190,6 +195,7 @@ def _added(
                 made.modality,
                 made.sha256,
                 made.size,
+                made.result,
             )
             for made in instances
         ],

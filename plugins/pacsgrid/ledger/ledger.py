@@ -7,6 +7,7 @@ from pacsgrid.ledger.consistency import Consistency
 from pacsgrid.ledger.counters import Counters
 from pacsgrid.ledger.database import Database
 from pacsgrid.ledger.deid_reports import DeidReports
+from pacsgrid.ledger.disclosures import Disclosures
 from pacsgrid.ledger.held_items import HeldItems
 from pacsgrid.ledger.ingests import Ingests
 from pacsgrid.ledger.instances import Instances
@@ -15,6 +16,7 @@ from pacsgrid.ledger.proofs import Proofs
 from pacsgrid.ledger.received_files import ReceivedFiles
 from pacsgrid.ledger.releases import Releases
 from pacsgrid.ledger.replication import ReplicationTasks
+from pacsgrid.ledger.results import Results
 from pacsgrid.ledger.samples import Samples
 from pacsgrid.ledger.selections import Selections
 from pacsgrid.ledger.studies import Studies
@@ -52,6 +54,8 @@ class Ledger:
         self.proofs = Proofs(self.database)
         self.tasks = ReplicationTasks(self.database)
         self.absences = ZoneAbsences(self.database)
+        self.results = Results(self.database)
+        self.disclosures = Disclosures(self.database)
         self.releases = Releases(self.database)
         self.withdrawals = Withdrawals(self.database)
         self.patients = Patients(self.database)

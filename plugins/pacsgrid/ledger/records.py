@@ -53,6 +53,8 @@ class InstanceRecord:
         Of the whole file, in hex.
     size
         In bytes.
+    result
+        The name of the result that it belongs to; empty for what was anonymised here.
     """
 
     study_uid: str
@@ -62,8 +64,9 @@ class InstanceRecord:
     modality: str
     sha256: str
     size: int
+    result: str = ""
 
-    COLUMNS = "study_uid, series_uid, sop_uid, subject, modality, sha256, size"
+    COLUMNS = "study_uid, series_uid, sop_uid, subject, modality, sha256, size, result"
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,7 @@ def outbox_instances(
             sha256=row.sha256,
             size=row.size,
             path=place(outbox, row.series_uid, row.sop_uid, suffix=".dcm"),
+            result=row.result,
         )
         for row in rows
     ]

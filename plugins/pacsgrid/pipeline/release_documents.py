@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pacsgrid.grid.layout import RESULTS
 from pacsgrid.ledger import InstanceRecord
 from pacsgrid.uids import collection, named
 
@@ -53,8 +54,9 @@ class ReleaseVersion:
 
 def path_in_project(row: InstanceRecord) -> str:
     """Return an instance's path below its project's collection, and below a fetched release."""
-    uids = row.study_uid, row.series_uid, row.sop_uid
-    return collection(f"data/{named(row.subject)}", *uids, suffix=".dcm")
+    study = collection(f"data/{named(row.subject)}", row.study_uid)
+    place = f"{study}/{RESULTS}/{named(row.result)}" if row.result else study
+    return collection(place, row.series_uid, row.sop_uid, suffix=".dcm")
 
 
 def release_documents(version: ReleaseVersion) -> Documents:
