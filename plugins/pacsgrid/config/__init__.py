@@ -6,7 +6,7 @@ never stand in the file, which names them: ``password_env``, ``password_file``, 
 ``connection`` that holds the password together with the address.
 """
 
-from pacsgrid.config.gateway import Destination, GatewaySettings, Served, Token
+from pacsgrid.config.gateway import Destination, GatewaySettings, Peer, Served, Token
 from pacsgrid.config.names import SITE_ENV, SiteNames, site_names
 from pacsgrid.config.projects import ProjectSettings, ReplicationPolicy
 from pacsgrid.config.receiver import ReceiverSettings
@@ -19,6 +19,7 @@ __all__ = [
     "SITE_ENV",
     "Destination",
     "GatewaySettings",
+    "Peer",
     "ProjectSettings",
     "ReceiverSettings",
     "ReplicationPolicy",

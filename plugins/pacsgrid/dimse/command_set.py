@@ -15,7 +15,7 @@ from pacsgrid.dimse.pdu import P_DATA, encode_pdu
 # Element numbers of group 0000.
 AFFECTED_SOP_CLASS, COMMAND_FIELD, MESSAGE_ID, RESPONDED_TO = 0x0002, 0x0100, 0x0110, 0x0120
 MOVE_DESTINATION, PRIORITY, DATASET_TYPE, STATUS = 0x0600, 0x0700, 0x0800, 0x0900
-AFFECTED_SOP_INSTANCE = 0x1000
+ERROR_COMMENT, AFFECTED_SOP_INSTANCE = 0x0902, 0x1000
 REMAINING, COMPLETED, FAILED, WARNINGS = 0x1020, 0x1021, 0x1022, 0x1023
 MOVE_ORIGINATOR, MOVE_ORIGINATOR_MESSAGE = 0x1030, 0x1031
 
@@ -26,7 +26,8 @@ RESPONSE = 0x8000
 NO_DATASET = 0x0101
 MAX_COMMAND_BYTES = 64 << 10
 
-_AE_TITLES = (MOVE_DESTINATION, MOVE_ORIGINATOR)  # padded with a space, UIDs with a null
+# Padded with a space, UIDs with a null.
+_TEXTS = (MOVE_DESTINATION, MOVE_ORIGINATOR, ERROR_COMMENT)
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,7 @@ def _encode(number: int, value: int | str) -> bytes:
     if isinstance(value, int):
         return _element(number, struct.pack("<H", value))
     data = value.encode("ascii", "replace")
-    pad = b" " if number in _AE_TITLES else b"\0"
+    pad = b" " if number in _TEXTS else b"\0"
     return _element(number, data + pad * (len(data) % 2))
 
 

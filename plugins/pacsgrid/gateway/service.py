@@ -56,6 +56,8 @@ def serve(site: Site) -> None:
                     f"gateway: {name}: cannot read {path}; check the path and its mode"
                 )
         gateway.start_refreshing()
+        if any(one.results for one in (*settings.tokens, *settings.peers)):
+            gateway.results.resume()
         if settings.peers:
             node = stack.enter_context(Node(gateway))
             log.info("AE title %s listens on port %d", settings.ae_title, node.port)

@@ -139,9 +139,7 @@ class Disclosures(Store):
 
 
 def _records(
-    rows: Sequence[
-        tuple[int, datetime, str, str, str, int, list[str], str, str, str, str]
-    ],
+    rows: Sequence[tuple[int, datetime, str, str, str, int, list[str], str, str, str, str]],
 ) -> list[DisclosureRecord]:
     return [
         DisclosureRecord(

@@ -140,7 +140,8 @@ class Instances(Store):
         values = _members(project, study_uids, subjects)
         with self._database.transaction():
             ((people, studies),) = self._database.all(
-                "SELECT count(DISTINCT s.subject), count(DISTINCT s.study_uid) FROM pacsgrid.study s"
+                "SELECT count(DISTINCT s.subject), count(DISTINCT s.study_uid)"
+                " FROM pacsgrid.study s"
                 f" WHERE {where} AND s.instances > 0",
                 values,
             )
@@ -154,9 +155,7 @@ class Instances(Store):
 
 
 # Results are part of a cohort once a steward has released them.
-_RELEASED = (
-    " AND NOT EXISTS (SELECT FROM pacsgrid.result r WHERE r.ref = s.ref AND NOT r.released)"
-)
+_RELEASED = " AND NOT EXISTS (SELECT FROM pacsgrid.result r WHERE r.ref = s.ref AND NOT r.released)"
 _ALL = f"s.project = %(project)s AND s.state = 'verified'{_RELEASED}"
 _MEMBERS = (
     "s.ref IN (SELECT ref FROM pacsgrid.study WHERE project = %(project)s"

@@ -87,21 +87,22 @@ class Results(Store):
                 )
 
     def reopen(self, ref: str) -> None:
-        """Set a result back to anonymised, because objects were added to it.
+        """Set a result back to anonymised: objects were added, or a steward sends it on.
 
         Raises
         ------
         PacsgridError
-            It is held or withdrawn.
+            It is withdrawn.
         """
         with self._database.transaction() as cursor:
             cursor.execute(
-                "UPDATE pacsgrid.study SET state = 'anonymised', changed_at = now()"
-                " WHERE ref = %s AND state IN ('anonymised', 'deposited', 'replicated', 'verified')",
+                "UPDATE pacsgrid.study SET state = 'anonymised', held_code = NULL,"
+                " held_detail = NULL, held_sha256 = NULL, changed_at = now()"
+                " WHERE ref = %s AND state <> 'withdrawn'",
                 (ref,),
             )
             if not cursor.rowcount:
-                raise PacsgridError(f"{ref}: a result that is held or withdrawn takes nothing more")
+                raise PacsgridError(f"{ref}: the patient withdrew, so no result is taken")
 
     def add_items(self, ref: str, who: str, items: Sequence[tuple[str, str, str]]) -> None:
         """Enter who sent objects of a result.
@@ -204,8 +205,10 @@ class Results(Store):
         rows = self._database.all(
             "SELECT u FROM unnest(%(uids)s) u WHERE"
             " EXISTS (SELECT FROM pacsgrid.instance WHERE project = %(project)s AND sop_uid = u)"
-            " OR EXISTS (SELECT FROM pacsgrid.series WHERE project = %(project)s AND series_uid = u)"
-            " OR EXISTS (SELECT FROM pacsgrid.study WHERE project = %(project)s AND study_uid = u)",
+            " OR EXISTS (SELECT FROM pacsgrid.series"
+            " WHERE project = %(project)s AND series_uid = u)"
+            " OR EXISTS (SELECT FROM pacsgrid.study"
+            " WHERE project = %(project)s AND study_uid = u)",
             {"uids": list(uids), "project": project},
         )
         return {uid for (uid,) in rows}

@@ -173,16 +173,10 @@ class Manifest:
         place = f"{RESULTS}/{name}/"
         known = {one.sop: result.attributes(one) for one in result.instances if one.own}
         uids = {one.sop: one.series for one in result.instances}
-        study, series, own = split_by_level(uids, known)
-        added = {
-            uid: {tag: value for tag, value in (study | attributes).items() if tag not in self.shared}
-            for uid, attributes in series.items()
-        }
-        entries = (
-            replace(one, own=own.get(one.sop, {}), place=place) for one in result.instances
-        )
+        _, series, own = split_by_level(uids, known)
+        entries = (replace(one, own=own.get(one.sop, {}), place=place) for one in result.instances)
         return replace(
-            self, series={**added, **self.series}, instances=(*self.instances, *entries)
+            self, series={**series, **self.series}, instances=(*self.instances, *entries)
         )
 
     def attributes(self, one: ManifestEntry) -> Json:

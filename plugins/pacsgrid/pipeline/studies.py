@@ -38,6 +38,19 @@ def study_avus(
     """
     first = rows[0]
     modalities = sorted({row.modality for row in rows if row.modality})
+    if first.result:
+        # Without the study's own AVUs: a search for studies must not find their results.
+        return {
+            collection: [
+                AVU("pacsgrid.project", context.project.name),
+                AVU("pacsgrid.subject", first.subject),
+                AVU("pacsgrid.result", first.result),
+            ],
+            **{
+                below(collection, row.series_uid): [AVU("SeriesInstanceUID", row.series_uid)]
+                for row in rows
+            },
+        }
     avus = {
         collection: [
             AVU("pacsgrid.project", context.project.name),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
+from datetime import UTC
 from io import BytesIO
 
 from pydicom.errors import InvalidDicomError
@@ -18,6 +20,9 @@ from pacsgrid.pipeline.manifest import MANIFEST, Manifest
 from pacsgrid.uids import place as below
 
 log = logging.getLogger(__name__)
+
+# Beside a result's manifest: who sent what, when, and the software that made it.
+PROVENANCE = "result.json"
 
 # Bytes that hold most objects' headers; where they do not, the whole object is read.
 _HEAD = 256 << 10
@@ -48,6 +53,8 @@ def put_study_documents(
     report = context.ledger.reports.get(ref)
     if report is not None:
         grid.put_document(zone, f"{collection}/{REPORT_NAME}", report[0])
+    if rows[0].result:
+        grid.put_document(zone, f"{collection}/{PROVENANCE}", _provenance(context, ref, rows))
     manifest = Manifest.build(
         rows,
         _attributes(context, ref, zone, rows),
@@ -57,6 +64,24 @@ def put_study_documents(
         report_sha256=report[1] if report else None,
     )
     grid.put_document(zone, f"{collection}/{MANIFEST}", manifest.dump())
+
+
+def _provenance(context: ProjectContext, ref: str, rows: Sequence[InstanceRecord]) -> bytes:
+    """Return who sent the objects of a result, when, and the software that made them."""
+    wanted = {row.sop_uid for row in rows}
+    items = [
+        {
+            "sop": item.sop_uid,
+            "sop_class": item.sop_class,
+            "sent_by": item.who,
+            "sent_at": item.at.astimezone(UTC).isoformat(timespec="seconds"),
+            "software": item.software,
+        }
+        for item in context.ledger.results.items(ref)
+        if item.sop_uid in wanted
+    ]
+    body = {"result": rows[0].result, "study": rows[0].study_uid, "objects": items}
+    return json.dumps(body, ensure_ascii=False, indent=1).encode()
 
 
 def _attributes(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 from ...errors import HeldError
@@ -25,9 +26,11 @@ _DEFAULT = ("iso8859",)
 _TEXTS = frozenset(("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"))
 _DATES = frozenset(("DA", "DT"))
 _BYTES = frozenset(("OB", "OW", "UN"))
-_PATIENT_NAME, _PATIENT_ID = 0x00100010, 0x00100020
+_PATIENT_ID = 0x00100020
 # A person's words are found in names of this length or longer; shorter ones are words of their own.
 _SHORTEST = 3
+# Binary values outside pixel data are searched up to this length.
+_MOST_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -110,9 +113,7 @@ def uids_of(header: Header) -> ResultUids:
                     every.add(uid.decode())
         if 0x00081155 in items:
             sop_class = _text(items, 0x00081150)
-            references |= {
-                (sop_class, uid) for uid in _text(items, 0x00081155).split("\\") if uid
-            }
+            references |= {(sop_class, uid) for uid in _text(items, 0x00081155).split("\\") if uid}
     return ResultUids(
         frozenset(every),
         frozenset(references),
@@ -160,13 +161,14 @@ def _check_patient(made: Items, deposited: Items, subject: str) -> None:
             continue
         value = element.value.strip(b"\0 ^")
         known = deposited.get(tag)
-        if value and tag != _PATIENT_ID and value != subject.encode():
-            if known is None or value != known.value.strip(b"\0 ^"):
-                raise HeldError(
-                    "identity-left",
-                    f"{format_tag(tag)} is not as in the instances that it refers to; leave it "
-                    "empty or copy it from them",
-                )
+        if not value or tag == _PATIENT_ID or value == subject.encode():
+            continue
+        if known is None or value != known.value.strip(b"\0 ^"):
+            raise HeldError(
+                "identity-left",
+                f"{format_tag(tag)} is not as in the instances that it refers to; leave it "
+                "empty or copy it from them",
+            )
 
 
 class _Search:
@@ -198,12 +200,13 @@ class _Search:
                     if uid.strip(b"\0 ") in self._original:
                         raise _left(tag, "an original UID")
             elif element.vr in _DATES:
-                if any(map(self._patient.is_birth, days_in_value(element.value.decode("latin-1")))):
+                days = days_in_value(element.value.decode("latin-1"))
+                if any(map(self._patient.is_birth, days)):
                     raise _left(tag, "a birth date")
             elif element.vr in _TEXTS and element.value:
                 self._text(tag, element, encodings)
-            elif element.vr in _BYTES and element.value:
-                if found := self._search.search_bytes(element.value[: 1 << 20]):
+            elif element.vr in _BYTES:
+                if found := self._search.search_bytes(element.value[:_MOST_BYTES]):
                     raise _left(tag, found)
 
     def _private(self, tag: int, element: Element) -> None:
@@ -217,7 +220,10 @@ class _Search:
             )
 
     def _text(self, tag: int, element: Element, encodings: tuple[str, ...]) -> None:
-        for text in {decode(element.value, encodings), *possible_readings(element.value, encodings)}:
+        for text in {
+            decode(element.value, encodings),
+            *possible_readings(element.value, encodings),
+        }:
             if found := self._search.search_text(text, short=False):
                 raise _left(tag, found)
             for word in _words(text) - self._known:
@@ -229,13 +235,13 @@ class _Search:
 
 def _words(text: str) -> set[str]:
     parts = "".join(letter if letter.isalnum() else " " for letter in text).split()
-    return {
-        part for part in parts if len(part) >= _SHORTEST and part.casefold() not in NOT_NAMES
-    }
+    return {part for part in parts if len(part) >= _SHORTEST and part.casefold() not in NOT_NAMES}
 
 
 def _left(tag: int, what: str) -> HeldError:
-    return HeldError("identity-left", f"{format_tag(tag)} holds {what}; write the object without it")
+    return HeldError(
+        "identity-left", f"{format_tag(tag)} holds {what}; write the object without it"
+    )
 
 
 def _datasets(items: Items) -> Iterator[Items]:
@@ -258,8 +264,6 @@ def header_of(head: bytes) -> Header:
     HeldError
         ``not-clean``: it cannot be read.
     """
-    from io import BytesIO
-
     try:
         return read_header_stream(BytesIO(head))
     except MalformedError as error:

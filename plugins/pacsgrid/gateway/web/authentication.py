@@ -21,10 +21,13 @@ class Caller:
         The iRODS user, ``name#zone``, whose rights the caller has.
     store
         Whether the caller may store instances.
+    results
+        The name under which results that the caller stores are kept; empty if none may be.
     """
 
     user: str
     store: bool = False
+    results: str = ""
 
 
 Who = Callable[[Request], Awaitable[Caller]]
@@ -42,6 +45,6 @@ def by_token(settings: GatewaySettings) -> Who:
                 "send one of the gateway's tokens in the header field Authorization: Bearer TOKEN",
                 {"WWW-Authenticate": 'Bearer realm="pacsgrid"'},
             )
-        return Caller(known.user, known.store)
+        return Caller(known.user, known.store, known.results)
 
     return who
