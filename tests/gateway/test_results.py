@@ -1,10 +1,11 @@
-"""Results come back: checked, kept beside their study, proven, found and withdrawn like the rest."""
+"""Results come back: checked, kept beside their study, proven, found, withdrawn."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -46,7 +47,12 @@ class Site:
     gateway: Gateway
     root: str
     port: int
-    images: list[Dataset]
+    originals: list[Dataset]
+
+    @property
+    def images(self) -> list[Dataset]:
+        """Copies, since highdicom's objects share elements with their source images."""
+        return deepcopy(self.originals)
 
     def client(self, token: str = "lab") -> DICOMwebClient:
         return DICOMwebClient(self.root, headers={"Authorization": f"Bearer {token}"})
@@ -163,9 +169,7 @@ def test_every_kind_is_kept_proven_and_found(site: Site, context: ProjectContext
     changed = made["report"]
     changed.ContentDate = "20200101"
     assert site.refused(changed)[0] == 0x0111
-    assert not [
-        fault for fault in diagnose(context) if "result" in str(fault) or "zone" in str(fault)
-    ]
+    assert find_faults(context) == []
 
 
 def _edit(change: Callable[[Dataset], None]) -> Callable[[Site], Dataset]:

@@ -100,7 +100,9 @@ def report(images: Sequence[Dataset]) -> Dataset:
         finding_type=codes.SCT.Nodule,
         measurements=[
             hd.sr.Measurement(
-                name=CodedConcept("103339001", "SCT", "Long axis"), value=8.0, unit=codes.UCUM.mm
+                name=CodedConcept("103339001", "SCT", "Long axis"),
+                value=8.0,
+                unit=codes.UCUM.Millimeter,
             )
         ],
     )

@@ -206,7 +206,8 @@ class _Search:
             elif element.vr in _TEXTS and element.value:
                 self._text(tag, element, encodings)
             elif element.vr in _BYTES:
-                if found := self._search.search_bytes(element.value[:_MOST_BYTES]):
+                found = self._search.search_bytes(element.value[:_MOST_BYTES])
+                if found:
                     raise _left(tag, found)
 
     def _private(self, tag: int, element: Element) -> None:
