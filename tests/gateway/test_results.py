@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import requests
 from dicomweb_client.api import DICOMwebClient
+from irods.models import DataObject
 from pydicom import Dataset, dcmwrite
 
 from pacsgrid import grid
@@ -102,7 +103,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         peers = (Peer(ae_title="LAB", user=RODS, results="by-dimse"), Peer(ae_title="X", user=RODS))
         assert stack.site.gateway is not None
         settings = stack.site.gateway.model_copy(
-            update={"tokens": tuple(tokens), "peers": peers, "dicom_port": 0}
+            update={
+                "tokens": tuple(tokens),
+                "peers": peers,
+                "dicom_port": 0,
+                "access_seconds": 0.001,
+            }
         )
         served = replace(stack.site, gateway=settings)
         with ProjectContext(served, "demo") as context:
@@ -256,7 +262,17 @@ def test_by_dimse(site: Site, context: ProjectContext, tmp_path: Path) -> None:
         dcmwrite(tmp_path / f"{name}.dcm", ds, enforce_file_format=True)
 
     def send(name: str, title: str = "LAB") -> str:
-        command = ["storescu", "-v", "-aet", title, "-aec", "PACSGRID", "127.0.0.1", str(site.port)]
+        command = [
+            "storescu",
+            "-v",
+            "-R",
+            "-aet",
+            title,
+            "-aec",
+            "PACSGRID",
+            "127.0.0.1",
+            str(site.port),
+        ]
         done = subprocess.run(
             [*command, str(tmp_path / f"{name}.dcm")], capture_output=True, text=True, timeout=120
         )
@@ -313,13 +329,15 @@ def test_a_damaged_replica_of_a_result_is_repaired(site: Site, context: ProjectC
     ds = results.segmentation(site.images)
     site.post(ds)
     site.gateway.results.wait()
-    name = f"{ds.SOPInstanceUID}.dcm"
-    file = next(path for path in site.stack.dir.rglob(name) if "index" not in path.parts)
+    columns = (DataObject.path, DataObject.replica_number)
+    named = DataObject.name == f"{ds.SOPInstanceUID}.dcm"
+    file, *_ = (Path(row[DataObject.path]) for row in context.home.rows(columns, named))
     good = file.read_bytes()
     file.write_bytes(b"\xff" + good[1:])
     report = maintain(context, datetime.now(UTC) + timedelta(days=40))
     assert report.repaired >= 1 and not report.lost
-    assert {path.read_bytes() for path in site.stack.dir.rglob(name)} == {good}
+    files = [Path(row[DataObject.path]) for row in context.home.rows(columns, named)]
+    assert len(files) == 2 and {path.read_bytes() for path in files} == {good}
 
 
 def test_a_withdrawal_takes_the_results_too(site: Site, context: ProjectContext) -> None:
@@ -330,4 +348,4 @@ def test_a_withdrawal_takes_the_results_too(site: Site, context: ProjectContext)
         assert not zone.session.collections.exists(root)
     assert context.ledger.results.of_project("demo") == []
     ds = results.segmentation(site.images)
-    assert site.refused(ds)[1].split(":")[0] in ("withdrawn", "reference-missing")
+    assert site.refused(ds)[1].split(":")[0] == "withdrawn"

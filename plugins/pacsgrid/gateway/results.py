@@ -20,6 +20,7 @@ from pacsgrid.deid.check.result import ResultUids, header_of
 from pacsgrid.dimse import status
 from pacsgrid.errors import HeldError, PacsgridError
 from pacsgrid.gateway.object_reader import StoredInstance
+from pacsgrid.ledger.codes import WITHDRAWN
 from pacsgrid.pacs.storage_scp.incoming import (
     Arrival,
     Incoming,
@@ -223,13 +224,16 @@ class ResultDesk:
                 "it refers to no instance that you may read of a study that this site keeps",
             )
         project, subject = named[0].place.split("/")[0], named[0].place.split("/")[2]
+        context = self._context(project)
+        if context.ledger.withdrawals.is_withdrawn(project, subject):
+            raise HeldError(WITHDRAWN, "the patient withdrew from the project")
         mine = [one for one in images if _project(one) == project]
         one_each = {one.series: one for one in reversed(named) if _project(one) == project}
         headers = [
             header_of(next(self._gateway.objects.stream(one), b""))
             for one in islice(one_each.values(), _MOST_SERIES)
         ]
-        return self._context(project), Deposited(
+        return context, Deposited(
             study,
             subject,
             {one.sop: one.sop_class for one in mine},
