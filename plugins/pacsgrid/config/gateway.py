@@ -266,6 +266,11 @@ class GatewaySettings(ServiceSection):
                 raise ValueError(f"{what} is given twice")
         return self
 
+    @property
+    def takes_results(self) -> bool:
+        """Whether anybody may send results."""
+        return any(one.results for one in self.tokens) or any(one.results for one in self.peers)
+
     def peer(self, ae_title: str, address: str) -> Peer | None:
         """Return the peer that calls by DIMSE; None for a stranger.
 

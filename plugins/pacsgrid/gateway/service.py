@@ -56,7 +56,7 @@ def serve(site: Site) -> None:
                     f"gateway: {name}: cannot read {path}; check the path and its mode"
                 )
         gateway.start_refreshing()
-        if any(one.results for one in (*settings.tokens, *settings.peers)):
+        if settings.takes_results:
             gateway.results.resume()
         if settings.peers:
             node = stack.enter_context(Node(gateway))
