@@ -10,6 +10,7 @@ from zoneinfo import available_timezones
 import yaml
 from pydantic import Field, ValidationError, field_validator
 
+from pacsgrid.config.audit import AuditSettings
 from pacsgrid.config.base import Section
 from pacsgrid.config.gateway import GatewaySettings
 from pacsgrid.config.projects import ProjectSection
@@ -95,6 +96,11 @@ class SiteFile(Section):
     )
     gateway: GatewaySettings | None = Field(
         default=None, description="The services that viewers read from, if the site runs them."
+    )
+    audit: AuditSettings | None = Field(
+        default=None,
+        description="What is recorded of the studies that leave through the gateway and with "
+        "tickets; by default nothing is.",
     )
     alerts: AlertsSection | None = Field(
         default=None, description="Mail about failed tasks; by default none is sent."

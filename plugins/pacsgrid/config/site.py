@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from pacsgrid.config.audit import AuditSettings
 from pacsgrid.config.deferred import DeferredSettings, defer
 from pacsgrid.config.gateway import GatewaySettings, resolve_gateway
 from pacsgrid.config.names import SITE_ENV
@@ -50,6 +51,8 @@ class Site:
         Settings by name. Those that name an Airflow connection look it up at first use.
     receiver, gateway
         Settings of the services, where the site runs them.
+    audit
+        What is recorded of the studies that leave; None for nothing.
     """
 
     staging: Path
@@ -63,6 +66,7 @@ class Site:
     projects: dict[str, ProjectSettings]
     receiver: ReceiverSettings | None = None
     gateway: GatewaySettings | None = None
+    audit: AuditSettings | None = None
     staging_bytes: int = 0
     wave: WaveSection = field(default_factory=WaveSection)
     time_zone: str = "Europe/Prague"
@@ -134,6 +138,7 @@ def load_site(path: str | os.PathLike[str] | None = None) -> Site:
         gateway=resolve_gateway(f"{file}: gateway", site.gateway, site.zones, site.projects)
         if site.gateway
         else None,
+        audit=site.audit,
     )
 
 

@@ -13,6 +13,7 @@ import psycopg2
 
 from pacsgrid.config import GatewaySettings, Site
 from pacsgrid.errors import ConfigError, PacsgridError, ZoneUnavailableError
+from pacsgrid.gateway.disclosure_log import DisclosureLog
 from pacsgrid.gateway.file_cache import FileCache
 from pacsgrid.gateway.index import Index
 from pacsgrid.gateway.index_refresh import refresh
@@ -63,6 +64,7 @@ class Gateway:
         self._first_refresh_done = threading.Event()
         self._stop = threading.Event()
         self.results = ResultDesk(self)
+        self.disclosures = DisclosureLog(site)
         self._refresher: threading.Thread | None = None
 
     def refresh(self, everything: bool = True) -> int:
@@ -212,6 +214,7 @@ class Gateway:
         """Stop refreshing and close every connection."""
         self._stop.set()
         self.results.close()
+        self.disclosures.close()
         if self._refresher:
             self._refresher.join(timeout=5)
         self.zone_pool.close()

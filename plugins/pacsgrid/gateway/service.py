@@ -56,6 +56,7 @@ def serve(site: Site) -> None:
                     f"gateway: {name}: cannot read {path}; check the path and its mode"
                 )
         gateway.start_refreshing()
+        gateway.disclosures.start_sending()
         if settings.takes_results:
             gateway.results.resume()
         if settings.peers:

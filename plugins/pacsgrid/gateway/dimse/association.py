@@ -89,6 +89,8 @@ class QueryRetrieveAssociation:
     admit
         Returns the peer's settings, or result, source and reason of its rejection (PS3.8 section
         9.3.4).
+    address
+        The peer's network address, for the audit trail.
     """
 
     def __init__(
@@ -97,11 +99,13 @@ class QueryRetrieveAssociation:
         stream: Stream,
         stored: StoredSyntaxes,
         admit: Callable[[AssociateRequest], Peer | tuple[int, int, int]],
+        address: str = "",
     ) -> None:
         self._gateway = gateway
         self._stream = stream
         self._stored = stored
         self._admit = admit
+        self._address = address
         self._settings = gateway.settings
         self._user = ""
         self._results = ""
@@ -250,6 +254,7 @@ class QueryRetrieveAssociation:
 
     def _get(self, message: Message, asked: Identifier) -> None:
         instances = query.requested_instances(self._gateway, self._user, asked)
+        self._note("C-GET", instances)
         counts = SuboperationCounts(len(instances))
         sender = SuboperationSender(
             self._gateway.objects,
@@ -266,12 +271,18 @@ class QueryRetrieveAssociation:
             self._answer(message, {STATUS: status.MOVE_DESTINATION_UNKNOWN})
             return
         instances = query.requested_instances(self._gateway, self._user, asked)
+        self._note("C-MOVE", instances, f"to {destination.ae_title}")
         counts = SuboperationCounts(len(instances))
         for part in split_by_contexts(instances):
             if self._cancelled(message):
                 break
             self._move_part(message, destination, part, counts)
         self._answer_last(message, counts)
+
+    def _note(self, way: str, instances: list[StoredInstance], detail: str = "") -> None:
+        """Record what is about to leave; raise RetryableError if that is not possible."""
+        who = f"{self._user} ({self._calling})"
+        self._gateway.disclosures.note(who, way, self._address, instances, detail)
 
     def _move_part(
         self,

@@ -67,7 +67,7 @@ class Node(Listener):
                 connection.settimeout(settings.idle_seconds)
                 secure = self._tls.wrap_socket(connection.dup(), server_side=True)
             stream = Stream(secure or connection, settings.idle_seconds)
-            QueryRetrieveAssociation(self._gateway, stream, self._stored, admit).serve()
+            QueryRetrieveAssociation(self._gateway, stream, self._stored, admit, address).serve()
         finally:
             if secure:
                 secure.close()

@@ -23,11 +23,22 @@ class Caller:
         Whether the caller may store instances.
     results
         The name under which results that the caller stores are kept; empty if none may be.
+    name
+        The name of the token, or of the user of Airflow.
+    way
+        How the caller gets what is retrieved, see `Disclosure.way`.
     """
 
     user: str
     store: bool = False
     results: str = ""
+    name: str = ""
+    way: str = "DICOMweb"
+
+    @property
+    def who(self) -> str:
+        """Who it is, for the audit trail: the user, and the name of the token or account."""
+        return f"{self.user} ({self.name})" if self.name else self.user
 
 
 Who = Callable[[Request], Awaitable[Caller]]
@@ -45,6 +56,6 @@ def by_token(settings: GatewaySettings) -> Who:
                 "send one of the gateway's tokens in the header field Authorization: Bearer TOKEN",
                 {"WWW-Authenticate": 'Bearer realm="pacsgrid"'},
             )
-        return Caller(known.user, known.store, known.results)
+        return Caller(known.user, known.store, known.results, known.name)
 
     return who
