@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterable
 
 import psycopg2
@@ -86,14 +87,11 @@ class DisclosureLog:
                     continue
             keys.append(key)
             project, _, subject, study, *_ = inside[0].place.split("/")
-            before = records.get((project, subject, study))
-            classes = {one.sop_class for one in inside if one.sop_class}
-            count = len(inside)
-            if before is not None:
-                classes |= set(before.classes)
-                count += before.instances
+            counts = Counter(one.sop_class for one in inside if one.sop_class)
+            if before := records.get((project, subject, study)):
+                counts.update(before.classes)
             records[project, subject, study] = Disclosure(
-                project, subject, study, count, tuple(sorted(classes)), who, way, address, detail
+                project, subject, study, counts, who, way, address, detail
             )
         if not records:
             return

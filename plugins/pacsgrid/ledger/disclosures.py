@@ -6,9 +6,12 @@ yet is listed apart, so that a message survives a crash of either side.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
+
+from psycopg2.extras import Json
 
 from pacsgrid.ledger.database import Store
 
@@ -21,10 +24,8 @@ class Disclosure:
     ----------
     subject, study_uid
         Pseudonyms.
-    instances
-        How many instances were asked for.
     classes
-        Their SOP Class UIDs.
+        How many instances were asked for, by SOP Class UID.
     who
         The iRODS user, Airflow user or account that got them.
     way
@@ -38,8 +39,7 @@ class Disclosure:
     project: str
     subject: str
     study_uid: str
-    instances: int
-    classes: tuple[str, ...]
+    classes: Mapping[str, int]
     who: str
     way: str
     address: str
@@ -55,7 +55,7 @@ class DisclosureRecord:
     at: datetime
 
 
-_COLUMNS = "project, subject, study_uid, instances, classes, who, way, address, detail"
+_COLUMNS = "project, subject, study_uid, classes, who, way, address, detail"
 
 
 class Disclosures(Store):
@@ -80,14 +80,13 @@ class Disclosures(Store):
             for one in what:
                 cursor.execute(
                     f"WITH new AS (INSERT INTO pacsgrid.disclosure ({_COLUMNS})"
-                    " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING id)"
+                    " VALUES (%s, %s, %s, %s, %s, %s, %s, %s) RETURNING id)"
                     " INSERT INTO pacsgrid.disclosure_unsent SELECT id FROM new WHERE %s",
                     (
                         one.project,
                         one.subject,
                         one.study_uid,
-                        one.instances,
-                        list(one.classes),
+                        Json(dict(one.classes)),
                         one.who,
                         one.way,
                         one.address,
@@ -138,12 +137,5 @@ class Disclosures(Store):
         )
 
 
-def _records(
-    rows: Sequence[tuple[int, datetime, str, str, str, int, list[str], str, str, str, str]],
-) -> list[DisclosureRecord]:
-    return [
-        DisclosureRecord(
-            number, Disclosure(project, subject, study, count, tuple(classes), *rest), at
-        )
-        for number, at, project, subject, study, count, classes, *rest in rows
-    ]
+def _records(rows: Sequence[tuple[Any, ...]]) -> list[DisclosureRecord]:
+    return [DisclosureRecord(number, Disclosure(*what), at) for number, at, *what in rows]

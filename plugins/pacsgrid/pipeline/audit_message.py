@@ -14,7 +14,7 @@ _SOURCE, _DESTINATION = ("110153", "Source Role ID"), ("110152", "Destination Ro
 _STUDY_ID = ("110180", "Study Instance UID")
 _PATIENT_ID = ("2", "Patient Number")
 _MEDIA_URI = ("110037", "URI")
-_WEB, _DICOM_NODE = "2", "3"
+_WEB_SERVER, _APPLICATION_SERVER = "3", "4"
 _IP_ADDRESS = "2"
 
 
@@ -58,7 +58,7 @@ def audit_message(record: DisclosureRecord, settings: AuditSettings) -> bytes:
     source = SubElement(message, "AuditSourceIdentification", AuditSourceID=settings.source)
     if settings.enterprise_site:
         source.set("AuditEnterpriseSiteID", settings.enterprise_site)
-    kind = _WEB if what.way in ("DICOMweb", "page") else _DICOM_NODE
+    kind = _WEB_SERVER if what.way in ("DICOMweb", "page") else _APPLICATION_SERVER
     SubElement(source, "AuditSourceTypeCode", {"csd-code": kind})
     if what.study_uid:
         _study(message, record)
@@ -73,9 +73,10 @@ def _study(message: Element, record: DisclosureRecord) -> None:
     study = _object(message, what.study_uid, "2", "3")
     _code(study, "ParticipantObjectIDTypeCode", *_STUDY_ID)
     told = SubElement(study, "ParticipantObjectDescription")
-    for uid in what.classes:
-        number = str(what.instances) if len(what.classes) == 1 else "0"
-        SubElement(told, "SOPClass", UID=uid, NumberOfInstances=number)
+    for uid, number in sorted(what.classes.items()):
+        SubElement(told, "SOPClass", UID=uid, NumberOfInstances=str(number))
+    contains = SubElement(told, "ParticipantObjectContainsStudy")
+    SubElement(contains, "StudyIDs", UID=what.study_uid)
     SubElement(told, "Anonymized").text = "true" if what.way != "return" else "false"
 
 

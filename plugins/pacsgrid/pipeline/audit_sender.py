@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 from collections.abc import Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from datetime import datetime
 
 from pacsgrid.config import AuditSettings, Site
@@ -90,13 +90,15 @@ def _send(settings: AuditSettings, frames: Sequence[bytes]) -> None:
     context = client_tls("audit", *files)
     address = (settings.host, settings.port)
     try:
-        with closing(socket.create_connection(address, timeout=_SECONDS)) as plain:
-            with context.wrap_socket(plain, server_hostname=settings.host) as secure:
-                for frame in frames:
-                    secure.sendall(frame)
-                # The peer's closure alert says that it has read everything; some send none.
-                with suppress(OSError):
-                    secure.unwrap()
+        with (
+            socket.create_connection(address, timeout=_SECONDS) as plain,
+            context.wrap_socket(plain, server_hostname=settings.host) as secure,
+        ):
+            for frame in frames:
+                secure.sendall(frame)
+            # The peer's closure alert says that it has read everything; some send none.
+            with suppress(OSError):
+                secure.unwrap()
     except OSError as error:
         raise RetryableError(
             f"audit: {settings.host} port {settings.port}: {type(error).__name__}; the ledger "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pacsgrid.ledger import InstanceRecord
 from pacsgrid.ledger.disclosures import Disclosure
@@ -15,7 +15,7 @@ def note_disclosure(
     way: str,
     detail: str,
     rows: Sequence[InstanceRecord] = (),
-    classes: Sequence[str] = (),
+    classes: Mapping[str, int] | None = None,
 ) -> None:
     """Record that something is about to leave, where the site file has a section `audit`.
 
@@ -32,7 +32,7 @@ def note_disclosure(
     rows
         The instances of one study, where it is one.
     classes
-        Their SOP Class UIDs.
+        How many they are, by SOP Class UID.
 
     Raises
     ------
@@ -43,7 +43,5 @@ def note_disclosure(
     if settings is None:
         return
     subject, study = (rows[0].subject, rows[0].study_uid) if rows else ("", "")
-    record = Disclosure(
-        context.project.name, subject, study, len(rows), tuple(classes), who, way, "", detail
-    )
+    record = Disclosure(context.project.name, subject, study, classes or {}, who, way, "", detail)
     context.ledger.disclosures.add([record], bool(settings.host))
