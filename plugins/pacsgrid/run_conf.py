@@ -29,6 +29,7 @@ PROJECT_DAGS = {
     ),
     "review_held": frozenset({"project", "limit", "only", "wait_hours"}),
     "release_cohort": frozenset({"project", "name", "title", "criteria", "members"}),
+    "return_results": frozenset({"project", "result", "destination"}),
     "withdraw_patient": frozenset({"project", "subject"}),
 }
 # DAGs for the whole site.

@@ -15,6 +15,7 @@ from pacsgrid.config.base import Section
 from pacsgrid.config.gateway import GatewaySettings
 from pacsgrid.config.projects import ProjectSection
 from pacsgrid.config.receiver import ReceiverSection
+from pacsgrid.config.returns import ReturnSection
 from pacsgrid.config.sources import SourceSection
 from pacsgrid.config.waves import WaveSection
 from pacsgrid.config.zones import ZoneSection
@@ -96,6 +97,9 @@ class SiteFile(Section):
     )
     gateway: GatewaySettings | None = Field(
         default=None, description="The services that viewers read from, if the site runs them."
+    )
+    returns: dict[str, ReturnSection] = Field(
+        default={}, description="Archives of the hospital that results go back to, by name."
     )
     audit: AuditSettings | None = Field(
         default=None,

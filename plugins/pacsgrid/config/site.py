@@ -15,6 +15,7 @@ from pacsgrid.config.gateway import GatewaySettings, resolve_gateway
 from pacsgrid.config.names import SITE_ENV
 from pacsgrid.config.projects import ProjectSettings, resolve_project
 from pacsgrid.config.receiver import ReceiverSettings, resolve_receiver
+from pacsgrid.config.returns import ReturnSection
 from pacsgrid.config.schema import SiteFile, read_file
 from pacsgrid.config.secrets import read_key
 from pacsgrid.config.sources import SourceSettings, resolve_source
@@ -53,6 +54,8 @@ class Site:
         Settings of the services, where the site runs them.
     audit
         What is recorded of the studies that leave; None for nothing.
+    returns
+        Archives of the hospital that results go back to, by name.
     """
 
     staging: Path
@@ -67,6 +70,7 @@ class Site:
     receiver: ReceiverSettings | None = None
     gateway: GatewaySettings | None = None
     audit: AuditSettings | None = None
+    returns: Mapping[str, ReturnSection] = field(default_factory=dict)
     staging_bytes: int = 0
     wave: WaveSection = field(default_factory=WaveSection)
     time_zone: str = "Europe/Prague"
@@ -139,6 +143,7 @@ def load_site(path: str | os.PathLike[str] | None = None) -> Site:
         if site.gateway
         else None,
         audit=site.audit,
+        returns=site.returns,
     )
 
 
