@@ -66,7 +66,8 @@ GIVEN = {
     "backfill": ["status", "p"],
     "doctor": [], "gateway": [], "receive": [], "backup": ["b"], "restore": ["b"],
     "roles": ["--show"], "risk": ["p"], "sample": ["p", "--who", "w"],
-    "ledger": ["--owner-dsn-file", "owner"],
+    "ledger": ["--owner-dsn-file", "owner"], "results": ["p"],
+    "return-results": ["p", "r", "--to", "t", "--who", "w", "--reason", "r"],
 }  # fmt: skip
 SITES = {
     "none": None, "missing": "nowhere.yaml", "a folder": ".", "binary": "binary", "empty": "empty",

@@ -104,7 +104,8 @@ ARGUMENTS = {
     "doctor": [], "gateway": [], "receive": [], "backup": ["b", "--site", "s"],
     "restore": ["b", "--site", "s"], "roles": [], "risk": ["p"], "sample": ["p", "--who", "w"],
     "backfill": ["status", "p"],
-    "ledger": ["--owner-dsn-file", "o"],
+    "ledger": ["--owner-dsn-file", "o"], "results": ["p"],
+    "return-results": ["p", "r", "--to", "t", "--who", "w", "--reason", "r"],
 }  # fmt: skip
 
 

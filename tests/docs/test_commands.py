@@ -47,7 +47,7 @@ ELSEWHERE = {"pacsgrid roles"}
 # What must come before what.
 ORDER = (
     "zones", "maintain", "backfill", "report", "cohort", "sample", "risk", "share", "search",
-    "fetch", "ticket",
+    "fetch", "ticket", "results", "return-results",
     "reidentify", "deid", "receive", "gateway", "doctor", "backup", "ledger", "restore",
     "remove-partner", "withdraw",
 )  # fmt: skip

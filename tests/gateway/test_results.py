@@ -17,11 +17,14 @@ import pytest
 import requests
 from dicomweb_client.api import DICOMwebClient
 from irods.models import DataObject
-from pydicom import Dataset, dcmwrite
+from pydicom import Dataset, dcmread, dcmwrite
 
 from pacsgrid import grid
 from pacsgrid.config import Peer, Token
+from pacsgrid.config.returns import ReturnSection
+from pacsgrid.embedded.pacs import EmbeddedPacs
 from pacsgrid.embedded.stack import Stack
+from pacsgrid.errors import ConfigError
 from pacsgrid.gateway import Gateway
 from pacsgrid.gateway.dimse.service import Node
 from pacsgrid.gateway.service import PREFIX, application
@@ -31,6 +34,7 @@ from pacsgrid.pipeline.doctor import find_faults
 from pacsgrid.pipeline.maintain import maintain
 from pacsgrid.pipeline.release import release_cohort, select_cohort
 from pacsgrid.pipeline.results import decide_release, deposit_result
+from pacsgrid.pipeline.return_results import return_result
 from pacsgrid.pipeline.withdraw import withdraw
 from support import results
 from support.served_zones import Listening
@@ -338,6 +342,55 @@ def test_a_damaged_replica_of_a_result_is_repaired(site: Site, context: ProjectC
     assert report.repaired >= 1 and not report.lost
     files = [Path(row[DataObject.path]) for row in context.home.rows(columns, named)]
     assert len(files) == 2 and {path.read_bytes() for path in files} == {good}
+
+
+@pytest.mark.parametrize("way", ["archive", "web"])
+def test_results_go_back_under_the_original_identifiers(
+    site: Site, context: ProjectContext, tmp_path: Path, way: str
+) -> None:
+    ds = results.segmentation(site.images)
+    ds.SeriesDescription = f"for {way}"
+    site.post(ds)
+    site.gateway.results.wait()
+    (ref,) = context.ledger.studies.find_by_pseudonym("demo", str(ds.SOPInstanceUID))
+    (rows_before,) = {len(context.ledger.instances.of_study(ref))}
+    with EmbeddedPacs(tmp_path / "pacs") as pacs:
+        settings = pacs.settings("web")
+        returns = {
+            "archive": ReturnSection(
+                ae_title=pacs.ae_title, host="127.0.0.1", port=pacs.dicom_port
+            ),
+            "web": ReturnSection(url=settings.url),
+        }
+        there = replace(site.stack.site, returns=returns)
+        with ProjectContext(there, "demo") as opened:
+            with pytest.raises(ConfigError, match="why in at least"):
+                return_result(opened, ref, way, "anna", "because")
+            with pytest.raises(ConfigError, match="archive, web"):
+                return_result(opened, ref, "nowhere", "anna", "a finding to follow up")
+            sent = return_result(opened, ref, way, "anna", "a finding to follow up")
+        assert sent == rows_before
+        client = DICOMwebClient(settings.url)
+        got = client.retrieve_study(STUDY)
+    assert len(got) == sent
+    (back,) = [one for one in got if one.SOPInstanceUID == ds.SOPInstanceUID]
+    source = dcmread(site.stack.drop / f"{STUDY}.0.dcm")
+    for keyword in ("PatientName", "PatientID", "PatientBirthDate", "StudyDate", "AccessionNumber"):
+        assert back[keyword].value == source[keyword].value, keyword
+    assert back.FrameOfReferenceUID == source.FrameOfReferenceUID
+    (series,) = back.ReferencedSeriesSequence
+    assert series.SeriesInstanceUID == source.SeriesInstanceUID
+    assert {one.ReferencedSOPInstanceUID for one in series.ReferencedInstanceSequence} == {
+        f"{STUDY}.1.{number}" for number in range(3)
+    }
+    assert back.PixelData == ds.PixelData
+    assert "PatientIdentityRemoved" not in back and "DeidentificationMethod" not in back
+    result = context.ledger.results.get(ref)
+    assert result is not None
+    looks = context.ledger.audit.accesses(result.study_ref)
+    assert ("anna", f"returned to {way}") in [(look.who, look.what) for look in looks]
+    # Nothing identified stays.
+    assert not [path for path in site.stack.site.staging.rglob("*") if "return" in path.name]
 
 
 def test_a_withdrawal_takes_the_results_too(site: Site, context: ProjectContext) -> None:

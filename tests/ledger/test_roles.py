@@ -29,7 +29,7 @@ from pacsgrid.pipeline.site_check import _ledger as checked_ledger
 
 APP, OWNER = "t_app", "t_owner"
 REF = "st-" + "a" * 20
-TRAILS = ("audit", "access", "decision", "sample_verdict")
+TRAILS = ("audit", "access", "decision", "sample_verdict", "result_item", "disclosure")
 
 
 def _run(dsn: str, statement: str) -> list[tuple[object, ...]]:

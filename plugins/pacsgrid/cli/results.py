@@ -44,9 +44,7 @@ def run_results(given: argparse.Namespace) -> int:
             told = {
                 "ref": one.ref,
                 "name": one.name,
-                "study": next(
-                    iter(row.study_uid for row in ledger.instances.of_study(one.ref)), ""
-                ),
+                "study": rows[0].study_uid if rows else "",
                 "state": ledger.studies.state(one.ref).value,
                 "objects": len(items),
                 "sent_by": sorted({item.who for item in items}),
