@@ -15,11 +15,13 @@ from typing import Any
 
 import pytest
 import requests
+import yaml
 from dicomweb_client.api import DICOMwebClient
 from irods.models import DataObject
 from pydicom import Dataset, dcmread, dcmwrite
 
 from pacsgrid import grid
+from pacsgrid.cli import main
 from pacsgrid.config import Peer, Token
 from pacsgrid.config.returns import ReturnSection
 from pacsgrid.embedded.pacs import EmbeddedPacs
@@ -346,14 +348,18 @@ def test_a_damaged_replica_of_a_result_is_repaired(site: Site, context: ProjectC
 
 @pytest.mark.parametrize("way", ["archive", "web"])
 def test_results_go_back_under_the_original_identifiers(
-    site: Site, context: ProjectContext, tmp_path: Path, way: str
+    site: Site,
+    context: ProjectContext,
+    tmp_path: Path,
+    way: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     ds = results.segmentation(site.images)
     ds.SeriesDescription = f"for {way}"
     site.post(ds)
     site.gateway.results.wait()
     (ref,) = context.ledger.studies.find_by_pseudonym("demo", str(ds.SOPInstanceUID))
-    (rows_before,) = {len(context.ledger.instances.of_study(ref))}
+    rows_before = len(context.ledger.instances.of_study(ref))
     with EmbeddedPacs(tmp_path / "pacs") as pacs:
         settings = pacs.settings("web")
         returns = {
@@ -368,11 +374,20 @@ def test_results_go_back_under_the_original_identifiers(
                 return_result(opened, ref, way, "anna", "because")
             with pytest.raises(ConfigError, match="archive, web"):
                 return_result(opened, ref, "nowhere", "anna", "a finding to follow up")
-            sent = return_result(opened, ref, way, "anna", "a finding to follow up")
-        assert sent == rows_before
+        # As it is called: by the command, with the site file.
+        given = yaml.safe_load((site.stack.dir / "site.yaml").read_text())
+        given["returns"] = {
+            name: one.model_dump(mode="json", exclude_defaults=True)
+            for name, one in returns.items()
+        }
+        (tmp_path / "site.yaml").write_text(yaml.safe_dump(given))
+        arguments = ["return-results", "demo", ref, "--to", way, "--who", "anna"]
+        arguments += ["--reason", "a finding to follow up", "--site", str(tmp_path / "site.yaml")]
+        assert main(arguments) == 0
+        assert capsys.readouterr().out == f"{rows_before} objects returned to {way}\n"
         client = DICOMwebClient(settings.url)
         got = client.retrieve_study(STUDY)
-    assert len(got) == sent
+    assert len(got) == rows_before
     (back,) = [one for one in got if one.SOPInstanceUID == ds.SOPInstanceUID]
     source = dcmread(site.stack.drop / f"{STUDY}.0.dcm")
     for keyword in ("PatientName", "PatientID", "PatientBirthDate", "StudyDate", "AccessionNumber"):
@@ -388,7 +403,7 @@ def test_results_go_back_under_the_original_identifiers(
     result = context.ledger.results.get(ref)
     assert result is not None
     looks = context.ledger.audit.accesses(result.study_ref)
-    assert ("anna", f"returned to {way}") in [(look.who, look.what) for look in looks]
+    assert looks[-1].who.startswith("anna (account ") and looks[-1].what == f"returned to {way}"
     # Nothing identified stays.
     assert not [path for path in site.stack.site.staging.rglob("*") if "return" in path.name]
 

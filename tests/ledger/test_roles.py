@@ -21,6 +21,7 @@ from pacsgrid.ledger import (
     owns_its_trail,
     prepare,
 )
+from pacsgrid.ledger.disclosures import Disclosure
 from pacsgrid.ledger.dump import dump, load
 from pacsgrid.ledger.migrate import newest
 from pacsgrid.model import AnonymisedInstance, PatientPrint, StudyState
@@ -59,6 +60,7 @@ def filled(roles: tuple[str, str]) -> tuple[str, str]:
     Ledger(app).audit.add_access("anna", REF, "identity", "because of a finding")
     Ledger(app).audit.add_decision(REF, "reject", "anna", "burned in", "basic")
     _check_a_sample(ledger)
+    _take_a_result(ledger)
     return roles
 
 
@@ -73,6 +75,14 @@ def _check_a_sample(ledger: Ledger) -> None:
         ledger.studies.advance(ref, state)
     sample = ledger.samples.draw("heart", None, "", (0.01, 0.95), lambda population: 1, "anna")
     ledger.samples.add_verdicts(sample, "anna", [(1, "clean")])
+
+
+def _take_a_result(ledger: Ledger) -> None:
+    ref = "st-" + "c" * 20
+    ledger.results.add(ref, "st-" + "b" * 20, "nodules", b"sealed")
+    ledger.results.add_items(ref, "eva#brno", [("2.25.4", "1.2", "nodule-net")])
+    what = Disclosure("heart", "S2", "2.25.1", {"1.2": 1}, "eva#brno", "C-GET", "127.0.0.1")
+    ledger.disclosures.add([what], report=True)
 
 
 ATTACKS = (
