@@ -416,4 +416,4 @@ def test_a_withdrawal_takes_the_results_too(site: Site, context: ProjectContext)
         assert not zone.session.collections.exists(root)
     assert context.ledger.results.of_project("demo") == []
     ds = results.segmentation(site.images)
-    assert site.refused(ds)[1].split(":")[0] == "withdrawn"
+    assert site.refused(ds)[1].split(":")[0] == "reference-missing"

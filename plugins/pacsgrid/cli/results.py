@@ -20,9 +20,15 @@ def add_results(parser: argparse.ArgumentParser) -> None:
         "--study", metavar="UID", default="", help="those of one study (default: of all)"
     )
     decision = parser.add_mutually_exclusive_group()
-    decision.add_argument("--release", metavar="REF", help="let cohorts include this result")
-    decision.add_argument("--withhold", metavar="REF", help="let them include it no longer")
-    parser.add_argument("--reason", default="", help="why, for the audit trail")
+    decision.add_argument(
+        "--release", metavar="REF", help="let cohorts include this result (default: only list)"
+    )
+    decision.add_argument(
+        "--withhold", metavar="REF", help="let them include it no longer (default: only list)"
+    )
+    parser.add_argument(
+        "--reason", default="", help="why, for the audit trail (default: none, to list only)"
+    )
     add_site(parser)
 
 

@@ -18,7 +18,7 @@ import psycopg2
 
 from pacsgrid.deid.check.result import ResultUids, header_of
 from pacsgrid.dimse import status
-from pacsgrid.errors import HeldError, PacsgridError
+from pacsgrid.errors import HeldError, NotTakenError, PacsgridError
 from pacsgrid.gateway.object_reader import StoredInstance
 from pacsgrid.ledger.codes import WITHDRAWN
 from pacsgrid.pacs.storage_scp.incoming import (
@@ -219,14 +219,14 @@ class ResultDesk:
         # A study that two projects deposited has two pseudonyms, so one project is meant.
         named = [one for one in images if one.sop in wanted]
         if not named:
-            raise HeldError(
+            raise NotTakenError(
                 "reference-missing",
                 "it refers to no instance that you may read of a study that this site keeps",
             )
         project, subject = named[0].place.split("/")[0], named[0].place.split("/")[2]
         context = self._context(project)
         if context.ledger.withdrawals.is_withdrawn(project, subject):
-            raise HeldError(WITHDRAWN, "the patient withdrew from the project")
+            raise NotTakenError(WITHDRAWN, "the patient withdrew from the project")
         mine = [one for one in images if _project(one) == project]
         one_each = {one.series: one for one in reversed(named) if _project(one) == project}
         headers = [

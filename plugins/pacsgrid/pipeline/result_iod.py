@@ -11,7 +11,7 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
-from pacsgrid.errors import HeldError
+from pacsgrid.errors import NotTakenError
 
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
 _SECONDARY_CAPTURE = tuple(f"{_STORAGE}7{part}" for part in ("", ".1", ".2", ".3", ".4"))
@@ -36,7 +36,7 @@ def kind_of(ds: Dataset) -> str:
 
     Raises
     ------
-    HeldError
+    NotTakenError
         ``class-unsupported``: it is none of them.
     """
     sop_class = str(ds.get("SOPClassUID") or "")
@@ -54,7 +54,7 @@ def kind_of(ds: Dataset) -> str:
     derived = str((ds.get("ImageType") or [""])[0]) == "DERIVED"
     if sop_class in _SECONDARY_CAPTURE or (sop_class.startswith(_STORAGE) and derived):
         return "derived image"
-    raise HeldError(
+    raise NotTakenError(
         "class-unsupported",
         "SOP Class UID (0008,0016) is none that comes back as a result: segmentations, structured "
         "reports, RT structure sets, presentation states, parametric maps and images with DERIVED "
@@ -79,7 +79,7 @@ def check_iod(ds: Dataset, pixel_bytes: int | None) -> str:
 
     Raises
     ------
-    HeldError
+    NotTakenError
         ``class-unsupported``, ``attribute-missing`` or ``attribute-invalid``.
     """
     kind = kind_of(ds)
@@ -91,13 +91,13 @@ def check_iod(ds: Dataset, pixel_bytes: int | None) -> str:
 def _require(ds: Dataset, *keywords: str) -> None:
     for keyword in keywords:
         if keyword not in ds or ds[keyword].is_empty:
-            raise HeldError(
+            raise NotTakenError(
                 "attribute-missing", f"{keyword} is missing or empty, and its IOD requires it"
             )
 
 
-def _invalid(what: str) -> HeldError:
-    return HeldError("attribute-invalid", what)
+def _invalid(what: str) -> NotTakenError:
+    return NotTakenError("attribute-invalid", what)
 
 
 def _require_modality(ds: Dataset, *allowed: str) -> None:
@@ -172,7 +172,7 @@ def _parametric_map(ds: Dataset, pixel_bytes: int | None) -> None:
     if "RealWorldValueMappingSequence" not in shared and not all(
         "RealWorldValueMappingSequence" in group for group in groups
     ):
-        raise HeldError(
+        raise NotTakenError(
             "attribute-missing",
             "RealWorldValueMappingSequence is missing, so that the values have no meaning",
         )

@@ -28,7 +28,7 @@ from pacsgrid.deid.check.result import (
 )
 from pacsgrid.deid.text_folding import fold
 from pacsgrid.disk import sha256_of, sync_directories
-from pacsgrid.errors import ConfigError, ConflictError, HeldError, RetryableError
+from pacsgrid.errors import ConfigError, ConflictError, NotTakenError, RetryableError
 from pacsgrid.ledger.codes import WITHDRAWN
 from pacsgrid.ledger.results import SOURCE
 from pacsgrid.model import AnonymisedInstance, StudyState
@@ -92,7 +92,7 @@ def references(path: Path) -> tuple[Header, ResultUids]:
 
     Raises
     ------
-    HeldError
+    NotTakenError
         ``not-clean``: it cannot be read.
     """
     header = read_result(path)
@@ -129,7 +129,7 @@ def check_object(
 
     Raises
     ------
-    HeldError
+    NotTakenError
         Why it is refused; the text is for the sender and quotes no value.
     """
     ds = _read(path)
@@ -137,7 +137,7 @@ def check_object(
     _check_references(context, ds, uids, deposited, who)
     ref = context.ledger.results.study_of(context.project.name, deposited.study_uid)
     if not ref or context.ledger.withdrawals.is_withdrawn(context.project.name, deposited.subject):
-        raise HeldError(WITHDRAWN, "this site no longer has the study, or the patient withdrew")
+        raise NotTakenError(WITHDRAWN, "this site no longer has the study, or the patient withdrew")
     identity = _identity(context, ref)
     test = _patient_test(context, deposited.subject)
     check_result(header, deposited.headers[0], deposited.subject, identity, test)
@@ -163,7 +163,7 @@ def _read(path: Path) -> Dataset:
             ds.walk(lambda dataset, element: None)  # decode every element now
             return ds
     except Exception as error:  # pydicom raises any type of exception for malformed files
-        raise HeldError("not-clean", f"it cannot be read: {type(error).__name__}") from None
+        raise NotTakenError("not-clean", f"it cannot be read: {type(error).__name__}") from None
 
 
 def _check_references(
@@ -173,7 +173,7 @@ def _check_references(
     own, series = str(ds.SOPInstanceUID), str(ds.SeriesInstanceUID)
     ledger, project = context.ledger, context.project.name
     if not is_uid(own) or not is_uid(series):
-        raise HeldError("attribute-invalid", "one of its UIDs is no UID (PS3.5 9.1)")
+        raise NotTakenError("attribute-invalid", "one of its UIDs is no UID (PS3.5 9.1)")
     known = dict(deposited.classes)
     mine: set[str] = set()
     for result in ledger.results.of_project(project, deposited.study_uid):
@@ -185,40 +185,40 @@ def _check_references(
             if item.who == who
         }
     if uids.studies != {deposited.study_uid}:
-        raise HeldError("reference-mismatch", "it refers to another study than its own")
+        raise NotTakenError("reference-mismatch", "it refers to another study than its own")
     if series in deposited.series - mine:
-        raise HeldError(
+        raise NotTakenError(
             "reference-mismatch", "its series is one of the deposited images; use a new series UID"
         )
     told = {uid for header in deposited.headers for uid in uids_of(header).all}
     if uids.series - {series} - deposited.series - mine - told:
-        raise HeldError("reference-missing", "it refers to a series that you may not read")
+        raise NotTakenError("reference-missing", "it refers to a series that you may not read")
     for sop_class, sop in uids.references:
         if sop in (own, deposited.study_uid):
             continue
         if sop not in known:
             if sop in told:
                 continue
-            raise HeldError(
+            raise NotTakenError(
                 "reference-missing",
                 "it refers to an instance that is not in the study, or that you may not read",
             )
         if known[sop] and sop_class and known[sop] != sop_class:
-            raise HeldError(
+            raise NotTakenError(
                 "reference-mismatch", "a Referenced SOP Class UID is not that of its instance"
             )
     if not any(sop in deposited.classes for _, sop in uids.references):
-        raise HeldError("reference-missing", "it refers to no instance of the study")
+        raise NotTakenError("reference-missing", "it refers to no instance of the study")
     frames = {uid for header in deposited.headers for uid in uids_of(header).frames}
     if frames and uids.frames - frames:
-        raise HeldError(
+        raise NotTakenError(
             "reference-mismatch",
             "its Frame of Reference UID (0020,0052) is not that of the images it refers to",
         )
     # An original UID is told by its pseudonym: it stands for something that was deposited.
     pseudonyms = [context.pseudonyms.uid(uid) for uid in uids.all]
     if ledger.results.issued(project, pseudonyms):
-        raise HeldError("identity-left", "it holds an original UID; refer to pseudonyms alone")
+        raise NotTakenError("identity-left", "it holds an original UID; refer to pseudonyms alone")
 
 
 def _identity(context: ProjectContext, ref: str) -> Identity:
@@ -278,7 +278,7 @@ def keep_object(context: ProjectContext, name: str, who: str, checked: CheckedOb
 
     Raises
     ------
-    HeldError
+    NotTakenError
         ``duplicate``: the project has another object or series with the same UID.
     RetryableError
         The ledger does not answer, or the result is being deposited for long.
@@ -288,7 +288,7 @@ def keep_object(context: ProjectContext, name: str, who: str, checked: CheckedOb
     ref = context.pseudonyms.reference(f"{SOURCE}:{named(name)}", study_ref)
     others = ledger.studies.find_by_pseudonym(project, checked.series_uid)
     if set(others) - {ref}:
-        raise HeldError("duplicate", "another result has this series UID; use a new one")
+        raise NotTakenError("duplicate", "another result has this series UID; use a new one")
     made = AnonymisedInstance(
         study_uid=checked.study_uid,
         series_uid=checked.series_uid,
@@ -308,7 +308,7 @@ def keep_object(context: ProjectContext, name: str, who: str, checked: CheckedOb
         known = {row.sop_uid: row for row in ledger.instances.of_study(ref)}.get(checked.sop_uid)
         if known is not None:
             if known.sha256 != made.sha256:
-                raise HeldError("duplicate", "the study has this instance with other content")
+                raise NotTakenError("duplicate", "the study has this instance with other content")
             checked.path.unlink()
             return ref
         made.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -324,7 +324,9 @@ def keep_object(context: ProjectContext, name: str, who: str, checked: CheckedOb
                 ledger.results.reopen(ref)
         except ConflictError:
             made.path.unlink()
-            raise HeldError("duplicate", "the project has another object with this UID") from None
+            raise NotTakenError(
+                "duplicate", "the project has another object with this UID"
+            ) from None
     return ref
 
 

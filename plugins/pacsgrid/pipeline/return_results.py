@@ -29,7 +29,7 @@ from pacsgrid.config.secrets import read_key
 from pacsgrid.dimse.association_settings import AssociationSettings
 from pacsgrid.dimse.pynetdicom_requestor import open_association
 from pacsgrid.dimse.tls import client_tls
-from pacsgrid.errors import ConfigError, HeldError, RetryableError, ZoneError
+from pacsgrid.errors import ConfigError, RetryableError, SourceError, ZoneError
 from pacsgrid.ledger import InstanceRecord
 from pacsgrid.ledger.results import ResultRecord
 from pacsgrid.model import StudyState
@@ -88,10 +88,10 @@ def return_result(
     ------
     ConfigError
         Somebody or something is not named, or the result is not verified.
-    HeldError
-        ``original-missing``: the source lacks what the result refers to.
-    SourceError, SourceUnavailableError, ZoneError, ZoneUnavailableError, RetryableError
-        Source, zone or destination refused, or does not answer.
+    SourceError
+        The source refused, or lacks what the result refers to.
+    SourceUnavailableError, ZoneError, ZoneUnavailableError, RetryableError
+        Source, zone or destination does not answer, or the zone refused.
     """
     who, reason = who.strip(), reason.strip()
     if not who or len(reason) < _SHORTEST_REASON:
@@ -154,8 +154,7 @@ def _originals(context: ProjectContext, folder: Path) -> tuple[Dataset, Mapping[
         for uid in _uids(ds):
             originals[context.pseudonyms.uid(uid)] = uid
     if header is None:
-        raise HeldError(
-            "original-missing",
+        raise SourceError(
             "the source has no instance of the study any more; name another source that has it",
         )
     return header, originals
@@ -190,8 +189,7 @@ def _restore(
     left = [uid for uid in set(_uids(ds)) if uid not in originals and uid != row.sop_uid]
     lost = context.ledger.results.issued(context.project.name, left) - _own(context, row)
     if lost:
-        raise HeldError(
-            "original-missing",
+        raise SourceError(
             f"the source lacks {len(lost)} series or instances that the result refers to",
         )
     for element in ds.iterall():

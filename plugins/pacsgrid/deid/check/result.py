@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
-from ...errors import HeldError
+from ...errors import NotTakenError
 from .element_dates import days_in_value
 from .file_meta import check_structure
 from .findings import format_tag
@@ -75,13 +75,13 @@ def read_result(path: Path) -> Header:
 
     Raises
     ------
-    HeldError
+    NotTakenError
         ``not-clean``: it cannot be read, or has content outside its data set.
     """
     try:
         header = read_header(path)
     except MalformedError as error:
-        raise HeldError("not-clean", f"it cannot be read: {error}") from None
+        raise NotTakenError("not-clean", f"it cannot be read: {error}") from None
     check_structure(header)
     return header
 
@@ -91,7 +91,7 @@ def uids_of(header: Header) -> ResultUids:
 
     Raises
     ------
-    HeldError
+    NotTakenError
         ``not-clean``: one of them is no UID (PS3.5 9.1).
     """
     every: set[str] = set()
@@ -106,7 +106,7 @@ def uids_of(header: Header) -> ResultUids:
                 if not uid:
                     continue
                 if not is_valid(uid):
-                    raise HeldError("not-clean", f"{format_tag(tag)} holds what is no UID")
+                    raise NotTakenError("not-clean", f"{format_tag(tag)} holds what is no UID")
                 if tag in named:
                     named[tag].add(uid.decode())
                 if tag not in CLASS_UID_TAGS and not is_standard(uid):
@@ -141,7 +141,7 @@ def check_result(
 
     Raises
     ------
-    HeldError
+    NotTakenError
         ``identity-left`` or ``private-left``. The text names an element, never a value.
     """
     _check_patient(header.elements, deposited.elements, subject)
@@ -152,7 +152,7 @@ def check_result(
 def _check_patient(made: Items, deposited: Items, subject: str) -> None:
     """Refuse patient attributes other than those of the deposited instance (PS3.3 C.7.1)."""
     if _text(made, _PATIENT_ID) != subject:
-        raise HeldError(
+        raise NotTakenError(
             "identity-left",
             f"{format_tag(_PATIENT_ID)} is not the subject of the instances that it refers to",
         )
@@ -164,7 +164,7 @@ def _check_patient(made: Items, deposited: Items, subject: str) -> None:
         if not value or tag == _PATIENT_ID or value == subject.encode():
             continue
         if known is None or value != known.value.strip(b"\0 ^"):
-            raise HeldError(
+            raise NotTakenError(
                 "identity-left",
                 f"{format_tag(tag)} is not as in the instances that it refers to; leave it "
                 "empty or copy it from them",
@@ -214,7 +214,7 @@ class _Search:
         """Refuse a private element that is not copied from the deposited instance."""
         known = self._deposited.get(tag)
         if known is None or element.items is not None or known.value != element.value:
-            raise HeldError(
+            raise NotTakenError(
                 "private-left",
                 f"{format_tag(tag)} is a private element that the instances it refers to do not "
                 "have; write the object without it",
@@ -239,8 +239,8 @@ def _words(text: str) -> set[str]:
     return {part for part in parts if len(part) >= _SHORTEST and part.casefold() not in NOT_NAMES}
 
 
-def _left(tag: int, what: str) -> HeldError:
-    return HeldError(
+def _left(tag: int, what: str) -> NotTakenError:
+    return NotTakenError(
         "identity-left", f"{format_tag(tag)} holds {what}; write the object without it"
     )
 
@@ -262,10 +262,12 @@ def header_of(head: bytes) -> Header:
 
     Raises
     ------
-    HeldError
+    NotTakenError
         ``not-clean``: it cannot be read.
     """
     try:
         return read_header_stream(BytesIO(head))
     except MalformedError as error:
-        raise HeldError("not-clean", f"the deposited instance cannot be read: {error}") from None
+        raise NotTakenError(
+            "not-clean", f"the deposited instance cannot be read: {error}"
+        ) from None
