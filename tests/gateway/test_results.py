@@ -311,6 +311,18 @@ def test_a_crash_between_the_steps_loses_nothing(site: Site, context: ProjectCon
     assert deposit_result(context, ref)
 
 
+def test_the_ingest_leaves_pseudonyms_alone(site: Site, context: ProjectContext) -> None:
+    path = site.stack.drop / "own.dcm"
+    dcmwrite(path, site.images[0], enforce_file_format=True)
+    ingest(context)
+    study = str(site.images[0].StudyInstanceUID)
+    own = context.pseudonyms.reference("drop", study)
+    assert context.ledger.studies.state(own) is StudyState.HELD
+    assert context.ledger.studies.held_code(own) == "own-pseudonym"
+    assert context.ledger.instances.of_study(own) == []
+    path.unlink()
+
+
 def test_a_steward_decides_what_is_released(site: Site, context: ProjectContext) -> None:
     site.post(results.segmentation(site.images))
     site.gateway.results.wait()

@@ -43,13 +43,15 @@ def anonymise(context: ProjectContext, ref: str) -> None:
     Raises
     ------
     HeldError
-        The checker refused, the files name several patients, or no instance is left.
+        The checker refused, the files name several patients, no instance is left, or the study
+        is one of the grid's own.
     WorkFilesMissingError
         The retrieved files are no longer in staging.
     """
     folders = context.folders(ref)
     if not folders.staging.is_dir():
         raise WorkFilesMissingError("the retrieved files are no longer in staging")
+    _check_original(context, ref)
     proven = proven_instances(context, ref)
     files = sorted(path for path in folders.staging.iterdir() if path.suffix == ".dcm")
     digests = {path: sha256_of(path) for path in files} if is_received(context, ref) else {}
@@ -70,6 +72,24 @@ def anonymise(context: ProjectContext, ref: str) -> None:
         _record(context, ref, batch, digests)
     context.ledger.reports.set(ref, _report(context, ref, batch, proven))
     log.info("%s: %d instances anonymised, %d held", ref, len(batch.made), len(batch.held))
+
+
+def _check_original(context: ProjectContext, ref: str) -> None:
+    """Refuse a study that came out of the grid: its pseudonyms must not be replaced again.
+
+    Raises
+    ------
+    HeldError
+        ``own-pseudonym``.
+    """
+    identity = context.vault.open(ref, context.ledger.vault.sealed(ref))
+    uid = identity.get("study_uid", "")
+    if uid.startswith("2.25.") and context.ledger.results.issued(context.project.name, [uid]):
+        raise HeldError(
+            "own-pseudonym",
+            "this study came out of the grid under its pseudonyms, and references to them would be "
+            "lost; let its sender send results through the gateway, and reject this",
+        )
 
 
 def _process(
