@@ -10,7 +10,13 @@ from pacsgrid.errors import ConfigError
 READ, EDIT, CREATE, DELETE, MENU = "can_read", "can_edit", "can_create", "can_delete", "menu_access"
 # The DAGs that a steward starts, and those that a steward only sees. The latter serve all projects
 # at once, so they are shown only where there is one project.
-STARTS = ("ingest_studies", "review_held", "release_cohort", "withdraw_patient")
+STARTS = (
+    "ingest_studies",
+    "review_held",
+    "release_cohort",
+    "return_results",
+    "withdraw_patient",
+)
 WATCHES = ("ingest_received", "nightly_sync", "replicate_and_verify", "audit_replicas")
 
 Permissions = set[tuple[str, str]]
