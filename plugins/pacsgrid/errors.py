@@ -96,3 +96,13 @@ class HeldError(PacsgridError):
         super().__init__(f"{code}: {detail}")
         self.code = code
         self.detail = detail
+
+
+class NotTakenError(HeldError):
+    """An object that was sent back as a result and is refused: nothing waits, its sender hears why.
+
+    Parameters
+    ----------
+    code, detail
+        As of `HeldError`; the detail is for the sender.
+    """

@@ -236,6 +236,8 @@ class AnonymisedInstance:
         What its original header says about the patient.
     version
         Which version of its study it belongs to.
+    result
+        The name of the result that it belongs to; empty for what was anonymised here.
     """
 
     study_uid: str
@@ -249,6 +251,7 @@ class AnonymisedInstance:
     path: Path
     patient: PatientPrint = PatientPrint()
     version: int = 1
+    result: str = ""
 
 
 @dataclass(frozen=True)

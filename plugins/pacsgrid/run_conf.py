@@ -45,6 +45,7 @@ PROJECT_DAGS = {
         }
     ),
     "derive_bids": frozenset({"project", "name", "version"}),
+    "return_results": frozenset({"project", "result", "destination"}),
     "withdraw_patient": frozenset({"project", "subject", "selection"}),
 }
 # DAGs for the whole site.

@@ -68,7 +68,8 @@ GIVEN = {
     "pseudonym": ["patient", "--who", "w", "--reason", "long enough"],
     "doctor": [], "gateway": [], "receive": [], "backup": ["b"], "restore": ["b"],
     "roles": ["--show"], "risk": ["p"], "sample": ["p", "--who", "w"],
-    "ledger": ["--owner-dsn-file", "owner"],
+    "ledger": ["--owner-dsn-file", "owner"], "results": ["p"],
+    "return-results": ["p", "r", "--to", "t", "--who", "w", "--reason", "r"],
 }  # fmt: skip
 SITES = {
     "none": None, "missing": "nowhere.yaml", "a folder": ".", "binary": "binary", "empty": "empty",

@@ -107,6 +107,8 @@ ARGUMENTS = {
     "backfill": ["status", "p"], "bids": ["p", "heads"], "subjects": ["p"],
     "consent": ["p"], "reprofile": ["status", "p"],
     "ledger": ["--owner-dsn-file", "o"],
+    "results": ["p"],
+    "return-results": ["p", "r", "--to", "t", "--who", "w", "--reason", "r"],
 }  # fmt: skip
 
 

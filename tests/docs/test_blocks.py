@@ -31,7 +31,8 @@ COMMANDS = shell_commands()
 LIVE = {"pacsgrid", "pip", "make"}  # test_commands.py, and below
 LOCAL = {"head", "python3", "sha256sum", "echo", "export", "cd", "sh", "prc_write_irodsA.py"}
 STACK = {"./prepare", "./site", "./three-sites"}  # test_stack.py, with a stand-in for docker
-DCMTK = {"findscu", "getscu"}  # test_commands.py, against the gateway
+# Against the gateway: test_commands.py, and the last one tests/gateway/test_results.py.
+DCMTK = {"findscu", "getscu", "storescu"}
 # They need a real iRODS server or this repository's origin, so that no test runs them.
 NOT_RUN = {"ils": 1, "iget": 2, "iquest": 2}
 SECTIONS = set(SiteFile.model_fields)

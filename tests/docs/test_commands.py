@@ -24,6 +24,7 @@ import psycopg2
 import pytest
 import requests
 import yaml
+from pydicom.uid import CTImageStorage
 
 from pacsgrid.cli import main
 from pacsgrid.config import SITE_ENV
@@ -34,6 +35,7 @@ from pacsgrid.grid.sharing import share
 from pacsgrid.ledger import IngestKind
 from pacsgrid.model import StudyQuery, StudyState
 from pacsgrid.pipeline import STEPS, ProjectContext, clear_work_folders, find_studies, run_step
+from pacsgrid.pipeline.results import CheckedObject, deposit_result, keep_object
 from support.dicom import ct
 from support.documents import ROOT, Block, blocks, pacsgrid_arguments, program, shell_commands
 from support.irods_user import iinit
@@ -42,12 +44,17 @@ from support.waiting import wait_until
 PROJECT, PASSWORD, TOKEN = "lung", "secret-word", "a token of the documents"
 INGEST = "in-5c0e1bb2d1f4a86e9d07"
 COMMANDS = shell_commands()
-# Makes Airflow's roles with the FAB auth manager: tests/e2e/test_roles.py runs it.
-ELSEWHERE = {"pacsgrid roles"}
+# Makes Airflow's roles with the FAB auth manager: tests/e2e/test_roles.py runs it. Sends to a PACS:
+# tests/gateway/test_results.py does.
+ELSEWHERE = {
+    "pacsgrid roles",
+    "pacsgrid return-results lung st-2f0c9d5be1a7c3d48e60 --to pacs"
+    ' --who "Dr Eva Malá" --reason "finding to follow up"',
+}
 # What must come before what.
 ORDER = (
     "zones", "subjects", "consent", "maintain", "reprofile", "backfill", "report", "cohort", "bids",
-    "sample", "risk", "share", "search", "fetch", "ticket",
+    "sample", "risk", "share", "search", "fetch", "ticket", "results",
     "reidentify", "pseudonym", "deid", "receive", "gateway", "doctor", "backup", "ledger",
     "restore",
     "remove-partner", "withdraw",
@@ -64,6 +71,7 @@ class Life:
     folder: Path
     ports: dict[str, int] = field(default_factory=dict)
     subject: str = ""
+    result: str = ""
     tickets: str = ""
     owner: bool = False
     backups: list[Path] = field(default_factory=list)
@@ -137,7 +145,14 @@ def _ingest(life: Life) -> None:
         clear_work_folders(context, refs)
         (ref,) = refs
         assert context.ledger.studies.state(ref) is StudyState.VERIFIED
-        life.subject = context.ledger.instances.of_study(ref)[0].subject
+        row = context.ledger.instances.of_study(ref)[0]
+        life.subject = row.subject
+        sent = CheckedObject(
+            ct(life.folder / "result.dcm", row.study_uid, "2.25.7", patient="", patient_id="S"),
+            row.study_uid, "2.25.8", "2.25.7", str(CTImageStorage), row.subject, "CT", "nodule-net",
+        )  # fmt: skip
+        life.result = keep_object(context, "nodule-net", "jana#brno", sent)
+        assert deposit_result(context, life.result)
 
 
 def _users(life: Life) -> None:
@@ -241,6 +256,7 @@ def _filled(life: Life, command: str) -> list[str]:
         r"/safe/brno\.keys": lambda: str(life["brno.keys"]),
         r"/safe/passphrase": lambda: str(life["passphrase"]),
         r"(\w+=)/run/secrets/(\w+)": lambda: rf"\g<1>{life.folder}/\g<2>",
+        r"st-2f0c9d5be1a7c3d48e60": lambda: life.result,
         r"SABCDEFGHIJKL": lambda: life.subject,
         r"NAME": lambda: life.tickets,
     }

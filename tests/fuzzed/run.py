@@ -25,6 +25,7 @@ from pathlib import Path
 
 from fuzzed import deid_pixels, deid_texts, deid_uids, deid_values
 from fuzzed.cases import Case, asking, make, sending, whole_datasets
+from pacsgrid.config import Peer
 from pacsgrid.dimse.stream import Stream
 from pacsgrid.gateway import Gateway
 from pacsgrid.gateway.dimse import association as asked
@@ -92,6 +93,9 @@ class Receiving:
             shutil.rmtree(directory)
 
 
+PEER = Peer(ae_title="FUZZ", user="eva#brno")
+
+
 class Asking:
     """The gateway's side."""
 
@@ -106,7 +110,7 @@ class Asking:
         with conversation(case) as ours:
             stream = Stream(ours, float(PATIENCE))
             asked.QueryRetrieveAssociation(
-                self._gateway, stream, self._stored, lambda request: "eva#brno"
+                self._gateway, stream, self._stored, lambda request: PEER
             ).serve()
 
 

@@ -25,6 +25,7 @@ from pacsgrid.pipeline import STEPS, ProjectContext, find_studies, run_step
 from pacsgrid.pipeline.grants import approve_grant
 from pacsgrid.pipeline.release import release_cohort, select_cohort
 from support.browser import CHROMIUM, shot
+from support.ohif import DRAWN, fetched_viewer, page_app
 from support.served_zones import PROJECT, Listening, ServedZones, copy_of
 from support.zones_under_test import bare_stack
 
@@ -35,22 +36,6 @@ PATIENCE = 240_000  # milliseconds: software rendering on a busy machine takes i
 # Of one study for the test: uncompressed, JPEG 2000, RLE, lossless JPEG.
 FILES = ("CT_small.dcm", "693_J2KI.dcm", "MR_small_RLE.dcm", "JPEG-LL.dcm")
 STUDY = "1.2.840.78"
-# The share of pixels of the largest canvas that differ from the commonest value.
-DRAWN = """() => {
-  let most = 0;
-  for (const canvas of document.querySelectorAll('canvas.cornerstone-canvas')) {
-    if (!canvas.width || !canvas.height) continue;
-    const copy = document.createElement('canvas');
-    copy.width = canvas.width; copy.height = canvas.height;
-    const context = copy.getContext('2d');
-    context.drawImage(canvas, 0, 0);
-    const data = context.getImageData(0, 0, copy.width, copy.height).data;
-    const counts = new Array(256).fill(0);
-    for (let i = 0; i < data.length; i += 4) counts[data[i]]++;
-    most = Math.max(most, 1 - Math.max(...counts) / (data.length / 4));
-  }
-  return most;
-}"""
 
 
 @pytest.fixture(scope="module")

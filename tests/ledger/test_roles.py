@@ -23,6 +23,7 @@ from pacsgrid.ledger import (
     owns_its_trail,
     prepare,
 )
+from pacsgrid.ledger.disclosures import Disclosure
 from pacsgrid.ledger.dump import dump, load
 from pacsgrid.ledger.migrate import newest
 from pacsgrid.model import AnonymisedInstance, PatientPrint, StudyState
@@ -33,7 +34,7 @@ APP, OWNER = "t_app", "t_owner"
 REF = "st-" + "a" * 20
 TRAILS = (
     *("audit", "access", "decision", "sample_verdict", "consent_change", "saved_cohort"),
-    *("lookup", "read_grant_event"),
+    *("lookup", "read_grant_event", "result_item", "disclosure"),
 )
 
 
@@ -71,6 +72,7 @@ def filled(roles: tuple[str, str]) -> tuple[str, str]:
     until = datetime.now(UTC) + timedelta(days=7)
     grant = ledger.grants.ask("lung", "heads", 1, "eva#brno", "a study of heads", until)
     ledger.grants.approve(grant, until, "anna", "")
+    _take_a_result(ledger)
     return roles
 
 
@@ -85,6 +87,14 @@ def _check_a_sample(ledger: Ledger) -> None:
         ledger.studies.advance(ref, state)
     sample = ledger.samples.draw("heart", None, "", (0.01, 0.95), lambda population: 1, "anna")
     ledger.samples.add_verdicts(sample, "anna", [(1, "clean")])
+
+
+def _take_a_result(ledger: Ledger) -> None:
+    ref = "st-" + "c" * 20
+    ledger.results.add(ref, "st-" + "b" * 20, "nodules", b"sealed")
+    ledger.results.add_items(ref, "eva#brno", [("2.25.4", "1.2", "nodule-net")])
+    what = Disclosure("heart", "S2", "2.25.1", {"1.2": 1}, "eva#brno", "C-GET", "127.0.0.1")
+    ledger.disclosures.add([what], report=True)
 
 
 ATTACKS = (

@@ -162,8 +162,13 @@ def sweep(project: str, rejected_days: int, selections_days: int) -> dict[str, i
         Numbers of removed folders, quarantines, selections and received files, by kind.
     """
     with project_context({"project": project}, "housekeeping") as context:
+        from pacsgrid.pipeline.audit_sender import send_audit
         from pacsgrid.pipeline.housekeeping import clean_up
 
+        try:
+            send_audit(context.site)  # what the gateway recorded before it stopped
+        except RetryableError as error:
+            log.warning("%s", error)
         return asdict(
             clean_up(context, timedelta(days=rejected_days), timedelta(days=selections_days))
         )

@@ -69,6 +69,8 @@ COMMANDS = (
     Command("report", "print the state of a project's replicas as JSON", "maintain"),
     Command("reprofile", "anonymise deposited studies under a new profile", "reprofile"),
     Command("restore", "restore a backup", "backup"),
+    Command("results", "list the results that came back, or release one", "results"),
+    Command("return-results", "send a result back to the hospital, on record", "results"),
     Command("risk", "report what may still identify somebody in a project", "risk"),
     Command("roles", "create or update the roles of Airflow's users", "roles"),
     Command("sample", "draw instances at random for people to check", "risk"),

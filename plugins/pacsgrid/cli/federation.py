@@ -6,6 +6,7 @@ import argparse
 from datetime import UTC, datetime, timedelta
 
 from pacsgrid.cli.arguments import add_project
+from pacsgrid.cli.reidentify import account
 
 
 def add_share(parser: argparse.ArgumentParser) -> None:
@@ -95,9 +96,12 @@ def run_ticket(given: argparse.Namespace) -> int:
     )
     from pacsgrid.grid.sharing import issue_ticket
     from pacsgrid.pipeline import ProjectContext
+    from pacsgrid.pipeline.disclosures import note_disclosure
 
     collection = given.collection.rstrip("/")
     with ProjectContext(load_site(), given.project, "ticket") as context:
+        if not given.revoke:
+            note_disclosure(context, account(), "ticket", collection)
         until = datetime.now(UTC) + timedelta(days=given.days)
         if given.revoke:
             print(f"tickets revoked: {revoke_tickets(context.home, given.revoke)}")

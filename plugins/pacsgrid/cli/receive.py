@@ -21,7 +21,9 @@ def run_receive(given: argparse.Namespace) -> int:
     """Receive until a signal; returns 0."""
     from pacsgrid.config import load_site
     from pacsgrid.pacs.storage_scp.run import serve
+    from pacsgrid.pipeline.commitment import answer_requests
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    serve(load_site(given.site))
+    site = load_site(given.site)
+    serve(site, lambda: answer_requests(site))
     return 0

@@ -16,6 +16,7 @@ STARTS = (
     "reprofile_studies",
     "release_cohort",
     "derive_bids",
+    "return_results",
     "withdraw_patient",
 )
 WATCHES = ("ingest_received", "nightly_sync", "replicate_and_verify", "audit_replicas")

@@ -6,7 +6,8 @@ never stand in the file, which names them: ``password_env``, ``password_file``, 
 ``connection`` that holds the password together with the address.
 """
 
-from pacsgrid.config.gateway import Destination, GatewaySettings, Served, Token
+from pacsgrid.config.audit import AuditSettings
+from pacsgrid.config.gateway import Destination, GatewaySettings, Peer, Served, Token
 from pacsgrid.config.names import SITE_ENV, SiteNames, site_names
 from pacsgrid.config.projects import ProjectSettings, ReplicationPolicy
 from pacsgrid.config.receiver import ReceiverSettings
@@ -25,9 +26,11 @@ from pacsgrid.config.zones import ZoneSettings, zone_from_connection
 __all__ = [
     "SITE_ENV",
     "ContentChecks",
+    "AuditSettings",
     "Destination",
     "ExpectedSeries",
     "GatewaySettings",
+    "Peer",
     "ProjectSettings",
     "ReceiverSettings",
     "ReplicationPolicy",

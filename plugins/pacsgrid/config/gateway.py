@@ -14,6 +14,7 @@ from pacsgrid.config.base import AllowedPeer, Section, ServiceSection, check_cer
 from pacsgrid.config.projects import ProjectSection
 from pacsgrid.config.secrets import read_key
 from pacsgrid.errors import ConfigError
+from pacsgrid.uids import is_name
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _USER = re.compile(r"^[^#\s]+#[^#\s]+$")
@@ -43,12 +44,24 @@ class Served(Section):
         return value
 
 
+def _check_result(value: str) -> str:
+    if value and not is_name(value):
+        raise ValueError("a result's name has up to 64 letters, digits, '_' and '-'")
+    return value
+
+
 class Peer(AllowedPeer):
     """One entry of `gateway.peers`: a DICOM node that may query and retrieve."""
 
     user: str = Field(description="The iRODS user (`name#zone`) whose rights the node has.")
+    results: str = Field(
+        default="",
+        description="The name under which results that the node sends by C-STORE are kept: "
+        "`results/<name>` of each study. Without it, the node may send none.",
+    )
 
     _check_user = field_validator("user")(_check_user)
+    _check_result = field_validator("results")(_check_result)
 
 
 class Token(Section):
@@ -68,7 +81,14 @@ class Token(Section):
         default=False, description="Whether its bearer may send instances to the ingest by STOW-RS."
     )
 
+    results: str = Field(
+        default="",
+        description="The name under which results that its bearer sends by STOW-RS are kept: "
+        "`results/<name>` of each study. Not together with `store`.",
+    )
+
     _check_user = field_validator("user")(_check_user)
+    _check_result = field_validator("results")(_check_result)
 
     @field_validator("sha256")
     @classmethod
@@ -81,6 +101,8 @@ class Token(Section):
     def _check_one_given(self) -> Token:
         if bool(self.sha256) == bool(self.token_file):
             raise ValueError("give either sha256, of the token in hex, or token_file")
+        if self.store and self.results:
+            raise ValueError("store and results exclude each other: use two tokens")
         return self
 
     def fits(self, token: str) -> bool:
@@ -253,6 +275,11 @@ class GatewaySettings(ServiceSection):
     def is_https(self) -> bool:
         """Whether browsers reach the gateway by HTTPS, its own or that of a proxy."""
         return self.public_url.startswith("https:") or self.cert_file is not None
+
+    @property
+    def takes_results(self) -> bool:
+        """Whether anybody may send results."""
+        return any(one.results for one in self.tokens) or any(one.results for one in self.peers)
 
     def peer(self, ae_title: str, address: str) -> Peer | None:
         """Return the peer that calls by DIMSE; None for a stranger.

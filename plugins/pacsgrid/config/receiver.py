@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import Field, SecretStr, model_validator
 
 from pacsgrid.config.base import AllowedPeer, ServiceSection
+from pacsgrid.config.gateway import Destination
 from pacsgrid.config.secrets import read_secret
 
 DEFAULT_ASSET = "pacsgrid://received"
@@ -24,6 +25,23 @@ class ReceiverSection(ServiceSection):
     )
     allow: tuple[AllowedPeer, ...] = Field(
         default=(), description="The nodes that may send. Without any, nobody may."
+    )
+    commitment: tuple[Destination, ...] = Field(
+        default=(),
+        description="The nodes that may ask for storage commitment (PS3.4 annex J), and where each "
+        "is answered. Without any, nobody may.",
+    )
+    commitment_hours: float = Field(
+        default=72.0,
+        gt=0,
+        description="How long a request may wait for every replica to be proven, in hours. What is "
+        "not proven then is answered as failed.",
+    )
+    commitment_seconds: float = Field(
+        default=60.0,
+        gt=0,
+        description="How often waiting requests are looked at, and the shortest time until an "
+        "answer that did not arrive is sent again, in seconds.",
     )
     reserve_mb: int = Field(
         default=2048,

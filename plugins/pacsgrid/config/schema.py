@@ -10,10 +10,12 @@ from zoneinfo import available_timezones
 import yaml
 from pydantic import Field, ValidationError, field_validator
 
+from pacsgrid.config.audit import AuditSettings
 from pacsgrid.config.base import Section
 from pacsgrid.config.gateway import GatewaySettings
 from pacsgrid.config.projects import ProjectSection
 from pacsgrid.config.receiver import ReceiverSection
+from pacsgrid.config.returns import ReturnSection
 from pacsgrid.config.sources import SourceSection
 from pacsgrid.config.waves import WaveSection
 from pacsgrid.config.zones import ZoneSection
@@ -95,6 +97,14 @@ class SiteFile(Section):
     )
     gateway: GatewaySettings | None = Field(
         default=None, description="The services that viewers read from, if the site runs them."
+    )
+    returns: dict[str, ReturnSection] = Field(
+        default={}, description="Archives of the hospital that results go back to, by name."
+    )
+    audit: AuditSettings | None = Field(
+        default=None,
+        description="What is recorded of the studies that leave through the gateway and with "
+        "tickets; by default nothing is.",
     )
     alerts: AlertsSection | None = Field(
         default=None, description="Mail about failed tasks; by default none is sent."

@@ -9,11 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from pacsgrid.config.audit import AuditSettings
 from pacsgrid.config.deferred import DeferredSettings, defer
 from pacsgrid.config.gateway import GatewaySettings, resolve_gateway
 from pacsgrid.config.names import SITE_ENV
 from pacsgrid.config.projects import ProjectSettings, resolve_project
 from pacsgrid.config.receiver import ReceiverSettings, resolve_receiver
+from pacsgrid.config.returns import ReturnSection
 from pacsgrid.config.schema import SiteFile, read_file
 from pacsgrid.config.secrets import read_key
 from pacsgrid.config.sources import SourceSettings, resolve_source
@@ -50,6 +52,10 @@ class Site:
         Settings by name. Those that name an Airflow connection look it up at first use.
     receiver, gateway
         Settings of the services, where the site runs them.
+    audit
+        What is recorded of the studies that leave; None for nothing.
+    returns
+        Archives of the hospital that results go back to, by name.
     """
 
     staging: Path
@@ -63,6 +69,8 @@ class Site:
     projects: dict[str, ProjectSettings]
     receiver: ReceiverSettings | None = None
     gateway: GatewaySettings | None = None
+    audit: AuditSettings | None = None
+    returns: Mapping[str, ReturnSection] = field(default_factory=dict)
     staging_bytes: int = 0
     wave: WaveSection = field(default_factory=WaveSection)
     time_zone: str = "Europe/Prague"
@@ -134,6 +142,8 @@ def load_site(path: str | os.PathLike[str] | None = None) -> Site:
         gateway=resolve_gateway(f"{file}: gateway", site.gateway, site.zones, site.projects)
         if site.gateway
         else None,
+        audit=site.audit,
+        returns=site.returns,
     )
 
 

@@ -15,18 +15,22 @@ from pacsgrid.dimse.pdu import P_DATA, encode_pdu
 # Element numbers of group 0000.
 AFFECTED_SOP_CLASS, COMMAND_FIELD, MESSAGE_ID, RESPONDED_TO = 0x0002, 0x0100, 0x0110, 0x0120
 MOVE_DESTINATION, PRIORITY, DATASET_TYPE, STATUS = 0x0600, 0x0700, 0x0800, 0x0900
-AFFECTED_SOP_INSTANCE = 0x1000
+ERROR_COMMENT, AFFECTED_SOP_INSTANCE = 0x0902, 0x1000
+REQUESTED_SOP_CLASS, REQUESTED_SOP_INSTANCE = 0x0003, 0x1001
+EVENT_TYPE, ACTION_TYPE = 0x1002, 0x1008
 REMAINING, COMPLETED, FAILED, WARNINGS = 0x1020, 0x1021, 0x1022, 0x1023
 MOVE_ORIGINATOR, MOVE_ORIGINATOR_MESSAGE = 0x1030, 0x1031
 
 # Values of the command field; a response has the request's, with RESPONSE set.
 C_STORE, C_GET, C_FIND, C_MOVE, C_ECHO, C_CANCEL = 0x01, 0x10, 0x20, 0x21, 0x30, 0x0FFF
+N_EVENT_REPORT, N_ACTION = 0x0100, 0x0130
 RESPONSE = 0x8000
 
 NO_DATASET = 0x0101
 MAX_COMMAND_BYTES = 64 << 10
 
-_AE_TITLES = (MOVE_DESTINATION, MOVE_ORIGINATOR)  # padded with a space, UIDs with a null
+# Padded with a space, UIDs with a null.
+_TEXTS = (MOVE_DESTINATION, MOVE_ORIGINATOR, ERROR_COMMENT)
 
 
 @dataclass(frozen=True)
@@ -40,9 +44,12 @@ class CommandSet:
     message_id
         Message ID (0000,0110); of a C-CANCEL, that of the request to cancel.
     sop_class, sop_uid
-        Affected SOP class and instance UIDs, empty where there are none.
+        Affected SOP class and instance UIDs, empty where there are none; of an N-ACTION, the
+        requested ones.
     has_dataset
         Whether a dataset follows.
+    action
+        Action type ID of an N-ACTION.
     """
 
     field: int
@@ -50,6 +57,7 @@ class CommandSet:
     sop_class: str
     sop_uid: str
     has_dataset: bool
+    action: int = 0
 
 
 def parse_elements(data: bytes) -> dict[int, bytes]:
@@ -124,6 +132,10 @@ def parse_command_set(data: bytes) -> CommandSet:
     field = number_of(values, COMMAND_FIELD)
     message_id = number_of(values, RESPONDED_TO if field == C_CANCEL else MESSAGE_ID)
     has_dataset = number_of(values, DATASET_TYPE) != NO_DATASET
+    if field == N_ACTION:
+        sop_class = text_of(values, REQUESTED_SOP_CLASS)
+        instance, action = text_of(values, REQUESTED_SOP_INSTANCE), number_of(values, ACTION_TYPE)
+        return CommandSet(field, message_id, sop_class, instance, has_dataset, action)
     sop_class = text_of(values, AFFECTED_SOP_CLASS)
     return CommandSet(
         field, message_id, sop_class, text_of(values, AFFECTED_SOP_INSTANCE), has_dataset
@@ -160,7 +172,7 @@ def _encode(number: int, value: int | str) -> bytes:
     if isinstance(value, int):
         return _element(number, struct.pack("<H", value))
     data = value.encode("ascii", "replace")
-    pad = b" " if number in _AE_TITLES else b"\0"
+    pad = b" " if number in _TEXTS else b"\0"
     return _element(number, data + pad * (len(data) % 2))
 
 

@@ -112,7 +112,16 @@ class MessageChannel:
         ProtocolError
             The peer violates the protocol, or sends more than `MAX_IDENTIFIER_BYTES`.
         """
-        message = self.receive_command()
+        return self.with_dataset(self.receive_command())
+
+    def with_dataset(self, message: Message) -> Message:
+        """Return the message whose command set was received last with its whole dataset.
+
+        Raises
+        ------
+        AssociationReleasedError, ConnectionLostError, ProtocolError
+            See `receive`.
+        """
         if not message.has_dataset:
             return message
         dataset = bytearray()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from pacsgrid.dimse.pdu import AssociateRequest
 
 MAX_CONTEXTS = 128  # context IDs are odd, 1 to 255
@@ -32,6 +34,8 @@ TRANSFER_SYNTAXES = (
 )
 
 VERIFICATION = "1.2.840.10008.1.1"
+STORAGE_COMMITMENT = "1.2.840.10008.1.20.1"
+STORAGE_COMMITMENT_INSTANCE = "1.2.840.10008.1.20.1.1"
 _STANDARD, _STORAGE = "1.2.840.10008.", "1.2.840.10008.5.1.4.1.1."
 
 # Reasons to refuse a context (PS3.8 section 9.3.3.2).
@@ -43,10 +47,19 @@ def is_storage_class(uid: str) -> bool:
     return uid.startswith(_STORAGE) or (uid != "" and not uid.startswith(_STANDARD))
 
 
-def accept_storage(request: AssociateRequest) -> tuple[dict[int, str], dict[int, int]]:
+def accept_storage(
+    request: AssociateRequest, others: Collection[str] = ()
+) -> tuple[dict[int, str], dict[int, int]]:
     """Accept C-ECHO and every storage class, each in the first known transfer syntax.
 
     A peer proposes first what it has; any other syntax would make it transcode.
+
+    Parameters
+    ----------
+    request
+        The peer's request.
+    others
+        Other SOP classes to accept, without compression.
 
     Returns
     -------
@@ -59,6 +72,13 @@ def accept_storage(request: AssociateRequest) -> tuple[dict[int, str], dict[int,
     refused: dict[int, int] = {}
     for context in request.contexts:
         uid = context.abstract_syntax
+        if uid in others:
+            syntax = next((s for s in context.transfer_syntaxes if s in (EXPLICIT, IMPLICIT)), "")
+            if syntax:
+                chosen[context.number] = syntax
+            else:
+                refused[context.number] = TRANSFER_SYNTAXES_UNSUPPORTED
+            continue
         if not is_storage_class(uid) and uid != VERIFICATION:
             refused[context.number] = ABSTRACT_SYNTAX_UNSUPPORTED
             continue

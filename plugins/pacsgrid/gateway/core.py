@@ -14,12 +14,14 @@ import psycopg2
 
 from pacsgrid.config import GatewaySettings, Site
 from pacsgrid.errors import ConfigError, PacsgridError, ZoneUnavailableError
+from pacsgrid.gateway.disclosure_log import DisclosureLog
 from pacsgrid.gateway.file_cache import FileCache
 from pacsgrid.gateway.index import Index
 from pacsgrid.gateway.index_refresh import refresh
 from pacsgrid.gateway.object_reader import ObjectReader, StoredInstance
 from pacsgrid.gateway.queries import Match, QueryLevel, find, instances
 from pacsgrid.gateway.read_access import AccessCache, ReadAccess
+from pacsgrid.gateway.results import ResultDesk
 from pacsgrid.gateway.zone_pool import ServedZone, ZonePool
 from pacsgrid.grid import Zone
 from pacsgrid.ledger import Ledger
@@ -65,6 +67,8 @@ class Gateway:
         self._whole = self.index.is_complete
         self._first_refresh_done = threading.Event()
         self._stop = threading.Event()
+        self.results = ResultDesk(self)
+        self.disclosures = DisclosureLog(site)
         self._refresher: threading.Thread | None = None
 
     def refresh(self, everything: bool = True) -> int:
@@ -213,6 +217,8 @@ class Gateway:
     def close(self) -> None:
         """Stop refreshing and close every connection."""
         self._stop.set()
+        self.results.close()
+        self.disclosures.close()
         if self._refresher:
             self._refresher.join(timeout=5)
         self.zone_pool.close()

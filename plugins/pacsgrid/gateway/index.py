@@ -307,7 +307,7 @@ class Index:
         attributes
             Each instance's own attributes by SOP Instance UID, where the manifest has none.
         good
-            The objects with a good replica in the zone, by ``<series UID>/<SOP UID>``.
+            The objects with a good replica in the zone, by `ManifestEntry.path`.
         copy
             The copy as the catalog describes it, to find its next change.
         """
@@ -334,7 +334,7 @@ class Index:
                 if entry.series not in series_ids or not _named(entry):
                     continue
                 own = entry.own or attributes.get(entry.sop, {})
-                stored = good.get(f"{entry.series}/{entry.sop}")
+                stored = good.get(entry.path)
                 here = bit if stored is not None and stored.sha256 == entry.sha256 else 0
                 key, sha256, zones = before.pop((entry.series, entry.sop), (None, entry.sha256, 0))
                 others = zones & ~bit
@@ -424,12 +424,13 @@ class Index:
     def _series(self, db: sqlite3.Connection, study: int, manifest: Manifest) -> dict[str, int]:
         name = manifest.study + version_suffix(manifest.version)
         root = f"{manifest.project}/data/{manifest.subject}/{name}"
-        for uid in sorted({entry.series for entry in manifest.instances if _named(entry)}):
+        places = {entry.series: entry.place for entry in manifest.instances if _named(entry)}
+        for uid, place in sorted(places.items()):
             db.execute(
                 "INSERT INTO series (study, uid, place, attributes) VALUES (?, ?, ?, ?)"
                 " ON CONFLICT DO UPDATE SET attributes = excluded.attributes"
                 " WHERE excluded.attributes <> '{}'",
-                (study, uid, f"{root}/{uid}", _text(manifest.series.get(uid, {}))),
+                (study, uid, f"{root}/{place}{uid}", _text(manifest.series.get(uid, {}))),
             )
         return dict(db.execute("SELECT uid, id FROM series WHERE study = ?", (study,)).fetchall())
 

@@ -13,7 +13,7 @@ import sqlite3
 import time
 import zlib
 from collections.abc import Collection as Some
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import BytesIO
@@ -28,7 +28,7 @@ from pacsgrid.gateway.index import Index, StudyCopy
 from pacsgrid.gateway.transcode import check_inflated_size
 from pacsgrid.grid.catalog import GOOD
 from pacsgrid.grid.fetch import StoredObject, stored_below
-from pacsgrid.grid.layout import PARTIAL, parse_study_name
+from pacsgrid.grid.layout import PARTIAL, RESULTS, parse_study_name
 from pacsgrid.grid.zone import translated_errors
 from pacsgrid.pipeline.attributes import Json, read_attributes, split_by_level
 from pacsgrid.pipeline.manifest import MANIFEST, Manifest
@@ -43,10 +43,21 @@ _MARGIN = 120.0
 
 @dataclass(frozen=True)
 class _There:
-    """A study's copy as the catalog describes it."""
+    """A study's copy as the catalog describes it.
+
+    Attributes
+    ----------
+    manifest
+        The checksums of its manifest and of those of its results.
+    objects
+        Number of good objects by the series' collection below the study's.
+    results
+        The names of its results that have a manifest.
+    """
 
     manifest: str
     objects: Mapping[str, int]
+    results: tuple[str, ...] = ()
     version: int = 1
 
 
@@ -202,23 +213,29 @@ def _there(zone: grid.Zone, project: str, below: Like) -> dict[tuple[str, str], 
         (Collection.name,), below, DataObject.replica_status == GOOD, count=DataObject.id
     ):
         parts = row[Collection.name].removeprefix(root).split("/")
-        if len(parts) in (2, 3):
+        if len(parts) in (2, 3) or _result_of(parts):
             own = objects.setdefault((parts[0], parts[1]), {})
-            if len(parts) == 3 and not parts[2].endswith(PARTIAL):
-                own[parts[2]] = int(row[DataObject.id])
+            if len(parts) in (3, 5) and not parts[-1].endswith(PARTIAL):
+                own["/".join(parts[2:])] = int(row[DataObject.id])
     manifests: dict[tuple[str, str], str] = {}
+    results: dict[tuple[str, str], dict[str, str]] = {}
     columns = (Collection.name, DataObject.checksum)
     good = DataObject.replica_status == GOOD
     for row in zone.rows(columns, below, DataObject.name == MANIFEST, good):
         parts = row[Collection.name].removeprefix(root).split("/")
         if len(parts) == 2:
             manifests[parts[0], parts[1]] = row[DataObject.checksum] or "none"
+        elif len(parts) == 4 and (name := _result_of(parts)):
+            named = results.setdefault((parts[0], parts[1]), {})
+            named[name] = row[DataObject.checksum] or "none"
     found: dict[tuple[str, str], _There] = {}
     for (subject, name), own in objects.items():
         study = parse_study_name(name)
         if study is None or not is_name(subject):  # other collections are not studies
             continue
-        key, now = (subject, study[0]), _There(manifests.get((subject, name), ""), own, study[1])
+        key = (subject, study[0])
+        place = (subject, name)
+        now = _study_there(manifests.get(place, ""), own, results.get(place, {}), study[1])
         # The newest version that is whole; its manifest is the last to come.
         if key not in found or _rank(now) > _rank(found[key]):
             found[key] = now
@@ -227,6 +244,19 @@ def _there(zone: grid.Zone, project: str, below: Like) -> dict[tuple[str, str], 
 
 def _rank(there: _There) -> tuple[bool, int]:
     return bool(there.manifest), there.version
+
+
+def _result_of(parts: Sequence[str]) -> str:
+    """Return the name of the result that a collection is or belongs to; empty if it is none."""
+    found = len(parts) in (4, 5) and parts[2] == RESULTS and is_name(parts[3])
+    return parts[3] if found else ""
+
+
+def _study_there(
+    manifest: str, own: Mapping[str, int], results: Mapping[str, str], version: int
+) -> _There:
+    checksums = [manifest, *(f"{name}={results[name]}" for name in sorted(results))]
+    return _There(" ".join(checksums) if manifest else "", own, tuple(sorted(results)), version)
 
 
 def _enter(
@@ -241,14 +271,38 @@ def _enter(
     if names != (project, subject, uid, now.version):
         log.error("study %s in zone %s has the manifest of another study", uid, zone.settings.name)
         return 0
+    for name in now.results:
+        manifest = _with_result(zone, path, manifest, name)
     good: dict[str, StoredObject] = {}
     for stored in stored_below(zone, path):
-        series, _, name = stored.path.removeprefix(f"{path}/").partition("/")
-        if name.endswith(".dcm"):
-            good[f"{series}/{name.removesuffix('.dcm')}"] = stored
+        below = stored.path.removeprefix(f"{path}/")
+        if below.endswith(".dcm"):
+            good[below.removesuffix(".dcm")] = stored
     manifest, own = _with_headers(zone, manifest, good)
     index.put(bit, manifest, own, good, StudyCopy(now.manifest, now.objects))
     return 1
+
+
+def _with_result(zone: grid.Zone, path: str, manifest: Manifest, name: str) -> Manifest:
+    """Return a study's manifest with a result's instances; as it is if they cannot be read."""
+    try:
+        text = grid.get_document(zone, f"{path}/{RESULTS}/{name}/{MANIFEST}")
+        result = Manifest.parse(text) if text else None
+    except ZoneUnavailableError:
+        raise
+    except PacsgridError as error:
+        log.warning("result %s in zone %s: %s", name, zone.settings.name, error)
+        return manifest
+    if result is None:
+        return manifest
+    mine = (manifest.project, manifest.subject, manifest.study)
+    images = {one.series for one in manifest.instances}
+    if (result.project, result.subject, result.study) != mine or images & {
+        one.series for one in result.instances
+    }:
+        log.error("result %s in zone %s has the manifest of another", name, zone.settings.name)
+        return manifest
+    return manifest.with_result(result, name)
 
 
 def _with_headers(
@@ -256,12 +310,12 @@ def _with_headers(
 ) -> tuple[Manifest, dict[str, Json]]:
     """Read the headers of objects whose attributes the manifest lacks."""
     bare = {entry.sop: entry for entry in manifest.instances if not entry.own}
-    present = [entry for entry in bare.values() if f"{entry.series}/{entry.sop}" in good]
+    present = [entry for entry in bare.values() if entry.path in good]
     if not present:
         return manifest, {}
 
     def read(sop: str) -> Json:
-        stored = good[f"{bare[sop].series}/{sop}"]
+        stored = good[bare[sop].path]
         for size in (_HEAD, stored.size):
             try:
                 file = BytesIO(grid.get_head(zone, stored.path, size))

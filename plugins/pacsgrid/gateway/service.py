@@ -74,6 +74,9 @@ def serve(site: Site) -> None:
                 "`make viewer`, or remove the setting"
             )
         gateway.start_refreshing()
+        gateway.disclosures.start_sending()
+        if settings.takes_results:
+            gateway.results.resume()
         if settings.peers:
             node = stack.enter_context(Node(gateway))
             log.info("AE title %s listens on port %d", settings.ae_title, node.port)

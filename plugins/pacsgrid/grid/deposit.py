@@ -200,7 +200,8 @@ def _upload(
     unusable = [
         path
         for path, replicas in present.items()
-        if path.rsplit("/", 1)[0].endswith(PARTIAL)
+        if path.rsplit("/", 2)[0] == study
+        and path.rsplit("/", 1)[0].endswith(PARTIAL)
         and not (path in wanted and _is_usable(replicas, wanted[path]))
     ]
     zone.run_parallel(lambda path: remove_object(zone, path), unusable, connections)

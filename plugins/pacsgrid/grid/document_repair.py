@@ -26,6 +26,7 @@ class _Document:
     series_uid: str = ""
     subject: str = ""
     version: int = 1
+    result: str = ""
 
 
 def repair_documents(zone: Zone, collection: str, now: datetime | None = None) -> RepairReport:

@@ -13,6 +13,8 @@ from pacsgrid.uids import collection, is_uid, named
 PARTIAL = ".part"
 # No UID has a letter, so a later version is never taken for another study.
 _STUDY = re.compile(r"([0-9.]+?)(?:\.v([2-9]|[1-9][0-9]{1,5}))?", re.ASCII)
+# Below a study's collection, one collection for each result that came back.
+RESULTS = "results"
 
 
 class InstanceInfo(Protocol):
@@ -45,6 +47,10 @@ class InstanceInfo(Protocol):
     @property
     def size(self) -> int:
         """Bytes of the anonymised file."""
+
+    @property
+    def result(self) -> str:
+        """The name of the result that it belongs to; empty for what was anonymised here."""
 
 
 def study_collection(
@@ -108,16 +114,20 @@ def collection_of_study(zone: Zone, project: str, instances: Sequence[InstanceIn
     Returns
     -------
     str
-        ``/<zone>/home/<project>/data/<subject>/<study UID>``.
+        ``/<zone>/home/<project>/data/<subject>/<study UID>``, and for a result
+        ``results/<name>`` below it.
 
     Raises
     ------
     HeldError
-        ``not-uid``: the subject or UID cannot be part of a path.
+        ``not-uid``: the subject, the UID or the result's name cannot be part of a path.
     """
-    first = instances[0]
-    name = zone.settings.name
-    return study_collection(name, project, first.subject, first.study_uid, first.version)
+    return _collection(zone.settings.name, project, instances[0])
+
+
+def _collection(zone: str, project: str, one: InstanceInfo) -> str:
+    study = study_collection(zone, project, one.subject, one.study_uid, one.version)
+    return f"{study}/{RESULTS}/{named(one.result)}" if one.result else study
 
 
 def object_path(zone: str, project: str, instance: InstanceInfo) -> str:
@@ -135,15 +145,15 @@ def object_path(zone: str, project: str, instance: InstanceInfo) -> str:
     Returns
     -------
     str
-        ``<study's collection>/<series UID>/<SOP UID>.dcm``.
+        ``<study's collection>/<series UID>/<SOP UID>.dcm``; a result's is below ``results/<name>``.
 
     Raises
     ------
     HeldError
         ``not-uid``: the subject or a UID cannot be part of a path.
     """
-    study = study_collection(zone, project, instance.subject, instance.study_uid, instance.version)
-    return collection(study, instance.series_uid, instance.sop_uid, suffix=".dcm")
+    place = _collection(zone, project, instance)
+    return collection(place, instance.series_uid, instance.sop_uid, suffix=".dcm")
 
 
 def ensure_project(zone: Zone, project: str) -> None:

@@ -99,7 +99,7 @@ class Instances(Store):
         found: dict[str, list[InstanceRecord]] = {}
         for ref, *row in self._database.stream(
             "SELECT i.ref, i.study_uid, i.series_uid, i.sop_uid, i.subject, i.modality,"
-            " i.sha256, i.size, i.version"
+            " i.sha256, i.size, i.version, i.result"
             " FROM pacsgrid.study s JOIN pacsgrid.instance i USING (ref)"
             f" WHERE {_MEMBERS if study_uids is not None else _ALL}"
             " ORDER BY i.subject, i.study_uid, i.series_uid, i.sop_uid",
@@ -113,7 +113,7 @@ class Instances(Store):
         found: dict[str, list[InstanceRecord]] = {}
         for ref, *row in self._database.stream(
             "SELECT i.ref, i.study_uid, i.series_uid, i.sop_uid, i.subject, i.modality,"
-            " i.sha256, i.size, i.version"
+            " i.sha256, i.size, i.version, i.result"
             " FROM pacsgrid.study s JOIN pacsgrid.instance i USING (ref)"
             " WHERE s.ref = ANY(%s) AND s.state = 'verified'"
             " ORDER BY i.subject, i.study_uid, i.series_uid, i.sop_uid",
@@ -185,7 +185,9 @@ class Instances(Store):
         )
         with self._database.transaction():
             ((people, studies),) = self._database.all(
-                f"SELECT count(DISTINCT s.subject), count(DISTINCT s.ref) FROM {these}", values
+                "SELECT count(DISTINCT s.subject), count(DISTINCT s.study_uid)"
+                f" FROM {these}",
+                values,
             )
             rows = self._database.all(
                 "SELECT x.modality, sum(x.instances)::bigint, sum(x.bytes)::bigint"
@@ -215,12 +217,14 @@ class Instances(Store):
         return [ref for (ref,) in rows]
 
 
-_ALL = f"s.project = %(project)s AND s.state = 'verified' AND {CURRENT}"
+# Results are part of a cohort once a steward has released them.
+_RELEASED = " AND NOT EXISTS (SELECT FROM pacsgrid.result r WHERE r.ref = s.ref AND NOT r.released)"
+_ALL = f"s.project = %(project)s AND s.state = 'verified' AND {CURRENT}{_RELEASED}"
 _MEMBERS = (
     "s.ref IN (SELECT ref FROM pacsgrid.study WHERE project = %(project)s"
     " AND study_uid = ANY(%(uids)s) UNION SELECT ref FROM pacsgrid.study"
     " WHERE project = %(project)s AND subject = ANY(%(subjects)s)) AND s.state = 'verified'"
-    f" AND {CURRENT}"
+    f" AND {CURRENT}{_RELEASED}"
 )
 
 
@@ -244,7 +248,7 @@ def _added(
     rows = execute_values(
         cursor,
         "INSERT INTO pacsgrid.instance (project, sop_uid, ref, study_uid, series_uid,"
-        " subject, modality, sha256, size, version) VALUES %s"
+        " subject, modality, sha256, size, version, result) VALUES %s"
         " ON CONFLICT (project, sop_uid, version) DO NOTHING RETURNING sop_uid",
         [
             (
@@ -258,6 +262,7 @@ def _added(
                 made.sha256,
                 made.size,
                 version,
+                made.result,
             )
             for made in instances
         ],

@@ -10,6 +10,7 @@ from pacsgrid.ledger.counters import Counters
 from pacsgrid.ledger.database import Database
 from pacsgrid.ledger.deid_reports import DeidReports
 from pacsgrid.ledger.grants import Grants
+from pacsgrid.ledger.disclosures import Disclosures
 from pacsgrid.ledger.held_items import HeldItems
 from pacsgrid.ledger.ingests import Ingests
 from pacsgrid.ledger.instances import Instances
@@ -18,6 +19,7 @@ from pacsgrid.ledger.proofs import Proofs
 from pacsgrid.ledger.received_files import ReceivedFiles
 from pacsgrid.ledger.releases import Releases
 from pacsgrid.ledger.replication import ReplicationTasks
+from pacsgrid.ledger.results import Results
 from pacsgrid.ledger.samples import Samples
 from pacsgrid.ledger.saved_cohorts import SavedCohorts
 from pacsgrid.ledger.selections import Selections
@@ -59,6 +61,8 @@ class Ledger:
         self.proofs = Proofs(self.database)
         self.tasks = ReplicationTasks(self.database)
         self.absences = ZoneAbsences(self.database)
+        self.results = Results(self.database)
+        self.disclosures = Disclosures(self.database)
         self.releases = Releases(self.database)
         self.cohorts = CohortIndex(self.database)
         self.saved_cohorts = SavedCohorts(self.database)

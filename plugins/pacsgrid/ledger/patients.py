@@ -51,3 +51,19 @@ class Patients(Store):
                     (*both.as_fields(), project, subject),
                 )
             return ""
+
+    def get(self, project: str, subject: str) -> PatientPrint:
+        """Return what is known of a subject's patient, as hashes; empty if nothing is.
+
+        Parameters
+        ----------
+        project
+            The project's name.
+        subject
+            The patient's pseudonym in it.
+        """
+        rows = self._database.all(
+            f"SELECT {_COLUMNS} FROM pacsgrid.patient WHERE project = %s AND subject = %s",
+            (project, subject),
+        )
+        return PatientPrint.from_fields(*rows[0]) if rows else PatientPrint()

@@ -55,6 +55,8 @@ class InstanceRecord:
         In bytes.
     version
         Which version of its study it belongs to.
+    result
+        The name of the result that it belongs to; empty for what was anonymised here.
     """
 
     study_uid: str
@@ -65,8 +67,9 @@ class InstanceRecord:
     sha256: str
     size: int
     version: int = 1
+    result: str = ""
 
-    COLUMNS = "study_uid, series_uid, sop_uid, subject, modality, sha256, size, version"
+    COLUMNS = "study_uid, series_uid, sop_uid, subject, modality, sha256, size, version, result"
 
 
 @dataclass(frozen=True)

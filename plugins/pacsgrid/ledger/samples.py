@@ -82,7 +82,8 @@ _LAST = (
 # Instances that may be drawn. The seed makes the order: who knows it can draw the same again.
 _POPULATION = (
     "FROM pacsgrid.instance i JOIN pacsgrid.study s USING (ref) WHERE s.project = %(project)s"
-    " AND s.state = 'verified' AND (%(modality)s = '' OR i.modality = %(modality)s)"
+    " AND s.state = 'verified' AND i.result = ''"
+    " AND (%(modality)s = '' OR i.modality = %(modality)s)"
 )
 _OF_RELEASE = (
     " AND i.ref IN (SELECT ref FROM pacsgrid.release_study WHERE project = %(project)s"

@@ -47,8 +47,8 @@ def anonymise(context: ProjectContext, ref: str) -> None:
     Raises
     ------
     HeldError
-        The checker refused, the files name several patients, the patient has no subject, or no
-        instance is left.
+        The checker refused, the files name several patients, the patient has no subject, no
+        instance is left, or the study is one of the grid's own.
     RetryableError
         The service that knows the subjects does not answer.
     WorkFilesMissingError
@@ -56,6 +56,7 @@ def anonymise(context: ProjectContext, ref: str) -> None:
     """
     folders = context.folders(ref)
     files = staged_files(folders.staging, context.ledger.studies.retrieved(ref))
+    _check_original(context, ref)
     proven = proven_instances(context, ref)
     digests = {path: sha256_of(path) for path in files} if is_received(context, ref) else {}
     if proven is not None:
@@ -76,6 +77,24 @@ def anonymise(context: ProjectContext, ref: str) -> None:
     check_nothing_is_missing(context, ref)
     context.ledger.reports.set(ref, _report(context, ref, batch, proven))
     log.info("%s: %d instances anonymised, %d held", ref, len(batch.made), len(batch.held))
+
+
+def _check_original(context: ProjectContext, ref: str) -> None:
+    """Refuse a study that came out of the grid: its pseudonyms must not be replaced again.
+
+    Raises
+    ------
+    HeldError
+        ``own-pseudonym``.
+    """
+    identity = context.vault.open(ref, context.ledger.vault.sealed(ref))
+    uid = identity.get("study_uid", "")
+    if uid.startswith("2.25.") and context.ledger.results.issued(context.project.name, [uid]):
+        raise HeldError(
+            "own-pseudonym",
+            "this study came out of the grid under its pseudonyms, and references to them would be "
+            "lost; let its sender send results through the gateway, and reject this",
+        )
 
 
 def _process(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from pacsgrid.deid import REPORT_NAME
 from pacsgrid.errors import ZoneError
+from pacsgrid.grid.layout import RESULTS
 from pacsgrid.ledger import InstanceRecord
 from pacsgrid.pipeline.attributes import Json, merge_levels, split_by_level
 from pacsgrid.uids import is_uid
@@ -30,6 +31,8 @@ class ManifestEntry:
         SHA-256 in hex and bytes of the file.
     own
         The attributes that its study and series do not have (DICOM JSON).
+    place
+        Where its series' collection is below the study's: empty, or ``results/<name>/``.
     """
 
     series: str
@@ -37,6 +40,12 @@ class ManifestEntry:
     sha256: str
     size: int
     own: Json
+    place: str = ""
+
+    @property
+    def path(self) -> str:
+        """Its path below the study's collection, without ``.dcm``."""
+        return f"{self.place}{self.series}/{self.sop}"
 
 
 @dataclass(frozen=True)
@@ -165,6 +174,25 @@ class Manifest:
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ZoneError(f"a {MANIFEST} cannot be read: {type(error).__name__}") from None
+
+    def with_result(self, result: Manifest, name: str) -> Manifest:
+        """Return this manifest with the instances of a result of the study.
+
+        Parameters
+        ----------
+        result
+            The result's manifest.
+        name
+            The result's name.
+        """
+        place = f"{RESULTS}/{name}/"
+        known = {one.sop: result.attributes(one) for one in result.instances if one.own}
+        uids = {one.sop: one.series for one in result.instances}
+        _, series, own = split_by_level(uids, known)
+        entries = (replace(one, own=own.get(one.sop, {}), place=place) for one in result.instances)
+        return replace(
+            self, series={**series, **self.series}, instances=(*self.instances, *entries)
+        )
 
     def attributes(self, one: ManifestEntry) -> Json:
         """Return all attributes of an instance."""

@@ -42,6 +42,7 @@ def outbox_instances(
             size=row.size,
             version=row.version,
             path=place(outbox, row.series_uid, row.sop_uid, suffix=".dcm"),
+            result=row.result,
         )
         for row in rows
     ]

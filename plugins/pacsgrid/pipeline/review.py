@@ -134,7 +134,9 @@ def decide(context: ProjectContext, ref: str, verdict: Verdict, who: str, reason
 
 
 def _check_retrievable(context: ProjectContext, ref: str) -> None:
-    """Raise ConfigError unless the source could give the study again."""
+    """Raise ConfigError unless the source could give the study again, or it is a result."""
+    if context.ledger.results.get(ref) is not None:
+        return
     if not context.vault.open(ref, context.ledger.vault.sealed(ref)).get("study_uid"):
         raise ConfigError(
             f"{ref}: the source cannot give this again, since it is not a study; correct it "
@@ -143,7 +145,9 @@ def _check_retrievable(context: ProjectContext, ref: str) -> None:
 
 
 def _send_on(context: ProjectContext, ref: str) -> None:
-    if context.ledger.studies.state(ref) is StudyState.HELD:
+    if context.ledger.results.get(ref) is not None:
+        context.ledger.results.reopen(ref)
+    elif context.ledger.studies.state(ref) is StudyState.HELD:
         context.ledger.studies.unhold(ref)
     else:
         context.ledger.studies.reopen(ref)
@@ -155,6 +159,8 @@ def _reject(context: ProjectContext, ref: str, who: str) -> None:
     if context.ledger.studies.state(ref) is StudyState.HELD:
         detail = f"rejected by {who}; the source's study is not taken again"
         context.ledger.studies.hold(ref, REJECTED, detail)
+        if context.ledger.results.get(ref) is not None:
+            context.folders(ref).wipe()
         remove_received(context, ref)
     elif is_received(context, ref):
         remove_rejected(context, ref, {sha256 for _, sha256 in context.ledger.held.of_study(ref)})

@@ -355,7 +355,8 @@ def advance(context: ProjectContext, ref: str, to: StudyState) -> bool:
             StudyState.NOT_WANTED,
             StudyState.SUPERSEDED,
         ):
-            context.folders(ref).wipe()  # left by a crash right after the study came into it
+            if state is not StudyState.HELD or context.ledger.results.get(ref) is None:
+                context.folders(ref).wipe()  # left by a crash right after the study came into it
             return False
         step = next((step for step in STEPS.values() if step.before is state), None)
         if step is None or STATE_ORDER.index(state) >= STATE_ORDER.index(to):
@@ -368,6 +369,10 @@ def advance(context: ProjectContext, ref: str, to: StudyState) -> bool:
         except WorkFilesMissingError as error:
             if restarted:
                 raise RetryableError(f"{ref}: {error}") from None
+            if context.ledger.results.get(ref) is not None:
+                detail = f"{error}; no source has a result: ask who sent it to send it again"
+                _hold(context, ref, HeldError("result-lost", detail))
+                continue
             log.warning("%s: %s; it is retrieved again", ref, error)
             context.ledger.studies.reopen(ref)
             restarted = True
@@ -391,4 +396,6 @@ def _hold(context: ProjectContext, ref: str, error: PacsgridError) -> None:
     # In this order, a crash between any two leaves every file where something looks for it.
     folders.quarantine_staging()
     context.ledger.studies.hold(ref, code, detail)
-    folders.wipe()
+    # Nobody could send a result again: its files stay in the outbox for the steward.
+    if code == WITHDRAWN or context.ledger.results.get(ref) is None:
+        folders.wipe()

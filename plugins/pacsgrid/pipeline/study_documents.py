@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC
 from io import BytesIO
 
 from pydicom.errors import InvalidDicomError
@@ -19,6 +21,9 @@ from pacsgrid.pipeline.manifest import ATTRIBUTES_VERSION, MANIFEST, Manifest
 from pacsgrid.uids import place as below
 
 log = logging.getLogger(__name__)
+
+# Beside a result's manifest: who sent what, when, and the software that made it.
+PROVENANCE = "result.json"
 
 # Bytes that hold most objects' headers; where they do not, the whole object is read.
 _HEAD = 256 << 10
@@ -100,9 +105,29 @@ def put_study_documents(
     report = context.ledger.reports.get(ref)
     if report is not None:
         grid.put_document(zone, f"{collection}/{REPORT_NAME}", report[0])
+    if rows[0].result:
+        grid.put_document(zone, f"{collection}/{PROVENANCE}", _provenance(context, ref, rows))
     manifest = manifest or study_manifest(context, ref, zone, rows)
     grid.put_document(zone, f"{collection}/{MANIFEST}", manifest.dump())
     return manifest
+
+
+def _provenance(context: ProjectContext, ref: str, rows: Sequence[InstanceRecord]) -> bytes:
+    """Return who sent the objects of a result, when, and the software that made them."""
+    wanted = {row.sop_uid for row in rows}
+    items = [
+        {
+            "sop": item.sop_uid,
+            "sop_class": item.sop_class,
+            "sent_by": item.who,
+            "sent_at": item.at.astimezone(UTC).isoformat(timespec="seconds"),
+            "software": item.software,
+        }
+        for item in context.ledger.results.items(ref)
+        if item.sop_uid in wanted
+    ]
+    body = {"result": rows[0].result, "study": rows[0].study_uid, "objects": items}
+    return json.dumps(body, ensure_ascii=False, indent=1).encode()
 
 
 def searchable(

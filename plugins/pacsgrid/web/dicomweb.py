@@ -44,7 +44,7 @@ def by_airflow(gateway: Gateway) -> Who:
             details=DagDetails(id=PAGE_DAG),
             user=user,
         )
-        return Caller(mapped, bool(credentials and starts))
+        return Caller(mapped, bool(credentials and starts), name=name, way="page")
 
     return who
 

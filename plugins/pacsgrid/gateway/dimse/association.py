@@ -6,16 +6,19 @@ import logging
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
-from pacsgrid.config import Destination
+from pacsgrid.config import Destination, Peer
 from pacsgrid.dimse import pdu, status
 from pacsgrid.dimse.command_set import (
     AFFECTED_SOP_CLASS,
+    AFFECTED_SOP_INSTANCE,
     C_CANCEL,
     C_ECHO,
     C_FIND,
     C_GET,
     C_MOVE,
+    C_STORE,
     COMMAND_FIELD,
+    ERROR_COMMENT,
     MESSAGE_ID,
     MOVE_DESTINATION,
     RESPONDED_TO,
@@ -58,8 +61,11 @@ from pacsgrid.gateway.dimse.identifier import (
 from pacsgrid.gateway.dimse.suboperations import SuboperationCounts, SuboperationSender
 from pacsgrid.gateway.dimse.transfer import IncompleteSendError
 from pacsgrid.gateway.object_reader import StoredInstance
+from pacsgrid.gateway.results import RefusedResultError
+from pacsgrid.pacs.storage_scp.incoming import InvalidInstanceError
 
 log = logging.getLogger(__name__)
+_LONGEST_COMMENT = 64  # VR LO
 
 _SERVICES = {
     C_ECHO: {VERIFICATION},
@@ -81,8 +87,10 @@ class QueryRetrieveAssociation:
     stored
         In which transfer syntaxes instances are stored.
     admit
-        Returns the iRODS user whose rights the peer has, or result, source and reason of its
-        rejection (PS3.8 section 9.3.4).
+        Returns the peer's settings, or result, source and reason of its rejection (PS3.8 section
+        9.3.4).
+    address
+        The peer's network address, for the audit trail.
     """
 
     def __init__(
@@ -90,14 +98,17 @@ class QueryRetrieveAssociation:
         gateway: Gateway,
         stream: Stream,
         stored: StoredSyntaxes,
-        admit: Callable[[AssociateRequest], str | tuple[int, int, int]],
+        admit: Callable[[AssociateRequest], Peer | tuple[int, int, int]],
+        address: str = "",
     ) -> None:
         self._gateway = gateway
         self._stream = stream
         self._stored = stored
         self._admit = admit
+        self._address = address
         self._settings = gateway.settings
         self._user = ""
+        self._results = ""
         self._calling = ""
         self._cancel: int | None = None
 
@@ -106,7 +117,11 @@ class QueryRetrieveAssociation:
         try:
             if self._negotiate():
                 while True:
-                    self._handle(self._channel.receive())
+                    message = self._channel.receive_command()
+                    if message.field == C_STORE:
+                        self._store(message)
+                    else:
+                        self._handle(self._channel.with_dataset(message))
         except AssociationReleasedError:
             pass
         except (PeerStalledError, ProtocolError, IncompleteSendError) as error:
@@ -118,14 +133,14 @@ class QueryRetrieveAssociation:
 
     def _negotiate(self) -> bool:
         request = pdu.receive_request(self._stream)
-        user = self._admit(request)
-        if not isinstance(user, str):
-            log.warning("association rejected: result %d, source %d, reason %d", *user)
-            self._stream.send_last(pdu.encode_reject(*user))
+        peer = self._admit(request)
+        if not isinstance(peer, Peer):
+            log.warning("association rejected: result %d, source %d, reason %d", *peer)
+            self._stream.send_last(pdu.encode_reject(*peer))
             return False
-        self._user, self._calling = user, request.calling
+        self._user, self._results, self._calling = peer.user, peer.results, request.calling
         max_pdu = self._settings.max_pdu
-        self._contexts = c = negotiate(request, self._stored)
+        self._contexts = c = negotiate(request, self._stored, bool(self._results))
         self._channel = MessageChannel(self._stream, c.chosen, max_pdu, request.max_pdu)
         self._stream.send(pdu.encode_accept(request, c.chosen, c.refused, max_pdu, c.roles))
         return True
@@ -197,6 +212,29 @@ class QueryRetrieveAssociation:
             # Asynchronous operations were not negotiated (PS3.7 section D.3.3.3).
             raise ProtocolError("a request before the end of another")
 
+    def _store(self, message: Message) -> None:
+        """Take a result (PS3.4 annex B); its status tells why one is refused."""
+        pieces = self._channel.receive_dataset(message) if message.has_dataset else iter(())
+        sop_class, sop = (message.text(one) for one in (AFFECTED_SOP_CLASS, AFFECTED_SOP_INSTANCE))
+        elements: dict[int, int | str] = {STATUS: status.SUCCESS, AFFECTED_SOP_INSTANCE: sop}
+        try:
+            if not self._results:
+                raise RefusedResultError(status.NOT_AUTHORISED, "this node may send no results")
+            desk = self._gateway.results
+            desk.take(self._user, self._results, sop_class, sop, self._syntax(message), pieces)
+        except RefusedResultError as error:
+            log.warning("a result refused: %s", error.comment)
+            elements |= {STATUS: error.status, ERROR_COMMENT: error.comment[:_LONGEST_COMMENT]}
+        except InvalidInstanceError as error:
+            log.warning("a result refused: %s", error)
+            elements[STATUS] = status.CANNOT_UNDERSTAND
+        except OSError as error:
+            log.error("a result cannot be written: errno %s", error.errno)
+            elements[STATUS] = status.OUT_OF_RESOURCES
+        for _ in pieces:  # what was not read
+            pass
+        self._answer(message, elements)
+
     # -- operations ---------------------------------------------------------------------
 
     def _find(self, message: Message, asked: Identifier) -> None:
@@ -216,6 +254,7 @@ class QueryRetrieveAssociation:
 
     def _get(self, message: Message, asked: Identifier) -> None:
         instances = query.requested_instances(self._gateway, self._user, asked)
+        self._note("C-GET", instances)
         counts = SuboperationCounts(len(instances))
         sender = SuboperationSender(
             self._gateway.objects,
@@ -232,12 +271,18 @@ class QueryRetrieveAssociation:
             self._answer(message, {STATUS: status.MOVE_DESTINATION_UNKNOWN})
             return
         instances = query.requested_instances(self._gateway, self._user, asked)
+        self._note("C-MOVE", instances, f"to {destination.ae_title}")
         counts = SuboperationCounts(len(instances))
         for part in split_by_contexts(instances):
             if self._cancelled(message):
                 break
             self._move_part(message, destination, part, counts)
         self._answer_last(message, counts)
+
+    def _note(self, way: str, instances: list[StoredInstance], detail: str = "") -> None:
+        """Record what is about to leave; raise RetryableError if that is not possible."""
+        who = f"{self._user} ({self._calling})"
+        self._gateway.disclosures.note(who, way, self._address, instances, detail)
 
     def _move_part(
         self,

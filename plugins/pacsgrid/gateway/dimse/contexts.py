@@ -100,7 +100,9 @@ class NegotiatedContexts:
         return found
 
 
-def negotiate(request: AssociateRequest, stored: StoredSyntaxes) -> NegotiatedContexts:
+def negotiate(
+    request: AssociateRequest, stored: StoredSyntaxes, takes: bool = False
+) -> NegotiatedContexts:
     """Choose a transfer syntax for each context that the gateway serves.
 
     Parameters
@@ -109,6 +111,8 @@ def negotiate(request: AssociateRequest, stored: StoredSyntaxes) -> NegotiatedCo
         The peer's request.
     stored
         In which syntaxes instances are stored: as stored, they need not be transcoded.
+    takes
+        Whether the peer may send instances, too.
 
     Returns
     -------
@@ -125,7 +129,7 @@ def negotiate(request: AssociateRequest, stored: StoredSyntaxes) -> NegotiatedCo
             refused[context.number] = ABSTRACT_SYNTAX_UNSUPPORTED
             continue
         scu, scp = request.roles.get(uid, (True, False))
-        if not service and not scp:
+        if not service and not scp and not takes:
             # The gateway only sends instances; the receiver accepts them.
             refused[context.number] = USER_REJECTION
             continue
@@ -133,13 +137,13 @@ def negotiate(request: AssociateRequest, stored: StoredSyntaxes) -> NegotiatedCo
         if service:
             syntax = next((one for one in known if one in (EXPLICIT, IMPLICIT)), "")
         else:
-            syntax = _best(known, uid, stored)
+            syntax = _best(known, uid, stored) if scp else next(iter(known), "")
         if not syntax:
             refused[context.number] = TRANSFER_SYNTAXES_UNSUPPORTED
             continue
         chosen[context.number] = syntax
         if uid in request.roles:
-            roles[uid] = (scu, False) if service else (False, True)
+            roles[uid] = (scu, False) if service else (scu and takes, scp)
     abstract = {context.number: context.abstract_syntax for context in request.contexts}
     return NegotiatedContexts(abstract, chosen, refused, roles)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 
+from pacsgrid.config import Peer
 from pacsgrid.dimse.connection_limits import ConnectionLimits
 from pacsgrid.dimse.listener import Associate, Listener
 from pacsgrid.dimse.pdu import CALLING_TITLE_UNKNOWN, LOCAL_LIMIT_EXCEEDED, AssociateRequest
@@ -56,9 +57,9 @@ class Node(Listener):
     def _serve_peer(self, connection: socket.socket, address: str, associate: Associate) -> None:
         settings = self._settings
 
-        def admit(request: AssociateRequest) -> str | tuple[int, int, int]:
-            user = self._user(request, address)
-            return user if not isinstance(user, str) or associate() else LOCAL_LIMIT_EXCEEDED
+        def admit(request: AssociateRequest) -> Peer | tuple[int, int, int]:
+            peer = self._peer(request, address)
+            return peer if not isinstance(peer, Peer) or associate() else LOCAL_LIMIT_EXCEEDED
 
         secure: socket.socket | None = None
         try:
@@ -66,14 +67,13 @@ class Node(Listener):
                 connection.settimeout(settings.idle_seconds)
                 secure = self._tls.wrap_socket(connection.dup(), server_side=True)
             stream = Stream(secure or connection, settings.idle_seconds)
-            QueryRetrieveAssociation(self._gateway, stream, self._stored, admit).serve()
+            QueryRetrieveAssociation(self._gateway, stream, self._stored, admit, address).serve()
         finally:
             if secure:
                 secure.close()
 
-    def _user(self, request: AssociateRequest, address: str) -> str | tuple[int, int, int]:
-        """Return the peer's iRODS user, or result, source and reason of its rejection."""
+    def _peer(self, request: AssociateRequest, address: str) -> Peer | tuple[int, int, int]:
+        """Return the peer's settings, or result, source and reason of its rejection."""
         if reason := request.reason_to_reject(self._settings.ae_title):
             return reason
-        peer = self._settings.peer(request.calling, address)
-        return peer.user if peer else CALLING_TITLE_UNKNOWN
+        return self._settings.peer(request.calling, address) or CALLING_TITLE_UNKNOWN

@@ -184,6 +184,8 @@ def _retrieve(gateway: Gateway, caller: Caller, request: Request, respond: Respo
     if not found:
         # The answer does not show whether something exists that the caller may not read.
         raise HTTPException(404, "no such study, series or instance that you may read")
+    address = request.client.host if request.client else ""
+    gateway.disclosures.note(caller.who, caller.way, address, found)
     return respond(gateway, request, found)
 
 

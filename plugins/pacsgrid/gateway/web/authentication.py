@@ -28,10 +28,24 @@ class Caller:
         The iRODS user, ``name#zone``, whose rights the caller has.
     store
         Whether the caller may store instances.
+    results
+        The name under which results that the caller stores are kept; empty if none may be.
+    name
+        The name of the token, or of the user of Airflow.
+    way
+        How the caller gets what is retrieved, see `Disclosure.way`.
     """
 
     user: str
     store: bool = False
+    results: str = ""
+    name: str = ""
+    way: str = "DICOMweb"
+
+    @property
+    def who(self) -> str:
+        """Who it is, for the audit trail: the user, and the name of the token or account."""
+        return f"{self.user} ({self.name})" if self.name else self.user
 
 
 Who = Callable[[Request], Awaitable[Caller]]
@@ -44,11 +58,11 @@ def by_token(settings: GatewaySettings) -> Who:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         known = settings.bearer(token.strip()) if scheme.lower() == "bearer" else None
         if known is not None:
-            return Caller(known.user, known.store)
+            return Caller(known.user, known.store, known.results, known.name)
         cookie = request.cookies.get(COOKIE, "") if not scheme else ""
         known = settings.bearer(cookie) if cookie else None
         if known is not None:
-            return Caller(known.user)
+            return Caller(known.user, name=known.name)
         raise HTTPException(
             401,
             "send one of the gateway's tokens in the header field Authorization: Bearer TOKEN",

@@ -21,6 +21,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from pacsgrid.gateway.core import Gateway
+from pacsgrid.gateway.results import RefusedResultError
 from pacsgrid.gateway.web.authentication import Caller
 from pacsgrid.gateway.web.content_negotiation import DICOM, JSON, MULTIPART, require_json
 from pacsgrid.pacs.multipart import MultipartError, MultipartReader, boundary_of
@@ -52,22 +53,26 @@ class StoreOutcome:
     stored
         SOP Class UID and SOP Instance UID of each stored instance.
     failed
-        The same of each instance that is not stored, with its Failure Reason (0008,1197).
+        The same of each instance that is not stored, with its Failure Reason (0008,1197) and,
+        where there is one, an Error Comment (0000,0902).
     others
         Failure Reasons of parts that are not recognised as instances.
     """
 
     stored: list[tuple[str, str]] = field(default_factory=list)
-    failed: list[tuple[str, str, int]] = field(default_factory=list)
+    failed: list[tuple[str, str, int] | tuple[str, str, int, str]] = field(default_factory=list)
     others: list[int] = field(default_factory=list)
 
     def dataset(self) -> Json:
         """Return the answer (PS3.18 table I.2-1) in the DICOM JSON model."""
 
-        def item(sop_class: str, sop: str, reason: int = 0) -> Json:
+        def item(sop_class: str, sop: str, reason: int = 0, comment: str = "") -> Json:
             attributes = {"00081150": _ui(sop_class), "00081155": _ui(sop)}
             if reason:
                 attributes["00081197"] = {"vr": "US", "Value": [reason]}
+            if comment:
+                # As other archives do, since PS3.18 has no text for a failure.
+                attributes["00000902"] = {"vr": "LO", "Value": [comment]}
             return attributes
 
         answer: Json = {"00081190": {"vr": "UR"}}
@@ -138,12 +143,14 @@ class StoreService:
             too slow, too large or in another media type. 503 if there is no receiver, or no room
             on its disk, or the user sends too many requests at once.
         """
-        if not caller.store:
+        if not (caller.store or caller.results):
             raise HTTPException(
-                403, "this token may not store instances; see store in the gateway's settings"
+                403,
+                "this token may not store instances; see store and results in the gateway's "
+                "settings",
             )
         receiver = self._gateway.site.receiver
-        if receiver is None:
+        if receiver is None and not caller.results:
             raise HTTPException(
                 503, "this gateway cannot store instances: the site file has no receiver"
             )
@@ -166,9 +173,14 @@ class StoreService:
         study = request.path_params.get("study", "")
         body = RequestBody(request, most, self._stalled)
 
+        def open_folder() -> Incoming:
+            if caller.results or receiver is None:
+                return self._gateway.results.incoming(caller.user, caller.results)
+            return Incoming(receiver.folder, receiver.reserve_mb << 20)
+
         def work() -> StoreOutcome:
             try:
-                with closing(Incoming(receiver.folder, receiver.reserve_mb << 20)) as incoming:
+                with closing(open_folder()) as incoming:
                     if not incoming.has_room():
                         raise _no_room()
                     return _store_body(incoming, body.pieces(), boundary, study)
@@ -352,6 +364,8 @@ def _store_instance(
         incoming.finish(arrival)
         arrival = None
         unflushed.append(uids)
+    except RefusedResultError as error:
+        outcome.failed.append((*uids, error.status, error.comment))
     except InvalidInstanceError:
         outcome.failed.append((*uids, CANNOT_UNDERSTAND))
     except OSError as error:

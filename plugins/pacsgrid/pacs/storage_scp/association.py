@@ -11,8 +11,18 @@ from pacsgrid.dimse import command_set, pdu, status
 from pacsgrid.dimse.command_set import MAX_COMMAND_BYTES, CommandSet
 from pacsgrid.dimse.exceptions import ConnectionLostError, PeerStalledError, ProtocolError
 from pacsgrid.dimse.pdu import AssociateRequest
-from pacsgrid.dimse.presentation_contexts import VERIFICATION, accept_storage
+from pacsgrid.dimse.presentation_contexts import (
+    STORAGE_COMMITMENT,
+    STORAGE_COMMITMENT_INSTANCE,
+    VERIFICATION,
+    accept_storage,
+)
 from pacsgrid.dimse.stream import Stream
+from pacsgrid.pacs.storage_scp.commitment_requests import (
+    MOST_REQUEST,
+    REQUEST_COMMITMENT,
+    CommitmentRequests,
+)
 from pacsgrid.pacs.storage_scp.incoming import (
     Arrival,
     Incoming,
@@ -38,6 +48,9 @@ class StorageAssociation:
         section 9.3.4).
     max_pdu
         The largest P-DATA-TF that is accepted, in bytes.
+    commitments
+        Keeps the requests for storage commitment of those peers that may ask for it; by default
+        none may.
 
     Attributes
     ----------
@@ -51,16 +64,21 @@ class StorageAssociation:
         incoming: Incoming,
         admit: Callable[[AssociateRequest], tuple[int, int, int] | None],
         max_pdu: int,
+        commitments: CommitmentRequests | None = None,
     ) -> None:
         self._stream = stream
         self._incoming = incoming
         self._admit = admit
         self._max_pdu = max_pdu
+        self._commitments = commitments
         self._chosen: dict[int, str] = {}
+        self._abstract: dict[int, str] = {}
         self._command_bytes = bytearray()
         self._command: CommandSet | None = None
         self._context = 0
         self._dataset_begun = False
+        self._request: bytearray | None = None
+        self._calling = ""
         self._arrival: Arrival | None = None
         self._status = status.SUCCESS
         self.stored = 0
@@ -93,9 +111,15 @@ class StorageAssociation:
             log.warning("association rejected: result %d, source %d, reason %d", *reason)
             self._stream.send_last(pdu.encode_reject(*reason))
             return False
-        self._chosen, refused = accept_storage(request)
+        self._calling = request.calling
+        others = {STORAGE_COMMITMENT} if self._may_commit() else set()
+        self._chosen, refused = accept_storage(request, others)
+        self._abstract = {one.number: one.abstract_syntax for one in request.contexts}
         self._stream.send(pdu.encode_accept(request, self._chosen, refused, self._max_pdu))
         return True
+
+    def _may_commit(self) -> bool:
+        return self._commitments is not None and self._calling in self._commitments.peers
 
     def _serve_pdu(self) -> bool:
         """Read one PDU; return False if it ended the association."""
@@ -154,6 +178,8 @@ class StorageAssociation:
             self._status = self._begin(command)
         elif command.field == command_set.C_ECHO:
             self._status = status.SUCCESS
+        elif command.field == command_set.N_ACTION and self._may_commit():
+            self._status = self._begin_commitment(command)
         else:
             self._status = status.UNRECOGNISED_OPERATION
         if command.has_dataset:
@@ -189,6 +215,33 @@ class StorageAssociation:
             return self._cannot_write(error)
         return status.SUCCESS
 
+    def _begin_commitment(self, command: CommandSet) -> int:
+        """Check a request for storage commitment (PS3.4 J.3.2); return the status so far."""
+        named = (self._abstract[self._context], command.sop_class, command.sop_uid)
+        if named != (STORAGE_COMMITMENT, STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE):
+            return status.CLASS_INSTANCE_CONFLICT
+        if command.action != REQUEST_COMMITMENT:
+            return status.NO_SUCH_ACTION
+        if not command.has_dataset:
+            return status.MISSING_ATTRIBUTE
+        self._request = bytearray()
+        return status.SUCCESS
+
+    def _keep_commitment(self) -> None:
+        """Keep the request that has arrived; set the status of its response."""
+        request, self._request = self._request, None
+        if request is None or self._commitments is None:
+            return
+        try:
+            self._incoming.flush()  # what is to be committed is on disk first
+            self._commitments.add(self._calling, bytes(request), self._chosen[self._context])
+        except InvalidInstanceError as error:
+            log.warning("a request for storage commitment refused: %s", error)
+            self._status = status.INVALID_ATTRIBUTE_VALUE
+        except OSError as error:
+            log.error("a request for storage commitment cannot be kept: errno %s", error.errno)
+            self._status = status.PROCESSING_FAILURE
+
     def _cannot_write(self, error: OSError) -> int:
         log.error("cannot write a received instance: errno %s", error.errno)
         return status.OUT_OF_RESOURCES
@@ -198,6 +251,10 @@ class StorageAssociation:
             raise ProtocolError("a dataset without its command set")
         self._dataset_begun = True
         for piece in self._stream.read_pieces(size):
+            if self._request is not None:
+                self._request += piece
+                if len(self._request) > MOST_REQUEST:
+                    raise ProtocolError("a request for storage commitment is too long")
             if self._arrival:
                 try:
                     self._arrival.write(piece)
@@ -218,6 +275,7 @@ class StorageAssociation:
                 self._discard(status.CANNOT_UNDERSTAND)
             except OSError as error:
                 self._discard(self._cannot_write(error))
+        self._keep_commitment()
         command, self._command = self._command, None
         self._answer(command)
 

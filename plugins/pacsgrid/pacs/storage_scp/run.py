@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from pacsgrid.config import Site
 from pacsgrid.errors import ConfigError
@@ -15,8 +16,16 @@ from pacsgrid.pacs.storage_scp.service import StorageService
 log = logging.getLogger(__name__)
 
 
-def serve(site: Site) -> None:
+def serve(site: Site, commit: Callable[[], None] | None = None) -> None:
     """Receive until SIGTERM or SIGINT.
+
+    Parameters
+    ----------
+    site
+        The site settings.
+    commit
+        Answers requests for storage commitment; runs in a process of its own, where the settings
+        name nodes that may ask for it.
 
     Raises
     ------
@@ -56,6 +65,6 @@ def serve(site: Site) -> None:
             count if settings.count_from else None,
         ).run()
 
-    service = StorageService(settings, watch)
+    service = StorageService(settings, watch, commit if settings.commitment else None)
     log.info("%s listens on port %d", settings.ae_title, service.port)
     service.run()

@@ -26,6 +26,7 @@ from pacsgrid.dimse.stream import Stream
 from pacsgrid.dimse.tls import server_tls
 from pacsgrid.errors import ConfigError
 from pacsgrid.pacs.storage_scp.association import StorageAssociation
+from pacsgrid.pacs.storage_scp.commitment_requests import CommitmentRequests
 from pacsgrid.pacs.storage_scp.incoming import Incoming, recover
 
 log = logging.getLogger(__name__)
@@ -63,6 +64,8 @@ class StorageService:
         The receiver's settings.
     watch
         Runs in a process of its own beside the listener, and is started again when it ends.
+    commit
+        The same, where storage commitment is answered.
 
     Raises
     ------
@@ -70,9 +73,20 @@ class StorageService:
         The address, the certificate or the folder cannot be used.
     """
 
-    def __init__(self, settings: ReceiverSettings, watch: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        settings: ReceiverSettings,
+        watch: Callable[[], None],
+        commit: Callable[[], None] | None = None,
+    ) -> None:
         self._settings = settings
-        self._watch = watch
+        # What runs beside the listener, each with the process that it runs in.
+        self._helpers = {watch: 0} if commit is None else {watch: 0, commit: 0}
+        self._commitments = (
+            CommitmentRequests(settings.folder, {one.ae_title for one in settings.commitment})
+            if commit is not None
+            else None
+        )
         files = (settings.cert_file, settings.key_file, settings.ca_file)
         self._tls = server_tls("receiver", *files)
         self._children: dict[int, _Child] = {}
@@ -82,7 +96,6 @@ class StorageService:
         self._admission = ConnectionAdmission(limits)
         self._last_key = self._not_allowed = 0
         self._selector = selectors.DefaultSelector()
-        self._watcher = 0
         self._stopping = False
         try:
             Incoming(settings.folder, 0)
@@ -106,8 +119,9 @@ class StorageService:
         self._selector.register(self._listener, selectors.EVENT_READ)
         while not self._stopping:
             self._reap()
-            if not self._watcher:
-                self._watcher = self._fork(self._watch)
+            for work, pid in self._helpers.items():
+                if not pid:
+                    self._helpers[work] = self._fork(work)
             for key, _ in self._selector.select(_TICK_SECONDS):
                 if key.fileobj is self._listener:
                     self._accept()
@@ -226,7 +240,9 @@ class StorageService:
 
         stream = Stream(connection, self._settings.idle_seconds)
         started = time.monotonic()
-        association = StorageAssociation(stream, incoming, admit, self._settings.max_pdu)
+        association = StorageAssociation(
+            stream, incoming, admit, self._settings.max_pdu, self._commitments
+        )
         association.serve()
         incoming.close()
         took = time.monotonic() - started
@@ -254,17 +270,22 @@ class StorageService:
                 break
             if not pid:
                 break
-            if pid == self._watcher:
-                self._watcher = 0
+            if pid in self._helpers.values():
+                self._helper_ended(pid)
             elif self._forget(pid):
                 died = died or status != 0
         if died:
             filed = recover(self._settings.folder)
             log.error("the process of an association died; filed %d of its instances", filed)
 
+    def _helper_ended(self, pid: int) -> None:
+        for work, its in self._helpers.items():
+            if its == pid:
+                self._helpers[work] = 0
+
     def _end(self) -> None:
-        if self._watcher:
-            os.kill(self._watcher, signal.SIGTERM)
+        for pid in filter(None, self._helpers.values()):
+            os.kill(pid, signal.SIGTERM)
         self._kill(self._admission.pending())
         deadline = time.monotonic() + STOP_SECONDS
         while self._children and time.monotonic() < deadline:
@@ -272,10 +293,13 @@ class StorageService:
             time.sleep(0.05)
         for pid in list(self._children):
             os.kill(pid, signal.SIGKILL)
-        while self._children or self._watcher:
+        while self._children or any(self._helpers.values()):
             try:
                 pid, _ = os.wait()
             except ChildProcessError:
                 break
-            self._forget(pid)
+            if pid in self._helpers.values():
+                self._helper_ended(pid)
+            else:
+                self._forget(pid)
         recover(self._settings.folder)
