@@ -17,13 +17,13 @@ from pacsgrid.embedded.stack import Stack
 from pacsgrid.gateway import Gateway
 from pacsgrid.gateway.service import application
 from pacsgrid.grid.fetch import fetch_release
-from pacsgrid.grid.search import Criterion
 from pacsgrid.grid.zone import Zone
 from pacsgrid.ledger import Ledger
 from pacsgrid.model import StudyQuery
 from pacsgrid.pipeline import STEPS, ProjectContext, find_studies, run_step
+from pacsgrid.pipeline.cohorts import Cohort, select_cohort
 from pacsgrid.pipeline.grants import approve_grant, settle_grants
-from pacsgrid.pipeline.release import release_cohort, select_cohort
+from pacsgrid.pipeline.release import release_cohort
 from support.dicom import ct
 from support.zones_under_test import bare_stack
 
@@ -99,7 +99,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
             for name in ("eva", "jan"):
                 user = context.home.session.users.create(name, "rodsuser")
                 user.modify("password", f"secret-of-{name}")
-            members = select_cohort(context, [Criterion("Modality", "CT")])
+            members = select_cohort(context, Cohort(("Modality = CT",)))
             release_cohort(context, "heads", members)
         (folder / "viewer").mkdir()
         (folder / "viewer" / "index.html").write_text(PAGE)

@@ -32,9 +32,10 @@ from pacsgrid.gateway.dimse.service import Node
 from pacsgrid.gateway.service import PREFIX, application
 from pacsgrid.model import StudyQuery, StudyState
 from pacsgrid.pipeline import STEPS, ProjectContext, clear_work_folders, find_studies, run_step
+from pacsgrid.pipeline.cohorts import Cohort, select_cohort
 from pacsgrid.pipeline.doctor import find_faults
 from pacsgrid.pipeline.maintain import maintain
-from pacsgrid.pipeline.release import release_cohort, select_cohort
+from pacsgrid.pipeline.release import release_cohort
 from pacsgrid.pipeline.results import decide_release, deposit_result
 from pacsgrid.pipeline.return_results import return_result
 from pacsgrid.pipeline.withdraw import withdraw
@@ -330,15 +331,15 @@ def test_a_steward_decides_what_is_released(site: Site, context: ProjectContext)
     result = next(
         one for one in context.ledger.results.of_project("demo", study) if one.name == "nodules"
     )
-    assert result.ref not in select_cohort(context, study_uids=[study])
+    assert result.ref not in select_cohort(context, Cohort(members=tuple([study])))
     decide_release(context, result.ref, True, "anna", "checked by a radiologist")
-    members = select_cohort(context, study_uids=[study])
+    members = select_cohort(context, Cohort(members=tuple([study])))
     assert result.ref in members
     collection = release_cohort(context, "with-results", members)
     sums = grid.get_document(context.home, f"{collection}/SHA256SUMS")
     assert sums is not None and b"/results/nodules/" in sums
     decide_release(context, result.ref, False, "anna", "withdrawn by its author")
-    assert result.ref not in select_cohort(context, study_uids=[study])
+    assert result.ref not in select_cohort(context, Cohort(members=tuple([study])))
     verdicts = [one.verdict for one in context.ledger.audit.decisions(result.ref)]
     assert verdicts == ["release-result", "withhold-result"]
 

@@ -18,14 +18,14 @@ from pydicom.data import get_testdata_file
 from pacsgrid.embedded.viewer import install_viewer
 from pacsgrid.gateway import Gateway
 from pacsgrid.gateway.service import application
-from pacsgrid.grid.search import Criterion
 from pacsgrid.grid.sharing import share
 from pacsgrid.model import StudyQuery
 from pacsgrid.pipeline import STEPS, ProjectContext, find_studies, run_step
+from pacsgrid.pipeline.cohorts import Cohort, select_cohort
 from pacsgrid.pipeline.grants import approve_grant
-from pacsgrid.pipeline.release import release_cohort, select_cohort
+from pacsgrid.pipeline.release import release_cohort
 from support.browser import CHROMIUM, shot
-from support.ohif import DRAWN, fetched_viewer, page_app
+from support.ohif import DRAWN
 from support.served_zones import PROJECT, Listening, ServedZones, copy_of
 from support.zones_under_test import bare_stack
 
@@ -121,7 +121,7 @@ def asked(viewer: Path, tmp_path: Path) -> Iterator[Asked]:
             for name in STEPS:
                 refs = run_step(context, name, refs).refs
             context.home.session.users.create("eva", "rodsuser")
-            release_cohort(context, "heads", select_cohort(context, [Criterion("Modality", "CT")]))
+            release_cohort(context, "heads", select_cohort(context, Cohort(("Modality = CT",))))
             file = stack.dir / "site.yaml"
             site = yaml.safe_load(file.read_text())
             token = hashlib.sha256(b"token of eva").hexdigest()

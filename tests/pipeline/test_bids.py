@@ -30,7 +30,8 @@ from pacsgrid.pipeline.bids import convert_studies, derive, finish, open_derivat
 from pacsgrid.pipeline.bids.conversion import Image, converter
 from pacsgrid.pipeline.bids.naming import name_images, rule_for
 from pacsgrid.pipeline.bids.sidecars import IDENTIFYING, check_image, clean_sidecar
-from pacsgrid.pipeline.release import release_cohort, select_cohort
+from pacsgrid.pipeline.cohorts import Cohort, select_cohort
+from pacsgrid.pipeline.release import release_cohort
 from pacsgrid.pipeline.withdraw import withdraw
 from scored.conversion import Volume, compare, read_nifti
 from scored.conversion import convert as convert_plainly
@@ -85,7 +86,7 @@ def release(context: ProjectContext, name: str = "heads") -> str:
         for record in context.ledger.studies.find("demo")
         for row in context.ledger.instances.of_study(record.ref)[:1]
     ]
-    return release_cohort(context, name, select_cohort(context, study_uids=wanted))
+    return release_cohort(context, name, select_cohort(context, Cohort(members=tuple(wanted))))
 
 
 def errors_of(folder: Path) -> list[dict[str, str]]:

@@ -18,8 +18,8 @@ from pacsgrid.embedded.stack import Stack
 from pacsgrid.errors import RegisterUnavailableError, RetryableError
 from pacsgrid.model import StudyQuery, StudyState
 from pacsgrid.pipeline import STEPS, ProjectContext, find_studies, run_step
+from pacsgrid.pipeline.cohorts import Cohort, select_cohort
 from pacsgrid.pipeline.consent import withdrawal_runs
-from pacsgrid.pipeline.release import select_cohort
 from pacsgrid.pipeline.review import open_reviews
 from pacsgrid.pipeline.withdraw import withdraw
 from support.dicom import ct
@@ -111,12 +111,12 @@ def test_a_consent_from_refusal_to_its_end(
         # The next night asks for nobody: the file has not changed.
         report = context.consent.ask_again()
         assert (report.asked, report.resumed, report.ended) == (0, 0, [])
-        members = select_cohort(context, subjects=list(subjects.values()))
+        members = select_cohort(context, Cohort(members=tuple(list(subjects.values()))))
         assert len(members) == 2 and context.consent.left_out == 0
 
         # One consent ends. It is seen before a release, and in the night; nothing is erased.
         table.write_text(f"patient_id,consent,until\n{ZOFIE},no,\n{EVA},yes,{tomorrow}\n")
-        members = select_cohort(context, subjects=list(subjects.values()))
+        members = select_cohort(context, Cohort(members=tuple(list(subjects.values()))))
         assert [rows[0].subject for rows in members.values()] == [subjects[EVA]]
         assert context.consent.left_out == 1
         report = context.consent.ask_again()
@@ -190,7 +190,7 @@ def test_unknown_patients_are_taken_where_the_project_says_so(stack: Stack, tmp_
         go(context)
         assert verified(context) == [context.pseudonyms.subject(ZOFIE)]
         assert codes(context) == ["consent-held"]
-        assert len(select_cohort(context, subjects=verified(context))) == 1
+        assert len(select_cohort(context, Cohort(members=tuple(verified(context))))) == 1
 
 
 def test_a_project_that_begins_to_ask_asks_for_whom_it_has(
@@ -212,7 +212,7 @@ def test_a_project_that_begins_to_ask_asks_for_whom_it_has(
         with pytest.raises(RegisterUnavailableError, match="asked again later"):
             context.consent.ask_again()
         with pytest.raises(RegisterUnavailableError):
-            select_cohort(context, subjects=subjects)
+            select_cohort(context, Cohort(members=tuple(subjects)))
         register.broken = 0
         report = context.consent.ask_again()
         assert (report.asked, report.ended) == (2, [])

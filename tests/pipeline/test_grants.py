@@ -15,10 +15,10 @@ from pacsgrid.errors import ConfigError
 from pacsgrid.grid import Zone
 from pacsgrid.grid.fetch import fetch_release
 from pacsgrid.grid.read_grants import end_of_group, grant_group, grant_groups
-from pacsgrid.grid.search import Criterion
 from pacsgrid.ledger import Grant, GrantState
 from pacsgrid.model import StudyQuery
 from pacsgrid.pipeline import STEPS, ProjectContext, find_studies, run_step
+from pacsgrid.pipeline.cohorts import Cohort, select_cohort
 from pacsgrid.pipeline.grants import (
     approve_grant,
     end_grant,
@@ -27,7 +27,7 @@ from pacsgrid.pipeline.grants import (
     settle_grants,
 )
 from pacsgrid.pipeline.housekeeping import clean_up
-from pacsgrid.pipeline.release import release_cohort, select_cohort
+from pacsgrid.pipeline.release import release_cohort
 from pacsgrid.pipeline.withdraw import withdraw
 from support.dicom import ct
 from support.zones_under_test import bare_stack
@@ -105,7 +105,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 @pytest.fixture
 def released(stack: Stack, tmp_path: Path) -> Iterator[Released]:
     with ProjectContext(stack.site, "demo") as context:
-        members = select_cohort(context, [Criterion("Modality", "CT")])
+        members = select_cohort(context, Cohort(("Modality = CT",)))
         release_cohort(context, "heads", members)
         release_cohort(context, "one", {ref: rows for ref, rows in list(members.items())[:1]})
         settings = context.home.settings.replace(user="eva", password="secret-of-eva")

@@ -21,12 +21,12 @@ from pacsgrid.errors import RetryableError
 from pacsgrid.gateway.index import Index
 from pacsgrid.gateway.index_refresh import refresh
 from pacsgrid.grid.fetch import fetch_release
-from pacsgrid.grid.search import Criterion
 from pacsgrid.model import StudyQuery, StudyState
 from pacsgrid.pipeline import ProjectContext, clear_work_folders, find_studies, run_step, waves
+from pacsgrid.pipeline.cohorts import Cohort, select_cohort
 from pacsgrid.pipeline.doctor import find_faults
 from pacsgrid.pipeline.maintain import maintain
-from pacsgrid.pipeline.release import release_cohort, select_cohort
+from pacsgrid.pipeline.release import release_cohort
 from pacsgrid.pipeline.reprofile import enter_new_versions, progress, remove_version
 from pacsgrid.pipeline.review import Verdict, decide
 from pacsgrid.pipeline.take import take
@@ -110,7 +110,7 @@ def test_a_new_version_takes_the_place_of_the_old_which_stays_while_a_release_li
         uids = {ref: context.ledger.instances.of_study(ref)[0].study_uid for ref in refs}
         before = {ref: objects(context, ref) for ref in refs}
         released = release_cohort(
-            context, "first", select_cohort(context, study_uids=[uids[listed]])
+            context, "first", select_cohort(context, Cohort(members=tuple([uids[listed]])))
         )
         assert shown(context, index) == {uids[r]: set(before[r].values()) for r in refs}
         assert reprofile(context) == []  # they have the project's profile
@@ -123,7 +123,7 @@ def test_a_new_version_takes_the_place_of_the_old_which_stays_while_a_release_li
         assert len(new) == 2 and reprofile(context, "again") == []
         assert (progress(context).underway, progress(context).held) == (2, 0)
         # Until a new version is proven, the old one is what cohorts find.
-        assert set(select_cohort(context, study_uids=[*uids.values()])) == set(refs)
+        assert set(select_cohort(context, Cohort(members=tuple([*uids.values()])))) == set(refs)
         assert sorted(go(context, new)) == sorted(new)
         pairs = {context.ledger.versions.before(ref)[0]: ref for ref in new}
         assert set(pairs) == set(refs)
@@ -145,8 +145,8 @@ def test_a_new_version_takes_the_place_of_the_old_which_stays_while_a_release_li
         fetched = fetch_release(context.home, released, tmp_path / "fetched")
         assert fetched.bad == []
         # Readers see the new versions.
-        assert set(select_cohort(context, study_uids=[*uids.values()])) == set(new)
-        criteria = [Criterion("Modality", "CT")]
+        assert set(select_cohort(context, Cohort(members=tuple([*uids.values()])))) == set(new)
+        criteria = Cohort(("Modality = CT",))  # "Modality", "CT"
         assert set(select_cohort(context, criteria)) == set(new)
         now = {uids[old]: set(objects(context, ref).values()) for old, ref in pairs.items()}
         assert shown(context, index) == now
@@ -257,7 +257,7 @@ def test_a_new_version_with_less_than_the_old_does_not_take_its_place(stack: Sta
         assert go(context, [new]) == []
         assert context.ledger.studies.held_code(new) == "fewer-instances"
         uid = context.ledger.instances.of_study(old)[0].study_uid
-        assert set(select_cohort(context, study_uids=[uid])) == {old}
+        assert set(select_cohort(context, Cohort(members=tuple([uid])))) == {old}
         assert (progress(context).outdated, progress(context).held) == (1, 1)
     away.write_bytes(content)
     with ProjectContext(with_profile(stack.site, "research"), "demo") as context:
@@ -310,7 +310,7 @@ def test_a_release_and_a_removal_never_cross(stack: Stack) -> None:
     with ProjectContext(stack.site, "demo") as context:
         (old,) = go(context, find_studies(context, "drop", StudyQuery()))
         uid = context.ledger.instances.of_study(old)[0].study_uid
-        selected = select_cohort(context, study_uids=[uid])
+        selected = select_cohort(context, Cohort(members=tuple([uid])))
     with ProjectContext(with_profile(stack.site, "research"), "demo") as context:
         (new,) = reprofile(context)
         assert go(context, [new]) == [new]
@@ -318,7 +318,7 @@ def test_a_release_and_a_removal_never_cross(stack: Stack) -> None:
         with pytest.raises(RetryableError, match="newer version"):
             release_cohort(context, "late", selected)
         assert context.ledger.releases.versions("demo", "late") == []
-        again = select_cohort(context, study_uids=[uid])
+        again = select_cohort(context, Cohort(members=tuple([uid])))
         assert set(again) == {new}
         release_cohort(context, "late", again)
     with ProjectContext(with_profile(stack.site, "strict"), "demo") as context:

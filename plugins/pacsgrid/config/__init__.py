@@ -25,8 +25,8 @@ from pacsgrid.config.zones import ZoneSettings, zone_from_connection
 
 __all__ = [
     "SITE_ENV",
-    "ContentChecks",
     "AuditSettings",
+    "ContentChecks",
     "Destination",
     "ExpectedSeries",
     "GatewaySettings",

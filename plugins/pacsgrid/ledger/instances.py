@@ -185,8 +185,7 @@ class Instances(Store):
         )
         with self._database.transaction():
             ((people, studies),) = self._database.all(
-                "SELECT count(DISTINCT s.subject), count(DISTINCT s.study_uid)"
-                f" FROM {these}",
+                f"SELECT count(DISTINCT s.subject), count(DISTINCT s.study_uid) FROM {these}",
                 values,
             )
             rows = self._database.all(

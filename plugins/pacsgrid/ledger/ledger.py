@@ -9,8 +9,8 @@ from pacsgrid.ledger.consistency import Consistency
 from pacsgrid.ledger.counters import Counters
 from pacsgrid.ledger.database import Database
 from pacsgrid.ledger.deid_reports import DeidReports
-from pacsgrid.ledger.grants import Grants
 from pacsgrid.ledger.disclosures import Disclosures
+from pacsgrid.ledger.grants import Grants
 from pacsgrid.ledger.held_items import HeldItems
 from pacsgrid.ledger.ingests import Ingests
 from pacsgrid.ledger.instances import Instances

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,6 +10,7 @@ from psycopg2.extras import execute_values
 
 from pacsgrid.errors import PacsgridError
 from pacsgrid.ledger.database import Store
+from pacsgrid.ledger.versions import CURRENT
 
 # What `study.source` says of a result. No source of a site file has this name: it has a colon.
 SOURCE = "pacsgrid:result"
@@ -175,6 +176,21 @@ class Results(Store):
             "UPDATE pacsgrid.result SET released = %s WHERE ref = %s", (released, ref)
         )
 
+    def released_of(self, study_refs: Iterable[str]) -> list[str]:
+        """Return the references of the verified results of some studies that cohorts include.
+
+        Parameters
+        ----------
+        study_refs
+            The references of the studies.
+        """
+        rows = self._database.all(
+            "SELECT r.ref FROM pacsgrid.result r JOIN pacsgrid.study s USING (ref)"
+            " WHERE r.study_ref = ANY(%s) AND r.released AND s.state = 'verified' ORDER BY r.ref",
+            (list(study_refs),),
+        )
+        return [ref for (ref,) in rows]
+
     def study_of(self, project: str, study_uid: str) -> str:
         """Return the reference of the study that a pseudonym stands for; empty if there is none.
 
@@ -186,8 +202,8 @@ class Results(Store):
             Pseudonymous Study Instance UID.
         """
         rows = self._database.all(
-            "SELECT ref FROM pacsgrid.study WHERE project = %s AND study_uid = %s AND source <> %s"
-            " ORDER BY ref LIMIT 1",
+            "SELECT ref FROM pacsgrid.study s WHERE project = %s AND study_uid = %s"
+            f" AND source <> %s AND {CURRENT} ORDER BY ref LIMIT 1",
             (project, study_uid, SOURCE),
         )
         return str(rows[0][0]) if rows else ""

@@ -23,9 +23,14 @@ _NEWER = (
     " JOIN pacsgrid.study n ON n.ref = other.ref WHERE mine.ref = s.ref"
     " AND other.version > mine.version AND n.held_code IS DISTINCT FROM 'rejected'"
 )
+# Results refer to the images of one version, and stay with it.
+_NO_RESULTS = (
+    "NOT EXISTS (SELECT FROM pacsgrid.result r WHERE r.study_ref = s.ref OR r.ref = s.ref)"
+)
 _LISTED = (
     "SELECT FROM pacsgrid.release_study l JOIN pacsgrid.release r USING (project, name, version)"
-    " WHERE l.ref = %s AND r.retired_at IS NULL LIMIT 1"
+    " WHERE l.ref = %(ref)s AND r.retired_at IS NULL"
+    " UNION ALL SELECT FROM pacsgrid.result WHERE study_ref = %(ref)s LIMIT 1"
 )
 
 
@@ -82,7 +87,7 @@ class Versions(Store):
             "SELECT s.ref, s.source FROM pacsgrid.study s WHERE s.project = %(project)s"
             " AND (s.profile_hash < %(hash)s OR s.profile_hash > %(hash)s)"
             f" AND s.source = ANY(%(sources)s) AND s.state = 'verified' AND {CURRENT}"
-            f" AND NOT EXISTS ({_NEWER}) ORDER BY s.ref LIMIT %(limit)s",
+            f" AND NOT EXISTS ({_NEWER}) AND {_NO_RESULTS} ORDER BY s.ref LIMIT %(limit)s",
             {"project": project, "hash": profile_hash, "sources": list(sources), "limit": limit},
         )
 
@@ -105,7 +110,7 @@ class Versions(Store):
             " AND other.version > mine.version ORDER BY other.version DESC LIMIT 1) newer"
             " ON true WHERE s.project = %(project)s"
             " AND (s.profile_hash < %(hash)s OR s.profile_hash > %(hash)s)"
-            f" AND s.state = 'verified' AND {CURRENT}",
+            f" AND s.state = 'verified' AND {CURRENT} AND {_NO_RESULTS}",
             {"project": project, "hash": profile_hash},
         )
         return ReprofileProgress(
@@ -283,6 +288,8 @@ class Versions(Store):
     def give_up(self, ref: str) -> bool:
         """Give a superseded version up, unless a release that is not retired lists it.
 
+        One that has results, which refer to its images, is kept too.
+
         Parameters
         ----------
         ref
@@ -298,7 +305,7 @@ class Versions(Store):
             if state is StudyState.SUPERSEDED:
                 return True
             # `Releases.add` locks the study's row as well, so no release comes in between.
-            cursor.execute(_LISTED, (ref,))
+            cursor.execute(_LISTED, {"ref": ref})
             if state is StudyState.WITHDRAWN or cursor.fetchone() is not None:
                 return False
             cursor.execute(
@@ -329,6 +336,8 @@ class Versions(Store):
 def version_of(cursor: Cursor, ref: str) -> tuple[str, int]:
     """Return the first version of a study, and the study's own number; its own and 1 by default.
 
+    A result is an origin of its own, and lies in the version that it refers to.
+
     Parameters
     ----------
     cursor
@@ -336,7 +345,12 @@ def version_of(cursor: Cursor, ref: str) -> tuple[str, int]:
     ref
         The study's reference.
     """
-    cursor.execute("SELECT origin, version FROM pacsgrid.study_version WHERE ref = %s", (ref,))
+    cursor.execute(
+        "SELECT origin, version FROM pacsgrid.study_version WHERE ref = %(ref)s"
+        " UNION ALL SELECT %(ref)s, coalesce(v.version, 1) FROM pacsgrid.result r"
+        " LEFT JOIN pacsgrid.study_version v ON v.ref = r.study_ref WHERE r.ref = %(ref)s",
+        {"ref": ref},
+    )
     origin, version = cursor.fetchone() or (ref, 1)
     return str(origin), int(version)
 

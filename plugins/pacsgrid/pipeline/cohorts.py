@@ -128,7 +128,7 @@ def chosen_series(context: ProjectContext, cohort: Cohort) -> dict[str, set[str]
     if query := parse_all(cohort.criteria):
         found = ledger.cohorts.series_of(Selection(project, query, cohort.excluded))
     listed = ledger.instances.refs_of(project, cohort.members, cohort.members)
-    whole = listed if cohort.matching else [*found, *listed]
+    whole = listed if cohort.matching else [*found, *listed, *ledger.results.released_of(found)]
     for ref, series in sorted(ledger.instances.series_of(whole)):
         if series not in cohort.excluded:
             found.setdefault(ref, set()).add(series)

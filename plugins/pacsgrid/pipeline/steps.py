@@ -90,9 +90,11 @@ def deposit(context: ProjectContext, ref: str) -> None:
     instances = outbox_instances(context, ref, rows)
     manifest = study_manifest(context, ref, context.home, rows)
     known = searchable(context, manifest, rows)
-    report = grid.deposit(context.home, name, instances, study_avus(collection, known))
+    avus = study_avus(collection, known, rows[0].result)
+    report = grid.deposit(context.home, name, instances, avus)
     put_study_documents(context, ref, context.home, rows, manifest)
-    context.ledger.cohorts.put([study_entry(ref, known)])
+    if not rows[0].result:
+        context.ledger.cohorts.put([study_entry(ref, known)])
     log.info("%s: %d instances deposited, %d were there", ref, report.put, report.skipped)
 
 

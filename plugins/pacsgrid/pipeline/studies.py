@@ -41,7 +41,8 @@ def add_study_avus(
         The zone refused, or does not answer.
     """
     study = grid.collection_of_study(zone, context.project.name, rows)
-    grid.set_avus(zone, study, study_avus(study, searchable(context, manifest, rows)))
+    known = searchable(context, manifest, rows)
+    grid.set_avus(zone, study, study_avus(study, known, rows[0].result))
 
 
 def copy_study_to_partner(

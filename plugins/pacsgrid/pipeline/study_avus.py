@@ -37,15 +37,19 @@ _MOST = 16
 _LONGEST = 1000
 
 
-def study_avus(collection: str, manifest: Manifest) -> dict[str, list[AVU]]:
-    """Return the AVUs of a study's collections.
+def study_avus(collection: str, manifest: Manifest, result: str = "") -> dict[str, list[AVU]]:
+    """Return the AVUs of a study's collections, or of a result's.
+
+    A result has not its study's: a search for studies must not find their results.
 
     Parameters
     ----------
     collection
         The study's collection.
     manifest
-        The study's manifest.
+        The study's or result's manifest.
+    result
+        The result's name; empty for a study.
 
     Returns
     -------
@@ -53,6 +57,15 @@ def study_avus(collection: str, manifest: Manifest) -> dict[str, list[AVU]]:
         The AVUs of the study's collection and of each series' collection, by path.
     """
     found = series_values(manifest)
+    if result:
+        return {
+            collection: [
+                AVU("pacsgrid.project", manifest.project),
+                AVU("pacsgrid.subject", manifest.subject),
+                AVU("pacsgrid.result", result),
+            ],
+            **{below(collection, uid): [AVU("SeriesInstanceUID", uid)] for uid in found},
+        }
     for values in found.values():
         values.setdefault("Modality", {"OT"})
     joined: Values = {}
