@@ -27,7 +27,7 @@ PROJECT_DAGS = {
             "ingest",
         }
     ),
-    "review_held": frozenset({"project", "limit", "only", "wait_hours"}),
+    "review_held": frozenset({"project", "limit", "only", "wait_hours", "decided"}),
     "release_cohort": frozenset({"project", "name", "title", "criteria", "members"}),
     "withdraw_patient": frozenset({"project", "subject"}),
 }

@@ -112,3 +112,28 @@ def resume(params: Mapping[str, Any], studies: Sequence[Mapping[str, str] | None
                 refs = run_step(context, name, refs).refs
             done += clear_work_folders(context, refs)
     return done
+
+
+def carry_out_page(params: Mapping[str, Any]) -> int:
+    """Carry out what was decided on the page, and take those studies through the pipeline again.
+
+    Parameters
+    ----------
+    params
+        The run's parameters.
+
+    Returns
+    -------
+    int
+        How many studies were verified.
+    """
+    with project_context({**params, "profile": ""}, "review_held") as context:
+        from pacsgrid.pipeline.held_decisions import carry_out_decisions, take_on
+
+        going = carry_out_decisions(context)
+    done = 0
+    for profile in sorted({profile for _, profile in going}):
+        with project_context({**params, "profile": profile}, "review_held") as context:
+            done += take_on(context, [ref for ref, own in going if own == profile])
+    log.info("%d studies start again, %d of them are verified", len(going), done)
+    return done

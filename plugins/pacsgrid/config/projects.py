@@ -96,6 +96,11 @@ class ProjectSection(Section):
         description="How many days that were never asked for are asked for in one night. The late "
         "days come on top.",
     )
+    four_eyes: bool = Field(
+        default=False,
+        description="Whether a second steward must agree before a file is approved or blanked, and "
+        "before a rule for later files takes effect.",
+    )
     order: Literal["newest", "oldest"] = Field(
         default="newest",
         description="Which studies are taken first, by study date: the `newest` or the `oldest`.",

@@ -15,6 +15,7 @@ from pacsgrid.ledger.proofs import Proofs
 from pacsgrid.ledger.received_files import ReceivedFiles
 from pacsgrid.ledger.releases import Releases
 from pacsgrid.ledger.replication import ReplicationTasks
+from pacsgrid.ledger.reviews import Reviews
 from pacsgrid.ledger.samples import Samples
 from pacsgrid.ledger.selections import Selections
 from pacsgrid.ledger.studies import Studies
@@ -49,6 +50,7 @@ class Ledger:
         self.reports = DeidReports(self.database)
         self.received = ReceivedFiles(self.database)
         self.held = HeldItems(self.database)
+        self.reviews = Reviews(self.database)
         self.proofs = Proofs(self.database)
         self.tasks = ReplicationTasks(self.database)
         self.absences = ZoneAbsences(self.database)
