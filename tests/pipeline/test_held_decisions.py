@@ -25,7 +25,7 @@ from support.images import header, write
 from support.replica_proofs import proven_once
 from support.zones_under_test import bare_stack
 
-LABEL = BlankRegion(10, 10, 150, 40)
+LABEL = BlankRegion(10, 8, 196, 40)
 
 
 def capture(path: Path, study: str, number: int, model: str, text: str = "") -> Path:
@@ -90,7 +90,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         for n in (1, 2):
             capture(stack.drop / f"a{n}.dcm", "1.2.9.1", n, "Alpha")
         ct(stack.drop / "ct.dcm", "1.2.9.1", "1.2.9.1.9")
-        capture(stack.drop / "b.dcm", "1.2.9.2", 3, "Beta", "NOVAKOVA ZOFIE")
+        capture(stack.drop / "b.dcm", "1.2.9.2", 3, "Beta", "NOVAKOVA ZOF")
         ct(stack.drop / "ct2.dcm", "1.2.9.2", "1.2.9.2.9")
         capture(stack.drop / "c.dcm", "1.2.9.3", 4, "Gamma")
         with ProjectContext(stack.site, "demo") as context:
