@@ -140,6 +140,21 @@ class HeldGroups(ProjectView):
         )
         return _group(rows[0]) if rows else None
 
+    def count_decided(self) -> dict[str, int]:
+        """Return by project how many files and studies are decided and not carried out yet.
+
+        What waits for a second steward is not among them.
+        """
+        rows = self._all(
+            "SELECT r.project, count(*) FROM (SELECT decision FROM pacsgrid.held_item"
+            " WHERE decision IS NOT NULL AND project = ANY(%(in)s) UNION ALL SELECT held_decision"
+            " FROM pacsgrid.study WHERE held_decision IS NOT NULL AND project = ANY(%(in)s)) d"
+            " JOIN pacsgrid.review r ON r.id = d.decision LEFT JOIN pacsgrid.review_second s"
+            " ON s.review = r.id WHERE NOT r.needs_second OR s.agrees GROUP BY 1 ORDER BY 1",
+            {"in": self._projects},
+        )
+        return dict(rows)
+
     def files(
         self, group: str, limit: int = 60, after: tuple[datetime, str, str] | None = None
     ) -> list[HeldFile]:

@@ -32,6 +32,7 @@ from pacsgrid.ledger.release_overview import ReleaseEntry, WithdrawalEntry
 from pacsgrid.model import StudyQuery, StudyState
 from pacsgrid.pipeline import ProjectContext
 from pacsgrid.pipeline.thumbnails import held_files, thumbnail, thumbnail_anonymised
+from pacsgrid.web import review
 from pacsgrid.web.access import SiteDep, Viewer, ViewerDep
 
 STATIC = Path(__file__).parent / "static"
@@ -537,4 +538,5 @@ def _png(draw: Callable[[], bytes]) -> Response:
         raise HTTPException(422, error.detail) from None
 
 
+app.include_router(review.router)
 app.mount("/static", StaticFiles(directory=STATIC), name="static")
