@@ -23,13 +23,23 @@ from pacsgrid.ledger import (
 )
 from pacsgrid.ledger.dump import dump, load
 from pacsgrid.ledger.migrate import newest
+from pacsgrid.ledger.reviews import Decision, Selected
 from pacsgrid.model import AnonymisedInstance, PatientPrint, StudyState
 from pacsgrid.pipeline.site_check import ONE_ROLE
 from pacsgrid.pipeline.site_check import _ledger as checked_ledger
 
 APP, OWNER = "t_app", "t_owner"
 REF = "st-" + "a" * 20
-TRAILS = ("audit", "access", "decision", "sample_verdict")
+TRAILS = (
+    "audit",
+    "access",
+    "decision",
+    "sample_verdict",
+    "review",
+    "review_file",
+    "review_second",
+    "review_end",
+)
 
 
 def _run(dsn: str, statement: str) -> list[tuple[object, ...]]:
@@ -59,7 +69,17 @@ def filled(roles: tuple[str, str]) -> tuple[str, str]:
     Ledger(app).audit.add_access("anna", REF, "identity", "because of a finding")
     Ledger(app).audit.add_decision(REF, "reject", "anna", "burned in", "basic")
     _check_a_sample(ledger)
+    _make_a_rule(ledger)
     return roles
+
+
+def _make_a_rule(ledger: Ledger) -> None:
+    ledger.held.add(REF, "label", "look", "ab")
+    rule = Decision("lung", "approve", frozenset({"label"}), "seen", "anna", needs_second=True)
+    number, _ = ledger.reviews.decide(replace(rule, always=True), Selected(((REF, "ab"),)))
+    assert ledger.reviews.answer(number, "otto", False)
+    assert ledger.reviews.end_rule(number, "anna", "a mistake")
+    assert ledger.held.remove(REF) == 1
 
 
 def _check_a_sample(ledger: Ledger) -> None:

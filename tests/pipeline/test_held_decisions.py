@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw, ImageFont
 from pydicom import dcmread
 
 from pacsgrid.embedded.stack import Stack
@@ -21,27 +20,11 @@ from pacsgrid.pipeline import STEPS, ProjectContext, clear_work_folders, find_st
 from pacsgrid.pipeline.held_decisions import carry_out_decisions, enter_decision, take_on
 from pacsgrid.review_model import BlankRegion
 from support.dicom import ct
-from support.images import header, write
+from support.held_captures import capture, released
 from support.replica_proofs import proven_once
 from support.zones_under_test import bare_stack
 
 LABEL = BlankRegion(10, 8, 196, 40)
-
-
-def capture(path: Path, study: str, number: int, model: str, text: str = "") -> Path:
-    """Write a secondary capture, with a text in its upper left corner."""
-    ds = header("OT", f"{study}.{number}")
-    ds.StudyInstanceUID, ds.SeriesInstanceUID = study, f"{study}.0"
-    ds.Manufacturer, ds.ManufacturerModelName, ds.SeriesDescription = "ACME", model, "Screen Save"
-    picture = Image.fromarray(_anatomy(number))
-    if text:
-        ImageDraw.Draw(picture).text((14, 12), text, 255, ImageFont.load_default(20))
-    return write(path, ds, np.asarray(picture)[None], "MONOCHROME2")
-
-
-def _anatomy(number: int) -> np.ndarray:
-    y, x = np.mgrid[0:160, 0:200]
-    return (60 + 50 * np.sin((x + number) / 17) * np.cos(y / 23)).astype(np.uint8)
 
 
 def _go(context: ProjectContext) -> list[str]:
@@ -69,18 +52,6 @@ def _groups(stack: Stack) -> dict[str, HeldGroup]:
 def _about(group: HeldGroup, verdict: str, **more: object) -> Decision:
     codes = frozenset({group.code})
     return Decision("demo", verdict, codes, "seen", "eva", traits=group.traits, **more)  # type: ignore[arg-type]
-
-
-def _released(context: ProjectContext, ref: str, modality: str = "OT") -> list[Path]:
-    out = []
-    for row in context.ledger.instances.of_study(ref):
-        if row.modality == modality:
-            path = f"/brno/home/demo/data/{row.subject}/{row.study_uid}/{row.series_uid}"
-            target = context.site.staging / f"got-{row.sop_uid}.dcm"
-            with context.home.session.data_objects.open(f"{path}/{row.sop_uid}.dcm", "r") as data:
-                target.write_bytes(data.read())
-            out.append(target)
-    return out
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +109,7 @@ def test_what_cannot_be_decided_is_told(stack: Stack) -> None:
             _decide(context, _about(group, "approve"), Selected(group="hg-none"))
 
 
-def test_a_group_is_approved_and_the_report_tells_who_did(stack: Stack) -> None:
+def test_a_group_is_approved_and_the_report_tells_who_did(stack: Stack, tmp_path: Path) -> None:
     group = _groups(stack)["secondary-capture Alpha"]
     with ProjectContext(stack.site, "demo") as context:
         ref = context.pseudonyms.reference("drop", "1.2.9.1")
@@ -146,12 +117,12 @@ def test_a_group_is_approved_and_the_report_tells_who_did(stack: Stack) -> None:
         assert files == 2 and "secondary-capture Alpha" not in _groups(stack)
         assert _carry_out(context) == 1 and _carry_out(context) == 0
         assert context.ledger.studies.state(ref) is StudyState.VERIFIED
-        assert proven_once(context, ref) and len(_released(context, ref)) == 2
+        assert proven_once(context, ref) and len(released(context, ref, tmp_path)) == 2
         body, _ = context.ledger.reports.get(ref) or (b"", "")
         (told,) = json.loads(body)["review"]
         assert (told["decision"], told["decided_by"], told["files"]) == (number, "eva", 2)
         assert "seen" not in body.decode()
-        for path in _released(context, ref):
+        for path in released(context, ref, tmp_path):
             assert b"eva" not in path.read_bytes()
         assert not context.folders(ref).quarantine.exists()
         assert [(d.verdict, d.who) for d in context.ledger.audit.decisions(ref)] == [
@@ -159,14 +130,14 @@ def test_a_group_is_approved_and_the_report_tells_who_did(stack: Stack) -> None:
         ]
 
 
-def test_drawn_regions_are_blank_and_nothing_else_changed(stack: Stack) -> None:
+def test_drawn_regions_are_blank_and_nothing_else_changed(stack: Stack, tmp_path: Path) -> None:
     group = _groups(stack)["secondary-capture Beta"]
     with ProjectContext(stack.site, "demo") as context:
         ref = context.pseudonyms.reference("drop", "1.2.9.2")
         blank = _about(group, "blank", always=True, regions=(LABEL,))
         number, files = _decide(context, blank, Selected(group=group.id))
         assert files == 1 and _carry_out(context) == 1
-        (path,) = _released(context, ref)
+        (path,) = released(context, ref, tmp_path)
         before = dcmread(stack.drop / "b.dcm").pixel_array
         after = dcmread(path).pixel_array
         inside = np.zeros(before.shape, bool)
@@ -179,7 +150,7 @@ def test_drawn_regions_are_blank_and_nothing_else_changed(stack: Stack) -> None:
         _go(context)
         later = context.pseudonyms.reference("drop", "1.2.9.4")
         assert context.ledger.studies.state(later) is StudyState.VERIFIED
-        (path,) = _released(context, later)
+        (path,) = released(context, later, tmp_path)
         assert len(np.unique(dcmread(path).pixel_array[inside])) == 1
         assert list(_groups(stack)) == ["secondary-capture Gamma", "secondary-capture Delta"] or (
             set(_groups(stack)) == {"secondary-capture Gamma", "secondary-capture Delta"}

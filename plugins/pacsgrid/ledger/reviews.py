@@ -234,7 +234,22 @@ class Reviews(Store):
             return True
 
     def end_rule(self, number: int, who: str, reason: str) -> bool:
-        """Revoke a rule: later files are held again. Return False if it has ended already."""
+        """Revoke a rule: later files are held again.
+
+        Parameters
+        ----------
+        number
+            The rule's number.
+        who
+            The steward.
+        reason
+            Why; naming no one.
+
+        Returns
+        -------
+        bool
+            False if it was revoked already.
+        """
         return bool(
             self._database.run(
                 "INSERT INTO pacsgrid.review_end (review, who, reason)"
@@ -363,6 +378,13 @@ class Reviews(Store):
         """Take decided files of a study out of what is held, and mark the rejected ones.
 
         Call it in one transaction with the study's change of state.
+
+        Parameters
+        ----------
+        ref
+            The study's reference.
+        decided
+            What `decided` returned.
 
         Returns
         -------

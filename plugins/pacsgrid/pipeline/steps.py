@@ -413,5 +413,5 @@ def _hold(context: ProjectContext, ref: str, error: PacsgridError) -> None:
     folders.quarantine_staging()
     files = held_files(folders.quarantine)
     traits = read_image(files[0], context.pseudonyms).traits if files else ANY_IMAGE
-    context.ledger.studies.hold(ref, code, detail, traits=traits)
+    context.ledger.studies.hold(ref, code, detail, "", traits)
     folders.wipe()

@@ -125,6 +125,11 @@ def eight_bits(frame: np.ndarray, inverted: bool) -> np.ndarray:
         A frame's values.
     inverted
         Whether its lowest value is white (MONOCHROME1).
+
+    Returns
+    -------
+    numpy.ndarray
+        Values of 8 bits, as they are shown.
     """
     if frame.dtype == np.uint8:
         return 255 - frame if inverted else frame

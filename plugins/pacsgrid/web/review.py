@@ -411,6 +411,11 @@ def decide(site: SiteDep, who: StewardDep, wanted: DecisionRequest) -> DecisionA
     wanted
         What is decided.
 
+    Returns
+    -------
+    DecisionAnswer
+        Its number, and how many files it is about.
+
     Raises
     ------
     HTTPException
@@ -488,6 +493,11 @@ def second(
     answer
         Whether the second steward agrees.
 
+    Returns
+    -------
+    dict of str to bool
+        Whether the decision is in force.
+
     Raises
     ------
     HTTPException
@@ -540,6 +550,11 @@ def end_rule(site: SiteDep, who: StewardDep, number: int, wanted: EndRequest) ->
         The rule's number.
     wanted
         Why.
+
+    Returns
+    -------
+    dict of str to bool
+        That the rule is not in force.
 
     Raises
     ------

@@ -60,6 +60,7 @@ CREATE TABLE pacsgrid.review_file (
     review bigint NOT NULL REFERENCES pacsgrid.review,
     ref text NOT NULL REFERENCES pacsgrid.study,
     sha256 text NOT NULL,
+    at timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (ref, sha256, review)
 );
 CREATE INDEX review_file_review ON pacsgrid.review_file (review);
