@@ -12,7 +12,7 @@ from pacsgrid.pipeline import ProjectContext
 from support.images import header, write
 
 
-def capture(path: Path, study: str, number: int, model: str, text: str = "") -> Path:
+def capture(path: Path, study: str, number: int, model: str, text: str = "") -> None:
     """Write a secondary capture of 200 x 160 pixels, with a text in its upper left corner."""
     ds = header("OT", f"{study}.{number}")
     ds.StudyInstanceUID, ds.SeriesInstanceUID = study, f"{study}.0"
@@ -20,7 +20,7 @@ def capture(path: Path, study: str, number: int, model: str, text: str = "") -> 
     picture = Image.fromarray(_anatomy(number))
     if text:
         ImageDraw.Draw(picture).text((14, 12), text, 255, ImageFont.load_default(20))
-    return write(path, ds, np.asarray(picture)[None], "MONOCHROME2")
+    write(path, ds, np.asarray(picture)[None], "MONOCHROME2")
 
 
 def _anatomy(number: int) -> NDArray[np.uint8]:
