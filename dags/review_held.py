@@ -77,15 +77,19 @@ def review_held():
     def go_on(released: list[dict[str, str] | None]) -> int:
         return review.resume(get_current_context()["params"], list(released))
 
-    @task(execution_timeout=timedelta(hours=8))
-    def carry_out_page() -> int:
+    @task
+    def carry_out_page() -> list[dict[str, str]]:
         return review.carry_out_page(get_current_context()["params"])
+
+    @task(execution_timeout=timedelta(hours=8))
+    def take_on(going: list[dict[str, str]]) -> int:
+        return review.take_on(get_current_context()["params"], list(going))
 
     @task.short_circuit
     def asks() -> bool:
         return not get_current_context()["params"]["decided"]
 
-    carry_out_page() >> (asking := asks())
+    take_on(carry_out_page())
     queue = HeldQueueSensor(
         task_id="queue",
         project="{{ params.project }}",
@@ -94,7 +98,7 @@ def review_held():
         soft_fail=True,
     )
     asked = questions()
-    asking >> queue >> asked
+    asks() >> queue >> asked
     answers = HITLOperator.partial(
         task_id="ask",
         options=[review.AGAIN, review.REJECT, review.LEAVE],

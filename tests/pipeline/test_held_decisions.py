@@ -115,6 +115,8 @@ def test_a_group_is_approved_and_the_report_tells_who_did(stack: Stack, tmp_path
         ref = context.pseudonyms.reference("drop", "1.2.9.1")
         number, files = _decide(context, _about(group, "approve"), Selected(group=group.id))
         assert files == 2 and "secondary-capture Alpha" not in _groups(stack)
+        # A worker that dies in between leaves it to the next.
+        assert carry_out_decisions(context) == [(ref, "")]
         assert _carry_out(context) == 1 and _carry_out(context) == 0
         assert context.ledger.studies.state(ref) is StudyState.VERIFIED
         assert proven_once(context, ref) and len(released(context, ref, tmp_path)) == 2

@@ -114,8 +114,8 @@ def resume(params: Mapping[str, Any], studies: Sequence[Mapping[str, str] | None
     return done
 
 
-def carry_out_page(params: Mapping[str, Any]) -> int:
-    """Carry out what was decided on the page, and take those studies through the pipeline again.
+def carry_out_page(params: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Carry out what was decided on the page.
 
     Parameters
     ----------
@@ -124,16 +124,37 @@ def carry_out_page(params: Mapping[str, Any]) -> int:
 
     Returns
     -------
-    int
-        How many studies were verified.
+    list of dict of str to str
+        ``ref`` and ``profile`` of each study that starts again.
     """
     with project_context({**params, "profile": ""}, "review_held") as context:
-        from pacsgrid.pipeline.held_decisions import carry_out_decisions, take_on
+        from pacsgrid.pipeline.held_decisions import carry_out_decisions
 
         going = carry_out_decisions(context)
+        log.info("%d studies start again", len(going))
+        return [{"ref": ref, "profile": profile} for ref, profile in going]
+
+
+def take_on(params: Mapping[str, Any], studies: Sequence[Mapping[str, str]]) -> int:
+    """Take the studies that start again through every step of the pipeline.
+
+    Parameters
+    ----------
+    params
+        The run's parameters.
+    studies
+        What `carry_out_page` returned.
+
+    Returns
+    -------
+    int
+        How many of them were verified.
+    """
     done = 0
-    for profile in sorted({profile for _, profile in going}):
+    for profile in sorted({one["profile"] for one in studies}):
         with project_context({**params, "profile": profile}, "review_held") as context:
-            done += take_on(context, [ref for ref, own in going if own == profile])
-    log.info("%d studies start again, %d of them are verified", len(going), done)
+            from pacsgrid.pipeline.held_decisions import take_on as take
+
+            done += take(context, [one["ref"] for one in studies if one["profile"] == profile])
+    log.info("%d of %d studies are verified", done, len(studies))
     return done

@@ -362,6 +362,23 @@ class Reviews(Store):
         )
         return [ref for (ref,) in rows]
 
+    def unfinished(self, project: str) -> list[tuple[str, str]]:
+        """Return the studies that start again by a decision and are not through yet.
+
+        Returns
+        -------
+        list of tuple of str and str
+            Reference and profile of each study that no run has claimed; an empty profile is the
+            project's own.
+        """
+        return self._database.all(
+            "SELECT DISTINCT ON (w.ref) w.ref, r.profile FROM pacsgrid.work w"
+            " JOIN pacsgrid.review_file f USING (ref) JOIN pacsgrid.review r ON r.id = f.review"
+            f" WHERE w.project = %s AND w.run IS NULL AND r.verdict <> 'reject' AND {_AGREED}"
+            " ORDER BY w.ref, r.id DESC",
+            (project,),
+        )
+
     def decided(self, ref: str) -> dict[str, Decision]:
         """Return what is to be carried out of a study, by SHA-256; empty for the whole study."""
         rows = self._database.all(

@@ -140,26 +140,23 @@ def carry_out_decisions(context: ProjectContext) -> list[tuple[str, str]]:
     Returns
     -------
     list of tuple of str and str
-        Reference and profile of each study that starts again from its source; an empty profile is
-        the project's own.
+        Reference and profile of each study that starts again from its source, also of those that
+        an earlier call left; an empty profile is the project's own.
     """
-    going = []
     for ref in context.ledger.reviews.to_carry_out(context.project.name):
         with context.ledger.studies.lock(ref) as ours:
             if ours:
-                profile = _carry_out(context, ref)
-                if profile is not None:
-                    going.append((ref, profile))
-    return going
+                _carry_out(context, ref)
+    return context.ledger.reviews.unfinished(context.project.name)
 
 
-def _carry_out(context: ProjectContext, ref: str) -> str | None:
-    """Carry out what is decided about one study; return its profile if it starts again."""
+def _carry_out(context: ProjectContext, ref: str) -> None:
+    """Carry out what is decided about one study, so that it starts again or is rejected."""
     ledger, folders = context.ledger, context.folders(ref)
     decided = ledger.reviews.decided(ref)
     state = ledger.studies.state(ref)
     if not decided or state is StudyState.WITHDRAWN:
-        return None
+        return
     goes_on = [one for one in decided.values() if one.verdict != "reject"]
     last = max(decided.values(), key=lambda one: one.number)
     with ledger.database.transaction():
@@ -176,11 +173,10 @@ def _carry_out(context: ProjectContext, ref: str) -> str | None:
         elif state is StudyState.HELD and ("" in decided or not left):
             detail = f"rejected by {last.who}; the source's study is not taken again"
             ledger.studies.hold(ref, REJECTED, detail)
-    if not goes_on:
+    if goes_on:
+        folders.wipe()
+    else:
         _remove_rejected(context, ref)
-        return None
-    folders.wipe()
-    return next((one.profile for one in goes_on if one.profile), "")
 
 
 def _remove_rejected(context: ProjectContext, ref: str) -> None:
