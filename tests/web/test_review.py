@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -83,11 +84,17 @@ def test_a_decision_that_is_not_possible_is_refused_in_words(page: TestClient) -
     assert _decide(page, group=group, verdict="burn").status_code == 422
 
 
-def test_two_stewards_decide_and_a_rule_is_revoked(page: TestClient) -> None:
+def test_two_stewards_decide_and_a_rule_is_revoked(page: TestClient, dsn: str) -> None:
     group = _group(page)["id"]
+    ledger = Ledger(dsn)
+    ledger.held.add("b", "label", "look", "cd" * 32, IMAGE)
+    other = replace(IMAGE, traits=replace(IMAGE.traits, rows=91))
+    ledger.held.add("b", "label", "look", "ef" * 32, other)
     chosen = [{"ref": "a", "sha256": SHA}]
     made = _decide(page, group=group, files=chosen, always=True).json()
-    assert (made["files"], made["waits_for_second"], made["alike"]) == (1, True, 1)
+    assert (made["files"], made["waits_for_second"]) == (1, True)
+    # What is held of this device and size for another reason is offered.
+    assert [(one["code"], one["count"]) for one in made["alike"]] == [("label", 1)]
     number = made["decision"]
     (open_,) = page.get("/api/review/decisions/unanswered").json()
     assert (open_["decision"]["number"], open_["files"]) == (number, 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from pacsgrid.ledger.project_view import ProjectView
@@ -128,6 +128,25 @@ class HeldGroups(ProjectView):
             },
         )
         return [_group(row) for row in rows]
+
+    def like(self, group: HeldGroup) -> list[HeldGroup]:
+        """Return the other groups of files of the same device, kind and size that wait.
+
+        Parameters
+        ----------
+        group
+            The group that something was decided about.
+        """
+        wanted = replace(group.traits, description="")
+        device = wanted.model or wanted.manufacturer
+        return [
+            other
+            for other in self.page(200, modality=wanted.modality, words=device)
+            if other.project == group.project
+            and not other.whole
+            and other.id != group.id
+            and wanted.matches(other.traits)
+        ]
 
     def get(self, group: str) -> HeldGroup | None:
         """Return one group; None if these projects have none of this name, or nothing waits."""

@@ -156,15 +156,24 @@ class DecisionRequest:
 
 @dataclass(frozen=True)
 class DecisionAnswer:
-    """A decision's number, how many files it is about, and whether a second steward must agree.
+    """A decision that was entered.
 
-    `alike` is how many more wait that the same regions and verdict would suit.
+    Attributes
+    ----------
+    decision
+        Its number.
+    files
+        How many files and studies it is about.
+    waits_for_second
+        Whether a second steward must agree.
+    alike
+        The other groups of the same device, kind and size, which may be decided alike.
     """
 
     decision: int
     files: int
     waits_for_second: bool
-    alike: int
+    alike: list[HeldGroup]
 
 
 @dataclass(frozen=True)
@@ -455,10 +464,8 @@ def decide(site: SiteDep, who: StewardDep, wanted: DecisionRequest) -> DecisionA
     except ConfigError as error:
         raise HTTPException(422, str(error)) from None
     entered = ledger.reviews.get(number)
-    left = view.get(group.id)
-    return DecisionAnswer(
-        number, count, bool(entered and entered.needs_second), left.count if left else 0
-    )
+    seconded = bool(entered and entered.needs_second)
+    return DecisionAnswer(number, count, seconded, [] if group.whole else view.like(group))
 
 
 @router.get("/decisions/unanswered")

@@ -147,18 +147,32 @@ function useGroup(group, places) {
   return [state, () => setTurn(turn + 1)];
 }
 
+// What was drawn last, to be drawn again in another group of images of the same size.
+let drawnLast = { regions: [], rows: 0, columns: 0 };
+
+function Alike({ answer }) {
+  if (!answer?.alike?.length) return null;
+  return h("div", { className: "pg-warning" },
+    "Of this device, kind and size there also wait: ",
+    answer.alike.map((group) =>
+      h("a", { key: group.id, className: "pg-alike", href: here(`review/${group.id}`) },
+        `${plural(group.count, "file")} for ${group.code}${group.traits.description ? `, ${group.traits.description}` : ""}`)));
+}
+
 function GroupView({ group, chosen: wanted }) {
   const [places, setPlaces] = useState([]);
+  const [decided, setDecided] = useState(null);
   const [answer, reload] = useGroup(group, places);
   return h(Loaded, { answer }, (data) =>
     data.group.count === 0 && data.files.length === 0
-      ? h(Done, { group: data.group })
-      : h(Deciding, { data, wanted, reload, places, setPlaces }));
+      ? h(Done, { group: data.group, decided })
+      : h(Deciding, { data, wanted, reload, places, setPlaces, decided, setDecided }));
 }
 
-function Done({ group }) {
+function Done({ group, decided }) {
   return h("section", null,
     h("p", { className: "pg-done", role: "status" }, "Nothing of this group waits any more."),
+    h(Alike, { answer: decided }),
     h(NowCarriedOut, { project: group.project }),
     h("p", null, h("a", { href: here("review") }, "All groups")));
 }
@@ -184,7 +198,7 @@ function useKeys(keys) {
   });
 }
 
-function Deciding({ data, wanted, reload, places, setPlaces }) {
+function Deciding({ data, wanted, reload, places, setPlaces, decided, setDecided }) {
   const { group, files, more, now } = data;
   const [at, setAt] = useState(Math.max(0, files.findIndex((file) => file.sha256 && file.sha256 === wanted)));
   const [chosen, choose] = useState(new Set());
@@ -210,6 +224,8 @@ function Deciding({ data, wanted, reload, places, setPlaces }) {
       };
       const answer = await send(address("api/review/decisions"), body);
       tell({ answer, verdict });
+      setDecided(answer);
+      if (regions.length) drawnLast = { regions, rows: group.traits.rows, columns: group.traits.columns };
       choose(new Set());
       draw([]);
       setPlaces([]);
@@ -236,6 +252,10 @@ function Deciding({ data, wanted, reload, places, setPlaces }) {
     told.answer && h("p", { className: "pg-done", role: "status" },
       `${VERDICTS[told.verdict]}: ${plural(told.answer.files, "file")}. `,
       told.answer.waits_for_second ? "A second steward must agree." : "To be carried out."),
+    h(Alike, { answer: decided }),
+    group.may_blank && !regions.length && drawnLast.regions.length > 0 &&
+      drawnLast.rows === group.traits.rows && drawnLast.columns === group.traits.columns &&
+      h("button", { type: "button", onClick: () => draw(drawnLast.regions) }, "Use the regions drawn last"),
     h(DecisionForm, { group, form, change, regions, all, decide, busy: Boolean(told.wait) }),
     file && file.sha256 && h(Viewer, { key: file.sha256, file, traits: group.traits, regions, draw, mayDraw: group.may_blank }),
     h("p", { className: "pg-quiet" },
