@@ -98,6 +98,10 @@ def test_what_cannot_be_decided_is_told(stack: Stack) -> None:
             (_about(group, "again", profile="/etc/passwd"), "does not allow"),
             (_about(group, "again", always=True), "no rule"),
             (
+                replace(_about(group, "reject", always=True), codes=frozenset({"pixels-text"})),
+                "without a rule",
+            ),
+            (
                 _about(group, "blank", always=True, regions=(replace(LABEL, frame=1),)),
                 "every frame",
             ),

@@ -94,8 +94,11 @@ def _check_rule(one: Decision) -> None:
     traits = one.traits
     if one.verdict == "again":
         raise ConfigError("trying again is no rule; approve, blank or reject")
-    if one.verdict != "reject" and "pixels-text" in one.codes and one.verdict != "blank":
-        raise ConfigError("what the checker read can only be blanked")
+    if one.verdict == "reject" and (wrong := one.codes - APPROVABLE - {"document"}):
+        raise ConfigError(
+            f"no rule rejects files for {', '.join(sorted(wrong))}: that is a fault of one file, "
+            "or found by the checker; reject them without a rule"
+        )
     if not (traits.sop_class and traits.modality and (traits.manufacturer or traits.model)):
         raise ConfigError(
             "a rule needs a device and a kind of image; these files lack Manufacturer (0008,0070) "
