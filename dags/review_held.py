@@ -9,6 +9,9 @@ view is recorded in the audit trail.
 - **Reject** takes the study out for good; housekeeping later removes its files from the quarantine.
 - **Leave it held** changes nothing, and neither does an answer that does not come within a week.
 
+What stewards decided on the page **pacsgrid, Review** is carried out first; with **Decided on the
+page** the run does nothing else.
+
 With **Wait** the run waits for that many hours until a study is held, and ends as skipped if none
 is.
 
@@ -52,6 +55,12 @@ from pacsgrid.airflow.sensors.held import HeldQueueSensor
             title="Wait",
             description="Hours to wait until a study is held, when none is.",
         ),
+        "decided": Param(
+            False,
+            type="boolean",
+            title="Decided on the page",
+            description="Only carry out what was decided on the page, and ask nothing.",
+        ),
     },
 )
 def review_held():
@@ -68,6 +77,19 @@ def review_held():
     def go_on(released: list[dict[str, str] | None]) -> int:
         return review.resume(get_current_context()["params"], list(released))
 
+    @task
+    def carry_out_page() -> list[dict[str, str]]:
+        return review.carry_out_page(get_current_context()["params"])
+
+    @task(execution_timeout=timedelta(hours=8))
+    def take_on(going: list[dict[str, str]]) -> int:
+        return review.take_on(get_current_context()["params"], list(going))
+
+    @task.short_circuit
+    def asks() -> bool:
+        return not get_current_context()["params"]["decided"]
+
+    take_on(carry_out_page())
     queue = HeldQueueSensor(
         task_id="queue",
         project="{{ params.project }}",
@@ -76,7 +98,7 @@ def review_held():
         soft_fail=True,
     )
     asked = questions()
-    queue >> asked
+    asks() >> queue >> asked
     answers = HITLOperator.partial(
         task_id="ask",
         options=[review.AGAIN, review.REJECT, review.LEAVE],

@@ -30,7 +30,7 @@ PROJECT_DAGS = {
         }
     ),
     "reprofile_studies": frozenset({"project", "studies", "dry_run"}),
-    "review_held": frozenset({"project", "limit", "only", "wait_hours"}),
+    "review_held": frozenset({"project", "limit", "only", "wait_hours", "decided"}),
     "release_cohort": frozenset(
         {
             "project",

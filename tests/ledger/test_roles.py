@@ -26,6 +26,7 @@ from pacsgrid.ledger import (
 from pacsgrid.ledger.disclosures import Disclosure
 from pacsgrid.ledger.dump import dump, load
 from pacsgrid.ledger.migrate import newest
+from pacsgrid.ledger.reviews import Decision, Selected
 from pacsgrid.model import AnonymisedInstance, PatientPrint, StudyState
 from pacsgrid.pipeline.site_check import ONE_ROLE
 from pacsgrid.pipeline.site_check import _ledger as checked_ledger
@@ -35,6 +36,7 @@ REF = "st-" + "a" * 20
 TRAILS = (
     *("audit", "access", "decision", "sample_verdict", "consent_change", "saved_cohort"),
     *("lookup", "read_grant_event", "result_item", "disclosure"),
+    *("review", "review_file", "review_second", "review_end"),
 )
 
 
@@ -73,7 +75,17 @@ def filled(roles: tuple[str, str]) -> tuple[str, str]:
     grant = ledger.grants.ask("lung", "heads", 1, "eva#brno", "a study of heads", until)
     ledger.grants.approve(grant, until, "anna", "")
     _take_a_result(ledger)
+    _make_a_rule(ledger)
     return roles
+
+
+def _make_a_rule(ledger: Ledger) -> None:
+    ledger.held.add(REF, "label", "look", "ab")
+    rule = Decision("lung", "approve", frozenset({"label"}), "seen", "anna", needs_second=True)
+    number, _ = ledger.reviews.decide(replace(rule, always=True), Selected(((REF, "ab"),)))
+    assert ledger.reviews.answer(number, "otto", False)
+    assert ledger.reviews.end_rule(number, "anna", "a mistake")
+    assert ledger.held.remove(REF) == 1
 
 
 def _check_a_sample(ledger: Ledger) -> None:

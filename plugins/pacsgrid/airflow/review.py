@@ -112,3 +112,49 @@ def resume(params: Mapping[str, Any], studies: Sequence[Mapping[str, str] | None
                 refs = run_step(context, name, refs).refs
             done += clear_work_folders(context, refs)
     return done
+
+
+def carry_out_page(params: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Carry out what was decided on the page.
+
+    Parameters
+    ----------
+    params
+        The run's parameters.
+
+    Returns
+    -------
+    list of dict of str to str
+        ``ref`` and ``profile`` of each study that starts again.
+    """
+    with project_context({**params, "profile": ""}, "review_held") as context:
+        from pacsgrid.pipeline.held_decisions import carry_out_decisions
+
+        going = carry_out_decisions(context)
+        log.info("%d studies start again", len(going))
+        return [{"ref": ref, "profile": profile} for ref, profile in going]
+
+
+def take_on(params: Mapping[str, Any], studies: Sequence[Mapping[str, str]]) -> int:
+    """Take the studies that start again through every step of the pipeline.
+
+    Parameters
+    ----------
+    params
+        The run's parameters.
+    studies
+        What `carry_out_page` returned.
+
+    Returns
+    -------
+    int
+        How many of them were verified.
+    """
+    done = 0
+    for profile in sorted({one["profile"] for one in studies}):
+        with project_context({**params, "profile": profile}, "review_held") as context:
+            from pacsgrid.pipeline.held_decisions import take_on as take
+
+            done += take(context, [one["ref"] for one in studies if one["profile"] == profile])
+    log.info("%d of %d studies are verified", done, len(studies))
+    return done

@@ -144,6 +144,11 @@ class ProjectSection(Section):
         description="Everybody with a token of the gateway sees the project's releases, their "
         "names and counts, and may ask for them. By default nobody may.",
     )
+    four_eyes: bool = Field(
+        default=False,
+        description="Whether a second steward must agree before a file is approved or blanked, and "
+        "before a rule for later files takes effect.",
+    )
     order: Literal["newest", "oldest"] = Field(
         default="newest",
         description="Which studies are taken first, by study date: the `newest` or the `oldest`.",

@@ -5,8 +5,9 @@ from __future__ import annotations
 from .anonymise import anonymise_file
 from .check import Checker, check_file
 from .identifiers import StudyIdentifiers, collect_identifiers
+from .image_traits import read_image
 from .patient import merge_patient_prints, patient_conflict
-from .processing import ProcessedFiles, StudyProcessor
+from .processing import ProcessedFiles, StudyProcessor, StudyRulings
 from .profile import Profile, load_profile
 from .pseudonyms import AssignedSubject, Pseudonyms
 from .report import REPORT_NAME, join_reports, study_report
@@ -20,6 +21,7 @@ __all__ = [
     "Pseudonyms",
     "StudyIdentifiers",
     "StudyProcessor",
+    "StudyRulings",
     "anonymise_file",
     "check_file",
     "collect_identifiers",
@@ -27,5 +29,6 @@ __all__ = [
     "load_profile",
     "merge_patient_prints",
     "patient_conflict",
+    "read_image",
     "study_report",
 ]

@@ -9,7 +9,7 @@ first cannot read, and it tells why a file is held.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
@@ -29,6 +29,7 @@ from ..disk import cannot_store, storing
 from ..errors import HeldError
 from ..log_suppression import pydicom_suppressed
 from ..model import AnonymisedInstance, PatientPrint
+from ..review_model import BlankRegion
 from ..uids import checked, place
 from .actions import ActionContext, clean_dataset
 from .atomic_batch import AtomicBatch
@@ -123,7 +124,12 @@ class Anonymiser:
         )
 
     def anonymise(
-        self, src: Path, out_dir: Path, batch: AtomicBatch | None = None
+        self,
+        src: Path,
+        out_dir: Path,
+        batch: AtomicBatch | None = None,
+        overruled: Collection[str] = (),
+        regions: Sequence[BlankRegion] = (),
     ) -> AnonymisedInstance:
         """Anonymise one file into ``out_dir/<series UID>/<SOP UID>.dcm`` (PS3.15 Annex E).
 
@@ -138,6 +144,10 @@ class Anonymiser:
         batch
             Collects results that get their names together. Without one, the file is synced to disk
             by itself before this returns.
+        overruled
+            Codes of reasons for a steward to look that a steward has overruled.
+        regions
+            What a steward blanks.
 
         Returns
         -------
@@ -159,10 +169,12 @@ class Anonymiser:
         """
         with pydicom_suppressed(), src.open("rb") as stream:
             try:
-                header, pixels = self._rewrite_from_cache(stream) or self._rewrite_fully(stream)
+                # The caches know nothing of a steward's decisions.
+                cached = None if overruled or regions else self._rewrite_from_cache(stream)
+                header, pixels = cached or self._rewrite_fully(stream, overruled, regions)
             except IrregularError:
                 # Read it as it was meant, or hold it for what is wrong with it.
-                header, pixels = self._rewrite_fully(regularise(stream))
+                header, pixels = self._rewrite_fully(regularise(stream), overruled, regions)
             checked(header.study_uid)
             target = place(out_dir, header.series_uid, header.sop_uid, suffix=".dcm")
             with AtomicBatch() as own_batch:
@@ -273,15 +285,17 @@ class Anonymiser:
             self._element_caches.store(key, cache)
         return cache
 
-    def _rewrite_fully(self, stream: BinaryIO) -> tuple[_Header, Iterator[bytes]]:
+    def _rewrite_fully(
+        self, stream: BinaryIO, overruled: Collection[str], regions: Sequence[BlankRegion]
+    ) -> tuple[_Header, Iterator[bytes]]:
         stream.seek(0)
         ds, span = _read_header(stream)
         try:
             repair_dataset_numbers(ds)
-            _check_acceptable(ds, self._profile)
+            _check_acceptable(ds, self._profile, overruled)
             patient_id = patient_key(ds)
             patient = patient_print(ds, self._pseudonyms)
-            cleaned = clean_pixels(stream, ds, span, self._profile.pixels)
+            cleaned = clean_pixels(stream, ds, span, self._profile.pixels, regions)
         except HeldError:
             raise
         except RecursionError:
@@ -410,7 +424,7 @@ def _read_header(stream: BinaryIO) -> tuple[Any, PixelSpan | None]:
     return ds, locate_pixels(stream, ds, position, syntax.is_little_endian, syntax.is_implicit_VR)
 
 
-def _check_acceptable(ds: Any, profile: Profile) -> None:
+def _check_acceptable(ds: Any, profile: Profile, overruled: Collection[str]) -> None:
     if ds.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage or (
         "DirectoryRecordSequence" in ds and "SOPClassUID" not in ds
     ):
@@ -435,7 +449,7 @@ def _check_acceptable(ds: Any, profile: Profile) -> None:
             "no-series-uid",
             "SeriesInstanceUID (0020,000E) has no value, or several; correct it at the source",
         )
-    _check_profile_holds(ds, profile)
+    _check_profile_holds(ds, profile, overruled)
 
 
 def _uid(ds: Any, keyword: str) -> str:
@@ -447,13 +461,15 @@ def _uid(ds: Any, keyword: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _check_profile_holds(ds: Any, profile: Profile) -> None:
-    if str(ds.get("Modality", "")) in profile.held_modalities:
+def _check_profile_holds(ds: Any, profile: Profile, overruled: Collection[str] = ()) -> None:
+    held_modality = str(ds.get("Modality", "")) in profile.held_modalities
+    if held_modality and "modality-held" not in overruled:
         raise HeldError(
             "modality-held", "the profile holds this modality for review: a steward must look at it"
         )
-    visual_holds.check_visual_holds(ds, profile.pixels)
-    if profile.hold_burned_in and str(ds.get("BurnedInAnnotation", "")).strip() == "YES":
+    visual_holds.check_visual_holds(ds, profile.pixels, overruled)
+    burned_in = str(ds.get("BurnedInAnnotation", "")).strip() == "YES"
+    if profile.hold_burned_in and burned_in and "burned-in" not in overruled:
         raise HeldError(
             "burned-in",
             "BurnedInAnnotation (0028,0301) is YES: text in the pixels may identify; a steward "

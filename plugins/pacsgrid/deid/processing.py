@@ -25,12 +25,14 @@ from uuid import uuid4
 from ..errors import HeldError, StorageError
 from ..log_suppression import pydicom_suppressed
 from ..model import AnonymisedInstance
+from ..review_model import REJECTED, FileRulings, Ruling
 from .anonymise import Anonymiser
 from .atomic_batch import AtomicBatch
 from .check import Checker, Counts, Identity, References, ScannedHeader, scan
 from .core_slots import CoreSlots
 from .duplicates import DuplicateInstances
 from .identifiers import StudyIdentifiers, collect_identifiers
+from .image_traits import matching_rules
 from .profile import Profile
 from .pseudonyms import AssignedSubject, Pseudonyms
 from .worker_context import WorkerContext
@@ -55,6 +57,17 @@ _DUPLICATE_CONFLICT = (
     "several files of this study have the same SOPInstanceUID (0008,0018) but different "
     "content; keep the right one at the source",
 )
+
+
+@dataclass(frozen=True)
+class StudyRulings:
+    """What stewards decided: by source file, and by rules for every file with certain traits."""
+
+    decided: Mapping[Path, tuple[Ruling, ...]] = field(default_factory=dict)
+    rules: tuple[Ruling, ...] = ()
+
+
+NO_RULINGS = StudyRulings()
 
 
 @dataclass(frozen=True)
@@ -109,6 +122,8 @@ class FileOutcome:
         the study can be trusted then.
     copy
         Whether the result is that of another file with the same data set.
+    rulings
+        Numbers of the stewards' decisions that took effect on it.
     """
 
     source: Path
@@ -117,6 +132,7 @@ class FileOutcome:
     detail: str = ""
     refused: bool = False
     is_copy: bool = False
+    rulings: tuple[int, ...] = ()
 
     def error(self) -> HeldError:
         """Return the reason as an error to raise."""
@@ -167,6 +183,7 @@ class _StudyTask:
     token: str
     copies: dict[Path, list[Path]]
     subjects: Mapping[str, AssignedSubject] | None = None
+    review: StudyRulings = field(default_factory=StudyRulings)
 
 
 @dataclass(eq=False)
@@ -183,6 +200,8 @@ class StudyJob:
         Folder for the results.
     subjects
         Subjects from outside, by `patient_key`; None to derive them.
+    review
+        What stewards decided.
 
     Attributes
     ----------
@@ -196,6 +215,7 @@ class StudyJob:
     known: StudyHeaders
     out: Path
     subjects: Mapping[str, AssignedSubject] | None = None
+    review: StudyRulings = field(default_factory=StudyRulings)
     dropped: bool = False
     error: HeldError | None = None
     _seen: References = field(default_factory=References)
@@ -335,7 +355,13 @@ class StudyProcessor:
         # When no header could be read, nothing is known to search the results for.
         identity = job.known.identity if job.known.headers else None
         study = _StudyTask(
-            job.known.identifiers, identity, job.out, uuid4().hex, copies, job.subjects
+            job.known.identifiers,
+            identity,
+            job.out,
+            uuid4().hex,
+            copies,
+            job.subjects,
+            job.review,
         )
         tasks = [
             (study, part)
@@ -408,6 +434,7 @@ class StudyProcessor:
         known: StudyHeaders,
         out: Path,
         subjects: Mapping[str, AssignedSubject] | None = None,
+        review: StudyRulings = NO_RULINGS,
     ) -> Iterator[ProcessedFiles]:
         """Anonymise and check files of one study; see `process_studies`.
 
@@ -421,6 +448,8 @@ class StudyProcessor:
             Folder for the results.
         subjects
             Subjects from outside, by `patient_key`; None to derive them.
+        review
+            What stewards decided.
 
         Yields
         ------
@@ -434,7 +463,7 @@ class StudyProcessor:
         StorageError
             A result cannot be written.
         """
-        job = StudyJob(files, known, out, subjects)
+        job = StudyJob(files, known, out, subjects, review)
         for _, batch in self.process_studies([job]):
             if batch is not None:
                 yield batch
@@ -446,6 +475,7 @@ class StudyProcessor:
         files: Sequence[Path],
         out: Path,
         subjects: Mapping[str, AssignedSubject] | None = None,
+        review: StudyRulings = NO_RULINGS,
     ) -> ProcessedFiles:
         """Read the headers of one study's files, anonymise the files and check the results.
 
@@ -457,6 +487,8 @@ class StudyProcessor:
             Folder for the results.
         subjects
             Subjects from outside, by `patient_key`; None to derive them.
+        review
+            What stewards decided.
 
         Returns
         -------
@@ -472,7 +504,7 @@ class StudyProcessor:
         """
         total = ProcessedFiles()
         known = reduce(or_, self.read_headers(files).values(), StudyHeaders())
-        for batch in self.process_in_batches(files, known, out, subjects):
+        for batch in self.process_in_batches(files, known, out, subjects, review):
             total.outcomes += batch.outcomes
             total.counts.merge(batch.counts)
         place = {path: number for number, path in enumerate(files)}
@@ -594,7 +626,9 @@ def _process_files(settings: _Settings, study: _StudyTask, files: Sequence[Path]
     with pydicom_suppressed(), AtomicBatch() as landing:
         outcomes: list[FileOutcome] = []
         for path in files:
-            one = _process_file(anonymiser, checker, path, study.out, landing)
+            one = _process_file(
+                anonymiser, checker, path, study.out, landing, _rulings(settings, study, path)
+            )
             outcomes.append(one)
             for copy in study.copies.get(path, ()):
                 outcomes.append(replace(one, source=copy, is_copy=True))
@@ -615,19 +649,45 @@ def _study_tools(settings: _Settings, study: _StudyTask) -> tuple[Anonymiser, Ch
     return _current_study[1:]
 
 
+def _rulings(settings: _Settings, study: _StudyTask, path: Path) -> FileRulings:
+    """Return what stewards decided about a file, and about all files like it."""
+    review = study.review
+    own = review.decided.get(path, ())
+    if not review.rules:
+        return FileRulings(own)
+    return FileRulings((*own, *matching_rules(path, review.rules, settings.pseudonyms)))
+
+
 def _process_file(
-    anonymiser: Anonymiser, checker: Checker, path: Path, out: Path, landing: AtomicBatch
+    anonymiser: Anonymiser,
+    checker: Checker,
+    path: Path,
+    out: Path,
+    landing: AtomicBatch,
+    decided: FileRulings,
 ) -> FileOutcome:
+    used = set(decided.blanking)
+    overruled: set[str] = set()
+    while True:
+        try:
+            made = anonymiser.anonymise(path, out, landing, overruled, decided.regions)
+            break
+        except HeldError as error:
+            ruling = decided.about(error.code)
+            if ruling is None or error.code in overruled:
+                return FileOutcome(path, None, error.code, error.detail)
+            used.add(ruling.number)
+            if ruling.verdict == "reject":
+                detail = f"rejected by rule {ruling.number}, which a steward made for such files"
+                return FileOutcome(path, None, REJECTED, detail, rulings=(ruling.number,))
+            # An approval takes effect once its doubt is raised, and on no other.
+            overruled.add(error.code)
+        except _FATAL:
+            raise
+        except BaseException as error:  # a panic of a Rust decoder is no Exception
+            return FileOutcome(path, None, *_failure_reason(error, "anonymiser"))
     try:
-        made = anonymiser.anonymise(path, out, landing)
-    except HeldError as error:
-        return FileOutcome(path, None, error.code, error.detail)
-    except _FATAL:
-        raise
-    except BaseException as error:  # a panic of a Rust decoder is no Exception
-        return FileOutcome(path, None, *_failure_reason(error, "anonymiser"))
-    try:
-        checker.check(path, landing.temporary_path(made.path))
+        checker.check(path, landing.temporary_path(made.path), decided.regions)
     except HeldError as error:
         landing.discard(made.path)
         return FileOutcome(path, None, error.code, error.detail, refused=True)
@@ -636,7 +696,7 @@ def _process_file(
     except BaseException as error:
         landing.discard(made.path)
         return FileOutcome(path, None, *_failure_reason(error, "checker"))
-    return FileOutcome(path, made)
+    return FileOutcome(path, made, rulings=tuple(sorted(used)))
 
 
 def _failure_reason(error: BaseException, who: str) -> tuple[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .. import __version__
@@ -15,7 +15,12 @@ REPORT_NAME = "deidentification.json"
 
 
 def study_report(
-    subject: str, study_uid: str, profile: Profile, counts: Counts, held: Iterable[str]
+    subject: str,
+    study_uid: str,
+    profile: Profile,
+    counts: Counts,
+    held: Iterable[str],
+    review: Sequence[Mapping[str, Any]] = (),
 ) -> bytes:
     """Return a study's report as JSON. It holds pseudonyms, tags and numbers only.
 
@@ -29,13 +34,15 @@ def study_report(
         What the checker counted in sources and results.
     held
         The reason code of each file of the study that has no result.
+    review
+        The stewards' decisions that took effect on results.
 
     Returns
     -------
     bytes
         JSON in UTF-8.
     """
-    report = {
+    report: dict[str, Any] = {
         "subject": subject,
         "study": study_uid,
         "software": f"pacsgrid {__version__}",
@@ -54,14 +61,16 @@ def study_report(
         "elements": counts.totals(),
         "tags": counts.tags(),
     }
+    if review:
+        report["review"] = list(review)
     return json.dumps(report, indent=1).encode()
 
 
 def join_reports(before: bytes, late: bytes) -> bytes:
     """Join the reports of a study to which late instances were added.
 
-    Counts are added up. Held files, software and profile are those of the late instances; other
-    profiles used before are listed beside it.
+    Counts are added up, and stewards' decisions listed. Held files, software and profile are those
+    of the late instances; other profiles used before are listed beside it.
 
     Parameters
     ----------
@@ -77,6 +86,8 @@ def join_reports(before: bytes, late: bytes) -> bytes:
     profiles = [*old.pop("earlier_profiles", []), old["profile"]]
     for key in ("checker", "elements", "tags"):
         new[key] = _added(old[key], new[key])
+    if review := [*old.get("review", []), *new.get("review", [])]:
+        new["review"] = review
     if earlier := [one for one in profiles if one != new["profile"]]:
         new["earlier_profiles"] = earlier
     return json.dumps(new, indent=1).encode()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-REJECTED = "rejected"
-"""A steward rejected the study or the file."""
+from pacsgrid.review_model import REJECTED
+
 WITHDRAWN = "withdrawn"
 """The patient had withdrawn before the study came."""
 CONSENT_REFUSED = "consent-refused"
@@ -12,3 +12,5 @@ CONSENT_HELD = "consent-held"
 """The same where the project has a steward look at such studies."""
 GIVEN_UP = frozenset({REJECTED, WITHDRAWN, CONSENT_REFUSED})
 """What is held for these reasons does not wait for a steward."""
+
+__all__ = ["GIVEN_UP", "REJECTED", "WITHDRAWN"]

@@ -8,6 +8,7 @@ from datetime import datetime
 from pacsgrid.ledger.codes import REJECTED
 from pacsgrid.ledger.database import Database, Store
 from pacsgrid.ledger.records import HeldRecord
+from pacsgrid.review_model import NO_IMAGE, HeldImage
 
 _STUDY = (
     "SELECT ref, project, source, true AS whole, held_code AS code, held_detail AS detail,"
@@ -21,6 +22,12 @@ HELD_OF_STUDY = (
     f"{_STUDY} AND ref = %(ref)s UNION ALL {_FILE} WHERE i.ref = %(ref)s ORDER BY since, code"
 )
 """The columns of `HeldRecord` of one study and its files."""
+
+GROUP = (
+    "pacsgrid.held_group_of(s.project, {}, %(code)s, %(manufacturer)s, %(model)s, %(modality)s,"
+    " %(sop_class)s, %(description)s, %(rows)s, %(columns)s)"
+)
+"""The group of what is held, in a statement that reads the study as `s`; fill in `whole`."""
 
 _PAGE = 1000
 Place = tuple[datetime, str, str]
@@ -75,7 +82,14 @@ def held_page(
 class HeldItems(Store):
     """Single held files; whole studies are held by `Studies.hold`."""
 
-    def add(self, ref: str, code: str, detail: str, sha256: str = "") -> None:
+    def add(
+        self,
+        ref: str,
+        code: str,
+        detail: str,
+        sha256: str = "",
+        image: HeldImage = NO_IMAGE,
+    ) -> None:
         """Hold one file of a study that goes on without it; repeating it changes nothing.
 
         A file that a steward rejected stays rejected.
@@ -90,13 +104,26 @@ class HeldItems(Store):
             What is wrong and what to do, without identifying values.
         sha256
             Of the file, in hex.
+        image
+            What its header tells, by which it is grouped with others.
         """
         self._database.run(
-            "INSERT INTO pacsgrid.held_item (ref, code, detail, sha256)"
-            " SELECT %(ref)s, %(code)s, %(detail)s, %(sha)s WHERE NOT EXISTS (SELECT FROM"
+            "INSERT INTO pacsgrid.held_item (ref, code, detail, sha256, series, frames, alike)"
+            " SELECT %(ref)s, %(code)s, %(detail)s, %(sha)s, %(series)s, %(frames)s,"
+            f" CASE WHEN %(code)s <> %(rejected)s THEN {GROUP.format('false')} END"
+            " FROM pacsgrid.study s WHERE ref = %(ref)s AND NOT EXISTS (SELECT FROM"
             " pacsgrid.held_item WHERE ref = %(ref)s AND sha256 = %(sha)s"
             " AND code = %(rejected)s) ON CONFLICT DO NOTHING",
-            {"ref": ref, "code": code, "detail": detail, "sha": sha256, "rejected": REJECTED},
+            {
+                "ref": ref,
+                "code": code,
+                "detail": detail,
+                "sha": sha256,
+                "rejected": REJECTED,
+                "series": image.series,
+                "frames": image.frames,
+                **vars(image.traits),
+            },
         )
 
     def reject(self, ref: str, detail: str) -> None:

@@ -20,6 +20,7 @@ from pacsgrid.ledger.received_files import ReceivedFiles
 from pacsgrid.ledger.releases import Releases
 from pacsgrid.ledger.replication import ReplicationTasks
 from pacsgrid.ledger.results import Results
+from pacsgrid.ledger.reviews import Reviews
 from pacsgrid.ledger.samples import Samples
 from pacsgrid.ledger.saved_cohorts import SavedCohorts
 from pacsgrid.ledger.selections import Selections
@@ -58,6 +59,7 @@ class Ledger:
         self.reports = DeidReports(self.database)
         self.received = ReceivedFiles(self.database)
         self.held = HeldItems(self.database)
+        self.reviews = Reviews(self.database)
         self.proofs = Proofs(self.database)
         self.tasks = ReplicationTasks(self.database)
         self.absences = ZoneAbsences(self.database)

@@ -10,8 +10,10 @@ from psycopg2.extras import execute_values
 from pacsgrid.errors import PacsgridError
 from pacsgrid.ledger.connection import Cursor
 from pacsgrid.ledger.database import Store
+from pacsgrid.ledger.held_items import GROUP
 from pacsgrid.ledger.records import StudyRecord
 from pacsgrid.model import StudyState
+from pacsgrid.review_model import ANY_IMAGE, ImageTraits
 
 STATE_ORDER = (
     StudyState.FOUND,
@@ -181,7 +183,14 @@ class Studies(Store):
         )
         return str(digest)
 
-    def hold(self, ref: str, code: str, detail: str, sha256: str = "") -> None:
+    def hold(
+        self,
+        ref: str,
+        code: str,
+        detail: str,
+        sha256: str = "",
+        traits: ImageTraits = ANY_IMAGE,
+    ) -> None:
         """Hold the whole study.
 
         Parameters
@@ -194,6 +203,9 @@ class Studies(Store):
             What is wrong and what to do, without identifying values.
         sha256
             The file that is the reason, in hex.
+        traits
+            Those of its images, by which it is grouped with others. Where files of it are held for
+            the same reason, these stand for it among what is to be reviewed.
 
         Raises
         ------
@@ -204,6 +216,12 @@ class Studies(Store):
             if _state(cursor, ref, lock=True) is StudyState.WITHDRAWN:
                 raise PacsgridError(f"{ref}: a withdrawn study cannot be held")
             _set_state(cursor, ref, StudyState.HELD, (code, detail, sha256))
+            cursor.execute(
+                "UPDATE pacsgrid.study s SET held_decision = NULL, held_alike = CASE WHEN EXISTS"
+                " (SELECT FROM pacsgrid.held_item i WHERE i.ref = s.ref AND i.code = %(code)s)"
+                f" THEN '-' ELSE {GROUP.format('true')} END WHERE ref = %(ref)s",
+                {"ref": ref, "code": code, **vars(traits)},
+            )
 
     def leave(self, ref: str) -> None:
         """Enter that no series of a study is wanted.

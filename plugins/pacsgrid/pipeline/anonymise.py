@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pacsgrid.deid import (
     AssignedSubject,
     ProcessedFiles,
+    StudyRulings,
     join_reports,
     merge_patient_prints,
     patient_conflict,
+    read_image,
     study_report,
 )
 from pacsgrid.deid.patient_keys import read_patients
@@ -24,6 +28,7 @@ from pacsgrid.pipeline.context import ProjectContext
 from pacsgrid.pipeline.received_cleanup import ProvenInstances, is_received, proven_instances
 from pacsgrid.pipeline.reprofile import check_nothing_is_missing
 from pacsgrid.pipeline.staged_list import staged_files
+from pacsgrid.review_model import BLANKABLE
 
 log = logging.getLogger(__name__)
 
@@ -58,13 +63,22 @@ def anonymise(context: ProjectContext, ref: str) -> None:
     files = staged_files(folders.staging, context.ledger.studies.retrieved(ref))
     _check_original(context, ref)
     proven = proven_instances(context, ref)
-    digests = {path: sha256_of(path) for path in files} if is_received(context, ref) else {}
+    decided = context.ledger.reviews.of_study(ref)
+    digests: dict[Path, str] = {}
+    if decided or is_received(context, ref):
+        digests = {path: sha256_of(path) for path in files}
+    review = StudyRulings(
+        {path: decided[sha] for path, sha in digests.items() if sha in decided},
+        context.ledger.reviews.rules_in_force(context.project.name),
+    )
     if proven is not None:
         files = [path for path in files if digests[path] not in proven.files]
-    batch = _process(context, ref, files, proven)
+    batch = _process(context, ref, files, proven, review)
     sync_directories([folders.outbox.parent])
     for outcome in batch.held:
         if outcome.refused:
+            if outcome.code in BLANKABLE:  # a steward can blank what the checker read
+                _hold_file(context, ref, outcome.source, outcome.error())
             raise outcome.error()
         _hold_file(context, ref, outcome.source, outcome.error())
     if not batch.made and proven is None:
@@ -75,6 +89,7 @@ def anonymise(context: ProjectContext, ref: str) -> None:
     if batch.made:
         _record(context, ref, batch, digests)
     check_nothing_is_missing(context, ref)
+    _record_rulings(context, ref, batch)
     context.ledger.reports.set(ref, _report(context, ref, batch, proven))
     log.info("%s: %d instances anonymised, %d held", ref, len(batch.made), len(batch.held))
 
@@ -98,7 +113,11 @@ def _check_original(context: ProjectContext, ref: str) -> None:
 
 
 def _process(
-    context: ProjectContext, ref: str, files: list[Path], proven: ProvenInstances | None
+    context: ProjectContext,
+    ref: str,
+    files: list[Path],
+    proven: ProvenInstances | None,
+    review: StudyRulings,
 ) -> ProcessedFiles:
     """Anonymise and check into an empty outbox; hold what conflicts with proven instances."""
     outbox = context.folders(ref).outbox
@@ -107,7 +126,7 @@ def _process(
         shutil.rmtree(outbox, ignore_errors=True)
         outbox.mkdir(parents=True, mode=0o700)
         with context.processing:
-            batch = context.processor.process_study(files, outbox, subjects)
+            batch = context.processor.process_study(files, outbox, subjects, review)
         if proven is None or any(outcome.refused for outcome in batch.held):
             return batch
         conflicts = {
@@ -192,7 +211,9 @@ def _record(
             digests[outcome.source]: outcome.made.sop_uid
             for outcome in batch.outcomes
             if outcome.made and digests
-        },
+        }
+        if is_received(context, ref)
+        else {},
     )
 
 
@@ -207,13 +228,50 @@ def _report(
     else:
         first = next(iter(proven.rows.values()))
         held = [code for code, _ in context.ledger.held.of_study(ref)]
-    report = study_report(first.subject, first.study_uid, context.profile, batch.counts, held)
+    review = _describe_rulings(context, batch)
+    report = study_report(
+        first.subject, first.study_uid, context.profile, batch.counts, held, review
+    )
     if proven is None or proven.rows.keys() <= {made.sop_uid for made in batch.made}:
         return report
     return join_reports(context.ledger.reports.before_reopening(ref), report)
 
 
+def _record_rulings(context: ProjectContext, ref: str, batch: ProcessedFiles) -> None:
+    """Enter on which files stewards' decisions took effect."""
+    context.ledger.reviews.add_uses(
+        ref,
+        [
+            (number, sha256_of(outcome.source))
+            for outcome in batch.outcomes
+            for number in outcome.rulings
+        ],
+    )
+
+
+def _describe_rulings(context: ProjectContext, batch: ProcessedFiles) -> list[dict[str, Any]]:
+    """Return the decisions that took effect on results, as the study's report tells them."""
+    files = Counter(number for one in batch.outcomes if one.made for number in one.rulings)
+    if not files:
+        return []
+    return [
+        {
+            "decision": one.number,
+            "verdict": one.verdict,
+            "overruled": sorted(one.codes),
+            "rule": one.always,
+            "decided_by": one.who,
+            "seconded_by": one.second or None,
+            "decided_at": one.at.isoformat() if one.at else None,
+            "regions": [region.as_json() for region in one.regions],
+            "files": files[one.number],
+        }
+        for one in context.ledger.reviews.described(files)
+    ]
+
+
 def _hold_file(context: ProjectContext, ref: str, path: Path, error: HeldError) -> None:
     digest = context.folders(ref).quarantine_file(path)
-    context.ledger.held.add(ref, error.code, error.detail, digest)
+    image = read_image(path, context.pseudonyms)
+    context.ledger.held.add(ref, error.code, error.detail, digest, image)
     log.warning("%s: one file held, %s", ref, error.code)

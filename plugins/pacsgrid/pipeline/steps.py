@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pacsgrid import grid
+from pacsgrid.deid import read_image
 from pacsgrid.errors import (
     ConflictError,
     HeldError,
@@ -37,6 +38,8 @@ from pacsgrid.pipeline.retrieve import retrieve
 from pacsgrid.pipeline.studies import copy_study_to_partner, is_reachable
 from pacsgrid.pipeline.study_avus import study_avus
 from pacsgrid.pipeline.study_documents import put_study_documents, searchable, study_manifest
+from pacsgrid.pipeline.thumbnails import held_files
+from pacsgrid.review_model import ANY_IMAGE
 
 log = logging.getLogger(__name__)
 
@@ -397,7 +400,9 @@ def _hold(context: ProjectContext, ref: str, error: PacsgridError) -> None:
     folders = context.folders(ref)
     # In this order, a crash between any two leaves every file where something looks for it.
     folders.quarantine_staging()
-    context.ledger.studies.hold(ref, code, detail)
+    files = held_files(folders.quarantine)
+    traits = read_image(files[0], context.pseudonyms).traits if files else ANY_IMAGE
+    context.ledger.studies.hold(ref, code, detail, "", traits)
     # Nobody could send a result again: its files stay in the outbox for the steward.
     if code == WITHDRAWN or context.ledger.results.get(ref) is None:
         folders.wipe()

@@ -15,7 +15,7 @@ import pydicom
 from pydicom.pixels import pixel_array
 
 from pacsgrid import grid
-from pacsgrid.deid import anonymise_file, collect_identifiers
+from pacsgrid.deid import Profile, anonymise_file, collect_identifiers
 from pacsgrid.errors import HeldError
 from pacsgrid.ledger import InstanceRecord
 from pacsgrid.log_suppression import pydicom_suppressed
@@ -63,7 +63,7 @@ def thumbnail(path: Path, edge: int = 256) -> bytes:
                 raise HeldError("no-picture", "the file has no image, or a far too large one")
             frame = pixel_array(path, index=0)
             inverted = header.get("PhotometricInterpretation") == "MONOCHROME1"
-        done, png = cv2.imencode(".png", _shrink(_eight_bits(frame, inverted), edge))
+        done, png = cv2.imencode(".png", _shrink(eight_bits(frame, inverted), edge))
     except HeldError:
         raise
     except Exception as error:
@@ -99,11 +99,7 @@ def thumbnail_anonymised(context: ProjectContext, path: Path, edge: int = 256) -
     HeldError
         The file cannot be anonymised, or the result has no picture; the text says why.
     """
-    profile = context.profile.replace(
-        held_modalities=frozenset(),
-        hold_burned_in=False,
-        pixels=context.profile.pixels.replace(hold=frozenset()),
-    )
+    profile = without_holds(context.profile)
     with tempfile.TemporaryDirectory(prefix=".preview-", dir=context.site.staging) as folder:
         known = collect_identifiers([path])
         made = anonymise_file(path, Path(folder), context.pseudonyms, profile, known)
@@ -146,8 +142,36 @@ def series_thumbnail(
         return thumbnail(file, edge)
 
 
-def _eight_bits(frame: np.ndarray, inverted: bool) -> np.ndarray:
-    """Scale to 0..255 between the 1st and 99th percentile, which leaves out stray pixels."""
+def without_holds(profile: Profile) -> Profile:
+    """Return a profile that holds nothing for a steward; for the steward who looks at it.
+
+    Parameters
+    ----------
+    profile
+        The project's profile.
+    """
+    return profile.replace(
+        held_modalities=frozenset(),
+        hold_burned_in=False,
+        pixels=profile.pixels.replace(hold=frozenset()),
+    )
+
+
+def eight_bits(frame: np.ndarray, inverted: bool) -> np.ndarray:
+    """Scale to 0..255 between the 1st and 99th percentile, which leaves out stray pixels.
+
+    Parameters
+    ----------
+    frame
+        A frame's values.
+    inverted
+        Whether its lowest value is white (MONOCHROME1).
+
+    Returns
+    -------
+    numpy.ndarray
+        Values of 8 bits, as they are shown.
+    """
     if frame.dtype == np.uint8:
         return 255 - frame if inverted else frame
     values = frame.astype(np.float32)

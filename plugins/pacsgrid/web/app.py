@@ -39,7 +39,7 @@ from pacsgrid.ledger.release_overview import ReleaseEntry, WithdrawalEntry
 from pacsgrid.model import StudyQuery, StudyState
 from pacsgrid.pipeline import ProjectContext
 from pacsgrid.pipeline.thumbnails import held_files, thumbnail, thumbnail_anonymised
-from pacsgrid.web import grants, viewer
+from pacsgrid.web import grants, review, viewer
 from pacsgrid.web.access import PAGE_DAG, WITHDRAW_DAG, SiteDep, Viewer, ViewerDep
 from pacsgrid.web.cohorts import router as cohorts
 
@@ -590,6 +590,7 @@ def _png(draw: Callable[[], bytes]) -> Response:
         raise HTTPException(422, error.detail) from None
 
 
+app.include_router(review.router)
 app.include_router(cohorts)
 app.mount("/viewer", viewer.app)
 app.mount("/dicom-web", viewer.dicomweb)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ...errors import HeldError
+from ...review_model import BlankRegion
 from .frames import iter_frames
 from .reader import Header
 
@@ -37,8 +39,12 @@ def _black(value: NDArray[Any], before: NDArray[Any]) -> bool:
     return list(value) == [0, 0, 0]
 
 
-def check_blanked(source: Path, result: Path, made: Header) -> None:
+def check_blanked(
+    source: Path, result: Path, made: Header, regions: Sequence[BlankRegion] = ()
+) -> None:
     """Refuse an image that differs from its source outside blanked areas.
+
+    What a steward had blanked must be blank in the decoded result, whatever was there before.
 
     Parameters
     ----------
@@ -48,12 +54,14 @@ def check_blanked(source: Path, result: Path, made: Header) -> None:
         The file after it.
     made
         The header of `result`.
+    regions
+        What a steward had blanked.
 
     Raises
     ------
     HeldError
-        ``pixels-changed``: the number of frames or their shape differs, a changed area is not
-        blank, or one of the files cannot be decoded.
+        ``pixels-changed``: the number of frames or their shape differs, a changed area or a
+        steward's region is not blank, or one of the files cannot be decoded.
     """
     photometric = made.elements.get(0x00280004)
     palette = photometric is not None and photometric.value.startswith(_PALETTE)
@@ -66,6 +74,9 @@ def check_blanked(source: Path, result: Path, made: Header) -> None:
                     f"frame {number} is missing from one of the files, or has another size there; "
                     "report it to pacsgrid's authors",
                 )
+            for region in regions:
+                if region.frame in (None, number - 1):
+                    _check_region(region, before, after, palette, number)
             changed = before != after
             if changed.ndim == 3:
                 changed = changed.any(axis=2)
@@ -86,3 +97,19 @@ def check_blanked(source: Path, result: Path, made: Header) -> None:
             f"the cleaned pixels cannot be decoded for comparison ({type(error).__name__}); "
             "check that a viewer opens the source, or report it to pacsgrid's authors",
         ) from None
+
+
+def _check_region(
+    region: BlankRegion, before: NDArray[Any], after: NDArray[Any], palette: bool, number: int
+) -> None:
+    """Refuse a frame in which a region holds more than one value, or one that is not blank."""
+    part = after[region.top : region.bottom, region.left : region.right]
+    if not part.size:
+        return
+    first = part[0, 0]
+    if (part != first).any() or not (palette or _black(first, before)):
+        raise HeldError(
+            "pixels-changed",
+            f"frame {number} still shows something in a region that a steward blanked; "
+            "report it to pacsgrid's authors",
+        )

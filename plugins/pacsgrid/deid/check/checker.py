@@ -6,12 +6,13 @@ only what must be absent, what must be present and what must be unchanged.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from ...errors import HeldError
+from ...review_model import BlankRegion
 from ..profile import Profile
 from . import blanking, file_meta, pixel_data, pixel_text
 from .byte_search import ByteSearch
@@ -88,7 +89,7 @@ class Checker:
         if new:
             self._rebuild()
 
-    def check(self, source: Path, result: Path) -> None:
+    def check(self, source: Path, result: Path, regions: Sequence[BlankRegion] = ()) -> None:
         """Refuse a result that still identifies the patient, or that lost what it needs.
 
         Add what became of its elements to `counts`.
@@ -99,6 +100,8 @@ class Checker:
             The file before anonymisation.
         result
             The file after it.
+        regions
+            What a steward had blanked.
 
         Raises
         ------
@@ -121,13 +124,17 @@ class Checker:
                 changed = blanking.declares_cleaned(after) or blanking.hides_overlay(before)
                 if error.code != "pixels-changed" or not changed:
                     raise
-                blanking.check_blanked(source, result, after)
+                blanking.check_blanked(source, result, after, regions)
                 taken = {}
+            else:
+                if regions:
+                    blanking.check_blanked(source, result, after, regions)
         unproven = taken.keys() - self._proven.keys()
         pixel_data.check_decoded(source, result, [taken[digest] for digest in unproven])
         for digest in unproven:
             self._proven.keep(digest, True)
-        if pixel_text.needs_reading(before, self._profile.pixels.look):
+        look = "all" if regions else self._profile.pixels.look
+        if pixel_text.needs_reading(before, look):
             full = "full" in self._profile.options
             dates = frozenset(self._search.births if full else self._search.dates)
             self.counts.frames_read += pixel_text.check_text(result, self._search, dates)

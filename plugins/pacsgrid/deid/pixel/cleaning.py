@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any, BinaryIO
 
+from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from ...errors import HeldError
+from ...review_model import BlankRegion
 from ..pixel_location import PixelSpan
 from .blanking import blank_bits, blank_native, blank_values
 from .boxes import Box, without_inner
@@ -73,7 +75,11 @@ class CleaningResult:
 
 
 def clean_pixels(
-    stream: BinaryIO, ds: Dataset, span: PixelSpan | None, settings: PixelSettings
+    stream: BinaryIO,
+    ds: Dataset,
+    span: PixelSpan | None,
+    settings: PixelSettings,
+    regions: Sequence[BlankRegion] = (),
 ) -> CleaningResult:
     """Search an image's pixels for text if the profile asks for it, and prepare the blanking.
 
@@ -87,6 +93,8 @@ def clean_pixels(
         The position of the pixel data in the file, None if there is none or the file is deflated.
     settings
         The part ``pixels`` of the profile.
+    regions
+        What a steward blanks; such an image is searched for other text whatever the profile says.
 
     Returns
     -------
@@ -107,7 +115,7 @@ def clean_pixels(
     if span is None:
         return made
     hidden = hidden_in_pixels(ds)
-    made.looked = needs_text_search(ds, settings)
+    made.looked = needs_text_search(ds, settings) or bool(regions)
     if not made.looked and not hidden:
         return made
     frames = Frames(stream, ds, syntax, span)
@@ -117,7 +125,10 @@ def clean_pixels(
             "an overlay is stored in unused bits of the pixels (PS3.5 8.1.2, retired), where it "
             "cannot be cleared; convert it to Overlay Data (60xx,3000) at its origin",
         )
-    boxes = _boxes(frames, known_regions(ds, settings)) if made.looked else [[]] * frames.count
+    boxes: list[list[Box]] = [[] for _ in range(frames.count)]
+    if made.looked:
+        drawn = [_drawn(regions, number, frames) for number in range(frames.count)]
+        boxes = _boxes(frames, known_regions(ds, settings), drawn)
     if any(boxes):
         made.changes.append(_drop_extremes)
     elif not hidden:
@@ -131,12 +142,37 @@ def clean_pixels(
     return made
 
 
-def _boxes(frames: Frames, fixed: list[Box]) -> list[list[Box]]:
+def _drawn(regions: Sequence[BlankRegion], number: int, frames: Frames) -> list[Box]:
+    """Return the boxes that a steward drew for a frame."""
+    boxes = (
+        Box(one.left, one.top, one.right, one.bottom).clipped(frames.rows, frames.columns)
+        for one in regions
+        if one.frame in (None, number)
+    )
+    return [box for box in boxes if box]
+
+
+def _boxes(frames: Frames, fixed: list[Box], drawn: list[list[Box]]) -> list[list[Box]]:
     """Return the boxes to blank in each frame."""
     finder = StaticTextFinder()
-    per_frame = [finder.find(shown) for shown in frames.iter_displayed()]
+    per_frame = [
+        finder.find(_without(shown, own))
+        for shown, own in zip(frames.iter_displayed(), drawn, strict=True)
+    ]
     always = [*fixed, *shared_boxes(per_frame, frames.rows, frames.columns)]
-    return [without_inner([*always, *found]) for found in per_frame]
+    return [
+        without_inner([*always, *own, *found]) for own, found in zip(drawn, per_frame, strict=True)
+    ]
+
+
+def _without(shown: NDArray[Any], drawn: list[Box]) -> NDArray[Any]:
+    """Return a frame without what is blanked anyway: text there needs no box around it."""
+    if not drawn:
+        return shown
+    shown = shown.copy()
+    for box in drawn:
+        shown[box.top : box.bottom, box.left : box.right] = shown.min()
+    return shown
 
 
 def _native(frames: Frames, boxes: list[list[Box]], hidden: bool) -> Iterator[bytes]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from pydicom.dataset import Dataset
@@ -65,7 +65,9 @@ _FACE = 100.0
 _HEAD_VIEWS = (180.0, 300.0)
 
 
-def check_visual_holds(ds: Dataset, settings: PixelSettings) -> None:
+def check_visual_holds(
+    ds: Dataset, settings: PixelSettings, overruled: Collection[str] = ()
+) -> None:
     """Hold an instance of a kind that the profile lists under ``pixels.hold``.
 
     Parameters
@@ -74,6 +76,8 @@ def check_visual_holds(ds: Dataset, settings: PixelSettings) -> None:
         The instance's header.
     settings
         The part ``pixels`` of the profile.
+    overruled
+        Codes that a steward has overruled for this instance.
 
     Raises
     ------
@@ -81,33 +85,32 @@ def check_visual_holds(ds: Dataset, settings: PixelSettings) -> None:
         ``document``, ``secondary-capture``, ``photograph``, ``label`` or ``face``.
     """
     uid = str(ds.get("SOPClassUID", ""))
-    if "document" in settings.hold and uid.startswith(_DOCUMENTS):
+    held = {kind for kind in settings.hold if kind.replace("_", "-") not in overruled}
+    if "document" in held and uid.startswith(_DOCUMENTS):
         raise HeldError(
             "document",
             "an encapsulated document may contain anything; have a steward read it, or leave it "
             "out at the source",
         )
-    if "secondary_capture" in settings.hold and is_secondary_capture(ds):
+    if "secondary_capture" in held and is_secondary_capture(ds):
         raise HeldError(
             "secondary-capture",
             "a secondary capture may show forms or screens with names; have a steward review it, "
             "or leave it out at the source",
         )
-    if "photograph" in settings.hold and (
-        uid in _PHOTOGRAPHS or str(ds.get("Modality", "")) == "XC"
-    ):
+    if "photograph" in held and (uid in _PHOTOGRAPHS or str(ds.get("Modality", "")) == "XC"):
         raise HeldError(
             "photograph",
             "a photograph may show the patient's face; have a steward review it, or leave it out "
             "at the source",
         )
-    if "label" in settings.hold and shows_label(ds):
+    if "label" in held and shows_label(ds):
         raise HeldError(
             "label",
             "the image shows a slide's label, which may carry a printed name or barcode; leave it "
             "out at the source, or remove `label` from `pixels.hold` in the profile to let it pass",
         )
-    if "face" in settings.hold and shows_face(ds):
+    if "face" in held and shows_face(ds):
         raise HeldError(
             "face",
             "the face can be rendered from this volume of a head, as its voxels are small; deface "

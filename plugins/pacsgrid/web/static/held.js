@@ -18,7 +18,7 @@ export function HeldView({ project, me }) {
       h("h2", null, `Held: ${heldCounts(rows)}`),
       h("p", { className: "pg-quiet" },
         me.reviews
-          ? "To decide, start the DAG review_held. Thumbnails may show who the patient is: each look is entered into the audit trail."
+          ? "To decide, open Review, or start the DAG review_held. Thumbnails may show who the patient is: each look is entered into the audit trail."
           : "Held images are shown to those who may trigger the DAG review_held."),
       me.reviews && rows.length > 0 &&
         h("button", { type: "button", onClick: () => show(!shown) }, shown ? "Hide thumbnails" : "Show thumbnails"),

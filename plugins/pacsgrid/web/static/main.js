@@ -6,11 +6,13 @@ import { GrantsView } from "./grants.js";
 import { IngestView } from "./ingest.js";
 import { HeldView } from "./held.js";
 import { ReleasesView } from "./releases.js";
+import { ReviewView } from "./review.js";
 import { ReplicasView } from "./replicas.js";
 import { StudiesView, StudyView } from "./studies.js";
 
 const TABS = [
   ["flow", "Flow"],
+  ["review", "Review"],
   ["held", "Held"],
   ["replicas", "Replicas"],
   ["studies", "Studies"],
@@ -31,7 +33,8 @@ function useHash() {
   return hash.split("/").map(decodeURIComponent);
 }
 
-function View({ view, detail, project, me }) {
+function View({ view, detail, file, project, me }) {
+  if (view === "review") return h(ReviewView, { project, me, detail, file });
   if (view === "held") return h(HeldView, { project, me });
   if (view === "replicas") return h(ReplicasView, { project });
   if (view === "cohorts") return h(CohortsView, { project, me });
@@ -44,21 +47,21 @@ function View({ view, detail, project, me }) {
 }
 
 function Page({ me }) {
-  const [view, detail] = useHash();
+  const [view, detail, file] = useHash();
   const [project, setProject] = useState("");
   if (!me.projects.length) {
     return h("p", null, "You may see no project yet; an administrator gives your role one.");
   }
   return [
     h("nav", { key: "tabs", "aria-label": "pacsgrid" },
-      TABS.map(([name, title]) =>
+      TABS.filter(([name]) => name !== "review" || me.reviews).map(([name, title]) =>
         h("a", { key: name, href: here(name), "aria-current": view === name ? "page" : undefined }, title)),
       me.projects.length > 1 &&
         h("label", { className: "pg-project" }, "Project ",
           h("select", { value: project, onChange: (event) => setProject(event.target.value) },
             h("option", { value: "" }, "all"),
             me.projects.map((name) => h("option", { key: name, value: name }, name))))),
-    h(View, { key: "view", view, detail, project, me }),
+    h(View, { key: "view", view, detail, file, project, me }),
   ];
 }
 
