@@ -33,8 +33,8 @@ def test_ingests_are_shown_paused_and_resumed(
     ledger.database.run("UPDATE pacsgrid.wave SET claimed_at = claimed_at - interval '1 hour'")
     run("status")
     assert capsys.readouterr().out == (
-        "in-1 backfill from pacs: running; 4 studies, 0 verified, 1 held, 0 withdrawn, 0 not wanted, "
-        "3 pending, 1 waves; 1 studies an hour, 3.0 h of work left\n"
+        "in-1 backfill from pacs: running; 4 studies, 0 verified, 1 held, 0 withdrawn, "
+        "0 not wanted, 3 pending, 1 waves; 1 studies an hour, 3.0 h of work left\n"
     )
     run("pause", "in-1")
     assert "in-1 backfill from pacs: paused" in capsys.readouterr().out
