@@ -34,7 +34,7 @@ def test_ingests_are_shown_paused_and_resumed(
     run("status")
     assert capsys.readouterr().out == (
         "in-1 backfill from pacs: running; 4 studies, 0 verified, 1 held, 0 withdrawn, "
-        "3 pending, 1 waves; 1 studies an hour, 3.0 h of work left\n"
+        "0 not wanted, 3 pending, 1 waves; 1 studies an hour, 3.0 h of work left\n"
     )
     run("pause", "in-1")
     assert "in-1 backfill from pacs: paused" in capsys.readouterr().out

@@ -233,7 +233,7 @@ def test_real_series_convert_as_their_originals_do(
         out = tmp_path / "out"
         assert fetch(context.home, derivative.root, out).bad == []
         records = [json.loads(path.read_text()) for path in out.glob("code/conversion/*.json")]
-        made = {context.pseudonyms.uid(uid): (uid, some) for uid, some in sorted(by_series.items())}
+        made = {context.pseudonyms.uid(uid): some for uid, some in sorted(by_series.items())}
         seen = 0
         for uid, some in made.items():
             before = convert_plainly(converter(), some, tmp_path / "before")
