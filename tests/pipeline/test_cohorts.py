@@ -33,6 +33,7 @@ from pacsgrid.pipeline.cohort_upkeep import index_pending
 from pacsgrid.pipeline.cohorts import Cohort, count_cohort, hide_small, select_cohort
 from pacsgrid.pipeline.maintain import maintain
 from pacsgrid.pipeline.release import reissue_releases_without, release_cohort
+from pacsgrid.pipeline.thumbnails import series_thumbnail
 from support.dicom import ct, save
 from support.zones_under_test import bare_stack
 
@@ -134,6 +135,10 @@ def test_the_same_series_are_found_by_query_and_in_both_catalogs(context: Projec
         assert by_catalog(zone) == series
         here = Selection("demo", parse(f"{QUERY} and zone = {zone.settings.name}"))
         assert context.ledger.cohorts.series_of(here) == found
+    ref, rows = context.ledger.instances.of_verified_series("demo", min(series)) or ("", [])
+    assert ref in found and {row.series_uid for row in rows} == {min(series)}
+    assert series_thumbnail(context, rows).startswith(b"\x89PNG")
+    assert context.ledger.instances.of_verified_series("other", min(series)) is None
     nowhere = Selection("demo", parse(f"{QUERY} and zone = elsewhere"))
     assert context.ledger.cohorts.series_of(nowhere) == {}
 
