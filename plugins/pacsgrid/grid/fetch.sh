@@ -31,6 +31,14 @@ die() {
     exit 2
 }
 
+# Whether a process is there, and not only its entry that nobody has collected.
+lives() { # PID
+    kill -0 "$1" 2>/dev/null || return 1
+    case $(ps -o stat= -p "$1" 2>/dev/null) in
+        Z*) return 1 ;;
+    esac
+}
+
 end_child() {
     [ -n "$child" ] || return 0
     kill "$child" 2>/dev/null
@@ -130,7 +138,7 @@ fetch_study() { # NUMBER STUDY
             return 3
         fi
     fi
-    kill -0 "$main" 2>/dev/null || exit 1
+    lives "$main" || exit 1
     if [ -d "$2" ]; then
         # An earlier version of the release had less of it.
         while read -r _ path; do
@@ -149,7 +157,7 @@ worker() { # FILE
     silent=0
     while read -r number files study ticket; do
         # Without the main process another run may have begun.
-        kill -0 "$main" 2>/dev/null || exit 1
+        lives "$main" || exit 1
         is_here "$number" || fetch_study "$number" "$study"
         case $? in
             0) echo "$files" >>"$work/done" && silent=0 ;;
@@ -173,7 +181,7 @@ progress() {
     child=
     trap 'end_child; exit 0' TERM
     trap '' INT HUP
-    while kill -0 "$main" 2>/dev/null; do
+    while lives "$main"; do
         if [ -t 2 ]; then
             printf '\r%s ' "$(show)" >&2
             sleep 1 &
@@ -200,7 +208,7 @@ stop() {
 lock() {
     if ! mkdir "$work/lock" 2>/dev/null; then
         other=$(cat "$work/lock/pid" 2>/dev/null)
-        if [ -n "$other" ] && kill -0 "$other" 2>/dev/null; then
+        if [ -n "$other" ] && lives "$other"; then
             die "process $other fetches into this directory already; if it does not, remove $work/lock"
         fi
         rm -rf "$work/lock"
