@@ -59,7 +59,7 @@ def test_a_pacs_that_ignores_keys_and_tells_nothing_is_found_out_by_the_headers(
         assert run_step(context, "retrieve", refs).refs == refs[:1]
         assert context.ledger.studies.state(refs[0]) is StudyState.RETRIEVED
         assert context.ledger.studies.held_code(refs[1]) == "not-asked-for"
-        assert len(list(context.folders(refs[0]).staging.iterdir())) == 1
+        assert len(list(context.folders(refs[0]).staging.glob("*.dcm"))) == 1
         for room in (context.folders(refs[1]).staging, context.folders(refs[1]).quarantine):
             assert not room.exists()
         (row,) = context.ledger.held.queue("demo")
