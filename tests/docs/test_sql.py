@@ -40,7 +40,7 @@ def test_the_roles_of_a_ledger_are_separated(
     migrate(alone)
     assert owns_its_trail(alone)
     page = (ROOT / "docs" / "upgrade.md").read_text(encoding="utf-8")
-    (block,) = blocks("sql")
+    (block,) = (one for one in blocks("sql") if one.page == "docs/upgrade.md")
     _run(superuser, _named(block.text))
     owner = re.sub(r"password='?[^' ]+'?", "password=...", postgres.dsn(DATABASE, "ledger_owner"))
     (tmp_path / "FILE").write_text(owner)

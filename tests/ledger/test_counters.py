@@ -252,7 +252,7 @@ def _ask(ledger: Ledger, dsn: str, what: str) -> object:
         "sources": lambda: ledger.studies.sources("demo"),
         "by subject": lambda: ledger.studies.find_by_pseudonym("demo", "P7"),
         "of subject": lambda: ledger.instances.sop_uids_of_subject("demo", "P7"),
-        "cohort": lambda: ledger.instances.count_verified("demo", ["1.7", "1.9"]),
+        "cohort": lambda: ledger.instances.refs_of("demo", ["1.7", "1.9"], []),
         "records": lambda: ledger.studies.records(["st-1", "st-2"]),
     }
     return asked[what]()

@@ -182,7 +182,8 @@ def test_each_version_has_a_doi_that_names_the_version_before(
         site = stack.site
         site.projects["demo"] = site.project("demo").replace(release=terms)
         for patient in range(2):
-            ct(stack.drop / f"{patient}.dcm", f"1.2.{patient}", f"1.2.{patient}.1", fill=patient)
+            path = stack.drop / f"{patient}.dcm"
+            ct(path, f"1.2.{patient}", f"1.2.{patient}.1", patient_id=f"P{patient}")
         with ProjectContext(site, "demo") as context:
             go(context)
             everyone = select_cohort(context, Cohort(criteria=("Modality = CT",)))

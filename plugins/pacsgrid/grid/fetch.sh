@@ -3,7 +3,7 @@
 #
 #     sh fetch.sh [-j CONNECTIONS] [DIRECTORY]
 #
-# Needs iRODS's iCommands, and a login (iinit) unless it says otherwise above. A study gets its place
+# Needs iRODS's iCommands, and a login (iinit) unless it says otherwise above. A series gets its place
 # in DIRECTORY when every file of it has the checksum that the release lists. After an interruption
 # of any kind run the same command again: it fetches what is missing.
 #
@@ -19,7 +19,7 @@ connections=8
 work=.fetch
 main=$$
 
-# The tickets of the documents and of each study, where this copy of the script has any.
+# The tickets of the documents and of each study or series, where this copy of the script has any.
 tickets() {
     cat <<'END'
 @tickets@
@@ -55,49 +55,52 @@ get() {
     return "$got"
 }
 
-# Write the files of each study to a file of its own, and share the studies out among workers.
+# Write the files of each series to a file of its own, and share the series out among workers: a release
+# may list some series of a study and not others.
 plan() {
     rm -rf "$work/plan" && mkdir -p "$work/plan" && tickets >"$work/plan/tickets" &&
         awk -v plan="$work/plan" -v workers="$connections" '
         FILENAME ~ /tickets$/ { ticket[$2] = $1; next }
         # Nothing else becomes a path.
-        !/^[0-9a-f]+  data\/[A-Za-z0-9][A-Za-z0-9_-]*\/[0-2][0-9.]*\/[0-2][0-9.]*\/[0-2][0-9.]*[.]dcm$/ {
+        !/^[0-9a-f]+  data\/[A-Za-z0-9][A-Za-z0-9._-]*\/[0-2][0-9.]*([.]v[0-9]+)?\/(results\/[A-Za-z0-9][A-Za-z0-9._-]*\/)?[0-2][0-9.]*\/[0-2][0-9.]*[.]dcm$/ {
             print "fetch.sh: SHA256SUMS: line " FNR " is not one of a release" > "/dev/stderr"
             failed = 1
             exit 1
         }
         {
-            split(substr($0, index($0, "  ") + 2), part, "/")
-            study = part[1] "/" part[2] "/" part[3]
-            if (study != last && last != "") close(plan "/" number[last])
-            if (!(study in number)) { number[study] = ++studies; order[studies] = study }
-            last = study
-            files[study]++
+            one = substr($0, index($0, "  ") + 2)
+            sub(/\/[^\/]*$/, "", one)
+            if (one != last && last != "") close(plan "/" number[last])
+            if (!(one in number)) { number[one] = ++series; order[series] = one }
+            last = one
+            files[one]++
             all++
-            print >> (plan "/" number[study])
+            print >> (plan "/" number[one])
         }
         END {
             if (failed) exit 1
-            print studies + 0, all + 0 > (plan "/total")
-            # The next study goes to the worker with the fewest files.
-            for (n = 1; n <= studies; n++) {
-                study = order[n]
+            print series + 0, all + 0 > (plan "/total")
+            # The next series goes to the worker with the fewest files.
+            for (n = 1; n <= series; n++) {
+                one = order[n]
                 least = 1
                 for (w = 2; w <= workers; w++) if (load[w] + 0 < load[least] + 0) least = w
-                load[least] += files[study]
-                print n, files[study], study, ticket[study] > (plan "/worker." least)
+                load[least] += files[one]
+                # Its own ticket, or that of the study above it.
+                for (above = one; above != "" && !(above in ticket); sub(/\/?[^\/]*$/, "", above));
+                print n, files[one], one, ticket[above] > (plan "/worker." least)
             }
         }' "$work/plan/tickets" SHA256SUMS
 }
 
-# Whether every file of a study has its place. Files get it when they were checked.
+# Whether every file of a series has its place. Files get it when they were checked.
 is_here() { # NUMBER
     while read -r _ path; do
         [ -f "$path" ] || return 1
     done <"$work/plan/$1"
 }
 
-# List the files of a study that are not in the part folder with the right checksum.
+# List the files of a series that are not in the part folder with the right checksum.
 wrong() { # NUMBER
     (cd "$part" && $sha256 -c "../plan/$1" 2>/dev/null) | awk -v sums="$work/plan/$1" '
         /: OK$/ { sub(/: OK$/, ""); ok[$0] = 1 }
@@ -109,17 +112,13 @@ wrong() { # NUMBER
         }'
 }
 
-fetch_study() { # NUMBER STUDY
-    if [ -d "$part/$2" ]; then
-        # An interrupted run left some of it: fetch the series that are not whole.
-        wrong "$1" | sed 's|/[^/]*$||' | sort -u >"$work/plan/$1.series"
-        while read -r series; do
-            mkdir -p "$part/$2" && get -r "$project/$series" "$part/$2"
-        done <"$work/plan/$1.series"
-    else
-        mkdir -p "$part/${2%/*}" && get -r "$project/$2" "$part/${2%/*}"
-    fi
+fetch_series() { # NUMBER SERIES
+    # An interrupted run may have left some of it, or all.
     wrong "$1" >"$work/plan/$1.wrong"
+    if [ -s "$work/plan/$1.wrong" ]; then
+        mkdir -p "$part/${2%/*}" && get -r "$project/$2" "$part/${2%/*}"
+        wrong "$1" >"$work/plan/$1.wrong"
+    fi
     if [ -s "$work/plan/$1.wrong" ]; then
         ils ${ticket:+-t "$ticket"} "$project/$2" </dev/null >/dev/null 2>>"$work/errors" || return 75
         # The server's choice of replica was a bad one.
@@ -139,8 +138,8 @@ fetch_study() { # NUMBER STUDY
         fi
     fi
     lives "$main" || exit 1
-    if [ -d "$2" ]; then
-        # An earlier version of the release had less of it.
+    if [ -d "$2" ] || [ "$(ls "$part/$2" | wc -l)" -ne "$(wc -l <"$work/plan/$1")" ]; then
+        # An earlier version of the release had less of it, or the grid has more than this one lists.
         while read -r _ path; do
             mkdir -p "${path%/*}" && mv -f "$part/$path" "$path" || return 75
         done <"$work/plan/$1"
@@ -155,10 +154,10 @@ worker() { # FILE
     trap 'end_child; exit 1' TERM
     trap '' INT HUP
     silent=0
-    while read -r number files study ticket; do
+    while read -r number files series ticket; do
         # Without the main process another run may have begun.
         lives "$main" || exit 1
-        is_here "$number" || fetch_study "$number" "$study"
+        is_here "$number" || fetch_series "$number" "$series"
         case $? in
             0) echo "$files" >>"$work/done" && silent=0 ;;
             75) silent=$((silent + 1)) ;;
@@ -173,7 +172,7 @@ show() {
         END {
             split(total, all, " ")
             percent = all[2] ? int(100 * files / all[2]) : 100
-            printf "%d of %d studies, %d of %d files, %d %%\n", NR, all[1], files, all[2], percent
+            printf "%d of %d series, %d of %d files, %d %%\n", NR, all[1], files, all[2], percent
         }' "$work/done"
 }
 
@@ -289,8 +288,8 @@ fetch() {
         sed 's/^/fetch.sh: no good replica: /' "$work/bad" >&2
         exit 3
     fi
-    read -r studies _ <"$work/plan/total"
-    if [ "$(wc -l <"$work/done")" -ne "$studies" ]; then
+    read -r series _ <"$work/plan/total"
+    if [ "$(wc -l <"$work/done")" -ne "$series" ]; then
         tail -n 3 "$work/errors" >&2
         echo "fetch.sh: not complete; run it again" >&2
         exit 75

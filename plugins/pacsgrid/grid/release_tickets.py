@@ -22,7 +22,7 @@ from pacsgrid.grid.zone import Zone
 
 VERSION = re.compile(r"/releases/[^/]+/v\d+$")
 _STUDY = re.compile(r"data/[^/]+/([^/]+)")
-_SERIES = re.compile(r"data/[^/]+/[^/]+/[^/]+")
+_SERIES = re.compile(r"data/[^/]+/[^/]+/(?:results/[^/]+/)?[^/]+")
 _CONNECTIONS = 4
 
 

@@ -130,6 +130,18 @@ class Instances(Store):
             )
         )
 
+    def places_of(self, refs: Sequence[str]) -> list[SeriesPlace]:
+        """Return where the series of some studies lie in the grid."""
+        rows = self._database.all(
+            "SELECT x.ref, s.subject, s.study_uid, x.series_uid, i.version, i.result"
+            " FROM pacsgrid.series x JOIN pacsgrid.study s USING (ref)"
+            " JOIN LATERAL (SELECT version, result FROM pacsgrid.instance"
+            " WHERE instance.ref = x.ref LIMIT 1) i ON true"
+            " WHERE x.ref = ANY(%s) AND s.subject IS NOT NULL ORDER BY x.ref, x.series_uid",
+            (list(refs),),
+        )
+        return [SeriesPlace(*row) for row in rows]
+
     def series_of(self, refs: Sequence[str]) -> set[tuple[str, str]]:
         """Return the series of some studies, as (reference, series UID)."""
         rows = self._database.all(

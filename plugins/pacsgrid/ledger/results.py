@@ -191,6 +191,21 @@ class Results(Store):
         )
         return [ref for (ref,) in rows]
 
+    def studies_with(self, refs: Sequence[str]) -> set[str]:
+        """Return those of some studies that have results, and the results among them.
+
+        Parameters
+        ----------
+        refs
+            The references of studies and results.
+        """
+        rows = self._database.all(
+            "SELECT ref FROM pacsgrid.result WHERE ref = ANY(%(refs)s)"
+            " UNION SELECT study_ref FROM pacsgrid.result WHERE study_ref = ANY(%(refs)s)",
+            {"refs": list(refs)},
+        )
+        return {ref for (ref,) in rows}
+
     def study_of(self, project: str, study_uid: str) -> str:
         """Return the reference of the study that a pseudonym stands for; empty if there is none.
 

@@ -260,16 +260,20 @@ def _open(context: ProjectContext, grant: Grant, until: datetime) -> None:
 def _collections(context: ProjectContext, grant: Grant) -> list[str]:
     """Return what a grant opens: the release's documents, and the studies that it lists."""
     zone, project = context.home.settings.name, context.project.name
-    refs = context.ledger.releases.study_refs(project, grant.release, grant.version)
-    studies = context.ledger.studies.pseudonyms(refs)
-    return [
-        f"/{zone}/home/{project}/releases/{grant.release}/v{grant.version}",
-        *(
-            study_collection(zone, project, subject, study)
-            for _, subject, study in studies
-            if subject and study
-        ),
-    ]
+    ledger = context.ledger
+    refs = ledger.releases.study_refs(project, grant.release, grant.version)
+    left_out = ledger.releases.series_left_out(project, grant.release, grant.version)
+    # What it does not list may lie beside: series that were left out, and results.
+    apart = {ref for ref, _ in left_out} | ledger.results.studies_with(refs)
+    found = {f"/{zone}/home/{project}/releases/{grant.release}/v{grant.version}"}
+    for one in ledger.instances.places_of(refs):
+        study = study_collection(zone, project, one.subject, one.study_uid, one.version)
+        if one.ref not in apart:
+            found.add(study)
+        elif (one.ref, one.series_uid) not in left_out:
+            place = f"{study}/{RESULTS}/{named(one.result)}" if one.result else study
+            found.add(collection(place, one.series_uid))
+    return sorted(found)
 
 
 def _check_end(until: datetime, now: datetime) -> None:

@@ -88,7 +88,7 @@ def release_cohort(
     known = last if last and last.version == number else None
     listed = {(ref, row.series_uid) for ref, one in members.items() for row in one}
     left_out = context.ledger.instances.series_of(list(members)) - listed
-    apart = {ref for ref, _ in left_out}
+    apart = {ref for ref, _ in left_out} | context.ledger.results.studies_with(list(members))
     version = ReleaseVersion(
         zone=context.home.settings.name,
         project=project,
@@ -97,7 +97,7 @@ def release_cohort(
         title=title or _title(known, *reversed(before)) or f"{project}: {name}",
         rows=rows,
         withdrawn=withdrawn,
-        apart=frozenset(one[0].study_uid for ref, one in members.items() if ref in apart),
+        apart=frozenset(_study_name(one[0]) for ref, one in members.items() if ref in apart),
         terms=context.project.release,
         doi=known.doi if known else "",
         earlier=EarlierVersion(before[-1].version, before[-1].doi) if before else None,
@@ -192,9 +192,12 @@ def _digest(rows: Sequence[InstanceRecord]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
+def _study_name(row: InstanceRecord) -> str:
+    return f"{row.study_uid}{version_suffix(row.version)}"
+
+
 def _member(row: InstanceRecord) -> str:
-    study = f"{row.study_uid}{version_suffix(row.version)}"
-    return f"{study}/{row.series_uid}/{row.sop_uid}"
+    return f"{_study_name(row)}/{row.series_uid}/{row.sop_uid}"
 
 
 def reissue_releases_without(context: ProjectContext, refs: Sequence[str]) -> None:

@@ -62,7 +62,7 @@ class ReleaseVersion:
     earlier
         The version before; None for the first.
     apart
-        UIDs of the studies that it lists some series of, and not all.
+        Names of the collections of studies that it lists some series of, and not all.
     """
 
     zone: str

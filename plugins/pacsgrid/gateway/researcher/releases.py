@@ -209,8 +209,7 @@ def fetch_lines(path: str) -> dict[str, str]:
     target = "-".join(path.rsplit("/", 2)[1:])
     return {
         "pacsgrid": f"pacsgrid fetch {path} {target}",
-        "iCommands": f"iget -rKf {path} {target}\ncd {target}\n"
-        "grep -o 'mkdir -p .* && iget -rK .*' README.md | sh\nsha256sum --quiet -c SHA256SUMS",
+        "iCommands": f"iget -f {path}/{SCRIPT} && sh {SCRIPT}",
         "python": "from pathlib import Path\n\n"
         "from pacsgrid.grid.fetch import fetch_release\n"
         "from pacsgrid.grid.user import UserZone\n\n"
