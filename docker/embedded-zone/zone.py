@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""The embedded zone in its container, in place of iRODS: to try the stack, never for patients' data.
+"""The embedded zone in its container, in place of iRODS: to try the stack, not for production.
 
     zone.py serve       makes the zone, or opens the one that is there, and serves it
     zone.py healthy     whether it answers and is set up; 0 or 1
 
-Takes the settings and secrets that docker/irods/zone.py takes. It keeps its catalog in SQLite, has one
-process, and does not load rules of the iRODS rule language; access lists hold.
+Takes the settings and secrets that docker/irods/zone.py takes. It keeps its catalog in SQLite, has
+one process, and does not load rules of the iRODS rule language; access lists hold.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from irods.exception import UserDoesNotExist
-from irods_zone import ZoneServer
 from pydantic import SecretStr
 
+from irods_zone import ZoneServer
 from pacsgrid.config import ZoneSettings
 from pacsgrid.grid import Zone
 from pacsgrid.grid.admin import prepare_zone

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 from psycopg2.extras import execute_values
 
@@ -12,6 +13,18 @@ from pacsgrid.ledger.database import Store
 from pacsgrid.ledger.records import InstanceRecord
 from pacsgrid.ledger.versions import CURRENT, version_of
 from pacsgrid.model import AnonymisedInstance
+
+
+@dataclass(frozen=True)
+class SeriesPlace:
+    """Where a series lies in the grid: its study's reference, and what names its collection."""
+
+    ref: str
+    subject: str
+    study_uid: str
+    series_uid: str
+    version: int
+    result: str
 
 
 class Instances(Store):

@@ -13,10 +13,12 @@ from datetime import UTC, datetime, timedelta
 
 from pacsgrid.errors import ConfigError, PacsgridError, ZoneUnavailableError
 from pacsgrid.grid import study_collection
+from pacsgrid.grid.layout import RESULTS
 from pacsgrid.grid.read_grants import close, grant_group, open_to
 from pacsgrid.ledger import Grant, GrantState
 from pacsgrid.pipeline.context import ProjectContext
 from pacsgrid.pipeline.studies import is_reachable
+from pacsgrid.uids import collection, named
 
 log = logging.getLogger(__name__)
 

@@ -14,6 +14,7 @@ from pacsgrid.config import ProjectSettings
 from pacsgrid.gateway.core import Gateway
 from pacsgrid.gateway.read_access import READ, principals
 from pacsgrid.grid import Zone
+from pacsgrid.grid.release_script import NAME as SCRIPT
 from pacsgrid.ledger import Grant, GrantState, Ledger, ReleaseOverview
 from pacsgrid.ledger.release_overview import ReleaseEntry
 
