@@ -138,7 +138,7 @@ fetch_series() { # NUMBER SERIES
         fi
     fi
     lives "$main" || exit 1
-    if [ -d "$2" ] || [ "$(ls "$part/$2" | wc -l)" -ne "$(wc -l <"$work/plan/$1")" ]; then
+    if [ -d "$2" ] || [ "$(find "$part/$2" -type f | wc -l)" -ne "$(wc -l <"$work/plan/$1")" ]; then
         # An earlier version of the release had less of it, or the grid has more than this one lists.
         while read -r _ path; do
             mkdir -p "${path%/*}" && mv -f "$part/$path" "$path" || return 75
