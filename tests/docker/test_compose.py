@@ -66,11 +66,18 @@ def test_every_image_is_pinned(compose: dict[str, Any]) -> None:
     for name, service in compose["services"].items():
         _, _, tag = service["image"].partition(":")
         assert tag and tag != "latest" and re.search(r"\d|bookworm", tag), name
-    for file in DOCKER.glob("*/Dockerfile"):
-        base = re.findall(r"^FROM (\S+)", file.read_text(), re.MULTILINE)
-        assert base and all(re.search(r":\S*\d+", one) for one in base), file
+    for file in (DOCKER / "Dockerfile", DOCKER / "irods" / "Dockerfile"):
         text = file.read_text()
-        assert "USER " in text or file.parent.name == "orthanc"  # compose says as whom
+        # One base, which a site may replace; other stages are built on it.
+        (base,) = re.findall(r"^ARG (?:IRODS_)?BASE_IMAGE=(\S+)$", text, re.MULTILINE)
+        assert re.search(r":\S*\d+", base), file
+        stages = re.findall(r"^FROM (\S+)(?: AS (\S+))?$", text, re.MULTILINE)
+        named = {name for _, name in stages} | {"${BASE_IMAGE}", "${IRODS_BASE_IMAGE}"}
+        assert {of for of, _ in stages} <= named, file
+    stages = (DOCKER / "Dockerfile").read_text().split("\nFROM ")[1:]
+    for service in ("postgres", "redis", "nginx", "orthanc", "prometheus", "pacsgrid"):
+        (stage,) = (one for one in stages if one.splitlines()[0].endswith(f" AS {service}"))
+        assert "\nUSER pacsgrid\n" in stage, service
     irods = (DOCKER / "irods" / "Dockerfile").read_text()
     for package in re.findall(r"(irods-[a-z-]+)=", irods):
         assert f'"{package}=$IRODS_VERSION"' in irods
@@ -96,19 +103,22 @@ def test_what_is_built_and_mounted_exists(
             dockerfile = context / build.get("dockerfile", "Dockerfile")
             assert dockerfile.is_file(), name
             # What comes from another stage is no file of the context.
-            copies = r"^COPY (?!--from=)(.+)$"
+            copies = r"^COPY (?!--from=)(?:--chmod=\d+ )?(.+)$"
             for line in re.findall(copies, dockerfile.read_text(), re.MULTILINE):
                 for source in line.split()[:-1]:
                     assert (context / source).exists(), f"{name}: {source}"
                     _let_through(dockerfile, source)
         for volume in service.get("volumes", []):
-            source = volume.split(":")[0]
+            source, target, *mode = volume.split(":")
+            if source.startswith("./"):  # settings of this repository, which nobody changes
+                assert (DOCKER / source).is_file() and mode == ["ro"], f"{name}: {source}"
+                assert target.startswith("/etc/"), name
+                continue
             assert Path(source).is_dir(), f"{name}: {source}"
             assert Path(source).is_relative_to(prepared.state(site)), name
-    for kind in ("configs", "secrets"):
-        for name, given in compose[kind].items():
-            path = DOCKER / given["file"]
-            assert path.is_file() and path.stat().st_size, f"{kind}: {name}"
+    for name, given in compose["secrets"].items():
+        path = DOCKER / given["file"]
+        assert path.is_file() and path.stat().st_size, name
 
 
 def _let_through(dockerfile: Path, source: str) -> None:
@@ -122,10 +132,9 @@ def _names(service: dict[str, Any], kind: str) -> set[str]:
     return {one if isinstance(one, str) else one["source"] for one in service.get(kind, [])}
 
 
-@pytest.mark.parametrize("kind", ["configs", "secrets"])
-def test_what_is_named_is_declared_and_used(compose: dict[str, Any], kind: str) -> None:
-    used = set().union(*(_names(one, kind) for one in compose["services"].values()))
-    assert used == set(compose[kind])
+def test_every_secret_is_declared_and_used(compose: dict[str, Any]) -> None:
+    used = set().union(*(_names(one, "secrets") for one in compose["services"].values()))
+    assert used == set(compose["secrets"])
 
 
 def test_every_secret_in_a_configuration_is_given_to_its_service(
@@ -134,7 +143,8 @@ def test_every_secret_in_a_configuration_is_given_to_its_service(
     for name, service in compose["services"].items():
         if name == "archive":  # has the whole directory
             continue
-        files = [DOCKER / compose["configs"][one]["file"] for one in _names(service, "configs")]
+        sources = [volume.split(":")[0] for volume in service.get("volumes", [])]
+        files = [DOCKER / one for one in sources if one.startswith("./")]
         text = json.dumps(service) + "".join(file.read_text() for file in files)
         wanted = set(re.findall(r"/run/secrets/(\w+)", text)) - {"site"}
         given = _names(service, "secrets")
