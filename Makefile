@@ -16,6 +16,7 @@ help:
 	@echo "make test      set up and run every test"
 	@echo "make irods-test  python-irodsclient's own tests against the embedded zone (some minutes)"
 	@echo "make test-ui   a steward's day in a real browser, a site's whole day unattended, OHIF on the gateway (many minutes); make screenshots takes the docs' pictures"
+	@echo "make stack-test  a site in real containers: a day, backup and restore, killed containers (root, podman or Docker; an hour)"
 	@echo "make lint      ruff, mypy --strict and the import rules"
 	@echo "make docs      build the documentation as a site into var/site; a warning or a broken link is an error"
 	@echo "make bench     time of each step for 500 instances of 512 KiB (slow)"
@@ -78,6 +79,11 @@ lint: $(VENV)/.ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Needs root, podman with podman-compose or Docker; see docs/install.md for PACSGRID_BASE_IMAGE and the like.
+.PHONY: stack-test
+stack-test: $(VENV)/.ready
+	PYTHONPATH=$(PYTHONPATH):tests $(BIN)/python -m stack.run --state $(or $(STATE),/var/tmp/pacsgrid-stack)
 
 .PHONY: docs
 docs: $(VENV)/.ready

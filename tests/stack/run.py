@@ -356,7 +356,10 @@ def main() -> int:
     parser.add_argument("--only", default="", help="steps, separated by commas")
     parser.add_argument("--keep", action="store_true", help="leave the stack up")
     options = parser.parse_args()
-    env = {"PACSGRID_OVERLAYS": os.environ.get("PACSGRID_OVERLAYS", "embedded-zone")}
+    env = {
+        "PACSGRID_OVERLAYS": os.environ.get("PACSGRID_OVERLAYS", "embedded-zone"),
+        "PACSGRID_PROFILES": os.environ.get("PACSGRID_PROFILES", ""),
+    }
     containers = Containers(options.site, options.state, env)
     rows: list[tuple[str, str, float, str]] = []
 
