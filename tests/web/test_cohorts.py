@@ -60,7 +60,7 @@ def page(dsn: str) -> Iterator[Callable[[bool], TestClient]]:
     app.dependency_overrides[the_site] = lambda: site
 
     def of(releases: bool) -> TestClient:
-        who = Viewer("anna", ("demo",), False, False, releases)
+        who = Viewer("anna", ("demo",), False, False, releases=releases)
         app.dependency_overrides[viewer] = lambda: who
         return TestClient(app)
 
