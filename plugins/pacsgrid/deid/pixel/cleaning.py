@@ -125,10 +125,10 @@ def clean_pixels(
             "an overlay is stored in unused bits of the pixels (PS3.5 8.1.2, retired), where it "
             "cannot be cleared; convert it to Overlay Data (60xx,3000) at its origin",
         )
-    boxes: list[list[Box]] = [[] for _ in range(frames.count)]
-    if made.looked:
-        drawn = [_drawn(regions, number, frames) for number in range(frames.count)]
-        boxes = _boxes(frames, known_regions(ds, settings), drawn)
+    # Where nothing is looked at, hidden overlays are cleared, in native pixels of a checked length.
+    boxes = (
+        _boxes(frames, known_regions(ds, settings), regions) if made.looked else [[]] * frames.count
+    )
     if any(boxes):
         made.changes.append(_drop_extremes)
     elif not hidden:
@@ -152,13 +152,15 @@ def _drawn(regions: Sequence[BlankRegion], number: int, frames: Frames) -> list[
     return [box for box in boxes if box]
 
 
-def _boxes(frames: Frames, fixed: list[Box], drawn: list[list[Box]]) -> list[list[Box]]:
+def _boxes(frames: Frames, fixed: list[Box], regions: Sequence[BlankRegion]) -> list[list[Box]]:
     """Return the boxes to blank in each frame."""
     finder = StaticTextFinder()
-    per_frame = [
-        finder.find(_without(shown, own))
-        for shown, own in zip(frames.iter_displayed(), drawn, strict=True)
-    ]
+    drawn: list[list[Box]] = []
+    per_frame = []
+    # NumberOfFrames may be any number: only frames that are there cost anything.
+    for number, shown in enumerate(frames.iter_displayed()):
+        drawn.append(_drawn(regions, number, frames))
+        per_frame.append(finder.find(_without(shown, drawn[-1])))
     always = [*fixed, *shared_boxes(per_frame, frames.rows, frames.columns)]
     return [
         without_inner([*always, *own, *found]) for own, found in zip(drawn, per_frame, strict=True)
