@@ -6,7 +6,7 @@ mirror=${1:-}
 here=$(dirname "$0")
 if [ -n "$mirror" ]; then
     find /etc/apt -name '*.list' -o -name '*.sources' | while read -r file; do
-        sed -i -E "s#https?://deb\.debian\.org/debian(-security)?#$mirror\1#g" "$file"
+        sed -i -E "s#https?://[^ /]+/debian(-security)?#$mirror\1#g" "$file"
     done
 fi
 mkdir -p /etc/ssl/certs
