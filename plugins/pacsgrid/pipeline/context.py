@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +24,9 @@ from pacsgrid.pipeline.consent import ConsentGate
 from pacsgrid.pipeline.staged_list import LIST
 from pacsgrid.pipeline.subjects import SubjectAssigner
 from pacsgrid.uids import named
+
+# Below a study's quarantine: files that were held until a steward had the study tried again.
+_ASIDE = "tried-again"
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,22 @@ class WorkFolders:
             os.replace(partial, target)
         # Staging is wiped next, so the links must be on disk.
         sync_directories([self.quarantine, self.quarantine.parent])
+
+    def set_aside(self) -> None:
+        """Keep the held files of a study that is tried again: its source may not have them now."""
+        if not self.quarantine.is_dir():
+            return
+        aside = self.quarantine / _ASIDE
+        aside.mkdir(exist_ok=True, mode=0o700)
+        for path in self.quarantine.glob("*.dcm"):
+            os.replace(path, aside / path.name)
+        sync_directories([aside, self.quarantine])
+
+    def forget_aside(self) -> None:
+        """Remove what was set aside; the study is verified."""
+        shutil.rmtree(self.quarantine / _ASIDE, ignore_errors=True)
+        with suppress(OSError):  # it holds other files
+            self.quarantine.rmdir()
 
     def wipe(self) -> None:
         """Remove the study's staging and outbox; the quarantine stays."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -151,7 +150,7 @@ def _send_on(context: ProjectContext, ref: str) -> None:
         context.ledger.studies.unhold(ref)
     else:
         context.ledger.studies.reopen(ref)
-    shutil.rmtree(context.folders(ref).quarantine, ignore_errors=True)
+    context.folders(ref).set_aside()
     context.ledger.held.remove(ref)
 
 

@@ -225,6 +225,7 @@ def clear_work_folders(context: ProjectContext, refs: Sequence[str]) -> int:
             if ours and context.ledger.studies.state(ref) is StudyState.VERIFIED:
                 remove_received(context, ref)
                 context.folders(ref).wipe()
+                context.folders(ref).forget_aside()
                 try:
                     supersede(context, ref)
                 except PacsgridError as error:
