@@ -87,7 +87,7 @@ def fill(path: Path, studies: int) -> Index:
             study, series = _study(number, rng)
             patient = study["00100020"]["Value"][0]
             db.execute(
-                "INSERT INTO study VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO study VALUES (?, ?, ?, ?, ?, ?, 1)",
                 (number, PROJECT, patient, uid, patient, study["00080020"]["Value"][0]),
             )
             db.execute("INSERT INTO study_text VALUES (?, ?)", (number, json.dumps(study)))
