@@ -7,7 +7,6 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from pacsgrid.config.registers import ConsentSection
-from pacsgrid.errors import RegisterUnavailableError
 from pacsgrid.registers.consent import (
     Answer,
     ConsentAnswer,
@@ -28,7 +27,7 @@ _NOT_YET = frozenset(("draft", "proposed", "entered-in-error"))
 _Names = set[tuple[str, str]]
 
 
-class ConsentService:
+class ConsentService(FhirService[ConsentSection]):
     """A FHIR service that knows who consents.
 
     Of several consents of a patient the one with the last ``dateTime`` counts, whatever it says.
@@ -40,24 +39,6 @@ class ConsentService:
     settings
         What that section says.
     """
-
-    def __init__(self, where: str, settings: ConsentSection) -> None:
-        self._where, self._settings = where, settings
-        self._service = FhirService(where, settings)
-
-    def ping(self) -> None:
-        """Return if the service answers.
-
-        Raises
-        ------
-        RegisterUnavailableError
-            It does not.
-        """
-        self._service.ping()
-
-    def close(self) -> None:
-        """Close the connections to the service."""
-        self._service.close()
 
     def ask(self, patients: Sequence[ConsentPatient]) -> list[ConsentAnswer]:
         """Return the answer for each patient, see `ConsentSource`."""
@@ -98,7 +79,7 @@ class ConsentService:
         """Yield the consents that are found, each with the identifiers of its patient."""
         if self._settings.category:
             criteria = [*criteria, ("category", self._settings.category)]
-        found = self._service.search("Consent", [*criteria, ("_include", "Consent:patient")])
+        found = self.search("Consent", [*criteria, ("_include", "Consent:patient")])
         patients = {
             f"Patient/{one.get('id')}": _identifiers(one.get("identifier"))
             for one in found
@@ -172,9 +153,6 @@ class ConsentService:
             return date(year + month // 12, month % 12 + 1, 1) - timedelta(days=1)
         except ValueError:
             raise self._unusable("has a Consent with a period that is no date") from None
-
-    def _unusable(self, what: str) -> RegisterUnavailableError:
-        return RegisterUnavailableError(f"{self._where}: the service {what}; asked again later")
 
 
 def _nested(provision: dict[str, Any]) -> Iterator[dict[str, Any]]:

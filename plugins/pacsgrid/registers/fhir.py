@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -22,7 +22,10 @@ _MOST_BYTES = 64 << 20
 _TRIES = 3
 
 
-class FhirService:
+_Settings = TypeVar("_Settings", bound=RegisterService)
+
+
+class FhirService(Generic[_Settings]):
     """A FHIR service; its connections are kept open and reused.
 
     Redirections are not followed, since they could lead an identity to another place. Neither are
@@ -36,13 +39,13 @@ class FhirService:
         What that section says.
     """
 
-    def __init__(self, where: str, settings: RegisterService) -> None:
+    def __init__(self, where: str, settings: _Settings) -> None:
         self._where, self._settings = where, settings
         self._session: requests.Session | None = None
 
     def __repr__(self) -> str:
         """Return a text without address and token."""
-        return f"FhirService({self._where})"
+        return f"{type(self).__name__}({self._where})"
 
     def close(self) -> None:
         """Close the connections."""

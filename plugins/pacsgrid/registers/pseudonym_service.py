@@ -9,11 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from pacsgrid.config.registers import SubjectSection
-from pacsgrid.errors import RegisterUnavailableError
 from pacsgrid.registers.fhir import FhirService
 
 
-class PseudonymService:
+class PseudonymService(FhirService[SubjectSection]):
     """The service that knows a project's pseudonyms.
 
     Parameters
@@ -23,24 +22,6 @@ class PseudonymService:
     settings
         What that section says.
     """
-
-    def __init__(self, where: str, settings: SubjectSection) -> None:
-        self._where, self._settings = where, settings
-        self._service = FhirService(where, settings)
-
-    def ping(self) -> None:
-        """Return if the service answers.
-
-        Raises
-        ------
-        RegisterUnavailableError
-            It does not.
-        """
-        self._service.ping()
-
-    def close(self) -> None:
-        """Close the connections to the service."""
-        self._service.close()
 
     def ask(self, patient_id: str, issuer: str) -> str | None:
         """Return a patient's pseudonym, None if the service does not know the patient.
@@ -59,7 +40,7 @@ class PseudonymService:
         """
         with_issuer = self._settings.with_issuer and issuer
         original = f"{issuer}:{patient_id}" if with_issuer else patient_id
-        answer = self._service.post_parameters(
+        answer = self.post_parameters(
             self._settings.operation,
             {
                 "resourceType": "Parameters",
@@ -98,9 +79,6 @@ class PseudonymService:
         if len(found) > 1:
             raise self._unusable("has several pseudonyms for one patient in this domain")
         return next(iter(found), None)
-
-    def _unusable(self, what: str) -> RegisterUnavailableError:
-        return RegisterUnavailableError(f"{self._where}: the service {what}; asked again later")
 
 
 def _value(part: dict[str, Any]) -> str:
