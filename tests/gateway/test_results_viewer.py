@@ -16,14 +16,13 @@ from pacsgrid.gateway.service import PREFIX, application
 from pacsgrid.model import StudyQuery
 from pacsgrid.pipeline import STEPS, ProjectContext, clear_work_folders, find_studies, run_step
 from support import results
-from support.browser import CHROMIUM, shot
-from support.ohif import DRAWN, fetched_viewer, page_app
+from support.browser import shot
+from support.ohif import DRAWN, PATIENCE, drawing_browser, installed_viewer
 from support.served_zones import Listening
 from support.zones_under_test import bare_stack
 
 pytestmark = pytest.mark.ui
 
-PATIENCE = 240_000  # milliseconds: software rendering on a busy machine takes its time
 # The share of pixels of any canvas that are not grey: images are, a segment over them is not.
 COLOURED = """() => {
   let most = 0;
@@ -52,47 +51,34 @@ def test_a_segmentation_is_shown_over_its_images(tmp_path: Path) -> None:
             for name in STEPS:
                 refs = run_step(context, name, refs).refs
             clear_work_folders(context, refs)
-        root = ""
         assert stack.site.gateway is not None
         token = Token(
             name="lab", user="rods#brno", sha256=sha256(b"lab").hexdigest(), results="nodules"
         )
-        with Listening(page_app(fetched_viewer(), lambda: root)) as page_server:
-            settings = stack.site.gateway.model_copy(
-                update={
-                    "tokens": (token,),
-                    "access_seconds": 0.001,
-                    "cors_origins": (page_server.url,),
-                }
-            )
-            with (
-                Gateway(replace(stack.site, gateway=settings)) as gateway,
-                Listening(application(gateway)) as server,
-            ):
-                gateway.refresh()
-                root = server.url + PREFIX
-                client = DICOMwebClient(root, headers={"Authorization": "Bearer lab"})
-                (found,) = client.search_for_studies()
-                study = found["0020000D"]["Value"][0]
-                images = client.retrieve_study(study)
-                images.sort(key=lambda ds: int(ds.InstanceNumber))
-                client.store_instances([results.segmentation(images)])
-                gateway.results.wait()
-                gateway.refresh()
-                browser = driver.chromium.launch(
-                    executable_path=CHROMIUM,
-                    args=["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"],
-                )
-                page = browser.new_page(
-                    viewport={"width": 1360, "height": 850}, base_url=page_server.url
-                )
-                page.set_default_timeout(PATIENCE)
-                page.goto(f"/viewer?StudyInstanceUIDs={study}&token=lab")
-                page.wait_for_selector("canvas.cornerstone-canvas")
-                page.wait_for_function(f"() => ({DRAWN})() > 0.05")
-                assert page.evaluate(COLOURED) < 0.01
-                # The viewer's tour for newcomers lies over everything.
-                page.get_by_text("SEG", exact=True).first.dispatch_event("dblclick")
-                page.wait_for_function(f"() => ({COLOURED})() > 0.01")
-                shot(page, "viewer-segmentation")
-                browser.close()
+        settings = stack.site.gateway.model_copy(
+            update={"tokens": (token,), "access_seconds": 0.001, "viewer": installed_viewer()}
+        )
+        with (
+            Gateway(replace(stack.site, gateway=settings)) as gateway,
+            Listening(application(gateway)) as server,
+            drawing_browser(driver) as browser,
+        ):
+            gateway.refresh()
+            client = DICOMwebClient(server.url + PREFIX, headers={"Authorization": "Bearer lab"})
+            (found,) = client.search_for_studies()
+            study = found["0020000D"]["Value"][0]
+            images = client.retrieve_study(study)
+            images.sort(key=lambda ds: int(ds.InstanceNumber))
+            client.store_instances([results.segmentation(images)])
+            gateway.results.wait()
+            gateway.refresh()
+            page = browser.new_page(viewport={"width": 1360, "height": 850}, base_url=server.url)
+            page.set_default_timeout(PATIENCE)
+            page.goto(f"/viewer/viewer?StudyInstanceUIDs={study}&token=lab")
+            page.wait_for_selector("canvas.cornerstone-canvas")
+            page.wait_for_function(f"() => ({DRAWN})() > 0.05")
+            assert page.evaluate(COLOURED) < 0.01
+            # The viewer's tour for newcomers lies over everything.
+            page.get_by_text("SEG", exact=True).first.dispatch_event("dblclick")
+            page.wait_for_function(f"() => ({COLOURED})() > 0.01")
+            shot(page, "viewer-segmentation")

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import yaml
-from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
+from playwright.sync_api import Page, expect, sync_playwright
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
 
-from pacsgrid.embedded.viewer import install_viewer
 from pacsgrid.gateway import Gateway
 from pacsgrid.gateway.service import application
 from pacsgrid.grid.sharing import share
@@ -24,15 +23,13 @@ from pacsgrid.pipeline import STEPS, ProjectContext, find_studies, run_step
 from pacsgrid.pipeline.cohorts import Cohort, select_cohort
 from pacsgrid.pipeline.grants import approve_grant
 from pacsgrid.pipeline.release import release_cohort
-from support.browser import CHROMIUM, shot
-from support.ohif import DRAWN
+from support.browser import shot
+from support.ohif import DRAWN, PATIENCE, drawing_browser, installed_viewer
 from support.served_zones import PROJECT, Listening, ServedZones, copy_of
 from support.zones_under_test import bare_stack
 
 pytestmark = pytest.mark.ui
 
-VAR = Path(__file__).resolve().parents[2] / "var"
-PATIENCE = 240_000  # milliseconds: software rendering on a busy machine takes its time
 # Of one study for the test: uncompressed, JPEG 2000, RLE, lossless JPEG.
 FILES = ("CT_small.dcm", "693_J2KI.dcm", "MR_small_RLE.dcm", "JPEG-LL.dcm")
 STUDY = "1.2.840.78"
@@ -41,20 +38,7 @@ STUDY = "1.2.840.78"
 @pytest.fixture(scope="module")
 def viewer() -> Path:
     """The directory of the viewer's files, fetched once into var/."""
-    return install_viewer(VAR / "viewer")
-
-
-@contextmanager
-def browser(driver: Playwright) -> Iterator[Browser]:
-    """A headless Chromium that draws by WebGL, for which there is no hardware here."""
-    opened = driver.chromium.launch(
-        executable_path=CHROMIUM,
-        args=["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"],
-    )
-    try:
-        yield opened
-    finally:
-        opened.close()
+    return installed_viewer()
 
 
 @dataclass
@@ -99,7 +83,7 @@ def shown_page(
             Listening(application(gateway)) as server,
         ):
             gateway.refresh()
-            opened = stack.enter_context(browser(driver))
+            opened = stack.enter_context(drawing_browser(driver))
             page = opened.new_page(viewport={"width": 1360, "height": 850}, base_url=server.url)
             page.set_default_timeout(PATIENCE)
             failed: list[str] = []
@@ -135,7 +119,7 @@ def asked(viewer: Path, tmp_path: Path) -> Iterator[Asked]:
             with (
                 Gateway(stack.site, clock) as gateway,
                 Listening(application(gateway)) as server,
-                browser(driver) as opened,
+                drawing_browser(driver) as opened,
             ):
                 gateway.refresh()
                 page = opened.new_page(base_url=server.url)

@@ -1,21 +1,18 @@
-"""The OHIF viewer: its files, and a server of its page for one DICOMweb service."""
+"""The OHIF viewer for tests: its files, and a headless Chromium that draws its images."""
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import tarfile
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import FileResponse, Response
-from starlette.routing import Route
+from playwright.sync_api import Browser, Playwright
 
-VIEWER = "@ohif/app@3.13.2"
+from pacsgrid.embedded.viewer import install_viewer
+from support.browser import CHROMIUM
+
 VAR = Path(__file__).resolve().parents[2] / "var"
+PATIENCE = 240_000  # milliseconds: software rendering on a busy machine takes its time
 # The share of pixels of the largest canvas that differ from the commonest value.
 DRAWN = """() => {
   let most = 0;
@@ -34,60 +31,19 @@ DRAWN = """() => {
 }"""
 
 
-def fetched_viewer() -> Path:
+def installed_viewer() -> Path:
     """The directory of the viewer's files, fetched once into var/."""
-    folder = VAR / "ohif" / VIEWER.rpartition("@")[2]
-    if not (folder / "package").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        command = ["npm", "pack", "--silent", VIEWER]
-        name = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
-        with tarfile.open(folder / name.stdout.split()[-1]) as tar:
-            tar.extractall(folder / "unpacked", filter="data")
-        os.rename(folder / "unpacked" / "package", folder / "package")
-    return folder / "package" / "dist"
+    return install_viewer(VAR / "viewer")
 
 
-def page_app(dist: Path, root: Callable[[], str]) -> Starlette:
-    """The viewer's page, set up for one DICOMweb service."""
-
-    async def answer(request: Request) -> Response:
-        path = request.path_params["path"]
-        if path == "app-config.js":
-            settings = json.dumps(config_for(root()))
-            return Response(f"window.config = {settings};", media_type="text/javascript")
-        file = dist / path
-        inside = file.resolve().is_relative_to(dist.resolve())
-        return FileResponse(file if path and inside and file.is_file() else dist / "index.html")
-
-    return Starlette(routes=[Route("/{path:path}", answer)])
-
-
-def config_for(root: str) -> dict[str, object]:
-    source = {
-        "friendlyName": "pacsgrid",
-        "name": "pacsgrid",
-        "qidoRoot": root,
-        "wadoRoot": root,
-        "wadoUriRoot": root,
-        "qidoSupportsIncludeField": True,
-        "imageRendering": "wadors",
-        "thumbnailRendering": "wadors",
-        "enableStudyLazyLoad": True,
-        "supportsFuzzyMatching": False,
-        "supportsWildcard": True,
-    }
-    return {
-        "routerBasename": "/",
-        "extensions": [],
-        "modes": [],
-        "showStudyList": True,
-        "defaultDataSourceName": "dicomweb",
-        "investigationalUseDialog": {"option": "never"},
-        "dataSources": [
-            {
-                "namespace": "@ohif/extension-default.dataSourcesModule.dicomweb",
-                "sourceName": "dicomweb",
-                "configuration": source,
-            }
-        ],
-    }
+@contextmanager
+def drawing_browser(driver: Playwright) -> Iterator[Browser]:
+    """A headless Chromium that draws by WebGL, for which there is no hardware here."""
+    opened = driver.chromium.launch(
+        executable_path=CHROMIUM,
+        args=["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"],
+    )
+    try:
+        yield opened
+    finally:
+        opened.close()
