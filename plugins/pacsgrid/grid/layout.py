@@ -127,7 +127,25 @@ def collection_of_study(zone: Zone, project: str, instances: Sequence[InstanceIn
 
 def _collection(zone: str, project: str, one: InstanceInfo) -> str:
     study = study_collection(zone, project, one.subject, one.study_uid, one.version)
-    return f"{study}/{RESULTS}/{named(one.result)}" if one.result else study
+    return place_of_result(study, one.result)
+
+
+def place_of_result(study: str, result: str) -> str:
+    """Return the path of a result's collection; the study's own where there is no result.
+
+    Parameters
+    ----------
+    study
+        The path of the study's collection.
+    result
+        The result's name; empty for what was anonymised here.
+
+    Raises
+    ------
+    HeldError
+        ``not-uid``: the name cannot be part of a path.
+    """
+    return f"{study}/{RESULTS}/{named(result)}" if result else study
 
 
 def object_path(zone: str, project: str, instance: InstanceInfo) -> str:

@@ -13,12 +13,12 @@ from datetime import UTC, datetime, timedelta
 
 from pacsgrid.errors import ConfigError, PacsgridError, ZoneUnavailableError
 from pacsgrid.grid import study_collection
-from pacsgrid.grid.layout import RESULTS
+from pacsgrid.grid.layout import place_of_result
 from pacsgrid.grid.read_grants import close, grant_group, open_to
 from pacsgrid.ledger import Grant, GrantState
 from pacsgrid.pipeline.context import ProjectContext
 from pacsgrid.pipeline.studies import is_reachable
-from pacsgrid.uids import collection, named
+from pacsgrid.uids import collection
 
 log = logging.getLogger(__name__)
 
@@ -273,8 +273,7 @@ def _collections(context: ProjectContext, grant: Grant) -> list[str]:
         if one.ref not in apart:
             found.add(study)
         elif (one.ref, one.series_uid) not in left_out:
-            place = f"{study}/{RESULTS}/{named(one.result)}" if one.result else study
-            found.add(collection(place, one.series_uid))
+            found.add(collection(place_of_result(study, one.result), one.series_uid))
     return sorted(found)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pacsgrid.grid.layout import RESULTS, version_suffix
+from pacsgrid.grid.layout import place_of_result, version_suffix
 from pacsgrid.ledger import InstanceRecord
 from pacsgrid.uids import collection, named
 
@@ -50,9 +50,7 @@ def path_in_project(row: InstanceRecord) -> str:
 
 def series_in_project(row: InstanceRecord) -> str:
     """Return the path of an instance's series below its project's collection."""
-    study = study_in_project(row)
-    place = f"{study}/{RESULTS}/{named(row.result)}" if row.result else study
-    return collection(place, row.series_uid)
+    return collection(place_of_result(study_in_project(row), row.result), row.series_uid)
 
 
 def study_in_project(row: InstanceRecord) -> str:
