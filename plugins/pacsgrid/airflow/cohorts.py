@@ -41,6 +41,8 @@ def _small_cells(context: ProjectContext, params: Mapping[str, Any]) -> str:
     """Say what is below the project's release gate, and what was chosen for it; empty if none."""
     from pacsgrid.pipeline.cohorts import chosen_series, describe_cells, small_cells_of
 
+    if context.project.release_gate.smallest_cell <= 1:
+        return ""
     cohort = _cohort(context, params)
     small = small_cells_of(context, chosen_series(context, cohort))
     if not small:
@@ -158,7 +160,7 @@ def count_patient(params: Mapping[str, Any]) -> dict[str, str]:
                 # Not quoted: somebody may have written a patient ID.
                 raise ConfigError(f"project {project} has no such subject; give the pseudonym")
             objects += found
-        members = context.ledger.instances.verified(project, [], subjects)
+        members = context.ledger.instances.refs_of(project, [], subjects)
         zones = ", ".join((context.project.home_zone, *context.project.partner_zones))
         known = context.ledger.consents.of_subjects(project, subjects)
         ended = any(one.answer == "no" for one in known.values())

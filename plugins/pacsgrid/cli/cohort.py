@@ -116,7 +116,7 @@ def run_cohort(given: argparse.Namespace) -> int:
     from pacsgrid.pipeline.cohorts import (
         Cohort,
         chosen_series,
-        count_cohort,
+        count_chosen,
         describe_cells,
         select_cohort,
         small_cells_of,
@@ -133,13 +133,13 @@ def run_cohort(given: argparse.Namespace) -> int:
     )
     with ProjectContext(load_site(), given.project, "cohort") as context:
         cohort = with_saved(context, cohort, given.saved)
-        seen = count_cohort(context, cohort)
+        chosen = chosen_series(context, cohort)
+        seen = count_chosen(context, chosen)
         print(
             f"{seen.subjects} subjects, {seen.studies} studies, {seen.instances} instances, "
             f"{seen.bytes:,} bytes; instances by modality: "
             + (", ".join(f"{name} {count}" for name, count in seen.modalities.items()) or "none")
         )
-        chosen = chosen_series(context, cohort)
         if small := small_cells_of(context, chosen):
             print(describe_cells(context, small))
         if given.series:

@@ -95,32 +95,6 @@ class Instances(Store):
         )
         return [uid for (uid,) in rows]
 
-    def verified(
-        self, project: str, study_uids: Sequence[str] | None, subjects: Sequence[str] = ()
-    ) -> dict[str, list[InstanceRecord]]:
-        """Return the instances of verified studies, by the studies' references.
-
-        Parameters
-        ----------
-        project
-            The project's name.
-        study_uids
-            Pseudonymous study instance UIDs; None for all studies.
-        subjects
-            Pseudonyms of patients whose studies are wanted too.
-        """
-        found: dict[str, list[InstanceRecord]] = {}
-        for ref, *row in self._database.stream(
-            "SELECT i.ref, i.study_uid, i.series_uid, i.sop_uid, i.subject, i.modality,"
-            " i.sha256, i.size, i.version, i.result"
-            " FROM pacsgrid.study s JOIN pacsgrid.instance i USING (ref)"
-            f" WHERE {_MEMBERS if study_uids is not None else _ALL}"
-            " ORDER BY i.subject, i.study_uid, i.series_uid, i.sop_uid",
-            _members(project, study_uids, subjects),
-        ):
-            found.setdefault(ref, []).append(InstanceRecord(*row))
-        return found
-
     def of_verified_studies(self, refs: Sequence[str]) -> dict[str, list[InstanceRecord]]:
         """Return the instances of those of some studies that are verified, by their references."""
         found: dict[str, list[InstanceRecord]] = {}
@@ -236,26 +210,19 @@ class Instances(Store):
         """
         rows = self._database.all(
             f"SELECT s.ref FROM pacsgrid.study s WHERE {_MEMBERS} ORDER BY s.ref",
-            _members(project, study_uids, subjects),
+            {"project": project, "uids": list(study_uids), "subjects": list(subjects)},
         )
         return [ref for (ref,) in rows]
 
 
 # Results are part of a cohort once a steward has released them.
 _RELEASED = " AND NOT EXISTS (SELECT FROM pacsgrid.result r WHERE r.ref = s.ref AND NOT r.released)"
-_ALL = f"s.project = %(project)s AND s.state = 'verified' AND {CURRENT}{_RELEASED}"
 _MEMBERS = (
     "s.ref IN (SELECT ref FROM pacsgrid.study WHERE project = %(project)s"
     " AND study_uid = ANY(%(uids)s) UNION SELECT ref FROM pacsgrid.study"
     " WHERE project = %(project)s AND subject = ANY(%(subjects)s)) AND s.state = 'verified'"
     f" AND {CURRENT}{_RELEASED}"
 )
-
-
-def _members(
-    project: str, study_uids: Sequence[str] | None, subjects: Sequence[str]
-) -> dict[str, object]:
-    return {"project": project, "uids": list(study_uids or ()), "subjects": list(subjects)}
 
 
 def _added(

@@ -204,9 +204,25 @@ def count_cohort(context: ProjectContext, cohort: Cohort) -> CohortSummary:
     ConfigError
         Nothing says what to choose, or a criterion cannot be understood.
     """
-    people, studies, modalities = context.ledger.instances.count_series(
-        chosen_series(context, cohort)
-    )
+    return count_chosen(context, chosen_series(context, cohort))
+
+
+def count_chosen(context: ProjectContext, chosen: Mapping[str, set[str]]) -> CohortSummary:
+    """Count what series hold, without listing their instances.
+
+    Parameters
+    ----------
+    context
+        The project.
+    chosen
+        What `chosen_series` returned.
+
+    Returns
+    -------
+    CohortSummary
+        The counts.
+    """
+    people, studies, modalities = context.ledger.instances.count_series(chosen)
     counts: Counter[str] = Counter()
     for name, (instances, _) in modalities.items():
         counts[name or "OT"] += instances
