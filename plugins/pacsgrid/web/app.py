@@ -17,7 +17,7 @@ from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 
 from pacsgrid.config import Site, parse_selection
-from pacsgrid.errors import ConfigError, HeldError, PacsgridError
+from pacsgrid.errors import ConfigError, PacsgridError
 from pacsgrid.ledger import (
     HeldRecord,
     Ingest,
@@ -42,6 +42,7 @@ from pacsgrid.pipeline.thumbnails import held_files, thumbnail, thumbnail_anonym
 from pacsgrid.web import grants, review, viewer
 from pacsgrid.web.access import PAGE_DAG, WITHDRAW_DAG, SiteDep, Viewer, ViewerDep
 from pacsgrid.web.cohorts import router as cohorts
+from pacsgrid.web.png import png
 
 STATIC = Path(__file__).parent / "static"
 
@@ -543,7 +544,7 @@ def picture(site: SiteDep, who: ViewerDep, ref: str, number: int) -> Response:
         403 without the right to review, 404 for no such file, 422 for one that is not an image.
     """
     _, path = _held_file(site, who, ref, number, "held picture")
-    return _png(lambda: thumbnail(path))
+    return png(lambda: thumbnail(path))
 
 
 @app.get("/api/studies/{ref}/pictures/{number}/after")
@@ -580,14 +581,7 @@ def picture_after(
     except ConfigError as error:
         raise HTTPException(422, str(error)) from None
     with context:
-        return _png(lambda: thumbnail_anonymised(context, path))
-
-
-def _png(draw: Callable[[], bytes]) -> Response:
-    try:
-        return Response(draw(), media_type="image/png")
-    except HeldError as error:
-        raise HTTPException(422, error.detail) from None
+        return png(lambda: thumbnail_anonymised(context, path))
 
 
 app.include_router(review.router)

@@ -14,7 +14,7 @@ from fastapi import APIRouter, HTTPException, Path, Response
 from pydantic import Field
 
 from pacsgrid.cohort_query import CohortQueryError, attributes, parse_all
-from pacsgrid.errors import ConfigError, HeldError
+from pacsgrid.errors import ConfigError
 from pacsgrid.ledger import Ledger
 from pacsgrid.ledger.cohort_index import Cell, FoundSeries, Selection
 from pacsgrid.ledger.saved_cohorts import SavedCohort
@@ -23,6 +23,7 @@ from pacsgrid.pipeline.cohorts import hide_small, small_cells
 from pacsgrid.pipeline.thumbnails import series_thumbnail
 from pacsgrid.uids import is_uid
 from pacsgrid.web.access import SiteDep, Viewer, ViewerDep
+from pacsgrid.web.png import png
 
 router = APIRouter(prefix="/api/cohorts/{project}")
 
@@ -271,10 +272,7 @@ def picture(
             raise HTTPException(404, "no verified series of this UID in this project")
         ref, instances = rows
         context.ledger.audit.add_access(who.name, ref, "released picture of a series")
-        try:
-            return Response(series_thumbnail(context, instances), media_type="image/png")
-        except HeldError as error:
-            raise HTTPException(422, error.detail) from None
+        return png(lambda: series_thumbnail(context, instances))
 
 
 @router.get("/saved")
