@@ -151,7 +151,8 @@ def studies_of(gateway: Gateway, user: str, version: Version) -> list[str] | Non
         return None
     ledger = Ledger(gateway.site.ledger_dsn)
     refs = ledger.releases.study_refs(*version)[:_MOST_STUDIES]
-    return sorted(study for _, _, study in ledger.studies.pseudonyms(refs) if study)
+    # A result that the version lists has its study's UID.
+    return sorted({study for _, _, study in ledger.studies.pseudonyms(refs) if study})
 
 
 def _readable(
