@@ -16,6 +16,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -288,24 +289,22 @@ class Day:
         finally:
             association.release()
 
-    def _zone(self) -> Any:
+    def _zone(self) -> iRODSSession:
         context = ssl.create_default_context(cafile=str(self.tls / "grid-ca.pem"))
         context.check_hostname = False
-        return closing_session(
-            iRODSSession(
-                host="127.0.0.1",
-                port=self.ports["irods"],
-                user="pacsgrid",
-                zone="one",
-                password=self.it.secret("irods_service_password"),
-                ssl_context=context,
-                client_server_negotiation="request_server_negotiation",
-                client_server_policy="CS_NEG_REQUIRE",
-                encryption_algorithm="AES-256-CBC",
-                encryption_key_size=32,
-                encryption_num_hash_rounds=16,
-                encryption_salt_size=8,
-            )
+        return iRODSSession(
+            host="127.0.0.1",
+            port=self.ports["irods"],
+            user="pacsgrid",
+            zone="one",
+            password=self.it.secret("irods_service_password"),
+            ssl_context=context,
+            client_server_negotiation="request_server_negotiation",
+            client_server_policy="CS_NEG_REQUIRE",
+            encryption_algorithm="AES-256-CBC",
+            encryption_key_size=32,
+            encryption_num_hash_rounds=16,
+            encryption_salt_size=8,
         )
 
     def _start_again(self, service: str) -> None:
@@ -313,19 +312,6 @@ class Day:
         time.sleep(2)
         if self.it.inspect(service)["State"]["Status"] != "running":
             self.it.podman("start", self.it.name(service))
-
-
-class closing_session:
-    """An iRODS session that is cleaned up at the end of a ``with`` block."""
-
-    def __init__(self, session: iRODSSession) -> None:
-        self._session = session
-
-    def __enter__(self) -> iRODSSession:
-        return self._session
-
-    def __exit__(self, *exc: object) -> None:
-        self._session.cleanup()
 
 
 def _empty(place: Path) -> None:
@@ -402,22 +388,12 @@ def main() -> int:
     finally:
         containers.close()
         if not options.keep:
-            with closing_quietly():
+            with suppress(StackError):
                 containers.site_command("down")
     print(f"\n{'step':18}{'':10}{'seconds':>8}  what was seen")
     for name, passed, seconds, said in rows:
         print(f"{name:18}{passed:10}{seconds:8.0f}  {said.splitlines()[0][:100] if said else ''}")
     return 0 if all(passed == "passed" for _, passed, _, _ in rows) else 1
-
-
-class closing_quietly:
-    """Ignore what fails while the stack goes down."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: object, trace: object) -> bool:
-        return isinstance(error, StackError)
 
 
 if __name__ == "__main__":
