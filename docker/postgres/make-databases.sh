@@ -23,6 +23,11 @@ CREATE DATABASE $name OWNER $name ENCODING 'UTF8' TEMPLATE template0;
 REVOKE ALL ON DATABASE $name FROM PUBLIC;
 END
 done
+# The processes that a killed scheduler has forked hold its connection open, and with it its locks: runs that
+# it was looking at would stand still.
+ask postgres <<END
+ALTER ROLE airflow SET idle_in_transaction_session_timeout = '2min';
+END
 # Who owns a table can switch its triggers off: the ledger's services work as another role.
 ask ledger <<END
 REASSIGN OWNED BY ledger TO ledger_owner;

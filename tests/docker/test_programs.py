@@ -237,6 +237,14 @@ def test_postgres_serves_each_part_over_tls_and_the_catalog_by_its_socket(
             other = "airflow" if part == "ledger" else "ledger"
             with pytest.raises(psycopg2.OperationalError):
                 connect(dsn, hostaddr="127.0.0.1", dbname=other)
+        airflow = (prepared.state(SITE) / "secrets" / "airflow_dsn").read_text()
+        here = prepared.here(SITE, airflow)
+        with (
+            closing(psycopg2.connect(here, port=port, hostaddr="127.0.0.1")) as db,
+            db.cursor() as cursor,
+        ):
+            cursor.execute("SHOW idle_in_transaction_session_timeout")
+            assert cursor.fetchone() == ("2min",)
         url = prepared.secret(SITE, "airflow_db_url").replace("+psycopg2", "").replace(":5432", "")
         assert connect(url, hostaddr="127.0.0.1") == "tls"
         # What `pacsgrid backup` does in the stack.

@@ -228,6 +228,28 @@ class EmbeddedPostgres:
                 if cursor.fetchone() is None:
                     cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
 
+    def end_idle_transactions(self, database: str, seconds: int) -> None:
+        """Let a database end transactions that nobody goes on with.
+
+        The processes that a killed one has forked hold its connection open, and with it every lock
+        that it had.
+
+        Parameters
+        ----------
+        database
+            The database's name.
+        seconds
+            How long a transaction may be idle.
+        """
+        with closing(connect(self.dsn("postgres"))) as connection:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    sql.SQL(
+                        "ALTER DATABASE {} SET idle_in_transaction_session_timeout = {}"
+                    ).format(sql.Identifier(database), sql.Literal(f"{seconds}s"))
+                )
+
     def create_role(self, name: str) -> None:
         """Create a role that owns nothing, if missing; its password is the superuser's."""
         with closing(connect(self.dsn("postgres"))) as connection:

@@ -110,6 +110,8 @@ class Stack:
         self.postgres.__enter__()
         for database in ("ledger", "airflow"):
             self.postgres.create_database(database)
+        # Else a run stands still for ever when the scheduler was killed while it looked at it.
+        self.postgres.end_idle_transactions("airflow", 120)
         self.postgres.create_role(LEDGER_ROLE)
         prepare(self.postgres.dsn("ledger"), self._ledger_dsn())
         self._say("starting the PACS")
