@@ -116,6 +116,7 @@ class Stack:
         prepare(self.postgres.dsn("ledger"), self._ledger_dsn())
         self._say("starting the PACS")
         self.pacs.__enter__()
+        self.ports["gateway"] = reserve_port()
         self.start_zones()
         if self._airflow:
             self._say("starting Airflow")
@@ -124,7 +125,6 @@ class Stack:
     def start_zones(self) -> None:
         """Start both zones, write the site file, and create the zones' resources."""
         self._say("starting the zones brno and praha, federated")
-        self.ports["gateway"] = reserve_port()
         for zone in ZONES:
             self.ports[zone] = reserve_port()
             self.storage[zone] = self.dir / "zones" / zone
