@@ -8,6 +8,7 @@ never stand in the file, which names them: ``password_env``, ``password_file``, 
 
 from pacsgrid.config.audit import AuditSettings
 from pacsgrid.config.gateway import Destination, GatewaySettings, Peer, Served, Token
+from pacsgrid.config.login import LoginGroup, LoginSettings, Role
 from pacsgrid.config.names import SITE_ENV, SiteNames, site_names
 from pacsgrid.config.projects import ProjectSettings, ReplicationPolicy
 from pacsgrid.config.receiver import ReceiverSettings
@@ -30,10 +31,13 @@ __all__ = [
     "Destination",
     "ExpectedSeries",
     "GatewaySettings",
+    "LoginGroup",
+    "LoginSettings",
     "Peer",
     "ProjectSettings",
     "ReceiverSettings",
     "ReplicationPolicy",
+    "Role",
     "SeriesRule",
     "SeriesSelection",
     "Served",

@@ -1,0 +1,157 @@
+"""Logins at the gateway: whom a token or a cookie stands for, remembered for seconds."""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import UTC, datetime
+
+from pacsgrid.errors import LoginRefusedError, NotAllowedError
+from pacsgrid.gateway.core import Gateway
+from pacsgrid.login import Identity, Tokens, identity_of, verify_access_token
+from pacsgrid.pipeline.logins import GATEWAY, Logins, cookie_id
+
+# How long an answer of the ledger is used: a viewer asks for hundreds of frames a minute.
+_REMEMBERED_SECONDS = 5.0
+_MOST_REMEMBERED = 5000
+_NONE = "your login has ended; log in again"
+
+
+class GatewayLogins:
+    """The logins of a gateway; safe for any number of threads.
+
+    Parameters
+    ----------
+    gateway
+        The gateway, whose site has a login.
+    remembered_seconds
+        How long an answer of the ledger is used.
+    """
+
+    def __init__(self, gateway: Gateway, remembered_seconds: float = _REMEMBERED_SECONDS) -> None:
+        self.logins = Logins(gateway.site, gateway.now)
+        self._now = gateway.now
+        self._seconds = remembered_seconds
+        # The gateway's own accounts in the zones, which read everything.
+        self._accounts = {
+            f"{one.settings.user}#{one.settings.name}" for one in gateway.zone_pool.served
+        }
+        self._lock = threading.Lock()
+        self._left: dict[str, tuple[float, datetime | None]] = {}
+        self._known: dict[str, tuple[float, Identity, datetime]] = {}
+
+    def of_token(self, token: str) -> Identity:
+        """Return whom a bearer token of the provider stands for.
+
+        Parameters
+        ----------
+        token
+            The token.
+
+        Raises
+        ------
+        LoginRefusedError
+            The token is not valid, or was made before its subject left the site's groups.
+        NotAllowedError
+            Its subject has no rights here.
+        ProviderUnavailableError, RetryableError
+            The provider's keys cannot be had, or the ledger does not answer.
+        """
+        logins = self.logins
+        claims = verify_access_token(logins.provider, token, lambda: self._now().timestamp())
+        who = self._allowed(identity_of(logins.settings, claims))
+        left = self._left_at(who)
+        if left is not None and datetime.fromtimestamp(float(claims["iat"]), UTC) <= left:
+            raise LoginRefusedError("the token is from before its subject left; get a new one")
+        return who
+
+    def of_cookie(self, secret: str) -> Identity:
+        """Return whose login a cookie's secret belongs to.
+
+        Parameters
+        ----------
+        secret
+            The secret.
+
+        Raises
+        ------
+        LoginRefusedError
+            The login has ended, or there is none.
+        NotAllowedError
+            The site file gives none of the person's groups a right at the gateway any more.
+        ProviderUnavailableError, RetryableError
+            The login was not confirmed for too long, or the ledger does not answer.
+        """
+        name = cookie_id(secret)
+        with self._lock:
+            known = self._known.get(name)
+        if known is not None and known[0] > time.monotonic() and known[2] > self._now():
+            return known[1]
+        login = self.logins.current(name)
+        if login is None or login.place != GATEWAY:
+            raise LoginRefusedError(_NONE)
+        who = self._allowed(self.logins.identity(login))
+        self._remember(self._known, name, (self._until(), who, login.ends_at))
+        return who
+
+    def begin(self, secret: str, tokens: Tokens, nonce: str) -> Identity:
+        """Enter a login at the gateway, and let iRODS follow.
+
+        Parameters
+        ----------
+        secret
+            The secret that its cookie will have.
+        tokens
+            What the provider gave for the code.
+        nonce
+            The nonce that the login began with.
+
+        Raises
+        ------
+        LoginRefusedError
+            As `Logins.begin`.
+        ProviderUnavailableError, RetryableError
+            The provider or the ledger does not answer.
+        """
+        who = self._allowed(self.logins.begin(cookie_id(secret), GATEWAY, tokens, nonce))
+        self.logins.settle()
+        return who
+
+    def end(self, secret: str) -> None:
+        """End the login of a cookie's secret; its rights in iRODS go with it."""
+        self.logins.end(cookie_id(secret))
+        with self._lock:
+            self._known.pop(cookie_id(secret), None)
+        self.logins.settle()
+
+    def _allowed(self, who: Identity) -> Identity:
+        if not who.researches:
+            raise NotAllowedError(
+                "you have no user in iRODS here, or none of your groups is of researchers; ask the"
+                " site's data steward"
+            )
+        if who.user in self._accounts:
+            raise NotAllowedError("the account of the gateway itself is not for logins")
+        return who
+
+    def _left_at(self, who: Identity) -> datetime | None:
+        with self._lock:
+            until, left = self._left.get(who.subject, (0.0, None))
+        if until <= time.monotonic():
+            left = self.logins.ledger.logins.left_at(who.issuer, who.subject)
+            self._remember(self._left, who.subject, (self._until(), left))
+        return left
+
+    def _until(self) -> float:
+        return time.monotonic() + self._seconds
+
+    def _remember(self, table: dict, name: str, what: tuple) -> None:  # type: ignore[type-arg]
+        with self._lock:
+            if len(table) >= _MOST_REMEMBERED:
+                table.clear()
+            table[name] = what
+
+
+def logins_of(gateway: Gateway) -> GatewayLogins | None:
+    """Return the logins of a gateway; None for a site without a provider."""
+    return GatewayLogins(gateway) if gateway.site.login is not None else None
