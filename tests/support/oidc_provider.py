@@ -13,6 +13,7 @@ import json
 import secrets
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -43,6 +44,7 @@ class OidcProvider:
         self.services: dict[str, tuple[str, list[str]]] = {}  # secret and groups by client
         self.groups_in_id_token = groups_in_id_token
         self.refreshes, self.silent = True, False
+        self.now: Callable[[], float] = time.time
         self.asked: list[str] = []
         self._codes: dict[str, dict[str, str]] = {}
         self._refresh: dict[str, str] = {}
@@ -110,7 +112,7 @@ class OidcProvider:
 
     def token(self, header: dict[str, Any] | None = None, key: Any = None, **claims: Any) -> str:
         """Return a signed access token with these claims; None leaves one out."""
-        now = int(time.time())
+        now = int(self.now())
         all_claims = {
             "iss": self.issuer,
             "aud": CLIENT,

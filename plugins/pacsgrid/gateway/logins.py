@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from pacsgrid.errors import LoginRefusedError, NotAllowedError
 from pacsgrid.gateway.core import Gateway
@@ -14,6 +13,7 @@ from pacsgrid.pipeline.logins import GATEWAY, Logins, cookie_id
 # How long an answer of the ledger is used: a viewer asks for hundreds of frames a minute.
 _REMEMBERED_SECONDS = 5.0
 _MOST_REMEMBERED = 5000
+_NEVER = datetime.min.replace(tzinfo=UTC)
 _NONE = "your login has ended; log in again"
 
 
@@ -37,8 +37,8 @@ class GatewayLogins:
             f"{one.settings.user}#{one.settings.name}" for one in gateway.zone_pool.served
         }
         self._lock = threading.Lock()
-        self._left: dict[str, tuple[float, datetime | None]] = {}
-        self._known: dict[str, tuple[float, Identity, datetime]] = {}
+        self._left: dict[str, tuple[datetime, datetime | None]] = {}
+        self._known: dict[str, tuple[datetime, Identity, datetime]] = {}
 
     def of_token(self, token: str) -> Identity:
         """Return whom a bearer token of the provider stands for.
@@ -85,7 +85,7 @@ class GatewayLogins:
         name = cookie_id(secret)
         with self._lock:
             known = self._known.get(name)
-        if known is not None and known[0] > time.monotonic() and known[2] > self._now():
+        if known is not None and min(known[0], known[2]) > self._now():
             return known[1]
         login = self.logins.current(name)
         if login is None or login.place != GATEWAY:
@@ -136,14 +136,14 @@ class GatewayLogins:
 
     def _left_at(self, who: Identity) -> datetime | None:
         with self._lock:
-            until, left = self._left.get(who.subject, (0.0, None))
-        if until <= time.monotonic():
+            until, left = self._left.get(who.subject, (_NEVER, None))
+        if until <= self._now():
             left = self.logins.ledger.logins.left_at(who.issuer, who.subject)
             self._remember(self._left, who.subject, (self._until(), left))
         return left
 
-    def _until(self) -> float:
-        return time.monotonic() + self._seconds
+    def _until(self) -> datetime:
+        return self._now() + timedelta(seconds=self._seconds)
 
     def _remember(self, table: dict, name: str, what: tuple) -> None:  # type: ignore[type-arg]
         with self._lock:

@@ -54,8 +54,9 @@ class Login:
 
 @dataclass(frozen=True)
 class LoginMember:
-    """A reader of a project in iRODS, because of a login."""
+    """A reader of a project in a zone, because of a login."""
 
+    zone: str
     project: str
     user: str
     issuer: str
@@ -204,6 +205,19 @@ class Logins(Store):
         at: datetime | None = rows[0][0]
         return at
 
+    def end_over(self, now: datetime) -> int:
+        """End the logins whose time is over, and drop their refresh tokens; return how many."""
+        with self._database.transaction() as cursor:
+            cursor.execute(
+                "UPDATE pacsgrid.login SET ended_at = %s, sealed = '' WHERE ended_at IS NULL"
+                " AND ends_at <= %s RETURNING issuer, subject, place",
+                (now, now),
+            )
+            rows = cursor.fetchall()
+            for issuer, subject, place in rows:
+                _add_event(cursor, issuer, subject, "ended", f"{place}: its time is over")
+        return len(rows)
+
     def forget_over(self, before: datetime) -> int:
         """Remove logins whose time was over before a time; return how many.
 
@@ -244,7 +258,8 @@ class Logins(Store):
     def members(self) -> list[LoginMember]:
         """Return the readers whom logins made."""
         rows = self._database.all(
-            "SELECT project, user_name, issuer, subject FROM pacsgrid.login_member ORDER BY 1, 2"
+            "SELECT zone, project, user_name, issuer, subject FROM pacsgrid.login_member"
+            " ORDER BY 1, 2, 3"
         )
         return [LoginMember(*row) for row in rows]
 
@@ -252,23 +267,24 @@ class Logins(Store):
         """Enter that somebody is about to become a reader."""
         with self._database.transaction() as cursor:
             cursor.execute(
-                "INSERT INTO pacsgrid.login_member VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING",
-                (member.project, member.user, member.issuer, member.subject),
+                "INSERT INTO pacsgrid.login_member VALUES (%s, %s, %s, %s, %s)"
+                " ON CONFLICT DO NOTHING",
+                (member.zone, member.project, member.user, member.issuer, member.subject),
             )
             if cursor.rowcount:
-                detail = f"{member.user} reads {member.project}"
+                detail = f"{member.user} reads {member.project} in {member.zone}"
                 _add_event(cursor, member.issuer, member.subject, "reader", detail)
 
     def remove_member(self, member: LoginMember) -> None:
         """Enter that somebody is no reader any more."""
         with self._database.transaction() as cursor:
             cursor.execute(
-                "DELETE FROM pacsgrid.login_member WHERE project = %s AND user_name = %s"
-                " AND issuer = %s AND subject = %s",
-                (member.project, member.user, member.issuer, member.subject),
+                "DELETE FROM pacsgrid.login_member WHERE zone = %s AND project = %s"
+                " AND user_name = %s AND issuer = %s AND subject = %s",
+                (member.zone, member.project, member.user, member.issuer, member.subject),
             )
             if cursor.rowcount:
-                detail = f"{member.user} no longer reads {member.project}"
+                detail = f"{member.user} no longer reads {member.project} in {member.zone}"
                 _add_event(cursor, member.issuer, member.subject, "no reader", detail)
 
     def _find(self, where: str, values: Sequence[object]) -> list[Login]:

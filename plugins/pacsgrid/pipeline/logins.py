@@ -290,7 +290,8 @@ class Logins:
         RetryableError
             The ledger does not answer. A provider or zone that is away is in the report.
         """
-        confirmed = ended = unanswered = 0
+        confirmed = unanswered = 0
+        ended = self.ledger.logins.end_over(self.now())
         failures: list[str] = []
         due = timedelta(minutes=self.settings.recheck_minutes) / 2
         silent = ""
@@ -325,34 +326,44 @@ class Logins:
             What must be tried again.
         """
         live = [one for one in self.ledger.logins.live(self.now()) if self._confirmed(one)]
+        projects = self.site.projects
         wanted = {
-            LoginMember(project, one.user, one.issuer, one.subject)
+            LoginMember(zone, name, one.user, one.issuer, one.subject)
             for one in live
-            for project in self.identity(one).reads
-            if project in self.site.projects
+            for name in self.identity(one).reads
+            if name in projects
+            for zone in (projects[name].home_zone, *projects[name].partner_zones)
         }
         known = set(self.ledger.logins.members())
         changed, failures = 0, list[str]()
         for project in sorted({one.project for one in wanted ^ known}):
             here = {one for one in wanted if one.project == project}
             there = {one for one in known if one.project == project}
-            if project not in self.site.projects:
+            if project not in projects:
                 for member in there:
                     self.ledger.logins.remove_member(member)
                 continue
-            try:
-                with ProjectContext(self.site, project, "login") as context:
-                    changed += self._settle(context, here, there)
-            except PacsgridError as error:
-                failures.append(f"{project}: {error}")
-                log.warning("readers of %s: %s; tried again by the next check", project, error)
+            with ProjectContext(self.site, project, "login") as context:
+                for zone in sorted({one.zone for one in here ^ there}):
+                    try:
+                        changed += self._settle(
+                            *(context, context.zone(zone)),
+                            {one for one in here if one.zone == zone},
+                            {one for one in there if one.zone == zone},
+                        )
+                    except PacsgridError as error:
+                        failures.append(f"{project}: {error}")
+                        log.warning("readers of %s: %s; tried again later", project, error)
         return changed, failures
 
     def _settle(
-        self, context: ProjectContext, wanted: set[LoginMember], known: set[LoginMember]
+        self,
+        context: ProjectContext,
+        zone: Zone,
+        wanted: set[LoginMember],
+        known: set[LoginMember],
     ) -> int:
-        zone, changed = context.home, 0
-        name = context.project.name
+        name, changed = context.project.name, 0
         for member in sorted(known - wanted, key=lambda one: one.user):
             # Somebody else's login may stand for the same user.
             if all(one.user != member.user for one in wanted) and is_reader(
@@ -361,21 +372,24 @@ class Logins:
                 unshare(zone, name, member.user)
                 changed += 1
             self.ledger.logins.remove_member(member)
+        users = {one.user for one in known}
         for member in sorted(wanted - known, key=lambda one: one.user):
             if is_reader(zone, name, member.user):
-                if any(one.user == member.user for one in known):
+                # Whoever is a reader anyway stays one when the login ends.
+                if member.user in users:
                     self.ledger.logins.add_member(member)
                 continue
             if not self._has_user(zone, member.user):
-                log.warning(
-                    "zone %s has no user for a login to read %s: an administrator must make it, or"
-                    " set login.create_users",
-                    zone.settings.name,
-                    name,
+                log.info(
+                    "zone %s does not know the user of a login that reads %s: an administrator"
+                    " must make it, or login.create_users be set",
+                    *(zone.settings.name, name),
                 )
                 continue
+            # Entered first: a membership that nobody knows of would stay for ever.
             self.ledger.logins.add_member(member)
             add_reader(zone, name, member.user)
+            users.add(member.user)
             changed += 1
         return changed
 

@@ -21,11 +21,12 @@ CREATE INDEX login_over ON pacsgrid.login (ends_at);
 -- Members of iRODS groups whom a login made members, and nobody else: whoever was a member before
 -- is not listed and stays.
 CREATE TABLE pacsgrid.login_member (
+    zone text NOT NULL,
     project text NOT NULL,
     user_name text NOT NULL,
     issuer text NOT NULL,
     subject text NOT NULL,
-    PRIMARY KEY (project, user_name, issuer, subject)
+    PRIMARY KEY (zone, project, user_name, issuer, subject)
 );
 
 -- What happened to logins, by subject; append-only.
