@@ -164,6 +164,23 @@ def _login(file: Path, site: SiteFile) -> LoginSettings | None:
     return resolve_login(f"{file}: login", site.login, site.zones, site.projects, accounts)
 
 
+def load_login(path: str | os.PathLike[str] | None = None) -> LoginSettings | None:
+    """Return the site's login, without reading the site's keys; None if it has none.
+
+    Parameters
+    ----------
+    path
+        The site file, as for `load_site`.
+
+    Raises
+    ------
+    ConfigError
+        As `load_site` raises it.
+    """
+    file = _site_path(path)
+    return _login(file, read_file(file))
+
+
 def ledger_dsn(path: str | os.PathLike[str] | None = None) -> str:
     """Return the ledger's connection string, without reading the site's keys.
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import threading
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from pacsgrid.errors import LoginRefusedError, NotAllowedError
 from pacsgrid.gateway.core import Gateway
-from pacsgrid.login import Identity, Tokens, identity_of, verify_access_token
+from pacsgrid.login import Identity, Tokens
 from pacsgrid.pipeline.logins import GATEWAY, Logins, cookie_id
 
 # How long an answer of the ledger is used: a viewer asks for hundreds of frames a minute.
 _REMEMBERED_SECONDS = 5.0
 _MOST_REMEMBERED = 5000
-_NEVER = datetime.min.replace(tzinfo=UTC)
 _NONE = "your login has ended; log in again"
 
 
@@ -37,7 +36,6 @@ class GatewayLogins:
             f"{one.settings.user}#{one.settings.name}" for one in gateway.zone_pool.served
         }
         self._lock = threading.Lock()
-        self._left: dict[str, tuple[datetime, datetime | None]] = {}
         self._known: dict[str, tuple[datetime, Identity, datetime]] = {}
 
     def of_token(self, token: str) -> Identity:
@@ -57,13 +55,7 @@ class GatewayLogins:
         ProviderUnavailableError, RetryableError
             The provider's keys cannot be had, or the ledger does not answer.
         """
-        logins = self.logins
-        claims = verify_access_token(logins.provider, token, lambda: self._now().timestamp())
-        who = self._allowed(identity_of(logins.settings, claims))
-        left = self._left_at(who)
-        if left is not None and datetime.fromtimestamp(float(claims["iat"]), UTC) <= left:
-            raise LoginRefusedError("the token is from before its subject left; get a new one")
-        return who
+        return self._allowed(self.logins.of_token(token))
 
     def of_cookie(self, secret: str) -> Identity:
         """Return whose login a cookie's secret belongs to.
@@ -91,7 +83,7 @@ class GatewayLogins:
         if login is None or login.place != GATEWAY:
             raise LoginRefusedError(_NONE)
         who = self._allowed(self.logins.identity(login))
-        self._remember(self._known, name, (self._until(), who, login.ends_at))
+        self._remember(name, (self._until(), who, login.ends_at))
         return who
 
     def begin(self, secret: str, tokens: Tokens, nonce: str) -> Identity:
@@ -113,7 +105,7 @@ class GatewayLogins:
         ProviderUnavailableError, RetryableError
             The provider or the ledger does not answer.
         """
-        who = self._allowed(self.logins.begin(cookie_id(secret), GATEWAY, tokens, nonce))
+        who = self._allowed(self.logins.begin(GATEWAY, tokens, nonce, secret))
         self.logins.settle()
         return who
 
@@ -134,22 +126,14 @@ class GatewayLogins:
             raise NotAllowedError("the account of the gateway itself is not for logins")
         return who
 
-    def _left_at(self, who: Identity) -> datetime | None:
-        with self._lock:
-            until, left = self._left.get(who.subject, (_NEVER, None))
-        if until <= self._now():
-            left = self.logins.ledger.logins.left_at(who.issuer, who.subject)
-            self._remember(self._left, who.subject, (self._until(), left))
-        return left
-
     def _until(self) -> datetime:
         return self._now() + timedelta(seconds=self._seconds)
 
-    def _remember(self, table: dict, name: str, what: tuple) -> None:  # type: ignore[type-arg]
+    def _remember(self, name: str, what: tuple[datetime, Identity, datetime]) -> None:
         with self._lock:
-            if len(table) >= _MOST_REMEMBERED:
-                table.clear()
-            table[name] = what
+            if len(self._known) >= _MOST_REMEMBERED:
+                self._known.clear()
+            self._known[name] = what
 
 
 def logins_of(gateway: Gateway) -> GatewayLogins | None:

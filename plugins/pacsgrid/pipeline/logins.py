@@ -29,7 +29,14 @@ from pacsgrid.grid import Zone
 from pacsgrid.grid.sharing import add_reader, is_reader, unshare
 from pacsgrid.grid.zone import translated_errors
 from pacsgrid.ledger import GrantState, Ledger, Login, LoginMember, Vault
-from pacsgrid.login import Identity, Provider, Tokens, identity_of, verify_id_token
+from pacsgrid.login import (
+    Identity,
+    Provider,
+    Tokens,
+    identity_of,
+    verify_access_token,
+    verify_id_token,
+)
 from pacsgrid.login.identity import has_groups
 from pacsgrid.pipeline.context import ProjectContext
 from pacsgrid.pipeline.grants import end_grant
@@ -38,6 +45,9 @@ log = logging.getLogger(__name__)
 
 GATEWAY, PAGE = "gateway", "page"
 _KEPT = timedelta(days=1)
+# How long it is remembered when somebody left: a viewer asks for hundreds of frames a minute.
+_REMEMBERED, _MOST_REMEMBERED = timedelta(seconds=5), 5000
+_NEVER = datetime.min.replace(tzinfo=UTC)
 _GRANTS_ENDED = "in none of the groups that may log in"
 
 
@@ -95,22 +105,23 @@ class Logins:
         self.provider = Provider(self.settings)
         self._vault = Vault(site.vault_key)
         self.ledger = Ledger(site.ledger_dsn, "login")
+        self._left_known: dict[str, tuple[datetime, datetime | None]] = {}
 
     # -- one login ------------------------------------------------------------------------
 
-    def begin(self, name: str, place: str, tokens: Tokens, nonce: str = "") -> Identity:
+    def begin(self, place: str, tokens: Tokens, nonce: str = "", secret: str = "") -> Identity:
         """Enter a login, and return whose it is.
 
         Parameters
         ----------
-        name
-            The login's id.
         place
             `GATEWAY` or `PAGE`.
         tokens
             What the provider gave for the code.
         nonce
             The nonce that the login began with; empty if another has compared it.
+        secret
+            The secret of the gateway's cookie.
 
         Raises
         ------
@@ -121,6 +132,7 @@ class Logins:
         """
         claims = verify_id_token(self.provider, tokens.id_token, nonce, self._seconds)
         subject = str(claims["sub"])
+        name = cookie_id(secret) if place == GATEWAY else page_id(self.settings.issuer, subject)
         try:
             who = identity_of(self.settings, self._completed(claims, tokens))
             if place == GATEWAY and not who.researches:
@@ -178,6 +190,55 @@ class Logins:
                 " (login.outage_minutes); log in again when the provider answers"
             )
         return login
+
+    def current_page(self, subject: str) -> Login | None:
+        """Return somebody's login on the page; see `current`. The provider is not asked."""
+        return self.current(page_id(self.settings.issuer, subject), recheck=False)
+
+    def end_page(self, subject: str, detail: str) -> None:
+        """End somebody's login on the page.
+
+        Parameters
+        ----------
+        subject
+            The person.
+        detail
+            Why, for the audit trail.
+        """
+        self.end(page_id(self.settings.issuer, subject), detail)
+
+    def of_token(self, token: str) -> Identity:
+        """Return whom a bearer token of the provider stands for.
+
+        Parameters
+        ----------
+        token
+            The token.
+
+        Raises
+        ------
+        LoginRefusedError
+            The token is not valid, or was made before its subject left the site's groups.
+        NotAllowedError
+            Its subject is in none of the site's groups.
+        ProviderUnavailableError, RetryableError
+            The provider's keys cannot be had, or the ledger does not answer.
+        """
+        claims = verify_access_token(self.provider, token, self._seconds)
+        who = identity_of(self.settings, claims)
+        left = self._left_at(who)
+        if left is not None and datetime.fromtimestamp(float(claims["iat"]), UTC) <= left:
+            raise LoginRefusedError("the token is from before its subject left; get a new one")
+        return who
+
+    def _left_at(self, who: Identity) -> datetime | None:
+        until, left = self._left_known.get(who.subject, (_NEVER, None))
+        if until <= self.now():
+            left = self.ledger.logins.left_at(who.issuer, who.subject)
+            if len(self._left_known) >= _MOST_REMEMBERED:
+                self._left_known = {}
+            self._left_known[who.subject] = (self.now() + _REMEMBERED, left)
+        return left
 
     def identity(self, login: Login) -> Identity:
         """Return whose a login is, with what the site file says now of their groups."""
