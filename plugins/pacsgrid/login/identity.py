@@ -10,6 +10,8 @@ from typing import Any
 from pacsgrid.config import LoginGroup, LoginSettings, Role
 from pacsgrid.errors import NotAllowedError
 
+# How names of the provider's users begin in Airflow: so nobody can choose that of a local account.
+PREFIX = "oidc-"
 _MOST_GROUPS = 2000
 _PRINTABLE = re.compile(r"[\x21-\x7e]{1,255}")
 
