@@ -17,7 +17,7 @@ from joserfc.jwk import RSAKey
 
 from pacsgrid.config.login import LoginSettings
 from pacsgrid.errors import LoginRefusedError, NotAllowedError, ProviderUnavailableError
-from pacsgrid.login import Provider, identity_of, verify_access_token, verify_id_token
+from pacsgrid.login import Identity, Provider, identity_of, verify_access_token, verify_id_token
 from support.oidc_provider import CLIENT, OidcProvider
 
 STRANGER = RSAKey.generate_key(2048)
@@ -243,6 +243,8 @@ def test_claims_are_mapped_to_users_and_groups(oidc: OidcProvider) -> None:
         assert who("s2", name, "r").user == ""
     robot = identity_of(settings, {"sub": "robot"})
     assert (robot.user, robot.store, robot.researches) == ("robot#brno", True, True)
+    # A group that the site file does not name any more gives nothing.
+    assert not Identity("i", "s2", "eva#brno").researches
     for claims in (
         {"sub": "s2"},
         {"sub": "s2", "realm": {"roles": ["unknown"]}},

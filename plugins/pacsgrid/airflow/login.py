@@ -19,6 +19,8 @@ from airflow.providers.fab.auth_manager.models import Role, User
 from airflow.utils.session import create_session
 from jwt.exceptions import InvalidTokenError
 from sqlalchemy import select
+from sqlalchemy.orm import selectinload
+from sqlalchemy.orm.attributes import set_committed_value
 from starlette.concurrency import run_in_threadpool
 
 from pacsgrid.config import load_login
@@ -83,11 +85,10 @@ def _user_of_bearer(token: str) -> Any:
         user = session.scalars(select(User).where(User.username == PREFIX + who.subject)).first()
         if user is None or not user.is_active:
             raise InvalidTokenError("the token's subject has no user in Airflow")
-        roles = session.scalars(select(Role).where(Role.name.in_(who.airflow_roles))).unique().all()
+        named = select(Role).where(Role.name.in_(who.airflow_roles))
+        roles = session.scalars(named.options(selectinload(Role.permissions))).unique().all()
         if not roles:
             raise InvalidTokenError("none of the token's groups has a role in Airflow")
-        if {one.id for one in user.roles} != {one.id for one in roles}:
-            user.roles = list(roles)
-            session.commit()
-            session.refresh(user)
+        # For this request alone: the token may be older than the login on the page.
+        set_committed_value(user, "roles", list(roles))
         return user

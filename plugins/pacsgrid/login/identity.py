@@ -30,6 +30,8 @@ class Identity:
         The entries of the site file for the groups of the claims.
     store, results
         As of a `Token`.
+    is_service
+        Whether the site file names it as a service account, which needs no group.
     """
 
     issuer: str
@@ -38,6 +40,7 @@ class Identity:
     groups: tuple[LoginGroup, ...] = ()
     store: bool = False
     results: str = ""
+    is_service: bool = False
 
     @property
     def group_names(self) -> list[str]:
@@ -47,9 +50,8 @@ class Identity:
     @property
     def researches(self) -> bool:
         """Whether the gateway is open to them."""
-        service = not self.groups
         return bool(self.user) and (
-            service or any(one.role is Role.RESEARCHER for one in self.groups)
+            self.is_service or any(one.role is Role.RESEARCHER for one in self.groups)
         )
 
     @property
@@ -90,7 +92,7 @@ def identity_of(settings: LoginSettings, claims: Mapping[str, Any]) -> Identity:
     for one in settings.service_accounts:
         if one.subject == subject:
             return Identity(
-                settings.issuer, subject, one.user, store=one.store, results=one.results
+                *(settings.issuer, subject, one.user, ()), one.store, one.results, is_service=True
             )
     groups = settings.of_groups(_groups(settings, claims))
     if not groups:

@@ -404,17 +404,17 @@ class Logins:
                 for member in there:
                     self.ledger.logins.remove_member(member)
                 continue
-            with ProjectContext(self.site, project, "login") as context:
-                for zone in sorted({one.zone for one in here ^ there}):
-                    try:
+            for zone in sorted({one.zone for one in here ^ there}):
+                try:
+                    with ProjectContext(self.site, project, "login") as context:
                         changed += self._settle(
                             *(context, context.zone(zone)),
                             {one for one in here if one.zone == zone},
                             {one for one in there if one.zone == zone},
                         )
-                    except PacsgridError as error:
-                        failures.append(f"{project}: {error}")
-                        log.warning("readers of %s: %s; tried again later", project, error)
+                except PacsgridError as error:
+                    failures.append(f"{project}: {error}")
+                    log.warning("readers of %s: %s; tried again later", project, error)
         return changed, failures
 
     def _settle(
