@@ -53,6 +53,18 @@ class RegisterUnavailableError(RetryableError):
     """
 
 
+class ProviderUnavailableError(RetryableError):
+    """The OpenID Connect provider gave no answer that can be used."""
+
+
+class LoginRefusedError(PacsgridError):
+    """A login or a token is not accepted; the text says why, and quotes nothing of a token."""
+
+
+class NotAllowedError(LoginRefusedError):
+    """Somebody is who they say, and has no right here."""
+
+
 class ZoneError(PacsgridError):
     """An iRODS zone refused for good."""
 

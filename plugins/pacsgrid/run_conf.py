@@ -52,6 +52,7 @@ PROJECT_DAGS = {
 SITE_DAGS: dict[str, frozenset[str]] = {
     "audit_replicas": frozenset(),
     "check_consent": frozenset(),
+    "check_logins": frozenset(),
     "continue_ingests": frozenset(),
     "housekeeping": frozenset({"keep_rejected_days", "keep_selections_days", "keep_logs_days"}),
     "ingest_received": frozenset(),

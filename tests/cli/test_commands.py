@@ -66,7 +66,7 @@ GIVEN = {
     "backfill": ["status", "p"], "bids": ["p", "heads"], "subjects": ["p"],
     "consent": ["p"], "reprofile": ["status", "p"],
     "pseudonym": ["patient", "--who", "w", "--reason", "long enough"],
-    "doctor": [], "gateway": [], "receive": [], "backup": ["b"], "restore": ["b"],
+    "logins": [], "doctor": [], "gateway": [], "receive": [], "backup": ["b"], "restore": ["b"],
     "roles": ["--show"], "risk": ["p"], "sample": ["p", "--who", "w"],
     "ledger": ["--owner-dsn-file", "owner"], "results": ["p"],
     "return-results": ["p", "r", "--to", "t", "--who", "w", "--reason", "r"],

@@ -102,7 +102,7 @@ ARGUMENTS = {
     "ticket": ["p", "/z/c"], "remove-partner": ["p", "z"], "maintain": ["p"], "report": ["p"],
     "zones": ["p"], "reidentify": ["S", "--project", "p", "--who", "w", "--reason", "r"],
     "pseudonym": ["patient", "--who", "w", "--reason", "long enough"],
-    "doctor": [], "gateway": [], "receive": [], "backup": ["b", "--site", "s"],
+    "logins": [], "doctor": [], "gateway": [], "receive": [], "backup": ["b", "--site", "s"],
     "restore": ["b", "--site", "s"], "roles": [], "risk": ["p"], "sample": ["p", "--who", "w"],
     "backfill": ["status", "p"], "bids": ["p", "heads"], "subjects": ["p"],
     "consent": ["p"], "reprofile": ["status", "p"],

@@ -45,9 +45,11 @@ PROJECT, PASSWORD, TOKEN = "lung", "secret-word", "a token of the documents"
 INGEST = "in-5c0e1bb2d1f4a86e9d07"
 COMMANDS = shell_commands()
 # Makes Airflow's roles with the FAB auth manager: tests/e2e/test_roles.py runs it. Sends to a PACS:
-# tests/gateway/test_results.py does.
+# tests/gateway/test_results.py does. Needs a provider: tests/gateway/test_login.py has one.
 ELSEWHERE = {
     "pacsgrid roles",
+    "pacsgrid logins",
+    "pacsgrid logins --check",
     "pacsgrid return-results lung st-2f0c9d5be1a7c3d48e60 --to pacs"
     ' --who "Dr Eva Malá" --reason "finding to follow up"',
 }

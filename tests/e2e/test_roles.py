@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,17 +19,21 @@ import requests
 import yaml
 
 from pacsgrid.cli.roles import STARTS
+from pacsgrid.config import load_site
 from pacsgrid.embedded.ports import reserve_port
 from pacsgrid.embedded.process import ChildProcess
 from pacsgrid.embedded.stack import Stack
 from pacsgrid.ledger import Ledger
+from pacsgrid.pipeline.logins import Logins
 from support import fab_users, unauthorised_requests
 from support.human_input import path_of, question
+from support.oidc_provider import CLIENT, SECRET, OidcProvider
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
 PASSWORD = "Kanarek7f3a"
-FAB = "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager"
+FAB = "pacsgrid.airflow.login.LoginAuthManager"
+SETTINGS = Path(__file__).parents[2] / "docker" / "airflow" / "webserver_config.py"
 USERS = {
     "anna": "Steward demo",
     "ota": "Operator",
@@ -49,7 +55,15 @@ def _leave(run: Callable[..., str], folder: Path, site: dict[str, Any]) -> None:
 
 
 @pytest.fixture(scope="module")
-def call(filled: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Call]:
+def oidc() -> Iterator[OidcProvider]:
+    with OidcProvider() as provider:
+        yield provider
+
+
+@pytest.fixture(scope="module")
+def call(
+    filled: Stack, oidc: OidcProvider, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Call]:
     """Call Airflow as a user of the roles that `pacsgrid roles` made.
 
     The same Airflow, its API served once more with the FAB auth manager; the site file has a
@@ -58,6 +72,18 @@ def call(filled: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ca
     folder = tmp_path_factory.mktemp("fab")
     site = yaml.safe_load((filled.dir / "site.yaml").read_text())
     site["projects"]["other"] = {**site["projects"]["demo"], "nightly": []}
+    (folder / "secret").write_text(SECRET)
+    site["gateway"]["public_url"] = "http://127.0.0.1/dicom-web"
+    site["login"] = {
+        "issuer": oidc.issuer,
+        "client_id": CLIENT,
+        "client_secret_file": str(folder / "secret"),
+        "groups": [
+            {"group": "demo-stewards", "role": "steward", "project": "demo"},
+            {"group": "demo-viewers", "role": "viewer", "project": "demo"},
+            {"group": "operators", "role": "operator"},
+        ],
+    }
     (folder / "site.yaml").write_text(yaml.safe_dump(site))
     ledger = Ledger(filled.site.ledger_dsn, "tester")
     ledger.studies.add_found("st-" + "0" * 20, "other", "drop", "hash", b"sealed")
@@ -69,6 +95,7 @@ def call(filled: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ca
         "AIRFLOW__API__PORT": str(port),
         "AIRFLOW__API__BASE_URL": url,
         "AIRFLOW__FAB__CACHE_TTL": "0",
+        "AIRFLOW__FAB__CONFIG_FILE": str(SETTINGS),
         "PACSGRID_SITE": str(folder / "site.yaml"),
     }
     airflow = str(Path(sys.executable).parent / "airflow")
@@ -89,6 +116,7 @@ def call(filled: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ca
     # A project that was there when the roles were made, and is not any more.
     _leave(run, folder, site)
     users = [(name, role, PASSWORD) for name, role in USERS.items()]
+    users += [(f"oidc-{oidc.add(name).subject}", "Public", "") for name in ("eva", "jana")]
     run(sys.executable, fab_users.__file__, str(folder), given=json.dumps(users))
     server = ChildProcess("FAB", [airflow, "api-server"], folder / "api.log", env)
     server.start()
@@ -116,6 +144,8 @@ def call(filled: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ca
         return session.send(prepared, timeout=120, allow_redirects=False)
 
     ask.token = token  # type: ignore[attr-defined]
+    ask.url = url  # type: ignore[attr-defined]
+    ask.site = folder / "site.yaml"  # type: ignore[attr-defined]
     ask.log = folder / "api.log"  # type: ignore[attr-defined]
 
     def answers() -> bool:
@@ -494,3 +524,85 @@ def test_what_a_run_is_about_is_written_down_when_it_starts(filled: Stack, call:
     )
     assert started.json()["conf"] == {**dry, "project": "demo"}
     assert filled.watch(started.json()["dag_run_id"]) == "success"
+
+
+def _log_in(call: Call, oidc: OidcProvider, name: str) -> requests.Session:
+    """Log in on Airflow's page as a browser does."""
+    browser = requests.Session()
+    browser.trust_env = False
+    url = call.url  # type: ignore[attr-defined]
+    sent = browser.get(f"{url}/auth/login/oidc?next={url}/", allow_redirects=False, timeout=60)
+    assert sent.status_code == 302 and sent.headers["Location"].startswith(oidc.issuer), sent.text
+    assert "code_challenge_method=S256" in sent.headers["Location"]
+    browser.get(f"{sent.headers['Location']}&as={name}", timeout=60)
+    # The cookie is for HTTPS where Airflow is; the page itself is of no interest.
+    browser.get(f"{url}/auth/", timeout=60)
+    return browser
+
+
+def _seen(call: Call, browser: requests.Session) -> requests.Response:
+    return browser.get(f"{call.url}/pacsgrid/api/me", timeout=60)  # type: ignore[attr-defined]
+
+
+def test_people_of_the_provider_have_the_roles_of_their_groups(
+    call: Call, oidc: OidcProvider
+) -> None:
+    eva = oidc.people["eva"]
+    assert _seen(call, _log_in(call, oidc, "eva")).status_code == 401  # in no group
+    eva.groups = ["demo-viewers", "elsewhere"]
+    browser = _log_in(call, oidc, "eva")
+    me = _seen(call, browser)
+    assert me.status_code == 200, me.text
+    assert (me.json()["projects"], me.json()["reviews"]) == (["demo"], False)
+    # Another group: the login ends with the next check, and the next login has its role.
+    eva.groups = ["demo-stewards"]
+    logins = Logins(load_site(call.site), _in_six_minutes)  # type: ignore[attr-defined]
+    oidc.now = lambda: _in_six_minutes().timestamp()
+    assert logins.check().ended == 1
+    oidc.now = time.time
+    wait_until(lambda: not _seen(call, browser).ok, what="that the page lets nobody in")
+    browser = _log_in(call, oidc, "eva")
+    assert _seen(call, browser).json()["reviews"] is True
+    # In no group: the login ends, and so does FAB's own session.
+    eva.groups = []
+    oidc.now = lambda: _in_six_minutes().timestamp()
+    assert logins.check().ended == 1
+    oidc.now = time.time
+    wait_until(lambda: not _seen(call, browser).ok, what="that the page lets nobody in")
+    again = browser.get(f"{call.url}/auth/login/", allow_redirects=False)  # type: ignore[attr-defined]
+    assert again.status_code == 200 and "oidc" in again.text
+    trail = [one.what for one in logins.ledger.logins.events(oidc.issuer, eva.subject)]
+    assert trail == ["refused", "logged in", "ended", "logged in", "left"]
+
+
+def _in_six_minutes() -> datetime:
+    return datetime.now(UTC) + timedelta(minutes=6)
+
+
+def test_the_first_login_makes_no_user(call: Call, oidc: OidcProvider) -> None:
+    who = oidc.add("nova", "demo-viewers")
+    assert _seen(call, _log_in(call, oidc, "nova")).status_code == 401
+    trail = Ledger(load_site(call.site).ledger_dsn).logins.events(  # type: ignore[attr-defined]
+        oidc.issuer, who.subject
+    )
+    assert [one.what for one in trail] == ["logged in", "logged out"]
+
+
+def test_the_api_takes_access_tokens_of_the_provider(call: Call, oidc: OidcProvider) -> None:
+    oidc.people["jana"].groups = ["demo-viewers"]
+    me = "/pacsgrid/api/me"
+
+    def sent(token: str) -> requests.Response:
+        return call("", "GET", me, None, {"Authorization": f"Bearer {token}"})
+
+    assert sent(oidc.token_of("jana")).json()["projects"] == ["demo"]
+    oidc.people["jana"].groups = ["elsewhere"]
+    for token in (
+        oidc.token_of("jana"),
+        oidc.token_of("jana", aud="other"),
+        oidc.token(sub="anna", groups=["operators"]),
+        oidc.token(sub=oidc.people["nova"].subject, groups=["operators"]),
+    ):
+        assert sent(token).status_code in (401, 403), token
+    # Local accounts go on.
+    assert call("anna", "GET", me).json()["projects"] == ["demo"]

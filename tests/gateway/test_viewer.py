@@ -15,6 +15,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
 
+from pacsgrid.embedded.ports import reserve_port
 from pacsgrid.gateway import Gateway
 from pacsgrid.gateway.service import application
 from pacsgrid.grid.sharing import share
@@ -25,6 +26,7 @@ from pacsgrid.pipeline.grants import approve_grant
 from pacsgrid.pipeline.release import release_cohort
 from support.browser import shot
 from support.ohif import DRAWN, PATIENCE, drawing_browser, installed_viewer
+from support.oidc_provider import CLIENT, SECRET, OidcProvider
 from support.served_zones import PROJECT, Listening, ServedZones, copy_of
 from support.zones_under_test import bare_stack
 
@@ -58,6 +60,7 @@ class Asked:
     page: Page
     context: ProjectContext
     clock: Clock
+    oidc: OidcProvider
 
 
 @pytest.fixture(scope="module")
@@ -97,8 +100,14 @@ def shown_page(
 
 @pytest.fixture
 def asked(viewer: Path, tmp_path: Path) -> Iterator[Asked]:
-    """A site with a release of a CT study, its gateway, and a browser."""
-    with bare_stack(tmp_path / "stack") as stack, sync_playwright() as driver:
+    """A site with a release of a CT study, its provider, its gateway, and a browser."""
+    with (
+        bare_stack(tmp_path / "stack") as stack,
+        OidcProvider() as oidc,
+        sync_playwright() as driver,
+    ):
+        (tmp_path / "secret").write_text(SECRET)
+        port = reserve_port()
         copy_of(str(get_testdata_file("CT_small.dcm")), stack.drop / "1.dcm")
         with ProjectContext(stack.site, "demo") as context:
             refs = find_studies(context, "drop", StudyQuery())
@@ -113,18 +122,27 @@ def asked(viewer: Path, tmp_path: Path) -> Iterator[Asked]:
                 "serve": [{"zone": "brno"}],
                 "viewer": str(viewer),
                 "tokens": [{"name": "eva", "user": "eva#brno", "sha256": token}],
+                "public_url": f"http://127.0.0.1:{port}/dicom-web",
+            }
+            site["login"] = {
+                "issuer": oidc.issuer,
+                "client_id": CLIENT,
+                "client_secret_file": str(tmp_path / "secret"),
+                "user_claim": "preferred_username",
+                "user_zone": "brno",
+                "groups": [{"group": "readers", "role": "researcher", "project": "demo"}],
             }
             file.write_text(yaml.safe_dump(site))
             clock = Clock()
             with (
                 Gateway(stack.site, clock) as gateway,
-                Listening(application(gateway)) as server,
+                Listening(application(gateway), port=port) as server,
                 drawing_browser(driver) as opened,
             ):
                 gateway.refresh()
                 page = opened.new_page(base_url=server.url)
                 page.set_default_timeout(PATIENCE)
-                yield Asked(page, context, clock)
+                yield Asked(page, context, clock, oidc)
 
 
 def test_a_researcher_asks_and_looks_until_the_clock_says_it_is_over(asked: Asked) -> None:
@@ -165,6 +183,39 @@ def test_a_researcher_asks_and_looks_until_the_clock_says_it_is_over(asked: Aske
     )
     assert found == 404
     assert page.evaluate("() => fetch('/dicom-web/studies').then(a => a.json())") == []
+
+
+def test_a_person_of_the_provider_logs_in_and_sees_the_study(asked: Asked) -> None:
+    page, study = asked.page, _study(asked.context)
+    asked.oidc.add("eva", "readers")
+    asked.oidc.add("jan", "elsewhere")
+    address = f"/viewer/viewer?StudyInstanceUIDs={study}"
+    page.goto(address)
+    shot(page, "login-offered")
+    page.locator("#login").click()
+    page.locator("#as-jan").click()
+    expect(page.get_by_text("none of the groups")).to_be_visible()
+    page.goto(address)
+    page.locator("#login").click()
+    page.locator("#as-eva").click()
+    page.wait_for_url("**/viewer/viewer?*")
+    page.wait_for_selector("canvas.cornerstone-canvas")
+    page.wait_for_function(f"() => ({DRAWN})() > 0.05")
+    shot(page, "login-viewer")
+    cookies = {one["name"]: one for one in page.context.cookies()}
+    assert set(cookies) == {"pacsgrid_login"} and cookies["pacsgrid_login"]["httpOnly"]
+    page.goto("/researcher/")
+    expect(page.locator("#who")).to_contain_text("eva#brno")
+    expect(page.locator("#readable")).to_contain_text("demo/heads/v1")
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.locator("#login")).to_be_visible()
+    assert page.evaluate("() => fetch('/dicom-web/studies').then(a => a.status)") == 401
+
+
+def _study(context: ProjectContext) -> str:
+    refs = context.ledger.releases.study_refs("demo", "heads", 1)
+    ((_, _, study),) = context.ledger.studies.pseudonyms(refs)
+    return str(study)
 
 
 def test_each_series_is_drawn_for_who_is_signed_in(

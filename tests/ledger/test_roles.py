@@ -35,7 +35,7 @@ APP, OWNER = "t_app", "t_owner"
 REF = "st-" + "a" * 20
 TRAILS = (
     *("audit", "access", "decision", "sample_verdict", "consent_change", "saved_cohort"),
-    *("lookup", "read_grant_event", "result_item", "disclosure"),
+    *("lookup", "read_grant_event", "result_item", "disclosure", "login_event"),
     *("review", "review_file", "review_second", "review_end"),
 )
 
@@ -75,6 +75,7 @@ def filled(roles: tuple[str, str]) -> tuple[str, str]:
     grant = ledger.grants.ask("lung", "heads", 1, "eva#brno", "a study of heads", until)
     ledger.grants.approve(grant, until, "anna", "")
     _take_a_result(ledger)
+    ledger.logins.note("https://login.example.org", "f3a", "logged in", "")
     _make_a_rule(ledger)
     return roles
 

@@ -230,9 +230,9 @@ class Listening:
     """An ASGI application served in a thread, as long as the context lives."""
 
     def __init__(
-        self, application: Any, limits: ServerLimits | None = None, **options: Any
+        self, application: Any, limits: ServerLimits | None = None, port: int = 0, **options: Any
     ) -> None:
-        self._server = BoundedServer(application, "127.0.0.1", 0, limits, **options)
+        self._server = BoundedServer(application, "127.0.0.1", port, limits, **options)
         self.port = self._server.port
         self._thread = threading.Thread(target=self._server.run, daemon=True)
 

@@ -45,6 +45,30 @@ def send_metrics() -> int:
     return len(projects)
 
 
+def check_logins() -> dict[str, int]:
+    """Ask the provider about every login, and let the readers in iRODS follow.
+
+    Returns
+    -------
+    dict of str to int
+        How many logins go on, ended, and had no answer, and how many readers changed.
+
+    Raises
+    ------
+    AirflowException
+        The provider or a zone does not answer; the next run tries again.
+    """
+    with translated():
+        from pacsgrid.config import load_site
+        from pacsgrid.pipeline.logins import Logins
+
+        report = Logins(load_site()).check()
+        if report.failures:
+            raise RetryableError("; ".join(report.failures))
+    done = asdict(report)
+    return {name: done[name] for name in ("confirmed", "ended", "unanswered", "readers")}
+
+
 def maintain(project: str) -> dict[str, Any]:
     """Make, verify and repair the replicas that a project's replication policy asks for.
 

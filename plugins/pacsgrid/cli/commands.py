@@ -61,6 +61,7 @@ COMMANDS = (
     Command("fetch", "download a release or a collection and verify it", "fetch", extra=""),
     Command("gateway", "serve the zones as a DICOM node and as DICOMweb", "gateway", GATEWAY),
     Command("ledger", "bring the ledger's schema up to date", "ledger"),
+    Command("logins", "list or check the logins through the provider", "logins"),
     Command("maintain", "copy, verify and repair a project's replicas", "maintain"),
     Command("pseudonym", "find the pseudonyms of patients and studies, on record", "reidentify"),
     Command("receive", "run the storage SCP that modalities and PACS push to", "receive", GATEWAY),

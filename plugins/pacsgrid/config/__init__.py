@@ -8,6 +8,7 @@ never stand in the file, which names them: ``password_env``, ``password_file``, 
 
 from pacsgrid.config.audit import AuditSettings
 from pacsgrid.config.gateway import Destination, GatewaySettings, Peer, Served, Token
+from pacsgrid.config.login import LoginGroup, LoginSettings, Role
 from pacsgrid.config.names import SITE_ENV, SiteNames, site_names
 from pacsgrid.config.projects import ProjectSettings, ReplicationPolicy
 from pacsgrid.config.receiver import ReceiverSettings
@@ -19,7 +20,7 @@ from pacsgrid.config.series import (
     SeriesSelection,
     parse_selection,
 )
-from pacsgrid.config.site import Site, key_files, ledger_dsn, load_site
+from pacsgrid.config.site import Site, key_files, ledger_dsn, load_login, load_site
 from pacsgrid.config.sources import SourceSettings, source_from_connection
 from pacsgrid.config.zones import ZoneSettings, zone_from_connection
 
@@ -30,10 +31,13 @@ __all__ = [
     "Destination",
     "ExpectedSeries",
     "GatewaySettings",
+    "LoginGroup",
+    "LoginSettings",
     "Peer",
     "ProjectSettings",
     "ReceiverSettings",
     "ReplicationPolicy",
+    "Role",
     "SeriesRule",
     "SeriesSelection",
     "Served",
@@ -44,6 +48,7 @@ __all__ = [
     "ZoneSettings",
     "key_files",
     "ledger_dsn",
+    "load_login",
     "load_site",
     "parse_selection",
     "read_key",

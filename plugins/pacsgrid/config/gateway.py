@@ -21,7 +21,8 @@ _USER = re.compile(r"^[^#\s]+#[^#\s]+$")
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
 
 
-def _check_user(value: str) -> str:
+def check_user(value: str) -> str:
+    """Return an iRODS user, ``name#zone``; raise ValueError for another form."""
     if not _USER.match(value):
         raise ValueError("write an iRODS user as name#zone")
     return value
@@ -44,7 +45,8 @@ class Served(Section):
         return value
 
 
-def _check_result(value: str) -> str:
+def check_result(value: str) -> str:
+    """Return the name of a result; raise ValueError if it cannot be one."""
     if value and not is_name(value):
         raise ValueError("a result's name has up to 64 letters, digits, '_' and '-'")
     return value
@@ -60,8 +62,8 @@ class Peer(AllowedPeer):
         "`results/<name>` of each study. Without it, the node may send none.",
     )
 
-    _check_user = field_validator("user")(_check_user)
-    _check_result = field_validator("results")(_check_result)
+    _check_user = field_validator("user")(check_user)
+    _check_result = field_validator("results")(check_result)
 
 
 class Token(Section):
@@ -87,8 +89,8 @@ class Token(Section):
         "`results/<name>` of each study. Not together with `store`.",
     )
 
-    _check_user = field_validator("user")(_check_user)
-    _check_result = field_validator("results")(_check_result)
+    _check_user = field_validator("user")(check_user)
+    _check_result = field_validator("results")(check_result)
 
     @field_validator("sha256")
     @classmethod
@@ -242,7 +244,7 @@ class GatewaySettings(ServiceSection):
     @field_validator("airflow_users")
     @classmethod
     def _check_users(cls, value: dict[str, str]) -> dict[str, str]:
-        return {name: _check_user(user) for name, user in value.items()}
+        return {name: check_user(user) for name, user in value.items()}
 
     @field_validator("public_url")
     @classmethod

@@ -40,6 +40,8 @@ class SiteNames:
         The projects that ask for consent.
     subjects_from_outside
         Whether a project has subjects that are not derived.
+    login_minutes
+        How often logins are checked; 0 without a provider.
     mail_to, mail_connection
         The mail addresses to tell of a failed task, and the Airflow connection that sends it.
     """
@@ -54,6 +56,7 @@ class SiteNames:
     max_associations: Mapping[str, int] = field(default_factory=dict)
     consent: tuple[str, ...] = ()
     subjects_from_outside: bool = False
+    login_minutes: int = 0
     mail_to: tuple[str, ...] = ()
     mail_connection: str = ""
 
@@ -93,6 +96,7 @@ def _names(file: Path, changed: tuple[int, ...]) -> SiteNames:
         max_associations={name: source.max_associations for name, source in site.sources.items()},
         consent=tuple(name for name, one in site.projects.items() if one.consent.is_asked),
         subjects_from_outside=any(one.subjects.from_outside for one in site.projects.values()),
+        login_minutes=site.login.recheck_minutes if site.login else 0,
         mail_to=tuple(site.alerts.mail_to) if site.alerts else (),
         mail_connection=site.alerts.connection if site.alerts else "",
     )

@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, field_validator
 from pacsgrid.config.audit import AuditSettings
 from pacsgrid.config.base import Section
 from pacsgrid.config.gateway import GatewaySettings
+from pacsgrid.config.login import LoginSection
 from pacsgrid.config.projects import ProjectSection
 from pacsgrid.config.receiver import ReceiverSection
 from pacsgrid.config.returns import ReturnSection
@@ -105,6 +106,11 @@ class SiteFile(Section):
         default=None,
         description="What is recorded of the studies that leave through the gateway and with "
         "tickets; by default nothing is.",
+    )
+    login: LoginSection | None = Field(
+        default=None,
+        description="The OpenID Connect provider with whose accounts people and programs log in; "
+        "by default there is none.",
     )
     alerts: AlertsSection | None = Field(
         default=None, description="Mail about failed tasks; by default none is sent."

@@ -12,6 +12,7 @@ from typing import TypeVar
 from pacsgrid.config.audit import AuditSettings
 from pacsgrid.config.deferred import DeferredSettings, defer
 from pacsgrid.config.gateway import GatewaySettings, resolve_gateway
+from pacsgrid.config.login import LoginSettings, resolve_login
 from pacsgrid.config.names import SITE_ENV
 from pacsgrid.config.projects import ProjectSettings, resolve_project
 from pacsgrid.config.receiver import ReceiverSettings, resolve_receiver
@@ -56,6 +57,8 @@ class Site:
         What is recorded of the studies that leave; None for nothing.
     returns
         Archives of the hospital that results go back to, by name.
+    login
+        The OpenID Connect provider, where the site has one.
     """
 
     staging: Path
@@ -74,6 +77,7 @@ class Site:
     staging_bytes: int = 0
     wave: WaveSection = field(default_factory=WaveSection)
     time_zone: str = "Europe/Prague"
+    login: LoginSettings | None = None
 
     def source(self, name: str) -> SourceSettings:
         """Return a source by name; raises ConfigError listing those there are."""
@@ -144,7 +148,37 @@ def load_site(path: str | os.PathLike[str] | None = None) -> Site:
         else None,
         audit=site.audit,
         returns=site.returns,
+        login=_login(file, site),
     )
+
+
+def _login(file: Path, site: SiteFile) -> LoginSettings | None:
+    if site.login is None:
+        return None
+    if site.gateway is not None and not site.gateway.public_url:
+        raise ConfigError(
+            f"{file}: gateway.public_url: login needs it, because the provider sends browsers back"
+            " to it; set the URL of DICOMweb as browsers reach it"
+        )
+    accounts = [zone.user for zone in site.zones.values()]
+    return resolve_login(f"{file}: login", site.login, site.zones, site.projects, accounts)
+
+
+def load_login(path: str | os.PathLike[str] | None = None) -> LoginSettings | None:
+    """Return the site's login, without reading the site's keys; None if it has none.
+
+    Parameters
+    ----------
+    path
+        The site file, as for `load_site`.
+
+    Raises
+    ------
+    ConfigError
+        As `load_site` raises it.
+    """
+    file = _site_path(path)
+    return _login(file, read_file(file))
 
 
 def ledger_dsn(path: str | os.PathLike[str] | None = None) -> str:

@@ -15,6 +15,7 @@ from pacsgrid.config import Site
 from pacsgrid.errors import ConfigError
 from pacsgrid.gateway.core import Gateway
 from pacsgrid.gateway.dimse.service import Node
+from pacsgrid.gateway.logins import logins_of
 from pacsgrid.gateway.researcher import researcher_page
 from pacsgrid.gateway.viewer import viewer
 from pacsgrid.gateway.web import dicomweb
@@ -36,11 +37,12 @@ def application(gateway: Gateway) -> Starlette:
     async def health(request: Request) -> Response:
         return PlainTextResponse("ok\n")
 
-    who, settings = by_token(gateway.settings), gateway.settings
+    settings, logins = gateway.settings, logins_of(gateway)
+    who = by_token(settings, logins)
     routes: list[BaseRoute] = [
         Route("/health", health),
         Mount(PREFIX, dicomweb(gateway, who, settings.public_url)),
-        Mount("/researcher", researcher_page(gateway, who)),
+        Mount("/researcher", researcher_page(gateway, who, logins)),
     ]
     if settings.viewer is not None:
         routes.append(Mount("/viewer", viewer(settings.viewer, who, "researcher/")))
@@ -58,9 +60,10 @@ def serve(site: Site) -> None:
     with ExitStack() as stack:
         gateway = stack.enter_context(Gateway(site))
         settings = gateway.settings
-        if not settings.tokens and not settings.peers:
+        if not settings.tokens and not settings.peers and site.login is None:
             raise ConfigError(
-                "gateway: tokens and peers are empty, so nobody could use it; add at least one"
+                "gateway: tokens and peers are empty, so nobody could use it; add at least one, or"
+                " the section login"
             )
         for name in ("cert_file", "key_file"):
             path = getattr(settings, name)

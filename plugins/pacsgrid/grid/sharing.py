@@ -14,6 +14,7 @@ from irods.exception import (
     GroupDoesNotExist,
     UserDoesNotExist,
 )
+from irods.models import Group, User
 from irods.ticket import Ticket
 
 from pacsgrid.errors import ConfigError
@@ -130,6 +131,58 @@ def unshare(zone: Zone, project: str, member: str) -> None:
     user, _, home = member.partition("#")
     with translated_errors(zone.settings.name):
         zone.session.groups.removemember(_group(project), user, home or zone.settings.name)
+
+
+def add_reader(zone: Zone, project: str, member: str) -> None:
+    """Let one user read a project; where it is shared already, nothing but the group changes.
+
+    Parameters
+    ----------
+    zone
+        The zone.
+    project
+        The project's name.
+    member
+        The user, as for `share`.
+
+    Raises
+    ------
+    ConfigError
+        A user of the zone itself does not exist.
+    ZoneError, ZoneUnavailableError
+        The zone refused, or does not answer.
+    """
+    with translated_errors(zone.settings.name):
+        try:
+            zone.session.groups.get(_group(project))
+        except GroupDoesNotExist:
+            share(zone, project, [member])
+        else:
+            add_member(zone, _group(project), member)
+
+
+def is_reader(zone: Zone, project: str, member: str) -> bool:
+    """Return whether a user is in a project's group.
+
+    Parameters
+    ----------
+    zone
+        The zone.
+    project
+        The project's name.
+    member
+        The user, as ``name#zone``.
+
+    Raises
+    ------
+    ZoneError, ZoneUnavailableError
+        The zone refused, or does not answer.
+    """
+    user, _, home = member.partition("#")
+    rows = zone.rows(
+        (Group.id,), Group.name == _group(project), User.name == user, User.zone == home
+    )
+    return any(True for _ in rows)
 
 
 def new_ticket() -> str:

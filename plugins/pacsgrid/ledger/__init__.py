@@ -5,6 +5,7 @@ from pacsgrid.ledger.consents import ConsentRow
 from pacsgrid.ledger.grants import Grant, GrantEvent, GrantState
 from pacsgrid.ledger.ingest_records import Ingest, IngestKind, IngestState
 from pacsgrid.ledger.ledger import Ledger
+from pacsgrid.ledger.logins import Login, LoginEvent, LoginMember
 from pacsgrid.ledger.migrate import migrate
 from pacsgrid.ledger.overview import Overview
 from pacsgrid.ledger.records import HeldRecord, InstanceRecord, StateChange, StudyRecord
@@ -29,6 +30,9 @@ __all__ = [
     "IngestState",
     "InstanceRecord",
     "Ledger",
+    "Login",
+    "LoginEvent",
+    "LoginMember",
     "Overview",
     "PendingStudy",
     "ReleaseOverview",

@@ -14,6 +14,7 @@ from pacsgrid.ledger.grants import Grants
 from pacsgrid.ledger.held_items import HeldItems
 from pacsgrid.ledger.ingests import Ingests
 from pacsgrid.ledger.instances import Instances
+from pacsgrid.ledger.logins import Logins
 from pacsgrid.ledger.patients import Patients
 from pacsgrid.ledger.proofs import Proofs
 from pacsgrid.ledger.received_files import ReceivedFiles
@@ -69,6 +70,7 @@ class Ledger:
         self.cohorts = CohortIndex(self.database)
         self.saved_cohorts = SavedCohorts(self.database)
         self.grants = Grants(self.database)
+        self.logins = Logins(self.database)
         self.withdrawals = Withdrawals(self.database)
         self.versions = Versions(self.database)
         self.patients = Patients(self.database)

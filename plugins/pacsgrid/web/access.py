@@ -25,8 +25,10 @@ from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessE
 from airflow.api_fastapi.core_api.security import GetUserDep
 from fastapi import Depends, HTTPException
 
-from pacsgrid.config import Site, load_site, site_names
+from pacsgrid.config import GatewaySettings, Site, load_site, site_names
 from pacsgrid.errors import ConfigError
+from pacsgrid.login.identity import PREFIX
+from pacsgrid.pipeline.page_logins import page_login
 
 PAGE_DAG = "ingest_studies"
 REVIEW_DAG = "review_held"
@@ -104,6 +106,24 @@ def is_operator(user: BaseUser) -> bool:
     )
 
 
+def irods_user(gateway: GatewaySettings, name: str) -> str:
+    """Return the iRODS user of a user of Airflow; empty for none.
+
+    Parameters
+    ----------
+    gateway
+        The gateway's settings, whose `airflow_users` go before the user of a login.
+    name
+        The user's name in Airflow.
+    """
+    if name in gateway.airflow_users:
+        return gateway.airflow_users[name]
+    if not name.startswith(PREFIX):
+        return ""
+    login = page_login(name)
+    return login.user if login is not None else ""
+
+
 def the_site() -> Site:
     """Return the site settings; answer 503 with what is wrong with them."""
     try:
@@ -148,7 +168,7 @@ def viewer(user: GetUserDep, site: Annotated[Site, Depends(the_site)]) -> Viewer
         )
 
     name, gateway = user.get_name(), site.gateway
-    shows = gateway is not None and gateway.viewer is not None and name in gateway.airflow_users
+    shows = gateway is not None and gateway.viewer is not None and bool(irods_user(gateway, name))
     return Viewer(
         name,
         projects,

@@ -25,7 +25,7 @@ from pacsgrid.errors import ConfigError
 from pacsgrid.gateway import Gateway
 from pacsgrid.gateway.web import dicomweb
 from pacsgrid.gateway.web.authentication import Caller, Who
-from pacsgrid.web.access import PAGE_DAG
+from pacsgrid.web.access import PAGE_DAG, irods_user
 
 
 def by_airflow(gateway: Gateway) -> Who:
@@ -35,8 +35,8 @@ def by_airflow(gateway: Gateway) -> Who:
         credentials = await bearer_scheme(request)
         user: Any = await get_user(request, None, credentials)
         name = user.get_name()
-        mapped = gateway.settings.airflow_users.get(name)
-        if mapped is None:
+        mapped = await run_in_threadpool(irods_user, gateway.settings, name)
+        if not mapped:
             raise HTTPException(403, "gateway.airflow_users of the site file does not name you")
         starts = get_auth_manager().is_authorized_dag(
             method="POST",

@@ -26,8 +26,10 @@ from starlette.staticfiles import StaticFiles
 
 from pacsgrid.errors import ConfigError, PacsgridError
 from pacsgrid.gateway.core import Gateway
+from pacsgrid.gateway.logins import GatewayLogins
 from pacsgrid.gateway.researcher.releases import releases_for, served_projects, studies_of
-from pacsgrid.gateway.web.authentication import COOKIE, Who
+from pacsgrid.gateway.web.authentication import COOKIE, LOGIN_COOKIE, Who
+from pacsgrid.gateway.web.sign_in import SignIn
 from pacsgrid.ledger import Grant, Ledger
 from pacsgrid.pipeline import ProjectContext
 from pacsgrid.pipeline.grants import end_grant, request_grant
@@ -47,7 +49,7 @@ _HEADERS = {
 Answer = Callable[[Gateway, str, Request, dict[str, Any]], Any]
 
 
-def researcher_page(gateway: Gateway, who: Who) -> Starlette:
+def researcher_page(gateway: Gateway, who: Who, logins: GatewayLogins | None = None) -> Starlette:
     """Return the page and its API.
 
     Parameters
@@ -56,6 +58,8 @@ def researcher_page(gateway: Gateway, who: Who) -> Starlette:
         The gateway.
     who
         Returns the caller of a request, or raises HTTPException 401.
+    logins
+        The site's logins; None for a site without a provider.
 
     Returns
     -------
@@ -91,13 +95,26 @@ def researcher_page(gateway: Gateway, who: Who) -> Starlette:
 
     async def sign_out(request: Request) -> Response:
         await _body(request)
+        secret = request.cookies.get(LOGIN_COOKIE, "")
+        if logins is not None and secret:
+            await run_in_threadpool(logins.end, secret)
         answer = JSONResponse({})
-        answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
+        for cookie in (COOKIE, LOGIN_COOKIE):
+            answer.delete_cookie(cookie, httponly=True, samesite="strict")
         return answer
 
+    async def ways(request: Request) -> Response:
+        return JSONResponse({"provider": logins is not None, "token": bool(settings.tokens)})
+
+    settings = gateway.settings
+    sign_in_routes = (
+        SignIn(logins, settings.public_url, settings.is_https).routes if logins is not None else []
+    )
     return Starlette(
         routes=[
             Route("/", page),
+            *sign_in_routes,
+            Route("/api/ways", ways),
             Route("/api/session", sign_in, methods=["POST"]),
             Route("/api/session/end", sign_out, methods=["POST"]),
             api("/api/me", _me),
@@ -115,7 +132,8 @@ def researcher_page(gateway: Gateway, who: Who) -> Starlette:
 
 async def _with_headers(request: Request, handle: RequestResponseEndpoint) -> Response:
     response = await handle(request)
-    response.headers.update(_HEADERS)
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
     return response
 
 

@@ -69,11 +69,16 @@ function wanted() {
   return target.origin === location.origin && target.pathname.startsWith(VIEWER.pathname) ? target : null;
 }
 
-function signIn(note) {
+async function signIn(note) {
   who.replaceChildren();
+  const ways = await ask("ways").catch(() => ({ provider: false, token: true }));
+  const login = new URL("login", ROOT);
+  const next = new URLSearchParams(location.search).get("next");
+  if (next) login.searchParams.set("next", next);
   show(
     note && el("p", { class: "error", role: "alert" }, note),
-    form({ id: "sign-in" },
+    ways.provider && el("p", {}, el("a", { id: "login", class: "button", href: login }, "Log in")),
+    ways.token && form({ id: "sign-in" },
       [el("h2", {}, "Sign in"),
         field("Token, as your data steward gave it to you",
           el("input", { name: "token", type: "password", required: true, autocomplete: "current-password", size: 44 }))],
