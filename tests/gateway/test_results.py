@@ -324,6 +324,52 @@ def test_the_ingest_leaves_pseudonyms_alone(site: Site, context: ProjectContext)
     path.unlink()
 
 
+def _filed(site: Site, name: str, ds: Dataset) -> Dataset:
+    """File an object in the hospital's archive under the patient, in a study of its own."""
+    ds.PatientID, ds.PatientName, ds.PatientBirthDate = "756203/1234", "Novakova^Zofie", "19750312"
+    ds.StudyInstanceUID = f"{STUDY}.{name}"
+    dcmwrite(site.stack.drop / f"{name}.dcm", ds, enforce_file_format=True)
+    return ds
+
+
+@pytest.mark.parametrize("kept", ["by the register", "before there was one"])
+def test_what_the_hospital_makes_of_the_grids_images_refers_to_them(
+    site: Site, context: ProjectContext, kept: str
+) -> None:
+    if kept == "before there was one":
+        context.ledger.database.run("DELETE FROM pacsgrid.issued_uid")
+    name = "5" if kept == "by the register" else "6"
+    ds = _filed(site, name, results.segmentation(site.images))
+    ingest(context)
+    ref = context.pseudonyms.reference("drop", f"{STUDY}.{name}")
+    assert context.ledger.studies.state(ref) is StudyState.VERIFIED
+    (row,) = context.ledger.instances.of_study(ref)
+    assert row.sop_uid == context.pseudonyms.uid(str(ds.SOPInstanceUID))
+    assert row.subject == site.images[0].PatientID
+    path = grid.object_path("brno", "demo", row)
+    made = dcmread(BytesIO(grid.get_head(context.home, path, row.size)))
+    (series,) = made.ReferencedSeriesSequence
+    assert series.SeriesInstanceUID == site.images[0].SeriesInstanceUID
+    assert {one.ReferencedSOPInstanceUID for one in series.ReferencedInstanceSequence} == {
+        str(one.SOPInstanceUID) for one in site.images
+    }
+    assert made.FrameOfReferenceUID == site.images[0].FrameOfReferenceUID
+    assert find_faults(context) == []
+
+
+def test_a_study_under_a_patients_pseudonym_is_held(site: Site, context: ProjectContext) -> None:
+    ds = _filed(site, "7", results.segmentation(site.images))
+    ds.PatientID = site.images[0].PatientID
+    dcmwrite(site.stack.drop / "7.dcm", ds, enforce_file_format=True)
+    ingest(context)
+    ref = context.pseudonyms.reference("drop", f"{STUDY}.7")
+    assert context.ledger.studies.held_code(ref) == "own-pseudonym"
+    ((detail,),) = context.ledger.database.all(
+        "SELECT held_detail FROM pacsgrid.study WHERE ref = %s", (ref,)
+    )
+    assert "is the pseudonym of a patient" in detail
+
+
 def test_a_steward_decides_what_is_released(site: Site, context: ProjectContext) -> None:
     site.post(results.segmentation(site.images))
     site.gateway.results.wait()

@@ -14,6 +14,7 @@ from pacsgrid.ledger.grants import Grants
 from pacsgrid.ledger.held_items import HeldItems
 from pacsgrid.ledger.ingests import Ingests
 from pacsgrid.ledger.instances import Instances
+from pacsgrid.ledger.issued_uids import IssuedUids
 from pacsgrid.ledger.patients import Patients
 from pacsgrid.ledger.proofs import Proofs
 from pacsgrid.ledger.received_files import ReceivedFiles
@@ -64,6 +65,7 @@ class Ledger:
         self.tasks = ReplicationTasks(self.database)
         self.absences = ZoneAbsences(self.database)
         self.results = Results(self.database)
+        self.issued_uids = IssuedUids(self.database)
         self.disclosures = Disclosures(self.database)
         self.releases = Releases(self.database)
         self.cohorts = CohortIndex(self.database)

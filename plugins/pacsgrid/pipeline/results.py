@@ -322,6 +322,7 @@ def keep_object(context: ProjectContext, name: str, who: str, checked: CheckedOb
                     ref, who, [(made.sop_uid, checked.sop_class, checked.software)]
                 )
                 ledger.results.reopen(ref)
+                context.issued_uids.enter([made.series_uid, made.sop_uid])
         except ConflictError:
             made.path.unlink()
             raise NotTakenError(
