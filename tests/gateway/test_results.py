@@ -29,13 +29,24 @@ from pacsgrid.embedded.stack import Stack
 from pacsgrid.errors import ConfigError
 from pacsgrid.gateway import Gateway
 from pacsgrid.gateway.dimse.service import Node
+from pacsgrid.gateway.index import Index
+from pacsgrid.gateway.index_refresh import refresh
 from pacsgrid.gateway.service import PREFIX, application
+from pacsgrid.grid.fetch import fetch_release
 from pacsgrid.model import StudyQuery, StudyState
-from pacsgrid.pipeline import STEPS, ProjectContext, clear_work_folders, find_studies, run_step
+from pacsgrid.pipeline import (
+    STEPS,
+    ProjectContext,
+    clear_work_folders,
+    find_studies,
+    run_step,
+    waves,
+)
 from pacsgrid.pipeline.cohorts import Cohort, select_cohort
 from pacsgrid.pipeline.doctor import find_faults
 from pacsgrid.pipeline.maintain import maintain
 from pacsgrid.pipeline.release import release_cohort
+from pacsgrid.pipeline.reprofile import enter_new_versions, progress
 from pacsgrid.pipeline.results import decide_release, deposit_result
 from pacsgrid.pipeline.return_results import return_result
 from pacsgrid.pipeline.withdraw import withdraw
@@ -405,6 +416,82 @@ def test_a_damaged_replica_of_a_result_is_repaired(site: Site, context: ProjectC
     assert len(files) == 2 and {path.read_bytes() for path in files} == {good}
 
 
+def test_results_stay_when_their_study_has_a_new_version(
+    site: Site, context: ProjectContext, tmp_path: Path
+) -> None:
+    study, subject = str(site.images[0].StudyInstanceUID), str(site.images[0].PatientID)
+    kept, late = results.segmentation(site.images), results.segmentation(site.images)
+    assert site.post(kept)[0] == 200
+    site.gateway.results.wait()
+    (ref,) = context.ledger.studies.find_by_pseudonym("demo", str(kept.SOPInstanceUID))
+    decide_release(context, ref, True, "anna", "checked by a radiologist")
+    members = select_cohort(context, Cohort(members=tuple([study])))
+    released = release_cohort(context, "before", members)
+    old = context.ledger.results.study_of("demo", study)
+
+    def shown(ds: Dataset) -> Dataset:
+        """What a viewer gets: the result by its study, and the images that it refers to."""
+        site.gateway.refresh()
+        client = site.client()
+        found = client.search_for_instances(study, search_filters={"Modality": "SEG"})
+        assert [ds.SOPInstanceUID] in [one["00080018"]["Value"] for one in found]
+        (series,) = ds.ReferencedSeriesSequence
+        for one in series.ReferencedInstanceSequence:
+            client.retrieve_instance_metadata(
+                study, series.SeriesInstanceUID, one.ReferencedSOPInstanceUID
+            )
+        return client.retrieve_instance(study, ds.SeriesInstanceUID, ds.SOPInstanceUID)
+
+    demo = site.stack.site.projects["demo"].replace(profile="research")
+    there = replace(site.stack.site, projects={**site.stack.site.projects, "demo": demo})
+    with ProjectContext(there, "demo") as opened:
+        entered = enter_new_versions(opened, "anna", "dates are needed", "r", 9)
+        new: list[str] = []
+        for name in entered.ingests.values():
+            new += [one for batch in waves.hand_out(opened, name, "r-1", 64) for one in batch]
+        now = next(one for one in new if opened.ledger.versions.current_of(one) == old)
+        # Deposited and not proven: the gateway shows the new version already.
+        run_step(opened, "deposit", new)
+        assert shown(kept).PixelData == kept.PixelData
+        for step in ("replicate", "verify"):
+            run_step(opened, step, new)
+        clear_work_folders(opened, new)
+        assert opened.ledger.results.study_of("demo", study) == now
+        assert shown(kept).PixelData == kept.PixelData
+        # What comes now lies beside what was there.
+        assert site.post(late)[0] == 200
+        site.gateway.results.wait()
+        assert opened.ledger.studies.find_by_pseudonym("demo", str(late.SOPInstanceUID)) == [ref]
+        assert shown(late).PixelData == late.PixelData
+        # A new release has the new version with the result, and the old one is complete.
+        after = select_cohort(opened, Cohort(members=tuple([study])))
+        assert {now, ref} == set(after)
+        second = release_cohort(opened, "after", after)
+        for name, collection in (("one", released), ("two", second)):
+            assert fetch_release(opened.home, collection, tmp_path / name).bad == []
+            assert list((tmp_path / name).rglob(f"{kept.SOPInstanceUID}.dcm"))
+        # Once no release lists the old version, its images go and its results stay.
+        for one in opened.ledger.releases.versions("demo"):
+            opened.ledger.releases.mark_retired("demo", one.name, one.version)
+        assert maintain(opened, everything=True).removed == 1
+        assert opened.ledger.studies.state(old) is StudyState.SUPERSEDED
+        assert shown(kept).PixelData == kept.PixelData
+        for zone in (opened.home, *opened.partners):
+            path = grid.study_collection(zone.settings.name, "demo", subject, study)
+            inside = zone.session.collections.get(path)
+            assert [one.name for one in inside.subcollections] == ["results"]
+            assert inside.data_objects == [] and inside.metadata.items() == []
+        # An index that is made anew shows the same.
+        fresh = Index(tmp_path / "index.sqlite")
+        for zone in (opened.home, *opened.partners):
+            refresh(fresh, zone, "demo")
+        with fresh.reading() as db:
+            uids = {uid for (uid,) in db.execute("SELECT uid FROM instance")}
+        assert {str(kept.SOPInstanceUID), str(late.SOPInstanceUID)} <= uids
+        assert find_faults(opened) == []
+        assert progress(opened).outdated == 0
+
+
 @pytest.mark.parametrize("way", ["archive", "web"])
 def test_results_go_back_under_the_original_identifiers(
     site: Site,
@@ -461,7 +548,8 @@ def test_results_go_back_under_the_original_identifiers(
     assert "PatientIdentityRemoved" not in back and "DeidentificationMethod" not in back
     result = context.ledger.results.get(ref)
     assert result is not None
-    looks = context.ledger.audit.accesses(result.study_ref)
+    study = context.ledger.versions.current_of(result.study_ref)
+    looks = context.ledger.audit.accesses(study)
     assert looks[-1].who.startswith("anna (account ") and looks[-1].what == f"returned to {way}"
     # Nothing identified stays.
     assert not [path for path in site.stack.site.staging.rglob("*") if "return" in path.name]
