@@ -25,6 +25,10 @@ _NEWER = (
 )
 # Results are nobody's to anonymise again: they stay as their authors wrote them.
 _NO_RESULT = "NOT EXISTS (SELECT FROM pacsgrid.result r WHERE r.ref = s.ref)"
+_KEPT = (
+    "s.instances <= (SELECT count(DISTINCT o.sop_uid) FROM pacsgrid.received o"
+    " WHERE o.ref = s.ref AND o.kept)"
+)
 _LISTED = (
     "SELECT FROM pacsgrid.release_study l JOIN pacsgrid.release r USING (project, name, version)"
     " WHERE l.ref = %(ref)s AND r.retired_at IS NULL LIMIT 1"
@@ -60,7 +64,12 @@ class Versions(Store):
     """Which studies are versions of each other."""
 
     def outdated(
-        self, project: str, profile_hash: str, sources: Sequence[str], limit: int
+        self,
+        project: str,
+        profile_hash: str,
+        sources: Sequence[str],
+        receivers: Sequence[str],
+        limit: int,
     ) -> list[tuple[str, str]]:
         """Return current verified studies under another profile that have no newer version.
 
@@ -71,7 +80,10 @@ class Versions(Store):
         profile_hash
             The hash of the profile that they should have.
         sources
-            The names of the sources that they may come from.
+            The names of the sources that give every study again.
+        receivers
+            The names of receivers; of their studies those are returned of which the site keeps the
+            original of each instance.
         limit
             How many to return at most.
 
@@ -83,9 +95,16 @@ class Versions(Store):
         return self._database.all(
             "SELECT s.ref, s.source FROM pacsgrid.study s WHERE s.project = %(project)s"
             " AND (s.profile_hash < %(hash)s OR s.profile_hash > %(hash)s)"
-            f" AND s.source = ANY(%(sources)s) AND s.state = 'verified' AND {CURRENT}"
+            " AND (s.source = ANY(%(sources)s) OR s.source = ANY(%(receivers)s)"
+            f" AND {_KEPT}) AND s.state = 'verified' AND {CURRENT}"
             f" AND NOT EXISTS ({_NEWER}) AND {_NO_RESULT} ORDER BY s.ref LIMIT %(limit)s",
-            {"project": project, "hash": profile_hash, "sources": list(sources), "limit": limit},
+            {
+                "project": project,
+                "hash": profile_hash,
+                "sources": list(sources),
+                "receivers": list(receivers),
+                "limit": limit,
+            },
         )
 
     def progress(self, project: str, profile_hash: str) -> ReprofileProgress:
