@@ -7,6 +7,7 @@ from pacsgrid.ledger.cohort_index import CohortIndex
 from pacsgrid.ledger.consents import Consents
 from pacsgrid.ledger.consistency import Consistency
 from pacsgrid.ledger.counters import Counters
+from pacsgrid.ledger.data_sets import DataSets
 from pacsgrid.ledger.database import Database
 from pacsgrid.ledger.deid_reports import DeidReports
 from pacsgrid.ledger.disclosures import Disclosures
@@ -68,6 +69,7 @@ class Ledger:
         self.issued_uids = IssuedUids(self.database)
         self.disclosures = Disclosures(self.database)
         self.releases = Releases(self.database)
+        self.data_sets = DataSets(self.database)
         self.cohorts = CohortIndex(self.database)
         self.saved_cohorts = SavedCohorts(self.database)
         self.grants = Grants(self.database)
