@@ -231,6 +231,13 @@ def test_a_killed_copy_goes_on_and_a_partner_that_was_away_gets_its_copy(
     stack.zones["praha"].kill()
     away = maintain(context)
     assert away.postponed >= 1 and copies(context)["praha"].proven_at is None
+    lacking = [one for one in find_faults(context) if "data set" in one.rule]
+    assert lacking == []  # it is not late yet
+    context.ledger.database.run(
+        "UPDATE pacsgrid.data_set_file SET listed_at = listed_at - interval '4 days'"
+    )
+    lacking = [one for one in find_faults(context) if "data set" in one.rule]
+    assert [(one.where, one.what) for one in lacking] == [("heads v1", "praha")]
     assert copies(context)["brno"].proven_at is not None
     stack.start_zone("praha")
     done = maintain(context, datetime.now(UTC) + timedelta(hours=12))

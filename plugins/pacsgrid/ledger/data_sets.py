@@ -168,7 +168,11 @@ class DataSets(Store):
         ]
 
     def due(
-        self, project: str, zones: Sequence[str], proven_before: datetime
+        self,
+        project: str,
+        zones: Sequence[str],
+        proven_before: datetime,
+        whole_before: datetime | None = None,
     ) -> Mapping[str, list[DataSet]]:
         """Return the data sets whose copies have to be made, repaired or proven again, by zone.
 
@@ -180,18 +184,27 @@ class DataSets(Store):
             The zones that are to have a copy of each.
         proven_before
             Copies whose proof is older are due.
+        whole_before
+            Leave out data sets that were not whole by then; None for all.
         """
         rows = self._database.all(
-            "SELECT z.zone, d.release, d.version FROM (SELECT DISTINCT release, version"
-            " FROM pacsgrid.data_set_file WHERE project = %(project)s) d"
+            "SELECT z.zone, d.release, d.version FROM (SELECT release, version,"
+            " max(listed_at) AS whole_at FROM pacsgrid.data_set_file WHERE project = %(project)s"
+            " GROUP BY release, version) d"
             " JOIN pacsgrid.release r ON r.project = %(project)s AND r.name = d.release"
             " AND r.version = d.version AND r.retired_at IS NULL"
             " CROSS JOIN unnest(%(zones)s::text[]) WITH ORDINALITY z (zone, place)"
             " LEFT JOIN pacsgrid.data_set_copy c ON c.project = %(project)s"
             " AND c.release = d.release AND c.version = d.version AND c.zone = z.zone"
-            " WHERE c.proven_at IS NULL OR c.proven_at < %(before)s OR c.lacking > 0 OR c.bad > 0"
+            " WHERE (c.proven_at IS NULL OR c.proven_at < %(before)s OR c.lacking > 0 OR c.bad > 0)"
+            " AND (%(whole)s::timestamptz IS NULL OR d.whole_at < %(whole)s)"
             " ORDER BY z.place, d.release, d.version",
-            {"project": project, "zones": list(zones), "before": proven_before},
+            {
+                "project": project,
+                "zones": list(zones),
+                "before": proven_before,
+                "whole": whole_before,
+            },
         )
         found: dict[str, list[DataSet]] = {}
         for zone, release, version in rows:

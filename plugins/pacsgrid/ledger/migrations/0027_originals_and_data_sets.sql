@@ -10,6 +10,7 @@ CREATE TABLE pacsgrid.data_set_file (
     path text NOT NULL,
     sha256 text NOT NULL,
     size bigint NOT NULL,
+    listed_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (project, release, version, path)
 );
 CREATE TABLE pacsgrid.data_set_copy (
