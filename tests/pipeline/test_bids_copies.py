@@ -143,6 +143,7 @@ def test_a_data_set_is_copied_proven_repaired_and_follows_its_release(
     ingest(context, stack, 3)
     assert release(context) == 2
     newer = derive(context)
+    assert len(context.ledger.data_sets.files(newer)) > files
     report = maintain(context)
     assert report.failures == []
     assert is_everywhere(context, newer) and is_everywhere(context, data_set)
@@ -157,6 +158,7 @@ def test_a_data_set_is_copied_proven_repaired_and_follows_its_release(
         assert not [row for row in rows if gone in f"{row[Collection.name]}/{row[DataObject.name]}"]
         assert replicas(zone, 1) == replicas(zone, 2) == {}
     assert copies(context) == {} and context.ledger.data_sets.files(data_set) == []
+    assert context.ledger.data_sets.files(newer) == []
     assert context.ledger.data_sets.copies("demo", retired=True) == []
 
 

@@ -225,6 +225,23 @@ class DataSets(Store):
             "DELETE FROM pacsgrid.data_set_copy WHERE project = %s AND zone = %s", (project, zone)
         )
 
+    def forget_uncopied(self, project: str) -> None:
+        """Drop the files of data sets whose version was removed before any copy was begun.
+
+        Parameters
+        ----------
+        project
+            The project's name.
+        """
+        self._database.run(
+            "DELETE FROM pacsgrid.data_set_file f USING pacsgrid.release r"
+            " WHERE f.project = %(project)s AND r.project = f.project AND r.name = f.release"
+            " AND r.version = f.version AND r.retired_at IS NOT NULL AND NOT EXISTS"
+            " (SELECT FROM pacsgrid.data_set_copy c WHERE c.project = f.project"
+            " AND c.release = f.release AND c.version = f.version)",
+            {"project": project},
+        )
+
     def forget(self, data_set: DataSet, zone: str) -> None:
         """Enter that a zone has nothing of a data set any more.
 

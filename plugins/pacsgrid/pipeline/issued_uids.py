@@ -28,7 +28,7 @@ from pacsgrid.ledger.results import SOURCE
 
 log = logging.getLogger(__name__)
 
-# Bytes that hold the UIDs of an image's header.
+# Bytes that hold most images' headers; where they do not, the whole object is read.
 _HEAD = 256 << 10
 
 
@@ -155,12 +155,15 @@ class IssuedUids:
 
     def _in_header(self, row: InstanceRecord) -> set[str]:
         path = grid.object_path(self._home.settings.name, self._project, row)
-        head = grid.get_head(self._home, path, _HEAD)
-        try:
-            ds = dcmread(BytesIO(head), stop_before_pixels=True, defer_size=_HEAD)
-        except Exception as error:  # of any type, for a header that goes on behind these bytes
-            raise RetryableError(
-                f"instance {row.sop_uid}: its header cannot be read ({type(error).__name__}); "
-                "have its study verified"
-            ) from None
-        return set(collect_from_dataset(ds).uids)
+        for size in (_HEAD, row.size):
+            stream = BytesIO(grid.get_head(self._home, path, size))
+            try:
+                ds = dcmread(stream, stop_before_pixels=True)
+            except Exception:  # pydicom raises any type of exception for headers that are cut
+                continue
+            if stream.tell() < size or size == row.size:  # otherwise the header may go on
+                return set(collect_from_dataset(ds).uids)
+        raise RetryableError(
+            f"instance {row.sop_uid}: its header cannot be read from zone "
+            f"{self._home.settings.name}; have its study verified"
+        )

@@ -247,4 +247,5 @@ def remove_retired(context: ProjectContext, zone: grid.Zone) -> int:
             grid.remove_collection(zone, collection)
             ledger.data_sets.forget(one, name)
             removed += 1
+    ledger.data_sets.forget_uncopied(context.project.name)
     return removed
