@@ -121,6 +121,11 @@ def prove(zone: Zone, one: InstanceInfo, replica: CatalogReplica | None) -> Repl
         The instance that the replica must hold.
     replica
         The replica; None if there is none.
+
+    Returns
+    -------
+    ReplicaProof
+        Good if its bytes are right and the catalog calls it good.
     """
     name = zone.settings.name
     if replica is None:
