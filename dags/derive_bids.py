@@ -1,7 +1,8 @@
 """### Derive a BIDS data set
 
 Converts the DICOM files of a release to NIfTI with dcm2niix, in the Brain Imaging Data Structure,
-and puts them beside the release, in its collection `bids`. The DICOM files stay the reference.
+and puts them beside the release, in its collection `bids`, in each zone of the project. The DICOM
+files stay the reference.
 
 Names come from the project's rules file (`bids_rules`). A series that no rule names is left out
 and listed in `code/conversion.tsv`, with the reason.
@@ -58,8 +59,14 @@ def derive_bids():
     def finish(batches: list[dict[str, Any]]) -> dict[str, int]:
         return bids.finish(get_current_context()["params"], batches)
 
+    @task(pool=ZONES, execution_timeout=timedelta(hours=12))
+    def copy(counts: dict[str, int]) -> dict[str, int]:
+        return bids.copy(get_current_context()["params"], counts)
+
     planned = plan()
-    convert.expand(batch=planned) >> finish(planned)
+    finished = finish(planned)
+    convert.expand(batch=planned) >> finished
+    copy(finished)
 
 
 derive_bids()

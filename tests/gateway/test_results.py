@@ -29,13 +29,25 @@ from pacsgrid.embedded.stack import Stack
 from pacsgrid.errors import ConfigError
 from pacsgrid.gateway import Gateway
 from pacsgrid.gateway.dimse.service import Node
+from pacsgrid.gateway.index import Index
+from pacsgrid.gateway.index_refresh import refresh
 from pacsgrid.gateway.service import PREFIX, application
+from pacsgrid.grid.fetch import fetch_release
 from pacsgrid.model import StudyQuery, StudyState
-from pacsgrid.pipeline import STEPS, ProjectContext, clear_work_folders, find_studies, run_step
+from pacsgrid.pipeline import (
+    STEPS,
+    ProjectContext,
+    clear_work_folders,
+    find_studies,
+    issued_uids,
+    run_step,
+    waves,
+)
 from pacsgrid.pipeline.cohorts import Cohort, select_cohort
 from pacsgrid.pipeline.doctor import find_faults
 from pacsgrid.pipeline.maintain import maintain
 from pacsgrid.pipeline.release import release_cohort
+from pacsgrid.pipeline.reprofile import enter_new_versions, progress
 from pacsgrid.pipeline.results import decide_release, deposit_result
 from pacsgrid.pipeline.return_results import return_result
 from pacsgrid.pipeline.withdraw import withdraw
@@ -324,6 +336,53 @@ def test_the_ingest_leaves_pseudonyms_alone(site: Site, context: ProjectContext)
     path.unlink()
 
 
+def _filed(site: Site, name: str, ds: Dataset) -> Dataset:
+    """File an object in the hospital's archive under the patient, in a study of its own."""
+    ds.PatientID, ds.PatientName, ds.PatientBirthDate = "756203/1234", "Novakova^Zofie", "19750312"
+    ds.StudyInstanceUID = f"{STUDY}.{name}"
+    dcmwrite(site.stack.drop / f"{name}.dcm", ds, enforce_file_format=True)
+    return ds
+
+
+@pytest.mark.parametrize("kept", ["by the register", "before there was one"])
+def test_what_the_hospital_makes_of_the_grids_images_refers_to_them(
+    site: Site, context: ProjectContext, kept: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if kept == "before there was one":
+        monkeypatch.setattr(issued_uids, "_HEAD", 500)  # the header is longer
+        context.ledger.database.run("DELETE FROM pacsgrid.issued_uid")
+    name = "5" if kept == "by the register" else "6"
+    ds = _filed(site, name, results.segmentation(site.images))
+    ingest(context)
+    ref = context.pseudonyms.reference("drop", f"{STUDY}.{name}")
+    assert context.ledger.studies.state(ref) is StudyState.VERIFIED
+    (row,) = context.ledger.instances.of_study(ref)
+    assert row.sop_uid == context.pseudonyms.uid(str(ds.SOPInstanceUID))
+    assert row.subject == site.images[0].PatientID
+    path = grid.object_path("brno", "demo", row)
+    made = dcmread(BytesIO(grid.get_head(context.home, path, row.size)))
+    (series,) = made.ReferencedSeriesSequence
+    assert series.SeriesInstanceUID == site.images[0].SeriesInstanceUID
+    assert {one.ReferencedSOPInstanceUID for one in series.ReferencedInstanceSequence} == {
+        str(one.SOPInstanceUID) for one in site.images
+    }
+    assert made.FrameOfReferenceUID == site.images[0].FrameOfReferenceUID
+    assert find_faults(context) == []
+
+
+def test_a_study_under_a_patients_pseudonym_is_held(site: Site, context: ProjectContext) -> None:
+    ds = _filed(site, "7", results.segmentation(site.images))
+    ds.PatientID = site.images[0].PatientID
+    dcmwrite(site.stack.drop / "7.dcm", ds, enforce_file_format=True)
+    ingest(context)
+    ref = context.pseudonyms.reference("drop", f"{STUDY}.7")
+    assert context.ledger.studies.held_code(ref) == "own-pseudonym"
+    ((detail,),) = context.ledger.database.all(
+        "SELECT held_detail FROM pacsgrid.study WHERE ref = %s", (ref,)
+    )
+    assert "is the pseudonym of a patient" in detail
+
+
 def test_a_steward_decides_what_is_released(site: Site, context: ProjectContext) -> None:
     site.post(results.segmentation(site.images))
     site.gateway.results.wait()
@@ -357,6 +416,82 @@ def test_a_damaged_replica_of_a_result_is_repaired(site: Site, context: ProjectC
     assert report.repaired >= 1 and not report.lost
     files = [Path(row[DataObject.path]) for row in context.home.rows(columns, named)]
     assert len(files) == 2 and {path.read_bytes() for path in files} == {good}
+
+
+def test_results_stay_when_their_study_has_a_new_version(
+    site: Site, context: ProjectContext, tmp_path: Path
+) -> None:
+    study, subject = str(site.images[0].StudyInstanceUID), str(site.images[0].PatientID)
+    kept, late = results.segmentation(site.images), results.segmentation(site.images)
+    assert site.post(kept)[0] == 200
+    site.gateway.results.wait()
+    (ref,) = context.ledger.studies.find_by_pseudonym("demo", str(kept.SOPInstanceUID))
+    decide_release(context, ref, True, "anna", "checked by a radiologist")
+    members = select_cohort(context, Cohort(members=tuple([study])))
+    released = release_cohort(context, "before", members)
+    old = context.ledger.results.study_of("demo", study)
+
+    def shown(ds: Dataset) -> Dataset:
+        """What a viewer gets: the result by its study, and the images that it refers to."""
+        site.gateway.refresh()
+        client = site.client()
+        found = client.search_for_instances(study, search_filters={"Modality": "SEG"})
+        assert [ds.SOPInstanceUID] in [one["00080018"]["Value"] for one in found]
+        (series,) = ds.ReferencedSeriesSequence
+        for one in series.ReferencedInstanceSequence:
+            client.retrieve_instance_metadata(
+                study, series.SeriesInstanceUID, one.ReferencedSOPInstanceUID
+            )
+        return client.retrieve_instance(study, ds.SeriesInstanceUID, ds.SOPInstanceUID)
+
+    demo = site.stack.site.projects["demo"].replace(profile="research")
+    there = replace(site.stack.site, projects={**site.stack.site.projects, "demo": demo})
+    with ProjectContext(there, "demo") as opened:
+        entered = enter_new_versions(opened, "anna", "dates are needed", "r", 9)
+        new: list[str] = []
+        for name in entered.ingests.values():
+            new += [one for batch in waves.hand_out(opened, name, "r-1", 64) for one in batch]
+        now = next(one for one in new if opened.ledger.versions.current_of(one) == old)
+        # Deposited and not proven: the gateway shows the new version already.
+        run_step(opened, "deposit", new)
+        assert shown(kept).PixelData == kept.PixelData
+        for step in ("replicate", "verify"):
+            run_step(opened, step, new)
+        clear_work_folders(opened, new)
+        assert opened.ledger.results.study_of("demo", study) == now
+        assert shown(kept).PixelData == kept.PixelData
+        # What comes now lies beside what was there.
+        assert site.post(late)[0] == 200
+        site.gateway.results.wait()
+        assert opened.ledger.studies.find_by_pseudonym("demo", str(late.SOPInstanceUID)) == [ref]
+        assert shown(late).PixelData == late.PixelData
+        # A new release has the new version with the result, and the old one is complete.
+        after = select_cohort(opened, Cohort(members=tuple([study])))
+        assert {now, ref} == set(after)
+        second = release_cohort(opened, "after", after)
+        for name, collection in (("one", released), ("two", second)):
+            assert fetch_release(opened.home, collection, tmp_path / name).bad == []
+            assert list((tmp_path / name).rglob(f"{kept.SOPInstanceUID}.dcm"))
+        # Once no release lists the old version, its images go and its results stay.
+        for one in opened.ledger.releases.versions("demo"):
+            opened.ledger.releases.mark_retired("demo", one.name, one.version)
+        assert maintain(opened, everything=True).removed == 1
+        assert opened.ledger.studies.state(old) is StudyState.SUPERSEDED
+        assert shown(kept).PixelData == kept.PixelData
+        for zone in (opened.home, *opened.partners):
+            path = grid.study_collection(zone.settings.name, "demo", subject, study)
+            inside = zone.session.collections.get(path)
+            assert [one.name for one in inside.subcollections] == ["results"]
+            assert inside.data_objects == [] and inside.metadata.items() == []
+        # An index that is made anew shows the same.
+        fresh = Index(tmp_path / "index.sqlite")
+        for zone in (opened.home, *opened.partners):
+            refresh(fresh, zone, "demo")
+        with fresh.reading() as db:
+            uids = {uid for (uid,) in db.execute("SELECT uid FROM instance")}
+        assert {str(kept.SOPInstanceUID), str(late.SOPInstanceUID)} <= uids
+        assert find_faults(opened) == []
+        assert progress(opened).outdated == 0
 
 
 @pytest.mark.parametrize("way", ["archive", "web"])
@@ -415,7 +550,8 @@ def test_results_go_back_under_the_original_identifiers(
     assert "PatientIdentityRemoved" not in back and "DeidentificationMethod" not in back
     result = context.ledger.results.get(ref)
     assert result is not None
-    looks = context.ledger.audit.accesses(result.study_ref)
+    study = context.ledger.versions.current_of(result.study_ref)
+    looks = context.ledger.audit.accesses(study)
     assert looks[-1].who.startswith("anna (account ") and looks[-1].what == f"returned to {way}"
     # Nothing identified stays.
     assert not [path for path in site.stack.site.staging.rglob("*") if "return" in path.name]

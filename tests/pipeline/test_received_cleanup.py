@@ -24,9 +24,18 @@ from pacsgrid.model import StudyQuery, StudyState
 from pacsgrid.pacs.received_source import ReceivedSource
 from pacsgrid.pacs.storage_scp.completion_watcher import CompletionWatcher
 from pacsgrid.pacs.storage_scp.incoming import Incoming
-from pacsgrid.pipeline import STEPS, ProjectContext, clear_work_folders, find_studies, run_step
+from pacsgrid.pipeline import (
+    STEPS,
+    ProjectContext,
+    clear_work_folders,
+    find_studies,
+    run_step,
+    waves,
+)
 from pacsgrid.pipeline.context import WorkFolders
 from pacsgrid.pipeline.housekeeping import clean_up
+from pacsgrid.pipeline.reprofile import enter_new_versions, outdated_studies
+from pacsgrid.pipeline.reprofile_preview import preview_new_versions
 from pacsgrid.pipeline.review import Verdict, decide
 from pacsgrid.pipeline.withdraw import withdraw
 from support.dicom import ct
@@ -487,3 +496,73 @@ def test_another_project_reads_and_leaves_everything(stack: Stack, study: Study)
         assert clean_up(context, DAY, DAY).received == 0 and go(context) == []
     source = ReceivedSource(stack.site.source("received"))
     assert source.list_instances(next(source.find_studies(StudyQuery()))) == {f"{study.uid}.1"}
+
+
+def test_pushed_studies_are_anonymised_again_where_the_site_keeps_originals(
+    stack: Stack, study: Study, tmp_path: Path
+) -> None:
+    kept = tmp_path / "originals"
+    source = stack.site.sources["received"].model_copy(update={"originals": kept})
+    site = replace(stack.site, sources={**stack.site.sources, "received": source})
+    demo = site.projects["demo"]
+
+    def of(profile: str) -> ProjectContext:
+        projects = {**site.projects, "demo": demo.replace(profile=profile)}
+        return ProjectContext(replace(site, projects=projects), "demo")
+
+    def originals() -> list[str]:
+        return sorted(path.name for path in kept.glob("*/*.dcm"))
+
+    def again(context: ProjectContext) -> list[str]:
+        entered = enter_new_versions(context, "anna", "a better profile", context.profile.name, 9)
+        run = f"{context.profile.name}-1"
+        refs: list[str] = []
+        for name in entered.ingests.values():
+            refs += [ref for batch in waves.hand_out(context, name, run, 64) for ref in batch]
+        for name in STEPS:
+            refs = run_step(context, name, refs).refs
+        clear_work_folders(context, refs)
+        return refs
+
+    # What was received before originals were kept is left alone.
+    with ProjectContext(stack.site, "demo") as context:
+        study.send(1)
+        assert go(context) == [study.ref(context)]
+    with of("research") as context:
+        assert study.ref(context) not in dict(outdated_studies(context, 99))
+    later = Study(stack, f"{study.uid}.7")
+    with of(demo.profile) as context:
+        first = later.ref(context)
+        later.send(1, 2)
+        assert go(context) == [first] and later.left() == 0
+        # The same instance once more, with what the profile removes in it: one original stays.
+        later.send(3)
+        assert go(context) == [first] and later.left() == 0
+        before = {row.sop_uid: row.sha256 for row in context.ledger.instances.of_study(first)}
+        assert originals() == sorted(f"{uid}.dcm" for uid in before) and len(before) == 3
+        assert kept.stat().st_mode & 0o077 == 0
+        assert later.uid not in str(sorted(kept.rglob("*")))
+    with of("research") as context:
+        assert dict(outdated_studies(context, 99)) == {first: "received"}
+        (found,) = preview_new_versions(context, 9)
+        assert (found.ref, found.changed, found.missing, found.failure) == (first, 3, 0, "")
+        (second,) = again(context)
+        after = {row.sop_uid: row.sha256 for row in context.ledger.instances.of_study(second)}
+        assert after.keys() == before.keys() and not set(after.values()) & set(before.values())
+        assert proven_once(context, second)
+        assert context.ledger.studies.state(first) is StudyState.SUPERSEDED
+        # A late file goes into the new version, and is kept like the others.
+        later.send(4)
+        assert go(context) == [second] and later.left() == 0
+        assert len(context.ledger.instances.of_study(second)) == len(originals()) == 4
+        # The same file again is known.
+        later.send(4)
+        assert clean_up(context, DAY, DAY).received == 1 and later.left() == 0
+        assert go(context) == []
+    with of("strict") as context:
+        (third,) = again(context)
+        assert len(context.ledger.instances.of_study(third)) == 4
+        subject = context.ledger.instances.of_study(third)[0].subject
+        assert withdraw(context, subject) == []
+        clean_up(context, DAY, DAY)
+        assert originals() == [] and list(kept.iterdir()) == []

@@ -71,7 +71,7 @@ def convert(params: Mapping[str, Any], batch: Mapping[str, Any]) -> dict[str, in
 
 
 def finish(params: Mapping[str, Any], batches: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """Write the data set's documents.
+    """Write the data set's documents, and return what it holds.
 
     Parameters
     ----------
@@ -83,7 +83,30 @@ def finish(params: Mapping[str, Any], batches: Sequence[Mapping[str, Any]]) -> d
     Returns
     -------
     dict
-        What the data set holds.
+        Its numbers of studies, images, series left out and refused studies, and its version.
+    """
+    with project_context(params, _ACTOR) as context:
+        from pacsgrid.pipeline import bids
+
+        version = next((batch["version"] for batch in batches), 0)
+        derivative = _open(context, params, version)
+        return {**bids.finish(derivative), "version": derivative.version}
+
+
+def copy(params: Mapping[str, Any], counts: Mapping[str, int]) -> dict[str, int]:
+    """Bring every zone's copy of the data set up to date, and prove it.
+
+    Parameters
+    ----------
+    params
+        The run's parameters, as for `plan`.
+    counts
+        What `finish` returned.
+
+    Returns
+    -------
+    dict
+        How many zones have a proven copy, how many do not answer, and how many files were copied.
 
     Raises
     ------
@@ -93,10 +116,9 @@ def finish(params: Mapping[str, Any], batches: Sequence[Mapping[str, Any]]) -> d
     with project_context(params, _ACTOR) as context:
         from pacsgrid.pipeline import bids
 
-        version = next((batch["version"] for batch in batches), 0)
-        counts = bids.finish(_open(context, params, version))
+        done = bids.replicate(context, params["name"], counts["version"])
     if counts["refused"]:
         raise AirflowFailException(
             f"{counts['refused']} studies were refused; code/conversion.tsv says why"
         )
-    return counts
+    return {"proven": done.proven, "postponed": done.postponed, "copied": done.copied}

@@ -143,6 +143,12 @@ class SourceSection(Section):
     folder: Path | None = Field(
         default=None, description="The folder, for kind `folder` and kind `received`."
     )
+    originals: Path | None = Field(
+        default=None,
+        description="A private folder that keeps the received files of verified studies, for kind "
+        "`received`, so that they can be anonymised again. They identify patients. By default none "
+        "is kept.",
+    )
     tls: bool = Field(
         default=False, description="Whether DIMSE uses TLS (PS3.15 B.12), trusting `ca_file`."
     )
@@ -245,6 +251,10 @@ def resolve_source(where: str, name: str, section: SourceSection, state: Path) -
         raise ConfigError(f"{where}: user without password; set password_env or password_file")
     if settings.kind == "dicomweb" and not settings.url:
         raise ConfigError(f"{where}: url is not set; give the DICOMweb service's root")
+    if settings.originals and settings.kind != "received":
+        raise ConfigError(
+            f"{where}: originals are kept of kind `received` alone; others have them themselves"
+        )
     return settings
 
 

@@ -131,6 +131,24 @@ class ActionContext:
             return uid
         return self.pseudonyms.uid(uid)
 
+    def replace_object_uid(self, uid: str) -> str:
+        """Return the replacement for the UID of an instance, or of its series, by which it is told.
+
+        Raises
+        ------
+        HeldError
+            ``own-pseudonym``: the project issued it. The object came out of the grid, or pretends
+            to be part of a series that did.
+        """
+        if self.pseudonyms.is_issued(uid):
+            raise HeldError(
+                "own-pseudonym",
+                "SOPInstanceUID (0008,0018) or SeriesInstanceUID (0020,000E) of this file is a "
+                "pseudonym of this project: it came out of the grid, where it is deposited; "
+                "reject it, or give an object of your own a series UID of its own",
+            )
+        return self.replace_uid(uid)
+
     def is_harmless_uid(self, uid: str) -> bool:
         """Return whether a UID is valid, and not made of what identifies the patient."""
         return is_uid(uid) and not self.identifiers.occur_in_uid(uid)

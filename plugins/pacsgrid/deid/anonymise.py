@@ -162,8 +162,8 @@ class Anonymiser:
             ``pixels-short``, ``modality-held``, ``burned-in``, ``document``,
             ``secondary-capture``, ``photograph``, ``label``, ``face``, ``pixels-unreadable``,
             ``overlay-unreadable``, ``overlay-in-pixels``, ``bad-value``, ``not-uid``,
-            ``patient-unknown`` or ``unreadable``: the file cannot go on, for the reason in the
-            text, which quotes no value.
+            ``patient-unknown``, ``own-pseudonym`` or ``unreadable``: the file cannot go on, for the
+            reason in the text, which quotes no value.
         StorageError
             The result cannot be written.
         """
@@ -277,7 +277,7 @@ class Anonymiser:
                 decision.cleaned.declare(header)
 
             def sop_uid(uid: str) -> str:
-                return context.replace_uid(uid)
+                return context.replace_object_uid(uid)
 
             cache = ElementCache(
                 parsed, patient_id, patient, lambda ds: _clean_in_place(ds, context), own, sop_uid
@@ -484,10 +484,11 @@ def _clean_in_place(ds: Any, context: ActionContext) -> None:
 
 def _clean_and_replace_uids(ds: Any, context: ActionContext) -> None:
     """Apply the profile to a whole header, and replace its UIDs, in place."""
-    uids = [ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.SOPInstanceUID]
+    study = context.replace_uid(str(ds.StudyInstanceUID).strip(" \0"))
+    series = context.replace_object_uid(str(ds.SeriesInstanceUID).strip(" \0"))
+    sop = context.replace_object_uid(str(ds.SOPInstanceUID).strip(" \0"))
     _clean_in_place(ds, context)
-    uids = [context.replace_uid(str(uid).strip(" \0")) for uid in uids]
-    ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.SOPInstanceUID = uids
+    ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.SOPInstanceUID = study, series, sop
 
 
 def _copy_pixels(

@@ -115,6 +115,8 @@ class StudyIdentifiers:
         Dates of the examination, as YYYYMMDD.
     institutions
         Names of institutions.
+    uids
+        UIDs, of instances and of whatever else.
     """
 
     names: frozenset[str] = frozenset()
@@ -127,6 +129,7 @@ class StudyIdentifiers:
     models: frozenset[str] = frozenset()
     study_dates: frozenset[str] = frozenset()
     institutions: frozenset[str] = frozenset()
+    uids: frozenset[str] = frozenset()
 
     def __repr__(self) -> str:
         """Return a text that holds no identifying value."""
@@ -145,6 +148,7 @@ class StudyIdentifiers:
             self.models | other.models,
             self.study_dates | other.study_dates,
             self.institutions | other.institutions,
+            self.uids | other.uids,
         )
 
     @cached_property
@@ -319,6 +323,7 @@ def collect_from_dataset(ds: Dataset) -> StudyIdentifiers:
     devices: set[str] = set()
     models: set[str] = set()
     institutions: set[str] = set()
+    uids: set[str] = set()
     stack = [ds]
     while stack:
         current = stack.pop()
@@ -327,6 +332,8 @@ def collect_from_dataset(ds: Dataset) -> StudyIdentifiers:
                 element = current[tag]
                 if element.VR == "SQ":
                     stack.extend(element.value or [])
+                elif element.VR == "UI":
+                    uids.update(_values(element.value))
                 elif element.VR == "PN":
                     (patients if int(tag) in NAMES else names).update(_values(element.value))
                 elif int(tag) in IDS:
@@ -363,25 +370,30 @@ def collect_from_dataset(ds: Dataset) -> StudyIdentifiers:
         models=frozenset(models),
         study_dates=frozenset(examined),
         institutions=frozenset(institutions),
+        uids=frozenset(uids),
     )
 
 
 def collect_identifiers(paths: Iterable[Path]) -> StudyIdentifiers:
     """Collect the identifying values of all headers of a study; unreadable files are skipped."""
     total = StudyIdentifiers()
-    seen = SeenElements()
+    seen, uids = SeenElements(), set[str]()
     for path in paths:
         try:
             with pydicom_suppressed():
-                total |= collect_from_dataset(_read_new_elements(path, seen))
+                total |= collect_from_dataset(_read_new_elements(path, seen, uids))
         except Exception:
             # The anonymiser holds such a file, and names the reason.
             continue
-    return total
+    return replace(total, uids=total.uids | uids)
 
 
-def _read_new_elements(path: Path, seen: SeenElements) -> Dataset:
-    """Read a header, without the elements that an earlier one had byte for byte."""
+def _read_new_elements(path: Path, seen: SeenElements, uids: set[str]) -> Dataset:
+    """Read a header, without the elements that an earlier one had byte for byte.
+
+    UIDs at its top level are added to ``uids`` as they are: most differ from slice to slice, and
+    decoding them would cost more than all the rest.
+    """
     with path.open("rb") as file:
         stream: BinaryIO = file
         try:
@@ -395,6 +407,10 @@ def _read_new_elements(path: Path, seen: SeenElements) -> Dataset:
                 return dcmread(stream, stop_before_pixels=True)
             except (InvalidDicomError, IrregularError):
                 return dcmread(regularise(stream), stop_before_pixels=True)
+    if not header.implicit:
+        for data in header.elements.values():
+            if data[4:6] == b"UI":
+                uids.update(data[8:].decode("latin-1").strip(" \0").split("\\"))
     tags = [
         tag
         for tag, data in header.elements.items()

@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, nullcontext
@@ -19,7 +19,7 @@ from multiprocessing import connection
 from operator import or_
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Protocol, Self, TypeVar
 from uuid import uuid4
 
 from ..errors import HeldError, StorageError
@@ -28,7 +28,15 @@ from ..model import AnonymisedInstance
 from ..review_model import REJECTED, FileRulings, Ruling
 from .anonymise import Anonymiser
 from .atomic_batch import AtomicBatch
-from .check import Checker, Counts, Identity, References, ScannedHeader, scan
+from .check import (
+    Checker,
+    Counts,
+    Identity,
+    References,
+    ScannedHeader,
+    scan,
+    verified_uids,
+)
 from .core_slots import CoreSlots
 from .duplicates import DuplicateInstances
 from .identifiers import StudyIdentifiers, collect_identifiers
@@ -68,6 +76,13 @@ class StudyRulings:
 
 
 NO_RULINGS = StudyRulings()
+
+
+class UidRegister(Protocol):
+    """Knows the UIDs that a project issued."""
+
+    def seals(self, uids: Collection[str]) -> Mapping[str, bytes]:
+        """Return the seals (`Pseudonyms.seal`) of those of some UIDs that the project issued."""
 
 
 @dataclass(frozen=True)
@@ -184,6 +199,8 @@ class _StudyTask:
     copies: dict[Path, list[Path]]
     subjects: Mapping[str, AssignedSubject] | None = None
     review: StudyRulings = field(default_factory=StudyRulings)
+    issued: frozenset[str] = frozenset()
+    seals: Mapping[bytes, bytes] = field(default_factory=dict)
 
 
 @dataclass(eq=False)
@@ -255,6 +272,8 @@ class StudyProcessor:
         Largest number of worker processes; 0 for one per core that this process may use.
     cores
         Folder in which all processors of this machine share its cores; None to share nothing.
+    register
+        Knows the UIDs that the project issued, which stay as they are; None if there are none.
     """
 
     def __init__(
@@ -263,7 +282,9 @@ class StudyProcessor:
         profile: Profile,
         processes: int = 0,
         cores: Path | None = None,
+        register: UidRegister | None = None,
     ) -> None:
+        self._register = register
         self._settings = _Settings(pseudonyms, profile, cores)
         self._processes = processes or len(os.sched_getaffinity(0))
         self._pool: ProcessPoolExecutor | None = None
@@ -362,6 +383,7 @@ class StudyProcessor:
             copies,
             job.subjects,
             job.review,
+            *self._issued(job.known),
         )
         tasks = [
             (study, part)
@@ -372,6 +394,17 @@ class StudyProcessor:
         made: list[tuple[Future[ProcessedFiles], _FileTask]] = [(Future(), task) for task in tasks]
         local_queue.extend(made)
         return made
+
+    def _issued(self, known: StudyHeaders) -> tuple[frozenset[str], dict[bytes, bytes]]:
+        """Return the UIDs that are to stay, and for the checker the seals of those it read."""
+        if self._register is None:
+            return frozenset(), {}
+        read = {uid.decode("latin-1") for uid in known.identity.original_uids}
+        seals = self._register.seals(read)
+        return (
+            frozenset(self._register.seals(known.identifiers.uids)),
+            {uid.encode(): seal for uid, seal in seals.items()},
+        )
 
     def _submit(self, work: Callable[..., _R], task: tuple[object, ...]) -> Future[_R]:
         """Queue a task, in a new pool if a process of the old one died."""
@@ -507,6 +540,7 @@ class StudyProcessor:
         for batch in self.process_in_batches(files, known, out, subjects, review):
             total.outcomes += batch.outcomes
             total.counts.merge(batch.counts)
+            total.references.merge(batch.references)
         place = {path: number for number, path in enumerate(files)}
         total.outcomes.sort(key=lambda outcome: place[outcome.source])
         return total
@@ -643,8 +677,15 @@ def _study_tools(settings: _Settings, study: _StudyTask) -> tuple[Anonymiser, Ch
         pseudonyms = settings.pseudonyms
         if study.subjects is not None:
             pseudonyms = pseudonyms.with_subjects(study.subjects)
-        anonymiser = Anonymiser(pseudonyms, settings.profile, study.identifiers)
-        checker = Checker(settings.profile, study.identity, pseudonyms.assigned)
+        anonymiser = Anonymiser(
+            pseudonyms.with_issued(study.issued), settings.profile, study.identifiers
+        )
+        checker = Checker(
+            settings.profile,
+            study.identity,
+            pseudonyms.assigned,
+            verified_uids(study.seals, pseudonyms.seal_key),
+        )
         _current_study = study.token, anonymiser, checker
     return _current_study[1:]
 

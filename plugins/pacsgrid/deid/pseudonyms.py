@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from copy import copy
 from dataclasses import dataclass
 from datetime import datetime
@@ -54,6 +54,7 @@ class Pseudonyms:
             raise ValueError("a project key needs at least 16 bytes")
         self._key = hmac.new(key, _VERSION + b"\0" + project.encode(), hashlib.sha256).digest()
         self._assigned: Mapping[str, AssignedSubject] | None = None
+        self._issued: frozenset[str] = frozenset()
 
     def __repr__(self) -> str:
         """Return a text that holds no identifying value."""
@@ -71,6 +72,31 @@ class Pseudonyms:
         made = copy(self)
         made._assigned = assigned
         return made
+
+    def with_issued(self, uids: Collection[str]) -> Self:
+        """Return the same pseudonyms, which leave some UIDs as they are.
+
+        Parameters
+        ----------
+        uids
+            UIDs that the project issued. To replace them again would break every reference.
+        """
+        made = copy(self)
+        made._issued = frozenset(uids)
+        return made
+
+    def is_issued(self, uid: str) -> bool:
+        """Return whether a UID is one that the project issued (`with_issued`)."""
+        return uid.strip(" \0") in self._issued
+
+    @property
+    def seal_key(self) -> bytes:
+        """The key of `seal`; the checker computes the seals by itself."""
+        return self._mac("seal", "")
+
+    def seal(self, uid: str) -> bytes:
+        """Return the MAC by which the project knows a UID as one that it issued: 16 bytes."""
+        return hmac.new(self.seal_key, uid.encode(), hashlib.sha256).digest()[:16]
 
     @property
     def assigned(self) -> frozenset[str]:
@@ -103,7 +129,12 @@ class Pseudonyms:
         return hmac.new(self._key, text, hashlib.sha256).digest()
 
     def uid(self, original: str) -> str:
-        """Return the pseudonym of a UID: ``2.25.`` and a number of 128 bits (PS3.5 B.2)."""
+        """Return the pseudonym of a UID: ``2.25.`` and a number of 128 bits (PS3.5 B.2).
+
+        A UID that the project issued is its own (`with_issued`).
+        """
+        if self.is_issued(original):
+            return original.strip(" \0")
         mac = self._mac("uid", original.strip(" \0"))
         return "2.25." + str(int.from_bytes(mac[:16], "big"))
 

@@ -422,15 +422,18 @@ class Index:
         )
 
     def _series(self, db: sqlite3.Connection, study: int, manifest: Manifest) -> dict[str, int]:
-        name = manifest.study + version_suffix(manifest.version)
-        root = f"{manifest.project}/data/{manifest.subject}/{name}"
-        places = {entry.series: entry.place for entry in manifest.instances if _named(entry)}
+        root = f"{manifest.project}/data/{manifest.subject}/{manifest.study}"
+        places = {
+            entry.series: f"{version_suffix(entry.version or manifest.version)}/{entry.place}"
+            for entry in manifest.instances
+            if _named(entry)
+        }
         for uid, place in sorted(places.items()):
             db.execute(
                 "INSERT INTO series (study, uid, place, attributes) VALUES (?, ?, ?, ?)"
                 " ON CONFLICT DO UPDATE SET attributes = excluded.attributes"
                 " WHERE excluded.attributes <> '{}'",
-                (study, uid, f"{root}/{place}{uid}", _text(manifest.series.get(uid, {}))),
+                (study, uid, f"{root}{place}{uid}", _text(manifest.series.get(uid, {}))),
             )
         return dict(db.execute("SELECT uid, id FROM series WHERE study = ?", (study,)).fetchall())
 

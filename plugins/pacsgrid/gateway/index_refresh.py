@@ -50,14 +50,15 @@ class _There:
     manifest
         The checksums of its manifest and of those of its results.
     objects
-        Number of good objects by the series' collection below the study's.
+        Number of good objects by the series' collection below the study's. Where a result lies with
+        an earlier version, the number of that comes first.
     results
-        The names of its results that have a manifest.
+        Its results that have a manifest: the version that each lies with, and its name.
     """
 
     manifest: str
     objects: Mapping[str, int]
-    results: tuple[str, ...] = ()
+    results: tuple[tuple[int, str], ...] = ()
     version: int = 1
 
 
@@ -228,35 +229,54 @@ def _there(zone: grid.Zone, project: str, below: Like) -> dict[tuple[str, str], 
         elif len(parts) == 4 and (name := _result_of(parts)):
             named = results.setdefault((parts[0], parts[1]), {})
             named[name] = row[DataObject.checksum] or "none"
-    found: dict[tuple[str, str], _There] = {}
+    versions: dict[tuple[str, str], list[_Version]] = {}
     for (subject, name), own in objects.items():
         study = parse_study_name(name)
         if study is None or not is_name(subject):  # other collections are not studies
             continue
-        key = (subject, study[0])
         place = (subject, name)
-        now = _study_there(manifests.get(place, ""), own, results.get(place, {}), study[1])
-        # The newest version that is whole; its manifest is the last to come.
-        if key not in found or _rank(now) > _rank(found[key]):
-            found[key] = now
-    return found
+        versions.setdefault((subject, study[0]), []).append(
+            _Version(study[1], manifests.get(place, ""), own, results.get(place, {}))
+        )
+    return {key: _join(found) for key, found in versions.items()}
 
 
-def _rank(there: _There) -> tuple[bool, int]:
-    return bool(there.manifest), there.version
+@dataclass(frozen=True)
+class _Version:
+    """What lies in the collection of one version of a study."""
+
+    number: int
+    manifest: str
+    objects: Mapping[str, int]
+    results: Mapping[str, str]
+
+
+def _join(versions: Sequence[_Version]) -> _There:
+    """Return a study's newest version that is whole, with the results of all of its versions.
+
+    A result stays where it was first kept. It refers to UIDs, which every version has.
+    """
+    # A version's manifest is the last of it to come.
+    newest = max(versions, key=lambda one: (bool(one.manifest), one.number))
+    objects, results = dict(newest.objects), dict[tuple[int, str], str]()
+    for one in versions:
+        results |= {(one.number, name): sha for name, sha in one.results.items()}
+        if one is not newest:
+            objects |= {
+                f"{one.number}:{place}": count
+                for place, count in one.objects.items()
+                if place.startswith(f"{RESULTS}/")
+            }
+    checksums = [newest.manifest]
+    checksums += [f"{number}:{name}={results[number, name]}" for number, name in sorted(results)]
+    whole = " ".join(checksums) if newest.manifest else ""
+    return _There(whole, objects, tuple(sorted(results)), newest.number)
 
 
 def _result_of(parts: Sequence[str]) -> str:
     """Return the name of the result that a collection is or belongs to; empty if it is none."""
     found = len(parts) in (4, 5) and parts[2] == RESULTS and is_name(parts[3])
     return parts[3] if found else ""
-
-
-def _study_there(
-    manifest: str, own: Mapping[str, int], results: Mapping[str, str], version: int
-) -> _There:
-    checksums = [manifest, *(f"{name}={results[name]}" for name in sorted(results))]
-    return _There(" ".join(checksums) if manifest else "", own, tuple(sorted(results)), version)
 
 
 def _enter(
@@ -271,16 +291,24 @@ def _enter(
     if names != (project, subject, uid, now.version):
         log.error("study %s in zone %s has the manifest of another study", uid, zone.settings.name)
         return 0
-    for name in now.results:
-        manifest = _with_result(zone, path, manifest, name)
-    good: dict[str, StoredObject] = {}
-    for stored in stored_below(zone, path):
-        below = stored.path.removeprefix(f"{path}/")
-        if below.endswith(".dcm"):
-            good[below.removesuffix(".dcm")] = stored
+    good = _stored(zone, path, path)
+    for version, name in now.results:
+        place = grid.study_collection(zone.settings.name, project, subject, uid, version)
+        manifest = _with_result(zone, place, manifest, name)
+        if version != now.version:
+            good |= _stored(zone, place, f"{place}/{RESULTS}/{name}")
     manifest, own = _with_headers(zone, manifest, good)
     index.put(bit, manifest, own, good, StudyCopy(now.manifest, now.objects))
     return 1
+
+
+def _stored(zone: grid.Zone, study: str, path: str) -> dict[str, StoredObject]:
+    """Return the good objects below a path by their `ManifestEntry.path`."""
+    return {
+        stored.path.removeprefix(f"{study}/").removesuffix(".dcm"): stored
+        for stored in stored_below(zone, path)
+        if stored.path.endswith(".dcm")
+    }
 
 
 def _with_result(zone: grid.Zone, path: str, manifest: Manifest, name: str) -> Manifest:

@@ -54,6 +54,27 @@ def set_avus(zone: Zone, root: str, wanted: Mapping[str, Sequence[AVU]]) -> int:
     return changed
 
 
+def remove_avus(zone: Zone, path: str) -> None:
+    """Remove all AVUs of a collection.
+
+    Parameters
+    ----------
+    zone
+        The zone.
+    path
+        The collection; it has to exist.
+
+    Raises
+    ------
+    ZoneError, ZoneUnavailableError
+        The zone refused, or does not answer.
+    """
+    if have := _avus_at(zone, path).get(path):
+        gone = [AVUOperation(operation="remove", avu=_meta(avu)) for avu in _sorted(have)]
+        with translated_errors(zone.settings.name):
+            zone.session.metadata.apply_atomic_operations(Collection, path, *gone)
+
+
 def _sorted(avus: Iterable[AVU]) -> list[AVU]:
     return sorted(avus, key=lambda avu: (avu.attribute, avu.value, avu.units))
 

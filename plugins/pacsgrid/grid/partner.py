@@ -14,8 +14,18 @@ from pacsgrid.grid.put import CHUNK, Opener
 from pacsgrid.grid.zone import CONNECTIONS, Zone, translated_errors
 
 
-class _CheckedReader(io.RawIOBase):
-    """Read an object; raise ZoneError at its end when the bytes are not the expected ones."""
+class CheckedReader(io.RawIOBase):
+    """Reads an object; raises ZoneError at its end when the bytes are not the expected ones.
+
+    Parameters
+    ----------
+    zone
+        The zone to read from.
+    path
+        The data object.
+    sha256
+        The SHA-256 that its bytes must have, in hex.
+    """
 
     def __init__(self, zone: Zone, path: str, sha256: str) -> None:
         self._path, self._sha256, self._digest = path, sha256, hashlib.sha256()
@@ -24,6 +34,7 @@ class _CheckedReader(io.RawIOBase):
             self._source = zone.session.data_objects.open(path, "r", allow_redirect=False)
 
     def read(self, size: int = -1) -> bytes:
+        """Return the next bytes; none at the end, once the checksum is right."""
         with translated_errors(self._zone):
             chunk: bytes = self._source.read(CHUNK if size < 0 else size)
         self._digest.update(chunk)
@@ -35,6 +46,7 @@ class _CheckedReader(io.RawIOBase):
         return chunk
 
     def close(self) -> None:
+        """Close the object."""
         if not self.closed:
             self._source.close()
         super().close()
@@ -99,6 +111,6 @@ def zone_opener(zone: Zone, project: str) -> Opener[InstanceInfo]:
 
     def opener(one: InstanceInfo) -> BinaryIO:
         path = object_path(zone.settings.name, project, one)
-        return _CheckedReader(zone, path, one.sha256)  # type: ignore[return-value]
+        return CheckedReader(zone, path, one.sha256)  # type: ignore[return-value]
 
     return opener

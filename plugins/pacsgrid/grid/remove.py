@@ -13,8 +13,9 @@ from irods.exception import (
 )
 
 from pacsgrid.errors import ZoneError
+from pacsgrid.grid.avus import remove_avus
 from pacsgrid.grid.catalog import replicas_below, replicas_in
-from pacsgrid.grid.layout import InstanceInfo, collection_of_study
+from pacsgrid.grid.layout import RESULTS, InstanceInfo, collection_of_study
 from pacsgrid.grid.repair import unlock
 from pacsgrid.grid.zone import Zone, translated_errors
 
@@ -75,17 +76,27 @@ def remove_collection(zone: Zone, path: str) -> None:
     with translated_errors(zone.settings.name):
         if not collections.exists(path):
             return
-        found = collections.get(path)
         # iRODS refuses to remove a collection directly below /<zone>/home unless it is empty.
+        _remove_inside(zone, path)
+        collections.remove(path, recurse=True, force=True)
+
+
+def _remove_inside(zone: Zone, path: str, keep: str = "") -> None:
+    """Remove what is in a collection, apart from one collection that is to stay."""
+    with translated_errors(zone.settings.name):
+        found = zone.session.collections.get(path)
         for inner in found.subcollections:
-            collections.remove(inner.path, recurse=True, force=True)
+            if inner.path != keep:
+                zone.session.collections.remove(inner.path, recurse=True, force=True)
         for one in found.data_objects:
             zone.session.data_objects.unlink(one.path, force=True)
-        collections.remove(path, recurse=True, force=True)
 
 
 def remove_version(zone: Zone, project: str, instances: Sequence[InstanceInfo]) -> None:
     """Remove a version of a study from a zone, and make sure that it is gone.
+
+    Results that lie in its collection stay where they are, and the collection for their sake. It
+    loses its AVUs, so that no search takes it for a study.
 
     Parameters
     ----------
@@ -104,6 +115,15 @@ def remove_version(zone: Zone, project: str, instances: Sequence[InstanceInfo]) 
         The zone does not answer.
     """
     path = collection_of_study(zone, project, instances)
-    remove_collection(zone, path)
-    if left := {**replicas_below(zone, path), **replicas_in(zone, path)}:
+    results = f"{path}/{RESULTS}"
+    with translated_errors(zone.settings.name):
+        kept = zone.session.collections.exists(results)
+    if kept:
+        # AVUs first: while objects are left, this is done again.
+        remove_avus(zone, path)
+        _remove_inside(zone, path, keep=results)
+    else:
+        remove_collection(zone, path)
+    found = {**replicas_below(zone, path), **replicas_in(zone, path)}
+    if left := [one for one in found if not one.startswith(f"{results}/")]:
         raise ZoneError(f"{path}: {len(left)} objects are left after its removal; remove them")

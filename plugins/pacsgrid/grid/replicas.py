@@ -105,19 +105,38 @@ def verify(
         replicas = present.get(object_path(name, project, one), [])
         work += [(one, replica) for replica in replicas] or [(one, None)]
 
-    def prove(item: tuple[InstanceInfo, CatalogReplica | None]) -> ReplicaProof:
-        one, replica = item
-        if replica is None:
-            return ReplicaProof(one.sop_uid, name, "", -1, "", False)
-        sha256 = hex_checksum(recompute_checksum(zone, one, replica))
-        if sha256 == one.sha256 and not replica.checksum.startswith("sha2:"):
-            # Readers compare with the catalog, so every replica must be registered with one.
-            options = {kw.FORCE_CHKSUM_KW: "", kw.REPL_NUM_KW: str(replica.number)}
-            sha256 = hex_checksum(zone.session.data_objects.chksum(replica.path, **options))
-        good = sha256 == one.sha256 and replica.status == GOOD and replica.size == one.size
-        return ReplicaProof(one.sop_uid, name, replica.resource, replica.number, sha256, good)
+    return zone.run_parallel(lambda item: prove(zone, *item), work, connections)
 
-    return zone.run_parallel(prove, work, connections)
+
+def prove(zone: Zone, one: InstanceInfo, replica: CatalogReplica | None) -> ReplicaProof:
+    """Make the zone's server recompute a replica's checksum from storage.
+
+    Errors of python-irodsclient are not translated.
+
+    Parameters
+    ----------
+    zone
+        The zone.
+    one
+        The instance that the replica must hold.
+    replica
+        The replica; None if there is none.
+
+    Returns
+    -------
+    ReplicaProof
+        Good if its bytes are right and the catalog calls it good.
+    """
+    name = zone.settings.name
+    if replica is None:
+        return ReplicaProof(one.sop_uid, name, "", -1, "", False)
+    sha256 = hex_checksum(recompute_checksum(zone, one, replica))
+    if sha256 == one.sha256 and not replica.checksum.startswith("sha2:"):
+        # Readers compare with the catalog, so every replica must be registered with one.
+        options = {kw.FORCE_CHKSUM_KW: "", kw.REPL_NUM_KW: str(replica.number)}
+        sha256 = hex_checksum(zone.session.data_objects.chksum(replica.path, **options))
+    good = sha256 == one.sha256 and replica.status == GOOD and replica.size == one.size
+    return ReplicaProof(one.sop_uid, name, replica.resource, replica.number, sha256, good)
 
 
 def recompute_checksum(zone: Zone, one: InstanceInfo, replica: CatalogReplica) -> str:

@@ -7,6 +7,7 @@ from pacsgrid.ledger.cohort_index import CohortIndex
 from pacsgrid.ledger.consents import Consents
 from pacsgrid.ledger.consistency import Consistency
 from pacsgrid.ledger.counters import Counters
+from pacsgrid.ledger.data_sets import DataSets
 from pacsgrid.ledger.database import Database
 from pacsgrid.ledger.deid_reports import DeidReports
 from pacsgrid.ledger.disclosures import Disclosures
@@ -14,6 +15,7 @@ from pacsgrid.ledger.grants import Grants
 from pacsgrid.ledger.held_items import HeldItems
 from pacsgrid.ledger.ingests import Ingests
 from pacsgrid.ledger.instances import Instances
+from pacsgrid.ledger.issued_uids import IssuedUids
 from pacsgrid.ledger.logins import Logins
 from pacsgrid.ledger.patients import Patients
 from pacsgrid.ledger.proofs import Proofs
@@ -65,8 +67,10 @@ class Ledger:
         self.tasks = ReplicationTasks(self.database)
         self.absences = ZoneAbsences(self.database)
         self.results = Results(self.database)
+        self.issued_uids = IssuedUids(self.database)
         self.disclosures = Disclosures(self.database)
         self.releases = Releases(self.database)
+        self.data_sets = DataSets(self.database)
         self.cohorts = CohortIndex(self.database)
         self.saved_cohorts = SavedCohorts(self.database)
         self.grants = Grants(self.database)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from psycopg2.extras import execute_values
 
@@ -31,6 +31,22 @@ class ReceivedFiles(Store):
                 " ON CONFLICT DO NOTHING",
                 [(ref, sha256, sop_uid) for sha256, sop_uid in files.items()],
             )
+
+    def set_kept(self, ref: str, sop_uids: Collection[str]) -> None:
+        """Enter that the site keeps the originals of some instances.
+
+        Parameters
+        ----------
+        ref
+            The study's reference.
+        sop_uids
+            Pseudonymous SOP Instance UIDs.
+        """
+        self._database.run(
+            "UPDATE pacsgrid.received SET kept = true"
+            " WHERE ref = %s AND sop_uid = ANY(%s) AND NOT kept",
+            (ref, list(sop_uids)),
+        )
 
     def of_study(self, ref: str) -> dict[str, str]:
         """Return SHA-256 to SOP instance UID of the study's received files."""

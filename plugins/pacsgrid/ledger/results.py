@@ -182,12 +182,15 @@ class Results(Store):
         Parameters
         ----------
         study_refs
-            The references of the studies.
+            The references of the studies, in any of their versions.
         """
         rows = self._database.all(
             "SELECT r.ref FROM pacsgrid.result r JOIN pacsgrid.study s USING (ref)"
-            " WHERE r.study_ref = ANY(%s) AND r.released AND s.state = 'verified' ORDER BY r.ref",
-            (list(study_refs),),
+            " WHERE r.study_ref IN (SELECT unnest(%(refs)s::text[]) UNION SELECT other.ref"
+            " FROM pacsgrid.study_version mine JOIN pacsgrid.study_version other USING (origin)"
+            " WHERE mine.ref = ANY(%(refs)s))"
+            " AND r.released AND s.state = 'verified' ORDER BY r.ref",
+            {"refs": list(study_refs)},
         )
         return [ref for (ref,) in rows]
 
@@ -205,6 +208,27 @@ class Results(Store):
             {"refs": list(refs)},
         )
         return {ref for (ref,) in rows}
+
+    def place_of(self, study_ref: str, name: str) -> str:
+        """Return the version of a study in whose collection a result lies, or would lie.
+
+        A result stays where it was first kept, whatever versions the study has later.
+
+        Parameters
+        ----------
+        study_ref
+            The reference of the study's current version.
+        name
+            The result's name.
+        """
+        rows = self._database.all(
+            "SELECT r.study_ref FROM pacsgrid.study_version mine"
+            " JOIN pacsgrid.study_version other USING (origin)"
+            " JOIN pacsgrid.result r ON r.study_ref = other.ref"
+            " WHERE mine.ref = %s AND r.name = %s ORDER BY other.version LIMIT 1",
+            (study_ref, name),
+        )
+        return str(rows[0][0]) if rows else study_ref
 
     def study_of(self, project: str, study_uid: str) -> str:
         """Return the reference of the study that a pseudonym stands for; empty if there is none.

@@ -23,14 +23,15 @@ _NEWER = (
     " JOIN pacsgrid.study n ON n.ref = other.ref WHERE mine.ref = s.ref"
     " AND other.version > mine.version AND n.held_code IS DISTINCT FROM 'rejected'"
 )
-# Results refer to the images of one version, and stay with it.
-_NO_RESULTS = (
-    "NOT EXISTS (SELECT FROM pacsgrid.result r WHERE r.study_ref = s.ref OR r.ref = s.ref)"
+# Results are nobody's to anonymise again: they stay as their authors wrote them.
+_NO_RESULT = "NOT EXISTS (SELECT FROM pacsgrid.result r WHERE r.ref = s.ref)"
+_KEPT = (
+    "s.instances <= (SELECT count(DISTINCT o.sop_uid) FROM pacsgrid.received o"
+    " WHERE o.ref = s.ref AND o.kept)"
 )
 _LISTED = (
     "SELECT FROM pacsgrid.release_study l JOIN pacsgrid.release r USING (project, name, version)"
-    " WHERE l.ref = %(ref)s AND r.retired_at IS NULL"
-    " UNION ALL SELECT FROM pacsgrid.result WHERE study_ref = %(ref)s LIMIT 1"
+    " WHERE l.ref = %(ref)s AND r.retired_at IS NULL LIMIT 1"
 )
 
 
@@ -63,7 +64,12 @@ class Versions(Store):
     """Which studies are versions of each other."""
 
     def outdated(
-        self, project: str, profile_hash: str, sources: Sequence[str], limit: int
+        self,
+        project: str,
+        profile_hash: str,
+        sources: Sequence[str],
+        receivers: Sequence[str],
+        limit: int,
     ) -> list[tuple[str, str]]:
         """Return current verified studies under another profile that have no newer version.
 
@@ -74,7 +80,10 @@ class Versions(Store):
         profile_hash
             The hash of the profile that they should have.
         sources
-            The names of the sources that they may come from.
+            The names of the sources that give every study again.
+        receivers
+            The names of receivers; of their studies those are returned of which the site keeps the
+            original of each instance.
         limit
             How many to return at most.
 
@@ -86,9 +95,16 @@ class Versions(Store):
         return self._database.all(
             "SELECT s.ref, s.source FROM pacsgrid.study s WHERE s.project = %(project)s"
             " AND (s.profile_hash < %(hash)s OR s.profile_hash > %(hash)s)"
-            f" AND s.source = ANY(%(sources)s) AND s.state = 'verified' AND {CURRENT}"
-            f" AND NOT EXISTS ({_NEWER}) AND {_NO_RESULTS} ORDER BY s.ref LIMIT %(limit)s",
-            {"project": project, "hash": profile_hash, "sources": list(sources), "limit": limit},
+            " AND (s.source = ANY(%(sources)s) OR s.source = ANY(%(receivers)s)"
+            f" AND {_KEPT}) AND s.state = 'verified' AND {CURRENT}"
+            f" AND NOT EXISTS ({_NEWER}) AND {_NO_RESULT} ORDER BY s.ref LIMIT %(limit)s",
+            {
+                "project": project,
+                "hash": profile_hash,
+                "sources": list(sources),
+                "receivers": list(receivers),
+                "limit": limit,
+            },
         )
 
     def progress(self, project: str, profile_hash: str) -> ReprofileProgress:
@@ -110,7 +126,7 @@ class Versions(Store):
             " AND other.version > mine.version ORDER BY other.version DESC LIMIT 1) newer"
             " ON true WHERE s.project = %(project)s"
             " AND (s.profile_hash < %(hash)s OR s.profile_hash > %(hash)s)"
-            f" AND s.state = 'verified' AND {CURRENT} AND {_NO_RESULTS}",
+            f" AND s.state = 'verified' AND {CURRENT} AND {_NO_RESULT}",
             {"project": project, "hash": profile_hash},
         )
         return ReprofileProgress(
@@ -288,7 +304,7 @@ class Versions(Store):
     def give_up(self, ref: str) -> bool:
         """Give a superseded version up, unless a release that is not retired lists it.
 
-        One that has results, which refer to its images, is kept too.
+        Its results stay: they refer to UIDs that all versions have.
 
         Parameters
         ----------

@@ -5,12 +5,15 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import shutil
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
+from copy import copy
 from pathlib import Path
+from typing import Self
 
 from pacsgrid.config import SourceSettings
-from pacsgrid.disk import sync_directory
+from pacsgrid.disk import sync_directories, sync_directory
 from pacsgrid.errors import SourceUnavailableError
 from pacsgrid.model import FoundStudy, SeriesFacts, StagedFile, StudyQuery
 from pacsgrid.pacs.base import folder_of
@@ -20,6 +23,7 @@ from pacsgrid.pacs.slice_header import SliceHeader, facts_of, read_slice
 from pacsgrid.pacs.staging import prepare, read_chunks, write_durable
 from pacsgrid.pacs.storage_scp.completion_watcher import ANNOUNCED, is_complete
 from pacsgrid.pacs.storage_scp.incoming import OWNERS, PARTS, directory_for
+from pacsgrid.uids import place
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +34,8 @@ class ReceivedSource:
     def __init__(self, settings: SourceSettings) -> None:
         self.name = settings.name
         self._folder = folder_of(settings)
+        self._originals = settings.originals
+        self._whole = False
 
     def echo(self) -> None:
         """Return if the receiver's folder exists, else raise."""
@@ -104,14 +110,71 @@ class ReceivedSource:
         """Return nothing: an instance without a study is refused when it arrives."""
         return []
 
+    # -- originals ------------------------------------------------------------------------
+
+    def with_originals(self) -> Self:
+        """Return the same source, with the originals that it keeps of studies as their files."""
+        made = copy(self)
+        made._whole = True
+        return made
+
+    def keep_original(self, study: FoundStudy, path: Path, name: str) -> None:
+        """Keep a file as the original of an instance, if the site keeps any; the first one stays.
+
+        Parameters
+        ----------
+        study
+            The study.
+        path
+            The received file.
+        name
+            The pseudonymous SOP Instance UID of the instance.
+
+        Raises
+        ------
+        StorageError
+            It could not be written.
+        """
+        if self._originals is None:
+            return
+        target = place(self._originals / directory_for(study.study_uid), name, suffix=".dcm")
+        if target.exists():
+            return
+        for folder in (self._originals, target.parent):
+            folder.mkdir(exist_ok=True, mode=0o700)
+        try:
+            os.link(path, target)
+        except OSError:  # on another file system
+            write_durable(target, read_chunks(path))
+        # The received file is removed next.
+        sync_directories([target.parent, self._originals])
+
+    def originals(self, study: FoundStudy) -> dict[str, Path]:
+        """Return the originals of a study by the names under which they are kept."""
+        if self._originals is None:
+            return {}
+        found = _files(self._originals / directory_for(study.study_uid))
+        return {path.stem: path for path in found}
+
+    def forget_originals(self, study: FoundStudy) -> int:
+        """Remove the originals of a study; return how many there were."""
+        kept = self.originals(study)
+        if self._originals is not None:
+            shutil.rmtree(self._originals / directory_for(study.study_uid), ignore_errors=True)
+        return len(kept)
+
     # -- removing files -------------------------------------------------------------------
 
     def study_uids(self) -> Iterator[str]:
-        """Yield the StudyInstanceUID of each study that has files, complete or not.
+        """Yield the StudyInstanceUID of each study that has files or originals, complete or not.
 
         Empty directories are removed. A directory whose first file cannot be read is logged.
         """
-        for directory in self._directories():
+        seen: set[str] = set()
+        for directory in (*self._directories(), *self._kept_directories()):
+            if directory.name in seen:
+                continue
+            seen.add(directory.name)
             try:
                 headers = _headers(directory, most=1)
             except (OSError, SourceUnavailableError) as error:
@@ -124,7 +187,8 @@ class ReceivedSource:
 
     def files(self, study: FoundStudy) -> list[Path]:
         """Return a study's files; none of them ever changes."""
-        return _files(self._folder / directory_for(study.study_uid))
+        kept = list(self.originals(study).values()) if self._whole else []
+        return kept + _files(self._folder / directory_for(study.study_uid))
 
     def let_go(self, study: FoundStudy, goes: Callable[[Path], bool]) -> int:
         """Remove some of a study's files.
@@ -166,6 +230,11 @@ class ReceivedSource:
     def announce_again(self, study: FoundStudy) -> None:
         """Make the watcher announce a study once more."""
         (self._folder / directory_for(study.study_uid) / ANNOUNCED).unlink(missing_ok=True)
+
+    def _kept_directories(self) -> list[Path]:
+        if self._originals is None or not self._originals.is_dir():
+            return []
+        return sorted(path for path in self._originals.iterdir() if path.is_dir())
 
     def _directories(self) -> Iterator[Path]:
         self.echo()

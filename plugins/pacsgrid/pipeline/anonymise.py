@@ -61,7 +61,7 @@ def anonymise(context: ProjectContext, ref: str) -> None:
     """
     folders = context.folders(ref)
     files = staged_files(folders.staging, context.ledger.studies.retrieved(ref))
-    _check_original(context, ref)
+    _check_original(context, ref, files)
     proven = proven_instances(context, ref)
     decided = context.ledger.reviews.of_study(ref)
     digests: dict[Path, str] = {}
@@ -94,8 +94,10 @@ def anonymise(context: ProjectContext, ref: str) -> None:
     log.info("%s: %d instances anonymised, %d held", ref, len(batch.made), len(batch.held))
 
 
-def _check_original(context: ProjectContext, ref: str) -> None:
+def _check_original(context: ProjectContext, ref: str, files: Sequence[Path]) -> None:
     """Refuse a study that came out of the grid: its pseudonyms must not be replaced again.
+
+    References to what is in the grid are no reason: they stay as they are.
 
     Raises
     ------
@@ -103,8 +105,16 @@ def _check_original(context: ProjectContext, ref: str) -> None:
         ``own-pseudonym``.
     """
     identity = context.vault.open(ref, context.ledger.vault.sealed(ref))
-    uid = identity.get("study_uid", "")
-    if uid.startswith("2.25.") and context.ledger.results.issued(context.project.name, [uid]):
+    patients = {one.patient_id for one in read_patients(files[:1])} | {identity["patient_id"]}
+    if context.ledger.issued_uids.subjects(context.project.name, patients - {""}):
+        raise HeldError(
+            "own-pseudonym",
+            "PatientID (0010,0020) of this study is the pseudonym of a patient of this project: it "
+            "came out of the grid, or was made of what did; let its sender send results through "
+            "the gateway, or file it under the patient, and reject this",
+        )
+    uid = identity["study_uid"]
+    if context.issued_uids.own([uid]):
         raise HeldError(
             "own-pseudonym",
             "this study came out of the grid under its pseudonyms, and references to them would be "
@@ -205,6 +215,7 @@ def _record(
     """Enter instances into the ledger, and of a received study the files they came from."""
     context.ledger.studies.set_profile(ref, context.profile.hash)
     context.ledger.instances.add(ref, batch.made)
+    context.issued_uids.enter_replaced(batch.references.replaced())
     context.ledger.received.add(
         ref,
         {

@@ -21,6 +21,7 @@ from pacsgrid.grid import Zone
 from pacsgrid.ledger import Ledger, Vault
 from pacsgrid.pacs import Source, open_source
 from pacsgrid.pipeline.consent import ConsentGate
+from pacsgrid.pipeline.issued_uids import IssuedUids
 from pacsgrid.pipeline.staged_list import LIST
 from pacsgrid.pipeline.subjects import SubjectAssigner
 from pacsgrid.uids import named
@@ -196,7 +197,17 @@ class ProjectContext:
     @cached_property
     def processor(self) -> StudyProcessor:
         """Anonymiser and checker; its worker processes serve one study after another."""
-        return StudyProcessor(self.pseudonyms, self.profile, cores=self.site.staging / ".cores")
+        return StudyProcessor(
+            self.pseudonyms,
+            self.profile,
+            cores=self.site.staging / ".cores",
+            register=self.issued_uids,
+        )
+
+    @property
+    def issued_uids(self) -> IssuedUids:
+        """The UIDs that the project issued."""
+        return IssuedUids(self.project, self.ledger, self.vault, self.pseudonyms, self.home)
 
     def stop_workers(self) -> None:
         """Stop the worker processes, and drop what they remember of the last study."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from irods.column import Like
@@ -53,6 +54,7 @@ def find_faults(context: ProjectContext) -> list[Fault]:
     """Return every fault of a project; raise RetryableError when the ledger does not answer."""
     found = [Fault(rule, ref, what) for rule, ref, what in _ledger(context)]
     found += _proofs(context)
+    found += _data_sets(context)
     found += _work_folders(context)
     identities = _identities(context)
     for zone in (context.home, *context.partners):
@@ -76,6 +78,21 @@ def _proofs(context: ProjectContext) -> Iterator[Fault]:
             yield Fault("replicas are bad", name, f"{zone.bad} replicas")
         if zone.overdue:
             yield Fault("proofs are older than allowed", name, f"{zone.overdue} studies")
+
+
+def _data_sets(context: ProjectContext) -> Iterator[Fault]:
+    """Compare the copies of derived data sets with the project's policy."""
+    project, policy = context.project, context.project.replication
+    zones = (project.home_zone, *project.partner_zones)
+    owed = datetime.now(UTC) - timedelta(hours=policy.within_hours)
+    late = context.ledger.data_sets.due(
+        project.name, zones, owed - timedelta(days=policy.reverify_days), owed
+    )
+    for zone, data_sets in late.items():
+        for one in data_sets:
+            yield Fault(
+                "a zone lacks a proven copy of a data set", f"{one.release} v{one.version}", zone
+            )
 
 
 def _work_folders(context: ProjectContext) -> Iterator[Fault]:
@@ -132,7 +149,11 @@ def _zone(context: ProjectContext, zone: grid.Zone, identities: set[str]) -> Ite
         if str(Path(path).parent) not in studies:
             yield Fault("an object that the ledger does not list is in the zone", path, name)
     names = {part for path in found for part in path.split("/")}
-    if identifying := identities & (names | _avu_values(zone, root)):
+    identifying = identities & (names | _avu_values(zone, root))
+    # A held study that came out of the grid has pseudonyms in the vault.
+    identifying -= context.ledger.issued_uids.subjects(project, identifying)
+    identifying -= context.issued_uids.own(identifying)
+    if identifying:
         detail = f"{len(identifying)} values"
         yield Fault("a name or AVU in the zone identifies someone", name, detail)
 

@@ -15,6 +15,7 @@ from pacsgrid import grid
 from pacsgrid.errors import PacsgridError, RetryableError
 from pacsgrid.ledger import DEPOSITED, InstanceRecord, ReplicationTask
 from pacsgrid.model import AVU, StudyState
+from pacsgrid.pipeline.bids.copies import maintain_copies
 from pacsgrid.pipeline.cohort_upkeep import index_pending
 from pacsgrid.pipeline.context import ProjectContext
 from pacsgrid.pipeline.ensure_replicas import ensure_replicas
@@ -126,6 +127,7 @@ def maintain(
         report.removed = settle_versions(context)
     except PacsgridError as error:
         report.failures.append(f"superseded versions: {error}")
+    _maintain_data_sets(context, report, now, everything)
     try:
         report.indexed = index_pending(context)
     except PacsgridError as error:
@@ -214,6 +216,17 @@ def _maintain_documents(
         grid.remove_object(zone, path)
     manifest = put_study_documents(context, ref, zone, rows)
     add_study_avus(context, zone, rows, manifest)
+
+
+def _maintain_data_sets(
+    context: ProjectContext, report: MaintenanceReport, now: datetime, everything: bool
+) -> None:
+    """Make, repair and prove the copies of data sets that were derived from releases."""
+    done = maintain_copies(context, now, everything)
+    report.copied += done.copied
+    report.repaired += done.repaired
+    report.postponed += done.postponed
+    report.failures += done.failures
 
 
 def _repair_releases(context: ProjectContext, report: MaintenanceReport, now: datetime) -> None:

@@ -33,6 +33,8 @@ class ManifestEntry:
         The attributes that its study and series do not have (DICOM JSON).
     place
         Where its series' collection is below the study's: empty, or ``results/<name>/``.
+    version
+        The version of the study whose collection that is; 0 for the manifest's own.
     """
 
     series: str
@@ -41,6 +43,7 @@ class ManifestEntry:
     size: int
     own: Json
     place: str = ""
+    version: int = 0
 
     @property
     def path(self) -> str:
@@ -181,7 +184,7 @@ class Manifest:
         Parameters
         ----------
         result
-            The result's manifest.
+            The result's manifest. It may lie in the collection of an earlier version.
         name
             The result's name.
         """
@@ -189,7 +192,10 @@ class Manifest:
         known = {one.sop: result.attributes(one) for one in result.instances if one.own}
         uids = {one.sop: one.series for one in result.instances}
         _, series, own = split_by_level(uids, known)
-        entries = (replace(one, own=own.get(one.sop, {}), place=place) for one in result.instances)
+        entries = (
+            replace(one, own=own.get(one.sop, {}), place=place, version=result.version)
+            for one in result.instances
+        )
         return replace(
             self, series={**series, **self.series}, instances=(*self.instances, *entries)
         )

@@ -146,9 +146,9 @@ def remove_received(context: ProjectContext, ref: str) -> int:
     """Remove the files of a study from the receiver's folder as far as its state allows.
 
     Of a verified study, and of one that is not wanted, the files that were processed are
-    removed. The files of a rejected study
-    are copied to the quarantine first. The files of a withdrawn study are removed. Of any other
-    study, nothing is. The caller holds the study's lock.
+    removed, to the folder of originals if the site has one. The files of a rejected study are
+    copied to the quarantine first. The files and originals of a withdrawn study are removed. Of any
+    other study, nothing is. The caller holds the study's lock.
 
     Parameters
     ----------
@@ -214,7 +214,8 @@ def clean_up_received(context: ProjectContext) -> int:
     for source in _receivers(context, context.ledger.studies.sources(context.project.name)):
         try:
             for uid in source.study_uids():
-                ref = context.pseudonyms.reference(source.name, uid)
+                first = context.pseudonyms.reference(source.name, uid)
+                ref = context.ledger.versions.current_of(first)
                 known = context.ledger.studies.records([ref])
                 if not known or known[0].project != context.project.name:
                     continue
@@ -272,7 +273,7 @@ def _remove(context: ProjectContext, source: ReceivedSource, study: FoundStudy, 
             source.announce_again(study)
         return removed
     if state is StudyState.WITHDRAWN:
-        return source.let_go(study, lambda path: True)
+        return source.forget_originals(study) + source.let_go(study, lambda path: True)
     if state is StudyState.HELD and context.ledger.studies.held_code(ref) in GIVEN_UP:
         folders = context.folders(ref)
 
@@ -300,9 +301,16 @@ def _remove_processed(
         nonlocal new
         sha = sha256_of(path)
         new = new or not (sha in processed or sha in held)
-        return owned and sha in processed
+        if not owned or sha not in processed:
+            return False
+        if processed[sha]:
+            source.keep_original(study, path, processed[sha])
+        return True
 
-    return source.let_go(study, may_go), new
+    removed = source.let_go(study, may_go)
+    if kept := source.originals(study).keys():
+        context.ledger.received.set_kept(ref, kept)
+    return removed, new
 
 
 def _is_chosen_as_before(context: ProjectContext, ref: str) -> bool:

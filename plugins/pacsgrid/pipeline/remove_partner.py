@@ -47,6 +47,7 @@ def remove_partner(context: ProjectContext, zone: str, erase: bool) -> int:
             f"run `pacsgrid maintain {project.name}` first"
         )
     dropped = context.ledger.proofs.remove_zone(project.name, zone)
+    context.ledger.data_sets.remove_zone(project.name, zone)
     if erase:
         grid.remove_collection(context.zone(zone), f"/{zone}/home/{project.name}")
     return dropped

@@ -55,7 +55,7 @@ def progress(context: ProjectContext) -> ReprofileProgress:
 def outdated_studies(context: ProjectContext, limit: int) -> list[tuple[str, str]]:
     """Return reference and source of studies that the source can give again for a new version.
 
-    Studies of receivers are left out, since a receiver keeps no originals.
+    Of what was pushed, the site has to keep the originals.
 
     Parameters
     ----------
@@ -64,9 +64,11 @@ def outdated_studies(context: ProjectContext, limit: int) -> list[tuple[str, str
     limit
         How many to return at most.
     """
-    sources = [name for name, one in context.site.sources.items() if one.kind != "received"]
+    known = context.site.sources.items()
+    sources = [name for name, one in known if one.kind != "received"]
+    receivers = [name for name, one in known if one.kind == "received" and one.originals]
     return context.ledger.versions.outdated(
-        context.project.name, context.profile.hash, sources, limit
+        context.project.name, context.profile.hash, sources, receivers, limit
     )
 
 

@@ -22,6 +22,7 @@ from pacsgrid import grid
 from pacsgrid.errors import PacsgridError
 from pacsgrid.model import AnonymisedInstance
 from pacsgrid.pacs import query_check
+from pacsgrid.pacs.received_source import ReceivedSource
 from pacsgrid.pipeline.context import ProjectContext
 from pacsgrid.pipeline.reprofile import outdated_studies
 
@@ -106,7 +107,10 @@ def _compare_in(context: ProjectContext, ref: str, folder: Path, found: Differen
     staging, outbox = folder / "in", folder / "out"
     for one in (staging, outbox):
         one.mkdir(mode=0o700)
-    files = context.source(identity["source"]).retrieve(study, staging)
+    source = context.source(identity["source"])
+    if isinstance(source, ReceivedSource):
+        source = source.with_originals()
+    files = source.retrieve(study, staging)
     with context.processing:
         batch = context.processor.process_study([file.path for file in files], outbox)
     deposited = {row.sop_uid: row for row in context.ledger.instances.of_study(ref)}

@@ -284,7 +284,8 @@ def keep_object(context: ProjectContext, name: str, who: str, checked: CheckedOb
         The ledger does not answer, or the result is being deposited for long.
     """
     ledger, project = context.ledger, context.project.name
-    study_ref = ledger.results.study_of(project, checked.study_uid)
+    current = ledger.results.study_of(project, checked.study_uid)
+    study_ref = ledger.results.place_of(current, name)
     ref = context.pseudonyms.reference(f"{SOURCE}:{named(name)}", study_ref)
     others = ledger.studies.find_by_pseudonym(project, checked.series_uid)
     if set(others) - {ref}:
@@ -301,7 +302,7 @@ def keep_object(context: ProjectContext, name: str, who: str, checked: CheckedOb
         path=place(context.folders(ref).outbox, checked.series_uid, checked.sop_uid, suffix=".dcm"),
         result=name,
     )
-    identity = context.vault.open(study_ref, ledger.vault.sealed(study_ref))
+    identity = context.vault.open(current, ledger.vault.sealed(current))
     with ledger.studies.lock(ref, LOCK_SECONDS) as ours:
         if not ours:
             raise RetryableError(f"{ref}: the result is being deposited; try again later")
@@ -322,6 +323,7 @@ def keep_object(context: ProjectContext, name: str, who: str, checked: CheckedOb
                     ref, who, [(made.sop_uid, checked.sop_class, checked.software)]
                 )
                 ledger.results.reopen(ref)
+                context.issued_uids.enter([made.series_uid, made.sop_uid])
         except ConflictError:
             made.path.unlink()
             raise NotTakenError(

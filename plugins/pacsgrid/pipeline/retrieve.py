@@ -11,6 +11,7 @@ from pacsgrid.ledger.series_choices import NotWanted
 from pacsgrid.model import FoundStudy, StagedFile
 from pacsgrid.pacs import Source, query_check
 from pacsgrid.pacs.header import StudyHeader, read_header
+from pacsgrid.pacs.received_source import ReceivedSource
 from pacsgrid.pacs.slice_header import SliceHeader, read_slice
 from pacsgrid.pipeline import series_choice
 from pacsgrid.pipeline.content_checks import check_content
@@ -49,6 +50,10 @@ def retrieve(context: ProjectContext, ref: str) -> None:
     """
     identity = context.vault.open(ref, context.ledger.vault.sealed(ref))
     source = context.source(identity["source"])
+    proven = proven_instances(context, ref)
+    again = proven is None and bool(context.ledger.versions.before(ref))
+    if again and isinstance(source, ReceivedSource):
+        source = source.with_originals()
     study = query_check.study_from_identity(identity)
     context.subjects.check_listed(study.patient_id)
     context.consent.check_listed(study.patient_id)
@@ -62,7 +67,6 @@ def retrieve(context: ProjectContext, ref: str) -> None:
         if listed and len(left) == len(listed):
             _leave_all(context, ref, source, study, wanted, left)
     files = source.retrieve(study, staging, left.keys())
-    proven = proven_instances(context, ref)
     if not files and proven is None:
         raise HeldError("empty", "the source lists no instance of this study any more")
     if context.site.source(identity["source"]).kind in ("dimse", "dicomweb"):

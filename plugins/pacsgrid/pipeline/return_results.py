@@ -104,10 +104,11 @@ def return_result(
         raise ConfigError(f"returns of the site file has no {destination!r}; it has: {known}")
     result, rows = _verified(context, ref)
     what = f"returned to {destination}"
-    context.ledger.audit.add_access(who, result.study_ref, what, reason)
+    # The version that it was made of may be superseded, and its identity gone.
+    study_ref = context.ledger.versions.current_of(result.study_ref)
+    context.ledger.audit.add_access(who, study_ref, what, reason)
     note_disclosure(context, who, "return", f"{destination}: result {result.name}", rows)
-    sealed = context.ledger.vault.sealed(result.study_ref)
-    identity = context.vault.open(result.study_ref, sealed)
+    identity = context.vault.open(study_ref, context.ledger.vault.sealed(study_ref))
     with _private_folder(context, ref) as folder:
         study = query_check.study_from_identity(identity)
         context.source(source or identity["source"]).retrieve(study, folder)

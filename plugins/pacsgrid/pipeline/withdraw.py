@@ -10,6 +10,7 @@ from datetime import datetime
 from pacsgrid import grid
 from pacsgrid.errors import ConfigError, PacsgridError
 from pacsgrid.grid.erase import erase_subject
+from pacsgrid.pipeline.bids.copies import remove_retired
 from pacsgrid.pipeline.context import ProjectContext
 from pacsgrid.pipeline.received_cleanup import clean_up_received
 from pacsgrid.pipeline.release import reissue_releases_without
@@ -91,6 +92,8 @@ def erase_pending(context: ProjectContext, now: datetime | None = None) -> list[
 
 def _erase(context: ProjectContext, zone: grid.Zone, subject: str) -> None:
     project, ledger = context.project.name, context.ledger
+    # Images that were made of the patient's go with the versions that listed the patient.
+    remove_retired(context, zone)
     sop_uids = ledger.instances.sop_uids_of_subject(project, subject)
     report = erase_subject(zone, project, subject, sop_uids)
     proof = json.dumps(asdict(report))

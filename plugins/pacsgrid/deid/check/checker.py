@@ -7,7 +7,7 @@ only what must be absent, what must be present and what must be unchanged.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -40,6 +40,8 @@ class Checker:
         its own values.
     subjects
         The subjects that come from outside and may stand in PatientID and PatientName.
+    issued
+        The UIDs that the project issued, which must stay as they are (`verified_uids`).
 
     Attributes
     ----------
@@ -58,12 +60,17 @@ class Checker:
         profile: Profile,
         identity: Identity | None = None,
         subjects: frozenset[str] = frozenset(),
+        issued: frozenset[bytes] = frozenset(),
     ) -> None:
         self._profile = profile
         self._subjects = subjects
+        self._issued = issued
         # Without a scan of all sources, each source's own header supplies the values.
         self._alone = identity is None
         self._identity = Identity() if identity is None else identity
+        if issued:
+            uids = self._identity.original_uids - issued
+            self._identity = replace(self._identity, original_uids=uids)
         self.references = References()
         # Digests of bytes removed from frames, and their positions, once decoding has proved
         # that they were not part of the image.
@@ -80,7 +87,12 @@ class Checker:
         full = "full" in self._profile.options
         self._raw = ByteSearch(self._identity, self._search.births if full else self._search.dates)
         self._comparison = Comparison(
-            self._profile, self._identity, self._search, self.references, self._subjects
+            self._profile,
+            self._identity,
+            self._search,
+            self.references,
+            self._subjects,
+            self._issued,
         )
 
     def _take(self, header: Header) -> None:

@@ -94,6 +94,8 @@ class Comparison:
         The UIDs replaced so far; every `run` adds to them.
     subjects
         The subjects that come from outside.
+    issued
+        The UIDs that the project issued.
 
     Attributes
     ----------
@@ -108,7 +110,9 @@ class Comparison:
         search: IdentitySearch,
         references: References,
         subjects: frozenset[str] = frozenset(),
+        issued: frozenset[bytes] = frozenset(),
     ) -> None:
+        self._issued = issued
         self._subjects = {subject.encode() for subject in subjects}
         self._profile = profile
         self._identity = identity
@@ -366,7 +370,7 @@ class Comparison:
         if len(source) != len(made):
             raise _changed(tag)
         for was, uid in zip(source, made, strict=True):
-            if not was or is_standard(was):
+            if not was or is_standard(was) or was in self._issued:
                 if uid != was:
                     raise _changed(tag)
             elif uid == was and tag in CLASS_UID_TAGS:  # a manufacturer's class or scheme

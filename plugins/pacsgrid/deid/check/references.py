@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 
 class References:
     """The replacements seen so far. Original UIDs are held in memory only."""
@@ -30,6 +32,11 @@ class References:
             False if it contradicts an earlier replacement.
         """
         return self._new.setdefault(old, new) == new and self._old.setdefault(new, old) == old
+
+    def replaced(self) -> Iterator[tuple[str, str]]:
+        """Yield each original UID and the UID that replaces it."""
+        for old, new in self._new.items():
+            yield old.decode("latin-1"), new.decode("latin-1")
 
     def merge(self, other: References) -> bool:
         """Add another record's replacements; return False if the two contradict each other."""

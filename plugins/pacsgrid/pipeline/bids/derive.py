@@ -30,6 +30,7 @@ from pacsgrid.errors import ConfigError, HeldError, RetryableError, ZoneError
 from pacsgrid.grid.fetch import StoredObject, fetch_all, stored_below
 from pacsgrid.grid.files import names_with, put_file
 from pacsgrid.grid.layout import PARTIAL
+from pacsgrid.ledger.data_sets import DataSet, DataSetFile
 from pacsgrid.model import SeriesFacts
 from pacsgrid.pacs.slice_header import facts_of, read_slice
 from pacsgrid.pipeline.bids.conversion import convert, converter_version
@@ -84,6 +85,11 @@ class Derivative:
     def records(self) -> str:
         """The collection of the studies' records."""
         return f"{self.root}/code/conversion"
+
+    @property
+    def data_set(self) -> DataSet:
+        """What the ledger calls the data set."""
+        return DataSet(self.context.project.name, self.name, self.version)
 
     @cached_property
     def _how(self) -> str:
@@ -223,6 +229,8 @@ def _convert_one(derivative: Derivative, uid: str) -> str:
             return "there"
         work = _work_folder(derivative, uid)
         try:
+            # Until it is whole again, nothing of it is copied, or restored from a copy.
+            context.ledger.data_sets.reopen(derivative.data_set)
             _remove_outdated(derivative, uid)
             if earlier := _earlier(derivative, uid, name):
                 _take_over(derivative, earlier, name, work / "earlier")
@@ -355,11 +363,15 @@ def _identity(context: ProjectContext, uid: str) -> Identity:
 # -- what is there already --------------------------------------------------------------------
 
 
-def _read(context: ProjectContext, path: str) -> dict[str, Any]:
+def _text(context: ProjectContext, path: str) -> bytes:
     text = grid.get_document(context.home, path)
     if text is None:
         raise RetryableError(f"{path}: is gone; run it again")
-    record: dict[str, Any] = json.loads(text)
+    return text
+
+
+def _read(context: ProjectContext, path: str) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads(_text(context, path))
     return record
 
 
@@ -415,7 +427,7 @@ def _take_over(derivative: Derivative, earlier: str, name: str, work: Path) -> N
 
 
 def finish(derivative: Derivative) -> dict[str, int]:
-    """Write the data set's own documents, once every study is converted.
+    """Write the data set's own documents, once every study is converted, and list its files.
 
     Parameters
     ----------
@@ -439,9 +451,8 @@ def finish(derivative: Derivative) -> dict[str, int]:
             "conversion again"
         )
     names = [f"{derivative.records}/{derivative.record_name(uid)}" for uid in derivative.studies]
-    records = list(
-        context.home.run_parallel(lambda path: _read(context, path), names, grid.CONNECTIONS)
-    )
+    texts = context.home.run_parallel(lambda path: _text(context, path), names, grid.CONNECTIONS)
+    records: list[dict[str, Any]] = [json.loads(text) for text in texts]
     documents = dataset_documents(
         f"{context.project.name}: {derivative.name}, version {derivative.version}",
         derivative.collection,
@@ -449,6 +460,22 @@ def finish(derivative: Derivative) -> dict[str, int]:
     )
     for name, text in documents.items():
         grid.put_document(context.home, f"{derivative.root}/{name}", text)
+    below = [path.removeprefix(f"{derivative.root}/") for path in names]
+    written = dict(zip(below, texts, strict=True))
+    context.ledger.data_sets.set_files(
+        derivative.data_set,
+        [
+            *(
+                DataSetFile(path, hashlib.sha256(text).hexdigest(), len(text))
+                for path, text in {**written, **documents}.items()
+            ),
+            *(
+                DataSetFile(one["path"], one["sha256"], one["size"])
+                for record in records
+                for one in record["files"]
+            ),
+        ],
+    )
     return {
         "studies": len(records),
         "images": sum(one["path"].endswith(".nii.gz") for r in records for one in r["files"]),
