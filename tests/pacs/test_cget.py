@@ -27,7 +27,7 @@ from pacsgrid.dimse.command_set import (
     RESPONSE,
     STATUS,
 )
-from pacsgrid.dimse.exceptions import ConnectionLostError
+from pacsgrid.dimse.exceptions import AssociationReleasedError, ConnectionLostError
 from pacsgrid.dimse.message_channel import MessageChannel
 from pacsgrid.dimse.status import NOT_AUTHORISED, SUCCESS
 from pacsgrid.dimse.stream import Stream
@@ -84,7 +84,7 @@ def peer(work: Callable[[Serving], None], chosen: dict[int, str]) -> Iterator[As
                 work(serving)
                 while stream.read_exactly(1):
                     pass
-            except ConnectionLostError:
+            except (AssociationReleasedError, ConnectionLostError):
                 pass
 
     thread = threading.Thread(target=serve, daemon=True)

@@ -35,6 +35,8 @@ class KeptAssociation:
         self._name = name
         self._settings = settings
         self._models = dict.fromkeys(models)
+        # The service that brings instances, and their classes, as proposed before.
+        self._brought_by: dict[str, None] = {}
         self._classes: dict[str, None] = {}
         self._lock = threading.Lock()
         self._idle: QueryRetrieve | None = None
@@ -54,6 +56,7 @@ class KeptAssociation:
                 last = not self._keeping
             if last:
                 self.close()
+                self._brought_by, self._classes = {}, {}
 
     def close(self) -> None:
         """Close the association, if it is not in use."""
@@ -113,10 +116,11 @@ class KeptAssociation:
         return idle
 
     def _open(self, model: str, sop_classes: Collection[str]) -> QueryRetrieve:
-        models = {model: None} if self._alone else {**self._models, model: None}
-        classes = dict.fromkeys(sop_classes)
-        if not self._alone and sop_classes and len(self._classes | classes) <= CLASSES_AT_ONCE:
-            classes = self._classes | classes
+        models, classes = {model: None}, dict.fromkeys(sop_classes)
+        if not self._alone:
+            models = self._models | self._brought_by | models
+            if len(self._classes | classes) <= CLASSES_AT_ONCE:
+                classes = self._classes | classes
         opened = QueryRetrieve(self._name, self._settings, list(models), list(classes))
         if not opened.offers(model, sop_classes):
             opened.close()
@@ -128,5 +132,5 @@ class KeptAssociation:
                 opened.close()
                 raise opened.refusal(model)
         elif sop_classes:
-            self._classes = classes
+            self._classes, self._brought_by = classes, {model: None}
         return opened
