@@ -34,7 +34,8 @@ def _run(dsn: str, statement: str) -> list[tuple[object, ...]]:
 def _parts(dsn: str) -> dict[str, int]:
     rows = _run(
         dsn,
-        "SELECT relname, count(*) FROM pacsgrid.audit a JOIN pg_class c ON c.oid = a.tableoid GROUP BY 1",
+        "SELECT relname, count(*) FROM pacsgrid.audit a JOIN pg_class c"
+        " ON c.oid = a.tableoid GROUP BY 1",
     )
     return {str(name): int(str(count)) for name, count in rows}
 
