@@ -28,7 +28,7 @@ def add_ledger(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="DIRECTORY",
         help="also move years of the audit trail that are older than audit.trail_years of the "
-        "site file into files of this directory",
+        "site file into files of this directory (default: move nothing)",
     )
     add_site(parser)
 

@@ -201,7 +201,7 @@ class QueryRetrieve:
             raise status_error(self._name, code)
 
     def get(self, identifier: Dataset, writer: CStoreWriter) -> int:
-        """Send one C-GET and write the instances that it brings; return its final status.
+        """Send one C-GET and write the instances that it brings.
 
         Parameters
         ----------
@@ -209,6 +209,11 @@ class QueryRetrieve:
             What to retrieve.
         writer
             Writes the instances.
+
+        Returns
+        -------
+        int
+            The final status.
 
         Raises
         ------
@@ -218,7 +223,7 @@ class QueryRetrieve:
         return self._final_status(GET, C_GET, identifier, writer)
 
     def move(self, identifier: Dataset, destination: str) -> int:
-        """Send one C-MOVE and return its final status.
+        """Send one C-MOVE.
 
         Parameters
         ----------
@@ -226,6 +231,11 @@ class QueryRetrieve:
             What to retrieve.
         destination
             The AE title to send it to.
+
+        Returns
+        -------
+        int
+            The final status.
 
         Raises
         ------
