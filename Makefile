@@ -34,6 +34,8 @@ help:
 	@echo "make bench-fetch-release  2,000 studies fetched by a release's one command, interrupted twice (STUDIES=n; minutes)"
 	@echo "make bench-dicom  instances a second: receiving, C-GET, WADO-RS, gateway, beside DCMTK, pynetdicom, python-irodsclient; memory"
 	@echo "make bench-scale  2,000 studies of 5 instances from a PACS through Airflow to two zones (PART=flow STUDIES=n); pages, searches and plans at 10,000 to 1,000,000 studies (PART=read STUDIES=n,n,n); an hour"
+	@echo "make bench-find  a C-FIND of 10,000 to 1,000,000 answers: time, and memory of ours (ANSWERS=n,n; half an hour)"
+	@echo "make celery-workers  two Celery workers with Redis, each with work folders of its own; one is killed for good (ten minutes)"
 	@echo "make waves     20,000 studies through Airflow in waves of 64 batches while tasks and scheduler are killed (STUDIES=n; hours)"
 	@echo "make pacs-faults  every readable DICOM file from Orthanc and dcmqrscp while 8 % of connections fail (minutes)"
 	@echo "make fuzz      damaged conversations and pixel data (CASES=100000)"
@@ -160,6 +162,13 @@ bench-scale: $(VENV)/.ready system
 waves: $(VENV)/.ready system
 	$(BIN)/python tests/benchmarks/bench_scale/flow.py --studies $(or $(STUDIES),20000) --instances 1 --source drop \
 		--plain 0 --batch-size 8 --max-map-length 64 --kill
+
+.PHONY: bench-find celery-workers
+bench-find: $(VENV)/.ready
+	$(BIN)/python tests/benchmarks/bench_find.py --answers $(or $(ANSWERS),10000,100000,1000000)
+
+celery-workers: $(VENV)/.ready system
+	$(BIN)/python tests/benchmarks/celery_workers.py
 
 pacs-faults: $(VENV)/.ready system
 	PACSGRID_FAULTS=full $(BIN)/python -m pytest tests/pacs/test_retrieval_faults.py

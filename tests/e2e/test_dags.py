@@ -202,7 +202,7 @@ def test_a_release_and_a_withdrawal_are_approved_and_done(filled: Stack, spent: 
     with ProjectContext(filled.site, "demo") as context:
         assert context.ledger.studies.state(ref) is StudyState.WITHDRAWN
         assert all(row.proven_at for row in context.ledger.withdrawals.of_project("demo"))
-        assert find_faults(context) == []
+        assert list(find_faults(context)) == []
 
 
 def test_a_release_is_converted_in_mapped_tasks(filled: Stack) -> None:

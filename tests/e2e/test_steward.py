@@ -118,7 +118,7 @@ def test_a_withdrawn_patient_is_gone_and_the_doctor_finds_nothing(filled: Stack)
         ref = context.pseudonyms.reference("drop", "1.2.826.77.1")
         assert context.ledger.studies.state(ref) is StudyState.WITHDRAWN
         assert all(row.proven_at for row in context.ledger.withdrawals.of_project("demo"))
-        assert find_faults(context) == []
+        assert list(find_faults(context)) == []
     with chromium(filled, STEWARD) as page:
         page.goto("/plugin/pacsgrid#releases")
         gone = page.get_by_role("row").filter(has_text=row.subject)

@@ -194,7 +194,7 @@ def test_every_kind_is_kept_proven_and_found(site: Site, context: ProjectContext
     changed = made["report"]
     changed.ContentDate = "20200101"
     assert site.refused(changed)[0] == 0x0111
-    assert find_faults(context) == []
+    assert list(find_faults(context)) == []
 
 
 def _edit(change: Callable[[Dataset], None]) -> Callable[[Site], Dataset]:

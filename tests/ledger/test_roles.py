@@ -137,7 +137,7 @@ ATTACKS = (
 )
 
 
-@pytest.mark.parametrize("trail", TRAILS)
+@pytest.mark.parametrize("trail", [*TRAILS, "audit_before"])
 def test_the_application_cannot_change_what_is_append_only(
     filled: tuple[str, str], trail: str
 ) -> None:
@@ -161,7 +161,13 @@ def test_every_append_only_table_is_one_that_is_attacked(filled: tuple[str, str]
         "SELECT tgrelid::regclass::text FROM pg_trigger"
         " WHERE tgfoid = 'pacsgrid.append_only()'::regprocedure",
     )
-    assert {name for (name,) in found} == {f"pacsgrid.{name}" for name in TRAILS}
+    parts = _run(
+        owner,
+        "SELECT inhrelid::regclass::text FROM pg_inherits JOIN pg_class c"
+        " ON c.oid = inhrelid WHERE inhparent = 'pacsgrid.audit'::regclass",
+    )
+    assert len(parts) >= 7  # until now, five years, the rest
+    assert set(found) == {(f"pacsgrid.{name}",) for name in TRAILS} | set(parts)
     assert not owns_its_trail(app)
     assert owns_its_trail(owner)
 
@@ -186,10 +192,16 @@ def test_the_application_may_change_every_table_but_the_trails(filled: tuple[str
     held = _run(
         owner,
         "SELECT c.relname, p FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace,"
-        f" unnest(ARRAY{list(allowed)}) p WHERE n.nspname = 'pacsgrid' AND c.relkind = 'r'"
+        f" unnest(ARRAY{list(allowed)}) p WHERE n.nspname = 'pacsgrid' AND c.relkind IN ('r', 'p')"
         f" AND NOT has_table_privilege('{APP}', c.oid, p)",
     )
-    kept = {("schema_version", p) for p in allowed[1:]}
+    parts = _run(
+        owner,
+        "SELECT relname FROM pg_class WHERE relispartition AND relkind = 'r'"
+        " AND relnamespace = 'pacsgrid'::regnamespace",
+    )
+    read = ("schema_version", "audit_part", *(name for (name,) in parts))
+    kept = {(name, p) for name in read for p in allowed[1:]}
     assert set(held) == {(trail, p) for trail in TRAILS for p in allowed[2:]} | kept
 
 

@@ -6,7 +6,7 @@ import socket
 import threading
 import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,14 +27,14 @@ from pacsgrid.dimse.command_set import (
     RESPONSE,
     STATUS,
 )
-from pacsgrid.dimse.exceptions import ConnectionLostError
+from pacsgrid.dimse.exceptions import AssociationReleasedError, ConnectionLostError
 from pacsgrid.dimse.message_channel import MessageChannel
 from pacsgrid.dimse.status import NOT_AUTHORISED, SUCCESS
 from pacsgrid.dimse.stream import Stream
 from pacsgrid.errors import SourceError, SourceUnavailableError, SourceUnreachableError
-from pacsgrid.pacs.cget import MODEL, open_cget
 from pacsgrid.pacs.cstore_writer import CStoreWriter
 from pacsgrid.pacs.part10 import read_meta
+from pacsgrid.pacs.query_retrieve import GET, QueryRetrieve
 from pacsgrid.pacs.rate_limiter import RateLimiter
 from pacsgrid.pacs.staging import WriteGroup, name_for
 
@@ -62,7 +62,7 @@ class Serving:
             RESPONDED_TO: 1,
             STATUS: status,
         }
-        self.channel.send(1, {**told, AFFECTED_SOP_CLASS: MODEL})
+        self.channel.send(1, {**told, AFFECTED_SOP_CLASS: GET})
 
 
 @contextmanager
@@ -84,7 +84,7 @@ def peer(work: Callable[[Serving], None], chosen: dict[int, str]) -> Iterator[As
                 work(serving)
                 while stream.read_exactly(1):
                     pass
-            except ConnectionLostError:
+            except (AssociationReleasedError, ConnectionLostError):
                 pass
 
     thread = threading.Thread(target=serve, daemon=True)
@@ -107,8 +107,11 @@ def get(
     with WriteGroup() as group:
         writer = CStoreWriter(into, wanted, group, RateLimiter(0))
         settings = replace(to, idle_seconds=idle, answer_seconds=seconds)
-        with open_cget("pacs", settings, [CT], writer) as client:
-            return client.get(query)
+        association = QueryRetrieve("pacs", settings, [GET], [CT])
+        with closing(association):
+            if not association.offers(GET, [CT]):
+                raise association.refusal(GET)
+            return association.get(query, writer)
 
 
 BOTH = {1: EXPLICIT, 3: EXPLICIT}

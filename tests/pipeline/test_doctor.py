@@ -72,7 +72,7 @@ def test_a_healthy_site_has_no_fault(
     site = stack.site
     monkeypatch.setenv("PACSGRID_SITE", str(stack.dir / "site.yaml"))
     with ProjectContext(site, "demo") as context:
-        assert find_faults(context) == []
+        assert list(find_faults(context)) == []
     assert main(["doctor"]) == 0
     assert capsys.readouterr().out == "every invariant holds\n"
 
@@ -168,15 +168,15 @@ def test_each_damage_is_found_by_its_rule(
     with Owned(stack) as context:
         undo = damage(context)
         try:
-            found = find_faults(context)
+            found = list(find_faults(context))
         finally:
             undo()
         assert [fault for fault in found if rule in fault.rule]
         assert "756203" not in str(found)
-        assert find_faults(context) == []
+        assert list(find_faults(context)) == []
 
 
 def test_a_withdrawal_leaves_no_fault(stack: Stack) -> None:
     with ProjectContext(stack.site, "demo") as context:
         assert withdraw(context, _row(context).subject) == []
-        assert find_faults(context) == []
+        assert list(find_faults(context)) == []

@@ -152,7 +152,7 @@ def test_a_new_version_takes_the_place_of_the_old_which_stays_while_a_release_li
         assert shown(context, index) == now
         report = maintain(context, everything=True)
         assert (report.failures, report.lost, report.removed) == ([], set(), 0)
-        assert find_faults(context) == []
+        assert list(find_faults(context)) == []
         # The same query leads to the new version, which is reopened when the study grows.
         assert find_studies(context, "drop", StudyQuery()) == []
         ct(stack.drop / "late.dcm", "1.2.3.1", "1.2.3.1.1.9", fill=9, patient_id="P0")
@@ -169,7 +169,7 @@ def test_a_new_version_takes_the_place_of_the_old_which_stays_while_a_release_li
         context.ledger.releases.mark_retired("demo", "first", 1)
         assert maintain(context).removed == 1
         assert collections(context) == {f"{uid}.v2" for uid in uids.values()}
-        assert find_faults(context) == []
+        assert list(find_faults(context)) == []
         assert shown(context, index).keys() == set(uids.values())
         # A withdrawal leaves no way back to the patient in any version.
         subject = context.ledger.instances.of_study(grown)[0].subject
@@ -177,7 +177,7 @@ def test_a_new_version_takes_the_place_of_the_old_which_stays_while_a_release_li
         mine = [ref for pair in pairs.items() if grown in pair for ref in pair]
         assert all(context.ledger.vault.sealed(ref) == b"" for ref in mine)
         assert find_studies(context, "drop", StudyQuery()) == []
-        assert find_faults(context) == []
+        assert list(find_faults(context)) == []
 
 
 KILLED = """
@@ -241,7 +241,7 @@ def test_a_kill_anywhere_between_deposit_and_removal_is_made_good(stack: Stack) 
         assert objects(context, old) == {} and len(objects(context, new)) == FILES
         (name,) = collections(context)
         assert name.endswith(".v2")
-        assert find_faults(context) == []
+        assert list(find_faults(context)) == []
         assert maintain(context, everything=True).failures == []
 
 

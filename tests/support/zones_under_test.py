@@ -84,7 +84,6 @@ class RealStack(Stack):
             real.start()
             with Zone(real.settings) as zone:
                 forget(zone)
-        self.write_site()
 
     def start_zone(self, zone: str) -> None:
         """Start a zone that was killed."""
@@ -92,7 +91,7 @@ class RealStack(Stack):
 
     def zone_section(self, name: str) -> dict[str, Any]:
         """What the site file says of a real zone."""
-        real: Any = self.zones[name]
+        (real,) = (one for one in real_zones() if one.settings.name == name)
         password = self.dir / f"{name}.password"
         password.write_text(real.settings.password.get_secret_value())
         kept = ("host", "port", "user", "resource", "bundle")

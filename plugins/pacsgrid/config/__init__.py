@@ -20,7 +20,7 @@ from pacsgrid.config.series import (
     SeriesSelection,
     parse_selection,
 )
-from pacsgrid.config.site import Site, key_files, ledger_dsn, load_login, load_site
+from pacsgrid.config.site import Site, audit_years, key_files, ledger_dsn, load_login, load_site
 from pacsgrid.config.sources import SourceSettings, source_from_connection
 from pacsgrid.config.zones import ZoneSettings, zone_from_connection
 
@@ -46,6 +46,7 @@ __all__ = [
     "SourceSettings",
     "Token",
     "ZoneSettings",
+    "audit_years",
     "key_files",
     "ledger_dsn",
     "load_login",

@@ -40,6 +40,13 @@ class AuditSettings(Section):
         "time are one record, in seconds: a viewer fetches a study by thousands of requests.",
     )
 
+    trail_years: int = Field(
+        default=0,
+        ge=0,
+        description="Changes of state that are older than so many years are moved out of the "
+        "ledger by `pacsgrid ledger --archive-trail`, by whole calendar years; 0 for never.",
+    )
+
     @model_validator(mode="after")
     def _check_together(self) -> AuditSettings:
         check_certificates(self.cert_file, self.key_file)

@@ -198,6 +198,18 @@ def ledger_dsn(path: str | os.PathLike[str] | None = None) -> str:
     return _ledger_dsn(file, read_file(file))
 
 
+def audit_years(path: str | os.PathLike[str] | None = None) -> int:
+    """Return ``audit.trail_years``, without reading the site's keys; 0 for no limit.
+
+    Parameters
+    ----------
+    path
+        As for `ledger_dsn`, whose errors are raised too.
+    """
+    audit = read_file(_site_path(path)).audit
+    return audit.trail_years if audit else 0
+
+
 def _site_path(path: str | os.PathLike[str] | None) -> Path:
     name = path or os.environ.get(SITE_ENV)
     if not name:

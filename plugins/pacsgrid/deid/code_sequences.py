@@ -7,7 +7,6 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from pydicom.dataset import Dataset
-from pydicom.sr._concepts_dict import concepts
 
 from .pseudonyms import Pseudonyms
 
@@ -26,6 +25,8 @@ _SHAPES = {
 
 @lru_cache(maxsize=1)
 def _meanings() -> dict[tuple[str, str], str]:
+    from pydicom.sr._concepts_dict import concepts  # large: see worker_context
+
     found: dict[tuple[str, str], str] = {}
     for scheme, names in concepts.items():
         for codes in names.values():

@@ -6,7 +6,6 @@ from functools import lru_cache
 from pathlib import Path
 
 from pydicom.dataset import Dataset
-from pydicom.sr._snomed_dict import mapping
 
 from .confidentiality_table import Rule
 
@@ -72,5 +71,7 @@ def value_rule(item: Dataset, tag: int) -> Rule | None:
     scheme = str(names[0].get("CodingSchemeDesignator", "") or "").strip(" \0")
     code = str(names[0].get("CodeValue", "") or "").strip(" \0")
     if scheme in _SNOMED_RT:
+        from pydicom.sr._snomed_dict import mapping  # large: see worker_context
+
         scheme, code = "SCT", mapping["SRT"].get(code, "")
     return load_table().get((scheme, code, VALUE_ATTRIBUTES[tag][0]))

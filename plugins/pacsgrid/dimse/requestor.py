@@ -64,6 +64,7 @@ def open_association(
             with suppress(ConnectionLostError):
                 channel.abort()
             raise
+        stream.set_timeout(settings.connect_seconds)
         with suppress(ConnectionLostError, struct.error):
             channel.release()
     finally:
@@ -103,7 +104,9 @@ def _connect(settings: AssociationSettings) -> socket.socket:
     try:
         plain = socket.create_connection(address, timeout=settings.connect_seconds)
     except OSError as error:
-        raise AssociationFailedError(error.strerror or "no connection in time") from None
+        raise AssociationFailedError(
+            f"no association: {error.strerror or 'no connection in time'}"
+        ) from None
     plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if settings.tls is None:
         return plain
@@ -111,4 +114,6 @@ def _connect(settings: AssociationSettings) -> socket.socket:
         return settings.tls.wrap_socket(plain, server_hostname=settings.host)
     except OSError as error:
         plain.close()
-        raise AssociationFailedError(f"no TLS: {type(error).__name__}; check ca_file") from None
+        raise AssociationFailedError(
+            f"no association, no TLS: {type(error).__name__}; check ca_file"
+        ) from None

@@ -40,15 +40,19 @@ def main() -> int:
     except NotInstalledError as error:
         viewer = None
         say(f"no viewer: {error}; the demo goes on without it")
-    stack = Stack(options.dir, say=say, viewer=viewer)
+
+    def fill(stack: Stack) -> None:
+        say("starting the gateway")
+        stack.start_gateway()
+        say("sending DICOM files with invented Czech patients to the PACS")
+        samples = make_samples(stack.dir / "samples")
+        stack.pacs.load(samples)
+        say(f"{len(samples)} instances are in the PACS; waiting for Airflow")
+
+    stack = Stack(options.dir, say=say, viewer=viewer, meanwhile=fill)
     try:
         with stack:
-            say("starting the gateway")
-            stack.start_gateway()
-            say("sending DICOM files with invented Czech patients to the PACS")
-            samples = make_samples(stack.dir / "samples")
-            stack.pacs.load(samples)
-            say(f"{len(samples)} instances are in the PACS; starting the DAG ingest_studies")
+            say("starting the DAG ingest_studies")
             state = stack.watch(stack.trigger({"source": "pacs", "project": "demo"}))
             say(f"the run ended: {state}")
             proven = _report(stack, viewer is not None)

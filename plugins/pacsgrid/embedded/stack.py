@@ -61,6 +61,8 @@ class Stack:
         Further settings of Airflow, such as ``METRICS__STATSD_ON``.
     viewer
         The folder of the viewer's files, for the gateway and the page.
+    meanwhile
+        Called when the PACS and the zones run, while Airflow still starts.
     """
 
     def __init__(
@@ -70,7 +72,9 @@ class Stack:
         say: Callable[[str], None] = print,
         settings: Mapping[str, str] | None = None,
         viewer: Path | None = None,
+        meanwhile: Callable[[Stack], None] = lambda stack: None,
     ) -> None:
+        self._meanwhile = meanwhile
         self._settings = dict(settings or {})
         self._viewer = viewer
         self.dir = directory.resolve()
@@ -114,23 +118,26 @@ class Stack:
         self.postgres.end_idle_transactions("airflow", 120)
         self.postgres.create_role(LEDGER_ROLE)
         prepare(self.postgres.dsn("ledger"), self._ledger_dsn())
+        for server in ("gateway", *ZONES):
+            self.ports[server] = reserve_port()
+        self.write_site()
+        if self._airflow:
+            self._say("starting Airflow, and meanwhile the others")
+            self._begin_airflow()
         self._say("starting the PACS")
         self.pacs.__enter__()
         self.ports["gateway"] = reserve_port()
         self.start_zones()
+        self._meanwhile(self)
         if self._airflow:
-            self._say("starting Airflow")
-            self.start_airflow()
+            self._await_airflow()
 
     def start_zones(self) -> None:
-        """Start both zones, write the site file, and create the zones' resources."""
+        """Start both zones, and create their resources."""
         self._say("starting the zones brno and praha, federated")
         for zone in ZONES:
-            self.ports[zone] = reserve_port()
             self.storage[zone] = self.dir / "zones" / zone
-        for zone in ZONES:
             self.start_zone(zone)
-        self.write_site()
         for name in ZONES:
             with Zone(self.site.zone(name)) as client:
                 leaves = [f"{name}_disk{n}" for n in range(1, COPIES[name] + 1)]
@@ -182,6 +189,10 @@ class Stack:
 
     def start_airflow(self) -> None:
         """Start Airflow with its database in the embedded PostgreSQL; wait until it answers."""
+        self._begin_airflow()
+        self._await_airflow()
+
+    def _begin_airflow(self) -> None:
         self._tokens.clear()
         for server in ("airflow", "worker_logs", "triggerer_logs"):
             self.ports[server] = reserve_port()
@@ -194,7 +205,10 @@ class Stack:
         )
         child.start()
         self.airflow = child
-        child.wait_ready(self._airflow_ready, 600)
+
+    def _await_airflow(self) -> None:
+        assert self.airflow is not None
+        self.airflow.wait_ready(self._airflow_ready, 600)
 
     def _airflow_ready(self) -> bool:
         try:
@@ -339,6 +353,9 @@ class Stack:
             "API__WORKERS": "1",
             "API__SECRET_KEY": self._secrets["web"],
             "API_AUTH__JWT_SECRET": self._secrets["jwt"],
+            # The DAG files are read at the start; reading them again every half minute, as Airflow
+            # does by default, takes a fifth of a processor all the time.
+            "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "300",
             "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
             "SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
             # Notice a killed task soon, but not take a task for killed whose heartbeat is late

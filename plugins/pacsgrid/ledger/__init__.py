@@ -14,12 +14,14 @@ from pacsgrid.ledger.replication import DEPOSITED, ReplicationTask
 from pacsgrid.ledger.roles import owns_its_trail, prepare
 from pacsgrid.ledger.studies import STATE_ORDER
 from pacsgrid.ledger.subjects import SubjectRow
+from pacsgrid.ledger.trail_archive import ArchivedPart, archive_trail
 from pacsgrid.ledger.vault import Vault
 from pacsgrid.ledger.worklist import PendingStudy, WaveLimits
 
 __all__ = [
     "DEPOSITED",
     "STATE_ORDER",
+    "ArchivedPart",
     "ConsentRow",
     "Grant",
     "GrantEvent",
@@ -42,6 +44,7 @@ __all__ = [
     "SubjectRow",
     "Vault",
     "WaveLimits",
+    "archive_trail",
     "migrate",
     "owns_its_trail",
     "prepare",

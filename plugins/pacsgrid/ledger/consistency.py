@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from pacsgrid.ledger.database import Store
 
+# What is older was taken out of the audit trail.
+_KEPT_SINCE = (
+    "coalesce((SELECT max(until) FROM pacsgrid.audit_part WHERE archived_at IS NOT NULL),"
+    " '-infinity')"
+)
+
 # Each query takes the project, and returns a study's reference and what is wrong.
 _CHECKS = {
     "state differs from the last entry of the audit trail": (
@@ -11,12 +17,14 @@ _CHECKS = {
         " FROM pacsgrid.study s LEFT JOIN LATERAL"
         " (SELECT became FROM pacsgrid.audit WHERE ref = s.ref ORDER BY id DESC LIMIT 1) a ON true"
         " WHERE s.project = %(project)s AND a.became IS DISTINCT FROM s.state"
+        f" AND (a.became IS NOT NULL OR s.changed_at >= {_KEPT_SINCE})"
     ),
     "the audit trail lacks a change of state": (
         "SELECT ref, coalesce(was, 'nothing') || ' after ' || coalesce(before, 'nothing') FROM"
-        " (SELECT a.ref, was, lag(became) OVER (PARTITION BY a.ref ORDER BY a.id) AS before"
-        " FROM pacsgrid.audit a JOIN pacsgrid.study s USING (ref)"
+        " (SELECT a.ref, was, lag(became) OVER (PARTITION BY a.ref ORDER BY a.id) AS before,"
+        " s.found_at FROM pacsgrid.audit a JOIN pacsgrid.study s USING (ref)"
         " WHERE s.project = %(project)s) chain WHERE was IS DISTINCT FROM before"
+        f" AND (before IS NOT NULL OR found_at >= {_KEPT_SINCE})"
     ),
     "a proof marked good has another checksum than the instance": (
         "SELECT p.ref, p.zone || ' replica ' || p.replica FROM pacsgrid.proof p"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from psycopg2.extras import execute_values
@@ -12,7 +12,7 @@ from pacsgrid.ledger.connection import Cursor
 from pacsgrid.ledger.database import Store
 from pacsgrid.ledger.records import InstanceRecord
 from pacsgrid.ledger.versions import CURRENT, version_of
-from pacsgrid.model import AnonymisedInstance
+from pacsgrid.model import AnonymisedInstance, StudyState
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,19 @@ class Instances(Store):
                 else:
                     _check_known(cursor, row[0], ref, version, made)
         return new
+
+    def iterate(self, project: str) -> Iterator[tuple[str, StudyState, InstanceRecord]]:
+        """Yield a project's instances with their study's reference and state, in any order.
+
+        Any number of them fits into memory.
+        """
+        columns = ", ".join(f"i.{name}" for name in InstanceRecord.COLUMNS.split(", "))
+        for ref, state, *row in self._database.stream(
+            f"SELECT ref, s.state, {columns} FROM pacsgrid.instance i"
+            " JOIN pacsgrid.study s USING (ref) WHERE s.project = %s",
+            (project,),
+        ):
+            yield str(ref), StudyState(state), InstanceRecord(*row)
 
     def of_study(self, ref: str) -> list[InstanceRecord]:
         """Return the study's instances, by series and SOP instance UID."""

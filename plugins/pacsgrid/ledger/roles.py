@@ -22,7 +22,12 @@ _APPEND_ONLY = (
     "SELECT c.relname FROM pg_class c JOIN pg_trigger t ON t.tgrelid = c.oid"
     " WHERE t.tgfoid = 'pacsgrid.append_only()'::regprocedure"
 )
-_READ_ONLY = ("schema_version",)
+_PARTS = (
+    "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+    " WHERE n.nspname = 'pacsgrid' AND c.relkind = 'r' AND c.relispartition"
+)
+_READ_ONLY = ("schema_version", "audit_part")
+_YEARS_AHEAD = 5
 
 
 def prepare(owner_dsn: str, application_dsn: str) -> int:
@@ -56,6 +61,7 @@ def prepare(owner_dsn: str, application_dsn: str) -> int:
             _take_over(cursor, role)
         version = migrate(owner_dsn)
         with opened, opened.cursor() as cursor:
+            cursor.execute("SELECT pacsgrid.extend_audit(%s)", (_YEARS_AHEAD,))
             _grant(cursor, sql.Identifier(role))
     return version
 
@@ -120,7 +126,7 @@ def owns_its_trail(dsn: str) -> bool:
         dsn,
         "SELECT coalesce(bool_or(pg_has_role(c.relowner, 'MEMBER')), false)"
         " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-        " WHERE n.nspname = 'pacsgrid' AND c.relkind = 'r'",
+        " WHERE n.nspname = 'pacsgrid' AND c.relkind IN ('r', 'p')",
     )
 
 
@@ -171,6 +177,8 @@ def _grant(cursor: Cursor, role: sql.Identifier) -> None:
     for name in trails:
         revoked = sql.SQL("REVOKE UPDATE, DELETE ON pacsgrid.{} FROM {}")
         cursor.execute(revoked.format(sql.Identifier(name), role))
-    for name in _READ_ONLY:
+    # A part is written to through its table only; a backup reads it.
+    cursor.execute(_PARTS)
+    for name in (*_READ_ONLY, *(name for (name,) in cursor.fetchall())):
         revoked = sql.SQL("REVOKE INSERT, UPDATE, DELETE ON pacsgrid.{} FROM {}")
         cursor.execute(revoked.format(sql.Identifier(name), role))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Protocol
 
@@ -60,6 +61,23 @@ class Source(Protocol):
 
     def strays(self) -> list[Path]:
         """List files that belong to no study; always empty for a PACS."""
+
+    def keep_open(self) -> AbstractContextManager[None]:
+        """Keep connections open between the calls within this context, where that saves time."""
+
+    def close(self) -> None:
+        """Close connections that are kept open and not in use."""
+
+
+class ConnectionlessSource:
+    """What the sources have in common that keep no connection."""
+
+    def keep_open(self) -> AbstractContextManager[None]:
+        """Keep nothing."""
+        return nullcontext()
+
+    def close(self) -> None:
+        """Close nothing."""
 
 
 def folder_of(settings: SourceSettings) -> Path:

@@ -26,6 +26,8 @@ from pacsgrid.errors import (
 )
 from pacsgrid.log_suppression import suppress_library_logs
 from pacsgrid.model import FoundStudy, SeriesFacts, StagedFile, StudyQuery
+from pacsgrid.pacs.answer_collector import AnswerCollector
+from pacsgrid.pacs.base import ConnectionlessSource
 from pacsgrid.pacs.multipart import (
     MultipartError,
     MultipartReader,
@@ -36,7 +38,6 @@ from pacsgrid.pacs.part10 import HEAD, MOST_META, Meta, read_meta
 from pacsgrid.pacs.query_check import Answer
 from pacsgrid.pacs.rate_limiter import RateLimiter
 from pacsgrid.pacs.retrieval import (
-    AnswerCollector,
     ListedInstance,
     fetch_all,
     is_of_study,
@@ -121,7 +122,7 @@ def _page(limit: int, offset: int) -> list[tuple[str, str]]:
     return [("limit", str(limit)), ("offset", str(offset))]
 
 
-class DicomWebSource:
+class DicomWebSource(ConnectionlessSource):
     """Studies of a PACS that speaks DICOMweb; connections are kept open and reused.
 
     Raises
@@ -186,7 +187,7 @@ class DicomWebSource:
             params += [("includefield", tag) for tag in (_COUNT, _MODALITIES)]
             found = self._query("/studies", params, (_STUDY_UID, _PATIENT_ID))
             answers.add(single, map(_answer, found))
-        return iter(answers.studies(self._has_modality))
+        return answers.studies(self._has_modality)
 
     def list_instances(self, study: FoundStudy) -> set[str]:
         """Return the SOP Instance UIDs that the source lists of a study."""

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 from pydicom.dataset import Dataset
 from pynetdicom import build_context
-from pynetdicom.association import Association
-from pynetdicom.sop_class import (
-    StudyRootQueryRetrieveInformationModelFind,
-    StudyRootQueryRetrieveInformationModelMove,
-    Verification,
-)
+from pynetdicom.sop_class import Verification
 
 from pacsgrid.config import SourceSettings
 from pacsgrid.dimse import pynetdicom_requestor, status
@@ -27,18 +22,18 @@ from pacsgrid.errors import (
     SourceError,
     SourceUnavailableError,
     SourceUnreachableError,
-    TooManyAnswersError,
 )
 from pacsgrid.log_suppression import suppress_library_logs
 from pacsgrid.model import FoundStudy, SeriesFacts, StagedFile, StudyQuery
-from pacsgrid.pacs.cget import open_cget
+from pacsgrid.pacs.answer_collector import AnswerCollector
 from pacsgrid.pacs.cstore_writer import CStoreWriter
+from pacsgrid.pacs.kept_association import KeptAssociation
 from pacsgrid.pacs.likely_sop_classes import CLASSES_AT_ONCE, likely_classes
 from pacsgrid.pacs.move_destination import MoveDestination
 from pacsgrid.pacs.query_check import Answer
+from pacsgrid.pacs.query_retrieve import FIND, GET, MOVE, QueryRetrieve
 from pacsgrid.pacs.rate_limiter import RateLimiter
 from pacsgrid.pacs.retrieval import (
-    AnswerCollector,
     ListedInstance,
     fetch_all,
     is_of_study,
@@ -54,11 +49,9 @@ from pacsgrid.uids import is_single_value
 
 suppress_library_logs()
 
+_ARRIVED = (status.SUCCESS, status.SOME_FAILED)
 UIDS_AT_ONCE = 100  # keeps identifiers small for sources with short buffers
 
-SendRequest = Callable[[Dataset], int]
-_FIND = StudyRootQueryRetrieveInformationModelFind
-_MOVE = StudyRootQueryRetrieveInformationModelMove
 
 # One retrieval at a time can listen on a move port.
 _move_ports: dict[int, threading.Lock] = {}
@@ -139,7 +132,10 @@ def _association_settings(settings: SourceSettings) -> AssociationSettings:
 
 
 class DimseSource:
-    """Studies of a PACS; each call opens the associations it needs and closes them.
+    """Studies of a PACS.
+
+    One association serves all requests of a call, and those of all calls while it is kept open; see
+    `KeptAssociation`.
 
     Raises
     ------
@@ -156,13 +152,30 @@ class DimseSource:
         self._name = settings.name
         self._limiter = RateLimiter(settings.instances_per_second)
         self._association = _association_settings(settings)
+        models = (FIND, MOVE) if settings.retrieve == "move" else (FIND,)
+        self._kept = KeptAssociation(settings.name, self._association, models)
         with _move_ports_lock:
             self._port_lock = _move_ports.setdefault(settings.move_port, threading.Lock())
 
     def echo(self) -> None:
         """Return if the source answers a C-ECHO (PS3.4 annex A)."""
-        with self._associate(Verification) as association:
-            self._check(status_code(association.send_c_echo()))
+        contexts = [build_context(Verification)]
+        with pynetdicom_requestor.open_association(self._association, contexts) as association:
+            if not association.is_established:
+                raise association_error(self._name, association)
+            code = status_code(association.send_c_echo())
+        if code != status.SUCCESS:
+            raise status_error(self._name, code)
+
+    @contextmanager
+    def keep_open(self) -> Iterator[None]:
+        """Keep the association between the calls within this context."""
+        with self._kept.keep():
+            yield
+
+    def close(self) -> None:
+        """Close the association that is kept, if it is not in use; the next call opens another."""
+        self._kept.close()
 
     def find_studies(self, query: StudyQuery) -> Iterator[FoundStudy]:
         """Return each study that matches, once; all are queried before the first is returned.
@@ -176,17 +189,15 @@ class DimseSource:
             A value of the query would match others too.
         """
         answers = AnswerCollector(self._name, self._settings.most_answers)
-        with self._associate(_FIND) as association:
+
+        def has_modality(study: FoundStudy) -> bool:
+            asked = study.query.modalities if study.query else ()
+            return not {_text(one, "Modality") for one in self._series(study)}.isdisjoint(asked)
+
+        with self.keep_open():
             for single in split_query(query):
-                found = self._find(association, _study_identifier(single))
-                answers.add(single, map(_answer, found))
-
-            def has_modality(study: FoundStudy) -> bool:
-                asked = study.query.modalities if study.query else ()
-                listed = self._series(association, study)
-                return not {_text(one, "Modality") for one in listed}.isdisjoint(asked)
-
-            return iter(answers.studies(has_modality))
+                answers.add(single, map(_answer, self._find(_study_identifier(single))))
+            return answers.studies(has_modality)
 
     def list_instances(self, study: FoundStudy) -> set[str]:
         """Return the SOP Instance UIDs that the source lists, series by series."""
@@ -199,8 +210,6 @@ class DimseSource:
     def list_series(self, study: FoundStudy) -> list[SeriesFacts]:
         """Return what the source says of each series (C-FIND at series level, PS3.4 C.6.2.1)."""
         self._check_study(study)
-        with self._associate(_FIND) as association:
-            answers = self._series(association, study, described=True)
         return [
             SeriesFacts(
                 self._series_uid(one),
@@ -209,7 +218,7 @@ class DimseSource:
                 _told(one, "BodyPartExamined"),
                 instances=_number(one, "NumberOfSeriesRelatedInstances"),
             )
-            for one in answers
+            for one in self._series(study, described=True)
         ]
 
     def describe_series(self, study: FoundStudy, series: SeriesFacts) -> SeriesFacts:
@@ -220,8 +229,7 @@ class DimseSource:
         study, series
             The study and one of its series.
         """
-        with self._associate(_FIND) as association:
-            found = self._images(association, study, series.uid, described=True)
+        found = self._images(study, series.uid, described=True)
         return replace(
             series,
             image_types=_distinct(found, "ImageType"),
@@ -242,50 +250,36 @@ class DimseSource:
         study, into, leave_out
             As there.
         """
-        listed = self._instances(study, leave_out)
-        if leave_out:
-            remove_unlisted(into, listed)
+        with self.keep_open():
+            listed = self._instances(study, leave_out)
+            if leave_out:
+                remove_unlisted(into, listed)
 
-        def fetch(missing: list[ListedInstance]) -> None:
-            self._fetch(study, missing, listed, into)
+            def fetch(missing: list[ListedInstance]) -> None:
+                self._fetch(study, missing, listed, into)
 
-        return fetch_all(self._name, listed, into, fetch)
+            return fetch_all(self._name, listed, into, fetch)
 
-    def _check(self, code: int | None) -> None:
-        if code != status.SUCCESS:
-            raise status_error(self._name, code)
+    def _find(self, identifier: Dataset) -> Iterator[Dataset]:
+        """Yield the answers to a query as they come.
 
-    @contextmanager
-    def _associate(self, sop_class: str) -> Iterator[Association]:
-        """Hold an association for one service; raise an error that names the source."""
-        contexts = [build_context(sop_class)]
+        An association that was used before may have come to its end; then the query is sent again
+        over a new one, if nothing was answered.
+        """
+        answered = used = False
         try:
-            with pynetdicom_requestor.open_association(self._association, contexts) as association:
-                if not association.is_established:
-                    raise association_error(self._name, association)
-                yield association
-        except ValueError:
-            # pynetdicom raises it for a message without an accepted context.
-            raise SourceError(
-                f"source {self._name}: accepted no context for the operation"
-            ) from None
-        except RuntimeError:
-            raise SourceUnreachableError(f"source {self._name}: association was lost") from None
-
-    def _find(self, association: Association, identifier: Dataset) -> list[Dataset]:
-        answers = []
-        for answer, data in association.send_c_find(identifier, _FIND):
-            code = status_code(answer)
-            if code in (status.PENDING, status.PENDING_UNMATCHED):
-                if data is not None:
-                    answers.append(data)
-            elif code == status.OUT_OF_RESOURCES:  # PS3.4 section C.4.1.1.4
-                raise TooManyAnswersError(
-                    f"source {self._name}: out of resources for a query; query less at once"
-                )
-            else:
-                self._check(code)
-        return answers
+            with self._kept.associated(FIND) as association:
+                used = association.requests > 0
+                for data in association.find(identifier):
+                    answered = True
+                    yield data
+                return
+        except (SourceError, SourceUnavailableError):
+            if answered or not used:
+                raise
+        with self._kept.associated(FIND, anew=True) as association:
+            yield from association.find(identifier)
+        self._kept.one_request_each()
 
     def _check_study(self, study: FoundStudy) -> None:
         if not is_single_value(study.study_uid):
@@ -303,23 +297,20 @@ class DimseSource:
         """List the study at series and image level (PS3.4 section C.6.2.1)."""
         self._check_study(study)
         instances: dict[str, ListedInstance] = {}
-        with self._associate(_FIND) as association:
-            for answer in self._series(association, study):
-                series_uid = self._series_uid(answer)
-                if series_uid in leave_out:
-                    continue
-                likely = likely_classes(_text(answer, "Modality"))
-                for found in self._images(association, study, series_uid):
-                    told = _text(found, "SOPClassUID")
-                    uid = _text(found, "SOPInstanceUID")
-                    if not is_single_value(uid):
-                        raise SourceError(f"source {self._name}: instance without a valid UID")
-                    instances[uid] = ListedInstance(series_uid, uid, (told,) if told else likely)
+        for answer in self._series(study):
+            series_uid = self._series_uid(answer)
+            if series_uid in leave_out:
+                continue
+            likely = likely_classes(_text(answer, "Modality"))
+            for found in self._images(study, series_uid):
+                told = _text(found, "SOPClassUID")
+                uid = _text(found, "SOPInstanceUID")
+                if not is_single_value(uid):
+                    raise SourceError(f"source {self._name}: instance without a valid UID")
+                instances[uid] = ListedInstance(series_uid, uid, (told,) if told else likely)
         return list(instances.values())
 
-    def _images(
-        self, association: Association, study: FoundStudy, series_uid: str, described: bool = False
-    ) -> list[Dataset]:
+    def _images(self, study: FoundStudy, series_uid: str, described: bool = False) -> list[Dataset]:
         """List a series; answers of other studies or series than the queried one are ignored."""
         image = Dataset()
         image.QueryRetrieveLevel = "IMAGE"
@@ -332,14 +323,12 @@ class DimseSource:
             image.SliceThickness = None
         return [
             one
-            for one in self._find(association, image)
+            for one in self._find(image)
             if _text(one, "SeriesInstanceUID") in ("", series_uid)
             and is_of_study(_text(one, "StudyInstanceUID"), study)
         ]
 
-    def _series(
-        self, association: Association, study: FoundStudy, described: bool = False
-    ) -> list[Dataset]:
+    def _series(self, study: FoundStudy, described: bool = False) -> list[Dataset]:
         """List the study's series; answers of other studies are ignored."""
         series = Dataset()
         series.QueryRetrieveLevel = "SERIES"
@@ -350,7 +339,7 @@ class DimseSource:
             series.SeriesDescription = ""
             series.BodyPartExamined = ""
             series.NumberOfSeriesRelatedInstances = ""
-        listed = self._find(association, series)
+        listed = self._find(series)
         return [one for one in listed if is_of_study(_text(one, "StudyInstanceUID"), study)]
 
     def _fetch(
@@ -378,43 +367,47 @@ class DimseSource:
     def _run(
         self, classes: list[str], requests: list[Dataset], writer: CStoreWriter
     ) -> list[PacsgridError]:
-        """Send the requests over one association; failed sub-operations are no errors here.
+        """Send the requests, one after another; failed sub-operations are no errors here.
 
         The files show whether everything arrived, not the source's counters.
         """
         errors: list[PacsgridError] = []
         moves = self._settings.retrieve == "move"
-        opened = self._open_move(writer) if moves else self._open_get(classes, writer)
-        try:
-            with opened as send:
-                for request in requests:
-                    if (code := send(request)) not in (status.SUCCESS, status.SOME_FAILED):
-                        errors.append(status_error(self._name, code))
-        except SourceUnreachableError as lost:
-            errors.append(lost)
+        with self._listen(writer) if moves else nullcontext():
+            for request in requests:
+                try:
+                    code = self._send(classes, request, writer)
+                except SourceUnreachableError as lost:
+                    errors.append(lost)
+                    break
+                if code not in _ARRIVED:
+                    errors.append(status_error(self._name, code))
         return errors
 
-    @contextmanager
-    def _open_get(self, classes: list[str], writer: CStoreWriter) -> Iterator[SendRequest]:
-        """Yield a function that sends one C-GET and writes its instances."""
-        with open_cget(self._name, self._association, classes, writer) as client:
-            yield client.get
+    def _send(self, classes: list[str], request: Dataset, writer: CStoreWriter) -> int:
+        """Send a C-GET or C-MOVE and return its status; again if the association was used up."""
+        model, brought = (MOVE, []) if self._settings.retrieve == "move" else (GET, classes)
 
-    @contextmanager
-    def _open_move(self, writer: CStoreWriter) -> Iterator[SendRequest]:
-        """Yield a function that sends one C-MOVE to this node."""
-        destination = self._settings.calling_ae_title
-        with self._listen(writer), self._associate(_MOVE) as association:
+        def send(association: QueryRetrieve) -> int:
+            if model == MOVE:
+                return association.move(request, self._settings.calling_ae_title)
+            return association.get(request, writer)
 
-            def send(request: Dataset) -> int:
-                code: int | None = None
-                for answer, _ in association.send_c_move(request, destination, _MOVE):
-                    code = status_code(answer)
-                if code is None:
-                    raise status_error(self._name, None)
+        used = False
+        try:
+            with self._kept.associated(model, brought) as association:
+                used = association.requests > 0
+                code = send(association)
+            if code in _ARRIVED or not used:
                 return code
-
-            yield send
+        except SourceUnreachableError:
+            if not used:
+                raise
+        with self._kept.associated(model, brought, anew=True) as association:
+            code = send(association)
+        if code in _ARRIVED:
+            self._kept.one_request_each()
+        return code
 
     @contextmanager
     def _listen(self, writer: CStoreWriter) -> Iterator[None]:

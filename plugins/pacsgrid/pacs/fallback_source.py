@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -39,7 +40,7 @@ class FallbackSource:
 
     def find_studies(self, query: StudyQuery) -> Iterator[FoundStudy]:
         """Yield each study once, from the first way that answers the whole query."""
-        return iter(self._try(lambda source: list(source.find_studies(query))))
+        return self._try(lambda source: source.find_studies(query))
 
     def list_instances(self, study: FoundStudy) -> set[str]:
         """Return the SOP Instance UIDs that the source holds of a study."""
@@ -75,6 +76,19 @@ class FallbackSource:
         """Return nothing: a PACS has no instance without a study."""
         return []
 
+    @contextmanager
+    def keep_open(self) -> Iterator[None]:
+        """Keep each way's connection between the calls within this context."""
+        with ExitStack() as stack:
+            for source in self._ways.values():
+                stack.enter_context(source.keep_open())
+            yield
+
+    def close(self) -> None:
+        """Close connections that are kept open and not in use."""
+        for source in self._ways.values():
+            source.close()
+
     def _try(self, call: Callable[[Source], _T]) -> _T:
         errors: list[SourceError | SourceUnavailableError] = []
         for way, source in self._ways.items():
@@ -83,4 +97,5 @@ class FallbackSource:
             except (SourceError, SourceUnavailableError) as error:
                 log.warning("source %s: %s failed: %s", self._name, way, error)
                 errors.append(error)
+                source.close()  # the limit of associations holds for all ways together
         raise next((error for error in errors if error.retryable), errors[0])

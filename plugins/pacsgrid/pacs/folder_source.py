@@ -12,14 +12,14 @@ from pacsgrid.config import SourceSettings
 from pacsgrid.disk import storing, sync_directory
 from pacsgrid.errors import SourceUnavailableError
 from pacsgrid.model import FoundStudy, SeriesFacts, StagedFile, StudyQuery
-from pacsgrid.pacs.base import folder_of
+from pacsgrid.pacs.base import ConnectionlessSource, folder_of
 from pacsgrid.pacs.folder_index import FolderIndex, IndexedFile
 from pacsgrid.pacs.query_check import matches_header
 from pacsgrid.pacs.slice_header import facts_of, read_slice
 from pacsgrid.pacs.staging import prepare, read_chunks, write_durable
 
 
-class FolderSource:
+class FolderSource(ConnectionlessSource):
     """Studies of a drop folder, grouped by StudyInstanceUID."""
 
     def __init__(self, settings: SourceSettings) -> None:

@@ -16,7 +16,7 @@ from pacsgrid.config import SourceSettings
 from pacsgrid.disk import sync_directories, sync_directory
 from pacsgrid.errors import SourceUnavailableError
 from pacsgrid.model import FoundStudy, SeriesFacts, StagedFile, StudyQuery
-from pacsgrid.pacs.base import folder_of
+from pacsgrid.pacs.base import ConnectionlessSource, folder_of
 from pacsgrid.pacs.header import StudyHeader, read_file_meta, read_header
 from pacsgrid.pacs.query_check import matches_header
 from pacsgrid.pacs.slice_header import SliceHeader, facts_of, read_slice
@@ -28,7 +28,7 @@ from pacsgrid.uids import place
 log = logging.getLogger(__name__)
 
 
-class ReceivedSource:
+class ReceivedSource(ConnectionlessSource):
     """Studies that peers pushed; a study is found once it is complete."""
 
     def __init__(self, settings: SourceSettings) -> None:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
 from pacsgrid.disk import sync_directory
-from pacsgrid.errors import PacsgridError, SourceError, SourceUnavailableError, TooManyAnswersError
+from pacsgrid.errors import PacsgridError, SourceError, SourceUnavailableError
 from pacsgrid.model import FoundStudy, StagedFile, StudyQuery
-from pacsgrid.pacs.query_check import Answer, check_single_values, match_answer, merge_queries
+from pacsgrid.pacs.query_check import check_single_values
 from pacsgrid.pacs.staging import name_for, prepare
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -69,85 +66,6 @@ def single_keys(query: StudyQuery) -> dict[str, str]:
         "AccessionNumber": "".join(query.accession_numbers),
         "StudyInstanceUID": "".join(query.study_uids),
     }
-
-
-class AnswerCollector:
-    """Collects a source's answers to a query: each study once, none that was not queried for.
-
-    Parameters
-    ----------
-    name
-        The source's name, for messages.
-    most
-        How many answers the source gives to one query at most, 0 for no limit.
-    """
-
-    def __init__(self, name: str, most: int) -> None:
-        self._name = name
-        self._most = most
-        self._found: dict[str, FoundStudy] = {}
-        self._total = self._unasked = 0
-
-    def add(self, query: StudyQuery, answers: Iterable[Answer]) -> None:
-        """Add the answers to one query.
-
-        Parameters
-        ----------
-        query
-            One that `split_query` yielded.
-        answers
-            What the source answered.
-
-        Raises
-        ------
-        TooManyAnswersError
-            There are as many as the source gives at most, so others may be missing.
-        """
-        count = 0
-        for answer in answers:
-            count += 1
-            study = match_answer(answer, query)
-            if study is None:
-                self._unasked += 1
-                continue
-            # Keep a study without a UID too: a steward must see it.
-            key = study.study_uid or f"patient {study.patient_id}"
-            known = self._found.get(key)
-            self._found[key] = merge_queries(known, study) if known else study
-        self._total += count
-        if self._most and count >= self._most:
-            raise TooManyAnswersError(
-                f"source {self._name}: gives no more than {self._most} answers "
-                "(most_answers); query less at once"
-            )
-
-    def studies(self, has_modality: Callable[[FoundStudy], bool]) -> list[FoundStudy]:
-        """Return the studies.
-
-        Parameters
-        ----------
-        has_modality
-            Asks the source whether a study has a queried modality, if its answer did not say.
-        """
-        kept = []
-        for study in self._found.values():
-            by_modality = study.query is not None and bool(study.query.modalities)
-            unconfirmed = (
-                by_modality and bool(study.study_uid) and "modalities" not in study.confirmed
-            )
-            if unconfirmed and not has_modality(study):
-                self._unasked += 1
-            else:
-                kept.append(study)
-        if self._unasked:
-            log.warning(
-                "source %s: %d of %d answers were not asked for and are ignored; the source "
-                "ignores a matching key, or the case of letters",
-                self._name,
-                self._unasked,
-                self._total,
-            )
-        return kept
 
 
 def is_of_study(told: str, study: FoundStudy) -> bool:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import fcntl
 import os
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from datetime import time as clock
 from pathlib import Path
@@ -25,6 +26,8 @@ from pacsgrid.pacs.circuit_breaker import CircuitBreaker
 
 _T = TypeVar("_T")
 _POLL_SECONDS = 0.2
+# An association that is kept and not in use is closed, and its slot freed, after so many seconds.
+_KEPT_SECONDS = 5.0
 
 
 def is_open(hours: str, now: clock) -> bool:
@@ -76,6 +79,11 @@ class LimitedSource:
             settings.failures,
             settings.pause_seconds,
         )
+        self._lock = threading.Lock()
+        self._keeping = 0
+        # The slot of the association that is kept, and what frees it when nothing is asked.
+        self._kept: ExitStack | None = None
+        self._timer: threading.Timer | None = None
         self._slots = [
             folder / f"{settings.name}.{number}.lock" for number in range(settings.max_associations)
         ]
@@ -91,7 +99,7 @@ class LimitedSource:
 
     def find_studies(self, query: StudyQuery) -> Iterator[FoundStudy]:
         """Yield each study that matches, once."""
-        return iter(self._call(lambda: list(self._source.find_studies(query))))
+        return self._call(lambda: self._source.find_studies(query))
 
     def list_instances(self, study: FoundStudy) -> set[str]:
         """Return the SOP Instance UIDs that the source holds of a study."""
@@ -127,6 +135,35 @@ class LimitedSource:
         """List files that belong to no study."""
         return self._source.strays()
 
+    @contextmanager
+    def keep_open(self) -> Iterator[None]:
+        """Keep the association, and its slot, between the calls within this context.
+
+        When nothing is asked for some seconds, both are given up until the next call.
+        """
+        with self._source.keep_open():
+            with self._lock:
+                self._keeping += 1
+            try:
+                yield
+            finally:
+                with self._lock:
+                    self._keeping -= 1
+                    last = not self._keeping
+                if last:
+                    self.close()
+
+    def close(self) -> None:
+        """Close the association that is kept, if it is not in use, and free its slot."""
+        with self._lock:
+            if self._timer:
+                self._timer.cancel()
+                self._timer = None
+            if self._kept:
+                self._source.close()
+                self._kept.close()
+                self._kept = None
+
     def _call(self, ask: Callable[[], _T]) -> _T:
         name, hours = self._settings.name, self._settings.hours
         if not is_open(hours, self._now().time()):
@@ -147,7 +184,33 @@ class LimitedSource:
 
     @contextmanager
     def _slot(self) -> Iterator[None]:
-        """Hold one of the source's associations."""
+        """Hold one of the source's associations, the one that is kept if there is one."""
+        with self._lock:
+            if self._timer:
+                self._timer.cancel()
+                self._timer = None
+            held, self._kept = self._kept, None
+        with ExitStack() as stack:
+            stack.enter_context(held or self._free_slot())
+            try:
+                yield
+            finally:
+                self._keep_or_close(stack)
+
+    def _keep_or_close(self, slot: ExitStack) -> None:
+        """Take over the slot of a call that has ended if its association is kept."""
+        with self._lock:
+            if self._keeping and self._kept is None:
+                self._kept = slot.pop_all()
+                self._timer = threading.Timer(_KEPT_SECONDS, self.close)
+                self._timer.daemon = True
+                self._timer.start()
+            else:
+                self._source.close()
+
+    @contextmanager
+    def _free_slot(self) -> Iterator[None]:
+        """Hold a slot that nobody holds."""
         until = time.monotonic() + self._settings.answer_seconds
         while True:
             for path in self._slots:
@@ -160,6 +223,8 @@ class LimitedSource:
                 try:
                     yield
                 finally:
+                    # A process that was forked meanwhile holds the file open too.
+                    fcntl.flock(handle, fcntl.LOCK_UN)
                     os.close(handle)
                 return
             if time.monotonic() >= until:

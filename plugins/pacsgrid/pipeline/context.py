@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -159,6 +160,7 @@ class ProjectContext:
         self.consent = ConsentGate(self.project, self.ledger, self.vault, self.pseudonyms)
         self._zones: dict[str, Zone] = {}
         self._sources: dict[str, Source] = {}
+        self._kept_open: ExitStack | None = None
         self.processing = threading.Lock()
 
     def zone(self, name: str) -> Zone:
@@ -177,7 +179,21 @@ class ProjectContext:
         """Return a source of the site; one per context, so that it may keep what it knows."""
         if name not in self._sources:
             self._sources[name] = open_source(self.site.source(name))
+            if self._kept_open:
+                self._kept_open.enter_context(self._sources[name].keep_open())
         return self._sources[name]
+
+    @contextmanager
+    def sources_kept_open(self) -> Iterator[None]:
+        """Let one association serve all studies of a batch; closed at the end of this context."""
+        with ExitStack() as stack:
+            for source in self._sources.values():
+                stack.enter_context(source.keep_open())
+            self._kept_open = stack
+            try:
+                yield
+            finally:
+                self._kept_open = None
 
     @property
     def home(self) -> Zone:

@@ -8,10 +8,10 @@ fetched. Bytes are not read again: `maintain` does that, and its proofs are look
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 
 from irods.column import Like
@@ -22,12 +22,14 @@ from pacsgrid.errors import PacsgridError
 from pacsgrid.model import StudyState
 from pacsgrid.pacs.query_check import QUERY_KEYS
 from pacsgrid.pipeline.context import ProjectContext
+from pacsgrid.pipeline.disk_table import DiskSet, ExpectedPaths
 from pacsgrid.pipeline.release import release_collection
 from pacsgrid.pipeline.release_layout import MANIFEST
 from pacsgrid.pipeline.report import project_report
 
 # Characters of the shortest identifier looked for; shorter ones occur by chance in other values.
 _SHORTEST = 5
+_AT_ONCE = 500
 _DEPOSITED = frozenset({StudyState.DEPOSITED, StudyState.REPLICATED, StudyState.VERIFIED})
 
 
@@ -50,20 +52,25 @@ class Fault:
     what: str
 
 
-def find_faults(context: ProjectContext) -> list[Fault]:
-    """Return every fault of a project; raise RetryableError when the ledger does not answer."""
-    found = [Fault(rule, ref, what) for rule, ref, what in _ledger(context)]
-    found += _proofs(context)
-    found += _data_sets(context)
-    found += _work_folders(context)
+def find_faults(context: ProjectContext) -> Iterator[Fault]:
+    """Yield every fault of a project as it is found, in memory that does not grow with it.
+
+    Raises
+    ------
+    RetryableError
+        The ledger does not answer.
+    """
+    yield from (Fault(rule, ref, what) for rule, ref, what in _ledger(context))
+    yield from _proofs(context)
+    yield from _data_sets(context)
+    yield from _work_folders(context)
     identities = _identities(context)
     for zone in (context.home, *context.partners):
         try:
-            found += _zone(context, zone, identities)
+            yield from _zone(context, zone, identities)
         except PacsgridError as error:
-            found.append(Fault("the zone cannot be examined", zone.settings.name, str(error)))
-    found += _releases(context)
-    return found
+            yield Fault("the zone cannot be examined", zone.settings.name, str(error))
+    yield from _releases(context)
 
 
 def _ledger(context: ProjectContext) -> list[tuple[str, str, str]]:
@@ -112,12 +119,12 @@ def _work_folders(context: ProjectContext) -> Iterator[Fault]:
                 yield Fault("a withdrawn study is left in a work folder", study.name, name)
 
 
-def _identities(context: ProjectContext) -> set[str]:
+def _identities(context: ProjectContext) -> DiskSet:
     """Return the identifying values that the vault holds of the project's studies."""
-    values: set[str] = set()
-    for ref, sealed in context.ledger.vault.of_project(context.project.name):
+    values = DiskSet()
+    for ref, sealed in context.ledger.vault.iterate(context.project.name):
         opened = context.vault.open(ref, sealed)
-        values.update(
+        values.add(
             value
             for key, value in opened.items()
             if key not in QUERY_KEYS | {"source"} and len(value) >= _SHORTEST
@@ -125,36 +132,35 @@ def _identities(context: ProjectContext) -> set[str]:
     return values
 
 
-def _zone(context: ProjectContext, zone: grid.Zone, identities: set[str]) -> Iterator[Fault]:
+def _zone(context: ProjectContext, zone: grid.Zone, identities: DiskSet) -> Iterator[Fault]:
     """Compare a zone with the ledger, and its names and AVUs with the vault."""
     name, project = zone.settings.name, context.project.name
     root = f"/{name}/home/{project}/data"
-    required: dict[str, str] = {}
-    allowed: set[str] = set()
-    studies: set[str] = set()  # collections that may hold documents
-    for study in context.ledger.studies.iterate(project):
-        rows = context.ledger.instances.of_study(study.ref)
-        paths = {grid.object_path(name, project, row): study.ref for row in rows}
-        if study.state is not StudyState.WITHDRAWN:
-            allowed |= set(paths)
-            studies |= {str(Path(path).parents[1]) for path in paths}
-        at_home = zone is context.home and study.state in _DEPOSITED
-        if at_home or study.state is StudyState.VERIFIED:
-            required |= paths
-    found = set(_objects(zone, root))
-    lacking = Counter(required[path] for path in set(required) - found)
-    for ref, count in sorted(lacking.items()):
-        yield Fault("objects that the ledger lists are not in the zone", ref, f"{count} in {name}")
-    for path in sorted(found - allowed):
-        if str(Path(path).parent) not in studies:
+    expected, studies = ExpectedPaths(), DiskSet()  # collections that may hold documents
+    for ref, state, instance in context.ledger.instances.iterate(project):
+        if state is StudyState.WITHDRAWN:
+            continue
+        path = grid.object_path(name, project, instance)
+        at_home = zone is context.home and state in _DEPOSITED
+        expected.add(path, ref if at_home or state is StudyState.VERIFIED else "")
+        studies.add([str(Path(path).parents[1])])
+    telling: set[str] = set()
+    collection = ""
+    for path in _objects(zone, root):
+        if not expected.mark(path) and str(Path(path).parent) not in studies:
             yield Fault("an object that the ledger does not list is in the zone", path, name)
-    names = {part for path in found for part in path.split("/")}
-    identifying = identities & (names | _avu_values(zone, root))
+        above, _, last = path.rpartition("/")
+        names = [last] if above == collection else path.split("/")
+        collection = above
+        telling.update(part for part in names if part in identities)
+    for ref, count in expected.missing():
+        yield Fault("objects that the ledger lists are not in the zone", ref, f"{count} in {name}")
+    telling.update(value for value in _avu_values(zone, root) if value in identities)
     # A held study that came out of the grid has pseudonyms in the vault.
-    identifying -= context.ledger.issued_uids.subjects(project, identifying)
-    identifying -= context.issued_uids.own(identifying)
-    if identifying:
-        detail = f"{len(identifying)} values"
+    telling -= context.ledger.issued_uids.subjects(project, telling)
+    telling -= context.issued_uids.own(telling)
+    if telling:
+        detail = f"{len(telling)} values"
         yield Fault("a name or AVU in the zone identifies someone", name, detail)
 
 
@@ -164,9 +170,9 @@ def _objects(zone: grid.Zone, root: str) -> Iterator[str]:
         yield f"{row[Collection.name]}/{row[DataObject.name]}"
 
 
-def _avu_values(zone: grid.Zone, root: str) -> set[str]:
-    rows = zone.rows((CollectionMeta.value,), Like(Collection.name, f"{root}/%"))
-    return {str(row[CollectionMeta.value]) for row in rows}
+def _avu_values(zone: grid.Zone, root: str) -> Iterator[str]:
+    for row in zone.rows((CollectionMeta.value,), Like(Collection.name, f"{root}/%")):
+        yield str(row[CollectionMeta.value])
 
 
 def _releases(context: ProjectContext) -> Iterator[Fault]:
@@ -177,10 +183,13 @@ def _releases(context: ProjectContext) -> Iterator[Fault]:
         where = f"{row.name} v{row.version}"
         collection = release_collection(context.home, project, row.name, row.version)
         release = collection.rsplit("/", 1)[0]
-        if f"{collection}/{MANIFEST}" not in set(_objects(context.home, release)):
+        if f"{collection}/{MANIFEST}" not in _objects(context.home, release):
             yield Fault("a release has lost its manifest", where, collection)
-        for ref in context.ledger.releases.study_refs(project, row.name, row.version):
-            if (state := context.ledger.studies.state(ref)) is not StudyState.VERIFIED:
-                yield Fault(
-                    "a release lists a study that is not verified", where, f"{ref}: {state}"
-                )
+        refs = iter(context.ledger.releases.study_refs(project, row.name, row.version))
+        while some := list(islice(refs, _AT_ONCE)):
+            states = context.ledger.studies.states(some)
+            for ref in some:
+                if (state := states.get(ref)) is not StudyState.VERIFIED:
+                    yield Fault(
+                        "a release lists a study that is not verified", where, f"{ref}: {state}"
+                    )

@@ -92,7 +92,8 @@ def enter_studies(
     count = todo = finished = 0
     while some := list(islice(answers, _AT_ONCE)):
         count += len(some)
-        pending = _enter_some(context, source, source_name, some, series)
+        with source.keep_open():
+            pending = _enter_some(context, source, source_name, some, series)
         todo += len(pending)
         finished += len(some) - len(pending)
         yield pending

@@ -262,13 +262,14 @@ def run_step(context: ProjectContext, name: str, refs: Sequence[str]) -> BatchRe
     """
     through: list[str] = []
     later: list[str] = []
-    for number, ref in enumerate(refs, 1):
-        log.info("%s %d of %d: %s", name, number, len(refs), ref)
-        outcome = attempt(context, name, ref)
-        if outcome.later:
-            later.append(outcome.later)
-        elif outcome.through:
-            through.append(ref)
+    with context.sources_kept_open():
+        for number, ref in enumerate(refs, 1):
+            log.info("%s %d of %d: %s", name, number, len(refs), ref)
+            outcome = attempt(context, name, ref)
+            if outcome.later:
+                later.append(outcome.later)
+            elif outcome.through:
+                through.append(ref)
     context.stop_workers()
     if later:
         raise RetryableError(f"{name}: {len(later)} of {len(refs)} to try again: {later[0]}")

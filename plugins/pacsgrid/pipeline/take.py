@@ -184,7 +184,9 @@ def _retrieve_all(
     refs: Sequence[str],
     retrieved: queue.Queue[_Study | None],
 ) -> None:
-    try:
+    with ExitStack() as after:
+        after.callback(_put, shared, retrieved, None)
+        after.enter_context(shared.context.sources_kept_open())
         for number, ref in enumerate(refs, 1):
             if shared.stopped.is_set():
                 return
@@ -201,8 +203,6 @@ def _retrieve_all(
             if _go(shared, "retrieve", study):
                 study.space.arrived()
                 _put(shared, retrieved, study)
-    finally:
-        _put(shared, retrieved, None)
 
 
 def _next(shared: _Take, where: queue.Queue[_Study | None]) -> _Study | None:

@@ -6,9 +6,13 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowSkipException,
+    DagRunTriggerException,
+)
 
 from pacsgrid.airflow import tasks
 from pacsgrid.airflow.pools import SOURCES
@@ -74,11 +78,14 @@ class FindWaveOperator(BaseOperator):
         return tasks.find_wave(context["params"], context["run_id"], is_over)
 
 
-class NextWaveOperator(TriggerDagRunOperator):
+class NextWaveOperator(BaseOperator):
     """Ends the run's wave, and starts the run of the next one if there is more to do.
 
     The next run's id is made of the ingest and the wave's number, so that it starts once however
     often this task is tried.
+
+    It is no `TriggerDagRunOperator`, whose module takes every task of this DAG most of a second to
+    import.
 
     Parameters
     ----------
@@ -86,16 +93,10 @@ class NextWaveOperator(TriggerDagRunOperator):
         What the task that claimed the wave returned. (templated)
     """
 
-    template_fields: Sequence[str] = (*TriggerDagRunOperator.template_fields, "batches")
+    template_fields: Sequence[str] = ("batches",)
 
     def __init__(self, *, batches: Any, **kwargs: Any) -> None:
-        super().__init__(
-            trigger_dag_id="ingest_studies",
-            logical_date=None,  # two runs of one logical date would be one
-            skip_when_already_exists=True,
-            openlineage_inject_parent_info=False,
-            **kwargs,
-        )
+        super().__init__(**kwargs)
         self.batches = batches
 
     def execute(self, context: Context) -> None:
@@ -105,8 +106,20 @@ class NextWaveOperator(TriggerDagRunOperator):
         following = tasks.next_wave(params, context["run_id"], refs)
         if following is None:
             raise AirflowSkipException("no wave follows")
-        self.trigger_run_id, ingest = following
-        self.conf = {"source": params["source"], "project": params["project"], "ingest": ingest}
+        run_id, ingest = following
+        conf = {"source": params["source"], "project": params["project"], "ingest": ingest}
         if profile := params.get("profile"):
-            self.conf["profile"] = profile
-        super().execute(context)
+            conf["profile"] = profile
+        raise DagRunTriggerException(
+            trigger_dag_id="ingest_studies",
+            dag_run_id=run_id,
+            conf=conf,
+            logical_date=None,  # two runs of one logical date would be one
+            reset_dag_run=False,
+            skip_when_already_exists=True,
+            wait_for_completion=False,
+            allowed_states=[],
+            failed_states=[],
+            poke_interval=0,
+            deferrable=False,
+        )

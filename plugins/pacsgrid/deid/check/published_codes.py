@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from pydicom.sr._concepts_dict import concepts
-
 from .reader import Items
 
 _CONCEPT = 0x0040A043
@@ -34,6 +32,8 @@ def _text(item: Items, tag: int) -> str:
 
 @lru_cache(maxsize=1)
 def _published() -> dict[tuple[str, str], set[str]]:
+    from pydicom.sr._concepts_dict import concepts  # large: see worker_context
+
     found: dict[tuple[str, str], set[str]] = {}
     for scheme, names in concepts.items():
         for codes in names.values():

@@ -5,11 +5,14 @@ from __future__ import annotations
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import onnxruntime
 
 Image = NDArray[np.uint8]
 
@@ -20,6 +23,8 @@ _HEIGHT, _LONGEST = 48, 1200  # height and greatest width of the recognition net
 
 @lru_cache(maxsize=2)
 def _session(model: str) -> onnxruntime.InferenceSession:
+    import onnxruntime  # large: see worker_context
+
     package = find_spec("rapidocr")
     if package is None or not package.submodule_search_locations:
         raise RuntimeError(
