@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import threading
 import time
@@ -15,8 +16,17 @@ import requests
 
 DOCKER = Path(__file__).parents[2] / "docker"
 STEADY = (
-    *("postgres", "redis", "irods", "orthanc", "orthanc-https", "prometheus", "api-server"),
-    *("scheduler", "dag-processor", "triggerer", "worker", "receiver", "gateway", "nginx"),
+    *("postgres", "redis", "irods", "orthanc", "orthanc-https", "statsd", "prometheus", "nginx"),
+    *(
+        "api-server",
+        "scheduler",
+        "dag-processor",
+        "triggerer",
+        "worker",
+        "receiver",
+        "gateway",
+        "nginx",
+    ),
 )
 
 
@@ -40,6 +50,7 @@ class Containers:
     def __init__(self, site: str, state: Path, env: Mapping[str, str]) -> None:
         self.site = site
         self.state = state / site
+        self.docker = DOCKER
         self._env = {**os.environ, **env, "PACSGRID_STATE": str(state)}
         self._stopped = threading.Event()
         self._tending = threading.Thread(target=self._tend, daemon=True)
@@ -48,7 +59,7 @@ class Containers:
     def site_command(self, *arguments: str, seconds: float = 3600) -> str:
         """Run `docker/site NAME ...` and return what it printed; raises if it failed."""
         done = subprocess.run(
-            [DOCKER / "site", self.site, *arguments],
+            [self.docker / "site", self.site, *arguments],
             env=self._env,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -70,6 +81,25 @@ class Containers:
         if check and done.returncode != 0:
             raise StackError(f"podman {' '.join(arguments[:2])}: {done.stderr.strip()[-500:]}")
         return done.stdout
+
+    def exists(self, service: str) -> bool:
+        """Whether there is a container of a service."""
+        return not self.podman("inspect", self.name(service), check=False).startswith("[]")
+
+    def log(self, service: str) -> str:
+        """Return all that a service's container has written, to either stream."""
+        done = subprocess.run(
+            ["podman", "logs", self.name(service)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        return done.stdout.decode("utf-8", "replace")
+
+    def memory(self) -> float:
+        """Return the memory that the site's containers take now, in bytes."""
+        told = self.podman("ps", "--format", "{{.ID}}", "--filter", f"name=pacsgrid-{self.site}_")
+        if not told.split():
+            return 0
+        stats = self.podman("stats", "--no-stream", "--format", "{{.MemUsageBytes}}", *told.split())
+        return sum(_bytes(line.split("/")[0]) for line in stats.splitlines() if "/" in line)
 
     def inspect(self, service: str) -> dict[str, Any]:
         """Return what podman says of a service's container."""
@@ -197,14 +227,25 @@ class Airflow:
 
         wait_for(ended, seconds, lambda: f"run of {dag} is {state}", every=3)
         if state != "success":
-            tasks = self.ask("GET", f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances")
-            failed = [t["task_id"] for t in tasks["task_instances"] if t["state"] == "failed"]
+            failed = [t["task_id"] for t in self.tasks(dag, run) if t["state"] == "failed"]
             raise StackError(f"run of {dag} failed in {failed}")
+
+    def tasks(self, dag: str, run: str) -> list[dict[str, Any]]:
+        """Return the tasks of a run."""
+        path = f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances"
+        found: list[dict[str, Any]] = self.ask("GET", path)["task_instances"]
+        return found
 
     def runs(self, dag: str) -> list[dict[str, Any]]:
         """Return a DAG's runs."""
         found: list[dict[str, Any]] = self.ask("GET", f"/api/v2/dags/{dag}/dagRuns")["dag_runs"]
         return found
+
+
+def _bytes(text: str) -> float:
+    number, unit = re.fullmatch(r"\s*([0-9.]+)\s*([A-Za-z]+)\s*", text).groups()  # type: ignore[union-attr]
+    scale = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+    return float(number) * scale[unit]
 
 
 def wait_for(
