@@ -70,6 +70,7 @@ def serve(env: Mapping[str, str], secrets: Path) -> int:
         partners(secrets),
         (secrets / "irods_certificate", secrets / "irods_key"),
         tls_required=True,
+        federate_ca=secrets / "grid_ca",
     )
     server.start()
     try:
