@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -108,17 +109,9 @@ class Containers:
 
     def unhealthy(self, services: Sequence[str] = STEADY) -> list[str]:
         """Return the services whose container does not run or is not healthy."""
-        bad = []
-        for service in services:
-            try:
-                state = self.inspect(service)["State"]
-            except StackError:
-                bad.append(service)
-                continue
-            health = state.get("Health") or state.get("Healthcheck") or {}
-            if state["Status"] != "running" or health.get("Status") != "healthy":
-                bad.append(service)
-        return bad
+        told = self.podman("ps", "--all", "--format", "{{.Names}}\t{{.Status}}")
+        states = dict(line.split("\t", 1) for line in told.splitlines() if "\t" in line)
+        return [one for one in services if "(healthy)" not in states.get(self.name(one), "")]
 
     def wait_healthy(self, services: Sequence[str] = STEADY, seconds: float = 900) -> float:
         """Wait until services are healthy; return how long it took."""
@@ -139,17 +132,19 @@ class Containers:
 
     def _tend(self) -> None:
         """Run the health checks: podman leaves that to systemd, which is not everywhere."""
-        while not self._stopped.wait(2):
-            if os.path.isdir("/run/systemd/system"):
-                return
-            for service in STEADY:
-                if self._stopped.is_set():
-                    return
-                try:
-                    if self.unhealthy([service]) or int(time.time()) % 60 < 3:
-                        self.podman("healthcheck", "run", self.name(service), check=False)
-                except (StackError, KeyError, ValueError):
-                    continue
+        if os.path.isdir("/run/systemd/system"):
+            return
+        last = dict.fromkeys(STEADY, 0.0)
+
+        def check(service: str) -> None:
+            self.podman("healthcheck", "run", self.name(service), check=False)
+            last[service] = time.monotonic()
+
+        with ThreadPoolExecutor(3) as pool:
+            while not self._stopped.wait(2):
+                bad = set(self.unhealthy())
+                pause = {one: 4 if one in bad else 60 for one in STEADY}
+                list(pool.map(check, [s for s in STEADY if time.monotonic() > last[s] + pause[s]]))
 
 
 class Airflow:
