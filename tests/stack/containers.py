@@ -57,15 +57,18 @@ class Containers:
         self._tending = threading.Thread(target=self._tend, daemon=True)
         self._tending.start()
 
-    def site_command(self, *arguments: str, seconds: float = 3600) -> str:
-        """Run `docker/site NAME ...` and return what it printed; raises if it failed."""
+    def site_command(self, *arguments: str, build: bool = False) -> str:
+        """Run `docker/site NAME ...` and return what it printed; raises if it failed.
+
+        Images are built only where `build` says so.
+        """
         done = subprocess.run(
             [self.docker / "site", self.site, *arguments],
-            env=self._env,
+            env={**self._env, "PACSGRID_BUILD": "yes" if build else "no"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=seconds,
+            timeout=5400,
         )
         if done.returncode != 0:
             last = "\n".join((done.stdout + done.stderr).splitlines()[-15:])

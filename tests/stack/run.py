@@ -413,13 +413,13 @@ class Day:
                 shutil.copy(certificate, old / "docker" / "trust")
             today = self.it.docker
             self.it.docker = old / "docker"
-            self.it.site_command("up")
+            self.it.site_command("up", build=True)
             self.it.docker = today
             again = Day(self.it, self.ports, self.host, self.older)
             self.it.wait_healthy([one for one in STEADY if self.it.exists(one)])
             again.ingest()
             count = again.verified()
-            self.it.site_command("up")
+            self.it.site_command("up", build=True)
             self.it.wait_healthy()
             now = Day(self.it, self.ports, self.host, self.older)
             if now.verified() != count:
@@ -625,7 +625,7 @@ def main() -> int:
 
 def _up(containers: Containers) -> str:
     """Build the images and start the site."""
-    containers.site_command("up")
+    containers.site_command("up", build=True)
     return "images built, containers started"
 
 
