@@ -19,6 +19,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from irods.access import iRODSAccess
 from irods.exception import UserDoesNotExist
 from pydantic import SecretStr
 
@@ -100,6 +101,10 @@ def _set_up(env: Mapping[str, str], secrets: Path) -> None:
         except UserDoesNotExist:
             account = users.create(SERVICE, "rodsadmin")
         account.modify("password", _held(secrets, "irods_service_password"))
+        # An administrator, too, makes projects' collections only where it may write.
+        zone.session.acls.set(
+            iRODSAccess("write", f"/{settings.name}/home", SERVICE, settings.name)
+        )
         prepare_zone(zone, {ROOT: LEAVES}, "/vault")
 
 

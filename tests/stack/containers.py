@@ -17,17 +17,9 @@ import requests
 
 DOCKER = Path(__file__).parents[2] / "docker"
 STEADY = (
-    *("postgres", "redis", "irods", "orthanc", "orthanc-https", "statsd", "prometheus", "nginx"),
-    *(
-        "api-server",
-        "scheduler",
-        "dag-processor",
-        "triggerer",
-        "worker",
-        "receiver",
-        "gateway",
-        "nginx",
-    ),
+    *("postgres", "redis", "irods", "orthanc", "orthanc-https", "statsd", "prometheus"),
+    *("api-server", "scheduler", "dag-processor", "triggerer", "worker"),
+    *("receiver", "gateway", "nginx"),
 )
 
 

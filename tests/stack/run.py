@@ -465,7 +465,7 @@ class Day:
         paths = []
         for _ in range(studies):
             self.sent += 1
-            study = generate_uid()
+            study = generate_uid()[:60]  # room for the series
             for number in range(2):
                 path = self.work / f"{self.sent}-{number}.dcm"
                 paths.append(ct(path, study, generate_uid(), fill=self.sent % 4096))
