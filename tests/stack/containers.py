@@ -162,12 +162,17 @@ class Airflow:
 
     def login(self) -> None:
         """Get a token; raises StackError if it is refused."""
-        answer = requests.post(
-            f"{self.address}/auth/token",
-            json={"username": self._user, "password": self._password},
-            verify=self._authority,
-            timeout=60,
-        )
+        until = time.monotonic() + 240
+        while True:
+            answer = requests.post(
+                f"{self.address}/auth/token",
+                json={"username": self._user, "password": self._password},
+                verify=self._authority,
+                timeout=60,
+            )
+            if answer.status_code < 500 or time.monotonic() > until:
+                break
+            time.sleep(5)
         if answer.status_code >= 400:
             raise StackError(f"login: {answer.status_code} {answer.text[:200]}")
         self._token = answer.json()["access_token"]
