@@ -44,18 +44,33 @@ def _components(lists: str) -> Iterator[dict[str, Any]]:
         about = one["metadata"]
         name = about["name"].lower().replace("_", "-")
         purl = f"pkg:pypi/{quote(name)}@{quote(about['version'])}"
-        yield _component(about["name"], about["version"], purl, about.get("license_expression"))
+        yield _component(about["name"], about["version"], purl, _licence(about))
     if viewer:
         about = json.loads(viewer)
         purl = f"pkg:npm/{quote(about['name'])}@{quote(about['version'])}"
-        yield _component(about["name"], about["version"], purl, about.get("license"))
+        licence = {"expression": about["license"]} if about.get("license") else None
+        yield _component(about["name"], about["version"], purl, licence)
 
 
-def _component(name: str, version: str, purl: str, licence: str | None = None) -> dict[str, Any]:
+def _licence(about: dict[str, Any]) -> dict[str, Any] | None:
+    """Return what a Python package's metadata say of its licence, the surest first."""
+    if expression := about.get("license_expression"):
+        return {"expression": expression}
+    for classifier in about.get("classifier", ()):
+        if classifier.startswith("License :: OSI Approved :: "):
+            return {"license": {"name": classifier.rpartition(" :: ")[2]}}
+    # Some put the whole text there.
+    text = about.get("license", "").strip()
+    return {"license": {"name": text}} if text and "\n" not in text else None
+
+
+def _component(
+    name: str, version: str, purl: str, licence: dict[str, Any] | None = None
+) -> dict[str, Any]:
     made: dict[str, Any] = {"type": "library", "bom-ref": purl, "name": name, "version": version}
     made["purl"] = purl
     if licence:
-        made["licenses"] = [{"expression": licence}]
+        made["licenses"] = [licence]
     return made
 
 

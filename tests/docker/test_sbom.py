@@ -39,5 +39,22 @@ def test_packages_of_each_kind_are_components() -> None:
     assert bill["serialNumber"] != _bill("pacsgrid/redis:7.0", *lists)["serialNumber"]
 
 
+def test_a_package_has_the_licence_that_it_names() -> None:
+    said = (
+        {"license_expression": "BSD-3-Clause", "license": "ignored"},
+        {"classifier": ["License :: OSI Approved :: MIT License"]},
+        {"license": "MIT"},
+        {"license": "A text\nof many lines"},
+    )
+    about = [{"metadata": {"name": f"p{n}", "version": "1", **one}} for n, one in enumerate(said)]
+    bill = _bill("pacsgrid/pacsgrid:0.1.0", DEBIAN, json.dumps({"installed": about}), "")
+    assert [one.get("licenses") for one in bill["components"]][2:] == [  # type: ignore[attr-defined]
+        [{"expression": "BSD-3-Clause"}],
+        [{"license": {"name": "MIT License"}}],
+        [{"license": {"name": "MIT"}}],
+        None,
+    ]
+
+
 def test_an_image_without_python_has_debians_packages_alone() -> None:
     assert len(_bill("pacsgrid/redis:7.0", DEBIAN, "", "")["components"]) == 2  # type: ignore[arg-type]

@@ -647,6 +647,7 @@ class Table:
 
     def clear(self) -> None:
         """Forget all steps."""
+        self._path.unlink(missing_ok=True)
         self._rows = {}
 
     def step(
@@ -664,6 +665,7 @@ class Table:
         took = time.monotonic() - start
         print(f"   {'passed' if passed else 'FAILED'} after {took:.0f} s: {said}", flush=True)
         row = {"passed": passed, "seconds": round(took), "said": said}
+        self._read()
         row["gib"] = round(memory() / 2**30, 1) if memory else 0
         self._rows[name] = row
         self._path.write_text(json.dumps(self._rows, indent=1, ensure_ascii=False))
