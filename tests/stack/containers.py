@@ -17,7 +17,7 @@ import requests
 
 DOCKER = Path(__file__).parents[2] / "docker"
 STEADY = (
-    *("postgres", "redis", "irods", "orthanc", "orthanc-https", "statsd", "prometheus"),
+    *("postgres", "redis", "irods", "orthanc", "statsd", "prometheus"),
     *("api-server", "scheduler", "dag-processor", "triggerer", "worker"),
     *("receiver", "gateway", "nginx"),
 )
@@ -162,7 +162,7 @@ class Airflow:
 
     def login(self) -> None:
         """Get a token; raises StackError if it is refused."""
-        until = time.monotonic() + 240
+        until = time.monotonic() + 600
         while True:
             answer = requests.post(
                 f"{self.address}/auth/token",
@@ -179,7 +179,7 @@ class Airflow:
 
     def ask(self, method: str, path: str, body: object = None) -> Any:
         """Call Airflow's REST API; return the answer's JSON. Asks again while a part restarts."""
-        until = time.monotonic() + 240
+        until = time.monotonic() + 600
         while True:
             try:
                 if not self._token:
@@ -203,7 +203,7 @@ class Airflow:
             except (requests.RequestException, ValueError):
                 pass
             if time.monotonic() > until:
-                raise StackError(f"{method} {path}: no answer in four minutes")
+                raise StackError(f"{method} {path}: no answer in ten minutes")
             time.sleep(3)
 
     def trigger(self, dag: str, conf: Mapping[str, Any]) -> str:
@@ -211,13 +211,17 @@ class Airflow:
         body = {"logical_date": None, "conf": dict(conf)}
         return str(self.ask("POST", f"/api/v2/dags/{dag}/dagRuns", body)["dag_run_id"])
 
+    def state(self, dag: str, run: str) -> str:
+        """Return a run's state."""
+        return str(self.ask("GET", f"/api/v2/dags/{dag}/dagRuns/{run}")["state"])
+
     def wait(self, dag: str, run: str, seconds: float = 1200) -> None:
         """Wait until a run has succeeded; raises StackError if it fails."""
         state = ""
 
         def ended() -> bool:
             nonlocal state
-            state = self.ask("GET", f"/api/v2/dags/{dag}/dagRuns/{run}")["state"]
+            state = self.state(dag, run)
             return state in ("success", "failed")
 
         wait_for(ended, seconds, lambda: f"run of {dag} is {state}", every=3)

@@ -59,7 +59,6 @@ class Day:
     ) -> None:
         self.it = containers
         self.older = older
-        self.services = STEADY
         self.ports, self.host = ports, host
         self.tls = containers.state / "tls"
         self.address = f"https://{host}:{ports['https']}"
@@ -117,7 +116,7 @@ class Day:
     def hold(self) -> str:
         """A study that cannot be read in part is held, and is seen on the page."""
         before = self.held()
-        path = ct(self.work / "odd.dcm", generate_uid(), generate_uid())
+        path = ct(self.work / "odd.dcm", generate_uid()[:60], generate_uid())
         data = dcmread(path)
         data.Modality, data.SOPClassUID = "OT", "1.2.840.10008.5.1.4.1.1.7"
         data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID
@@ -194,27 +193,38 @@ class Day:
 
     def killed(self) -> str:
         """Each container in turn is killed in the middle of a run; all is verified in the end."""
-        before, slowest = self.verified(), 0.0
-        for service in self.services:
-            start = time.monotonic()
-            self._kill(service)
-            slowest = max(slowest, time.monotonic() - start)
-            print(f"   {service}: {time.monotonic() - start:.0f} s", flush=True)
-        self._until_verified(before + len(self.services))
-        return f"{len(self.services)} containers; at most {slowest:.0f} s until the run had ended"
-
-    def _kill(self, service: str) -> None:
-        self._send("ORTHANC", self.ports["orthanc"], studies=1)
-        run = self.airflow.trigger("ingest_studies", CONF)
-        time.sleep(4)
-        self.it.podman("kill", "--signal", "KILL", self.it.name(service))
-        self._start_again(service)
-        self.it.wait_healthy()
-        try:
-            self.airflow.wait("ingest_studies", run)
-        except StackError:
-            # What a run could not do, the next one does: the nightly one in a hospital.
+        before, sent, runs = self.verified(), 0, []
+        slowest = ("", 0.0)
+        for service in STEADY:
+            if not runs or self.airflow.state("ingest_studies", runs[-1]) in ("success", "failed"):
+                self._send("ORTHANC", self.ports["orthanc"], studies=2)
+                sent += 2
+                runs.append(self.airflow.trigger("ingest_studies", CONF))
+                wait_for(
+                    lambda: any(
+                        task["state"] == "running"
+                        for task in self.airflow.tasks("ingest_studies", runs[-1])
+                    ),
+                    300,
+                    lambda: "no task of the run begins",
+                    every=1,
+                )
+            self.it.podman("kill", "--signal", "KILL", self.it.name(service))
+            self._start_again(service)
+            took = self.it.wait_healthy([service])
+            slowest = max(slowest, (service, took), key=lambda one: one[1])
+            print(f"   {service}: healthy after {took:.0f} s", flush=True)
+        for run in runs:
+            with suppress(StackError):
+                self.airflow.wait("ingest_studies", run)
+        # What a run could not do, the next one does: in a hospital, the nightly one.
+        if self.verified() < before + sent:
             self.airflow.wait("ingest_studies", self.airflow.trigger("ingest_studies", CONF))
+        self._until_verified(before + sent)
+        return (
+            f"{len(STEADY)} containers during {len(runs)} runs, {sent} studies verified; "
+            f"{slowest[0]} took longest: {slowest[1]:.0f} s"
+        )
 
     def host_restart(self) -> str:
         """All goes down and comes up again; a study then goes through."""
@@ -364,7 +374,7 @@ class Day:
                 timeout=60,
             )
         lines, seen, odd = 0, set(), set()
-        for service in self.services:
+        for service in STEADY:
             text = self.it.log(service)
             seen |= {f"{service}: {one}" for one in PHI if one in text}
             for line in text.splitlines():
@@ -379,7 +389,7 @@ class Day:
             raise StackError(f"logs have {', '.join(sorted(seen))}")
         if odd:
             raise StackError(f"{len(odd)} lines are no JSON: {' / '.join(sorted(odd)[:5])}")
-        return f"{lines} lines of {len(self.services)} containers, {len(files)} files of Airflow"
+        return f"{lines} lines of {len(STEADY)} containers, {len(files)} files of Airflow"
 
     def sbom(self) -> str:
         """Each image tells what it is made of, in CycloneDX."""
