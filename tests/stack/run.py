@@ -114,13 +114,13 @@ class Day:
         return "1 study"
 
     def hold(self) -> str:
-        """A study that cannot be read in part is held, and is seen on the page."""
+        """A study with a picture that ends early is held, and is seen on the page."""
         before = self.held()
         path = ct(self.work / "odd.dcm", generate_uid()[:60], generate_uid())
         data = dcmread(path)
         data.Modality, data.SOPClassUID = "OT", "1.2.840.10008.5.1.4.1.1.7"
         data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID
-        data.add_new(0x00280301, "CS", "YES")
+        data.PixelData = data.PixelData[:100]  # of two thousand bytes
         data.save_as(path)
         self._store("ORTHANC", self.ports["orthanc"], [path])
         self.airflow.wait("ingest_studies", self.airflow.trigger("ingest_studies", CONF))
@@ -131,7 +131,7 @@ class Day:
     def release(self) -> str:
         """A cohort is released and stands in the zone."""
         name = f"day{int(time.time())}"
-        conf = {"project": PROJECT, "name": name, "title": "A day", "criteria": "CT"}
+        conf = {"project": PROJECT, "name": name, "title": "A day", "criteria": ["Modality = CT"]}
         self.airflow.wait("release_cohort", self.airflow.trigger("release_cohort", conf), 600)
         with self._zone() as session:
             names = [
