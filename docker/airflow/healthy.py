@@ -31,7 +31,7 @@ def beats(job_type: str) -> bool:
     try:
         with connection.cursor() as cursor:
             cursor.execute(_BEAT, (job_type, socket.getfqdn()))
-            return bool(cursor.fetchone()[0])
+            return cursor.fetchone() == (True,)
     finally:
         connection.close()
 

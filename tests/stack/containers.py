@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -164,14 +165,17 @@ class Airflow:
         """Get a token; raises StackError if it is refused."""
         until = time.monotonic() + 600
         while True:
-            answer = requests.post(
-                f"{self.address}/auth/token",
-                json={"username": self._user, "password": self._password},
-                verify=self._authority,
-                timeout=60,
-            )
-            if answer.status_code < 500 or time.monotonic() > until:
-                break
+            with suppress(requests.ConnectionError):
+                answer = requests.post(
+                    f"{self.address}/auth/token",
+                    json={"username": self._user, "password": self._password},
+                    verify=self._authority,
+                    timeout=60,
+                )
+                if answer.status_code < 500:
+                    break
+            if time.monotonic() > until:
+                raise StackError("login: nginx or Airflow does not answer")
             time.sleep(5)
         if answer.status_code >= 400:
             raise StackError(f"login: {answer.status_code} {answer.text[:200]}")

@@ -193,8 +193,9 @@ class Day:
 
     def killed(self) -> str:
         """Each container in turn is killed in the middle of a run; all is verified in the end."""
-        before, sent, runs = self.verified(), 0, []
-        slowest = ("", 0.0)
+        before, sent = self.verified(), 0
+        runs: list[str] = []
+        slowest = ("nothing", 0.0)
         for service in STEADY:
             if not runs or self.airflow.state("ingest_studies", runs[-1]) in ("success", "failed"):
                 self._send("ORTHANC", self.ports["orthanc"], studies=2)
@@ -651,9 +652,13 @@ class Table:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._rows: dict[str, dict[str, Any]] = (
-            json.loads(path.read_text()) if path.exists() else {}
-        )
+        self._rows: dict[str, dict[str, Any]] = {}
+        self._read()
+
+    def _read(self) -> None:
+        """Take over what another run has kept meanwhile."""
+        if self._path.exists():
+            self._rows = json.loads(self._path.read_text())
 
     def clear(self) -> None:
         """Forget all steps."""
