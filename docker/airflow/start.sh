@@ -11,7 +11,8 @@ init)
 api-server) exec airflow api-server --proxy-headers ;;
 scheduler | dag-processor | triggerer) exec airflow "$@" ;;
 worker) exec airflow celery worker --concurrency "${PACSGRID_WORKER_SLOTS:-4}" ;;
-receive | gateway) exec pacsgrid "$@" ;;
+receive | gateway) exec pacsgrid "$@" --log-format json ;;
+statsd-exporter) exec python "$(dirname "$0")/statsd_exporter.py" /etc/statsd/mapping.yml ;;
 pacsgrid)
     shift
     exec pacsgrid "$@"

@@ -19,14 +19,6 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from irods.exception import UserDoesNotExist
-from pydantic import SecretStr
-
-from irods_zone import ZoneServer
-from pacsgrid.config import ZoneSettings
-from pacsgrid.grid import Zone
-from pacsgrid.grid.admin import prepare_zone
-
 SECRETS = Path("/run/secrets")
 READY = Path("/tmp/pacsgrid-zone-is-set-up")
 SERVICE, ADMIN, ROOT, PORT = "pacsgrid", "rods", "pair", 1247
@@ -55,6 +47,9 @@ def partners(secrets: Path) -> dict[str, tuple[str, int, str]]:
 
 def serve(env: Mapping[str, str], secrets: Path) -> int:
     """Serve the zone until a signal comes; returns the exit status."""
+    # Imported here: the health check needs none of it, and runs four times a minute.
+    from irods_zone import ZoneServer
+
     print(f"pacsgrid: {WARNING}", file=sys.stderr, flush=True)
     READY.unlink(missing_ok=True)
     done = threading.Event()
@@ -70,6 +65,7 @@ def serve(env: Mapping[str, str], secrets: Path) -> int:
         partners(secrets),
         (secrets / "irods_certificate", secrets / "irods_key"),
         tls_required=True,
+        federate_ca=secrets / "grid_ca",
     )
     server.start()
     try:
@@ -84,6 +80,14 @@ def serve(env: Mapping[str, str], secrets: Path) -> int:
 
 def _set_up(env: Mapping[str, str], secrets: Path) -> None:
     """Make the service account and the resources, and give the account its password."""
+    from irods.access import iRODSAccess
+    from irods.exception import UserDoesNotExist
+    from pydantic import SecretStr
+
+    from pacsgrid.config import ZoneSettings
+    from pacsgrid.grid import Zone
+    from pacsgrid.grid.admin import prepare_zone
+
     settings = ZoneSettings(
         name=env["PACSGRID_ZONE"],
         host=env["PACSGRID_IRODS_HOST"],
@@ -99,6 +103,10 @@ def _set_up(env: Mapping[str, str], secrets: Path) -> None:
         except UserDoesNotExist:
             account = users.create(SERVICE, "rodsadmin")
         account.modify("password", _held(secrets, "irods_service_password"))
+        # An administrator, too, makes projects' collections only where it may write.
+        zone.session.acls.set(
+            iRODSAccess("write", f"/{settings.name}/home", SERVICE, settings.name)
+        )
         prepare_zone(zone, {ROOT: LEAVES}, "/vault")
 
 

@@ -245,9 +245,14 @@ def answers(host: str, port: int = PORT, seconds: float = 5) -> bool:
 
 def iadmin(command: Sequence[str] = (), typed: str = "") -> str:
     """Run iadmin; what is typed is on no command line. Returns what it printed."""
-    done = subprocess.run(["iadmin", *command], input=typed, capture_output=True, text=True)
+    return icommand(["iadmin", *command], typed)
+
+
+def icommand(command: Sequence[str], typed: str = "") -> str:
+    """Run one of the iCommands; returns what it printed."""
+    done = subprocess.run(command, input=typed, capture_output=True, text=True)
     if done.returncode != 0:
-        raise Wrong(f"iadmin {' '.join(command[:1])}: {done.stderr.strip()}")
+        raise Wrong(f"{' '.join(command[:2])}: {done.stderr.strip()}")
     return done.stdout
 
 
@@ -258,6 +263,10 @@ def make_zone(env: Mapping[str, str], given: Mapping[str, Any], secrets: Path) -
             iadmin(command.split())
     password = (secrets / "irods_service_password").read_text().strip()
     iadmin(typed=f"moduser {SERVICE} password {password}\nquit\n")
+    # An administrator, too, makes projects' collections only where it may write.
+    home = f"/{env['PACSGRID_ZONE']}/home"
+    if f"{SERVICE}#" not in icommand(["ils", "-A", home]):
+        icommand(["ichmod", "write", SERVICE, home])
 
 
 def serve(env: Mapping[str, str], secrets: Path) -> int:

@@ -75,6 +75,10 @@ def _parser() -> argparse.ArgumentParser:
         "--tls-key", type=Path, metavar="PEM", help="its private key, if not in the same file"
     )
     tls.add_argument("--tls-required", action="store_true", help="refuse clients without TLS")
+    tls.add_argument(
+        "--federate-ca", type=Path, metavar="PEM",
+        help="authorities of federated zones' certificates: ask their servers over TLS alone",
+    )  # fmt: skip
     return parser
 
 
@@ -114,7 +118,7 @@ def serve(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
         try:
             server = ZoneServer(
                 options.zone, directory, options.port, options.admin, options.password,
-                options.host, partners, tls, options.tls_required,
+                options.host, partners, tls, options.tls_required, options.federate_ca,
             )  # fmt: skip
             server.start()
         except (OSError, ValueError) as e:

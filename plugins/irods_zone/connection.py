@@ -19,7 +19,7 @@ from .errors import DisconnectedError, IrodsError
 from .forwarding import forward
 from .framing import RELEASE, Message, receive, send
 from .native_packing import to_xml
-from .negotiation import negotiate, policy, start_tls
+from .negotiation import REQUEST, negotiate, policy, start_tls
 from .pack_instructions import REQUESTS
 from .session import Session
 from .xml_structures import Node, error_stack, pack, parse
@@ -109,7 +109,7 @@ class Connection:
         session.user_zone = node.get("clientRcatZone") or session.zone.name
         session.proxy = (node.get("proxyUser"), node.get("proxyRcatZone"))
         session.native = node.get("irodsProt").strip() == "0"
-        asked = "request_server_negotiation" in node.get("option")
+        asked = REQUEST in node.get("option")
         encrypted = negotiate(session.sock, asked, self._policy)
         send(session.sock, Message("RODS_VERSION", 0, pack(
             "Version_PI", status=0, relVersion=RELEASE, apiVersion="d", reconnPort=0,

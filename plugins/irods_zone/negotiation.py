@@ -2,20 +2,24 @@
 
 The server states its policy, the client decides and reports the result, and after the version
 message both switch to TLS. The client then sends settings for encrypting parallel transfers, which
-are read and ignored: this server opens no transfer ports, all data use the one connection.
+are read and ignored: this server opens no transfer ports, all data use the one connection. Towards
+another zone's server, this one is the client.
 """
 
 from __future__ import annotations
 
 import re
+import secrets
 import socket
 import ssl
+import struct
 from pathlib import Path
 
 from .errors import DisconnectedError
 from .framing import Message, read_exact, receive, receive_header, send
 from .xml_structures import pack, parse
 
+REQUEST = "request_server_negotiation"  # in the startup message
 REFUSE, DONT_CARE, REQUIRE = "CS_NEG_REFUSE", "CS_NEG_DONT_CARE", "CS_NEG_REQUIRE"
 _MAX_SECRET = 4096
 
@@ -103,6 +107,60 @@ def negotiate(sock: socket.socket, asked: bool, wanted: str) -> bool:
     if result == "CS_NEG_USE_TCP" and wanted != REQUIRE:
         return False
     raise DisconnectedError(f"negotiation: server {wanted}, client {result}")
+
+
+def ask_for_tls(sock: socket.socket) -> None:
+    """Tell a server that this connection uses TLS, as its client.
+
+    Parameters
+    ----------
+    sock : socket.socket
+        The connection, after a startup message that asks to negotiate.
+
+    Raises
+    ------
+    DisconnectedError
+        The server does not negotiate, or refuses TLS.
+    """
+    told = receive(sock)
+    if told.type != "RODS_CS_NEG_T":
+        raise DisconnectedError("the server does not negotiate, TLS is required")
+    if parse(told.body).get("result") == REFUSE:
+        answer = pack("CS_NEG_PI", status=0, result="cs_neg_result_kw=CS_NEG_FAILURE;")
+        send(sock, Message("RODS_CS_NEG_T", 0, answer))
+        raise DisconnectedError("the server refuses TLS, which is required")
+    answer = pack("CS_NEG_PI", status=1, result="cs_neg_result_kw=CS_NEG_USE_SSL;")
+    send(sock, Message("RODS_CS_NEG_T", 0, answer))
+
+
+def start_client_tls(sock: socket.socket, context: ssl.SSLContext, host: str) -> ssl.SSLSocket:
+    """Switch a connection to TLS as its client, and send the settings for parallel transfers.
+
+    Parameters
+    ----------
+    sock : socket.socket
+        The connection, after the server's version message.
+    context : ssl.SSLContext
+        Which authorities are trusted.
+    host : str
+        The name that the server's certificate must have.
+
+    Returns
+    -------
+    ssl.SSLSocket
+        The encrypted connection.
+
+    Raises
+    ------
+    ssl.SSLError
+        The certificate is not trusted, or is for another host.
+    """
+    secure = context.wrap_socket(sock, server_hostname=host)
+    settings = "<MsgHeader_PI><type>AES-256-CBC</type><msgLen>32</msgLen><errorLen>8</errorLen>"
+    settings += "<bsLen>16</bsLen><intInfo>0</intInfo></MsgHeader_PI>"
+    secure.sendall(struct.pack(">i", len(settings)) + settings.encode())
+    send(secure, Message("SHARED_SECRET", 0, secrets.token_bytes(32)))
+    return secure
 
 
 def start_tls(sock: socket.socket, context: ssl.SSLContext) -> ssl.SSLSocket:

@@ -11,6 +11,7 @@ import base64
 import contextlib
 import select
 import socket
+import ssl
 from collections.abc import Mapping
 
 from .api_numbers import Api
@@ -18,6 +19,7 @@ from .challenge_response import partner_password, response_digest
 from .error_codes import ErrorCode
 from .errors import DisconnectedError, IrodsError
 from .framing import PROGRESS, PROGRESS_SEEN, RELEASE, Message, receive, send
+from .negotiation import REQUEST, ask_for_tls, start_client_tls
 from .xml_structures import pack, parse
 
 CONNECT_SECONDS, ANSWER_SECONDS = 5, 60
@@ -30,6 +32,9 @@ class PartnerConnections:
     ----------
     partners : Mapping of str to tuple
         Host, port and shared key of each federated zone.
+    trust : ssl.SSLContext or None
+        The authorities of the federated zones' certificates: without TLS, no zone is asked. None:
+        connections are not encrypted.
 
     Attributes
     ----------
@@ -37,8 +42,11 @@ class PartnerConnections:
         Zone and descriptor there, by the descriptor that the client knows.
     """
 
-    def __init__(self, partners: Mapping[str, tuple[str, int, str]]) -> None:
+    def __init__(
+        self, partners: Mapping[str, tuple[str, int, str]], trust: ssl.SSLContext | None = None
+    ) -> None:
         self._partners = partners
+        self._trust = trust
         self._sockets: dict[str, socket.socket] = {}
         self._tickets: dict[str, str] = {}
         self.descriptors: dict[int, tuple[str, int]] = {}
@@ -116,9 +124,14 @@ class PartnerConnections:
             send(sock, Message("RODS_CONNECT", 0, pack(
                 "StartupPack_PI", irodsProt=1, reconnFlag=0, connectCnt=0, proxyUser=user,
                 proxyRcatZone=user_zone, clientUser=user, clientRcatZone=user_zone,
-                relVersion=RELEASE, apiVersion="d", option="irods-zone",
+                relVersion=RELEASE, apiVersion="d",
+                option=f"irods-zone{REQUEST if self._trust else ''}",
             )))  # fmt: skip
+            if self._trust:
+                ask_for_tls(sock)
             receive(sock)
+            if self._trust:
+                sock = start_client_tls(sock, self._trust, host)
             send(sock, Message("RODS_API_REQ", Api.AUTH_REQUEST_AN))
             challenge = base64.b64decode(parse(receive(sock).body).get("challenge"))
             digest = response_digest(challenge, partner_password(key, user, user_zone))

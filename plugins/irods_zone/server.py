@@ -49,6 +49,9 @@ class ZoneServer:
         Certificate chain and private key (PEM); None as key if it is in the same file.
     tls_required : bool
         Refuse clients that do not use TLS.
+    federate_ca : Path or str, optional
+        Authorities of the federated zones' certificates (PEM): their servers are asked over TLS
+        alone. By default connections to them are not encrypted.
 
     Attributes
     ----------
@@ -78,6 +81,7 @@ class ZoneServer:
         federate: Mapping[str, tuple[str, int, str]] | None = None,
         tls: tuple[Path | str, Path | str | None] | None = None,
         tls_required: bool = False,
+        federate_ca: Path | str | None = None,
     ) -> None:
         if not re.fullmatch(r"[\w.-]+", zone):
             raise ValueError(f"zone name {zone!r}: use letters, digits and _.- only")
@@ -89,6 +93,7 @@ class ZoneServer:
         self.password = password
         self.federate = dict(federate or {})
         self._tls: ssl.SSLContext | None = server_context(*tls) if tls else None
+        self._trust = ssl.create_default_context(cafile=federate_ca) if federate_ca else None
         self._tls_required = tls_required and tls is not None
         self._lock = threading.RLock()
         self._listener: socket.socket | None = None
@@ -105,7 +110,13 @@ class ZoneServer:
         os.chmod(self.directory, 0o700)
         catalog = Catalog(self.directory / "catalog.sqlite")
         self.state = ZoneState(
-            self.zone, self.directory, self.host, self.admin, self.federate, catalog
+            self.zone,
+            self.directory,
+            self.host,
+            self.admin,
+            self.federate,
+            catalog,
+            trust=self._trust,
         )
         try:
             populate(self.state, self.directory / "vault" / "demoResc", self.password)

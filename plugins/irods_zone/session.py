@@ -68,7 +68,7 @@ class Session:
 
     def __post_init__(self) -> None:
         """Prepare for federated zones."""
-        self.partners = PartnerConnections(self.zone.partners)
+        self.partners = PartnerConnections(self.zone.partners, self.zone.trust)
 
     @property
     def catalog(self) -> Catalog:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +31,9 @@ class ZoneState:
         The catalog.
     default_resource : str
         Resource of objects for which the client names none.
+    trust : ssl.SSLContext or None
+        The authorities of federated zones' certificates; None: connections to them are not
+        encrypted.
     locks : LockTable
         Data objects that are being written.
     """
@@ -41,4 +45,5 @@ class ZoneState:
     partners: Mapping[str, tuple[str, int, str]]
     catalog: Catalog
     default_resource: str = "demoResc"
+    trust: ssl.SSLContext | None = None
     locks: LockTable = field(default_factory=LockTable)

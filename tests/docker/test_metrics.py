@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+import requests
 import yaml
 
 import airflow
+from pacsgrid.embedded.ports import accepts, reserve_port
 from support.compose_stack import DOCKER
+from support.waiting import wait_until
 
 METRICS = DOCKER / "metrics"
 DOCUMENTED = DOCKER.parent / "docs" / "metrics.md"
@@ -69,9 +76,8 @@ def _used(expression: str) -> set[tuple[str, frozenset[str]]]:
     expression = re.sub(r"^label_values\((\w+), \w+\)$", r"\1", expression)
     for name, labels in re.findall(r"\b(pacsgrid_\w+|airflow_\w+)(\{[^}]*\})?", expression):
         found.add((name, frozenset(re.findall(r"(\w+)\s*[=!]~?", labels))))
-    left = re.sub(
-        r'"[^"]*"|\b(?:pacsgrid|airflow)_\w+|\{[^}]*\}|\[\w+\]|by \([\w, ]+\)', "", expression
-    )
+    named = r'"[^"]*"|\bup\b|\b(?:pacsgrid|airflow)_\w+|\{[^}]*\}|\[\w+\]|by \([\w, ]+\)'
+    left = re.sub(named, "", expression)
     assert set(re.findall(r"[a-z_]{2,}", left)) <= _FUNCTIONS, expression
     return found
 
@@ -93,7 +99,8 @@ def test_dashboard_and_alerts_ask_for_what_is_emitted() -> None:
     assert len(asked) > 30
     for where, expression in asked.items():
         used = _used(expression)
-        assert used, where
+        # Prometheus itself makes "up", for each that it asks.
+        assert used or expression == "up == 0", where
         for name, labels in used:
             assert name in known, f"{where}: nobody sends {name}"
             assert labels <= known[name], f"{where}: {name} has no {sorted(labels - known[name])}"
@@ -145,3 +152,49 @@ def test_panels_do_not_overlap() -> None:
         taken |= cells
     ids = [panel["id"] for panel in dashboard["panels"]]
     assert len(set(ids)) == len(ids)
+
+
+def _ask(port: int) -> dict[str, float]:
+    answer = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=10)
+    lines = [line for line in answer.text.splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
+
+
+def test_the_exporter_tells_prometheus_what_statsd_hears() -> None:
+    """Counters add up, gauges are the last, times are in seconds; the unknown is left out."""
+    statsd, http = reserve_port(), reserve_port()
+    program = [sys.executable, METRICS / "statsd_exporter.py", METRICS / "statsd-mapping.yml"]
+    running = subprocess.Popen([*program, str(statsd), str(http)])
+    try:
+        wait_until(lambda: accepts(http))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
+            for line in (
+                "airflow.pacsgrid.studies.lung.verified:7|g",
+                "airflow.pacsgrid.studies.lung.verified:9|g\nairflow.pacsgrid.away.brno:-1|g",
+                "airflow.pacsgrid.passed.lung.verify:2|c",
+                "airflow.pacsgrid.passed.lung.verify:1|c|@0.5",
+                "airflow.pacsgrid.step.lung.verify:1500|ms",
+                "airflow.pacsgrid.step.lung.verify:70000.5|ms",
+                "airflow.task.of.nobody:1|c\nnonsense\nairflow.pacsgrid.away.uvn:x|g",
+                "airflow.scheduler_heartbeat:1|c",
+            ):
+                out.sendto(line.encode(), ("127.0.0.1", statsd))
+        wait_until(lambda: "airflow_scheduler_heartbeat_total{}" in _ask(http))
+        told = _ask(http)
+    finally:
+        running.terminate()
+        running.wait()
+    lung = 'project="lung"'
+    assert told[f'pacsgrid_studies{{{lung},state="verified"}}'] == 9
+    assert told['pacsgrid_zone_away{zone="brno"}'] == -1
+    assert told[f'pacsgrid_passed_total{{{lung},step="verify"}}'] == 4
+    step = f'{{{lung},step="verify"}}'
+    assert told[f"pacsgrid_step_seconds_sum{step}"] == pytest.approx(71.5005)
+    buckets = {
+        float(found[1]): count
+        for name, count in told.items()
+        if (found := re.search(r'_bucket\{.*le="([^"]+)"', name))
+    }
+    assert (buckets[1], buckets[5], buckets[60], buckets[300]) == (0, 1, 1, 2)
+    assert buckets[float("inf")] == told[f"pacsgrid_step_seconds_count{step}"] == 2
+    assert not [name for name in told if "nobody" in name or "uvn" in name]

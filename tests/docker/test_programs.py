@@ -108,6 +108,7 @@ def test_nginx_serves_https_and_logs_no_query(prepared: Prepared, folder: Path) 
         ("/tmp/", f"{folder}/"),
         ("/dev/stdout", str(folder / "access")),
         ("/dev/stderr", str(folder / "error")),
+        ("resolver_timeout 15s", "resolver_timeout 1s"),
     )
     # What start.sh writes first; nobody answers there.
     (folder / "resolver.conf").write_text("resolver 127.0.0.1:9 valid=10s ipv6=off;\n")
@@ -132,6 +133,9 @@ def test_nginx_serves_https_and_logs_no_query(prepared: Prepared, folder: Path) 
             _https(prepared, port, "elsewhere", "GET /healthz HTTP/1.1")
     logged = (folder / "access").read_text()
     assert "/dicom-web/studies" in logged and "Nov" not in logged
+    assert [json.loads(line)["status"] for line in logged.splitlines()] == [502]
+    # That nobody answered is an error, whose line would have quoted the request.
+    assert "Nov" not in (folder / "error").read_text()
 
 
 def test_redis_takes_the_password_over_tls_alone(prepared: Prepared, folder: Path) -> None:

@@ -165,6 +165,13 @@ def test_what_the_zone_lacks_is_made_once(
         "exit 0\n"
     )
     program.chmod(0o755)
+    rights = f"#!/bin/sh\ncd {tmp_path}\n"
+    for name, lines in {
+        "ils": "cat rights 2>/dev/null\nexit 0\n",
+        "ichmod": 'echo "ACL - $2#brno:modify_object" >> rights\necho "ichmod $*" >> commands\n',
+    }.items():
+        (tmp_path / name).write_text(rights + lines)
+        (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     env = prepared.env("brno")
     zone.make_zone(env, given, tmp_path)
@@ -172,11 +179,16 @@ def test_what_the_zone_lacks_is_made_once(
     assert "mkuser pacsgrid rodsadmin" in said
     assert "mkzone uvn remote irods-uvn:1247" in said and "mkzone lf1 remote" in said
     assert "addchildtoresc pair disk2" in said
+    assert "ichmod write pacsgrid /brno/home" in said
     password = (tmp_path / "irods_service_password").read_text()
     assert password not in said and f"password {password}\n" in (tmp_path / "typed").read_text()
     (tmp_path / "commands").unlink()
     zone.make_zone(env, given, tmp_path)
-    assert not [line for line in (tmp_path / "commands").read_text().splitlines() if "mk" in line]
+    assert not [
+        line
+        for line in (tmp_path / "commands").read_text().splitlines()
+        if "mk" in line or "ichmod" in line
+    ]
 
 
 def test_the_heartbeat_tells_a_zone_that_answers(zone: ModuleType, tmp_path: Path) -> None:

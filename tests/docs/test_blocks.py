@@ -34,7 +34,7 @@ STACK = {"./prepare", "./site", "./three-sites"}  # test_stack.py, with a stand-
 # Against the gateway: test_commands.py, and the last one tests/gateway/test_results.py.
 DCMTK = {"findscu", "getscu", "storescu"}
 # They need a real iRODS server or this repository's origin, so that no test runs them.
-NOT_RUN = {"ils": 1, "iget": 1, "iquest": 2}
+NOT_RUN = {"git": 1, "ils": 1, "iget": 1, "iquest": 2}
 SECTIONS = set(SiteFile.model_fields)
 PROFILE = {"overrides", "safe_private", "options"}
 

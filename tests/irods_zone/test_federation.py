@@ -19,6 +19,7 @@ from irods.ticket import Ticket
 from irods_zone import ZoneServer
 from irods_zone.consistency_check import check
 from irods_zone.error_codes import ErrorCode
+from support.certificates import Certificates, make_certificates
 from support.seeded import seeded_bytes
 from support.zone_client import WireClient
 
@@ -205,3 +206,75 @@ def test_wrong_key(zones: tuple[ZoneServer, ZoneServer], tmp_path: Path) -> None
         assert client.open(f"{FAR}/o", 577) == ErrorCode.CAT_INVALID_AUTHENTICATION
         client.close()
     assert list(check(praha.directory)) == []
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return make_certificates(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture
+def behind_tls(tmp_path: Path, certificates: Certificates) -> Iterator[ZoneServer]:
+    """Zone praha, which refuses who does not use TLS, and where rods of brno is a user."""
+    tls = certificates.server, certificates.server_key
+    partner = {"brno": ("localhost", 1, "KEY")}
+    with ZoneServer("praha", tmp_path / "p", federate=partner, tls=tls, tls_required=True) as praha:
+        with iRODSSession(
+            **praha.session_arguments() | {"host": "localhost"},
+            client_server_negotiation="request_server_negotiation",
+            client_server_policy="CS_NEG_REQUIRE",
+            encryption_algorithm="AES-256-CBC",
+            encryption_key_size=32,
+            encryption_num_hash_rounds=16,
+            encryption_salt_size=8,
+            ssl_ca_certificate_file=str(certificates.authority),
+        ) as s:
+            general_admin(s, "add", "user", "rods#brno", "rodsuser")
+        yield praha
+
+
+@pytest.mark.parametrize(
+    ("host", "authority", "answered"),
+    [
+        ("localhost", "authority", True),
+        ("127.0.0.1", "authority", False),  # the certificate is for another host
+        ("localhost", "client", False),  # not who signed it
+        ("localhost", "", False),  # no TLS
+    ],
+)
+def test_the_other_zone_is_asked_over_tls(
+    behind_tls: ZoneServer,
+    certificates: Certificates,
+    tmp_path: Path,
+    host: str,
+    authority: str,
+    answered: bool,
+) -> None:
+    federate = {"praha": (host, behind_tls.port, "KEY")}
+    trusted = getattr(certificates, authority) if authority else None
+    with (
+        ZoneServer("brno", tmp_path / "b", federate=federate, federate_ca=trusted) as brno,
+        connect(brno) as s,
+    ):
+        if answered:
+            write(s, f"{FAR}/o", b"seen in both")
+            assert read(s, f"{FAR}/o") == b"seen in both"
+        else:
+            with pytest.raises(ex.CROSS_ZONE_SOCK_CONNECT_ERR):
+                write(s, f"{FAR}/o", b"seen in none")
+
+
+def test_a_zone_without_tls_is_not_asked(
+    zones: tuple[ZoneServer, ZoneServer], certificates: Certificates, tmp_path: Path
+) -> None:
+    """Who wants TLS does not fall back: nothing of the user's goes out unencrypted."""
+    _, praha = zones
+    federate = {"praha": ("localhost", praha.port, "KEY")}
+    with (
+        ZoneServer(
+            "brno", tmp_path / "b", federate=federate, federate_ca=certificates.authority
+        ) as brno,
+        connect(brno) as s,
+        pytest.raises(ex.CROSS_ZONE_SOCK_CONNECT_ERR),
+    ):
+        write(s, f"{FAR}/o", b"seen in none")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +18,9 @@ import requests
 
 DOCKER = Path(__file__).parents[2] / "docker"
 STEADY = (
-    *("postgres", "redis", "irods", "orthanc", "orthanc-https", "prometheus", "api-server"),
-    *("scheduler", "dag-processor", "triggerer", "worker", "receiver", "gateway", "nginx"),
+    *("postgres", "redis", "irods", "orthanc", "statsd", "prometheus"),
+    *("api-server", "scheduler", "dag-processor", "triggerer", "worker"),
+    *("receiver", "gateway", "nginx"),
 )
 
 
@@ -40,20 +44,24 @@ class Containers:
     def __init__(self, site: str, state: Path, env: Mapping[str, str]) -> None:
         self.site = site
         self.state = state / site
+        self.docker = DOCKER
         self._env = {**os.environ, **env, "PACSGRID_STATE": str(state)}
         self._stopped = threading.Event()
         self._tending = threading.Thread(target=self._tend, daemon=True)
         self._tending.start()
 
-    def site_command(self, *arguments: str, seconds: float = 3600) -> str:
-        """Run `docker/site NAME ...` and return what it printed; raises if it failed."""
+    def site_command(self, *arguments: str, build: bool = False) -> str:
+        """Run `docker/site NAME ...` and return what it printed; raises if it failed.
+
+        Images are built only where `build` says so.
+        """
         done = subprocess.run(
-            [DOCKER / "site", self.site, *arguments],
-            env=self._env,
+            [self.docker / "site", self.site, *arguments],
+            env={**self._env, "PACSGRID_BUILD": "yes" if build else "no"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=seconds,
+            timeout=5400,
         )
         if done.returncode != 0:
             last = "\n".join((done.stdout + done.stderr).splitlines()[-15:])
@@ -71,6 +79,25 @@ class Containers:
             raise StackError(f"podman {' '.join(arguments[:2])}: {done.stderr.strip()[-500:]}")
         return done.stdout
 
+    def exists(self, service: str) -> bool:
+        """Whether there is a container of a service."""
+        return not self.podman("inspect", self.name(service), check=False).startswith("[]")
+
+    def log(self, service: str) -> str:
+        """Return all that a service's container has written, to either stream."""
+        done = subprocess.run(
+            ["podman", "logs", self.name(service)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        return done.stdout.decode("utf-8", "replace")
+
+    def memory(self) -> float:
+        """Return the memory that the site's containers take now, in bytes."""
+        told = self.podman("ps", "--format", "{{.ID}}", "--filter", f"name=pacsgrid-{self.site}_")
+        if not told.split():
+            return 0
+        stats = self.podman("stats", "--no-stream", "--format", "{{.MemUsageBytes}}", *told.split())
+        return sum(_bytes(line.split("/")[0]) for line in stats.splitlines() if "/" in line)
+
     def inspect(self, service: str) -> dict[str, Any]:
         """Return what podman says of a service's container."""
         found: list[dict[str, Any]] = json.loads(self.podman("inspect", self.name(service)))
@@ -78,17 +105,9 @@ class Containers:
 
     def unhealthy(self, services: Sequence[str] = STEADY) -> list[str]:
         """Return the services whose container does not run or is not healthy."""
-        bad = []
-        for service in services:
-            try:
-                state = self.inspect(service)["State"]
-            except StackError:
-                bad.append(service)
-                continue
-            health = state.get("Health") or state.get("Healthcheck") or {}
-            if state["Status"] != "running" or health.get("Status") != "healthy":
-                bad.append(service)
-        return bad
+        told = self.podman("ps", "--all", "--format", "{{.Names}}\t{{.Status}}")
+        states = dict(line.split("\t", 1) for line in told.splitlines() if "\t" in line)
+        return [one for one in services if "(healthy)" not in states.get(self.name(one), "")]
 
     def wait_healthy(self, services: Sequence[str] = STEADY, seconds: float = 900) -> float:
         """Wait until services are healthy; return how long it took."""
@@ -109,17 +128,19 @@ class Containers:
 
     def _tend(self) -> None:
         """Run the health checks: podman leaves that to systemd, which is not everywhere."""
-        while not self._stopped.wait(2):
-            if os.path.isdir("/run/systemd/system"):
-                return
-            for service in STEADY:
-                if self._stopped.is_set():
-                    return
-                try:
-                    if self.unhealthy([service]) or int(time.time()) % 60 < 3:
-                        self.podman("healthcheck", "run", self.name(service), check=False)
-                except (StackError, KeyError, ValueError):
-                    continue
+        if os.path.isdir("/run/systemd/system"):
+            return
+        last = dict.fromkeys(STEADY, 0.0)
+
+        def check(service: str) -> None:
+            self.podman("healthcheck", "run", self.name(service), check=False)
+            last[service] = time.monotonic()
+
+        with ThreadPoolExecutor(3) as pool:
+            while not self._stopped.wait(2):
+                bad = set(self.unhealthy())
+                pause = {one: 4 if one in bad else 60 for one in STEADY}
+                list(pool.map(check, [s for s in STEADY if time.monotonic() > last[s] + pause[s]]))
 
 
 class Airflow:
@@ -142,19 +163,27 @@ class Airflow:
 
     def login(self) -> None:
         """Get a token; raises StackError if it is refused."""
-        answer = requests.post(
-            f"{self.address}/auth/token",
-            json={"username": self._user, "password": self._password},
-            verify=self._authority,
-            timeout=60,
-        )
+        until = time.monotonic() + 600
+        while True:
+            with suppress(requests.ConnectionError):
+                answer = requests.post(
+                    f"{self.address}/auth/token",
+                    json={"username": self._user, "password": self._password},
+                    verify=self._authority,
+                    timeout=60,
+                )
+                if answer.status_code < 500:
+                    break
+            if time.monotonic() > until:
+                raise StackError("login: nginx or Airflow does not answer")
+            time.sleep(5)
         if answer.status_code >= 400:
             raise StackError(f"login: {answer.status_code} {answer.text[:200]}")
         self._token = answer.json()["access_token"]
 
     def ask(self, method: str, path: str, body: object = None) -> Any:
         """Call Airflow's REST API; return the answer's JSON. Asks again while a part restarts."""
-        until = time.monotonic() + 240
+        until = time.monotonic() + 600
         while True:
             try:
                 if not self._token:
@@ -178,7 +207,7 @@ class Airflow:
             except (requests.RequestException, ValueError):
                 pass
             if time.monotonic() > until:
-                raise StackError(f"{method} {path}: no answer in four minutes")
+                raise StackError(f"{method} {path}: no answer in ten minutes")
             time.sleep(3)
 
     def trigger(self, dag: str, conf: Mapping[str, Any]) -> str:
@@ -186,25 +215,40 @@ class Airflow:
         body = {"logical_date": None, "conf": dict(conf)}
         return str(self.ask("POST", f"/api/v2/dags/{dag}/dagRuns", body)["dag_run_id"])
 
+    def state(self, dag: str, run: str) -> str:
+        """Return a run's state."""
+        return str(self.ask("GET", f"/api/v2/dags/{dag}/dagRuns/{run}")["state"])
+
     def wait(self, dag: str, run: str, seconds: float = 1200) -> None:
         """Wait until a run has succeeded; raises StackError if it fails."""
         state = ""
 
         def ended() -> bool:
             nonlocal state
-            state = self.ask("GET", f"/api/v2/dags/{dag}/dagRuns/{run}")["state"]
+            state = self.state(dag, run)
             return state in ("success", "failed")
 
         wait_for(ended, seconds, lambda: f"run of {dag} is {state}", every=3)
         if state != "success":
-            tasks = self.ask("GET", f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances")
-            failed = [t["task_id"] for t in tasks["task_instances"] if t["state"] == "failed"]
+            failed = [t["task_id"] for t in self.tasks(dag, run) if t["state"] == "failed"]
             raise StackError(f"run of {dag} failed in {failed}")
+
+    def tasks(self, dag: str, run: str) -> list[dict[str, Any]]:
+        """Return the tasks of a run."""
+        path = f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances"
+        found: list[dict[str, Any]] = self.ask("GET", path)["task_instances"]
+        return found
 
     def runs(self, dag: str) -> list[dict[str, Any]]:
         """Return a DAG's runs."""
         found: list[dict[str, Any]] = self.ask("GET", f"/api/v2/dags/{dag}/dagRuns")["dag_runs"]
         return found
+
+
+def _bytes(text: str) -> float:
+    number, unit = re.fullmatch(r"\s*([0-9.]+)\s*([A-Za-z]+)\s*", text).groups()  # type: ignore[union-attr]
+    scale = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+    return float(number) * scale[unit]
 
 
 def wait_for(

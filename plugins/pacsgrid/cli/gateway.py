@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import logging
 
 from pacsgrid.cli.arguments import add_site
+from pacsgrid.cli.logs import add_log_format, start_log
 
 
 def add_gateway(parser: argparse.ArgumentParser) -> None:
@@ -15,6 +15,7 @@ def add_gateway(parser: argparse.ArgumentParser) -> None:
         "section 'gateway' says, until SIGTERM or SIGINT."
     )
     add_site(parser)
+    add_log_format(parser)
 
 
 def run_gateway(given: argparse.Namespace) -> int:
@@ -22,6 +23,6 @@ def run_gateway(given: argparse.Namespace) -> int:
     from pacsgrid.config import load_site
     from pacsgrid.gateway.service import serve
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    start_log(given.log_format)
     serve(load_site(given.site))
     return 0

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import logging
 
 from pacsgrid.cli.arguments import add_site
+from pacsgrid.cli.logs import add_log_format, start_log
 
 
 def add_receive(parser: argparse.ArgumentParser) -> None:
@@ -15,6 +15,7 @@ def add_receive(parser: argparse.ArgumentParser) -> None:
         "or SIGINT. Complete studies are announced to Airflow."
     )
     add_site(parser)
+    add_log_format(parser)
 
 
 def run_receive(given: argparse.Namespace) -> int:
@@ -23,7 +24,7 @@ def run_receive(given: argparse.Namespace) -> int:
     from pacsgrid.pacs.storage_scp.run import serve
     from pacsgrid.pipeline.commitment import answer_requests
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    start_log(given.log_format)
     site = load_site(given.site)
     serve(site, lambda: answer_requests(site))
     return 0
