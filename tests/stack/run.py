@@ -132,7 +132,9 @@ class Day:
         """A cohort is released and stands in the zone."""
         name = f"day{int(time.time())}"
         conf = {"project": PROJECT, "name": name, "title": "A day", "criteria": ["Modality = CT"]}
-        self.airflow.wait("release_cohort", self.airflow.trigger("release_cohort", conf), 600)
+        run = self.airflow.trigger("release_cohort", conf)
+        self.airflow.answer("release_cohort", run, "Approve")
+        self.airflow.wait("release_cohort", run, 600)
         with self._zone() as session:
             names = [
                 o.name
