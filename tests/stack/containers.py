@@ -239,6 +239,18 @@ class Airflow:
         found: list[dict[str, Any]] = self.ask("GET", path)["task_instances"]
         return found
 
+    def answer(self, dag: str, run: str, option: str) -> None:
+        """Wait for a run's question to a person, and choose one of its answers."""
+        path = f"/api/v2/dags/{dag}/dagRuns/{run}"
+        wait_for(
+            lambda: bool(self.ask("GET", f"{path}/hitlDetails")["hitl_details"]),
+            600,
+            lambda: f"{dag} asks nothing",
+        )
+        asked = self.ask("GET", f"{path}/hitlDetails")["hitl_details"][0]["task_instance"]
+        where = f"{path}/taskInstances/{asked['task_id']}/{asked['map_index']}/hitlDetails"
+        self.ask("PATCH", where, {"chosen_options": [option]})
+
     def runs(self, dag: str) -> list[dict[str, Any]]:
         """Return a DAG's runs."""
         found: list[dict[str, Any]] = self.ask("GET", f"/api/v2/dags/{dag}/dagRuns")["dag_runs"]

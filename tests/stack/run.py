@@ -132,14 +132,14 @@ class Day:
         """A cohort is released and stands in the zone."""
         name = f"day{int(time.time())}"
         conf = {"project": PROJECT, "name": name, "title": "A day", "criteria": ["Modality = CT"]}
-        self.airflow.wait("release_cohort", self.airflow.trigger("release_cohort", conf), 600)
+        run = self.airflow.trigger("release_cohort", conf)
+        self.airflow.answer("release_cohort", run, "Approve")
+        self.airflow.wait("release_cohort", run, 600)
         with self._zone() as session:
-            names = [
-                o.name
-                for o in session.collections.get(
-                    f"/one/home/{PROJECT}/releases/{name}"
-                ).data_objects
-            ]
+            made = session.collections.get(f"/one/home/{PROJECT}/releases/{name}")
+            names = {one.name for _, _, objects in made.walk() for one in objects}
+        if not {"manifest.json", "SHA256SUMS", "fetch.sh"} <= names:
+            raise StackError(f"the release has {sorted(names)}")
         return f"{len(names)} documents"
 
     def fetch(self) -> str:
