@@ -40,7 +40,7 @@ def _parts(dsn: str) -> dict[str, int]:
     return {str(name): int(str(count)) for name, count in rows}
 
 
-def test_a_trail_of_one_table_becomes_parts_while_others_write(
+def test_a_trail_of_one_table_becomes_the_part_of_the_past(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = import_module("pacsgrid.ledger.migrate")
