@@ -323,7 +323,7 @@ class CohortIndex(Store):
         matched, values = self._matched(cohort)
         sets = ", ".join(f"({name})" for name in (*_SHOWN_OF_SERIES, "thickness"))
         # One statement, so that the series are searched once.
-        rows = self._rows(
+        counted = self._rows(
             f"WITH {matched}, g AS (SELECT modality, body_part, manufacturer, {_THICKNESS} AS"
             " thickness, count(*) AS series FROM m GROUP BY 1, 2, 3, 4),"
             " h AS (SELECT s.sex, floor(s.age / 10) * 10 AS age, s.month / 100 AS year"
@@ -335,8 +335,8 @@ class CohortIndex(Store):
             " count(*) FROM h GROUP BY GROUPING SETS ((sex), (age), (year))",
             values,
         )
-        of_series = [row[1:] for row in rows if row[0]]
-        of_studies = [(*row[1:3], *row[4:]) for row in rows if not row[0]]
+        of_series = [row[1:] for row in counted if row[0]]
+        of_studies = [(*row[1:3], *row[4:]) for row in counted if not row[0]]
         labels = self._labels(
             value for row in of_series for value in row[1:4] if value is not None
         ) | self._labels(row[1] for row in of_studies if row[1] is not None)
