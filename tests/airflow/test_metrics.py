@@ -80,7 +80,8 @@ def test_gauges_tell_what_the_ledger_has(statsd: Server, filled: Path) -> None:
         "studies.lung.verified": "1|g",
         "studies.lung.held": "1|g",
         "studies.lung.found": "0|g",
-        "held.lung.identity-left": "1|g",
+        "held.lung.identity-left.studies": "1|g",
+        "held.lung.identity-left.files": "0|g",
         "replicas.lung.brno.good": "1|g",
         "replicas.lung.brno.bad": "0|g",
         "instances.lung": "1|g",
@@ -89,8 +90,17 @@ def test_gauges_tell_what_the_ledger_has(statsd: Server, filled: Path) -> None:
         assert heard[f"airflow.pacsgrid.{name}"] == value, name
     with ProjectContext(load_site(), "lung") as context:
         context.ledger.studies.unhold("b")
+        context.ledger.held.add("a", "truncated", "the file ends early", "ab" * 32)
     maintenance.send_metrics()
-    assert statsd.heard()["airflow.pacsgrid.held.lung.identity-left"] == "0|g"
+    heard = statsd.heard()
+    assert heard["airflow.pacsgrid.held.lung.identity-left.studies"] == "0|g"
+    assert heard["airflow.pacsgrid.held.lung.truncated.studies"] == "0|g"
+    assert heard["airflow.pacsgrid.held.lung.truncated.files"] == "1|g"
+    with ProjectContext(load_site(), "lung") as context:
+        context.ledger.held.remove("a")
+        context.ledger.counters.fold()
+    maintenance.send_metrics()
+    assert statsd.heard()["airflow.pacsgrid.held.lung.truncated.files"] == "0|g"
 
 
 def test_a_step_is_timed_and_what_it_brought_on_is_counted(statsd: Server, filled: Path) -> None:

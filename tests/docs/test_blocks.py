@@ -29,7 +29,7 @@ from support.parsers import parse
 COMMANDS = shell_commands()
 # What starts each command of the documents, and which test sees to it.
 LIVE = {"pacsgrid", "pip", "make"}  # test_commands.py, and below
-LOCAL = {"head", "python3", "sha256sum", "echo", "export", "cd", "sh", "prc_write_irodsA.py"}
+LOCAL = {"awk", "head", "python3", "sha256sum", "echo", "export", "cd", "sh", "prc_write_irodsA.py"}
 STACK = {"./prepare", "./site", "./three-sites"}  # test_stack.py, with a stand-in for docker
 # Against the gateway: test_commands.py, and the last one tests/gateway/test_results.py.
 DCMTK = {"findscu", "getscu", "storescu"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -95,8 +96,8 @@ def collections(zone: Zone, name: str, operator: str, value: str) -> set[str]:
     return {row[Collection.name] for row in rows}
 
 
-def iget(zone: Zone, script: str, folder: Path) -> dict[str, bytes]:
-    """Carry out a release's commands with iCommands, and return the files that they fetch."""
+def signed_in(zone: Zone, folder: Path) -> dict[str, str]:
+    """Sign in with ``iinit``; returns the environment of the commands that follow."""
     folder.mkdir()
     settings = zone.settings
     environment = folder / "environment.json"
@@ -111,8 +112,32 @@ def iget(zone: Zone, script: str, folder: Path) -> dict[str, bytes]:
     env = {**os.environ, "IRODS_ENVIRONMENT_FILE": str(environment)}
     password = settings.password.get_secret_value()
     subprocess.run(["iinit"], env=env, input=f"{password}\n", text=True, check=True)
+    return env
+
+
+def iget(zone: Zone, script: str, folder: Path) -> dict[str, bytes]:
+    """Carry out a release's commands with iCommands, and return the files that they fetch."""
+    env = signed_in(zone, folder)
     subprocess.run(["sh", "-ec", script], cwd=folder, env=env, check=True)
     return {path.name: path.read_bytes() for path in folder.rglob("*.dcm")}
+
+
+def iquest(env: dict[str, str], zone: str, name: str) -> dict[str, set[str]]:
+    """What ``iquest`` prints for an attribute: its values by the collection of the series."""
+    query = (
+        "SELECT META_COLL_ATTR_VALUE, COLL_NAME"
+        f" WHERE COLL_NAME LIKE '/{zone}/home/demo/data/%/%/%' AND META_COLL_ATTR_NAME = '{name}'"
+    )
+    command = ["iquest", "--no-page", "%s\t%s", query]
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    found: dict[str, set[str]] = {}
+    if done.returncode:
+        assert "CAT_NO_ROWS_FOUND" in done.stdout + done.stderr
+    else:
+        for line in done.stdout.splitlines():
+            value, collection = line.split("\t")
+            found.setdefault(collection, set()).add(value)
+    return found
 
 
 def by_catalog(zone: Zone) -> set[str]:
@@ -174,6 +199,51 @@ def test_it_is_counted_saved_released_and_fetched(
         assert iget(context.home, line.strip(), tmp_path / "iget") == {
             path.name: path.read_bytes() for path in out.rglob("*.dcm")
         }
+
+
+@pytest.mark.skipif(shutil.which("iquest") is None, reason="needs iCommands")
+def test_iquest_finds_it_in_both_zones_and_iget_fetches_it(
+    context: ProjectContext, tmp_path: Path
+) -> None:
+    found = context.ledger.cohorts.series_of(Selection("demo", parse(QUERY)))
+    series = {uid for uids in found.values() for uid in uids}
+    fetched = []
+    for zone in (context.home, *context.partners):
+        name = zone.settings.name
+        env = signed_in(zone, tmp_path / name)
+        values = {
+            attribute: iquest(env, name, attribute)
+            for attribute in (
+                "Modality",
+                "BodyPartExamined",
+                "SliceThickness",
+                "PatientAge",
+                "ContrastBolusAgent",
+            )
+        }
+        # iquest of iRODS 5 refuses n<=, which compares numbers.
+        chosen = {
+            path
+            for path, modalities in values["Modality"].items()
+            if "CT" in modalities
+            and "CHEST" in values["BodyPartExamined"].get(path, ())
+            and any(float(one) <= 1.5 for one in values["SliceThickness"].get(path, ()))
+            and any(60 <= float(one) <= 70 for one in values["PatientAge"].get(path, ()))
+            and path not in values["ContrastBolusAgent"]
+        }
+        assert {path.rsplit("/", 1)[1] for path in chosen} == series
+        for path in sorted(chosen):
+            subprocess.run(["iget", "-r", path], cwd=tmp_path / name, env=env, check=True)
+        fetched.append({one.name: one.read_bytes() for one in (tmp_path / name).rglob("*.dcm")})
+    sums = {
+        f"{row.sop_uid}.dcm": row.sha256
+        for ref, uids in found.items()
+        for row in context.ledger.instances.of_study(ref)
+        if row.series_uid in uids
+    }
+    for files in fetched:
+        assert {name: hashlib.sha256(data).hexdigest() for name, data in files.items()} == sums
+    assert len(fetched) == 2 and len(sums) == 4
 
 
 def test_what_a_release_leaves_out_stays_out_after_a_withdrawal(context: ProjectContext) -> None:

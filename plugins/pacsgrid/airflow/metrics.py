@@ -143,10 +143,10 @@ def send_gauges(context: ProjectContext) -> None:
         ):
             waits = (now - count.oldest).total_seconds() if count else 0
             stats.gauge(_name("waiting", project, state), max(0, round(waits)), tags=tags)
-    for reason, number in view.held_reasons(ever=True).items():
-        stats.gauge(
-            _name("held", project, reason), number, tags={"project": project, "reason": reason}
-        )
+    for reason, counted in view.held_reasons(ever=True).items():
+        for what, number in (("studies", counted.studies), ("files", counted.files)):
+            tags = {"project": project, "reason": reason, "what": what}
+            stats.gauge(_name("held", project, reason, what), number, tags=tags)
     held = view.held_counts()
     for what, number in (("studies", held.studies), ("files", held.files)):
         tags = {"project": project, "what": what}

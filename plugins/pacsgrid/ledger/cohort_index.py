@@ -7,8 +7,10 @@ series that match and no others.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from psycopg2.extras import execute_values
 
@@ -293,7 +295,7 @@ class CohortIndex(Store):
     def count(self, cohort: Selection) -> CohortCounts:
         """Count what a cohort's verified studies hold."""
         matched, values = self._matched(cohort)
-        ((*found,),) = self._database.all(
+        ((*found,),) = self._rows(
             f"WITH {matched}, studies AS (SELECT study, count(*) AS series,"
             " sum(instances) AS instances, sum(bytes) AS bytes FROM m GROUP BY study)"
             " SELECT count(DISTINCT s.person), count(*), coalesce(sum(x.series), 0)::bigint,"
@@ -320,21 +322,21 @@ class CohortIndex(Store):
         """
         matched, values = self._matched(cohort)
         sets = ", ".join(f"({name})" for name in (*_SHOWN_OF_SERIES, "thickness"))
-        of_series = self._database.all(
+        # One statement, so that the series are searched once.
+        counted = self._rows(
             f"WITH {matched}, g AS (SELECT modality, body_part, manufacturer, {_THICKNESS} AS"
-            " thickness FROM m)"
-            " SELECT grouping(modality, body_part, manufacturer, thickness), modality, body_part,"
-            f" manufacturer, thickness, count(*) FROM g GROUP BY GROUPING SETS ({sets})",
+            " thickness, count(*) AS series FROM m GROUP BY 1, 2, 3, 4),"
+            " h AS (SELECT s.sex, floor(s.age / 10) * 10 AS age, s.month / 100 AS year"
+            " FROM pacsgrid.cohort_study s WHERE s.id IN (SELECT study FROM m))"
+            " SELECT true, grouping(modality, body_part, manufacturer, thickness), modality,"
+            " body_part, manufacturer, thickness, sum(series)::bigint FROM g"
+            f" GROUP BY GROUPING SETS ({sets})"
+            " UNION ALL SELECT false, grouping(sex, age, year), sex, NULL, age::integer, year,"
+            " count(*) FROM h GROUP BY GROUPING SETS ((sex), (age), (year))",
             values,
         )
-        of_studies = self._database.all(
-            f"WITH {matched}, g AS (SELECT s.sex, floor(s.age / 10) * 10 AS age,"
-            " s.month / 100 AS year FROM pacsgrid.cohort_study s"
-            " WHERE s.id IN (SELECT study FROM m))"
-            " SELECT grouping(sex, age, year), sex, age, year, count(*) FROM g"
-            " GROUP BY GROUPING SETS ((sex), (age), (year))",
-            values,
-        )
+        of_series = [row[1:] for row in counted if row[0]]
+        of_studies = [(*row[1:3], *row[4:]) for row in counted if not row[0]]
         labels = self._labels(
             value for row in of_series for value in row[1:4] if value is not None
         ) | self._labels(row[1] for row in of_studies if row[1] is not None)
@@ -372,12 +374,13 @@ class CohortIndex(Store):
         """Return the UIDs of the series that a cohort has, by their studies' references."""
         matched, values = self._matched(cohort)
         found: dict[str, set[str]] = {}
-        for ref, series in self._database.stream(
-            f"WITH {matched} SELECT s.ref, m.series_uid FROM m"
-            " JOIN pacsgrid.cohort_study s ON s.id = m.study",
-            values,
-        ):
-            found.setdefault(ref, set()).add(series)
+        with self._by_index():
+            for ref, series in self._database.stream(
+                f"WITH {matched} SELECT s.ref, m.series_uid FROM m"
+                " JOIN pacsgrid.cohort_study s ON s.id = m.study",
+                values,
+            ):
+                found.setdefault(ref, set()).add(series)
         return found
 
     def page(self, cohort: Selection, after: str = "", limit: int = 50) -> list[FoundSeries]:
@@ -398,7 +401,7 @@ class CohortIndex(Store):
             All matching series of at most `limit` studies.
         """
         matched, values = self._matched(cohort)
-        rows = self._database.all(
+        rows = self._rows(
             f"WITH {matched}, s AS (SELECT s.id, s.ref FROM pacsgrid.cohort_study s"
             " WHERE s.id IN (SELECT study FROM m) AND s.ref > %(after)s"
             " ORDER BY s.ref LIMIT %(limit)s)"
@@ -438,7 +441,7 @@ class CohortIndex(Store):
         """
         matched, values = self._matched(cohort)
         columns = ", ".join(_QUASI[name] for name in quasi_identifiers)
-        rows = self._database.all(
+        rows = self._rows(
             f"WITH {matched} SELECT {columns}, count(DISTINCT s.person), array_agg(s.ref)"
             " FROM pacsgrid.cohort_study s WHERE s.id IN (SELECT study FROM m)"
             f" GROUP BY {columns} HAVING count(DISTINCT s.person) < %(below)s",
@@ -472,10 +475,23 @@ class CohortIndex(Store):
     def explain(self, cohort: Selection) -> str:
         """Return PostgreSQL's plan of finding a cohort's series."""
         matched, values = self._matched(cohort)
-        rows = self._database.all(
-            f"EXPLAIN (ANALYZE) WITH {matched} SELECT count(*) FROM m", values
-        )
+        rows = self._rows(f"EXPLAIN (ANALYZE) WITH {matched} SELECT count(*) FROM m", values)
         return "\n".join(line for (line,) in rows)
+
+    def _rows(self, sql: str, values: Mapping[str, object]) -> list[Any]:
+        with self._by_index():
+            return self._database.all(sql, values)
+
+    @contextmanager
+    def _by_index(self) -> Iterator[None]:
+        """Let the statements of the block find series by the inverted index.
+
+        PostgreSQL counts a comparison of two arrays as cheap as one of two numbers, and would
+        compare the terms of every series instead. The memory is for the bitmap of what is found.
+        """
+        with self._database.transaction() as cursor:
+            cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL work_mem = '32MB'")
+            yield
 
     def _matched(self, cohort: Selection) -> tuple[str, dict[str, object]]:
         """Return the common table expression `m`, the series of a cohort, and its values."""
@@ -484,16 +500,20 @@ class CohortIndex(Store):
             where += " AND x.series_uid <> ALL(%(excluded)s)"
             values["excluded"] = sorted(cohort.excluded)
         if cohort.refs is not None:
-            where += " AND s.ref = ANY(%(refs)s)"
+            where += (
+                " AND x.study IN (SELECT id FROM pacsgrid.cohort_study WHERE ref = ANY(%(refs)s))"
+            )
             values["refs"] = list(cohort.refs)
         return (
             "m AS MATERIALIZED (SELECT x.id, x.study, x.series_uid, x.modality, x.body_part,"
             " x.manufacturer, x.thickness, x.instances, x.bytes FROM pacsgrid.cohort_series x"
-            f" JOIN pacsgrid.cohort_study s ON s.id = x.study WHERE s.verified AND {where})",
+            f" WHERE {where} AND {_VERIFIED})",
             values,
         )
 
 
+# Almost every study is verified; a join with all of them takes longer than the search.
+_VERIFIED = "x.study NOT IN (SELECT id FROM pacsgrid.cohort_study WHERE NOT verified)"
 _SHOWN = (
     "Modality",
     "BodyPartExamined",

@@ -1,4 +1,4 @@
-"""Compile a cohort query to SQL over the series ``x`` and their studies ``s``."""
+"""Compile a cohort query to SQL over the series ``x``."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ from pacsgrid.cohort_query import All, Any, InZone, Node, Not, Numbers, Present,
 from pacsgrid.ledger.database import Database
 
 PROJECT = "pacsgrid.project"
+# A column of each series; its terms are as many as series have lengths.
+_INSTANCES = "NumberOfSeriesRelatedInstances"
 _TERMS = "SELECT id FROM pacsgrid.cohort_term WHERE attribute = %(attribute)s AND "
+# An index scan for some terms compares all of them for each series that it finds.
+_TERMS_AT_ONCE = 16
 _LIKE_SIGNS = re.compile(r"([\\%_])")
 
 
 def compile_query(
     database: Database, project: str, query: Node | None
 ) -> tuple[str, dict[str, object]]:
-    """Return the condition that a series and its study must meet, and its values.
+    """Return the condition that a series must meet, and its values.
 
     Parameters
     ----------
@@ -59,7 +63,12 @@ class _Compiler:
             return "false"
         if len(terms) == 1:
             return f"x.terms @> {self._place(terms)}::integer[]"
-        return f"x.terms && {self._place(sorted(terms))}::integer[]"
+        terms = sorted(terms)
+        parts = [
+            f"x.terms && {self._place(terms[start : start + _TERMS_AT_ONCE])}::integer[]"
+            for start in range(0, len(terms), _TERMS_AT_ONCE)
+        ]
+        return parts[0] if len(parts) == 1 else f"({' OR '.join(parts)})"
 
     def compile(self, node: Node) -> str:
         if isinstance(node, All | Any):
@@ -69,10 +78,21 @@ class _Compiler:
             return f"NOT {self.compile(node.part)}"
         if isinstance(node, InZone):
             return (
-                "s.ref IN (SELECT ref FROM pacsgrid.coverage WHERE project = "
-                f"{self._place(self._project)} AND zone = {self._place(node.zone)}"
-                " AND deposited AND least > 0)"
+                "x.study IN (SELECT y.id FROM pacsgrid.coverage c JOIN pacsgrid.cohort_study y"
+                f" USING (ref) WHERE c.project = {self._place(self._project)}"
+                f" AND c.zone = {self._place(node.zone)} AND c.deposited AND c.least > 0)"
             )
+        if isinstance(node, Numbers) and node.attribute == _INSTANCES:
+            limits = []
+            if node.low is not None:
+                limits.append(
+                    f"x.instances {'>' if node.low_open else '>='} {self._place(node.low)}"
+                )
+            if node.high is not None:
+                limits.append(
+                    f"x.instances {'<' if node.high_open else '<='} {self._place(node.high)}"
+                )
+            return f"({' AND '.join(limits) or 'true'})"
         return self.has_terms(self._leaf(node))
 
     def _leaf(self, node: Present | Texts | Words | Numbers) -> list[int]:

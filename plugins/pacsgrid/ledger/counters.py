@@ -18,9 +18,9 @@ class Counters(Store):
         """
         with self._database.transaction():
             ((removed,),) = self._database.all("SELECT pacsgrid.fold_counters()")
-            # A reason that studies were held for is remembered.
+            # Reasons are remembered, so that their gauges return to 0.
             self._database.run(
                 "DELETE FROM pacsgrid.counter WHERE folded AND number = 0 AND instances = 0"
-                " AND kind <> 'held_study'"
+                " AND kind NOT IN ('held_study', 'held_file')"
             )
         return int(removed)

@@ -158,30 +158,23 @@ class Overview(ProjectView):
         )
         return HeldCounts(counted.get("held_study", 0), counted.get("held_file", 0))
 
-    def held_reasons(self, ever: bool = False) -> dict[str, int]:
-        """Return how often each reason occurs among what is held, the most frequent first.
+    def held_reasons(self, ever: bool = False) -> dict[str, HeldCounts]:
+        """Return how many whole studies and single files each reason holds, the most first.
 
-        With `ever`, the reasons that whole studies were held for in the past come too, with 0.
+        With `ever`, the reasons of the past come too, with 0.
         """
-        rows = self._all(
-            "SELECT key, sum(number)::bigint, bool_or(kind = 'held_study') FROM pacsgrid.counter"
-            " WHERE project = ANY(%s) AND kind IN ('held_study', 'held_file') GROUP BY 1"
-            " ORDER BY 2 DESC, 1",
-            (self._projects,),
-        )
-        return {code: held for code, held, whole in rows if held or (ever and whole)}
-
-    def held_by_reason(self) -> dict[str, HeldCounts]:
-        """Return how many whole studies and single files each reason holds."""
         rows = self._all(
             "SELECT key, coalesce(sum(number) FILTER (WHERE kind = 'held_study'), 0)::bigint,"
             " coalesce(sum(number) FILTER (WHERE kind = 'held_file'), 0)::bigint"
             " FROM pacsgrid.counter WHERE project = ANY(%s)"
-            " AND kind IN ('held_study', 'held_file') GROUP BY 1 HAVING sum(number) > 0"
-            " ORDER BY sum(number) DESC, 1",
+            " AND kind IN ('held_study', 'held_file') GROUP BY 1 ORDER BY sum(number) DESC, 1",
             (self._projects,),
         )
-        return {code: HeldCounts(whole, files) for code, whole, files in rows}
+        return {
+            code: HeldCounts(studies, files)
+            for code, studies, files in rows
+            if ever or studies or files
+        }
 
     def not_wanted(self) -> NotWantedCount:
         """Return how many series and instances are not wanted."""

@@ -57,7 +57,7 @@ class FlowOverview:
     now: datetime
     states: list[StateCount]
     held: HeldCounts
-    held_reasons: dict[str, int]
+    held_reasons: dict[str, HeldCounts]
     not_wanted: NotWantedCount
     content_warnings: dict[str, int]
     throughput: list[HourVolume]

@@ -34,6 +34,13 @@ function Box({ name, sum, now, x, y, kind }) {
   );
 }
 
+function heldCounts({ studies, files }) {
+  const parts = [];
+  if (studies) parts.push(plural(studies, "study", "studies"));
+  if (files) parts.push(plural(files, "file"));
+  return parts.join(", ");
+}
+
 function Picture({ flow }) {
   const sums = byState(flow.states);
   const reasons = Object.entries(flow.held_reasons);
@@ -52,7 +59,7 @@ function Picture({ flow }) {
     ),
     h(Box, { name: "held", now: flow.now, x: 4 + step, y: 146, sum: sums.held, kind: "held" }),
     shown.map(([code, count], n) =>
-      h("text", { key: code, x: step + 152, y: 166 + 20 * n, className: "pg-reason" }, `${count} × ${code}`),
+      h("text", { key: code, x: step + 152, y: 166 + 20 * n, className: "pg-reason" }, `${code}: ${heldCounts(count)}`),
     ),
     reasons.length > shown.length &&
       h("text", { x: step + 152, y: 246, className: "pg-reason" }, `and ${reasons.length - shown.length} more reasons`),
