@@ -81,7 +81,9 @@ def test_a_steward_sees_the_flow_the_held_and_the_proofs(filled: Stack, held: st
         page.get_by_test_id("nav-sidebar").get_by_role("link", name="pacsgrid", exact=True).click()
         expect(page.locator("[data-state=verified]")).to_have_text(str(counts["verified"]))
         expect(page.locator("[data-state=held]")).to_have_text(str(counts["held"]))
-        expect(page.get_by_text("1 × patient-mismatch")).to_be_visible()
+        reason = page.locator("[data-reason=patient-mismatch] .pg-number")
+        expect(reason.first).to_have_text("1")  # whole studies
+        expect(page.locator("[data-state=held-files]")).to_have_text("0")
         expect(page.locator("figcaption")).to_contain_text("verified, per hour")
         # The plot's bars add up to what the ledger has.
         bars = page.locator(".pg-plot rect title")
@@ -96,6 +98,18 @@ def test_a_steward_sees_the_flow_the_held_and_the_proofs(filled: Stack, held: st
             expect(card).to_contain_text("all proven")
             expect(card.locator("tbody td").last).to_have_text(re.compile(r"^\d+ (s|min|h)$"))
         shot(page, "replicas")
+        page.get_by_role("link", name="Studies", exact=True).click()
+        page.get_by_role("button", name="Size").click()
+        expect(page.locator("th[aria-sort=descending]")).to_contain_text("Size")
+        page.get_by_label("State").select_option("held")
+        expect(page.get_by_role("row").filter(has_text=held[:14])).to_be_visible()
+        page.get_by_label("Reference begins with").fill(held[:10])
+        page.get_by_role("button", name="Find").click()
+        expect(page.get_by_role("row").filter(has_text=held[:14])).to_be_visible()
+        page.get_by_role("button", name="Show all studies").click()
+        page.get_by_label("State").select_option("")
+        expect(page.get_by_role("heading", name="Studies", exact=True)).to_be_visible()
+        shot(page, "studies")
         page.get_by_role("link", name="Held", exact=True).click()
         expect(page.get_by_role("row").filter(has_text=held[:14])).to_contain_text(
             "patient-mismatch"

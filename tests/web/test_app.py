@@ -141,17 +141,18 @@ def test_rules_about_series_are_checked_before_a_run_starts(page: TestClient) ->
 def test_studies_are_filtered_sorted_paged_and_found(page: TestClient, ledger: Ledger) -> None:
     for number in range(101):
         ledger.studies.add_found(f"st-abc{number:03}", "demo", "drop", "hash", b"sealed")
-    first = page.get("/api/studies?source=drop&order=oldest").json()
+    asked = {"source": "drop", "order": "oldest"}
+    first = page.get("/api/studies", params=asked).json()
     assert first["more"] and first["states"] == {"held": 1, "found": 101}
     last = first["rows"][-1]
     place = {"after": last["changed_at"], "ref": last["ref"]}
-    rest = page.get("/api/studies?source=drop&order=oldest", params=place).json()
+    rest = page.get("/api/studies", params=asked | place).json()
     refs = [row["ref"] for row in first["rows"] + rest["rows"]]
     assert not rest["more"] and len(set(refs)) == 101 == len(refs)
     largest = page.get("/api/studies?order=largest").json()["rows"]
     assert (largest[0]["ref"], largest[0]["size"], largest[0]["instances"]) == ("a", 10, 1)
-    place = {"after": largest[0]["size"], "ref": "a"}
-    assert page.get("/api/studies?order=largest", params=place).json()["rows"][0]["size"] == 0
+    place = {"order": "largest", "after": largest[0]["size"], "ref": "a"}
+    assert page.get("/api/studies", params=place).json()["rows"][0]["size"] == 0
     found = page.get("/api/studies?find=st-abc09").json()["rows"]
     assert [row["ref"] for row in found] == [f"st-abc{number:03}" for number in range(90, 100)]
     for wrong in ("find=st-%25", "order=largest&after=x", "after=yesterday", "state=lost"):
@@ -166,13 +167,13 @@ def test_held_studies_and_files_are_listed_and_counted_apart(
         ledger.studies.add_found(f"b{number}", "demo", "drop", "hash", b"sealed")
         ledger.held.add(f"b{number}", "burned-in", "for the test", "x")
     seen: list[str] = []
-    place: dict[str, str] = {}
+    place = {"reason": "burned-in", "order": "newest"}
     while True:
-        answer = page.get("/api/held?reason=burned-in&order=newest", params=place).json()
+        answer = page.get("/api/held", params=place).json()
         seen += [row["ref"] for row in answer["rows"]]
         if not answer["more"]:
             break
-        place = {name: answer["rows"][-1][name] for name in ("since", "ref", "code")}
+        place |= {name: answer["rows"][-1][name] for name in ("since", "ref", "code")}
     assert seen == [f"b{number}" for number in reversed(range(101))]
     assert answer["counts"] == {"studies": 1, "files": 202}
     assert answer["reasons"]["truncated"] == {"studies": 0, "files": 101}

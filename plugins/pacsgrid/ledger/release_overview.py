@@ -61,12 +61,7 @@ class ReleaseOverview(ProjectView):
                 " i.subjects, i.studies, i.instances, i.bytes"
                 " FROM (SELECT one.* FROM unnest(%(projects)s::text[]) AS p (name)"
                 " CROSS JOIN LATERAL (SELECT * FROM pacsgrid.release WHERE project = p.name"
-                + (
-                    " AND (made_at, name, version) < (%(at)s, %(name)s, %(version)s)"
-                    if after
-                    else ""
-                )
-                + " ORDER BY made_at DESC, name DESC, version DESC LIMIT %(limit)s) AS one"
+                f"{beyond} ORDER BY made_at DESC, name DESC, version DESC LIMIT %(limit)s) AS one"
                 " ORDER BY made_at DESC, name DESC, version DESC LIMIT %(limit)s) AS r"
                 " CROSS JOIN LATERAL (SELECT count(DISTINCT s.subject) AS subjects,"
                 " count(s.ref) AS studies, coalesce(sum(s.instances), 0)::bigint AS instances,"
