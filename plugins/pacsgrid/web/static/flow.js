@@ -20,13 +20,13 @@ function byState(states) {
   return sums;
 }
 
-function Box({ name, title = name, to = ["studies", name], words = "study studies", sum, now, x, y, kind }) {
+function Box({ name, title = name, to = ["studies", name], sum, now, x, y, kind }) {
   const studies = sum?.studies ?? 0;
   const waits = studies && kind === "way" ? `longest ${age(sum.oldest, now)}` : "";
   return h(
     "g",
     { transform: `translate(${x} ${y})`, className: `pg-box pg-${studies ? kind : "empty"}` },
-    h("a", { href: view(...to), "aria-label": `${plural(studies, ...words.split(" "))} ${name}` },
+    h("a", { href: view(...to) },
       h("rect", { width: 132, height: 76, rx: 10 }),
       h("text", { x: 66, y: 34, className: "pg-count", "data-state": name }, studies.toLocaleString()),
       h("text", { x: 66, y: 54 }, title),
@@ -51,7 +51,7 @@ function Picture({ flow }) {
     ),
     h(Box, { name: "held", title: "studies held", to: ["held", "study"], now: flow.now, x: 4 + step, y: 146, sum: sums.held, kind: "held" }),
     h(Box, {
-      name: "held-files", title: "single files held", to: ["held", "file"], words: "file files", now: flow.now,
+      name: "held-files", title: "single files held", to: ["held", "file"], now: flow.now,
       x: 4 + step * 2, y: 146, sum: { studies: flow.held.files }, kind: "held",
     }),
     GONE.map((name, n) =>
