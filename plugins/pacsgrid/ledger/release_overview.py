@@ -57,18 +57,22 @@ class ReleaseOverview(ProjectView):
         return [
             ReleaseEntry(*row)
             for row in self._all(
-                "SELECT r.project, r.name, r.version, r.made_at, r.retired_at,"
-                " i.subjects, i.studies, i.instances, i.bytes"
-                " FROM (SELECT one.* FROM unnest(%(projects)s::text[]) AS p (name)"
+                "WITH page AS MATERIALIZED"
+                " (SELECT one.* FROM unnest(%(projects)s::text[]) AS p (name)"
                 " CROSS JOIN LATERAL (SELECT * FROM pacsgrid.release WHERE project = p.name"
                 f"{beyond} ORDER BY made_at DESC, name DESC, version DESC LIMIT %(limit)s) AS one"
-                " ORDER BY made_at DESC, name DESC, version DESC LIMIT %(limit)s) AS r"
-                " CROSS JOIN LATERAL (SELECT count(DISTINCT s.subject) AS subjects,"
-                " count(s.ref) AS studies, coalesce(sum(s.instances), 0)::bigint AS instances,"
-                " coalesce(sum(s.bytes), 0)::bigint AS bytes FROM pacsgrid.release_study m"
+                " ORDER BY made_at DESC, name DESC, version DESC LIMIT %(limit)s),"
+                # Every version of the page in one pass, and each subject once.
+                " subjects AS (SELECT m.project, m.name, m.version, s.subject,"
+                " count(*) AS studies, sum(s.instances) AS instances, sum(s.bytes) AS bytes"
+                " FROM page r JOIN pacsgrid.release_study m USING (project, name, version)"
                 " JOIN pacsgrid.study s ON s.ref = m.ref AND s.instances > 0"
-                " WHERE (m.project, m.name, m.version) = (r.project, r.name, r.version)) AS i"
-                " ORDER BY r.made_at DESC, r.name DESC, r.version DESC",
+                " GROUP BY 1, 2, 3, 4)"
+                " SELECT r.project, r.name, r.version, r.made_at, r.retired_at,"
+                " count(i.subject), coalesce(sum(i.studies), 0)::bigint,"
+                " coalesce(sum(i.instances), 0)::bigint, coalesce(sum(i.bytes), 0)::bigint"
+                " FROM page r LEFT JOIN subjects i USING (project, name, version)"
+                " GROUP BY 1, 2, 3, 4, 5 ORDER BY r.made_at DESC, r.name DESC, r.version DESC",
                 {
                     "projects": self._projects,
                     "limit": limit,
