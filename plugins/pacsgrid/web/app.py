@@ -49,7 +49,7 @@ from pacsgrid.web.png import png
 STATIC = Path(__file__).parent / "static"
 # How many rows a page of a list has. A version of a release is counted over all its studies.
 PAGE = 100
-RELEASES = 20
+RELEASES = 10
 _REFERENCE = re.compile("st-[0-9a-f]{4,20}")
 
 app = FastAPI(title="pacsgrid", docs_url=None, redoc_url=None, openapi_url=None)
@@ -501,7 +501,7 @@ def releases(
     Returns
     -------
     ReleasePage
-        At most 20 versions.
+        At most 10 versions.
     """
     view = ReleaseOverview(site.ledger_dsn, who.seen(project))
     found = view.releases(RELEASES + 1, (before, name, version) if before else None)
