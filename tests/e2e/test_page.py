@@ -25,7 +25,7 @@ def _get(stack: Stack, user: str, path: str) -> requests.Response:
 
 
 def test_nothing_is_told_to_who_is_not_logged_in(filled: Stack, held: str) -> None:
-    for path in ("me", "flow", "held", "replicas", "studies", f"studies/{held}/pictures/0"):
+    for path in ("me", "flow", "held", "replicas", "studies", "results", f"studies/{held}/pictures/0"):
         assert _get(filled, "", path).status_code == 401
         wrong = requests.get(
             f"{filled.url}/pacsgrid/api/{path}",
@@ -61,7 +61,16 @@ def test_held_images_are_for_those_who_review_and_each_look_is_entered(
 def test_no_answer_names_a_patient(filled: Stack, held: str) -> None:
     answers = [
         _get(filled, "steward", path).text
-        for path in ("flow", "held", "replicas", "studies", "releases", f"studies/{held}")
+        for path in (
+            "flow",
+            "held",
+            "replicas",
+            "studies",
+            "releases",
+            "withdrawals",
+            "results",
+            f"studies/{held}",
+        )
     ]
     for word in ("Zrzav", "Kvido", "756203", "somebody", "1.2.826.77", "ACC-77123"):
         assert not any(word in answer for answer in answers)
