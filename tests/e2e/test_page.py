@@ -25,7 +25,15 @@ def _get(stack: Stack, user: str, path: str) -> requests.Response:
 
 
 def test_nothing_is_told_to_who_is_not_logged_in(filled: Stack, held: str) -> None:
-    for path in ("me", "flow", "held", "replicas", "studies", "results", f"studies/{held}/pictures/0"):
+    for path in (
+        "me",
+        "flow",
+        "held",
+        "replicas",
+        "studies",
+        "results",
+        f"studies/{held}/pictures/0",
+    ):
         assert _get(filled, "", path).status_code == 401
         wrong = requests.get(
             f"{filled.url}/pacsgrid/api/{path}",

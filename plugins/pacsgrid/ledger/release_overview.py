@@ -57,22 +57,11 @@ class ReleaseOverview(ProjectView):
         return [
             ReleaseEntry(*row)
             for row in self._all(
-                "WITH page AS MATERIALIZED"
-                " (SELECT one.* FROM unnest(%(projects)s::text[]) AS p (name)"
+                "SELECT one.project, one.name, version, made_at, retired_at, subjects, studies,"
+                " instances, bytes FROM unnest(%(projects)s::text[]) AS p (name)"
                 " CROSS JOIN LATERAL (SELECT * FROM pacsgrid.release WHERE project = p.name"
                 f"{beyond} ORDER BY made_at DESC, name DESC, version DESC LIMIT %(limit)s) AS one"
-                " ORDER BY made_at DESC, name DESC, version DESC LIMIT %(limit)s),"
-                # Every version of the page in one pass, and each subject once.
-                " subjects AS (SELECT m.project, m.name, m.version, s.subject,"
-                " count(*) AS studies, sum(s.instances) AS instances, sum(s.bytes) AS bytes"
-                " FROM page r JOIN pacsgrid.release_study m USING (project, name, version)"
-                " JOIN pacsgrid.study s ON s.ref = m.ref AND s.instances > 0"
-                " GROUP BY 1, 2, 3, 4)"
-                " SELECT r.project, r.name, r.version, r.made_at, r.retired_at,"
-                " count(i.subject), coalesce(sum(i.studies), 0)::bigint,"
-                " coalesce(sum(i.instances), 0)::bigint, coalesce(sum(i.bytes), 0)::bigint"
-                " FROM page r LEFT JOIN subjects i USING (project, name, version)"
-                " GROUP BY 1, 2, 3, 4, 5 ORDER BY r.made_at DESC, r.name DESC, r.version DESC",
+                " ORDER BY made_at DESC, one.name DESC, version DESC LIMIT %(limit)s",
                 {
                     "projects": self._projects,
                     "limit": limit,

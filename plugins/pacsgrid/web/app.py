@@ -47,9 +47,8 @@ from pacsgrid.web.cohorts import router as cohorts
 from pacsgrid.web.png import png
 
 STATIC = Path(__file__).parent / "static"
-# How many rows a page of a list has. A version of a release is counted over all its studies.
+# How many rows a page of a list has.
 PAGE = 100
-RELEASES = 10
 _REFERENCE = re.compile("st-[0-9a-f]{4,20}")
 
 app = FastAPI(title="pacsgrid", docs_url=None, redoc_url=None, openapi_url=None)
@@ -501,11 +500,11 @@ def releases(
     Returns
     -------
     ReleasePage
-        At most 10 versions.
+        At most 100 versions.
     """
     view = ReleaseOverview(site.ledger_dsn, who.seen(project))
-    found = view.releases(RELEASES + 1, (before, name, version) if before else None)
-    return ReleasePage(datetime.now(UTC), found[:RELEASES], len(found) > RELEASES)
+    found = view.releases(PAGE + 1, (before, name, version) if before else None)
+    return ReleasePage(datetime.now(UTC), found[:PAGE], len(found) > PAGE)
 
 
 @app.get("/api/withdrawals")

@@ -18,3 +18,18 @@ ALTER TABLE pacsgrid.result ADD COLUMN standing text NOT NULL GENERATED ALWAYS A
     WHEN decided_at IS NULL THEN 'waiting' WHEN released THEN 'released' ELSE 'withheld' END)
     STORED;
 CREATE INDEX result_standing ON pacsgrid.result (project, standing, created_at, ref);
+
+-- What a version of a release lists, counted when it is made and when a withdrawn patient leaves it.
+ALTER TABLE pacsgrid.release ADD COLUMN subjects bigint NOT NULL DEFAULT 0,
+    ADD COLUMN studies bigint NOT NULL DEFAULT 0, ADD COLUMN instances bigint NOT NULL DEFAULT 0,
+    ADD COLUMN bytes bigint NOT NULL DEFAULT 0;
+CREATE FUNCTION pacsgrid.count_release(text, text, integer) RETURNS void LANGUAGE sql AS $$
+    UPDATE pacsgrid.release r SET subjects = c.subjects, studies = c.studies,
+        instances = c.instances, bytes = c.bytes
+    FROM (SELECT count(DISTINCT s.subject) AS subjects, count(*) AS studies,
+        coalesce(sum(s.instances), 0) AS instances, coalesce(sum(s.bytes), 0) AS bytes
+        FROM pacsgrid.release_study m JOIN pacsgrid.study s ON s.ref = m.ref AND s.instances > 0
+        WHERE m.project = $1 AND m.name = $2 AND m.version = $3) AS c
+    WHERE r.project = $1 AND r.name = $2 AND r.version = $3
+$$;
+SELECT pacsgrid.count_release(project, name, version) FROM pacsgrid.release;
