@@ -71,10 +71,10 @@ irods-test: $(VENV)/.ready
 	$(BIN)/python tests/irods_suite/run.py
 
 test-ui: $(VENV)/.ready system
-	$(BIN)/python -m pytest tests/e2e/test_page.py tests/e2e/test_steward.py tests/e2e/test_review.py tests/e2e/test_site_day.py tests/gateway/test_viewer.py -m "e2e or ui"
+	$(BIN)/python -m pytest tests/e2e/test_page.py tests/e2e/test_steward.py tests/e2e/test_review.py tests/e2e/test_accessibility.py tests/e2e/test_site_day.py tests/gateway/test_viewer.py -m "e2e or ui"
 
 screenshots: $(VENV)/.ready system
-	PACSGRID_SCREENSHOTS=$(CURDIR)/docs/img $(BIN)/python -m pytest tests/e2e/test_page.py tests/e2e/test_steward.py tests/e2e/test_review.py -m "e2e or ui"
+	PACSGRID_SCREENSHOTS=$(CURDIR)/docs/img $(BIN)/python -m pytest tests/e2e/test_page.py tests/e2e/test_cohort_page.py tests/e2e/test_accessibility.py tests/e2e/test_steward.py tests/e2e/test_review.py tests/gateway/test_viewer.py -m "e2e or ui"
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .

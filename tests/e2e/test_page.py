@@ -25,7 +25,15 @@ def _get(stack: Stack, user: str, path: str) -> requests.Response:
 
 
 def test_nothing_is_told_to_who_is_not_logged_in(filled: Stack, held: str) -> None:
-    for path in ("me", "flow", "held", "replicas", "studies", f"studies/{held}/pictures/0"):
+    for path in (
+        "me",
+        "flow",
+        "held",
+        "replicas",
+        "studies",
+        "results",
+        f"studies/{held}/pictures/0",
+    ):
         assert _get(filled, "", path).status_code == 401
         wrong = requests.get(
             f"{filled.url}/pacsgrid/api/{path}",
@@ -61,7 +69,16 @@ def test_held_images_are_for_those_who_review_and_each_look_is_entered(
 def test_no_answer_names_a_patient(filled: Stack, held: str) -> None:
     answers = [
         _get(filled, "steward", path).text
-        for path in ("flow", "held", "replicas", "studies", "releases", f"studies/{held}")
+        for path in (
+            "flow",
+            "held",
+            "replicas",
+            "studies",
+            "releases",
+            "withdrawals",
+            "results",
+            f"studies/{held}",
+        )
     ]
     for word in ("Zrzav", "Kvido", "756203", "somebody", "1.2.826.77", "ACC-77123"):
         assert not any(word in answer for answer in answers)
@@ -81,7 +98,9 @@ def test_a_steward_sees_the_flow_the_held_and_the_proofs(filled: Stack, held: st
         page.get_by_test_id("nav-sidebar").get_by_role("link", name="pacsgrid", exact=True).click()
         expect(page.locator("[data-state=verified]")).to_have_text(str(counts["verified"]))
         expect(page.locator("[data-state=held]")).to_have_text(str(counts["held"]))
-        expect(page.get_by_text("1 × patient-mismatch")).to_be_visible()
+        reason = page.locator("[data-reason=patient-mismatch] .pg-number")
+        expect(reason.first).to_have_text("1")  # whole studies
+        expect(page.locator("[data-state=held-files]")).to_have_text("0")
         expect(page.locator("figcaption")).to_contain_text("verified, per hour")
         # The plot's bars add up to what the ledger has.
         bars = page.locator(".pg-plot rect title")
@@ -96,6 +115,18 @@ def test_a_steward_sees_the_flow_the_held_and_the_proofs(filled: Stack, held: st
             expect(card).to_contain_text("all proven")
             expect(card.locator("tbody td").last).to_have_text(re.compile(r"^\d+ (s|min|h)$"))
         shot(page, "replicas")
+        page.get_by_role("link", name="Studies", exact=True).click()
+        page.get_by_role("button", name="Size").click()
+        expect(page.locator("th[aria-sort=descending]")).to_contain_text("Size")
+        page.get_by_label("State").select_option("held")
+        expect(page.get_by_role("row").filter(has_text=held[:14])).to_be_visible()
+        page.get_by_label("Reference begins with").fill(held[:10])
+        page.get_by_role("button", name="Find").click()
+        expect(page.get_by_role("row").filter(has_text=held[:14])).to_be_visible()
+        page.get_by_role("button", name="Show all studies").click()
+        page.get_by_label("State").select_option("")
+        expect(page.get_by_role("heading", name="Studies", exact=True)).to_be_visible()
+        shot(page, "studies")
         page.get_by_role("link", name="Held", exact=True).click()
         expect(page.get_by_role("row").filter(has_text=held[:14])).to_contain_text(
             "patient-mismatch"

@@ -24,6 +24,7 @@ from pacsgrid.pipeline import STEPS, ProjectContext, find_studies, run_step
 from pacsgrid.pipeline.cohorts import Cohort, select_cohort
 from pacsgrid.pipeline.grants import approve_grant
 from pacsgrid.pipeline.release import release_cohort
+from support.axe import faults
 from support.browser import shot
 from support.ohif import DRAWN, PATIENCE, drawing_browser, installed_viewer
 from support.oidc_provider import CLIENT, SECRET, OidcProvider
@@ -154,6 +155,9 @@ def test_a_researcher_asks_and_looks_until_the_clock_says_it_is_over(asked: Aske
     offered.get_by_text("Ask for it").click()
     offered.locator("textarea").fill("a study of nodules, vote 7/2026")
     shot(page, "researcher-asks")
+    for theme in ("light", "dark"):
+        page.emulate_media(color_scheme=theme)
+        assert faults(page) == []
     offered.get_by_role("button", name="Ask").click()
     expect(page.locator("#grants")).to_contain_text("requested")
     (grant,) = asked.context.ledger.grants.of_projects(["demo"])

@@ -14,7 +14,7 @@ import pytest
 from pacsgrid.config import ReplicationPolicy
 from pacsgrid.ledger import Ledger, Overview
 from pacsgrid.ledger.database import Database
-from pacsgrid.ledger.overview import HeldCounts
+from pacsgrid.ledger.overview import HeldCounts, StudyOrder
 from pacsgrid.model import AnonymisedInstance, ReplicaProof, StudyState
 
 NOW = datetime(2030, 5, 1, tzinfo=UTC)
@@ -251,6 +251,15 @@ def _ask(ledger: Ledger, dsn: str, what: str) -> object:
         "studies": lambda: view.studies(record, 50),
         "next studies": lambda: view.studies(record, 50, (datetime.now(UTC), "st-9")),
         "held": lambda: view.held(50),
+        "held for a reason": lambda: view.held(50, code="truncated"),
+        "held studies, newest": lambda: view.held(50, whole=True, newest=True),
+        "largest": lambda: view.studies(record, 50, order=StudyOrder.LARGEST),
+        "next largest": lambda: view.studies(record, 50, (10**6, "st-9"), order=StudyOrder.LARGEST),
+        "of a source": lambda: view.studies(record, 50, source="pacs"),
+        "smallest of a source": lambda: view.studies(
+            record, 50, source="pacs", order=StudyOrder.SMALLEST
+        ),
+        "found by reference": lambda: view.find("st-99"),
         "story": lambda: view.story("st-9"),
         "count by state": lambda: ledger.studies.count_by_state("demo"),
         "damaged": lambda: ledger.tasks.damaged("demo", POLICY),
@@ -276,6 +285,13 @@ def _ask(ledger: Ledger, dsn: str, what: str) -> object:
         "studies",
         "next studies",
         "held",
+        "held for a reason",
+        "held studies, newest",
+        "largest",
+        "next largest",
+        "of a source",
+        "smallest of a source",
+        "found by reference",
         "story",
         "count by state",
         "zones",

@@ -21,6 +21,9 @@ def test_versions_and_withdrawals_are_told_per_project(dsn: str) -> None:
     ledger.releases.add("lung", "heads", 1, "digest", ["a", "b"])
     ledger.releases.add("lung", "empty", 1, "digest", [])
     (empty, heads) = ReleaseOverview(dsn, ["lung"]).releases()
+    (first,) = ReleaseOverview(dsn, ["lung"]).releases(limit=1)
+    place = (first.made_at, first.name, first.version)
+    assert [first, *ReleaseOverview(dsn, ["lung"]).releases(after=place)] == [empty, heads]
     counts = (heads.subjects, heads.studies, heads.instances, heads.size)
     assert counts == (2, 2, 4, 4000) and heads.retired_at is None
     assert (empty.name, empty.studies, empty.size) == ("empty", 0, 0)
@@ -34,6 +37,8 @@ def test_versions_and_withdrawals_are_told_per_project(dsn: str) -> None:
     ledger.withdrawals.mark_erased("lung", "P1", "praha", "{}")
     (gone,) = ReleaseOverview(dsn, ["lung"]).withdrawals()
     assert gone.waiting == [] and gone.proven_at is not None
+    heads = ReleaseOverview(dsn, ["lung"]).releases()[1]
+    assert (heads.subjects, heads.studies, heads.instances, heads.size) == (1, 1, 2, 2000)
     assert {
         row.name: row.retired_at is None for row in ReleaseOverview(dsn, ["lung"]).releases()
     } == {

@@ -463,7 +463,8 @@ class Day:
 
     def held(self) -> int:
         """Return how many studies and files wait for a steward."""
-        return len(self.airflow.ask("GET", f"/pacsgrid/api/held?project={PROJECT}"))
+        counts = self.airflow.ask("GET", f"/pacsgrid/api/held?project={PROJECT}")["counts"]
+        return int(counts["studies"]) + int(counts["files"])
 
     def _until_verified(self, count: int) -> None:
         wait_for(

@@ -6,8 +6,10 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 
+from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
 
 from pacsgrid.embedded.stack import Stack
@@ -41,7 +43,12 @@ def chromium(stack: Stack, user: str) -> Iterator[Page]:
 
 
 def shot(page: Page, name: str) -> None:
-    """Take a screenshot for the documentation, when it is being made."""
-    if SHOTS:
-        page.wait_for_load_state("networkidle")
-        page.screenshot(path=Path(SHOTS) / f"{name}.png")
+    """Take a screenshot for the documentation, when it is being made: a small PNG."""
+    if not SHOTS:
+        return
+    page.wait_for_load_state("networkidle")
+    taken = Image.open(BytesIO(page.screenshot()))
+    small = taken.convert("RGB").quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    path = Path(SHOTS) / f"{name}.png"
+    small.save(path, optimize=True)
+    assert path.stat().st_size < 200_000, f"{path} has {path.stat().st_size} bytes"

@@ -22,7 +22,9 @@ INSTANCE = AnonymisedInstance("1", "2", "3", "S1", "CT", "4", "ab" * 32, 10, Pat
 @pytest.fixture
 def page(dsn: str, tmp_path: Path) -> Iterator[TestClient]:
     project = SimpleNamespace(replication=SimpleNamespace(copies={"brno": 1}), profiles=())
-    site = SimpleNamespace(ledger_dsn=dsn, quarantine=tmp_path, project=lambda name: project)
+    site = SimpleNamespace(
+        ledger_dsn=dsn, quarantine=tmp_path, project=lambda name: project, returns={}
+    )
     app.dependency_overrides[the_site] = lambda: site
     app.dependency_overrides[viewer] = lambda: Viewer("anna", ("demo",), True, True)
     yield TestClient(app)
@@ -42,7 +44,18 @@ def ledger(dsn: str) -> Ledger:
 
 
 @pytest.mark.parametrize(
-    "path", ["flow", "held", "ingests", "replicas", "releases", "studies", "studies/a"]
+    "path",
+    [
+        "flow",
+        "held",
+        "ingests",
+        "replicas",
+        "releases",
+        "results",
+        "studies",
+        "studies/a",
+        "withdrawals",
+    ],
 )
 def test_an_answer_is_one_transaction_over_one_connection(
     page: TestClient, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, path: str
@@ -123,3 +136,49 @@ def test_rules_about_series_are_checked_before_a_run_starts(page: TestClient) ->
     assert "include entry 2, description: is no regular expression" in wrong.json()["detail"]
     app.dependency_overrides[viewer] = lambda: Viewer("eva", ("demo",), False, False)
     assert page.post("/api/series", json=rules).status_code == 403
+
+
+def test_studies_are_filtered_sorted_paged_and_found(page: TestClient, ledger: Ledger) -> None:
+    for number in range(101):
+        ledger.studies.add_found(f"st-abc{number:03}", "demo", "drop", "hash", b"sealed")
+    asked = {"source": "drop", "order": "oldest"}
+    first = page.get("/api/studies", params=asked).json()
+    assert first["more"] and first["states"] == {"held": 1, "found": 101}
+    last = first["rows"][-1]
+    place = {"after": last["changed_at"], "ref": last["ref"]}
+    rest = page.get("/api/studies", params=asked | place).json()
+    refs = [row["ref"] for row in first["rows"] + rest["rows"]]
+    assert not rest["more"] and len(set(refs)) == 101 == len(refs)
+    largest = page.get("/api/studies?order=largest").json()["rows"]
+    assert (largest[0]["ref"], largest[0]["size"], largest[0]["instances"]) == ("a", 10, 1)
+    place = {"order": "largest", "after": largest[0]["size"], "ref": "a"}
+    assert page.get("/api/studies", params=place).json()["rows"][0]["size"] == 0
+    found = page.get("/api/studies?find=st-abc09").json()["rows"]
+    assert [row["ref"] for row in found] == [f"st-abc{number:03}" for number in range(90, 100)]
+    for wrong in ("find=st-%25", "order=largest&after=x", "after=yesterday", "state=lost"):
+        assert page.get(f"/api/studies?{wrong}").status_code == 422
+
+
+def test_held_studies_and_files_are_listed_and_counted_apart(
+    page: TestClient, ledger: Ledger
+) -> None:
+    for number in range(101):
+        ledger.held.add("a", "truncated", "for the test", f"f{number}")
+        ledger.studies.add_found(f"b{number}", "demo", "drop", "hash", b"sealed")
+        ledger.held.add(f"b{number}", "burned-in", "for the test", "x")
+    seen: list[str] = []
+    place = {"reason": "burned-in", "order": "newest"}
+    while True:
+        answer = page.get("/api/held", params=place).json()
+        seen += [row["ref"] for row in answer["rows"]]
+        if not answer["more"]:
+            break
+        place |= {name: answer["rows"][-1][name] for name in ("since", "ref", "code")}
+    assert seen == [f"b{number}" for number in reversed(range(101))]
+    assert answer["counts"] == {"studies": 1, "files": 202}
+    assert answer["reasons"]["truncated"] == {"studies": 0, "files": 101}
+    (whole,) = page.get("/api/held?kind=study").json()["rows"]
+    assert (whole["ref"], whole["code"]) == ("a", "conflict")
+    assert not any(row["whole"] for row in page.get("/api/held?kind=file").json()["rows"])
+    flow = page.get("/api/flow").json()
+    assert flow["held_reasons"]["conflict"] == {"studies": 1, "files": 0}

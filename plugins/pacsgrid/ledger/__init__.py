@@ -11,6 +11,7 @@ from pacsgrid.ledger.overview import Overview
 from pacsgrid.ledger.records import HeldRecord, InstanceRecord, StateChange, StudyRecord
 from pacsgrid.ledger.release_overview import ReleaseOverview
 from pacsgrid.ledger.replication import DEPOSITED, ReplicationTask
+from pacsgrid.ledger.result_overview import ResultEntry, ResultOverview, Standing
 from pacsgrid.ledger.roles import owns_its_trail, prepare
 from pacsgrid.ledger.studies import STATE_ORDER
 from pacsgrid.ledger.subjects import SubjectRow
@@ -39,6 +40,9 @@ __all__ = [
     "PendingStudy",
     "ReleaseOverview",
     "ReplicationTask",
+    "ResultEntry",
+    "ResultOverview",
+    "Standing",
     "StateChange",
     "StudyRecord",
     "SubjectRow",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from pacsgrid.ledger.codes import REJECTED
@@ -33,10 +34,33 @@ _PAGE = 1000
 Place = tuple[datetime, str, str]
 
 
+@dataclass(frozen=True)
+class HeldFilter:
+    """What of the queue is wanted, and in which order.
+
+    Attributes
+    ----------
+    code
+        The reason; empty for any.
+    whole
+        Whole studies only, or single files only; None for both.
+    newest
+        Whether the newest come first, not the oldest.
+    """
+
+    code: str = ""
+    whole: bool | None = None
+    newest: bool = False
+
+
 def held_page(
-    database: Database, projects: Sequence[str], limit: int, after: Place | None = None
+    database: Database,
+    projects: Sequence[str],
+    limit: int,
+    after: Place | None = None,
+    wanted: HeldFilter = HeldFilter(),
 ) -> list[HeldRecord]:
-    """Return a page of held studies and held files, the oldest first.
+    """Return a page of held studies and held files, by default the oldest first.
 
     Parameters
     ----------
@@ -48,6 +72,8 @@ def held_page(
         How many at most; files that were held together with the last one come too.
     after
         Time, reference and code of the last record of the page before; None for the first page.
+    wanted
+        What of the queue is wanted, and in which order.
 
     Returns
     -------
@@ -55,25 +81,40 @@ def held_page(
         In order of time, reference and code.
     """
     # Each project is read from its place in the index, and no further than one page.
-    study = file = ""
+    way, beyond = ("DESC", "<") if wanted.newest else ("ASC", ">")
+    study, file = (
+        (" AND held_code = %(code)s", " AND i.code = %(code)s") if wanted.code else ("", "")
+    )
     if after:
-        study = (
-            " AND changed_at >= %(at)s"
-            " AND (changed_at, ref, held_code) > (%(at)s, %(ref)s, %(code)s)"
+        study += (
+            f" AND changed_at {beyond}= %(at)s"
+            f" AND (changed_at, ref, held_code) {beyond} (%(at)s, %(ref)s, %(code_at)s)"
         )
-        file = " AND (i.since, i.ref, i.code) > (%(at)s, %(ref)s, %(code)s)"
+        file += f" AND (i.since, i.ref, i.code) {beyond} (%(at)s, %(ref)s, %(code_at)s)"
+    parts = []
+    if wanted.whole is not False:
+        parts.append(
+            f"({_STUDY} AND project = p.name{study}"
+            f" ORDER BY changed_at {way}, ref {way} LIMIT %(limit)s)"
+        )
+    if wanted.whole is not True:
+        parts.append(
+            f"({_FILE} WHERE i.project = p.name{file} ORDER BY i.since {way}, i.ref {way},"
+            f" i.code {way} FETCH FIRST %(limit)s ROWS WITH TIES)"
+        )
     rows = database.all(
-        "SELECT one.* FROM unnest(%(projects)s::text[]) AS p (name) CROSS JOIN LATERAL ("
-        f"({_STUDY} AND project = p.name{study} ORDER BY changed_at, ref LIMIT %(limit)s)"
-        f" UNION ALL ({_FILE} WHERE i.project = p.name{file}"
-        " ORDER BY i.since, i.ref, i.code FETCH FIRST %(limit)s ROWS WITH TIES)) AS one"
-        " ORDER BY since, ref, code FETCH FIRST %(limit)s ROWS WITH TIES",
+        "SELECT one.ref, one.project, one.source, one.whole, one.code, one.detail, one.since"
+        " FROM unnest(%(projects)s::text[]) AS p (name) CROSS JOIN LATERAL"
+        f" ({' UNION ALL '.join(parts)}) AS one"
+        " (ref, project, source, whole, code, detail, since)"
+        f" ORDER BY since {way}, ref {way}, code {way} FETCH FIRST %(limit)s ROWS WITH TIES",
         {
             "projects": list(projects),
             "limit": limit,
+            "code": wanted.code,
             "at": after and after[0],
             "ref": after and after[1],
-            "code": after and after[2],
+            "code_at": after and after[2],
         },
     )
     return [HeldRecord(*row) for row in rows]

@@ -7,19 +7,41 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
+from typing import Any
 
 from pacsgrid.ledger.audit import AuditTrail
-from pacsgrid.ledger.held_items import HELD_OF_STUDY, held_page
+from pacsgrid.ledger.held_items import HELD_OF_STUDY, HeldFilter, held_page
 from pacsgrid.ledger.project_view import ProjectView
 from pacsgrid.ledger.records import (
     AccessRecord,
     DecisionRecord,
     HeldRecord,
+    ListedStudy,
     StateChange,
     StudyRecord,
 )
 from pacsgrid.ledger.series_choices import ContentWarning, NotWanted, SeriesChoices
 from pacsgrid.model import StudyState
+
+
+class StudyOrder(StrEnum):
+    """How a list of studies is sorted: by the last change of their state, or by size."""
+
+    NEWEST = "newest"
+    OLDEST = "oldest"
+    LARGEST = "largest"
+    SMALLEST = "smallest"
+
+    @property
+    def column(self) -> str:
+        """The column of the ledger."""
+        return "bytes" if self in (StudyOrder.LARGEST, StudyOrder.SMALLEST) else "changed_at"
+
+    @property
+    def falling(self) -> bool:
+        """Whether the greatest value comes first."""
+        return self in (StudyOrder.NEWEST, StudyOrder.LARGEST)
 
 
 @dataclass(frozen=True)
@@ -133,19 +155,33 @@ class Overview(ProjectView):
         )
         return [StateCount(p, StudyState(s), n, at) for p, s, n, at in rows]
 
-    def held(self, limit: int = 500, after: HeldRecord | None = None) -> list[HeldRecord]:
-        """Return a page of held studies and files, the oldest first.
+    def held(
+        self,
+        limit: int = 500,
+        after: HeldRecord | None = None,
+        code: str = "",
+        whole: bool | None = None,
+        newest: bool = False,
+    ) -> list[HeldRecord]:
+        """Return a page of held studies and files.
 
         Parameters
         ----------
         limit
-            How many at most.
+            How many at most; files that were held together with the last one come too.
         after
             The last record of the page before; None for the first page.
+        code
+            The reason; empty for any.
+        whole
+            Whole studies only, or single files only; None for both.
+        newest
+            Whether the newest come first, not the oldest.
         """
         place = (after.since, after.ref, after.code) if after else None
+        wanted = HeldFilter(code, whole, newest)
         with self.snapshot():
-            return held_page(self._database, self._projects, limit, place)
+            return held_page(self._database, self._projects, limit, place, wanted)
 
     def held_counts(self) -> HeldCounts:
         """Return how many whole studies and how many single files are held."""
@@ -236,9 +272,11 @@ class Overview(ProjectView):
         self,
         state: StudyState | None = None,
         limit: int = 100,
-        after: tuple[datetime, str] | None = None,
-    ) -> list[StudyRecord]:
-        """Return a page of studies, those whose state changed last first.
+        after: tuple[datetime | int, str] | None = None,
+        source: str = "",
+        order: StudyOrder = StudyOrder.NEWEST,
+    ) -> list[ListedStudy]:
+        """Return a page of studies, by default those whose state changed last first.
 
         Parameters
         ----------
@@ -247,25 +285,52 @@ class Overview(ProjectView):
         limit
             How many at most.
         after
-            Change and reference of the last study of the page before; None for the first page.
+            Change (or size, if sorted by it) and reference of the last study of the page before;
+            None for the first page.
+        source
+            The name of the DICOM source; empty for any.
+        order
+            How the list is sorted.
         """
+        way, beyond = ("DESC", "<") if order.falling else ("ASC", ">")
+        place = f"{order.column} {way}, ref {way}"
         # Each project and state is read from its end of the index, and no further than one page.
         rows = self._all(
-            f"SELECT {StudyRecord.COLUMNS} FROM unnest(%(projects)s::text[]) AS p (name)"
+            f"SELECT {StudyRecord.COLUMNS}, instances, bytes"
+            " FROM unnest(%(projects)s::text[]) AS p (name)"
             " CROSS JOIN unnest(%(states)s::text[]) AS t (name) CROSS JOIN LATERAL"
             " (SELECT * FROM pacsgrid.study WHERE project = p.name AND state = t.name"
-            + (" AND (changed_at, ref) < (%(at)s, %(ref)s)" if after else "")
-            + " ORDER BY changed_at DESC, ref DESC LIMIT %(limit)s) AS one"
-            " ORDER BY changed_at DESC, ref DESC LIMIT %(limit)s",
+            + (" AND source = %(source)s" if source else "")
+            + (f" AND ({order.column}, ref) {beyond} (%(at)s, %(ref)s)" if after else "")
+            + f" ORDER BY {place} LIMIT %(limit)s) AS one ORDER BY {place} LIMIT %(limit)s",
             {
                 "projects": self._projects,
                 "states": [state.value] if state else [each.value for each in StudyState],
                 "limit": limit,
+                "source": source,
                 "at": after and after[0],
                 "ref": after and after[1],
             },
         )
-        return [StudyRecord.of(row) for row in rows]
+        return [_listed(row) for row in rows]
+
+    def find(self, prefix: str, limit: int = 100) -> list[ListedStudy]:
+        """Return the studies whose reference begins with a text, by reference.
+
+        Parameters
+        ----------
+        prefix
+            How the reference begins.
+        limit
+            How many at most.
+        """
+        escaped = prefix.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
+        rows = self._all(
+            f"SELECT {StudyRecord.COLUMNS}, instances, bytes FROM pacsgrid.study"
+            " WHERE ref LIKE %s AND project = ANY(%s) ORDER BY ref USING ~<~ LIMIT %s",
+            (f"{escaped}%", self._projects, limit),
+        )
+        return [_listed(row) for row in rows]
 
     def story(self, ref: str) -> Story | None:
         """Return what the ledger knows of a study, all of one state of the ledger.
@@ -307,3 +372,8 @@ class Overview(ProjectView):
             warnings=series.warnings(ref),
             study_uid=study_uid,
         )
+
+
+def _listed(row: tuple[Any, ...]) -> ListedStudy:
+    *study, instances, size = row
+    return ListedStudy(**vars(StudyRecord.of(tuple(study))), instances=instances, size=size)

@@ -42,6 +42,14 @@ class StudyRecord:
 
 
 @dataclass(frozen=True)
+class ListedStudy(StudyRecord):
+    """A study in a list; ``size`` is in bytes."""
+
+    instances: int
+    size: int
+
+
+@dataclass(frozen=True)
 class InstanceRecord:
     """An anonymised instance.
 

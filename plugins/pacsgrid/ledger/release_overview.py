@@ -40,32 +40,69 @@ class WithdrawalEntry:
 class ReleaseOverview(ProjectView):
     """Releases and withdrawals of some projects, the newest first."""
 
-    def releases(self) -> list[ReleaseEntry]:
-        """Return every version of every release."""
+    def releases(
+        self, limit: int | None = None, after: tuple[datetime, str, int] | None = None
+    ) -> list[ReleaseEntry]:
+        """Return the versions of releases.
+
+        Parameters
+        ----------
+        limit
+            How many at most; None for all.
+        after
+            Time, name and version of the last one of the page before; None for the first page.
+        """
+        # Each project is read from its place in the index, and no further than one page.
+        beyond = " AND (made_at, name, version) < (%(at)s, %(name)s, %(version)s)" if after else ""
         return [
             ReleaseEntry(*row)
             for row in self._all(
-                "SELECT r.project, r.name, r.version, r.made_at, r.retired_at,"
-                " count(DISTINCT i.subject), count(i.ref),"
-                " coalesce(sum(i.instances), 0)::bigint,"
-                " coalesce(sum(i.bytes), 0)::bigint FROM pacsgrid.release r"
-                " LEFT JOIN pacsgrid.release_study s USING (project, name, version)"
-                " LEFT JOIN pacsgrid.study i ON i.ref = s.ref AND i.instances > 0"
-                " WHERE r.project = ANY(%s) GROUP BY r.project, r.name, r.version"
-                " ORDER BY r.made_at DESC, r.name, r.version DESC",
-                (self._projects,),
+                "SELECT one.project, one.name, version, made_at, retired_at, subjects, studies,"
+                " instances, bytes FROM unnest(%(projects)s::text[]) AS p (name)"
+                " CROSS JOIN LATERAL (SELECT * FROM pacsgrid.release WHERE project = p.name"
+                f"{beyond} ORDER BY made_at DESC, name DESC, version DESC LIMIT %(limit)s) AS one"
+                " ORDER BY made_at DESC, one.name DESC, version DESC LIMIT %(limit)s",
+                {
+                    "projects": self._projects,
+                    "limit": limit,
+                    "at": after and after[0],
+                    "name": after and after[1],
+                    "version": after and after[2],
+                },
             )
         ]
 
-    def withdrawals(self) -> list[WithdrawalEntry]:
-        """Return every withdrawal; ``proven_at`` is when the last zone was proven."""
+    def withdrawals(
+        self, limit: int | None = None, after: tuple[datetime, str, str] | None = None
+    ) -> list[WithdrawalEntry]:
+        """Return withdrawals; ``proven_at`` is when the last zone was proven.
+
+        Parameters
+        ----------
+        limit
+            How many at most; None for all.
+        after
+            Time, project and subject of the last one of the page before; None for the first page.
+        """
         return [
             WithdrawalEntry(project, subject, asked, None if waiting else proven, waiting)
             for project, subject, asked, proven, waiting in self._all(
                 "SELECT project, subject, min(asked_at), max(proven_at),"
                 " coalesce(array_agg(zone ORDER BY zone) FILTER (WHERE proven_at IS NULL),"
-                " '{}') FROM pacsgrid.withdrawal WHERE project = ANY(%s)"
-                " GROUP BY project, subject ORDER BY 3 DESC, 1, 2",
-                (self._projects,),
+                " '{}') FROM pacsgrid.withdrawal WHERE project = ANY(%(projects)s)"
+                " GROUP BY project, subject"
+                + (
+                    " HAVING (min(asked_at), project, subject) < (%(at)s, %(project)s, %(subject)s)"
+                    if after
+                    else ""
+                )
+                + " ORDER BY 3 DESC, 1 DESC, 2 DESC LIMIT %(limit)s",
+                {
+                    "projects": self._projects,
+                    "limit": limit,
+                    "at": after and after[0],
+                    "project": after and after[1],
+                    "subject": after and after[2],
+                },
             )
         ]

@@ -108,6 +108,7 @@ class Releases(Store):
                 " VALUES %s ON CONFLICT DO NOTHING",
                 [(project, name, version, ref, series) for ref, series in sorted(left_out)],
             )
+            cursor.execute("SELECT pacsgrid.count_release(%s, %s, %s)", (project, name, version))
 
     def describe(
         self, project: str, name: str, version: int, title: str = "", doi: str = ""

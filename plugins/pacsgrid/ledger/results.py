@@ -173,7 +173,8 @@ class Results(Store):
             Whether they do.
         """
         self._database.run(
-            "UPDATE pacsgrid.result SET released = %s WHERE ref = %s", (released, ref)
+            "UPDATE pacsgrid.result SET released = %s, decided_at = now() WHERE ref = %s",
+            (released, ref),
         )
 
     def released_of(self, study_refs: Iterable[str]) -> list[str]:

@@ -144,6 +144,12 @@ class Withdrawals(Store):
             if cursor.fetchone() is not None:
                 return
             refs = _refs(cursor, project, subject)
+            cursor.execute(
+                "SELECT DISTINCT project, name, version FROM pacsgrid.release_study"
+                " WHERE ref = ANY(%s) ORDER BY 1, 2, 3",
+                (refs,),
+            )
+            releases = cursor.fetchall()
             for table in (
                 "proof",
                 "bad_replica",
@@ -157,6 +163,8 @@ class Withdrawals(Store):
             ):
                 cursor.execute(f"DELETE FROM pacsgrid.{table} WHERE ref = ANY(%s)", (refs,))
             cursor.execute("DELETE FROM pacsgrid.instance WHERE ref = ANY(%s)", (refs,))
+            for release in releases:
+                cursor.execute("SELECT pacsgrid.count_release(%s, %s, %s)", release)
 
 
 def _refs(cursor: Cursor, project: str, subject: str) -> list[str]:

@@ -11,11 +11,14 @@
   `release_cohort` as well. Others get rounded counts.
 - See held images, which may show a name: the right to trigger `review_held` as well.
 - Name a patient to withdraw: the right to trigger `withdraw_patient`.
-- Answer researchers who ask for a release: the right to trigger `release_cohort`.
+- Answer researchers who ask for a release, and decide about results: the right to trigger
+  `release_cohort`.
+- Send a result back to the hospital: the right to trigger `return_results`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -34,6 +37,7 @@ PAGE_DAG = "ingest_studies"
 REVIEW_DAG = "review_held"
 WITHDRAW_DAG = "withdraw_patient"
 RELEASE_DAG = "release_cohort"
+RETURN_DAG = "return_results"
 # No project can have this name.
 OPERATOR_VIEW = "pacsgrid (operator)"
 
@@ -48,11 +52,13 @@ class Viewer:
         The user name in Airflow.
     projects
         The projects that the user may see.
-    ingests, reviews, withdraws, releases
-        Whether the user may trigger `ingest_studies`, `review_held`, `withdraw_patient` and
-        `release_cohort`.
+    ingests, reviews, withdraws, releases, returns
+        Whether the user may trigger `ingest_studies`, `review_held`, `withdraw_patient`,
+        `release_cohort` and `return_results`.
     viewer
         Whether the page can open studies in the viewer for this user.
+    time_zone
+        IANA name of the site's time zone, in which the page writes times.
     """
 
     name: str
@@ -62,6 +68,14 @@ class Viewer:
     withdraws: bool = False
     releases: bool = False
     viewer: bool = False
+    returns: bool = False
+    time_zone: str = "UTC"
+
+    def seen(self, project: str | None) -> Sequence[str]:
+        """Return the requested projects, None for all; answer 404 to one that may not be seen."""
+        if project and project not in self.projects:
+            raise HTTPException(404, f"no project {project} that you may see")
+        return [project] if project else self.projects
 
 
 def project_view(project: str) -> str:
@@ -177,6 +191,8 @@ def viewer(user: GetUserDep, site: Annotated[Site, Depends(the_site)]) -> Viewer
         withdraws=starts(WITHDRAW_DAG),
         releases=starts(RELEASE_DAG),
         viewer=shows,
+        returns=starts(RETURN_DAG),
+        time_zone=site.time_zone,
     )
 
 

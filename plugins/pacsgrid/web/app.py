@@ -6,7 +6,8 @@ Airflow, as runs of a DAG.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +25,6 @@ from pacsgrid.ledger import (
     Ledger,
     Overview,
     ReleaseOverview,
-    StudyRecord,
     Vault,
 )
 from pacsgrid.ledger.overview import (
@@ -34,20 +34,26 @@ from pacsgrid.ledger.overview import (
     ReplicaHealth,
     StateCount,
     Story,
+    StudyOrder,
 )
+from pacsgrid.ledger.records import ListedStudy
 from pacsgrid.ledger.release_overview import ReleaseEntry, WithdrawalEntry
 from pacsgrid.model import StudyQuery, StudyState
 from pacsgrid.pipeline import ProjectContext
 from pacsgrid.pipeline.thumbnails import held_files, thumbnail, thumbnail_anonymised
-from pacsgrid.web import grants, review, viewer
+from pacsgrid.web import grants, results, review, viewer
 from pacsgrid.web.access import PAGE_DAG, WITHDRAW_DAG, SiteDep, Viewer, ViewerDep
 from pacsgrid.web.cohorts import router as cohorts
 from pacsgrid.web.png import png
 
 STATIC = Path(__file__).parent / "static"
+# How many rows a page of a list has.
+PAGE = 100
+_REFERENCE = re.compile("st-[0-9a-f]{4,20}")
 
 app = FastAPI(title="pacsgrid", docs_url=None, redoc_url=None, openapi_url=None)
 app.include_router(grants.router)
+app.include_router(results.router)
 
 
 @dataclass(frozen=True)
@@ -94,12 +100,54 @@ class ReplicaOverview:
 
 
 @dataclass(frozen=True)
-class ReleaseHistory:
-    """Every version of every release, and every withdrawal."""
+class ReleasePage:
+    """A page of versions of releases, the newest first; ``more`` tells that there are others."""
 
     now: datetime
     releases: list[ReleaseEntry]
+    more: bool
+
+
+@dataclass(frozen=True)
+class WithdrawalPage:
+    """A page of withdrawals, the newest first; ``more`` tells that there are others."""
+
+    now: datetime
     withdrawals: list[WithdrawalEntry]
+    more: bool
+
+
+@dataclass(frozen=True)
+class HeldPage:
+    """A page of what is held, with the counts of all: whole studies and single files apart.
+
+    Attributes
+    ----------
+    more
+        Whether there are others after these.
+    """
+
+    now: datetime
+    rows: list[HeldRecord]
+    more: bool
+    counts: HeldCounts
+    reasons: dict[str, HeldCounts]
+
+
+@dataclass(frozen=True)
+class StudyPage:
+    """A page of studies, with the number of all by state.
+
+    Attributes
+    ----------
+    more
+        Whether there are others after these.
+    """
+
+    now: datetime
+    rows: list[ListedStudy]
+    more: bool
+    states: dict[StudyState, int]
 
 
 @dataclass(frozen=True)
@@ -153,15 +201,8 @@ class Selection:
     selection: str
 
 
-def _seen(who: Viewer, project: str | None) -> Sequence[str]:
-    """Return the requested projects; answer 404 to one that the user may not see."""
-    if project and project not in who.projects:
-        raise HTTPException(404, f"no project {project} that you may see")
-    return [project] if project else who.projects
-
-
 def _overview(site: Site, who: Viewer, project: str | None = None) -> Overview:
-    return Overview(site.ledger_dsn, _seen(who, project))
+    return Overview(site.ledger_dsn, who.seen(project))
 
 
 @app.middleware("http")
@@ -240,7 +281,7 @@ def ingests(site: SiteDep, who: ViewerDep, project: str | None = None) -> list[I
     list of IngestProgress
         The newest first.
     """
-    found = Ledger(site.ledger_dsn).ingests.of_projects(_seen(who, project))
+    found = Ledger(site.ledger_dsn).ingests.of_projects(who.seen(project))
     return [IngestProgress(one, one.pending, one.hours_left) for one in found]
 
 
@@ -370,11 +411,14 @@ def held(
     site: SiteDep,
     who: ViewerDep,
     project: str | None = None,
+    reason: str = "",
+    kind: Literal["study", "file"] | None = None,
+    order: Literal["oldest", "newest"] = "oldest",
     since: datetime | None = None,
     ref: str = "",
     code: str = "",
-) -> list[HeldRecord]:
-    """Return a page of what waits for a steward, oldest first.
+) -> HeldPage:
+    """Return a page of what waits for a steward.
 
     Parameters
     ----------
@@ -382,16 +426,27 @@ def held(
         The site settings, and who is logged in.
     project
         A project's name; None for all that the user may see.
+    reason
+        The reason's code; empty for any.
+    kind
+        Whole studies or single files; None for both.
+    order
+        Which come first.
     since, ref, code
         Those of the last record of the page before; None for the first page.
 
     Returns
     -------
-    list of HeldRecord
-        At most 500 held studies and files.
+    HeldPage
+        About 100 held studies and files.
     """
     last = HeldRecord(ref, "", "", False, code, "", since) if since else None
-    return _overview(site, who, project).held(after=last)
+    whole = None if kind is None else kind == "study"
+    view = _overview(site, who, project)
+    with view.snapshot():
+        rows = view.held(PAGE, last, reason, whole, order == "newest")
+        more = bool(rows) and bool(view.held(1, rows[-1], reason, whole, order == "newest"))
+        return HeldPage(datetime.now(UTC), rows, more, view.held_counts(), view.held_reasons())
 
 
 @app.get("/api/replicas")
@@ -423,8 +478,15 @@ def replicas(site: SiteDep, who: ViewerDep, project: str | None = None) -> Repli
 
 
 @app.get("/api/releases")
-def releases(site: SiteDep, who: ViewerDep, project: str | None = None) -> ReleaseHistory:
-    """Return the releases, and the withdrawals by the patients' pseudonyms.
+def releases(
+    site: SiteDep,
+    who: ViewerDep,
+    project: str | None = None,
+    before: datetime | None = None,
+    name: str = "",
+    version: int = 0,
+) -> ReleasePage:
+    """Return a page of the releases' versions.
 
     Parameters
     ----------
@@ -432,15 +494,47 @@ def releases(site: SiteDep, who: ViewerDep, project: str | None = None) -> Relea
         The site settings, and who is logged in.
     project
         A project's name; None for all that the user may see.
+    before, name, version
+        Those of the last one of the page before; None for the first page.
 
     Returns
     -------
-    ReleaseHistory
-        The releases and withdrawals.
+    ReleasePage
+        At most 100 versions.
     """
-    view = ReleaseOverview(site.ledger_dsn, _seen(who, project))
-    with view.snapshot():
-        return ReleaseHistory(datetime.now(UTC), view.releases(), view.withdrawals())
+    view = ReleaseOverview(site.ledger_dsn, who.seen(project))
+    found = view.releases(PAGE + 1, (before, name, version) if before else None)
+    return ReleasePage(datetime.now(UTC), found[:PAGE], len(found) > PAGE)
+
+
+@app.get("/api/withdrawals")
+def withdrawals(
+    site: SiteDep,
+    who: ViewerDep,
+    project: str | None = None,
+    before: datetime | None = None,
+    of: str = "",
+    subject: str = "",
+) -> WithdrawalPage:
+    """Return a page of the withdrawals, by the patients' pseudonyms.
+
+    Parameters
+    ----------
+    site, who
+        The site settings, and who is logged in.
+    project
+        A project's name; None for all that the user may see.
+    before, of, subject
+        Time, project and subject of the last one of the page before; None for the first page.
+
+    Returns
+    -------
+    WithdrawalPage
+        At most 100 withdrawals.
+    """
+    view = ReleaseOverview(site.ledger_dsn, who.seen(project))
+    found = view.withdrawals(PAGE + 1, (before, of, subject) if before else None)
+    return WithdrawalPage(datetime.now(UTC), found[:PAGE], len(found) > PAGE)
 
 
 @app.get("/api/studies")
@@ -449,10 +543,13 @@ def studies(
     who: ViewerDep,
     project: str | None = None,
     state: StudyState | None = None,
-    before: datetime | None = None,
+    source: str = "",
+    order: StudyOrder = StudyOrder.NEWEST,
+    find: str = "",
+    after: str = "",
     ref: str = "",
-) -> list[StudyRecord]:
-    """Return a page of studies, those that changed last first.
+) -> StudyPage:
+    """Return a page of studies, by default those that changed last first.
 
     Parameters
     ----------
@@ -462,15 +559,47 @@ def studies(
         A project's name; None for all that the user may see.
     state
         The state of the studies; None for any.
-    before, ref
-        Change and reference of the last study of the page before; None for the first page.
+    source
+        The name of their DICOM source; empty for any.
+    order
+        How they are sorted.
+    find
+        How the reference begins; with it, state, source and order are not asked for.
+    after, ref
+        Change (or size, if sorted by it) and reference of the last study of the page before; empty
+        for the first page.
 
     Returns
     -------
-    list of StudyRecord
-        At most 100 studies, the latest change first.
+    StudyPage
+        At most 100 studies.
+
+    Raises
+    ------
+    HTTPException
+        422 for a place in the list or a reference that is none.
     """
-    return _overview(site, who, project).studies(state, after=(before, ref) if before else None)
+    if find and not _REFERENCE.fullmatch(find):
+        raise HTTPException(
+            422, "a reference begins with st- and at least four of the digits 0-9 and a-f"
+        )
+    try:
+        value = int(after) if order.column == "bytes" else datetime.fromisoformat(after)
+        place = (value, ref)
+    except ValueError:
+        if after:
+            raise HTTPException(422, "after: give it as the page before has it") from None
+        place = None
+    view = _overview(site, who, project)
+    with view.snapshot():
+        if find:
+            found = view.find(find, PAGE + 1)
+        else:
+            found = view.studies(state, PAGE + 1, place, source, order)
+        states: dict[StudyState, int] = {}
+        for row in view.states():
+            states[row.state] = states.get(row.state, 0) + row.studies
+    return StudyPage(datetime.now(UTC), found[:PAGE], len(found) > PAGE, states)
 
 
 def _story(site: Site, who: Viewer, ref: str) -> Story:

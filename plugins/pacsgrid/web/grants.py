@@ -54,12 +54,6 @@ class Outcome:
     settled: bool
 
 
-def _seen(who: Viewer, project: str | None) -> Sequence[str]:
-    if project and project not in who.projects:
-        raise HTTPException(404, f"no project {project} that you may see")
-    return [project] if project else who.projects
-
-
 def _entries(ledger: Ledger, grants: Sequence[Grant], now: datetime) -> list[GrantEntry]:
     events = ledger.grants.events_of([one.id for one in grants])
     return [GrantEntry(one, one.state_at(now), events.get(one.id, [])) for one in grants]
@@ -97,7 +91,7 @@ def grants(
     ledger, now = Ledger(site.ledger_dsn), datetime.now(UTC)
     after = (before, id) if before else None
     with ledger.database.snapshot():
-        found = ledger.grants.of_projects(_seen(who, project), PAGE + 1, after)
+        found = ledger.grants.of_projects(who.seen(project), PAGE + 1, after)
         return GrantPage(now, _entries(ledger, found[:PAGE], now), len(found) > PAGE)
 
 

@@ -64,6 +64,7 @@ SELECT project, 'volume', '', date_trunc('hour', changed_at, 'UTC'), count(*), s
 INSERT INTO pacsgrid.release VALUES ('demo', 'lung', 1, repeat('e', 64));
 INSERT INTO pacsgrid.release_study
 SELECT 'demo', 'lung', 1, ref FROM pacsgrid.study WHERE state = 'verified' LIMIT 10000;
+SELECT pacsgrid.count_release('demo', 'lung', 1);
 """
 
 

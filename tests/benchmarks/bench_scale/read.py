@@ -101,7 +101,7 @@ def ledger_jobs(dsn: str) -> Jobs:
         "page: held, next": lambda: view.held(500, held[-1]) if held else [],
         "page: a study": lambda: [view.story(deep.ref)],
         "page: replicas": lambda: (view.replicas(), view.instances()),
-        "page: releases": lambda: ReleaseOverview(dsn, [PROJECT]).releases(),
+        "page: releases": lambda: ReleaseOverview(dsn, [PROJECT]).releases(20),
         "report": lambda: [project_report(context, now)],
         "site_metrics": lambda: (
             project_report(context, now),

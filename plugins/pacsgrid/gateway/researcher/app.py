@@ -173,7 +173,11 @@ def _error(request: Request, error: Exception) -> Response:
 
 
 def _me(gateway: Gateway, user: str, request: Request, body: dict[str, Any]) -> dict[str, Any]:
-    return {"user": user, "viewer": gateway.settings.viewer is not None}
+    return {
+        "user": user,
+        "viewer": gateway.settings.viewer is not None,
+        "time_zone": gateway.site.time_zone,
+    }
 
 
 def _releases(

@@ -1,8 +1,9 @@
 // Where the studies are now, as a picture, and what became verified hour by hour.
-import { age, bytes, h, here, inProject, Loaded, plural, useAnswer, useState } from "./base.js";
+import { age, bytes, h, inProject, Loaded, plural, Table, useAnswer, useState, view } from "./base.js";
 import { Ingests } from "./ingests.js";
 
 const WAY = ["found", "retrieved", "anonymised", "deposited", "replicated", "verified"];
+const GONE = ["superseded", "not-wanted", "withdrawn"];
 const SPANS = [
   ["48", "48 hours"],
   ["168", "7 days"],
@@ -19,36 +20,27 @@ function byState(states) {
   return sums;
 }
 
-function Box({ name, sum, now, x, y, kind }) {
+function Box({ name, title = name, to = ["studies", name], sum, now, x, y, kind }) {
   const studies = sum?.studies ?? 0;
   const waits = studies && kind === "way" ? `longest ${age(sum.oldest, now)}` : "";
   return h(
     "g",
     { transform: `translate(${x} ${y})`, className: `pg-box pg-${studies ? kind : "empty"}` },
-    h("a", { href: here(`studies/${name}`), "aria-label": `${plural(studies, "study", "studies")} ${name}` },
+    h("a", { href: view(...to) },
       h("rect", { width: 132, height: 76, rx: 10 }),
       h("text", { x: 66, y: 34, className: "pg-count", "data-state": name }, studies.toLocaleString()),
-      h("text", { x: 66, y: 54 }, name),
+      h("text", { x: 66, y: 54 }, title),
       h("text", { x: 66, y: 69, className: "pg-small" }, waits),
     ),
   );
 }
 
-function heldCounts({ studies, files }) {
-  const parts = [];
-  if (studies) parts.push(plural(studies, "study", "studies"));
-  if (files) parts.push(plural(files, "file"));
-  return parts.join(", ");
-}
-
 function Picture({ flow }) {
   const sums = byState(flow.states);
-  const reasons = Object.entries(flow.held_reasons);
-  const shown = reasons.slice(0, 4);
   const step = 172;
   return h(
     "svg",
-    { viewBox: "0 0 1000 250", role: "img", "aria-label": "Studies on their way", className: "pg-flow" },
+    { viewBox: "0 0 1000 232", role: "group", "aria-label": "Studies on their way", className: "pg-flow" },
     h("path", { className: "pg-line", d: `M 140 46 H ${step * 5}` }),
     h("path", { className: "pg-line pg-dashed", d: `M ${step + 66} 90 V 140 M ${step * 2 + 66} 90 V 116 H ${step + 66}` }),
     WAY.map((name, n) =>
@@ -57,17 +49,29 @@ function Picture({ flow }) {
         kind: name === "verified" ? "good" : "way",
       }),
     ),
-    h(Box, { name: "held", now: flow.now, x: 4 + step, y: 146, sum: sums.held, kind: "held" }),
-    shown.map(([code, count], n) =>
-      h("text", { key: code, x: step + 152, y: 166 + 20 * n, className: "pg-reason" }, `${code}: ${heldCounts(count)}`),
-    ),
-    reasons.length > shown.length &&
-      h("text", { x: step + 152, y: 246, className: "pg-reason" }, `and ${reasons.length - shown.length} more reasons`),
-    sums["not-wanted"] &&
-      h(Box, { name: "not-wanted", now: flow.now, x: 4 + step * 4, y: 146, sum: sums["not-wanted"], kind: "gone" }),
-    sums.withdrawn &&
-      h(Box, { name: "withdrawn", now: flow.now, x: 4 + step * 5, y: 146, sum: sums.withdrawn, kind: "gone" }),
+    h(Box, { name: "held", title: "studies held", to: ["held", "study"], now: flow.now, x: 4 + step, y: 146, sum: sums.held, kind: "held" }),
+    h(Box, {
+      name: "held-files", title: "single files held", to: ["held", "file"], now: flow.now,
+      x: 4 + step * 2, y: 146, sum: { studies: flow.held.files }, kind: "held",
+    }),
+    GONE.map((name, n) =>
+      h(Box, { key: name, name, now: flow.now, x: 4 + step * (3 + n), y: 146, sum: sums[name], kind: "gone" })),
   );
+}
+
+function Reasons({ flow }) {
+  const count = (kind, code, number) =>
+    h("td", { className: "pg-number" }, number ? h("a", { href: view("held", kind, code) }, number.toLocaleString()) : "0");
+  return h("section", null,
+    h("h2", null, "Held, by reason"),
+    h(Table, {
+      head: ["Reason", "Whole studies", "Single files"],
+      empty: "Nothing is held: no study waits for a steward.",
+      rows: Object.entries(flow.held_reasons).map(([code, held]) =>
+        h("tr", { key: code, "data-reason": code },
+          h("td", null, h("a", { href: view("held", "", code) }, h("code", null, code))),
+          count("study", code, held.studies), count("file", code, held.files))),
+    }));
 }
 
 // What was left at the sources, and what content checks warn of.
@@ -132,6 +136,7 @@ export function FlowView({ project, me }) {
   const answer = useAnswer(inProject(`flow?hours=${hours}`, project), 5);
   return h(Loaded, { answer }, (flow) => [
     h("section", { key: "flow" }, h("h2", null, "Studies on their way"), h(Picture, { flow }), h(Notes, { flow })),
+    h(Reasons, { key: "reasons", flow }),
     h(Ingests, { key: "ingests", project, me }),
     h("section", { key: "plot" },
       h("h2", null, "Throughput"),

@@ -1,16 +1,8 @@
 // Researchers: who asks for which release, who holds which grant, and what a steward answers.
-import { address, age, clock, h, inProject, Loaded, send, Table, useAnswer, useState } from "./base.js";
+import { address, age, clock, dayOf, endOf, h, inProject, Loaded, send, Table, useAnswer, useState } from "./base.js";
 
 const BADGES = { requested: "pg-badge pg-badge-held", granted: "pg-badge", refused: "pg-badge pg-badge-bad", ended: "pg-badge pg-badge-quiet" };
 const HAPPENED = { requested: "asked", granted: "granted", refused: "refused", ended: "ended", moved: "moved" };
-
-// A day of a field, as the last second of it in the reader's time zone.
-const endOf = (day) => new Date(`${day}T23:59:59`).toISOString();
-const dayOf = (at) => {
-  const local = new Date(at);
-  local.setMinutes(local.getMinutes() - local.getTimezoneOffset());
-  return local.toISOString().slice(0, 10);
-};
 
 function Answer({ entry, done }) {
   const { grant, state } = entry;

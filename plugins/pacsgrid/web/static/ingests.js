@@ -39,7 +39,7 @@ export function Ingests({ project, me }) {
       error && h("p", { className: "pg-error", role: "alert" }, error),
       h(Table, {
         head: ["Kind", "Source and project", "State", "Progress", "Rate", "Work left", ""],
-        empty: "No ingest takes more than one wave.",
+        empty: "No ingest takes more than one wave now. To start one, open Ingest and leave the dates wide.",
         rows: shown.map((progress) => h(Row, { key: progress.ingest.id, progress, me, tell })),
       }));
   });

@@ -1,11 +1,12 @@
 // The pacsgrid page: tabs, the project in view, and the view that the address names.
-import { address, h, here, Loaded, useAnswer, useEffect, useState } from "./base.js";
+import { address, Empty, h, here, Loaded, useAnswer, useEffect, useState, setZone } from "./base.js";
 import { CohortsView } from "./cohorts.js";
 import { FlowView } from "./flow.js";
 import { GrantsView } from "./grants.js";
 import { IngestView } from "./ingest.js";
 import { HeldView } from "./held.js";
 import { ReleasesView } from "./releases.js";
+import { ResultsView } from "./results.js";
 import { ReviewView } from "./review.js";
 import { ReplicasView } from "./replicas.js";
 import { StudiesView, StudyView } from "./studies.js";
@@ -18,6 +19,7 @@ const TABS = [
   ["studies", "Studies"],
   ["cohorts", "Cohorts"],
   ["releases", "Releases"],
+  ["results", "Results"],
   ["grants", "Researchers"],
   ["ingest", "Ingest"],
 ];
@@ -33,24 +35,25 @@ function useHash() {
   return hash.split("/").map(decodeURIComponent);
 }
 
-function View({ view, detail, file, project, me }) {
+function View({ view, detail, file, rest, project, me }) {
   if (view === "review") return h(ReviewView, { project, me, detail, file });
-  if (view === "held") return h(HeldView, { project, me });
+  if (view === "held") return h(HeldView, { project, me, kind: detail, reason: file, order: rest[0] });
   if (view === "replicas") return h(ReplicasView, { project });
   if (view === "cohorts") return h(CohortsView, { project, me });
   if (view === "releases") return h(ReleasesView, { project, me });
+  if (view === "results") return h(ResultsView, { project, me, standing: detail });
   if (view === "grants") return h(GrantsView, { project, me });
-  if (view === "studies") return h(StudiesView, { project, state: detail });
+  if (view === "studies") return h(StudiesView, { project, me, state: detail, source: file, order: rest[0] });
   if (view === "ingest") return h(IngestView, { me });
   if (view === "study" && detail) return h(StudyView, { study: detail, me });
   return h(FlowView, { project, me });
 }
 
 function Page({ me }) {
-  const [view, detail, file] = useHash();
+  const [view, detail, file, ...rest] = useHash();
   const [project, setProject] = useState("");
   if (!me.projects.length) {
-    return h("p", null, "You may see no project yet; an administrator gives your role one.");
+    return h(Empty, null, "You may see no project yet. Ask an administrator to give your role read access to one, as the install page says.");
   }
   return [
     h("nav", { key: "tabs", "aria-label": "pacsgrid" },
@@ -61,7 +64,8 @@ function Page({ me }) {
           h("select", { value: project, onChange: (event) => setProject(event.target.value) },
             h("option", { value: "" }, "all"),
             me.projects.map((name) => h("option", { key: name, value: name }, name))))),
-    h(View, { key: "view", view, detail, file, project, me }),
+    h("div", { key: "view" }, h(View, { view, detail, file, rest, project, me })),
+    h("p", { key: "zone", className: "pg-quiet" }, `Times are those of ${me.time_zone}.`),
   ];
 }
 
@@ -69,5 +73,8 @@ globalThis.pacsgrid = function Pacsgrid() {
   const answer = useAnswer("me", 0);
   return h("div", { className: "pacsgrid" },
     h("link", { rel: "stylesheet", href: address("static/page.css") }),
-    h(Loaded, { answer }, (me) => h(Page, { me })));
+    h(Loaded, { answer }, (me) => {
+      setZone(me.time_zone);
+      return h(Page, { me });
+    }));
 };

@@ -1,5 +1,5 @@
 // Cohorts: what was released, version by version, and which patients (pseudonyms) withdrew.
-import { address, age, bytes, clock, h, here, inProject, Loaded, plural, Table, useAnswer } from "./base.js";
+import { address, age, bytes, clock, h, here, inProject, Paged, Table, When } from "./base.js";
 import { WithdrawalForm } from "./withdrawal.js";
 
 const dag = (name) => new URL(`../dags/${name}`, address("")).href;
@@ -13,7 +13,7 @@ function Standing({ row, now }) {
 function Releases({ rows, now }) {
   return h(Table, {
     head: ["Release", "Project", "Version", "Subjects", "Studies", "Instances", "Size", "Released", ""],
-    empty: "No cohort was released yet.",
+    empty: ["No cohort was released yet. Choose one in ", h("a", { key: "cohorts", href: here("cohorts") }, "Cohorts"), "."],
     rows: rows.map((row) =>
       h("tr", { key: `${row.project}/${row.name}/${row.version}`, "data-release": `${row.name}/v${row.version}` },
         h("td", null, row.name),
@@ -22,7 +22,7 @@ function Releases({ rows, now }) {
         [row.subjects, row.studies, row.instances].map((count, n) =>
           h("td", { key: n, className: "pg-number" }, count.toLocaleString())),
         h("td", { className: "pg-number" }, bytes(row.size)),
-        h("td", { title: clock(row.made_at) }, `${age(row.made_at, now)} ago`),
+        h("td", null, h(When, { at: row.made_at, now })),
         h("td", null, h(Standing, { row, now })))),
   });
 }
@@ -35,27 +35,37 @@ function Withdrawals({ rows, now }) {
       h("tr", { key: `${row.project}/${row.subject}` },
         h("td", { className: "pg-ref" }, row.subject),
         h("td", null, row.project),
-        h("td", { title: clock(row.asked_at) }, `${age(row.asked_at, now)} ago`),
+        h("td", null, h(When, { at: row.asked_at, now })),
         row.proven_at
           ? h("td", { title: clock(row.proven_at) }, "from every zone")
           : h("td", null, h("span", { className: "pg-badge pg-badge-held" }, `waits for ${row.waiting.join(", ")}`)))),
   });
 }
 
+const nextRelease = ({ releases }) => {
+  const { made_at, name, version } = releases.at(-1);
+  return { before: made_at, name, version };
+};
+const nextWithdrawal = ({ withdrawals }) => {
+  const { asked_at, project, subject } = withdrawals.at(-1);
+  return { before: asked_at, of: project, subject };
+};
+
 export function ReleasesView({ project, me }) {
-  const answer = useAnswer(inProject("releases", project));
-  return h(Loaded, { answer }, ({ now, releases, withdrawals }) => [
+  return [
     h("section", { key: "releases" },
-      h("h2", null, `Releases: ${plural(releases.length, "version")}`),
+      h("h2", null, "Releases"),
       h("p", { className: "pg-quiet" }, "To choose a cohort and release it, use ",
         h("a", { href: here("cohorts") }, "Cohorts"), " or the DAG ",
         h("a", { href: dag("release_cohort") }, "release_cohort"), "; a steward approves it there."),
-      h(Releases, { rows: releases, now })),
+      h(Paged, { key: project, path: inProject("releases", project), next: nextRelease }, ({ now, releases }) =>
+        h(Releases, { rows: releases, now }))),
     h("section", { key: "withdrawals" },
-      h("h2", null, `Withdrawals: ${plural(withdrawals.length, "patient")}`),
+      h("h2", null, "Withdrawals"),
       h("p", { className: "pg-quiet" }, "A withdrawal is a run of the DAG ",
         h("a", { href: dag("withdraw_patient") }, "withdraw_patient"), "; a steward approves it there."),
       me.withdraws && h(WithdrawalForm, { projects: project ? [project] : me.projects }),
-      h(Withdrawals, { rows: withdrawals, now })),
-  ]);
+      h(Paged, { key: project, path: inProject("withdrawals", project), next: nextWithdrawal }, ({ now, withdrawals }) =>
+        h(Withdrawals, { rows: withdrawals, now }))),
+  ];
 }

@@ -1,5 +1,5 @@
 // Replica health: per project and zone what is proven, what is bad, and how old the proof is.
-import { age, clock, h, inProject, Loaded, plural, Table, useAnswer } from "./base.js";
+import { h, inProject, Loaded, plural, Table, useAnswer, view, When } from "./base.js";
 
 function verdict(project, zone) {
   const rows = project.resources.filter((row) => row.zone === zone);
@@ -17,17 +17,18 @@ function ZoneCard({ project, zone, now }) {
   return h("article", { className: `pg-card pg-card-${kind}`, "data-zone": zone },
     h("h3", null, zone, h("span", { className: `pg-badge pg-badge-${kind}` }, text)),
     h("p", { className: "pg-quiet" },
-      `${plural(project.wanted[zone], "copy", "copies")} wanted of ${plural(project.instances, "instance")}`),
+      `${plural(project.wanted[zone], "copy", "copies")} wanted of `,
+      h("a", { href: view("studies", "verified") }, plural(project.instances, "instance")), " of verified studies"),
     h(Table, {
       head: ["Resource", "Good", "Bad", "Ever bad", "Oldest proof"],
-      empty: "No proof of any replica yet.",
+      empty: "No replica is proven yet. The DAG replicate_and_verify makes and proves replicas after each ingest.",
       rows: rows.map((row) =>
         h("tr", { key: row.resource },
           h("td", null, row.resource),
           h("td", { className: "pg-number" }, row.good.toLocaleString()),
           h("td", { className: "pg-number" }, row.bad.toLocaleString()),
           h("td", { className: "pg-number" }, row.failures.toLocaleString()),
-          h("td", { title: clock(row.oldest) }, age(row.oldest, now)))),
+          h("td", null, h(When, { at: row.oldest, now, ago: false })))),
     }));
 }
 

@@ -16,14 +16,18 @@ function el(name, attributes = {}, ...children) {
 async function ask(path, body) {
   const options = { credentials: "same-origin" };
   if (body) Object.assign(options, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
-  const answer = await fetch(new URL(`api/${path}`, ROOT), options);
+  const answer = await fetch(new URL(`api/${path}`, ROOT), options).catch(() => {
+    throw new Error("The server does not answer; check the network and try again.");
+  });
   const found = await answer.json().catch(() => ({}));
   if (!answer.ok) throw Object.assign(new Error(found.detail || `the server answered ${answer.status}`), { status: answer.status });
   return found;
 }
 
-const day = (at) => new Date(at).toLocaleDateString(undefined, { dateStyle: "medium" });
-const time = (at) => new Date(at).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+// Times are those of the site, wherever the researcher is.
+let zone;
+const day = (at) => new Date(at).toLocaleDateString(undefined, { dateStyle: "medium", timeZone: zone });
+const time = (at) => new Date(at).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short", timeZone: zone });
 const key = (one) => `${one.project}/${one.name ?? one.release}/v${one.version}`;
 
 function bytes(count) {
@@ -194,7 +198,8 @@ async function load() {
     signIn(error.status === 401 ? null : error.message);
     return;
   }
-  who.replaceChildren(`Signed in as ${me.user} `, el("button", { type: "button", onclick: signOut }, "Sign out"));
+  zone = me.time_zone;
+  who.replaceChildren(`Signed in as ${me.user}; times are those of ${zone} `, el("button", { type: "button", onclick: signOut }, "Sign out"));
   try {
     const [releases, asked] = await Promise.all([ask("releases"), ask("grants")]);
     const waiting = new Set(asked.filter((one) => one.state === "requested").map(key));
