@@ -126,7 +126,6 @@ class Stack:
             self._begin_airflow()
         self._say("starting the PACS")
         self.pacs.__enter__()
-        self.ports["gateway"] = reserve_port()
         self.start_zones()
         self._meanwhile(self)
         if self._airflow:
