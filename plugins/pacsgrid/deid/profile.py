@@ -302,18 +302,20 @@ def _resolve(written: ProfileFile, raw: dict[str, Any]) -> Profile:
     common = {key: getattr(written, key) for key in _Common.model_fields}
     return Profile(
         **common,
-        hash=_hash(raw, "acquisition" in written.options),
+        hash=_hash(raw, "acquisition" in written.options, written.faces == "remove"),
         overrides={entry.number(): entry.action for entry in written.overrides},
         safe_private=frozenset(private),
     )
 
 
-def _hash(raw: dict[str, Any], acquisition: bool) -> str:
+def _hash(raw: dict[str, Any], acquisition: bool, faces: bool) -> str:
     # Stored in ledgers and manifests: the same profile must give the same hash for ever.
     here = Path(__file__).parent
     paths = [here / table for table in _TABLES]
     if acquisition:
         paths += [here / "acquisition" / table for table in _ACQUISITION_TABLES]
+    if faces:
+        paths.append(here / "faces" / "head.npz")
     tables = b"".join(path.read_bytes() for path in paths)
     source = json.dumps(raw, sort_keys=True, default=str).encode()
     return hashlib.sha256(source + b"\0" + tables).hexdigest()

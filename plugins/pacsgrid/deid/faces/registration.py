@@ -235,9 +235,7 @@ def _search(fixed: Any, mask: Any, moving: Any, start: Any) -> tuple[float, Any]
     return method.GetMetricValue(), moved
 
 
-def _optimise(
-    fixed: Any, mask: Any, moving: Any, start: Any, iterations: int
-) -> tuple[float, Any]:
+def _optimise(fixed: Any, mask: Any, moving: Any, start: Any, iterations: int) -> tuple[float, Any]:
     method = _method(mask)
     method.SetOptimizerAsRegularStepGradientDescent(3.0, 0.05, iterations)
     method.SetOptimizerScalesFromPhysicalShift()

@@ -37,7 +37,8 @@ _HEAD = re.compile(
 # Names of MR sequences that are used for heads. For other parts of the body the part is named too,
 # and decides.
 _HEAD_SEQUENCES = re.compile(
-    r"\b(\w*mp2?rage\w*|\w*bravo|flair\w*|\w*tfl3d\w*|anat|t[12]w|t1 ?(fl3d|mpr)\w*)\b"
+    r"\b(\w*mp2?rage\w*|\w*bravo|flair\w*|\w*tfl\w*|anat|t[12]w|t1 ?(fl3d|mpr)\w*|"
+    r"\w*(ir)?fspgr\w*|t[12] ?(space|cube|vista)\w*)\b"
 )
 _ELSEWHERE = frozenset(
     {
@@ -114,7 +115,8 @@ def check_visual_holds(
         raise HeldError(
             "face",
             "the face can be rendered from this volume of a head, as its voxels are small; deface "
-            "it at the source, or remove `face` from `pixels.hold` in the profile to let it pass",
+            "it at the source, write `faces: remove` in the profile to remove faces, or remove "
+            "`face` from `pixels.hold` to let it pass",
         )
 
 
@@ -204,8 +206,8 @@ def _plain(words: list[str]) -> str:
 def _voxel(ds: Dataset) -> list[float]:
     """Return pixel spacing and slice distance in mm, empty if one is unknown.
 
-    Multi-frame images have them once or per frame (PS3.3 C.7.6.16.2.1). The first frame is used,
-    since the frames of one volume agree.
+    Multi-frame images have them once or per frame (PS3.3 C.7.6.16.2.1). The first frame that has
+    them is used, since the frames of one volume agree.
     """
     for measures in _measures(ds):
         if measures.get("PixelSpacing") in (None, ""):
@@ -228,5 +230,5 @@ def _voxel(ds: Dataset) -> list[float]:
 def _measures(ds: Dataset) -> Iterator[Any]:
     yield ds
     for keyword in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
-        for item in (ds.get(keyword) or ())[:1]:
+        for item in ds.get(keyword) or ():
             yield from item.get("PixelMeasuresSequence") or ()
