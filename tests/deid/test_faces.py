@@ -21,7 +21,7 @@ from support.heads import MRICRON, Head, Variant, colin, scan, write_series
 pytestmark = pytest.mark.skipif(
     not (MRICRON / "ch2.nii.gz").exists(), reason="Debian's mricron-data is not installed"
 )
-FINE = Variant(rotation=(6, 0, -4), spacing=(1.6, 1.6, 1.9), noise=8)
+FINE = Variant(rotation=(6, 0, -4), spacing=(2, 2, 2), noise=8)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def profile(tmp_path: Path, faces: str) -> Profile:
 
 
 def process(files: list[Path], tmp_path: Path, faces: str = "remove") -> ProcessedFiles:
-    pseudonyms = Pseudonyms(b"k" * 32, "1.2.826.0.1.3680043.10.999")
+    pseudonyms = Pseudonyms(b"k" * 32, "demo")
     with StudyProcessor(pseudonyms, profile(tmp_path, faces), processes=1) as processor:
         return processor.process_study(files, tmp_path / "out")
 

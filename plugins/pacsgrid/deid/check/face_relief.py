@@ -29,8 +29,9 @@ _WIDE, _NOSE = 52.0, 6.0
 _MOVED = 4.0
 # The face around the nose, in mm, and how much of it may stay.
 _RADIUS, _LEFT = 50.0, 0.03
-# How alike the fine reliefs may be, and how far from its tip in mm a nose reaches.
-_ALIKE, _TIP = 0.6, 22.0
+# How alike the fine reliefs may be, and how near to the tip in mm nothing
+# may protrude.
+_ALIKE, _TIP = 0.6, 15.0
 # Where no nose is seen: the lowest part of the front, in mm across and in height.
 _FRONT, _LOWEST, _LEFT_THERE = 35.0, 40.0, 0.10
 
@@ -101,8 +102,9 @@ def check_face_gone(files: Sequence[Path], mask_of: MaskOf) -> Relief:
     if relief.nose is not None and likeness(relief, where) > _ALIKE:
         raise _left("the surface still has the relief of the face")
     if relief.nose is not None:
+        tip = np.hypot((rows - row) * relief.spacing[0], (columns - column) * relief.spacing[1])
         protrudes = _protrusion(after, relief.spacing[1])
-        if float(protrudes[where & (far < _TIP)].max(initial=0)) > _NOSE:
+        if float(protrudes[where & (tip < _TIP)].max(initial=0)) > _NOSE:
             raise _left("something still protrudes as a nose does")
     return relief
 
