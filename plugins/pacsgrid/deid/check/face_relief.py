@@ -85,7 +85,7 @@ def check_face_gone(files: Sequence[Path], mask_of: MaskOf) -> Relief:
         far = np.hypot(
             (rows - row) * relief.spacing[0] - 10, (columns - column) * relief.spacing[1]
         )
-        where = skin & (far < _RADIUS) & (before < before[row, column] + _RADIUS)
+        where = skin & (far < _RADIUS) & (before < float(before[relief.nose]) + _RADIUS)
         allowed = _LEFT
     else:
         lowest = np.argwhere(skin.sum(axis=1) * relief.spacing[1] > 60)
@@ -123,7 +123,7 @@ def likeness(relief: Relief, where: NDArray[np.bool_]) -> float:
     known = where & np.isfinite(relief.before) & np.isfinite(relief.after)
     for depth in (relief.before, relief.after):
         # Without what any head's front has: a slope in both directions and a curve.
-        rows, columns = np.indices(depth.shape)[:, known].astype(np.float64)
+        rows, columns = (place[known].astype(np.float64) for place in np.indices(depth.shape))
         shape = np.stack([np.ones_like(rows), rows, columns, rows**2, columns**2, rows * columns])
         smooth = shape.T @ np.linalg.lstsq(shape.T, depth[known].astype(np.float64), rcond=None)[0]
         fine.append(depth[known] - smooth)
@@ -229,9 +229,9 @@ def _upright(
         for frame, item in enumerate(ds.get("PerFrameFunctionalGroupsSequence") or [Dataset()]):
             orientation = [float(v) for v in _value(ds, item, "ImageOrientationPatient")]
             place = np.array([float(v) for v in _value(ds, item, "ImagePositionPatient")])
-            one, other = np.array(orientation[:3]), np.array(orientation[3:])
+            across, down = np.array(orientation[:3]), np.array(orientation[3:])
             if axes is None:
-                axes = np.stack([np.cross(one, other), other, one])
+                axes = np.stack([np.cross(across, down), down, across])
                 apart = [float(v) for v in _value(ds, item, "PixelSpacing")]
                 edges = (apart[0], apart[1])
             slices.append(_Slice(path, frame, place))
@@ -259,11 +259,11 @@ def _upright(
         if not any((path, frame) in chosen for frame in range(len(slices))):
             continue
         for frame, values in enumerate(iter_frames(path)):
-            at = chosen.get((path, frame))
-            if at is None:
+            chosen_as = chosen.get((path, frame))
+            if chosen_as is None:
                 continue
-            planes[at] = values[:: every[1], :: every[2]] * slope + intercept
-            masks[at] = mask_of(path, frame, *values.shape)[:: every[1], :: every[2]]
+            planes[chosen_as] = values[:: every[1], :: every[2]] * slope + intercept
+            masks[chosen_as] = mask_of(path, frame, *values.shape)[:: every[1], :: every[2]]
     spacing = (step * every[0], edges[0] * every[1], edges[1] * every[2])
     return _turned(np.stack(planes), np.stack(masks), axes, spacing)
 

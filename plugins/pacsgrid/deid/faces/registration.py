@@ -204,7 +204,7 @@ def _method(mask: Any) -> Any:
 def _starts(
     fixed: Any, mask: Any, moving: Any, middle: NDArray[np.float64], centre: NDArray[np.float64]
 ) -> list[Any]:
-    found = []
+    found: list[tuple[float, int, Any]] = []
     method = _method(mask)
     for pitch, roll, yaw, shift in itertools.product(_PITCHES, _ROLLS, _YAWS, _SHIFTS):
         if (roll and yaw) or (abs(pitch) == 30 and (roll or yaw) and shift):

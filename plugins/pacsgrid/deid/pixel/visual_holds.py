@@ -217,6 +217,7 @@ def _voxel(ds: Dataset) -> list[float]:
             thick = measures.get("SliceThickness")
             apart = measures.get("SpacingBetweenSlices")
             slices = [abs(float(v)) for v in (thick, apart) if v not in (None, "")]
+            slices = slices or _frame_distance(ds)
         except (TypeError, ValueError):
             return _UNKNOWN
         if not all(map(math.isfinite, (*spacing, *slices))):
@@ -225,6 +226,18 @@ def _voxel(ds: Dataset) -> list[float]:
         if spacing and slices:
             return [*spacing, min(slices)]
     return []
+
+
+def _frame_distance(ds: Dataset) -> list[float]:
+    """Return the distance of the first two frames in mm, empty if they have no positions."""
+    frames = [
+        position.get("ImagePositionPatient")
+        for frame in (ds.get("PerFrameFunctionalGroupsSequence") or ())[:2]
+        for position in frame.get("PlanePositionSequence") or ()
+    ]
+    if len(frames) != 2 or not all(frames):
+        return []
+    return [math.dist(*([float(value) for value in place] for place in frames))]
 
 
 def _measures(ds: Dataset) -> Iterator[Any]:
