@@ -78,14 +78,15 @@ def check_face_gone(files: Sequence[Path], mask_of: MaskOf) -> Relief:
     """
     relief = render(files, mask_of)
     before, after = relief.before, relief.after
-    rows, columns = np.indices(before.shape)
+    places: Any = np.indices(before.shape)
+    rows, columns = places
     skin = np.isfinite(before)
     if relief.nose is not None:
         row, column = relief.nose
         far = np.hypot(
             (rows - row) * relief.spacing[0] - 10, (columns - column) * relief.spacing[1]
         )
-        where = skin & (far < _RADIUS) & (before < float(before[relief.nose]) + _RADIUS)
+        where = skin & (far < _RADIUS) & (before < float(before[row, column]) + _RADIUS)
         allowed = _LEFT
     else:
         lowest = np.argwhere(skin.sum(axis=1) * relief.spacing[1] > 60)
@@ -123,9 +124,11 @@ def likeness(relief: Relief, where: NDArray[np.bool_]) -> float:
     known = where & np.isfinite(relief.before) & np.isfinite(relief.after)
     for depth in (relief.before, relief.after):
         # Without what any head's front has: a slope in both directions and a curve.
-        rows, columns = (place[known].astype(np.float64) for place in np.indices(depth.shape))
+        places: Any = np.indices(depth.shape)
+        rows, columns = places[0][known] * 1.0, places[1][known] * 1.0
         shape = np.stack([np.ones_like(rows), rows, columns, rows**2, columns**2, rows * columns])
-        smooth = shape.T @ np.linalg.lstsq(shape.T, depth[known].astype(np.float64), rcond=None)[0]
+        found: Any = np.linalg.lstsq(shape.T, depth[known].astype(np.float64), rcond=None)
+        smooth = shape.T @ found[0]
         fine.append(depth[known] - smooth)
     if min(values.size for values in fine) < 10 or min(values.std() for values in fine) < 1e-6:
         return 0.0

@@ -17,7 +17,7 @@ from .registration import Alignment, as_image, register, template
 from .volume import NotAVolumeError, Volume, assemble
 
 # Voxels up to this distance in mm from the template's brain stay.
-_BRAIN_MARGIN = 9.0
+_BRAIN_MARGIN = 7.0
 # An alignment with less mutual information, less overlap of the tissue, or two ends further apart
 # in mm is not trusted.
 _LEAST_INFORMATION, _LEAST_OVERLAP, _FURTHEST = 0.30, 0.80, 15.0
@@ -105,9 +105,9 @@ def mark_face(volume: Volume, found: Alignment) -> NDArray[np.bool_]:
         for row in range(3)
     )
     front, side = -y, abs(x)
-    face = (z < 12) & (front > np.clip(20 + (z + 70) * 0.35, 12, 45))
+    face = (z < 12) & (front > np.clip(14 + (z + 70) * 0.3, 8, 36))
     # The forehead above the brows: what lies in front of the brain's margin.
-    face |= (z >= 12) & (z < 60) & (front > 40)
+    face |= (z >= 12) & (z < 66) & (front > 34)
     ears = (side > 60) & (front > -60) & (z > -80) & (z < 5)
     transform = sitk.AffineTransform(3)
     transform.SetMatrix(inverse[:3, :3].reshape(-1).tolist())
