@@ -179,7 +179,7 @@ def _nose(before: NDArray[np.float32], spacing: tuple[float, float]) -> tuple[in
     protrudes[:, aside] = 0
     # The neck, the shoulders and the edge of the head are no front.
     nearest = float(np.nanpercentile(before, 1))
-    protrudes[~skin | (before > nearest + 60)] = 0
+    protrudes[~skin | (before > nearest + 40)] = 0
     row, column = np.unravel_index(int(np.argmax(protrudes)), protrudes.shape)
     return (int(row), int(column)) if protrudes[row, column] > _NOSE else None
 

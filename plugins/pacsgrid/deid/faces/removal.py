@@ -17,7 +17,7 @@ from .registration import Alignment, as_image, register, template
 from .volume import NotAVolumeError, Volume, assemble
 
 # Voxels up to this distance in mm from the template's brain stay.
-_BRAIN_MARGIN = 7.0
+_BRAIN_MARGIN = 9.0
 # An alignment with less mutual information, less overlap of the tissue, or two ends further apart
 # in mm is not trusted.
 _LEAST_INFORMATION, _LEAST_OVERLAP, _FURTHEST = 0.30, 0.80, 15.0
