@@ -99,7 +99,15 @@ def template() -> Template:
 
 
 def as_image(volume: Volume, values: NDArray[Any] | None = None) -> Any:
-    """Return a volume, or other values on its grid, as SimpleITK's image."""
+    """Return a volume, or other values on its grid, as SimpleITK's image.
+
+    Parameters
+    ----------
+    volume
+        The volume.
+    values
+        The other values; None for the volume's own.
+    """
     made = sitk.GetImageFromArray(volume.values if values is None else values)
     made.SetOrigin(volume.origin.tolist())
     made.SetSpacing(volume.spacing[::-1])

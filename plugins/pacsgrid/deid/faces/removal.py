@@ -47,6 +47,10 @@ def plan_removal(
         Alignments of earlier series of the study by FrameOfReferenceUID (0020,0052). The series'
         own is added; where it cannot be registered by itself, an earlier one is used.
 
+    Returns
+    -------
+    FaceRemoval
+
     Raises
     ------
     NotAVolumeError

@@ -170,6 +170,10 @@ def assemble(headers: Sequence[tuple[Path, Dataset]], read_frames: Any) -> Volum
     read_frames
         Function that returns the `Frames` of a file, in a ``with`` block.
 
+    Returns
+    -------
+    Volume
+
     Raises
     ------
     NotAVolumeError
