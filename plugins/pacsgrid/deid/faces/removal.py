@@ -18,6 +18,7 @@ from .volume import NotAVolumeError, Volume, assemble
 
 # Voxels up to this distance in mm from the template's brain stay.
 _BRAIN_MARGIN = 9.0
+_BRAIN_MARGIN_BESIDE_EARS = 12.0
 # An alignment with less mutual information, less overlap of the tissue, or two ends further apart
 # in mm is not trusted.
 _LEAST_INFORMATION, _LEAST_OVERLAP, _FURTHEST = 0.30, 0.80, 15.0
@@ -119,4 +120,6 @@ def mark_face(volume: Volume, found: Alignment) -> NDArray[np.bool_]:
     distance = sitk.GetArrayFromImage(
         sitk.Resample(template().brain, as_image(volume), transform, sitk.sitkLinear, 99.0)
     )
-    return np.asarray((face | ears) & (distance > _BRAIN_MARGIN))
+    return np.asarray(
+        (face & (distance > _BRAIN_MARGIN)) | (ears & (distance > _BRAIN_MARGIN_BESIDE_EARS))
+    )
