@@ -110,7 +110,9 @@ def mark_face(volume: Volume, found: Alignment) -> NDArray[np.bool_]:
         for row in range(3)
     )
     front, side = -y, abs(x)
-    face = (z < 12) & (front > np.clip(14 + (z + 70) * 0.3, 8, 36))
+    # Between the temporal poles lies what some take for brain: the cut stays in front of it.
+    deep = np.clip(14 + (z + 70) * 0.3, 8, 36) + 7 * ((side < 25) & (z > -56))
+    face = (z < 12) & (front > deep)
     # The forehead above the brows: what lies in front of the brain's margin.
     face |= (z >= 12) & (z < 66) & (front > 34)
     ears = (side > 60) & (front > -60) & (z > -80) & (z < 5)
