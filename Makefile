@@ -30,6 +30,7 @@ help:
 	@echo "make bench-deid-speed  instances per second of CPU, ours beside its peers; peak of memory on 2 GB"
 	@echo "make bench-pixels  share of drawn texts hidden and of frames without text changed (TEXTS=600, half an hour)"
 	@echo "make bench-conversion SERIES=folder  series of MR, CT and PET that dcm2niix converts after de-identification as before"
+	@echo "make bench-faces  faces removed from 54 transformed volumes of a head: gone or held, brain unchanged, time, memory"
 	@echo "make bench-grid  deposit, fetch, verification and planning; PACSGRID_TEST_ZONES names a real zone"
 	@echo "make bench-fetch-release  2,000 studies fetched by a release's one command, interrupted twice (STUDIES=n; minutes)"
 	@echo "make bench-dicom  instances a second: receiving, C-GET, WADO-RS, gateway, beside DCMTK, pynetdicom, python-irodsclient; memory"
@@ -134,6 +135,10 @@ bench-pixels: $(VENV)/.ready system
 bench-conversion: $(VENV)/.ready
 	@test -d "$(SERIES)" || { echo "make bench-conversion SERIES=folder: name a folder with DICOM files"; exit 2; }
 	PYTHONPATH=$(CURDIR)/plugins:$(CURDIR)/tests $(BIN)/python tests/benchmarks/bench_conversion.py "$(SERIES)"
+
+.PHONY: bench-faces
+bench-faces: $(VENV)/.ready system
+	PYTHONPATH=$(CURDIR)/plugins:$(CURDIR)/tests $(BIN)/python tests/benchmarks/bench_faces.py
 
 bench-grid: $(VENV)/.ready
 	$(BIN)/python tests/benchmarks/bench_grid.py

@@ -63,6 +63,13 @@ def volume(spacing: float, thickness: float | None, matrix: int = 256, **header:
     return ds
 
 
+def _at(height: float) -> Dataset:
+    position, frame = Dataset(), Dataset()
+    position.ImagePositionPatient = [0, 0, height]
+    frame.PlanePositionSequence = [position]
+    return frame
+
+
 def enhanced(place: str, **header: object) -> Dataset:
     """An enhanced MR volume of a head whose voxel size stands in one of the functional groups."""
     ds = volume(2, None, 128, **header)
@@ -74,6 +81,12 @@ def enhanced(place: str, **header: object) -> Dataset:
     empty = Dataset()
     ds.SharedFunctionalGroupsSequence = [group if place == "shared" else empty]
     ds.PerFrameFunctionalGroupsSequence = [group if place == "frames" else empty] * 96
+    if place == "later":
+        ds.PerFrameFunctionalGroupsSequence = [empty, group]
+    if place == "positions":
+        del measures.SliceThickness
+        ds.SharedFunctionalGroupsSequence = [group]
+        ds.PerFrameFunctionalGroupsSequence = [_at(0), _at(1.5)]
     return ds
 
 
@@ -82,12 +95,16 @@ def enhanced(place: str, **header: object) -> Dataset:
     [
         enhanced("shared"),
         enhanced("frames"),
+        enhanced("later"),
+        enhanced("positions"),
         volume(1, 1, BodyPartExamined="HEAD"),
         volume(1, 1, SeriesDescription="MEMPRAGE_4e_p2_1mm_iso RMS", MRAcquisitionType="3D"),
         volume(1, 1, SeriesDescription="anat-T1w_acq-tfl"),
         volume(0.9, 0.9, ProtocolName="t1_mprage_sag_p2_iso"),
         volume(1, 1, SequenceName="*tfl3d1_16ns"),
         volume(1, 1, SeriesDescription="Sag 3D FLAIR Cube"),
+        volume(1, 1, SeriesDescription="t2_space_sag_iso"),
+        volume(1, 1, SeriesDescription="Ax FSPGR 3D"),
         volume(1, 1, StudyDescription="MR mozku nativně"),
         volume(1, 1, StudyDescription="MR głowy"),
         volume(0.8, 0.8, 280, SeriesDescription="t1 3d iso", MRAcquisitionType="3D"),

@@ -39,6 +39,7 @@ from .caching.read_tracking import DecisionCache, TrackedHeader
 from .codestream.fragments import Fragments, copy_fragments
 from .declaration import declare_deidentification
 from .encoder import encode_dataset, encode_file_meta, join_elements
+from .faces.marks import FileFace
 from .header_parser import EncodedHeader, decode_elements, parse_header
 from .identifiers import StudyIdentifiers
 from .inflate import check_inflates
@@ -130,6 +131,7 @@ class Anonymiser:
         batch: AtomicBatch | None = None,
         overruled: Collection[str] = (),
         regions: Sequence[BlankRegion] = (),
+        face: FileFace | None = None,
     ) -> AnonymisedInstance:
         """Anonymise one file into ``out_dir/<series UID>/<SOP UID>.dcm`` (PS3.15 Annex E).
 
@@ -148,6 +150,8 @@ class Anonymiser:
             Codes of reasons for a steward to look that a steward has overruled.
         regions
             What a steward blanks.
+        face
+            The face to remove, None to remove none.
 
         Returns
         -------
@@ -169,12 +173,13 @@ class Anonymiser:
         """
         with pydicom_suppressed(), src.open("rb") as stream:
             try:
-                # The caches know nothing of a steward's decisions.
-                cached = None if overruled or regions else self._rewrite_from_cache(stream)
-                header, pixels = cached or self._rewrite_fully(stream, overruled, regions)
+                # The caches know nothing of a steward's decisions, nor of faces.
+                special = overruled or regions or face
+                cached = None if special else self._rewrite_from_cache(stream)
+                header, pixels = cached or self._rewrite_fully(stream, overruled, regions, face)
             except IrregularError:
                 # Read it as it was meant, or hold it for what is wrong with it.
-                header, pixels = self._rewrite_fully(regularise(stream), overruled, regions)
+                header, pixels = self._rewrite_fully(regularise(stream), overruled, regions, face)
             checked(header.study_uid)
             target = place(out_dir, header.series_uid, header.sop_uid, suffix=".dcm")
             with AtomicBatch() as own_batch:
@@ -286,16 +291,20 @@ class Anonymiser:
         return cache
 
     def _rewrite_fully(
-        self, stream: BinaryIO, overruled: Collection[str], regions: Sequence[BlankRegion]
+        self,
+        stream: BinaryIO,
+        overruled: Collection[str],
+        regions: Sequence[BlankRegion],
+        face: FileFace | None,
     ) -> tuple[_Header, Iterator[bytes]]:
         stream.seek(0)
-        ds, span = _read_header(stream)
+        ds, span = read_source(stream)
         try:
             repair_dataset_numbers(ds)
-            _check_acceptable(ds, self._profile, overruled)
+            _check_acceptable(ds, self._profile, {*overruled, "face"} if face else overruled)
             patient_id = patient_key(ds)
             patient = patient_print(ds, self._pseudonyms)
-            cleaned = clean_pixels(stream, ds, span, self._profile.pixels, regions)
+            cleaned = clean_pixels(stream, ds, span, self._profile.pixels, regions, face)
         except HeldError:
             raise
         except RecursionError:
@@ -386,8 +395,21 @@ def anonymise_file(
     return Anonymiser(pseudonyms, profile, study_identifiers).anonymise(src, out_dir)
 
 
-def _read_header(stream: BinaryIO) -> tuple[Any, PixelSpan | None]:
-    """Read the header, and locate the pixel data behind it without reading it."""
+def read_source(stream: BinaryIO) -> tuple[Any, PixelSpan | None]:
+    """Read the header of a source file, and locate the pixel data behind it without reading it.
+
+    Parameters
+    ----------
+    stream
+        The file.
+
+    Raises
+    ------
+    HeldError
+        The file cannot be read.
+    IrregularError
+        Its encoding breaks a rule, and may be repaired.
+    """
     try:
         check_inflates(stream)
         stream.seek(0)

@@ -39,6 +39,7 @@ from .check import (
 )
 from .core_slots import CoreSlots
 from .duplicates import DuplicateInstances
+from .faces.marks import NO_PLANS, FacePlans
 from .identifiers import StudyIdentifiers, collect_identifiers
 from .image_traits import matching_rules
 from .profile import Profile
@@ -60,6 +61,7 @@ _PROCESS_DIED = (
 _FATAL = (StorageError, KeyboardInterrupt, SystemExit, GeneratorExit)
 # Tasks queued for each process, so that none idles while results are collected.
 _TASKS_PER_WORKER = 3
+_TOO_MUCH = "the process that looked for it died; give the worker more memory"
 _DUPLICATE_CONFLICT = (
     "duplicate-conflict",
     "several files of this study have the same SOPInstanceUID (0008,0018) but different "
@@ -201,6 +203,7 @@ class _StudyTask:
     review: StudyRulings = field(default_factory=StudyRulings)
     issued: frozenset[str] = frozenset()
     seals: Mapping[bytes, bytes] = field(default_factory=dict)
+    faces: FacePlans = NO_PLANS
 
 
 @dataclass(eq=False)
@@ -384,6 +387,7 @@ class StudyProcessor:
             job.subjects,
             job.review,
             *self._issued(job.known),
+            self._plan_faces(job.known),
         )
         tasks = [
             (study, part)
@@ -405,6 +409,18 @@ class StudyProcessor:
             frozenset(self._register.seals(known.identifiers.uids)),
             {uid.encode(): seal for uid, seal in seals.items()},
         )
+
+    def _plan_faces(self, known: StudyHeaders) -> FacePlans:
+        """Find the faces to remove; of all files, whichever of them are still to be done."""
+        if self._settings.profile.faces != "remove" or not known.headers:
+            return NO_PLANS
+        if self._pool is None:
+            with _one_core(self._settings):
+                return _plan_faces(self._settings, known.headers)
+        future = self._submit(_plan_faces, (known.headers,))
+        if isinstance(future.exception(), BrokenProcessPool):
+            return FacePlans(reasons=dict.fromkeys((one.path for one in known.headers), _TOO_MUCH))
+        return future.result()
 
     def _submit(self, work: Callable[..., _R], task: tuple[object, ...]) -> Future[_R]:
         """Queue a task, in a new pool if a process of the old one died."""
@@ -655,13 +671,26 @@ def _scan_headers(settings: _Settings, files: Sequence[Path]) -> dict[str, Study
     }
 
 
+def _plan_faces(settings: _Settings, headers: Sequence[ScannedHeader]) -> FacePlans:
+    # Here, because SimpleITK takes half a second to import and few profiles need it.
+    from .faces.plan import plan_faces
+
+    return plan_faces(headers)
+
+
 def _process_files(settings: _Settings, study: _StudyTask, files: Sequence[Path]) -> ProcessedFiles:
     anonymiser, checker = _study_tools(settings, study)
     with pydicom_suppressed(), AtomicBatch() as landing:
         outcomes: list[FileOutcome] = []
         for path in files:
             one = _process_file(
-                anonymiser, checker, path, study.out, landing, _rulings(settings, study, path)
+                anonymiser,
+                checker,
+                path,
+                study.out,
+                landing,
+                _rulings(settings, study, path),
+                study.faces,
             )
             outcomes.append(one)
             for copy in study.copies.get(path, ()):
@@ -706,17 +735,20 @@ def _process_file(
     out: Path,
     landing: AtomicBatch,
     decided: FileRulings,
+    faces: FacePlans,
 ) -> FileOutcome:
     used = set(decided.blanking)
     overruled: set[str] = set()
+    face = faces.of(path)
     while True:
         try:
-            made = anonymiser.anonymise(path, out, landing, overruled, decided.regions)
+            made = anonymiser.anonymise(path, out, landing, overruled, decided.regions, face)
             break
         except HeldError as error:
             ruling = decided.about(error.code)
             if ruling is None or error.code in overruled:
-                return FileOutcome(path, None, error.code, error.detail)
+                why = faces.reasons.get(path) if error.code == "face" else None
+                return FileOutcome(path, None, error.code, _detail(error, why))
             used.add(ruling.number)
             if ruling.verdict == "reject":
                 detail = f"rejected by rule {ruling.number}, which a steward made for such files"
@@ -727,8 +759,9 @@ def _process_file(
             raise
         except BaseException as error:  # a panic of a Rust decoder is no Exception
             return FileOutcome(path, None, *_failure_reason(error, "anonymiser"))
+    mask = face.removal.mask if face is not None else None
     try:
-        checker.check(path, landing.temporary_path(made.path), decided.regions)
+        checker.check(path, landing.temporary_path(made.path), decided.regions, mask)
     except HeldError as error:
         landing.discard(made.path)
         return FileOutcome(path, None, error.code, error.detail, refused=True)
@@ -738,6 +771,12 @@ def _process_file(
         landing.discard(made.path)
         return FileOutcome(path, None, *_failure_reason(error, "checker"))
     return FileOutcome(path, made, rulings=tuple(sorted(used)))
+
+
+def _detail(error: HeldError, why: str | None) -> str:
+    if why is None:
+        return error.detail
+    return f"the face can be rendered from this volume of a head, and could not be removed: {why}"
 
 
 def _failure_reason(error: BaseException, who: str) -> tuple[str, str]:

@@ -156,6 +156,13 @@ class _Common(StrictModel):
         default=PixelSettings(),
         description="Which images are searched for text, and which wait for a steward.",
     )
+    faces: Literal["hold", "remove", "keep"] = Field(
+        default="hold",
+        description="What is done with CT and MR volumes from which a face can be rendered: "
+        "`hold` them for a steward, `remove` the face and hold those where that cannot be done "
+        "with confidence, or `keep` it. By default `hold` where `pixels.hold` has `face`, "
+        "otherwise `keep`.",
+    )
     hold_burned_in: bool = Field(
         default=False,
         strict=True,
@@ -206,11 +213,15 @@ class ProfileFile(_Common):
 
     @model_validator(mode="after")
     def _set_dependent_defaults(self) -> Self:
-        # The model is frozen, and these two defaults depend on other keys.
+        # The model is frozen, and these defaults depend on other keys.
         if "text" not in self.model_fields_set and "descriptors" in self.options:
             object.__setattr__(self, "text", "clean")
         if "hold_burned_in" not in self.model_fields_set:
             object.__setattr__(self, "hold_burned_in", self.pixels.look == "none")
+        if "faces" not in self.model_fields_set:
+            object.__setattr__(self, "faces", "hold" if "face" in self.pixels.hold else "keep")
+        kinds = self.pixels.hold - {"face"} | ({"face"} if self.faces != "keep" else set())
+        object.__setattr__(self, "pixels", self.pixels.model_copy(update={"hold": kinds}))
         return self
 
 
@@ -291,18 +302,20 @@ def _resolve(written: ProfileFile, raw: dict[str, Any]) -> Profile:
     common = {key: getattr(written, key) for key in _Common.model_fields}
     return Profile(
         **common,
-        hash=_hash(raw, "acquisition" in written.options),
+        hash=_hash(raw, "acquisition" in written.options, written.faces == "remove"),
         overrides={entry.number(): entry.action for entry in written.overrides},
         safe_private=frozenset(private),
     )
 
 
-def _hash(raw: dict[str, Any], acquisition: bool) -> str:
+def _hash(raw: dict[str, Any], acquisition: bool, faces: bool) -> str:
     # Stored in ledgers and manifests: the same profile must give the same hash for ever.
     here = Path(__file__).parent
     paths = [here / table for table in _TABLES]
     if acquisition:
         paths += [here / "acquisition" / table for table in _ACQUISITION_TABLES]
+    if faces:
+        paths.append(here / "faces" / "head.npz")
     tables = b"".join(path.read_bytes() for path in paths)
     source = json.dumps(raw, sort_keys=True, default=str).encode()
     return hashlib.sha256(source + b"\0" + tables).hexdigest()

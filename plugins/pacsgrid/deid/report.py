@@ -9,6 +9,7 @@ from typing import Any
 
 from .. import __version__
 from .check import Counts
+from .faces.marks import METHOD
 from .profile import Profile
 
 REPORT_NAME = "deidentification.json"
@@ -61,6 +62,8 @@ def study_report(
         "elements": counts.totals(),
         "tags": counts.tags(),
     }
+    if profile.faces == "remove":
+        report["faces"] = {"action": profile.faces, "method": METHOD}
     if review:
         report["review"] = list(review)
     return json.dumps(report, indent=1).encode()

@@ -14,9 +14,10 @@ from typing import BinaryIO
 from ...errors import HeldError
 from ...review_model import BlankRegion
 from ..profile import Profile
-from . import blanking, file_meta, pixel_data, pixel_text
+from . import blanking, faces, file_meta, pixel_data, pixel_text
 from .byte_search import ByteSearch
 from .compare import Comparison
+from .faces import MaskOf
 from .findings import Counts
 from .identity import Identity
 from .identity_search import IdentitySearch
@@ -101,7 +102,13 @@ class Checker:
         if new:
             self._rebuild()
 
-    def check(self, source: Path, result: Path, regions: Sequence[BlankRegion] = ()) -> None:
+    def check(
+        self,
+        source: Path,
+        result: Path,
+        regions: Sequence[BlankRegion] = (),
+        face: MaskOf | None = None,
+    ) -> None:
         """Refuse a result that still identifies the patient, or that lost what it needs.
 
         Add what became of its elements to `counts`.
@@ -114,6 +121,8 @@ class Checker:
             The file after it.
         regions
             What a steward had blanked.
+        face
+            Which pixels of the face were removed, None if the file has none to remove.
 
         Raises
         ------
@@ -134,13 +143,16 @@ class Checker:
                 taken = pixel_data.check_pixels(old, before, new, after, self._raw)
             except HeldError as error:
                 changed = blanking.declares_cleaned(after) or blanking.hides_overlay(before)
-                if error.code != "pixels-changed" or not changed:
+                if error.code != "pixels-changed" or not (changed or face):
                     raise
-                blanking.check_blanked(source, result, after, regions)
+                if face is None:
+                    blanking.check_blanked(source, result, after, regions)
                 taken = {}
             else:
                 if regions:
                     blanking.check_blanked(source, result, after, regions)
+        if face is not None:
+            faces.check_frames(source, result, face)
         unproven = taken.keys() - self._proven.keys()
         pixel_data.check_decoded(source, result, [taken[digest] for digest in unproven])
         for digest in unproven:
@@ -175,6 +187,10 @@ class ScannedHeader:
         The file's length in bytes.
     pixels
         How many of its pixels will be read for text.
+    series_uid
+        Its original SeriesInstanceUID (0020,000E).
+    modality
+        Its Modality (0008,0060).
     """
 
     path: Path
@@ -182,6 +198,8 @@ class ScannedHeader:
     sop_uid: str
     size: int = 0
     pixels: int = 0
+    series_uid: str = ""
+    modality: str = ""
 
 
 def scan(
@@ -215,6 +233,8 @@ def scan(
             _uid(header, 0x00080018),
             header.size,
             pixel_text.pixels_to_read(header, profile.pixels.look),
+            _uid(header, 0x0020000E),
+            _uid(header, 0x00080060),
         )
         identity, headers = found.setdefault(seen.study_uid, (Identity(), []))
         identity.add(header.meta, profile)

@@ -13,6 +13,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from ...errors import HeldError
 from ...review_model import BlankRegion
+from ..faces.marks import FileFace, declare_removal, native_values
 from ..pixel_location import PixelSpan
 from .blanking import blank_bits, blank_native, blank_values
 from .boxes import Box, without_inner
@@ -33,6 +34,7 @@ from .static_text import StaticTextFinder, shared_boxes
 from .visual_holds import visual_features
 
 _CHUNK = 1 << 16
+_Erase = Callable[[NDArray[Any], int], None]
 
 
 @dataclass
@@ -80,6 +82,7 @@ def clean_pixels(
     span: PixelSpan | None,
     settings: PixelSettings,
     regions: Sequence[BlankRegion] = (),
+    face: FileFace | None = None,
 ) -> CleaningResult:
     """Search an image's pixels for text if the profile asks for it, and prepare the blanking.
 
@@ -95,6 +98,8 @@ def clean_pixels(
         The part ``pixels`` of the profile.
     regions
         What a steward blanks; such an image is searched for other text whatever the profile says.
+    face
+        The face to remove, None to remove none.
 
     Returns
     -------
@@ -116,7 +121,7 @@ def clean_pixels(
         return made
     hidden = hidden_in_pixels(ds)
     made.looked = needs_text_search(ds, settings) or bool(regions)
-    if not made.looked and not hidden:
+    if not made.looked and not hidden and face is None:
         return made
     frames = Frames(stream, ds, syntax, span)
     if hidden and (not frames.native or frames.bits not in (8, 16, 32)):
@@ -129,15 +134,19 @@ def clean_pixels(
     boxes = (
         _boxes(frames, known_regions(ds, settings), regions) if made.looked else [[]] * frames.count
     )
-    if any(boxes):
+    erase = face.eraser(frames) if face is not None else None
+    if erase is not None:
+        made.features = "NO"
+        made.changes.append(declare_removal)
+    if any(boxes) or erase is not None:
         made.changes.append(_drop_extremes)
     elif not hidden:
         return made
     if frames.native:
-        made.element = lambda: _native(frames, boxes, hidden)
+        made.element = lambda: _native(frames, boxes, hidden, erase)
     else:
         made.syntax = lossless_syntax(frames.syntax)
-        made.element = lambda: encode_fragments(_compressed(frames, boxes))
+        made.element = lambda: encode_fragments(_compressed(frames, boxes, erase))
         made.changes.append(_declare_compressed(frames))
     return made
 
@@ -177,14 +186,16 @@ def _without(shown: NDArray[Any], drawn: list[Box]) -> NDArray[Any]:
     return shown
 
 
-def _native(frames: Frames, boxes: list[list[Box]], hidden: bool) -> Iterator[bytes]:
+def _native(
+    frames: Frames, boxes: list[list[Box]], hidden: bool, erase: _Erase | None
+) -> Iterator[bytes]:
     stream, span = frames.stream, frames.span
     stream.seek(span.start)
     yield stream.read(span.value - span.start)
     if frames.bits == 1:
         yield blank_bits(stream.read(span.end - span.value), boxes, frames)
         return
-    for here in boxes:
+    for number, here in enumerate(boxes):
         data = bytearray(stream.read(frames.frame_bytes))
         if len(data) < frames.frame_bytes:
             raise HeldError(
@@ -192,6 +203,8 @@ def _native(frames: Frames, boxes: list[list[Box]], hidden: bool) -> Iterator[by
             )
         if here or hidden:
             blank_native(data, here, frames, hidden)
+        if erase is not None:
+            erase(native_values(data, frames), number)
         yield bytes(data)
     left = span.end - stream.tell()
     while left:  # zeros replace what follows the last pixel (PS3.5 8.1.1)
@@ -199,11 +212,13 @@ def _native(frames: Frames, boxes: list[list[Box]], hidden: bool) -> Iterator[by
         left -= min(_CHUNK, left)
 
 
-def _compressed(frames: Frames, boxes: list[list[Box]]) -> Iterator[bytes]:
+def _compressed(frames: Frames, boxes: list[list[Box]], erase: _Erase | None) -> Iterator[bytes]:
     syntax = lossless_syntax(frames.syntax)
-    for decoded, here in zip(frames.iter_decoded(), boxes, strict=True):
+    for number, (decoded, here) in enumerate(zip(frames.iter_decoded(), boxes, strict=True)):
         frame = to_store(decoded, syntax)
         blank_values(frame.values, here, frame.photometric, frames.ds)
+        if erase is not None:
+            erase(frame.values, number)
         yield encode(frame, frames, syntax)
 
 

@@ -37,7 +37,8 @@ _HEAD = re.compile(
 # Names of MR sequences that are used for heads. For other parts of the body the part is named too,
 # and decides.
 _HEAD_SEQUENCES = re.compile(
-    r"\b(\w*mp2?rage\w*|\w*bravo|flair\w*|\w*tfl3d\w*|anat|t[12]w|t1 ?(fl3d|mpr)\w*)\b"
+    r"\b(\w*mp2?rage\w*|\w*bravo|flair\w*|\w*tfl\w*|anat|t[12]w|t1 ?(fl3d|mpr)\w*|"
+    r"\w*(ir)?fspgr\w*|t[12] ?(space|cube|vista)\w*)\b"
 )
 _ELSEWHERE = frozenset(
     {
@@ -114,7 +115,8 @@ def check_visual_holds(
         raise HeldError(
             "face",
             "the face can be rendered from this volume of a head, as its voxels are small; deface "
-            "it at the source, or remove `face` from `pixels.hold` in the profile to let it pass",
+            "it at the source, write `faces: remove` in the profile to remove faces, or remove "
+            "`face` from `pixels.hold` to let it pass",
         )
 
 
@@ -204,8 +206,8 @@ def _plain(words: list[str]) -> str:
 def _voxel(ds: Dataset) -> list[float]:
     """Return pixel spacing and slice distance in mm, empty if one is unknown.
 
-    Multi-frame images have them once or per frame (PS3.3 C.7.6.16.2.1). The first frame is used,
-    since the frames of one volume agree.
+    Multi-frame images have them once or per frame (PS3.3 C.7.6.16.2.1). The first frame that has
+    them is used, since the frames of one volume agree.
     """
     for measures in _measures(ds):
         if measures.get("PixelSpacing") in (None, ""):
@@ -215,6 +217,7 @@ def _voxel(ds: Dataset) -> list[float]:
             thick = measures.get("SliceThickness")
             apart = measures.get("SpacingBetweenSlices")
             slices = [abs(float(v)) for v in (thick, apart) if v not in (None, "")]
+            slices = slices or _frame_distance(ds)
         except (TypeError, ValueError):
             return _UNKNOWN
         if not all(map(math.isfinite, (*spacing, *slices))):
@@ -225,8 +228,20 @@ def _voxel(ds: Dataset) -> list[float]:
     return []
 
 
+def _frame_distance(ds: Dataset) -> list[float]:
+    """Return the distance of the first two frames in mm, empty if they have no positions."""
+    frames = [
+        position.get("ImagePositionPatient")
+        for frame in (ds.get("PerFrameFunctionalGroupsSequence") or ())[:2]
+        for position in frame.get("PlanePositionSequence") or ()
+    ]
+    if len(frames) != 2 or not all(frames):
+        return []
+    return [math.dist(*([float(value) for value in place] for place in frames))]
+
+
 def _measures(ds: Dataset) -> Iterator[Any]:
     yield ds
     for keyword in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
-        for item in (ds.get(keyword) or ())[:1]:
+        for item in ds.get(keyword) or ():
             yield from item.get("PixelMeasuresSequence") or ()
