@@ -367,7 +367,7 @@ def test_what_the_hospital_makes_of_the_grids_images_refers_to_them(
         str(one.SOPInstanceUID) for one in site.images
     }
     assert made.FrameOfReferenceUID == site.images[0].FrameOfReferenceUID
-    assert find_faults(context) == []
+    assert list(find_faults(context)) == []
 
 
 def test_a_study_under_a_patients_pseudonym_is_held(site: Site, context: ProjectContext) -> None:
@@ -490,7 +490,7 @@ def test_results_stay_when_their_study_has_a_new_version(
         with fresh.reading() as db:
             uids = {uid for (uid,) in db.execute("SELECT uid FROM instance")}
         assert {str(kept.SOPInstanceUID), str(late.SOPInstanceUID)} <= uids
-        assert find_faults(opened) == []
+        assert list(find_faults(opened)) == []
         assert progress(opened).outdated == 0
 
 

@@ -137,7 +137,7 @@ def test_a_data_set_is_copied_proven_repaired_and_follows_its_release(
     report = maintain(context, datetime.now(UTC) + timedelta(days=40))
     assert report.failures == [] and report.copied == 3 and report.repaired >= 1
     assert is_everywhere(context, data_set)
-    assert find_faults(context) == []
+    assert list(find_faults(context)) == []
 
     # A new version copies what it has; the old one stays until it is removed.
     ingest(context, stack, 3)

@@ -70,7 +70,15 @@ class LoginSecurityManager(FabAirflowSecurityManagerOverride):
     """FAB's users and roles, with logins in the ledger."""
 
     def set_oauth_session(self, provider: str, oauth_response: Mapping[str, Any]) -> None:
-        """Keep no token in Airflow's session: the ledger has it, encrypted."""
+        """Keep no token in Airflow's session: the ledger has it, encrypted.
+
+        Parameters
+        ----------
+        provider
+            FAB's name of the provider.
+        oauth_response
+            What the token endpoint answered.
+        """
 
     def get_oauth_user_info(self, provider: str, resp: dict[str, Any]) -> dict[str, Any]:
         """Return FAB's description of the person whom the provider logged in.

@@ -98,6 +98,11 @@ class GatewayLogins:
         nonce
             The nonce that the login began with.
 
+        Returns
+        -------
+        Identity
+            Whose login it is.
+
         Raises
         ------
         LoginRefusedError

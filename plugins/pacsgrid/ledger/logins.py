@@ -145,7 +145,7 @@ class Logins(Store):
                 _add_event(cursor, login.issuer, login.subject, "groups", ", ".join(changes))
 
     def end(self, login: Login, what: str, detail: str, now: datetime) -> bool:
-        """End a login; return whether it lasted until now.
+        """End a login.
 
         Parameters
         ----------
@@ -157,6 +157,11 @@ class Logins(Store):
             Why.
         now
             The current time.
+
+        Returns
+        -------
+        bool
+            Whether it lasted until now.
         """
         with self._database.transaction() as cursor:
             cursor.execute(

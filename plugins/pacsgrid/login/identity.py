@@ -67,7 +67,15 @@ class Identity:
 
 
 def has_groups(settings: LoginSettings, claims: Mapping[str, Any]) -> bool:
-    """Return whether the claims have the claim of groups at all, empty or not."""
+    """Return whether the claims have the claim of groups at all, empty or not.
+
+    Parameters
+    ----------
+    settings
+        The site's login.
+    claims
+        The claims of a verified token.
+    """
     return _claim(claims, settings.group_claim) is not None
 
 

@@ -110,7 +110,7 @@ class Logins:
     # -- one login ------------------------------------------------------------------------
 
     def begin(self, place: str, tokens: Tokens, nonce: str = "", secret: str = "") -> Identity:
-        """Enter a login, and return whose it is.
+        """Enter a login.
 
         Parameters
         ----------
@@ -122,6 +122,11 @@ class Logins:
             The nonce that the login began with; empty if another has compared it.
         secret
             The secret of the gateway's cookie.
+
+        Returns
+        -------
+        Identity
+            Whose login it is.
 
         Raises
         ------
@@ -471,7 +476,7 @@ class Logins:
         return True
 
     def end_grants(self, issuer: str, subject: str, user: str) -> int:
-        """End the open grants of somebody who left; return how many.
+        """End the open grants of somebody who left.
 
         Parameters
         ----------
@@ -479,6 +484,11 @@ class Logins:
             The person.
         user
             Their iRODS user.
+
+        Returns
+        -------
+        int
+            How many were open.
 
         Raises
         ------
