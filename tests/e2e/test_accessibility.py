@@ -26,7 +26,7 @@ TABS = {
     "held": "Held:",
     "replicas": "Project demo",
     "studies": "Reference begins with",
-    "cohorts": "Small cells",
+    "cohorts": "Manufacturer (series)",
     "releases": "Withdrawals",
     "results": "Results that researchers sent back",
     "grants": "Researchers' access to releases",

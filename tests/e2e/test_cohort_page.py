@@ -57,7 +57,7 @@ def test_a_steward_builds_saves_and_releases_a_cohort(filled: Stack) -> None:
         expect(studies).to_have_text(str(counts.studies))
         # A bar is a condition, too.
         bar = page.locator("[data-plot=manufacturer] [role=button]").first
-        expect(bar).to_have_attribute("aria-label", f"SIEMENS: {some.series} series")
+        expect(bar).to_have_attribute("aria-label", f"SIEMENS {some.series} series")
         bar.click()
         expect(page.get_by_role("textbox", name="Query")).to_have_value(siemens)
         expect(studies).to_have_text(str(some.studies))

@@ -79,15 +79,17 @@ function Plot({ name, bars, smallest, add }) {
       rows.map((bar, n) => {
         const label = bar.value || "none";
         const count = bar.count === null ? `fewer than ${smallest}` : plural(bar.count, ...unit);
+        const text = label.length > 16 ? `${label.slice(0, 15)}…` : label;
         const pick = bar.value ? () => add(CONDITIONS[name](bar.value)) : undefined;
         return h("g", {
           key: label, transform: `translate(0 ${n * 22})`, className: pick ? "pg-pick" : "",
           role: pick ? "button" : undefined, tabIndex: pick ? 0 : undefined,
-          "aria-label": `${label}: ${count}`, onClick: pick,
+          // It begins with what is to be seen, for people who speak to their computer.
+          "aria-label": `${text} ${shown(bar.count, smallest)} ${bar.count === 1 ? unit[0] : unit[1]}`, onClick: pick,
           onKeyDown: pick && ((event) => ["Enter", " "].includes(event.key) && (event.preventDefault(), pick())),
         },
           h("title", null, `${label}: ${count}`),
-          h("text", { x: 104, y: 15, className: "pg-axis" }, label.length > 16 ? `${label.slice(0, 15)}…` : label),
+          h("text", { x: 104, y: 15, className: "pg-axis" }, text),
           h("rect", { x: 110, y: 3, height: 15, width: Math.max(1, (140 * (bar.count ?? 0)) / most) }),
           h("text", { x: 256, y: 15, className: "pg-small" }, shown(bar.count, smallest)));
       })),
