@@ -88,10 +88,10 @@ function Plot({ name, bars, smallest, add }) {
           "aria-label": `${text} ${shown(bar.count, smallest)} ${bar.count === 1 ? unit[0] : unit[1]}`, onClick: pick,
           onKeyDown: pick && ((event) => ["Enter", " "].includes(event.key) && (event.preventDefault(), pick())),
         },
-          h("title", null, `${label}: ${count}`),
+          text !== label && h("title", null, `${label}: ${count}`),
           h("text", { x: 104, y: 15, className: "pg-axis" }, text),
           h("rect", { x: 110, y: 3, height: 15, width: Math.max(1, (140 * (bar.count ?? 0)) / most) }),
-          h("text", { x: 256, y: 15, className: "pg-small" }, shown(bar.count, smallest)));
+          h("text", { x: 256, y: 15, className: "pg-small" }, ` ${shown(bar.count, smallest)}`));
       })),
     bars.length > rows.length && h("small", { className: "pg-quiet" }, `and ${bars.length - rows.length} more`));
 }
