@@ -47,6 +47,7 @@ def shot(page: Page, name: str) -> None:
     if not SHOTS:
         return
     page.wait_for_load_state("networkidle")
+    expect(page.get_by_text("Loading…")).to_have_count(0)
     taken = Image.open(BytesIO(page.screenshot()))
     small = taken.convert("RGB").quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     path = Path(SHOTS) / f"{name}.png"
